@@ -1,0 +1,12 @@
+"""What can go wrong, in two kinds: the caller asked for something impossible, or a stored baseline cannot be read.
+
+Both carry one message that names the thing and the remedy.
+"""
+
+
+class ModelvizError(Exception):
+    """A check cannot be made as asked: a wrong layer name, an unknown method, an unwritable folder."""
+
+
+class UnreadableBaseline(Exception):
+    """A stored baseline is damaged, foreign or newer than this version. It is never overwritten silently."""

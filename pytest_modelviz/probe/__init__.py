@@ -1,0 +1,1 @@
+"""Running a model under observation: calls, sketches, purity. The home of torch."""

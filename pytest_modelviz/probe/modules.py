@@ -1,0 +1,157 @@
+"""What a model is made of: names, classes, configuration, parameters and buffers, ties. No pass is needed."""
+
+from __future__ import annotations
+
+import enum
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from pytest_modelviz.probe.sketch import record_tensor
+from pytest_modelviz.trace import ModuleRecord, TensorRecord
+
+# Wrappers that add a segment to every name and nothing to what the model is, by class name: some live in packages
+# that need not be installed.
+_WRAPPERS = {
+    "OptimizedModule": "_orig_mod",
+    "DataParallel": "module",
+    "DistributedDataParallel": "module",
+    "FullyShardedDataParallel": "_fsdp_wrapped_module",
+    "CheckpointWrapper": "_checkpoint_wrapped_module",
+}
+_PLAIN = (bool, int, float, complex, str, type(None), torch.dtype, torch.device, torch.Size, enum.Enum)
+_OWN_OF_MODULE = frozenset(torch.nn.Module().__dict__)
+
+
+def unwrapped(module: torch.nn.Module) -> torch.nn.Module:
+    """The module inside `torch.compile`, DataParallel and similar wrappers."""
+    inner = _WRAPPERS.get(type(module).__name__)
+    while inner is not None and isinstance(getattr(module, inner, None), torch.nn.Module):
+        module = getattr(module, inner)
+        inner = _WRAPPERS.get(type(module).__name__)
+    return module
+
+
+def observed_modules(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]:
+    """(name, module) of every module once, in registration order, without wrappers and their name segments."""
+    seen: set[int] = set()
+
+    def walk(module: torch.nn.Module, name: str) -> Iterator[tuple[str, torch.nn.Module]]:
+        module = unwrapped(module)
+        if id(module) in seen:
+            return
+        seen.add(id(module))
+        yield name, module
+        for child_name, child in module.named_children():
+            yield from walk(child, f"{name}.{child_name}" if name else child_name)
+
+    yield from walk(model, "")
+
+
+def class_name(module: torch.nn.Module) -> str:
+    return str(getattr(module, "original_name", None) or type(module).__name__)
+
+
+def configuration(module: torch.nn.Module) -> dict[str, str]:
+    """Everything plain that sets a module apart: `extra_repr`, an overridden `repr`, and simple attributes."""
+    config: dict[str, str] = {}
+    try:
+        config["extra_repr"] = module.extra_repr()
+        if type(module).__repr__ is not torch.nn.Module.__repr__ and not any(module.children()):
+            config["repr"] = repr(module)
+    except Exception as error:  # a user's own code: what it raises must not end the check
+        config.setdefault("extra_repr", f"<raised {type(error).__name__}>")
+    for name, value in sorted(vars(module).items()):
+        if name not in _OWN_OF_MODULE:
+            text = _plain(value)
+            if text is not None:
+                config[name] = text
+    return config
+
+
+def _plain(value: Any, depth: int = 0) -> str | None:
+    """A text for a value that is configuration, or None for state and machinery."""
+    if isinstance(value, _PLAIN):
+        return repr(value)
+    if isinstance(value, (list, tuple)) and depth < 3 and len(value) <= 64:
+        parts = [_plain(item, depth + 1) for item in value]
+        return None if None in parts else f"({', '.join(str(part) for part in parts)})"
+    if isinstance(value, dict) and depth < 3 and len(value) <= 64:
+        pairs = [(repr(key), _plain(item, depth + 1)) for key, item in value.items()]
+        return None if any(text is None for _, text in pairs) else f"{{{', '.join(f'{k}: {t}' for k, t in pairs)}}}"
+    if isinstance(value, functools.partial):
+        return f"partial({_plain(value.func)}, {_plain(value.args)}, {_plain(value.keywords)})"
+    if inspect.isroutine(value) or inspect.isclass(value):
+        return f"<{getattr(value, '__qualname__', type(value).__name__)}>"
+    return None
+
+
+def module_records(
+    model: torch.nn.Module, weight_width: int | None
+) -> tuple[dict[str, ModuleRecord], dict[str, TensorRecord]]:
+    """Describe every module; sketch its own parameters and buffers once each, also those that are shared."""
+    records: dict[str, ModuleRecord] = {}
+    weights: dict[str, TensorRecord] = {}
+    known: dict[int, str] = {}
+    for name, module in observed_modules(model):
+        own: dict[str, str] = {}
+        for local, tensor in own_tensors(module):
+            if weight_width is None or torch.nn.parameter.is_lazy(tensor):
+                continue
+            if id(tensor) not in known:
+                key = f"{name}.{local}" if name else local
+                known[id(tensor)] = key
+                weights[key] = record_tensor(tensor, weight_width, statistics=False)
+            own[local] = known[id(tensor)]
+        records[name] = ModuleRecord(class_name(module), configuration(module), own)
+    return records, weights
+
+
+def own_tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """A module's own parameters and buffers, without its children's."""
+    yield from module.named_parameters(recurse=False, remove_duplicate=False)
+    yield from module.named_buffers(recurse=False, remove_duplicate=False)
+
+
+def tie_groups(model: torch.nn.Module) -> tuple[tuple[str, ...], ...]:
+    """Names that stand for one and the same parameter, buffer or module, in sorted groups."""
+    names: dict[int, set[str]] = {}
+    for prefix, module in _every_name(model):
+        names.setdefault(id(module), set()).add(prefix)
+        for local, tensor in own_tensors(module):
+            names.setdefault(id(tensor), set()).add(f"{prefix}.{local}" if prefix else local)
+    return tuple(sorted(tuple(sorted(group)) for group in names.values() if len(group) > 1))
+
+
+def _every_name(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]:
+    """Like `observed_modules`, but a shared module under each of its names (and not below its second one)."""
+    seen: set[int] = set()
+
+    def walk(module: torch.nn.Module, name: str) -> Iterator[tuple[str, torch.nn.Module]]:
+        module = unwrapped(module)
+        yield name, module
+        if id(module) in seen:
+            return
+        seen.add(id(module))
+        for child_name, child in module._modules.items():
+            if child is not None:
+                yield from walk(child, f"{name}.{child_name}" if name else child_name)
+
+    yield from walk(model, "")
+
+
+@functools.lru_cache(maxsize=1024)
+def argument_names(module_class: type[torch.nn.Module]) -> tuple[tuple[str, ...], str]:
+    """Names of forward's positional parameters, and of the one that takes the rest."""
+    forward: Callable[..., Any] = module_class.forward
+    try:
+        parameters = list(inspect.signature(forward).parameters.values())[1:]
+    except (TypeError, ValueError):
+        return (), "args"
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    names = tuple(parameter.name for parameter in parameters if parameter.kind in positional)
+    rest = next((p.name for p in parameters if p.kind is inspect.Parameter.VAR_POSITIONAL), "args")
+    return names, rest

@@ -1,0 +1,127 @@
+"""Watch every module call of a pass, in the order in which it happens.
+
+Calls are seen by putting a function around `torch.nn.Module.__call__` for the length of the pass (as `torch.fx` does
+when it traces), not by hooks on each module. No module is touched; TransformerEncoderLayer stays on its fast path, which
+hooks would push it off; keyword arguments are seen; modules that appear in the middle of the pass are seen too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from pytest_modelviz.probe.modules import argument_names, module_records, observed_modules, tie_groups
+from pytest_modelviz.probe.sketch import ACTIVATION_WIDTH, WEIGHT_WIDTH, record_tensor
+from pytest_modelviz.probe.structure import leaves, literal
+from pytest_modelviz.trace import Call, Leaf, TensorRecord, Trace
+
+OnOutput = Callable[[Call, torch.nn.Module, Any], Any]
+
+
+class Observer:
+    """Records one pass of one model into a Trace.
+
+    `on_output` is called as each call is left and may return another output to be used instead (return what it was
+    given to change nothing). `sketching=False` follows the calls without looking at numbers.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        *,
+        width: int = ACTIVATION_WIDTH,
+        weight_width: int = WEIGHT_WIDTH,
+        statistics: bool = True,
+        sketching: bool = True,
+        on_output: OnOutput | None = None,
+    ) -> None:
+        self._names = {id(module): name for name, module in observed_modules(model)}
+        self._width, self._statistics, self._sketching = width, statistics, sketching
+        self._on_output = on_output
+        self._thread = threading.get_ident()
+        self._depth = 0
+        self._counts: dict[str, int] = {}
+        self._seen: dict[int, tuple[weakref.ref[torch.Tensor], int, str]] = {}
+        self.calls: list[Call] = []
+        self.tensors: dict[str, TensorRecord] = {}
+        modules, weights = module_records(model, weight_width if sketching else None)
+        self._modules, self._weights = modules, weights
+        self._ties = tie_groups(model)
+
+    @property
+    def trace(self) -> Trace:
+        return Trace(self._modules, self.calls, self.tensors, self._weights, self._ties)
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        """Observe every call made by this thread inside the block."""
+        module_class: Any = torch.nn.Module
+        original = module_class.__call__
+
+        def observed_call(module: torch.nn.Module, /, *args: Any, **kwargs: Any) -> Any:
+            name = self._names.get(id(module))
+            if name is None or threading.get_ident() != self._thread:
+                return original(module, *args, **kwargs)
+            return self._observe(original, module, name, args, kwargs)
+
+        module_class.__call__ = observed_call
+        try:
+            yield
+        finally:
+            module_class.__call__ = original
+
+    def _observe(
+        self, original: Callable[..., Any], module: torch.nn.Module, name: str, args: tuple[Any, ...], kwargs: Any
+    ) -> Any:
+        index = self._counts.get(name, 0)
+        self._counts[name] = index + 1
+        place = f"{name}#{index}" if index else name
+        call = Call(name, index, self._depth, {})
+        if self._sketching:
+            call.inputs = self._leaves(_named(module, args, kwargs), f"{place}<")
+        self.calls.append(call)
+        self._depth += 1
+        try:
+            output = original(module, *args, **kwargs)
+        finally:
+            self._depth -= 1
+        if self._sketching:
+            call.outputs = self._leaves([("", output)], place)
+        return output if self._on_output is None else self._on_output(call, module, output)
+
+    def _leaves(self, values: list[tuple[str, Any]], place: str) -> dict[str, Leaf]:
+        found: dict[str, Leaf] = {}
+        for name, value in values:
+            for path, item in leaves(value, name):
+                is_tensor = isinstance(item, torch.Tensor)
+                found[path] = Leaf(tensor=self._key(item, place + path)) if is_tensor else Leaf(literal=literal(item))
+        return found
+
+    def _key(self, tensor: torch.Tensor, place: str) -> str:
+        """Sketch a tensor unless this very tensor, unchanged since, was sketched before."""
+        version = None if tensor.is_inference() else tensor._version
+        known = self._seen.get(id(tensor))
+        if known is not None and known[0]() is tensor and known[1] == version and version is not None:
+            return known[2]
+        key, again = place, 1
+        while key in self.tensors:  # a module that calls itself meets its own place again
+            again += 1
+            key = f"{place}~{again}"
+        self.tensors[key] = record_tensor(tensor, self._width, self._statistics)
+        if version is not None:
+            self._seen[id(tensor)] = (weakref.ref(tensor), version, key)
+        return key
+
+
+def _named(module: torch.nn.Module, args: tuple[Any, ...], kwargs: Any) -> list[tuple[str, Any]]:
+    """Arguments by the name of forward's parameter, so that `f(x)` and `f(x=x)` are the same call."""
+    names, rest = argument_names(type(module))
+    named = []
+    for index, value in enumerate(args):
+        named.append((names[index] if index < len(names) else f"{rest}[{index - len(names)}]", value))
+    return named + sorted(kwargs.items())

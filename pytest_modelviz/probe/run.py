@@ -1,0 +1,97 @@
+"""Calling a model with a user's input, in eval mode, with one clear error for what cannot work."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+
+from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.probe.modules import observed_modules
+from pytest_modelviz.probe.purity import untouched
+from pytest_modelviz.probe.structure import tensors
+
+
+def call(model: torch.nn.Module, input_data: Any) -> Any:
+    """Call the model: a tuple or list is positional arguments, a mapping keyword arguments, the rest one argument."""
+    if isinstance(input_data, Mapping):
+        return model(**input_data)
+    if isinstance(input_data, (tuple, list)):
+        return model(*input_data)
+    return model(input_data)
+
+
+@contextlib.contextmanager
+def prepared(model: torch.nn.Module, input_data: Any, *, grad: bool = False) -> Iterator[torch.nn.Module]:
+    """Give the block a model in eval mode that it may run freely; everything is put back afterwards.
+
+    A model with lazy modules that never ran is copied, and the copy initialised under a fixed seed.
+    `torch.compile`d models run eagerly: a compiled graph calls no modules.
+    """
+    require_model(model)
+    require_same_device(model, input_data)
+    with untouched(model, input_data), torch.inference_mode(False), torch.set_grad_enabled(grad), eager():
+        model = _materialised(model, input_data)
+        model.eval()
+        yield model
+
+
+def eager() -> contextlib.AbstractContextManager[Any]:
+    return torch.compiler.set_stance("force_eager")
+
+
+def _materialised(model: torch.nn.Module, input_data: Any) -> torch.nn.Module:
+    if input_data is None or not is_lazy(model):
+        return model
+    model = copy.deepcopy(model)
+    with torch.no_grad():
+        torch.manual_seed(0)
+        model.eval()
+        call(model, input_data)
+    return model
+
+
+def is_lazy(model: torch.nn.Module) -> bool:
+    held = [*model.parameters(), *model.buffers()]
+    return any(torch.nn.parameter.is_lazy(tensor) for tensor in held)
+
+
+def require_model(model: Any) -> None:
+    if not isinstance(model, torch.nn.Module):
+        raise ModelvizError(f"the model must be a torch.nn.Module, not {type(model).__name__}")
+
+
+def require_same_device(model: torch.nn.Module, input_data: Any) -> None:
+    """Say which tensor is on the wrong device before torch fails somewhere deep inside."""
+    places = {str(tensor.device): name for name, tensor in model.named_parameters()}
+    if len(places) != 1:
+        return  # none, or spread over devices on purpose
+    ((device, name),) = places.items()
+    for tensor in tensors(input_data):
+        if str(tensor.device) != device:
+            raise ModelvizError(
+                f"the input is on {tensor.device} but the model is on {device} (its parameter {name!r}): "
+                f"move one of them, for example input_data.to({device!r})"
+            )
+
+
+def find_layer(model: torch.nn.Module, layer: str) -> torch.nn.Module:
+    """The module of that name, or an error that suggests the names most like it."""
+    modules = dict(observed_modules(model))
+    if layer in modules:
+        return modules[layer]
+    raise unknown_layer(layer, list(modules))
+
+
+def unknown_layer(layer: str, names: list[str]) -> ModelvizError:
+    import difflib
+
+    close = difflib.get_close_matches(layer, names, n=3, cutoff=0.4)
+    known = close or [name for name in names if name and "." not in name][:8]
+    return ModelvizError(
+        f"the model has no layer {layer!r}; {'did you mean' if close else 'its top-level layers are'} "
+        f"{', '.join(repr(name) for name in known) or 'none'}? (names as in model.named_modules())"
+    )

@@ -1,0 +1,149 @@
+"""Linear sketches: a few hundred numbers that stand for a tensor in comparisons.
+
+For a fixed sign matrix S, ||S a - S b|| estimates ||a - b|| without b at hand, because S is linear. The signs come from
+an integer hash of the element's index, never from a library's random generator, so they are the same on every machine
+and every torch version. A tensor no larger than the sketch is kept as it is.
+
+Method: the "count sketch" / AMS sketch of Alon, Matias and Szegedy (1996) and Charikar, Chen and Farach-Colton (2002).
+Element i goes to bucket (i mod width) with a random sign; the width is prime, so that the strides of images spread over
+all buckets. Of a large tensor, short runs of neighbours are first added up with signs of their own, which keeps the
+cost near one read of the memory.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import torch
+
+from pytest_modelviz.trace import Sketch, TensorRecord
+
+ACTIVATION_WIDTH = 251
+WEIGHT_WIDTH = 61
+_LARGEST_DIRECT = 65536  # above this many elements, runs of neighbours are folded first
+_SIGN_PERIOD = 65536
+_CHUNK_ROWS = 128
+
+_NARROW = {torch.float32, torch.float16, torch.bfloat16, torch.complex32, torch.complex64}
+
+
+def hashed(index: np.ndarray[tuple[int], np.dtype[np.uint64]], salt: int) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
+    """Mix 64-bit integers (the finaliser of SplitMix64, Steele, Lea and Flood 2014)."""
+    with np.errstate(over="ignore"):
+        z = index + np.uint64(salt) * np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return z ^ (z >> np.uint64(31))
+
+
+@functools.lru_cache(maxsize=16)
+def _signs(count: int, salt: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    bits = hashed(np.arange(1, count + 1, dtype=np.uint64), salt) >> np.uint64(63)
+    values = bits.astype(np.float64) * 2 - 1
+    with torch.inference_mode(False):
+        return torch.from_numpy(values).to(device=device, dtype=dtype)
+
+
+def _fold(flat: torch.Tensor, run: int) -> torch.Tensor:
+    """Add up runs of `run` neighbours with signs of their own: (n,) -> (ceil(n / run),)."""
+    signs = _signs(_SIGN_PERIOD, 1, flat.dtype, flat.device)
+    full = flat.numel() // _SIGN_PERIOD * _SIGN_PERIOD
+    parts = []
+    if full:
+        parts.append((flat[:full].view(-1, _SIGN_PERIOD) * signs).view(-1, run).sum(1))
+    rest = flat[full:]
+    if rest.numel():
+        padded = torch.nn.functional.pad(rest * signs[: rest.numel()], (0, -rest.numel() % run))
+        parts.append(padded.view(-1, run).sum(1))
+    return torch.cat(parts) if len(parts) > 1 else parts[0]
+
+
+def _buckets(flat: torch.Tensor, width: int) -> torch.Tensor:
+    """Add element i, signed, to bucket (i mod width): (n,) -> (width,)."""
+    signs = _signs(_LARGEST_DIRECT + _SIGN_PERIOD, 2, flat.dtype, flat.device)[: flat.numel()]
+    whole = flat.numel() - flat.numel() % width
+    total = torch.zeros(width, dtype=flat.dtype, device=flat.device)
+    rows, row_signs = flat[:whole].view(-1, width), signs[:whole].view(-1, width)
+    for start in range(0, rows.shape[0], _CHUNK_ROWS):  # a chunk stays in the processor's cache
+        total += (rows[start : start + _CHUNK_ROWS] * row_signs[start : start + _CHUNK_ROWS]).sum(0)
+    rest = flat.numel() - whole
+    total[:rest] += flat[whole:] * signs[whole:]
+    return total
+
+
+def sketch_values(flat: torch.Tensor, width: int) -> torch.Tensor:
+    """Sketch a one-dimensional float32 or float64 tensor: shape (n,) -> (min(n, width),), same dtype and device."""
+    if flat.numel() <= width:
+        return flat
+    run = 1
+    while flat.numel() > run * _LARGEST_DIRECT:
+        run *= 2
+    return _buckets(_fold(flat, run) if run > 1 else flat, width)
+
+
+def record_tensor(tensor: torch.Tensor, width: int = ACTIVATION_WIDTH, statistics: bool = True) -> TensorRecord:
+    """Sketch any tensor where it lies and bring the few numbers to the CPU.
+
+    Complex tensors count as pairs of reals, quantised and sparse ones as what they stand for. Integers and booleans
+    are summed exactly (float64). NaN and infinities are taken out, counted and fingerprinted by place.
+    A tensor without data (meta) has an empty sketch.
+    """
+    name = str(tensor.dtype).removeprefix("torch.")
+    shape = tuple(int(size) for size in tensor.shape) if not tensor.is_nested else (int(tensor.size(0)),)
+    if tensor.is_meta:
+        return TensorRecord(name, shape, np.zeros(0, np.float32))
+    with torch.no_grad():
+        flat = _flat(tensor)
+        dtype = torch.float32 if tensor.dtype in _NARROW or flat.dtype == torch.float32 else torch.float64
+        values = flat.to(dtype)
+        sketch = sketch_values(values, width)
+        places: dict[str, tuple[int, int]] = {}
+        if not bool(torch.isfinite(sketch).all()):
+            places, values = _take_out(values)
+            sketch = sketch_values(values, width)
+        numbers = _statistics(values) if statistics else ()
+        kept: Sketch = sketch.cpu().numpy().copy()
+    return TensorRecord(name, shape, kept, places, numbers)
+
+
+def _flat(tensor: torch.Tensor) -> torch.Tensor:
+    tensor = tensor.detach()
+    if tensor.is_nested:
+        tensor = torch.cat([part.reshape(-1) for part in tensor.unbind()])
+    if tensor.layout != torch.strided:
+        tensor = tensor.to_dense()
+    if tensor.is_quantized:
+        tensor = tensor.dequantize()
+    if tensor.is_complex():
+        if tensor.dtype == torch.complex32:
+            tensor = tensor.to(torch.complex64)
+        tensor = torch.view_as_real(tensor.resolve_conj())
+    if tensor.is_floating_point() and tensor.element_size() < 2:
+        tensor = tensor.to(torch.float32)  # the float8 family has no arithmetic of its own
+    return tensor.resolve_neg().reshape(-1)
+
+
+def _take_out(values: torch.Tensor) -> tuple[dict[str, tuple[int, int]], torch.Tensor]:
+    """Count and fingerprint what is not finite; return the rest, wide enough to be added up without overflow."""
+    places = {}
+    for kind, mask in (
+        ("nan", torch.isnan(values)),
+        ("+inf", torch.isposinf(values)),
+        ("-inf", torch.isneginf(values)),
+    ):
+        where = mask.nonzero().reshape(-1).cpu().numpy().astype(np.uint64)
+        if where.size:
+            fingerprint = int((hashed(where, 3) >> np.uint64(12)).sum(dtype=np.uint64) >> np.uint64(11))
+            places[kind] = (int(where.size), fingerprint)
+    return places, torch.nan_to_num(values.to(torch.float64), nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def _statistics(values: torch.Tensor) -> tuple[float, ...]:
+    """Mean, root mean square, minimum and maximum, rounded to four digits for people."""
+    if not values.numel():
+        return ()
+    low, high = torch.aminmax(values)
+    rms = float(torch.linalg.vector_norm(values)) / values.numel() ** 0.5
+    numbers = (float(values.mean()), rms, float(low), float(high))
+    return tuple(float(f"{number:.4g}") for number in numbers)

@@ -1,0 +1,239 @@
+"""A forward pass as plain data: which modules there are, which were called in what order, and a sketch of every tensor.
+
+The probe makes traces, the store keeps them as arrays, the comparison walks two of them side by side. The structure is
+kept as compressed JSON inside the arrays so that a trace of a whole ResNet-50 stays in the kilobytes.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pytest_modelviz.errors import UnreadableBaseline
+
+MAX_STRUCTURE_BYTES = 64 * 2**20
+
+Sketch = npt.NDArray[np.float32] | npt.NDArray[np.float64]
+Array = npt.NDArray[np.generic]
+
+
+@dataclass(frozen=True)
+class TensorRecord:
+    """One tensor at one moment.
+
+    `sketch` is linear in the tensor (see `probe.sketch`) and holds the tensor itself where that is no larger.
+    `places` counts NaN and infinities and fingerprints where they are; those elements are zero in the sketch.
+    `statistics` is for people: mean, rms, min, max.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    sketch: Sketch
+    places: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    statistics: tuple[float, ...] = ()
+
+    @property
+    def numel(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64))
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One end of a nested argument or output: a tensor (`tensor` is its key in the trace) or a literal."""
+
+    tensor: str | None = None
+    literal: str | None = None
+
+
+Leaves = Mapping[str, Leaf]
+
+
+@dataclass(frozen=True)
+class ModuleRecord:
+    """A module as it stood before the pass: its class, its configuration and its own parameters and buffers."""
+
+    class_name: str
+    config: Mapping[str, str]
+    weights: Mapping[str, str]
+
+
+@dataclass
+class Call:
+    """One call of one module. Calls are kept in the order of entering; `depth` restores the order of leaving."""
+
+    layer: str
+    index: int
+    depth: int
+    inputs: Leaves
+    outputs: Leaves | None = None
+
+
+@dataclass(frozen=True)
+class Event:
+    """A call is entered (its inputs are known) or left (its outputs are)."""
+
+    kind: str
+    call: Call
+    parent: Call | None
+
+    @property
+    def leaves(self) -> Leaves:
+        return self.call.inputs if self.kind == "enter" else (self.call.outputs or {})
+
+
+@dataclass
+class Trace:
+    """Everything one pass showed. `tensors` and `weights` are keyed by where a tensor was first seen."""
+
+    modules: dict[str, ModuleRecord]
+    calls: list[Call]
+    tensors: dict[str, TensorRecord]
+    weights: dict[str, TensorRecord]
+    ties: tuple[tuple[str, ...], ...] = ()
+
+    def events(self) -> Iterator[Event]:
+        """All enter and leave events in the order in which they happened."""
+        stack: list[Call] = []
+        for call in self.calls:
+            while stack and stack[-1].depth >= call.depth:
+                left = stack.pop()
+                yield Event("leave", left, stack[-1] if stack else None)
+            yield Event("enter", call, stack[-1] if stack else None)
+            stack.append(call)
+        while stack:
+            left = stack.pop()
+            yield Event("leave", left, stack[-1] if stack else None)
+
+    def to_arrays(self) -> dict[str, Array]:
+        """Pack into three arrays: compressed structure (uint8), sketches (float32) and wide sketches (float64)."""
+        narrow: list[Sketch] = []
+        wide: list[Sketch] = []
+
+        def row(record: TensorRecord) -> dict[str, Any]:
+            is_wide = record.sketch.dtype == np.float64
+            (wide if is_wide else narrow).append(record.sketch)
+            packed: dict[str, Any] = {"d": record.dtype, "s": list(record.shape), "n": int(record.sketch.size)}
+            if is_wide:
+                packed["w"] = 1
+            if record.places:
+                packed["p"] = {kind: list(place) for kind, place in record.places.items()}
+            return packed
+
+        structure = {
+            "modules": {n: [m.class_name, dict(m.config), dict(m.weights)] for n, m in self.modules.items()},
+            "calls": [
+                [c.layer, c.index, c.depth, _pack(c.inputs), None if c.outputs is None else _pack(c.outputs)]
+                for c in self.calls
+            ],
+            "tensors": {key: row(record) for key, record in self.tensors.items()},
+            "weights": {key: row(record) for key, record in self.weights.items()},
+            "ties": [list(group) for group in self.ties],
+        }
+        text = json.dumps(structure, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+        return {
+            "trace.structure": np.frombuffer(zlib.compress(text.encode(), 9), dtype=np.uint8),
+            "trace.sketches": _join(narrow, np.float32),
+            "trace.wide": _join(wide, np.float64),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Array]) -> Trace:
+        """Unpack what `to_arrays` made; raises UnreadableBaseline for anything else."""
+        try:
+            return cls._unpack(arrays)
+        except UnreadableBaseline:
+            raise
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError, zlib.error) as error:
+            raise UnreadableBaseline(f"its trace is damaged ({type(error).__name__}: {error})") from error
+
+    @classmethod
+    def _unpack(cls, arrays: Mapping[str, Array]) -> Trace:
+        packed = arrays["trace.structure"]
+        if packed.dtype != np.uint8 or packed.ndim != 1:
+            raise UnreadableBaseline("its trace is not a byte string")
+        inflater = zlib.decompressobj()
+        text = inflater.decompress(packed.tobytes(), MAX_STRUCTURE_BYTES)
+        if not inflater.eof:
+            raise UnreadableBaseline("its trace is truncated or absurdly large")
+        structure = json.loads(text)
+        pools = {
+            0: _Pool(np.asarray(arrays["trace.sketches"], dtype=np.float32)),
+            1: _Pool(np.asarray(arrays["trace.wide"], dtype=np.float64)),
+        }
+
+        def record(packed: Mapping[str, Any]) -> TensorRecord:
+            places = {str(kind): (int(count), int(print_)) for kind, (count, print_) in packed.get("p", {}).items()}
+            sketch = pools[int(packed.get("w", 0))].take(int(packed["n"]))
+            return TensorRecord(str(packed["d"]), tuple(int(s) for s in packed["s"]), sketch, places)
+
+        tensors = {str(key): record(value) for key, value in structure["tensors"].items()}
+        weights = {str(key): record(value) for key, value in structure["weights"].items()}
+        modules = {
+            str(name): ModuleRecord(str(class_name), _strings(config), _strings(names))
+            for name, (class_name, config, names) in structure["modules"].items()
+        }
+        for module in modules.values():
+            _require(module.weights.values(), weights)
+        calls = []
+        for layer, index, depth, inputs, outputs in structure["calls"]:
+            call = Call(str(layer), int(index), int(depth), _unpack_leaves(inputs, tensors))
+            call.outputs = None if outputs is None else _unpack_leaves(outputs, tensors)
+            calls.append(call)
+        for pool in pools.values():
+            pool.must_be_empty()
+        ties = tuple(tuple(str(name) for name in group) for group in structure["ties"])
+        return cls(modules, calls, tensors, weights, ties)
+
+
+class _Pool:
+    """Sketches laid end to end; each record takes its share in turn."""
+
+    def __init__(self, values: Sketch) -> None:
+        if values.ndim != 1:
+            raise UnreadableBaseline("its sketches are not laid out as expected")
+        self._values, self._at = values, 0
+
+    def take(self, count: int) -> Sketch:
+        if count < 0 or self._at + count > self._values.size:
+            raise UnreadableBaseline("it holds fewer numbers than its structure says")
+        self._at += count
+        return self._values[self._at - count : self._at]
+
+    def must_be_empty(self) -> None:
+        if self._at != self._values.size:
+            raise UnreadableBaseline("it holds more numbers than its structure says")
+
+
+def _pack(leaves: Leaves) -> dict[str, Any]:
+    return {path: leaf.tensor if leaf.tensor is not None else [leaf.literal] for path, leaf in leaves.items()}
+
+
+def _unpack_leaves(packed: Mapping[str, Any], tensors: Mapping[str, TensorRecord]) -> Leaves:
+    leaves = {}
+    for path, value in packed.items():
+        if isinstance(value, str):
+            _require([value], tensors)
+            leaves[str(path)] = Leaf(tensor=value)
+        else:
+            leaves[str(path)] = Leaf(literal=str(value[0]))
+    return leaves
+
+
+def _require(keys: Any, table: Mapping[str, TensorRecord]) -> None:
+    for key in keys:
+        if key not in table:
+            raise UnreadableBaseline(f"its trace names a tensor it does not hold: {key!r}")
+
+
+def _strings(mapping: Mapping[str, Any]) -> dict[str, str]:
+    return {str(key): str(value) for key, value in mapping.items()}
+
+
+def _join(sketches: list[Sketch], dtype: Any) -> Array:
+    return np.concatenate([np.zeros(0, dtype), *sketches]).astype(dtype, copy=False)
