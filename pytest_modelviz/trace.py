@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pytest_modelviz.capture import Array
 from pytest_modelviz.errors import UnreadableBaseline
 
 MAX_STRUCTURE_BYTES = 64 * 2**20
 
 Sketch = npt.NDArray[np.float32] | npt.NDArray[np.float64]
-Array = npt.NDArray[np.generic]
 
 
 @dataclass(frozen=True)

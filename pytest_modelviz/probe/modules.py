@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from pytest_modelviz.probe.sketch import record_tensor
 from pytest_modelviz.trace import ModuleRecord, TensorRecord
 
 # Wrappers that add a segment to every name and nothing to what the model is, by class name: some live in packages
@@ -90,21 +89,21 @@ def _plain(value: Any, depth: int = 0) -> str | None:
 
 
 def module_records(
-    model: torch.nn.Module, weight_width: int | None
+    model: torch.nn.Module, look: Callable[[torch.Tensor], TensorRecord] | None
 ) -> tuple[dict[str, ModuleRecord], dict[str, TensorRecord]]:
-    """Describe every module; sketch its own parameters and buffers once each, also those that are shared."""
+    """Describe every module and, with `look`, its own parameters and buffers, shared ones once."""
     records: dict[str, ModuleRecord] = {}
     weights: dict[str, TensorRecord] = {}
     known: dict[int, str] = {}
     for name, module in observed_modules(model):
         own: dict[str, str] = {}
         for local, tensor in own_tensors(module):
-            if weight_width is None or torch.nn.parameter.is_lazy(tensor):
+            if look is None or torch.nn.parameter.is_lazy(tensor):
                 continue
             if id(tensor) not in known:
                 key = f"{name}.{local}" if name else local
                 known[id(tensor)] = key
-                weights[key] = record_tensor(tensor, weight_width, statistics=False)
+                weights[key] = look(tensor)
             own[local] = known[id(tensor)]
         records[name] = ModuleRecord(class_name(module), configuration(module), own)
     return records, weights

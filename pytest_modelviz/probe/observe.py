@@ -16,41 +16,42 @@ from typing import Any
 import torch
 
 from pytest_modelviz.probe.modules import argument_names, module_records, observed_modules, tie_groups
-from pytest_modelviz.probe.sketch import ACTIVATION_WIDTH, WEIGHT_WIDTH, record_tensor
+from pytest_modelviz.probe.sketch import record_tensor, record_weight
 from pytest_modelviz.probe.structure import leaves, literal
 from pytest_modelviz.trace import Call, Leaf, TensorRecord, Trace
 
+Look = Callable[[torch.Tensor], TensorRecord]
+OnEnter = Callable[[Call], None]
 OnOutput = Callable[[Call, torch.nn.Module, Any], Any]
 
 
 class Observer:
     """Records one pass of one model into a Trace.
 
-    `on_output` is called as each call is left and may return another output to be used instead (return what it was
-    given to change nothing). `sketching=False` follows the calls without looking at numbers.
+    `look` turns a tensor into its record; `weight_look` does so for parameters and buffers, None leaves them out.
+    `on_enter` is called as each call is entered, `on_output` as it is left: it may return another output to be used
+    instead (returning what it was given changes nothing).
     """
 
     def __init__(
         self,
         model: torch.nn.Module,
         *,
-        width: int = ACTIVATION_WIDTH,
-        weight_width: int = WEIGHT_WIDTH,
-        statistics: bool = True,
-        sketching: bool = True,
+        look: Look = record_tensor,
+        weight_look: Look | None = record_weight,
+        on_enter: OnEnter | None = None,
         on_output: OnOutput | None = None,
     ) -> None:
         self._names = {id(module): name for name, module in observed_modules(model)}
-        self._width, self._statistics, self._sketching = width, statistics, sketching
-        self._on_output = on_output
+        self._look = look
+        self._on_enter, self._on_output = on_enter, on_output
         self._thread = threading.get_ident()
         self._depth = 0
         self._counts: dict[str, int] = {}
         self._seen: dict[int, tuple[weakref.ref[torch.Tensor], int, str]] = {}
         self.calls: list[Call] = []
         self.tensors: dict[str, TensorRecord] = {}
-        modules, weights = module_records(model, weight_width if sketching else None)
-        self._modules, self._weights = modules, weights
+        self._modules, self._weights = module_records(model, weight_look)
         self._ties = tie_groups(model)
 
     @property
@@ -81,17 +82,16 @@ class Observer:
         index = self._counts.get(name, 0)
         self._counts[name] = index + 1
         place = f"{name}#{index}" if index else name
-        call = Call(name, index, self._depth, {})
-        if self._sketching:
-            call.inputs = self._leaves(_named(module, args, kwargs), f"{place}<")
+        call = Call(name, index, self._depth, self._leaves(_named(module, args, kwargs), f"{place}<"))
         self.calls.append(call)
+        if self._on_enter is not None:
+            self._on_enter(call)
         self._depth += 1
         try:
             output = original(module, *args, **kwargs)
         finally:
             self._depth -= 1
-        if self._sketching:
-            call.outputs = self._leaves([("", output)], place)
+        call.outputs = self._leaves([("", output)], place)
         return output if self._on_output is None else self._on_output(call, module, output)
 
     def _leaves(self, values: list[tuple[str, Any]], place: str) -> dict[str, Leaf]:
@@ -112,7 +112,7 @@ class Observer:
         while key in self.tensors:  # a module that calls itself meets its own place again
             again += 1
             key = f"{place}~{again}"
-        self.tensors[key] = record_tensor(tensor, self._width, self._statistics)
+        self.tensors[key] = self._look(tensor)
         if version is not None:
             self._seen[id(tensor)] = (weakref.ref(tensor), version, key)
         return key

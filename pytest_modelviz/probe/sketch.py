@@ -12,6 +12,7 @@ cost near one read of the memory.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 
 import numpy as np
@@ -21,9 +22,10 @@ from pytest_modelviz.trace import Sketch, TensorRecord
 
 ACTIVATION_WIDTH = 251
 WEIGHT_WIDTH = 61
-_LARGEST_DIRECT = 65536  # above this many elements, runs of neighbours are folded first
-_SIGN_PERIOD = 65536
-_CHUNK_ROWS = 128
+_DIRECT = 2**17  # up to this many elements each element has a bucket of its own choosing
+_CHUNK = 2**16  # elements worked on at a time: they stay in the processor's cache
+_SHORT_RUN, _LONG_RUN = 8, 32
+_PLAIN_TENSORS = (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer)
 
 _NARROW = {torch.float32, torch.float16, torch.bfloat16, torch.complex32, torch.complex64}
 
@@ -45,30 +47,32 @@ def _signs(count: int, salt: int, dtype: torch.dtype, device: torch.device) -> t
         return torch.from_numpy(values).to(device=device, dtype=dtype)
 
 
-def _fold(flat: torch.Tensor, run: int) -> torch.Tensor:
+def _fold(flat: torch.Tensor, run: int, salt: int) -> torch.Tensor:
     """Add up runs of `run` neighbours with signs of their own: (n,) -> (ceil(n / run),)."""
-    signs = _signs(_SIGN_PERIOD, 1, flat.dtype, flat.device)
-    full = flat.numel() // _SIGN_PERIOD * _SIGN_PERIOD
-    parts = []
-    if full:
-        parts.append((flat[:full].view(-1, _SIGN_PERIOD) * signs).view(-1, run).sum(1))
-    rest = flat[full:]
-    if rest.numel():
-        padded = torch.nn.functional.pad(rest * signs[: rest.numel()], (0, -rest.numel() % run))
-        parts.append(padded.view(-1, run).sum(1))
-    return torch.cat(parts) if len(parts) > 1 else parts[0]
+    signs = _signs(_CHUNK, salt, flat.dtype, flat.device)
+    folded = flat.new_empty(-(-flat.numel() // run))
+    scratch = flat.new_empty(_CHUNK)
+    for start in range(0, flat.numel(), _CHUNK):
+        chunk = flat[start : start + _CHUNK]
+        count = chunk.numel()
+        padded = count + -count % run
+        torch.mul(chunk, signs[:count], out=scratch[:count])
+        scratch[count:padded] = 0
+        torch.sum(scratch[:padded].view(-1, run), 1, out=folded[start // run : (start + padded) // run])
+    return folded
 
 
 def _buckets(flat: torch.Tensor, width: int) -> torch.Tensor:
     """Add element i, signed, to bucket (i mod width): (n,) -> (width,)."""
-    signs = _signs(_LARGEST_DIRECT + _SIGN_PERIOD, 2, flat.dtype, flat.device)[: flat.numel()]
-    whole = flat.numel() - flat.numel() % width
-    total = torch.zeros(width, dtype=flat.dtype, device=flat.device)
-    rows, row_signs = flat[:whole].view(-1, width), signs[:whole].view(-1, width)
-    for start in range(0, rows.shape[0], _CHUNK_ROWS):  # a chunk stays in the processor's cache
-        total += (rows[start : start + _CHUNK_ROWS] * row_signs[start : start + _CHUNK_ROWS]).sum(0)
-    rest = flat.numel() - whole
-    total[:rest] += flat[whole:] * signs[whole:]
+    signs = _signs(_DIRECT, 0, flat.dtype, flat.device)
+    total = flat.new_zeros(width)
+    step = _CHUNK - _CHUNK % width
+    for start in range(0, flat.numel(), step):
+        chunk = flat[start : start + step]
+        signed = chunk * signs[start : start + chunk.numel()]
+        whole = signed.numel() - signed.numel() % width
+        total += signed[:whole].view(-1, width).sum(0)
+        total[: signed.numel() - whole] += signed[whole:]
     return total
 
 
@@ -76,10 +80,11 @@ def sketch_values(flat: torch.Tensor, width: int) -> torch.Tensor:
     """Sketch a one-dimensional float32 or float64 tensor: shape (n,) -> (min(n, width),), same dtype and device."""
     if flat.numel() <= width:
         return flat
-    run = 1
-    while flat.numel() > run * _LARGEST_DIRECT:
-        run *= 2
-    return _buckets(_fold(flat, run) if run > 1 else flat, width)
+    salt = 1
+    while flat.numel() > _DIRECT:
+        flat = _fold(flat, _SHORT_RUN if flat.numel() <= _DIRECT * _SHORT_RUN else _LONG_RUN, salt)
+        salt += 1
+    return _buckets(flat, width)
 
 
 def record_tensor(tensor: torch.Tensor, width: int = ACTIVATION_WIDTH, statistics: bool = True) -> TensorRecord:
@@ -89,11 +94,11 @@ def record_tensor(tensor: torch.Tensor, width: int = ACTIVATION_WIDTH, statistic
     are summed exactly (float64). NaN and infinities are taken out, counted and fingerprinted by place.
     A tensor without data (meta) has an empty sketch.
     """
-    name = str(tensor.dtype).removeprefix("torch.")
-    shape = tuple(int(size) for size in tensor.shape) if not tensor.is_nested else (int(tensor.size(0)),)
     if tensor.is_meta:
-        return TensorRecord(name, shape, np.zeros(0, np.float32))
-    with torch.no_grad():
+        return record_shape(tensor)
+    # Our own arithmetic is nobody's business: modes that watch the model must not see it.
+    alone = torch._C._DisableTorchDispatch() if type(tensor) in _PLAIN_TENSORS else contextlib.nullcontext()
+    with torch.no_grad(), alone:
         flat = _flat(tensor)
         dtype = torch.float32 if tensor.dtype in _NARROW or flat.dtype == torch.float32 else torch.float64
         values = flat.to(dtype)
@@ -104,7 +109,22 @@ def record_tensor(tensor: torch.Tensor, width: int = ACTIVATION_WIDTH, statistic
             sketch = sketch_values(values, width)
         numbers = _statistics(values) if statistics else ()
         kept: Sketch = sketch.cpu().numpy().copy()
-    return TensorRecord(name, shape, kept, places, numbers)
+    return TensorRecord(str(tensor.dtype).removeprefix("torch."), _shape(tensor), kept, places, numbers)
+
+
+def record_weight(tensor: torch.Tensor) -> TensorRecord:
+    """Sketch a parameter or buffer, narrowly: weights are evidence, they need not be measured well."""
+    return record_tensor(tensor, WEIGHT_WIDTH, statistics=False)
+
+
+def record_shape(tensor: torch.Tensor) -> TensorRecord:
+    """Dtype and shape alone."""
+    name = str(tensor.dtype).removeprefix("torch.")
+    return TensorRecord(name, _shape(tensor), np.zeros(0, np.float32))
+
+
+def _shape(tensor: torch.Tensor) -> tuple[int, ...]:
+    return (int(tensor.size(0)),) if tensor.is_nested else tuple(int(size) for size in tensor.shape)
 
 
 def _flat(tensor: torch.Tensor) -> torch.Tensor:
@@ -134,7 +154,7 @@ def _take_out(values: torch.Tensor) -> tuple[dict[str, tuple[int, int]], torch.T
     ):
         where = mask.nonzero().reshape(-1).cpu().numpy().astype(np.uint64)
         if where.size:
-            fingerprint = int((hashed(where, 3) >> np.uint64(12)).sum(dtype=np.uint64) >> np.uint64(11))
+            fingerprint = int((hashed(where, 99) >> np.uint64(12)).sum(dtype=np.uint64) >> np.uint64(11))
             places[kind] = (int(where.size), fingerprint)
     return places, torch.nan_to_num(values.to(torch.float64), nan=0.0, posinf=0.0, neginf=0.0)
 

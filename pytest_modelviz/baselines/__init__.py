@@ -1,0 +1,1 @@
+"""Names, formats and the store of baselines. No torch, no pytest."""

@@ -1,0 +1,1 @@
+"""Numbers against numbers, passes against passes, trees against trees. numpy only."""

@@ -1,0 +1,81 @@
+"""How far two captures of one model may be apart, by dtype and device.
+
+The float32 figure leaves more than ten-fold room above what threads, memory formats, vector instructions and torch
+versions do to torchvision's models (at most 7.2e-6 relative L2 at any layer), and sits far below a real fault.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# Relative tolerance of an activation, by the coarsest floating dtype that took part in computing it.
+_RTOL = {"float64": 1e-6, "float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
+_RTOL_8_BIT = 2e-1
+# TF32 and non-deterministic reductions make accelerators ten times less repeatable than CPUs.
+_ACCELERATOR_FACTOR = 10.0
+# Weights are compared to tell them apart, not to forgive arithmetic: the same seed differs by 4e-8 between processors.
+_WEIGHT_RTOL = {"float64": 1e-6, "float32": 1e-6, "float16": 1e-5, "bfloat16": 1e-4}
+
+ATOL = 1e-8
+# Where a result should be zero, what remains is rounding of the inputs: that much of their size is forgiven.
+ROUNDING = 1e-7
+# The worst bucket may be this many times further off than the whole: rounding, too, gathers in places.
+WORST_BUCKET = 5.0
+# Explanations go through a backward pass and are compared at their largest difference, not at its mean.
+EXPLANATION_FACTOR = 10.0
+
+_COARSENESS = ("float64", "complex128", "float32", "complex64", "float16", "complex32", "bfloat16")
+_REAL = {"complex128": "float64", "complex64": "float32", "complex32": "float16"}
+
+
+def is_exact(dtype: str) -> bool:
+    """Integers and booleans are compared exactly."""
+    return not dtype.startswith(("float", "bfloat", "complex", "q"))
+
+
+def coarser(a: str, b: str) -> str:
+    """Of two dtypes the one with fewer digits; exact dtypes have no say."""
+    return max(a, b, key=_rank)
+
+
+def _rank(dtype: str) -> int:
+    if is_exact(dtype):
+        return -1
+    return _COARSENESS.index(dtype) if dtype in _COARSENESS else len(_COARSENESS)
+
+
+@dataclass(frozen=True)
+class Tolerances:
+    """`rtol` and `atol` are the user's, or None for the defaults; `device` is where the results were computed.
+
+    `scale` narrows (or widens) all of them.
+    """
+
+    rtol: float | None = None
+    atol: float | None = None
+    device: str = "cpu"
+    scale: float = 1.0
+
+    def relative(self, dtype: str) -> float:
+        """Tolerance for a tensor computed in this dtype (or a coarser one before it)."""
+        return self.scale * self._relative(dtype)
+
+    def _relative(self, dtype: str) -> float:
+        if self.rtol is not None:
+            return self.rtol
+        base = _RTOL.get(_REAL.get(dtype, dtype), 0.0 if is_exact(dtype) else _RTOL_8_BIT)
+        on_cpu = all(place in ("cpu", "meta") for place in self.device.split(","))
+        return base if on_cpu or dtype == "float64" else base * _ACCELERATOR_FACTOR
+
+    @property
+    def absolute(self) -> float:
+        return self.scale * (ATOL if self.atol is None else self.atol)
+
+    def explanation(self, dtype: str) -> float:
+        """Largest difference allowed between two maps, as a fraction of the baseline's peak."""
+        relative = self.rtol if self.rtol is not None else self._relative(dtype) * EXPLANATION_FACTOR
+        return self.scale * (relative + (self.atol or 0.0))
+
+
+def weight_tolerance(dtype: str) -> float:
+    return _WEIGHT_RTOL.get(_REAL.get(dtype, dtype), 0.0 if is_exact(dtype) else 1e-3)

@@ -1,0 +1,85 @@
+"""Two module trees, described as plain facts, side by side: what was added, removed and changed."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pytest_modelviz.errors import UnreadableBaseline
+from pytest_modelviz.verdict import Divergence, Finding, Verdict
+
+# What a module is made of comes before what follows from it: a changed stride explains a changed output shape.
+_STRUCTURE = ("class", "config", "parameters", "buffers", "frozen")
+_BEHAVIOUR = ("in", "out", "calls", "mult_adds")
+
+
+def natural(name: str) -> list[tuple[int, int, str]]:
+    """Sort key that puts `layer.10` after `layer.9`."""
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
+
+
+def compare_trees(baseline: Mapping[str, Any], actual: Mapping[str, Any]) -> Verdict:
+    """Compare two summaries (see `views.model_summary`) field by field."""
+    before, after = _layers(baseline), _layers(actual)
+    findings: list[Finding] = []
+    for name in sorted({*before, *after}, key=natural):
+        if name not in after:
+            findings.append(Finding("removed", name, before=str(before[name].get("class", ""))))
+        elif name not in before:
+            findings.append(Finding("added", name, after=str(after[name].get("class", ""))))
+        else:
+            findings += _fields(name, before[name], after[name])
+    for key in ("ties",):
+        if baseline.get(key, []) != actual.get(key, []):
+            findings.append(Finding(key, before=_text(baseline.get(key)), after=_text(actual.get(key))))
+    count, drifted = len(before), len({finding.layer for finding in findings})
+    if not findings:
+        return Verdict(True, count, 0, 0.0, 0.0)
+    first, cause = _first(findings, before, after)
+    return Verdict(
+        matched=False,
+        compared=count,
+        drifted=drifted,
+        error=drifted / max(count, 1),
+        tolerance=0.0,
+        first=first,
+        cause=cause,
+        findings=tuple(findings),
+    )
+
+
+def _layers(facts: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    layers = facts.get("layers")
+    if not isinstance(layers, Mapping) or not all(isinstance(row, Mapping) for row in layers.values()):
+        raise UnreadableBaseline("it does not list layers")
+    return layers
+
+
+def _fields(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Finding]:
+    found = []
+    for key in (*_STRUCTURE, *_BEHAVIOUR):
+        if before.get(key) != after.get(key):
+            found.append(Finding(key, name, key, _text(before.get(key)), _text(after.get(key))))
+    return found
+
+
+def _first(findings: list[Finding], before: Any, after: Any) -> tuple[Divergence, str]:
+    """The finding that explains most: a changed module first, then a changed shape, the input's above all others."""
+    structural = [f for f in findings if f.kind in (*_STRUCTURE, "removed", "added", "ties")]
+    entered = [f for f in findings if f.kind == "in" and f.layer == ""]
+    if structural:
+        first, cause = structural[0], "architecture"
+    elif entered:
+        first, cause = entered[0], "input"
+    else:
+        first, cause = findings[0], "computation"
+    row = after.get(first.layer) or before.get(first.layer) or {}
+    return Divergence(first.layer, str(row.get("class", "")), 0, 1.0, 0.0), cause
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value)

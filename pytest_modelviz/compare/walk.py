@@ -1,0 +1,260 @@
+"""The first event that differs: two passes side by side, in the order in which things happened.
+
+A pass is a sequence of events: a module is entered with inputs, a module is left with outputs. The first event that
+differs says whose code ran in between, and that module's own configuration and weights say why.
+
+| the first differing event | the suspect |
+|---|---|
+| entering the model itself | nobody: the input changed |
+| leaving M, all inside it agreed | M |
+| entering M, all before agreed | M's parent, between its children |
+| another module is entered or left here | the innermost module open at that moment |
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from pytest_modelviz.compare.tensors import leaf_difference, rms, weight_difference
+from pytest_modelviz.compare.tolerance import Tolerances, coarser, is_exact
+from pytest_modelviz.trace import Call, Event, Trace
+from pytest_modelviz.verdict import Divergence, Finding, LayerError, Verdict
+
+_LARGEST_SCALE = 1e30  # masks hold -3.4e38; they say nothing about the size of what is computed
+
+
+@dataclass
+class _Walk:
+    baseline: Trace
+    actual: Trace
+    tolerances: Tolerances
+    dtype: str = "float64"
+    layers: list[LayerError] = field(default_factory=list)
+    first: tuple[Event, float, float, str] | None = None
+    parted: tuple[Event | None, Event | None] | None = None
+
+    def run(self) -> None:
+        """Compare event by event until the order of events itself differs."""
+        left, right = self.baseline.events(), self.actual.events()
+        open_calls: list[Call] = []
+        while True:
+            before, after = next(left, None), next(right, None)
+            if before is None and after is None:
+                return
+            if before is None or after is None or _what(before) != _what(after):
+                self.parted = (before, after)
+                if self.first is None:
+                    culprit = open_calls[-1] if open_calls else Call("", 0, 0, {})
+                    self.first = (Event("order", culprit, None), math.inf, 0.0, "")
+                return
+            if before.kind == "enter":
+                open_calls.append(before.call)
+            self._compare(before, after)
+            if before.kind == "leave":
+                open_calls.pop()
+
+    def _compare(self, before: Event, after: Event) -> None:
+        for leaf in before.leaves.values():
+            if leaf.tensor is not None:
+                self.dtype = coarser(self.dtype, self.baseline.tensors[leaf.tensor].dtype)
+        error, allowed, path = leaf_difference(
+            before.leaves,
+            after.leaves,
+            self.baseline.tensors,
+            self.actual.tensors,
+            dtype=self.dtype,
+            tolerances=self.tolerances,
+            scale=self._scale(before),
+        )
+        if before.kind == "leave":
+            self.layers.append(LayerError(before.call.layer, before.call.index, error, allowed))
+        if self.first is None and not error <= allowed:
+            self.first = (before, error, allowed, path)
+
+    def _scale(self, event: Event) -> float:
+        """The size of what an event's tensors were computed from: the inputs of the call, or of its parent."""
+        source = event.call if event.kind == "leave" else event.parent
+        leaves = source.inputs.values() if source else ()
+        records = [self.baseline.tensors[leaf.tensor] for leaf in leaves if leaf.tensor is not None]
+        sizes = [rms(record) for record in records if not is_exact(record.dtype)]
+        return max((size for size in sizes if size < _LARGEST_SCALE), default=0.0)
+
+
+def compare_traces(baseline: Trace, actual: Trace, tolerances: Tolerances) -> Verdict:
+    """Walk two passes of a model and say whether, where and why they part."""
+    walk = _Walk(baseline, actual, tolerances)
+    walk.run()
+    changed = _changed_weights(baseline, actual)
+    if walk.first is None:
+        return _unseen_in_outputs(walk, changed, tolerances)
+    event, error, allowed, path = walk.first
+    suspect, index = _suspect(event)
+    cause, evidence = _explain(walk, event, suspect, changed)
+    layers = {call.layer for call in baseline.calls}
+    agreed = {layer.layer for layer in walk.layers} - {layer.layer for layer in walk.layers if layer.drifted}
+    first = Divergence(suspect, _class_of(suspect, baseline, actual), index, error, allowed)
+    findings = [Finding(f"event:{event.kind}", event.call.layer, path, error=error), *evidence]
+    findings += _order_findings(walk) + _other_findings(baseline, actual, changed, evidence)
+    return Verdict(
+        matched=False,
+        compared=len(layers),
+        drifted=len(layers - agreed),
+        error=error,
+        tolerance=allowed,
+        first=first,
+        cause=cause,
+        findings=tuple(findings),
+        layers=tuple(walk.layers),
+    )
+
+
+def _unseen_in_outputs(walk: _Walk, changed: dict[str, float], tolerances: Tolerances) -> Verdict:
+    """All events agree. A parameter that changed by more than an activation may is a drift all the same."""
+    worst = max(walk.layers, key=lambda layer: layer.error, default=LayerError("", 0, 0.0, 0.0))
+    count = len({call.layer for call in walk.baseline.calls})
+    dtype = walk.dtype
+    heavy = {
+        name: error
+        for name, error in changed.items()
+        if not is_exact(walk.baseline.weights[name].dtype) and not error <= tolerances.relative(dtype)
+    }
+    appeared = set(walk.baseline.modules) ^ set(walk.actual.modules)
+    if not heavy and not appeared:
+        return Verdict(True, count, 0, worst.error, worst.tolerance, layers=tuple(walk.layers))
+    if heavy:
+        name = max(heavy, key=lambda key: heavy[key])
+        owner = next((o for o, module in walk.baseline.modules.items() if name in module.weights.values()), "")
+        error, allowed, cause = heavy[name], tolerances.relative(dtype), "weights"
+    else:
+        owner, error, allowed, cause = min(appeared), math.inf, 0.0, "architecture"
+    findings = [Finding("event:none")] + [Finding("weights", owner, name, error=e) for name, e in heavy.items()]
+    findings += _module_findings(walk.baseline, walk.actual)
+    first = Divergence(owner, _class_of(owner, walk.baseline, walk.actual), 0, error, allowed)
+    return Verdict(False, count, 0, error, allowed, first, cause, tuple(findings), tuple(walk.layers))
+
+
+def _what(event: Event) -> tuple[str, str, int]:
+    return event.kind, event.call.layer, event.call.index
+
+
+def _suspect(event: Event) -> tuple[str, int]:
+    if event.kind == "enter" and event.parent is not None:
+        return event.parent.layer, event.parent.index
+    return event.call.layer, event.call.index
+
+
+def _explain(walk: _Walk, event: Event, suspect: str, changed: dict[str, float]) -> tuple[str, list[Finding]]:
+    """Cause and evidence: the suspect's own configuration, then its own weights, else its code."""
+    if event.kind == "enter" and event.parent is None:
+        return "input", []
+    baseline, actual = walk.baseline, walk.actual
+    own = _own_modules(suspect, baseline)
+    configured = [finding for name in own for finding in _config_findings(name, baseline, actual)]
+    if event.kind == "order":
+        structure = [f for f in _module_findings(baseline, actual) if _inside(f.layer, suspect)]
+        if structure or configured:
+            return "architecture", structure + configured
+        return "computation", []
+    if configured:
+        return "architecture", configured
+    weighed = [
+        Finding("weights", name, weight, error=changed[key])
+        for name in own
+        for weight, key in baseline.modules[name].weights.items()
+        if key in changed
+    ]
+    if weighed:
+        return "weights", weighed
+    return "computation", []
+
+
+def _own_modules(suspect: str, trace: Trace) -> list[str]:
+    """The suspect and those below it that were never called: it can only read them itself."""
+    called = {call.layer for call in trace.calls}
+    own = [suspect] if suspect in trace.modules else []
+    for name in trace.modules:
+        if name not in called and name != suspect and _inside(name, suspect):
+            between = [n for n in trace.modules if n != suspect and _inside(n, suspect) and _inside(name, n)]
+            if not any(n in called for n in between):
+                own.append(name)
+    return own
+
+
+def _inside(name: str, outer: str) -> bool:
+    return outer == "" or name == outer or name.startswith(f"{outer}.")
+
+
+def _config_findings(name: str, baseline: Trace, actual: Trace) -> list[Finding]:
+    if name not in baseline.modules or name not in actual.modules:
+        return []
+    before, after = baseline.modules[name], actual.modules[name]
+    found = []
+    if before.class_name != after.class_name:
+        found.append(Finding("class", name, "class", before.class_name, after.class_name))
+    keys = [key for key in sorted({*before.config, *after.config}) if before.config.get(key) != after.config.get(key)]
+    named = [key for key in keys if key not in ("extra_repr", "repr")]  # they repeat what attributes say
+    for key in named or keys:
+        found.append(Finding("config", name, key, before.config.get(key, ""), after.config.get(key, "")))
+    for key in sorted({*before.weights, *after.weights}):
+        old = _shape(baseline, before.weights.get(key))
+        new = _shape(actual, after.weights.get(key))
+        if old != new:
+            found.append(Finding("shape", name, key, old, new))
+    return found
+
+
+def _shape(trace: Trace, key: str | None) -> str:
+    if key is None:
+        return ""
+    record = trace.weights[key]
+    return f"{record.dtype}{list(record.shape)}"
+
+
+def _changed_weights(baseline: Trace, actual: Trace) -> dict[str, float]:
+    """Relative change of every weight of equal shape that changed."""
+    changed = {}
+    for name, record in baseline.weights.items():
+        other = actual.weights.get(name)
+        if other is not None and (record.dtype, record.shape) == (other.dtype, other.shape):
+            error = weight_difference(record, other)
+            if error:
+                changed[name] = error
+    return changed
+
+
+def _module_findings(baseline: Trace, actual: Trace) -> list[Finding]:
+    gone = [n for n in baseline.modules if n not in actual.modules]
+    new = [n for n in actual.modules if n not in baseline.modules]
+    return [Finding("removed", n, before=baseline.modules[n].class_name) for n in gone] + [
+        Finding("added", n, after=actual.modules[n].class_name) for n in new
+    ]
+
+
+def _order_findings(walk: _Walk) -> list[Finding]:
+    if walk.parted is None:
+        return []
+    before, after = (f"{event.kind} {event.call.layer}" if event else "end" for event in walk.parted)
+    return [Finding("order", before=before, after=after)]
+
+
+def _other_findings(
+    baseline: Trace, actual: Trace, changed: dict[str, float], evidence: list[Finding]
+) -> list[Finding]:
+    """What else differs, beyond the evidence against the suspect."""
+    told = {(finding.kind, finding.layer, finding.what) for finding in evidence}
+    others = [f for f in _module_findings(baseline, actual) if (f.kind, f.layer, f.what) not in told]
+    for name in baseline.modules:
+        others += [f for f in _config_findings(name, baseline, actual) if (f.kind, f.layer, f.what) not in told]
+        for weight, key in baseline.modules[name].weights.items():
+            if key in changed and ("weights", name, weight) not in told:
+                others.append(Finding("weights", name, weight, error=changed[key]))
+    if baseline.ties != actual.ties:
+        others.append(Finding("ties", before=str(baseline.ties), after=str(actual.ties)))
+    return [Finding(f"also:{f.kind}", f.layer, f.what, f.before, f.after, f.error) for f in others]
+
+
+def _class_of(name: str, baseline: Trace, actual: Trace) -> str:
+    module = baseline.modules.get(name) or actual.modules.get(name)
+    return module.class_name if module else ""
+

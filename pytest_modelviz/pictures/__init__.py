@@ -1,0 +1,1 @@
+"""Arrays into images. numpy, pillow and matplotlib's colour maps; no torch."""

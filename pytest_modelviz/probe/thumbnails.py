@@ -1,0 +1,120 @@
+"""Small pictures of activations and inputs, taken inside the pass before an in-place operation overwrites them."""
+
+from __future__ import annotations
+
+import fnmatch
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from pytest_modelviz.probe.modules import observed_modules
+from pytest_modelviz.probe.run import unknown_layer
+from pytest_modelviz.probe.structure import tensors
+from pytest_modelviz.trace import Call
+
+CHANNELS = 8
+SIDE = 32
+INPUT_SIDE = 96
+
+Thumbnail = npt.NDArray[np.float32]
+
+
+def thumbnail(tensor: torch.Tensor) -> tuple[Thumbnail, list[int]] | None:
+    """The first sample of an activation as (channels, height, width), at most 8 x 32 x 32, and which channels.
+
+    (batch, channels, h, w) and (batch, channels, depth, h, w) show channels spread evenly; (batch, tokens, features)
+    is one image; (batch, features) is folded into one. None for what has no picture.
+    """
+    plain = tensor.layout == torch.strided and not tensor.is_meta and not tensor.is_nested and not tensor.is_complex()
+    if not plain or tensor.dim() < 2 or not tensor.numel() or tensor.is_quantized:
+        return None
+    with torch.no_grad():
+        sample = tensor.detach()[0]
+        if sample.dim() == 1:
+            count = sample.numel()
+            width = int(np.ceil(count**0.5))
+            sample = torch.nn.functional.pad(sample.float(), (0, -count % width)).view(1, -1, width)
+        elif sample.dim() == 2:
+            sample = sample[None]
+        elif sample.dim() == 4:
+            sample = sample[:, sample.shape[1] // 2]
+        elif sample.dim() != 3:
+            return None
+        step = max(1, sample.shape[0] // CHANNELS)
+        chosen = list(range(0, sample.shape[0], step))[:CHANNELS]
+        small = sample[chosen].float()
+        size = (min(SIDE, small.shape[1]), min(SIDE, small.shape[2]))
+        if size != tuple(small.shape[1:]):
+            small = torch.nn.functional.adaptive_avg_pool2d(small, size)
+        return small.cpu().numpy(), chosen
+
+
+def photo(input_data: Any) -> npt.NDArray[np.uint8] | None:
+    """A small picture (h, w, 3), uint8, of the first image-like tensor of the input, stretched to its full contrast."""
+    for tensor in tensors(input_data):
+        if tensor.dim() in (3, 4) and tensor.shape[-3] in (1, 3) and min(tensor.shape[-2:]) > 7 and not tensor.is_meta:
+            with torch.no_grad():
+                image = tensor.detach()[0] if tensor.dim() == 4 else tensor.detach()
+                image = torch.nan_to_num(image.float(), posinf=0.0, neginf=0.0)
+                factor = INPUT_SIDE / max(image.shape[-2:])
+                if factor < 1:
+                    size = [max(1, round(side * factor)) for side in image.shape[-2:]]
+                    image = torch.nn.functional.adaptive_avg_pool2d(image, size)
+                low, high = image.min(), image.max()
+                unit = (image - low) / (high - low if high > low else 1.0)
+                pixels = (unit * 255).round().to(torch.uint8).permute(1, 2, 0).expand(-1, -1, 3)
+                return pixels.cpu().numpy().copy()
+    return None
+
+
+def spatial(output: Any) -> torch.Tensor | None:
+    """The output itself where it is one floating tensor (batch, channels, h, w[, d]) with more than one position."""
+    if isinstance(output, torch.Tensor) and output.dim() in (4, 5) and output.is_floating_point():
+        return output if int(np.prod(output.shape[2:])) > 1 else None
+    return None
+
+
+class Album:
+    """Collects thumbnails during a pass: of the layers asked for, else of the last layer of each resolution."""
+
+    def __init__(self, model: torch.nn.Module, layers: list[str] | None) -> None:
+        self._wanted: set[str] | None = None
+        if layers is not None:
+            names = [name for name, _ in observed_modules(model)]
+            self._wanted = set()
+            for pattern in layers:
+                found = {pattern} & set(names) or set(fnmatch.filter(names, pattern))
+                if not found:
+                    raise unknown_layer(pattern, names)
+                self._wanted |= found
+        self._pages: dict[object, tuple[str, tuple[Thumbnail, list[int]], int]] = {}
+        self._last: tuple[str, tuple[Thumbnail, list[int]], int] | None = None
+
+    def see(self, call: Call, module: torch.nn.Module, output: Any) -> Any:
+        """An observer's `on_output`; the output passes through unchanged."""
+        if self._wanted is not None:
+            if call.layer in self._wanted:
+                tensor = next(iter(tensors(output)), None)
+                self._keep(call.layer, call.layer, tensor)
+        elif call.layer:
+            tensor = spatial(output)
+            if tensor is not None and not any(module.children()):
+                self._keep(tuple(tensor.shape[2:]), call.layer, tensor)
+            elif isinstance(output, torch.Tensor) and output.dim() == 3:
+                self._keep("sequence", call.layer, output)
+        return output
+
+    def _keep(self, key: object, layer: str, tensor: torch.Tensor | None) -> None:
+        small = None if tensor is None else thumbnail(tensor)
+        if small is not None and tensor is not None:
+            self._pages.pop(key, None)
+            self._pages[key] = (layer, small, int(tensor.shape[1]))
+
+    def pages(self) -> dict[str, tuple[Thumbnail, list[int], int]]:
+        """Layer name -> (thumbnail, channels shown, channels in all), in the order of execution."""
+        pages = dict(self._pages)
+        if len(pages) > 1 and self._wanted is None:
+            pages.pop("sequence", None)
+        return {layer: (small, chosen, count) for layer, (small, chosen), count in pages.values()}

@@ -1,0 +1,146 @@
+"""Text for the terminal, made for an engineer who is tired: what drifted, first where, by how much, and what to do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_MOST_LISTED = 6
+
+_CAUSES = {
+    "architecture": "the model is built differently",
+    "weights": "the weights are different",
+    "input": "the input is different",
+    "computation": "modules, weights and inputs are the same, the code computes something else",
+    "gradient": "the forward pass is the same, the explanation is another",
+}
+
+
+def explain(entry: Mapping[str, Any], findings: Sequence[Mapping[str, Any]] = (), reason: str = "") -> str:
+    """The message of one check; empty for what needs no words."""
+    status = entry["status"]
+    if status == "drift":
+        return _drift(entry, findings)
+    if status == "missing":
+        return f"{entry['name']}: no baseline at {entry['baseline']}\n  record it: {_command(entry, 'missing')}"
+    if status == "unreadable":
+        return (
+            f"{entry['name']}: the baseline {entry['baseline']} cannot be read: {reason}\n"
+            f"  to replace it by what was captured now: {_command(entry, 'all')}"
+        )
+    return ""
+
+
+def _drift(entry: Mapping[str, Any], findings: Sequence[Mapping[str, Any]]) -> str:
+    lines = [f"{entry['name']} drifted{_where(entry)}"]
+    if entry["cause"]:
+        lines.append(f"  cause     {entry['cause']}: {_CAUSES[entry['cause']]}")
+    if entry["view"] != "model_summary":
+        lines.append(f"  error     {amount(entry['error'], entry['tolerance'])}")
+    lines += [f"  {label:9} {text}" for label, text in _evidence(findings)]
+    if entry["layers"]["compared"] > 1:
+        lines.append(f"  spread    {entry['layers']['drifted']} of {entry['layers']['compared']} layers")
+    for key, (before, after) in entry["environment_changes"].items():
+        lines.append(f"  changed   {key}: {before} -> {after}, since the baseline was recorded")
+    lines.append(f"  accept    {_command(entry, '')}")
+    return "\n".join(lines)
+
+
+def _where(entry: Mapping[str, Any]) -> str:
+    first = entry["first_divergence"]
+    if first is None:
+        return ""
+    name = first["layer"] or "the model itself"
+    call = f", call {first['call']}" if first["call"] else ""
+    return f", first at {name} ({first['class']}{call})"
+
+
+def amount(error: float | None, tolerance: float | None) -> str:
+    """An error as a multiple of what is allowed, so that nobody mistakes a ratio for per cent."""
+    if error is None:
+        return "cannot be measured: shapes, types, order or the places of NaN differ"
+    if not tolerance:
+        return f"{error:.2g}, nothing is allowed"
+    ratio = error / tolerance
+    times = f"{ratio:.3g}" if ratio < 1000 else f"{ratio:,.0f}"
+    return f"{error:.2g}, {times} times what is allowed ({tolerance:.2g})"
+
+
+def _evidence(findings: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Findings as (label, sentence), the evidence first, then what else differs; long lists are cut."""
+    main = [_sentence(finding) for finding in findings if not finding["kind"].startswith("also:")]
+    others = [_sentence(finding) for finding in findings if finding["kind"].startswith("also:")]
+    rows = [("evidence" if number == 0 else "", text) for number, text in enumerate(_cut(main))]
+    return rows + [("also" if number == 0 else "", text) for number, text in enumerate(_cut(others))]
+
+
+def _cut(texts: list[str]) -> list[str]:
+    if len(texts) <= _MOST_LISTED:
+        return texts
+    return [*texts[: _MOST_LISTED - 1], f"and {len(texts) - _MOST_LISTED + 1} more"]
+
+
+def _sentence(finding: Mapping[str, Any]) -> str:
+    kind = finding["kind"].removeprefix("also:")
+    layer, what = finding["layer"] or "(model)", finding["what"]
+    before, after = finding["before"], finding["after"]
+    part = f" ({what.lstrip('.')})" if what else ""
+    if kind == "event:enter":
+        return f"everything before agrees; {layer} receives another input{part}"
+    if kind == "event:leave":
+        return f"{layer} receives the same inputs and returns another output{part}"
+    if kind == "event:order":
+        return "everything agrees up to where another module is called"
+    if kind == "event:none":
+        return "all activations agree"
+    if kind == "weights":
+        size = f"differs by {finding['error']:.2g}" if math.isfinite(finding["error"]) else "is another"
+        return f"{layer}.{what} {size}" if finding["layer"] and not what.startswith(layer) else f"{what} {size}"
+    if kind in ("removed", "added"):
+        return f"{layer} ({before or after}) was {kind}"
+    if kind == "order":
+        return f"the baseline goes on with '{before}', this pass with '{after}'"
+    if kind in ("predicted", "targets", "method", "layer", "call"):
+        return f"{kind}: {before} -> {after}"
+    if kind == "ties":
+        return f"shared names: {before or 'none'} -> {after or 'none'}"
+    name = f"{layer} {what}" if what else layer
+    return f"{name}: {_shorten(before, after)}"
+
+
+def _shorten(before: str, after: str) -> str:
+    """Of two lists in text form only the items that differ; long texts are cut."""
+    one, two = before.split(", "), after.split(", ")
+    while len(one) > 1 and len(two) > 1 and one[0] == two[0]:
+        one, two = one[1:], two[1:]
+    while len(one) > 1 and len(two) > 1 and one[-1] == two[-1]:
+        one, two = one[:-1], two[:-1]
+    short = [text if len(text) <= 120 else f"{text[:117]}..." for text in (", ".join(one), ", ".join(two))]
+    return f"{short[0] or 'none'} -> {short[1] or 'none'}"
+
+
+def _command(entry: Mapping[str, Any], kind: str) -> str:
+    option = "--modelviz-update" + (f"-{kind}" if kind else "")
+    return f"pytest {option} {quoted(entry['nodeid'])}"
+
+
+def quoted(nodeid: str) -> str:
+    """A test id as a shell takes it."""
+    import shlex
+
+    return shlex.quote(nodeid)
+
+
+def summary_lines(totals: Mapping[str, int], results: str, tensorboard: str | None) -> list[str]:
+    """The last lines of a run."""
+    lines = []
+    if totals["not_compared"]:
+        count = totals["not_compared"]
+        lines.append(f"{count} check{'s' if count != 1 else ''} not compared (compare them with --modelviz)")
+    told = [f"{totals[status]} {status}" for status in totals if totals[status] and status != "not_compared"]
+    if told:
+        lines.append(f"{', '.join(told)}; details in {results}")
+    if tensorboard:
+        lines.append(f"see the pictures: tensorboard --logdir {quoted(tensorboard)}")
+    return lines

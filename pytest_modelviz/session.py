@@ -1,0 +1,235 @@
+"""One run in one process: takes checks, applies the update policy, keeps verdicts. Knows no pytest item.
+
+A check flows: view captures, store loads, view compares, session records. What the rest of the world needs to know of
+it is one small plain dict, the same that stands in results.json.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from pytest_modelviz.baselines.formats import plain_number
+from pytest_modelviz.baselines.names import Location
+from pytest_modelviz.baselines.store import Store, Stored
+from pytest_modelviz.capture import Capture
+from pytest_modelviz.compare.tolerance import Tolerances
+from pytest_modelviz.errors import UnreadableBaseline
+from pytest_modelviz.pictures.composite import sheet
+from pytest_modelviz.reports.results import ResultsFolder
+from pytest_modelviz.reports.tensorboard import EventFiles
+from pytest_modelviz.reports.terminal import explain
+from pytest_modelviz.settings import Mode, Settings
+from pytest_modelviz.verdict import Verdict
+from pytest_modelviz.views import View
+
+Entry = dict[str, Any]
+
+FAILING = ("drift", "missing", "unreadable", "unstable")
+# An update leaves a baseline alone that differs by less than this part of the tolerance: that is the machine, not
+# the model. Nothing creeps, because what is compared with stays the baseline that was recorded.
+_NOISE = 0.1
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check of one test: which test, under what name, with which view and settings.
+
+    `title` stands for the test in TensorBoard.
+    """
+
+    nodeid: str
+    title: str
+    name: str
+    view: View
+    settings: Settings
+
+
+@dataclass
+class Session:
+    """The checks of one process. `run_id` names the run, `worker` the process within it."""
+
+    run_id: str
+    worker: str = "main"
+    _events: EventFiles | None = field(default=None, init=False)
+
+    def check(self, check: Check) -> tuple[Capture, Entry]:
+        """Make one check; return what was captured and the entry for results.json."""
+        started = time.perf_counter()
+        capture = check.view.capture()
+        entry = _Judgement(self, check, capture).entry()
+        entry["seconds"] = round(time.perf_counter() - started, 4)
+        return capture, entry
+
+    def events(self, settings: Settings) -> EventFiles:
+        """The event files of this process, opened when the first drift is shown."""
+        if self._events is None:
+            self._events = EventFiles(ResultsFolder(settings.results_dir).event_folder(self.run_id, self.worker))
+        return self._events
+
+    def close(self) -> None:
+        if self._events is not None:
+            self._events.close()
+            self._events = None
+
+
+class _Judgement:
+    """What becomes of one capture."""
+
+    def __init__(self, session: Session, check: Check, capture: Capture) -> None:
+        self._session, self._check, self._capture = session, check, capture
+        self._settings = check.settings
+        self._baselines = Store(check.settings.baseline_dir)
+        self._candidates = Store(ResultsFolder(check.settings.results_dir).candidates)
+        self._location = Location.of(check.nodeid, check.name)
+        self._ids = {"nodeid": check.nodeid, "name": check.name}
+
+    def entry(self) -> Entry:
+        if self._settings.mode is Mode.OFF:
+            return self._entry("not_compared")
+        try:
+            stored = self._baselines.load(self._location, **self._ids)
+            if stored is None:
+                return self._missing()
+            return self._compared(stored)
+        except UnreadableBaseline as error:
+            return self._unreadable(error)
+
+    def _missing(self) -> Entry:
+        if self._settings.mode.records:
+            return self._record()
+        return self._entry("missing", candidate=self._keep_candidate())
+
+    def _unreadable(self, error: UnreadableBaseline) -> Entry:
+        if self._settings.mode is Mode.UPDATE_ALL:
+            return self._record()
+        return self._entry("unreadable", reason=str(error), candidate=self._keep_candidate())
+
+    def _compared(self, stored: Stored) -> Entry:
+        baseline = stored.capture
+        if baseline.view != self._capture.view:
+            raise UnreadableBaseline(f"it was recorded by the view {baseline.view!r}, not {self._capture.view!r}")
+        verdict = self._verdict(baseline, 1.0)
+        if self._settings.mode is Mode.UPDATE_ALL:
+            return self._record(keep=self._is_noise(baseline, verdict))
+        self._session.events(self._settings).scalar(f"{self._tag}/error", verdict.error)
+        if verdict.matched:
+            return self._entry("match", verdict, digest=stored.digest)
+        if self._settings.mode is Mode.UPDATE:
+            return self._record()
+        tags = self._show(baseline, verdict)
+        return self._entry("drift", verdict, digest=stored.digest, candidate=self._keep_candidate(), tags=tags)
+
+    def _verdict(self, baseline: Capture, scale: float) -> Verdict:
+        tolerances = Tolerances(self._settings.rtol, self._settings.atol, self._capture.environment.get("device", "cpu"))
+        verdict = self._check.view.compare(baseline, self._capture, replace(tolerances, scale=scale))
+        before, after = baseline.environment, self._capture.environment
+        changes = {
+            key: (before.get(key, "-"), after.get(key, "-"))
+            for key in sorted({*before, *after})
+            if before.get(key) != after.get(key)
+        }
+        return replace(verdict, environment_changes=changes)
+
+    def _is_noise(self, baseline: Capture, verdict: Verdict) -> bool:
+        """Whether recording would change nothing but the last digits."""
+        same_pictures = set(baseline.arrays) == set(self._capture.arrays)
+        return verdict.matched and same_pictures and self._verdict(baseline, _NOISE).matched
+
+    def _record(self, *, keep: bool = False) -> Entry:
+        if not keep:
+            picture = _png(self._check.view, self._capture)
+            self._baselines.save(self._location, self._capture, **self._ids, picture=picture)
+        return self._entry("recorded")
+
+    def _keep_candidate(self) -> str:
+        ResultsFolder(self._settings.results_dir).prepare()
+        picture = _png(self._check.view, self._capture)
+        return self._relative(self._candidates.save(self._location, self._capture, **self._ids, picture=picture))
+
+    def _show(self, baseline: Capture, verdict: Verdict) -> list[str]:
+        pictures = self._check.view.picture(self._capture, baseline, verdict)
+        events = self._session.events(self._settings)
+        text = self._entry("drift", verdict)["message"]
+        events.text(self._tag, f"{text}\n\n{self._check.view.describe(self._capture)}")
+        return [events.image(f"{self._tag}/{picture.label}", picture.image) for picture in pictures]
+
+    @property
+    def _tag(self) -> str:
+        return f"{self._check.title}/{self._check.name}"
+
+    def _entry(
+        self,
+        status: str,
+        verdict: Verdict | None = None,
+        *,
+        reason: str = "",
+        digest: str | None = None,
+        candidate: str | None = None,
+        tags: list[str] | None = None,
+    ) -> Entry:
+        entry: Entry = {
+            "nodeid": self._check.nodeid,
+            "view": self._capture.view,
+            "name": self._check.name,
+            "status": status,
+            "seconds": 0.0,
+            "message": "",
+            "layers": {"compared": 0, "drifted": 0},
+            "error": None,
+            "tolerance": None,
+            "first_divergence": None,
+            "cause": None,
+            "environment_changes": {},
+            "device": self._capture.environment.get("device", "cpu"),
+            "baseline": self._relative(self._baselines.json_path(self._location)),
+            "candidate": candidate,
+            "baseline_sha256": digest,
+            "tensorboard_tags": tags or [],
+        }
+        findings: list[dict[str, Any]] = []
+        if verdict is not None:
+            entry.update(_told(verdict))
+            findings = [vars(finding) for finding in verdict.findings]
+        entry["message"] = explain(entry, findings, reason)
+        return entry
+
+    def _relative(self, path: Any) -> str:
+        """As people write it: relative to the project where it lies inside."""
+        root = self._settings.rootdir
+        return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
+def _told(verdict: Verdict) -> dict[str, Any]:
+    first = verdict.first
+    return {
+        "layers": {"compared": verdict.compared, "drifted": verdict.drifted},
+        "error": plain_number(verdict.error),
+        "tolerance": plain_number(verdict.tolerance),
+        "first_divergence": None
+        if first is None
+        else {
+            "layer": first.layer,
+            "class": first.class_name,
+            "call": first.call,
+            "error": plain_number(first.error),
+            "tolerance": plain_number(first.tolerance),
+        },
+        "cause": verdict.cause,
+        "environment_changes": {key: list(pair) for key, pair in verdict.environment_changes.items()},
+    }
+
+
+def _png(view: View, capture: Capture) -> bytes | None:
+    image = sheet(view.picture(capture))
+    if image is None:
+        return None
+    buffer = io.BytesIO()
+    # 256 colours look the same to people and keep the repository small
+    Image.fromarray(np.ascontiguousarray(image)).quantize(256).save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()

@@ -1,0 +1,30 @@
+"""One file a view. A view is one way of looking at a model; it answers four words and keeps no state of a run."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from pytest_modelviz.capture import Capture
+from pytest_modelviz.compare.tolerance import Tolerances
+from pytest_modelviz.pictures.composite import Picture
+from pytest_modelviz.verdict import Verdict
+
+
+class View(Protocol):
+    """What the session asks of a view. An instance stands for one check: it holds the model and the arguments."""
+
+    @property
+    def view(self) -> str:
+        """The view's name, which is the fixture's."""
+
+    def capture(self) -> Capture:
+        """Look at the model and leave it as it was. Raises ModelvizError for what cannot be looked at."""
+
+    def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
+        """Find out whether two captures are of the same model. Raises UnreadableBaseline for a damaged one."""
+
+    def picture(self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None) -> list[Picture]:
+        """Pictures of one capture; with a baseline, composites of baseline, actual and difference."""
+
+    def describe(self, actual: Capture) -> str:
+        """The capture in words, for the text report; may be long."""

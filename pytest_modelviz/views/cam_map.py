@@ -1,0 +1,193 @@
+"""What a model looks at: a class activation map, compared raw and signed at layer resolution."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from pytest_modelviz.capture import Array, Capture
+from pytest_modelviz.compare.maps import map_difference
+from pytest_modelviz.compare.tolerance import Tolerances
+from pytest_modelviz.compare.walk import compare_traces
+from pytest_modelviz.errors import UnreadableBaseline
+from pytest_modelviz.pictures.colour import Image
+from pytest_modelviz.pictures.composite import Picture, heat_composite, heat_picture
+from pytest_modelviz.probe.environment import environment
+from pytest_modelviz.probe.explain import Explanation, Target, explain, last_spatial_layer
+from pytest_modelviz.probe.modules import class_name
+from pytest_modelviz.probe.run import find_layer, prepared, require_model
+from pytest_modelviz.probe.structure import tensors
+from pytest_modelviz.probe.thumbnails import photo
+from pytest_modelviz.trace import Trace
+from pytest_modelviz.verdict import Finding, Verdict
+from pytest_modelviz.views.cam_methods import SIGNLESS, Map, normalized_map, raw_map, require_method
+
+_INPUT = "input"
+
+
+@dataclass(frozen=True)
+class CamMap:
+    """What `cam_map` returns.
+
+    `raw` is float32 (batch, h, w), signed, at the layer's resolution; `normalized` float32 (batch, height, width) in
+    0..1 at the input's. `targets` are the classes explained, `predicted` the model's own choice, one a sample.
+    """
+
+    raw: npt.NDArray[np.float32]
+    normalized: npt.NDArray[np.float32]
+    layer: str
+    targets: tuple[int, ...]
+    predicted: tuple[int, ...]
+    score: float
+
+
+class CamMapView:
+    """`cam_map(model, input_data, *, target_layer=None, target=None, method="gradcam", reshape_transform=None)`."""
+
+    view = "cam_map"
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        input_data: Any,
+        *,
+        target_layer: str | None = None,
+        target: Target = None,
+        method: str = "gradcam",
+        reshape_transform: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    ):
+        require_model(model)
+        require_method(method)
+        if target_layer is not None:
+            find_layer(model, target_layer)
+        self._model, self._input = model, input_data
+        self._layer, self._target, self._method = target_layer, target, method
+        self._reshape = reshape_transform
+
+    def capture(self) -> Capture:
+        with prepared(self._model, self._input, grad=True) as model:
+            layer = self._layer if self._layer is not None else last_spatial_layer(model, self._input)
+            seen = explain(model, self._input, layer, self._target, self._reshape)
+            photograph = photo(self._input)
+        raw = raw_map(self._method, seen.activation, seen.gradient)
+        arrays: dict[str, Array] = {"map": raw, **seen.trace.to_arrays()}
+        if photograph is not None:
+            arrays[_INPUT] = photograph
+        result = CamMap(
+            raw, normalized_map(raw, _image_size(self._input)), layer, seen.targets, seen.predicted, seen.score
+        )
+        facts = self._facts(seen, raw)
+        return Capture(self.view, facts, arrays, environment(self._model, self._input), result)
+
+    def _facts(self, seen: Explanation, raw: Map) -> dict[str, Any]:
+        with np.errstate(all="ignore"):
+            peak = float(np.abs(raw).max(initial=0.0))
+        return {
+            "model": class_name(self._model),
+            "method": self._method,
+            "layer": seen.layer,
+            "call": seen.call,
+            "dtype": seen.dtype,
+            "targets": list(seen.targets),
+            "predicted": list(seen.predicted),
+            "score": _rounded(seen.score),
+            "peak": _rounded(peak),
+            "shape": list(raw.shape),
+        }
+
+    def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
+        before, after = _map(baseline), _map(actual)
+        dtype = str(actual.facts["dtype"])
+        allowed = tolerances.explanation(dtype)
+        error = map_difference(before, after, signless=self._method in SIGNLESS)
+        findings = [
+            Finding(kind, what=kind, before=str(baseline.facts.get(kind)), after=str(actual.facts.get(kind)))
+            for kind in ("method", "layer", "call", "targets", "predicted")
+            if baseline.facts.get(kind) != actual.facts.get(kind)
+        ]
+        other_question = any(finding.kind in ("method", "layer", "call", "targets") for finding in findings)
+        if error <= allowed and not other_question:
+            return Verdict(True, 1, 0, error, allowed)
+        forward = compare_traces(
+            Trace.from_arrays(baseline.arrays),
+            Trace.from_arrays(actual.arrays),
+            Tolerances(device=tolerances.device),
+        )
+        if forward.matched:
+            question = any(finding.kind in ("method", "layer", "call") for finding in findings)
+            return Verdict(False, 1, 1, error, allowed, None, None if question else "gradient", tuple(findings))
+        return Verdict(
+            matched=False,
+            compared=forward.compared,
+            drifted=forward.drifted,
+            error=error,
+            tolerance=allowed,
+            first=forward.first,
+            cause=forward.cause,
+            findings=(*findings, *forward.findings),
+        )
+
+    def picture(self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None) -> list[Picture]:
+        label = str(actual.facts["layer"]) or "map"
+        heat = shown(_map(actual))
+        if baseline is None:
+            return [heat_picture(label, _headline(actual), heat, _photo(actual))]
+        before = shown(_map(baseline))
+        told = "" if verdict is None else f"   error {verdict.error:.2g}, allowed {verdict.tolerance:.2g}"
+        return [
+            heat_composite(label, f"{_headline(actual)}{told}", (before, _photo(baseline)), (heat, _photo(actual)))
+        ]
+
+    def describe(self, actual: Capture) -> str:
+        facts = actual.facts
+        return "\n".join(f"{key}: {facts[key]}" for key in ("method", "layer", "targets", "predicted", "score", "peak"))
+
+
+def shown(raw: Map) -> Map:
+    """The first sample's map as people see it: negative parts cut, stretched to 0..1, at layer resolution."""
+    first = raw[0] if raw.ndim == 3 else raw[0, raw.shape[1] // 2]
+    positive = np.maximum(first, 0)
+    low, high = np.nanmin(positive), np.nanmax(positive)
+    stretched = (positive - low) / (high - low) if high > low else positive * 0.0
+    return np.asarray(stretched, dtype=np.float32)
+
+
+def _headline(capture: Capture) -> str:
+    facts = capture.facts
+    target = ", ".join(map(str, facts.get("targets", []))) or "function"
+    return f"{facts['method']} at {facts['layer'] or '(model)'}, target {target}"
+
+
+def _map(capture: Capture) -> Map:
+    raw = capture.arrays.get("map")
+    if raw is None or raw.dtype != np.float32 or raw.ndim not in (3, 4) or not raw.size:
+        raise UnreadableBaseline("it holds no map")
+    return raw.astype(np.float32, copy=False)
+
+
+def _photo(capture: Capture) -> Image | None:
+    stored = capture.arrays.get(_INPUT)
+    if stored is None:
+        return None
+    if stored.dtype != np.uint8 or stored.ndim != 3 or stored.shape[2] != 3:
+        raise UnreadableBaseline("its picture of the input is damaged")
+    return stored.astype(np.uint8, copy=False)
+
+
+def _image_size(input_data: Any) -> tuple[int, ...] | None:
+    """(width, height) of the first image-like input, as OpenCV wants it; (width, height, depth) of a volume."""
+    for tensor in tensors(input_data):
+        if tensor.dim() in (4, 5):
+            return tuple(int(side) for side in reversed(tensor.shape[2:]))
+    return None
+
+
+def _rounded(number: float) -> float | str:
+    """Four digits are for people; what JSON has no number for is a word."""
+    return float(f"{number:.4g}") if math.isfinite(number) else str(number)

@@ -1,0 +1,147 @@
+"""What a model does, layer by layer: every module call's inputs and outputs, and pictures of some layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from pytest_modelviz.capture import Array, Capture
+from pytest_modelviz.compare.tolerance import Tolerances
+from pytest_modelviz.compare.walk import compare_traces
+from pytest_modelviz.errors import UnreadableBaseline
+from pytest_modelviz.pictures.composite import Picture, channels_composite, channels_picture
+from pytest_modelviz.probe.environment import environment
+from pytest_modelviz.probe.modules import class_name
+from pytest_modelviz.probe.observe import Observer
+from pytest_modelviz.probe.run import call, prepared, require_model
+from pytest_modelviz.probe.thumbnails import Album, Thumbnail, photo
+from pytest_modelviz.trace import Call, Leaves, Trace
+from pytest_modelviz.verdict import Verdict
+
+_PICTURE = "picture."
+_INPUT = "input"
+
+
+@dataclass(frozen=True)
+class FeatureMaps:
+    """What `feature_maps` returns: the trace of the pass, the model's output, and the pictures' raw material.
+
+    `pictures` maps a layer's name to float32 of shape (channels, h, w), `output` is what the observed pass returned.
+    """
+
+    trace: Trace
+    output: Any
+    pictures: Mapping[str, Thumbnail]
+
+
+class FeatureMapsView:
+    """`feature_maps(model, input_data, *, layers=None)`."""
+
+    view = "feature_maps"
+
+    def __init__(self, model: torch.nn.Module, input_data: Any, *, layers: Sequence[str] | str | None = None):
+        require_model(model)
+        self._model, self._input = model, input_data
+        self._layers = [layers] if isinstance(layers, str) else None if layers is None else list(layers)
+
+    def capture(self) -> Capture:
+        with prepared(self._model, self._input) as model:
+            album = Album(model, self._layers)
+            observer = Observer(model, on_output=album.see)
+            photograph = photo(self._input)
+            with observer.watching():
+                output = call(model, self._input)
+        trace, pages = observer.trace, album.pages()
+        arrays: dict[str, Array] = dict(trace.to_arrays())
+        pictures: dict[str, Any] = {}
+        for layer, (small, chosen, count) in pages.items():
+            arrays[_PICTURE + layer], exponent = _packed(small)
+            pictures[layer] = {"channels": chosen, "of": count, "exponent": exponent}
+        if photograph is not None:
+            arrays[_INPUT] = photograph
+        facts = {"model": class_name(self._model), "pictures": pictures, "layers": _rows(trace)}
+        result = FeatureMaps(trace, output, {layer: small for layer, (small, _, _) in pages.items()})
+        return Capture(self.view, facts, arrays, environment(self._model, self._input), result)
+
+    def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
+        return compare_traces(Trace.from_arrays(baseline.arrays), Trace.from_arrays(actual.arrays), tolerances)
+
+    def picture(self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None) -> list[Picture]:
+        if baseline is None:
+            return [
+                channels_picture(layer, maps, _caption(actual, layer)) for layer, maps in unpacked(actual).items()
+            ]
+        errors = {} if verdict is None else {error.layer: error for error in verdict.layers}
+        before, after = unpacked(baseline), unpacked(actual)
+        pictures = []
+        for layer, maps in after.items():
+            error = errors.get(layer)
+            if error is not None and not error.drifted and layer in before:
+                continue
+            told = "" if error is None else f"   error {error.error:.2g}, allowed {error.tolerance:.2g}"
+            pictures.append(channels_composite(layer, before.get(layer), maps, f"{layer}{told}"))
+        return pictures
+
+    def describe(self, actual: Capture) -> str:
+        rows = actual.facts["layers"]
+        return "\n".join(f"{name or '(model)'}: {row.get('out', '')}" for name, row in rows.items())
+
+
+def unpacked(capture: Capture) -> dict[str, Thumbnail]:
+    """The pictures' raw material as it was: layer name -> float32 (channels, h, w)."""
+    found = {}
+    for layer, page in capture.facts.get("pictures", {}).items():
+        values = capture.arrays.get(_PICTURE + layer)
+        if values is None or values.ndim != 3 or values.dtype != np.float16:
+            raise UnreadableBaseline(f"its picture of {layer!r} is damaged")
+        found[layer] = np.ldexp(values.astype(np.float32), int(page["exponent"]))
+    return found
+
+
+def _packed(values: Thumbnail) -> tuple[Array, int]:
+    """Half precision with a common power of two, so that no magnitude overflows."""
+    finite = np.abs(values[np.isfinite(values)])
+    exponent = int(np.frexp(finite.max())[1]) if finite.size and finite.max() > 0 else 0
+    return np.ldexp(values, -exponent).astype(np.float16), exponent
+
+
+def _caption(capture: Capture, layer: str) -> str:
+    page = capture.facts["pictures"][layer]
+    return f"channels {', '.join(map(str, page['channels']))} of {page['of']}"
+
+
+def _rows(trace: Trace) -> dict[str, dict[str, Any]]:
+    """One line a call, in the order of execution; the statistics are for people."""
+    rows: dict[str, dict[str, Any]] = {}
+    for one in trace.calls:
+        rows[_key(one)] = {
+            "class": trace.modules[one.layer].class_name,
+            "in": _texts(one.inputs, trace),
+            "out": _texts(one.outputs or {}, trace),
+        }
+    for name in trace.modules:
+        if name not in rows:
+            rows[name] = {"class": trace.modules[name].class_name, "never_called": True}
+    return rows
+
+
+def _key(one: Call) -> str:
+    return f"{one.layer}#{one.index}" if one.index else one.layer
+
+
+def _texts(leaves: Leaves, trace: Trace) -> str:
+    parts = []
+    for path, leaf in leaves.items():
+        text = str(leaf.literal)
+        if leaf.tensor is not None:
+            record = trace.tensors[leaf.tensor]
+            text = f"{record.dtype}{list(record.shape)}"
+            if record.statistics:
+                mean, rms, low, high = record.statistics
+                text += f" mean {mean:g} rms {rms:g} from {low:g} to {high:g}"
+        parts.append(f"{path}: {text}" if path else text)
+    return "; ".join(parts)

@@ -1,0 +1,234 @@
+"""What a model is: its module tree with configuration, shapes, parameters, buffers, ties, calls and mult-adds."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from pytest_modelviz.capture import Capture
+from pytest_modelviz.compare.tolerance import Tolerances
+from pytest_modelviz.compare.tree import compare_trees, natural
+from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.pictures.composite import Picture
+from pytest_modelviz.probe.environment import environment
+from pytest_modelviz.probe.flops import MultAdds
+from pytest_modelviz.probe.modules import class_name, configuration, observed_modules, own_tensors, tie_groups
+from pytest_modelviz.probe.observe import Observer
+from pytest_modelviz.probe.run import call, prepared, require_model
+from pytest_modelviz.probe.sketch import record_shape
+from pytest_modelviz.trace import Leaves, TensorRecord, Trace
+from pytest_modelviz.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class LayerSummary:
+    """One module. `inputs` and `outputs` are texts such as `float32[1, 64, 56, 56]`, empty where it never ran.
+
+    `parameters` and `buffers` map own names to the same kind of text; `mult_adds` counts the module's own code.
+    """
+
+    name: str
+    class_name: str
+    config: str
+    parameters: Mapping[str, str]
+    buffers: Mapping[str, str]
+    frozen: tuple[str, ...]
+    inputs: str = ""
+    outputs: str = ""
+    calls: int = 0
+    mult_adds: int = 0
+
+
+@dataclass(frozen=True)
+class ModelSummary:
+    """What `model_summary` returns. Counts are of elements; shared parameters count once. `str()` is a table."""
+
+    layers: Mapping[str, LayerSummary]
+    total_params: int
+    trainable_params: int
+    buffer_elements: int
+    parameter_bytes: int
+    mult_adds: int
+    ties: tuple[tuple[str, ...], ...]
+    table: str = field(repr=False)
+
+    def __str__(self) -> str:
+        return self.table
+
+
+class ModelSummaryView:
+    """`model_summary(model, input_size=None, *, input_data=None)`."""
+
+    view = "model_summary"
+
+    def __init__(self, model: torch.nn.Module, input_size: Sequence[Any] | None = None, *, input_data: Any = None):
+        require_model(model)
+        if input_size is not None and input_data is not None:
+            raise ModelvizError("model_summary takes input_size or input_data, not both")
+        self._model = model
+        self._input = _made_up(model, input_size) if input_size is not None else _like_model(model, input_data)
+
+    def capture(self) -> Capture:
+        summary = self._summary()
+        facts: dict[str, Any] = {
+            "model": class_name(self._model),
+            "totals": {
+                "parameters": summary.total_params,
+                "trainable": summary.trainable_params,
+                "buffers": summary.buffer_elements,
+                "parameter_bytes": summary.parameter_bytes,
+                "mult_adds": summary.mult_adds,
+            },
+            "ties": [list(group) for group in summary.ties],
+            "layers": {name: _row(summary.layers[name]) for name in sorted(summary.layers, key=natural)},
+        }
+        return Capture(self.view, facts, environment=environment(self._model, self._input), result=summary)
+
+    def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
+        return compare_trees(baseline.facts, actual.facts)
+
+    def picture(self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None) -> list[Picture]:
+        return []
+
+    def describe(self, actual: Capture) -> str:
+        return str(actual.result)
+
+    def _summary(self) -> ModelSummary:
+        trace, mult_adds = (None, {}) if self._input is None else self._pass()
+        layers = {}
+        for name, module in observed_modules(self._model):
+            own = dict(own_tensors(module))
+            parameters = {n: t for n, t in own.items() if n in module._parameters}
+            calls = [c for c in trace.calls if c.layer == name] if trace else []
+            layers[name] = LayerSummary(
+                name=name,
+                class_name=class_name(module),
+                config=_config(module),
+                parameters={n: _text(t) for n, t in parameters.items()},
+                buffers={n: _text(t) + _volatile(module, n) for n, t in own.items() if n not in parameters},
+                frozen=tuple(n for n, p in parameters.items() if not p.requires_grad),
+                inputs=_shapes(calls[0].inputs, trace) if calls and trace else "",
+                outputs=_shapes(calls[0].outputs or {}, trace) if calls and trace else "",
+                calls=len(calls),
+                mult_adds=mult_adds.get(name, 0),
+            )
+        parameters_all = list(self._model.parameters())
+        return ModelSummary(
+            layers=layers,
+            total_params=sum(_numel(p) for p in parameters_all),
+            trainable_params=sum(_numel(p) for p in parameters_all if p.requires_grad),
+            buffer_elements=sum(_numel(b) for b in self._model.buffers()),
+            parameter_bytes=sum(_numel(p) * p.element_size() for p in parameters_all),
+            mult_adds=sum(mult_adds.values()),
+            ties=tie_groups(self._model),
+            table=self._table(),
+        )
+
+    def _pass(self) -> tuple[Trace, dict[str, int]]:
+        counter = MultAdds()
+        with prepared(self._model, self._input) as model:
+            observer = Observer(
+                model, look=record_shape, weight_look=None, on_enter=counter.enter, on_output=counter.leave
+            )
+            with counter.counting(), observer.watching():
+                call(model, self._input)
+        return observer.trace, counter.own
+
+    def _table(self) -> str:
+        """torchinfo's table, for people. It fails on outputs it does not know; then it is made without a pass."""
+        import torchinfo
+
+        options: dict[str, Any] = {"verbose": 0, "depth": 4, "row_settings": ("depth", "var_names"), "mode": "eval"}
+        with prepared(self._model, self._input) as model:
+            try:
+                if self._input is not None:
+                    # an explicit device keeps torchinfo from moving the model to a GPU
+                    return str(torchinfo.summary(model, input_data=self._input, device=_device(model), **options))
+            except Exception:  # noqa: S110  # whatever torchinfo cannot show, it shows without shapes
+                pass
+            finally:
+                with contextlib.suppress(AttributeError):
+                    torchinfo.torchinfo.clear_cached_forward_pass()
+            return str(torchinfo.summary(model, **options))
+
+
+def _row(layer: LayerSummary) -> dict[str, Any]:
+    """One line of the JSON file: what is empty is left out."""
+    row = {
+        "class": layer.class_name,
+        "config": layer.config,
+        "in": layer.inputs,
+        "out": layer.outputs,
+        "parameters": dict(layer.parameters),
+        "buffers": dict(layer.buffers),
+        "frozen": list(layer.frozen),
+        "calls": layer.calls,
+        "mult_adds": layer.mult_adds,
+    }
+    return {key: value for key, value in row.items() if value or key == "class"}
+
+
+def _config(module: torch.nn.Module) -> str:
+    config = configuration(module)
+    return config.get("repr") or config["extra_repr"]
+
+
+def _text(tensor: torch.Tensor) -> str:
+    if torch.nn.parameter.is_lazy(tensor):
+        return "uninitialized"
+    return _shape_text(record_shape(tensor))
+
+
+def _shape_text(record: TensorRecord) -> str:
+    return f"{record.dtype}{list(record.shape)}"
+
+
+def _volatile(module: torch.nn.Module, name: str) -> str:
+    return " (not saved)" if name in module._non_persistent_buffers_set else ""
+
+
+def _numel(tensor: torch.Tensor) -> int:
+    return 0 if torch.nn.parameter.is_lazy(tensor) else tensor.numel()
+
+
+def _shapes(leaves: Leaves, trace: Trace) -> str:
+    parts = []
+    for path, leaf in leaves.items():
+        text = _shape_text(trace.tensors[leaf.tensor]) if leaf.tensor is not None else str(leaf.literal)
+        parts.append(f"{path}: {text}" if path else text)
+    return ", ".join(parts)
+
+
+def _device(model: torch.nn.Module) -> torch.device:
+    return next((p.device for p in model.parameters()), torch.device("cpu"))
+
+
+def _made_up(model: torch.nn.Module, input_size: Sequence[Any]) -> tuple[torch.Tensor, ...]:
+    """Zeros of the wanted sizes, on the model's device and in its floating dtype. Only their shapes are looked at."""
+    sizes = [input_size] if all(isinstance(side, int) for side in input_size) else list(input_size)
+    if not sizes or not all(isinstance(size, Sequence) and all(isinstance(s, int) for s in size) for size in sizes):
+        raise ModelvizError(
+            f"input_size must be a shape with its batch dimension, such as (1, 3, 224, 224), "
+            f"or several of them, not {input_size!r}"
+        )
+    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+    return tuple(torch.zeros(tuple(size), dtype=dtype, device=_device(model)) for size in sizes)
+
+
+def _like_model(model: torch.nn.Module, input_data: Any) -> Any:
+    """A meta model gets its input on meta too: its shapes can be followed without any memory."""
+    if input_data is None or _device(model).type != "meta":
+        return input_data
+
+    def moved(value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            return value.to("meta")
+        if isinstance(value, Mapping):
+            return {key: moved(item) for key, item in value.items()}
+        return type(value)(moved(item) for item in value) if type(value) in (tuple, list) else value
+
+    return moved(input_data)
