@@ -1,6 +1,7 @@
 """Visual regression testing for PyTorch models, as a pytest plugin.
 
-Importing this package imports neither torch nor numpy nor pillow: a test run that uses none of the fixtures pays nothing.
+Importing this package imports neither torch nor numpy nor pillow: a test run that uses none of the
+fixtures pays nothing.
 """
 
 __version__ = "0.1.0"

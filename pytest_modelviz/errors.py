@@ -8,5 +8,5 @@ class ModelvizError(Exception):
     """A check cannot be made as asked: a wrong layer name, an unknown method, an unwritable folder."""
 
 
-class UnreadableBaseline(Exception):
+class UnreadableBaselineError(Exception):
     """A stored baseline is damaged, foreign or newer than this version. It is never overwritten silently."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.settings import OPTIONS, InvalidSetting, Settings, read_settings
+from pytest_modelviz.settings import OPTIONS, InvalidSettingError, Settings, read_settings
 
 if TYPE_CHECKING:
     from pytest_modelviz.session import Session
@@ -43,7 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
     ini = {option.name: config.getini(option.ini) for option in OPTIONS}
     try:
         settings = read_settings(command_line, ini, config.rootpath)
-    except InvalidSetting as error:
+    except InvalidSettingError as error:
         raise pytest.UsageError(f"modelviz: {error}") from None
     plugin = ModelvizPlugin(config, settings)
     config.stash[_PLUGIN] = plugin
@@ -182,13 +182,19 @@ class TestChecks:
         markers = list(item.iter_markers("modelviz"))
         try:
             if any(marker.args for marker in markers):
-                raise InvalidSetting("the marker modelviz takes keywords only, such as rtol=1e-3")
+                raise InvalidSettingError("the marker modelviz takes keywords only, such as rtol=1e-3")
             return self._plugin.settings.marked([marker.kwargs for marker in markers])
-        except InvalidSetting as error:
+        except InvalidSettingError as error:
             pytest.fail(f"modelviz: {error}", pytrace=False)
 
     def run(
-        self, view: Callable[[], View], name: str | None, default: str, *, rtol: float | None = None, atol: float | None = None
+        self,
+        view: Callable[[], View],
+        name: str | None,
+        default: str,
+        *,
+        rtol: float | None = None,
+        atol: float | None = None,
     ) -> Any:
         """Make one check; returns what the view captured. A drift is kept until the test's body ends."""
         __tracebackhide__ = True
@@ -204,7 +210,7 @@ class TestChecks:
             settings = self._settings.called(rtol=rtol, atol=atol)
             check = Check(nodeid, self._plugin.title(nodeid), name, view(), settings)
             capture, entry = self._plugin.session.check(check)
-        except (ModelvizError, InvalidSetting) as error:
+        except (ModelvizError, InvalidSettingError) as error:
             raise ModelvizError(str(error)) from None  # the way here says nothing that the message does not
         self._names.add(name)
         self.unreported.append(entry)
@@ -299,5 +305,3 @@ def cam_map(_modelviz_checks: TestChecks) -> Callable[..., Any]:
         return _modelviz_checks.run(view, name, "cam_map", atol=atol)
 
     return check
-
-

@@ -19,7 +19,7 @@ from pytest_modelviz.baselines.names import Location
 from pytest_modelviz.baselines.store import Store, Stored
 from pytest_modelviz.capture import Capture
 from pytest_modelviz.compare.tolerance import Tolerances
-from pytest_modelviz.errors import UnreadableBaseline
+from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.pictures.composite import sheet
 from pytest_modelviz.reports.results import ResultsFolder
 from pytest_modelviz.reports.tensorboard import EventFiles
@@ -97,7 +97,7 @@ class _Judgement:
             if stored is None:
                 return self._missing()
             return self._compared(stored)
-        except UnreadableBaseline as error:
+        except UnreadableBaselineError as error:
             return self._unreadable(error)
 
     def _missing(self) -> Entry:
@@ -105,7 +105,7 @@ class _Judgement:
             return self._record()
         return self._entry("missing", candidate=self._keep_candidate())
 
-    def _unreadable(self, error: UnreadableBaseline) -> Entry:
+    def _unreadable(self, error: UnreadableBaselineError) -> Entry:
         if self._settings.mode is Mode.UPDATE_ALL:
             return self._record()
         return self._entry("unreadable", reason=str(error), candidate=self._keep_candidate())
@@ -113,7 +113,7 @@ class _Judgement:
     def _compared(self, stored: Stored) -> Entry:
         baseline = stored.capture
         if baseline.view != self._capture.view:
-            raise UnreadableBaseline(f"it was recorded by the view {baseline.view!r}, not {self._capture.view!r}")
+            raise UnreadableBaselineError(f"it was recorded by the view {baseline.view!r}, not {self._capture.view!r}")
         verdict = self._verdict(baseline, 1.0)
         if self._settings.mode is Mode.UPDATE_ALL:
             return self._record(keep=self._is_noise(baseline, verdict))
@@ -126,7 +126,9 @@ class _Judgement:
         return self._entry("drift", verdict, digest=stored.digest, candidate=self._keep_candidate(), tags=tags)
 
     def _verdict(self, baseline: Capture, scale: float) -> Verdict:
-        tolerances = Tolerances(self._settings.rtol, self._settings.atol, self._capture.environment.get("device", "cpu"))
+        tolerances = Tolerances(
+            self._settings.rtol, self._settings.atol, self._capture.environment.get("device", "cpu")
+        )
         verdict = self._check.view.compare(baseline, self._capture, replace(tolerances, scale=scale))
         before, after = baseline.environment, self._capture.environment
         changes = {

@@ -24,7 +24,7 @@ class Mode(enum.Enum):
         return self not in (Mode.OFF, Mode.COMPARE)
 
 
-class InvalidSetting(ValueError):
+class InvalidSettingError(ValueError):
     """A setting has a value it cannot have; the message names the setting and says what it takes."""
 
 
@@ -53,16 +53,16 @@ def tolerance(name: str, text: Any) -> float:
     except (TypeError, ValueError):
         value = math.nan
     if isinstance(text, bool) or not 0.0 <= value < math.inf:
-        raise InvalidSetting(f"{name} takes a number that is not negative, such as 1e-4, not {text!r}")
+        raise InvalidSettingError(f"{name} takes a number that is not negative, such as 1e-4, not {text!r}")
     return value
 
 
 def folder(name: str, text: str) -> str:
     """A folder's path, absolute or relative to rootdir."""
     if not text.strip():
-        raise InvalidSetting(f"{name} takes a folder, not an empty text")
+        raise InvalidSettingError(f"{name} takes a folder, not an empty text")
     if "://" in text:
-        raise InvalidSetting(f"{name} takes a folder; URLs such as {text!r} are not supported yet")
+        raise InvalidSettingError(f"{name} takes a folder; URLs such as {text!r} are not supported yet")
     return text
 
 
@@ -101,10 +101,10 @@ class Settings:
         for keywords in reversed(markers):
             for key, value in keywords.items():
                 if key not in _MARKER_KEYS:
-                    raise InvalidSetting(f"the marker modelviz takes {', '.join(_MARKER_KEYS)}, not {key!r}")
+                    raise InvalidSettingError(f"the marker modelviz takes {', '.join(_MARKER_KEYS)}, not {key!r}")
                 if key == "compare":
                     if not isinstance(value, bool):
-                        raise InvalidSetting(f"the marker's compare takes True or False, not {value!r}")
+                        raise InvalidSettingError(f"the marker's compare takes True or False, not {value!r}")
                     merged[key] = value
                 else:
                     merged[key] = tolerance(f"the marker's {key}", value)
@@ -147,7 +147,7 @@ def read_settings(command_line: Mapping[str, Any], ini: Mapping[str, Any], rootd
 def _mode(source: Mapping[str, Any]) -> Mode | None:
     chosen = [name for name in _UPDATES if source.get(name)]
     if len(chosen) > 1:
-        raise InvalidSetting(f"{' and '.join(chosen)} exclude each other: choose one")
+        raise InvalidSettingError(f"{' and '.join(chosen)} exclude each other: choose one")
     if chosen:
         return _UPDATES[chosen[0]]
     return Mode.COMPARE if source.get("--modelviz") else None

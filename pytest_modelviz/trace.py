@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_modelviz.capture import Array
-from pytest_modelviz.errors import UnreadableBaseline
+from pytest_modelviz.errors import UnreadableBaselineError
 
 MAX_STRUCTURE_BYTES = 64 * 2**20
 
@@ -144,23 +144,23 @@ class Trace:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Array]) -> Trace:
-        """Unpack what `to_arrays` made; raises UnreadableBaseline for anything else."""
+        """Unpack what `to_arrays` made; raises UnreadableBaselineError for anything else."""
         try:
             return cls._unpack(arrays)
-        except UnreadableBaseline:
+        except UnreadableBaselineError:
             raise
         except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError, zlib.error) as error:
-            raise UnreadableBaseline(f"its trace is damaged ({type(error).__name__}: {error})") from error
+            raise UnreadableBaselineError(f"its trace is damaged ({type(error).__name__}: {error})") from error
 
     @classmethod
     def _unpack(cls, arrays: Mapping[str, Array]) -> Trace:
         packed = arrays["trace.structure"]
         if packed.dtype != np.uint8 or packed.ndim != 1:
-            raise UnreadableBaseline("its trace is not a byte string")
+            raise UnreadableBaselineError("its trace is not a byte string")
         inflater = zlib.decompressobj()
         text = inflater.decompress(packed.tobytes(), MAX_STRUCTURE_BYTES)
         if not inflater.eof:
-            raise UnreadableBaseline("its trace is truncated or absurdly large")
+            raise UnreadableBaselineError("its trace is truncated or absurdly large")
         structure = json.loads(text)
         pools = {
             0: _Pool(np.asarray(arrays["trace.sketches"], dtype=np.float32)),
@@ -196,18 +196,18 @@ class _Pool:
 
     def __init__(self, values: Sketch) -> None:
         if values.ndim != 1:
-            raise UnreadableBaseline("its sketches are not laid out as expected")
+            raise UnreadableBaselineError("its sketches are not laid out as expected")
         self._values, self._at = values, 0
 
     def take(self, count: int) -> Sketch:
         if count < 0 or self._at + count > self._values.size:
-            raise UnreadableBaseline("it holds fewer numbers than its structure says")
+            raise UnreadableBaselineError("it holds fewer numbers than its structure says")
         self._at += count
         return self._values[self._at - count : self._at]
 
     def must_be_empty(self) -> None:
         if self._at != self._values.size:
-            raise UnreadableBaseline("it holds more numbers than its structure says")
+            raise UnreadableBaselineError("it holds more numbers than its structure says")
 
 
 def _pack(leaves: Leaves) -> dict[str, Any]:
@@ -228,7 +228,7 @@ def _unpack_leaves(packed: Mapping[str, Any], tensors: Mapping[str, TensorRecord
 def _require(keys: Any, table: Mapping[str, TensorRecord]) -> None:
     for key in keys:
         if key not in table:
-            raise UnreadableBaseline(f"its trace names a tensor it does not hold: {key!r}")
+            raise UnreadableBaselineError(f"its trace names a tensor it does not hold: {key!r}")
 
 
 def _strings(mapping: Mapping[str, Any]) -> dict[str, str]:

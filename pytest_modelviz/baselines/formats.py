@@ -16,7 +16,7 @@ import safetensors.numpy
 from safetensors import SafetensorError
 
 from pytest_modelviz.capture import Array, Capture
-from pytest_modelviz.errors import UnreadableBaseline
+from pytest_modelviz.errors import UnreadableBaselineError
 
 SCHEMA = 1
 MAX_JSON_BYTES = 64 * 2**20
@@ -42,7 +42,7 @@ def encode_json(capture: Capture, *, nodeid: str, name: str, data_sha256: str | 
 
 
 def encode_arrays(arrays: Mapping[str, Array]) -> bytes | None:
-    """safetensors bytes, the same for the same arrays; None where there are none."""
+    """Safetensors bytes, the same for the same arrays; None where there are none."""
     if not arrays:
         return None
     ordered = {key: np.ascontiguousarray(arrays[key]) for key in sorted(arrays)}
@@ -52,7 +52,9 @@ def encode_arrays(arrays: Mapping[str, Array]) -> bytes | None:
 def _render(value: Any, depth: int) -> str:
     indent = "  " * (depth + 1)
     if isinstance(value, Mapping) and value and (depth < _ROWS_FROM or _is_table(value)):
-        rows = [f"{indent}{json.dumps(str(key), ensure_ascii=False)}: {_render(v, depth + 1)}" for key, v in value.items()]
+        rows = [
+            f"{indent}{json.dumps(str(key), ensure_ascii=False)}: {_render(v, depth + 1)}" for key, v in value.items()
+        ]
         return "{\n" + ",\n".join(rows) + "\n" + "  " * depth + "}"
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
@@ -67,49 +69,49 @@ def sha256(data: bytes) -> str:
 
 
 def decode_json(data: bytes, *, nodeid: str, name: str) -> dict[str, Any]:
-    """Parse and check the reviewable file; raises UnreadableBaseline with the reason and the remedy."""
+    """Parse and check the reviewable file; raises UnreadableBaselineError with the reason and the remedy."""
     if len(data) > MAX_JSON_BYTES:
-        raise UnreadableBaseline(f"it is absurdly large ({len(data)} bytes)")
+        raise UnreadableBaselineError(f"it is absurdly large ({len(data)} bytes)")
     if not data.strip():
-        raise UnreadableBaseline("it is empty: restore it from version control")
+        raise UnreadableBaselineError("it is empty: restore it from version control")
     _refuse_pointer(data)
     if any(line.startswith((b"<<<<<<< ", b">>>>>>> ")) for line in data.splitlines()):
-        raise UnreadableBaseline("it holds a merge conflict: take one side, or record it anew")
+        raise UnreadableBaselineError("it holds a merge conflict: take one side, or record it anew")
     try:
         document = json.loads(data.decode("utf-8"), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise UnreadableBaseline(f"it is not valid JSON ({error}): restore it from version control") from error
+        raise UnreadableBaselineError(f"it is not valid JSON ({error}): restore it from version control") from error
     if not isinstance(document, dict) or not isinstance(document.get("schema"), int):
-        raise UnreadableBaseline("it was not written by pytest-modelviz")
+        raise UnreadableBaselineError("it was not written by pytest-modelviz")
     if document["schema"] > SCHEMA:
-        raise UnreadableBaseline(
+        raise UnreadableBaselineError(
             f"it has schema {document['schema']}, newer than this version knows ({SCHEMA}): upgrade pytest-modelviz"
         )
     if document.get("nodeid") != nodeid:
-        raise UnreadableBaseline(
+        raise UnreadableBaselineError(
             f"it belongs to another test, {document.get('nodeid')!r}: if it was moved on purpose, record it anew"
         )
     if document.get("name") != name or not isinstance(document.get("view"), str):
-        raise UnreadableBaseline(f"it belongs to another check, {document.get('name')!r}")
+        raise UnreadableBaselineError(f"it belongs to another check, {document.get('name')!r}")
     if not isinstance(document.get("facts"), dict) or not isinstance(document.get("environment", {}), dict):
-        raise UnreadableBaseline("parts of it are missing")
+        raise UnreadableBaselineError("parts of it are missing")
     return document
 
 
 def decode_arrays(data: bytes) -> dict[str, Array]:
-    """Parse safetensors bytes; raises UnreadableBaseline."""
+    """Parse safetensors bytes; raises UnreadableBaselineError."""
     if len(data) > MAX_ARRAY_BYTES:
-        raise UnreadableBaseline(f"its safetensors file is absurdly large ({len(data)} bytes)")
+        raise UnreadableBaselineError(f"its safetensors file is absurdly large ({len(data)} bytes)")
     _refuse_pointer(data)
     try:
         return dict(safetensors.numpy.load(data))
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise UnreadableBaseline(f"its safetensors file is damaged ({error})") from error
+        raise UnreadableBaselineError(f"its safetensors file is damaged ({error})") from error
 
 
 def _refuse_pointer(data: bytes) -> None:
     if data.startswith(b"version https://git-lfs"):
-        raise UnreadableBaseline("it is a Git LFS pointer, not the file itself: run 'git lfs pull'")
+        raise UnreadableBaselineError("it is a Git LFS pointer, not the file itself: run 'git lfs pull'")
 
 
 def _refuse_constant(name: str) -> float:

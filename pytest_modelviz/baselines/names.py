@@ -42,8 +42,7 @@ def safe(name: str) -> str:
     """One path segment: the name itself where every file system takes it, else a cleaned one with a hash."""
     cleaned = _UNSAFE.sub("_", name)
     stem = cleaned.partition(".")[0].lower()
-    if cleaned == name and len(name) <= _LONGEST and stem not in _RESERVED and not name.startswith("."):
-        if not name.endswith(".") and name:
-            return name
+    if cleaned == name and 0 < len(name) <= _LONGEST and stem not in _RESERVED and name == name.strip("."):
+        return name
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:10]
     return f"{cleaned.strip('.')[: _LONGEST - 12] or '_'}-{digest}"

@@ -24,7 +24,7 @@ from pytest_modelviz.baselines.formats import (
 )
 from pytest_modelviz.baselines.names import Location
 from pytest_modelviz.capture import Capture
-from pytest_modelviz.errors import ModelvizError, UnreadableBaseline
+from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,13 @@ class Store:
         return self.root / location.folder / f"{location.stem}.json"
 
     def load(self, location: Location, *, nodeid: str, name: str) -> Stored | None:
-        """The baseline of a check, None where there is none; raises UnreadableBaseline."""
+        """The baseline of a check, None where there is none; raises UnreadableBaselineError."""
         path = self.json_path(location)
         try:
             data = _read(path, MAX_JSON_BYTES, self.root)
         except FileNotFoundError:
             if path.with_suffix(".safetensors").exists():
-                raise UnreadableBaseline(f"{path.name} is missing beside its safetensors file") from None
+                raise UnreadableBaselineError(f"{path.name} is missing beside its safetensors file") from None
             return None
         document = decode_json(data, nodeid=nodeid, name=name)
         wanted = document.get("data_sha256")
@@ -69,14 +69,16 @@ class Store:
                     return data
                 found = data
         if found is None:
-            raise UnreadableBaseline("its safetensors file is missing: restore it from version control")
+            raise UnreadableBaselineError("its safetensors file is missing: restore it from version control")
         decode_arrays(found)  # says what is wrong with it, if it can tell
-        raise UnreadableBaseline(
+        raise UnreadableBaselineError(
             "its safetensors file does not belong to its JSON file (half of a merge, or a damaged file): "
             "restore both from version control, or record it anew"
         )
 
-    def save(self, location: Location, capture: Capture, *, nodeid: str, name: str, picture: bytes | None = None) -> Path:
+    def save(
+        self, location: Location, capture: Capture, *, nodeid: str, name: str, picture: bytes | None = None
+    ) -> Path:
         """Write a baseline, all or nothing; identical files are left alone. Returns the JSON file's path."""
         path = self.json_path(location)
         arrays = encode_arrays(capture.arrays)
@@ -93,7 +95,9 @@ class Store:
             ) from error
         return path
 
-    def _replace(self, path: Path, text: bytes, arrays: bytes | None, digest: str | None, picture: bytes | None) -> None:
+    def _replace(
+        self, path: Path, text: bytes, arrays: bytes | None, digest: str | None, picture: bytes | None
+    ) -> None:
         data_path, staged = path.with_suffix(".safetensors"), None
         if arrays is not None and digest is not None and not _holds(data_path, arrays):
             staged = _staged(path, digest)
@@ -101,7 +105,7 @@ class Store:
         if not _holds(path, text):
             _write(path, text)
         if staged is not None:
-            os.replace(staged, data_path)
+            staged.replace(data_path)
         if arrays is None:
             data_path.unlink(missing_ok=True)
         image = path.with_suffix(".png")
@@ -114,7 +118,9 @@ class Store:
 
     def _refuse_escape(self, path: Path) -> None:
         if not path.parent.resolve().is_relative_to(self.root.resolve()) or path.is_symlink():
-            raise ModelvizError(f"{path} leads out of {self.root} through a symbolic link: replace the link by a folder")
+            raise ModelvizError(
+                f"{path} leads out of {self.root} through a symbolic link: replace the link by a folder"
+            )
 
 
 def _staged(path: Path, digest: str) -> Path:
@@ -124,15 +130,15 @@ def _staged(path: Path, digest: str) -> Path:
 def _read(path: Path, limit: int, root: Path) -> bytes:
     """Bytes of a file inside `root`, with errors that say what is in the way."""
     if not path.resolve().is_relative_to(root.resolve()):
-        raise UnreadableBaseline(f"{path.name} leads out of the baseline folder through a symbolic link")
+        raise UnreadableBaselineError(f"{path.name} leads out of the baseline folder through a symbolic link")
     try:
         if path.stat().st_size > limit:
-            raise UnreadableBaseline(f"{path.name} is absurdly large ({path.stat().st_size} bytes)")
+            raise UnreadableBaselineError(f"{path.name} is absurdly large ({path.stat().st_size} bytes)")
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(path) from None
     except OSError as error:
-        raise UnreadableBaseline(f"{path.name} cannot be read: {error.strerror or error}") from error
+        raise UnreadableBaselineError(f"{path.name} cannot be read: {error.strerror or error}") from error
 
 
 def _holds(path: Path, data: bytes) -> bool:
@@ -150,7 +156,7 @@ def _write(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(beside, path)
+        beside.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from pytest_modelviz.errors import UnreadableBaseline
+from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.verdict import Divergence, Finding, Verdict
 
 # What a module is made of comes before what follows from it: a changed stride explains a changed output shape.
@@ -31,9 +31,8 @@ def compare_trees(baseline: Mapping[str, Any], actual: Mapping[str, Any]) -> Ver
             findings.append(Finding("added", name, after=str(after[name].get("class", ""))))
         else:
             findings += _fields(name, before[name], after[name])
-    for key in ("ties",):
-        if baseline.get(key, []) != actual.get(key, []):
-            findings.append(Finding(key, before=_text(baseline.get(key)), after=_text(actual.get(key))))
+    if baseline.get("ties", []) != actual.get("ties", []):
+        findings.append(Finding("ties", before=_text(baseline.get("ties")), after=_text(actual.get("ties"))))
     count, drifted = len(before), len({finding.layer for finding in findings})
     if not findings:
         return Verdict(True, count, 0, 0.0, 0.0)
@@ -53,16 +52,16 @@ def compare_trees(baseline: Mapping[str, Any], actual: Mapping[str, Any]) -> Ver
 def _layers(facts: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
     layers = facts.get("layers")
     if not isinstance(layers, Mapping) or not all(isinstance(row, Mapping) for row in layers.values()):
-        raise UnreadableBaseline("it does not list layers")
+        raise UnreadableBaselineError("it does not list layers")
     return layers
 
 
 def _fields(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Finding]:
-    found = []
-    for key in (*_STRUCTURE, *_BEHAVIOUR):
-        if before.get(key) != after.get(key):
-            found.append(Finding(key, name, key, _text(before.get(key)), _text(after.get(key))))
-    return found
+    return [
+        Finding(key, name, key, _text(before.get(key)), _text(after.get(key)))
+        for key in (*_STRUCTURE, *_BEHAVIOUR)
+        if before.get(key) != after.get(key)
+    ]
 
 
 def _first(findings: list[Finding], before: Any, after: Any) -> tuple[Divergence, str]:

@@ -94,7 +94,8 @@ def compare_traces(baseline: Trace, actual: Trace, tolerances: Tolerances) -> Ve
     layers = {call.layer for call in baseline.calls}
     agreed = {layer.layer for layer in walk.layers} - {layer.layer for layer in walk.layers if layer.drifted}
     first = Divergence(suspect, _class_of(suspect, baseline, actual), index, error, allowed)
-    findings = [Finding(f"event:{event.kind}", event.call.layer, path, error=error), *evidence]
+    kind = "event:input" if event.kind == "enter" and event.parent is None else f"event:{event.kind}"
+    findings = [Finding(kind, event.call.layer, path, error=error), *evidence]
     findings += _order_findings(walk) + _other_findings(baseline, actual, changed, evidence)
     return Verdict(
         matched=False,
@@ -194,8 +195,9 @@ def _config_findings(name: str, baseline: Trace, actual: Trace) -> list[Finding]
         found.append(Finding("class", name, "class", before.class_name, after.class_name))
     keys = [key for key in sorted({*before.config, *after.config}) if before.config.get(key) != after.config.get(key)]
     named = [key for key in keys if key not in ("extra_repr", "repr")]  # they repeat what attributes say
-    for key in named or keys:
-        found.append(Finding("config", name, key, before.config.get(key, ""), after.config.get(key, "")))
+    found += [
+        Finding("config", name, key, before.config.get(key, ""), after.config.get(key, "")) for key in named or keys
+    ]
     for key in sorted({*before.weights, *after.weights}):
         old = _shape(baseline, before.weights.get(key))
         new = _shape(actual, after.weights.get(key))
@@ -257,4 +259,3 @@ def _other_findings(
 def _class_of(name: str, baseline: Trace, actual: Trace) -> str:
     module = baseline.modules.get(name) or actual.modules.get(name)
     return module.class_name if module else ""
-

@@ -46,7 +46,7 @@ def paint(values: Values, scale: Scale) -> Image:
     unit = (numbers - scale.low) / (scale.high - scale.low)
     finite = np.isfinite(numbers)
     coloured = matplotlib.colormaps[scale.colours](np.clip(np.where(finite, unit, 0.0), 0.0, 1.0))
-    image = np.rint(np.asarray(coloured)[..., :3] * 255).astype(np.uint8)
+    image: Image = np.rint(np.asarray(coloured)[..., :3] * 255).astype(np.uint8)
     image[np.isnan(numbers)] = NOT_A_NUMBER
     image[np.isposinf(numbers)] = (255, 255, 255)
     image[np.isneginf(numbers)] = (0, 0, 0)
@@ -56,4 +56,4 @@ def paint(values: Values, scale: Scale) -> Image:
 def overlay(photo: Image, heat: Image, strength: float = 0.5) -> Image:
     """Lay a painted map over a picture of the same size."""
     mixed = photo.astype(np.float64) * (1 - strength) + heat.astype(np.float64) * strength
-    return np.rint(mixed).astype(np.uint8)
+    return np.asarray(np.rint(mixed), dtype=np.uint8)

@@ -108,6 +108,13 @@ def heat_composite(
     return Picture(label, labelled(beside(panels, gap=12), headline, "scale 0 to 1"))
 
 
+def photo_composite(label: str, headline: str, baseline: Image, actual: Image) -> Picture:
+    """Two inputs side by side, each stretched to its own contrast."""
+    panels = [("baseline", baseline), ("actual", actual)]
+    images = [labelled(enlarge(photo, PANEL, smooth=True), name) for name, photo in panels]
+    return Picture(label, labelled(beside(images, gap=12), headline))
+
+
 def sheet(pictures: Sequence[Picture]) -> Image | None:
     """All pictures of a capture on one sheet, for people and for the diffs of hosting sites."""
     return below([picture.image for picture in pictures], gap=12) if pictures else None

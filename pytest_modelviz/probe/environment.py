@@ -23,7 +23,7 @@ def environment(model: torch.nn.Module, input_data: Any = None) -> dict[str, str
         "dtype": ",".join(sorted({str(p.dtype).removeprefix("torch.") for p in floating})) or "none",
         "threads": str(torch.get_num_threads()),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "mkldnn": str(torch.backends.mkldnn.enabled),  # type: ignore[attr-defined]  # set by torch at run time
+        "mkldnn": str(torch.backends.mkldnn.enabled),
         "matmul_precision": torch.get_float32_matmul_precision(),
         "deterministic": str(torch.are_deterministic_algorithms_enabled()),
         "autocast": str(torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")),

@@ -1,4 +1,4 @@
-"""One forward and one backward pass for a class activation map: the activation of a layer and the score's gradient on it.
+"""One forward and one backward pass for a class activation map: a layer's activation and the score's gradient on it.
 
 pytorch-grad-cam supplies the methods; the passes are made here, because its own leave gradients and eval mode behind,
 fail on frozen, half-precision and dict-output models, use the first call of a layer that is called twice, and lose the
@@ -102,7 +102,7 @@ def explain(
     one, leaf = tapped[-1]
     scores = main_output(output)
     predicted = _predicted(scores)
-    score, targets = _score(scores, output, target, predicted)
+    score, targets = _score(scores, target, predicted)
     if score.requires_grad:
         (gradient,) = torch.autograd.grad(score, leaf, allow_unused=True)
     else:
@@ -155,7 +155,7 @@ def _predicted(scores: torch.Tensor) -> tuple[int, ...]:
 
 
 def _score(
-    scores: torch.Tensor, output: Any, target: Target, predicted: tuple[int, ...]
+    scores: torch.Tensor, target: Target, predicted: tuple[int, ...]
 ) -> tuple[torch.Tensor, tuple[int, ...]]:
     """The sum over the batch of each sample's target, and the classes that were meant."""
     if callable(target):
@@ -174,7 +174,9 @@ def _score(
     else:
         wanted = (int(target),) * scores.shape[0]
     if len(wanted) != scores.shape[0]:
-        raise ModelvizError(f"{len(wanted)} targets for a batch of {scores.shape[0]}: pass one a sample, or a single one")
+        raise ModelvizError(
+            f"{len(wanted)} targets for a batch of {scores.shape[0]}: pass one a sample, or a single one"
+        )
     for one in wanted:
         if not 0 <= one < scores.shape[1]:
             raise ModelvizError(f"target {one} is out of range: the model has {scores.shape[1]} classes, from 0")

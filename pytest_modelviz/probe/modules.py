@@ -142,10 +142,13 @@ def _every_name(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]
     yield from walk(model, "")
 
 
-@functools.lru_cache(maxsize=1024)
-def argument_names(module_class: type[torch.nn.Module]) -> tuple[tuple[str, ...], str]:
+def argument_names(module: torch.nn.Module) -> tuple[tuple[str, ...], str]:
     """Names of forward's positional parameters, and of the one that takes the rest."""
-    forward: Callable[..., Any] = module_class.forward
+    return _argument_names(type(module).forward)
+
+
+@functools.lru_cache(maxsize=1024)
+def _argument_names(forward: Callable[..., Any]) -> tuple[tuple[str, ...], str]:
     try:
         parameters = list(inspect.signature(forward).parameters.values())[1:]
     except (TypeError, ValueError):

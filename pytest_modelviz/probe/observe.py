@@ -1,8 +1,8 @@
 """Watch every module call of a pass, in the order in which it happens.
 
 Calls are seen by putting a function around `torch.nn.Module.__call__` for the length of the pass (as `torch.fx` does
-when it traces), not by hooks on each module. No module is touched; TransformerEncoderLayer stays on its fast path, which
-hooks would push it off; keyword arguments are seen; modules that appear in the middle of the pass are seen too.
+when it traces), not by hooks on each module. No module is touched; TransformerEncoderLayer stays on its fast path,
+which hooks would push it off; keyword arguments are seen; modules that appear in the middle of the pass are seen too.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class Observer:
 
 def _named(module: torch.nn.Module, args: tuple[Any, ...], kwargs: Any) -> list[tuple[str, Any]]:
     """Arguments by the name of forward's parameter, so that `f(x)` and `f(x=x)` are the same call."""
-    names, rest = argument_names(type(module))
+    names, rest = argument_names(module)
     named = []
     for index, value in enumerate(args):
         named.append((names[index] if index < len(names) else f"{rest}[{index - len(names)}]", value))

@@ -115,9 +115,9 @@ class _ModuleState:
         for container, before in self._containers:
             _restore_container(container, before)
         with torch.no_grad():
-            for buffer, before in self._buffers:
-                if not _same_bits(buffer, before):
-                    buffer.copy_(before)
+            for buffer, values in self._buffers:
+                if not _same_bits(buffer, values):
+                    buffer.copy_(values)
 
 
 def _put_back(now: dict[str, Any], before: dict[str, Any]) -> None:

@@ -40,7 +40,8 @@ def prepared(model: torch.nn.Module, input_data: Any, *, grad: bool = False) -> 
 
 
 def eager() -> contextlib.AbstractContextManager[Any]:
-    return torch.compiler.set_stance("force_eager")
+    stance: contextlib.AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
+    return stance
 
 
 def _materialised(model: torch.nn.Module, input_data: Any) -> torch.nn.Module:

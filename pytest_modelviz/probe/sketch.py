@@ -30,7 +30,9 @@ _PLAIN_TENSORS = (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer)
 _NARROW = {torch.float32, torch.float16, torch.bfloat16, torch.complex32, torch.complex64}
 
 
-def hashed(index: np.ndarray[tuple[int], np.dtype[np.uint64]], salt: int) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
+def hashed(
+    index: np.ndarray[tuple[int], np.dtype[np.uint64]], salt: int
+) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
     """Mix 64-bit integers (the finaliser of SplitMix64, Steele, Lea and Flood 2014)."""
     with np.errstate(over="ignore"):
         z = index + np.uint64(salt) * np.uint64(0x9E3779B97F4A7C15)

@@ -19,13 +19,15 @@ def leaves(value: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, An
     Mappings are walked by sorted key, named tuples and dataclasses by field, other objects by their attributes
     (tensors hide in caches and image lists). Cycles end at the eighth level.
     """
-    if isinstance(value, torch.Tensor) or isinstance(value, _LITERALS):
+    if isinstance(value, (torch.Tensor, *_LITERALS)):
         yield path, value
     elif depth >= _DEEPEST:
         yield path, f"<{type(value).__name__}>"
     elif isinstance(value, Mapping):
         for key in sorted(value, key=str):
-            yield from leaves(value[key], f"{path}[{key!r}]" if not isinstance(key, str) else f"{path}.{key}", depth + 1)
+            yield from leaves(
+                value[key], f"{path}[{key!r}]" if not isinstance(key, str) else f"{path}.{key}", depth + 1
+            )
     elif isinstance(value, tuple) and hasattr(value, "_fields"):
         for name in value._fields:
             yield from leaves(getattr(value, name), f"{path}.{name}", depth + 1)

@@ -14,6 +14,7 @@ from pytest_modelviz.probe.run import unknown_layer
 from pytest_modelviz.probe.structure import tensors
 from pytest_modelviz.trace import Call
 
+MOST = 8
 CHANNELS = 8
 SIDE = 32
 INPUT_SIDE = 96
@@ -60,12 +61,12 @@ def photo(input_data: Any) -> npt.NDArray[np.uint8] | None:
                 image = torch.nan_to_num(image.float(), posinf=0.0, neginf=0.0)
                 factor = INPUT_SIDE / max(image.shape[-2:])
                 if factor < 1:
-                    size = [max(1, round(side * factor)) for side in image.shape[-2:]]
-                    image = torch.nn.functional.adaptive_avg_pool2d(image, size)
+                    height, width = (max(1, round(side * factor)) for side in image.shape[-2:])
+                    image = torch.nn.functional.adaptive_avg_pool2d(image, (height, width))
                 low, high = image.min(), image.max()
                 unit = (image - low) / (high - low if high > low else 1.0)
                 pixels = (unit * 255).round().to(torch.uint8).permute(1, 2, 0).expand(-1, -1, 3)
-                return pixels.cpu().numpy().copy()
+                return np.array(pixels.cpu().numpy(), dtype=np.uint8)
     return None
 
 
@@ -90,7 +91,6 @@ class Album:
                     raise unknown_layer(pattern, names)
                 self._wanted |= found
         self._pages: dict[object, tuple[str, tuple[Thumbnail, list[int]], int]] = {}
-        self._last: tuple[str, tuple[Thumbnail, list[int]], int] | None = None
 
     def see(self, call: Call, module: torch.nn.Module, output: Any) -> Any:
         """An observer's `on_output`; the output passes through unchanged."""
@@ -100,7 +100,7 @@ class Album:
                 self._keep(call.layer, call.layer, tensor)
         elif call.layer:
             tensor = spatial(output)
-            if tensor is not None and not any(module.children()):
+            if tensor is not None and not any(module.children()) and not _pads(module):
                 self._keep(tuple(tensor.shape[2:]), call.layer, tensor)
             elif isinstance(output, torch.Tensor) and output.dim() == 3:
                 self._keep("sequence", call.layer, output)
@@ -117,4 +117,10 @@ class Album:
         pages = dict(self._pages)
         if len(pages) > 1 and self._wanted is None:
             pages.pop("sequence", None)
-        return {layer: (small, chosen, count) for layer, (small, chosen), count in pages.values()}
+        kept = list(pages.values())[-MOST:] if self._wanted is None else pages.values()
+        return {layer: (small, chosen, count) for layer, (small, chosen), count in kept}
+
+
+def _pads(module: torch.nn.Module) -> bool:
+    """Padding makes resolutions that nobody thinks of as the model's."""
+    return any(base.__module__ == "torch.nn.modules.padding" for base in type(module).__mro__)

@@ -56,7 +56,7 @@ class ResultsFolder:
         beside = path.with_suffix(f".{os.getpid()}.tmp")
         try:
             beside.write_text(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
-            os.replace(beside, path)
+            beside.replace(path)
         except OSError as error:
             with contextlib.suppress(OSError):
                 beside.unlink(missing_ok=True)

@@ -20,7 +20,7 @@ class EventFiles:
         from torch.utils.tensorboard import SummaryWriter
 
         try:
-            self._writer: Any = SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+            self._writer: Any = SummaryWriter(str(folder))
         except OSError as error:
             raise ModelvizError(
                 f"cannot write event files into {folder}: {error.strerror or error}; "

@@ -86,8 +86,10 @@ def _sentence(finding: Mapping[str, Any]) -> str:
     layer, what = finding["layer"] or "(model)", finding["what"]
     before, after = finding["before"], finding["after"]
     part = f" ({what.lstrip('.')})" if what else ""
+    if kind == "event:input":
+        return f"the model receives another input{part}"
     if kind == "event:enter":
-        return f"everything before agrees; {layer} receives another input{part}"
+        return f"everything before agrees, then {layer} receives another input{part}"
     if kind == "event:leave":
         return f"{layer} receives the same inputs and returns another output{part}"
     if kind == "event:order":

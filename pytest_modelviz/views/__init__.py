@@ -21,9 +21,11 @@ class View(Protocol):
         """Look at the model and leave it as it was. Raises ModelvizError for what cannot be looked at."""
 
     def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
-        """Find out whether two captures are of the same model. Raises UnreadableBaseline for a damaged one."""
+        """Find out whether two captures are of the same model. Raises UnreadableBaselineError for a damaged one."""
 
-    def picture(self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None) -> list[Picture]:
+    def picture(
+        self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None
+    ) -> list[Picture]:
         """Pictures of one capture; with a baseline, composites of baseline, actual and difference."""
 
     def describe(self, actual: Capture) -> str:

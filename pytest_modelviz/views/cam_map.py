@@ -15,8 +15,7 @@ from pytest_modelviz.capture import Array, Capture
 from pytest_modelviz.compare.maps import map_difference
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.compare.walk import compare_traces
-from pytest_modelviz.errors import UnreadableBaseline
-from pytest_modelviz.pictures.colour import Image
+from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.pictures.composite import Picture, heat_composite, heat_picture
 from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.explain import Explanation, Target, explain, last_spatial_layer
@@ -27,8 +26,7 @@ from pytest_modelviz.probe.thumbnails import photo
 from pytest_modelviz.trace import Trace
 from pytest_modelviz.verdict import Finding, Verdict
 from pytest_modelviz.views.cam_methods import SIGNLESS, Map, normalized_map, raw_map, require_method
-
-_INPUT = "input"
+from pytest_modelviz.views.photos import PHOTO, stored_photo
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,7 @@ class CamMapView:
         raw = raw_map(self._method, seen.activation, seen.gradient)
         arrays: dict[str, Array] = {"map": raw, **seen.trace.to_arrays()}
         if photograph is not None:
-            arrays[_INPUT] = photograph
+            arrays[PHOTO] = photograph
         result = CamMap(
             raw, normalized_map(raw, _image_size(self._input)), layer, seen.targets, seen.predicted, seen.score
         )
@@ -133,15 +131,19 @@ class CamMapView:
             findings=(*findings, *forward.findings),
         )
 
-    def picture(self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None) -> list[Picture]:
+    def picture(
+        self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None
+    ) -> list[Picture]:
         label = str(actual.facts["layer"]) or "map"
         heat = shown(_map(actual))
         if baseline is None:
-            return [heat_picture(label, _headline(actual), heat, _photo(actual))]
+            return [heat_picture(label, _headline(actual), heat, stored_photo(actual))]
         before = shown(_map(baseline))
         told = "" if verdict is None else f"   error {verdict.error:.2g}, allowed {verdict.tolerance:.2g}"
         return [
-            heat_composite(label, f"{_headline(actual)}{told}", (before, _photo(baseline)), (heat, _photo(actual)))
+            heat_composite(
+                label, f"{_headline(actual)}{told}", (before, stored_photo(baseline)), (heat, stored_photo(actual))
+            )
         ]
 
     def describe(self, actual: Capture) -> str:
@@ -167,17 +169,8 @@ def _headline(capture: Capture) -> str:
 def _map(capture: Capture) -> Map:
     raw = capture.arrays.get("map")
     if raw is None or raw.dtype != np.float32 or raw.ndim not in (3, 4) or not raw.size:
-        raise UnreadableBaseline("it holds no map")
+        raise UnreadableBaselineError("it holds no map")
     return raw.astype(np.float32, copy=False)
-
-
-def _photo(capture: Capture) -> Image | None:
-    stored = capture.arrays.get(_INPUT)
-    if stored is None:
-        return None
-    if stored.dtype != np.uint8 or stored.ndim != 3 or stored.shape[2] != 3:
-        raise UnreadableBaseline("its picture of the input is damaged")
-    return stored.astype(np.uint8, copy=False)
 
 
 def _image_size(input_data: Any) -> tuple[int, ...] | None:

@@ -12,18 +12,18 @@ import torch
 from pytest_modelviz.capture import Array, Capture
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.compare.walk import compare_traces
-from pytest_modelviz.errors import UnreadableBaseline
-from pytest_modelviz.pictures.composite import Picture, channels_composite, channels_picture
+from pytest_modelviz.errors import UnreadableBaselineError
+from pytest_modelviz.pictures.composite import Picture, channels_composite, channels_picture, photo_composite
 from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.observe import Observer
 from pytest_modelviz.probe.run import call, prepared, require_model
 from pytest_modelviz.probe.thumbnails import Album, Thumbnail, photo
-from pytest_modelviz.trace import Call, Leaves, Trace
+from pytest_modelviz.trace import Leaves, Trace
 from pytest_modelviz.verdict import Verdict
+from pytest_modelviz.views.photos import PHOTO, stored_photo
 
 _PICTURE = "picture."
-_INPUT = "input"
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class FeatureMapsView:
             arrays[_PICTURE + layer], exponent = _packed(small)
             pictures[layer] = {"channels": chosen, "of": count, "exponent": exponent}
         if photograph is not None:
-            arrays[_INPUT] = photograph
+            arrays[PHOTO] = photograph
         facts = {"model": class_name(self._model), "pictures": pictures, "layers": _rows(trace)}
         result = FeatureMaps(trace, output, {layer: small for layer, (small, _, _) in pages.items()})
         return Capture(self.view, facts, arrays, environment(self._model, self._input), result)
@@ -70,14 +70,17 @@ class FeatureMapsView:
     def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
         return compare_traces(Trace.from_arrays(baseline.arrays), Trace.from_arrays(actual.arrays), tolerances)
 
-    def picture(self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None) -> list[Picture]:
+    def picture(
+        self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None
+    ) -> list[Picture]:
         if baseline is None:
-            return [
-                channels_picture(layer, maps, _caption(actual, layer)) for layer, maps in unpacked(actual).items()
-            ]
+            return [channels_picture(layer, maps, _caption(actual, layer)) for layer, maps in unpacked(actual).items()]
         errors = {} if verdict is None else {error.layer: error for error in verdict.layers}
         before, after = unpacked(baseline), unpacked(actual)
         pictures = []
+        one, two = stored_photo(baseline), stored_photo(actual)
+        if one is not None and two is not None and not np.array_equal(one, two):
+            pictures.append(photo_composite(PHOTO, "the input", one, two))
         for layer, maps in after.items():
             error = errors.get(layer)
             if error is not None and not error.drifted and layer in before:
@@ -92,14 +95,20 @@ class FeatureMapsView:
 
 
 def unpacked(capture: Capture) -> dict[str, Thumbnail]:
-    """The pictures' raw material as it was: layer name -> float32 (channels, h, w)."""
+    """The pictures' raw material as it was: layer name -> float32 (channels, h, w). Raises UnreadableBaselineError."""
     found = {}
-    for layer, page in capture.facts.get("pictures", {}).items():
-        values = capture.arrays.get(_PICTURE + layer)
-        if values is None or values.ndim != 3 or values.dtype != np.float16:
-            raise UnreadableBaseline(f"its picture of {layer!r} is damaged")
-        found[layer] = np.ldexp(values.astype(np.float32), int(page["exponent"]))
-    return found
+    pages = capture.facts.get("pictures", {})
+    for name, values in capture.arrays.items():
+        if name.startswith(_PICTURE):
+            layer = name.removeprefix(_PICTURE)
+            try:
+                exponent = int(pages[layer]["exponent"])
+            except (KeyError, TypeError, ValueError) as error:
+                raise UnreadableBaselineError(f"its picture of {layer!r} has no scale") from error
+            if values.ndim != 3 or values.dtype != np.float16 or not values.size:
+                raise UnreadableBaselineError(f"its picture of {layer!r} is damaged")
+            found[layer] = np.ldexp(values.astype(np.float32), exponent)
+    return {layer: found[layer] for layer in pages if layer in found}
 
 
 def _packed(values: Thumbnail) -> tuple[Array, int]:
@@ -115,13 +124,14 @@ def _caption(capture: Capture, layer: str) -> str:
 
 
 def _rows(trace: Trace) -> dict[str, dict[str, Any]]:
-    """One line a call, in the order of execution; the statistics are for people."""
+    """One line a call, in the order of execution; a tensor is described where it came into being, else named."""
     rows: dict[str, dict[str, Any]] = {}
     for one in trace.calls:
-        rows[_key(one)] = {
+        key = f"{one.layer}#{one.index}" if one.index else one.layer
+        rows[key] = {
             "class": trace.modules[one.layer].class_name,
-            "in": _texts(one.inputs, trace),
-            "out": _texts(one.outputs or {}, trace),
+            "in": _texts(one.inputs, trace, f"{key}<"),
+            "out": _texts(one.outputs or {}, trace, key),
         }
     for name in trace.modules:
         if name not in rows:
@@ -129,18 +139,16 @@ def _rows(trace: Trace) -> dict[str, dict[str, Any]]:
     return rows
 
 
-def _key(one: Call) -> str:
-    return f"{one.layer}#{one.index}" if one.index else one.layer
-
-
-def _texts(leaves: Leaves, trace: Trace) -> str:
+def _texts(leaves: Leaves, trace: Trace, place: str) -> str:
     parts = []
     for path, leaf in leaves.items():
         text = str(leaf.literal)
         if leaf.tensor is not None:
             record = trace.tensors[leaf.tensor]
             text = f"{record.dtype}{list(record.shape)}"
-            if record.statistics:
+            if leaf.tensor != place + path:
+                text += f" = {leaf.tensor}"
+            elif record.statistics:
                 mean, rms, low, high = record.statistics
                 text += f" mean {mean:g} rms {rms:g} from {low:g} to {high:g}"
         parts.append(f"{path}: {text}" if path else text)

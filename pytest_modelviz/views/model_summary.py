@@ -91,7 +91,9 @@ class ModelSummaryView:
     def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
         return compare_trees(baseline.facts, actual.facts)
 
-    def picture(self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None) -> list[Picture]:
+    def picture(
+        self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None
+    ) -> list[Picture]:
         return []
 
     def describe(self, actual: Capture) -> str:
@@ -139,7 +141,7 @@ class ModelSummaryView:
         return observer.trace, counter.own
 
     def _table(self) -> str:
-        """torchinfo's table, for people. It fails on outputs it does not know; then it is made without a pass."""
+        """Torchinfo's table, for people. It fails on outputs it does not know; then it is made without a pass."""
         import torchinfo
 
         options: dict[str, Any] = {"verbose": 0, "depth": 4, "row_settings": ("depth", "var_names"), "mode": "eval"}
