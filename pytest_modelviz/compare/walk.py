@@ -15,13 +15,24 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from pytest_modelviz.compare.tensors import leaf_difference, rms, weight_difference
 from pytest_modelviz.compare.tolerance import Tolerances, coarser, is_exact
 from pytest_modelviz.trace import Call, Event, Trace
 from pytest_modelviz.verdict import Divergence, Finding, LayerError, Verdict
 
+_SUSPICIOUS = 0.1  # the part of the tolerance from which on a module that did change is suspected
 _LARGEST_SCALE = 1e30  # masks hold -3.4e38; they say nothing about the size of what is computed
+
+
+class _Seen(NamedTuple):
+    """One event of both passes: the error of its worst leaf, what is allowed, and that leaf's path."""
+
+    event: Event
+    error: float
+    allowed: float
+    path: str
 
 
 @dataclass
@@ -31,7 +42,8 @@ class _Walk:
     tolerances: Tolerances
     dtype: str = "float64"
     layers: list[LayerError] = field(default_factory=list)
-    first: tuple[Event, float, float, str] | None = None
+    seen: list[_Seen] = field(default_factory=list)
+    first: _Seen | None = None
     parted: tuple[Event | None, Event | None] | None = None
 
     def run(self) -> None:
@@ -46,7 +58,7 @@ class _Walk:
                 self.parted = (before, after)
                 if self.first is None:
                     culprit = open_calls[-1] if open_calls else Call("", 0, 0, {})
-                    self.first = (Event("order", culprit, None), math.inf, 0.0, "")
+                    self.first = _Seen(Event("order", culprit, None), math.inf, 0.0, "")
                 return
             if before.kind == "enter":
                 open_calls.append(before.call)
@@ -69,8 +81,11 @@ class _Walk:
         )
         if before.kind == "leave":
             self.layers.append(LayerError(before.call.layer, before.call.index, error, allowed))
-        if self.first is None and not error <= allowed:
-            self.first = (before, error, allowed, path)
+        if self.first is None:
+            seen = _Seen(before, error, allowed, path)
+            self.seen.append(seen)
+            if not error <= allowed:
+                self.first = seen
 
     def _scale(self, event: Event) -> float:
         """The size of what an event's tensors were computed from: the inputs of the call, or of its parent."""
@@ -88,9 +103,9 @@ def compare_traces(baseline: Trace, actual: Trace, tolerances: Tolerances) -> Ve
     changed = _changed_weights(baseline, actual)
     if walk.first is None:
         return _unseen_in_outputs(walk, changed, tolerances)
-    event, error, allowed, path = walk.first
+    blamed, cause, evidence = _blame(walk, walk.first, changed)
+    event, error, allowed, path = blamed
     suspect, index = _suspect(event)
-    cause, evidence = _explain(walk, event, suspect, changed)
     layers = {call.layer for call in baseline.calls}
     agreed = {layer.layer for layer in walk.layers} - {layer.layer for layer in walk.layers if layer.drifted}
     first = Divergence(suspect, _class_of(suspect, baseline, actual), index, error, allowed)
@@ -143,6 +158,21 @@ def _suspect(event: Event) -> tuple[str, int]:
     if event.kind == "enter" and event.parent is not None:
         return event.parent.layer, event.parent.index
     return event.call.layer, event.call.index
+
+
+def _blame(walk: _Walk, first: _Seen, changed: dict[str, float]) -> tuple[_Seen, str, list[Finding]]:
+    """Where the drift came from: the first event beyond tolerance, unless a change just below it explains that.
+
+    A changed weight whose own output stays barely within tolerance may be amplified by an innocent module after it.
+    """
+    cause, evidence = _explain(walk, first.event, _suspect(first.event)[0], changed)
+    if cause == "computation":
+        for seen in walk.seen:
+            if seen.error > _SUSPICIOUS * seen.allowed:
+                earlier, found = _explain(walk, seen.event, _suspect(seen.event)[0], changed)
+                if found:
+                    return seen, earlier, found
+    return first, cause, evidence
 
 
 def _explain(walk: _Walk, event: Event, suspect: str, changed: dict[str, float]) -> tuple[str, list[Finding]]:

@@ -96,7 +96,7 @@ def explain(
         on_output=tap,
     )
     with observer.watching():
-        output = call(model, _normal(input_data))
+        output = call(model, input_data)
     if not tapped:
         raise ModelvizError(f"layer {layer!r} is never called in this pass; name one that is")
     one, leaf = tapped[-1]
@@ -190,14 +190,3 @@ def _of_functions(scores: torch.Tensor, targets: list[Any]) -> torch.Tensor:
     if not all(isinstance(value, torch.Tensor) and value.numel() == 1 for value in values):
         raise ModelvizError("a target function must return a tensor with one number")
     return torch.stack([value.reshape(()) for value in values]).sum()
-
-
-def _normal(input_data: Any) -> Any:
-    """Tensors made in inference mode cannot take part in a backward pass; copies of them can."""
-    if isinstance(input_data, torch.Tensor):
-        return input_data.clone() if input_data.is_inference() else input_data
-    if isinstance(input_data, Mapping):
-        return {key: _normal(value) for key, value in input_data.items()}
-    if type(input_data) in (tuple, list):
-        return type(input_data)(_normal(value) for value in input_data)
-    return input_data

@@ -22,7 +22,7 @@ _WRAPPERS = {
     "CheckpointWrapper": "_checkpoint_wrapped_module",
 }
 _PLAIN = (bool, int, float, complex, str, type(None), torch.dtype, torch.device, torch.Size, enum.Enum)
-_OWN_OF_MODULE = frozenset(torch.nn.Module().__dict__)
+_OWN_OF_MODULE = frozenset(torch.nn.Module().__dict__) | {"forward"}  # a replaced forward is code
 
 
 def unwrapped(module: torch.nn.Module) -> torch.nn.Module:
@@ -144,7 +144,10 @@ def _every_name(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]
 
 def argument_names(module: torch.nn.Module) -> tuple[tuple[str, ...], str]:
     """Names of forward's positional parameters, and of the one that takes the rest."""
-    return _argument_names(type(module).forward)
+    for base in type(module).__mro__:
+        if "forward" in vars(base):  # looked up without descriptors: a scripted class's raises
+            return _argument_names(vars(base)["forward"])
+    return (), "args"
 
 
 @functools.lru_cache(maxsize=1024)

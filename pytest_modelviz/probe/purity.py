@@ -30,14 +30,13 @@ def untouched(model: torch.nn.Module, input_data: Any = None, *, watch_writes: b
     (one level of containers) and the modules' classes; random states of Python, NumPy and torch on every device;
     grad mode, default dtype, threads and backend flags.
     """
-    global_state = _GlobalState()
     modules = [_ModuleState(module) for module in model.modules()]
     held = [*model.parameters(), *model.buffers()]
     parameters = [_TensorState(tensor) for tensor in held if _has_storage(tensor)]
     protected = [*held, *(p.grad for p in held if p.grad is not None), *tensors(input_data)]
     writes = _SaveBeforeWrite(protected) if watch_writes else contextlib.nullcontext()
     try:
-        with torch.random.fork_rng(devices=_cuda_devices(), enabled=True), writes:
+        with process_untouched(), writes:
             yield
     finally:
         if isinstance(writes, _SaveBeforeWrite):
@@ -46,7 +45,17 @@ def untouched(model: torch.nn.Module, input_data: Any = None, *, watch_writes: b
             module.restore()
         for parameter in parameters:
             parameter.restore()
-        global_state.restore()
+
+
+@contextlib.contextmanager
+def process_untouched() -> Iterator[None]:
+    """Put back random states, modes, threads and backend flags after the block."""
+    state = _GlobalState()
+    try:
+        with torch.random.fork_rng(devices=_cuda_devices()):
+            yield
+    finally:
+        state.restore()
 
 
 def _cuda_devices() -> list[int]:

@@ -17,11 +17,23 @@ from pytest_modelviz.probe.structure import tensors
 
 def call(model: torch.nn.Module, input_data: Any) -> Any:
     """Call the model: a tuple or list is positional arguments, a mapping keyword arguments, the rest one argument."""
+    data = _normal(input_data)
+    if isinstance(data, Mapping):
+        return model(**data)
+    if isinstance(data, (tuple, list)):
+        return model(*data)
+    return model(data)
+
+
+def _normal(input_data: Any) -> Any:
+    """Tensors made in inference mode have no version and take no part in a backward pass; copies of them do."""
+    if isinstance(input_data, torch.Tensor):
+        return input_data.clone() if input_data.is_inference() else input_data
     if isinstance(input_data, Mapping):
-        return model(**input_data)
-    if isinstance(input_data, (tuple, list)):
-        return model(*input_data)
-    return model(input_data)
+        return {key: _normal(value) for key, value in input_data.items()}
+    if type(input_data) in (tuple, list):
+        return type(input_data)(_normal(value) for value in input_data)
+    return input_data
 
 
 @contextlib.contextmanager
@@ -36,7 +48,7 @@ def prepared(model: torch.nn.Module, input_data: Any, *, grad: bool = False) -> 
     with untouched(model, input_data), torch.inference_mode(False), torch.set_grad_enabled(grad), eager():
         model = _materialised(model, input_data)
         model.eval()
-        yield model
+        yield getattr(model, "_orig_mod", model)
 
 
 def eager() -> contextlib.AbstractContextManager[Any]:
@@ -47,7 +59,10 @@ def eager() -> contextlib.AbstractContextManager[Any]:
 def _materialised(model: torch.nn.Module, input_data: Any) -> torch.nn.Module:
     if input_data is None or not is_lazy(model):
         return model
-    model = copy.deepcopy(model)
+    # what is uninitialised cannot be copied by the ordinary way
+    held = [tensor for tensor in [*model.parameters(), *model.buffers()] if torch.nn.parameter.is_lazy(tensor)]
+    made = {id(t): type(t)(requires_grad=t.requires_grad, device=t.device, dtype=t.dtype) for t in held}
+    model = copy.deepcopy(model, made)
     with torch.no_grad():
         torch.manual_seed(0)
         model.eval()
@@ -67,7 +82,9 @@ def require_model(model: Any) -> None:
 
 def require_same_device(model: torch.nn.Module, input_data: Any) -> None:
     """Say which tensor is on the wrong device before torch fails somewhere deep inside."""
-    places = {str(tensor.device): name for name, tensor in model.named_parameters()}
+    places: dict[str, str] = {}
+    for name, tensor in model.named_parameters():
+        places.setdefault(str(tensor.device), name)
     if len(places) != 1:
         return  # none, or spread over devices on purpose
     ((device, name),) = places.items()

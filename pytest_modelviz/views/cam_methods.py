@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 
 from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.probe.purity import process_untouched
 
 Map = npt.NDArray[np.float32]
 
@@ -47,7 +48,8 @@ def require_method(method: str) -> None:
 def grad_cam() -> Any:
     """The package, imported when first needed; it imports torchvision, which must fit torch."""
     try:
-        import pytorch_grad_cam
+        with process_untouched():  # some of what it imports draws random numbers
+            import pytorch_grad_cam
     except (ImportError, RuntimeError) as error:
         raise ModelvizError(
             f"pytorch-grad-cam cannot be imported ({error}). It needs a torchvision built for the installed torch "
@@ -58,17 +60,17 @@ def grad_cam() -> Any:
 
 def raw_map(method: str, activation: torch.Tensor, gradient: torch.Tensor) -> Map:
     """The signed map at layer resolution: two tensors (batch, channels, h, w[, d]) -> (batch, h, w[, d])."""
-    # The class wants a model to watch; one without layers to watch keeps it from touching the user's.
-    cam = getattr(grad_cam(), METHODS[method])(torch.nn.Linear(1, 1), [])
     arrays = activation.detach().cpu().numpy(), gradient.detach().cpu().numpy()
-    with np.errstate(all="ignore"):
+    with process_untouched(), np.errstate(all="ignore"):
+        # The class wants a model to watch; one without layers to watch keeps it from touching the user's.
+        cam = getattr(grad_cam(), METHODS[method])(torch.nn.Linear(1, 1), [])
         cam_image = cam.get_cam_image(None, None, None, *arrays, False)
     return np.asarray(cam_image, dtype=np.float32)
 
 
 def normalized_map(raw: Map, size: tuple[int, ...] | None) -> Map:
-    """What is shown: negative parts cut, each sample stretched to 0..1, resized to `size` (width, height)."""
+    """What pytorch-grad-cam shows: negative parts cut, stretched to 0..1, resized to `size` (width, height)."""
     from pytorch_grad_cam.utils.image import scale_cam_image
 
     with np.errstate(all="ignore"):
-        return np.asarray(scale_cam_image(np.maximum(raw, 0), size), dtype=np.float32)
+        return np.asarray(scale_cam_image(scale_cam_image(np.maximum(raw, 0), size)), dtype=np.float32)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +17,7 @@ from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.flops import MultAdds
 from pytest_modelviz.probe.modules import class_name, configuration, observed_modules, own_tensors, tie_groups
 from pytest_modelviz.probe.observe import Observer
+from pytest_modelviz.probe.purity import untouched
 from pytest_modelviz.probe.run import call, prepared, require_model
 from pytest_modelviz.probe.sketch import record_shape
 from pytest_modelviz.trace import Leaves, TensorRecord, Trace
@@ -100,62 +100,64 @@ class ModelSummaryView:
         return str(actual.result)
 
     def _summary(self) -> ModelSummary:
-        trace, mult_adds = (None, {}) if self._input is None else self._pass()
-        layers = {}
-        for name, module in observed_modules(self._model):
-            own = dict(own_tensors(module))
-            parameters = {n: t for n, t in own.items() if n in module._parameters}
-            calls = [c for c in trace.calls if c.layer == name] if trace else []
-            layers[name] = LayerSummary(
-                name=name,
-                class_name=class_name(module),
-                config=_config(module),
-                parameters={n: _text(t) for n, t in parameters.items()},
-                buffers={n: _text(t) + _volatile(module, n) for n, t in own.items() if n not in parameters},
-                frozen=tuple(n for n, p in parameters.items() if not p.requires_grad),
-                inputs=_shapes(calls[0].inputs, trace) if calls and trace else "",
-                outputs=_shapes(calls[0].outputs or {}, trace) if calls and trace else "",
-                calls=len(calls),
-                mult_adds=mult_adds.get(name, 0),
-            )
-        parameters_all = list(self._model.parameters())
-        return ModelSummary(
-            layers=layers,
-            total_params=sum(_numel(p) for p in parameters_all),
-            trainable_params=sum(_numel(p) for p in parameters_all if p.requires_grad),
-            buffer_elements=sum(_numel(b) for b in self._model.buffers()),
-            parameter_bytes=sum(_numel(p) * p.element_size() for p in parameters_all),
-            mult_adds=sum(mult_adds.values()),
-            ties=tie_groups(self._model),
-            table=self._table(),
-        )
-
-    def _pass(self) -> tuple[Trace, dict[str, int]]:
-        counter = MultAdds()
         with prepared(self._model, self._input) as model:
-            observer = Observer(
-                model, look=record_shape, weight_look=None, on_enter=counter.enter, on_output=counter.leave
+            trace, mult_adds = (None, {}) if self._input is None else self._pass(model)
+            layers = {name: _layer(name, module, trace, mult_adds) for name, module in observed_modules(model)}
+            sizes = [(_numel(p), p.requires_grad, p.dtype.itemsize) for p in model.parameters()]
+            return ModelSummary(
+                layers=layers,
+                total_params=sum(count for count, _, _ in sizes),
+                trainable_params=sum(count for count, trainable, _ in sizes if trainable),
+                buffer_elements=sum(_numel(b) for b in model.buffers()),
+                parameter_bytes=sum(count * size for count, _, size in sizes),
+                mult_adds=sum(mult_adds.values()),
+                ties=tie_groups(model),
+                table=self._table(model),
             )
-            with counter.counting(), observer.watching():
-                call(model, self._input)
+
+    def _pass(self, model: torch.nn.Module) -> tuple[Trace, dict[str, int]]:
+        counter = MultAdds()
+        observer = Observer(model, look=record_shape, weight_look=None, on_enter=counter.enter, on_output=counter.leave)
+        with counter.counting(), observer.watching():
+            call(model, self._input)
         return observer.trace, counter.own
 
-    def _table(self) -> str:
-        """Torchinfo's table, for people. It fails on outputs it does not know; then it is made without a pass."""
+    def _table(self, model: torch.nn.Module) -> str:
+        """torchinfo's table, for people. It fails on outputs it does not know; then it is made without a pass."""
         import torchinfo
 
         options: dict[str, Any] = {"verbose": 0, "depth": 4, "row_settings": ("depth", "var_names"), "mode": "eval"}
-        with prepared(self._model, self._input) as model:
-            try:
+        try:
+            with untouched(model, self._input):
                 if self._input is not None:
                     # an explicit device keeps torchinfo from moving the model to a GPU
                     return str(torchinfo.summary(model, input_data=self._input, device=_device(model), **options))
-            except Exception:  # noqa: S110  # whatever torchinfo cannot show, it shows without shapes
-                pass
-            finally:
-                with contextlib.suppress(AttributeError):
-                    torchinfo.torchinfo.clear_cached_forward_pass()
+        except Exception:  # noqa: S110  # what torchinfo cannot show with shapes, it shows without
+            pass
+        finally:
+            torchinfo.torchinfo.clear_cached_forward_pass()
+        try:
             return str(torchinfo.summary(model, **options))
+        except Exception as error:  # scripted and lazy modules, by version
+            return f"torchinfo cannot show this model ({type(error).__name__}: {error})"
+
+
+def _layer(name: str, module: torch.nn.Module, trace: Trace | None, mult_adds: Mapping[str, int]) -> LayerSummary:
+    own = dict(own_tensors(module))
+    parameters = {n: t for n, t in own.items() if isinstance(t, torch.nn.Parameter)}
+    calls = [c for c in trace.calls if c.layer == name] if trace else []
+    return LayerSummary(
+        name=name,
+        class_name=class_name(module),
+        config=_config(module),
+        parameters={n: _text(t) for n, t in parameters.items()},
+        buffers={n: _text(t) + _volatile(module, n) for n, t in own.items() if n not in parameters},
+        frozen=tuple(n for n, p in parameters.items() if not p.requires_grad),
+        inputs=_shapes(calls[0].inputs, trace) if calls and trace else "",
+        outputs=_shapes(calls[0].outputs or {}, trace) if calls and trace else "",
+        calls=len(calls),
+        mult_adds=mult_adds.get(name, 0),
+    )
 
 
 def _row(layer: LayerSummary) -> dict[str, Any]:
@@ -190,7 +192,7 @@ def _shape_text(record: TensorRecord) -> str:
 
 
 def _volatile(module: torch.nn.Module, name: str) -> str:
-    return " (not saved)" if name in module._non_persistent_buffers_set else ""
+    return " (not saved)" if name in getattr(module, "_non_persistent_buffers_set", ()) else ""
 
 
 def _numel(tensor: torch.Tensor) -> int:
@@ -212,7 +214,7 @@ def _device(model: torch.nn.Module) -> torch.device:
 def _made_up(model: torch.nn.Module, input_size: Sequence[Any]) -> tuple[torch.Tensor, ...]:
     """Zeros of the wanted sizes, on the model's device and in its floating dtype. Only their shapes are looked at."""
     sizes = [input_size] if all(isinstance(side, int) for side in input_size) else list(input_size)
-    if not sizes or not all(isinstance(size, Sequence) and all(isinstance(s, int) for s in size) for size in sizes):
+    if not sizes or not all(isinstance(size, Sequence) and size and all(isinstance(s, int) for s in size) for size in sizes):
         raise ModelvizError(
             f"input_size must be a shape with its batch dimension, such as (1, 3, 224, 224), "
             f"or several of them, not {input_size!r}"

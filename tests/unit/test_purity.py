@@ -1,0 +1,194 @@
+"""After any check, also one that raised, everything is as it was."""
+
+import random
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from zoo import ZOO, SmallNet, images, vectors
+
+from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.probe.purity import untouched
+from pytest_modelviz.probe.structure import leaves, tensors
+from pytest_modelviz.views.cam_map import CamMapView
+from pytest_modelviz.views.feature_maps import FeatureMapsView
+from pytest_modelviz.views.model_summary import ModelSummaryView
+
+
+def bits(tensor: torch.Tensor) -> object:
+    if torch.nn.parameter.is_lazy(tensor):
+        return "lazy"
+    return (str(tensor.dtype), tuple(tensor.shape), tensor.detach().contiguous().reshape(-1).view(torch.uint8).tolist())
+
+
+def state_of_model(model: nn.Module) -> dict[str, object]:
+    state: dict[str, object] = {}
+    for name, module in model.named_modules():
+        state[f"{name}:class"] = type(module)
+        state[f"{name}:training"] = module.training
+        if isinstance(module, torch.jit.ScriptModule):
+            continue
+        state[f"{name}:attributes"] = {key: id(value) for key, value in vars(module).items()}
+        state[f"{name}:containers"] = {
+            key: repr([id(item) for item in value.values()] if isinstance(value, dict) else sorted(map(id, value)))
+            for key, value in vars(module).items()
+            if isinstance(value, (list, dict, set))
+        }
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        state[name] = (id(tensor), bits(tensor), tensor.requires_grad, tensor.is_leaf)
+        state[f"{name}:memory"] = 0 if torch.nn.parameter.is_lazy(tensor) else tensor.data_ptr()
+        state[f"{name}:grad"] = None if tensor.grad is None else (id(tensor.grad), bits(tensor.grad))
+    return state
+
+
+def state_of_process() -> dict[str, object]:
+    return {
+        "torch": torch.get_rng_state().tolist(),
+        "python": random.getstate(),
+        "numpy": str(np.random.get_state()),
+        "grad": torch.is_grad_enabled(),
+        "inference": torch.is_inference_mode_enabled(),
+        "dtype": torch.get_default_dtype(),
+        "threads": torch.get_num_threads(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "precision": torch.get_float32_matmul_precision(),
+        "fast path": torch.backends.mha.get_fastpath_enabled(),
+        "mkldnn": torch.backends.mkldnn.enabled,
+        "cudnn": (torch.backends.cudnn.enabled, torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic),
+        "call": nn.Module.__call__,
+        "autocast": torch.is_autocast_enabled("cpu"),
+    }
+
+
+VIEWS = {
+    "model_summary": lambda model, data: ModelSummaryView(model, input_data=data),
+    "feature_maps": FeatureMapsView,
+    "cam_map": CamMapView,
+}
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("name", ZOO)
+def test_every_view_leaves_every_model_and_the_process_as_they_were(name, view):
+    model, data = ZOO[name].build(), ZOO[name].input()
+    for number, parameter in enumerate(model.parameters()):
+        if number == 0 and parameter.is_floating_point() and not torch.nn.parameter.is_lazy(parameter):
+            parameter.grad = torch.ones_like(parameter)
+    before, process = state_of_model(model), state_of_process()
+    inputs = [bits(tensor) for tensor in tensors(data)]
+    try:
+        VIEWS[view](model, data).capture()
+    except ModelvizError:
+        assert view == "cam_map"  # not every model has a map; it must be left alone all the same
+    assert state_of_model(model) == before
+    assert state_of_process() == process
+    assert [bits(tensor) for tensor in tensors(data)] == inputs
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("name", sorted(set(ZOO) - {"lazy", "compiled", "scripted", "traced_child"}))
+def test_a_model_that_raises_is_left_as_it_was(name, view):
+    class Broken(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = ZOO[name].build()
+            self.dropout = nn.Dropout()
+
+        def forward(self, *args, **kwargs):
+            torch.rand(3), random.random(), np.random.rand()
+            torch.set_num_threads(torch.get_num_threads() + 1)
+            torch.set_grad_enabled(not torch.is_grad_enabled())
+            self.model(*args, **kwargs)
+            raise IndexError("from the model's own code")
+
+    model, data = Broken(), ZOO[name].input()
+    before, process = state_of_model(model), state_of_process()
+    with pytest.raises(IndexError, match="own code"):
+        VIEWS[view](model, data).capture()
+    assert state_of_model(model) == before
+    assert state_of_process() == process
+
+
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode, torch.enable_grad])
+@pytest.mark.parametrize("view", VIEWS)
+def test_the_caller_s_grad_mode_neither_matters_nor_changes(view, context):
+    model = SmallNet()
+    reference = VIEWS[view](model, images()).capture()
+    with context():
+        process = state_of_process()
+        capture = VIEWS[view](model, images()).capture()
+        assert state_of_process() == process
+    assert capture.facts == reference.facts
+
+
+def test_the_model_gives_the_same_result_before_and_after(subtests=None):
+    for name in ("small_net", "attention", "recurrent", "encoder", "replaces_weights"):
+        model, data = ZOO[name].build().eval(), ZOO[name].input()
+        FeatureMapsView(model, data).capture()
+        fresh = ZOO[name].build().eval()
+        fresh.load_state_dict(model.state_dict())
+        with torch.no_grad():
+            assert torch.equal(model(data), fresh(data)), name
+
+
+def test_weights_that_a_view_of_them_overwrites_come_back():
+    layer = nn.Linear(4, 4)
+    alias = layer.weight.view(2, 8)
+    before = layer.weight.detach().clone()
+    with untouched(layer), torch.no_grad():
+        alias.zero_()
+        layer.weight[0].fill_(7)
+    assert torch.equal(layer.weight, before)
+
+
+def test_a_replaced_parameter_and_hook_come_back():
+    layer = nn.Linear(4, 4)
+    weight, hooks = layer.weight, dict(layer._forward_hooks)
+    with untouched(layer):
+        layer.weight = nn.Parameter(torch.zeros(4, 4))
+        layer.register_forward_hook(lambda *args: None)
+        layer.extra = 3
+        del layer.bias
+    assert layer.weight is weight
+    assert dict(layer._forward_hooks) == hooks
+    assert not hasattr(layer, "extra")
+    assert layer.bias is not None
+
+
+def test_a_batch_norm_that_ignores_eval_mode_keeps_its_statistics():
+    class Stubborn(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.bn = nn.BatchNorm1d(8)
+
+        def forward(self, x):
+            return nn.functional.batch_norm(x, self.bn.running_mean, self.bn.running_var, training=True)
+
+    model = Stubborn()
+    FeatureMapsView(model, vectors()).capture()
+    assert torch.equal(model.bn.running_mean, torch.zeros(8))
+    assert torch.equal(model.bn.running_var, torch.ones(8))
+
+
+def test_gradients_of_an_earlier_step_survive_a_cam():
+    model = SmallNet()
+    model(images()).sum().backward()
+    grads = {name: (p.grad, p.grad.clone()) for name, p in model.named_parameters()}
+    CamMapView(model, images()).capture()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is grads[name][0]
+        assert torch.equal(parameter.grad, grads[name][1])
+
+
+def test_numpy_need_not_be_imported(monkeypatch):
+    modules = {name: module for name, module in sys.modules.items() if name != "numpy"}
+    monkeypatch.setattr(sys, "modules", modules)
+    with untouched(nn.Linear(2, 2)):
+        pass
+
+
+def test_leaves_of_nested_values_have_stable_paths():
+    value = {"b": (1, torch.zeros(1)), "a": [None, {"c": torch.ones(2)}]}
+    assert [path for path, _ in leaves(value)] == [".a[0]", ".a[1].c", ".b[0]", ".b[1]"]

@@ -1,0 +1,291 @@
+"""Every view on every awkward model: it captures, matches itself, and survives the store's formats."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from zoo import ZOO, Keywords, SmallNet, images, vectors
+
+from pytest_modelviz.compare.tolerance import Tolerances
+from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.trace import Trace
+from pytest_modelviz.views.cam_map import CamMapView
+from pytest_modelviz.views.feature_maps import FeatureMapsView
+from pytest_modelviz.views.model_summary import ModelSummaryView
+
+
+def compared(view, other=None):
+    first = view.capture()
+    return view.compare(first, (other or view).capture(), Tolerances())
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_feature_maps_match_themselves_and_a_copy(name):
+    model, data = ZOO[name].build(), ZOO[name].input()
+    view = FeatureMapsView(model, data)
+    assert compared(view).matched
+    if name not in ("lazy", "scripted", "traced_child"):
+        assert compared(view, FeatureMapsView(copy.deepcopy(model), data)).matched
+    capture = view.capture()
+    trace = Trace.from_arrays(capture.arrays)
+    assert [(c.layer, c.index, c.depth) for c in trace.calls] == [
+        (c.layer, c.index, c.depth) for c in capture.result.trace.calls
+    ]
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_model_summary_matches_itself_with_and_without_input(name):
+    model, data = ZOO[name].build(), ZOO[name].input()
+    view = ModelSummaryView(model, input_data=data)
+    assert compared(view).matched
+    assert compared(ModelSummaryView(model)).matched
+    assert str(view.capture().result)
+
+
+SCALABLE = sorted(set(ZOO) - {"no_parameters", "complex", "none", "empty", "scripted", "traced_child", "lazy"})
+
+
+@pytest.mark.parametrize("name", SCALABLE)
+def test_a_scaled_weight_is_named_by_its_module_and_parameter(name):
+    model, data = ZOO[name].build(), ZOO[name].input()
+    changed = copy.deepcopy(model)
+    weight_name, weight = next((n, p) for n, p in changed.named_parameters() if p.dim() > 1)
+    with torch.no_grad():
+        weight.mul_(1.05)
+    verdict = compared(FeatureMapsView(model, data), FeatureMapsView(changed, data))
+    owner = weight_name.removeprefix("_orig_mod.").removeprefix("module.").rpartition(".")[0]
+    # on its fast path the encoder layer reads its attention's weights itself and calls nobody
+    reader = "layers.0" if name == "encoder" else owner
+    assert not verdict.matched
+    assert verdict.cause == "weights"
+    assert verdict.first is not None
+    assert verdict.first.layer == reader
+    assert any(finding.kind == "weights" and finding.layer == owner for finding in verdict.findings)
+
+
+def test_a_changed_input_is_named_as_such():
+    model = SmallNet()
+    verdict = compared(FeatureMapsView(model, images()), FeatureMapsView(model, images().flip(1)))
+    assert (verdict.cause, verdict.first.layer) == ("input", "")
+    assert verdict.drifted == verdict.compared == 8
+
+
+def test_a_literal_argument_is_input_too():
+    model = Keywords()
+    verdict = compared(
+        FeatureMapsView(model, {"x": vectors(), "scale": 1.0}), FeatureMapsView(model, {"x": vectors(), "scale": 1.5})
+    )
+    assert verdict.cause == "input"
+    assert verdict.findings[0].what == "scale"
+
+
+def test_a_changed_eps_is_named_by_model_summary_and_feature_maps():
+    model = SmallNet()
+    changed = copy.deepcopy(model)
+    changed.bn2.eps = 1e-2
+    summary = compared(ModelSummaryView(model, input_data=images()), ModelSummaryView(changed, input_data=images()))
+    assert (summary.first.layer, summary.cause, summary.drifted) == ("bn2", "architecture", 1)
+    maps = compared(FeatureMapsView(model, images()), FeatureMapsView(changed, images()))
+    assert (maps.first.layer, maps.cause) == ("bn2", "architecture")
+
+
+def test_a_functional_change_names_the_module_whose_code_it_is():
+    class Block(nn.Module):
+        def __init__(self, residual=True, act=torch.relu):
+            super().__init__()
+            self.a, self.b = nn.Linear(8, 8), nn.Linear(8, 8)
+            self.residual, self.act = residual, act
+
+        def forward(self, x):
+            y = self.b(self.act(self.a(x)))
+            return x + y if self.residual else y
+
+    class Net(nn.Module):
+        def __init__(self, **changed):
+            super().__init__()
+            self.first, self.second, self.head = Block(), Block(**changed), nn.Linear(8, 3)
+
+        def forward(self, x):
+            return self.head(self.second(self.first(x)))
+
+    def verdict(hidden, **changed):
+        model = Net()
+        other = Net(**changed)
+        other.load_state_dict(model.state_dict())
+        if hidden:  # code that no attribute tells of
+            other.second.residual, other.second.act = True, torch.relu
+            if "residual" in changed:
+                other.second.forward = lambda x: other.second.b(torch.relu(other.second.a(x)))
+            else:
+                other.second.forward = lambda x: x + other.second.b(nn.functional.gelu(other.second.a(x)))
+        return compared(FeatureMapsView(model, vectors()), FeatureMapsView(other, vectors()))
+
+    for changed in ({"residual": False}, {"act": nn.functional.gelu}):
+        seen = verdict(False, **changed)
+        assert (seen.first.layer, seen.cause) == ("second", "architecture")
+        unseen = verdict(True, **changed)
+        assert (unseen.first.layer, unseen.cause) == ("second", "computation")
+
+
+def test_a_module_called_in_another_order_names_its_caller():
+    class Net(nn.Module):
+        def __init__(self, swapped):
+            super().__init__()
+            self.a, self.b = nn.Linear(8, 8), nn.Linear(8, 8)
+            self.order = lambda: (self.b, self.a) if swapped else (self.a, self.b)
+
+        def forward(self, x):
+            one, two = self.order()
+            return two(one(x))
+
+    verdict = compared(FeatureMapsView(Net(False), vectors()), FeatureMapsView(Net(True), vectors()))
+    assert (verdict.first.layer, verdict.cause) == ("", "computation")
+    assert any(finding.kind == "order" and finding.before == "enter a" for finding in verdict.findings)
+
+
+def test_an_added_module_is_architecture_and_named():
+    model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
+    longer = nn.Sequential(model[0], nn.ReLU(), model[1])
+    verdict = compared(FeatureMapsView(model, vectors()), FeatureMapsView(longer, vectors()))
+    assert verdict.cause == "architecture"
+    assert any(finding.kind.endswith("added") and finding.layer == "2" for finding in verdict.findings)
+
+
+def test_a_weight_that_no_output_shows_is_drift_all_the_same():
+    model = ZOO["shared"].build()
+    changed = copy.deepcopy(model)
+    with torch.no_grad():
+        changed.unused.weight.mul_(1.5)
+    verdict = compared(FeatureMapsView(model, vectors()), FeatureMapsView(changed, vectors()))
+    assert not verdict.matched
+    assert (verdict.first.layer, verdict.cause) == ("unused", "weights")
+    assert verdict.error == pytest.approx(0.5, rel=0.01)
+
+
+def test_random_weights_that_differ_by_rounding_match():
+    model = SmallNet()
+    changed = copy.deepcopy(model)
+    with torch.no_grad():
+        for parameter in changed.parameters():
+            parameter.mul_(1 + 1e-7 * torch.randn_like(parameter))  # a float32 has no smaller steps
+    assert compared(FeatureMapsView(model, images()), FeatureMapsView(changed, images())).matched
+
+
+def test_feature_maps_return_the_output_and_the_pictures_asked_for():
+    model = SmallNet()
+    result = FeatureMapsView(model, images(), layers=["conv*", "head"]).capture().result
+    model.eval()
+    with torch.no_grad():
+        assert torch.equal(result.output, model(images()))
+        assert result.pictures["conv1"] == pytest.approx(model.conv1(images())[0].numpy(), rel=1e-6)
+    assert list(result.pictures) == ["conv1", "conv2", "head"]
+    assert result.pictures["head"].shape == (1, 2, 3)  # five features, folded
+
+
+def test_by_default_the_last_layer_of_each_resolution_is_shown():
+    assert list(FeatureMapsView(SmallNet(), images()).capture().result.pictures) == ["relu", "bn2"]
+
+
+def test_layers_that_do_not_exist_are_an_error_with_a_suggestion():
+    with pytest.raises(ModelvizError, match=r"no layer 'conv3'; did you mean 'conv"):
+        FeatureMapsView(SmallNet(), images(), layers=["conv3"]).capture()
+    with pytest.raises(ModelvizError, match=r"top-level layers are 'conv1'"):
+        FeatureMapsView(SmallNet(), images(), layers=["xyz*"]).capture()
+
+
+def test_a_device_mismatch_is_named():
+    with pytest.raises(ModelvizError, match=r"input is on meta but the model is on cpu \(its parameter 'conv1.weight'\)"):
+        FeatureMapsView(SmallNet(), images().to("meta")).capture()
+
+
+def test_what_is_no_model_is_named():
+    with pytest.raises(ModelvizError, match=r"torch.nn.Module, not function"):
+        FeatureMapsView(lambda x: x, images())
+    with pytest.raises(ModelvizError, match=r"torch.nn.Module, not str"):
+        CamMapView("resnet18", images())
+
+
+class TestModelSummary:
+    def test_counts_by_hand(self):
+        summary = ModelSummaryView(SmallNet(), (2, 3, 16, 16)).capture().result
+        # conv1 3*8*9, bn1 2*8, conv2 8*12*9 + 12, bn2 2*12, head 12*5 + 5
+        assert summary.total_params == 216 + 16 + 876 + 24 + 65
+        assert summary.buffer_elements == 2 * 8 + 1 + 2 * 12 + 1
+        assert summary.parameter_bytes == 4 * summary.total_params
+        # conv1 at 16 x 16, conv2 at 8 x 8, head, each for two samples
+        assert summary.mult_adds == 2 * (216 * 256 + 864 * 64 + 60)
+        assert summary.layers["conv2"].mult_adds == 2 * 864 * 64
+        assert summary.layers[""].mult_adds == 0
+        assert summary.layers["conv1"].outputs == "float32[2, 8, 16, 16]"
+        assert "Conv2d" in summary.table
+
+    def test_attention_is_counted(self):
+        # projections 5*8*8*4 and two products 5*5*8 for each of two samples
+        summary = ModelSummaryView(ZOO["attention"].build(), (2, 5, 8)).capture().result
+        assert summary.mult_adds == 2 * (5 * 8 * 8 * 4 + 2 * 5 * 5 * 8)
+
+    def test_recurrent_layers_are_counted(self):
+        model = nn.LSTM(8, 6, batch_first=True)
+        assert ModelSummaryView(model, (2, 5, 8)).capture().result.mult_adds == 2 * 5 * 4 * 6 * (8 + 6)
+
+    def test_shared_parameters_count_once_and_ties_are_told(self):
+        summary = ModelSummaryView(ZOO["tied"].build()).capture().result
+        assert summary.total_params == 88
+        assert summary.ties == (("embedding.weight", "out.weight"),)
+
+    def test_a_lost_tie_is_drift(self):
+        model = ZOO["tied"].build()
+        loose = copy.deepcopy(model)
+        loose.out.weight = nn.Parameter(loose.out.weight.detach().clone())
+        verdict = compared(ModelSummaryView(model), ModelSummaryView(loose))
+        assert [finding.kind for finding in verdict.findings] == ["ties"]
+        assert verdict.cause == "architecture"
+
+    def test_trainability_is_drift(self):
+        model = SmallNet()
+        other = copy.deepcopy(model)
+        other.conv1.requires_grad_(False)
+        verdict = compared(ModelSummaryView(model), ModelSummaryView(other))
+        assert [(f.kind, f.layer, f.after) for f in verdict.findings] == [("frozen", "conv1", '["weight"]')]
+
+    def test_another_input_size_is_input(self):
+        verdict = compared(ModelSummaryView(SmallNet(), (1, 3, 16, 16)), ModelSummaryView(SmallNet(), (1, 3, 32, 32)))
+        assert (verdict.first.layer, verdict.cause) == ("", "input")
+
+    def test_several_inputs_by_size(self):
+        model = nn.Bilinear(3, 4, 2)
+        assert ModelSummaryView(model, [(5, 3), (5, 4)]).capture().result.layers[""].outputs == "float32[5, 2]"
+
+    def test_a_meta_model_is_not_allocated(self):
+        with torch.device("meta"):
+            model = nn.Sequential(nn.Linear(10**6, 10**6), nn.ReLU(), nn.Linear(10**6, 10))
+        summary = ModelSummaryView(model, (1, 10**6)).capture().result
+        assert summary.total_params == 10**12 + 10**6 + 10**7 + 10
+        assert summary.layers["2"].outputs == "float32[1, 10]"
+        assert ModelSummaryView(model, input_data=torch.empty(1, 10**6)).capture().result.mult_adds == 10**12 + 10**7
+
+    def test_a_lazy_model_shows_its_shapes_and_stays_lazy(self):
+        model = ZOO["lazy"].build()
+        summary = ModelSummaryView(model, input_data=images()).capture().result
+        assert summary.layers["0"].parameters["weight"] == "float32[4, 3, 3, 3]"
+        assert ModelSummaryView(model).capture().result.layers["0"].parameters["weight"] == "uninitialized"
+
+    def test_without_input_there_are_no_shapes(self):
+        layer = ModelSummaryView(SmallNet()).capture().result.layers["conv1"]
+        assert (layer.inputs, layer.outputs, layer.calls) == ("", "", 0)
+        assert layer.parameters == {"weight": "float32[8, 3, 3, 3]"}
+
+    @pytest.mark.parametrize("size", [(), "abc", [(1, 2), 3], [[1.5, 2]]])
+    def test_a_wrong_input_size_is_named(self, size):
+        with pytest.raises(ModelvizError, match="input_size must be a shape"):
+            ModelSummaryView(SmallNet(), size)
+
+    def test_size_and_data_exclude_each_other(self):
+        with pytest.raises(ModelvizError, match="not both"):
+            ModelSummaryView(SmallNet(), (1, 3, 16, 16), input_data=images())
+
+    def test_wrapped_models_have_the_names_of_what_they_wrap(self):
+        plain = ModelSummaryView(SmallNet(), input_data=images())
+        for wrapped in (nn.DataParallel(SmallNet()), torch.compile(SmallNet(), backend="eager")):
+            assert compared(plain, ModelSummaryView(wrapped, input_data=images())).matched
