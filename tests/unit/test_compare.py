@@ -1,0 +1,301 @@
+"""Comparison in numbers that can be worked out by hand, on traces written down here."""
+
+import math
+
+import numpy as np
+import pytest
+
+from pytest_modelviz.compare.tensors import difference, leaf_difference, rms, weight_difference
+from pytest_modelviz.compare.tolerance import Tolerances, coarser, is_exact, weight_tolerance
+from pytest_modelviz.compare.tree import compare_trees, natural
+from pytest_modelviz.compare.walk import compare_traces
+from pytest_modelviz.errors import UnreadableBaselineError
+from pytest_modelviz.trace import Call, Leaf, ModuleRecord, TensorRecord, Trace
+
+
+def tensor(*values: float, dtype: str = "float32") -> TensorRecord:
+    return TensorRecord(dtype, (len(values),), np.array(values, np.float32))
+
+
+class TestDifference:
+    def test_relative_l2(self):
+        assert difference(tensor(3, 4), tensor(3, 4)) == 0.0
+        # ||d|| / ||b|| = 0.5 / 5; the worst element is 0.5 * sqrt(2) / 5 / 5, less than that
+        assert difference(tensor(3, 4), tensor(3, 4.5)) == pytest.approx(0.1)
+
+    def test_the_worst_bucket_counts_where_it_stands_out(self):
+        base, changed = np.ones(100), np.ones(100)
+        changed[0] = 2
+        # ||d|| / ||b|| = 1 / 10; the worst bucket is 1 where the typical one is 1: 1 / 5
+        assert difference(tensor(*base), tensor(*changed)) == pytest.approx(0.2)
+
+    def test_what_cannot_be_subtracted_is_infinitely_far(self):
+        assert difference(tensor(1, 2), tensor(1, 2, 3)) == math.inf
+        assert difference(tensor(1, 2), tensor(1, 2, dtype="float64")) == math.inf
+        assert difference(tensor(0, 0), tensor(0, 1e-3)) == math.inf
+        assert difference(tensor(0, 0), tensor(0, 0)) == 0.0
+
+    def test_a_difference_below_the_floor_is_none(self):
+        assert difference(tensor(0, 0), tensor(0, 1e-9), atol=1e-8) == 0.0
+        assert difference(tensor(0, 0), tensor(0, 1e-3), atol=1e-8) == math.inf
+
+    def test_rms_and_weights(self):
+        assert rms(tensor(3, 4)) == pytest.approx(math.sqrt(12.5))
+        assert weight_difference(tensor(1, 1), tensor(1, 1 + 5e-7)) == 0.0
+        assert weight_difference(tensor(1, 1), tensor(1, 1.1)) == pytest.approx(0.1 / math.sqrt(2), rel=1e-4)
+
+
+class TestTolerances:
+    @pytest.mark.parametrize(
+        ("dtype", "expected"),
+        [("float64", 1e-6), ("float32", 1e-4), ("complex64", 1e-4), ("float16", 1e-2), ("bfloat16", 5e-2), ("int64", 0.0)],
+    )
+    def test_by_dtype(self, dtype, expected):
+        assert Tolerances().relative(dtype) == expected
+
+    def test_accelerators_get_ten_times_as_much_but_not_in_float64(self):
+        assert Tolerances(device="cuda:0").relative("float32") == pytest.approx(1e-3)
+        assert Tolerances(device="cuda:0").relative("float64") == 1e-6
+        assert Tolerances(device="cpu,meta").relative("float32") == 1e-4
+
+    def test_the_user_s_own_outweigh_all(self):
+        assert Tolerances(rtol=0.5, device="cuda").relative("float32") == 0.5
+        assert Tolerances(rtol=0.5, atol=0.25).explanation("float32") == 0.75
+        assert Tolerances(atol=0.25, scale=0.1).explanation("float32") == pytest.approx(0.1 * (1e-3 + 0.25))
+
+    def test_the_coarsest_dtype_decides(self):
+        assert coarser("float32", "bfloat16") == "bfloat16"
+        assert coarser("float32", "int64") == "float32"
+        assert coarser("bfloat16", "float8_e4m3fn") == "float8_e4m3fn"
+        assert Tolerances().relative("float8_e4m3fn") == 0.2
+        assert [is_exact(dtype) for dtype in ("int8", "bool", "quint8", "float32")] == [True, True, False, False]
+        assert weight_tolerance("int8") == 0.0
+
+
+def test_leaves_must_have_the_same_names_and_literals():
+    table = {"t": tensor(1, 2)}
+    options = {"dtype": "float32", "tolerances": Tolerances()}
+    same = {"x": Leaf(tensor="t"), "n": Leaf(literal="3")}
+    assert leaf_difference(same, same, table, table, **options) == (0.0, 1e-4, "x")
+    other = {"x": Leaf(tensor="t"), "n": Leaf(literal="4")}
+    assert leaf_difference(same, other, table, table, **options) == (math.inf, 0.0, "n")
+    fewer = {"x": Leaf(tensor="t")}
+    assert leaf_difference(same, fewer, table, table, **options) == (math.inf, 0.0, "n")
+    assert leaf_difference({"x": Leaf(tensor="t")}, {"x": Leaf(literal="3")}, table, table, **options)[0] == math.inf
+
+
+def trace(**changed: float) -> Trace:
+    """input -> [block: a -> b] -> head, each a scalar; keywords change what a tensor or weight holds."""
+    values = {"in": 1.0, "a": 2.0, "b<": 2.0, "b": 3.0, "block": 4.0, "head": 5.0, "wa": 1.0, "wb": 1.0, "wblock": 1.0}
+    values.update(changed)
+
+    def module(class_name: str, weight: str | None = None) -> ModuleRecord:
+        return ModuleRecord(class_name, {"extra_repr": ""}, {} if weight is None else {"weight": weight})
+
+    modules = {
+        "": module("Net"),
+        "block": module("Block", "wblock"),
+        "block.a": module("Linear", "wa"),
+        "block.b": module("Linear", "wb"),
+        "head": module("Linear"),
+    }
+    tensors = {key: tensor(value) for key, value in values.items() if not key.startswith("w")}
+    weights = {key: tensor(value) for key, value in values.items() if key.startswith("w")}
+
+    def call(layer: str, depth: int, entered: str, left: str) -> Call:
+        return Call(layer, 0, depth, {"x": Leaf(tensor=entered)}, {"": Leaf(tensor=left)})
+
+    calls = [
+        call("", 0, "in", "head"),
+        call("block", 1, "in", "block"),
+        call("block.a", 2, "in", "a"),
+        call("block.b", 2, "b<", "b"),
+        call("head", 1, "block", "head"),
+    ]
+    return Trace(modules, calls, tensors, weights)
+
+
+class TestWalk:
+    def verdict(self, actual: Trace, baseline: Trace | None = None):
+        return compare_traces(baseline or trace(), actual, Tolerances())
+
+    def test_events_come_in_the_order_in_which_they_happened(self):
+        order = [(event.kind, event.call.layer) for event in trace().events()]
+        assert order == [
+            ("enter", ""),
+            ("enter", "block"),
+            ("enter", "block.a"),
+            ("leave", "block.a"),
+            ("enter", "block.b"),
+            ("leave", "block.b"),
+            ("leave", "block"),
+            ("enter", "head"),
+            ("leave", "head"),
+            ("leave", ""),
+        ]
+
+    def test_equal_passes_match(self):
+        verdict = self.verdict(trace())
+        assert (verdict.matched, verdict.compared, verdict.drifted, verdict.error) == (True, 5, 0, 0.0)
+
+    @pytest.mark.parametrize(
+        ("changed", "layer", "cause"),
+        [
+            ({"in": 1.1}, "", "input"),
+            ({"a": 2.2}, "block.a", "computation"),
+            ({"a": 2.2, "wa": 1.1}, "block.a", "weights"),
+            ({"b<": 2.2}, "block", "computation"),  # the code between a and b changed, not b
+            ({"b<": 2.2, "b": 3.3, "wblock": 1.1}, "block", "weights"),
+            ({"b": 3.3, "wb": 1.1}, "block.b", "weights"),
+            ({"block": 4.4}, "block", "computation"),  # the code after b
+            ({"block": 4.4, "wb": 1.1}, "block", "computation"),  # b changed as well, but did not show
+            ({"head": 5.5}, "head", "computation"),
+        ],
+    )
+    def test_the_first_event_that_differs_names_suspect_and_cause(self, changed, layer, cause):
+        verdict = self.verdict(trace(**changed))
+        assert not verdict.matched
+        assert (verdict.first.layer, verdict.cause) == (layer, cause)
+
+    def test_a_changed_configuration_is_architecture_even_with_changed_weights(self):
+        actual = trace(a=2.2, wa=1.1)
+        actual.modules["block.a"] = ModuleRecord("Linear", {"extra_repr": "bias=False"}, {"weight": "wa"})
+        verdict = self.verdict(actual)
+        assert verdict.cause == "architecture"
+        assert ("config", "extra_repr", "", "bias=False") in {
+            (f.kind, f.what, f.before, f.after) for f in verdict.findings
+        }
+
+    def test_a_reshaped_weight_is_architecture(self):
+        actual = trace(a=2.2)
+        actual.weights["wa"] = tensor(1, 1)
+        verdict = self.verdict(actual)
+        assert verdict.cause == "architecture"
+        assert [(f.before, f.after) for f in verdict.findings if f.kind == "shape"] == [("float32[1]", "float32[2]")]
+
+    def test_a_child_that_is_only_read_is_evidence_about_its_reader(self):
+        def with_reader(weight: float, out: float) -> Trace:
+            made = trace(block=out)
+            made.modules["block.read"] = ModuleRecord("Linear", {}, {"weight": "wread"})
+            made.weights["wread"] = tensor(weight)
+            return made
+
+        verdict = self.verdict(with_reader(1.1, 4.4), with_reader(1.0, 4.0))
+        assert (verdict.first.layer, verdict.cause) == ("block", "weights")
+        assert ("weights", "block.read") in {(f.kind, f.layer) for f in verdict.findings}
+
+    def test_a_change_just_below_tolerance_that_is_amplified_is_still_named(self):
+        verdict = self.verdict(trace(a=2.0 * (1 + 6e-5), wa=1.00006, head=5.5))
+        assert (verdict.first.layer, verdict.cause) == ("block.a", "weights")
+        assert verdict.error == pytest.approx(0.1, rel=1e-3)
+
+    def test_another_call_here_names_the_caller(self):
+        actual = trace()
+        actual.calls[3] = Call("block.a", 1, 2, {"x": Leaf(tensor="b<")}, {"": Leaf(tensor="b")})
+        verdict = self.verdict(actual)
+        assert (verdict.first.layer, verdict.cause, verdict.error) == ("block", "computation", math.inf)
+        assert [(f.before, f.after) for f in verdict.findings if f.kind == "order"] == [
+            ("enter block.b", "enter block.a")
+        ]
+
+    def test_a_missing_end_is_a_change_of_order(self):
+        actual = trace()
+        del actual.calls[4]
+        verdict = self.verdict(actual)
+        assert (verdict.first.layer, verdict.cause) == ("", "computation")
+        assert verdict.drifted == 2  # the model and its head
+
+    def test_an_added_module_is_architecture(self):
+        actual = trace()
+        actual.modules["block.c"] = ModuleRecord("ReLU", {}, {})
+        actual.calls.insert(4, Call("block.c", 0, 2, {"x": Leaf(tensor="b")}, {"": Leaf(tensor="b")}))
+        verdict = self.verdict(actual)
+        assert (verdict.first.layer, verdict.cause) == ("block", "architecture")
+
+    def test_a_module_that_nobody_calls_is_still_part_of_the_model(self):
+        actual = trace()
+        actual.modules["aux"] = ModuleRecord("Linear", {}, {})
+        verdict = self.verdict(actual)
+        assert (verdict.matched, verdict.first.layer, verdict.cause) == (False, "aux", "architecture")
+
+    def test_spread_counts_layers_that_differ(self):
+        verdict = self.verdict(trace(b=3.3, block=4.4, head=5.5))
+        assert (verdict.drifted, verdict.compared) == (4, 5)  # b, block, head and the model
+
+    def test_nan_is_never_within_tolerance(self):
+        assert not self.verdict(trace(a=math.nan)).matched
+
+    def test_rounding_of_large_inputs_is_forgiven_where_the_result_should_be_zero(self):
+        assert self.verdict(trace(a=1e-8), trace(a=2e-8)).matched
+        assert not self.verdict(trace(a=1e-3), trace(a=2e-3)).matched
+
+    def test_other_tolerances_are_obeyed(self):
+        assert compare_traces(trace(), trace(a=2.2), Tolerances(rtol=0.2)).matched
+        assert compare_traces(trace(), trace(a=2.2), Tolerances(atol=0.3)).matched
+        assert not compare_traces(trace(), trace(a=2.2), Tolerances(rtol=0.05)).matched
+
+
+class TestTraceAsArrays:
+    def test_it_comes_back_as_it_was(self):
+        original = trace()
+        original.ties = (("a", "b"),)
+        original.calls[1].outputs = None
+        again = Trace.from_arrays(original.to_arrays())
+        assert again.calls == original.calls
+        assert again.modules == original.modules
+        assert again.ties == original.ties
+        assert list(again.tensors) == list(original.tensors)
+        assert all(np.array_equal(again.tensors[key].sketch, original.tensors[key].sketch) for key in again.tensors)
+
+    def test_damage_is_told_as_such(self):
+        arrays = trace().to_arrays()
+        packed = arrays["trace.structure"]
+        for damaged in (
+            {},
+            {**arrays, "trace.structure": packed[:-5]},
+            {**arrays, "trace.structure": packed[5:]},
+            {**arrays, "trace.structure": packed.astype(np.int32)},
+            {**arrays, "trace.sketches": arrays["trace.sketches"][:-1]},
+            {**arrays, "trace.sketches": np.append(arrays["trace.sketches"], np.float32(1))},
+            {**arrays, "trace.sketches": arrays["trace.sketches"][None]},
+        ):
+            with pytest.raises(UnreadableBaselineError):
+                Trace.from_arrays(damaged)
+
+    def test_a_trace_that_names_what_it_does_not_hold_is_damaged(self):
+        broken = trace()
+        broken.calls[0].inputs = {"x": Leaf(tensor="nothing")}
+        with pytest.raises(UnreadableBaselineError, match="names a tensor it does not hold: 'nothing'"):
+            Trace.from_arrays(broken.to_arrays())
+
+
+class TestTree:
+    LAYERS = {"": {"class": "Net"}, "conv": {"class": "Conv2d", "config": "k=3", "out": "f[1]"}}
+
+    def verdict(self, **layers):
+        return compare_trees({"layers": self.LAYERS, "ties": []}, {"layers": {**self.LAYERS, **layers}, "ties": []})
+
+    def test_equal_trees_match(self):
+        assert self.verdict().matched
+
+    def test_configuration_comes_before_what_follows_from_it(self):
+        verdict = self.verdict(**{"": {"class": "Net", "out": "x"}, "conv": {"class": "Conv2d", "config": "k=5"}})
+        assert (verdict.first.layer, verdict.first.class_name, verdict.cause) == ("conv", "Conv2d", "architecture")
+        assert verdict.drifted == 2
+
+    def test_shapes_alone_are_computation(self):
+        assert self.verdict(conv={**self.LAYERS["conv"], "out": "f[2]"}).cause == "computation"
+
+    def test_added_and_removed(self):
+        verdict = self.verdict(relu={"class": "ReLU"})
+        assert [(f.kind, f.layer, f.after) for f in verdict.findings] == [("added", "relu", "ReLU")]
+        verdict = compare_trees({"layers": self.LAYERS}, {"layers": {"": self.LAYERS[""]}})
+        assert [(f.kind, f.layer, f.before) for f in verdict.findings] == [("removed", "conv", "Conv2d")]
+
+    def test_damage(self):
+        for facts in ({}, {"layers": []}, {"layers": {"": 3}}):
+            with pytest.raises(UnreadableBaselineError):
+                compare_trees(facts, {"layers": self.LAYERS})
+
+    def test_layers_are_sorted_as_people_count(self):
+        assert sorted(["b.10", "b.9", "a", "", "b.9.c"], key=natural) == ["", "a", "b.9", "b.9.c", "b.10"]

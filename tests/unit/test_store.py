@@ -1,0 +1,256 @@
+"""Names, formats and the store."""
+
+import json
+import os
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_modelviz.baselines import formats, store
+from pytest_modelviz.baselines.names import Location, safe
+from pytest_modelviz.baselines.store import Store
+from pytest_modelviz.capture import Capture
+from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
+
+IDS = {"nodeid": "tests/test_net.py::test_a", "name": "feature_maps"}
+WHERE = Location.of(**IDS)
+
+
+def capture(value: float = 1.0, **facts: object) -> Capture:
+    arrays = {"map": np.full((2, 3), value, np.float32), "bytes": np.arange(4, dtype=np.uint8)}
+    return Capture("feature_maps", {"peak": value, **facts}, arrays, {"torch": "2.15.0"})
+
+
+def files(folder) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+class TestNames:
+    def test_readable_names_stay(self):
+        assert Location.of("tests/test_net.py::test_classifier[resnet18]", "cam_map") == Location(
+            folder=__import__("pathlib").PurePosixPath("tests/test_net/test_classifier[resnet18]"), stem="cam_map"
+        )
+        assert str(Location.of("test_a.py::TestNet::test_b[x::y-1]", "n").folder).startswith("test_a/TestNet.test_b[x__y-1]-")
+
+    @pytest.mark.parametrize(
+        ("one", "other"), [("a-b", "a_b"), ("a/b", "a_b"), ("a b", "a_b"), ("é", "_"), ("x" * 300, "x" * 301), ("a:b", "a|b")]
+    )
+    def test_ids_that_look_alike_have_folders_of_their_own(self, one, other):
+        assert Location.of(f"t.py::test[{one}]", "n") != Location.of(f"t.py::test[{other}]", "n")
+
+    def test_classes_functions_and_parameters_do_not_run_into_each_other(self):
+        places = [Location.of(f"t.py::{test}", "n") for test in ("A::test", "A::test[x]", "test[A::x]", "A.test[x]")]
+        assert len({str(place.folder) for place in places}) >= 3  # `A::test[x]` cannot be told from a function `A.test`
+
+    @pytest.mark.parametrize("name", ["..", ".", "", "con", "NUL.txt", ".hidden", "a.", "a/../b", "a\\b", "a\0b", "🙂"])
+    def test_what_a_file_system_cannot_take_is_made_safe(self, name):
+        made = safe(name)
+        assert made != name
+        assert made.strip(".")
+        assert not set(made) & set('/\\\0:*?"<>|')
+
+    @given(st.text(), st.text())
+    def test_names_never_collide_nor_leave_their_folder(self, one, other):
+        assert (safe(one) == safe(other)) == (one == other)
+        assert "/" not in safe(one)
+        assert safe(one) not in (".", "..", "")
+        assert len(safe(one)) <= 140
+
+
+class TestFormats:
+    def test_one_layer_a_line(self):
+        facts = {"totals": {"a": 1, "b": 2}, "layers": {"conv": {"class": "Conv2d", "out": [1, 2]}, "bn": {"class": "BN"}}}
+        text = formats.encode_json(Capture("v", facts), nodeid="t", name="n", data_sha256=None).decode()
+        assert text.splitlines()[-7:] == [
+            '    "totals": {"a": 1, "b": 2},',
+            '    "layers": {',
+            '      "conv": {"class": "Conv2d", "out": [1, 2]},',
+            '      "bn": {"class": "BN"}',
+            "    }",
+            "  }",
+            "}",
+        ]
+        assert json.loads(text)["schema"] == 1
+        assert json.loads(text)["facts"] == facts
+
+    def test_the_same_capture_gives_the_same_bytes_whatever_the_order(self):
+        one = capture()
+        turned = Capture(one.view, one.facts, dict(reversed(one.arrays.items())), one.environment)
+        assert formats.encode_arrays(one.arrays) == formats.encode_arrays(turned.arrays)
+
+    @pytest.mark.parametrize(
+        ("data", "message"),
+        [
+            (b"", "is empty"),
+            (b"  \n", "is empty"),
+            (b"{", "not valid JSON"),
+            (b"\xff\xfe", "not valid JSON"),
+            (b'{"a": NaN}', "NaN is not a JSON number"),
+            (b"[" * 100_000, "not valid JSON"),
+            (b"[1]", "not written by pytest-modelviz"),
+            (b'{"schema": "1"}', "not written by pytest-modelviz"),
+            (b'{"schema": 2}', "schema 2, newer than this version knows"),
+            (b'{"schema": 1, "nodeid": "other"}', "belongs to another test, 'other'"),
+            (b'{"schema": 1, "nodeid": "t", "name": "x"}', "belongs to another check, 'x'"),
+            (b'{"schema": 1, "nodeid": "t", "name": "n", "view": "v"}', "parts of it are missing"),
+            (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
+            (b'<<<<<<< HEAD\n{}\n=======\n{}\n>>>>>>> theirs\n', "merge conflict"),
+            (pickle.dumps({"schema": 1}), "not valid JSON"),
+        ],
+    )
+    def test_each_way_to_be_wrong_has_its_message(self, data, message):
+        with pytest.raises(UnreadableBaselineError, match=message):
+            formats.decode_json(data, nodeid="t", name="n")
+
+    def test_absurd_sizes_are_refused(self, monkeypatch):
+        monkeypatch.setattr(formats, "MAX_JSON_BYTES", 10)
+        monkeypatch.setattr(formats, "MAX_ARRAY_BYTES", 10)
+        with pytest.raises(UnreadableBaselineError, match="absurdly large"):
+            formats.decode_json(b"x" * 11, nodeid="t", name="n")
+        with pytest.raises(UnreadableBaselineError, match="absurdly large"):
+            formats.decode_arrays(b"x" * 11)
+
+    @given(st.binary(max_size=200))
+    def test_arbitrary_bytes_are_unreadable_and_nothing_worse(self, data):
+        with pytest.raises(UnreadableBaselineError):
+            formats.decode_json(data, nodeid="t", name="n")
+        with pytest.raises(UnreadableBaselineError):
+            formats.decode_arrays(data)
+
+
+class TestStore:
+    def test_what_is_saved_comes_back(self, tmp_path):
+        Store(tmp_path).save(WHERE, capture(), **IDS, picture=b"png")
+        assert sorted(files(tmp_path)) == [
+            f"tests/test_net/test_a/feature_maps.{ending}" for ending in ("json", "png", "safetensors")
+        ]
+        again = Store(tmp_path).load(WHERE, **IDS)
+        assert again.capture.facts == capture().facts
+        assert again.capture.environment == {"torch": "2.15.0"}
+        assert np.array_equal(again.capture.arrays["map"], capture().arrays["map"])
+        assert again.digest == formats.sha256((tmp_path / "tests/test_net/test_a/feature_maps.json").read_bytes())
+
+    def test_nothing_there_is_none(self, tmp_path):
+        assert Store(tmp_path).load(WHERE, **IDS) is None
+        assert Store(tmp_path / "missing").load(WHERE, **IDS) is None
+
+    def test_saving_the_same_again_touches_no_file(self, tmp_path):
+        path = Store(tmp_path).save(WHERE, capture(), **IDS, picture=b"png")
+        for file in path.parent.iterdir():
+            os.utime(file, (1, 1))
+        Store(tmp_path).save(WHERE, capture(), **IDS, picture=b"png")
+        assert {file.stat().st_mtime for file in path.parent.iterdir()} == {1}
+
+    def test_a_capture_without_arrays_or_picture_leaves_none_behind(self, tmp_path):
+        Store(tmp_path).save(WHERE, capture(), **IDS, picture=b"png")
+        Store(tmp_path).save(WHERE, Capture("feature_maps", {}), **IDS)
+        assert [name.rpartition("/")[2] for name in files(tmp_path)] == ["feature_maps.json"]
+        assert Store(tmp_path).load(WHERE, **IDS).capture.arrays == {}
+
+    def test_stopped_at_any_moment_it_is_whole(self, tmp_path, monkeypatch):
+        """Every step that changes a file is made the last one in turn."""
+        steps = {"count": 0, "last": 10**9}
+        replace, write, unlink = store.Path.replace, store._write, store.Path.unlink
+
+        class Stopped(BaseException):
+            pass
+
+        def step(action):
+            def counted(*args, **kwargs):
+                steps["count"] += 1
+                if steps["count"] > steps["last"]:
+                    raise Stopped
+                return action(*args, **kwargs)
+
+            return counted
+
+        monkeypatch.setattr(store.Path, "replace", step(replace))
+        monkeypatch.setattr(store, "_write", step(write))
+        monkeypatch.setattr(store.Path, "unlink", step(unlink))
+        seen = set()
+        for last in range(40):
+            folder = tmp_path / str(last)
+            steps["last"] = 10**9
+            Store(folder).save(WHERE, capture(1.0), **IDS, picture=b"old")
+            steps.update(count=0, last=last)
+            try:
+                Store(folder).save(WHERE, capture(2.0), **IDS, picture=b"new")
+                finished = True
+            except Stopped:
+                finished = False
+            steps["last"] = 10**9
+            found = Store(folder).load(WHERE, **IDS).capture
+            assert found.facts["peak"] == found.arrays["map"][0, 0]
+            seen.add(found.facts["peak"])
+            Store(folder).save(WHERE, capture(3.0), **IDS, picture=b"next")  # and the next one tidies up
+            assert Store(folder).load(WHERE, **IDS).capture.facts["peak"] == 3.0
+            assert not [name for name in files(folder) if "/." in name and name.endswith(".safetensors")]
+            if finished:
+                break
+        assert finished
+        assert seen == {1.0, 2.0}
+
+    def test_mixed_files_are_told(self, tmp_path):
+        path = Store(tmp_path).save(WHERE, capture(1.0), **IDS)
+        data = path.with_suffix(".safetensors")
+        other = Store(tmp_path / "other").save(WHERE, capture(2.0), **IDS).with_suffix(".safetensors")
+        data.write_bytes(other.read_bytes())
+        with pytest.raises(UnreadableBaselineError, match="does not belong to its JSON file"):
+            Store(tmp_path).load(WHERE, **IDS)
+        data.write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+        with pytest.raises(UnreadableBaselineError, match="git lfs pull"):
+            Store(tmp_path).load(WHERE, **IDS)
+        data.write_bytes(other.read_bytes()[:-4])
+        with pytest.raises(UnreadableBaselineError, match="safetensors file is damaged"):
+            Store(tmp_path).load(WHERE, **IDS)
+        data.unlink()
+        with pytest.raises(UnreadableBaselineError, match="safetensors file is missing"):
+            Store(tmp_path).load(WHERE, **IDS)
+
+    def test_a_lost_json_file_is_told(self, tmp_path):
+        Store(tmp_path).save(WHERE, capture(), **IDS).unlink()
+        with pytest.raises(UnreadableBaselineError, match="feature_maps.json is missing beside"):
+            Store(tmp_path).load(WHERE, **IDS)
+
+    def test_links_out_of_the_folder_are_refused(self, tmp_path):
+        outside = Store(tmp_path / "outside").save(WHERE, capture(), **IDS)
+        inside = tmp_path / "inside" / "tests" / "test_net" / "test_a"
+        inside.mkdir(parents=True)
+        (inside / "feature_maps.json").symlink_to(outside)
+        with pytest.raises(UnreadableBaselineError, match="leads out of the baseline folder"):
+            Store(tmp_path / "inside").load(WHERE, **IDS)
+        with pytest.raises(ModelvizError, match="leads out of"):
+            Store(tmp_path / "inside").save(WHERE, capture(2.0), **IDS)
+        assert Store(tmp_path / "outside").load(WHERE, **IDS).capture.facts["peak"] == 1.0
+
+    def test_a_folder_in_the_way_is_told(self, tmp_path):
+        (tmp_path / "tests/test_net/test_a/feature_maps.json").mkdir(parents=True)
+        with pytest.raises(UnreadableBaselineError, match="cannot be read"):
+            Store(tmp_path).load(WHERE, **IDS)
+
+    def test_a_place_that_cannot_be_written_keeps_the_old_baseline(self, tmp_path, monkeypatch):
+        Store(tmp_path).save(WHERE, capture(1.0), **IDS)
+        before = files(tmp_path)
+
+        def full(self, *args):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(store.os, "fsync", full)
+        with pytest.raises(ModelvizError, match=r"cannot write the baseline .*No space left on device.*--modelviz-baseline-dir"):
+            Store(tmp_path).save(WHERE, capture(2.0), **IDS)
+        assert files(tmp_path) == before
+
+    def test_a_file_in_place_of_the_folder_is_told(self, tmp_path):
+        (tmp_path / "baselines").write_text("a file")
+        with pytest.raises(ModelvizError, match="cannot write the baseline"):
+            Store(tmp_path / "baselines").save(WHERE, capture(), **IDS)
+        assert Store(tmp_path / "baselines").load(WHERE, **IDS) is None
+
+    def test_too_large_a_file_is_not_read(self, tmp_path, monkeypatch):
+        Store(tmp_path).save(WHERE, capture(), **IDS)
+        monkeypatch.setattr(store, "MAX_JSON_BYTES", 10)
+        with pytest.raises(UnreadableBaselineError, match="absurdly large"):
+            Store(tmp_path).load(WHERE, **IDS)
