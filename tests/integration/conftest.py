@@ -1,0 +1,124 @@
+"""A small project to run: a model whose faults are switched on by a file, and one test that looks at it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.utils import tensorboard
+
+import pytest_modelviz.session
+from pytest_modelviz.views.cam_map import CamMapView
+from pytest_modelviz.views.feature_maps import FeatureMapsView
+from pytest_modelviz.views.model_summary import ModelSummaryView
+
+# pytester forgets what an inner run imported, and torch aborts the process when its parts are imported twice: all of
+# it must have been imported before.
+_IMPORTED = (tensorboard, pytest_modelviz.session)
+for _view in (FeatureMapsView, CamMapView, lambda model, x: ModelSummaryView(model, input_data=x)):
+    _view(nn.Sequential(nn.Conv2d(3, 3, 3), nn.Flatten(), nn.LazyLinear(2)), torch.rand(1, 3, 8, 8)).capture()
+
+NET = '''
+import pathlib
+import torch
+from torch import nn
+
+here = pathlib.Path(__file__).parent
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 8, 3, padding=1)
+        self.bn1 = nn.BatchNorm2d(8)
+        self.relu = nn.ReLU()
+        self.conv2 = nn.Conv2d(8, 12, 3, stride=2)
+        self.head = nn.Linear(12, 5)
+
+    def forward(self, x):
+        x = self.relu(self.bn1(self.conv1(x)))
+        return self.head(torch.relu(self.conv2(x)).mean((2, 3)))
+
+
+def fault():
+    return (here / "fault.txt").read_text() if (here / "fault.txt").exists() else ""
+
+
+def load():
+    torch.manual_seed(0)
+    net = Net().eval()
+    if "weight" in fault():
+        with torch.no_grad():
+            net.conv2.weight.mul_(1.05)
+    if "eps" in fault():
+        net.bn1.eps = 1e-3
+    return net
+
+
+def photo():
+    image = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    return image.flip(1) if "input" in fault() else image
+'''
+
+TEST = """
+from net import load, photo
+
+def test_net(model_summary, feature_maps, cam_map):
+    model_summary(load(), input_data=photo())
+    feature_maps(load(), photo())
+    cam_map(load(), photo())
+"""
+
+
+class Project:
+    """A project in a folder of its own."""
+
+    def __init__(self, pytester: pytest.Pytester) -> None:
+        self.pytester = pytester
+        self.path = pytester.path
+        pytester.makepyfile(net=NET)
+        pytester.syspathinsert()
+
+    def test(self, source: str = TEST, name: str = "test_net") -> None:
+        self.pytester.makepyfile(**{name: source})
+
+    def fault(self, kind: str) -> None:
+        (self.path / "fault.txt").write_text(kind)
+
+    def run(self, *arguments: str) -> pytest.RunResult:
+        sys.modules.pop("net", None)
+        return self.pytester.runpytest_inprocess("-p", "no:cacheprovider", *arguments)
+
+    def run_apart(self, *arguments: str) -> pytest.RunResult:
+        return self.pytester.runpytest_subprocess("-p", "no:cacheprovider", *arguments)
+
+    @property
+    def results(self) -> dict[str, Any]:
+        def refuse(constant: str) -> None:
+            raise AssertionError(f"{constant} is not JSON")
+
+        return json.loads((self.path / ".modelviz" / "results.json").read_text("utf-8"), parse_constant=refuse)
+
+    def statuses(self) -> dict[str, str]:
+        return {check["name"]: check["status"] for check in self.results["checks"]}
+
+    def check(self, name: str) -> dict[str, Any]:
+        (check,) = [check for check in self.results["checks"] if check["name"] == name]
+        return check
+
+    def files(self, folder: str = "baselines") -> dict[str, bytes]:
+        root = self.path / folder
+        return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
+
+    def baseline(self, name: str, test: str = "test_net/test_net") -> Path:
+        return self.path / "baselines" / test / name
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester) -> Project:
+    return Project(pytester)

@@ -1,0 +1,167 @@
+"""The way that every fixture goes: missing, recorded, match, drift, updated, match."""
+
+import pytest
+
+CALLS = {
+    "model_summary": ("model_summary(load(), input_data=photo())", "eps"),
+    "feature_maps": ("feature_maps(load(), photo())", "weight"),
+    "cam_map": ("cam_map(load(), photo(), target=1)", "weight"),
+}
+
+
+@pytest.mark.parametrize("fixture", CALLS)
+@pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["plain", "xdist"])
+def test_missing_record_match_drift_update_match(project, fixture, workers):
+    call, fault = CALLS[fixture]
+    project.test(f"from net import *\ndef test_net({fixture}):\n    assert {call} is not None\n")
+
+    def run(*options):
+        result = project.run_apart(*workers, *options) if workers else project.run(*options)
+        return result, project.check(fixture)
+
+    result, check = run("--modelviz")
+    result.assert_outcomes(failed=1)
+    assert check["status"] == "missing"
+    assert not (project.path / "baselines").exists()
+    assert (project.path / check["candidate"]).exists()
+
+    result, check = run("--modelviz-update")
+    result.assert_outcomes(passed=1)
+    assert (check["status"], check["candidate"]) == ("recorded", None)
+    recorded = project.files()
+    assert project.baseline(f"{fixture}.json").exists()
+
+    result, check = run("--modelviz")
+    result.assert_outcomes(passed=1)
+    assert check["status"] == "match"
+
+    project.fault(fault)
+    result, check = run("--modelviz")
+    result.assert_outcomes(failed=1)
+    assert check["status"] == "drift"
+    assert project.files() == recorded  # comparing never writes there
+    candidate = project.path / check["candidate"]
+    assert candidate.name == f"{fixture}.json"
+
+    result, check = run("--modelviz-update")
+    result.assert_outcomes(passed=1)
+    assert check["status"] == "recorded"
+    assert project.files()[f"test_net/test_net/{fixture}.json"] == candidate.read_bytes()
+
+    result, check = run("--modelviz")
+    result.assert_outcomes(passed=1)
+    assert check["status"] == "match"
+
+
+def test_off_captures_and_says_how_many_checks_were_not_compared(project):
+    project.test()
+    result = project.run()
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["3 checks not compared (compare them with --modelviz)"])
+    assert set(project.statuses().values()) == {"not_compared"}
+    assert not (project.path / "baselines").exists()
+    assert not (project.path / ".modelviz" / "candidates").exists()
+
+
+def test_a_run_without_checks_writes_and_says_nothing(project):
+    project.test("def test_nothing(): pass")
+    result = project.run("--modelviz")
+    result.assert_outcomes(passed=1)
+    result.stdout.no_fnmatch_line("*modelviz =*")
+    assert not (project.path / ".modelviz").exists()
+
+
+def test_all_drifts_of_a_test_are_reported_together(project):
+    project.test()
+    project.run("--modelviz-update")
+    project.fault("eps")
+    result = project.run("--modelviz")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "model_summary drifted, first at bn1 (BatchNorm2d)",
+            "  cause     architecture: the model is built differently",
+            "  evidence  bn1 config: eps=1e-05 -> eps=0.001",
+            "  accept    pytest --modelviz-update test_net.py::test_net",
+            "feature_maps drifted, first at bn1 (BatchNorm2d)",
+            "cam_map drifted, first at bn1 (BatchNorm2d)",
+            "3 drift; details in .modelviz/results.json",
+            "see the pictures: tensorboard --logdir .modelviz/tensorboard",
+        ]
+    )
+    result.stdout.no_fnmatch_line("*Traceback*")
+
+
+def test_the_command_in_the_report_accepts_the_drift(project):
+    project.test("from net import *\nimport pytest\n@pytest.mark.parametrize('n', ['a b'])\ndef test_net(n, feature_maps):\n    feature_maps(load(), photo())\n")
+    project.run("--modelviz-update")
+    project.fault("weight")
+    result = project.run("--modelviz")
+    (line,) = [line for line in result.outlines if line.startswith("  accept ")]
+    import shlex
+
+    assert project.run(*shlex.split(line)[2:]).ret == 0
+    assert project.run("--modelviz").ret == 0
+
+
+def test_an_error_of_the_body_goes_first_and_the_drift_is_attached(project):
+    project.test()
+    project.run("--modelviz-update")
+    project.test(
+        "from net import *\ndef test_net(feature_maps):\n    feature_maps(load(), photo())\n    raise KeyError('mine')\n"
+    )
+    project.fault("weight")
+    result = project.run("--modelviz")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E * KeyError: 'mine'", "*Captured modelviz call*", "feature_maps drifted, first at conv2*"])
+    assert project.statuses() == {"feature_maps": "drift"}
+
+
+@pytest.mark.parametrize(("ending", "outcome"), [("pytest.skip('later')", "skipped"), ("pytest.xfail('known')", "xfailed")])
+def test_a_body_that_skips_or_xfails_keeps_its_outcome(project, ending, outcome):
+    project.test(f"from net import *\nimport pytest\ndef test_net(feature_maps):\n    feature_maps(load(), photo())\n    {ending}\n")
+    project.run("--modelviz").assert_outcomes(**{outcome: 1})
+    assert project.statuses() == {"feature_maps": "missing"}
+
+
+def test_a_drift_in_a_test_marked_xfail_is_an_expected_failure(project):
+    project.test("from net import *\nimport pytest\n@pytest.mark.xfail\ndef test_net(feature_maps):\n    feature_maps(load(), photo())\n")
+    project.run("--modelviz").assert_outcomes(xfailed=1)
+
+
+def test_checks_in_other_fixtures_count_too(project):
+    project.test(
+        """
+        import pytest
+        from net import *
+
+        @pytest.fixture
+        def checked(feature_maps):
+            feature_maps(load(), photo(), name="before")
+            yield
+            feature_maps(load(), photo(), name="after")
+
+        def test_net(checked):
+            pass
+        """
+    )
+    result = project.run("--modelviz")
+    result.assert_outcomes(failed=1, errors=1)  # one when the body ends, one at tear-down
+    result.stdout.fnmatch_lines_random(["before: no baseline at *", "after: no baseline at *"])
+    assert project.statuses() == {"before": "missing", "after": "missing"}
+    project.run("--modelviz-update").assert_outcomes(passed=1)
+    project.run("--modelviz").assert_outcomes(passed=1)
+
+
+def test_what_a_fixture_returns_can_be_asserted_on(project):
+    project.test(
+        """
+        from net import *
+
+        def test_net(model_summary, feature_maps, cam_map):
+            assert model_summary(load(), (1, 3, 16, 16)).total_params == sum(p.numel() for p in load().parameters())
+            assert feature_maps(load(), photo()).output.shape == (1, 5)
+            assert cam_map(load(), photo(), target=2).targets == (2,)
+        """
+    )
+    project.run("--modelviz-update").assert_outcomes(passed=1)
