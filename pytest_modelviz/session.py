@@ -6,24 +6,21 @@ it is one small plain dict, the same that stands in results.json.
 
 from __future__ import annotations
 
-import io
 import time
 from dataclasses import dataclass, field, replace
 from typing import Any
-
-import numpy as np
-from PIL import Image
 
 from pytest_modelviz.baselines.formats import plain_number
 from pytest_modelviz.baselines.names import Location
 from pytest_modelviz.baselines.store import Store, Stored
 from pytest_modelviz.capture import Capture
 from pytest_modelviz.compare.tolerance import Tolerances
-from pytest_modelviz.errors import UnreadableBaselineError
+from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.pictures.composite import sheet
+from pytest_modelviz.pictures.files import png_bytes
 from pytest_modelviz.reports.results import ResultsFolder
 from pytest_modelviz.reports.tensorboard import EventFiles
-from pytest_modelviz.reports.terminal import explain
+from pytest_modelviz.reports.terminal import explain, quoted
 from pytest_modelviz.settings import Mode, Settings
 from pytest_modelviz.verdict import Verdict
 from pytest_modelviz.views import View
@@ -40,11 +37,12 @@ _NOISE = 0.1
 class Check:
     """One check of one test: which test, under what name, with which view and settings.
 
-    `title` stands for the test in TensorBoard.
+    `title` stands for the test in TensorBoard, `argument` is what selects it on the command line.
     """
 
     nodeid: str
     title: str
+    argument: str
     name: str
     view: View
     settings: Settings
@@ -85,7 +83,8 @@ class _Judgement:
         self._session, self._check, self._capture = session, check, capture
         self._settings = check.settings
         self._baselines = Store(check.settings.baseline_dir)
-        self._candidates = Store(ResultsFolder(check.settings.results_dir).candidates)
+        self._results = ResultsFolder(check.settings.results_dir)
+        self._candidates = Store(self._results.candidates, what="candidate", option="--modelviz-results-dir")
         self._location = Location.of(check.nodeid, check.name)
         self._ids = {"nodeid": check.nodeid, "name": check.name}
 
@@ -116,8 +115,8 @@ class _Judgement:
             raise UnreadableBaselineError(f"it was recorded by the view {baseline.view!r}, not {self._capture.view!r}")
         verdict = self._verdict(baseline, 1.0)
         if self._settings.mode is Mode.UPDATE_ALL:
-            return self._record(keep=self._is_noise(baseline, verdict))
-        self._session.events(self._settings).scalar(f"{self._tag}/error", verdict.error)
+            return self._record(baseline if self._is_noise(baseline, verdict) else None)
+        self._chart(verdict)
         if verdict.matched:
             return self._entry("match", verdict, digest=stored.digest)
         if self._settings.mode is Mode.UPDATE:
@@ -143,14 +142,15 @@ class _Judgement:
         same_pictures = set(baseline.arrays) == set(self._capture.arrays)
         return verdict.matched and same_pictures and self._verdict(baseline, _NOISE).matched
 
-    def _record(self, *, keep: bool = False) -> Entry:
-        if not keep:
-            picture = _png(self._check.view, self._capture)
-            self._baselines.save(self._location, self._capture, **self._ids, picture=picture)
+    def _record(self, known: Capture | None = None) -> Entry:
+        """Store the capture, or anew what is `known`: that changes no byte, and mends what a cut-off write left."""
+        picture = None if known is None else self._baselines.picture(self._location)
+        picture = picture or _png(self._check.view, self._capture)
+        self._baselines.save(self._location, known or self._capture, **self._ids, picture=picture)
         return self._entry("recorded")
 
     def _keep_candidate(self) -> str:
-        ResultsFolder(self._settings.results_dir).prepare()
+        self._results.prepare()
         picture = _png(self._check.view, self._capture)
         return self._relative(self._candidates.save(self._location, self._capture, **self._ids, picture=picture))
 
@@ -160,6 +160,14 @@ class _Judgement:
         text = self._entry("drift", verdict)["message"]
         events.text(self._tag, f"{text}\n\n{self._check.view.describe(self._capture)}")
         return [events.image(f"{self._tag}/{picture.label}", picture.image) for picture in pictures]
+
+    def _chart(self, verdict: Verdict) -> None:
+        """The error, to be followed over runs. A match is a match even where it cannot be charted."""
+        try:
+            self._session.events(self._settings).scalar(f"errors/{self._tag}", verdict.error)
+        except ModelvizError:
+            if not verdict.matched:
+                raise
 
     @property
     def _tag(self) -> str:
@@ -198,7 +206,9 @@ class _Judgement:
         if verdict is not None:
             entry.update(_told(verdict))
             findings = [vars(finding) for finding in verdict.findings]
-        entry["message"] = explain(entry, findings, reason)
+        repeated = self._settings.repeated
+        command = f"{repeated} {quoted(self._check.argument)}".lstrip()
+        entry["message"] = explain(entry, findings, reason=reason, command=command)
         return entry
 
     def _relative(self, path: Any) -> str:
@@ -229,9 +239,4 @@ def _told(verdict: Verdict) -> dict[str, Any]:
 
 def _png(view: View, capture: Capture) -> bytes | None:
     image = sheet(view.picture(capture))
-    if image is None:
-        return None
-    buffer = io.BytesIO()
-    # 256 colours look the same to people and keep the repository small
-    Image.fromarray(np.ascontiguousarray(image)).quantize(256).save(buffer, format="PNG", optimize=True)
-    return buffer.getvalue()
+    return None if image is None else png_bytes(image)

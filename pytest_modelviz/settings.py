@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import enum
 import math
+import os
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -45,6 +47,10 @@ class Option:
     def is_flag(self) -> bool:
         return self.parse is None
 
+    @property
+    def ini_type(self) -> str:
+        return "bool" if self.is_flag else "float" if self.parse is tolerance else "string"
+
 
 def tolerance(name: str, text: Any) -> float:
     """A tolerance: a finite number, not negative."""
@@ -74,7 +80,9 @@ OPTIONS = (
     Option("--modelviz-baseline-dir", "folder of the baselines (default: baselines under rootdir)", folder, "DIR"),
     Option("--modelviz-results-dir", "folder for what a run writes (default: .modelviz under rootdir)", folder, "DIR"),
     Option("--modelviz-rtol", "relative tolerance (default: by dtype and device, 1e-4 for float32)", tolerance, "X"),
-    Option("--modelviz-atol", "absolute tolerance, in the units of what is compared", tolerance, "X"),
+    Option(
+        "--modelviz-atol", "absolute tolerance: of activations, or of a map as a fraction of its peak", tolerance, "X"
+    ),
 )
 _UPDATES = {
     "--modelviz-update": Mode.UPDATE,
@@ -86,7 +94,10 @@ _MARKER_KEYS = ("rtol", "atol", "compare")
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything a check needs to know about how it is to be made. Tolerances are None where the default holds."""
+    """Everything a check needs to know about how it is to be made. Tolerances are None where the default holds.
+
+    `repeated` are those options of the command line that a printed command must have too.
+    """
 
     mode: Mode
     rootdir: Path
@@ -94,6 +105,7 @@ class Settings:
     results_dir: Path
     rtol: float | None = None
     atol: float | None = None
+    repeated: str = ""
 
     def marked(self, markers: list[Mapping[str, Any]]) -> Settings:
         """With the keywords of `@pytest.mark.modelviz(...)`, the closest marker first."""
@@ -134,14 +146,32 @@ def read_settings(command_line: Mapping[str, Any], ini: Mapping[str, Any], rootd
                 if text is not None and (text != "" or source is command_line):
                     values[option.name] = option.parse(label, text)
                     break
+    baselines = rootdir / values.get("--modelviz-baseline-dir", "baselines")
+    results = rootdir / values.get("--modelviz-results-dir", ".modelviz")
+    _keep_apart(baselines, results, rootdir)
     return Settings(
         mode=_mode(command_line) or _mode(ini) or Mode.OFF,
         rootdir=rootdir,
-        baseline_dir=rootdir / values.get("--modelviz-baseline-dir", "baselines"),
-        results_dir=rootdir / values.get("--modelviz-results-dir", ".modelviz"),
+        baseline_dir=baselines,
+        results_dir=results,
         rtol=values.get("--modelviz-rtol"),
         atol=values.get("--modelviz-atol"),
+        repeated=" ".join(
+            shlex.quote(f"{option.name}={command_line[option.name]}")
+            for option in OPTIONS
+            if not option.is_flag and command_line.get(option.name) is not None
+        ),
     )
+
+
+def _keep_apart(baselines: Path, results: Path, rootdir: Path) -> None:
+    """The results folder hides itself from git: it must hold neither the baselines nor the project."""
+    one, other, root = (Path(os.path.abspath(path)) for path in (results, baselines, rootdir))  # noqa: PTH100
+    if one.is_relative_to(other) or other.is_relative_to(one) or root.is_relative_to(one):
+        raise InvalidSettingError(
+            f"--modelviz-results-dir takes a folder of its own, not {str(results)!r}, "
+            f"which holds the project or the baselines or lies among them"
+        )
 
 
 def _mode(source: Mapping[str, Any]) -> Mode | None:

@@ -7,6 +7,7 @@ kept as compressed JSON inside the arrays so that a trace of a whole ResNet-50 s
 from __future__ import annotations
 
 import json
+import math
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from pytest_modelviz.capture import Array
 from pytest_modelviz.errors import UnreadableBaselineError
 
 MAX_STRUCTURE_BYTES = 64 * 2**20
+_LARGEST_NUMEL = 2**62
 
 Sketch = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
@@ -40,7 +42,7 @@ class TensorRecord:
 
     @property
     def numel(self) -> int:
-        return int(np.prod(self.shape, dtype=np.int64))
+        return math.prod(self.shape)
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,10 @@ class Trace:
         def record(packed: Mapping[str, Any]) -> TensorRecord:
             places = {str(kind): (int(count), int(print_)) for kind, (count, print_) in packed.get("p", {}).items()}
             sketch = pools[int(packed.get("w", 0))].take(int(packed["n"]))
-            return TensorRecord(str(packed["d"]), tuple(int(s) for s in packed["s"]), sketch, places)
+            made = TensorRecord(str(packed["d"]), tuple(int(s) for s in packed["s"]), sketch, places)
+            if any(side < 0 for side in made.shape) or made.numel > _LARGEST_NUMEL:
+                raise UnreadableBaselineError(f"it holds a tensor of shape {list(made.shape)}")
+            return made
 
         tensors = {str(key): record(value) for key, value in structure["tensors"].items()}
         weights = {str(key): record(value) for key, value in structure["weights"].items()}

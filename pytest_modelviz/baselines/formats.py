@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,7 +39,7 @@ def encode_json(capture: Capture, *, nodeid: str, name: str, data_sha256: str | 
     }
     if data_sha256 is None:
         del document["data_sha256"]
-    return (_render(document, 0) + "\n").encode()
+    return (_render(document, 0) + "\n").encode("utf-8", "backslashreplace")
 
 
 def encode_arrays(arrays: Mapping[str, Array]) -> bytes | None:
@@ -81,7 +82,7 @@ def decode_json(data: bytes, *, nodeid: str, name: str) -> dict[str, Any]:
         document = json.loads(data.decode("utf-8"), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise UnreadableBaselineError(f"it is not valid JSON ({error}): restore it from version control") from error
-    if not isinstance(document, dict) or not isinstance(document.get("schema"), int):
+    if not isinstance(document, dict) or type(document.get("schema")) is not int or document["schema"] < 1:
         raise UnreadableBaselineError("it was not written by pytest-modelviz")
     if document["schema"] > SCHEMA:
         raise UnreadableBaselineError(
@@ -95,6 +96,9 @@ def decode_json(data: bytes, *, nodeid: str, name: str) -> dict[str, Any]:
         raise UnreadableBaselineError(f"it belongs to another check, {document.get('name')!r}")
     if not isinstance(document.get("facts"), dict) or not isinstance(document.get("environment", {}), dict):
         raise UnreadableBaselineError("parts of it are missing")
+    digest = document.get("data_sha256", "0" * 64)
+    if not isinstance(digest, str) or not re.fullmatch("[0-9a-f]{64}", digest):
+        raise UnreadableBaselineError("its digest is damaged")
     return document
 
 

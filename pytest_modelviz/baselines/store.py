@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +28,8 @@ from pytest_modelviz.baselines.names import Location
 from pytest_modelviz.capture import Capture
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 
+_ABANDONED_SECONDS = 3600.0  # a younger unfinished file may be another process's
+
 
 @dataclass(frozen=True)
 class Stored:
@@ -38,8 +42,9 @@ class Stored:
 class Store:
     """A folder of baselines (or of candidates, which have the same layout)."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, *, what: str = "baseline", option: str = "--modelviz-baseline-dir") -> None:
+        """`what` is kept here and `option` chooses the folder: for messages."""
+        self.root, self._what, self._option = root, what, option
 
     def json_path(self, location: Location) -> Path:
         return self.root / location.folder / f"{location.stem}.json"
@@ -76,6 +81,13 @@ class Store:
             "restore both from version control, or record it anew"
         )
 
+    def picture(self, location: Location) -> bytes | None:
+        """The stored picture, as it is."""
+        try:
+            return self.json_path(location).with_suffix(".png").read_bytes()
+        except OSError:
+            return None
+
     def save(
         self, location: Location, capture: Capture, *, nodeid: str, name: str, picture: bytes | None = None
     ) -> Path:
@@ -85,13 +97,13 @@ class Store:
         digest = None if arrays is None else sha256(arrays)
         text = encode_json(capture, nodeid=nodeid, name=name, data_sha256=digest)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
             self._refuse_escape(path)
+            path.parent.mkdir(parents=True, exist_ok=True)
             self._replace(path, text, arrays, digest, picture)
         except OSError as error:
             raise ModelvizError(
-                f"cannot write the baseline {path}: {error.strerror or error}. The old one, if any, is unchanged; "
-                f"make the folder writable or choose another with --modelviz-baseline-dir"
+                f"cannot write the {self._what} {path}: {error.strerror or error}. The old one, if any, is unchanged; "
+                f"make the folder writable or choose another with {self._option}"
             ) from error
         return path
 
@@ -113,14 +125,24 @@ class Store:
             image.unlink(missing_ok=True)
         elif not _holds(image, picture):
             _write(image, picture)
-        for left_over in path.parent.glob(f".{path.stem}.*.safetensors"):
-            left_over.unlink(missing_ok=True)
+        _tidy(path)
 
     def _refuse_escape(self, path: Path) -> None:
+        # resolve() follows the links of that part of the way which exists
         if not path.parent.resolve().is_relative_to(self.root.resolve()) or path.is_symlink():
             raise ModelvizError(
                 f"{path} leads out of {self.root} through a symbolic link: replace the link by a folder"
             )
+
+
+def _tidy(path: Path) -> None:
+    """Remove what interrupted writes of this very file left behind; another check's are another's."""
+    staged = re.compile(rf"\.{re.escape(path.stem)}\.[0-9a-f]{{16}}\.safetensors")
+    unfinished = re.compile(rf"\.{re.escape(path.stem)}\.(json|png|[0-9a-f]{{16}}\.safetensors)\.\d+\.tmp")
+    for entry in list(path.parent.iterdir()):
+        old = unfinished.fullmatch(f".{entry.name.lstrip('.')}")
+        if staged.fullmatch(entry.name) or (old and time.time() - entry.stat().st_mtime > _ABANDONED_SECONDS):
+            entry.unlink(missing_ok=True)
 
 
 def _staged(path: Path, digest: str) -> Path:

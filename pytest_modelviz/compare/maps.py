@@ -9,9 +9,11 @@ import numpy.typing as npt
 
 
 def map_difference(
-    baseline: npt.NDArray[np.float32], actual: npt.NDArray[np.float32], *, signless: bool = False
+    baseline: npt.NDArray[np.float32], actual: npt.NDArray[np.float32], *, signless: bool = False, floor: float = 0.0
 ) -> float:
     """The largest absolute difference, as a fraction of the baseline's largest magnitude.
+
+    Differences that are nowhere above `floor` count as none.
 
     Infinite where shapes or the places of NaN and infinities differ, or where a map that was zero no longer is.
     With `signless` a map and its negative are the same, sample by sample.
@@ -28,6 +30,6 @@ def map_difference(
         agreement = (before * after).sum(axis=axes, keepdims=True)
         after = np.where(agreement < 0, -after, after)
     greatest, peak = float(np.abs(after - before).max(initial=0.0)), float(np.abs(before).max(initial=0.0))
-    if greatest == 0.0:
+    if greatest <= floor:
         return 0.0
     return greatest / peak if peak > 0.0 else math.inf

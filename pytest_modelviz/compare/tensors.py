@@ -18,11 +18,12 @@ def rms(record: TensorRecord) -> float:
     return float(np.linalg.norm(record.sketch.astype(np.float64))) / math.sqrt(record.numel)
 
 
-def difference(baseline: TensorRecord, actual: TensorRecord, *, atol: float = 0.0) -> float:
-    """Relative L2 difference ||a - b|| / ||b||, or a fifth of the worst bucket's where that is larger.
+def difference(baseline: TensorRecord, actual: TensorRecord, *, atol: float = 0.0, allowed: float = math.inf) -> float:
+    """Relative L2 difference ||a - b|| / ||b||.
 
-    Infinite where dtype, shape or the places of NaN and infinities differ. A difference whose root mean square is not
-    above `atol` counts as none.
+    Where that is `allowed`, but five times as much is not for the worst bucket, a fifth of the worst bucket's: a change
+    in one place of a large tensor must not be averaged away. Infinite where dtype, shape or the places of NaN and
+    infinities differ. A difference whose root mean square is not above `atol` counts as none.
     """
     if (baseline.dtype, baseline.shape) != (actual.dtype, actual.shape):
         return math.inf
@@ -39,8 +40,43 @@ def difference(baseline: TensorRecord, actual: TensorRecord, *, atol: float = 0.
         return 0.0
     if size == 0.0 or not math.isfinite(distance):
         return math.inf
-    worst = float(np.abs(delta).max()) * math.sqrt(delta.size)
-    return max(distance, worst / WORST_BUCKET) / size
+    worst = float(np.abs(delta).max()) * math.sqrt(delta.size) / WORST_BUCKET
+    return worst / size if distance <= allowed * size < worst else distance / size
+
+
+def _forgiven(record: TensorRecord, scale: float) -> float:
+    """How much of a difference is rounding of inputs of size `scale`: all of what is no more than that itself.
+
+    Of a result that is more than rounding, no more than a hundredth.
+    """
+    rounding, size = ROUNDING * scale, rms(record)
+    return 4 * rounding if size <= 3 * rounding else min(rounding, 0.01 * size)
+
+
+def mismatch(
+    baseline: Leaf | None, actual: Leaf | None, before: Mapping[str, TensorRecord], after: Mapping[str, TensorRecord]
+) -> tuple[str, str]:
+    """What cannot be subtracted, in two short texts that differ."""
+    one, two = _described(baseline, before), _described(actual, after)
+    if one != two:
+        return one, two
+    if baseline is None or actual is None or baseline.tensor is None or actual.tensor is None:
+        return one, two
+    return _contents(before[baseline.tensor]), _contents(after[actual.tensor])
+
+
+def _described(leaf: Leaf | None, table: Mapping[str, TensorRecord]) -> str:
+    if leaf is None:
+        return "absent"
+    if leaf.tensor is None:
+        return str(leaf.literal)
+    record = table[leaf.tensor]
+    return f"{record.dtype}{list(record.shape)}"
+
+
+def _contents(record: TensorRecord) -> str:
+    odd = [f"{count} {kind} (places {fingerprint % 10**6})" for kind, (count, fingerprint) in record.places.items()]
+    return ", ".join([*odd, f"rms {rms(record):.3g}"])
 
 
 def tolerance_for(record: TensorRecord, dtype: str, tolerances: Tolerances) -> float:
@@ -50,8 +86,9 @@ def tolerance_for(record: TensorRecord, dtype: str, tolerances: Tolerances) -> f
 
 def weight_difference(baseline: TensorRecord, actual: TensorRecord) -> float:
     """Relative difference of two weights, zero where it is within what processors do to one seed."""
-    error = difference(baseline, actual)
-    return error if not error <= weight_tolerance(baseline.dtype) else 0.0
+    allowed = weight_tolerance(baseline.dtype)
+    error = difference(baseline, actual, allowed=allowed)
+    return error if not error <= allowed else 0.0
 
 
 def leaf_difference(
@@ -79,8 +116,9 @@ def leaf_difference(
             error, allowed = (0.0 if leaf == other else math.inf), 0.0
         else:
             one, two = before[leaf.tensor], after[other.tensor]
-            atol = 0.0 if is_exact(one.dtype) else tolerances.absolute + ROUNDING * scale
-            error, allowed = difference(one, two, atol=atol), tolerance_for(one, dtype, tolerances)
+            atol = 0.0 if is_exact(one.dtype) else tolerances.absolute + _forgiven(one, scale)
+            allowed = tolerance_for(one, dtype, tolerances)
+            error = difference(one, two, atol=atol, allowed=allowed)
         ratio = error / allowed if allowed else (math.inf if error else 0.0)
         if ratio > excess:
             excess, worst = ratio, (error, allowed, path)

@@ -9,16 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 # Relative tolerance of an activation, by the coarsest floating dtype that took part in computing it.
-_RTOL = {"float64": 1e-6, "float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
+_RTOL = {"float64": 1e-6, "float32": 1e-4, "float16": 1e-2, "bfloat16": 3e-2}
 _RTOL_8_BIT = 2e-1
 # TF32 and non-deterministic reductions make accelerators ten times less repeatable than CPUs.
 _ACCELERATOR_FACTOR = 10.0
 # Weights are compared to tell them apart, not to forgive arithmetic: the same seed differs by 4e-8 between processors.
 _WEIGHT_RTOL = {"float64": 1e-6, "float32": 1e-6, "float16": 1e-5, "bfloat16": 1e-4}
 
-ATOL = 1e-8
 # Where a result should be zero, what remains is rounding of the inputs: that much of their size is forgiven.
 ROUNDING = 1e-7
+# A weight that changed by so many times what processors do to one seed is drift, whether an output shows it or not.
+_SIGNIFICANT = 100.0
 # The worst bucket may be this many times further off than the whole: rounding, too, gathers in places.
 WORST_BUCKET = 5.0
 # Explanations go through a backward pass and are compared at their largest difference, not at its mean.
@@ -69,12 +70,17 @@ class Tolerances:
 
     @property
     def absolute(self) -> float:
-        return self.scale * (ATOL if self.atol is None else self.atol)
+        return self.scale * (self.atol or 0.0)
 
     def explanation(self, dtype: str) -> float:
         """Largest difference allowed between two maps, as a fraction of the baseline's peak."""
         relative = self.rtol if self.rtol is not None else self._relative(dtype) * EXPLANATION_FACTOR
         return self.scale * (relative + (self.atol or 0.0))
+
+
+def significant_weight_change(dtype: str, tolerances: Tolerances) -> float:
+    """From where on a changed parameter is drift although all activations agree."""
+    return max(_SIGNIFICANT * weight_tolerance(dtype), tolerances.rtol or 0.0) * tolerances.scale
 
 
 def weight_tolerance(dtype: str) -> float:

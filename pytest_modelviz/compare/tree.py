@@ -33,7 +33,7 @@ def compare_trees(baseline: Mapping[str, Any], actual: Mapping[str, Any]) -> Ver
             findings += _fields(name, before[name], after[name])
     if baseline.get("ties", []) != actual.get("ties", []):
         findings.append(Finding("ties", before=_text(baseline.get("ties")), after=_text(actual.get("ties"))))
-    count, drifted = len(before), len({finding.layer for finding in findings})
+    count, drifted = len({*before, *after}), len({finding.layer for finding in findings})
     if not findings:
         return Verdict(True, count, 0, 0.0, 0.0)
     first, cause = _first(findings, before, after)

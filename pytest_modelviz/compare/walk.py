@@ -17,13 +17,13 @@ import math
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from pytest_modelviz.compare.tensors import leaf_difference, rms, weight_difference
-from pytest_modelviz.compare.tolerance import Tolerances, coarser, is_exact
+from pytest_modelviz.compare.tensors import difference, leaf_difference, mismatch, rms, weight_difference
+from pytest_modelviz.compare.tolerance import Tolerances, coarser, is_exact, significant_weight_change
 from pytest_modelviz.trace import Call, Event, Trace
 from pytest_modelviz.verdict import Divergence, Finding, LayerError, Verdict
 
 _SUSPICIOUS = 0.1  # the part of the tolerance from which on a module that did change is suspected
-_LARGEST_SCALE = 1e30  # masks hold -3.4e38; they say nothing about the size of what is computed
+_LARGEST_SCALE = 1e8  # masks hold -1e9 and -3.4e38; they say nothing about the size of what is computed
 
 
 class _Seen(NamedTuple):
@@ -92,7 +92,7 @@ class _Walk:
         source = event.call if event.kind == "leave" else event.parent
         leaves = source.inputs.values() if source else ()
         records = [self.baseline.tensors[leaf.tensor] for leaf in leaves if leaf.tensor is not None]
-        sizes = [rms(record) for record in records if not is_exact(record.dtype)]
+        sizes = [rms(record) for record in records if not is_exact(record.dtype) and record.shape]
         return max((size for size in sizes if size < _LARGEST_SCALE), default=0.0)
 
 
@@ -106,11 +106,15 @@ def compare_traces(baseline: Trace, actual: Trace, tolerances: Tolerances) -> Ve
     blamed, cause, evidence = _blame(walk, walk.first, changed)
     event, error, allowed, path = blamed
     suspect, index = _suspect(event)
+    holders = {finding.layer for finding in evidence}
+    if len(holders) == 1 and suspect not in holders and cause in ("weights", "architecture") and event.kind != "order":
+        suspect, index = holders.pop(), 0  # the suspect reads a child that it never calls, and that is what changed
     layers = {call.layer for call in baseline.calls}
     agreed = {layer.layer for layer in walk.layers} - {layer.layer for layer in walk.layers if layer.drifted}
     first = Divergence(suspect, _class_of(suspect, baseline, actual), index, error, allowed)
     kind = "event:input" if event.kind == "enter" and event.parent is None else f"event:{event.kind}"
-    findings = [Finding(kind, event.call.layer, path, error=error), *evidence]
+    before, after = ("", "") if math.isfinite(error) else _mismatch(walk, event, path)
+    findings = [Finding(kind, event.call.layer, path, before, after, error), *evidence]
     findings += _order_findings(walk) + _other_findings(baseline, actual, changed, evidence)
     return Verdict(
         matched=False,
@@ -125,23 +129,33 @@ def compare_traces(baseline: Trace, actual: Trace, tolerances: Tolerances) -> Ve
     )
 
 
+def _mismatch(walk: _Walk, event: Event, path: str) -> tuple[str, str]:
+    for other in walk.actual.events():
+        if event.kind != "order" and _what(other) == _what(event):
+            one, two = event.leaves.get(path), other.leaves.get(path)
+            return mismatch(one, two, walk.baseline.tensors, walk.actual.tensors)
+    return "", ""
+
+
 def _unseen_in_outputs(walk: _Walk, changed: dict[str, float], tolerances: Tolerances) -> Verdict:
     """All events agree. A parameter that changed by more than an activation may is a drift all the same."""
     worst = max(walk.layers, key=lambda layer: layer.error, default=LayerError("", 0, 0.0, 0.0))
     count = len({call.layer for call in walk.baseline.calls})
-    dtype = walk.dtype
-    heavy = {
-        name: error
-        for name, error in changed.items()
-        if not is_exact(walk.baseline.weights[name].dtype) and not error <= tolerances.relative(dtype)
-    }
+    heavy = {}
+    for name in changed:
+        before, after = walk.baseline.weights[name], walk.actual.weights[name]
+        allowed = significant_weight_change(before.dtype, tolerances)
+        error = difference(before, after, atol=tolerances.absolute, allowed=allowed)
+        if not is_exact(before.dtype) and not error <= allowed:
+            heavy[name] = error
     appeared = set(walk.baseline.modules) ^ set(walk.actual.modules)
     if not heavy and not appeared:
         return Verdict(True, count, 0, worst.error, worst.tolerance, layers=tuple(walk.layers))
     if heavy:
         name = max(heavy, key=lambda key: heavy[key])
         owner = next((o for o, module in walk.baseline.modules.items() if name in module.weights.values()), "")
-        error, allowed, cause = heavy[name], tolerances.relative(dtype), "weights"
+        dtype = walk.baseline.weights[name].dtype
+        error, allowed, cause = heavy[name], significant_weight_change(dtype, tolerances), "weights"
     else:
         owner, error, allowed, cause = min(appeared), math.inf, 0.0, "architecture"
     findings = [Finding("event:none")] + [Finding("weights", owner, name, error=e) for name, e in heavy.items()]
@@ -187,7 +201,7 @@ def _explain(walk: _Walk, event: Event, suspect: str, changed: dict[str, float])
         if structure or configured:
             return "architecture", structure + configured
         return "computation", []
-    if configured:
+    if any(finding.kind != "attribute" for finding in configured):
         return "architecture", configured
     weighed = [
         Finding("weights", name, weight, error=changed[key])
@@ -196,20 +210,30 @@ def _explain(walk: _Walk, event: Event, suspect: str, changed: dict[str, float])
         if key in changed
     ]
     if weighed:
-        return "weights", weighed
-    return "computation", []
+        return "weights", weighed + configured
+    return ("architecture", configured) if configured else ("computation", [])
 
 
 def _own_modules(suspect: str, trace: Trace) -> list[str]:
-    """The suspect and those below it that were never called: it can only read them itself."""
-    called = {call.layer for call in trace.calls}
-    own = [suspect] if suspect in trace.modules else []
-    for name in trace.modules:
-        if name not in called and name != suspect and _inside(name, suspect):
-            between = [n for n in trace.modules if n != suspect and _inside(n, suspect) and _inside(name, n)]
-            if not any(n in called for n in between):
-                own.append(name)
+    """The suspect and those below it that were never called: it can only read them itself.
+
+    What lies below another module that was called is that one's to read.
+    """
+    called = {call.layer for call in trace.calls} - {suspect}
+    own: list[str] = []
+    readable = {suspect}
+    for name in trace.modules:  # parents come before their children
+        if name == suspect:
+            own.append(name)
+        elif name and name not in called and _parent(name, readable):
+            own.append(name)
+            readable.add(name)
     return own
+
+
+def _parent(name: str, known: set[str]) -> bool:
+    """Whether the module that holds `name` is among `known`."""
+    return (name.rpartition(".")[0]) in known
 
 
 def _inside(name: str, outer: str) -> bool:
@@ -225,9 +249,9 @@ def _config_findings(name: str, baseline: Trace, actual: Trace) -> list[Finding]
         found.append(Finding("class", name, "class", before.class_name, after.class_name))
     keys = [key for key in sorted({*before.config, *after.config}) if before.config.get(key) != after.config.get(key)]
     named = [key for key in keys if key not in ("extra_repr", "repr")]  # they repeat what attributes say
-    found += [
-        Finding("config", name, key, before.config.get(key, ""), after.config.get(key, "")) for key in named or keys
-    ]
+    # an attribute that extra_repr does not show may be configuration or mere state: weaker evidence
+    kind = "config" if len(named) < len(keys) else "attribute"
+    found += [Finding(kind, name, key, before.config.get(key, ""), after.config.get(key, "")) for key in named or keys]
     for key in sorted({*before.weights, *after.weights}):
         old = _shape(baseline, before.weights.get(key))
         new = _shape(actual, after.weights.get(key))

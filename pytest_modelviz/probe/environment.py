@@ -24,7 +24,7 @@ def environment(model: torch.nn.Module, input_data: Any = None) -> dict[str, str
         "threads": str(torch.get_num_threads()),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "mkldnn": str(torch.backends.mkldnn.enabled),
-        "matmul_precision": torch.get_float32_matmul_precision(),
+        "matmul_precision": _matmul_precision(),
         "deterministic": str(torch.are_deterministic_algorithms_enabled()),
         "autocast": str(torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")),
     }
@@ -33,3 +33,10 @@ def environment(model: torch.nn.Module, input_data: Any = None) -> dict[str, str
         facts["gpu"] = torch.cuda.get_device_name()
         facts["tf32"] = str(torch.backends.cudnn.allow_tf32)
     return facts
+
+
+def _matmul_precision() -> str:
+    try:
+        return torch.get_float32_matmul_precision()
+    except RuntimeError:  # set backend by backend
+        return "mixed"

@@ -46,12 +46,21 @@ class Explanation:
     trace: Trace
 
 
-def last_spatial_layer(model: torch.nn.Module, input_data: Any) -> str:
-    """The module that is left last with an output (batch, channels, h, w) of more than one position."""
+class NotDifferentiableError(ModelvizError):
+    """The score does not depend on the layer in a way that has a gradient."""
+
+
+def spatial_layers(model: torch.nn.Module, input_data: Any) -> list[str]:
+    """The modules with an output (batch, channels, h, w) of more than one position, that left last first.
+
+    Where the input is an image, h and w must have its proportions: (batch, heads, tokens, features) has not.
+    """
     found: list[str] = []
+    frame = next((tuple(t.shape[-2:]) for t in tensors(input_data) if t.dim() in (4, 5)), None)
 
     def see(one: Call, module: torch.nn.Module, output: Any) -> Any:
-        if one.layer and spatial(output) is not None:
+        tensor = spatial(output)
+        if one.layer and tensor is not None and _fits(tuple(tensor.shape[-2:]), frame):
             found.append(one.layer)
         return output
 
@@ -62,7 +71,15 @@ def last_spatial_layer(model: torch.nn.Module, input_data: Any) -> str:
             "no layer of the model has an output with spatial extent (batch, channels, height, width), which a class "
             "activation map needs; for a transformer name a target_layer and pass reshape_transform="
         )
-    return found[-1]
+    return list(dict.fromkeys(reversed(found)))
+
+
+def _fits(size: tuple[int, ...], frame: tuple[int, ...] | None) -> bool:
+    if frame is None:
+        return True
+    smaller = size[0] <= frame[0] and size[1] <= frame[1]
+    # a map of h rows stands for a strip of the image each; rounding may cost one row or column
+    return smaller and abs(size[0] * frame[1] / frame[0] - size[1]) <= 1.5
 
 
 def explain(
@@ -108,7 +125,7 @@ def explain(
     else:
         gradient = None
     if gradient is None:
-        raise ModelvizError(
+        raise NotDifferentiableError(
             f"the score does not depend on the output of layer {layer!r} (call {one.index}) in a differentiable way: "
             f"name another layer, or look for no_grad, detach or argmax on the way"
         )
@@ -154,9 +171,7 @@ def _predicted(scores: torch.Tensor) -> tuple[int, ...]:
     return tuple(int(index) for index in scores.detach().float().argmax(1))
 
 
-def _score(
-    scores: torch.Tensor, target: Target, predicted: tuple[int, ...]
-) -> tuple[torch.Tensor, tuple[int, ...]]:
+def _score(scores: torch.Tensor, target: Target, predicted: tuple[int, ...]) -> tuple[torch.Tensor, tuple[int, ...]]:
     """The sum over the batch of each sample's target, and the classes that were meant."""
     if callable(target):
         return _of_functions(scores, [target] * len(scores)), ()
@@ -180,7 +195,7 @@ def _score(
     for one in wanted:
         if not 0 <= one < scores.shape[1]:
             raise ModelvizError(f"target {one} is out of range: the model has {scores.shape[1]} classes, from 0")
-    return scores[torch.arange(len(wanted)), list(wanted)].sum(), wanted
+    return scores[torch.arange(len(wanted), device=scores.device), list(wanted)].sum(), wanted
 
 
 def _of_functions(scores: torch.Tensor, targets: list[Any]) -> torch.Tensor:

@@ -17,12 +17,26 @@ from torch.utils.flop_counter import FlopCounterMode
 from pytest_modelviz.trace import Call
 
 
+class _NoTracker:
+    """Attributes everything to the model as a whole; modules are followed here."""
+
+    parents = frozenset({"Global"})
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *raised: object) -> None:
+        return None
+
+
 class MultAdds:
     """Counts, for each layer name, the multiply-adds of its own code, without those of the modules it calls."""
 
     def __init__(self) -> None:
         self.own: dict[str, int] = {}
         self._counter = FlopCounterMode(display=False)
+        # its own tracker hooks gradients, which views of parameters and functional transforms do not bear
+        self._counter.mod_tracker = cast(Any, _NoTracker())
         self._open: list[tuple[int, int]] = []  # total at entry, of it inside children
 
     @contextlib.contextmanager

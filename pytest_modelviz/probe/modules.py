@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from pytest_modelviz.probe.structure import plain_text
 from pytest_modelviz.trace import ModuleRecord, TensorRecord
 
 # Wrappers that add a segment to every name and nothing to what the model is, by class name: some live in packages
@@ -58,9 +59,9 @@ def configuration(module: torch.nn.Module) -> dict[str, str]:
     """Everything plain that sets a module apart: `extra_repr`, an overridden `repr`, and simple attributes."""
     config: dict[str, str] = {}
     try:
-        config["extra_repr"] = module.extra_repr()
+        config["extra_repr"] = plain_text(module.extra_repr())
         if type(module).__repr__ is not torch.nn.Module.__repr__ and not any(module.children()):
-            config["repr"] = repr(module)
+            config["repr"] = plain_text(repr(module))
     except Exception as error:  # a user's own code: what it raises must not end the check
         config.setdefault("extra_repr", f"<raised {type(error).__name__}>")
     for name, value in sorted(vars(module).items()):
@@ -74,12 +75,12 @@ def configuration(module: torch.nn.Module) -> dict[str, str]:
 def _plain(value: Any, depth: int = 0) -> str | None:
     """A text for a value that is configuration, or None for state and machinery."""
     if isinstance(value, _PLAIN):
-        return repr(value)
+        return plain_text(repr(value))
     if isinstance(value, (list, tuple)) and depth < 3 and len(value) <= 64:
         parts = [_plain(item, depth + 1) for item in value]
         return None if None in parts else f"({', '.join(str(part) for part in parts)})"
     if isinstance(value, dict) and depth < 3 and len(value) <= 64:
-        pairs = [(repr(key), _plain(item, depth + 1)) for key, item in value.items()]
+        pairs = [(plain_text(repr(key)), _plain(item, depth + 1)) for key, item in value.items()]
         return None if any(text is None for _, text in pairs) else f"{{{', '.join(f'{k}: {t}' for k, t in pairs)}}}"
     if isinstance(value, functools.partial):
         return f"partial({_plain(value.func)}, {_plain(value.args)}, {_plain(value.keywords)})"

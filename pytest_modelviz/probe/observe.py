@@ -2,7 +2,7 @@
 
 Calls are seen by putting a function around `torch.nn.Module.__call__` for the length of the pass (as `torch.fx` does
 when it traces), not by hooks on each module. No module is touched; TransformerEncoderLayer stays on its fast path,
-which hooks would push it off; keyword arguments are seen; modules that appear in the middle of the pass are seen too.
+which hooks would push it off; and keyword arguments are seen.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ import contextlib
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 
-from pytest_modelviz.probe.modules import argument_names, module_records, observed_modules, tie_groups
-from pytest_modelviz.probe.sketch import record_tensor, record_weight
+from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.probe.modules import argument_names, class_name, module_records, observed_modules, tie_groups
+from pytest_modelviz.probe.purity import writes_into
+from pytest_modelviz.probe.sketch import record_number, record_shape, record_tensor, record_weight
 from pytest_modelviz.probe.structure import leaves, literal
 from pytest_modelviz.trace import Call, Leaf, TensorRecord, Trace
 
@@ -42,8 +44,12 @@ class Observer:
         on_enter: OnEnter | None = None,
         on_output: OnOutput | None = None,
     ) -> None:
-        self._names = {id(module): name for name, module in observed_modules(model)}
+        named = list(observed_modules(model))
+        self._names = {id(module): name for name, module in named}
+        self._modules_seen = [module for _, module in named]
+        self._inside: tuple[int, type[torch.nn.Module]] | None = None
         self._look = look
+        self._numbers = look is not record_shape
         self._on_enter, self._on_output = on_enter, on_output
         self._thread = threading.get_ident()
         self._depth = 0
@@ -60,21 +66,37 @@ class Observer:
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
-        """Observe every call made by this thread inside the block."""
-        module_class: Any = torch.nn.Module
-        original = module_class.__call__
-
-        def observed_call(module: torch.nn.Module, /, *args: Any, **kwargs: Any) -> Any:
-            name = self._names.get(id(module))
-            if name is None or threading.get_ident() != self._thread:
-                return original(module, *args, **kwargs)
-            return self._observe(original, module, name, args, kwargs)
-
-        module_class.__call__ = observed_call
+        """Observe every call made by this thread inside the block. A pass that calls nothing is an error."""
+        classes = {base for module in self._modules_seen for base in type(module).__mro__ if "__call__" in vars(base)}
+        classes = {base for base in classes if issubclass(base, torch.nn.Module)} | {torch.nn.Module}
+        originals = {base: vars(base)["__call__"] for base in classes}
         try:
+            for base, original in originals.items():
+                self._put_around(base, original)
             yield
         finally:
-            module_class.__call__ = original
+            for base, original in originals.items():
+                cast(Any, base).__call__ = original
+        if not self.calls:
+            raise ModelvizError(
+                f"no module call of {class_name(self._modules_seen[0])} could be observed: the model must be called as "
+                f"model(...), in this thread"
+            )
+
+    def _put_around(self, base: type[torch.nn.Module], original: Callable[..., Any]) -> None:
+        def observed_call(module: torch.nn.Module, /, *args: Any, **kwargs: Any) -> Any:
+            name = self._names.get(id(module))
+            # a class's own __call__ that goes on to its base's is one call, not two
+            further = self._inside is not None and self._inside[0] == id(module) and self._inside[1] is not base
+            if name is None or further or threading.get_ident() != self._thread:
+                return original(module, *args, **kwargs)
+            outer, self._inside = self._inside, (id(module), base)
+            try:
+                return self._observe(original, module, name, args, kwargs)
+            finally:
+                self._inside = outer
+
+        cast(Any, base).__call__ = observed_call
 
     def _observe(
         self, original: Callable[..., Any], module: torch.nn.Module, name: str, args: tuple[Any, ...], kwargs: Any
@@ -98,23 +120,30 @@ class Observer:
         found: dict[str, Leaf] = {}
         for name, value in values:
             for path, item in leaves(value, name):
-                is_tensor = isinstance(item, torch.Tensor)
-                found[path] = Leaf(tensor=self._key(item, place + path)) if is_tensor else Leaf(literal=literal(item))
+                if isinstance(item, torch.Tensor):
+                    found[path] = Leaf(tensor=self._key(item, place + path))
+                elif isinstance(item, (float, complex)) and self._numbers:
+                    found[path] = Leaf(tensor=self._keep(record_number(item), place + path))
+                else:
+                    found[path] = Leaf(literal=literal(item))
         return found
 
     def _key(self, tensor: torch.Tensor, place: str) -> str:
         """Sketch a tensor unless this very tensor, unchanged since, was sketched before."""
-        version = None if tensor.is_inference() else tensor._version
+        version = writes_into(tensor)
         known = self._seen.get(id(tensor))
-        if known is not None and known[0]() is tensor and known[1] == version and version is not None:
+        if known is not None and known[0]() is tensor and known[1] == version:
             return known[2]
+        key = self._keep(self._look(tensor), place)
+        self._seen[id(tensor)] = (weakref.ref(tensor), version, key)
+        return key
+
+    def _keep(self, record: TensorRecord, place: str) -> str:
         key, again = place, 1
         while key in self.tensors:  # a module that calls itself meets its own place again
             again += 1
             key = f"{place}~{again}"
-        self.tensors[key] = self._look(tensor)
-        if version is not None:
-            self._seen[id(tensor)] = (weakref.ref(tensor), version, key)
+        self.tensors[key] = record
         return key
 
 

@@ -23,28 +23,34 @@ _CONTAINERS = (list, dict, set, collections.deque)
 
 
 @contextlib.contextmanager
-def untouched(model: torch.nn.Module, input_data: Any = None, *, watch_writes: bool = True) -> Iterator[None]:
+def untouched(model: torch.nn.Module, input_data: Any = None) -> Iterator[None]:
     """Run a block after which model, inputs and global state are bit for bit what they were before it.
 
     Covers per-module train/eval flags, gradients, `requires_grad`, parameters, buffers, hooks, plain attributes
     (one level of containers) and the modules' classes; random states of Python, NumPy and torch on every device;
-    grad mode, default dtype, threads and backend flags.
+    grad mode, default dtype and device, threads and backend flags.
     """
     modules = [_ModuleState(module) for module in model.modules()]
     held = [*model.parameters(), *model.buffers()]
-    parameters = [_TensorState(tensor) for tensor in held if _has_storage(tensor)]
-    protected = [*held, *(p.grad for p in held if p.grad is not None), *tensors(input_data)]
-    writes = _SaveBeforeWrite(protected) if watch_writes else contextlib.nullcontext()
+    states = [_TensorState(tensor) for tensor in held if _has_storage(tensor)]
+    buffers = [_BufferValues(buffer) for buffer in model.buffers() if not torch.nn.parameter.is_lazy(buffer)]
+    gradients = [tensor.grad for tensor in held if tensor.is_leaf and tensor.grad is not None]
+    writes = _SaveBeforeWrite([*held, *gradients, *tensors(input_data), *_loose(model)])
     try:
         with process_untouched(), writes:
             yield
     finally:
-        if isinstance(writes, _SaveBeforeWrite):
-            writes.restore()
-        for module in modules:
-            module.restore()
-        for parameter in parameters:
-            parameter.restore()
+        # who belongs to whom comes before what a tensor looks at, and that before what it holds
+        _all_of(
+            [*(m.restore for m in modules), *(s.restore for s in states), writes.restore, *(b.restore for b in buffers)]
+        )
+
+
+def _all_of(steps: list[Callable[[], None]]) -> None:
+    """Run every step, also after one has failed; then raise the first failure."""
+    with contextlib.ExitStack() as stack:
+        for step in reversed(steps):
+            stack.callback(step)
 
 
 @contextlib.contextmanager
@@ -56,6 +62,21 @@ def process_untouched() -> Iterator[None]:
             yield
     finally:
         state.restore()
+
+
+def writes_into(tensor: torch.Tensor) -> int:
+    """How often a tensor's memory was written since the innermost `untouched` block began, also through `.data`."""
+    return _SaveBeforeWrite.active[-1].count(tensor) if _SaveBeforeWrite.active else 0
+
+
+def _loose(model: torch.nn.Module) -> Iterator[torch.Tensor]:
+    """Tensors that modules hold in plain attributes, also in lists and dicts: caches, tables."""
+    for module in model.modules():
+        values = [] if isinstance(module, torch.jit.ScriptModule) else list(vars(module).values())
+        for _ in range(3):
+            yield from (value for value in values if isinstance(value, torch.Tensor))
+            inner = [value for value in values if isinstance(value, (list, tuple, dict))]
+            values = [item for value in inner for item in (value.values() if isinstance(value, dict) else value)]
 
 
 def _cuda_devices() -> list[int]:
@@ -72,6 +93,11 @@ def _has_storage(tensor: torch.Tensor) -> bool:
     return True
 
 
+def _view(tensor: torch.Tensor) -> tuple[Any, ...]:
+    """Which memory a tensor looks at, and how."""
+    return (tensor.untyped_storage()._cdata, tensor.shape, tensor.stride(), tensor.storage_offset(), tensor.dtype)
+
+
 class _TensorState:
     """One parameter or buffer: the memory it looks at, its gradient and its trainability."""
 
@@ -83,9 +109,7 @@ class _TensorState:
 
     def restore(self) -> None:
         tensor = self._tensor
-        if tensor.is_meta != self._memory.is_meta or (
-            not tensor.is_meta and tensor.untyped_storage()._cdata != self._memory.untyped_storage()._cdata
-        ):
+        if _view(tensor) != _view(self._memory):
             with torch.no_grad():
                 tensor.data = self._memory
         if tensor.is_leaf:
@@ -95,8 +119,21 @@ class _TensorState:
                 tensor.grad = self._grad
 
 
+class _BufferValues:
+    """A copy of a buffer: batch norms write theirs in a way that no operation's schema tells."""
+
+    def __init__(self, buffer: torch.Tensor) -> None:
+        self._buffer = buffer
+        self._values = None if buffer.is_meta else buffer.detach().clone()
+
+    def restore(self) -> None:
+        if self._values is not None and not _same_bits(self._buffer, self._values):
+            with torch.no_grad():
+                self._buffer.copy_(self._values)
+
+
 class _ModuleState:
-    """One module's class, attributes and containers, and the values of its own buffers."""
+    """One module's class, attributes and containers."""
 
     def __init__(self, module: torch.nn.Module) -> None:
         self._module = module
@@ -106,11 +143,6 @@ class _ModuleState:
         self._attributes = {} if self._scripted else dict(module.__dict__)
         self._containers = [
             (value, value.copy()) for value in self._attributes.values() if isinstance(value, _CONTAINERS)
-        ]
-        self._buffers = [
-            (buffer, buffer.detach().clone())
-            for buffer in module.buffers(recurse=False)
-            if not torch.nn.parameter.is_lazy(buffer) and not buffer.is_meta
         ]
 
     def restore(self) -> None:
@@ -123,10 +155,6 @@ class _ModuleState:
             _put_back(module.__dict__, self._attributes)
         for container, before in self._containers:
             _restore_container(container, before)
-        with torch.no_grad():
-            for buffer, values in self._buffers:
-                if not _same_bits(buffer, values):
-                    buffer.copy_(values)
 
 
 def _put_back(now: dict[str, Any], before: dict[str, Any]) -> None:
@@ -152,29 +180,41 @@ def _restore_container(container: Any, before: Any) -> None:
 
 
 def _same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
-    if a.shape != b.shape or a.dtype != b.dtype:
+    if a.shape != b.shape or a.dtype != b.dtype or a.layout != torch.strided or a.is_quantized:
         return False
-    if a.layout != torch.strided or a.is_quantized:
-        return False
-    return torch.equal(a.detach().contiguous().view(-1).view(torch.uint8), b.contiguous().view(-1).view(torch.uint8))
+    one, two = (t.detach().resolve_conj().resolve_neg().contiguous().view(-1).view(torch.uint8) for t in (a, b))
+    return torch.equal(one, two)
 
 
 class _SaveBeforeWrite(TorchDispatchMode):
-    """Copies a protected tensor's memory right before the first operation that writes into it."""
+    """Copies a protected tensor's memory right before the first operation that writes into it; counts all writes."""
+
+    supports_higher_order_operators = True
+    active: list[_SaveBeforeWrite] = []  # noqa: RUF012  # the blocks entered, innermost last
 
     def __init__(self, protected: list[torch.Tensor]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # torch leaves its modes untyped
         self._storages = {
             tensor.untyped_storage()._cdata: tensor.untyped_storage()
             for tensor in protected
             if not tensor.is_meta and _has_storage(tensor)
         }
         self._saved: dict[int, torch.UntypedStorage] = {}
+        self._counts: dict[int, int] = {}
+
+    def __enter__(self) -> Any:
+        self.active.append(self)
+        return super().__enter__()  # type: ignore[no-untyped-call]
+
+    def __exit__(self, *raised: Any) -> Any:
+        self.active.remove(self)
+        return super().__exit__(*raised)  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func._schema.is_mutable:
-            for position, argument in enumerate(func._schema.arguments):
+        schema = getattr(func, "_schema", None)  # higher-order operators have none
+        if schema is not None and schema.is_mutable:
+            for position, argument in enumerate(schema.arguments):
                 if argument.alias_info is not None and argument.alias_info.is_write:
                     value = args[position] if position < len(args) else kwargs.get(argument.name)
                     for tensor in value if isinstance(value, (list, tuple)) else [value]:
@@ -184,8 +224,12 @@ class _SaveBeforeWrite(TorchDispatchMode):
     def _save(self, tensor: Any) -> None:
         if isinstance(tensor, torch.Tensor) and not tensor.is_meta and _has_storage(tensor):
             key = tensor.untyped_storage()._cdata
+            self._counts[key] = self._counts.get(key, 0) + 1
             if key in self._storages and key not in self._saved:
                 self._saved[key] = self._storages[key].clone()
+
+    def count(self, tensor: torch.Tensor) -> int:
+        return self._counts.get(tensor.untyped_storage()._cdata, 0) if _has_storage(tensor) else 0
 
     def restore(self) -> None:
         for key, before in self._saved.items():
@@ -198,31 +242,53 @@ class _GlobalState:
     def __init__(self) -> None:
         self._python = random.getstate()
         self._numpy = sys.modules["numpy"].random.get_state() if "numpy" in sys.modules else None
-        self._flags = [(write, read()) for read, write in _flags()]
+        self._flags = [(read, write, _try(read)) for read, write in _flags()]
 
     def restore(self) -> None:
         random.setstate(self._python)
         if self._numpy is not None:
             sys.modules["numpy"].random.set_state(self._numpy)
-        for (read, _), (write, before) in zip(_flags(), self._flags, strict=True):
-            if read() != before:
+        for read, write, before in self._flags:
+            if before is not _UNREADABLE and _try(read) != before:
                 write(before)
+
+
+_UNREADABLE = object()
+
+
+def _try(read: Callable[[], Any]) -> Any:
+    """A flag's value. Some cannot be read once the user has set precisions backend by backend."""
+    try:
+        return read()
+    except RuntimeError:
+        return _UNREADABLE
+
+
+def _deterministic() -> tuple[bool, bool]:
+    return torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
 
 
 def _flags() -> list[tuple[Callable[[], Any], Callable[[Any], Any]]]:
     """Pairs of (read, write) for every switch of the process that changes how torch computes."""
+    cuda = torch.backends.cuda
     pairs: list[tuple[Callable[[], Any], Callable[[Any], Any]]] = [
         (torch.is_grad_enabled, torch.set_grad_enabled),
+        (torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
         (torch.get_default_dtype, torch.set_default_dtype),
+        (torch.get_default_device, torch.set_default_device),
         (torch.get_num_threads, torch.set_num_threads),
-        (torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms),
+        (_deterministic, lambda both: torch.use_deterministic_algorithms(both[0], warn_only=both[1])),
         (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
         (torch.backends.mha.get_fastpath_enabled, torch.backends.mha.set_fastpath_enabled),
+        (cuda.flash_sdp_enabled, cuda.enable_flash_sdp),
+        (cuda.mem_efficient_sdp_enabled, cuda.enable_mem_efficient_sdp),
+        (cuda.math_sdp_enabled, cuda.enable_math_sdp),
     ]
     for owner, name in (
         (torch.backends.cudnn, "enabled"),
         (torch.backends.cudnn, "benchmark"),
         (torch.backends.cudnn, "deterministic"),
+        (torch.backends.cudnn, "allow_tf32"),
         (torch.backends.mkldnn, "enabled"),
     ):
         pairs.append((lambda o=owner, n=name: getattr(o, n), lambda value, o=owner, n=name: setattr(o, n, value)))  # type: ignore[misc]

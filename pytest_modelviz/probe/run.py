@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import sys
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -17,7 +18,7 @@ from pytest_modelviz.probe.structure import tensors
 
 def call(model: torch.nn.Module, input_data: Any) -> Any:
     """Call the model: a tuple or list is positional arguments, a mapping keyword arguments, the rest one argument."""
-    data = _normal(input_data)
+    data = _own(input_data)
     if isinstance(data, Mapping):
         return model(**data)
     if isinstance(data, (tuple, list)):
@@ -25,15 +26,26 @@ def call(model: torch.nn.Module, input_data: Any) -> Any:
     return model(data)
 
 
-def _normal(input_data: Any) -> Any:
-    """Tensors made in inference mode have no version and take no part in a backward pass; copies of them do."""
-    if isinstance(input_data, torch.Tensor):
-        return input_data.clone() if input_data.is_inference() else input_data
-    if isinstance(input_data, Mapping):
-        return {key: _normal(value) for key, value in input_data.items()}
-    if type(input_data) in (tuple, list):
-        return type(input_data)(_normal(value) for value in input_data)
-    return input_data
+def _own(value: Any) -> Any:
+    """The same input in objects of its own: what a model does to shapes and containers stays with it.
+
+    Tensors share their memory, which is protected by itself. Tensors made in inference mode have no version and take
+    no part in a backward pass; they are copied.
+    """
+    if isinstance(value, torch.Tensor):
+        if type(value) is not torch.Tensor or value.layout != torch.strided or value.is_nested:
+            return value
+        return value.clone() if value.is_inference() else value.view_as(value)
+    if type(value) in (tuple, list):
+        return type(value)(_own(item) for item in value)
+    if type(value) is dict:
+        return {key: _own(item) for key, item in value.items()}
+    if isinstance(value, (str, bytes, int, float, complex, type(None), torch.nn.Module)) or callable(value):
+        return value
+    try:
+        return copy.deepcopy(value)  # caches grow
+    except Exception:  # not everything can be copied; then the model gets the thing itself
+        return value
 
 
 @contextlib.contextmanager
@@ -47,11 +59,15 @@ def prepared(model: torch.nn.Module, input_data: Any, *, grad: bool = False) -> 
     require_same_device(model, input_data)
     with untouched(model, input_data), torch.inference_mode(False), torch.set_grad_enabled(grad), eager():
         model = _materialised(model, input_data)
-        model.eval()
+        with contextlib.suppress(NotImplementedError):  # a module out of torch.export is what it was exported as
+            model.eval()
         yield getattr(model, "_orig_mod", model)
 
 
 def eager() -> contextlib.AbstractContextManager[Any]:
+    """Run compiled models uncompiled: a compiled graph calls no modules."""
+    if "torch._dynamo" not in sys.modules:  # nothing is compiled; importing it would cost a second
+        return contextlib.nullcontext()
     stance: contextlib.AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
     return stance
 
@@ -61,7 +77,9 @@ def _materialised(model: torch.nn.Module, input_data: Any) -> torch.nn.Module:
         return model
     # what is uninitialised cannot be copied by the ordinary way
     held = [tensor for tensor in [*model.parameters(), *model.buffers()] if torch.nn.parameter.is_lazy(tensor)]
-    made = {id(t): type(t)(requires_grad=t.requires_grad, device=t.device, dtype=t.dtype) for t in held}
+    made: dict[int, Any] = {
+        id(t): cast(Any, type(t))(requires_grad=t.requires_grad, device=t.device, dtype=t.dtype) for t in held
+    }
     model = copy.deepcopy(model, made)
     with torch.no_grad():
         torch.manual_seed(0)
@@ -83,8 +101,8 @@ def require_model(model: Any) -> None:
 def require_same_device(model: torch.nn.Module, input_data: Any) -> None:
     """Say which tensor is on the wrong device before torch fails somewhere deep inside."""
     places: dict[str, str] = {}
-    for name, tensor in model.named_parameters():
-        places.setdefault(str(tensor.device), name)
+    for name, parameter in model.named_parameters():
+        places.setdefault(str(parameter.device), name)
     if len(places) != 1:
         return  # none, or spread over devices on purpose
     ((device, name),) = places.items()

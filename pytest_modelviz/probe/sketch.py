@@ -28,6 +28,7 @@ _CHUNK = 2**16  # elements worked on at a time: they stay in the processor's cac
 _SHORT_RUN, _LONG_RUN = 8, 32
 _PLAIN_TENSORS = (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer)
 
+_ARITHMETIC = {torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.bool}
 _NARROW = {torch.float32, torch.float16, torch.bfloat16, torch.complex32, torch.complex64}
 
 
@@ -96,10 +97,24 @@ def record_tensor(tensor: torch.Tensor, width: int = ACTIVATION_WIDTH, statistic
     are summed exactly (float64). NaN and infinities are taken out, counted and fingerprinted by place.
     A tensor without data (meta) has an empty sketch.
     """
-    if tensor.is_meta:
-        return record_shape(tensor)
+    if tensor.is_meta or torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+        return record_shape(tensor)  # inside vmap or grad there are no values to be had
+    try:
+        return _record(tensor, width, statistics)
+    except (RuntimeError, NotImplementedError, TypeError):
+        if is_plain_type(tensor) and tensor.dtype in _ARITHMETIC:
+            raise
+        return record_shape(tensor)  # a subclass or dtype that cannot be read as numbers
+
+
+def is_plain_type(tensor: torch.Tensor) -> bool:
+    """Whether a tensor is torch's own kind, not a subclass with a mind of its own."""
+    return type(tensor) in _PLAIN_TENSORS and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+
+
+def _record(tensor: torch.Tensor, width: int, statistics: bool) -> TensorRecord:
     # Our own arithmetic is nobody's business: modes that watch the model must not see it.
-    alone = torch._C._DisableTorchDispatch() if type(tensor) in _PLAIN_TENSORS else contextlib.nullcontext()
+    alone = torch._C._DisableTorchDispatch() if is_plain_type(tensor) else contextlib.nullcontext()
     with torch.no_grad(), alone:
         flat = _flat(tensor)
         dtype = torch.float32 if tensor.dtype in _NARROW or flat.dtype == torch.float32 else torch.float64
@@ -117,6 +132,12 @@ def record_tensor(tensor: torch.Tensor, width: int = ACTIVATION_WIDTH, statistic
 def record_weight(tensor: torch.Tensor) -> TensorRecord:
     """Sketch a parameter or buffer, narrowly: weights are evidence, they need not be measured well."""
     return record_tensor(tensor, WEIGHT_WIDTH, statistics=False)
+
+
+def record_number(value: float | complex) -> TensorRecord:
+    """A Python number that came out of floating arithmetic: compared as a tensor is, within a tolerance."""
+    dtype = torch.complex128 if isinstance(value, complex) else torch.float64
+    return record_tensor(torch.tensor(value, dtype=dtype, device="cpu"))
 
 
 def record_shape(tensor: torch.Tensor) -> TensorRecord:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -38,7 +39,7 @@ def leaves(value: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, An
         for field in dataclasses.fields(value):
             yield from leaves(getattr(value, field.name, None), f"{path}.{field.name}", depth + 1)
     elif isinstance(value, (set, frozenset)):
-        yield path, f"{{{', '.join(sorted(map(repr, value)))}}}"
+        yield path, f"{{{', '.join(sorted(plain_text(repr(item)) for item in value))}}}"
     else:
         yield from _attributes(value, path, depth)
 
@@ -69,5 +70,10 @@ def tensors(value: Any) -> Iterator[torch.Tensor]:
 
 def literal(value: Any) -> str:
     """A short, stable text for something that is not a tensor."""
-    text = f"{value:.9g}" if isinstance(value, float) else value if isinstance(value, str) else repr(value)
+    text = plain_text(value if isinstance(value, str) else repr(value))
     return text if len(text) <= 200 else f"{text[:197]}..."
+
+
+def plain_text(text: str) -> str:
+    """Text without what changes from process to process (addresses) or cannot be written (lone surrogates)."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", text).encode("utf-8", "backslashreplace").decode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 
 from pytest_modelviz.probe.modules import observed_modules
 from pytest_modelviz.probe.run import unknown_layer
+from pytest_modelviz.probe.sketch import is_plain_type
 from pytest_modelviz.probe.structure import tensors
 from pytest_modelviz.trace import Call
 
@@ -28,8 +30,7 @@ def thumbnail(tensor: torch.Tensor) -> tuple[Thumbnail, list[int]] | None:
     (batch, channels, h, w) and (batch, channels, depth, h, w) show channels spread evenly; (batch, tokens, features)
     is one image; (batch, features) is folded into one. None for what has no picture.
     """
-    plain = tensor.layout == torch.strided and not tensor.is_meta and not tensor.is_nested and not tensor.is_complex()
-    if not plain or tensor.dim() < 2 or not tensor.numel() or tensor.is_quantized:
+    if not _is_plain(tensor) or tensor.dim() < 2:
         return None
     with torch.no_grad():
         sample = tensor.detach()[0]
@@ -52,10 +53,15 @@ def thumbnail(tensor: torch.Tensor) -> tuple[Thumbnail, list[int]] | None:
         return small.cpu().numpy(), chosen
 
 
+def _is_plain(tensor: torch.Tensor) -> bool:
+    odd = tensor.is_meta or tensor.is_nested or tensor.is_complex() or tensor.is_quantized
+    return not odd and tensor.layout == torch.strided and tensor.numel() > 0 and is_plain_type(tensor)
+
+
 def photo(input_data: Any) -> npt.NDArray[np.uint8] | None:
     """A small picture (h, w, 3), uint8, of the first image-like tensor of the input, stretched to its full contrast."""
     for tensor in tensors(input_data):
-        if tensor.dim() in (3, 4) and tensor.shape[-3] in (1, 3) and min(tensor.shape[-2:]) > 7 and not tensor.is_meta:
+        if _is_plain(tensor) and tensor.dim() in (3, 4) and tensor.shape[-3] in (1, 3) and min(tensor.shape[-2:]) > 7:
             with torch.no_grad():
                 image = tensor.detach()[0] if tensor.dim() == 4 else tensor.detach()
                 image = torch.nan_to_num(image.float(), posinf=0.0, neginf=0.0)
@@ -80,7 +86,7 @@ def spatial(output: Any) -> torch.Tensor | None:
 class Album:
     """Collects thumbnails during a pass: of the layers asked for, else of the last layer of each resolution."""
 
-    def __init__(self, model: torch.nn.Module, layers: list[str] | None) -> None:
+    def __init__(self, model: torch.nn.Module, layers: Iterable[str] | None) -> None:
         self._wanted: set[str] | None = None
         if layers is not None:
             names = [name for name, _ in observed_modules(model)]

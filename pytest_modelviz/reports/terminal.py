@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,33 +18,50 @@ _CAUSES = {
 }
 
 
-def explain(entry: Mapping[str, Any], findings: Sequence[Mapping[str, Any]] = (), reason: str = "") -> str:
-    """The message of one check; empty for what needs no words."""
+def explain(
+    entry: Mapping[str, Any], findings: Sequence[Mapping[str, Any]] = (), *, reason: str = "", command: str = ""
+) -> str:
+    """The message of one check; empty for what needs no words.
+
+    `command` is what follows `pytest --modelviz-update` to select the test again. Names and texts of models and files
+    are shown with their control characters escaped.
+    """
+    entry, findings, reason = visible(entry), visible(findings), visible(reason)
     status = entry["status"]
     if status == "drift":
-        return _drift(entry, findings)
+        return _drift(entry, findings, f"pytest --modelviz-update {command}")
     if status == "missing":
-        return f"{entry['name']}: no baseline at {entry['baseline']}\n  record it: {_command(entry, 'missing')}"
+        told = f"{entry['name']}: no baseline at {entry['baseline']}"
+        return f"{told}\n  record it: pytest --modelviz-update-missing {command}"
     if status == "unreadable":
-        return (
-            f"{entry['name']}: the baseline {entry['baseline']} cannot be read: {reason}\n"
-            f"  to replace it by what was captured now: {_command(entry, 'all')}"
-        )
+        told = f"{entry['name']}: the baseline {entry['baseline']} cannot be read: {reason}"
+        return f"{told}\n  to replace it by what was captured now: pytest --modelviz-update-all {command}"
     return ""
 
 
-def _drift(entry: Mapping[str, Any], findings: Sequence[Mapping[str, Any]]) -> str:
+def visible(value: Any) -> Any:
+    """The same with every character that a terminal would obey written out."""
+    if isinstance(value, str):
+        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in value)
+    if isinstance(value, Mapping):
+        return {visible(key): visible(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [visible(item) for item in value]
+    return value
+
+
+def _drift(entry: Mapping[str, Any], findings: Sequence[Mapping[str, Any]], accept: str) -> str:
     lines = [f"{entry['name']} drifted{_where(entry)}"]
     if entry["cause"]:
         lines.append(f"  cause     {entry['cause']}: {_CAUSES[entry['cause']]}")
-    if entry["view"] != "model_summary":
+    if entry["tolerance"] != 0.0:
         lines.append(f"  error     {amount(entry['error'], entry['tolerance'])}")
     lines += [f"  {label:9} {text}" for label, text in _evidence(findings)]
     if entry["layers"]["compared"] > 1:
         lines.append(f"  spread    {entry['layers']['drifted']} of {entry['layers']['compared']} layers")
     for key, (before, after) in entry["environment_changes"].items():
         lines.append(f"  changed   {key}: {before} -> {after}, since the baseline was recorded")
-    lines.append(f"  accept    {_command(entry, '')}")
+    lines.append(f"  accept    {accept}")
     return "\n".join(lines)
 
 
@@ -59,7 +77,7 @@ def _where(entry: Mapping[str, Any]) -> str:
 def amount(error: float | None, tolerance: float | None) -> str:
     """An error as a multiple of what is allowed, so that nobody mistakes a ratio for per cent."""
     if error is None:
-        return "cannot be measured: shapes, types, order or the places of NaN differ"
+        return "no number: what differs cannot be subtracted"
     if not tolerance:
         return f"{error:.2g}, nothing is allowed"
     ratio = error / tolerance
@@ -86,6 +104,8 @@ def _sentence(finding: Mapping[str, Any]) -> str:
     layer, what = finding["layer"] or "(model)", finding["what"]
     before, after = finding["before"], finding["after"]
     part = f" ({what.lstrip('.')})" if what else ""
+    if kind.startswith("event:") and before != after:
+        part = f" ({what.lstrip('.') or 'output'}: {_shorten(before, after)})"
     if kind == "event:input":
         return f"the model receives another input{part}"
     if kind == "event:enter":
@@ -122,24 +142,18 @@ def _shorten(before: str, after: str) -> str:
     return f"{short[0] or 'none'} -> {short[1] or 'none'}"
 
 
-def _command(entry: Mapping[str, Any], kind: str) -> str:
-    option = "--modelviz-update" + (f"-{kind}" if kind else "")
-    return f"pytest {option} {quoted(entry['nodeid'])}"
-
-
 def quoted(nodeid: str) -> str:
-    """A test id as a shell takes it."""
-    import shlex
-
+    """A word as a shell takes it."""
     return shlex.quote(nodeid)
 
 
-def summary_lines(totals: Mapping[str, int], results: str, tensorboard: str | None) -> list[str]:
-    """The last lines of a run."""
+def summary_lines(totals: Mapping[str, int], results: str, tensorboard: str | None, *, compared: bool) -> list[str]:
+    """The last lines of a run; `compared` says whether it was to compare at all."""
     lines = []
     if totals["not_compared"]:
         count = totals["not_compared"]
-        lines.append(f"{count} check{'s' if count != 1 else ''} not compared (compare them with --modelviz)")
+        hint = "" if compared else " (compare them with --modelviz)"
+        lines.append(f"{count} check{'s' if count != 1 else ''} not compared{hint}")
     told = [f"{totals[status]} {status}" for status in totals if totals[status] and status != "not_compared"]
     if told:
         lines.append(f"{', '.join(told)}; details in {results}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,20 +15,22 @@ import torch
 
 from pytest_modelviz.capture import Array, Capture
 from pytest_modelviz.compare.maps import map_difference
-from pytest_modelviz.compare.tolerance import Tolerances
+from pytest_modelviz.compare.tolerance import ROUNDING, Tolerances
 from pytest_modelviz.compare.walk import compare_traces
-from pytest_modelviz.errors import UnreadableBaselineError
+from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.pictures.composite import Picture, heat_composite, heat_picture
 from pytest_modelviz.probe.environment import environment
-from pytest_modelviz.probe.explain import Explanation, Target, explain, last_spatial_layer
-from pytest_modelviz.probe.modules import class_name
+from pytest_modelviz.probe.explain import Explanation, NotDifferentiableError, Target, explain, spatial_layers
+from pytest_modelviz.probe.modules import class_name, observed_modules
 from pytest_modelviz.probe.run import find_layer, prepared, require_model
 from pytest_modelviz.probe.structure import tensors
 from pytest_modelviz.probe.thumbnails import photo
 from pytest_modelviz.trace import Trace
 from pytest_modelviz.verdict import Finding, Verdict
 from pytest_modelviz.views.cam_methods import SIGNLESS, Map, normalized_map, raw_map, require_method
-from pytest_modelviz.views.photos import PHOTO, stored_photo
+from pytest_modelviz.views.photos import MODEL_LABEL, PHOTO, stored_photo
+
+_MOST_TRIED = 8  # layers, from the last one back, until one has a gradient
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,23 @@ class CamMap:
     targets: tuple[int, ...]
     predicted: tuple[int, ...]
     score: float
+
+
+def _require_target(target: Any) -> None:
+    several = target if isinstance(target, (list, tuple)) else [target]
+    for one in several:
+        if not (one is None and target is None) and not callable(one) and (isinstance(one, bool) or not _is_index(one)):
+            raise ModelvizError(
+                f"target takes a class (an integer), one a sample, or functions of one sample's output, not {one!r}"
+            )
+
+
+def _is_index(value: Any) -> bool:
+    try:
+        operator.index(value)
+    except TypeError:
+        return False
+    return True
 
 
 class CamMapView:
@@ -62,26 +83,40 @@ class CamMapView:
     ):
         require_model(model)
         require_method(method)
+        if isinstance(target_layer, torch.nn.Module):
+            names = [name for name, module in observed_modules(model) if module is target_layer]
+            raise ModelvizError(
+                f"target_layer takes a layer's name{', here ' + repr(names[0]) if names else ''}, not the layer itself"
+            )
         if target_layer is not None:
             find_layer(model, target_layer)
+        _require_target(target)
         self._model, self._input = model, input_data
         self._layer, self._target, self._method = target_layer, target, method
         self._reshape = reshape_transform
 
     def capture(self) -> Capture:
         with prepared(self._model, self._input, grad=True) as model:
-            layer = self._layer if self._layer is not None else last_spatial_layer(model, self._input)
-            seen = explain(model, self._input, layer, self._target, self._reshape)
+            seen = self._explain(model)
             photograph = photo(self._input)
         raw = raw_map(self._method, seen.activation, seen.gradient)
         arrays: dict[str, Array] = {"map": raw, **seen.trace.to_arrays()}
         if photograph is not None:
             arrays[PHOTO] = photograph
         result = CamMap(
-            raw, normalized_map(raw, _image_size(self._input)), layer, seen.targets, seen.predicted, seen.score
+            raw, normalized_map(raw, _image_size(self._input)), seen.layer, seen.targets, seen.predicted, seen.score
         )
         facts = self._facts(seen, raw)
         return Capture(self.view, facts, arrays, environment(self._model, self._input), result)
+
+    def _explain(self, model: torch.nn.Module) -> Explanation:
+        if self._layer is not None:
+            return explain(model, self._input, self._layer, self._target, self._reshape)
+        layers = spatial_layers(model, self._input)
+        for layer in layers[:_MOST_TRIED]:
+            with contextlib.suppress(NotDifferentiableError):  # an auxiliary head, say
+                return explain(model, self._input, layer, self._target, self._reshape)
+        return explain(model, self._input, layers[0], self._target, self._reshape)
 
     def _facts(self, seen: Explanation, raw: Map) -> dict[str, Any]:
         with np.errstate(all="ignore"):
@@ -96,6 +131,7 @@ class CamMapView:
             "predicted": list(seen.predicted),
             "score": _rounded(seen.score),
             "peak": _rounded(peak),
+            "scale": _rounded(float((seen.activation * seen.gradient).abs().sum(1).max())),
             "shape": list(raw.shape),
         }
 
@@ -103,23 +139,27 @@ class CamMapView:
         before, after = _map(baseline), _map(actual)
         dtype = str(actual.facts["dtype"])
         allowed = tolerances.explanation(dtype)
-        error = map_difference(before, after, signless=self._method in SIGNLESS)
+        floor = ROUNDING * _number(baseline.facts.get("scale"))
+        error = map_difference(before, after, signless=self._method in SIGNLESS, floor=floor)
         findings = [
             Finding(kind, what=kind, before=str(baseline.facts.get(kind)), after=str(actual.facts.get(kind)))
             for kind in ("method", "layer", "call", "targets", "predicted")
             if baseline.facts.get(kind) != actual.facts.get(kind)
         ]
-        other_question = any(finding.kind in ("method", "layer", "call", "targets") for finding in findings)
-        if error <= allowed and not other_question:
+        kinds = {finding.kind for finding in findings}
+        # a target that the caller chose is part of the question; one that the model chose is its answer
+        asked = kinds & ({"method", "layer", "call"} | ({"targets"} if self._target is not None else set()))
+        if error <= allowed and not asked and "targets" not in kinds:
             return Verdict(True, 1, 0, error, allowed)
+        if asked:
+            return Verdict(False, 1, 1, math.inf, allowed, None, None, tuple(findings))
         forward = compare_traces(
             Trace.from_arrays(baseline.arrays),
             Trace.from_arrays(actual.arrays),
             Tolerances(device=tolerances.device),
         )
         if forward.matched:
-            question = any(finding.kind in ("method", "layer", "call") for finding in findings)
-            return Verdict(False, 1, 1, error, allowed, None, None if question else "gradient", tuple(findings))
+            return Verdict(False, 1, 1, error, allowed, None, "gradient", tuple(findings))
         return Verdict(
             matched=False,
             compared=forward.compared,
@@ -134,7 +174,7 @@ class CamMapView:
     def picture(
         self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None
     ) -> list[Picture]:
-        label = str(actual.facts["layer"]) or "map"
+        label = str(actual.facts["layer"]) or MODEL_LABEL
         heat = shown(_map(actual))
         if baseline is None:
             return [heat_picture(label, _headline(actual), heat, stored_photo(actual))]
@@ -154,10 +194,16 @@ class CamMapView:
 def shown(raw: Map) -> Map:
     """The first sample's map as people see it: negative parts cut, stretched to 0..1, at layer resolution."""
     first = raw[0] if raw.ndim == 3 else raw[0, raw.shape[1] // 2]
-    positive = np.maximum(first, 0)
-    low, high = np.nanmin(positive), np.nanmax(positive)
-    stretched = (positive - low) / (high - low) if high > low else positive * 0.0
+    positive = np.maximum(first, 0, dtype=np.float64)
+    finite = positive[np.isfinite(positive)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    stretched = positive - low if high <= low else (positive - low) / (high - low)
     return np.asarray(stretched, dtype=np.float32)
+
+
+def _number(value: Any) -> float:
+    """A number out of a stored file, zero where it is something else."""
+    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else 0.0
 
 
 def _headline(capture: Capture) -> str:

@@ -12,7 +12,7 @@ import torch
 from pytest_modelviz.capture import Array, Capture
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.compare.walk import compare_traces
-from pytest_modelviz.errors import UnreadableBaselineError
+from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.pictures.composite import Picture, channels_composite, channels_picture, photo_composite
 from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.modules import class_name
@@ -21,7 +21,7 @@ from pytest_modelviz.probe.run import call, prepared, require_model
 from pytest_modelviz.probe.thumbnails import Album, Thumbnail, photo
 from pytest_modelviz.trace import Leaves, Trace
 from pytest_modelviz.verdict import Verdict
-from pytest_modelviz.views.photos import PHOTO, stored_photo
+from pytest_modelviz.views.photos import MODEL_LABEL, PHOTO, PHOTO_LABEL, stored_photo
 
 _PICTURE = "picture."
 
@@ -46,7 +46,11 @@ class FeatureMapsView:
     def __init__(self, model: torch.nn.Module, input_data: Any, *, layers: Sequence[str] | str | None = None):
         require_model(model)
         self._model, self._input = model, input_data
-        self._layers = [layers] if isinstance(layers, str) else None if layers is None else list(layers)
+        self._layers = [layers] if isinstance(layers, str) else layers
+        if self._layers is not None and not (
+            isinstance(self._layers, (list, tuple, set)) and all(isinstance(name, str) for name in self._layers)
+        ):
+            raise ModelvizError(f"layers takes names of layers or globs such as 'layer4.*', not {layers!r}")
 
     def capture(self) -> Capture:
         with prepared(self._model, self._input) as model:
@@ -74,19 +78,24 @@ class FeatureMapsView:
         self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None
     ) -> list[Picture]:
         if baseline is None:
-            return [channels_picture(layer, maps, _caption(actual, layer)) for layer, maps in unpacked(actual).items()]
+            return [
+                channels_picture(layer or MODEL_LABEL, maps, _caption(actual, layer))
+                for layer, maps in unpacked(actual).items()
+            ]
         errors = {} if verdict is None else {error.layer: error for error in verdict.layers}
         before, after = unpacked(baseline), unpacked(actual)
         pictures = []
         one, two = stored_photo(baseline), stored_photo(actual)
         if one is not None and two is not None and not np.array_equal(one, two):
-            pictures.append(photo_composite(PHOTO, "the input", one, two))
+            pictures.append(photo_composite(PHOTO_LABEL, "the input", one, two))
         for layer, maps in after.items():
             error = errors.get(layer)
             if error is not None and not error.drifted and layer in before:
                 continue
             told = "" if error is None else f"   error {error.error:.2g}, allowed {error.tolerance:.2g}"
-            pictures.append(channels_composite(layer, before.get(layer), maps, f"{layer}{told}"))
+            pictures.append(
+                channels_composite(layer or MODEL_LABEL, before.get(layer), maps, f"{layer or MODEL_LABEL}{told}")
+            )
         return pictures
 
     def describe(self, actual: Capture) -> str:
@@ -105,7 +114,7 @@ def unpacked(capture: Capture) -> dict[str, Thumbnail]:
                 exponent = int(pages[layer]["exponent"])
             except (KeyError, TypeError, ValueError) as error:
                 raise UnreadableBaselineError(f"its picture of {layer!r} has no scale") from error
-            if values.ndim != 3 or values.dtype != np.float16 or not values.size:
+            if abs(exponent) > 200 or values.ndim != 3 or values.dtype != np.float16 or not values.size:
                 raise UnreadableBaselineError(f"its picture of {layer!r} is damaged")
             found[layer] = np.ldexp(values.astype(np.float32), exponent)
     return {layer: found[layer] for layer in pages if layer in found}
@@ -115,7 +124,8 @@ def _packed(values: Thumbnail) -> tuple[Array, int]:
     """Half precision with a common power of two, so that no magnitude overflows."""
     finite = np.abs(values[np.isfinite(values)])
     exponent = int(np.frexp(finite.max())[1]) if finite.size and finite.max() > 0 else 0
-    return np.ldexp(values, -exponent).astype(np.float16), exponent
+    with np.errstate(all="ignore"):  # what is far below the largest value may vanish
+        return np.ldexp(values, -exponent).astype(np.float16), exponent
 
 
 def _caption(capture: Capture, layer: str) -> str:

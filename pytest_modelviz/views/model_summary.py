@@ -20,7 +20,7 @@ from pytest_modelviz.probe.observe import Observer
 from pytest_modelviz.probe.purity import untouched
 from pytest_modelviz.probe.run import call, prepared, require_model
 from pytest_modelviz.probe.sketch import record_shape
-from pytest_modelviz.trace import Leaves, TensorRecord, Trace
+from pytest_modelviz.trace import Call, Leaves, TensorRecord, Trace
 from pytest_modelviz.verdict import Verdict
 
 
@@ -102,7 +102,13 @@ class ModelSummaryView:
     def _summary(self) -> ModelSummary:
         with prepared(self._model, self._input) as model:
             trace, mult_adds = (None, {}) if self._input is None else self._pass(model)
-            layers = {name: _layer(name, module, trace, mult_adds) for name, module in observed_modules(model)}
+            calls: dict[str, list[Call]] = {}
+            for one in trace.calls if trace else ():
+                calls.setdefault(one.layer, []).append(one)
+            layers = {
+                name: _layer(name, module, trace, calls.get(name, []), mult_adds.get(name, 0))
+                for name, module in observed_modules(model)
+            }
             sizes = [(_numel(p), p.requires_grad, p.dtype.itemsize) for p in model.parameters()]
             return ModelSummary(
                 layers=layers,
@@ -118,9 +124,15 @@ class ModelSummaryView:
     def _pass(self, model: torch.nn.Module) -> tuple[Trace, dict[str, int]]:
         counter = MultAdds()
         observer = Observer(model, look=record_shape, weight_look=None, on_enter=counter.enter, on_output=counter.leave)
-        with counter.counting(), observer.watching():
-            call(model, self._input)
-        return observer.trace, counter.own
+        try:
+            with untouched(model, self._input), counter.counting(), observer.watching():
+                call(model, self._input)
+            return observer.trace, counter.own
+        except Exception:  # jagged tensors, for one, cannot be counted; a fault of the model's own comes again
+            observer = Observer(model, look=record_shape, weight_look=None)
+            with observer.watching():
+                call(model, self._input)
+            return observer.trace, {}
 
     def _table(self, model: torch.nn.Module) -> str:
         """torchinfo's table, for people. It fails on outputs it does not know; then it is made without a pass."""
@@ -142,10 +154,9 @@ class ModelSummaryView:
             return f"torchinfo cannot show this model ({type(error).__name__}: {error})"
 
 
-def _layer(name: str, module: torch.nn.Module, trace: Trace | None, mult_adds: Mapping[str, int]) -> LayerSummary:
+def _layer(name: str, module: torch.nn.Module, trace: Trace | None, calls: list[Call], mult_adds: int) -> LayerSummary:
     own = dict(own_tensors(module))
     parameters = {n: t for n, t in own.items() if isinstance(t, torch.nn.Parameter)}
-    calls = [c for c in trace.calls if c.layer == name] if trace else []
     return LayerSummary(
         name=name,
         class_name=class_name(module),
@@ -156,7 +167,7 @@ def _layer(name: str, module: torch.nn.Module, trace: Trace | None, mult_adds: M
         inputs=_shapes(calls[0].inputs, trace) if calls and trace else "",
         outputs=_shapes(calls[0].outputs or {}, trace) if calls and trace else "",
         calls=len(calls),
-        mult_adds=mult_adds.get(name, 0),
+        mult_adds=mult_adds,
     )
 
 
@@ -213,8 +224,11 @@ def _device(model: torch.nn.Module) -> torch.device:
 
 def _made_up(model: torch.nn.Module, input_size: Sequence[Any]) -> tuple[torch.Tensor, ...]:
     """Zeros of the wanted sizes, on the model's device and in its floating dtype. Only their shapes are looked at."""
-    sizes = [input_size] if all(isinstance(side, int) for side in input_size) else list(input_size)
-    if not sizes or not all(isinstance(size, Sequence) and size and all(isinstance(s, int) for s in size) for size in sizes):
+    given = list(input_size) if isinstance(input_size, (list, tuple)) else [None]
+    sizes: list[Any] = [given] if given and all(isinstance(side, int) for side in given) else given
+    if not sizes or not all(
+        isinstance(size, Sequence) and size and all(isinstance(s, int) for s in size) for size in sizes
+    ):
         raise ModelvizError(
             f"input_size must be a shape with its batch dimension, such as (1, 3, 224, 224), "
             f"or several of them, not {input_size!r}"

@@ -9,6 +9,8 @@ from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.pictures.colour import Image
 
 PHOTO = "input"
+PHOTO_LABEL = "(input)"  # no layer can be called that
+MODEL_LABEL = "(model)"  # the root module, whose name is empty
 
 
 def stored_photo(capture: Capture) -> Image | None:

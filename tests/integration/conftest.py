@@ -23,7 +23,7 @@ _IMPORTED = (tensorboard, pytest_modelviz.session)
 for _view in (FeatureMapsView, CamMapView, lambda model, x: ModelSummaryView(model, input_data=x)):
     _view(nn.Sequential(nn.Conv2d(3, 3, 3), nn.Flatten(), nn.LazyLinear(2)), torch.rand(1, 3, 8, 8)).capture()
 
-NET = '''
+NET = """
 import pathlib
 import torch
 from torch import nn
@@ -56,14 +56,14 @@ def load():
         with torch.no_grad():
             net.conv2.weight.mul_(1.05)
     if "eps" in fault():
-        net.bn1.eps = 1e-3
+        net.bn1.eps = 1e-1
     return net
 
 
 def photo():
     image = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(1))
     return image.flip(1) if "input" in fault() else image
-'''
+"""
 
 TEST = """
 from net import load, photo

@@ -16,8 +16,14 @@ ONE = "from net import *\ndef test_net(feature_maps):\n    feature_maps(load(), 
         ("cam_map(load(), photo(), target=5)", "target 5 is out of range: the model has 5 classes, from 0"),
         ("feature_maps(load(), photo().to('meta'))", "the input is on meta but the model is on cpu*"),
         ("feature_maps('resnet18', photo())", "the model must be a torch.nn.Module, not str"),
-        ("feature_maps(load(), photo()); feature_maps(load(), photo())", "this test has two checks named 'feature_maps': pass name=*"),
-        ("feature_maps(load(), photo(), name='x'); cam_map(load(), photo(), name='x')", "this test has two checks named 'x'*"),
+        (
+            "feature_maps(load(), photo()); feature_maps(load(), photo())",
+            "this test has two checks named 'feature_maps': pass name=*",
+        ),
+        (
+            "feature_maps(load(), photo(), name='x'); cam_map(load(), photo(), name='x')",
+            "this test has two checks named 'x'*",
+        ),
         ("feature_maps(load(), photo(), name='')", "name= takes a text that is not empty*"),
         ("model_summary(load(), 'large')", "input_size must be a shape*"),
     ],
@@ -103,8 +109,12 @@ def test_a_damaged_baseline_fails_is_kept_and_replaced_only_when_all_is(project,
         result = project.run(option)
         result.assert_outcomes(failed=1)
         assert project.statuses() == {"feature_maps": "unreadable"}
-        result.stdout.fnmatch_lines(["feature_maps: the baseline baselines/test_net/test_net/feature_maps.json cannot be read: *"])
-        result.stdout.fnmatch_lines(["  to replace it by what was captured now: pytest --modelviz-update-all test_net.py::test_net"])
+        result.stdout.fnmatch_lines(
+            ["feature_maps: the baseline baselines/test_net/test_net/feature_maps.json cannot be read: *"]
+        )
+        result.stdout.fnmatch_lines(
+            ["  to replace it by what was captured now: pytest --modelviz-update-all test_net.py::test_net"]
+        )
         assert project.files() == damaged
     project.run("--modelviz-update-all").assert_outcomes(passed=1)
     project.run("--modelviz").assert_outcomes(passed=1)

@@ -57,7 +57,12 @@ class TestLayout:
     def test_beside_and_below(self):
         row = beside([block(RED), block(BLUE, height=4)], gap=1)
         assert row.shape == (4, 7, 3)
-        assert (tuple(row[0, 0]), tuple(row[0, 3]), tuple(row[0, 4]), tuple(row[3, 0])) == (RED, (255,) * 3, BLUE, (255,) * 3)
+        assert (tuple(row[0, 0]), tuple(row[0, 3]), tuple(row[0, 4]), tuple(row[3, 0])) == (
+            RED,
+            (255,) * 3,
+            BLUE,
+            (255,) * 3,
+        )
         assert below([block(RED), block(BLUE, width=5)], gap=2).shape == (6, 5, 3)
         assert grid([block(RED)] * 3, columns=2, gap=1).shape == (5, 7, 3)
 

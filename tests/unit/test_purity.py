@@ -123,7 +123,7 @@ def test_the_caller_s_grad_mode_neither_matters_nor_changes(view, context):
     assert capture.facts == reference.facts
 
 
-def test_the_model_gives_the_same_result_before_and_after(subtests=None):
+def test_the_model_gives_the_same_result_before_and_after():
     for name in ("small_net", "attention", "recurrent", "encoder", "replaces_weights"):
         model, data = ZOO[name].build().eval(), ZOO[name].input()
         FeatureMapsView(model, data).capture()

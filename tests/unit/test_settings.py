@@ -82,6 +82,11 @@ def test_folders_are_under_rootdir_unless_absolute():
         ({"--modelviz-rtol": ""}, "--modelviz-rtol takes"),
         ({"--modelviz-baseline-dir": ""}, "--modelviz-baseline-dir takes a folder"),
         ({"--modelviz-results-dir": "s3://bucket"}, "URLs such as 's3://bucket' are not supported yet"),
+        ({"--modelviz-results-dir": "."}, "takes a folder of its own"),
+        ({"--modelviz-results-dir": "/"}, "takes a folder of its own"),
+        ({"--modelviz-results-dir": "baselines"}, "takes a folder of its own"),
+        ({"--modelviz-results-dir": "baselines/out"}, "takes a folder of its own"),
+        ({"--modelviz-baseline-dir": ".modelviz/x"}, "takes a folder of its own"),
     ],
 )
 def test_what_an_option_cannot_take_is_named(source, message):
@@ -111,6 +116,13 @@ def test_what_a_marker_cannot_take_is_named(keywords, message):
 def test_a_marker_can_switch_comparison_off():
     assert read({"--modelviz": True}).marked([{"compare": False}]).mode is Mode.OFF
     assert read({"--modelviz": True}).marked([{"compare": True}, {"compare": False}]).mode is Mode.COMPARE
+
+
+def test_what_a_printed_command_must_repeat():
+    assert read({"--modelviz-rtol": "0.1", "--modelviz-baseline-dir": "a b"}).repeated == (
+        "'--modelviz-baseline-dir=a b' --modelviz-rtol=0.1"
+    )
+    assert read({}, {"--modelviz-rtol": "0.1"}).repeated == ""
 
 
 def test_every_option_has_an_ini_key_of_its_name():

@@ -129,7 +129,9 @@ def test_memory_format_does_not_matter():
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.integers(0, 40), max_size=3), st.sampled_from([torch.float32, torch.float64, torch.int64, torch.bool]))
+@given(
+    st.lists(st.integers(0, 40), max_size=3), st.sampled_from([torch.float32, torch.float64, torch.int64, torch.bool])
+)
 def test_any_shape_and_dtype_equals_itself(shape, dtype):
     values = (torch.randn(shape) * 10).to(dtype)
     record = record_tensor(values)
@@ -139,7 +141,15 @@ def test_any_shape_and_dtype_equals_itself(shape, dtype):
 
 @pytest.mark.parametrize(
     "dtype",
-    [torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2, torch.complex64, torch.complex128, torch.int8],
+    [
+        torch.float16,
+        torch.bfloat16,
+        torch.float8_e4m3fn,
+        torch.float8_e5m2,
+        torch.complex64,
+        torch.complex128,
+        torch.int8,
+    ],
 )
 def test_every_dtype_has_a_sketch_that_sees_a_change(dtype):
     values = (torch.randn(40, 40) * 4).to(dtype)
@@ -161,7 +171,10 @@ def test_quantised_sparse_and_nested_tensors_count_as_what_they_stand_for():
 
 def test_conjugate_and_negative_views_are_resolved():
     values = torch.randn(10, dtype=torch.complex64)
-    assert record_tensor(values.conj()).sketch.tolist() == record_tensor(values.conj().resolve_conj().clone()).sketch.tolist()
+    assert (
+        record_tensor(values.conj()).sketch.tolist()
+        == record_tensor(values.conj().resolve_conj().clone()).sketch.tolist()
+    )
     assert record_tensor(values.conj().imag).sketch.tolist() == (-values.imag).tolist()
 
 

@@ -33,10 +33,13 @@ class TestNames:
         assert Location.of("tests/test_net.py::test_classifier[resnet18]", "cam_map") == Location(
             folder=__import__("pathlib").PurePosixPath("tests/test_net/test_classifier[resnet18]"), stem="cam_map"
         )
-        assert str(Location.of("test_a.py::TestNet::test_b[x::y-1]", "n").folder).startswith("test_a/TestNet.test_b[x__y-1]-")
+        assert str(Location.of("test_a.py::TestNet::test_b[x::y-1]", "n").folder).startswith(
+            "test_a/TestNet.test_b[x__y-1]-"
+        )
 
     @pytest.mark.parametrize(
-        ("one", "other"), [("a-b", "a_b"), ("a/b", "a_b"), ("a b", "a_b"), ("é", "_"), ("x" * 300, "x" * 301), ("a:b", "a|b")]
+        ("one", "other"),
+        [("a-b", "a_b"), ("a/b", "a_b"), ("a b", "a_b"), ("é", "_"), ("x" * 300, "x" * 301), ("a:b", "a|b")],
     )
     def test_ids_that_look_alike_have_folders_of_their_own(self, one, other):
         assert Location.of(f"t.py::test[{one}]", "n") != Location.of(f"t.py::test[{other}]", "n")
@@ -62,7 +65,10 @@ class TestNames:
 
 class TestFormats:
     def test_one_layer_a_line(self):
-        facts = {"totals": {"a": 1, "b": 2}, "layers": {"conv": {"class": "Conv2d", "out": [1, 2]}, "bn": {"class": "BN"}}}
+        facts = {
+            "totals": {"a": 1, "b": 2},
+            "layers": {"conv": {"class": "Conv2d", "out": [1, 2]}, "bn": {"class": "BN"}},
+        }
         text = formats.encode_json(Capture("v", facts), nodeid="t", name="n", data_sha256=None).decode()
         assert text.splitlines()[-7:] == [
             '    "totals": {"a": 1, "b": 2},',
@@ -97,7 +103,7 @@ class TestFormats:
             (b'{"schema": 1, "nodeid": "t", "name": "x"}', "belongs to another check, 'x'"),
             (b'{"schema": 1, "nodeid": "t", "name": "n", "view": "v"}', "parts of it are missing"),
             (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
-            (b'<<<<<<< HEAD\n{}\n=======\n{}\n>>>>>>> theirs\n', "merge conflict"),
+            (b"<<<<<<< HEAD\n{}\n=======\n{}\n>>>>>>> theirs\n", "merge conflict"),
             (pickle.dumps({"schema": 1}), "not valid JSON"),
         ],
     )
@@ -212,7 +218,7 @@ class TestStore:
 
     def test_a_lost_json_file_is_told(self, tmp_path):
         Store(tmp_path).save(WHERE, capture(), **IDS).unlink()
-        with pytest.raises(UnreadableBaselineError, match="feature_maps.json is missing beside"):
+        with pytest.raises(UnreadableBaselineError, match=r"feature_maps\.json is missing beside"):
             Store(tmp_path).load(WHERE, **IDS)
 
     def test_links_out_of_the_folder_are_refused(self, tmp_path):
@@ -239,7 +245,9 @@ class TestStore:
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr(store.os, "fsync", full)
-        with pytest.raises(ModelvizError, match=r"cannot write the baseline .*No space left on device.*--modelviz-baseline-dir"):
+        with pytest.raises(
+            ModelvizError, match=r"cannot write the baseline .*No space left on device.*--modelviz-baseline-dir"
+        ):
             Store(tmp_path).save(WHERE, capture(2.0), **IDS)
         assert files(tmp_path) == before
 

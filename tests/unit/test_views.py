@@ -55,12 +55,10 @@ def test_a_scaled_weight_is_named_by_its_module_and_parameter(name):
         weight.mul_(1.05)
     verdict = compared(FeatureMapsView(model, data), FeatureMapsView(changed, data))
     owner = weight_name.removeprefix("_orig_mod.").removeprefix("module.").rpartition(".")[0]
-    # on its fast path the encoder layer reads its attention's weights itself and calls nobody
-    reader = "layers.0" if name == "encoder" else owner
     assert not verdict.matched
     assert verdict.cause == "weights"
     assert verdict.first is not None
-    assert verdict.first.layer == reader
+    assert verdict.first.layer == owner
     assert any(finding.kind == "weights" and finding.layer == owner for finding in verdict.findings)
 
 
@@ -195,7 +193,9 @@ def test_layers_that_do_not_exist_are_an_error_with_a_suggestion():
 
 
 def test_a_device_mismatch_is_named():
-    with pytest.raises(ModelvizError, match=r"input is on meta but the model is on cpu \(its parameter 'conv1.weight'\)"):
+    with pytest.raises(
+        ModelvizError, match=r"input is on meta but the model is on cpu \(its parameter 'conv1.weight'\)"
+    ):
         FeatureMapsView(SmallNet(), images().to("meta")).capture()
 
 

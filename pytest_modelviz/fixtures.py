@@ -1,0 +1,196 @@
+"""The fixtures, and what stands behind them: the checks of one test.
+
+With `plugin` the only module that knows pytest. A view's code is imported when its fixture is first called.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+
+from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.settings import InvalidSettingError, Settings
+
+if TYPE_CHECKING:
+    from pytest_modelviz.session import Session
+    from pytest_modelviz.views import View
+
+
+class Run(Protocol):
+    """What a test's checks need of the run they belong to."""
+
+    settings: Settings
+
+    @property
+    def session(self) -> Session:
+        """The session of this process."""
+
+    def title(self, nodeid: str) -> str:
+        """How a test is called in TensorBoard."""
+
+    def opened(self, checks: TestChecks) -> None:
+        """A test has begun to make checks."""
+
+
+RUN = pytest.StashKey[Run]()
+CHECKS = pytest.StashKey["TestChecks"]()
+
+
+class TestChecks:
+    """The checks of one test, in the order in which they were made."""
+
+    __test__ = False  # not a test class, whatever its name
+
+    def __init__(self, run: Run, item: pytest.Item) -> None:
+        self._run, self._item = run, item
+        self._settings = self._marked(item)
+        self._names: set[str] = set()
+        self._failures: list[str] = []
+        self.unreported: list[dict[str, Any]] = []
+        run.opened(self)
+
+    @property
+    def _nodeid(self) -> str:
+        """pytest's id; where pytest leaves out the file, because it lies outside of rootdir, with it."""
+        nodeid = self._item.nodeid
+        if not nodeid.startswith("::"):
+            return nodeid
+        return os.path.relpath(self._item.path, self._run.settings.rootdir).replace(os.sep, "/") + nodeid
+
+    @property
+    def _argument(self) -> str:
+        """What selects the test on a command line in the folder in which pytest was started."""
+        file, separator, test = self._nodeid.partition("::")
+        folder = self._item.config.invocation_params.dir
+        path = os.path.relpath(self._run.settings.rootdir / file, folder).replace(os.sep, "/")
+        return f"{path}{separator}{test}"
+
+    def _marked(self, item: pytest.Item) -> Settings:
+        markers = list(item.iter_markers("modelviz"))
+        try:
+            if any(marker.args for marker in markers):
+                raise InvalidSettingError("the marker modelviz takes keywords only, such as rtol=1e-3")
+            return self._run.settings.marked([marker.kwargs for marker in markers])
+        except InvalidSettingError as error:
+            pytest.fail(f"modelviz: {error}", pytrace=False)
+
+    def run(
+        self,
+        view: Callable[[], View],
+        name: str | None,
+        default: str,
+        *,
+        rtol: float | None = None,
+        atol: float | None = None,
+    ) -> Any:
+        """Make one check; returns what the view captured. A drift is kept until the test's body ends."""
+        __tracebackhide__ = True
+        from pytest_modelviz.session import FAILING, Check
+
+        name = default if name is None else name
+        if not isinstance(name, str) or not name or not name.isprintable():
+            raise ModelvizError(f"name= takes a printable text that is not empty, not {name!r}")
+        if name in self._names:
+            raise ModelvizError(f"this test has two checks named {name!r}: pass name= to tell them apart")
+        try:
+            settings = self._settings.called(rtol=rtol, atol=atol)
+            check = Check(self._nodeid, self._run.title(self._nodeid), self._argument, name, view(), settings)
+            capture, entry = self._run.session.check(check)
+        except (ModelvizError, InvalidSettingError) as error:
+            raise ModelvizError(str(error)) from None  # the way here says nothing that the message does not
+        self._names.add(name)
+        self.unreported.append(entry)
+        if entry["status"] in FAILING:
+            self._failures.append(entry["message"])
+        return capture.result
+
+    def take_failures(self) -> str:
+        """All that is to be reported, once."""
+        message = "\n\n".join(self._failures)
+        self._failures = []
+        return message
+
+
+@pytest.fixture
+def _modelviz_checks(request: pytest.FixtureRequest) -> Generator[TestChecks, None, None]:
+    item = request.node
+    item.stash[CHECKS] = checks = TestChecks(request.config.stash[RUN], item)  # anew when a test is run again
+    yield checks
+    message = checks.take_failures()  # of checks made by other fixtures while they were torn down
+    if message:
+        pytest.fail(message, pytrace=False)
+
+
+@pytest.fixture
+def model_summary(_modelviz_checks: TestChecks) -> Callable[..., Any]:
+    """Compare a model's module tree: names, classes, configuration, shapes, parameters, buffers, ties, mult-adds."""
+
+    def check(
+        model: Any, input_size: Sequence[Any] | None = None, *, input_data: Any = None, name: str | None = None
+    ) -> Any:
+        __tracebackhide__ = True
+        from pytest_modelviz.views.model_summary import ModelSummaryView
+
+        return _modelviz_checks.run(
+            lambda: ModelSummaryView(model, input_size, input_data=input_data), name, "model_summary"
+        )
+
+    return check
+
+
+@pytest.fixture
+def feature_maps(_modelviz_checks: TestChecks) -> Callable[..., Any]:
+    """Compare the inputs and outputs of every module call; keep pictures of `layers` (names or globs)."""
+
+    def check(
+        model: Any,
+        input_data: Any,
+        *,
+        layers: Sequence[str] | str | None = None,
+        name: str | None = None,
+        rtol: float | None = None,
+    ) -> Any:
+        __tracebackhide__ = True
+        from pytest_modelviz.views.feature_maps import FeatureMapsView
+
+        return _modelviz_checks.run(
+            lambda: FeatureMapsView(model, input_data, layers=layers), name, "feature_maps", rtol=rtol
+        )
+
+    return check
+
+
+@pytest.fixture
+def cam_map(_modelviz_checks: TestChecks) -> Callable[..., Any]:
+    """Compare a class activation map by any method of pytorch-grad-cam that is not random."""
+
+    def check(
+        model: Any,
+        input_data: Any,
+        *,
+        target_layer: str | None = None,
+        target: Any = None,
+        method: str = "gradcam",
+        reshape_transform: Callable[[Any], Any] | None = None,
+        name: str | None = None,
+        atol: float | None = None,
+    ) -> Any:
+        __tracebackhide__ = True
+        from pytest_modelviz.views.cam_map import CamMapView
+
+        def view() -> View:
+            return CamMapView(
+                model,
+                input_data,
+                target_layer=target_layer,
+                target=target,
+                method=method,
+                reshape_transform=reshape_transform,
+            )
+
+        return _modelviz_checks.run(view, name, "cam_map", atol=atol)
+
+    return check
