@@ -11,6 +11,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
+from pytest_modelviz.pictures.layout import below
+
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / ".modelviz" / "demo"
 
@@ -44,6 +49,15 @@ def pictures_of(results: dict) -> list[Path]:
     return written
 
 
+def drift_picture(written: list[Path]) -> Path:
+    """What the README shows: the first photograph's input and heatmap, one below the other."""
+    chosen = [next(p for p in written if kind in p.name) for kind in ("(input)", "_cam_map_")]
+    images = [np.asarray(Image.open(path).convert("RGB")) for path in chosen]
+    path = RESULTS / "drift.png"
+    Image.fromarray(below(images, gap=12)).save(path, optimize=True)
+    return path
+
+
 def main() -> int:
     status, results = run("1. The examples, against the baselines in baselines/examples")
     totals = results.get("totals", {})
@@ -61,7 +75,7 @@ def main() -> int:
         return 1
     print(f"\n=== The fault was caught: {len(drifted)} checks drifted, and each says that the input is different.\n")
     print("Pictures, baseline | actual | difference:")
-    for path in written:
+    for path in [drift_picture(written), *written]:
         print(f"  {path.relative_to(ROOT)}")
     print(f"In TensorBoard:\n  {Path(sys.executable).parent / 'tensorboard'} --logdir {RESULTS / 'tensorboard'}")
     return 0

@@ -63,7 +63,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def _ini(config: pytest.Config, key: str) -> Any:
     try:
         return config.getini(key)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, pytest.UsageError) as error:
         raise InvalidSettingError(f"{key} in the configuration file: {error}") from None
 
 
@@ -74,7 +74,7 @@ class ModelvizRun:
         self.settings = settings
         self._config = config
         self._worker = getattr(config, "workerinput", None)
-        now = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+        now = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S.%f")
         self.run_id: str = self._worker["modelviz_run_id"] if self._worker else f"{now}_{os.getpid()}"
         self._session: Session | None = None
         self._open: TestChecks | None = None

