@@ -25,11 +25,11 @@ def test_the_code_of_a_page_runs(project, page):
             for command in re.findall(r"^\$ (.*)$", text, re.MULTILINE):
                 if command.startswith("pytest"):
                     assert project.run(*command.split()[1:]).ret == 0, command
-    project.run("--modelviz-update").assert_outcomes(passed=len(list(tests_of(page))))
-    project.run("--modelviz").assert_outcomes(passed=len(list(tests_of(page))))
+    project.run("--modelviz-update").assert_outcomes(passed=len(list(names_of(page))))
+    project.run("--modelviz").assert_outcomes(passed=len(list(names_of(page))))
 
 
-def tests_of(page: Path) -> list[str]:
+def names_of(page: Path) -> list[str]:
     return [
         name
         for language, text in blocks(page)
