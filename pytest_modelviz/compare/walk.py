@@ -44,10 +44,13 @@ class _Walk:
     layers: list[LayerError] = field(default_factory=list)
     seen: list[_Seen] = field(default_factory=list)
     first: _Seen | None = None
+    callers: set[int] = field(default_factory=set)
     parted: tuple[Event | None, Event | None] | None = None
 
     def run(self) -> None:
         """Compare event by event until the order of events itself differs."""
+        following = zip(self.baseline.calls, self.baseline.calls[1:], strict=False)
+        self.callers = {id(call) for call, after in following if after.depth > call.depth}
         left, right = self.baseline.events(), self.actual.events()
         open_calls: list[Call] = []
         while True:
@@ -88,9 +91,14 @@ class _Walk:
                 self.first = seen
 
     def _scale(self, event: Event) -> float:
-        """The size of what an event's tensors were computed from: the inputs of the call, or of its parent."""
-        source = event.call if event.kind == "leave" else event.parent
-        leaves = source.inputs.values() if source else ()
+        """The size of the inputs of a module that calls no other, as it is left; of anything else zero.
+
+        A single operation may cancel its inputs down to their rounding. Over several modules a signal may just as well
+        fade, every digit of it meant.
+        """
+        if event.kind != "leave" or id(event.call) in self.callers:
+            return 0.0
+        leaves = event.call.inputs.values()
         records = [self.baseline.tensors[leaf.tensor] for leaf in leaves if leaf.tensor is not None]
         sizes = [rms(record) for record in records if not is_exact(record.dtype) and record.shape]
         return max((size for size in sizes if size < _LARGEST_SCALE), default=0.0)

@@ -59,7 +59,8 @@ def _drift(entry: Mapping[str, Any], findings: Sequence[Mapping[str, Any]], acce
         lines.append(f"  error     {amount(entry['error'], entry['tolerance'])}")
     lines += [f"  {label:9} {text}" for label, text in _evidence(findings)]
     if entry["layers"]["compared"] > 1:
-        lines.append(f"  spread    {entry['layers']['drifted']} of {entry['layers']['compared']} layers")
+        drifted = entry["layers"]["drifted"] or "none"
+        lines.append(f"  spread    {drifted} of {entry['layers']['compared']} layers")
     for key, (before, after) in entry["environment_changes"].items():
         lines.append(f"  changed   {key}: {before} -> {after}, since the baseline was recorded")
     lines.append(f"  accept    {accept}")

@@ -88,10 +88,9 @@ class FeatureMapsView:
         one, two = stored_photo(baseline), stored_photo(actual)
         if one is not None and two is not None and not np.array_equal(one, two):
             pictures.append(photo_composite(PHOTO_LABEL, "the input", one, two))
-        for layer, maps in after.items():
-            error = errors.get(layer)
-            if error is not None and not error.drifted and layer in before:
-                continue
+        shown = [layer for layer in after if layer not in before or layer not in errors or errors[layer].drifted]
+        for layer in shown or after:  # where none of those kept in pictures drifted, all of them
+            maps, error = after[layer], errors.get(layer)
             told = "" if error is None else f"   error {error.error:.2g}, allowed {error.tolerance:.2g}"
             pictures.append(
                 channels_composite(layer or MODEL_LABEL, before.get(layer), maps, f"{layer or MODEL_LABEL}{told}")

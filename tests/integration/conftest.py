@@ -120,5 +120,7 @@ class Project:
 
 
 @pytest.fixture
-def project(pytester: pytest.Pytester) -> Project:
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
+    # a file changed within a second and by no byte in length would come out of Python's cache
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     return Project(pytester)

@@ -240,6 +240,10 @@ class TestWalk:
         assert self.verdict(trace(a=1e-8), trace(a=2e-8)).matched
         assert not self.verdict(trace(a=1e-6), trace(a=2e-6)).matched
 
+    def test_a_signal_that_fades_over_several_modules_is_compared_to_the_last_digit(self):
+        assert not self.verdict(trace(block=1e-9), trace(block=2e-9)).matched
+        assert not self.verdict(trace(**{"b<": 1e-9}), trace(**{"b<": 2e-9})).matched
+
     def test_huge_inputs_forgive_no_real_change(self):
         base, changed = trace(), trace(a=2.1)
         for made in (base, changed):

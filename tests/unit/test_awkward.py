@@ -1,0 +1,314 @@
+"""What was found by trying many models: each test is one that once crashed, was misjudged or was left changed."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from zoo import SmallNet, images, vectors
+
+from pytest_modelviz.compare.tolerance import Tolerances
+from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.views.cam_map import CamMapView
+from pytest_modelviz.views.feature_maps import FeatureMapsView
+from pytest_modelviz.views.model_summary import ModelSummaryView
+
+
+def compared(one, two, data=None):
+    first = FeatureMapsView(one, vectors() if data is None else data)
+    second = FeatureMapsView(two, vectors() if data is None else data)
+    return first.compare(first.capture(), second.capture(), Tolerances())
+
+
+class Around(nn.Module):
+    """Any function of an input and a linear layer, as a model."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.linear = nn.Linear(8, 8)
+        self.run = lambda x: function(self, x)
+
+    def forward(self, x):
+        return self.run(x)
+
+
+class OwnCall(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.inner = nn.Linear(8, 8)
+        self.run = [function]
+
+    def __call__(self, x):
+        return self.forward(x)
+
+    def forward(self, x):
+        return self.run[0](self.inner(x))
+
+
+class PassesOn(OwnCall):
+    def __call__(self, x):
+        return nn.Module.__call__(self, x)
+
+
+@pytest.mark.parametrize("kind", [OwnCall, PassesOn])
+def test_classes_with_a_call_of_their_own_are_seen_once(kind):
+    model = kind(torch.relu)
+    other = kind(torch.neg)
+    other.load_state_dict(model.state_dict())
+    assert [call.layer for call in FeatureMapsView(model, vectors()).capture().result.trace.calls] == ["", "inner"]
+    assert kind.__call__ is vars(kind)["__call__"]
+    verdict = compared(model, other)
+    assert (verdict.matched, verdict.first.layer) == (False, "")
+
+
+def test_a_pass_of_which_nothing_is_seen_is_an_error_and_no_match():
+    class Thread(nn.Module):
+        def forward(self, x):
+            return x
+
+    model = Thread()
+    view = FeatureMapsView(model, vectors())
+    view._model = Around(lambda self, x: x)
+    wrapped = nn.DataParallel(view._model)
+    wrapped.forward = lambda x: x  # never calls what it wraps
+    with pytest.raises(ModelvizError, match="no module call of Around could be observed"):
+        FeatureMapsView(wrapped, vectors()).capture()
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda self, x: torch.vmap(self.linear)(x),
+        lambda self, x: torch.func.jvp(self.linear, (x,), (x,))[0],
+        lambda self, x: torch.cond(x.sum() > 0, lambda y: y * 2, lambda y: y, (x,)),
+        lambda self, x: self.linear(self.linear.weight.expand(8, 8)),
+    ],
+    ids=["vmap", "jvp", "cond", "view of a parameter"],
+)
+@pytest.mark.parametrize("view", [FeatureMapsView, lambda model, x: ModelSummaryView(model, input_data=x)])
+def test_transforms_and_higher_order_operators(function, view):
+    view(Around(function), vectors()).capture()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [torch.rand(0, 3, 16, 16), torch.rand(1, 3, 16, 16).to_sparse(), torch.rand(1, 3, 16, 16, dtype=torch.cdouble)],
+)
+def test_odd_images_have_no_picture_and_do_no_harm(data):
+    FeatureMapsView(nn.Identity(), data).capture()
+
+
+def test_writes_behind_the_version_counter_are_blamed_on_the_writer():
+    class Net(nn.Module):
+        def __init__(self, factor):
+            super().__init__()
+            self.block, self.head = Block(factor), nn.Linear(8, 3)
+
+        def forward(self, x):
+            return self.head(self.block(x))
+
+    class Block(nn.Module):
+        def __init__(self, factor):
+            super().__init__()
+            self.inner, self.factor = nn.Linear(8, 8), [lambda y: y.data.mul_(factor)]
+
+        def forward(self, x):
+            y = self.inner(x)
+            self.factor[0](y)
+            return y
+
+    model, other = Net(1.0), Net(1.05)
+    other.load_state_dict(model.state_dict())
+    assert compared(model, other).first.layer == "block"
+
+
+def test_float_literals_are_compared_within_a_tolerance():
+    def returning(value):
+        torch.manual_seed(0)
+        return Around(lambda self, x: (x, value, 3))
+
+    assert compared(returning(0.1), returning(0.1 + 1e-7)).matched
+    assert not compared(returning(0.1), returning(0.11)).matched
+    assert compared(returning(float("nan")), returning(float("nan"))).matched
+    assert compared(returning(1j), returning(1j)).matched
+
+
+def test_addresses_in_texts_are_no_configuration():
+    class Addressed(nn.Linear):
+        def extra_repr(self):
+            return f"{object()}"
+
+    first, second = (ModelSummaryView(Addressed(8, 8)).capture() for _ in range(2))
+    assert " at 0x" not in str(first.facts)
+    assert first.facts == second.facts
+
+
+def test_text_that_cannot_be_encoded_is_kept_in_another_way():
+    class Texts(nn.Module):
+        def forward(self, x, word):
+            return x
+
+    capture = FeatureMapsView(Texts(), (vectors(), "a\udc80")).capture()
+    assert str(capture.facts).encode()
+
+
+def test_a_plain_attribute_is_weaker_evidence_than_a_weight():
+    model, other = Around(lambda self, x: self.linear(x)), Around(lambda self, x: self.linear(x))
+    other.load_state_dict(model.state_dict())
+    model.linear.path, other.linear.path = "a", "b"
+    assert compared(model, other).matched
+    with torch.no_grad():
+        other.linear.weight.mul_(1.1)
+    verdict = compared(model, other)
+    assert (verdict.first.layer, verdict.cause) == ("linear", "weights")
+
+
+def test_a_sixteen_bit_weight_that_changed_is_drift_though_activations_agree():
+    model = nn.Sequential(*[nn.Linear(8, 8) for _ in range(3)]).to(torch.bfloat16)
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        other[1].weight.mul_(1.0156)  # the smallest step that changes every number
+    verdict = compared(model, other, vectors().to(torch.bfloat16))
+    assert (verdict.matched, verdict.first.layer, verdict.cause) == (False, "1", "weights")
+
+
+class TestPutBack:
+    def test_shapes_and_strides_of_weights_and_buffers(self):
+        class Turns(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.linear = nn.Linear(8, 8)
+                self.register_buffer("table", torch.rand(2, 3))
+
+            def forward(self, x):
+                self.linear.weight.data = self.linear.weight.data.t()
+                self.table.t_()
+                self.table.mul_(2)
+                return self.linear(x)
+
+        model = Turns()
+        weight, table = model.linear.weight.detach().clone(), model.table.clone()
+        first = FeatureMapsView(model, vectors())
+        assert first.compare(first.capture(), first.capture(), Tolerances()).matched
+        assert torch.equal(model.linear.weight, weight)
+        assert model.linear.weight.stride() == (8, 1)
+        assert torch.equal(model.table, table)
+
+    def test_conjugate_buffers(self):
+        model = Around(lambda self, x: self.linear(x))
+        model.register_buffer("b", torch.rand(3, dtype=torch.complex64).conj())
+        FeatureMapsView(model, vectors()).capture()
+
+    def test_the_caller_s_own_objects(self):
+        class Cache:
+            def __init__(self):
+                self.keys = [torch.ones(2)]
+
+        class Grows(nn.Module):
+            def forward(self, x, cache, options):
+                x.unsqueeze_(0)
+                cache.keys.append(x)
+                options["seen"] = True
+                return x
+
+        data = (vectors(), Cache(), {"seen": False})
+        view = FeatureMapsView(Grows(), data)
+        assert view.compare(view.capture(), view.capture(), Tolerances()).matched
+        assert data[0].shape == (2, 8)
+        assert len(data[1].keys) == 1
+        assert data[2] == {"seen": False}
+
+    def test_tensors_in_plain_attributes(self):
+        model = Around(lambda self, x: self.linear(x) + self.cache[0].add_(1) + self.table.add_(1))
+        model.cache, model.table = [torch.zeros(8)], torch.zeros(8)
+        FeatureMapsView(model, vectors()).capture()
+        assert model.cache[0].sum() == 0
+        assert model.table.sum() == 0
+
+    def test_a_step_that_fails_does_not_keep_the_others_from_being_put_back(self):
+        class Fragile(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.register_buffer("table", torch.zeros(3))
+                self.linear = nn.Linear(8, 8)
+
+            def forward(self, x):
+                self.linear.weight.data.zero_()
+                self.table.set_(torch.zeros(3).untyped_storage(), 0, (1,))
+                return x
+
+        model = Fragile().train()
+        weight = model.linear.weight.detach().clone()
+        FeatureMapsView(model, vectors()).capture()
+        assert torch.equal(model.linear.weight, weight)
+        assert model.training
+        assert model.table.shape == (3,)
+
+    def test_precisions_set_backend_by_backend(self):
+        if not hasattr(torch.backends.cuda.matmul, "fp32_precision"):
+            pytest.skip("this torch has no precision by backend")
+        before = torch.backends.cuda.matmul.fp32_precision
+        torch.backends.cuda.matmul.fp32_precision = "tf32"
+        try:
+            FeatureMapsView(nn.Linear(8, 8), vectors()).capture()
+            assert torch.backends.cuda.matmul.fp32_precision == "tf32"
+        finally:
+            torch.backends.cuda.matmul.fp32_precision = before
+
+
+class TestCamLayers:
+    def test_a_head_that_the_score_does_not_depend_on_is_passed_over(self):
+        class Auxiliary(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.net, self.aux = SmallNet(), nn.Conv2d(3, 2, 1)
+
+            def forward(self, x):
+                return {"logits": self.net(x), "aux": self.aux(x)}
+
+        assert CamMapView(Auxiliary(), images(), target=0).capture().facts["layer"] == "net.bn2"
+
+    def test_tokens_by_heads_are_no_image(self):
+        class Heads(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.conv, self.norm = nn.Conv2d(3, 4, 4, stride=4), nn.LayerNorm(8)
+
+            def forward(self, x):
+                y = self.conv(x)
+                return self.norm(y.reshape(2, 2, 4, 8)).mean((1, 2)) + y.mean()
+
+        assert CamMapView(Heads(), images(), target=0).capture().facts["layer"] == "conv"
+
+    def test_a_layer_given_as_a_module_is_answered_with_its_name(self):
+        model = SmallNet()
+        with pytest.raises(ModelvizError, match="takes a layer's name, here 'conv2', not the layer itself"):
+            CamMapView(model, images(), target_layer=model.conv2)
+
+    @pytest.mark.parametrize("target", ["cat", 1.5, True, [1, None], [0.5]])
+    def test_a_target_that_is_no_class_is_named(self, target):
+        with pytest.raises(ModelvizError, match="target takes a class"):
+            CamMapView(SmallNet(), images(), target=target)
+
+
+def test_layers_must_be_names():
+    with pytest.raises(ModelvizError, match="layers takes names of layers or globs"):
+        FeatureMapsView(SmallNet(), images(), layers=[3])
+
+
+def test_a_model_of_many_uncalled_modules_is_compared_quickly():
+    """A quadratic walk would take a minute."""
+
+    class Experts(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.experts = nn.ModuleList(nn.Sequential(nn.Identity()) for _ in range(4000))
+            self.scale = nn.Parameter(torch.ones(8))
+
+        def forward(self, x):
+            return self.experts[0](x) * self.scale
+
+    model, other = Experts(), Experts()
+    with torch.no_grad():
+        other.scale.mul_(1.1)
+    assert compared(model, other).first.layer == ""
