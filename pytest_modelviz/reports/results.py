@@ -14,6 +14,8 @@ from typing import Any
 
 from pytest_modelviz.errors import ModelvizError
 
+_FOR_THE_RUN = ("device",)  # of a check's entry, what stands in the run's facts
+
 STATUSES = ("match", "drift", "missing", "unreadable", "unstable", "recorded", "not_compared")
 
 
@@ -73,7 +75,8 @@ class ResultsFolder:
         """Write results.json, whole or not at all; returns the totals by status."""
         ordered = sorted(checks, key=lambda check: str(check["nodeid"]))
         totals = {status: sum(check["status"] == status for check in ordered) for status in STATUSES}
-        document = {"schema": 1, "run": dict(run), "totals": totals, "checks": ordered}
+        told = [{key: value for key, value in check.items() if key not in _FOR_THE_RUN} for check in ordered]
+        document = {"schema": 1, "run": dict(run), "totals": totals, "checks": told}
         self.prepare()
         beside = self.results.with_suffix(f".{os.getpid()}.tmp")
         try:
