@@ -1,0 +1,119 @@
+"""Findings in words: a table of what is found and what an engineer reads."""
+
+import math
+
+import pytest
+
+from pytest_modelviz.reports.terminal import amount, explain, summary_lines, visible
+
+
+def entry(**changed):
+    return {
+        "name": "feature_maps",
+        "status": "drift",
+        "baseline": "baselines/x.json",
+        "cause": "weights",
+        "error": 0.05,
+        "tolerance": 1e-4,
+        "first_divergence": {"layer": "conv", "class": "Conv2d", "call": 0},
+        "layers": {"compared": 6, "drifted": 3},
+        "environment_changes": {},
+        **changed,
+    }
+
+
+def finding(kind, layer="conv", what="", before="", after="", error=math.nan):
+    return {"kind": kind, "layer": layer, "what": what, "before": before, "after": after, "error": error}
+
+
+@pytest.mark.parametrize(
+    ("found", "sentence"),
+    [
+        (finding("event:input", "", "x"), "the model receives another input (x)"),
+        (finding("event:enter", what=".mask"), "everything before agrees, then conv receives another input (mask)"),
+        (finding("event:leave"), "conv receives the same inputs and returns another output"),
+        (
+            finding("event:leave", before="float32[1]", after="float32[2]"),
+            "conv receives the same inputs and returns another output (output: float32[1] -> float32[2])",
+        ),
+        (finding("event:order"), "everything agrees up to where another module is called"),
+        (finding("event:none"), "all activations agree"),
+        (finding("weights", what="weight", error=0.05), "conv.weight differs by 0.05"),
+        (finding("weights", what="conv.weight", error=0.05), "conv.weight differs by 0.05"),
+        (finding("weights", "", "gamma", error=math.inf), "gamma is another"),
+        (finding("removed", before="Conv2d"), "conv (Conv2d) was removed"),
+        (finding("added", after="ReLU"), "conv (ReLU) was added"),
+        (
+            finding("order", "", before="enter a", after="end"),
+            "the baseline goes on with 'enter a', this pass with 'end'",
+        ),
+        (finding("predicted", "", "predicted", "[1]", "[2]"), "predicted: [1] -> [2]"),
+        (finding("ties", "", before="", after='[["a", "b"]]'), 'shared names: none -> [["a", "b"]]'),
+        (finding("frozen", what="frozen", after='["weight"]'), 'conv frozen: none -> ["weight"]'),
+        (finding("config", what="eps", before="1", after="2"), "conv eps: 1 -> 2"),
+    ],
+)
+def test_sentences(found, sentence):
+    lines = explain(entry(), [found], command="t.py").splitlines()
+    assert f"  evidence  {sentence}" in lines
+    told = explain(entry(), [finding("event:none"), {**found, "kind": f"also:{found['kind']}"}]).splitlines()
+    assert f"  also      {sentence}" in told
+
+
+def test_of_long_lists_only_what_differs_is_told():
+    base = ", ".join(f"item{number}=1" for number in range(20))
+    text = explain(entry(), [finding("config", what="config", before=base, after=base.replace("item7=1", "item7=2"))])
+    assert "  evidence  conv config: item7=1 -> item7=2" in text.splitlines()
+    long = explain(entry(), [finding("config", what="repr", before="x" * 500, after="y" * 500)])
+    assert max(map(len, long.splitlines())) < 300
+
+
+def test_a_whole_report():
+    text = explain(
+        entry(
+            first_divergence={"layer": "", "class": "Net", "call": 2},
+            environment_changes={"torch": ["2.6", "2.15"]},
+            layers={"compared": 6, "drifted": 0},
+        ),
+        command="'a test.py::test'",
+    )
+    assert text.splitlines() == [
+        "feature_maps drifted, first at the model itself (Net, call 2)",
+        "  cause     weights: the weights are different",
+        "  error     0.05, 500 times what is allowed (0.0001)",
+        "  spread    none of 6 layers",
+        "  changed   torch: 2.6 -> 2.15, since the baseline was recorded",
+        "  accept    pytest --modelviz-update 'a test.py::test'",
+    ]
+    bare = explain(entry(cause=None, first_divergence=None, layers={"compared": 1, "drifted": 1}), command="t")
+    assert bare.splitlines()[0] == "feature_maps drifted"
+    assert "cause" not in bare
+    assert "spread" not in bare
+
+
+def test_what_needs_no_words_has_none():
+    for status in ("match", "recorded", "not_compared"):
+        assert explain(entry(status=status)) == ""
+
+
+def test_amounts():
+    assert amount(None, 1e-4) == "no number: what differs cannot be subtracted"
+    assert amount(0.5, 0.0) == "0.5, nothing is allowed"
+    assert amount(2e-4, 1e-4) == "0.0002, 2 times what is allowed (0.0001)"
+    assert amount(1.0, 1e-4) == "1, 10,000 times what is allowed (0.0001)"
+
+
+def test_control_characters_are_written_out():
+    assert visible({"a\n": ["\x1b[2J", "é", 3]}) == {"a\\n": ["\\x1b[2J", "é", 3]}
+
+
+def test_the_last_lines():
+    totals = {"match": 2, "drift": 1, "not_compared": 1, "missing": 0}
+    assert summary_lines(totals, "r.json", "a b", compared=True) == [
+        "1 check not compared",
+        "2 match, 1 drift; details in r.json",
+        "see the pictures: tensorboard --logdir 'a b'",
+    ]
+    assert summary_lines({"not_compared": 2}, "r", None, compared=False) == [
+        "2 checks not compared (compare them with --modelviz)"
+    ]
