@@ -24,7 +24,6 @@ class Run(Protocol):
 
     settings: Settings
 
-    @property
     def session(self) -> Session:
         """The session of this process."""
 
@@ -98,7 +97,7 @@ class TestChecks:
         try:
             settings = self._settings.called(rtol=rtol, atol=atol)
             check = Check(self._nodeid, self._run.title(self._nodeid), self._argument, name, view(), settings)
-            capture, entry = self._run.session.check(check)
+            capture, entry = self._run.session().check(check)
         except (ModelvizError, InvalidSettingError) as error:
             raise ModelvizError(str(error)) from None  # the way here says nothing that the message does not
         self._names.add(name)

@@ -84,9 +84,11 @@ class ModelvizRun:
         self._error: str | None = None
         self._workers = 1
 
-    @property
     def session(self) -> Session:
-        """Made when the first check runs: this is where torch, numpy and pillow come in."""
+        """Made when the first check runs: this is where torch, numpy and pillow come in.
+
+        No property: pytest reads those when it looks for fixtures.
+        """
         if self._session is None:
             from pytest_modelviz.session import Session
 
@@ -102,13 +104,12 @@ class ModelvizRun:
         """A test has begun to make checks."""
         self._open = checks
 
-    @property
     def _reports(self) -> bool:
         """Whether this process tells of the run: workers do not, nor does a run that only collects."""
         return not self._worker and not self._config.getoption("collectonly", False)
 
     def pytest_sessionstart(self) -> None:
-        if self._reports and self.settings.mode is not Mode.OFF:
+        if self._reports() and self.settings.mode is not Mode.OFF:
             ResultsFolder(self.settings.results_dir).clear()
 
     @pytest.hookimpl(tryfirst=True)  # before tests are deselected: a title must not depend on -k
@@ -165,7 +166,7 @@ class ModelvizRun:
             self._session.close()
         if self._open is not None:
             self._take(self._open.unreported)  # of a test that was broken off
-        if self._reports and (self._entries or self.settings.mode is not Mode.OFF):
+        if self._reports() and (self._entries or self.settings.mode is not Mode.OFF):
             entries = list(self._entries.values())
             try:
                 facts = run_facts(self.run_id, self._workers, entries)
