@@ -23,7 +23,7 @@ from pytest_modelviz.reports.tensorboard import EventFiles
 from pytest_modelviz.reports.terminal import explain, quoted
 from pytest_modelviz.settings import Mode, Settings
 from pytest_modelviz.verdict import Verdict
-from pytest_modelviz.views import View
+from pytest_modelviz.views import View, capture_with_other_randomness
 
 Entry = dict[str, Any]
 
@@ -31,6 +31,8 @@ FAILING = ("drift", "missing", "unreadable", "unstable")
 # An update leaves a baseline alone that differs by less than this part of the tolerance: that is the machine, not
 # the model. Nothing creeps, because what is compared with stays the baseline that was recorded.
 _NOISE = 0.1
+_RANDOM = "it draws random numbers, also in eval mode (functional dropout, noise, sampling)"
+_RESTLESS = "it differs from call to call with the same random state (state kept outside of it, data-dependent code)"
 
 
 @dataclass(frozen=True)
@@ -101,12 +103,12 @@ class _Judgement:
 
     def _missing(self) -> Entry:
         if self._settings.mode.records:
-            return self._record()
+            return self._unstable() or self._record()
         return self._entry("missing", candidate=self._keep_candidate())
 
     def _unreadable(self, error: UnreadableBaselineError) -> Entry:
         if self._settings.mode is Mode.UPDATE_ALL:
-            return self._record()
+            return self._unstable() or self._record()
         return self._entry("unreadable", reason=str(error), candidate=self._keep_candidate())
 
     def _compared(self, stored: Stored) -> Entry:
@@ -115,20 +117,35 @@ class _Judgement:
             raise UnreadableBaselineError(f"it was recorded by the view {baseline.view!r}, not {self._capture.view!r}")
         verdict = self._verdict(baseline, 1.0)
         if self._settings.mode is Mode.UPDATE_ALL:
-            return self._record(baseline if self._is_noise(baseline, verdict) else None)
+            return self._unstable() or self._record(baseline if self._is_noise(baseline, verdict) else None)
         self._chart(verdict)
         if verdict.matched:
             return self._entry("match", verdict, digest=stored.digest)
+        unstable = self._unstable()
+        if unstable is not None:
+            return unstable
         if self._settings.mode is Mode.UPDATE:
             return self._record()
         tags = self._show(baseline, verdict)
         return self._entry("drift", verdict, digest=stored.digest, candidate=self._keep_candidate(), tags=tags)
 
+    def _unstable(self) -> Entry | None:
+        """Whether the model merely differs from itself; then nothing is recorded and no drift is reported."""
+        view = self._check.view
+        verdict = view.compare(self._capture, capture_with_other_randomness(view), self._tolerances)
+        if verdict.matched:
+            return None
+        drawn = view.compare(self._capture, view.capture(), self._tolerances).matched
+        reason = _RANDOM if drawn else _RESTLESS
+        return self._entry("unstable", replace(verdict, cause=None), reason=reason)
+
+    @property
+    def _tolerances(self) -> Tolerances:
+        device = self._capture.environment.get("device", "cpu")
+        return Tolerances(self._settings.rtol, self._settings.atol, device)
+
     def _verdict(self, baseline: Capture, scale: float) -> Verdict:
-        tolerances = Tolerances(
-            self._settings.rtol, self._settings.atol, self._capture.environment.get("device", "cpu")
-        )
-        verdict = self._check.view.compare(baseline, self._capture, replace(tolerances, scale=scale))
+        verdict = self._check.view.compare(baseline, self._capture, replace(self._tolerances, scale=scale))
         before, after = baseline.environment, self._capture.environment
         changes = {
             key: (before.get(key, "-"), after.get(key, "-"))

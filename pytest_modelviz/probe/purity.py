@@ -64,6 +64,20 @@ def process_untouched() -> Iterator[None]:
         state.restore()
 
 
+@contextlib.contextmanager
+def other_randomness() -> Iterator[None]:
+    """Run a block from random states that no caller has: what it draws is not what it would have drawn."""
+    seed = 0x6D6F64656C76697A
+    with process_untouched():
+        torch.default_generator.manual_seed(seed)
+        if torch.cuda.is_initialized():
+            torch.cuda.manual_seed_all(seed)
+        random.seed(seed)
+        if "numpy" in sys.modules:
+            sys.modules["numpy"].random.seed(seed % 2**32)
+        yield
+
+
 def writes_into(tensor: torch.Tensor) -> int:
     """How often a tensor's memory was written since the innermost `untouched` block began, also through `.data`."""
     return _SaveBeforeWrite.active[-1].count(tensor) if _SaveBeforeWrite.active else 0

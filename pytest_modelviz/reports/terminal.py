@@ -34,6 +34,8 @@ def explain(
     if status == "missing":
         told = f"{entry['name']}: no baseline at {entry['baseline']}"
         return f"{told}\n  record it: pytest --modelviz-update-missing {command}"
+    if status == "unstable":
+        return _unstable(entry, findings, reason)
     if status == "unreadable":
         told = f"{entry['name']}: the baseline {entry['baseline']} cannot be read: {reason}"
         return f"{told}\n  to replace it by what was captured now: pytest --modelviz-update-all {command}"
@@ -64,6 +66,15 @@ def _drift(entry: Mapping[str, Any], findings: Sequence[Mapping[str, Any]], acce
     for key, (before, after) in entry["environment_changes"].items():
         lines.append(f"  changed   {key}: {before} -> {after}, since the baseline was recorded")
     lines.append(f"  accept    {accept}")
+    return "\n".join(lines)
+
+
+def _unstable(entry: Mapping[str, Any], findings: Sequence[Mapping[str, Any]], reason: str) -> str:
+    lines = [f"{entry['name']}: two captures of the same model differ{_where(entry)}"]
+    lines.append(f"  error     {amount(entry['error'], entry['tolerance'])}")
+    lines += [f"  {label:9} {text}" for label, text in _evidence(findings)]
+    lines.append(f"  reason    {reason}")
+    lines.append("  nothing was recorded or compared: make it repeatable, or leave the random part out of the check")
     return "\n".join(lines)
 
 

@@ -10,6 +10,14 @@ from pytest_modelviz.pictures.composite import Picture
 from pytest_modelviz.verdict import Verdict
 
 
+def capture_with_other_randomness(view: View) -> Capture:
+    """Look once more, from other random states: a model that draws random numbers shows it."""
+    from pytest_modelviz.probe.purity import other_randomness
+
+    with other_randomness():
+        return view.capture()
+
+
 class View(Protocol):
     """What the session asks of a view. An instance stands for one check: it holds the model and the arguments."""
 
