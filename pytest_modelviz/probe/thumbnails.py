@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,33 +24,44 @@ INPUT_SIDE = 96
 Thumbnail = npt.NDArray[np.float32]
 
 
-def thumbnail(tensor: torch.Tensor) -> tuple[Thumbnail, list[int]] | None:
-    """The first sample of an activation as (channels, height, width), at most 8 x 32 x 32, and which channels.
+class Sample(NamedTuple):
+    """A copy of what a picture will show: (channels, height, width), which channels, and of how many."""
+
+    values: torch.Tensor
+    channels: list[int]
+    of: int
+
+
+def sample(tensor: torch.Tensor) -> Sample | None:
+    """Up to eight channels of the first sample of an activation, None for what has no picture.
 
     (batch, channels, h, w) and (batch, channels, depth, h, w) show channels spread evenly; (batch, tokens, features)
-    is one image; (batch, features) is folded into one. None for what has no picture.
+    is one image; (batch, features) is folded into one.
     """
-    if not _is_plain(tensor) or tensor.dim() < 2:
+    if not _is_plain(tensor) or tensor.dim() not in (2, 3, 4, 5):
         return None
-    with torch.no_grad():
-        sample = tensor.detach()[0]
-        if sample.dim() == 1:
-            count = sample.numel()
+    with torch.no_grad(), torch._C._DisableTorchDispatch():  # our own copies are nobody's business
+        first = tensor.detach()[0]
+        if first.dim() == 1:
+            count = first.numel()
             width = int(np.ceil(count**0.5))
-            sample = torch.nn.functional.pad(sample.float(), (0, -count % width)).view(1, -1, width)
-        elif sample.dim() == 2:
-            sample = sample[None]
-        elif sample.dim() == 4:
-            sample = sample[:, sample.shape[1] // 2]
-        elif sample.dim() != 3:
-            return None
-        step = max(1, sample.shape[0] // CHANNELS)
-        chosen = list(range(0, sample.shape[0], step))[:CHANNELS]
-        small = sample[chosen].float()
-        size = (min(SIDE, small.shape[1]), min(SIDE, small.shape[2]))
-        if size != tuple(small.shape[1:]):
-            small = torch.nn.functional.adaptive_avg_pool2d(small, size)
-        return small.cpu().numpy(), chosen
+            first = torch.nn.functional.pad(first.float(), (0, -count % width)).view(1, -1, width)
+        elif first.dim() == 2:
+            first = first[None]
+        elif first.dim() == 4:
+            first = first[:, first.shape[1] // 2]
+        step = max(1, first.shape[0] // CHANNELS)
+        chosen = range(0, first.shape[0], step)[:CHANNELS]
+        return Sample(first[0 : chosen.stop : step].clone(), list(chosen), int(tensor.shape[1]))
+
+
+def thumbnail(values: torch.Tensor) -> Thumbnail:
+    """A sample's channels at no more than 32 x 32, float32."""
+    small = values.float()
+    size = (min(SIDE, small.shape[1]), min(SIDE, small.shape[2]))
+    if size != tuple(small.shape[1:]):
+        small = torch.nn.functional.adaptive_avg_pool2d(small, size)
+    return small.cpu().numpy()
 
 
 def _is_plain(tensor: torch.Tensor) -> bool:
@@ -96,7 +107,7 @@ class Album:
                 if not found:
                     raise unknown_layer(pattern, names)
                 self._wanted |= found
-        self._pages: dict[object, tuple[str, tuple[Thumbnail, list[int]], int]] = {}
+        self._pages: dict[object, tuple[str, Sample]] = {}
 
     def see(self, call: Call, module: torch.nn.Module, output: Any) -> Any:
         """An observer's `on_output`; the output passes through unchanged."""
@@ -113,10 +124,10 @@ class Album:
         return output
 
     def _keep(self, key: object, layer: str, tensor: torch.Tensor | None) -> None:
-        small = None if tensor is None else thumbnail(tensor)
-        if small is not None and tensor is not None:
+        seen = None if tensor is None else sample(tensor)
+        if seen is not None:
             self._pages.pop(key, None)
-            self._pages[key] = (layer, small, int(tensor.shape[1]))
+            self._pages[key] = (layer, seen)
 
     def pages(self) -> dict[str, tuple[Thumbnail, list[int], int]]:
         """Layer name -> (thumbnail, channels shown, channels in all), in the order of execution."""
@@ -124,7 +135,7 @@ class Album:
         if len(pages) > 1 and self._wanted is None:
             pages.pop("sequence", None)
         kept = list(pages.values())[-MOST:] if self._wanted is None else pages.values()
-        return {layer: (small, chosen, count) for layer, (small, chosen), count in kept}
+        return {layer: (thumbnail(seen.values), seen.channels, seen.of) for layer, seen in kept}
 
 
 def _pads(module: torch.nn.Module) -> bool:
