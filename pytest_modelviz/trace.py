@@ -20,6 +20,7 @@ from pytest_modelviz.capture import Array
 from pytest_modelviz.errors import UnreadableBaselineError
 
 MAX_STRUCTURE_BYTES = 64 * 2**20
+SKETCH_VERSION = 1  # of the signs and sums in `probe.sketch`: with other ones no earlier baseline can be compared
 _LARGEST_NUMEL = 2**62
 
 Sketch = npt.NDArray[np.float32] | npt.NDArray[np.float64]
@@ -128,6 +129,7 @@ class Trace:
             return packed
 
         structure = {
+            "sketch": SKETCH_VERSION,
             "modules": {n: [m.class_name, dict(m.config), dict(m.weights)] for n, m in self.modules.items()},
             "calls": [
                 [c.layer, c.index, c.depth, _pack(c.inputs), None if c.outputs is None else _pack(c.outputs)]
@@ -164,6 +166,10 @@ class Trace:
         if not inflater.eof:
             raise UnreadableBaselineError("its trace is truncated or absurdly large")
         structure = json.loads(text)
+        if structure["sketch"] != SKETCH_VERSION:
+            raise UnreadableBaselineError(
+                "its sketches were made by another version of pytest-modelviz and cannot be compared: record it anew"
+            )
         pools = {
             0: _Pool(np.asarray(arrays["trace.sketches"], dtype=np.float32)),
             1: _Pool(np.asarray(arrays["trace.wide"], dtype=np.float64)),

@@ -283,6 +283,12 @@ class TestTraceAsArrays:
             with pytest.raises(UnreadableBaselineError):
                 Trace.from_arrays(damaged)
 
+    def test_other_sketches_are_not_compared(self, monkeypatch):
+        arrays = trace().to_arrays()
+        monkeypatch.setattr("pytest_modelviz.trace.SKETCH_VERSION", 2)
+        with pytest.raises(UnreadableBaselineError, match="made by another version"):
+            Trace.from_arrays(arrays)
+
     def test_a_trace_that_names_what_it_does_not_hold_is_damaged(self):
         broken = trace()
         broken.calls[0].inputs = {"x": Leaf(tensor="nothing")}

@@ -1,5 +1,6 @@
 """The sketch's promises, against truths computed on full arrays."""
 
+import hashlib
 import math
 
 import numpy as np
@@ -34,6 +35,22 @@ def estimate(a: torch.Tensor, b: torch.Tensor) -> float:
 def test_the_hash_is_the_same_everywhere():
     # the published first outputs of SplitMix64 for the seeds 0 and 1; a change here makes every baseline worthless
     assert hashed(np.array([0, 1], np.uint64), 1).tolist() == [16294208416658607535, 10451216379200822465]
+
+
+@pytest.mark.parametrize(
+    ("count", "width", "expected"),
+    [
+        (1000, ACTIVATION_WIDTH, "1e3560eec16bd7bd"),
+        (200_000, ACTIVATION_WIDTH, "a98b1ab36f2fc385"),
+        (3_000_000, ACTIVATION_WIDTH, "487eea85886a3e8a"),
+        (200_000, WEIGHT_WIDTH, "caa5f4575046e424"),
+    ],
+)
+def test_a_sketch_never_changes(count, width, expected):
+    """A change here makes every stored baseline incomparable: raise `SKETCH_VERSION` with it."""
+    values = torch.arange(count, dtype=torch.float64) % 17  # whole numbers: sums are exact in any order
+    sketch = sketch_values(values, width).numpy().astype("<f8")
+    assert hashlib.sha256(sketch.tobytes()).hexdigest()[:16] == expected
 
 
 def test_a_small_tensor_is_kept_as_it_is():
