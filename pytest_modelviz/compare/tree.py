@@ -23,8 +23,8 @@ def natural(name: str) -> list[tuple[int, int, str]]:
 def compare_trees(baseline: Mapping[str, Any], actual: Mapping[str, Any]) -> Verdict:
     """Compare two summaries (see `views.model_summary`) field by field."""
     before, after = _layers(baseline), _layers(actual)
-    findings: list[Finding] = []
-    for name in sorted({*before, *after}, key=natural):
+    findings, old_names, new_names = _renames(before, after)
+    for name in sorted({*before, *after} - old_names - new_names, key=natural):
         if name not in after:
             findings.append(Finding("removed", name, before=str(before[name].get("class", ""))))
         elif name not in before:
@@ -49,6 +49,39 @@ def compare_trees(baseline: Mapping[str, Any], actual: Mapping[str, Any]) -> Ver
     )
 
 
+def _renames(before: Any, after: Any) -> tuple[list[Finding], set[str], set[str]]:
+    """Subtrees that are gone under one name and there, with equal contents, under another: one finding for each.
+
+    Returns the findings, and all names below the old and the new ones.
+    """
+    gone, new = _roots(set(before) - set(after)), _roots(set(after) - set(before))
+    findings: list[Finding] = []
+    old_names: set[str] = set()
+    new_names: set[str] = set()
+    for old in gone:
+        contents = _contents(before, old)
+        twin = next((name for name in new if name not in new_names and _contents(after, name) == contents), None)
+        if twin is not None:
+            kind = "moved" if old.rpartition(".")[2] == twin.rpartition(".")[2] else "renamed"
+            findings.append(Finding(kind, twin, before=old, after=twin))
+            old_names |= {name for name in before if _below(name, old)}
+            new_names |= {name for name in after if _below(name, twin)}
+    return findings, old_names, new_names
+
+
+def _roots(names: set[str]) -> list[str]:
+    """Those names whose parents are not among them, as people count."""
+    return sorted((name for name in names if name.rpartition(".")[0] not in names), key=natural)
+
+
+def _below(name: str, root: str) -> bool:
+    return name == root or name.startswith(f"{root}.")
+
+
+def _contents(layers: Any, root: str) -> dict[str, Any]:
+    return {name[len(root) :]: row for name, row in layers.items() if _below(name, root)}
+
+
 def _layers(facts: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
     layers = facts.get("layers")
     if not isinstance(layers, Mapping) or not all(isinstance(row, Mapping) for row in layers.values()):
@@ -66,7 +99,7 @@ def _fields(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> l
 
 def _first(findings: list[Finding], before: Any, after: Any) -> tuple[Divergence, str]:
     """The finding that explains most: a changed module first, then a changed shape, the input's above all others."""
-    structural = [f for f in findings if f.kind in (*_STRUCTURE, "removed", "added", "ties")]
+    structural = [f for f in findings if f.kind in (*_STRUCTURE, "removed", "added", "renamed", "moved", "ties")]
     entered = [f for f in findings if f.kind == "in" and f.layer == ""]
     if structural:
         first, cause = structural[0], "architecture"

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from pytest_modelviz.compare.tensors import difference, leaf_difference, mismatch, rms, weight_difference
 from pytest_modelviz.compare.tolerance import Tolerances, coarser, is_exact, significant_weight_change
-from pytest_modelviz.trace import Call, Event, Trace
+from pytest_modelviz.trace import Call, Event, Leaves, Trace
 from pytest_modelviz.verdict import Divergence, Finding, LayerError, Verdict
 
 _SUSPICIOUS = 0.1  # the part of the tolerance from which on a module that did change is suspected
@@ -75,7 +75,7 @@ class _Walk:
                 self.dtype = coarser(self.dtype, self.baseline.tensors[leaf.tensor].dtype)
         error, allowed, path = leaf_difference(
             before.leaves,
-            after.leaves,
+            self._by_old_names(before, after),
             self.baseline.tensors,
             self.actual.tensors,
             dtype=self.dtype,
@@ -89,6 +89,18 @@ class _Walk:
             self.seen.append(seen)
             if not error <= allowed:
                 self.first = seen
+
+    def _by_old_names(self, before: Event, after: Event) -> Leaves:
+        """A call's arguments under the names that the baseline has for them.
+
+        Where forward's own parameters were renamed, they are matched by their order: that is no other input. Where
+        they were not, another name is another argument.
+        """
+        layer, leaves = before.call.layer, after.leaves
+        if before.kind != "enter" or list(leaves) == list(before.leaves) or len(leaves) != len(before.leaves):
+            return leaves
+        old, new = (trace.modules[layer].config.get("forward") for trace in (self.baseline, self.actual))
+        return leaves if old == new else dict(zip(before.leaves, leaves.values(), strict=True))
 
     def _scale(self, event: Event) -> float:
         """The size of the inputs of a module that calls no other, as it is left; of anything else zero.
@@ -256,6 +268,7 @@ def _config_findings(name: str, baseline: Trace, actual: Trace) -> list[Finding]
     if before.class_name != after.class_name:
         found.append(Finding("class", name, "class", before.class_name, after.class_name))
     keys = [key for key in sorted({*before.config, *after.config}) if before.config.get(key) != after.config.get(key)]
+    keys = [key for key in keys if key != "forward"]  # the names of its parameters are code
     named = [key for key in keys if key not in ("extra_repr", "repr")]  # they repeat what attributes say
     # an attribute that extra_repr does not show may be configuration or mere state: weaker evidence
     kind = "config" if len(named) < len(keys) else "attribute"

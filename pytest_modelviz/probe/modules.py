@@ -106,7 +106,9 @@ def module_records(
                 known[id(tensor)] = key
                 weights[key] = look(tensor)
             own[local] = known[id(tensor)]
-        records[name] = ModuleRecord(class_name(module), configuration(module), own)
+        names, rest = argument_names(module)
+        config = {**configuration(module), "forward": ", ".join([*names, f"*{rest}"])}
+        records[name] = ModuleRecord(class_name(module), config, own)
     return records, weights
 
 

@@ -134,6 +134,10 @@ def _sentence(finding: Mapping[str, Any]) -> str:
         return f"{layer}.{what} {size}" if finding["layer"] and not what.startswith(layer) else f"{what} {size}"
     if kind in ("removed", "added"):
         return f"{layer} ({before or after}) was {kind}"
+    if kind == "renamed":
+        return f"{before} is now called {after}"
+    if kind == "moved":
+        return f"{before} is now at {after}"
     if kind == "order":
         return f"the baseline goes on with '{before}', this pass with '{after}'"
     if kind in ("predicted", "targets", "method", "layer", "call"):

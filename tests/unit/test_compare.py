@@ -319,6 +319,28 @@ class TestTree:
         verdict = compare_trees({"layers": self.LAYERS}, {"layers": {"": self.LAYERS[""]}})
         assert [(f.kind, f.layer, f.before) for f in verdict.findings] == [("removed", "conv", "Conv2d")]
 
+    def test_a_rename_is_called_a_rename_once_for_a_whole_subtree(self):
+        block = {"class": "Block"}
+        inner = {"class": "Conv2d", "config": "k=3"}
+        before = {"": {"class": "Net"}, "stage": block, "stage.conv": inner}
+        after = {"": {"class": "Net"}, "body": block, "body.conv": inner}
+        verdict = compare_trees({"layers": before}, {"layers": after})
+        assert [(f.kind, f.layer, f.before) for f in verdict.findings] == [("renamed", "body", "stage")]
+        assert (verdict.first.layer, verdict.cause) == ("body", "architecture")
+        moved = {"": {"class": "Net"}, "stage": block, "stage.sub.conv": inner}
+        verdict = compare_trees({"layers": before}, {"layers": moved})
+        assert [(f.kind, f.layer) for f in verdict.findings] == [("moved", "stage.sub.conv")]
+
+    def test_of_two_alike_each_is_found_once_and_a_changed_one_is_no_rename(self):
+        relu = {"class": "ReLU"}
+        before = {"": {"class": "Net"}, "a": relu, "b": relu}
+        verdict = compare_trees({"layers": before}, {"layers": {"": {"class": "Net"}, "c": relu, "d": relu}})
+        assert [(f.kind, f.before, f.after) for f in verdict.findings] == [("renamed", "a", "c"), ("renamed", "b", "d")]
+        verdict = compare_trees(
+            {"layers": before}, {"layers": {"": {"class": "Net"}, "a": relu, "c": {"class": "GELU"}}}
+        )
+        assert [f.kind for f in verdict.findings] == ["removed", "added"]
+
     def test_damage(self):
         for facts in ({}, {"layers": []}, {"layers": {"": 3}}):
             with pytest.raises(UnreadableBaselineError):

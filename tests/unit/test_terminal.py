@@ -42,6 +42,8 @@ def finding(kind, layer="conv", what="", before="", after="", error=math.nan):
         (finding("weights", what="conv.weight", error=0.05), "conv.weight differs by 0.05"),
         (finding("weights", "", "gamma", error=math.inf), "gamma is another"),
         (finding("removed", before="Conv2d"), "conv (Conv2d) was removed"),
+        (finding("renamed", "stem", before="conv", after="stem"), "conv is now called stem"),
+        (finding("moved", "a.conv", before="conv", after="a.conv"), "conv is now at a.conv"),
         (finding("added", after="ReLU"), "conv (ReLU) was added"),
         (
             finding("order", "", before="enter a", after="end"),

@@ -78,6 +78,48 @@ def test_a_literal_argument_is_input_too():
     assert verdict.findings[0].what == "scale"
 
 
+def test_a_renamed_parameter_of_forward_is_no_other_input():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = nn.Linear(8, 8)
+
+        def forward(self, x):
+            return self.inner(x)
+
+    class Renamed(Net):
+        def forward(self, hidden):
+            return self.inner(hidden)
+
+    Renamed.__name__ = "Net"
+    model, renamed = Net(), Renamed()
+    renamed.load_state_dict(model.state_dict())
+    assert compared(FeatureMapsView(model, vectors()), FeatureMapsView(renamed, vectors())).matched
+
+
+def test_a_value_handed_to_another_argument_is_the_caller_s_doing():
+    class Both(nn.Module):
+        def forward(self, x, scale=1.0, shift=1.0):
+            return x * scale + shift
+
+    class Net(nn.Module):
+        def __init__(self, keyword):
+            super().__init__()
+            self.both, self.keyword = Both(), [keyword]
+
+        def forward(self, x):
+            return self.both(x, **{self.keyword[0].__name__: 3.0})
+
+    def scale():
+        raise NotImplementedError
+
+    def shift():
+        raise NotImplementedError
+
+    verdict = compared(FeatureMapsView(Net(scale), vectors()), FeatureMapsView(Net(shift), vectors()))
+    assert verdict.first.layer == ""
+
+
 def test_a_changed_eps_is_named_by_model_summary_and_feature_maps():
     model = SmallNet()
     changed = copy.deepcopy(model)
