@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 _MOST_LISTED = 6
 _SHORT = 80
+_ITEM_ENDS = re.compile(r", (?![^\[\](){}]*[\])}])")  # commas outside of brackets
 
 _CAUSES = {
     "architecture": "the model is built differently",
@@ -152,7 +154,7 @@ def _shorten(before: str, after: str) -> str:
     """Of two long lists in text form only the items that differ; what is still long is cut."""
     if len(before) + len(after) <= _SHORT:
         return f"{before or 'none'} -> {after or 'none'}"
-    one, two = before.split(", "), after.split(", ")
+    one, two = _ITEM_ENDS.split(before), _ITEM_ENDS.split(after)
     while len(one) > 1 and len(two) > 1 and one[0] == two[0]:
         one, two = one[1:], two[1:]
     while len(one) > 1 and len(two) > 1 and one[-1] == two[-1]:

@@ -66,6 +66,9 @@ def test_of_long_lists_only_what_differs_is_told():
     base = ", ".join(f"item{number}=1" for number in range(20))
     text = explain(entry(), [finding("config", what="config", before=base, after=base.replace("item7=1", "item7=2"))])
     assert "  evidence  conv config: item7=1 -> item7=2" in text.splitlines()
+    base = "x: float32[2, 3, 4, 5], kernel_size=(1, 1), mask: bool[2, 1, 12, 12], " + base
+    text = explain(entry(), [finding("in", what="in", before=base, after=base.replace("bool", "float32"))])
+    assert "  evidence  conv in: mask: bool[2, 1, 12, 12] -> mask: float32[2, 1, 12, 12]" in text.splitlines()
     long = explain(entry(), [finding("config", what="repr", before="x" * 500, after="y" * 500)])
     assert max(map(len, long.splitlines())) < 300
 
