@@ -1,5 +1,9 @@
 import pytest
 import torch
+from hypothesis import settings
+
+settings.register_profile("any-machine", deadline=None)
+settings.load_profile("any-machine")
 
 pytest_plugins = ["pytester"]
 
