@@ -20,7 +20,7 @@ from pytest_modelviz.capture import Array
 from pytest_modelviz.errors import UnreadableBaselineError
 
 MAX_STRUCTURE_BYTES = 64 * 2**20
-SKETCH_VERSION = 1  # of the signs and sums in `probe.sketch`: with other ones no earlier baseline can be compared
+SKETCH_VERSION = 2  # of the signs and sums in `probe.sketch`: with other ones no earlier baseline can be compared
 _LARGEST_NUMEL = 2**62
 
 Sketch = npt.NDArray[np.float32] | npt.NDArray[np.float64]
@@ -32,7 +32,7 @@ class TensorRecord:
 
     `sketch` is linear in the tensor (see `probe.sketch`) and holds the tensor itself where that is no larger.
     `places` counts NaN and infinities and fingerprints where they are; those elements are zero in the sketch.
-    `statistics` is for people: mean, rms, min, max.
+    `statistics` is for people: mean and root mean square.
     """
 
     dtype: str
@@ -141,7 +141,7 @@ class Trace:
         }
         text = json.dumps(structure, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
         return {
-            "trace.structure": np.frombuffer(zlib.compress(text.encode(), 9), dtype=np.uint8),
+            "trace.structure": np.frombuffer(zlib.compress(text.encode(), 6), dtype=np.uint8),
             "trace.sketches": _join(narrow, np.float32),
             "trace.wide": _join(wide, np.float64),
         }

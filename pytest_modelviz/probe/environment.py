@@ -7,20 +7,22 @@ from typing import Any
 
 import torch
 
+from pytest_modelviz.probe.modules import parameters_and_buffers
 from pytest_modelviz.probe.structure import tensors
 
 
 def environment(model: torch.nn.Module, input_data: Any = None) -> dict[str, str]:
     """Versions, device, dtype, threads and switches that can change a result."""
-    floating = [p for p in model.parameters() if p.is_floating_point()]
-    devices = {str(p.device) for p in model.parameters()} | {str(t.device) for t in tensors(input_data)}
+    parameters = parameters_and_buffers(model)[0].values()
+    devices = {str(place) for place in {p.device for p in parameters} | {t.device for t in tensors(input_data)}}
+    kinds = {p.dtype for p in parameters if p.is_floating_point()}
     device = ",".join(sorted(devices)) or "cpu"
     facts = {
         "torch": str(torch.__version__),
         "python": platform.python_version(),
         "platform": f"{platform.system()}-{platform.machine()}".lower(),
         "device": device,
-        "dtype": ",".join(sorted({str(p.dtype).removeprefix("torch.") for p in floating})) or "none",
+        "dtype": ",".join(sorted(str(kind).removeprefix("torch.") for kind in kinds)) or "none",
         "threads": str(torch.get_num_threads()),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "mkldnn": str(torch.backends.mkldnn.enabled),

@@ -64,7 +64,7 @@ def spatial_layers(model: torch.nn.Module, input_data: Any) -> list[str]:
             found.append(one.layer)
         return output
 
-    with Observer(model, look=record_shape, weight_look=None, on_output=see).watching(), torch.no_grad():
+    with Observer(model, look=record_shape, weight_width=None, on_output=see).watching(), torch.no_grad():
         call(model, input_data)
     if not found:
         raise ModelvizError(
@@ -109,7 +109,7 @@ def explain(
     observer = Observer(
         model,
         look=lambda tensor: record_tensor(tensor, TRACE_WIDTH, statistics=False),
-        weight_look=lambda tensor: record_tensor(tensor, TRACE_WEIGHT_WIDTH, statistics=False),
+        weight_width=TRACE_WEIGHT_WIDTH,
         on_output=tap,
     )
     with observer.watching():

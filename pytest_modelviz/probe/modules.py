@@ -5,13 +5,13 @@ from __future__ import annotations
 import enum
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 
 from pytest_modelviz.probe.structure import plain_text
-from pytest_modelviz.trace import ModuleRecord, TensorRecord
+from pytest_modelviz.trace import ModuleRecord
 
 # Wrappers that add a segment to every name and nothing to what the model is, by class name: some live in packages
 # that need not be installed.
@@ -23,7 +23,8 @@ _WRAPPERS = {
     "CheckpointWrapper": "_checkpoint_wrapped_module",
 }
 _PLAIN = (bool, int, float, complex, str, type(None), torch.dtype, torch.device, torch.Size, enum.Enum)
-_OWN_OF_MODULE = frozenset(torch.nn.Module().__dict__) | {"forward"}  # a replaced forward is code
+OWN_OF_MODULE = frozenset(torch.nn.Module().__dict__)  # what every module has
+_NO_CONFIGURATION = OWN_OF_MODULE | {"forward"}  # a replaced forward is code
 
 
 def unwrapped(module: torch.nn.Module) -> torch.nn.Module:
@@ -38,17 +39,15 @@ def unwrapped(module: torch.nn.Module) -> torch.nn.Module:
 def observed_modules(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]:
     """(name, module) of every module once, in registration order, without wrappers and their name segments."""
     seen: set[int] = set()
-
-    def walk(module: torch.nn.Module, name: str) -> Iterator[tuple[str, torch.nn.Module]]:
+    waiting = [("", model)]
+    while waiting:
+        name, module = waiting.pop()
         module = unwrapped(module)
-        if id(module) in seen:
-            return
-        seen.add(id(module))
-        yield name, module
-        for child_name, child in module.named_children():
-            yield from walk(child, f"{name}.{child_name}" if name else child_name)
-
-    yield from walk(model, "")
+        if id(module) not in seen:
+            seen.add(id(module))
+            yield name, module
+            children = [(local, child) for local, child in module._modules.items() if child is not None]
+            waiting += [(f"{name}.{local}" if name else local, child) for local, child in reversed(children)]
 
 
 def class_name(module: torch.nn.Module) -> str:
@@ -64,16 +63,17 @@ def configuration(module: torch.nn.Module) -> dict[str, str]:
             config["repr"] = plain_text(repr(module))
     except Exception as error:  # a user's own code: what it raises must not end the check
         config.setdefault("extra_repr", f"<raised {type(error).__name__}>")
-    for name, value in sorted(vars(module).items()):
-        if name not in _OWN_OF_MODULE:
-            text = _plain(value)
-            if text is not None:
-                config[name] = text
+    for name, value in sorted(item for item in vars(module).items() if item[0] not in _NO_CONFIGURATION):
+        text = _plain(value)
+        if text is not None:
+            config[name] = text
     return config
 
 
 def _plain(value: Any, depth: int = 0) -> str | None:
     """A text for a value that is configuration, or None for state and machinery."""
+    if type(value) in (bool, int, float, type(None)):
+        return repr(value)
     if isinstance(value, _PLAIN):
         return plain_text(repr(value))
     if isinstance(value, (list, tuple)) and depth < 3 and len(value) <= 64:
@@ -89,33 +89,30 @@ def _plain(value: Any, depth: int = 0) -> str | None:
     return None
 
 
-def module_records(
-    model: torch.nn.Module, look: Callable[[torch.Tensor], TensorRecord] | None
-) -> tuple[dict[str, ModuleRecord], dict[str, TensorRecord]]:
-    """Describe every module and, with `look`, its own parameters and buffers, shared ones once."""
-    records: dict[str, ModuleRecord] = {}
-    weights: dict[str, TensorRecord] = {}
-    known: dict[int, str] = {}
-    for name, module in observed_modules(model):
-        own: dict[str, str] = {}
-        for local, tensor in own_tensors(module):
-            if look is None or torch.nn.parameter.is_lazy(tensor):
-                continue
-            if id(tensor) not in known:
-                key = f"{name}.{local}" if name else local
-                known[id(tensor)] = key
-                weights[key] = look(tensor)
-            own[local] = known[id(tensor)]
-        names, rest = argument_names(module)
-        config = {**configuration(module), "forward": ", ".join([*names, f"*{rest}"])}
-        records[name] = ModuleRecord(class_name(module), config, own)
-    return records, weights
+def module_record(module: torch.nn.Module, weights: Mapping[str, str]) -> ModuleRecord:
+    """Describe one module; `weights` are the names under which its own parameters and buffers are recorded."""
+    names, rest = argument_names(module)
+    config = {**configuration(module), "forward": ", ".join([*names, f"*{rest}"])}
+    return ModuleRecord(class_name(module), config, dict(weights))
 
 
 def own_tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
     """A module's own parameters and buffers, without its children's."""
-    yield from module.named_parameters(recurse=False, remove_duplicate=False)
-    yield from module.named_buffers(recurse=False, remove_duplicate=False)
+    for table in (module._parameters, module._buffers):
+        yield from ((name, tensor) for name, tensor in table.items() if tensor is not None)
+
+
+def parameters_and_buffers(model: torch.nn.Module) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """All of them by name, shared ones once. In one walk: the model's own iterators make one each."""
+    found: tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]] = ({}, {})
+    seen: set[int] = set()
+    for prefix, module in observed_modules(model):
+        for into, table in ((found[0], module._parameters), (found[1], module._buffers)):
+            for name, tensor in table.items():
+                if tensor is not None and id(tensor) not in seen:
+                    seen.add(id(tensor))
+                    into[f"{prefix}.{name}" if prefix else name] = tensor
+    return found
 
 
 def tie_groups(model: torch.nn.Module) -> tuple[tuple[str, ...], ...]:

@@ -16,10 +16,11 @@ from typing import Any, cast
 import torch
 
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.probe.modules import argument_names, class_name, module_records, observed_modules, tie_groups
+from pytest_modelviz.probe.modules import argument_names, class_name, module_record, observed_modules, tie_groups
 from pytest_modelviz.probe.purity import writes_into
-from pytest_modelviz.probe.sketch import record_number, record_shape, record_tensor, record_weight
+from pytest_modelviz.probe.sketch import WEIGHT_WIDTH, record_number, record_shape, record_tensor
 from pytest_modelviz.probe.structure import leaves, literal
+from pytest_modelviz.probe.weights import Weights
 from pytest_modelviz.trace import Call, Leaf, TensorRecord, Trace
 
 Look = Callable[[torch.Tensor], TensorRecord]
@@ -30,7 +31,8 @@ OnOutput = Callable[[Call, torch.nn.Module, Any], Any]
 class Observer:
     """Records one pass of one model into a Trace.
 
-    `look` turns a tensor into its record; `weight_look` does so for parameters and buffers, None leaves them out.
+    `look` turns a tensor into its record; `weight_width` is the width of the sketches of parameters and buffers, None
+    leaves them out.
     `on_enter` is called as each call is entered, `on_output` as it is left: it may return another output to be used
     instead (returning what it was given changes nothing).
     """
@@ -40,7 +42,7 @@ class Observer:
         model: torch.nn.Module,
         *,
         look: Look = record_tensor,
-        weight_look: Look | None = record_weight,
+        weight_width: int | None = WEIGHT_WIDTH,
         on_enter: OnEnter | None = None,
         on_output: OnOutput | None = None,
     ) -> None:
@@ -57,12 +59,13 @@ class Observer:
         self._seen: dict[int, tuple[weakref.ref[torch.Tensor], int, str]] = {}
         self.calls: list[Call] = []
         self.tensors: dict[str, TensorRecord] = {}
-        self._modules, self._weights = module_records(model, weight_look)
+        self._weights = Weights(named, weight_width)
+        self._modules = {name: module_record(module, self._weights.names(module)) for name, module in named}
         self._ties = tie_groups(model)
 
     @property
     def trace(self) -> Trace:
-        return Trace(self._modules, self.calls, self.tensors, self._weights, self._ties)
+        return Trace(self._modules, self.calls, self.tensors, self._weights.records(), self._ties)
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
@@ -114,11 +117,15 @@ class Observer:
         finally:
             self._depth -= 1
         call.outputs = self._leaves([("", output)], place)
+        self._weights.called(module)
         return output if self._on_output is None else self._on_output(call, module, output)
 
     def _leaves(self, values: list[tuple[str, Any]], place: str) -> dict[str, Leaf]:
         found: dict[str, Leaf] = {}
         for name, value in values:
+            if isinstance(value, torch.Tensor):  # nearly always
+                found[name] = Leaf(self._key(value, place + name))
+                continue
             for path, item in leaves(value, name):
                 if isinstance(item, torch.Tensor):
                     found[path] = Leaf(tensor=self._key(item, place + path))

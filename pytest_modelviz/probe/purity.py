@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import functools
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from pytest_modelviz.probe.modules import OWN_OF_MODULE, parameters_and_buffers
 from pytest_modelviz.probe.structure import tensors
 
+_PLAIN = (torch.Tensor, torch.nn.Buffer)
 _CONTAINERS = (list, dict, set, collections.deque)
 
 
@@ -30,20 +33,20 @@ def untouched(model: torch.nn.Module, input_data: Any = None) -> Iterator[None]:
     (one level of containers) and the modules' classes; random states of Python, NumPy and torch on every device;
     grad mode, default dtype and device, threads and backend flags.
     """
-    modules = [_ModuleState(module) for module in model.modules()]
-    held = [*model.parameters(), *model.buffers()]
+    found = list(model.modules())
+    modules = [_ModuleState(module) for module in found]
+    parameters, buffers = (list(table.values()) for table in parameters_and_buffers(model))
+    held = [*parameters, *buffers]
     states = [_TensorState(tensor) for tensor in held if _has_storage(tensor)]
-    buffers = [_BufferValues(buffer) for buffer in model.buffers() if not torch.nn.parameter.is_lazy(buffer)]
+    values = _BufferValues([buffer for buffer in buffers if not torch.nn.parameter.is_lazy(buffer)])
     gradients = [tensor.grad for tensor in held if tensor.is_leaf and tensor.grad is not None]
-    writes = _SaveBeforeWrite([*held, *gradients, *tensors(input_data), *_loose(model)])
+    writes = _SaveBeforeWrite([*held, *gradients, *tensors(input_data), *_loose(found)])
     try:
         with process_untouched(), writes:
             yield
     finally:
         # who belongs to whom comes before what a tensor looks at, and that before what it holds
-        _all_of(
-            [*(m.restore for m in modules), *(s.restore for s in states), writes.restore, *(b.restore for b in buffers)]
-        )
+        _all_of([*(m.restore for m in modules), *(s.restore for s in states), writes.restore, values.restore])
 
 
 def _all_of(steps: list[Callable[[], None]]) -> None:
@@ -83,10 +86,16 @@ def writes_into(tensor: torch.Tensor) -> int:
     return _SaveBeforeWrite.active[-1].count(tensor) if _SaveBeforeWrite.active else 0
 
 
-def _loose(model: torch.nn.Module) -> Iterator[torch.Tensor]:
+def as_found(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor with the values it had when the innermost `untouched` block began."""
+    return _SaveBeforeWrite.active[-1].before(tensor) if _SaveBeforeWrite.active else tensor
+
+
+def _loose(modules: Iterable[torch.nn.Module]) -> Iterator[torch.Tensor]:
     """Tensors that modules hold in plain attributes, also in lists and dicts: caches, tables."""
-    for module in model.modules():
-        values = [] if isinstance(module, torch.jit.ScriptModule) else list(vars(module).values())
+    for module in modules:
+        scripted = isinstance(module, torch.jit.ScriptModule)
+        values = [] if scripted else [value for name, value in vars(module).items() if name not in OWN_OF_MODULE]
         for _ in range(3):
             yield from (value for value in values if isinstance(value, torch.Tensor))
             inner = [value for value in values if isinstance(value, (list, tuple, dict))]
@@ -134,16 +143,32 @@ class _TensorState:
 
 
 class _BufferValues:
-    """A copy of a buffer: batch norms write theirs in a way that no operation's schema tells."""
+    """Copies of all buffers: batch norms write theirs in a way that no operation's schema tells.
 
-    def __init__(self, buffer: torch.Tensor) -> None:
-        self._buffer = buffer
-        self._values = None if buffer.is_meta else buffer.detach().clone()
+    Those of one kind are copied and compared in one go.
+    """
+
+    def __init__(self, buffers: list[torch.Tensor]) -> None:
+        groups: dict[Any, list[torch.Tensor]] = {}
+        for buffer in buffers:
+            if not buffer.is_meta:
+                alone = buffer.layout != torch.strided or buffer.is_quantized or type(buffer) not in _PLAIN
+                groups.setdefault(id(buffer) if alone else (buffer.dtype, buffer.device), []).append(buffer)
+        self._groups = [(group, _joined(group)) for group in groups.values()]
 
     def restore(self) -> None:
-        if self._values is not None and not _same_bits(self._buffer, self._values):
-            with torch.no_grad():
-                self._buffer.copy_(self._values)
+        for group, before in self._groups:
+            if not _same_bits(_joined(group), before):
+                with torch.no_grad():
+                    shares = [before] if len(group) == 1 else before.split([buffer.numel() for buffer in group])
+                    for buffer, values in zip(group, shares, strict=True):
+                        if not _same_bits(buffer, values.view_as(buffer)):
+                            buffer.copy_(values.view_as(buffer))
+
+
+def _joined(group: list[torch.Tensor]) -> torch.Tensor:
+    with torch.no_grad():
+        return group[0].detach().clone() if len(group) == 1 else torch.cat([tensor.reshape(-1) for tensor in group])
 
 
 class _ModuleState:
@@ -156,7 +181,9 @@ class _ModuleState:
         self._scripted = isinstance(module, torch.jit.ScriptModule)
         self._attributes = {} if self._scripted else dict(module.__dict__)
         self._containers = [
-            (value, value.copy()) for value in self._attributes.values() if isinstance(value, _CONTAINERS)
+            (value, value.copy() if value else None)
+            for value in self._attributes.values()
+            if isinstance(value, _CONTAINERS)
         ]
 
     def restore(self) -> None:
@@ -168,7 +195,10 @@ class _ModuleState:
         else:
             _put_back(module.__dict__, self._attributes)
         for container, before in self._containers:
-            _restore_container(container, before)
+            if before is not None:
+                _restore_container(container, before)
+            elif container:
+                container.clear()
 
 
 def _put_back(now: dict[str, Any], before: dict[str, Any]) -> None:
@@ -226,13 +256,10 @@ class _SaveBeforeWrite(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        schema = getattr(func, "_schema", None)  # higher-order operators have none
-        if schema is not None and schema.is_mutable:
-            for position, argument in enumerate(schema.arguments):
-                if argument.alias_info is not None and argument.alias_info.is_write:
-                    value = args[position] if position < len(args) else kwargs.get(argument.name)
-                    for tensor in value if isinstance(value, (list, tuple)) else [value]:
-                        self._save(tensor)
+        for position, name in _written_by(func):
+            value = args[position] if position < len(args) else kwargs.get(name)
+            for tensor in value if isinstance(value, (list, tuple)) else [value]:
+                self._save(tensor)
         return func(*args, **kwargs)
 
     def _save(self, tensor: Any) -> None:
@@ -245,9 +272,26 @@ class _SaveBeforeWrite(TorchDispatchMode):
     def count(self, tensor: torch.Tensor) -> int:
         return self._counts.get(tensor.untyped_storage()._cdata, 0) if _has_storage(tensor) else 0
 
+    def before(self, tensor: torch.Tensor) -> torch.Tensor:
+        saved = self._saved.get(tensor.untyped_storage()._cdata) if self._saved and _has_storage(tensor) else None
+        if saved is None:
+            return tensor
+        with torch.no_grad(), torch._C._DisableTorchDispatch():
+            return tensor.new_empty(0).set_(saved, tensor.storage_offset(), tensor.shape, tensor.stride())
+
     def restore(self) -> None:
         for key, before in self._saved.items():
             self._storages[key].copy_(before)
+
+
+@functools.lru_cache(maxsize=4096)
+def _written_by(func: Any) -> tuple[tuple[int, str], ...]:
+    """Position and name of the arguments that an operator writes into."""
+    schema = getattr(func, "_schema", None)  # higher-order operators have none
+    if schema is None or not schema.is_mutable:
+        return ()
+    arguments = enumerate(schema.arguments)
+    return tuple((at, a.name) for at, a in arguments if a.alias_info is not None and a.alias_info.is_write)
 
 
 class _GlobalState:

@@ -11,7 +11,7 @@ from typing import Any, cast
 import torch
 
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.probe.modules import observed_modules
+from pytest_modelviz.probe.modules import observed_modules, parameters_and_buffers
 from pytest_modelviz.probe.purity import untouched
 from pytest_modelviz.probe.structure import tensors
 
@@ -60,7 +60,8 @@ def prepared(model: torch.nn.Module, input_data: Any, *, grad: bool = False) -> 
     with untouched(model, input_data), torch.inference_mode(False), torch.set_grad_enabled(grad), eager():
         model = _materialised(model, input_data)
         with contextlib.suppress(NotImplementedError):  # a module out of torch.export is what it was exported as
-            model.eval()
+            if any(module.training for module in model.modules()):
+                model.eval()
         yield getattr(model, "_orig_mod", model)
 
 
@@ -76,7 +77,12 @@ def _materialised(model: torch.nn.Module, input_data: Any) -> torch.nn.Module:
     if input_data is None or not is_lazy(model):
         return model
     # what is uninitialised cannot be copied by the ordinary way
-    held = [tensor for tensor in [*model.parameters(), *model.buffers()] if torch.nn.parameter.is_lazy(tensor)]
+    held = [
+        tensor
+        for table in parameters_and_buffers(model)
+        for tensor in table.values()
+        if torch.nn.parameter.is_lazy(tensor)
+    ]
     made: dict[int, Any] = {
         id(t): cast(Any, type(t))(requires_grad=t.requires_grad, device=t.device, dtype=t.dtype) for t in held
     }
@@ -89,8 +95,9 @@ def _materialised(model: torch.nn.Module, input_data: Any) -> torch.nn.Module:
 
 
 def is_lazy(model: torch.nn.Module) -> bool:
-    held = [*model.parameters(), *model.buffers()]
-    return any(torch.nn.parameter.is_lazy(tensor) for tensor in held)
+    return any(
+        torch.nn.parameter.is_lazy(tensor) for table in parameters_and_buffers(model) for tensor in table.values()
+    )
 
 
 def require_model(model: Any) -> None:
@@ -101,7 +108,7 @@ def require_model(model: Any) -> None:
 def require_same_device(model: torch.nn.Module, input_data: Any) -> None:
     """Say which tensor is on the wrong device before torch fails somewhere deep inside."""
     places: dict[str, str] = {}
-    for name, parameter in model.named_parameters():
+    for name, parameter in parameters_and_buffers(model)[0].items():
         places.setdefault(str(parameter.device), name)
     if len(places) != 1:
         return  # none, or spread over devices on purpose

@@ -6,14 +6,18 @@ and every torch version. A tensor no larger than the sketch is kept as it is.
 
 Method: the "count sketch" / AMS sketch of Alon, Matias and Szegedy (1996) and Charikar, Chen and Farach-Colton (2002).
 Element i goes to bucket (i mod width) with a random sign; the width is prime, so that the strides of images spread over
-all buckets. Of a large tensor, short runs of neighbours are first added up with signs of their own, which keeps the
-cost near one read of the memory.
+all buckets. Multiplying by the signs and adding up the rows of a (n / width, width) view are two passes over memory
+that the model has just written: `benchmarks/sketch.py` compares other layouts and widths.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import math
+import threading
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,18 +27,15 @@ from pytest_modelviz.trace import Sketch, TensorRecord
 
 ACTIVATION_WIDTH = 251
 WEIGHT_WIDTH = 61
-_DIRECT = 2**17  # up to this many elements each element has a bucket of its own choosing
-_CHUNK = 2**18  # elements folded at a time: they stay in the processor's cache
-_BUCKET_CHUNK = 2**16
-_PERIOD = 2**14  # of the signs within a fold; what comes after has signs of its own
-_SHORT_RUN, _LONG_RUN = 8, 32
-# Weights are only evidence. These 128 signs are neither balanced nor far from it over any small stride, so that no
-# constant or regular change cancels out.
-_COARSE_RUN, _COARSE_SALT = 128, 1117
+_LARGEST_CHUNK = 2**20  # what is larger meets the same signs again, all of them turned or none
+_MOST_ADDERS = 200
+_FEWEST_SIGNS = 2**14
+_BROAD = 200  # columns below which adding up rows is slow: then several rows are added up side by side
+_SMALL = 2**14  # weights up to this size are sketched many at a time
 _PLAIN_TENSORS = (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer)
 
 _ARITHMETIC = {torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.bool}
-_NARROW = {torch.float32, torch.float16, torch.bfloat16, torch.complex32, torch.complex64}
+_NARROW = {torch.float32, torch.float16, torch.bfloat16}
 
 
 def hashed(index: npt.NDArray[np.uint64], salt: int) -> npt.NDArray[np.uint64]:
@@ -48,73 +49,99 @@ def hashed(index: npt.NDArray[np.uint64], salt: int) -> npt.NDArray[np.uint64]:
 
 
 @functools.lru_cache(maxsize=16)
-def _signs(count: int, salt: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    bits = hashed(np.arange(1, count + 1, dtype=np.uint64), salt) >> np.uint64(63)
+def _sign_table(size: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    bits = hashed(np.arange(1, size + 1, dtype=np.uint64), 0) >> np.uint64(63)
     values = bits.astype(np.float64) * 2 - 1
     with torch.inference_mode(False):
         return torch.from_numpy(values).to(device=device, dtype=dtype)
 
 
-def _fold(flat: torch.Tensor, run: int, salt: int) -> torch.Tensor:
-    """Add up runs of `run` neighbours with signs of their own: (n,) -> (ceil(n / run),)."""
-    signs = _signs(_PERIOD, salt, flat.dtype, flat.device)
-    folded = flat.new_empty(-(-flat.numel() // run))
-    scratch = flat.new_empty(min(_CHUNK, flat.numel() + run))
-    for start in range(0, flat.numel(), _CHUNK):
-        chunk = flat[start : start + _CHUNK]
-        count = chunk.numel()
-        whole, padded = count - count % _PERIOD, count + -count % run
-        if whole:
-            torch.mul(chunk[:whole].view(-1, _PERIOD), signs, out=scratch[:whole].view(-1, _PERIOD))
-        if whole < count:
-            torch.mul(chunk[whole:], signs[: count - whole], out=scratch[whole:count])
-            scratch[count:padded] = 0
-        torch.sum(scratch[:padded].view(-1, run), 1, out=folded[start // run : (start + padded) // run])
-    return folded
+@functools.lru_cache(maxsize=1024)
+def _turn(index: int) -> int:
+    return 1 - 2 * int(hashed(np.array([index], np.uint64), 1)[0] >> np.uint64(63))
 
 
-def _fold_coarsely(flat: torch.Tensor) -> torch.Tensor:
-    """Add up runs of 128 neighbours, all with the same signs: one product, at the speed of memory."""
-    signs = _signs(_COARSE_RUN, _COARSE_SALT, flat.dtype, flat.device)
-    rows = flat.numel() // _COARSE_RUN
-    folded = flat[: rows * _COARSE_RUN].view(rows, _COARSE_RUN).mv(signs)
-    rest = flat[rows * _COARSE_RUN :]
-    return torch.cat([folded, (rest * signs[: rest.numel()]).sum()[None]]) if rest.numel() else folded
+class _Adder:
+    """Adds up rows of `count` numbers in `width` buckets, element i, signed, in bucket (i mod width).
+
+    Its memory is kept from use to use: fresh memory costs more than the multiplication that fills it.
+    """
+
+    def __init__(self, rows: int, count: int, width: int, dtype: torch.dtype, device: torch.device) -> None:
+        self._abreast = -(-_BROAD // width) if count > _BROAD else 1
+        span = width * self._abreast
+        padded = count + -count % span
+        size = _FEWEST_SIGNS
+        while size < count:
+            size *= 8
+        self._signs = _sign_table(size, dtype, device)[:count]
+        memory = _memory(rows * padded, dtype, device).view(rows, padded)
+        self._product, self._rest = memory[:, :count], memory[:, count:] if padded > count else None
+        self._lines = memory.view(rows, -1, span)
+        self._shape = (rows, self._abreast, width)
+
+    def __call__(self, values: torch.Tensor) -> torch.Tensor:
+        """(rows, count) or, of one row, (count,) -> (rows, width)."""
+        torch.mul(values.view(self._product.shape), self._signs, out=self._product)
+        if self._rest is not None:
+            self._rest.zero_()
+        sums = self._lines.sum(1)
+        return sums if self._abreast == 1 else sums.view(self._shape).sum(1)
 
 
-def _buckets(flat: torch.Tensor, width: int) -> torch.Tensor:
-    """Add element i, signed, to bucket (i mod width): (n,) -> (width,)."""
-    signs = _signs(_DIRECT, 0, flat.dtype, flat.device)
-    total = flat.new_zeros(width)
-    step = _BUCKET_CHUNK - _BUCKET_CHUNK % width
-    for start in range(0, flat.numel(), step):
-        chunk = flat[start : start + step]
-        signed = chunk * signs[start : start + chunk.numel()]
-        whole = signed.numel() - signed.numel() % width
-        total += signed[:whole].view(-1, width).sum(0)
-        total[: signed.numel() - whole] += signed[whole:]
-    return total
+class _PerThread(threading.local):
+    """Adders and their memory, one set a thread."""
+
+    def __init__(self) -> None:
+        self.adders: dict[Any, _Adder] = {}
+        self.memory: dict[Any, torch.Tensor] = {}
+
+
+_kept = _PerThread()
+
+
+def _memory(count: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    memory = _kept.memory.get((dtype, device))
+    if memory is None or memory.numel() < count:
+        _kept.adders.clear()  # they hold the smaller piece
+        with torch.inference_mode(False):
+            memory = _kept.memory[dtype, device] = torch.empty(count, dtype=dtype, device=device)
+    return memory[:count]
+
+
+def _adder(rows: int, count: int, width: int, dtype: torch.dtype, device: torch.device) -> _Adder:
+    key = (rows, count, width, dtype, device)
+    adder = _kept.adders.get(key)
+    if adder is None:
+        adder = _Adder(*key)
+        if rows * count <= _LARGEST_CHUNK:
+            if len(_kept.adders) > _MOST_ADDERS:
+                _kept.adders.clear()
+            _kept.adders[key] = adder
+    return adder
 
 
 def sketch_values(flat: torch.Tensor, width: int) -> torch.Tensor:
     """Sketch a one-dimensional float32 or float64 tensor: shape (n,) -> (min(n, width),), same dtype and device."""
-    if flat.numel() <= width:
+    count = flat.numel()
+    if count <= width:
         return flat
-    if width == WEIGHT_WIDTH and flat.numel() > _COARSE_RUN * width:
-        flat = _fold_coarsely(flat)
-    salt = 1
-    while flat.numel() > _DIRECT:
-        flat = _fold(flat, _SHORT_RUN if flat.numel() <= _DIRECT * _SHORT_RUN else _LONG_RUN, salt)
-        salt += 1
-    return _buckets(flat, width)
+    if count <= _LARGEST_CHUNK:
+        return _adder(1, count, width, flat.dtype, flat.device)(flat)[0]
+    step = _LARGEST_CHUNK - _LARGEST_CHUNK % (width * -(-_BROAD // width))
+    total = flat.new_zeros(1, width)
+    for turn, piece in enumerate(flat.split(step)):
+        total += _turn(turn) * _adder(1, piece.numel(), width, flat.dtype, flat.device)(piece)
+    return total[0]
 
 
-def record_tensor(tensor: torch.Tensor, width: int = ACTIVATION_WIDTH, statistics: bool = True) -> TensorRecord:
+def record_tensor(tensor: torch.Tensor, width: int = ACTIVATION_WIDTH, *, statistics: bool = True) -> TensorRecord:
     """Sketch any tensor where it lies and bring the few numbers to the CPU.
 
     Complex tensors count as pairs of reals, quantised and sparse ones as what they stand for. Integers and booleans
     are summed exactly (float64). NaN and infinities are taken out, counted and fingerprinted by place.
-    A tensor without data (meta) has an empty sketch.
+    A tensor without data (meta) has an empty sketch. The statistics are mean and root mean square; of a large tensor
+    the latter is the sketch's estimate, good to a few per cent.
     """
     if tensor.is_meta or torch._C._functorch.is_functorch_wrapped_tensor(tensor):
         return record_shape(tensor)  # inside vmap or grad there are no values to be had
@@ -134,22 +161,64 @@ def is_plain_type(tensor: torch.Tensor) -> bool:
 def _record(tensor: torch.Tensor, width: int, statistics: bool) -> TensorRecord:
     # Our own arithmetic is nobody's business: modes that watch the model must not see it.
     alone = torch._C._DisableTorchDispatch() if is_plain_type(tensor) else contextlib.nullcontext()
-    with torch.no_grad(), alone:
-        flat = _flat(tensor)
-        dtype = torch.float32 if tensor.dtype in _NARROW or flat.dtype == torch.float32 else torch.float64
-        values = flat.to(dtype)
-        kept: Sketch = sketch_values(values, width).cpu().numpy().copy()
+    with alone:
+        values = _flat(tensor.detach())
+        count = values.numel()
+        kept: Sketch = sketch_values(values, width).cpu().numpy()
+        if count <= width:
+            kept = kept.copy()  # it is the tensor itself, which somebody may write into
         places: dict[str, tuple[int, int]] = {}
-        if not np.isfinite(kept).all():
+        square = _square(kept)
+        if not math.isfinite(square):
             places, values = _take_out(values)
-            kept = sketch_values(values, width).cpu().numpy().copy()
-        numbers = _statistics(values) if statistics else ()
-    return TensorRecord(str(tensor.dtype).removeprefix("torch."), _shape(tensor), kept, places, numbers)
+            kept = sketch_values(values, width).cpu().numpy()
+            square = _square(kept)
+        moments = (float(values.sum()) / count, math.sqrt(square / count)) if statistics and count else ()
+    return TensorRecord(_dtype_name(tensor.dtype), _shape(tensor), kept, places, moments)
 
 
-def record_weight(tensor: torch.Tensor) -> TensorRecord:
-    """Sketch a parameter or buffer, narrowly: weights are evidence, they need not be measured well."""
-    return record_tensor(tensor, WEIGHT_WIDTH, statistics=False)
+def _square(sketch: Sketch) -> float:
+    if sketch.dtype == np.float32:
+        wide = sketch.astype(np.float64)  # masks of the lowest number overflow
+        return float(np.dot(wide, wide))
+    with np.errstate(over="ignore"):
+        return float(np.dot(sketch, sketch))
+
+
+def _arithmetic(dtype: torch.dtype) -> torch.dtype:
+    narrow = dtype in _NARROW or (dtype.is_floating_point and dtype.itemsize < 2)  # the float8 family
+    return torch.float32 if narrow else torch.float64
+
+
+def record_together(tensors: Iterable[torch.Tensor], width: int) -> dict[int, TensorRecord]:
+    """Sketch many small tensors, those of one size in one go: id of the tensor -> its record without statistics.
+
+    Leaves out what is large, peculiar or not finite: that is `record_tensor`'s.
+    """
+    groups: dict[tuple[int, torch.dtype, torch.device], list[torch.Tensor]] = {}
+    for tensor in tensors:
+        plain = is_plain_type(tensor) and tensor.layout == torch.strided and not tensor.is_meta
+        if plain and tensor.dtype in _ARITHMETIC and 0 < tensor.numel() <= _SMALL:
+            groups.setdefault((tensor.numel(), tensor.dtype, tensor.device), []).append(tensor)
+    found = {}
+    with torch.no_grad(), torch._C._DisableTorchDispatch():
+        for (count, dtype, _), group in groups.items():
+            rows = torch.stack([tensor.reshape(-1) for tensor in group]).to(_arithmetic(dtype))
+            sketches = (
+                (rows if count <= width else _adder(len(group), count, width, rows.dtype, rows.device)(rows))
+                .cpu()
+                .numpy()
+            )
+            finite = np.isfinite(sketches).all(axis=1)
+            for tensor, sketch, whole in zip(group, sketches, finite, strict=True):
+                if whole:
+                    found[id(tensor)] = TensorRecord(_dtype_name(dtype), _shape(tensor), sketch)
+    return found
+
+
+@functools.lru_cache(maxsize=64)
+def _dtype_name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def record_number(value: float | complex) -> TensorRecord:
@@ -160,16 +229,21 @@ def record_number(value: float | complex) -> TensorRecord:
 
 def record_shape(tensor: torch.Tensor) -> TensorRecord:
     """Dtype and shape alone."""
-    name = str(tensor.dtype).removeprefix("torch.")
-    return TensorRecord(name, _shape(tensor), np.zeros(0, np.float32))
+    return TensorRecord(_dtype_name(tensor.dtype), _shape(tensor), np.zeros(0, np.float32))
 
 
 def _shape(tensor: torch.Tensor) -> tuple[int, ...]:
-    return (int(tensor.size(0)),) if tensor.is_nested else tuple(int(size) for size in tensor.shape)
+    return (int(tensor.size(0)),) if tensor.is_nested else tuple(tensor.shape)
 
 
 def _flat(tensor: torch.Tensor) -> torch.Tensor:
-    tensor = tensor.detach()
+    """All elements in one dimension, float32 or float64."""
+    if tensor.dtype != torch.float32 or tensor.layout != torch.strided or tensor.is_nested:
+        tensor = _plain_numbers(tensor)
+    return tensor.resolve_neg().reshape(-1)
+
+
+def _plain_numbers(tensor: torch.Tensor) -> torch.Tensor:
     if tensor.is_nested:
         tensor = torch.cat([part.reshape(-1) for part in tensor.unbind()])
     if tensor.layout != torch.strided:
@@ -180,9 +254,7 @@ def _flat(tensor: torch.Tensor) -> torch.Tensor:
         if tensor.dtype == torch.complex32:
             tensor = tensor.to(torch.complex64)
         tensor = torch.view_as_real(tensor.resolve_conj())
-    if tensor.is_floating_point() and tensor.element_size() < 2:
-        tensor = tensor.to(torch.float32)  # the float8 family has no arithmetic of its own
-    return tensor.resolve_neg().reshape(-1)
+    return tensor.to(_arithmetic(tensor.dtype))
 
 
 def _take_out(values: torch.Tensor) -> tuple[dict[str, tuple[int, int]], torch.Tensor]:
@@ -198,13 +270,3 @@ def _take_out(values: torch.Tensor) -> tuple[dict[str, tuple[int, int]], torch.T
             fingerprint = int((hashed(where, 99) >> np.uint64(12)).sum(dtype=np.uint64) >> np.uint64(11))
             places[kind] = (int(where.size), fingerprint)
     return places, torch.nan_to_num(values.to(torch.float64), nan=0.0, posinf=0.0, neginf=0.0)
-
-
-def _statistics(values: torch.Tensor) -> tuple[float, ...]:
-    """Mean, root mean square, minimum and maximum, rounded to four digits for people."""
-    if not values.numel():
-        return ()
-    count = values.numel()
-    low, high = torch.aminmax(values)
-    numbers = (float(values.sum()) / count, (float(values.dot(values)) / count) ** 0.5, float(low), float(high))
-    return tuple(float(f"{number:.4g}") for number in numbers)

@@ -76,4 +76,6 @@ def literal(value: Any) -> str:
 
 def plain_text(text: str) -> str:
     """Text without what changes from process to process (addresses) or cannot be written (lone surrogates)."""
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", text).encode("utf-8", "backslashreplace").decode()
+    if " at 0x" in text:
+        text = re.sub(r" at 0x[0-9a-fA-F]+", "", text)
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import functools
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -25,10 +26,10 @@ Thumbnail = npt.NDArray[np.float32]
 
 
 class Sample(NamedTuple):
-    """A copy of what a picture will show: (channels, height, width), which channels, and of how many."""
+    """A copy of what a picture will show: (channels, height, width), every how many of how many channels."""
 
     values: torch.Tensor
-    channels: list[int]
+    step: int
     of: int
 
 
@@ -40,7 +41,7 @@ def sample(tensor: torch.Tensor) -> Sample | None:
     """
     if not _is_plain(tensor) or tensor.dim() not in (2, 3, 4, 5):
         return None
-    with torch.no_grad(), torch._C._DisableTorchDispatch():  # our own copies are nobody's business
+    with torch._C._DisableTorchDispatch():  # our own copies are nobody's business
         first = tensor.detach()[0]
         if first.dim() == 1:
             count = first.numel()
@@ -51,8 +52,7 @@ def sample(tensor: torch.Tensor) -> Sample | None:
         elif first.dim() == 4:
             first = first[:, first.shape[1] // 2]
         step = max(1, first.shape[0] // CHANNELS)
-        chosen = range(0, first.shape[0], step)[:CHANNELS]
-        return Sample(first[0 : chosen.stop : step].clone(), list(chosen), int(tensor.shape[1]))
+        return Sample(first[: step * CHANNELS : step].clone(), step, tensor.shape[1])
 
 
 def thumbnail(values: torch.Tensor) -> Thumbnail:
@@ -90,7 +90,7 @@ def photo(input_data: Any) -> npt.NDArray[np.uint8] | None:
 def spatial(output: Any) -> torch.Tensor | None:
     """The output itself where it is one floating tensor (batch, channels, h, w[, d]) with more than one position."""
     if isinstance(output, torch.Tensor) and output.dim() in (4, 5) and output.is_floating_point():
-        return output if int(np.prod(output.shape[2:])) > 1 else None
+        return output if output.shape[2:].numel() > 1 else None
     return None
 
 
@@ -117,8 +117,8 @@ class Album:
                 self._keep(call.layer, call.layer, tensor)
         elif call.layer:
             tensor = spatial(output)
-            if tensor is not None and not any(module.children()) and not _pads(module):
-                self._keep(tuple(tensor.shape[2:]), call.layer, tensor)
+            if tensor is not None and not module._modules and not _pads(module):
+                self._keep(tensor.shape[2:], call.layer, tensor)
             elif isinstance(output, torch.Tensor) and output.dim() == 3:
                 self._keep("sequence", call.layer, output)
         return output
@@ -135,9 +135,17 @@ class Album:
         if len(pages) > 1 and self._wanted is None:
             pages.pop("sequence", None)
         kept = list(pages.values())[-MOST:] if self._wanted is None else pages.values()
-        return {layer: (thumbnail(seen.values), seen.channels, seen.of) for layer, seen in kept}
+        return {
+            layer: (thumbnail(seen.values), [seen.step * at for at in range(len(seen.values))], seen.of)
+            for layer, seen in kept
+        }
 
 
 def _pads(module: torch.nn.Module) -> bool:
     """Padding makes resolutions that nobody thinks of as the model's."""
-    return any(base.__module__ == "torch.nn.modules.padding" for base in type(module).__mro__)
+    return _is_padding(type(module).__mro__)
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_padding(bases: tuple[type, ...]) -> bool:
+    return any(base.__module__ == "torch.nn.modules.padding" for base in bases)

@@ -158,7 +158,7 @@ def _texts(leaves: Leaves, trace: Trace, place: str) -> str:
             if leaf.tensor != place + path:
                 text += f" = {leaf.tensor}"
             elif record.statistics:
-                mean, rms, low, high = record.statistics
-                text += f" mean {mean:g} rms {rms:g} from {low:g} to {high:g}"
+                mean, rms = record.statistics
+                text += f" mean {mean:.3g} rms {rms:.3g}"
         parts.append(f"{path}: {text}" if path else text)
     return "; ".join(parts)

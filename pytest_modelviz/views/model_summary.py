@@ -123,13 +123,15 @@ class ModelSummaryView:
 
     def _pass(self, model: torch.nn.Module) -> tuple[Trace, dict[str, int]]:
         counter = MultAdds()
-        observer = Observer(model, look=record_shape, weight_look=None, on_enter=counter.enter, on_output=counter.leave)
+        observer = Observer(
+            model, look=record_shape, weight_width=None, on_enter=counter.enter, on_output=counter.leave
+        )
         try:
             with untouched(model, self._input), counter.counting(), observer.watching():
                 call(model, self._input)
             return observer.trace, counter.own
         except Exception:  # jagged tensors, for one, cannot be counted; a fault of the model's own comes again
-            observer = Observer(model, look=record_shape, weight_look=None)
+            observer = Observer(model, look=record_shape, weight_width=None)
             with observer.watching():
                 call(model, self._input)
             return observer.trace, {}

@@ -1,0 +1,67 @@
+"""Sketches of parameters and buffers as they were before a pass, each taken when it costs least."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import torch
+
+from pytest_modelviz.probe.modules import own_tensors
+from pytest_modelviz.probe.purity import as_found
+from pytest_modelviz.probe.sketch import WEIGHT_WIDTH, record_tensor, record_together
+from pytest_modelviz.trace import TensorRecord
+
+
+class Weights:
+    """The parameters and buffers of a model, shared ones once.
+
+    Small ones and all buffers are sketched before the pass, many at a time. A large parameter is sketched right after
+    the first call of its module, which has just brought it into the processor's cache; from main memory it would cost
+    as much as a good part of the pass. What the pass wrote into by then is sketched as it was before.
+    """
+
+    def __init__(self, modules: Iterable[tuple[str, torch.nn.Module]], width: int | None = WEIGHT_WIDTH) -> None:
+        self._width = width
+        self._records: dict[str, TensorRecord | None] = {}
+        self._waiting: dict[int, list[tuple[str, torch.Tensor]]] = {}
+        self._names: dict[int, dict[str, str]] = {}
+        known: dict[int, str] = {}
+        owners: dict[str, int] = {}
+        held: list[tuple[str, torch.Tensor]] = []
+        for name, module in modules:
+            own = self._names[id(module)] = {}
+            for local, tensor in own_tensors(module):
+                if width is None or torch.nn.parameter.is_lazy(tensor):
+                    continue
+                if id(tensor) not in known:
+                    key = known[id(tensor)] = f"{name}.{local}" if name else local
+                    owners[key] = id(module)
+                    held.append((key, tensor))
+                own[local] = known[id(tensor)]
+        together = record_together((tensor for _, tensor in held), width or 0)
+        for key, tensor in held:
+            self._records[key] = together.get(id(tensor))
+            if self._records[key] is None:
+                if isinstance(tensor, torch.nn.Parameter):
+                    self._waiting.setdefault(owners[key], []).append((key, tensor.detach()))
+                else:
+                    self._records[key] = self._record(tensor)
+
+    def names(self, module: torch.nn.Module) -> Mapping[str, str]:
+        """A module's own parameters and buffers: local name -> the name it is recorded under."""
+        return self._names[id(module)]
+
+    def called(self, module: torch.nn.Module) -> None:
+        """The module's call has ended: what it computed with is at hand."""
+        for key, tensor in self._waiting.pop(id(module), ()):
+            self._records[key] = self._record(as_found(tensor))
+
+    def records(self) -> dict[str, TensorRecord]:
+        """All of them, in the order of registration."""
+        for key, tensor in [one for waiting in self._waiting.values() for one in waiting]:
+            self._records[key] = self._record(as_found(tensor))
+        self._waiting.clear()
+        return {key: record for key, record in self._records.items() if record is not None}
+
+    def _record(self, tensor: torch.Tensor) -> TensorRecord:
+        return record_tensor(tensor, self._width or 0, statistics=False)
