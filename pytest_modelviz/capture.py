@@ -21,7 +21,8 @@ class Capture:
 
     `facts` holds only what JSON can hold. `arrays` is what is compared, together with the facts of the views that
     compare facts. `environment` says under what circumstances the capture was made; it never makes a check fail.
-    `result` is what the fixture hands to the test; it is not stored.
+    `result` is what the fixture hands to the test, `notes` are what a user should know about the limits of this look;
+    neither is stored.
     """
 
     view: str
@@ -29,3 +30,4 @@ class Capture:
     arrays: Mapping[str, Array] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     result: object = None
+    notes: tuple[str, ...] = ()

@@ -185,7 +185,8 @@ class ModelvizRun:
             pictures = any(entry["tensorboard_tags"] for entry in self._entries.values())
             folder = str(shown / "tensorboard") if pictures else None
             compared = self.settings.mode is not Mode.OFF
-            lines = summary_lines(self._totals, str(shown / "results.json"), folder, compared=compared)
+            entries = list(self._entries.values())
+            lines = summary_lines(self._totals, str(shown / "results.json"), folder, compared=compared, entries=entries)
             if lines:
                 terminalreporter.section("modelviz")
             for line in lines:

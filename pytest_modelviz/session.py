@@ -225,7 +225,7 @@ class _Judgement:
             findings = [vars(finding) for finding in verdict.findings]
         repeated = self._settings.repeated
         command = f"{repeated} {quoted(self._check.argument)}".lstrip()
-        entry["message"] = explain(entry, findings, reason=reason, command=command)
+        entry["message"] = explain(entry, findings, reason=reason, command=command, notes=self._capture.notes)
         return entry
 
     def _relative(self, path: Any) -> str:

@@ -7,6 +7,37 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from pytest_modelviz.verdict import Finding
+
+_SCALED = 1e-3  # what may be left when one map is fitted to the other, as a part of it
+
+
+def map_findings(baseline: npt.NDArray[np.float32], actual: npt.NDArray[np.float32]) -> list[Finding]:
+    """What can be said of a changed map as a whole: that it has NaN, is empty, or is the old one in another size.
+
+    "map:blank" is a map of which people see nothing, because no part of it is positive any more.
+    """
+    before, after = baseline.astype(np.float64), actual.astype(np.float64)
+    odd = [int((~np.isfinite(values)).sum()) for values in (before, after)]
+    if odd[0] != odd[1]:
+        return [Finding("map:nan", before=f"{odd[0]} of {before.size}", after=f"{odd[1]} of {after.size}")]
+    if odd[0] or before.shape != after.shape:
+        return []
+    if before.any() != after.any():
+        return [Finding("map:empty", before=_peak(before), after=_peak(after))]
+    if (before > 0).any() != (after > 0).any():
+        return [Finding("map:blank", before=_peak(before), after=_peak(after))]
+    square = float((before * before).sum())
+    factor = float((before * after).sum()) / square if square else 0.0
+    left = float(np.linalg.norm(after - factor * before))
+    if factor and left <= _SCALED * float(np.linalg.norm(after)):
+        return [Finding("map:scale", before="1", after=f"{factor:.4g}")]
+    return []
+
+
+def _peak(values: npt.NDArray[np.float64]) -> str:
+    return f"{values.min():.3g} to {values.max():.3g}"
+
 
 def map_difference(
     baseline: npt.NDArray[np.float32], actual: npt.NDArray[np.float32], *, signless: bool = False, floor: float = 0.0

@@ -91,7 +91,7 @@ def weight_difference(baseline: TensorRecord, actual: TensorRecord) -> float:
     return error if not error <= allowed else 0.0
 
 
-def leaf_difference(
+def leaf_errors(
     baseline: Mapping[str, Leaf],
     actual: Mapping[str, Leaf],
     before: Mapping[str, TensorRecord],
@@ -100,26 +100,35 @@ def leaf_difference(
     dtype: str,
     tolerances: Tolerances,
     scale: float = 0.0,
-) -> tuple[float, float, str]:
-    """Compare two nested values leaf by leaf: (error, tolerance, path) of the leaf that is furthest off.
+) -> dict[str, tuple[float, float]]:
+    """Compare two nested values leaf by leaf: path -> (error, tolerance).
 
-    `scale` is the size of what the values were computed from: rounding of that size is forgiven.
+    Where they are not made of the same parts, only the parts that one of them lacks. `scale` is the size of what the
+    values were computed from: rounding of that size is forgiven.
     """
     if list(baseline) != list(actual):
-        different = sorted(set(baseline) ^ set(actual)) or list(actual)
-        return math.inf, 0.0, different[0]
-    worst = (0.0, tolerances.relative(dtype), "")
-    excess = -1.0
+        return dict.fromkeys(sorted(set(baseline) ^ set(actual)) or list(actual), (math.inf, 0.0))
+    errors = {}
     for path, leaf in baseline.items():
         other = actual[path]
         if leaf.tensor is None or other.tensor is None:
-            error, allowed = (0.0 if leaf == other else math.inf), 0.0
+            errors[path] = (0.0 if leaf == other else math.inf), 0.0
         else:
             one, two = before[leaf.tensor], after[other.tensor]
             atol = 0.0 if is_exact(one.dtype) else tolerances.absolute + _forgiven(one, scale)
             allowed = tolerance_for(one, dtype, tolerances)
-            error = difference(one, two, atol=atol, allowed=allowed)
-        ratio = error / allowed if allowed else (math.inf if error else 0.0)
-        if ratio > excess:
-            excess, worst = ratio, (error, allowed, path)
-    return worst
+            errors[path] = difference(one, two, atol=atol, allowed=allowed), allowed
+    return errors
+
+
+def worst(errors: Mapping[str, tuple[float, float]]) -> tuple[float, float, str]:
+    """(error, tolerance, path) of the leaf that is furthest off for what it may be; of nothing, nothing."""
+
+    def excess(path: str) -> float:
+        error, allowed = errors[path]
+        return error / allowed if allowed else (math.inf if error else 0.0)
+
+    if not errors:
+        return 0.0, 0.0, ""
+    path = max(errors, key=excess)
+    return (*errors[path], path)

@@ -23,7 +23,9 @@ def natural(name: str) -> list[tuple[int, int, str]]:
 def compare_trees(baseline: Mapping[str, Any], actual: Mapping[str, Any]) -> Verdict:
     """Compare two summaries (see `views.model_summary`) field by field."""
     before, after = _layers(baseline), _layers(actual)
-    findings, old_names, new_names = _renames(before, after)
+    findings = renames(before, after)
+    old_names = {name for finding in findings for name in before if below(name, finding.before)}
+    new_names = {name for finding in findings for name in after if below(name, finding.after)}
     for name in sorted({*before, *after} - old_names - new_names, key=natural):
         if name not in after:
             findings.append(Finding("removed", name, before=str(before[name].get("class", ""))))
@@ -49,24 +51,18 @@ def compare_trees(baseline: Mapping[str, Any], actual: Mapping[str, Any]) -> Ver
     )
 
 
-def _renames(before: Any, after: Any) -> tuple[list[Finding], set[str], set[str]]:
-    """Subtrees that are gone under one name and there, with equal contents, under another: one finding for each.
-
-    Returns the findings, and all names below the old and the new ones.
-    """
+def renames(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Finding]:
+    """Subtrees that are gone under one name and there, with equal contents, under another: one finding for each."""
     gone, new = _roots(set(before) - set(after)), _roots(set(after) - set(before))
     findings: list[Finding] = []
-    old_names: set[str] = set()
-    new_names: set[str] = set()
     for old in gone:
         contents = _contents(before, old)
-        twin = next((name for name in new if name not in new_names and _contents(after, name) == contents), None)
+        taken = {finding.after for finding in findings}
+        twin = next((name for name in new if name not in taken and _contents(after, name) == contents), None)
         if twin is not None:
             kind = "moved" if old.rpartition(".")[2] == twin.rpartition(".")[2] else "renamed"
             findings.append(Finding(kind, twin, before=old, after=twin))
-            old_names |= {name for name in before if _below(name, old)}
-            new_names |= {name for name in after if _below(name, twin)}
-    return findings, old_names, new_names
+    return findings
 
 
 def _roots(names: set[str]) -> list[str]:
@@ -74,12 +70,13 @@ def _roots(names: set[str]) -> list[str]:
     return sorted((name for name in names if name.rpartition(".")[0] not in names), key=natural)
 
 
-def _below(name: str, root: str) -> bool:
+def below(name: str, root: str) -> bool:
+    """Whether a module is `root` or inside of it."""
     return name == root or name.startswith(f"{root}.")
 
 
-def _contents(layers: Any, root: str) -> dict[str, Any]:
-    return {name[len(root) :]: row for name, row in layers.items() if _below(name, root)}
+def _contents(layers: Mapping[str, Any], root: str) -> dict[str, Any]:
+    return {name[len(root) :]: row for name, row in layers.items() if below(name, root)}
 
 
 def _layers(facts: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:

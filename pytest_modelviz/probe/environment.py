@@ -26,6 +26,7 @@ def environment(model: torch.nn.Module, input_data: Any = None) -> dict[str, str
         "threads": str(torch.get_num_threads()),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "mkldnn": str(torch.backends.mkldnn.enabled),
+        "mha_fastpath": str(torch.backends.mha.get_fastpath_enabled()),
         "matmul_precision": _matmul_precision(),
         "deterministic": str(torch.are_deterministic_algorithms_enabled()),
         "autocast": str(torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import functools
 import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -22,6 +23,7 @@ _WRAPPERS = {
     "FullyShardedDataParallel": "_fsdp_wrapped_module",
     "CheckpointWrapper": "_checkpoint_wrapped_module",
 }
+_TENSOR = re.compile(r"tensor\((?:[^()]|\([^()]*\))*\)")
 _PLAIN = (bool, int, float, complex, str, type(None), torch.dtype, torch.device, torch.Size, enum.Enum)
 OWN_OF_MODULE = frozenset(torch.nn.Module().__dict__)  # what every module has
 _NO_CONFIGURATION = OWN_OF_MODULE | {"forward"}  # a replaced forward is code
@@ -58,9 +60,9 @@ def configuration(module: torch.nn.Module) -> dict[str, str]:
     """Everything plain that sets a module apart: `extra_repr`, an overridden `repr`, and simple attributes."""
     config: dict[str, str] = {}
     try:
-        config["extra_repr"] = plain_text(module.extra_repr())
+        config["extra_repr"] = _without_numbers(plain_text(module.extra_repr()))
         if type(module).__repr__ is not torch.nn.Module.__repr__ and not any(module.children()):
-            config["repr"] = plain_text(repr(module))
+            config["repr"] = _without_numbers(plain_text(repr(module)))
     except Exception as error:  # a user's own code: what it raises must not end the check
         config.setdefault("extra_repr", f"<raised {type(error).__name__}>")
     for name, value in sorted(item for item in vars(module).items() if item[0] not in _NO_CONFIGURATION):
@@ -68,6 +70,11 @@ def configuration(module: torch.nn.Module) -> dict[str, str]:
         if text is not None:
             config[name] = text
     return config
+
+
+def _without_numbers(text: str) -> str:
+    """A tensor's values are weights, no configuration, and their last digits are the processor's."""
+    return _TENSOR.sub("tensor(...)", text) if "tensor(" in text else text
 
 
 def _plain(value: Any, depth: int = 0) -> str | None:
@@ -100,6 +107,29 @@ def own_tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
     """A module's own parameters and buffers, without its children's."""
     for table in (module._parameters, module._buffers):
         yield from ((name, tensor) for name, tensor in table.items() if tensor is not None)
+
+
+def packed_tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """Weight and bias of torch's own quantised modules, which hand them out by a method, packed inside."""
+    if type(module).__module__.startswith("torch.ao.nn."):
+        for name in ("weight", "bias"):
+            method = getattr(module, name, None)
+            value = method() if callable(method) else None
+            if isinstance(value, torch.Tensor):
+                yield name, value
+
+
+def opaque_modules(model: torch.nn.Module) -> list[str]:
+    """Names of the outermost TorchScript modules: what they call inside cannot be observed."""
+    found: list[str] = []
+    for name, module in observed_modules(model):
+        if isinstance(module, torch.jit.ScriptModule) and not any(_inside(name, outer) for outer in found):
+            found.append(name)
+    return found
+
+
+def _inside(name: str, outer: str) -> bool:
+    return outer == "" or name.startswith(f"{outer}.")
 
 
 def parameters_and_buffers(model: torch.nn.Module) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:

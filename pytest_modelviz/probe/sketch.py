@@ -160,9 +160,9 @@ def is_plain_type(tensor: torch.Tensor) -> bool:
 
 def _record(tensor: torch.Tensor, width: int, statistics: bool) -> TensorRecord:
     # Our own arithmetic is nobody's business: modes that watch the model must not see it.
-    alone = torch._C._DisableTorchDispatch() if is_plain_type(tensor) else contextlib.nullcontext()
-    with alone:
-        values = _flat(tensor.detach())
+    plain = is_plain_type(tensor)
+    with torch._C._DisableTorchDispatch() if plain else contextlib.nullcontext():
+        values = _flat(tensor.detach() if plain else _readable(tensor.detach()))
         count = values.numel()
         kept: Sketch = sketch_values(values, width).cpu().numpy()
         if count <= width:
@@ -241,6 +241,13 @@ def _flat(tensor: torch.Tensor) -> torch.Tensor:
     if tensor.dtype != torch.float32 or tensor.layout != torch.strided or tensor.is_nested:
         tensor = _plain_numbers(tensor)
     return tensor.resolve_neg().reshape(-1)
+
+
+def _readable(tensor: torch.Tensor) -> torch.Tensor:
+    """What a tensor of another kind stands for, where it says so as the quantised ones of torchao do."""
+    kinds = type(tensor).__mro__
+    says_so = any("dequantize" in vars(kind) for kind in kinds[: kinds.index(torch.Tensor)])
+    return tensor.dequantize() if says_so else tensor
 
 
 def _plain_numbers(tensor: torch.Tensor) -> torch.Tensor:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import torch
 
-from pytest_modelviz.probe.modules import own_tensors
+from pytest_modelviz.probe.modules import own_tensors, packed_tensors
 from pytest_modelviz.probe.purity import as_found
 from pytest_modelviz.probe.sketch import WEIGHT_WIDTH, record_tensor, record_together
 from pytest_modelviz.trace import TensorRecord
@@ -30,7 +30,7 @@ class Weights:
         held: list[tuple[str, torch.Tensor]] = []
         for name, module in modules:
             own = self._names[id(module)] = {}
-            for local, tensor in own_tensors(module):
+            for local, tensor in (*own_tensors(module), *packed_tensors(module)):
                 if width is None or torch.nn.parameter.is_lazy(tensor):
                     continue
                 if id(tensor) not in known:

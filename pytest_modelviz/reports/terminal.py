@@ -20,16 +20,37 @@ _CAUSES = {
     "gradient": "the forward pass is the same, the explanation is another",
 }
 
+_QUIET = ("match", "recorded", "not_compared")  # a test with nothing worse passes
+
+_MAPS = {
+    "map:nan": "{after} values of the map are not finite, in the baseline {before}",
+    "map:empty": "one of the maps is empty, zero everywhere: the baseline goes from {before}, this one from {after}",
+    "map:blank": "one of the maps has nothing positive, people see an empty map: the baseline goes from {before}, "
+    "this one from {after}",
+    "map:scale": "it is the baseline's map times {after}: the picture is the same, its strength is not",
+}
+
 
 def explain(
-    entry: Mapping[str, Any], findings: Sequence[Mapping[str, Any]] = (), *, reason: str = "", command: str = ""
+    entry: Mapping[str, Any],
+    findings: Sequence[Mapping[str, Any]] = (),
+    *,
+    reason: str = "",
+    command: str = "",
+    notes: Sequence[str] = (),
 ) -> str:
     """The message of one check; empty for what needs no words.
 
-    `command` is what follows `pytest --modelviz-update` to select the test again. Names and texts of models and files
-    are shown with their control characters escaped.
+    `command` is what follows `pytest --modelviz-update` to select the test again, `notes` what the check does not
+    cover. Names and texts of models and files are shown with their control characters escaped.
     """
     entry, findings, reason = visible(entry), visible(findings), visible(reason)
+    message = _message(entry, findings, reason, command)
+    told = [f"  note      {visible(note)}" for note in notes]
+    return "\n".join([message or f"{entry['name']}: {entry['status']}", *told]) if told else message
+
+
+def _message(entry: Mapping[str, Any], findings: Sequence[Mapping[str, Any]], reason: str, command: str) -> str:
     status = entry["status"]
     if status == "drift":
         return _drift(entry, findings, f"pytest --modelviz-update {command}")
@@ -64,11 +85,25 @@ def _drift(entry: Mapping[str, Any], findings: Sequence[Mapping[str, Any]], acce
     lines += [f"  {label:9} {text}" for label, text in _evidence(findings)]
     if entry["layers"]["compared"] > 1:
         drifted = entry["layers"]["drifted"] or "none"
-        lines.append(f"  spread    {drifted} of {entry['layers']['compared']} layers")
+        lines.append(f"  spread    {drifted} of {entry['layers']['compared']} layers{_reached(findings)}")
     for key, (before, after) in entry["environment_changes"].items():
         lines.append(f"  changed   {key}: {before} -> {after}, since the baseline was recorded")
     lines.append(f"  accept    {accept}")
     return "\n".join(lines)
+
+
+def _reached(findings: Sequence[Mapping[str, Any]]) -> str:
+    """Whether the model's output is among what drifted, and which parts of it."""
+    for finding in findings:
+        if finding["kind"] == "outputs":
+            count, drifted = int(finding["before"]), finding["after"]
+            if not drifted:
+                return "; the model's output agrees"
+            names = [name.lstrip(".") for name in drifted.split(", ")]
+            if count == 1:
+                return " and the model's output"
+            return f" and, of the model's {count} outputs, {', '.join(_cut(names))}"
+    return ""
 
 
 def _unstable(entry: Mapping[str, Any], findings: Sequence[Mapping[str, Any]], reason: str) -> str:
@@ -102,6 +137,7 @@ def amount(error: float | None, tolerance: float | None) -> str:
 
 def _evidence(findings: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     """Findings as (label, sentence), the evidence first, then what else differs; long lists are cut."""
+    findings = [finding for finding in findings if finding["kind"] != "outputs"]
     main = [_sentence(finding) for finding in findings if not finding["kind"].startswith("also:")]
     others = [_sentence(finding) for finding in findings if finding["kind"].startswith("also:")]
     rows = [("evidence" if number == 0 else "", text) for number, text in enumerate(_cut(main))]
@@ -141,13 +177,32 @@ def _sentence(finding: Mapping[str, Any]) -> str:
     if kind == "moved":
         return f"{before} is now at {after}"
     if kind == "order":
-        return f"the baseline goes on with '{before}', this pass with '{after}'"
+        return f"the baseline {_next(before)} here, this pass {_next(after)}"
+    if kind == "code":
+        return f"its weights and configuration match; its own code changed{_between(before, after)}"
+    if kind in _MAPS:
+        return _MAPS[kind].format(before=before, after=after)
     if kind in ("predicted", "targets", "method", "layer", "call"):
         return f"{kind}: {before} -> {after}"
     if kind == "ties":
         return f"shared names: {before or 'none'} -> {after or 'none'}"
     name = f"{layer} {what}" if what else layer
     return f"{name}: {_shorten(before, after)}"
+
+
+def _next(event: str) -> str:
+    """'enter conv1', 'leave conv1' or 'end' as a predicate."""
+    verb, _, layer = event.partition(" ")
+    predicates = {"enter": f"calls {layer or 'the model'}", "leave": f"returns from {layer or 'the model'}"}
+    return predicates.get(verb, "ends")
+
+
+def _between(before: str, after: str) -> str:
+    if before and after:
+        return f" between {before} and {after}"
+    if after:
+        return f" before {after}, which it calls first"
+    return f" after {before}, which it calls last" if before else ""
 
 
 def _shorten(before: str, after: str) -> str:
@@ -168,9 +223,22 @@ def quoted(nodeid: str) -> str:
     return shlex.quote(nodeid)
 
 
-def summary_lines(totals: Mapping[str, int], results: str, tensorboard: str | None, *, compared: bool) -> list[str]:
-    """The last lines of a run; `compared` says whether it was to compare at all."""
+def summary_lines(
+    totals: Mapping[str, int],
+    results: str,
+    tensorboard: str | None,
+    *,
+    compared: bool,
+    entries: Sequence[Mapping[str, Any]] = (),
+) -> list[str]:
+    """The last lines of a run; `compared` says whether it was to compare at all.
+
+    What is to be said of checks that did not fail is said here; the others have said it.
+    """
     lines = []
+    for entry in entries:
+        if entry["message"] and entry["status"] in _QUIET:
+            lines += f"{visible(entry['nodeid'])} {entry['message']}".splitlines()
     if totals["not_compared"]:
         count = totals["not_compared"]
         hint = "" if compared else " (compare them with --modelviz)"

@@ -14,9 +14,9 @@ import numpy.typing as npt
 import torch
 
 from pytest_modelviz.capture import Array, Capture
-from pytest_modelviz.compare.maps import map_difference
+from pytest_modelviz.compare.diagnosis import compare_traces
+from pytest_modelviz.compare.maps import map_difference, map_findings
 from pytest_modelviz.compare.tolerance import ROUNDING, Tolerances
-from pytest_modelviz.compare.walk import compare_traces
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.pictures.composite import Picture, heat_composite, heat_picture
 from pytest_modelviz.probe.environment import environment
@@ -28,6 +28,7 @@ from pytest_modelviz.probe.thumbnails import photo
 from pytest_modelviz.trace import Trace
 from pytest_modelviz.verdict import Finding, Verdict
 from pytest_modelviz.views.cam_methods import SIGNLESS, Map, normalized_map, raw_map, require_method
+from pytest_modelviz.views.limits import limits
 from pytest_modelviz.views.photos import MODEL_LABEL, PHOTO, stored_photo
 
 _MOST_TRIED = 8  # layers, from the last one back, until one has a gradient
@@ -107,7 +108,8 @@ class CamMapView:
             raw, normalized_map(raw, _image_size(self._input)), seen.layer, seen.targets, seen.predicted, seen.score
         )
         facts = self._facts(seen, raw)
-        return Capture(self.view, facts, arrays, environment(self._model, self._input), result)
+        notes = (*limits(self._model, seen.trace), *_doubts(raw, seen.layer))
+        return Capture(self.view, facts, arrays, environment(self._model, self._input), result, notes)
 
     def _explain(self, model: torch.nn.Module) -> Explanation:
         if self._layer is not None:
@@ -151,6 +153,8 @@ class CamMapView:
         asked = kinds & ({"method", "layer", "call"} | ({"targets"} if self._target is not None else set()))
         if error <= allowed and not asked and "targets" not in kinds:
             return Verdict(True, 1, 0, error, allowed)
+        if not error <= allowed:
+            findings += map_findings(before, after)
         if asked:
             return Verdict(False, 1, 1, math.inf, allowed, None, None, tuple(findings))
         forward = compare_traces(
@@ -225,6 +229,16 @@ def _image_size(input_data: Any) -> tuple[int, ...] | None:
         if tensor.dim() in (4, 5):
             return tuple(int(side) for side in reversed(tensor.shape[2:]))
     return None
+
+
+def _doubts(raw: Map, layer: str) -> tuple[str, ...]:
+    """What is odd about a map by itself, whatever the baseline says."""
+    where = layer or "the model"
+    if not np.isfinite(raw).all():
+        return (f"{int((~np.isfinite(raw)).sum())} of the map's {raw.size} values at {where} are not finite",)
+    if not raw.any():
+        return (f"the map at {where} is empty: the target's score does not depend on any place there",)
+    return ()
 
 
 def _rounded(number: float) -> float | str:

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from pytest_modelviz.capture import Array, Capture
+from pytest_modelviz.compare.diagnosis import compare_traces
 from pytest_modelviz.compare.tolerance import Tolerances
-from pytest_modelviz.compare.walk import compare_traces
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.pictures.composite import Picture, channels_composite, channels_picture, photo_composite
 from pytest_modelviz.probe.environment import environment
@@ -21,6 +21,7 @@ from pytest_modelviz.probe.run import call, prepared, require_model
 from pytest_modelviz.probe.thumbnails import Album, Thumbnail, photo
 from pytest_modelviz.trace import Leaves, Trace
 from pytest_modelviz.verdict import Verdict
+from pytest_modelviz.views.limits import limits
 from pytest_modelviz.views.photos import MODEL_LABEL, PHOTO, PHOTO_LABEL, stored_photo
 
 _PICTURE = "picture."
@@ -69,7 +70,9 @@ class FeatureMapsView:
             arrays[PHOTO] = photograph
         facts = {"model": class_name(self._model), "pictures": pictures, "layers": _rows(trace)}
         result = FeatureMaps(trace, output, {layer: small for layer, (small, _, _) in pages.items()})
-        return Capture(self.view, facts, arrays, environment(self._model, self._input), result)
+        return Capture(
+            self.view, facts, arrays, environment(self._model, self._input), result, limits(self._model, trace)
+        )
 
     def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
         return compare_traces(Trace.from_arrays(baseline.arrays), Trace.from_arrays(actual.arrays), tolerances)

@@ -15,7 +15,14 @@ from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.pictures.composite import Picture
 from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.flops import MultAdds
-from pytest_modelviz.probe.modules import class_name, configuration, observed_modules, own_tensors, tie_groups
+from pytest_modelviz.probe.modules import (
+    class_name,
+    configuration,
+    observed_modules,
+    own_tensors,
+    packed_tensors,
+    tie_groups,
+)
 from pytest_modelviz.probe.observe import Observer
 from pytest_modelviz.probe.purity import untouched
 from pytest_modelviz.probe.run import call, prepared, require_model
@@ -157,7 +164,7 @@ class ModelSummaryView:
 
 
 def _layer(name: str, module: torch.nn.Module, trace: Trace | None, calls: list[Call], mult_adds: int) -> LayerSummary:
-    own = dict(own_tensors(module))
+    own = dict([*own_tensors(module), *packed_tensors(module)])
     parameters = {n: t for n, t in own.items() if isinstance(t, torch.nn.Parameter)}
     return LayerSummary(
         name=name,

@@ -150,6 +150,23 @@ def test_addresses_in_texts_are_no_configuration():
     assert first.facts == second.facts
 
 
+def test_the_numbers_of_a_tensor_in_a_text_are_no_configuration():
+    class Shows(nn.Linear):
+        def extra_repr(self):
+            return f"weight={self.weight}, eps={1e-5}, {self.bias.data!r}"
+
+    torch.manual_seed(0)
+    model = Shows(8, 2)
+    changed = copy.deepcopy(model)
+    with torch.no_grad():
+        changed.weight[0, 0] += 1
+    verdict = compared(model, changed)
+    assert (verdict.first.layer, verdict.cause) == ("", "weights")
+    config = FeatureMapsView(model, vectors()).capture().result.trace.modules[""].config
+    assert "tensor(...)" in config["extra_repr"]
+    assert "eps=1e-05" in config["extra_repr"]
+
+
 def test_text_that_cannot_be_encoded_is_kept_in_another_way():
     class Texts(nn.Module):
         def forward(self, x, word):

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from zoo import ZOO, InPlace, Output, SmallNet, images, sequences
 
-from pytest_modelviz.compare.maps import map_difference
+from pytest_modelviz.compare.maps import map_difference, map_findings
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.views.cam_map import CamMapView, shown
@@ -312,3 +312,64 @@ def test_what_is_no_number_must_be_in_the_same_places(odd):
 def test_a_map_that_is_nowhere_positive_is_shown_empty():
     assert shown(np.float32([[[-1.0, -2.0]]])).tolist() == [[0.0, 0.0]]
     assert shown(np.float32([[[-1.0, 4.0], [2.0, 0.0]]])).tolist() == [[0.0, 1.0], [0.5, 0.0]]
+
+
+def test_what_a_map_is_as_a_whole():
+    base = np.float32([[[1.0, -2.0], [0.0, 4.0]]])
+
+    def kinds(after, before=base):
+        return [(finding.kind, finding.before, finding.after) for finding in map_findings(before, after)]
+
+    assert kinds(base * 0.5) == [("map:scale", "1", "0.5")]
+    assert kinds(-base) == [("map:scale", "1", "-1")]
+    assert kinds(base * 0) == [("map:empty", "-2 to 4", "0 to 0")]
+    assert kinds(base, base * 0) == [("map:empty", "0 to 0", "-2 to 4")]
+    assert kinds(-np.abs(base)) == [("map:blank", "-2 to 4", "-4 to -0")]
+    broken = base.copy()
+    broken[0, 0] = math.nan
+    assert kinds(broken) == [("map:nan", "0 of 4", "2 of 4")]
+    assert kinds(broken, broken) == []
+    assert kinds(base[:, ::-1].copy()) == []  # another map altogether
+    assert kinds(base + np.float32([[[0.0, 0.0], [0.1, 0.0]]])) == []
+
+
+def test_an_empty_or_broken_map_is_told_whatever_the_baseline_says():
+    empty = Toy(first=(0.0, 0.0))
+    (note,) = CamMapView(empty, TOY_INPUT, target=0).capture().notes
+    assert note == "the map at maps is empty: the target's score does not depend on any place there"
+    assert CamMapView(Toy(), TOY_INPUT, target=0).capture().notes == ()
+    (note,) = CamMapView(Toy(first=(math.nan, 1.0)), TOY_INPUT, target=0).capture().notes
+    assert note == "4 of the map's 4 values at maps are not finite"
+
+
+def test_a_map_that_lost_its_strength_or_its_positive_part_is_explained_as_that():
+    def kinds(first):
+        verdict = compared(CamMapView(Toy(), TOY_INPUT, target=0), CamMapView(Toy(first), TOY_INPUT, target=0))
+        assert (verdict.matched, verdict.first.layer, verdict.cause) == (False, "head", "weights")
+        return [finding.kind for finding in verdict.findings if finding.kind.startswith("map:")]
+
+    assert kinds((0.1, -0.4)) == ["map:scale"]
+    assert kinds((0.0, 0.0)) == ["map:empty"]
+    assert kinds((-1.0, -4.0)) == ["map:blank"]
+    assert kinds((math.nan, 1.0)) == ["map:nan"]
+
+
+class TestThreeKindsOfDrift:
+    """Another prediction, another forward pass, another gradient over an equal forward pass."""
+
+    def test_another_prediction_is_told(self):
+        verdict = compared(CamMapView(Toy(), TOY_INPUT), CamMapView(Toy(first=(9.0, 9.0)), TOY_INPUT))
+        told = {finding.kind: (finding.before, finding.after) for finding in verdict.findings}
+        assert told["predicted"] == ("[1]", "[0]")
+        assert (verdict.first.layer, verdict.cause) == ("head", "weights")
+
+    def test_another_gradient_over_an_equal_forward_pass(self):
+        class Detached(Toy):
+            def forward(self, x):
+                maps = self.maps(x)
+                return self.head((maps * 0.5 + maps.detach() * 0.5).mean((2, 3)))
+
+        Detached.__name__ = Detached.__qualname__ = "Toy"
+        verdict = compared(CamMapView(Toy(), TOY_INPUT, target=0), CamMapView(Detached(), TOY_INPUT, target=0))
+        assert (verdict.matched, verdict.first, verdict.cause) == (False, None, "gradient")
+        assert [(f.kind, f.after) for f in verdict.findings if f.kind.startswith("map:")] == [("map:scale", "0.5")]

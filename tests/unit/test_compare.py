@@ -6,10 +6,10 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from pytest_modelviz.compare.tensors import difference, leaf_difference, rms, weight_difference
+from pytest_modelviz.compare.diagnosis import compare_traces
+from pytest_modelviz.compare.tensors import difference, leaf_errors, rms, weight_difference, worst
 from pytest_modelviz.compare.tolerance import Tolerances, coarser, is_exact, weight_tolerance
 from pytest_modelviz.compare.tree import compare_trees, natural
-from pytest_modelviz.compare.walk import compare_traces
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.trace import Call, Leaf, ModuleRecord, TensorRecord, Trace
 
@@ -87,12 +87,21 @@ def test_leaves_must_have_the_same_names_and_literals():
     table = {"t": tensor(1, 2)}
     options = {"dtype": "float32", "tolerances": Tolerances()}
     same = {"x": Leaf(tensor="t"), "n": Leaf(literal="3")}
-    assert leaf_difference(same, same, table, table, **options) == (0.0, 1e-4, "x")
+    assert leaf_errors(same, same, table, table, **options) == {"x": (0.0, 1e-4), "n": (0.0, 0.0)}
     other = {"x": Leaf(tensor="t"), "n": Leaf(literal="4")}
-    assert leaf_difference(same, other, table, table, **options) == (math.inf, 0.0, "n")
+    assert leaf_errors(same, other, table, table, **options) == {"x": (0.0, 1e-4), "n": (math.inf, 0.0)}
     fewer = {"x": Leaf(tensor="t")}
-    assert leaf_difference(same, fewer, table, table, **options) == (math.inf, 0.0, "n")
-    assert leaf_difference({"x": Leaf(tensor="t")}, {"x": Leaf(literal="3")}, table, table, **options)[0] == math.inf
+    assert leaf_errors(same, fewer, table, table, **options) == {"n": (math.inf, 0.0)}
+    swapped = {"n": Leaf(literal="3"), "x": Leaf(tensor="t")}
+    assert leaf_errors(same, swapped, table, table, **options) == {"x": (math.inf, 0.0), "n": (math.inf, 0.0)}
+    assert leaf_errors(fewer, {"x": Leaf(literal="3")}, table, table, **options) == {"x": (math.inf, 0.0)}
+
+
+def test_the_worst_leaf_is_the_one_furthest_off_for_what_it_may_be():
+    assert worst({}) == (0.0, 0.0, "")
+    assert worst({"a": (0.0, 1e-4), "b": (0.0, 0.0)}) == (0.0, 1e-4, "a")
+    assert worst({"a": (0.5, 1.0), "b": (0.2, 0.1)}) == (0.2, 0.1, "b")
+    assert worst({"a": (0.5, 0.1), "b": (0.1, 0.0)}) == (0.1, 0.0, "b")  # nothing was allowed
 
 
 def trace(**changed: float) -> Trace:
@@ -200,6 +209,13 @@ class TestWalk:
         assert (verdict.first.layer, verdict.cause) == ("block.a", "weights")
         assert verdict.error == pytest.approx(0.1, rel=1e-3)
 
+    def test_a_large_change_of_a_weight_is_named_however_little_of_it_shows_before_code_amplifies_it(self):
+        amplified = {"b": 3.0 * (1 + 1e-6), "block": 4.4}
+        assert self.verdict(trace(**amplified, wb=1.2)).first.layer == "block.b"
+        for harmless in ({}, {"wb": 1 + 2e-6}):  # rounding alone is no reason
+            verdict = self.verdict(trace(**amplified, **harmless))
+            assert (verdict.first.layer, verdict.cause) == ("block", "computation")
+
     def test_another_call_here_names_the_caller(self):
         actual = trace()
         actual.calls[3] = Call("block.a", 1, 2, {"x": Leaf(tensor="b<")}, {"": Leaf(tensor="b")})
@@ -228,6 +244,59 @@ class TestWalk:
         actual.modules["aux"] = ModuleRecord("Linear", {}, {})
         verdict = self.verdict(actual)
         assert (verdict.matched, verdict.first.layer, verdict.cause) == (False, "aux", "architecture")
+
+    def test_a_rename_is_called_a_rename_and_everything_else_is_still_compared(self):
+        def renamed(**changed):
+            made = trace(**changed)
+            for old, new in (("block.b", "body.b"), ("block.a", "body.a"), ("block", "body")):
+                made.modules = {new if name == old else name: module for name, module in made.modules.items()}
+                for one in made.calls:
+                    one.layer = new if one.layer == old else one.layer
+            return made
+
+        verdict = self.verdict(renamed())
+        assert (verdict.matched, verdict.first.layer, verdict.first.class_name) == (False, "body", "Block")
+        assert (verdict.cause, verdict.error, verdict.drifted) == ("architecture", 0.0, 0)
+        assert [(f.kind, f.before, f.after) for f in verdict.findings][1:] == [("renamed", "block", "body")]
+        verdict = self.verdict(renamed(b=3.3, wb=1.1))
+        assert (verdict.first.layer, verdict.cause) == ("block.b", "weights")
+        assert ("also:renamed", "block", "body") in [(f.kind, f.before, f.after) for f in verdict.findings]
+
+    def test_an_activation_that_moved_is_architecture(self):
+        def with_relu(parent, at):
+            made = trace()
+            made.modules[f"{parent}act" if parent == "" else f"{parent}.act"] = ModuleRecord("ReLU", {}, {})
+            name = f"{parent}.act" if parent else "act"
+            made.calls.insert(at, Call(name, 0, 2 if parent else 1, {"x": Leaf(tensor="b")}, {"": Leaf(tensor="b")}))
+            return made
+
+        verdict = self.verdict(with_relu("", 4), with_relu("block", 4))
+        assert (verdict.first.layer, verdict.cause) == ("block", "architecture")
+        assert ("moved", "block.act", "act") in [(f.kind, f.before, f.after) for f in verdict.findings]
+
+    @pytest.mark.parametrize(
+        ("changed", "suspect", "before", "after"),
+        [
+            ({"b<": 2.2}, "block", "block.a", "block.b"),
+            ({"block": 4.4}, "block", "block.b", ""),
+            ({"a": 2.2}, "block.a", "", ""),
+        ],
+    )
+    def test_it_says_between_which_calls_the_code_changed(self, changed, suspect, before, after):
+        findings = self.verdict(trace(**changed)).findings
+        assert [(f.layer, f.before, f.after) for f in findings if f.kind == "code"] == [(suspect, before, after)]
+
+    def test_it_says_which_outputs_drifted(self):
+        def two_outputs(value):
+            made = trace(head=value)
+            made.tensors["aux"] = tensor(1.0)
+            made.calls[0].outputs = {".logits": Leaf(tensor="head"), ".aux": Leaf(tensor="aux")}
+            return made
+
+        verdict = self.verdict(two_outputs(5.5), two_outputs(5.0))
+        assert [(f.before, f.after) for f in verdict.findings if f.kind == "outputs"] == [("2", ".logits")]
+        verdict = self.verdict(trace(a=2.2))
+        assert [(f.before, f.after) for f in verdict.findings if f.kind == "outputs"] == [("1", "")]
 
     def test_spread_counts_layers_that_differ(self):
         verdict = self.verdict(trace(b=3.3, block=4.4, head=5.5))

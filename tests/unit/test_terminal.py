@@ -45,9 +45,31 @@ def finding(kind, layer="conv", what="", before="", after="", error=math.nan):
         (finding("renamed", "stem", before="conv", after="stem"), "conv is now called stem"),
         (finding("moved", "a.conv", before="conv", after="a.conv"), "conv is now at a.conv"),
         (finding("added", after="ReLU"), "conv (ReLU) was added"),
+        (finding("order", "", before="enter a", after="end"), "the baseline calls a here, this pass ends"),
         (
-            finding("order", "", before="enter a", after="end"),
-            "the baseline goes on with 'enter a', this pass with 'end'",
+            finding("order", "", before="leave ", after="enter b"),
+            "the baseline returns from the model here, this pass calls b",
+        ),
+        (
+            finding("code", before="bn1", after="conv2"),
+            "its weights and configuration match; its own code changed between bn1 and conv2",
+        ),
+        (
+            finding("code", after="a"),
+            "its weights and configuration match; its own code changed before a, which it calls first",
+        ),
+        (
+            finding("code", before="b"),
+            "its weights and configuration match; its own code changed after b, which it calls last",
+        ),
+        (finding("code"), "its weights and configuration match; its own code changed"),
+        (
+            finding("map:nan", "", before="0 of 4", after="3 of 4"),
+            "3 of 4 values of the map are not finite, in the baseline 0 of 4",
+        ),
+        (
+            finding("map:scale", "", before="1", after="0.5"),
+            "it is the baseline's map times 0.5: the picture is the same, its strength is not",
         ),
         (finding("predicted", "", "predicted", "[1]", "[2]"), "predicted: [1] -> [2]"),
         (finding("ties", "", before="", after='[["a", "b"]]'), 'shared names: none -> [["a", "b"]]'),
@@ -122,3 +144,16 @@ def test_the_last_lines():
     assert summary_lines({"not_compared": 2}, "r", None, compared=False) == [
         "2 checks not compared (compare them with --modelviz)"
     ]
+
+
+@pytest.mark.parametrize(
+    ("count", "drifted", "told"),
+    [
+        ("1", "", "3 of 6 layers; the model's output agrees"),
+        ("1", "output", "3 of 6 layers and the model's output"),
+        ("3", ".boxes, .scores", "3 of 6 layers and, of the model's 3 outputs, boxes, scores"),
+    ],
+)
+def test_it_says_which_outputs_drifted(count, drifted, told):
+    lines = explain(entry(), [finding("outputs", "", before=count, after=drifted)], command="t.py").splitlines()
+    assert f"  spread    {told}" in lines

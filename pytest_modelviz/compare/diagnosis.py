@@ -1,0 +1,216 @@
+"""Whether two passes of a model part, and if so where and why."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from pytest_modelviz.compare.evidence import (
+    changed_weights,
+    config_findings,
+    module_findings,
+    own_modules,
+    under_old_names,
+)
+from pytest_modelviz.compare.tensors import difference, mismatch
+from pytest_modelviz.compare.tolerance import Tolerances, is_exact, significant_weight_change
+from pytest_modelviz.compare.tree import below
+from pytest_modelviz.compare.walk import Seen, Walk, what
+from pytest_modelviz.trace import Event, Trace
+from pytest_modelviz.verdict import Divergence, Finding, LayerError, Verdict
+
+_SUSPICIOUS = 0.1  # the part of the tolerance from which on a module that did change is suspected
+
+
+def compare_traces(baseline: Trace, actual: Trace, tolerances: Tolerances) -> Verdict:
+    """Walk two passes of a model and say whether, where and why they part."""
+    actual, renamed = under_old_names(baseline, actual)
+    walk = Walk(baseline, actual, tolerances, renamed)
+    walk.run()
+    changed = changed_weights(baseline, actual)
+    if walk.first is None:
+        verdict = _unseen_in_outputs(walk, changed, tolerances)
+        return _only_renamed(verdict, actual, renamed) if verdict.matched and renamed else _with(verdict, renamed)
+    blamed, cause, evidence = _blame(walk, walk.first, changed)
+    event, error, allowed, path, _ = blamed
+    suspect, index = _suspect(event)
+    holders = {finding.layer for finding in evidence}
+    if len(holders) == 1 and suspect not in holders and cause in ("weights", "architecture") and event.kind != "order":
+        suspect, index = holders.pop(), 0  # the suspect reads a child that it never calls, and that is what changed
+    layers = {call.layer for call in baseline.calls}
+    agreed = {layer.layer for layer in walk.layers} - {layer.layer for layer in walk.layers if layer.drifted}
+    first = Divergence(suspect, _class_of(suspect, baseline, actual), index, error, allowed)
+    kind = "event:input" if event.kind == "enter" and event.parent is None else f"event:{event.kind}"
+    before, after = ("", "") if math.isfinite(error) else _mismatch(walk, event, path)
+    findings = [Finding(kind, event.call.layer, path, before, after, error), *evidence]
+    if cause == "computation" and event.kind != "order":
+        findings.append(_whose_code(blamed))
+    findings += _order_findings(walk) + _outputs(walk)
+    findings += _other_findings(baseline, actual, changed, evidence)
+    verdict = Verdict(
+        matched=False,
+        compared=len(layers),
+        drifted=len(layers - agreed),
+        error=walk.first.error,
+        tolerance=walk.first.allowed,
+        first=first,
+        cause=cause,
+        findings=tuple(findings),
+        layers=tuple(walk.layers),
+    )
+    return _with(verdict, renamed)
+
+
+def _with(verdict: Verdict, renamed: list[Finding]) -> Verdict:
+    if verdict.matched:
+        return verdict
+    others = [replace(one, kind=f"also:{one.kind}") for one in renamed if one not in verdict.findings]
+    return replace(verdict, findings=(*verdict.findings, *others))
+
+
+def _only_renamed(verdict: Verdict, actual: Trace, renamed: list[Finding]) -> Verdict:
+    """Every number agrees, and yet nobody's checkpoints or layer names fit this model any more."""
+    module = actual.modules[renamed[0].before]
+    first = Divergence(renamed[0].after, module.class_name, 0, 0.0, 0.0)
+    findings = (Finding("event:none"), *renamed)
+    return replace(verdict, matched=False, tolerance=0.0, first=first, cause="architecture", findings=findings)
+
+
+def _whose_code(blamed: Seen) -> Finding:
+    """Between which of the suspect's calls its code computes something else; both empty for one that calls none."""
+    event = blamed.event
+    following = event.call.layer if event.kind == "enter" else ""
+    return Finding("code", _suspect(event)[0], "between", blamed.previous or "", following)
+
+
+def _outputs(walk: Walk) -> list[Finding]:
+    """Which parts of the model's output drifted, of how many."""
+    if walk.outputs is None:
+        return []
+    leaves = walk.baseline.calls[0].outputs or {}
+    return [Finding("outputs", before=str(len(leaves)), after=", ".join(path or "output" for path in walk.outputs))]
+
+
+def _mismatch(walk: Walk, event: Event, path: str) -> tuple[str, str]:
+    for other in walk.actual.events():
+        if event.kind != "order" and what(other) == what(event):
+            one, two = event.leaves.get(path), other.leaves.get(path)
+            return mismatch(one, two, walk.baseline.tensors, walk.actual.tensors)
+    return "", ""
+
+
+def _unseen_in_outputs(walk: Walk, changed: dict[str, float], tolerances: Tolerances) -> Verdict:
+    """All events agree. A parameter that changed by more than an activation may is a drift all the same."""
+    worst = max(walk.layers, key=lambda layer: layer.error, default=LayerError("", 0, 0.0, 0.0))
+    count = len({call.layer for call in walk.baseline.calls})
+    heavy = {}
+    for name in changed:
+        before, after = walk.baseline.weights[name], walk.actual.weights[name]
+        allowed = significant_weight_change(before.dtype, tolerances)
+        error = difference(before, after, atol=tolerances.absolute, allowed=allowed)
+        if not is_exact(before.dtype) and not error <= allowed:
+            heavy[name] = error
+    appeared = set(walk.baseline.modules) ^ set(walk.actual.modules)
+    if not heavy and not appeared:
+        return Verdict(True, count, 0, worst.error, worst.tolerance, layers=tuple(walk.layers))
+    if heavy:
+        name = max(heavy, key=lambda key: heavy[key])
+        owner = next((o for o, module in walk.baseline.modules.items() if name in module.weights.values()), "")
+        dtype = walk.baseline.weights[name].dtype
+        error, allowed, cause = heavy[name], significant_weight_change(dtype, tolerances), "weights"
+    else:
+        owner, error, allowed, cause = min(appeared), math.inf, 0.0, "architecture"
+    findings = [Finding("event:none")] + [Finding("weights", owner, name, error=e) for name, e in heavy.items()]
+    findings += module_findings(walk.baseline, walk.actual)
+    first = Divergence(owner, _class_of(owner, walk.baseline, walk.actual), 0, error, allowed)
+    return Verdict(False, count, 0, error, allowed, first, cause, tuple(findings), tuple(walk.layers))
+
+
+def _suspect(event: Event) -> tuple[str, int]:
+    if event.kind == "enter" and event.parent is not None:
+        return event.parent.layer, event.parent.index
+    return event.call.layer, event.call.index
+
+
+def _blame(walk: Walk, first: Seen, changed: dict[str, float]) -> tuple[Seen, str, list[Finding]]:
+    """Where the drift came from: the first event beyond tolerance, unless a change just below it explains that.
+
+    A changed weight whose own output stays barely within tolerance may be amplified by an innocent module after it;
+    one that changed a lot may leave a trace of any size, where sorting or thresholds make much of little.
+    """
+    cause, evidence = _explain(walk, first.event, _suspect(first.event)[0], changed)
+    if cause != "computation":
+        return first, cause, evidence
+    for least in (_SUSPICIOUS, 0.0):
+        for seen in walk.seen:
+            if seen.error > least * seen.allowed:
+                earlier, found = _explain(walk, seen.event, _suspect(seen.event)[0], changed)
+                if found and (least or any(_is_heavy(walk, finding) for finding in found)):
+                    return seen, earlier, found
+    return first, cause, evidence
+
+
+def _is_heavy(walk: Walk, finding: Finding) -> bool:
+    """Whether a parameter changed by far more than processors change one seed."""
+    if finding.kind != "weights":
+        return False
+    record = walk.baseline.weights[walk.baseline.modules[finding.layer].weights[finding.what]]
+    return not is_exact(record.dtype) and finding.error > significant_weight_change(record.dtype, walk.tolerances)
+
+
+def _explain(walk: Walk, event: Event, suspect: str, changed: dict[str, float]) -> tuple[str, list[Finding]]:
+    """Cause and evidence: the suspect's own configuration, then its own weights, else its code."""
+    if event.kind == "enter" and event.parent is None:
+        return "input", []
+    baseline, actual = walk.baseline, walk.actual
+    own = own_modules(suspect, baseline)
+    configured = [finding for name in own for finding in config_findings(name, baseline, actual)]
+    if event.kind == "order":
+        structure = [f for f in module_findings(baseline, actual) if _inside(f.layer, suspect)]
+        structure += [f for f in walk.renamed if _inside(f.before, suspect) or _inside(f.after, suspect)]
+        if structure or configured:
+            return "architecture", structure + configured
+        return "computation", []
+    if any(finding.kind != "attribute" for finding in configured):
+        return "architecture", configured
+    weighed = [
+        Finding("weights", name, weight, error=changed[key])
+        for name in own
+        for weight, key in baseline.modules[name].weights.items()
+        if key in changed
+    ]
+    if weighed:
+        return "weights", weighed + configured
+    return ("architecture", configured) if configured else ("computation", [])
+
+
+def _inside(name: str, outer: str) -> bool:
+    return outer == "" or below(name, outer)
+
+
+def _order_findings(walk: Walk) -> list[Finding]:
+    if walk.parted is None:
+        return []
+    before, after = (f"{event.kind} {event.call.layer}" if event else "end" for event in walk.parted)
+    return [Finding("order", before=before, after=after)]
+
+
+def _other_findings(
+    baseline: Trace, actual: Trace, changed: dict[str, float], evidence: list[Finding]
+) -> list[Finding]:
+    """What else differs, beyond the evidence against the suspect."""
+    told = {(finding.kind, finding.layer, finding.what) for finding in evidence}
+    others = [f for f in module_findings(baseline, actual) if (f.kind, f.layer, f.what) not in told]
+    for name in baseline.modules:
+        others += [f for f in config_findings(name, baseline, actual) if (f.kind, f.layer, f.what) not in told]
+        for weight, key in baseline.modules[name].weights.items():
+            if key in changed and ("weights", name, weight) not in told:
+                others.append(Finding("weights", name, weight, error=changed[key]))
+    if baseline.ties != actual.ties:
+        others.append(Finding("ties", before=str(baseline.ties), after=str(actual.ties)))
+    return [Finding(f"also:{f.kind}", f.layer, f.what, f.before, f.after, f.error) for f in others]
+
+
+def _class_of(name: str, baseline: Trace, actual: Trace) -> str:
+    module = baseline.modules.get(name) or actual.modules.get(name)
+    return module.class_name if module else ""

@@ -1,0 +1,111 @@
+"""What is different about two models themselves: modules, configuration, parameters. No pass is looked at."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pytest_modelviz.compare.tensors import weight_difference
+from pytest_modelviz.compare.tree import below, renames
+from pytest_modelviz.trace import Call, ModuleRecord, Trace
+from pytest_modelviz.verdict import Finding
+
+
+def under_old_names(baseline: Trace, actual: Trace) -> tuple[Trace, list[Finding]]:
+    """The actual trace with its renamed and moved modules called as in the baseline, and what was renamed."""
+    rows = [
+        {name: (module.class_name, sorted(module.config.items()), sorted(module.weights)) for name, module in modules}
+        for modules in (baseline.modules.items(), actual.modules.items())
+    ]
+    found = renames(*rows)
+    if not found:
+        return actual, found
+    old: dict[str, str] = {}
+    for finding in found:
+        for name in actual.modules:
+            if below(name, finding.after):
+                old[name] = finding.before + name[len(finding.after) :]
+
+    def key(weight: str) -> str:
+        owner, _, local = weight.rpartition(".")
+        return f"{old[owner]}.{local}" if owner in old else weight
+
+    def module(record: ModuleRecord) -> ModuleRecord:
+        return replace(record, weights={local: key(weight) for local, weight in record.weights.items()})
+
+    return (
+        Trace(
+            {old.get(name, name): module(record) for name, record in actual.modules.items()},
+            [Call(old.get(c.layer, c.layer), c.index, c.depth, c.inputs, c.outputs) for c in actual.calls],
+            actual.tensors,
+            {key(name): record for name, record in actual.weights.items()},
+            tuple(sorted(tuple(sorted(old.get(name, key(name)) for name in group)) for group in actual.ties)),
+        ),
+        found,
+    )
+
+
+def own_modules(suspect: str, trace: Trace) -> list[str]:
+    """The suspect and those below it that were never called: it can only read them itself.
+
+    What lies below another module that was called is that one's to read.
+    """
+    called = {call.layer for call in trace.calls} - {suspect}
+    own: list[str] = []
+    readable = {suspect}
+    for name in trace.modules:  # parents come before their children
+        if name == suspect:
+            own.append(name)
+        elif name and name not in called and name.rpartition(".")[0] in readable:
+            own.append(name)
+            readable.add(name)
+    return own
+
+
+def config_findings(name: str, baseline: Trace, actual: Trace) -> list[Finding]:
+    """What is different about the class, the configuration and the parameters' shapes of one module."""
+    if name not in baseline.modules or name not in actual.modules:
+        return []
+    before, after = baseline.modules[name], actual.modules[name]
+    found = []
+    if before.class_name != after.class_name:
+        found.append(Finding("class", name, "class", before.class_name, after.class_name))
+    keys = [key for key in sorted({*before.config, *after.config}) if before.config.get(key) != after.config.get(key)]
+    keys = [key for key in keys if key != "forward"]  # the names of its parameters are code
+    named = [key for key in keys if key not in ("extra_repr", "repr")]  # they repeat what attributes say
+    # an attribute that extra_repr does not show may be configuration or mere state: weaker evidence
+    kind = "config" if len(named) < len(keys) else "attribute"
+    found += [Finding(kind, name, key, before.config.get(key, ""), after.config.get(key, "")) for key in named or keys]
+    for key in sorted({*before.weights, *after.weights}):
+        old = _shape(baseline, before.weights.get(key))
+        new = _shape(actual, after.weights.get(key))
+        if old != new:
+            found.append(Finding("shape", name, key, old, new))
+    return found
+
+
+def _shape(trace: Trace, key: str | None) -> str:
+    if key is None:
+        return ""
+    record = trace.weights[key]
+    return f"{record.dtype}{list(record.shape)}"
+
+
+def changed_weights(baseline: Trace, actual: Trace) -> dict[str, float]:
+    """Relative change of every weight of equal shape that changed."""
+    changed = {}
+    for name, record in baseline.weights.items():
+        other = actual.weights.get(name)
+        if other is not None and (record.dtype, record.shape) == (other.dtype, other.shape):
+            error = weight_difference(record, other)
+            if error:
+                changed[name] = error
+    return changed
+
+
+def module_findings(baseline: Trace, actual: Trace) -> list[Finding]:
+    """Modules that only one of the two models has."""
+    gone = [n for n in baseline.modules if n not in actual.modules]
+    new = [n for n in actual.modules if n not in baseline.modules]
+    return [Finding("removed", n, before=baseline.modules[n].class_name) for n in gone] + [
+        Finding("added", n, after=actual.modules[n].class_name) for n in new
+    ]

@@ -1,0 +1,22 @@
+"""What a pass could not show, in words for the user."""
+
+from __future__ import annotations
+
+import torch
+
+from pytest_modelviz.probe.modules import opaque_modules
+from pytest_modelviz.trace import Trace
+
+
+def limits(model: torch.nn.Module, trace: Trace) -> tuple[str, ...]:
+    """Notes on what this look at the model does not cover."""
+    notes = []
+    opaque = opaque_modules(model)
+    if opaque:
+        names = "the model" if opaque == [""] else ", ".join(opaque)
+        notes.append(f"{names} is TorchScript: its inputs, outputs and weights are compared, not what happens inside")
+    records = list(trace.tensors.values())
+    blind = [record for record in records if not record.sketch.size and record.numel]
+    if blind and len(blind) == len(records):
+        notes.append("its tensors hold no numbers (device meta): only shapes and dtypes are compared")
+    return tuple(notes)
