@@ -104,6 +104,9 @@ def _first(findings: list[Finding], before: Any, after: Any) -> tuple[Divergence
         first, cause = entered[0], "input"
     else:
         first, cause = findings[0], "computation"
+        if any(finding.kind == "calls" and finding.layer == first.layer for finding in findings):
+            caller = first.layer.rpartition(".")[0]  # whose code calls it more or less often
+            return Divergence(caller, str(after.get(caller, {}).get("class", "")), 0, 1.0, 0.0), cause
     row = after.get(first.layer) or before.get(first.layer) or {}
     return Divergence(first.layer, str(row.get("class", "")), 0, 1.0, 0.0), cause
 

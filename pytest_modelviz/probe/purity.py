@@ -12,6 +12,7 @@ import contextlib
 import functools
 import random
 import sys
+import types
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -30,11 +31,12 @@ def untouched(model: torch.nn.Module, input_data: Any = None) -> Iterator[None]:
     """Run a block after which model, inputs and global state are bit for bit what they were before it.
 
     Covers per-module train/eval flags, gradients, `requires_grad`, parameters, buffers, hooks, plain attributes
-    (one level of containers) and the modules' classes; random states of Python, NumPy and torch on every device;
-    grad mode, default dtype and device, threads and backend flags.
+    (four levels of containers and objects) and the modules' classes; random states of Python, NumPy and torch on
+    every device; grad mode, default dtype and device, threads and backend flags.
     """
     found = list(model.modules())
-    modules = [_ModuleState(module) for module in found]
+    known: set[int] = set()
+    modules = [_ModuleState(module, known) for module in found]
     parameters, buffers = (list(table.values()) for table in parameters_and_buffers(model))
     held = [*parameters, *buffers]
     states = [_TensorState(tensor) for tensor in held if _has_storage(tensor)]
@@ -172,9 +174,9 @@ def _joined(group: list[torch.Tensor]) -> torch.Tensor:
 
 
 class _ModuleState:
-    """One module's class, attributes and containers."""
+    """One module's class, attributes and containers; `known` are the ids of shared objects kept already."""
 
-    def __init__(self, module: torch.nn.Module) -> None:
+    def __init__(self, module: torch.nn.Module, known: set[int]) -> None:
         self._module = module
         self._class = type(module)
         self._training = module.training
@@ -185,6 +187,8 @@ class _ModuleState:
             for value in self._attributes.values()
             if isinstance(value, _CONTAINERS)
         ]
+        own = [value for name, value in self._attributes.items() if name not in OWN_OF_MODULE]
+        self._inner = list(_inner_state(own, known))
 
     def restore(self) -> None:
         module = self._module
@@ -199,6 +203,43 @@ class _ModuleState:
                 _restore_container(container, before)
             elif container:
                 container.clear()
+        for holder, state in self._inner:
+            if isinstance(holder, _CONTAINERS):
+                _restore_container(holder, state)
+            else:
+                _put_back(vars(holder), state)
+
+
+def _inner_state(values: list[Any], known: set[int]) -> Iterator[tuple[Any, Any]]:
+    """What containers and plain objects inside of attributes hold: (the thing itself, a copy of what is in it).
+
+    Configuration objects, caches, tables of tables, to the fourth level.
+    """
+    for depth in range(4):
+        inner: list[Any] = []
+        for value in values:
+            container = isinstance(value, _CONTAINERS)
+            if id(value) in known or not (container or type(value) is tuple or _is_plain_object(value)):
+                continue
+            known.add(id(value))
+            if container:
+                if depth:
+                    yield value, value.copy()
+                inner += value.values() if isinstance(value, dict) else value
+            elif type(value) is tuple:
+                inner += value
+            else:
+                yield value, dict(vars(value))
+                inner += vars(value).values()
+        values = inner
+
+
+def _is_plain_object(value: Any) -> bool:
+    """An object of somebody's own class that keeps its state in plain attributes."""
+    if isinstance(value, (type, torch.Tensor, torch.nn.Module, types.FunctionType, types.MethodType, types.ModuleType)):
+        return False
+    home = type(value).__module__.partition(".")[0]
+    return home not in ("torch", "logging", "threading") and isinstance(getattr(value, "__dict__", None), dict)
 
 
 def _put_back(now: dict[str, Any], before: dict[str, Any]) -> None:

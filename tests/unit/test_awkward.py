@@ -249,6 +249,32 @@ class TestPutBack:
         assert model.cache[0].sum() == 0
         assert model.table.sum() == 0
 
+    def test_containers_and_objects_inside_of_attributes(self):
+        class Config:
+            def __init__(self):
+                self.calls, self.history = 0, {"seen": [[1]]}
+
+        config = Config()
+
+        class Remembers(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.config, self.tables = config, {"a": [1, 2], "b": ({"c": {3}},)}
+
+            def forward(self, x):
+                self.config.calls += 1
+                self.config.history["seen"].append(x)
+                self.config.extra = True
+                self.tables["a"].append(3)
+                self.tables["b"][0]["c"].add(4)
+                return x * self.config.calls
+
+        model = nn.Sequential(Remembers(), Remembers())
+        view = FeatureMapsView(model, vectors())
+        assert view.compare(view.capture(), view.capture(), Tolerances()).matched
+        assert vars(config) == {"calls": 0, "history": {"seen": [[1]]}}
+        assert model[0].tables == {"a": [1, 2], "b": ({"c": {3}},)}
+
     def test_a_step_that_fails_does_not_keep_the_others_from_being_put_back(self):
         class Fragile(nn.Module):
             def __init__(self):

@@ -382,6 +382,12 @@ class TestTree:
     def test_shapes_alone_are_computation(self):
         assert self.verdict(conv={**self.LAYERS["conv"], "out": "f[2]"}).cause == "computation"
 
+    def test_a_module_that_is_called_less_often_names_its_caller(self):
+        before = {"": {"class": "Net"}, "block": {"class": "Block"}, "block.drop": {"class": "Dropout", "calls": 2}}
+        after = {**before, "block.drop": {"class": "Dropout", "calls": 1, "out": "f[2]"}}
+        verdict = compare_trees({"layers": before}, {"layers": after})
+        assert (verdict.first.layer, verdict.first.class_name, verdict.cause) == ("block", "Block", "computation")
+
     def test_added_and_removed(self):
         verdict = self.verdict(relu={"class": "ReLU"})
         assert [(f.kind, f.layer, f.after) for f in verdict.findings] == [("added", "relu", "ReLU")]

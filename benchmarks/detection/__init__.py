@@ -1,0 +1,1 @@
+"""Seeded faults and benign changes, and how tools judge them."""
