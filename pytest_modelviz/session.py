@@ -174,7 +174,7 @@ class _Judgement:
     def _show(self, baseline: Capture, verdict: Verdict) -> list[str]:
         pictures = self._check.view.picture(self._capture, baseline, verdict)
         events = self._session.events(self._settings)
-        text = self._entry("drift", verdict)["message"]
+        text = self._entry("drift", verdict, whole=True)["message"]
         events.text(self._tag, f"{text}\n\n{self._check.view.describe(self._capture)}")
         return [events.image(f"{self._tag}/{picture.label}", picture.image) for picture in pictures]
 
@@ -199,6 +199,7 @@ class _Judgement:
         digest: str | None = None,
         candidate: str | None = None,
         tags: list[str] | None = None,
+        whole: bool = False,
     ) -> Entry:
         entry: Entry = {
             "nodeid": self._check.nodeid,
@@ -225,7 +226,9 @@ class _Judgement:
             findings = [vars(finding) for finding in verdict.findings]
         repeated = self._settings.repeated
         command = f"{repeated} {quoted(self._check.argument)}".lstrip()
-        entry["message"] = explain(entry, findings, reason=reason, command=command, notes=self._capture.notes)
+        entry["message"] = explain(
+            entry, findings, reason=reason, command=command, notes=self._capture.notes, whole=whole
+        )
         return entry
 
     def _relative(self, path: Any) -> str:

@@ -11,20 +11,20 @@ from torch import nn
 Built = tuple[nn.Module, Any]
 
 
-def _vision(name: str, side: int = 96, **options: Any) -> Callable[[], Built]:
+def _vision(name: str, side: int = 64, **options: Any) -> Callable[[], Built]:
     def build() -> Built:
         import torchvision
 
-        return torchvision.models.get_model(name, weights=None, **options), torch.rand(2, 3, side, side)
+        return torchvision.models.get_model(name, weights=None, **options), torch.rand(1, 3, side, side)
 
     return build
 
 
-def _timm(name: str, side: int = 96, **options: Any) -> Callable[[], Built]:
+def _timm(name: str, side: int = 64, **options: Any) -> Callable[[], Built]:
     def build() -> Built:
         import timm
 
-        return timm.create_model(name, pretrained=False, num_classes=10, **options), torch.rand(2, 3, side, side)
+        return timm.create_model(name, pretrained=False, num_classes=10, **options), torch.rand(1, 3, side, side)
 
     return build
 
@@ -49,7 +49,7 @@ BUILDERS: dict[str, Callable[[], Built]] = {
     "mobilenet_v3_small": _vision("mobilenet_v3_small"),
     "efficientnet_b0": _vision("efficientnet_b0"),
     "densenet121": _vision("densenet121"),
-    "vit_b_16": _vision("vit_b_16", image_size=96),
+    "vit_b_16": _vision("vit_b_16", image_size=64),
     "swin_t": _vision("swin_t"),
     "convnext_tiny": _vision("convnext_tiny"),
     "shufflenet_v2_x0_5": _vision("shufflenet_v2_x0_5"),

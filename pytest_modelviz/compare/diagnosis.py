@@ -14,7 +14,7 @@ from pytest_modelviz.compare.evidence import (
 )
 from pytest_modelviz.compare.tensors import difference, mismatch
 from pytest_modelviz.compare.tolerance import Tolerances, is_exact, significant_weight_change
-from pytest_modelviz.compare.tree import below
+from pytest_modelviz.compare.tree import below, tie_findings
 from pytest_modelviz.compare.walk import Seen, Walk, what
 from pytest_modelviz.trace import Event, Trace
 from pytest_modelviz.verdict import Divergence, Finding, LayerError, Verdict
@@ -111,17 +111,20 @@ def _unseen_in_outputs(walk: Walk, changed: dict[str, float], tolerances: Tolera
         if not is_exact(before.dtype) and not error <= allowed:
             heavy[name] = error
     appeared = set(walk.baseline.modules) ^ set(walk.actual.modules)
-    if not heavy and not appeared:
+    ties = tie_findings(walk.baseline.ties, walk.actual.ties)
+    if not heavy and not appeared and not ties:
         return Verdict(True, count, 0, worst.error, worst.tolerance, layers=tuple(walk.layers))
+    owners = {key: name for name, module in walk.baseline.modules.items() for key in module.weights.values()}
     if heavy:
         name = max(heavy, key=lambda key: heavy[key])
-        owner = next((o for o, module in walk.baseline.modules.items() if name in module.weights.values()), "")
+        owner = owners.get(name, "")
         dtype = walk.baseline.weights[name].dtype
         error, allowed, cause = heavy[name], significant_weight_change(dtype, tolerances), "weights"
     else:
-        owner, error, allowed, cause = min(appeared), math.inf, 0.0, "architecture"
-    findings = [Finding("event:none")] + [Finding("weights", owner, name, error=e) for name, e in heavy.items()]
-    findings += module_findings(walk.baseline, walk.actual)
+        owner, error, allowed, cause = min(appeared, default=""), math.inf, 0.0, "architecture"
+    findings = [Finding("event:none")]
+    findings += [Finding("weights", owners.get(name, ""), name, error=size) for name, size in heavy.items()]
+    findings += module_findings(walk.baseline, walk.actual) + ties
     first = Divergence(owner, _class_of(owner, walk.baseline, walk.actual), 0, error, allowed)
     return Verdict(False, count, 0, error, allowed, first, cause, tuple(findings), tuple(walk.layers))
 
@@ -206,8 +209,7 @@ def _other_findings(
         for weight, key in baseline.modules[name].weights.items():
             if key in changed and ("weights", name, weight) not in told:
                 others.append(Finding("weights", name, weight, error=changed[key]))
-    if baseline.ties != actual.ties:
-        others.append(Finding("ties", before=str(baseline.ties), after=str(actual.ties)))
+    others += tie_findings(baseline.ties, actual.ties)
     return [Finding(f"also:{f.kind}", f.layer, f.what, f.before, f.after, f.error) for f in others]
 
 

@@ -69,11 +69,13 @@ def config_findings(name: str, baseline: Trace, actual: Trace) -> list[Finding]:
     found = []
     if before.class_name != after.class_name:
         found.append(Finding("class", name, "class", before.class_name, after.class_name))
-    keys = [key for key in sorted({*before.config, *after.config}) if before.config.get(key) != after.config.get(key)]
-    keys = [key for key in keys if key != "forward"]  # the names of its parameters are code
+    # another class has other attributes; and the names of forward's parameters are code
+    keys = [] if found else sorted({*before.config, *after.config} - {"forward"})
+    keys = [key for key in keys if before.config.get(key) != after.config.get(key)]
     named = [key for key in keys if key not in ("extra_repr", "repr")]  # they repeat what attributes say
+    named = [key for key in named if not key.startswith("_")] or named  # what is private follows from what is not
     # an attribute that extra_repr does not show may be configuration or mere state: weaker evidence
-    kind = "config" if len(named) < len(keys) else "attribute"
+    kind = "config" if {"extra_repr", "repr"} & set(keys) else "attribute"
     found += [Finding(kind, name, key, before.config.get(key, ""), after.config.get(key, "")) for key in named or keys]
     for key in sorted({*before.weights, *after.weights}):
         old = _shape(baseline, before.weights.get(key))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pytest_modelviz.errors import UnreadableBaselineError
@@ -13,6 +13,15 @@ from pytest_modelviz.verdict import Divergence, Finding, Verdict
 # What a module is made of comes before what follows from it: a changed stride explains a changed output shape.
 _STRUCTURE = ("class", "config", "parameters", "buffers", "frozen")
 _BEHAVIOUR = ("in", "out", "calls", "mult_adds")
+
+# The order in which findings are told, and of which the first names the layer.
+_RANK = {
+    kind: rank
+    for rank, kinds in enumerate(
+        (("removed", "added", "class", "config", "parameters"), ("renamed", "moved"), ("buffers", "ties"), ("frozen",))
+    )
+    for kind in kinds
+}
 
 
 def natural(name: str) -> list[tuple[int, int, str]]:
@@ -33,8 +42,8 @@ def compare_trees(baseline: Mapping[str, Any], actual: Mapping[str, Any]) -> Ver
             findings.append(Finding("added", name, after=str(after[name].get("class", ""))))
         else:
             findings += _fields(name, before[name], after[name])
-    if baseline.get("ties", []) != actual.get("ties", []):
-        findings.append(Finding("ties", before=_text(baseline.get("ties")), after=_text(actual.get("ties"))))
+    findings += tie_findings(_groups(baseline), _groups(actual))
+    findings.sort(key=lambda finding: _RANK.get(finding.kind, len(_RANK)))  # stable: layers stay as people count
     count, drifted = len({*before, *after}), len({finding.layer for finding in findings})
     if not findings:
         return Verdict(True, count, 0, 0.0, 0.0)
@@ -86,12 +95,44 @@ def _layers(facts: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
     return layers
 
 
+def _groups(facts: Mapping[str, Any]) -> list[list[str]]:
+    groups = facts.get("ties", [])
+    if not isinstance(groups, (list, tuple)) or not all(isinstance(group, (list, tuple)) for group in groups):
+        raise UnreadableBaselineError("what it says of shared parameters is no list of names")
+    return [[str(name) for name in group] for group in groups]
+
+
 def _fields(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Finding]:
-    return [
-        Finding(key, name, key, _text(before.get(key)), _text(after.get(key)))
-        for key in (*_STRUCTURE, *_BEHAVIOUR)
-        if before.get(key) != after.get(key)
-    ]
+    found = []
+    for key in (*_STRUCTURE, *_BEHAVIOUR):
+        old, new = before.get(key), after.get(key)
+        if old != new and (isinstance(old, Mapping) or isinstance(new, Mapping)):
+            found += _entries(name, key, _mapping(old), _mapping(new))
+        elif old != new:
+            found.append(Finding(key, name, key, _text(old), _text(new)))
+    return found
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _entries(name: str, kind: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Finding]:
+    """Parameters or buffers, one by one; where only their order changed, that."""
+    keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+    if not keys:
+        return [Finding(kind, name, kind, ", ".join(before), ", ".join(after))]
+    what = kind.removesuffix("s")
+    return [Finding(kind, name, f"{what} {key}", _text(before.get(key)), _text(after.get(key))) for key in keys]
+
+
+def tie_findings(before: Sequence[Sequence[str]], after: Sequence[Sequence[str]]) -> list[Finding]:
+    """Groups of names that stand for one and the same thing, where they differ."""
+    old, new = ([tuple(group) for group in groups] for groups in (before, after))
+    if old == new:
+        return []
+    lost, found = [" = ".join(g) for g in old if g not in new], [" = ".join(g) for g in new if g not in old]
+    return [Finding("ties", before="; ".join(lost), after="; ".join(found))]
 
 
 def _first(findings: list[Finding], before: Any, after: Any) -> tuple[Divergence, str]:

@@ -146,12 +146,16 @@ def parameters_and_buffers(model: torch.nn.Module) -> tuple[dict[str, torch.Tens
 
 
 def tie_groups(model: torch.nn.Module) -> tuple[tuple[str, ...], ...]:
-    """Names that stand for one and the same parameter, buffer or module, in sorted groups."""
+    """Names that stand for one and the same parameter or module, in sorted groups.
+
+    Buffers may share memory by chance, and lose it when a model changes its device.
+    """
     names: dict[int, set[str]] = {}
     for prefix, module in _every_name(model):
         names.setdefault(id(module), set()).add(prefix)
-        for local, tensor in own_tensors(module):
-            names.setdefault(id(tensor), set()).add(f"{prefix}.{local}" if prefix else local)
+        for local, parameter in module._parameters.items():
+            if parameter is not None:
+                names.setdefault(id(parameter), set()).add(f"{prefix}.{local}" if prefix else local)
     return tuple(sorted(tuple(sorted(group)) for group in names.values() if len(group) > 1))
 
 

@@ -8,7 +8,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_MOST_LISTED = 6
+_MOST_LISTED = 8
+_ALIKE = 3  # from so many findings of one kind on they are told in one line
 _SHORT = 80
 _ITEM_ENDS = re.compile(r", (?![^\[\](){}]*[\])}])")  # commas outside of brackets
 
@@ -38,27 +39,30 @@ def explain(
     reason: str = "",
     command: str = "",
     notes: Sequence[str] = (),
+    whole: bool = False,
 ) -> str:
-    """The message of one check; empty for what needs no words.
+    """The message of one check; empty for what needs no words. Long lists are cut unless the `whole` is wanted.
 
     `command` is what follows `pytest --modelviz-update` to select the test again, `notes` what the check does not
     cover. Names and texts of models and files are shown with their control characters escaped.
     """
     entry, findings, reason = visible(entry), visible(findings), visible(reason)
-    message = _message(entry, findings, reason, command)
+    message = _message(entry, findings, reason, command, None if whole else _MOST_LISTED)
     told = [f"  note      {visible(note)}" for note in notes]
     return "\n".join([message or f"{entry['name']}: {entry['status']}", *told]) if told else message
 
 
-def _message(entry: Mapping[str, Any], findings: Sequence[Mapping[str, Any]], reason: str, command: str) -> str:
+def _message(
+    entry: Mapping[str, Any], findings: Sequence[Mapping[str, Any]], reason: str, command: str, most: int | None
+) -> str:
     status = entry["status"]
     if status == "drift":
-        return _drift(entry, findings, f"pytest --modelviz-update {command}")
+        return _drift(entry, findings, f"pytest --modelviz-update {command}", most)
     if status == "missing":
         told = f"{entry['name']}: no baseline at {entry['baseline']}"
         return f"{told}\n  record it: pytest --modelviz-update-missing {command}"
     if status == "unstable":
-        return _unstable(entry, findings, reason)
+        return _unstable(entry, findings, reason, most)
     if status == "unreadable":
         told = f"{entry['name']}: the baseline {entry['baseline']} cannot be read: {reason}"
         return f"{told}\n  to replace it by what was captured now: pytest --modelviz-update-all {command}"
@@ -76,13 +80,13 @@ def visible(value: Any) -> Any:
     return value
 
 
-def _drift(entry: Mapping[str, Any], findings: Sequence[Mapping[str, Any]], accept: str) -> str:
+def _drift(entry: Mapping[str, Any], findings: Sequence[Mapping[str, Any]], accept: str, most: int | None) -> str:
     lines = [f"{entry['name']} drifted{_where(entry)}"]
     if entry["cause"]:
         lines.append(f"  cause     {entry['cause']}: {_CAUSES[entry['cause']]}")
     if entry["tolerance"] != 0.0:
         lines.append(f"  error     {amount(entry['error'], entry['tolerance'])}")
-    lines += [f"  {label:9} {text}" for label, text in _evidence(findings)]
+    lines += [f"  {label:9} {text}" for label, text in _evidence(findings, most)]
     if entry["layers"]["compared"] > 1:
         drifted = entry["layers"]["drifted"] or "none"
         lines.append(f"  spread    {drifted} of {entry['layers']['compared']} layers{_reached(findings)}")
@@ -102,14 +106,14 @@ def _reached(findings: Sequence[Mapping[str, Any]]) -> str:
             names = [name.lstrip(".") for name in drifted.split(", ")]
             if count == 1:
                 return " and the model's output"
-            return f" and, of the model's {count} outputs, {', '.join(_cut(names))}"
+            return f" and, of the model's {count} outputs, {', '.join(_cut(names, _MOST_LISTED))}"
     return ""
 
 
-def _unstable(entry: Mapping[str, Any], findings: Sequence[Mapping[str, Any]], reason: str) -> str:
+def _unstable(entry: Mapping[str, Any], findings: Sequence[Mapping[str, Any]], reason: str, most: int | None) -> str:
     lines = [f"{entry['name']}: two captures of the same model differ{_where(entry)}"]
     lines.append(f"  error     {amount(entry['error'], entry['tolerance'])}")
-    lines += [f"  {label:9} {text}" for label, text in _evidence(findings)]
+    lines += [f"  {label:9} {text}" for label, text in _evidence(findings, most)]
     lines.append(f"  reason    {reason}")
     lines.append("  nothing was recorded or compared: make it repeatable, or leave the random part out of the check")
     return "\n".join(lines)
@@ -135,19 +139,64 @@ def amount(error: float | None, tolerance: float | None) -> str:
     return f"{error:.2g}, {times} times what is allowed ({tolerance:.2g})"
 
 
-def _evidence(findings: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """Findings as (label, sentence), the evidence first, then what else differs; long lists are cut."""
+def _evidence(findings: Sequence[Mapping[str, Any]], most: int | None) -> list[tuple[str, str]]:
+    """Findings as (label, sentence), the evidence first, then what else differs; no more than `most` of each."""
     findings = [finding for finding in findings if finding["kind"] != "outputs"]
-    main = [_sentence(finding) for finding in findings if not finding["kind"].startswith("also:")]
-    others = [_sentence(finding) for finding in findings if finding["kind"].startswith("also:")]
-    rows = [("evidence" if number == 0 else "", text) for number, text in enumerate(_cut(main))]
-    return rows + [("also" if number == 0 else "", text) for number, text in enumerate(_cut(others))]
+    main = _sentences([finding for finding in findings if not finding["kind"].startswith("also:")])
+    others = _sentences([finding for finding in findings if finding["kind"].startswith("also:")])
+    rows = [("evidence" if number == 0 else "", text) for number, text in enumerate(_cut(main, most))]
+    return rows + [("also" if number == 0 else "", text) for number, text in enumerate(_cut(others, most))]
 
 
-def _cut(texts: list[str]) -> list[str]:
-    if len(texts) <= _MOST_LISTED:
+def _sentences(findings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One sentence a finding, or one for many that are alike: siblings that are gone, layers that froze."""
+    groups: dict[Any, list[Mapping[str, Any]]] = {}
+    for finding in findings:
+        groups.setdefault(_likeness(finding), []).append(finding)
+    texts = []
+    for group in groups.values():
+        texts += [_together(group)] if len(group) >= _ALIKE else [_sentence(finding) for finding in group]
+    return texts
+
+
+def _likeness(finding: Mapping[str, Any]) -> Any:
+    """Findings of equal likeness can be told together; most are like no other."""
+    kind = finding["kind"].removeprefix("also:")
+    if kind in ("removed", "added"):
+        return kind, finding["layer"].rpartition(".")[0]
+    if kind == "frozen":
+        return kind, bool(finding["after"])
+    if kind in ("in", "out", "calls", "mult_adds"):
+        return "follows"
+    if kind in ("class", "config", "attribute"):
+        return kind, finding["what"], finding["before"], finding["after"]
+    return id(finding)
+
+
+def _together(group: Sequence[Mapping[str, Any]]) -> str:
+    kind, first = group[0]["kind"].removeprefix("also:"), group[0]
+    layers = list(dict.fromkeys(finding["layer"] for finding in group))
+    if kind in ("removed", "added"):
+        parent = layers[0].rpartition(".")[0]
+        names = [f"{one['layer'].rpartition('.')[2]} ({one['before'] or one['after']})" for one in group]
+        return f"{parent or '(model)'}: {_listed(names)} were {kind}"
+    if kind == "frozen":
+        return f"{len(layers)} layers are {'now' if first['after'] else 'no longer'} frozen: {_listed(layers)}"
+    if kind in ("in", "out", "calls", "mult_adds"):
+        return f"shapes, calls or mult-adds of {len(layers)} layers follow: {_listed(layers)}"
+    return f"{len(layers)} layers: {first['what']}: {_shorten(first['before'], first['after'])}: {_listed(layers)}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return (
+        ", ".join(names) if len(names) <= _ALIKE + 1 else f"{', '.join(names[:_ALIKE])} and {len(names) - _ALIKE} more"
+    )
+
+
+def _cut(texts: list[str], most: int | None) -> list[str]:
+    if most is None or len(texts) <= most:
         return texts
-    return [*texts[: _MOST_LISTED - 1], f"and {len(texts) - _MOST_LISTED + 1} more"]
+    return [*texts[: most - 1], f"and {len(texts) - most + 1} more"]
 
 
 def _sentence(finding: Mapping[str, Any]) -> str:
@@ -185,7 +234,7 @@ def _sentence(finding: Mapping[str, Any]) -> str:
     if kind in ("predicted", "targets", "method", "layer", "call"):
         return f"{kind}: {before} -> {after}"
     if kind == "ties":
-        return f"shared names: {before or 'none'} -> {after or 'none'}"
+        return f"what shares memory: {before or 'nothing'} -> {after or 'nothing'}"
     name = f"{layer} {what}" if what else layer
     return f"{name}: {_shorten(before, after)}"
 
@@ -210,6 +259,9 @@ def _shorten(before: str, after: str) -> str:
     if len(before) + len(after) <= _SHORT:
         return f"{before or 'none'} -> {after or 'none'}"
     one, two = _ITEM_ENDS.split(before), _ITEM_ENDS.split(after)
+    if len(one) == len(two):
+        differing = [pair for pair in zip(one, two, strict=True) if pair[0] != pair[1]]
+        one, two = [pair[0] for pair in differing], [pair[1] for pair in differing]
     while len(one) > 1 and len(two) > 1 and one[0] == two[0]:
         one, two = one[1:], two[1:]
     while len(one) > 1 and len(two) > 1 and one[-1] == two[-1]:

@@ -186,6 +186,17 @@ class TestWalk:
             (f.kind, f.what, f.before, f.after) for f in verdict.findings
         }
 
+    def test_what_is_private_is_told_only_where_nothing_else_is(self):
+        def configured(**config):
+            made = trace(a=2.2)
+            made.modules["block.a"] = ModuleRecord("Linear", {"extra_repr": "", **config}, {"weight": "wa"})
+            return self.verdict(made)
+
+        verdict = configured(_pad="(1, 1)", padding="1", extra_repr="padding=1")
+        assert [f.what for f in verdict.findings if f.kind == "config"] == ["padding"]
+        verdict = configured(_pad="(1, 1)")
+        assert [(f.kind, f.what) for f in verdict.findings if f.layer == "block.a"][1:] == [("attribute", "_pad")]
+
     def test_a_reshaped_weight_is_architecture(self):
         actual = trace(a=2.2)
         actual.weights["wa"] = tensor(1, 1)
@@ -203,6 +214,29 @@ class TestWalk:
         verdict = self.verdict(with_reader(1.1, 4.4), with_reader(1.0, 4.0))
         assert (verdict.first.layer, verdict.cause) == ("block.read", "weights")
         assert ("weights", "block.read") in {(f.kind, f.layer) for f in verdict.findings}
+
+    def test_of_two_changed_children_that_are_only_read_neither_is_named(self):
+        def with_readers(weight: float, out: float) -> Trace:
+            made = trace(block=out)
+            for name in ("one", "two"):
+                made.modules[f"block.{name}"] = ModuleRecord("Linear", {}, {"weight": f"w{name}"})
+                made.weights[f"w{name}"] = tensor(weight)
+            return made
+
+        verdict = self.verdict(with_readers(1.1, 4.4), with_readers(1.0, 4.0))
+        assert (verdict.first.layer, verdict.cause) == ("block", "weights")
+        assert {f.layer for f in verdict.findings if f.kind == "weights"} == {"block.one", "block.two"}
+
+    def test_a_lost_tie_is_drift_though_it_changes_no_number(self):
+        tied = trace()
+        tied.ties = (("block.a.weight", "block.b.weight"),)
+        verdict = self.verdict(trace(), tied)
+        assert (verdict.matched, verdict.first.layer, verdict.cause) == (False, "", "architecture")
+        assert ("ties", "block.a.weight = block.b.weight", "") in [
+            (f.kind, f.before, f.after) for f in verdict.findings
+        ]
+        verdict = self.verdict(trace(a=2.2), tied)
+        assert "also:ties" in [f.kind for f in verdict.findings]
 
     def test_a_change_just_below_tolerance_that_is_amplified_is_still_named(self):
         verdict = self.verdict(trace(a=2.0 * (1 + 6e-5), wa=1.00006, head=5.5))
@@ -310,13 +344,20 @@ class TestWalk:
         assert not self.verdict(trace(a=1e-6), trace(a=2e-6)).matched
 
     def test_a_signal_that_fades_over_several_modules_is_compared_to_the_last_digit(self):
-        assert not self.verdict(trace(block=1e-9), trace(block=2e-9)).matched
+        verdict = self.verdict(trace(block=1e-9), trace(block=2e-9))
+        assert (verdict.matched, verdict.findings[0].kind) == (False, "event:leave")
         assert not self.verdict(trace(**{"b<": 1e-9}), trace(**{"b<": 2e-9})).matched
 
     def test_huge_inputs_forgive_no_real_change(self):
         base, changed = trace(), trace(a=2.1)
         for made in (base, changed):
             made.tensors["in"] = tensor(1e6, 1e6)
+        assert not self.verdict(changed, base).matched
+
+    def test_masks_among_the_inputs_forgive_nothing(self):
+        base, changed = trace(), trace(a=2.01)
+        for made in (base, changed):
+            made.tensors["in"] = tensor(-1e9, -1e9)
         assert not self.verdict(changed, base).matched
 
     def test_other_tolerances_are_obeyed(self):
@@ -378,6 +419,27 @@ class TestTree:
         verdict = self.verdict(**{"": {"class": "Net", "out": "x"}, "conv": {"class": "Conv2d", "config": "k=5"}})
         assert (verdict.first.layer, verdict.first.class_name, verdict.cause) == ("conv", "Conv2d", "architecture")
         assert verdict.drifted == 2
+
+    def test_parameters_and_buffers_are_told_one_by_one_and_what_matters_most_first(self):
+        before = {"": {"class": "Net"}, "a": {"class": "A", "buffers": {"x": "f[1]"}, "frozen": ["w"]}}
+        after = {"": {"class": "Net"}, "a": {"class": "A", "buffers": {"x": "f[1]", "y": "f[2]"}}}
+        before["z"] = {"class": "Linear", "parameters": {"w": "f[1]", "b": "f[1]"}}
+        after["z"] = {"class": "Linear", "parameters": {"w": "f[2]"}}
+        verdict = compare_trees({"layers": before}, {"layers": after})
+        assert [(f.layer, f.what, f.before, f.after) for f in verdict.findings] == [
+            ("z", "parameter w", "f[1]", "f[2]"),
+            ("z", "parameter b", "f[1]", ""),
+            ("a", "buffer y", "", "f[2]"),
+            ("a", "frozen", '["w"]', ""),
+        ]
+        assert verdict.first.layer == "z"
+
+    def test_only_the_ties_that_changed_are_told(self):
+        layers = {"": {"class": "Net"}}
+        verdict = compare_trees(
+            {"layers": layers, "ties": [["a", "b"], ["c", "d"]]}, {"layers": layers, "ties": [["c", "d"], ["e", "f"]]}
+        )
+        assert [(f.kind, f.before, f.after) for f in verdict.findings] == [("ties", "a = b", "e = f")]
 
     def test_shapes_alone_are_computation(self):
         assert self.verdict(conv={**self.LAYERS["conv"], "out": "f[2]"}).cause == "computation"

@@ -76,6 +76,48 @@ def test_data_parallel_and_nested_wrappers_keep_the_plain_names():
     assert named(judged(model, other, images())) == (False, "conv1", "weights")
 
 
+class Renamed(SmallNet):
+    def __init__(self):
+        super().__init__()
+        self.stem = self.conv1
+        del self.conv1
+
+    def forward(self, x):
+        x = self.pool(self.relu(self.bn1(self.stem(x))))
+        x = torch.relu(self.bn2(self.conv2(x)))
+        return self.head(x.mean((2, 3)))
+
+
+def test_a_renamed_layer_is_compared_under_its_old_name():
+    model = SmallNet().eval()
+    renamed = Renamed().eval()
+    renamed.load_state_dict({k.replace("conv1", "stem"): v for k, v in model.state_dict().items()})
+    Renamed.__name__ = "SmallNet"
+    verdict = judged(model, renamed, images())
+    assert (verdict.matched, verdict.first.layer, verdict.cause, verdict.error) == (False, "stem", "architecture", 0.0)
+    assert named(judged(model, changed(renamed, "stem.weight"), images())) == (False, "conv1", "weights")
+    assert named(judged(model, changed(renamed, "head.weight"), images())) == (False, "head", "weights")
+
+
+def test_weights_that_show_nowhere_are_told_by_their_owners():
+    class Spare(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.used, self.spare = nn.Linear(8, 3), nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 2))
+
+        def forward(self, x):
+            return self.used(x).relu() * 0 + 1
+
+    model = Spare().eval()
+    other = changed(changed(model, "used.weight", 1 + 2e-6), "spare.1.weight", 1.5)
+    with torch.no_grad():
+        other.spare[0].bias.add_(0.1)
+    verdict = judged(model, other, vectors())
+    assert named(verdict) == (False, "spare.1", "weights")
+    found = {(f.layer, f.what) for f in verdict.findings if f.kind == "weights"}
+    assert found == {("spare.1", "spare.1.weight"), ("spare.0", "spare.0.bias")}
+
+
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.bfloat16, 3e-2), (torch.float16, 1e-2)])
 def test_half_precision_has_the_tolerance_of_its_dtype(dtype, tolerance):
     model = SmallNet().eval().to(dtype)

@@ -72,7 +72,7 @@ def finding(kind, layer="conv", what="", before="", after="", error=math.nan):
             "it is the baseline's map times 0.5: the picture is the same, its strength is not",
         ),
         (finding("predicted", "", "predicted", "[1]", "[2]"), "predicted: [1] -> [2]"),
-        (finding("ties", "", before="", after='[["a", "b"]]'), 'shared names: none -> [["a", "b"]]'),
+        (finding("ties", "", before="", after='[["a", "b"]]'), 'what shares memory: nothing -> [["a", "b"]]'),
         (finding("frozen", what="frozen", after='["weight"]'), 'conv frozen: none -> ["weight"]'),
         (finding("config", what="eps", before="1", after="2"), "conv eps: 1 -> 2"),
     ],
@@ -157,3 +157,23 @@ def test_the_last_lines():
 def test_it_says_which_outputs_drifted(count, drifted, told):
     lines = explain(entry(), [finding("outputs", "", before=count, after=drifted)], command="t.py").splitlines()
     assert f"  spread    {told}" in lines
+
+
+def test_findings_that_are_alike_are_told_in_one_line():
+    def told(*found):
+        lines = explain(entry(), list(found), command="t.py").splitlines()
+        return [line[12:] for line in lines if line.startswith(("  evidence  ", " " * 12))]
+
+    removed = [finding("removed", f"block.{name}", before="Conv2d") for name in "abcde"]
+    assert told(*removed) == ["block: a (Conv2d), b (Conv2d), c (Conv2d) and 2 more were removed"]
+    assert told(*removed[:2]) == ["block.a (Conv2d) was removed", "block.b (Conv2d) was removed"]
+    frozen = [finding("frozen", name, "frozen", "", "weight") for name in "abc"]
+    thawed = [finding("frozen", name, "frozen", "weight", "") for name in "xyz"]
+    assert told(*frozen, *thawed) == ["3 layers are now frozen: a, b, c", "3 layers are no longer frozen: x, y, z"]
+    shapes = [finding(kind, layer, kind, "f[1]", "f[2]") for layer in "ab" for kind in ("in", "out")]
+    assert told(*shapes) == ["shapes, calls or mult-adds of 2 layers follow: a, b"]
+    same = [finding("config", layer, "eps", "1", "2") for layer in "abcd"]
+    assert told(*same, finding("config", "e", "eps", "1", "3")) == [
+        "4 layers: eps: 1 -> 2: a, b, c, d",
+        "e eps: 1 -> 3",
+    ]

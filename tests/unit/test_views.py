@@ -331,3 +331,18 @@ class TestModelSummary:
         plain = ModelSummaryView(SmallNet(), input_data=images())
         for wrapped in (nn.DataParallel(SmallNet()), torch.compile(SmallNet(), backend="eager")):
             assert compared(plain, ModelSummaryView(wrapped, input_data=images())).matched
+
+
+def test_buffers_that_share_memory_are_no_ties():
+    class Buffers(nn.Module):
+        def __init__(self, shared):
+            super().__init__()
+            table = torch.ones(8)
+            self.register_buffer("a", table)
+            self.register_buffer("b", table if shared else table.clone())
+
+        def forward(self, x):
+            return x * self.a * self.b
+
+    one, two = (FeatureMapsView(Buffers(shared), vectors()) for shared in (True, False))
+    assert one.compare(one.capture(), two.capture(), Tolerances()).matched
