@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -10,6 +11,7 @@ from zoo import SmallNet, images, vectors
 
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.probe.sketch import WEIGHT_WIDTH, record_tensor
 from pytest_modelviz.views.cam_map import CamMapView
 from pytest_modelviz.views.feature_maps import FeatureMapsView
 from pytest_modelviz.views.model_summary import ModelSummaryView
@@ -127,6 +129,62 @@ def test_writes_behind_the_version_counter_are_blamed_on_the_writer():
     model, other = Net(1.0), Net(1.05)
     other.load_state_dict(model.state_dict())
     assert compared(model, other).first.layer == "block"
+
+
+def test_the_order_of_keyword_arguments_is_the_caller_s_own_affair():
+    class Scaled(nn.Module):
+        def forward(self, x, *, scale, shift):
+            return x * scale + shift
+
+    class Net(nn.Module):
+        def __init__(self, turned):
+            super().__init__()
+            self.inner, self.turned = Scaled(), [turned, lambda: None]
+
+        def forward(self, x):
+            if self.turned[0]:
+                return self.inner(x, shift=1.0, scale=2.0)
+            return self.inner(x, scale=2.0, shift=1.0)
+
+    assert compared(Net(False), Net(True)).matched
+
+
+def test_a_renamed_parameter_of_forward_is_no_evidence_against_its_code():
+    class Old(nn.Module):
+        def forward(self, x):
+            return x * 2
+
+    class New(nn.Module):
+        def forward(self, image):
+            return image * 3
+
+    New.__name__ = "Old"
+    verdict = compared(nn.Sequential(Old()), nn.Sequential(New()))
+    assert (verdict.first.layer, verdict.cause) == ("0", "computation")
+
+
+def test_large_parameters_and_buffers_are_recorded_as_they_were_before_the_pass():
+    class Writes(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(200, 200)
+            self.norm = nn.BatchNorm1d(20_000)
+
+        def forward(self, x):
+            self.linear.weight.data.mul_(0.5)
+            y = self.linear(x)
+            self.linear.weight.data = torch.zeros(200, 200)
+            norm = self.norm
+            torch.nn.functional.batch_norm(y.repeat(1, 100), norm.running_mean, norm.running_var, training=True)
+            return y
+
+    model = Writes()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    weights = FeatureMapsView(model, torch.rand(3, 200)).capture().result.trace.weights
+    for name, tensor in before.items():
+        expected = record_tensor(tensor, WEIGHT_WIDTH, statistics=False)
+        assert np.allclose(weights[name].sketch, expected.sketch), name
+        assert torch.equal(model.state_dict()[name], tensor), name
 
 
 def test_float_literals_are_compared_within_a_tolerance():

@@ -42,6 +42,8 @@ class TestDifference:
     def test_a_difference_below_the_floor_is_none(self):
         assert difference(tensor(0, 0), tensor(0, 1e-9), atol=1e-8) == 0.0
         assert difference(tensor(0, 0), tensor(0, 1e-3), atol=1e-8) == math.inf
+        # it is the root mean square that counts: of four times 1e-9 that is 1e-9
+        assert difference(tensor(0, 0, 0, 0), tensor(1e-9, 1e-9, 1e-9, 1e-9), atol=1.5e-9) == 0.0
 
     def test_rms_and_weights(self):
         assert rms(tensor(3, 4)) == pytest.approx(math.sqrt(12.5))
