@@ -86,7 +86,7 @@ def _one_model(name: str, judges: list[Judge], folder: Path, counts: Counts) -> 
     except ModelvizError:
         return  # no map without a spatial layer
     layer = cam._view(model, data).capture().facts["layer"]
-    for fault in gradient_faults(model, layer):
+    for fault in gradient_faults(model, data, layer):
         other = copy.deepcopy(model)
         fault.change(other, data)
         _count(counts, cam, name, fault, cam.judge(folder / name / "cam", other, data))

@@ -292,10 +292,10 @@ def _input(data: Any) -> Iterator[Fault]:
 # the same forward pass, another gradient
 
 
-def gradient_faults(model: nn.Module, layer: str) -> Iterator[Fault]:
+def gradient_faults(model: nn.Module, data: Any, layer: str) -> Iterator[Fault]:
     """What changes the gradient between `layer`, which is explained, and the scores, and no number of the forward."""
-    names = [n for n, m in model.named_modules() if n]
-    later = names[names.index(layer) + 1 :]
+    called = _in_order_of_execution(model, data)
+    later = called[called.index(layer) + 1 :]
     after = [n for n in later if not n.startswith(f"{layer}.") and _is_plain(model.get_submodule(n))]
     for name in dict.fromkeys((after[0], after[-1])) if after else ():
 
@@ -325,6 +325,19 @@ def gradient_faults(model: nn.Module, layer: str) -> Iterator[Fault]:
 
         yield Fault("gradient", "another backward", replaced, None, "gradient")
         yield Fault("gradient", "half detached", scaled, None, "gradient")
+
+
+def _in_order_of_execution(model: nn.Module, data: Any) -> list[str]:
+    names: list[str] = []
+
+    def note(name: str) -> Callable[..., None]:
+        return lambda *_: names.append(name)
+
+    handles = [module.register_forward_hook(note(name)) for name, module in model.named_modules() if name]
+    _run(model, data)
+    for handle in handles:
+        handle.remove()
+    return list(dict.fromkeys(names))
 
 
 def _is_plain(module: nn.Module) -> bool:
