@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 
 from pytest_modelviz.compare.evidence import (
@@ -19,6 +20,8 @@ from pytest_modelviz.compare.walk import Seen, Walk, what
 from pytest_modelviz.trace import Event, Trace
 from pytest_modelviz.verdict import Divergence, Finding, LayerError, Verdict
 
+Changed = Mapping[tuple[str, str], float]  # of weights, by module and local name
+
 _SUSPICIOUS = 0.1  # the part of the tolerance from which on a module that did change is suspected
 
 
@@ -32,7 +35,7 @@ def compare_traces(baseline: Trace, actual: Trace, tolerances: Tolerances) -> Ve
         verdict = _unseen_in_outputs(walk, changed, tolerances)
         return _only_renamed(verdict, actual, renamed) if verdict.matched and renamed else _with(verdict, renamed)
     blamed, cause, evidence = _blame(walk, walk.first, changed)
-    event, error, allowed, path, _ = blamed
+    event, error, allowed, path = blamed[:4]
     suspect, index = _suspect(event)
     holders = {finding.layer for finding in evidence}
     if len(holders) == 1 and suspect not in holders and cause in ("weights", "architecture") and event.kind != "order":
@@ -99,31 +102,30 @@ def _mismatch(walk: Walk, event: Event, path: str) -> tuple[str, str]:
     return "", ""
 
 
-def _unseen_in_outputs(walk: Walk, changed: dict[str, float], tolerances: Tolerances) -> Verdict:
+def _unseen_in_outputs(walk: Walk, changed: Changed, tolerances: Tolerances) -> Verdict:
     """All events agree. A parameter that changed by more than an activation may is a drift all the same."""
     worst = max(walk.layers, key=lambda layer: layer.error, default=LayerError("", 0, 0.0, 0.0))
     count = len({call.layer for call in walk.baseline.calls})
-    heavy = {}
-    for name in changed:
-        before, after = walk.baseline.weights[name], walk.actual.weights[name]
+    heavy: dict[tuple[str, str], float] = {}
+    for name, local in changed:
+        before = walk.baseline.weights[walk.baseline.modules[name].weights[local]]
+        after = walk.actual.weights[walk.actual.modules[name].weights[local]]
         allowed = significant_weight_change(before.dtype, tolerances)
         error = difference(before, after, atol=tolerances.absolute, allowed=allowed)
         if not is_exact(before.dtype) and not error <= allowed:
-            heavy[name] = error
+            heavy[name, local] = error
     appeared = set(walk.baseline.modules) ^ set(walk.actual.modules)
     ties = tie_findings(walk.baseline.ties, walk.actual.ties)
     if not heavy and not appeared and not ties:
         return Verdict(True, count, 0, worst.error, worst.tolerance, layers=tuple(walk.layers))
-    owners = {key: name for name, module in walk.baseline.modules.items() for key in module.weights.values()}
     if heavy:
-        name = max(heavy, key=lambda key: heavy[key])
-        owner = owners.get(name, "")
-        dtype = walk.baseline.weights[name].dtype
-        error, allowed, cause = heavy[name], significant_weight_change(dtype, tolerances), "weights"
+        owner, local = max(heavy, key=lambda key: heavy[key])
+        dtype = walk.baseline.weights[walk.baseline.modules[owner].weights[local]].dtype
+        error, allowed, cause = heavy[owner, local], significant_weight_change(dtype, tolerances), "weights"
     else:
         owner, error, allowed, cause = min(appeared, default=""), math.inf, 0.0, "architecture"
     findings = [Finding("event:none")]
-    findings += [Finding("weights", owners.get(name, ""), name, error=size) for name, size in heavy.items()]
+    findings += [Finding("weights", name, local, error=size) for (name, local), size in heavy.items()]
     findings += module_findings(walk.baseline, walk.actual) + ties
     first = Divergence(owner, _class_of(owner, walk.baseline, walk.actual), 0, error, allowed)
     return Verdict(False, count, 0, error, allowed, first, cause, tuple(findings), tuple(walk.layers))
@@ -135,7 +137,7 @@ def _suspect(event: Event) -> tuple[str, int]:
     return event.call.layer, event.call.index
 
 
-def _blame(walk: Walk, first: Seen, changed: dict[str, float]) -> tuple[Seen, str, list[Finding]]:
+def _blame(walk: Walk, first: Seen, changed: Changed) -> tuple[Seen, str, list[Finding]]:
     """Where the drift came from: the first event beyond tolerance, unless a change just below it explains that.
 
     A changed weight whose own output stays barely within tolerance may be amplified by an innocent module after it;
@@ -146,11 +148,24 @@ def _blame(walk: Walk, first: Seen, changed: dict[str, float]) -> tuple[Seen, st
         return first, cause, evidence
     for least in (_SUSPICIOUS, 0.0):
         for seen in walk.seen:
-            if seen.error > least * seen.allowed:
+            if max(seen.error, seen.full) > least * seen.allowed:
                 earlier, found = _explain(walk, seen.event, _suspect(seen.event)[0], changed)
                 if found and (least or any(_is_heavy(walk, finding) for finding in found)):
                     return seen, earlier, found
-    return first, cause, evidence
+    read = _read_by(walk, first, changed)
+    return (first, "weights", read) if read else (first, cause, evidence)
+
+
+def _read_by(walk: Walk, first: Seen, changed: Changed) -> list[Finding]:
+    """Weights inside of the suspect that changed a lot and have shown in no call: its own code may read them.
+
+    An embedding's weight used as a matrix, say, or a bias that is subtracted before its layer is called.
+    """
+    if first.event.kind == "order":
+        return []
+    suspect = _suspect(first.event)[0]
+    inner = [Finding("weights", *key, error=error) for key, error in changed.items() if _inside(key[0], suspect)]
+    return [finding for finding in inner if _is_heavy(walk, finding)]
 
 
 def _is_heavy(walk: Walk, finding: Finding) -> bool:
@@ -161,7 +176,7 @@ def _is_heavy(walk: Walk, finding: Finding) -> bool:
     return not is_exact(record.dtype) and finding.error > significant_weight_change(record.dtype, walk.tolerances)
 
 
-def _explain(walk: Walk, event: Event, suspect: str, changed: dict[str, float]) -> tuple[str, list[Finding]]:
+def _explain(walk: Walk, event: Event, suspect: str, changed: Changed) -> tuple[str, list[Finding]]:
     """Cause and evidence: the suspect's own configuration, then its own weights, else its code."""
     if event.kind == "enter" and event.parent is None:
         return "input", []
@@ -176,12 +191,7 @@ def _explain(walk: Walk, event: Event, suspect: str, changed: dict[str, float]) 
         return "computation", []
     if any(finding.kind != "attribute" for finding in configured):
         return "architecture", configured
-    weighed = [
-        Finding("weights", name, weight, error=changed[key])
-        for name in own
-        for weight, key in baseline.modules[name].weights.items()
-        if key in changed
-    ]
+    weighed = [Finding("weights", *key, error=error) for key, error in changed.items() if key[0] in own]
     if weighed:
         return "weights", weighed + configured
     return ("architecture", configured) if configured else ("computation", [])
@@ -198,17 +208,13 @@ def _order_findings(walk: Walk) -> list[Finding]:
     return [Finding("order", before=before, after=after)]
 
 
-def _other_findings(
-    baseline: Trace, actual: Trace, changed: dict[str, float], evidence: list[Finding]
-) -> list[Finding]:
+def _other_findings(baseline: Trace, actual: Trace, changed: Changed, evidence: list[Finding]) -> list[Finding]:
     """What else differs, beyond the evidence against the suspect."""
     told = {(finding.kind, finding.layer, finding.what) for finding in evidence}
     others = [f for f in module_findings(baseline, actual) if (f.kind, f.layer, f.what) not in told]
     for name in baseline.modules:
         others += [f for f in config_findings(name, baseline, actual) if (f.kind, f.layer, f.what) not in told]
-        for weight, key in baseline.modules[name].weights.items():
-            if key in changed and ("weights", name, weight) not in told:
-                others.append(Finding("weights", name, weight, error=changed[key]))
+    others += [Finding("weights", *key, error=e) for key, e in changed.items() if ("weights", *key) not in told]
     others += tie_findings(baseline.ties, actual.ties)
     return [Finding(f"also:{f.kind}", f.layer, f.what, f.before, f.after, f.error) for f in others]
 

@@ -92,15 +92,20 @@ def _shape(trace: Trace, key: str | None) -> str:
     return f"{record.dtype}{list(record.shape)}"
 
 
-def changed_weights(baseline: Trace, actual: Trace) -> dict[str, float]:
-    """Relative change of every weight of equal shape that changed."""
+def changed_weights(baseline: Trace, actual: Trace) -> dict[tuple[str, str], float]:
+    """Relative change of every weight of equal shape that changed, by module and local name."""
     changed = {}
-    for name, record in baseline.weights.items():
-        other = actual.weights.get(name)
-        if other is not None and (record.dtype, record.shape) == (other.dtype, other.shape):
-            error = weight_difference(record, other)
-            if error:
-                changed[name] = error
+    known: dict[tuple[str, str], float] = {}  # shared ones are looked at once
+    for name, module in baseline.modules.items():
+        other = actual.modules.get(name)
+        for local, key in module.weights.items() if other is not None else ():
+            pair = (key, other.weights.get(local, "") if other is not None else "")
+            if pair not in known:
+                before, after = baseline.weights[key], actual.weights.get(pair[1])
+                comparable = after is not None and (before.dtype, before.shape) == (after.dtype, after.shape)
+                known[pair] = weight_difference(before, after) if after is not None and comparable else 0.0
+            if known[pair]:
+                changed[name, local] = known[pair]
     return changed
 
 

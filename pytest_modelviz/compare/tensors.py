@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from pytest_modelviz.compare.tolerance import ROUNDING, WORST_BUCKET, Tolerances, is_exact, weight_tolerance
+from pytest_modelviz.compare.tolerance import ROUNDING, WORST_BUCKET, Tolerances, coarser, is_exact, weight_tolerance
 from pytest_modelviz.trace import Leaf, TensorRecord
 
 
@@ -44,13 +44,13 @@ def difference(baseline: TensorRecord, actual: TensorRecord, *, atol: float = 0.
     return worst / size if distance <= allowed * size < worst else distance / size
 
 
-def _forgiven(record: TensorRecord, scale: float) -> float:
+def _forgiven(record: TensorRecord, scale: float, allowed: float) -> float:
     """How much of a difference is rounding of inputs of size `scale`: all of what is no more than that itself.
 
-    Of a result that is more than rounding, no more than a hundredth.
+    Of a result that is more than rounding, no more than three times what is allowed anyway.
     """
     rounding, size = ROUNDING * scale, rms(record)
-    return 4 * rounding if size <= 3 * rounding else min(rounding, 0.01 * size)
+    return 4 * rounding if size <= 3 * rounding else min(rounding, 3 * allowed * size)
 
 
 def mismatch(
@@ -80,8 +80,8 @@ def _contents(record: TensorRecord) -> str:
 
 
 def tolerance_for(record: TensorRecord, dtype: str, tolerances: Tolerances) -> float:
-    """Exact dtypes have no tolerance; the rest has that of the coarsest dtype that led to them."""
-    return 0.0 if is_exact(record.dtype) else tolerances.relative(dtype)
+    """Exact dtypes have no tolerance; the rest has that of their own or the coarsest dtype that led to them."""
+    return 0.0 if is_exact(record.dtype) else tolerances.relative(coarser(dtype, record.dtype))
 
 
 def weight_difference(baseline: TensorRecord, actual: TensorRecord) -> float:
@@ -97,28 +97,42 @@ def leaf_errors(
     before: Mapping[str, TensorRecord],
     after: Mapping[str, TensorRecord],
     *,
-    dtype: str,
+    dtypes: Mapping[str, str],
     tolerances: Tolerances,
     scale: float = 0.0,
 ) -> dict[str, tuple[float, float]]:
     """Compare two nested values leaf by leaf: path -> (error, tolerance).
 
-    Where they are not made of the same parts, only the parts that one of them lacks. `scale` is the size of what the
-    values were computed from: rounding of that size is forgiven.
+    Where they are not made of the same parts, only the parts that one of them lacks. `dtypes` are the coarsest that led
+    to each tensor of the baseline, by its key; `scale` is the size of what the values were computed from: rounding of
+    that size is forgiven.
     """
-    if list(baseline) != list(actual):
-        return dict.fromkeys(sorted(set(baseline) ^ set(actual)) or list(actual), (math.inf, 0.0))
+    if set(baseline) != set(actual):
+        return dict.fromkeys(sorted(set(baseline) ^ set(actual)), (math.inf, 0.0))
     errors = {}
     for path, leaf in baseline.items():
         other = actual[path]
         if leaf.tensor is None or other.tensor is None:
-            errors[path] = (0.0 if leaf == other else math.inf), 0.0
+            same = leaf == other or _same_number(leaf, other, before, after)
+            errors[path] = (0.0 if same else math.inf), 0.0
         else:
             one, two = before[leaf.tensor], after[other.tensor]
-            atol = 0.0 if is_exact(one.dtype) else tolerances.absolute + _forgiven(one, scale)
-            allowed = tolerance_for(one, dtype, tolerances)
+            allowed = tolerance_for(one, dtypes.get(leaf.tensor, one.dtype), tolerances)
+            atol = 0.0 if is_exact(one.dtype) else tolerances.absolute + _forgiven(one, scale, allowed)
             errors[path] = difference(one, two, atol=atol, allowed=allowed), allowed
     return errors
+
+
+def _same_number(one: Leaf, other: Leaf, before: Mapping[str, TensorRecord], after: Mapping[str, TensorRecord]) -> bool:
+    """Whether 1 became 1.0: integers are kept as texts, floats as tensors."""
+    if one.tensor is None:
+        return other.tensor is not None and _same_number(other, one, after, before)
+    record = before[one.tensor]
+    try:
+        whole = int(str(other.literal))
+    except ValueError:
+        return False
+    return (record.dtype, record.shape) == ("float64", ()) and record.sketch.tolist() == [whole]
 
 
 def worst(errors: Mapping[str, tuple[float, float]]) -> tuple[float, float, str]:

@@ -13,6 +13,7 @@ differs says whose code ran in between, and that module's own configuration and 
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -22,6 +23,7 @@ from pytest_modelviz.compare.tolerance import Tolerances, coarser, is_exact
 from pytest_modelviz.trace import Call, Event, Leaves, Trace
 from pytest_modelviz.verdict import Finding, LayerError
 
+_FINEST = "float64"
 _LARGEST_SCALE = 1e8  # masks hold -1e9 and -3.4e38; they say nothing about the size of what is computed
 
 
@@ -29,7 +31,7 @@ class Seen(NamedTuple):
     """One event of both passes: the error of its worst leaf, what is allowed, and that leaf's path.
 
     `previous` is the layer that the module whose code ran up to this event had called last, None where it had called
-    none.
+    none. `full` is the error before rounding was forgiven.
     """
 
     event: Event
@@ -37,6 +39,7 @@ class Seen(NamedTuple):
     allowed: float
     path: str
     previous: str | None = None
+    full: float = 0.0
 
 
 @dataclass
@@ -51,7 +54,7 @@ class Walk:
     actual: Trace
     tolerances: Tolerances
     renamed: list[Finding] = field(default_factory=list)
-    dtype: str = "float64"
+    dtypes: dict[str, str] = field(default_factory=dict)
     layers: list[LayerError] = field(default_factory=list)
     seen: list[Seen] = field(default_factory=list)
     first: Seen | None = None
@@ -66,6 +69,7 @@ class Walk:
         left, right = self.baseline.events(), self.actual.events()
         open_calls: list[Call] = []
         last: list[str | None] = [None]  # for each open call, the layer it called last
+        frames = [_FINEST]  # for each open call, the coarsest dtype that its code has got as a result so far
         while True:
             before, after = next(left, None), next(right, None)
             if before is None and after is None:
@@ -76,38 +80,67 @@ class Walk:
                     culprit = open_calls[-1] if open_calls else Call("", 0, 0, {})
                     self.first = Seen(Event("order", culprit, None), math.inf, 0.0, "", last[-1])
                 return
+            led_to = self._led_to(before, frames[-1], open_calls[-1] if open_calls else before.call)
             self._compare(before, after, last[-1])
             if before.kind == "enter":
                 open_calls.append(before.call)
                 last.append(None)
+                frames.append(led_to)
             else:
                 open_calls.pop()
                 last.pop()
                 last[-1] = before.call.layer
+                frames.pop()
+                frames[-1] = coarser(frames[-1], led_to)
+
+    def _led_to(self, event: Event, frame: str, caller: Call) -> str:
+        """The coarsest dtype that led to the tensors of an event; notes it for each that is new.
+
+        What the model is given has no rounding of its own, whatever its dtype. What its code makes between two calls
+        may come of anything that it has got from a call before; a Python number, which has every digit, also of what
+        the code was given.
+        """
+        given = event.kind == "enter" and event.parent is None
+        coarsest = _FINEST
+        for leaf in event.leaves.values():
+            if leaf.tensor is not None:
+                record = self.baseline.tensors[leaf.tensor]
+                if leaf.tensor not in self.dtypes:
+                    number = record.dtype == _FINEST and not record.shape
+                    source = coarser(frame, self._coarsest_of(caller.inputs)) if number else frame
+                    self.dtypes[leaf.tensor] = _FINEST if given else coarser(source, record.dtype)
+                coarsest = coarser(coarsest, self.dtypes[leaf.tensor])
+        return coarsest
+
+    def _coarsest_of(self, leaves: Leaves) -> str:
+        kinds = [self.baseline.tensors[leaf.tensor].dtype for leaf in leaves.values() if leaf.tensor is not None]
+        return functools.reduce(coarser, kinds, _FINEST)
 
     def _compare(self, before: Event, after: Event, previous: str | None) -> None:
-        for leaf in before.leaves.values():
-            if leaf.tensor is not None:
-                self.dtype = coarser(self.dtype, self.baseline.tensors[leaf.tensor].dtype)
-        errors = leaf_errors(
-            before.leaves,
-            self._by_old_names(before, after),
-            self.baseline.tensors,
-            self.actual.tensors,
-            dtype=self.dtype,
-            tolerances=self.tolerances,
-            scale=self._scale(before),
-        )
+        scale = self._scale(before)
+        errors = self._errors(before, after, scale)
         error, allowed, path = worst(errors)
         if before.kind == "leave":
             self.layers.append(LayerError(before.call.layer, before.call.index, error, allowed))
             if before.parent is None:
                 self.outputs = [path for path, (error, allowed) in errors.items() if not error <= allowed]
         if self.first is None:
-            seen = Seen(before, error, allowed, path, previous)
+            full = worst(self._errors(before, after, 0.0))[0] if scale else error
+            seen = Seen(before, error, allowed, path, previous, full)
             self.seen.append(seen)
             if not error <= allowed:
                 self.first = seen
+
+    def _errors(self, before: Event, after: Event, scale: float) -> dict[str, tuple[float, float]]:
+        return leaf_errors(
+            before.leaves,
+            self._by_old_names(before, after),
+            self.baseline.tensors,
+            self.actual.tensors,
+            dtypes=self.dtypes,
+            tolerances=self.tolerances,
+            scale=scale,
+        )
 
     def _by_old_names(self, before: Event, after: Event) -> Leaves:
         """A call's arguments under the names that the baseline has for them.
@@ -116,7 +149,7 @@ class Walk:
         they were not, another name is another argument.
         """
         layer, leaves = before.call.layer, after.leaves
-        if before.kind != "enter" or list(leaves) == list(before.leaves) or len(leaves) != len(before.leaves):
+        if before.kind != "enter" or set(leaves) == set(before.leaves) or len(leaves) != len(before.leaves):
             return leaves
         old, new = (trace.modules[layer].config.get("forward") for trace in (self.baseline, self.actual))
         return leaves if old == new else dict(zip(before.leaves, leaves.values(), strict=True))

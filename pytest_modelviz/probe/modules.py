@@ -7,7 +7,8 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import torch
 
@@ -36,6 +37,11 @@ def unwrapped(module: torch.nn.Module) -> torch.nn.Module:
         module = getattr(module, inner)
         inner = _WRAPPERS.get(type(module).__name__)
     return module
+
+
+def compiled_modules(model: torch.nn.Module) -> list[torch.nn.Module]:
+    """The wrappers that `torch.compile` puts around modules: they call what they wrap in a way of their own."""
+    return [module for module in model.modules() if type(module).__name__ == "OptimizedModule"]
 
 
 def observed_modules(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]:
@@ -98,8 +104,7 @@ def _plain(value: Any, depth: int = 0) -> str | None:
 
 def module_record(module: torch.nn.Module, weights: Mapping[str, str]) -> ModuleRecord:
     """Describe one module; `weights` are the names under which its own parameters and buffers are recorded."""
-    names, rest = argument_names(module)
-    config = {**configuration(module), "forward": ", ".join([*names, f"*{rest}"])}
+    config = {**configuration(module), "forward": str(parameters_of(module))}
     return ModuleRecord(class_name(module), config, dict(weights))
 
 
@@ -176,21 +181,36 @@ def _every_name(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]
     yield from walk(model, "")
 
 
-def argument_names(module: torch.nn.Module) -> tuple[tuple[str, ...], str]:
-    """Names of forward's positional parameters, and of the one that takes the rest."""
+class Parameters(NamedTuple):
+    """How forward may be called: names by position, of what takes the rest, by name only, and default values."""
+
+    names: tuple[str, ...] = ()
+    rest: str = "args"
+    only_by_name: tuple[str, ...] = ()
+    defaults: Mapping[str, Any] = MappingProxyType({})
+
+    def __str__(self) -> str:
+        return ", ".join([*self.names, f"*{self.rest}", *self.only_by_name])
+
+
+def parameters_of(module: torch.nn.Module) -> Parameters:
+    """The parameters of a module's forward."""
     for base in type(module).__mro__:
         if "forward" in vars(base):  # looked up without descriptors: a scripted class's raises
-            return _argument_names(vars(base)["forward"])
-    return (), "args"
+            return _parameters_of(vars(base)["forward"])
+    return Parameters()
 
 
 @functools.lru_cache(maxsize=1024)
-def _argument_names(forward: Callable[..., Any]) -> tuple[tuple[str, ...], str]:
+def _parameters_of(forward: Callable[..., Any]) -> Parameters:
     try:
         parameters = list(inspect.signature(forward).parameters.values())[1:]
     except (TypeError, ValueError):
-        return (), "args"
+        return Parameters()
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    names = tuple(parameter.name for parameter in parameters if parameter.kind in positional)
-    rest = next((p.name for p in parameters if p.kind is inspect.Parameter.VAR_POSITIONAL), "args")
-    return names, rest
+    return Parameters(
+        tuple(p.name for p in parameters if p.kind in positional),
+        next((p.name for p in parameters if p.kind is inspect.Parameter.VAR_POSITIONAL), "args"),
+        tuple(p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY),
+        {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty},
+    )

@@ -8,6 +8,7 @@ which hooks would push it off; and keyword arguments are seen.
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -16,13 +17,22 @@ from typing import Any, cast
 import torch
 
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.probe.modules import argument_names, class_name, module_record, observed_modules, tie_groups
-from pytest_modelviz.probe.purity import writes_into
+from pytest_modelviz.probe.modules import (
+    class_name,
+    compiled_modules,
+    module_record,
+    observed_modules,
+    parameters_of,
+    tie_groups,
+    unwrapped,
+)
+from pytest_modelviz.probe.purity import state_of
 from pytest_modelviz.probe.sketch import WEIGHT_WIDTH, record_number, record_shape, record_tensor
 from pytest_modelviz.probe.structure import leaves, literal
 from pytest_modelviz.probe.weights import Weights
 from pytest_modelviz.trace import Call, Leaf, TensorRecord, Trace
 
+_LITERALS = (bool, int, float, str, type(None))
 Look = Callable[[torch.Tensor], TensorRecord]
 OnEnter = Callable[[Call], None]
 OnOutput = Callable[[Call, torch.nn.Module, Any], Any]
@@ -48,15 +58,17 @@ class Observer:
     ) -> None:
         named = list(observed_modules(model))
         self._names = {id(module): name for name, module in named}
+        self._wrapped = {id(wrapper): unwrapped(wrapper) for wrapper in compiled_modules(model)}
         self._modules_seen = [module for _, module in named]
-        self._inside: tuple[int, type[torch.nn.Module]] | None = None
+        self._inside: tuple[int, int, type[torch.nn.Module]] | None = None
+        self._ambient: str | None = None
         self._look = look
         self._numbers = look is not record_shape
         self._on_enter, self._on_output = on_enter, on_output
         self._thread = threading.get_ident()
         self._depth = 0
         self._counts: dict[str, int] = {}
-        self._seen: dict[int, tuple[weakref.ref[torch.Tensor], int, str]] = {}
+        self._seen: dict[int, tuple[weakref.ref[torch.Tensor], Any, str]] = {}
         self.calls: list[Call] = []
         self.tensors: dict[str, TensorRecord] = {}
         self._weights = Weights(named, weight_width)
@@ -88,32 +100,40 @@ class Observer:
 
     def _put_around(self, base: type[torch.nn.Module], original: Callable[..., Any]) -> None:
         def observed_call(module: torch.nn.Module, /, *args: Any, **kwargs: Any) -> Any:
-            name = self._names.get(id(module))
-            # a class's own __call__ that goes on to its base's is one call, not two
-            further = self._inside is not None and self._inside[0] == id(module) and self._inside[1] is not base
+            meant = self._wrapped.get(id(module), module)  # a compiled child may call what it wraps unseen
+            name = self._names.get(id(meant))
+            # a class's own __call__ that goes on to its base's is one call, not two, and so is a wrapper's
+            inside = self._inside
+            further = inside is not None and inside[0] == id(meant) and inside[1:] != (id(module), base)
             if name is None or further or threading.get_ident() != self._thread:
                 return original(module, *args, **kwargs)
-            outer, self._inside = self._inside, (id(module), base)
+            self._inside = (id(meant), id(module), base)
             try:
-                return self._observe(original, module, name, args, kwargs)
+                return self._observe(functools.partial(original, module), meant, name, args, kwargs)
             finally:
-                self._inside = outer
+                self._inside = inside
 
         cast(Any, base).__call__ = observed_call
 
     def _observe(
-        self, original: Callable[..., Any], module: torch.nn.Module, name: str, args: tuple[Any, ...], kwargs: Any
+        self, call_on: Callable[..., Any], module: torch.nn.Module, name: str, args: tuple[Any, ...], kwargs: Any
     ) -> Any:
         index = self._counts.get(name, 0)
         self._counts[name] = index + 1
         place = f"{name}#{index}" if index else name
-        call = Call(name, index, self._depth, self._leaves(_named(module, args, kwargs), f"{place}<"))
+        inputs = self._leaves(_named(module, args, kwargs), f"{place}<")
+        ambient = _autocast()
+        if self._depth == 0:
+            self._ambient = ambient
+        elif ambient != self._ambient:  # the code of a caller has changed it
+            inputs["(autocast)"] = Leaf(literal=ambient)
+        call = Call(name, index, self._depth, inputs)
         self.calls.append(call)
         if self._on_enter is not None:
             self._on_enter(call)
         self._depth += 1
         try:
-            output = original(module, *args, **kwargs)
+            output = call_on(*args, **kwargs)
         finally:
             self._depth -= 1
         call.outputs = self._leaves([("", output)], place)
@@ -137,12 +157,12 @@ class Observer:
 
     def _key(self, tensor: torch.Tensor, place: str) -> str:
         """Sketch a tensor unless this very tensor, unchanged since, was sketched before."""
-        version = writes_into(tensor)
+        state = state_of(tensor)
         known = self._seen.get(id(tensor))
-        if known is not None and known[0]() is tensor and known[1] == version:
+        if known is not None and known[0]() is tensor and known[1] == state:
             return known[2]
         key = self._keep(self._look(tensor), place)
-        self._seen[id(tensor)] = (weakref.ref(tensor), version, key)
+        self._seen[id(tensor)] = (weakref.ref(tensor), state, key)
         return key
 
     def _keep(self, record: TensorRecord, place: str) -> str:
@@ -154,10 +174,27 @@ class Observer:
         return key
 
 
+def _autocast() -> str:
+    """Which devices compute in which dtype by themselves, empty where none does."""
+    if not torch._C._is_any_autocast_enabled():
+        return ""
+    kinds = [kind for kind in ("cpu", "cuda") if torch.is_autocast_enabled(kind)]
+    return ", ".join(f"{kind} {torch.get_autocast_dtype(kind)}" for kind in kinds) or "other devices"
+
+
 def _named(module: torch.nn.Module, args: tuple[Any, ...], kwargs: Any) -> list[tuple[str, Any]]:
-    """Arguments by the name of forward's parameter, so that `f(x)` and `f(x=x)` are the same call."""
-    names, rest = argument_names(module)
-    named = []
-    for index, value in enumerate(args):
-        named.append((names[index] if index < len(names) else f"{rest}[{index - len(names)}]", value))
-    return named + sorted(kwargs.items())
+    """Arguments by the name of forward's parameter, in the order of its signature: `f(x, y)` is `f(y=y, x=x)`.
+
+    What is the default anyway is left out, so that it may be spelled out or not.
+    """
+    parameters = parameters_of(module)
+    named = dict(zip(parameters.names, args, strict=False))
+    named.update((f"{parameters.rest}[{at}]", value) for at, value in enumerate(args[len(parameters.names) :]))
+    named.update((name, kwargs[name]) for name in (*parameters.names, *parameters.only_by_name) if name in kwargs)
+    named.update((name, kwargs[name]) for name in sorted(kwargs) if name not in named)
+    defaults = parameters.defaults
+    return [(name, value) for name, value in named.items() if name not in defaults or not _is(value, defaults[name])]
+
+
+def _is(value: Any, default: Any) -> bool:
+    return type(value) is type(default) and isinstance(value, _LITERALS) and bool(value == default)

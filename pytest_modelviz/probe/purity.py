@@ -83,9 +83,13 @@ def other_randomness() -> Iterator[None]:
         yield
 
 
-def writes_into(tensor: torch.Tensor) -> int:
-    """How often a tensor's memory was written since the innermost `untouched` block began, also through `.data`."""
-    return _SaveBeforeWrite.active[-1].count(tensor) if _SaveBeforeWrite.active else 0
+def state_of(tensor: torch.Tensor) -> Any:
+    """Equal for one tensor at two moments if it looks at the same memory, and nothing was written there in between.
+
+    Also what goes through `.data` counts, since the innermost `untouched` block began.
+    """
+    writes = _SaveBeforeWrite.active[-1].count(tensor) if _SaveBeforeWrite.active else 0
+    return (_view(tensor), writes) if _has_storage(tensor) else writes
 
 
 def as_found(tensor: torch.Tensor) -> torch.Tensor:

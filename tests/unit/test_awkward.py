@@ -149,6 +149,82 @@ def test_the_order_of_keyword_arguments_is_the_caller_s_own_affair():
     assert compared(Net(False), Net(True)).matched
 
 
+class Attend(nn.Module):
+    def forward(self, query, key, mask=None, *rest, scale=1.0, causal=False):
+        return query * key.mean() * scale + (0 if mask is None else mask)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda f, x: f(x, x + 1, None, scale=1.0),
+        lambda f, x: f(query=x, key=x + 1),
+        lambda f, x: f(key=x + 1, query=x, causal=False, mask=None),
+        lambda f, x: f(x, scale=1.0, key=x + 1),
+    ],
+)
+def test_arguments_may_be_given_by_place_or_name_and_defaults_spelled_out(call):
+    model = nn.Module.__new__(Around)
+    Around.__init__(model, lambda self, x: self.attend(x, x + 1))
+    model.attend = Attend()
+    other = copy.copy(model)
+    other.run = lambda x: call(other.attend, x)
+    assert compared(model, other).matched
+
+
+def test_another_default_value_is_the_callee_s_code_and_another_value_the_caller_s():
+    def model(default, *given):
+        class Scales(nn.Module):
+            def forward(self, x, factor=default):
+                return x * factor
+
+        torch.manual_seed(0)
+        net = Around(lambda self, x: self.scales(x, *given))
+        net.scales = Scales()
+        return net
+
+    verdict = compared(model(1.0), model(2.0))
+    assert (verdict.first.layer, verdict.cause) == ("scales", "computation")
+    verdict = compared(model(1.0), model(1.0, 2.0))
+    assert (verdict.first.layer, verdict.cause) == ("", "computation")
+    assert compared(model(3.0, 1), model(3.0, 1.0)).matched
+    assert not compared(model(3.0, 1), model(3.0, 1.5)).matched
+
+
+def test_autocast_inside_of_a_forward_is_that_forward_s_doing():
+    def model(on):
+        def run(self, x):
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=on):
+                return self.linear(x)
+
+        return Around(run)
+
+    one, two = model(False), model(True)
+    two.load_state_dict(one.state_dict())
+    verdict = compared(one, two)
+    assert (verdict.matched, verdict.first.layer, verdict.cause) == (False, "", "computation")
+    three = model(True)
+    three.load_state_dict(one.state_dict())
+    assert compared(two, three).matched
+
+
+def test_another_memory_behind_a_tensor_is_blamed_on_who_put_it_there():
+    def model(factor):
+        def run(self, x):
+            y = self.linear(x)
+            y.data = y.data * factor
+            return self.last(y)
+
+        net = Around(run)
+        net.last = nn.Linear(8, 2)
+        return net
+
+    one, two = model(1.0), model(2.0)
+    two.load_state_dict(one.state_dict())
+    verdict = compared(one, two)
+    assert (verdict.first.layer, verdict.cause) == ("", "computation")
+
+
 def test_a_renamed_parameter_of_forward_is_no_evidence_against_its_code():
     class Old(nn.Module):
         def forward(self, x):

@@ -87,7 +87,7 @@ class TestTolerances:
 
 def test_leaves_must_have_the_same_names_and_literals():
     table = {"t": tensor(1, 2)}
-    options = {"dtype": "float32", "tolerances": Tolerances()}
+    options = {"dtypes": {"t": "float32"}, "tolerances": Tolerances()}
     same = {"x": Leaf(tensor="t"), "n": Leaf(literal="3")}
     assert leaf_errors(same, same, table, table, **options) == {"x": (0.0, 1e-4), "n": (0.0, 0.0)}
     other = {"x": Leaf(tensor="t"), "n": Leaf(literal="4")}
@@ -95,7 +95,7 @@ def test_leaves_must_have_the_same_names_and_literals():
     fewer = {"x": Leaf(tensor="t")}
     assert leaf_errors(same, fewer, table, table, **options) == {"n": (math.inf, 0.0)}
     swapped = {"n": Leaf(literal="3"), "x": Leaf(tensor="t")}
-    assert leaf_errors(same, swapped, table, table, **options) == {"x": (math.inf, 0.0), "n": (math.inf, 0.0)}
+    assert leaf_errors(same, swapped, table, table, **options) == {"x": (0.0, 1e-4), "n": (0.0, 0.0)}
     assert leaf_errors(fewer, {"x": Leaf(literal="3")}, table, table, **options) == {"x": (math.inf, 0.0)}
 
 
@@ -170,7 +170,8 @@ class TestWalk:
             ({"b<": 2.2, "b": 3.3, "wblock": 1.1}, "block", "weights"),
             ({"b": 3.3, "wb": 1.1}, "block.b", "weights"),
             ({"block": 4.4}, "block", "computation"),  # the code after b
-            ({"block": 4.4, "wb": 1.1}, "block", "computation"),  # b changed as well, but did not show
+            ({"block": 4.4, "wb": 1.1}, "block.b", "weights"),  # b's own output agrees: who else would read it
+            ({"head": 5.5, "wb": 1.1}, "head", "computation"),  # head has no way to b
             ({"head": 5.5}, "head", "computation"),
         ],
     )
@@ -349,6 +350,59 @@ class TestWalk:
         verdict = self.verdict(trace(block=1e-9), trace(block=2e-9))
         assert (verdict.matched, verdict.findings[0].kind) == (False, "event:leave")
         assert not self.verdict(trace(**{"b<": 1e-9}), trace(**{"b<": 2e-9})).matched
+
+    def test_large_inputs_forgive_three_times_the_tolerance_and_no_more(self):
+        def from_large(**changed):
+            made = trace(**changed)
+            made.tensors["in"] = tensor(1e5, 1e5)
+            return made
+
+        assert self.verdict(from_large(a=2.0 * (1 + 2.5e-4)), from_large()).matched
+        assert not self.verdict(from_large(a=2.0 * (1 + 6e-4)), from_large()).matched
+
+    def test_what_was_forgiven_is_still_suspected(self):
+        def from_large(**changed):
+            made = trace(**changed)
+            made.tensors["in"] = tensor(1e5, 1e5)
+            return made
+
+        verdict = self.verdict(from_large(a=2.0 * (1 + 2.5e-4), wa=1.00025, **{"b<": 2.0005}), from_large())
+        assert (verdict.first.layer, verdict.cause) == ("block.a", "weights")
+
+    def test_a_low_precision_branch_lends_its_tolerance_to_nobody_else(self):
+        def branched(**changed):
+            made = trace(**changed)
+            made.modules["side"] = ModuleRecord("Linear", {}, {})
+            made.tensors["side"] = tensor(1.0, dtype="bfloat16")
+            made.calls.insert(1, Call("side", 0, 1, {"x": Leaf(tensor="in")}, {"": Leaf(tensor="side")}))
+            return made
+
+        verdict = self.verdict(branched(a=2.002), branched())  # reads what the model was given
+        assert (verdict.first.layer, verdict.first.tolerance) == ("block.a", 1e-4)
+        assert self.verdict(branched(block=4.04), branched(block=4.04)).matched
+
+    def test_what_was_computed_from_low_precision_has_its_tolerance(self):
+        def low(**changed):
+            made = trace(**changed)
+            made.tensors["a"] = tensor(changed.get("a", 2.0), dtype="bfloat16")
+            return made
+
+        assert self.verdict(low(**{"b<": 2.02}), low()).matched  # the code between a and b may have used a
+        assert self.verdict(low(b=3.03), low()).matched  # and b used that
+        assert self.verdict(low(head=5.05), low()).matched
+        mask = trace()
+        mask.tensors["in"] = tensor(1.0, dtype="bfloat16")  # what is merely given has no rounding of its own
+        other = trace(a=2.002)
+        other.tensors["in"] = tensor(1.0, dtype="bfloat16")
+        assert not self.verdict(other, mask).matched
+
+    def test_weights_are_compared_by_their_holders_also_where_a_tie_was_lost(self):
+        tied, untied = trace(), trace(head=5.5)
+        tied.modules["head"] = ModuleRecord("Linear", {"extra_repr": ""}, {"weight": "wa"})
+        untied.modules["head"] = ModuleRecord("Linear", {"extra_repr": ""}, {"weight": "whead"})
+        untied.weights["whead"] = tensor(1.1)
+        verdict = self.verdict(untied, tied)
+        assert (verdict.first.layer, verdict.cause) == ("head", "weights")
 
     def test_huge_inputs_forgive_no_real_change(self):
         base, changed = trace(), trace(a=2.1)

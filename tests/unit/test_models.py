@@ -59,6 +59,17 @@ class TestCompiled:
                 other(images())
             assert judged(plain, other, images()).matched
 
+    def test_compiled_children_that_have_children(self):
+        torch.manual_seed(0)
+        plain = nn.Sequential(nn.Linear(8, 8), nn.Sequential(nn.Linear(8, 8), nn.ReLU()), nn.Linear(8, 3)).eval()
+        compiled = copy.deepcopy(plain)
+        compiled[1] = torch.compile(compiled[1], backend="eager")
+        assert judged(plain, compiled, vectors()).matched
+        assert judged(compiled, plain, vectors()).matched
+        other = changed(plain, "1.0.weight")
+        other[1] = torch.compile(other[1], backend="eager")
+        assert named(judged(compiled, other, vectors())) == (False, "1.0", "weights")
+
     def test_a_fault_is_named_without_the_wrapper(self):
         model = SmallNet().eval()
         other = torch.compile(changed(model, "conv2.weight"), backend="eager")
@@ -115,7 +126,7 @@ def test_weights_that_show_nowhere_are_told_by_their_owners():
     verdict = judged(model, other, vectors())
     assert named(verdict) == (False, "spare.1", "weights")
     found = {(f.layer, f.what) for f in verdict.findings if f.kind == "weights"}
-    assert found == {("spare.1", "spare.1.weight"), ("spare.0", "spare.0.bias")}
+    assert found == {("spare.1", "weight"), ("spare.0", "bias")}
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.bfloat16, 3e-2), (torch.float16, 1e-2)])
@@ -248,6 +259,23 @@ class TestTransformerEncoder:
             torch.backends.mha.set_fastpath_enabled(True)
         assert (baseline.environment["mha_fastpath"], actual.environment["mha_fastpath"]) == ("True", "False")
         assert not view.compare(baseline, actual, Tolerances()).matched
+
+
+def test_a_weight_that_another_module_reads_is_named_by_its_holder():
+    class Unembed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embedding, self.norm = nn.Embedding(9, 8), nn.LayerNorm(8)
+
+        def forward(self, tokens):
+            return self.norm(self.embedding(tokens)) @ self.embedding.weight.T
+
+    torch.manual_seed(0)
+    model = Unembed().eval()
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        other.embedding.weight[7] += 1  # of a token that does not occur
+    assert named(judged(model, other, torch.tensor([[1, 2]]))) == (False, "embedding", "weights")
 
 
 class TestTransformers:
