@@ -31,7 +31,8 @@ class TensorRecord:
     """One tensor at one moment.
 
     `sketch` is linear in the tensor (see `probe.sketch`) and holds the tensor itself where that is no larger.
-    `places` counts NaN and infinities and fingerprints where they are; those elements are zero in the sketch.
+    `places` counts NaN, infinities and giants ("-1e9", values far beyond all others) and fingerprints where they are.
+    NaN and infinities are zero in the sketch; where there are giants, a second sketch without them follows the first.
     `statistics` is for people: mean and root mean square.
     """
 
@@ -44,6 +45,14 @@ class TensorRecord:
     @property
     def numel(self) -> int:
         return math.prod(self.shape)
+
+    @property
+    def sketches(self) -> tuple[Sketch, ...]:
+        """The sketch of all finite elements and, where there are giants, the one of all others."""
+        if any(kind.lstrip("+-").startswith("1e") for kind in self.places):
+            half = self.sketch.size // 2
+            return self.sketch[:half], self.sketch[half:]
+        return (self.sketch,)
 
 
 @dataclass(frozen=True)

@@ -8,21 +8,22 @@ from collections.abc import Mapping
 import numpy as np
 
 from pytest_modelviz.compare.tolerance import ROUNDING, WORST_BUCKET, Tolerances, coarser, is_exact, weight_tolerance
-from pytest_modelviz.trace import Leaf, TensorRecord
+from pytest_modelviz.trace import Leaf, Sketch, TensorRecord
 
 
 def rms(record: TensorRecord) -> float:
-    """Estimate of the root mean square of the finite elements of a tensor."""
+    """Estimate of the root mean square of the finite elements of a tensor, without giants."""
     if not record.numel:
         return 0.0
-    return float(np.linalg.norm(record.sketch.astype(np.float64))) / math.sqrt(record.numel)
+    return float(np.linalg.norm(record.sketches[-1].astype(np.float64))) / math.sqrt(record.numel)
 
 
 def difference(baseline: TensorRecord, actual: TensorRecord, *, atol: float = 0.0, allowed: float = math.inf) -> float:
     """Relative L2 difference ||a - b|| / ||b||.
 
     Where that is `allowed`, but five times as much is not for the worst bucket, a fifth of the worst bucket's: a change
-    in one place of a large tensor must not be averaged away. Infinite where dtype, shape or the places of NaN and
+    in one place of a large tensor must not be averaged away. Where a few giants would hide everything else, the others
+    are compared by themselves as well. Infinite where dtype, shape or the places of NaN and
     infinities differ. A difference whose root mean square is not above `atol` counts as none.
     """
     if (baseline.dtype, baseline.shape) != (actual.dtype, actual.shape):
@@ -33,10 +34,15 @@ def difference(baseline: TensorRecord, actual: TensorRecord, *, atol: float = 0.
         return math.inf
     if not baseline.sketch.size:
         return 0.0
-    before = baseline.sketch.astype(np.float64)
-    delta = actual.sketch.astype(np.float64) - before
+    pairs = zip(baseline.sketches, actual.sketches, strict=True)
+    return max(_distance(one, two, atol * math.sqrt(baseline.numel), allowed) for one, two in pairs)
+
+
+def _distance(one: Sketch, two: Sketch, floor: float, allowed: float) -> float:
+    before = one.astype(np.float64)
+    delta = two.astype(np.float64) - before
     distance, size = float(np.linalg.norm(delta)), float(np.linalg.norm(before))
-    if distance == 0.0 or distance <= atol * math.sqrt(baseline.numel):
+    if distance == 0.0 or distance <= floor:
         return 0.0
     if size == 0.0 or not math.isfinite(distance):
         return math.inf

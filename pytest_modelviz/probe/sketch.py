@@ -29,6 +29,8 @@ ACTIVATION_WIDTH = 251
 WEIGHT_WIDTH = 61
 _LARGEST_CHUNK = 2**20  # what is larger meets the same signs again, all of them turned or none
 _MOST_ADDERS = 200
+_LOUD = 30.0**2  # mean square from which on it is looked whether a few giants make up for most of it
+_BEYOND = 100.0  # how many times larger than all others a giant is
 _FEWEST_SIGNS = 2**14
 _BROAD = 200  # columns below which adding up rows is slow: then several rows are added up side by side
 _SMALL = 2**14  # weights up to this size are sketched many at a time
@@ -173,8 +175,40 @@ def _record(tensor: torch.Tensor, width: int, statistics: bool) -> TensorRecord:
             places, values = _take_out(values)
             kept = sketch_values(values, width).cpu().numpy()
             square = _square(kept)
+        if square > _LOUD * count:
+            giants, rest = _without_giants(values)
+            if giants:
+                places |= giants
+                kept = np.concatenate([kept, sketch_values(rest, width).cpu().numpy()])
         moments = (float(values.sum()) / count, math.sqrt(square / count)) if statistics and count else ()
     return TensorRecord(_dtype_name(tensor.dtype), _shape(tensor), kept, places, moments)
+
+
+def _without_giants(values: torch.Tensor) -> tuple[dict[str, tuple[int, int]], torch.Tensor]:
+    """Where a few values are far beyond all others, as in a mask of -1e9: how many, where, and the rest without them.
+
+    Relative to such values nothing else in the tensor would count.
+    """
+    size = values.abs()
+    giant = size > size.max() / _BEYOND**0.5
+    rest = torch.where(giant, torch.zeros_like(values), values)
+    if not bool(rest.any()) or float(rest.abs().max()) * _BEYOND > float(size.max()):
+        return {}, values
+    places = {}
+    for sign, mask in (("+", giant & (values > 0)), ("-", giant & (values < 0))):
+        where = _fingerprint(mask)
+        if where is not None:
+            decade = round(math.log10(float(size[mask].double().mean())))
+            places[f"{sign}1e{decade}"] = where
+    return places, rest
+
+
+def _fingerprint(mask: torch.Tensor) -> tuple[int, int] | None:
+    """How many elements are marked, and a number that stands for their places; None for none."""
+    where = mask.nonzero().reshape(-1).cpu().numpy().astype(np.uint64)
+    if not where.size:
+        return None
+    return int(where.size), int((hashed(where, 99) >> np.uint64(12)).sum(dtype=np.uint64) >> np.uint64(11))
 
 
 def _square(sketch: Sketch) -> float:
@@ -272,8 +306,7 @@ def _take_out(values: torch.Tensor) -> tuple[dict[str, tuple[int, int]], torch.T
         ("+inf", torch.isposinf(values)),
         ("-inf", torch.isneginf(values)),
     ):
-        where = mask.nonzero().reshape(-1).cpu().numpy().astype(np.uint64)
-        if where.size:
-            fingerprint = int((hashed(where, 99) >> np.uint64(12)).sum(dtype=np.uint64) >> np.uint64(11))
-            places[kind] = (int(where.size), fingerprint)
+        where = _fingerprint(mask)
+        if where is not None:
+            places[kind] = where
     return places, torch.nan_to_num(values.to(torch.float64), nan=0.0, posinf=0.0, neginf=0.0)

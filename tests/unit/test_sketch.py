@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_modelviz.compare.tensors import difference
+from pytest_modelviz.compare.tensors import difference, rms
 from pytest_modelviz.probe.sketch import (
     ACTIVATION_WIDTH,
     WEIGHT_WIDTH,
@@ -19,6 +19,8 @@ from pytest_modelviz.probe.sketch import (
     record_together,
     sketch_values,
 )
+from pytest_modelviz.trace import Trace
+from pytest_modelviz.views.feature_maps import FeatureMapsView
 
 
 def true_error(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -268,6 +270,49 @@ class TestWhatIsNotFinite:
         mask = torch.full((50, 50), -math.inf).triu(1)
         assert difference(record_tensor(mask), record_tensor(mask.clone())) == 0.0
         assert difference(record_tensor(mask), record_tensor(mask.mT.contiguous())) == math.inf
+
+
+class TestGiants:
+    """A few values far beyond all others must not hide what happens to the others."""
+
+    @pytest.mark.parametrize("value", [-1e9, -1e4, 3.4e38, torch.finfo(torch.float32).min])
+    @pytest.mark.parametrize("count", [40, 100_000])
+    def test_what_lies_beside_a_mask_is_compared(self, value, count):
+        values = torch.randn(count)
+        values[::3] = value
+        other = torch.where(values == value, values, values * 1.01)
+        record = record_tensor(values)
+        assert difference(record, record_tensor(values.clone())) == 0.0
+        assert difference(record, record_tensor(other)) == pytest.approx(0.01, rel=0.3)
+        assert rms(record) == pytest.approx(
+            float(torch.where(values == value, 0, values).square().mean().sqrt()), rel=0.2
+        )
+
+    def test_the_giants_places_signs_and_sizes_matter(self):
+        values = torch.randn(1000)
+        values[:10] = -1e9
+        record = record_tensor(values)
+        assert record.places["-1e9"][0] == 10
+        for change in (lambda v: v[:10].neg_(), lambda v: v[9:11].copy_(v[9:11].flip(0)), lambda v: v[:10].mul_(100)):
+            other = values.clone()
+            change(other)
+            assert difference(record, record_tensor(other)) == math.inf
+        rounded = values.clone()
+        rounded[:10] += 64  # the last digit of -1e9
+        assert difference(record, record_tensor(rounded)) < 1e-6
+
+    def test_what_is_merely_large_is_none(self):
+        for values in (torch.randn(1000) * 1e6, torch.randn(1000).exp() * 50, torch.full((500,), 1e9)):
+            assert not record_tensor(values).places
+
+    def test_they_come_back_from_a_file(self):
+        values = torch.randn(1000)
+        values[7] = -1e9
+        trace = FeatureMapsView(torch.nn.Identity(), values).capture().result.trace
+        again = Trace.from_arrays(trace.to_arrays())
+        (record,) = again.tensors.values()
+        assert difference(record, record_tensor(values)) == 0.0
+        assert [sketch.size for sketch in record.sketches] == [ACTIVATION_WIDTH, ACTIVATION_WIDTH]
 
 
 def test_tensors_without_data_or_elements():
