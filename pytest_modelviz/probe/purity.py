@@ -23,6 +23,7 @@ from pytest_modelviz.probe.modules import OWN_OF_MODULE, parameters_and_buffers
 from pytest_modelviz.probe.structure import tensors
 
 _PLAIN = (torch.Tensor, torch.nn.Buffer)
+_UNINTERESTING = (str, bytes, int, float, complex, type(None), type, types.FunctionType, types.MethodType)
 _CONTAINERS = (list, dict, set, collections.deque)
 
 
@@ -34,21 +35,24 @@ def untouched(model: torch.nn.Module, input_data: Any = None) -> Iterator[None]:
     (four levels of containers and objects) and the modules' classes; random states of Python, NumPy and torch on
     every device; grad mode, default dtype and device, threads and backend flags.
     """
-    found = list(model.modules())
-    known: set[int] = set()
-    modules = [_ModuleState(module, known) for module in found]
+    inner = _InnerState(list(model.modules()))
+    modules = [_ModuleState(module) for module in inner.modules]
     parameters, buffers = (list(table.values()) for table in parameters_and_buffers(model))
+    for module in inner.hidden:
+        buffers += [tensor for tensor in module._buffers.values() if tensor is not None]
+        parameters += [tensor for tensor in module._parameters.values() if tensor is not None]
     held = [*parameters, *buffers]
     states = [_TensorState(tensor) for tensor in held if _has_storage(tensor)]
     values = _BufferValues([buffer for buffer in buffers if not torch.nn.parameter.is_lazy(buffer)])
     gradients = [tensor.grad for tensor in held if tensor.is_leaf and tensor.grad is not None]
-    writes = _SaveBeforeWrite([*held, *gradients, *tensors(input_data), *_loose(found)])
+    writes = _SaveBeforeWrite([*held, *gradients, *tensors(input_data), *inner.tensors])
     try:
         with process_untouched(), writes:
             yield
     finally:
         # who belongs to whom comes before what a tensor looks at, and that before what it holds
-        _all_of([*(m.restore for m in modules), *(s.restore for s in states), writes.restore, values.restore])
+        steps = [*(m.restore for m in modules), inner.restore, *(s.restore for s in states)]
+        _all_of([*steps, writes.restore, values.restore])
 
 
 def _all_of(steps: list[Callable[[], None]]) -> None:
@@ -95,17 +99,6 @@ def state_of(tensor: torch.Tensor) -> Any:
 def as_found(tensor: torch.Tensor) -> torch.Tensor:
     """The tensor with the values it had when the innermost `untouched` block began."""
     return _SaveBeforeWrite.active[-1].before(tensor) if _SaveBeforeWrite.active else tensor
-
-
-def _loose(modules: Iterable[torch.nn.Module]) -> Iterator[torch.Tensor]:
-    """Tensors that modules hold in plain attributes, also in lists and dicts: caches, tables."""
-    for module in modules:
-        scripted = isinstance(module, torch.jit.ScriptModule)
-        values = [] if scripted else [value for name, value in vars(module).items() if name not in OWN_OF_MODULE]
-        for _ in range(3):
-            yield from (value for value in values if isinstance(value, torch.Tensor))
-            inner = [value for value in values if isinstance(value, (list, tuple, dict))]
-            values = [item for value in inner for item in (value.values() if isinstance(value, dict) else value)]
 
 
 def _cuda_devices() -> list[int]:
@@ -178,9 +171,9 @@ def _joined(group: list[torch.Tensor]) -> torch.Tensor:
 
 
 class _ModuleState:
-    """One module's class, attributes and containers; `known` are the ids of shared objects kept already."""
+    """One module's class, attributes and containers."""
 
-    def __init__(self, module: torch.nn.Module, known: set[int]) -> None:
+    def __init__(self, module: torch.nn.Module) -> None:
         self._module = module
         self._class = type(module)
         self._training = module.training
@@ -191,8 +184,6 @@ class _ModuleState:
             for value in self._attributes.values()
             if isinstance(value, _CONTAINERS)
         ]
-        own = [value for name, value in self._attributes.items() if name not in OWN_OF_MODULE]
-        self._inner = list(_inner_state(own, known))
 
     def restore(self) -> None:
         module = self._module
@@ -207,40 +198,84 @@ class _ModuleState:
                 _restore_container(container, before)
             elif container:
                 container.clear()
-        for holder, state in self._inner:
+
+
+class _InnerState:
+    """What attributes hold inside of containers and plain objects, to the fourth level.
+
+    Configuration objects, tables of tables, caches and the tensors in them, random generators, and modules that are
+    kept in a plain list, where `model.modules()` does not see them (`hidden`).
+    """
+
+    def __init__(self, modules: list[torch.nn.Module]) -> None:
+        self.modules, self.hidden = list(modules), list[torch.nn.Module]()
+        self.tensors: list[torch.Tensor] = []
+        self._states: list[tuple[Any, Any]] = []
+        self._generators: list[Callable[[], Any]] = []
+        self._known = {id(module) for module in modules}
+        for module in self.modules:  # grows while hidden ones are found
+            if not isinstance(module, torch.jit.ScriptModule):
+                self._visit([value for name, value in vars(module).items() if name not in OWN_OF_MODULE])
+
+    def _visit(self, values: list[Any]) -> None:
+        for depth in range(4):
+            inner: list[Any] = []
+            for value in values:
+                if not isinstance(value, _UNINTERESTING) and id(value) not in self._known:
+                    inner += self._keep(value, depth)
+            values = inner
+
+    def _keep(self, value: Any, depth: int) -> Iterable[Any]:
+        """Remember one value, and return what is in it."""
+        if isinstance(value, torch.Tensor):
+            self.tensors.append(value)
+            return ()
+        if isinstance(value, (*_CONTAINERS, tuple)):
+            self._known.add(id(value))
+            if depth and not isinstance(value, tuple):  # those that are attributes themselves are kept already
+                self._states.append((value, value.copy()))
+            return list(value.values() if isinstance(value, dict) else value)
+        if isinstance(value, torch.nn.Module):
+            new = [module for module in value.modules() if id(module) not in self._known]
+            self._known |= {id(module) for module in new}
+            self.modules += new
+            self.hidden += new
+            return ()
+        restore = _generator_state(value)
+        if restore is not None:
+            self._generators.append(restore)
+        elif _is_plain_object(value):
+            self._known.add(id(value))
+            self._states.append((value, dict(vars(value))))
+            return list(vars(value).values())
+        return ()
+
+    def restore(self) -> None:
+        for holder, state in self._states:
             if isinstance(holder, _CONTAINERS):
                 _restore_container(holder, state)
             else:
                 _put_back(vars(holder), state)
+        for restore in self._generators:
+            restore()
 
 
-def _inner_state(values: list[Any], known: set[int]) -> Iterator[tuple[Any, Any]]:
-    """What containers and plain objects inside of attributes hold: (the thing itself, a copy of what is in it).
-
-    Configuration objects, caches, tables of tables, to the fourth level.
-    """
-    for depth in range(4):
-        inner: list[Any] = []
-        for value in values:
-            container = isinstance(value, _CONTAINERS)
-            if id(value) in known or not (container or type(value) is tuple or _is_plain_object(value)):
-                continue
-            known.add(id(value))
-            if container:
-                if depth:
-                    yield value, value.copy()
-                inner += value.values() if isinstance(value, dict) else value
-            elif type(value) is tuple:
-                inner += value
-            else:
-                yield value, dict(vars(value))
-                inner += vars(value).values()
-        values = inner
+def _generator_state(value: Any) -> Callable[[], Any] | None:
+    """What puts a random generator back to where it is now; None for anything else."""
+    if isinstance(value, torch.Generator):
+        return functools.partial(value.set_state, value.get_state())
+    if isinstance(value, random.Random):
+        return functools.partial(value.setstate, value.getstate())
+    if type(value).__module__.startswith("numpy.random"):
+        if hasattr(value, "bit_generator"):
+            return functools.partial(setattr, value.bit_generator, "state", value.bit_generator.state)
+        return functools.partial(value.set_state, value.get_state())
+    return None
 
 
 def _is_plain_object(value: Any) -> bool:
     """An object of somebody's own class that keeps its state in plain attributes."""
-    if isinstance(value, (type, torch.Tensor, torch.nn.Module, types.FunctionType, types.MethodType, types.ModuleType)):
+    if isinstance(value, types.ModuleType):
         return False
     home = type(value).__module__.partition(".")[0]
     return home not in ("torch", "logging", "threading") and isinstance(getattr(value, "__dict__", None), dict)

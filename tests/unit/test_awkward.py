@@ -1,6 +1,7 @@
 """What was found by trying many models: each test is one that once crashed, was misjudged or was left changed."""
 
 import copy
+import random
 
 import numpy as np
 import pytest
@@ -408,6 +409,35 @@ class TestPutBack:
         assert view.compare(view.capture(), view.capture(), Tolerances()).matched
         assert vars(config) == {"calls": 0, "history": {"seen": [[1]]}}
         assert model[0].tables == {"a": [1, 2], "b": ({"c": {3}},)}
+
+    def test_tensors_modules_and_generators_that_hide_in_attributes(self):
+        class Cache:
+            def __init__(self):
+                self.keys, self.layers = torch.zeros(8), [torch.zeros(8)]
+
+        class Hides(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.cache, self.hidden = Cache(), [nn.BatchNorm1d(8)]
+                self.draws = [torch.Generator(), random.Random(1), np.random.default_rng(1), np.random.RandomState(1)]
+
+            def forward(self, x):
+                self.cache.keys[:] = x[0]
+                self.cache.layers[0] += 1
+                torch.rand(1, generator=self.draws[0])
+                self.draws[1].random(), self.draws[2].random(), self.draws[3].rand()
+                return self.hidden[0](x) + self.cache.layers[0]
+
+        model = Hides()
+        before = [str(draw.get_state()) for draw in (model.draws[0], model.draws[3])]
+        before += [str(model.draws[1].getstate()), str(model.draws[2].bit_generator.state)]
+        view = FeatureMapsView(model, vectors())
+        assert view.compare(view.capture(), view.capture(), Tolerances()).matched
+        assert model.cache.keys.sum() == model.cache.layers[0].sum() == 0
+        assert model.hidden[0].num_batches_tracked == 0
+        assert model.hidden[0].running_mean.abs().sum() == 0
+        after = [str(draw.get_state()) for draw in (model.draws[0], model.draws[3])]
+        assert [*after, str(model.draws[1].getstate()), str(model.draws[2].bit_generator.state)] == before
 
     def test_a_step_that_fails_does_not_keep_the_others_from_being_put_back(self):
         class Fragile(nn.Module):
