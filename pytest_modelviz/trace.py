@@ -21,6 +21,7 @@ from pytest_modelviz.errors import UnreadableBaselineError
 
 MAX_STRUCTURE_BYTES = 64 * 2**20
 SKETCH_VERSION = 2  # of the signs and sums in `probe.sketch`: with other ones no earlier baseline can be compared
+LOOSE = " (attribute)"  # ends the name of a tensor that is neither parameter nor buffer: it may be mere state
 _LARGEST_NUMEL = 2**62
 
 Sketch = npt.NDArray[np.float32] | npt.NDArray[np.float64]

@@ -17,7 +17,7 @@ from pytest_modelviz.compare.tensors import difference, mismatch
 from pytest_modelviz.compare.tolerance import Tolerances, is_exact, significant_weight_change
 from pytest_modelviz.compare.tree import below, tie_findings
 from pytest_modelviz.compare.walk import Seen, Walk, what
-from pytest_modelviz.trace import Event, Trace
+from pytest_modelviz.trace import LOOSE, Event, Trace
 from pytest_modelviz.verdict import Divergence, Finding, LayerError, Verdict
 
 Changed = Mapping[tuple[str, str], float]  # of weights, by module and local name
@@ -40,7 +40,7 @@ def compare_traces(baseline: Trace, actual: Trace, tolerances: Tolerances) -> Ve
     holders = {finding.layer for finding in evidence}
     if len(holders) == 1 and suspect not in holders and cause in ("weights", "architecture") and event.kind != "order":
         suspect, index = holders.pop(), 0  # the suspect reads a child that it never calls, and that is what changed
-    layers = {call.layer for call in baseline.calls}
+    layers = {call.layer for call in baseline.calls} - walk.passed_over
     agreed = {layer.layer for layer in walk.layers} - {layer.layer for layer in walk.layers if layer.drifted}
     first = Divergence(suspect, _class_of(suspect, baseline, actual), index, error, allowed)
     kind = "event:input" if event.kind == "enter" and event.parent is None else f"event:{event.kind}"
@@ -112,7 +112,7 @@ def _unseen_in_outputs(walk: Walk, changed: Changed, tolerances: Tolerances) -> 
         after = walk.actual.weights[walk.actual.modules[name].weights[local]]
         allowed = significant_weight_change(before.dtype, tolerances)
         error = difference(before, after, atol=tolerances.absolute, allowed=allowed)
-        if not is_exact(before.dtype) and not error <= allowed:
+        if not is_exact(before.dtype) and not error <= allowed and not local.endswith(LOOSE):
             heavy[name, local] = error
     appeared = set(walk.baseline.modules) ^ set(walk.actual.modules)
     ties = tie_findings(walk.baseline.ties, walk.actual.ties)
@@ -170,7 +170,7 @@ def _read_by(walk: Walk, first: Seen, changed: Changed) -> list[Finding]:
 
 def _is_heavy(walk: Walk, finding: Finding) -> bool:
     """Whether a parameter changed by far more than processors change one seed."""
-    if finding.kind != "weights":
+    if finding.kind != "weights" or finding.what.endswith(LOOSE):
         return False
     record = walk.baseline.weights[walk.baseline.modules[finding.layer].weights[finding.what]]
     return not is_exact(record.dtype) and finding.error > significant_weight_change(record.dtype, walk.tolerances)

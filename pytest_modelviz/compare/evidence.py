@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from pytest_modelviz.compare.tensors import weight_difference
 from pytest_modelviz.compare.tree import below, renames
-from pytest_modelviz.trace import Call, ModuleRecord, Trace
+from pytest_modelviz.trace import LOOSE, Call, ModuleRecord, Trace
 from pytest_modelviz.verdict import Finding
+
+_OBJECT = re.compile(r"<\w+ [0-9a-f]{8}>")  # a shared object, by its class and what it says
 
 
 def under_old_names(baseline: Trace, actual: Trace) -> tuple[Trace, list[Finding]]:
@@ -73,16 +76,37 @@ def config_findings(name: str, baseline: Trace, actual: Trace) -> list[Finding]:
     keys = [] if found else sorted({*before.config, *after.config} - {"forward"})
     keys = [key for key in keys if before.config.get(key) != after.config.get(key)]
     named = [key for key in keys if key not in ("extra_repr", "repr")]  # they repeat what attributes say
-    named = [key for key in named if not key.startswith("_")] or named  # what is private follows from what is not
+    named = [key for key in named if not _is_private(key)] or named  # what is private follows from what is not
     # an attribute that extra_repr does not show may be configuration or mere state: weaker evidence
     kind = "config" if {"extra_repr", "repr"} & set(keys) else "attribute"
-    found += [Finding(kind, name, key, before.config.get(key, ""), after.config.get(key, "")) for key in named or keys]
+    for key in named or keys:
+        old, new = before.config.get(key, ""), after.config.get(key, "")
+        if kind == "config" or (old and new):  # an attribute that one of them lacks is how its code is written
+            found += _inside_of_object(key, old, new, baseline, actual) or [Finding(kind, name, key, old, new)]
+    found = list({(finding.kind, finding.layer, finding.what): finding for finding in found}.values())
     for key in sorted({*before.weights, *after.weights}):
-        old = _shape(baseline, before.weights.get(key))
-        new = _shape(actual, after.weights.get(key))
-        if old != new:
+        old, new = _shape(baseline, before.weights.get(key)), _shape(actual, after.weights.get(key))
+        if old != new and not key.endswith(LOOSE):
             found.append(Finding("shape", name, key, old, new))
     return found
+
+
+def _is_private(key: str) -> bool:
+    return key.rpartition(".")[2].startswith("_")
+
+
+def _inside_of_object(key: str, old: str, new: str, baseline: Trace, actual: Trace) -> list[Finding]:
+    """Where a shared configuration object differs, what in it: it is written out at the first module that holds it."""
+    if not (_OBJECT.fullmatch(old) and _OBJECT.fullmatch(new)):
+        return []
+    for name, module in baseline.modules.items():
+        settings = {one: text for one, text in module.config.items() if one.startswith(f"{key}.")}
+        if settings and module.config.get(key) == old and name in actual.modules:
+            others = actual.modules[name].config
+            found = [one for one in sorted(settings) if others.get(one, "") != settings[one]]
+            found = [one for one in found if not _is_private(one)] or found
+            return [Finding("attribute", name, one, settings[one], others.get(one, "")) for one in found]
+    return []
 
 
 def _shape(trace: Trace, key: str | None) -> str:

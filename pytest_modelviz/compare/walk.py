@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -47,7 +48,8 @@ class Walk:
     """Both passes side by side, the actual one under the baseline's names; `renamed` is what has another name there.
 
     `first` is the first event that differs, `seen` all up to it, `parted` the two events from which on the order of
-    events itself differs, `outputs` the paths within the model's output that drifted, None where it was not reached.
+    events itself differs, `passed_over` containers that only one of the passes calls, `outputs` the paths within the
+    model's output that drifted, None where it was not reached.
     """
 
     baseline: Trace
@@ -59,6 +61,7 @@ class Walk:
     seen: list[Seen] = field(default_factory=list)
     first: Seen | None = None
     callers: set[int] = field(default_factory=set)
+    passed_over: set[str] = field(default_factory=set)
     parted: tuple[Event | None, Event | None] | None = None
     outputs: list[str] | None = None
 
@@ -71,15 +74,17 @@ class Walk:
         last: list[str | None] = [None]  # for each open call, the layer it called last
         frames = [_FINEST]  # for each open call, the coarsest dtype that its code has got as a result so far
         while True:
-            before, after = next(left, None), next(right, None)
+            before, after = self._next_two(left, right)
             if before is None and after is None:
                 return
-            if before is None or after is None or what(before) != what(after):
+            if before is None or after is None or not _alike(before, after):
                 self.parted = (before, after)
                 if self.first is None:
                     culprit = open_calls[-1] if open_calls else Call("", 0, 0, {})
                     self.first = Seen(Event("order", culprit, None), math.inf, 0.0, "", last[-1])
                 return
+            callers = open_calls if before.kind == "enter" else open_calls[:-1]
+            before = Event(before.kind, before.call, callers[-1] if callers else None)  # not one that was passed over
             led_to = self._led_to(before, frames[-1], open_calls[-1] if open_calls else before.call)
             self._compare(before, after, last[-1])
             if before.kind == "enter":
@@ -92,6 +97,28 @@ class Walk:
                 last[-1] = before.call.layer
                 frames.pop()
                 frames[-1] = coarser(frames[-1], led_to)
+
+    def _next_two(self, left: Iterator[Event], right: Iterator[Event]) -> tuple[Event | None, Event | None]:
+        """The next event of either pass, past containers that only one of them calls."""
+        before, after = next(left, None), next(right, None)
+        while not _alike(before, after):
+            if before is not None and self._is_mere_container(before, self.baseline, self.actual):
+                before = next(left, None)
+            elif after is not None and self._is_mere_container(after, self.actual, self.baseline):
+                after = next(right, None)
+            else:
+                break
+        return before, after
+
+    def _is_mere_container(self, event: Event, trace: Trace, other: Trace) -> bool:
+        """A Sequential that the other pass does not call: its parts may as well be called one by one."""
+        layer = event.call.layer
+        if trace.modules[layer].class_name != "Sequential" or layer not in other.modules:
+            return False
+        if layer not in self.passed_over and any(call.layer == layer for call in other.calls):
+            return False
+        self.passed_over.add(layer)
+        return True
 
     def _led_to(self, event: Event, frame: str, caller: Call) -> str:
         """The coarsest dtype that led to the tensors of an event; notes it for each that is new.
@@ -166,6 +193,12 @@ class Walk:
         records = [self.baseline.tensors[leaf.tensor] for leaf in leaves if leaf.tensor is not None]
         sizes = [rms(record) for record in records if not is_exact(record.dtype) and record.shape]
         return max((size for size in sizes if size < _LARGEST_SCALE), default=0.0)
+
+
+def _alike(one: Event | None, other: Event | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return what(one) == what(other)
 
 
 def what(event: Event) -> tuple[str, str, int]:

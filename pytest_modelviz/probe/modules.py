@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import enum
 import functools
+import hashlib
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from pytest_modelviz.probe.structure import plain_text
-from pytest_modelviz.trace import ModuleRecord
+from pytest_modelviz.trace import LOOSE, ModuleRecord
 
 # Wrappers that add a segment to every name and nothing to what the model is, by class name: some live in packages
 # that need not be installed.
@@ -25,6 +27,7 @@ _WRAPPERS = {
     "CheckpointWrapper": "_checkpoint_wrapped_module",
 }
 _TENSOR = re.compile(r"tensor\((?:[^()]|\([^()]*\))*\)")
+_LISTED, _MOST_ITEMS = 64, 100_000  # so many items are written out, so many are looked at
 _PLAIN = (bool, int, float, complex, str, type(None), torch.dtype, torch.device, torch.Size, enum.Enum)
 OWN_OF_MODULE = frozenset(torch.nn.Module().__dict__)  # what every module has
 _NO_CONFIGURATION = OWN_OF_MODULE | {"forward"}  # a replaced forward is code
@@ -89,12 +92,20 @@ def _plain(value: Any, depth: int = 0) -> str | None:
         return repr(value)
     if isinstance(value, _PLAIN):
         return plain_text(repr(value))
-    if isinstance(value, (list, tuple)) and depth < 3 and len(value) <= 64:
-        parts = [_plain(item, depth + 1) for item in value]
-        return None if None in parts else f"({', '.join(str(part) for part in parts)})"
-    if isinstance(value, dict) and depth < 3 and len(value) <= 64:
+    if isinstance(value, (np.bool_, np.number)):
+        return repr(value.item())
+    if isinstance(value, (list, tuple)) and depth < 3:
+        parts = [_plain(item, depth + 1) for item in value[:_MOST_ITEMS]]
+        if None in parts:
+            return None
+        text = f"({', '.join(str(part) for part in parts)})"
+        return text if len(value) <= _LISTED else f"({len(value)} items, {_digest(text)})"
+    if isinstance(value, dict) and depth < 3 and len(value) <= _MOST_ITEMS:
         pairs = [(plain_text(repr(key)), _plain(item, depth + 1)) for key, item in value.items()]
-        return None if any(text is None for _, text in pairs) else f"{{{', '.join(f'{k}: {t}' for k, t in pairs)}}}"
+        if any(text is None for _, text in pairs):
+            return None
+        text = f"{{{', '.join(f'{k}: {t}' for k, t in pairs)}}}"
+        return text if len(value) <= _LISTED else f"{{{len(value)} items, {_digest(text)}}}"
     if isinstance(value, functools.partial):
         return f"partial({_plain(value.func)}, {_plain(value.args)}, {_plain(value.keywords)})"
     if inspect.isroutine(value) or inspect.isclass(value):
@@ -102,16 +113,68 @@ def _plain(value: Any, depth: int = 0) -> str | None:
     return None
 
 
-def module_record(module: torch.nn.Module, weights: Mapping[str, str]) -> ModuleRecord:
-    """Describe one module; `weights` are the names under which its own parameters and buffers are recorded."""
-    config = {**configuration(module), "forward": str(parameters_of(module))}
-    return ModuleRecord(class_name(module), config, dict(weights))
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _settings_of(value: Any, prefix: str, depth: int = 0) -> Iterator[tuple[str, str]]:
+    """What a configuration object says, attribute by attribute, to the second level."""
+    held = getattr(value, "__dict__", None)
+    if not isinstance(held, dict) or isinstance(value, (torch.nn.Module, torch.Tensor)) or callable(value):
+        return
+    for name, item in sorted(held.items(), key=lambda pair: str(pair[0])):
+        text = _plain(item)
+        if text is None and depth < 1:
+            yield from _settings_of(item, f"{prefix}.{name}", depth + 1)
+        elif text is not None and "version" not in str(name):
+            yield f"{prefix}.{name}", text
+
+
+class Describer:
+    """Describes modules one after the other; an object that many of them share is written out where it is first met."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, str] = {}
+
+    def describe(self, module: torch.nn.Module, weights: Mapping[str, str]) -> ModuleRecord:
+        """Describe one module; `weights` are the names under which its own parameters and buffers are recorded."""
+        config = configuration(module)
+        for name, value in vars(module).items():
+            if name not in config and name not in _NO_CONFIGURATION:
+                self._shared(config, name, value)
+        config["forward"] = str(parameters_of(module))
+        return ModuleRecord(class_name(module), config, dict(weights))
+
+    def _shared(self, config: dict[str, str], name: str, value: Any) -> None:
+        if id(value) not in self._known:
+            settings = dict(_settings_of(value, name))
+            if not settings:
+                return
+            texts = "\n".join(f"{key[len(name) :]}={text}" for key, text in settings.items())
+            self._known[id(value)] = f"<{type(value).__name__} {_digest(texts)}>"
+            config.update(settings)
+        config[name] = self._known[id(value)]
 
 
 def own_tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
     """A module's own parameters and buffers, without its children's."""
     for table in (module._parameters, module._buffers):
         yield from ((name, tensor) for name, tensor in table.items() if tensor is not None)
+
+
+def loose_tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """Tensors that a module keeps in plain attributes, or in lists and dicts there: (name marked as such, tensor)."""
+    if isinstance(module, torch.jit.ScriptModule):
+        return
+    for name, value in vars(module).items():
+        if name in OWN_OF_MODULE:
+            continue
+        if isinstance(value, torch.Tensor):
+            yield f"{name}{LOOSE}", value
+        elif isinstance(value, (list, tuple)):
+            yield from ((f"{name}[{at}]{LOOSE}", one) for at, one in enumerate(value) if isinstance(one, torch.Tensor))
+        elif isinstance(value, dict):
+            yield from ((f"{name}[{key!r}]{LOOSE}", v) for key, v in value.items() if isinstance(v, torch.Tensor))
 
 
 def packed_tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:

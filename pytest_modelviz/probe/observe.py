@@ -18,9 +18,10 @@ import torch
 
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.modules import (
+    OWN_OF_MODULE,
+    Describer,
     class_name,
     compiled_modules,
-    module_record,
     observed_modules,
     parameters_of,
     tie_groups,
@@ -30,7 +31,7 @@ from pytest_modelviz.probe.purity import state_of
 from pytest_modelviz.probe.sketch import WEIGHT_WIDTH, record_number, record_shape, record_tensor
 from pytest_modelviz.probe.structure import leaves, literal
 from pytest_modelviz.probe.weights import Weights
-from pytest_modelviz.trace import Call, Leaf, TensorRecord, Trace
+from pytest_modelviz.trace import LOOSE, Call, Leaf, ModuleRecord, TensorRecord, Trace
 
 _LITERALS = (bool, int, float, str, type(None))
 Look = Callable[[torch.Tensor], TensorRecord]
@@ -72,7 +73,13 @@ class Observer:
         self.calls: list[Call] = []
         self.tensors: dict[str, TensorRecord] = {}
         self._weights = Weights(named, weight_width)
-        self._modules = {name: module_record(module, self._weights.names(module)) for name, module in named}
+        describer = Describer()
+        self._modules = {name: describer.describe(module, self._weights.names(module)) for name, module in named}
+        self._attributes = [
+            (name, module, {key: value for key, value in vars(module).items() if key not in OWN_OF_MODULE})
+            for name, module in named
+            if not isinstance(module, torch.jit.ScriptModule)
+        ]
         self._ties = tie_groups(model)
 
     @property
@@ -92,11 +99,23 @@ class Observer:
         finally:
             for base, original in originals.items():
                 cast(Any, base).__call__ = original
+            self._forget_state()
         if not self.calls:
             raise ModelvizError(
                 f"no module call of {class_name(self._modules_seen[0])} could be observed: the model must be called as "
                 f"model(...), in this thread"
             )
+
+    def _forget_state(self) -> None:
+        """An attribute that the pass itself has changed is state, and says nothing about how a module is made."""
+        for name, module, before in self._attributes:
+            now = vars(module)
+            changed = {key for key, value in before.items() if now.get(key) is not value}
+            if changed:
+                record = self._modules[name]
+                config = {key: text for key, text in record.config.items() if key not in changed}
+                names = {local: key for local, key in record.weights.items() if not _is_of(local, changed)}
+                self._modules[name] = ModuleRecord(record.class_name, config, names)
 
     def _put_around(self, base: type[torch.nn.Module], original: Callable[..., Any]) -> None:
         def observed_call(module: torch.nn.Module, /, *args: Any, **kwargs: Any) -> Any:
@@ -172,6 +191,11 @@ class Observer:
             key = f"{place}~{again}"
         self.tensors[key] = record
         return key
+
+
+def _is_of(local: str, attributes: set[str]) -> bool:
+    """Whether a loose tensor is, or lies in, one of these attributes."""
+    return local.endswith(LOOSE) and local.removesuffix(LOOSE).partition("[")[0] in attributes
 
 
 def _autocast() -> str:

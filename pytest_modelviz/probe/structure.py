@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 
 _DEEPEST = 8
@@ -22,6 +23,8 @@ def leaves(value: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, An
     """
     if isinstance(value, (torch.Tensor, *_LITERALS)):
         yield path, value
+    elif isinstance(value, (np.ndarray, np.generic)):
+        yield path, _as_tensor(value)
     elif depth >= _DEEPEST:
         yield path, f"<{type(value).__name__}>"
     elif isinstance(value, Mapping):
@@ -44,17 +47,28 @@ def leaves(value: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, An
         yield from _attributes(value, path, depth)
 
 
+def _as_tensor(value: Any) -> Any:
+    """A NumPy array or number as a tensor, a text where torch has no such dtype."""
+    try:
+        return torch.as_tensor(np.asarray(value))
+    except TypeError:
+        return repr(value)
+
+
 def _attributes(value: Any, path: str, depth: int) -> Iterator[tuple[str, Any]]:
-    """The tensors inside an object that is no container; its other attributes are left alone."""
+    """The tensors inside an object that is no container, and its plain numbers; other attributes are left alone."""
     held = getattr(value, "__dict__", None)
     if not isinstance(held, dict) or callable(value) or isinstance(value, torch.nn.Module):
         yield path, f"<{type(value).__name__}>"
         return
     found = False
     for name in sorted(held):
-        if isinstance(held[name], (torch.Tensor, list, tuple, dict)) or hasattr(held[name], "__dict__"):
+        if isinstance(held[name], (bool, int, float)):
+            found = True
+            yield f"{path}.{name}", held[name]
+        elif isinstance(held[name], (torch.Tensor, np.ndarray, list, tuple, dict)) or hasattr(held[name], "__dict__"):
             for where, item in leaves(held[name], f"{path}.{name}", depth + 1):
-                if isinstance(item, torch.Tensor):
+                if isinstance(item, (torch.Tensor, bool, int, float)):
                     found = True
                     yield where, item
     if not found:

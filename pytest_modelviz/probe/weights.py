@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping
 
 import torch
 
-from pytest_modelviz.probe.modules import own_tensors, packed_tensors
+from pytest_modelviz.probe.modules import loose_tensors, own_tensors, packed_tensors
 from pytest_modelviz.probe.purity import as_found
 from pytest_modelviz.probe.sketch import WEIGHT_WIDTH, record_tensor, record_together
 from pytest_modelviz.trace import TensorRecord
 
 
 class Weights:
-    """The parameters and buffers of a model, shared ones once.
+    """The parameters, buffers and other tensors of a model's modules, shared ones once.
 
     Small ones and all buffers are sketched before the pass, many at a time. A large parameter is sketched right after
     the first call of its module, which has just brought it into the processor's cache; from main memory it would cost
@@ -30,7 +30,7 @@ class Weights:
         held: list[tuple[str, torch.Tensor]] = []
         for name, module in modules:
             own = self._names[id(module)] = {}
-            for local, tensor in (*own_tensors(module), *packed_tensors(module)):
+            for local, tensor in (*own_tensors(module), *packed_tensors(module), *loose_tensors(module)):
                 if width is None or torch.nn.parameter.is_lazy(tensor):
                     continue
                 if id(tensor) not in known:

@@ -192,6 +192,132 @@ def test_another_default_value_is_the_callee_s_code_and_another_value_the_caller
     assert not compared(model(3.0, 1), model(3.0, 1.5)).matched
 
 
+class Options:
+    def __init__(self, factor):
+        self.factor, self.inner, self._hidden = factor, {"a": 1}, 0
+
+
+class Reads(nn.Module):
+    def __init__(self, options, read=lambda self, x: x * self.options.factor):
+        super().__init__()
+        self.options, self.read = options, read
+
+    def forward(self, x):
+        return self.read(self, x)
+
+
+def test_a_shared_configuration_object_is_written_out_once_and_is_evidence_about_whoever_reads_it():
+    def model(factor):
+        options = Options(factor)
+        net = nn.Sequential(nn.Linear(8, 8), Reads(options, lambda self, x: x + 1), Reads(options))
+        torch.manual_seed(0)
+        net[0].reset_parameters()
+        return net
+
+    verdict = compared(model(2.0), model(3.0))
+    assert (verdict.first.layer, verdict.cause) == ("1", "architecture")  # where it is written out
+    told = [(f.kind, f.layer, f.what, f.before, f.after) for f in verdict.findings if f.kind == "attribute"]
+    assert told == [("attribute", "1", "options.factor", "2.0", "3.0")]
+    records = FeatureMapsView(model(2.0), vectors()).capture().result.trace.modules
+    assert records["1"].config["options.factor"] == "2.0"
+    assert "options.factor" not in records["2"].config
+    assert records["1"].config["options"] == records["2"].config["options"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (np.float32(2), np.float32(3)),
+        ([1.0] * 100, [1.0] * 99 + [2.0]),
+        ({str(n): 1.0 for n in range(100)}, {**{str(n): 1.0 for n in range(99)}, "99": 3.0}),
+    ],
+)
+def test_numpy_numbers_and_long_lists_are_configuration(before, after):
+    def total(self, x):
+        held = self.options
+        return x * float(sum(held.values()) if isinstance(held, dict) else np.sum(held))
+
+    verdict = compared(nn.Sequential(Reads(before, total)), nn.Sequential(Reads(after, total)))
+    assert (verdict.first.layer, verdict.cause) == ("0", "architecture")
+
+
+def test_a_tensor_in_a_plain_attribute_is_weights_and_mere_state_is_no_drift():
+    def model(*factors, spare=0.0):
+        net = Reads({"f": torch.tensor(factors)}, lambda self, x: x * self.options["f"].sum())
+        net.spare = [torch.full((3,), spare)]
+        return nn.Sequential(net)
+
+    verdict = compared(model(1.0, 2.0), model(1.0, 3.0))
+    assert (verdict.first.layer, verdict.cause) == ("0", "weights")
+    assert [f.what for f in verdict.findings if f.kind == "weights"] == ["options['f'] (attribute)"]
+    assert compared(model(1.0), model(1.0, spare=5.0)).matched
+
+
+def test_an_attribute_that_the_pass_itself_changes_is_no_evidence():
+    class Counts(nn.Module):
+        def __init__(self, factor):
+            super().__init__()
+            self.calls, self.last, self.factor = 0, None, [lambda x: x * factor]
+
+        def forward(self, x):
+            self.calls, self.last = self.calls + 1, x
+            return self.factor[0](x)
+
+    used = Counts(2.0)
+    used(vectors())
+    assert compared(Counts(2.0), used).matched
+    changed = Counts(3.0)
+    changed(vectors())
+    verdict = compared(Counts(2.0), changed)
+    assert (verdict.first.layer, verdict.cause) == ("", "computation")
+
+
+def test_numpy_arrays_and_the_numbers_of_objects_are_input():
+    class Takes(nn.Module):
+        def forward(self, x, options):
+            return torch.as_tensor(x) * options.factor
+
+    array = vectors().numpy()
+    verdict = compared(Takes(), Takes(), (array, Options(2)))
+    assert verdict.matched
+    view = FeatureMapsView(Takes(), (array, Options(2)))
+    for data in ((array * 1.1, Options(2)), (array, Options(3))):
+        verdict = view.compare(view.capture(), FeatureMapsView(Takes(), data).capture(), Tolerances())
+        assert (verdict.first.layer, verdict.cause) == ("", "input")
+
+
+class Stages(nn.Module):
+    """Calls its Sequential, or walks over it, with or without code in between."""
+
+    def __init__(self, walk, between=lambda x: x):
+        super().__init__()
+        torch.manual_seed(0)
+        self.stages, self.last = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8)), nn.Linear(8, 2)
+        self.run = lambda: (walk, between)
+
+    def forward(self, x):
+        walk, between = self.run()
+        if not walk:
+            return self.last(self.stages(x))
+        for stage in self.stages:
+            x = between(stage(x))
+        return self.last(x)
+
+
+def test_a_sequential_may_be_called_or_walked_over():
+    assert compared(Stages(False), Stages(True)).matched
+    assert compared(Stages(True), Stages(False)).matched
+    for one, other in ((Stages(False), Stages(True, torch.abs)), (Stages(True, torch.abs), Stages(False))):
+        verdict = compared(one, other)
+        assert (verdict.first.layer, verdict.cause) == ("", "computation")
+    changed = Stages(True)
+    with torch.no_grad():
+        changed.stages[2].weight.mul_(1.1)
+    verdict = compared(Stages(False), changed)
+    assert (verdict.first.layer, verdict.cause) == ("stages.2", "weights")
+    assert (verdict.drifted, verdict.compared) == (3, 5)
+
+
 def test_autocast_inside_of_a_forward_is_that_forward_s_doing():
     def model(on):
         def run(self, x):

@@ -191,14 +191,18 @@ class TestWalk:
 
     def test_what_is_private_is_told_only_where_nothing_else_is(self):
         def configured(**config):
-            made = trace(a=2.2)
-            made.modules["block.a"] = ModuleRecord("Linear", {"extra_repr": "", **config}, {"weight": "wa"})
-            return self.verdict(made)
+            base, made = trace(), trace(a=2.2)
+            old = {"extra_repr": "", "_pad": "0", "padding": "0"}
+            for one, settings in ((base, old), (made, {**old, **config})):
+                one.modules["block.a"] = ModuleRecord("Linear", settings, {"weight": "wa"})
+            return self.verdict(made, base)
 
         verdict = configured(_pad="(1, 1)", padding="1", extra_repr="padding=1")
         assert [f.what for f in verdict.findings if f.kind == "config"] == ["padding"]
         verdict = configured(_pad="(1, 1)")
         assert [(f.kind, f.what) for f in verdict.findings if f.layer == "block.a"][1:] == [("attribute", "_pad")]
+        verdict = configured(another="1")  # how its code is written
+        assert verdict.cause == "computation"
 
     def test_a_reshaped_weight_is_architecture(self):
         actual = trace(a=2.2)
