@@ -73,7 +73,7 @@ def _one_model(name: str, judges: list[Judge], folder: Path, counts: Counts) -> 
             continue
         for judge in judges:
             got = judge.judge(places[judge.title], other, data if changed is None else changed)
-            _count(counts, judge, name, fault, got)
+            _count(counts, judge, name, fault, got, _holders(model, fault))
     for one in benign(name, model, data):
         for judge in judges:
             with one.around():
@@ -85,18 +85,27 @@ def _one_model(name: str, judges: list[Judge], folder: Path, counts: Counts) -> 
         cam.record(folder / name / "cam", model, data)
     except ModelvizError:
         return  # no map without a spatial layer
-    layer = cam._view(model, data).capture().facts["layer"]
+    layer = cam._views(model, data)[0].capture().facts["layer"]
     for fault in gradient_faults(model, data, layer):
         other = copy.deepcopy(model)
         fault.change(other, data)
-        _count(counts, cam, name, fault, cam.judge(folder / name / "cam", other, data))
+        _count(counts, cam, name, fault, cam.judge(folder / name / "cam", other, data), {None})
         for judge in judges:
             if judge.title != cam.title:
-                _count(counts, judge, name, fault, judge.judge(places[judge.title], other, data))
+                _count(counts, judge, name, fault, judge.judge(places[judge.title], other, data), {None})
     for one in benign(name, model, data):
         with one.around():
             _count_benign(counts, cam, name, one.what, cam.judge(folder / name / "cam", one.model, one.data))
         model.eval()
+
+
+def _holders(model: Any, fault: Fault) -> set[str | None]:
+    """The layer to name; where it shares its weight with another, either."""
+    if fault.layer is None or fault.cause != "weights":
+        return {fault.layer}
+    own = {id(parameter) for parameter in model.get_submodule(fault.layer).parameters(recurse=False)}
+    shared = {name for name, m in model.named_modules() if own & {id(p) for p in m.parameters(recurse=False)}}
+    return {fault.layer, *shared}
 
 
 def _does_anything(model: Any, data: Any, other: Any, changed: Any) -> bool:
@@ -112,8 +121,8 @@ def _does_anything(model: Any, data: Any, other: Any, changed: Any) -> bool:
     return before.shape != after.shape or not torch.equal(before, after)
 
 
-def _count(counts: Counts, judge: Judge, name: str, fault: Fault, got: Judgement) -> None:
-    right = got.caught and got.layer == fault.layer
+def _count(counts: Counts, judge: Judge, name: str, fault: Fault, got: Judgement, names: set[str | None]) -> None:
+    right = got.caught and got.layer in names
     explained = got.caught and got.cause == fault.cause
     for what, value in (("faults", True), ("caught", got.caught), ("named", right), ("explained", explained)):
         counts[judge.title, what, fault.kind] += value

@@ -72,8 +72,8 @@ def config_findings(name: str, baseline: Trace, actual: Trace) -> list[Finding]:
     found = []
     if before.class_name != after.class_name:
         found.append(Finding("class", name, "class", before.class_name, after.class_name))
-    # another class has other attributes; and the names of forward's parameters are code
-    keys = [] if found else sorted({*before.config, *after.config} - {"forward"})
+    # another class has other attributes; and what forward's parameters are called, and by default are, is code
+    keys = [] if found else sorted({*before.config, *after.config} - {"forward", "defaults"})
     keys = [key for key in keys if before.config.get(key) != after.config.get(key)]
     named = [key for key in keys if key not in ("extra_repr", "repr")]  # they repeat what attributes say
     named = [key for key in named if not _is_private(key)] or named  # what is private follows from what is not

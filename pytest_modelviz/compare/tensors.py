@@ -130,15 +130,19 @@ def leaf_errors(
 
 
 def _same_number(one: Leaf, other: Leaf, before: Mapping[str, TensorRecord], after: Mapping[str, TensorRecord]) -> bool:
-    """Whether 1 became 1.0: integers are kept as texts, floats as tensors."""
-    if one.tensor is None:
-        return other.tensor is not None and _same_number(other, one, after, before)
-    record = before[one.tensor]
-    try:
-        whole = int(str(other.literal))
-    except ValueError:
-        return False
-    return (record.dtype, record.shape) == ("float64", ()) and record.sketch.tolist() == [whole]
+    """Whether 1 became 1.0, or 0.5 a default that is kept as a text: integers are texts, floats are tensors."""
+    first, second = _number(one, before), _number(other, after)
+    return first is not None and first == second
+
+
+def _number(leaf: Leaf, table: Mapping[str, TensorRecord]) -> float | None:
+    if leaf.tensor is None:
+        try:
+            return float(str(leaf.literal))
+        except ValueError:
+            return None
+    record = table[leaf.tensor]
+    return float(record.sketch[0]) if (record.dtype, record.shape) == ("float64", ()) else None
 
 
 def worst(errors: Mapping[str, tuple[float, float]]) -> tuple[float, float, str]:

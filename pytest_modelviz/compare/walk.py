@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from pytest_modelviz.compare.tensors import leaf_errors, rms, worst
 from pytest_modelviz.compare.tolerance import Tolerances, coarser, is_exact
-from pytest_modelviz.trace import Call, Event, Leaves, Trace
+from pytest_modelviz.trace import Call, Event, Leaf, Leaves, ModuleRecord, Trace
 from pytest_modelviz.verdict import Finding, LayerError
 
 _FINEST = "float64"
@@ -86,7 +86,8 @@ class Walk:
             callers = open_calls if before.kind == "enter" else open_calls[:-1]
             before = Event(before.kind, before.call, callers[-1] if callers else None)  # not one that was passed over
             led_to = self._led_to(before, frames[-1], open_calls[-1] if open_calls else before.call)
-            self._compare(before, after, last[-1])
+            if self._compare(before, after, last[-1]):
+                led_to = _FINEST  # not a bit differs: no rounding comes from here
             if before.kind == "enter":
                 open_calls.append(before.call)
                 last.append(None)
@@ -143,7 +144,8 @@ class Walk:
         kinds = [self.baseline.tensors[leaf.tensor].dtype for leaf in leaves.values() if leaf.tensor is not None]
         return functools.reduce(coarser, kinds, _FINEST)
 
-    def _compare(self, before: Event, after: Event, previous: str | None) -> None:
+    def _compare(self, before: Event, after: Event, previous: str | None) -> bool:
+        """Compare one event; returns whether the two are the same to the last digit."""
         scale = self._scale(before)
         errors = self._errors(before, after, scale)
         error, allowed, path = worst(errors)
@@ -151,35 +153,33 @@ class Walk:
             self.layers.append(LayerError(before.call.layer, before.call.index, error, allowed))
             if before.parent is None:
                 self.outputs = [path for path, (error, allowed) in errors.items() if not error <= allowed]
+        full = worst(self._errors(before, after, 0.0))[0] if scale else error
         if self.first is None:
-            full = worst(self._errors(before, after, 0.0))[0] if scale else error
             seen = Seen(before, error, allowed, path, previous, full)
             self.seen.append(seen)
             if not error <= allowed:
                 self.first = seen
+        return full == 0.0
 
     def _errors(self, before: Event, after: Event, scale: float) -> dict[str, tuple[float, float]]:
+        one, other = before.leaves, after.leaves
+        if before.kind == "enter" and set(one) != set(other):
+            old, new = self.baseline.modules[before.call.layer], self.actual.modules[after.call.layer]
+            renamed = old.config.get("forward") != new.config.get("forward")
+            if renamed:
+                one, other = _by_place(one, old, new), _by_place(other, new, old)
+            one, other = _with_defaults(one, other, old), _with_defaults(other, one, new)
+            if renamed:
+                other = _by_old_names(one, other)
         return leaf_errors(
-            before.leaves,
-            self._by_old_names(before, after),
+            one,
+            other,
             self.baseline.tensors,
             self.actual.tensors,
             dtypes=self.dtypes,
             tolerances=self.tolerances,
             scale=scale,
         )
-
-    def _by_old_names(self, before: Event, after: Event) -> Leaves:
-        """A call's arguments under the names that the baseline has for them.
-
-        Where forward's own parameters were renamed, they are matched by their order: that is no other input. Where
-        they were not, another name is another argument.
-        """
-        layer, leaves = before.call.layer, after.leaves
-        if before.kind != "enter" or set(leaves) == set(before.leaves) or len(leaves) != len(before.leaves):
-            return leaves
-        old, new = (trace.modules[layer].config.get("forward") for trace in (self.baseline, self.actual))
-        return leaves if old == new else dict(zip(before.leaves, leaves.values(), strict=True))
 
     def _scale(self, event: Event) -> float:
         """The size of the inputs of a module that calls no other, as it is left; of anything else zero.
@@ -193,6 +193,33 @@ class Walk:
         records = [self.baseline.tensors[leaf.tensor] for leaf in leaves if leaf.tensor is not None]
         sizes = [rms(record) for record in records if not is_exact(record.dtype) and record.shape]
         return max((size for size in sizes if size < _LARGEST_SCALE), default=0.0)
+
+
+def _with_defaults(leaves: Leaves, others: Leaves, module: ModuleRecord) -> Leaves:
+    """The arguments of a call, and of those that only the other call names what they are by default."""
+    defaults = dict(line.split("=", 1) for line in module.config.get("defaults", "").splitlines() if "=" in line)
+    missing = {path: Leaf(literal=defaults[path]) for path in others if path not in leaves and path in defaults}
+    return {**leaves, **missing}
+
+
+def _by_place(leaves: Leaves, module: ModuleRecord, other: ModuleRecord) -> Leaves:
+    """What one forward takes as `*args`, under the names that the other forward has for those places."""
+    names, others = (m.config.get("forward", "").partition("*")[0].strip(", ").split(", ") for m in (module, other))
+    named = [name for name in names if name]
+    rest = module.config.get("forward", "").partition("*")[2].partition(",")[0]
+    places = {f"{rest}[{at}]": name for at, name in enumerate(others[len(named) :])}
+    return {places.get(path, path): leaf for path, leaf in leaves.items()}
+
+
+def _by_old_names(before: Leaves, after: Leaves) -> Leaves:
+    """Arguments under the names that the baseline has for them, where forward's own parameters were renamed.
+
+    Those of which only the name is new are matched by their order: that is no other input. Where the parameters were
+    not renamed, another name is another argument.
+    """
+    gone, new = [path for path in before if path not in after], [path for path in after if path not in before]
+    old = dict(zip(new, gone, strict=False))
+    return {old.get(path, path): leaf for path, leaf in after.items()}
 
 
 def _alike(one: Event | None, other: Event | None) -> bool:

@@ -142,7 +142,13 @@ class Describer:
         for name, value in vars(module).items():
             if name not in config and name not in _NO_CONFIGURATION:
                 self._shared(config, name, value)
-        config["forward"] = str(parameters_of(module))
+        parameters = parameters_of(module)
+        config["forward"] = str(parameters)
+        defaults = [
+            f"{name}={text}" for name, value in parameters.defaults.items() if (text := _plain(value)) is not None
+        ]
+        if defaults:
+            config["defaults"] = "\n".join(defaults)
         return ModuleRecord(class_name(module), config, dict(weights))
 
     def _shared(self, config: dict[str, str], name: str, value: Any) -> None:

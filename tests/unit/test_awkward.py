@@ -173,6 +173,25 @@ def test_arguments_may_be_given_by_place_or_name_and_defaults_spelled_out(call):
     assert compared(model, other).matched
 
 
+def test_a_forward_that_takes_anything_is_compared_with_one_that_names_its_parameters():
+    class Anything(Attend):
+        def forward(self, *args, **kwargs):
+            return super().forward(*args, **kwargs) * 1.5
+
+    Anything.__name__ = "Attend"
+    model = Around(lambda self, x: self.attend(x, mask=None, key=x + 1))
+    model.attend = Attend()
+    other = copy.copy(model)
+    other._modules = {**model._modules, "attend": Anything()}
+    other.run = lambda x: other.attend(x, mask=None, key=x + 1)
+    verdict = compared(model, other)
+    assert (verdict.first.layer, verdict.cause) == ("attend", "computation")
+    model.run, other.run = lambda x: model.attend(x, x + 1, None), lambda x: other.attend(x, x + 1, None)
+    for one, two in ((model, other), (other, model)):
+        verdict = compared(one, two)
+        assert (verdict.first.layer, verdict.cause) == ("attend", "computation")
+
+
 def test_another_default_value_is_the_callee_s_code_and_another_value_the_caller_s():
     def model(default, *given):
         class Scales(nn.Module):
@@ -189,6 +208,9 @@ def test_another_default_value_is_the_callee_s_code_and_another_value_the_caller
     verdict = compared(model(1.0), model(1.0, 2.0))
     assert (verdict.first.layer, verdict.cause) == ("", "computation")
     assert compared(model(3.0, 1), model(3.0, 1.0)).matched
+    assert compared(model(1.0), model(1.0, 1)).matched
+    assert compared(model(1.0), model(5.0, 1.0)).matched  # its default is another now, and nobody uses it
+    assert compared(model(5.0, 0.5), model(0.5)).matched
     assert not compared(model(3.0, 1), model(3.0, 1.5)).matched
 
 

@@ -373,32 +373,37 @@ class TestWalk:
         verdict = self.verdict(from_large(a=2.0 * (1 + 2.5e-4), wa=1.00025, **{"b<": 2.0005}), from_large())
         assert (verdict.first.layer, verdict.cause) == ("block.a", "weights")
 
-    def test_a_low_precision_branch_lends_its_tolerance_to_nobody_else(self):
-        def branched(**changed):
-            made = trace(**changed)
-            made.modules["side"] = ModuleRecord("Linear", {}, {})
-            made.tensors["side"] = tensor(1.0, dtype="bfloat16")
-            made.calls.insert(1, Call("side", 0, 1, {"x": Leaf(tensor="in")}, {"": Leaf(tensor="side")}))
-            return made
+    @staticmethod
+    def with_low_side(side=1.0, **changed):
+        """A bfloat16 branch runs before everything else."""
+        made = trace(**changed)
+        made.modules["side"] = ModuleRecord("Linear", {}, {})
+        made.tensors["side"] = tensor(side, dtype="bfloat16")
+        made.calls.insert(1, Call("side", 0, 1, {"x": Leaf(tensor="in")}, {"": Leaf(tensor="side")}))
+        return made
 
-        verdict = self.verdict(branched(a=2.002), branched())  # reads what the model was given
+    def test_a_low_precision_branch_lends_its_tolerance_to_nobody_who_reads_something_else(self):
+        verdict = self.verdict(self.with_low_side(1.01, a=2.002), self.with_low_side())  # a reads what the model got
         assert (verdict.first.layer, verdict.first.tolerance) == ("block.a", 1e-4)
-        assert self.verdict(branched(block=4.04), branched(block=4.04)).matched
 
-    def test_what_was_computed_from_low_precision_has_its_tolerance(self):
-        def low(**changed):
-            made = trace(**changed)
-            made.tensors["a"] = tensor(changed.get("a", 2.0), dtype="bfloat16")
+    def test_what_may_come_of_a_low_precision_branch_has_its_tolerance_if_that_differs_at_all(self):
+        # the code between a and b may have read what the branch returned
+        noisy = {"b<": 2.02, "b": 3.03, "block": 4.04, "head": 5.05}
+
+        def inside(made: Trace) -> Trace:
+            made.modules["block.side"] = made.modules.pop("side")
+            made.calls[1:3] = [made.calls[2], Call("block.side", 0, 2, made.calls[1].inputs, made.calls[1].outputs)]
             return made
 
-        assert self.verdict(low(**{"b<": 2.02}), low()).matched  # the code between a and b may have used a
-        assert self.verdict(low(b=3.03), low()).matched  # and b used that
-        assert self.verdict(low(head=5.05), low()).matched
-        mask = trace()
-        mask.tensors["in"] = tensor(1.0, dtype="bfloat16")  # what is merely given has no rounding of its own
-        other = trace(a=2.002)
-        other.tensors["in"] = tensor(1.0, dtype="bfloat16")
-        assert not self.verdict(other, mask).matched
+        assert self.verdict(inside(self.with_low_side(1.01, **noisy)), inside(self.with_low_side())).matched
+        verdict = self.verdict(inside(self.with_low_side(1.0, **noisy)), inside(self.with_low_side()))
+        assert (verdict.first.layer, verdict.cause) == ("block", "computation")
+
+    def test_what_is_merely_given_has_no_rounding_of_its_own(self):
+        given, other = trace(), trace(a=2.002)
+        for one in (given, other):
+            one.tensors["in"] = tensor(1.0, dtype="bfloat16")
+        assert not self.verdict(other, given).matched
 
     def test_weights_are_compared_by_their_holders_also_where_a_tie_was_lost(self):
         tied, untied = trace(), trace(head=5.5)
