@@ -136,13 +136,18 @@ def test_changes_of_the_environment_are_told(project):
 
 
 def test_many_findings_are_cut_and_counted(project):
-    project.test("from net import *\ndef test_net(model_summary):\n    model_summary(load())\n")
+    code = """
+        from net import *
+        def test_net(model_summary):
+            model_summary(nn.Sequential(*[nn.Linear(2, n + {}) for n in range(1, 10)]))
+        """
+    project.test(code.format(0))
     project.run("--modelviz-update")
-    project.test(
-        "from net import *\ndef test_net(model_summary):\n"
-        "    model_summary(nn.Sequential(*[nn.Linear(2, 2) for _ in range(9)]))\n"
-    )
-    project.run("--modelviz").stdout.fnmatch_lines(["  evidence  *", "* and * more"])
+    project.test(code.format(1))
+    project.run("--modelviz").stdout.fnmatch_lines(["  evidence  0 config: *", "* and 20 more"])
+    read = events(project)
+    (tag,) = [tag for tag in read.Tags()["tensors"] if tag.endswith("text_summary")]
+    assert "8 parameter bias: float32[9] -> float32[10]" in read.Tensors(tag)[0].tensor_proto.string_val[0].decode()
 
 
 def test_any_number_of_workers_gives_the_same_files(project):
