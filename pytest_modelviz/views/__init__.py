@@ -12,7 +12,7 @@ from pytest_modelviz.verdict import Verdict
 
 def capture_with_other_randomness(view: View) -> Capture:
     """Look once more, from other random states: a model that draws random numbers shows it."""
-    from pytest_modelviz.probe.purity import other_randomness
+    from pytest_modelviz.probe.process import other_randomness
 
     with other_randomness():
         return view.capture()

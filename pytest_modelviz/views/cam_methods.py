@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.probe.purity import process_untouched
+from pytest_modelviz.probe.process import process_untouched
 
 Map = npt.NDArray[np.float32]
 
