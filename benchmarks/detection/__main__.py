@@ -1,6 +1,6 @@
 """How many seeded faults each tool catches, names and explains rightly, and how often it cries wolf.
 
-    pip install pytest-regressions pytest-torch timm transformers
+    pip install -e ".[benchmarks]"
     python -m benchmarks.detection [--only TITLE] [--table FILE] [model ...]
 
 Each fault is put into a copy of a model whose clean recording is the baseline. Expected is the module whose own

@@ -190,7 +190,10 @@ class TestQuantised:
     def test_torchao_s(self):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            quantization = pytest.importorskip("torchao.quantization", exc_type=ImportError)
+            try:
+                import torchao.quantization as quantization
+            except (ImportError, AttributeError) as error:  # one that does not fit this torch
+                pytest.skip(f"torchao cannot be used here: {error}")
         torch.manual_seed(0)
         plain = nn.Sequential(nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 3)).eval()
         model, other = copy.deepcopy(plain), changed(plain, "0.weight", 1.5)
