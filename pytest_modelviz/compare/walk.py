@@ -124,11 +124,9 @@ class Walk:
     def _led_to(self, event: Event, frame: str, caller: Call) -> str:
         """The coarsest dtype that led to the tensors of an event; notes it for each that is new.
 
-        What the model is given has no rounding of its own, whatever its dtype. What its code makes between two calls
-        may come of anything that it has got from a call before; a Python number, which has every digit, also of what
-        the code was given.
+        What a module's code makes between two calls may come of anything that it has got from a call before; a Python
+        number, which has every digit, also of what the code was given.
         """
-        given = event.kind == "enter" and event.parent is None
         coarsest = _FINEST
         for leaf in event.leaves.values():
             if leaf.tensor is not None:
@@ -136,7 +134,7 @@ class Walk:
                 if leaf.tensor not in self.dtypes:
                     number = record.dtype == _FINEST and not record.shape
                     source = coarser(frame, self._coarsest_of(caller.inputs)) if number else frame
-                    self.dtypes[leaf.tensor] = _FINEST if given else coarser(source, record.dtype)
+                    self.dtypes[leaf.tensor] = coarser(source, record.dtype)
                 coarsest = coarser(coarsest, self.dtypes[leaf.tensor])
         return coarsest
 
