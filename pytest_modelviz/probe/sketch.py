@@ -29,6 +29,7 @@ ACTIVATION_WIDTH = 251
 WEIGHT_WIDTH = 61
 _LARGEST_CHUNK = 2**20  # what is larger meets the same signs again, all of them turned or none
 _MOST_ADDERS = 200
+_MOST_MEMORY = 2 * _LARGEST_CHUNK  # numbers; what needs more, as hundreds of weights together may, keeps none of it
 _LOUD = 30.0**2  # mean square from which on it is looked whether a few giants make up for most of it
 _BEYOND = 100.0  # how many times larger than all others a giant is
 _FEWEST_SIGNS = 2**14
@@ -103,6 +104,9 @@ _kept = _PerThread()
 
 
 def _memory(count: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    if count > _MOST_MEMORY:
+        with torch.inference_mode(False):
+            return torch.empty(count, dtype=dtype, device=device)
     memory = _kept.memory.get((dtype, device))
     if memory is None or memory.numel() < count:
         _kept.adders.clear()  # they hold the smaller piece

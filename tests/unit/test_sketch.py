@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_modelviz.compare.tensors import difference, rms
+from pytest_modelviz.probe import sketch
 from pytest_modelviz.probe.sketch import (
     ACTIVATION_WIDTH,
     WEIGHT_WIDTH,
@@ -84,6 +85,12 @@ def test_tensors_sketched_together_are_as_sketched_alone():
         assert (one.dtype, one.shape, one.places, one.statistics) == (alone.dtype, alone.shape, {}, ())
         assert np.allclose(one.sketch, alone.sketch, rtol=1e-5, atol=1e-5)
         assert one.sketch.dtype == alone.sketch.dtype
+
+
+def test_no_more_memory_is_kept_than_one_large_tensor_needs():
+    record_together([torch.ones(16_000) for _ in range(200)], WEIGHT_WIDTH)
+    record_tensor(torch.ones(5_000_000))
+    assert 0 < max(memory.numel() for memory in sketch._kept.memory.values()) <= 2 * 2**20
 
 
 def test_what_cannot_be_sketched_together_is_left_out():
