@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
-Array = npt.NDArray[np.generic]
+Array: TypeAlias = "npt.NDArray[np.generic]"  # a text, so that nothing heavy is imported where captures are passed on
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,8 @@ class Capture:
 
     `facts` holds only what JSON can hold. `arrays` is what is compared, together with the facts of the views that
     compare facts. `environment` says under what circumstances the capture was made; it never makes a check fail.
-    `result` is what the fixture hands to the test, `notes` are what a user should know about the limits of this look;
-    neither is stored.
+    `result` is what the fixture hands to the test, `notes` are what a user should know about the limits of this look,
+    `layers` the names of the model's layers where the view knows them; none of these is stored.
     """
 
     view: str
@@ -31,3 +32,4 @@ class Capture:
     environment: Mapping[str, str] = field(default_factory=dict)
     result: object = None
     notes: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()

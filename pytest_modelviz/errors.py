@@ -10,3 +10,7 @@ class ModelvizError(Exception):
 
 class UnreadableBaselineError(Exception):
     """A stored baseline is damaged, foreign or newer than this version. It is never overwritten silently."""
+
+
+class ModelvizWarning(UserWarning):
+    """Something was asked for that had no effect, such as a layer glob that matches no layer."""

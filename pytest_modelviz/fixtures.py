@@ -1,17 +1,20 @@
 """The fixtures, and what stands behind them: the checks of one test.
 
-With `plugin` the only module that knows pytest. A view's code is imported when its fixture is first called.
+With `plugin` and `collected` all that knows pytest. A view's code is imported when its fixture is first called.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Sequence
+import warnings
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.collected import NODEID, rooted
+from pytest_modelviz.compare.tolerance import unmatched
+from pytest_modelviz.errors import ModelvizError, ModelvizWarning
 from pytest_modelviz.settings import InvalidSettingError, Settings
 
 if TYPE_CHECKING:
@@ -48,21 +51,19 @@ class TestChecks:
         self._settings = self._marked(item)
         self._names: set[str] = set()
         self._failures: list[str] = []
+        self._patterns: dict[str, bool] = {}
         self.unreported: list[dict[str, Any]] = []
         run.opened(self)
 
     @property
-    def _nodeid(self) -> str:
-        """pytest's id; where pytest leaves out the file, because it lies outside of rootdir, with it."""
-        nodeid = self._item.nodeid
-        if not nodeid.startswith("::"):
-            return nodeid
-        return os.path.relpath(self._item.path, self._run.settings.rootdir).replace(os.sep, "/") + nodeid
+    def nodeid(self) -> str:
+        """pytest's id, as the test was collected and with its file."""
+        return rooted(self._item.stash.get(NODEID, self._item.nodeid), self._item.path, self._run.settings.rootdir)
 
     @property
     def _argument(self) -> str:
         """What selects the test on a command line in the folder in which pytest was started."""
-        file, separator, test = self._nodeid.partition("::")
+        file, separator, test = self.nodeid.partition("::")
         folder = self._item.config.invocation_params.dir
         path = os.path.relpath(self._run.settings.rootdir / file, folder).replace(os.sep, "/")
         return f"{path}{separator}{test}"
@@ -70,9 +71,12 @@ class TestChecks:
     def _marked(self, item: pytest.Item) -> Settings:
         markers = list(item.iter_markers("modelviz"))
         try:
-            if any(marker.args for marker in markers):
-                raise InvalidSettingError("the marker modelviz takes keywords only, such as rtol=1e-3")
-            return self._run.settings.marked([marker.kwargs for marker in markers])
+            if any(len(marker.args) > 1 or "layers" in marker.kwargs for marker in markers):
+                raise InvalidSettingError(
+                    "the marker modelviz takes keywords such as rtol=1e-3, and one mapping of layer globs to tolerances"
+                )
+            given = [{**({"layers": one.args[0]} if one.args else {}), **one.kwargs} for one in markers]
+            return self._run.settings.marked(given)
         except InvalidSettingError as error:
             pytest.fail(f"modelviz: {error}", pytrace=False)
 
@@ -82,8 +86,8 @@ class TestChecks:
         name: str | None,
         default: str,
         *,
-        rtol: float | None = None,
-        atol: float | None = None,
+        rtol: Any = None,
+        atol: Any = None,
     ) -> Any:
         """Make one check; returns what the view captured. A drift is kept until the test's body ends."""
         __tracebackhide__ = True
@@ -96,15 +100,32 @@ class TestChecks:
             raise ModelvizError(f"this test has two checks named {name!r}: pass name= to tell them apart")
         try:
             settings = self._settings.called(rtol=rtol, atol=atol)
-            check = Check(self._nodeid, self._run.title(self._nodeid), self._argument, name, view(), settings)
+            check = Check(self.nodeid, self._run.title(self.nodeid), self._argument, name, view(), settings)
             capture, entry = self._run.session().check(check)
         except (ModelvizError, InvalidSettingError) as error:
             raise ModelvizError(str(error)) from None  # the way here says nothing that the message does not
         self._names.add(name)
+        self._match_patterns(settings, capture.layers)
         self.unreported.append(entry)
         if entry["status"] in FAILING:
             self._failures.append(entry["message"])
         return capture.result
+
+    def _match_patterns(self, settings: Settings, layers: Sequence[str]) -> None:
+        """Note which layer globs have matched; a check whose view knows no layers says nothing about them."""
+        if layers:
+            missed = set(unmatched(settings.layers, layers))
+            for one in settings.layers:
+                self._patterns[one.pattern] = self._patterns.get(one.pattern, False) or one.pattern not in missed
+
+    def warn(self) -> None:
+        """Warn of layer globs that no check of this test could use."""
+        for pattern, matched in self._patterns.items():
+            if not matched:
+                warnings.warn(
+                    ModelvizWarning(f"the layer glob {pattern!r} of {self.nodeid} matches no layer of its models"),
+                    stacklevel=1,
+                )
 
     def take_failures(self) -> str:
         """All that is to be reported, once."""
@@ -118,6 +139,7 @@ def _modelviz_checks(request: pytest.FixtureRequest) -> Generator[TestChecks, No
     item = request.node
     item.stash[CHECKS] = checks = TestChecks(request.config.stash[RUN], item)  # anew when a test is run again
     yield checks
+    checks.warn()
     message = checks.take_failures()  # of checks made by other fixtures while they were torn down
     if message:
         pytest.fail(message, pytrace=False)
@@ -150,7 +172,7 @@ def feature_maps(_modelviz_checks: TestChecks) -> Callable[..., Any]:
         *,
         layers: Sequence[str] | str | None = None,
         name: str | None = None,
-        rtol: float | None = None,
+        rtol: float | Mapping[str, float] | None = None,
     ) -> Any:
         __tracebackhide__ = True
         from pytest_modelviz.views.feature_maps import FeatureMapsView
@@ -175,7 +197,7 @@ def cam_map(_modelviz_checks: TestChecks) -> Callable[..., Any]:
         method: str = "gradcam",
         reshape_transform: Callable[[Any], Any] | None = None,
         name: str | None = None,
-        atol: float | None = None,
+        atol: float | Mapping[str, float] | None = None,
     ) -> Any:
         __tracebackhide__ = True
         from pytest_modelviz.views.cam_map import CamMapView

@@ -1,4 +1,7 @@
-"""pytest's door: options, markers, hooks. With `fixtures` the only module that knows pytest; imports nothing heavy."""
+"""pytest's door: options, markers, hooks.
+
+With `fixtures` and `collected` all that knows pytest; imports nothing heavy.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.collected import NODEID, Collected
 from pytest_modelviz.fixtures import (
     CHECKS,
     RUN,
@@ -20,8 +23,8 @@ from pytest_modelviz.fixtures import (
     feature_maps,
     model_summary,
 )
-from pytest_modelviz.reports.results import ResultsFolder, run_facts
-from pytest_modelviz.reports.terminal import summary_lines
+from pytest_modelviz.outcome import Outcome
+from pytest_modelviz.reports.results import ResultsFolder
 from pytest_modelviz.settings import OPTIONS, InvalidSettingError, Mode, Settings, read_settings
 
 if TYPE_CHECKING:
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["_modelviz_checks", "cam_map", "feature_maps", "model_summary"]  # fixtures, found here by pytest
 
 _ENTRIES = "modelviz_checks"  # the attribute of a report that carries the entries to the controlling process
+_ENDED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
+_PASSED = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
 _TYPED_INI = pytest.version_tuple >= (8, 4)  # before, pytest had no numbers in ini files
 
 
@@ -39,7 +44,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         kind: Any = option.ini_type if _TYPED_INI or option.ini_type != "float" else "string"
         parser.addini(option.ini, option.help, type=kind, default=None)
         if option.is_flag:
-            group.addoption(option.name, action="store_true", default=None, help=option.help)
+            group.addoption(option.name, dest=option.ini, action="store_true", default=None, help=option.help)
+            if option.default:
+                group.addoption(option.off, dest=option.ini, action="store_false", help="do not " + option.help)
         else:
             group.addoption(option.name, default=None, metavar=option.metavar, help=option.help)
 
@@ -47,7 +54,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
-        "modelviz(rtol=, atol=, compare=True): tolerances of the model checks of a test, or compare=False for none",
+        "modelviz(rtol=, atol=, variant=, compare=True): tolerances of the model checks of a test, as "
+        "numbers or by layer ({'layer4.*': 1e-3}), baselines of their own for a platform, or compare=False for none",
     )
     command_line = {option.name: config.getoption(option.name) for option in OPTIONS}
     try:
@@ -78,11 +86,9 @@ class ModelvizRun:
         self.run_id: str = self._worker["modelviz_run_id"] if self._worker else f"{now}_{os.getpid()}"
         self._session: Session | None = None
         self._open: TestChecks | None = None
-        self._entries: dict[tuple[str, str], dict[str, Any]] = {}
+        self._outcome = Outcome(self.run_id, settings)
+        self._collected = Collected()
         self._ambiguous: set[str] = set()
-        self._totals: dict[str, int] | None = None
-        self._error: str | None = None
-        self._workers = 1
 
     def session(self) -> Session:
         """Made when the first check runs: this is where torch, numpy and pillow come in.
@@ -109,8 +115,13 @@ class ModelvizRun:
         return not self._worker and not self._config.getoption("collectonly", False)
 
     def pytest_sessionstart(self) -> None:
-        if self._reports() and self.settings.mode is not Mode.OFF:
-            ResultsFolder(self.settings.results_dir).clear()
+        if self.settings.mode is not Mode.OFF:
+            self._config.pluginmanager.register(self._collected, "modelviz-collected")
+            if self._reports():
+                ResultsFolder(self.settings.results_dir).clear()
+
+    def pytest_itemcollected(self, item: pytest.Item) -> None:
+        item.stash[NODEID] = item.nodeid
 
     @pytest.hookimpl(tryfirst=True)  # before tests are deselected: a title must not depend on -k
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -151,46 +162,52 @@ class ModelvizRun:
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        self._take(getattr(report, _ENTRIES, ()))
-
-    def _take(self, entries: Any) -> None:
-        self._entries.update({(entry["nodeid"], entry["name"]): entry for entry in entries})
+        if report.when == "setup":
+            self._outcome.forget(report.nodeid)  # of an earlier attempt, if the test is run again
+        self._outcome.take(report.nodeid, getattr(report, _ENTRIES, ()))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         node.workerinput["modelviz_run_id"] = self.run_id
-        self._workers = max(self._workers, len(node.config.getoption("tx", None) or ()))
+        self._outcome.workers = max(self._outcome.workers, len(node.config.getoption("tx", None) or ()))
 
-    def pytest_sessionfinish(self) -> None:
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any, error: object) -> None:
+        if error:
+            self._outcome.lost.append(str(node.gateway.id))
+        elif "modelviz_collected" in getattr(node, "workeroutput", {}):
+            self._outcome.saw(node.workeroutput["modelviz_collected"])
+
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int | pytest.ExitCode) -> None:
         if self._session is not None:
             self._session.close()
         if self._open is not None:
-            self._take(self._open.unreported)  # of a test that was broken off
-        if self._reports() and (self._entries or self.settings.mode is not Mode.OFF):
-            entries = list(self._entries.values())
-            try:
-                facts = run_facts(self.run_id, self._workers, entries)
-                self._totals = ResultsFolder(self.settings.results_dir).write(facts, entries)
-            except ModelvizError as error:
-                self._error = str(error)
+            self._outcome.take(self._open.nodeid, self._open.unreported)  # of a test that was broken off
+        compares = self.settings.mode is not Mode.OFF
+        if self._worker:
+            if compares:
+                self._worker_output()["modelviz_collected"] = self._collected.files(self._config)
+        elif self._reports():
+            if compares and not self._distributes():
+                self._outcome.saw(self._collected.files(self._config))
+            ended = exitstatus in _ENDED and not (session.shouldstop or session.shouldfail)
+            if self._outcome.write(ended=ended) and exitstatus in _PASSED:
+                session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _worker_output(self) -> dict[str, Any]:
+        output: dict[str, Any] = self._config.workeroutput  # type: ignore[attr-defined]  # xdist's
+        return output
+
+    def _distributes(self) -> bool:
+        """Whether tests run in workers, which collect them as well."""
+        return self._config.pluginmanager.hasplugin("dsession")
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        if self._error is not None:
+        lines = self._outcome.lines(self._config.invocation_params.dir) if self._reports() else []
+        if lines:
             terminalreporter.section("modelviz")
-            terminalreporter.write_line(self._error, red=True)
-        elif self._totals is not None:
-            results = self.settings.results_dir
-            here = self._config.invocation_params.dir
-            shown = results.relative_to(here) if results.is_relative_to(here) else results
-            pictures = any(entry["tensorboard_tags"] for entry in self._entries.values())
-            folder = str(shown / "tensorboard") if pictures else None
-            compared = self.settings.mode is not Mode.OFF
-            entries = list(self._entries.values())
-            lines = summary_lines(self._totals, str(shown / "results.json"), folder, compared=compared, entries=entries)
-            if lines:
-                terminalreporter.section("modelviz")
-            for line in lines:
-                terminalreporter.write_line(line)
+        for line, is_error in lines:
+            terminalreporter.write_line(line, red=is_error)
 
 
 def _pending(item: pytest.Item) -> str:

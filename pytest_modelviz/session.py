@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pytest_modelviz.baselines.formats import plain_number
-from pytest_modelviz.baselines.names import Location
+from pytest_modelviz.baselines.names import Location, safe
 from pytest_modelviz.baselines.store import Store, Stored
 from pytest_modelviz.capture import Capture
 from pytest_modelviz.compare.tolerance import Tolerances
@@ -57,6 +57,7 @@ class Session:
     run_id: str
     worker: str = "main"
     _events: EventFiles | None = field(default=None, init=False)
+    _baselines: dict[str, Store] = field(default_factory=dict, init=False)
 
     def check(self, check: Check) -> tuple[Capture, Entry]:
         """Make one check; return what was captured and the entry for results.json."""
@@ -65,6 +66,10 @@ class Session:
         entry = _Judgement(self, check, capture).entry()
         entry["seconds"] = round(time.perf_counter() - started, 4)
         return capture, entry
+
+    def baselines(self, place: Any) -> Store:
+        """The store at a folder or URL; what it has read from a URL is kept for the run."""
+        return self._baselines.setdefault(str(place), Store(place))
 
     def events(self, settings: Settings) -> EventFiles:
         """The event files of this process, opened when the first drift is shown."""
@@ -84,17 +89,26 @@ class _Judgement:
     def __init__(self, session: Session, check: Check, capture: Capture) -> None:
         self._session, self._check, self._capture = session, check, capture
         self._settings = check.settings
-        self._baselines = Store(check.settings.baseline_dir)
+        self._baselines = session.baselines(check.settings.baseline_dir)
         self._results = ResultsFolder(check.settings.results_dir)
         self._candidates = Store(self._results.candidates, what="candidate", option="--modelviz-results-dir")
-        self._location = Location.of(check.nodeid, check.name)
+        self._location = self._compared_with = Location.of(check.nodeid, check.name, check.settings.variant)
         self._ids = {"nodeid": check.nodeid, "name": check.name}
 
     def entry(self) -> Entry:
+        entry = self._judged()
+        if entry["candidate"] is None and self._settings.mode is not Mode.OFF:
+            self._candidates.discard(self._location)  # of an earlier attempt at this test
+        return entry
+
+    def _judged(self) -> Entry:
         if self._settings.mode is Mode.OFF:
             return self._entry("not_compared")
         try:
             stored = self._baselines.load(self._location, **self._ids)
+            if stored is None and self._location.variant is not None:
+                stored = self._baselines.load(self._location.common, **self._ids)
+                self._compared_with = self._location if stored is None else self._location.common
             if stored is None:
                 return self._missing()
             return self._compared(stored)
@@ -117,7 +131,8 @@ class _Judgement:
             raise UnreadableBaselineError(f"it was recorded by the view {baseline.view!r}, not {self._capture.view!r}")
         verdict = self._verdict(baseline, 1.0)
         if self._settings.mode is Mode.UPDATE_ALL:
-            return self._unstable() or self._record(baseline if self._is_noise(baseline, verdict) else None)
+            own = self._compared_with == self._location
+            return self._unstable() or self._record(baseline if own and self._is_noise(baseline, verdict) else None)
         self._chart(verdict)
         if verdict.matched:
             return self._entry("match", verdict, digest=stored.digest)
@@ -142,7 +157,7 @@ class _Judgement:
     @property
     def _tolerances(self) -> Tolerances:
         device = self._capture.environment.get("device", "cpu")
-        return Tolerances(self._settings.rtol, self._settings.atol, device)
+        return Tolerances(self._settings.rtol, self._settings.atol, device, layers=self._settings.layers)
 
     def _verdict(self, baseline: Capture, scale: float) -> Verdict:
         verdict = self._check.view.compare(baseline, self._capture, replace(self._tolerances, scale=scale))
@@ -169,14 +184,18 @@ class _Judgement:
     def _keep_candidate(self) -> str:
         self._results.prepare()
         picture = _png(self._check.view, self._capture)
-        return self._relative(self._candidates.save(self._location, self._capture, **self._ids, picture=picture))
+        return self._settings.shown(self._candidates.save(self._location, self._capture, **self._ids, picture=picture))
 
     def _show(self, baseline: Capture, verdict: Verdict) -> list[str]:
+        """Put the pictures of a drift into TensorBoard and into files; returns their tags."""
         pictures = self._check.view.picture(self._capture, baseline, verdict)
         events = self._session.events(self._settings)
         text = self._entry("drift", verdict, whole=True)["message"]
         events.text(self._tag, f"{text}\n\n{self._check.view.describe(self._capture)}")
-        return [events.image(f"{self._tag}/{picture.label}", picture.image) for picture in pictures]
+        tags = [events.image(f"{self._tag}/{picture.label}", picture.image) for picture in pictures]
+        files = {f"{at:03}-{safe(one.label)}.png": png_bytes(one.image) for at, one in enumerate(pictures)}
+        self._results.keep_pictures(self._location.path, files)
+        return tags
 
     def _chart(self, verdict: Verdict) -> None:
         """The error, to be followed over runs. A match is a match even where it cannot be charted."""
@@ -205,6 +224,7 @@ class _Judgement:
             "nodeid": self._check.nodeid,
             "view": self._capture.view,
             "name": self._check.name,
+            "variant": self._settings.variant,
             "status": status,
             "seconds": 0.0,
             "message": "",
@@ -215,7 +235,7 @@ class _Judgement:
             "cause": None,
             "environment_changes": {},
             "device": self._capture.environment.get("device", "cpu"),
-            "baseline": self._relative(self._baselines.json_path(self._location)),
+            "baseline": self._settings.shown(self._baselines.shown(self._compared_with)),
             "candidate": candidate,
             "baseline_sha256": digest,
             "tensorboard_tags": tags or [],
@@ -224,17 +244,12 @@ class _Judgement:
         if verdict is not None:
             entry.update(_told(verdict))
             findings = [vars(finding) for finding in verdict.findings]
-        repeated = self._settings.repeated
-        command = f"{repeated} {quoted(self._check.argument)}".lstrip()
+        record = f"{self._settings.repeated} {quoted(self._check.argument)}".lstrip()
+        accept = f"{self._settings.review} {quoted(self._check.nodeid)}".lstrip()
         entry["message"] = explain(
-            entry, findings, reason=reason, command=command, notes=self._capture.notes, whole=whole
+            entry, findings, reason=reason, commands=(record, accept), notes=self._capture.notes, whole=whole
         )
         return entry
-
-    def _relative(self, path: Any) -> str:
-        """As people write it: relative to the project where it lies inside."""
-        root = self._settings.rootdir
-        return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 
 def _told(verdict: Verdict) -> dict[str, Any]:

@@ -6,10 +6,14 @@ import enum
 import math
 import os
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from pytest_modelviz.compare.tolerance import LayerTolerance
+
+ORPHANS = ("ignore", "warn", "fail")
 
 
 class Mode(enum.Enum):
@@ -32,16 +36,25 @@ class InvalidSettingError(ValueError):
 
 @dataclass(frozen=True)
 class Option:
-    """A command-line option and the ini key of the same name. `parse` is None for a flag."""
+    """A command-line option and the ini key of the same name. `parse` is None for a flag.
+
+    A flag that is on by `default` has a second option that turns it off, `--no-...`.
+    """
 
     name: str
     help: str
     parse: Callable[[str, str], Any] | None = None
     metavar: str | None = None
+    default: bool = False
 
     @property
     def ini(self) -> str:
         return self.name.lstrip("-").replace("-", "_")
+
+    @property
+    def off(self) -> str:
+        """The option that turns this flag off."""
+        return f"--no-{self.name.lstrip('-')}"
 
     @property
     def is_flag(self) -> bool:
@@ -65,11 +78,64 @@ def tolerance(name: str, text: Any) -> float:
 
 def folder(name: str, text: str) -> str:
     """A folder's path, absolute or relative to rootdir."""
-    if not text.strip():
-        raise InvalidSettingError(f"{name} takes a folder, not an empty text")
+    if not text.strip() or "\0" in text:
+        raise InvalidSettingError(f"{name} takes a folder, not {text!r}")
     if "://" in text:
-        raise InvalidSettingError(f"{name} takes a folder; URLs such as {text!r} are not supported yet")
+        raise InvalidSettingError(f"{name} takes a folder of this machine, not {text!r}")
     return text
+
+
+def place(name: str, text: str) -> str:
+    """A folder, or a URL that fsspec knows."""
+    if "://" not in text:
+        return folder(name, text)
+    import fsspec
+
+    protocol, _, path = text.partition("://")
+    if protocol not in fsspec.available_protocols():
+        raise InvalidSettingError(f"{name} takes a folder or a URL such as s3://bucket/baselines; {text!r} is neither")
+    if not path.strip("/"):
+        raise InvalidSettingError(
+            f"{name} takes a URL of a folder, such as {protocol}://bucket/baselines, not {text!r}"
+        )
+    if protocol in ("file", "local"):
+        from fsspec.implementations.local import LocalFileSystem
+
+        return str(LocalFileSystem._strip_protocol(text))
+    return text
+
+
+def variant(name: str, text: Any) -> str:
+    """The name of a platform."""
+    if not isinstance(text, str) or not text.strip() or not text.isprintable():
+        raise InvalidSettingError(f"{name} takes a name such as cuda or macos-arm64, not {text!r}")
+    return text
+
+
+def orphans(name: str, text: str) -> str:
+    """What becomes of a run that finds baselines whose test is gone."""
+    if text not in ORPHANS:
+        raise InvalidSettingError(f"{name} takes {', '.join(ORPHANS[:-1])} or {ORPHANS[-1]}, not {text!r}")
+    return text
+
+
+def layer_tolerances(name: str, mapping: Any, key: str | None = None) -> tuple[LayerTolerance, ...]:
+    """A mapping of layer globs to tolerances: numbers for `key`, or mappings with `rtol` and `atol`.
+
+    Without a `key` a number is an rtol.
+    """
+    if not isinstance(mapping, Mapping):
+        raise InvalidSettingError(f"{name} takes a mapping of layer globs to tolerances, not {mapping!r}")
+    made = []
+    for pattern, value in mapping.items():
+        if not isinstance(pattern, str):
+            raise InvalidSettingError(f"{name} takes globs of layer names such as 'layer4.*', not {pattern!r}")
+        given = value if isinstance(value, Mapping) and key is None else {key or "rtol": value}
+        if not given or not set(given) <= {"rtol", "atol"}:
+            raise InvalidSettingError(f"{name} takes rtol and atol for {pattern!r}, not {value!r}")
+        label = f"{name} for {pattern!r}"
+        made.append(LayerTolerance(pattern, **{k: tolerance(f"{label}, {k},", v) for k, v in given.items()}))
+    return tuple(made)
 
 
 OPTIONS = (
@@ -77,39 +143,68 @@ OPTIONS = (
     Option("--modelviz-update", "record what has no baseline and what drifted beyond tolerance; touch nothing else"),
     Option("--modelviz-update-missing", "record only what has no baseline"),
     Option("--modelviz-update-all", "record everything, also what cannot be read"),
-    Option("--modelviz-baseline-dir", "folder of the baselines (default: baselines under rootdir)", folder, "DIR"),
+    Option("--modelviz-require", "fail a run that compared nothing"),
+    Option(
+        "--modelviz-baseline-dir",
+        "folder of the baselines, or a URL such as s3://bucket/baselines (default: baselines under rootdir)",
+        place,
+        "DIR",
+    ),
     Option("--modelviz-results-dir", "folder for what a run writes (default: .modelviz under rootdir)", folder, "DIR"),
     Option("--modelviz-rtol", "relative tolerance (default: by dtype and device, 1e-4 for float32)", tolerance, "X"),
     Option(
         "--modelviz-atol", "absolute tolerance: of activations, or of a map as a fraction of its peak", tolerance, "X"
     ),
+    Option(
+        "--modelviz-variant",
+        "baselines of their own for a platform, where there are; else the common ones",
+        variant,
+        "NAME",
+    ),
+    Option("--modelviz-orphans", "baselines whose test is gone: ignore, warn (default) or fail", orphans, "WHAT"),
+    Option("--modelviz-html", "write report.html into the results folder (default)", default=True),
 )
 _UPDATES = {
     "--modelviz-update": Mode.UPDATE,
     "--modelviz-update-missing": Mode.UPDATE_MISSING,
     "--modelviz-update-all": Mode.UPDATE_ALL,
 }
-_MARKER_KEYS = ("rtol", "atol", "compare")
+_MARKER_KEYS = ("rtol", "atol", "layers", "variant", "compare")
 
 
 @dataclass(frozen=True)
 class Settings:
     """Everything a check needs to know about how it is to be made. Tolerances are None where the default holds.
 
-    `repeated` are those options of the command line that a printed command must have too.
+    `repeated` are those options of the command line that a printed pytest command must have too, `review` what the
+    command `modelviz` needs to find this run's files.
     """
 
     mode: Mode
     rootdir: Path
-    baseline_dir: Path
+    baseline_dir: Path | str
     results_dir: Path
     rtol: float | None = None
     atol: float | None = None
+    layers: tuple[LayerTolerance, ...] = ()
+    variant: str | None = None
+    require: bool = False
+    orphans: str = "warn"
+    html: bool = True
     repeated: str = ""
+    review: str = ""
 
-    def marked(self, markers: list[Mapping[str, Any]]) -> Settings:
-        """With the keywords of `@pytest.mark.modelviz(...)`, the closest marker first."""
-        merged: dict[str, Any] = {}
+    def shown(self, path: str | Path) -> str:
+        """A path as people write it: relative to the project where it lies inside; a URL as it is."""
+        inside = "://" not in str(path) and Path(path).is_relative_to(self.rootdir)
+        return Path(path).relative_to(self.rootdir).as_posix() if inside else str(path)
+
+    def marked(self, markers: Sequence[Mapping[str, Any]]) -> Settings:
+        """With the keywords of `@pytest.mark.modelviz(...)`, the closest marker first.
+
+        A mapping of layer globs, which may stand without a keyword, is called `layers` here.
+        """
+        changed, compare = self, True
         for keywords in reversed(markers):
             for key, value in keywords.items():
                 if key not in _MARKER_KEYS:
@@ -117,20 +212,35 @@ class Settings:
                 if key == "compare":
                     if not isinstance(value, bool):
                         raise InvalidSettingError(f"the marker's compare takes True or False, not {value!r}")
-                    merged[key] = value
+                    compare = value
                 else:
-                    merged[key] = tolerance(f"the marker's {key}", value)
-        compare = merged.pop("compare", True)
-        changed = replace(self, **merged)
+                    changed = changed._with(key, value)
         return changed if compare else replace(changed, mode=Mode.OFF)
 
-    def called(self, *, rtol: float | None = None, atol: float | None = None) -> Settings:
-        """With the tolerances given in the call of a fixture."""
-        return replace(
-            self,
-            rtol=self.rtol if rtol is None else tolerance("rtol", rtol),
-            atol=self.atol if atol is None else tolerance("atol", atol),
-        )
+    def _with(self, key: str, value: Any) -> Settings:
+        label = f"the marker's {key}"
+        if key == "variant":
+            return replace(self, variant=None if value is None else variant(label, value))
+        if key == "layers":
+            return replace(self, layers=self.layers + layer_tolerances("the marker modelviz", value))
+        return self._tolerating(key, label, value)
+
+    def _tolerating(self, key: str, label: str, value: Any) -> Settings:
+        """With an rtol or atol: a number for all layers, or a mapping of layer globs that refines what holds."""
+        if isinstance(value, Mapping):
+            return replace(self, layers=self.layers + layer_tolerances(label, value, key))
+        number: dict[str, Any] = {key: tolerance(label, value)}
+        nothing: dict[str, Any] = {key: None}
+        others = tuple(replace(layer, **nothing) for layer in self.layers)
+        return replace(self, layers=tuple(o for o in others if (o.rtol, o.atol) != (None, None)), **number)
+
+    def called(self, *, rtol: Any = None, atol: Any = None) -> Settings:
+        """With the tolerances given in the call of a fixture: numbers, or mappings of layer globs to numbers."""
+        changed = self
+        for key, value in (("rtol", rtol), ("atol", atol)):
+            if value is not None:
+                changed = changed._tolerating(key, key, value)
+        return changed
 
 
 def read_settings(command_line: Mapping[str, Any], ini: Mapping[str, Any], rootdir: Path) -> Settings:
@@ -140,15 +250,16 @@ def read_settings(command_line: Mapping[str, Any], ini: Mapping[str, Any], rootd
     """
     values: dict[str, Any] = {}
     for option in OPTIONS:
-        if option.parse is not None:
-            for source, label in ((command_line, option.name), (ini, option.ini)):
-                text = source.get(option.name)
-                if text is not None and (text != "" or source is command_line):
-                    values[option.name] = option.parse(label, text)
-                    break
-    baselines = rootdir / values.get("--modelviz-baseline-dir", "baselines")
+        for source, label in ((command_line, option.name), (ini, option.ini)):
+            value = source.get(option.name)
+            if value is not None and (value != "" or source is command_line):
+                values[option.name] = bool(value) if option.parse is None else option.parse(label, value)
+                break
+    baselines = values.get("--modelviz-baseline-dir", "baselines")
     results = rootdir / values.get("--modelviz-results-dir", ".modelviz")
-    _keep_apart(baselines, results, rootdir)
+    if "://" not in baselines:
+        baselines = rootdir / baselines
+        _keep_apart(baselines, results, rootdir)
     return Settings(
         mode=_mode(command_line) or _mode(ini) or Mode.OFF,
         rootdir=rootdir,
@@ -156,10 +267,19 @@ def read_settings(command_line: Mapping[str, Any], ini: Mapping[str, Any], rootd
         results_dir=results,
         rtol=values.get("--modelviz-rtol"),
         atol=values.get("--modelviz-atol"),
+        variant=values.get("--modelviz-variant"),
+        require=values.get("--modelviz-require", False),
+        orphans=values.get("--modelviz-orphans", "warn"),
+        html=values.get("--modelviz-html", True),
         repeated=" ".join(
             shlex.quote(f"{option.name}={command_line[option.name]}")
             for option in OPTIONS
             if not option.is_flag and command_line.get(option.name) is not None
+        ),
+        review=" ".join(
+            f"{asked} {shlex.quote(str(command_line[name]))}"
+            for name, asked in (("--modelviz-results-dir", "--from"), ("--modelviz-baseline-dir", "--baseline-dir"))
+            if command_line.get(name) is not None
         ),
     )
 

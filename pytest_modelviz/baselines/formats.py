@@ -1,6 +1,7 @@
 """Captures as bytes and back: JSON that a person can review, safetensors for what is compared.
 
-Reading executes nothing and trusts nothing: each way in which a file can be wrong has its own message.
+Reading executes nothing and trusts nothing: each way in which a file can be wrong has its own message. numpy is
+imported with the first array: a command that only lists baselines starts without it.
 """
 
 from __future__ import annotations
@@ -12,10 +13,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-import safetensors.numpy
-from safetensors import SafetensorError
-
 from pytest_modelviz.capture import Array, Capture
 from pytest_modelviz.errors import UnreadableBaselineError
 
@@ -23,29 +20,58 @@ SCHEMA = 1
 MAX_JSON_BYTES = 64 * 2**20
 MAX_ARRAY_BYTES = 512 * 2**20
 
+_SEAL = "content_sha256"  # the key of a document's digest of its content
+_PARTS = {"view": str, "facts": dict, "environment": dict}
 _ROWS_FROM = 2  # below this depth a value stands on one line
 
 
-def encode_json(capture: Capture, *, nodeid: str, name: str, data_sha256: str | None) -> bytes:
-    """The reviewable file: one line for each layer, no digits that are noise, a stable order."""
+def encode_json(
+    capture: Capture, *, nodeid: str, name: str, variant: str | None = None, data_sha256: str | None = None
+) -> bytes:
+    """The reviewable file: one line for each layer, no digits that are noise, a stable order.
+
+    It carries a digest of its content: what was damaged, or put together by a merge, is told.
+    """
     document: dict[str, Any] = {
         "schema": SCHEMA,
         "nodeid": nodeid,
         "view": capture.view,
         "name": name,
-        "data_sha256": data_sha256,
+        **({} if variant is None else {"variant": variant}),
+        **({} if data_sha256 is None else {"data_sha256": data_sha256}),
         "environment": dict(sorted(capture.environment.items())),
         "facts": capture.facts,
     }
-    if data_sha256 is None:
-        del document["data_sha256"]
+    document[_SEAL] = seal(json.loads(_encoded(document)))
+    return _encoded({key: document[key] for key in sorted(document, key=lambda key: key in ("environment", "facts"))})
+
+
+def _encoded(document: Mapping[str, Any]) -> bytes:
     return (_render(document, 0) + "\n").encode("utf-8", "backslashreplace")
+
+
+def seal(document: Mapping[str, Any]) -> str:
+    """The digest of what is compared, however it is laid out in the file.
+
+    Whose baseline it is stays outside, so that a renamed test can be given its baseline by hand; so does the
+    environment, which never makes a check fail.
+    """
+    content = [document.get("facts"), document.get("data_sha256")]
+    return sha256(json.dumps(content, allow_nan=False).encode())
+
+
+def text_sha256(data: bytes) -> str:
+    """The digest of a text file, the same if git has checked it out with other line ends."""
+    return sha256(data.replace(b"\r\n", b"\n"))
 
 
 def encode_arrays(arrays: Mapping[str, Array]) -> bytes | None:
     """Safetensors bytes, the same for the same arrays; None where there are none."""
     if not arrays:
         return None
+    import numpy as np
+    import safetensors.numpy
+
     ordered = {key: np.ascontiguousarray(arrays[key]) for key in sorted(arrays)}
     return bytes(safetensors.numpy.save(ordered))
 
@@ -69,17 +95,18 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def decode_json(data: bytes, *, nodeid: str, name: str) -> dict[str, Any]:
+def decode_json(data: bytes) -> dict[str, Any]:
     """Parse and check the reviewable file; raises UnreadableBaselineError with the reason and the remedy."""
     if len(data) > MAX_JSON_BYTES:
         raise UnreadableBaselineError(f"it is absurdly large ({len(data)} bytes)")
-    if not data.strip():
+    if not data.strip(b" \t\r\n\0"):
         raise UnreadableBaselineError("it is empty: restore it from version control")
     _refuse_pointer(data)
     if any(line.startswith((b"<<<<<<< ", b">>>>>>> ")) for line in data.splitlines()):
         raise UnreadableBaselineError("it holds a merge conflict: take one side, or record it anew")
     try:
         document = json.loads(data.decode("utf-8"), parse_constant=_refuse_constant)
+        whole = isinstance(document, dict) and document.get(_SEAL) == seal(document)
     except (ValueError, RecursionError) as error:
         raise UnreadableBaselineError(f"it is not valid JSON ({error}): restore it from version control") from error
     if not isinstance(document, dict) or type(document.get("schema")) is not int or document["schema"] < 1:
@@ -88,18 +115,37 @@ def decode_json(data: bytes, *, nodeid: str, name: str) -> dict[str, Any]:
         raise UnreadableBaselineError(
             f"it has schema {document['schema']}, newer than this version knows ({SCHEMA}): upgrade pytest-modelviz"
         )
-    if document.get("nodeid") != nodeid:
-        raise UnreadableBaselineError(
-            f"it belongs to another test, {document.get('nodeid')!r}: if it was moved on purpose, record it anew"
-        )
-    if document.get("name") != name or not isinstance(document.get("view"), str):
-        raise UnreadableBaselineError(f"it belongs to another check, {document.get('name')!r}")
-    if not isinstance(document.get("facts"), dict) or not isinstance(document.get("environment", {}), dict):
+    if not isinstance(document.get("nodeid"), str) or not isinstance(document.get("name"), str):
+        raise UnreadableBaselineError("it does not say which test it belongs to")
+    if not all(isinstance(document.get(part), kind) for part, kind in _PARTS.items()):
         raise UnreadableBaselineError("parts of it are missing")
     digest = document.get("data_sha256", "0" * 64)
     if not isinstance(digest, str) or not re.fullmatch("[0-9a-f]{64}", digest):
         raise UnreadableBaselineError("its digest is damaged")
+    if not whole:
+        raise UnreadableBaselineError(
+            f"its content is not what was recorded: it was damaged, edited or merged (its {_SEAL} says so). "
+            f"Restore it from version control, or record it anew"
+        )
     return document
+
+
+def belongs(document: Mapping[str, Any], *, nodeid: str, name: str, variant: str | None = None) -> None:
+    """Make sure that a document is of this check of this test; raises UnreadableBaselineError."""
+    if document["nodeid"] != nodeid:
+        alike = document["nodeid"].casefold() == nodeid.casefold()
+        raise UnreadableBaselineError(
+            f"it belongs to another test, {document['nodeid']!r}: "
+            + (
+                "the two ids differ only in case, which this file system does not tell apart; rename one of the tests"
+                if alike
+                else "if it was moved on purpose, record it anew"
+            )
+        )
+    if document["name"] != name:
+        raise UnreadableBaselineError(f"it belongs to another check, {document['name']!r}")
+    if document.get("variant") != variant:
+        raise UnreadableBaselineError(f"it belongs to another variant, {document.get('variant')!r}")
 
 
 def decode_arrays(data: bytes) -> dict[str, Array]:
@@ -107,9 +153,13 @@ def decode_arrays(data: bytes) -> dict[str, Array]:
     if len(data) > MAX_ARRAY_BYTES:
         raise UnreadableBaselineError(f"its safetensors file is absurdly large ({len(data)} bytes)")
     _refuse_pointer(data)
+    import safetensors.numpy
+    from safetensors import SafetensorError
+
     try:
         return dict(safetensors.numpy.load(data))
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+    # the last three: a shape whose size overflows, a dtype for which a package is missing, a size beyond memory
+    except (SafetensorError, ValueError, KeyError, TypeError, OverflowError, ImportError, MemoryError) as error:
         raise UnreadableBaselineError(f"its safetensors file is damaged ({error})") from error
 
 

@@ -4,31 +4,38 @@ A baseline is a JSON file that names, by digest, the safetensors file it belongs
 written beside the old one under its digest; replacing the JSON file is the one step that makes the baseline new; then
 the safetensors file takes its proper name. A reader that finds the JSON file ahead of the safetensors file takes the
 one that still bears its digest. Pictures are for people and are replaced last.
+
+In a folder of this machine writers wait for each other. Behind a URL they cannot: there the file that bears its digest
+stays for an hour at least, so that whichever JSON file came last finds what it names.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import time
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
+from pytest_modelviz.baselines.folder import Folder, open_folder
 from pytest_modelviz.baselines.formats import (
     MAX_ARRAY_BYTES,
     MAX_JSON_BYTES,
+    belongs,
     decode_arrays,
     decode_json,
     encode_arrays,
     encode_json,
     sha256,
+    text_sha256,
 )
 from pytest_modelviz.baselines.names import Location
 from pytest_modelviz.capture import Capture
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 
 _ABANDONED_SECONDS = 3600.0  # a younger unfinished file may be another process's
+_ATTEMPTS = 5  # at reading what somebody is just replacing
 
 
 @dataclass(frozen=True)
@@ -39,37 +46,84 @@ class Stored:
     digest: str
 
 
+@dataclass(frozen=True)
+class Files:
+    """A baseline's files as they are: JSON, safetensors and PNG."""
+
+    text: bytes
+    arrays: bytes | None = None
+    picture: bytes | None = None
+
+
+class ChangedMeanwhileError(Exception):
+    """A baseline is not the one that was compared; it was left alone."""
+
+
 class Store:
     """A folder of baselines (or of candidates, which have the same layout)."""
 
-    def __init__(self, root: Path, *, what: str = "baseline", option: str = "--modelviz-baseline-dir") -> None:
-        """`what` is kept here and `option` chooses the folder: for messages."""
-        self.root, self._what, self._option = root, what, option
+    def __init__(
+        self, place: str | Path | Folder, *, what: str = "baseline", option: str = "--modelviz-baseline-dir"
+    ) -> None:
+        """`what` is kept at this `place` and `option` chooses it: for messages."""
+        self._folder = open_folder(place) if isinstance(place, (str, Path)) else place
+        self._what, self._option = what, option
 
-    def json_path(self, location: Location) -> Path:
-        return self.root / location.folder / f"{location.stem}.json"
+    def shown(self, location: Location) -> str:
+        """The JSON file of a baseline as people write it."""
+        return self._folder.shown(f"{location.path}.json")
 
     def load(self, location: Location, *, nodeid: str, name: str) -> Stored | None:
         """The baseline of a check, None where there is none; raises UnreadableBaselineError."""
-        path = self.json_path(location)
-        try:
-            data = _read(path, MAX_JSON_BYTES, self.root)
-        except FileNotFoundError:
-            if path.with_suffix(".safetensors").exists():
-                raise UnreadableBaselineError(f"{path.name} is missing beside its safetensors file") from None
+        files = self._files(location)
+        if files is None:
             return None
-        document = decode_json(data, nodeid=nodeid, name=name)
-        wanted = document.get("data_sha256")
-        arrays = {} if wanted is None else decode_arrays(self._data(path, str(wanted)))
-        environment = {str(key): str(value) for key, value in document.get("environment", {}).items()}
-        return Stored(Capture(document["view"], document["facts"], arrays, environment), sha256(data))
+        document = decode_json(files.text)
+        belongs(document, nodeid=nodeid, name=name, variant=location.variant)
+        arrays = {} if files.arrays is None else decode_arrays(files.arrays)
+        environment = {str(key): str(value) for key, value in document["environment"].items()}
+        return Stored(Capture(document["view"], document["facts"], arrays, environment), text_sha256(files.text))
 
-    def _data(self, path: Path, wanted: str) -> bytes:
+    def files(self, location: Location, *, nodeid: str, name: str) -> Files | None:
+        """The files of a baseline as they are, found whole; raises UnreadableBaselineError."""
+        if self.load(location, nodeid=nodeid, name=name) is None:
+            return None
+        files = self._files(location)
+        return None if files is None else Files(files.text, files.arrays, self.picture(location))
+
+    def _files(self, location: Location) -> Files | None:
+        """JSON and safetensors that belong together, also while somebody is replacing them."""
+        for attempt in range(_ATTEMPTS):
+            if attempt:
+                self._forget(location)
+            try:
+                text = self._folder.read(f"{location.path}.json", MAX_JSON_BYTES)
+            except FileNotFoundError:
+                self._refuse_remains(location)
+                return None
+            wanted = decode_json(text).get("data_sha256")
+            try:
+                return Files(text, None if wanted is None else self._data(location, str(wanted)))
+            except UnreadableBaselineError as error:
+                found = error
+                self._forget(location)
+                with contextlib.suppress(FileNotFoundError):
+                    if self._folder.read(f"{location.path}.json", MAX_JSON_BYTES) == text:
+                        break
+        raise found
+
+    def _refuse_remains(self, location: Location) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self._folder.read(f"{location.path}.safetensors", MAX_ARRAY_BYTES)
+            raise UnreadableBaselineError(f"{location.stem}.json is missing beside its safetensors file")
+
+    def _data(self, location: Location, wanted: str) -> bytes:
         """The safetensors file of this digest, under its name or, where a write was cut off, still under its digest."""
         found = None
-        for candidate in (path.with_suffix(".safetensors"), _staged(path, wanted)):
+        places = (f"{location.path}.safetensors", _staged(location, wanted))
+        for name in places if self._folder.settles else reversed(places):
             with contextlib.suppress(FileNotFoundError):
-                data = _read(candidate, MAX_ARRAY_BYTES, self.root)
+                data = self._folder.read(name, MAX_ARRAY_BYTES)
                 if sha256(data) == wanted:
                     return data
                 found = data
@@ -81,105 +135,134 @@ class Store:
             "restore both from version control, or record it anew"
         )
 
+    def _forget(self, location: Location) -> None:
+        forget = getattr(self._folder, "forget", None)
+        if forget is not None:
+            for name in (f"{location.path}.json", f"{location.path}.safetensors"):
+                forget(name)
+
+    def digest(self, location: Location) -> str | None:
+        """What identifies the content of a baseline, whatever state it is in; None where there is none."""
+        self._forget(location)
+        try:
+            return text_sha256(self._folder.read(f"{location.path}.json", MAX_JSON_BYTES))
+        except FileNotFoundError:
+            return None
+
     def picture(self, location: Location) -> bytes | None:
         """The stored picture, as it is."""
         try:
-            return self.json_path(location).with_suffix(".png").read_bytes()
-        except OSError:
+            return self._folder.read(f"{location.path}.png", MAX_ARRAY_BYTES)
+        except (OSError, UnreadableBaselineError):
             return None
 
     def save(
         self, location: Location, capture: Capture, *, nodeid: str, name: str, picture: bytes | None = None
-    ) -> Path:
-        """Write a baseline, all or nothing; identical files are left alone. Returns the JSON file's path."""
-        path = self.json_path(location)
+    ) -> str:
+        """Write a baseline, all or nothing; identical files are left alone. Returns the JSON file as people write it.
+
+        Raises ModelvizError where that is not possible; then the old one is as it was.
+        """
         arrays = encode_arrays(capture.arrays)
         digest = None if arrays is None else sha256(arrays)
-        text = encode_json(capture, nodeid=nodeid, name=name, data_sha256=digest)
+        text = encode_json(capture, nodeid=nodeid, name=name, variant=location.variant, data_sha256=digest)
+        self.put(location, Files(text, arrays, picture))
+        return self.shown(location)
+
+    def put(self, location: Location, files: Files, *, instead_of: str | None = "*") -> None:
+        """Write a baseline's files, all or nothing, `instead_of` the one of this digest (None: where there is none).
+
+        Raises ChangedMeanwhileError where something else has taken that one's place, and ModelvizError.
+        """
+        with self._told("write", location), self._folder.locked(str(location.path)):
+            if instead_of != "*" and self.digest(location) != instead_of:
+                raise ChangedMeanwhileError(self.shown(location))
+            self._replace(location, files)
+
+    def remove(self, location: Location, *, only: str) -> None:
+        """Remove a baseline, if it is still the one of this digest; else raises ChangedMeanwhileError."""
+        with self._told("remove", location), self._folder.locked(str(location.path)):
+            if self.digest(location) != only:
+                raise ChangedMeanwhileError(self.shown(location))
+            self._tidy(location, None, every=True)
+            # the JSON file goes last: as long as it is there, what is left can be found and removed again
+            for ending in ("png", "safetensors", "json"):
+                self._folder.delete(f"{location.path}.{ending}")
+
+    def discard(self, location: Location) -> None:
+        """Remove what lies there, if anything does."""
+        digest = self.digest(location)
+        if digest is not None:
+            self.remove(location, only=digest)
+
+    @contextlib.contextmanager
+    def _told(self, verb: str, location: Location) -> Iterator[None]:
         try:
-            self._refuse_escape(path)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._replace(path, text, arrays, digest, picture)
+            yield
         except OSError as error:
             raise ModelvizError(
-                f"cannot write the {self._what} {path}: {error.strerror or error}. The old one, if any, is unchanged; "
-                f"make the folder writable or choose another with {self._option}"
+                f"cannot {verb} the {self._what} {self.shown(location)}: {error.strerror or error}. The old one, if "
+                f"any, is unchanged; make the folder writable or choose another with {self._option}"
             ) from error
-        return path
 
-    def _replace(
-        self, path: Path, text: bytes, arrays: bytes | None, digest: str | None, picture: bytes | None
-    ) -> None:
-        data_path, staged = path.with_suffix(".safetensors"), None
-        if arrays is not None and digest is not None and not _holds(data_path, arrays):
-            staged = _staged(path, digest)
-            _write(staged, arrays)
-        if not _holds(path, text):
-            _write(path, text)
-        if staged is not None:
-            staged.replace(data_path)
-        if arrays is None:
-            data_path.unlink(missing_ok=True)
-        image = path.with_suffix(".png")
-        if picture is None:
-            image.unlink(missing_ok=True)
-        elif not _holds(image, picture):
-            _write(image, picture)
-        _tidy(path)
+    def _replace(self, location: Location, files: Files) -> None:
+        folder, path = self._folder, location.path
+        data, staged = f"{path}.safetensors", None
+        same = self._holds(f"{path}.json", files.text)
+        # where writers cannot be kept apart, the proper name is anybody's: what a new JSON file names lies beside it
+        if files.arrays is not None and not (self._holds(data, files.arrays) and (same or folder.settles)):
+            staged = _staged(location, sha256(files.arrays))
+            folder.write(staged, files.arrays)
+        if not same:
+            folder.write(f"{path}.json", files.text)
+        if files.arrays is None:
+            folder.delete(data)
+        elif staged is not None:
+            self._settle(staged, data, files.arrays)
+        image = f"{path}.png"
+        if files.picture is None:
+            folder.delete(image)
+        elif not self._holds(image, files.picture):
+            folder.write(image, files.picture)
+        self._tidy(location, staged)
 
-    def _refuse_escape(self, path: Path) -> None:
-        # resolve() follows the links of that part of the way which exists
-        if not path.parent.resolve().is_relative_to(self.root.resolve()) or path.is_symlink():
-            raise ModelvizError(
-                f"{path} leads out of {self.root} through a symbolic link: replace the link by a folder"
-            )
+    def _settle(self, staged: str, data: str, arrays: bytes) -> None:
+        """Give the safetensors file its proper name."""
+        if self._folder.settles:
+            with contextlib.suppress(FileNotFoundError):  # tidied away by somebody who could not see the lock
+                self._folder.move(staged, data)
+                return
+        self._folder.write(data, arrays)
 
+    def _tidy(self, location: Location, staged: str | None, *, every: bool = False) -> None:
+        """Remove what interrupted writes of this very baseline left behind; another check's are another's."""
+        stem = re.escape(location.stem)
+        bears_digest = re.compile(rf"\.{stem}\.[0-9a-f]{{16}}\.safetensors")
+        unfinished = re.compile(rf"\.{{1,2}}{stem}\.(json|png|safetensors|[0-9a-f]{{16}}\.safetensors)\.\d+\.tmp")
+        for name, age in self._folder.siblings(f"{location.path}.json").items():
+            old = every or age > _ABANDONED_SECONDS
+            mine = bears_digest.fullmatch(name) and (old or self._folder.settles)
+            if (mine and not (staged or "").endswith(f"/{name}")) or (unfinished.fullmatch(name) and old):
+                self._folder.delete(str(location.folder / name))
 
-def _tidy(path: Path) -> None:
-    """Remove what interrupted writes of this very file left behind; another check's are another's."""
-    staged = re.compile(rf"\.{re.escape(path.stem)}\.[0-9a-f]{{16}}\.safetensors")
-    unfinished = re.compile(rf"\.{re.escape(path.stem)}\.(json|png|[0-9a-f]{{16}}\.safetensors)\.\d+\.tmp")
-    for entry in list(path.parent.iterdir()):
-        old = unfinished.fullmatch(f".{entry.name.lstrip('.')}")
-        if staged.fullmatch(entry.name) or (old and time.time() - entry.stat().st_mtime > _ABANDONED_SECONDS):
-            entry.unlink(missing_ok=True)
+    def _holds(self, name: str, data: bytes) -> bool:
+        try:
+            return self._folder.read(name, len(data)) == data
+        except (FileNotFoundError, UnreadableBaselineError):
+            return False
 
+    def stems(self) -> list[PurePosixPath]:
+        """Where baselines lie, by the names of their JSON files without the ending."""
+        return [PurePosixPath(name).with_suffix("") for name in self._folder.find(".json")]
 
-def _staged(path: Path, digest: str) -> Path:
-    return path.with_name(f".{path.stem}.{digest[:16]}.safetensors")
-
-
-def _read(path: Path, limit: int, root: Path) -> bytes:
-    """Bytes of a file inside `root`, with errors that say what is in the way."""
-    if not path.resolve().is_relative_to(root.resolve()):
-        raise UnreadableBaselineError(f"{path.name} leads out of the baseline folder through a symbolic link")
-    try:
-        if path.stat().st_size > limit:
-            raise UnreadableBaselineError(f"{path.name} is absurdly large ({path.stat().st_size} bytes)")
-        return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        raise FileNotFoundError(path) from None
-    except OSError as error:
-        raise UnreadableBaselineError(f"{path.name} cannot be read: {error.strerror or error}") from error
-
-
-def _holds(path: Path, data: bytes) -> bool:
-    try:
-        return path.read_bytes() == data
-    except OSError:
-        return False
+    def ids(self, stem: PurePosixPath) -> dict[str, Any] | None:
+        """The document of a baseline that lies there, None for what is none of ours or damaged."""
+        try:
+            document = decode_json(self._folder.read(f"{stem}.json", MAX_JSON_BYTES))
+        except (FileNotFoundError, UnreadableBaselineError):
+            return None
+        return document if isinstance(document.get("nodeid"), str) and isinstance(document.get("name"), str) else None
 
 
-def _write(path: Path, data: bytes) -> None:
-    """Write beside, flush to the disk, then move into place."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with beside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
-        raise
+def _staged(location: Location, digest: str) -> str:
+    return str(location.folder / f".{location.stem}.{digest[:16]}.safetensors")

@@ -110,8 +110,8 @@ def _unseen_in_outputs(walk: Walk, changed: Changed, tolerances: Tolerances) -> 
     for name, local in changed:
         before = walk.baseline.weights[walk.baseline.modules[name].weights[local]]
         after = walk.actual.weights[walk.actual.modules[name].weights[local]]
-        allowed = significant_weight_change(before.dtype, tolerances)
-        error = difference(before, after, atol=tolerances.absolute, allowed=allowed)
+        allowed = significant_weight_change(before.dtype, tolerances.of(name))
+        error = difference(before, after, atol=tolerances.of(name).absolute, allowed=allowed)
         if not is_exact(before.dtype) and not error <= allowed and not local.endswith(LOOSE):
             heavy[name, local] = error
     appeared = set(walk.baseline.modules) ^ set(walk.actual.modules)
@@ -121,7 +121,8 @@ def _unseen_in_outputs(walk: Walk, changed: Changed, tolerances: Tolerances) -> 
     if heavy:
         owner, local = max(heavy, key=lambda key: heavy[key])
         dtype = walk.baseline.weights[walk.baseline.modules[owner].weights[local]].dtype
-        error, allowed, cause = heavy[owner, local], significant_weight_change(dtype, tolerances), "weights"
+        allowed = significant_weight_change(dtype, tolerances.of(owner))
+        error, cause = heavy[owner, local], "weights"
     else:
         owner, error, allowed, cause = min(appeared, default=""), math.inf, 0.0, "architecture"
     findings = [Finding("event:none")]
@@ -173,7 +174,8 @@ def _is_heavy(walk: Walk, finding: Finding) -> bool:
     if finding.kind != "weights" or finding.what.endswith(LOOSE):
         return False
     record = walk.baseline.weights[walk.baseline.modules[finding.layer].weights[finding.what]]
-    return not is_exact(record.dtype) and finding.error > significant_weight_change(record.dtype, walk.tolerances)
+    allowed = significant_weight_change(record.dtype, walk.tolerances.of(finding.layer))
+    return not is_exact(record.dtype) and finding.error > allowed
 
 
 def _explain(walk: Walk, event: Event, suspect: str, changed: Changed) -> tuple[str, list[Finding]]:

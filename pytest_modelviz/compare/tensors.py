@@ -7,7 +7,15 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from pytest_modelviz.compare.tolerance import ROUNDING, WORST_BUCKET, Tolerances, coarser, is_exact, weight_tolerance
+from pytest_modelviz.compare.tolerance import (
+    ROUNDING,
+    WORST_BUCKET,
+    Source,
+    Tolerances,
+    coarser,
+    is_exact,
+    weight_tolerance,
+)
 from pytest_modelviz.trace import Leaf, Sketch, TensorRecord
 
 
@@ -85,9 +93,12 @@ def _contents(record: TensorRecord) -> str:
     return ", ".join([*odd, f"rms {rms(record):.3g}"])
 
 
-def tolerance_for(record: TensorRecord, dtype: str, tolerances: Tolerances) -> float:
-    """Exact dtypes have no tolerance; the rest has that of their own or the coarsest dtype that led to them."""
-    return 0.0 if is_exact(record.dtype) else tolerances.relative(coarser(dtype, record.dtype))
+def allowed_for(record: TensorRecord, source: Source, tolerances: Tolerances) -> tuple[float, float]:
+    """(rtol, atol) of a tensor: what is allowed here, or to what led to it. Exact dtypes have no tolerance."""
+    if is_exact(record.dtype):
+        return 0.0, 0.0
+    relative = tolerances.relative(coarser(source.dtype, record.dtype))
+    return max(relative, source.rtol), max(tolerances.absolute, source.atol)
 
 
 def weight_difference(baseline: TensorRecord, actual: TensorRecord) -> float:
@@ -103,14 +114,14 @@ def leaf_errors(
     before: Mapping[str, TensorRecord],
     after: Mapping[str, TensorRecord],
     *,
-    dtypes: Mapping[str, str],
+    sources: Mapping[str, Source],
     tolerances: Tolerances,
     scale: float = 0.0,
 ) -> dict[str, tuple[float, float]]:
     """Compare two nested values leaf by leaf: path -> (error, tolerance).
 
-    Where they are not made of the same parts, only the parts that one of them lacks. `dtypes` are the coarsest that led
-    to each tensor of the baseline, by its key; `scale` is the size of what the values were computed from: rounding of
+    Where they are not made of the same parts, only the parts that one of them lacks. `sources` say what led to each
+    tensor of the baseline, by its key; `scale` is the size of what the values were computed from: rounding of
     that size is forgiven.
     """
     if set(baseline) != set(actual):
@@ -123,9 +134,9 @@ def leaf_errors(
             errors[path] = (0.0 if same else math.inf), 0.0
         else:
             one, two = before[leaf.tensor], after[other.tensor]
-            allowed = tolerance_for(one, dtypes.get(leaf.tensor, one.dtype), tolerances)
-            atol = 0.0 if is_exact(one.dtype) else tolerances.absolute + _forgiven(one, scale, allowed)
-            errors[path] = difference(one, two, atol=atol, allowed=allowed), allowed
+            allowed, atol = allowed_for(one, sources.get(leaf.tensor, Source()), tolerances)
+            forgiven = 0.0 if is_exact(one.dtype) else _forgiven(one, scale, allowed)
+            errors[path] = difference(one, two, atol=atol + forgiven, allowed=allowed), allowed
     return errors
 
 

@@ -6,7 +6,10 @@ versions do to torchvision's models (at most 7.2e-6 relative L2 at any layer), a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import fnmatch
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 # Relative tolerance of an activation, by the coarsest floating dtype that took part in computing it.
 _RTOL = {"float64": 1e-6, "float32": 1e-4, "float16": 1e-2, "bfloat16": 3e-2}
@@ -46,16 +49,54 @@ def _rank(dtype: str) -> int:
 
 
 @dataclass(frozen=True)
+class LayerTolerance:
+    """What a layer whose name is `pattern`, or matches it as a glob, is allowed; None where that says nothing."""
+
+    pattern: str
+    rtol: float | None = None
+    atol: float | None = None
+
+    def matches(self, layer: str) -> bool:
+        return layer == self.pattern or fnmatch.fnmatchcase(layer, self.pattern)
+
+
+class Source(NamedTuple):
+    """What led to a tensor: the coarsest dtype, and the most that a layer on the way was explicitly allowed."""
+
+    dtype: str = "float64"
+    rtol: float = 0.0
+    atol: float = 0.0
+
+    def and_from(self, other: Source) -> Source:
+        """Of both."""
+        return Source(coarser(self.dtype, other.dtype), max(self.rtol, other.rtol), max(self.atol, other.atol))
+
+
+@dataclass(frozen=True)
 class Tolerances:
     """`rtol` and `atol` are the user's, or None for the defaults; `device` is where the results were computed.
 
-    `scale` narrows (or widens) all of them.
+    `scale` narrows (or widens) all of them. `layers` have their own; of several that match one, the last counts.
     """
 
     rtol: float | None = None
     atol: float | None = None
     device: str = "cpu"
     scale: float = 1.0
+    layers: tuple[LayerTolerance, ...] = ()
+
+    def of(self, layer: str) -> Tolerances:
+        """What holds for one layer."""
+        rtol, atol = self.rtol, self.atol
+        for one in self.layers:
+            if one.matches(layer):
+                rtol, atol = (rtol if one.rtol is None else one.rtol), (atol if one.atol is None else one.atol)
+        return replace(self, rtol=rtol, atol=atol, layers=()) if self.layers else self
+
+    def granted(self, layer: str) -> Source:
+        """What a layer is explicitly allowed, and hands on to what is computed from it."""
+        own = replace(self, rtol=None, atol=None).of(layer)
+        return Source(rtol=self.scale * (own.rtol or 0.0), atol=own.absolute)
 
     def relative(self, dtype: str) -> float:
         """Tolerance for a tensor computed in this dtype (or a coarser one before it)."""
@@ -76,6 +117,12 @@ class Tolerances:
         """Largest difference allowed between two maps, as a fraction of the baseline's peak."""
         relative = self.rtol if self.rtol is not None else self._relative(dtype) * EXPLANATION_FACTOR
         return self.scale * (relative + (self.atol or 0.0))
+
+
+def unmatched(patterns: Iterable[LayerTolerance], layers: Iterable[str]) -> list[str]:
+    """The patterns that match none of these layers."""
+    names = list(layers)
+    return [one.pattern for one in patterns if not any(one.matches(name) for name in names)]
 
 
 def significant_weight_change(dtype: str, tolerances: Tolerances) -> float:

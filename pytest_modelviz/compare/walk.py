@@ -20,11 +20,11 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from pytest_modelviz.compare.tensors import leaf_errors, rms, worst
-from pytest_modelviz.compare.tolerance import Tolerances, coarser, is_exact
+from pytest_modelviz.compare.tolerance import Source, Tolerances, is_exact
 from pytest_modelviz.trace import Call, Event, Leaf, Leaves, ModuleRecord, Trace
 from pytest_modelviz.verdict import Finding, LayerError
 
-_FINEST = "float64"
+_EXACT = Source()
 _LARGEST_SCALE = 1e8  # masks hold -1e9 and -3.4e38; they say nothing about the size of what is computed
 
 
@@ -56,7 +56,7 @@ class Walk:
     actual: Trace
     tolerances: Tolerances
     renamed: list[Finding] = field(default_factory=list)
-    dtypes: dict[str, str] = field(default_factory=dict)
+    sources: dict[str, Source] = field(default_factory=dict)
     layers: list[LayerError] = field(default_factory=list)
     seen: list[Seen] = field(default_factory=list)
     first: Seen | None = None
@@ -64,6 +64,7 @@ class Walk:
     passed_over: set[str] = field(default_factory=set)
     parted: tuple[Event | None, Event | None] | None = None
     outputs: list[str] | None = None
+    _grants: dict[str, Source] = field(default_factory=dict)
 
     def run(self) -> None:
         """Compare event by event until the order of events itself differs."""
@@ -72,7 +73,7 @@ class Walk:
         left, right = self.baseline.events(), self.actual.events()
         open_calls: list[Call] = []
         last: list[str | None] = [None]  # for each open call, the layer it called last
-        frames = [_FINEST]  # for each open call, the coarsest dtype that its code has got as a result so far
+        frames = [_EXACT]  # for each open call, what led to all that its code has got as a result so far
         while True:
             before, after = self._next_two(left, right)
             if before is None and after is None:
@@ -87,7 +88,7 @@ class Walk:
             before = Event(before.kind, before.call, callers[-1] if callers else None)  # not one that was passed over
             led_to = self._led_to(before, frames[-1], open_calls[-1] if open_calls else before.call)
             if self._compare(before, after, last[-1]):
-                led_to = _FINEST  # not a bit differs: no rounding comes from here
+                led_to = _EXACT  # not a bit differs: no rounding comes from here
             if before.kind == "enter":
                 open_calls.append(before.call)
                 last.append(None)
@@ -97,7 +98,7 @@ class Walk:
                 last.pop()
                 last[-1] = before.call.layer
                 frames.pop()
-                frames[-1] = coarser(frames[-1], led_to)
+                frames[-1] = frames[-1].and_from(led_to)
 
     def _next_two(self, left: Iterator[Event], right: Iterator[Event]) -> tuple[Event | None, Event | None]:
         """The next event of either pass, past containers that only one of them calls."""
@@ -121,26 +122,36 @@ class Walk:
         self.passed_over.add(layer)
         return True
 
-    def _led_to(self, event: Event, frame: str, caller: Call) -> str:
-        """The coarsest dtype that led to the tensors of an event; notes it for each that is new.
+    def _led_to(self, event: Event, frame: Source, caller: Call) -> Source:
+        """What led to the tensors of an event; notes it for each of them.
 
         What a module's code makes between two calls may come of anything that it has got from a call before; a Python
-        number, which has every digit, also of what the code was given.
+        number, which has every digit, also of what the code was given. What the module whose code ran is explicitly
+        allowed is handed on with what it made.
         """
-        coarsest = _FINEST
+        led_to, granted = _EXACT, self._granted(_whose(event))
         for leaf in event.leaves.values():
             if leaf.tensor is not None:
                 record = self.baseline.tensors[leaf.tensor]
-                if leaf.tensor not in self.dtypes:
-                    number = record.dtype == _FINEST and not record.shape
-                    source = coarser(frame, self._coarsest_of(caller.inputs)) if number else frame
-                    self.dtypes[leaf.tensor] = coarser(source, record.dtype)
-                coarsest = coarser(coarsest, self.dtypes[leaf.tensor])
-        return coarsest
+                source = self.sources.get(leaf.tensor)
+                if source is None:
+                    number = record.dtype == _EXACT.dtype and not record.shape
+                    source = frame.and_from(self._given(caller.inputs)) if number else frame
+                    source = source.and_from(Source(record.dtype))
+                self.sources[leaf.tensor] = source = source.and_from(granted)
+                led_to = led_to.and_from(source)
+        return led_to
 
-    def _coarsest_of(self, leaves: Leaves) -> str:
+    def _granted(self, layer: str) -> Source:
+        if not self.tolerances.layers:
+            return _EXACT
+        if layer not in self._grants:
+            self._grants[layer] = self.tolerances.granted(layer)
+        return self._grants[layer]
+
+    def _given(self, leaves: Leaves) -> Source:
         kinds = [self.baseline.tensors[leaf.tensor].dtype for leaf in leaves.values() if leaf.tensor is not None]
-        return functools.reduce(coarser, kinds, _FINEST)
+        return functools.reduce(Source.and_from, map(Source, kinds), _EXACT)
 
     def _compare(self, before: Event, after: Event, previous: str | None) -> bool:
         """Compare one event; returns whether the two are the same to the last digit."""
@@ -174,8 +185,8 @@ class Walk:
             other,
             self.baseline.tensors,
             self.actual.tensors,
-            dtypes=self.dtypes,
-            tolerances=self.tolerances,
+            sources=self.sources,
+            tolerances=self.tolerances.of(_whose(before)),
             scale=scale,
         )
 
@@ -224,6 +235,11 @@ def _alike(one: Event | None, other: Event | None) -> bool:
     if one is None or other is None:
         return one is other
     return what(one) == what(other)
+
+
+def _whose(event: Event) -> str:
+    """The layer whose code ran up to this event: the caller's, if a module is entered."""
+    return event.parent.layer if event.kind == "enter" and event.parent is not None else event.call.layer
 
 
 def what(event: Event) -> tuple[str, str, int]:

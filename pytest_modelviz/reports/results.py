@@ -9,12 +9,16 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pytest_modelviz.errors import ModelvizError
 
-_FOR_THE_RUN = ("device",)  # of a check's entry, what stands in the run's facts
+_NOT_TOLD = ("device", "variant")  # of a check's entry, what the run itself needs, or the candidate says
+
+_MOST_BYTES = 256 * 2**20
+_TEXTS = ("nodeid", "view", "name", "message", "baseline")
+_TEXTS_OR_NONE = ("candidate", "baseline_sha256", "cause")
 
 STATUSES = ("match", "drift", "missing", "unreadable", "unstable", "recorded", "not_compared")
 
@@ -34,6 +38,18 @@ class ResultsFolder:
         return self.root / "results.json"
 
     @property
+    def pictures(self) -> Path:
+        return self.root / "pictures"
+
+    @property
+    def pruned(self) -> Path:
+        return self.root / "pruned"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report.html"
+
+    @property
     def tensorboard(self) -> Path:
         return self.root / "tensorboard"
 
@@ -51,43 +67,116 @@ class ResultsFolder:
         except OSError as error:
             raise self._unwritable(self.root, error) from error
 
-    def clear(self) -> None:
-        """Forget the last run: its results.json, and those candidates that it names. Nothing else is touched."""
+    def keep_pictures(self, place: PurePosixPath, files: Mapping[str, bytes]) -> None:
+        """Write PNG files into the folder for one check's pictures."""
+        self.prepare()
+        folder = self.pictures / place
         try:
-            last = json.loads(self.results.read_bytes())
-            candidates = [check["candidate"] for check in last["checks"] if check["candidate"]]
-        except (OSError, ValueError, KeyError, TypeError):
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, data in files.items():
+                (folder / name).write_bytes(data)
+        except OSError as error:
+            raise self._unwritable(folder, error) from error
+
+    def pictures_of(self, check: Mapping[str, Any]) -> list[Path]:
+        """The pictures that were kept of a check, by its entry in results.json."""
+        candidate = self.within(self.candidates, str(check["candidate"] or ""))
+        if candidate is None:
+            return []
+        folder = self.pictures / candidate.relative_to(self.candidates).with_suffix("")
+        return sorted(folder.glob("*.png"))
+
+    def clear(self) -> None:
+        """Forget the last run: its results.json, report.html, and the candidates that it names, with their pictures.
+
+        Nothing else is touched.
+        """
+        try:
+            checks = json.loads(self.results.read_bytes())["checks"]
+            named = [str(check["candidate"]) for check in checks if check["candidate"]]
+            pictures = [path for check in checks for path in self.pictures_of(check)]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return
         with contextlib.suppress(OSError):
-            for name in candidates:
-                parts = Path(str(name)).parts
-                if "candidates" not in parts:
-                    continue
-                # the last run may have been made from another place: what counts is the way below `candidates`
-                below = parts[len(parts) - parts[::-1].index("candidates") :]
-                path = self.candidates.joinpath(*below)
-                if ".." not in below and path.resolve().is_relative_to(self.candidates.resolve()):
-                    for ending in (".json", ".safetensors", ".png"):
-                        path.with_suffix(ending).unlink(missing_ok=True)
-            self.results.unlink(missing_ok=True)
+            for name in named:
+                self._forget(self.candidates, name, (".json", ".safetensors", ".png"))
+            for path in pictures:
+                self._forget(self.pictures, str(path), (".png",))
+            for written in (self.results, self.report):
+                written.unlink(missing_ok=True)
 
-    def write(self, run: Mapping[str, Any], checks: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    def within(self, folder: Path, name: str) -> Path | None:
+        """Where a file that a run named lies in one of the folders here; None for what leads out of it.
+
+        The run may have been made from another place, or on another machine: what counts is the way below the folder.
+        """
+        parts = Path(name.replace("\\", "/")).parts
+        if folder.name not in parts or "\0" in name:
+            return None
+        below = parts[len(parts) - parts[::-1].index(folder.name) :]
+        path = folder.joinpath(*below)
+        if not below or ".." in below or not path.parent.resolve().is_relative_to(folder.resolve()):
+            return None
+        return path
+
+    def _forget(self, folder: Path, name: str, endings: Sequence[str]) -> None:
+        """Remove a file that the last run named, and folders that are empty then."""
+        path = self.within(folder, name)
+        if path is None:
+            return
+        for ending in endings:
+            path.with_name(path.name.removesuffix(path.suffix) + ending).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # not empty
+            for parent in path.parents:
+                if parent == folder:
+                    break
+                parent.rmdir()
+
+    def read(self) -> dict[str, Any]:
+        """results.json, with all that its readers count on. Raises ModelvizError with the reason."""
+        try:
+            size = self.results.stat().st_size
+            if size > _MOST_BYTES:
+                raise ModelvizError(f"{self.results} is absurdly large ({size} bytes)")
+            document = json.loads(self.results.read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
+            raise ModelvizError(
+                f"there are no results in {self.root}: run pytest --modelviz first, or name their folder with --from"
+            ) from None
+        except (OSError, ValueError, RecursionError) as error:
+            raise ModelvizError(f"{self.results} cannot be read ({error}): run pytest --modelviz again") from error
+        schema = document.get("schema") if isinstance(document, dict) else None
+        if type(schema) is int and schema > 1:
+            raise ModelvizError(f"{self.results} has schema {schema}, newer than this version: upgrade pytest-modelviz")
+        if schema != 1 or not _is_sound(document):
+            raise ModelvizError(f"{self.results} was not written by pytest-modelviz: run pytest --modelviz again")
+        return dict(document)
+
+    def write(
+        self, run: Mapping[str, Any], checks: Sequence[Mapping[str, Any]], orphans: Sequence[Mapping[str, Any]] = ()
+    ) -> dict[str, int]:
         """Write results.json, whole or not at all; returns the totals by status."""
         ordered = sorted(checks, key=lambda check: str(check["nodeid"]))
         totals = {status: sum(check["status"] == status for check in ordered) for status in STATUSES}
-        told = [{key: value for key, value in check.items() if key not in _FOR_THE_RUN} for check in ordered]
-        document = {"schema": 1, "run": dict(run), "totals": totals, "checks": told}
+        told = [{key: value for key, value in check.items() if key not in _NOT_TOLD} for check in ordered]
+        document: dict[str, Any] = {"schema": 1, "run": dict(run), "totals": totals, "checks": told}
+        if orphans:
+            document["orphans"] = list(orphans)
+        text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        self.put(self.results, text.encode("utf-8", "backslashreplace"))
+        return totals
+
+    def put(self, path: Path, data: bytes) -> None:
+        """Write a file of the run, whole or not at all."""
         self.prepare()
-        beside = self.results.with_suffix(f".{os.getpid()}.tmp")
+        beside = path.with_suffix(f".{os.getpid()}.tmp")
         try:
-            text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-            beside.write_bytes(text.encode("utf-8", "backslashreplace"))
-            beside.replace(self.results)
+            beside.write_bytes(data)
+            beside.replace(path)
         except OSError as error:
             with contextlib.suppress(OSError):
                 beside.unlink(missing_ok=True)
-            raise self._unwritable(self.results, error) from error
-        return totals
+            raise self._unwritable(path, error) from error
 
     def _unwritable(self, path: Path, error: OSError) -> ModelvizError:
         return ModelvizError(
@@ -96,8 +185,10 @@ class ResultsFolder:
         )
 
 
-def run_facts(run_id: str, workers: int, checks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The run's part of results.json."""
+def run_facts(
+    run_id: str, workers: int, checks: Sequence[Mapping[str, Any]], lost: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The run's part of results.json; `lost` names workers that died."""
     devices = {device for check in checks for device in str(check["device"]).split(",")}
     return {
         "id": run_id,
@@ -106,4 +197,38 @@ def run_facts(run_id: str, workers: int, checks: Sequence[Mapping[str, Any]]) ->
         "platform": f"{platform.system()}-{platform.machine()}".lower(),
         "device": ",".join(sorted(devices)) or "cpu",
         "workers": workers,
+        **({"lost_workers": list(lost)} if lost else {}),
     }
+
+
+def _is_sound(document: Mapping[str, Any]) -> bool:
+    checks, run, totals, orphans = (
+        document.get(part, default) for part, default in {"checks": 0, "run": 0, "totals": 0, "orphans": []}.items()
+    )
+    return (
+        isinstance(run, dict)
+        and isinstance(totals, dict)
+        and all(type(count) is int for count in totals.values())
+        and isinstance(checks, list)
+        and all(isinstance(check, dict) and _is_check(check) for check in checks)
+        and isinstance(orphans, list)
+        and all(isinstance(row, dict) and _is_orphan(row) for row in orphans)
+    )
+
+
+def _is_check(check: Mapping[str, Any]) -> bool:
+    first = check.get("first_divergence")
+    return (
+        check.get("status") in STATUSES
+        and all(isinstance(check.get(key), str) for key in _TEXTS)
+        and all(isinstance(check.get(key), (str, type(None))) for key in _TEXTS_OR_NONE)
+        and (first is None or (isinstance(first, dict) and isinstance(first.get("layer"), str)))
+        and all(isinstance(check.get(key), (int, float, type(None))) for key in ("error", "tolerance"))
+    )
+
+
+def _is_orphan(row: Mapping[str, Any]) -> bool:
+    return all(isinstance(row.get(key), str) for key in ("nodeid", "view", "name", "baseline")) and all(
+        isinstance(row.get(key), (str, type(None)))
+        for key in ("variant", "baseline_sha256", "test_file_sha256", "renamed_to")
+    )

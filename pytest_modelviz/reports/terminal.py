@@ -21,8 +21,6 @@ _CAUSES = {
     "gradient": "the forward pass is the same, the explanation is another",
 }
 
-_QUIET = ("match", "recorded", "not_compared")  # a test with nothing worse passes
-
 _MAPS = {
     "map:nan": "{after} values of the map are not finite, in the baseline {before}",
     "map:empty": "one of the maps is empty, zero everywhere: the baseline goes from {before}, this one from {after}",
@@ -37,30 +35,35 @@ def explain(
     findings: Sequence[Mapping[str, Any]] = (),
     *,
     reason: str = "",
-    command: str = "",
+    commands: tuple[str, str] = ("", ""),
     notes: Sequence[str] = (),
     whole: bool = False,
 ) -> str:
     """The message of one check; empty for what needs no words. Long lists are cut unless the `whole` is wanted.
 
-    `command` is what follows `pytest --modelviz-update` to select the test again, `notes` what the check does not
-    cover. Names and texts of models and files are shown with their control characters escaped.
+    `commands` are what follows `pytest --modelviz-update` to select the test again, and `modelviz accept` to take what
+    was captured; `notes` say what the check does not cover. Names and texts of models and files are shown with their
+    control characters escaped.
     """
     entry, findings, reason = visible(entry), visible(findings), visible(reason)
-    message = _message(entry, findings, reason, command, None if whole else _MOST_LISTED)
+    message = _message(entry, findings, reason, commands, None if whole else _MOST_LISTED)
     told = [f"  note      {visible(note)}" for note in notes]
     return "\n".join([message or f"{entry['name']}: {entry['status']}", *told]) if told else message
 
 
 def _message(
-    entry: Mapping[str, Any], findings: Sequence[Mapping[str, Any]], reason: str, command: str, most: int | None
+    entry: Mapping[str, Any],
+    findings: Sequence[Mapping[str, Any]],
+    reason: str,
+    commands: tuple[str, str],
+    most: int | None,
 ) -> str:
-    status = entry["status"]
+    status, (command, accept) = entry["status"], commands
     if status == "drift":
-        return _drift(entry, findings, f"pytest --modelviz-update {command}", most)
+        return _drift(entry, findings, f"modelviz accept {accept}", most)
     if status == "missing":
         told = f"{entry['name']}: no baseline at {entry['baseline']}"
-        return f"{told}\n  record it: pytest --modelviz-update-missing {command}"
+        return f"{told}\n  record it: modelviz accept {accept}, or pytest --modelviz-update-missing {command}"
     if status == "unstable":
         return _unstable(entry, findings, reason, most)
     if status == "unreadable":
@@ -273,31 +276,3 @@ def _shorten(before: str, after: str) -> str:
 def quoted(nodeid: str) -> str:
     """A word as a shell takes it."""
     return shlex.quote(nodeid)
-
-
-def summary_lines(
-    totals: Mapping[str, int],
-    results: str,
-    tensorboard: str | None,
-    *,
-    compared: bool,
-    entries: Sequence[Mapping[str, Any]] = (),
-) -> list[str]:
-    """The last lines of a run; `compared` says whether it was to compare at all.
-
-    What is to be said of checks that did not fail is said here; the others have said it.
-    """
-    lines = []
-    for entry in entries:
-        if entry["message"] and entry["status"] in _QUIET:
-            lines += f"{visible(entry['nodeid'])} {entry['message']}".splitlines()
-    if totals["not_compared"]:
-        count = totals["not_compared"]
-        hint = "" if compared else " (compare them with --modelviz)"
-        lines.append(f"{count} check{'s' if count != 1 else ''} not compared{hint}")
-    told = [f"{totals[status]} {status}" for status in totals if totals[status] and status != "not_compared"]
-    if told:
-        lines.append(f"{', '.join(told)}; details in {results}")
-    if tensorboard:
-        lines.append(f"see the pictures: tensorboard --logdir {quoted(tensorboard)}")
-    return lines

@@ -109,7 +109,8 @@ class CamMapView:
         )
         facts = self._facts(seen, raw)
         notes = (*limits(self._model, seen.trace), *_doubts(raw, seen.layer))
-        return Capture(self.view, facts, arrays, environment(self._model, self._input), result, notes)
+        around = environment(self._model, self._input)
+        return Capture(self.view, facts, arrays, around, result, notes, tuple(seen.trace.modules))
 
     def _explain(self, model: torch.nn.Module) -> Explanation:
         if self._layer is not None:
@@ -140,7 +141,7 @@ class CamMapView:
     def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
         before, after = _map(baseline), _map(actual)
         dtype = str(actual.facts["dtype"])
-        allowed = tolerances.explanation(dtype)
+        allowed = tolerances.of(str(actual.facts["layer"])).explanation(dtype)
         floor = ROUNDING * _number(baseline.facts.get("scale"))
         error = map_difference(before, after, signless=self._method in SIGNLESS, floor=floor)
         findings = [

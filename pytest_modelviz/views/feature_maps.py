@@ -70,9 +70,9 @@ class FeatureMapsView:
             arrays[PHOTO] = photograph
         facts = {"model": class_name(self._model), "pictures": pictures, "layers": _rows(trace)}
         result = FeatureMaps(trace, output, {layer: small for layer, (small, _, _) in pages.items()})
-        return Capture(
-            self.view, facts, arrays, environment(self._model, self._input), result, limits(self._model, trace)
-        )
+        notes = limits(self._model, trace)
+        around = environment(self._model, self._input)
+        return Capture(self.view, facts, arrays, around, result, notes, tuple(trace.modules))
 
     def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
         return compare_traces(Trace.from_arrays(baseline.arrays), Trace.from_arrays(actual.arrays), tolerances)

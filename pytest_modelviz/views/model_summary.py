@@ -93,7 +93,8 @@ class ModelSummaryView:
             "ties": [list(group) for group in summary.ties],
             "layers": {name: _row(summary.layers[name]) for name in sorted(summary.layers, key=natural)},
         }
-        return Capture(self.view, facts, environment=environment(self._model, self._input), result=summary)
+        around = environment(self._model, self._input)
+        return Capture(self.view, facts, environment=around, result=summary, layers=tuple(summary.layers))
 
     def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
         return compare_trees(baseline.facts, actual.facts)

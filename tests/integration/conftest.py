@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 import torch
+from click.testing import CliRunner, Result
 from torch import nn
 from torch.utils import tensorboard
 
 import pytest_modelviz.session
+from pytest_modelviz.cli import main
 from pytest_modelviz.views.cam_map import CamMapView
 from pytest_modelviz.views.feature_maps import FeatureMapsView
 from pytest_modelviz.views.model_summary import ModelSummaryView
@@ -92,10 +94,20 @@ class Project:
 
     def run(self, *arguments: str) -> pytest.RunResult:
         sys.modules.pop("net", None)
-        return self.pytester.runpytest_inprocess("-p", "no:cacheprovider", *arguments)
+        return self.pytester.runpytest_inprocess(*self._without(arguments), *arguments)
 
     def run_apart(self, *arguments: str) -> pytest.RunResult:
-        return self.pytester.runpytest_subprocess("-p", "no:cacheprovider", *arguments)
+        return self.pytester.runpytest_subprocess(*self._without(arguments), *arguments)
+
+    def _without(self, arguments: tuple[str, ...]) -> list[str]:
+        """Other plugins stay out, unless the run asks for them."""
+        return [
+            word for name in ("cacheprovider", "randomly") if name not in arguments for word in ("-p", f"no:{name}")
+        ]
+
+    def modelviz(self, *arguments: str) -> Result:
+        """Run the command in the project's folder."""
+        return CliRunner().invoke(main, arguments, catch_exceptions=False)
 
     @property
     def results(self) -> dict[str, Any]:

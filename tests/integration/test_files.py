@@ -1,9 +1,13 @@
 """Files of runs and tests in unusual places."""
 
+import json
+import shutil
 import subprocess
 import sys
 
 import pytest
+
+from pytest_modelviz.baselines.formats import seal
 
 
 def test_importing_the_plugin_imports_nothing_heavy():
@@ -20,7 +24,8 @@ def test_a_run_that_uses_no_fixture_imports_nothing_heavy(pytester):
     pytester.makeconftest(
         "def pytest_unconfigure():\n    import sys\n    print('heavy:', {'torch', 'numpy', 'PIL'} & set(sys.modules))\n"
     )
-    result = pytester.runpytest_subprocess("--modelviz", "-p", "no:hypothesispytest", "-p", "no:cacheprovider")
+    others = [word for name in ("hypothesispytest", "cacheprovider", "randomly") for word in ("-p", f"no:{name}")]
+    result = pytester.runpytest_subprocess("--modelviz", *others)
     result.stdout.fnmatch_lines(["heavy: set()"])
 
 
@@ -90,10 +95,17 @@ def test_the_printed_command_works_in_the_folder_where_pytest_was_started(projec
     options = ("--modelviz-baseline-dir=shots", "--modelviz-rtol=1e-3")
     result = project.run("--modelviz", *options)
     result.stdout.fnmatch_lines(
-        ["  record it: *-update-missing --modelviz-baseline-dir=shots --modelviz-rtol=1e-3 test_net.py*"]
+        [
+            "  record it: modelviz accept --baseline-dir shots below/test_net.py::test_net, or "
+            "pytest --modelviz-update-missing --modelviz-baseline-dir=shots --modelviz-rtol=1e-3 test_net.py::test_net"
+        ]
     )
     line = next(line for line in result.outlines if line.startswith("  record it:"))  # CI shows it twice
-    project.run(*line.split()[3:]).assert_outcomes(passed=1)
+    accept, _, record = line.removeprefix("  record it: ").partition(", or ")
+    assert project.modelviz(*accept.split()[1:]).exit_code == 0
+    project.run("--modelviz", *options).assert_outcomes(passed=1)
+    shutil.rmtree(project.path / "shots")
+    project.run(*record.split()[1:]).assert_outcomes(passed=1)
     project.run("--modelviz", *options).assert_outcomes(passed=1)
 
 
@@ -110,7 +122,9 @@ def test_names_cannot_command_the_terminal(project):
     project.test("from net import *\ndef test_net(model_summary):\n    model_summary(load())\n")
     project.run("--modelviz-update")
     path = project.baseline("model_summary.json")
-    path.write_text(path.read_text().replace('"ReLU"', '"\\u001b[2JReLU\\nfake"'))
+    text = path.read_text().replace('"ReLU"', '"\\u001b[2JReLU\\nfake"')
+    sealed = json.dumps({**json.loads(text), "content_sha256": seal(json.loads(text))})
+    path.write_text(sealed)
     result = project.run("--modelviz")
     result.assert_outcomes(failed=1)
     assert "\x1b[2J" not in result.stdout.str()

@@ -85,11 +85,11 @@ def test_all_drifts_of_a_test_are_reported_together(project):
             "model_summary drifted, first at bn1 (BatchNorm2d)",
             "  cause     architecture: the model is built differently",
             "  evidence  bn1 config: eps=1e-05 -> eps=0.1",
-            "  accept    pytest --modelviz-update test_net.py::test_net",
+            "  accept    modelviz accept test_net.py::test_net",
             "feature_maps drifted, first at bn1 (BatchNorm2d)",
             "cam_map drifted, first at bn1 (BatchNorm2d)",
             "3 drift; details in .modelviz/results.json",
-            "see the pictures: tensorboard --logdir .modelviz/tensorboard",
+            "see the pictures: modelviz tensorboard, or open .modelviz/report.html",
         ]
     )
     result.stdout.no_fnmatch_line("*Traceback*")
@@ -106,7 +106,7 @@ def test_the_command_in_the_report_accepts_the_drift(project):
     line = next(line for line in result.outlines if line.startswith("  accept "))  # CI shows it twice
     import shlex
 
-    assert project.run(*shlex.split(line)[2:]).ret == 0
+    assert project.modelviz(*shlex.split(line)[2:]).exit_code == 0
     assert project.run("--modelviz").ret == 0
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from pytest_modelviz.compare.diagnosis import compare_traces
 from pytest_modelviz.compare.tensors import difference, leaf_errors, rms, weight_difference, worst
-from pytest_modelviz.compare.tolerance import Tolerances, coarser, is_exact, weight_tolerance
+from pytest_modelviz.compare.tolerance import Source, Tolerances, coarser, is_exact, weight_tolerance
 from pytest_modelviz.compare.tree import compare_trees, natural
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.trace import Call, Leaf, ModuleRecord, TensorRecord, Trace
@@ -87,7 +87,7 @@ class TestTolerances:
 
 def test_leaves_must_have_the_same_names_and_literals():
     table = {"t": tensor(1, 2)}
-    options = {"dtypes": {"t": "float32"}, "tolerances": Tolerances()}
+    options = {"sources": {"t": Source("float32")}, "tolerances": Tolerances()}
     same = {"x": Leaf(tensor="t"), "n": Leaf(literal="3")}
     assert leaf_errors(same, same, table, table, **options) == {"x": (0.0, 1e-4), "n": (0.0, 0.0)}
     other = {"x": Leaf(tensor="t"), "n": Leaf(literal="4")}

@@ -81,7 +81,7 @@ def test_folders_are_under_rootdir_unless_absolute():
         ({"--modelviz-atol": "inf"}, "--modelviz-atol takes"),
         ({"--modelviz-rtol": ""}, "--modelviz-rtol takes"),
         ({"--modelviz-baseline-dir": ""}, "--modelviz-baseline-dir takes a folder"),
-        ({"--modelviz-results-dir": "s3://bucket"}, "URLs such as 's3://bucket' are not supported yet"),
+        ({"--modelviz-results-dir": "s3://bucket"}, "a folder of this machine, not 's3://bucket'"),
         ({"--modelviz-results-dir": "."}, "takes a folder of its own"),
         ({"--modelviz-results-dir": "/"}, "takes a folder of its own"),
         ({"--modelviz-results-dir": "baselines"}, "takes a folder of its own"),
@@ -102,7 +102,7 @@ def test_what_ini_cannot_take_is_named_by_its_key():
 @pytest.mark.parametrize(
     ("keywords", "message"),
     [
-        ({"tolerance": 1}, "takes rtol, atol, compare, not 'tolerance'"),
+        ({"tolerance": 1}, "takes rtol, atol, layers, variant, compare, not 'tolerance'"),
         ({"rtol": "much"}, "the marker's rtol takes"),
         ({"rtol": True}, "the marker's rtol takes"),
         ({"compare": 0}, "compare takes True or False"),
@@ -127,4 +127,4 @@ def test_what_a_printed_command_must_repeat():
 
 def test_every_option_has_an_ini_key_of_its_name():
     assert {option.ini for option in OPTIONS} == {option.name.lstrip("-").replace("-", "_") for option in OPTIONS}
-    assert len({option.ini for option in OPTIONS}) == len(OPTIONS) == 8
+    assert len({option.ini for option in OPTIONS}) == len(OPTIONS) == 12

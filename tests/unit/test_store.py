@@ -1,15 +1,17 @@
 """Names, formats and the store."""
 
+import hashlib
 import json
 import os
 import pickle
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_modelviz.baselines import formats, store
+from pytest_modelviz.baselines import folder, formats, store
 from pytest_modelviz.baselines.names import Location, safe
 from pytest_modelviz.baselines.store import Store
 from pytest_modelviz.capture import Capture
@@ -28,10 +30,20 @@ def files(folder) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
+def document(**changes: object) -> bytes:
+    """A small baseline's JSON file, with changes made by somebody else."""
+    made = json.loads(formats.encode_json(Capture("v", {"peak": 1}), nodeid="t", name="n"))
+    return json.dumps({**made, **changes}, indent=1).encode()
+
+
+def json_file(folder) -> Path:
+    return folder / "tests/test_net/test_a/feature_maps.json"
+
+
 class TestNames:
     def test_readable_names_stay(self):
         assert Location.of("tests/test_net.py::test_classifier[resnet18]", "cam_map") == Location(
-            folder=__import__("pathlib").PurePosixPath("tests/test_net/test_classifier[resnet18]"), stem="cam_map"
+            folder=PurePosixPath("tests/test_net/test_classifier[resnet18]"), stem="cam_map"
         )
         assert str(Location.of("test_a.py::TestNet::test_b[x::y-1]", "n").folder).startswith(
             "test_a/TestNet.test_b[x__y-1]-"
@@ -69,7 +81,7 @@ class TestFormats:
             "totals": {"a": 1, "b": 2},
             "layers": {"conv": {"class": "Conv2d", "out": [1, 2]}, "bn": {"class": "BN"}},
         }
-        text = formats.encode_json(Capture("v", facts), nodeid="t", name="n", data_sha256=None).decode()
+        text = formats.encode_json(Capture("v", facts), nodeid="t", name="n").decode()
         assert text.splitlines()[-7:] == [
             '    "totals": {"a": 1, "b": 2},',
             '    "layers": {',
@@ -92,16 +104,24 @@ class TestFormats:
         [
             (b"", "is empty"),
             (b"  \n", "is empty"),
+            (b"\0\0\0\0", "is empty"),  # as some file systems leave it when the power fails
             (b"{", "not valid JSON"),
             (b"\xff\xfe", "not valid JSON"),
             (b'{"a": NaN}', "NaN is not a JSON number"),
+            (b'{"facts": 1e999}', "not valid JSON"),
             (b"[" * 100_000, "not valid JSON"),
+            (b"9" * 100_000, "not valid JSON"),
             (b"[1]", "not written by pytest-modelviz"),
             (b'{"schema": "1"}', "not written by pytest-modelviz"),
+            (b'{"schema": true}', "not written by pytest-modelviz"),
+            (b'{"schema": 0}', "not written by pytest-modelviz"),
             (b'{"schema": 2}', "schema 2, newer than this version knows"),
-            (b'{"schema": 1, "nodeid": "other"}', "belongs to another test, 'other'"),
-            (b'{"schema": 1, "nodeid": "t", "name": "x"}', "belongs to another check, 'x'"),
+            (b'{"schema": 1, "name": "n"}', "does not say which test"),
             (b'{"schema": 1, "nodeid": "t", "name": "n", "view": "v"}', "parts of it are missing"),
+            (document(facts=[]), "parts of it are missing"),
+            (document(data_sha256="0"), "digest is damaged"),
+            (document(facts={"peak": 2}), "not what was recorded"),
+            (document(content_sha256=None), "not what was recorded"),
             (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
             (b"<<<<<<< HEAD\n{}\n=======\n{}\n>>>>>>> theirs\n", "merge conflict"),
             (pickle.dumps({"schema": 1}), "not valid JSON"),
@@ -109,20 +129,57 @@ class TestFormats:
     )
     def test_each_way_to_be_wrong_has_its_message(self, data, message):
         with pytest.raises(UnreadableBaselineError, match=message):
-            formats.decode_json(data, nodeid="t", name="n")
+            formats.decode_json(data)
+
+    @pytest.mark.parametrize(
+        ("ids", "message"),
+        [
+            ({"nodeid": "other"}, "belongs to another test, 't'"),
+            ({"nodeid": "T"}, "differ only in case"),
+            ({"name": "other"}, "belongs to another check, 'n'"),
+            ({"variant": "cuda"}, "belongs to another variant, None"),
+        ],
+    )
+    def test_another_check_s_baseline_is_told(self, ids, message):
+        found = formats.decode_json(document())
+        formats.belongs(found, nodeid="t", name="n")
+        with pytest.raises(UnreadableBaselineError, match=message):
+            formats.belongs(found, **{"nodeid": "t", "name": "n", **ids})
+
+    def test_other_line_ends_and_layouts_are_the_same_content(self):
+        text = document()
+        turned = text.replace(b"\n", b"\r\n")
+        assert formats.decode_json(turned) == formats.decode_json(text)
+        assert formats.text_sha256(turned) == formats.text_sha256(text)
+        assert formats.decode_json(json.dumps(json.loads(text)).encode()) == formats.decode_json(text)
+
+    def test_what_is_compared_is_sealed_by_hand(self):
+        """The digest is that of the JSON of [facts, data_sha256]."""
+        wanted = hashlib.sha256(b'[{"peak": 1}, null]').hexdigest()
+        assert json.loads(document())["content_sha256"] == wanted
+
+    @given(
+        st.dictionaries(
+            st.text(), st.one_of(st.text(), st.integers(), st.floats(allow_nan=False, width=32)), max_size=4
+        )
+    )
+    def test_any_facts_come_back(self, facts):
+        facts = {key: value for key, value in facts.items() if not (isinstance(value, float) and abs(value) == np.inf)}
+        text = formats.encode_json(Capture("v", facts), nodeid="t", name="n")
+        assert formats.decode_json(text)["facts"] == facts
 
     def test_absurd_sizes_are_refused(self, monkeypatch):
         monkeypatch.setattr(formats, "MAX_JSON_BYTES", 10)
         monkeypatch.setattr(formats, "MAX_ARRAY_BYTES", 10)
         with pytest.raises(UnreadableBaselineError, match="absurdly large"):
-            formats.decode_json(b"x" * 11, nodeid="t", name="n")
+            formats.decode_json(b"x" * 11)
         with pytest.raises(UnreadableBaselineError, match="absurdly large"):
             formats.decode_arrays(b"x" * 11)
 
     @given(st.binary(max_size=200))
     def test_arbitrary_bytes_are_unreadable_and_nothing_worse(self, data):
         with pytest.raises(UnreadableBaselineError):
-            formats.decode_json(data, nodeid="t", name="n")
+            formats.decode_json(data)
         with pytest.raises(UnreadableBaselineError):
             formats.decode_arrays(data)
 
@@ -144,7 +201,7 @@ class TestStore:
         assert Store(tmp_path / "missing").load(WHERE, **IDS) is None
 
     def test_saving_the_same_again_touches_no_file(self, tmp_path):
-        path = Store(tmp_path).save(WHERE, capture(), **IDS, picture=b"png")
+        path = Path(Store(tmp_path).save(WHERE, capture(), **IDS, picture=b"png"))
         for file in path.parent.iterdir():
             os.utime(file, (1, 1))
         Store(tmp_path).save(WHERE, capture(), **IDS, picture=b"png")
@@ -159,7 +216,7 @@ class TestStore:
     def test_stopped_at_any_moment_it_is_whole(self, tmp_path, monkeypatch):
         """Every step that changes a file is made the last one in turn."""
         steps = {"count": 0, "last": 10**9}
-        replace, write, unlink = store.Path.replace, store._write, store.Path.unlink
+        replace, write, unlink = Path.replace, folder.LocalFolder.write, Path.unlink
 
         class Stopped(BaseException):
             pass
@@ -173,36 +230,36 @@ class TestStore:
 
             return counted
 
-        monkeypatch.setattr(store.Path, "replace", step(replace))
-        monkeypatch.setattr(store, "_write", step(write))
-        monkeypatch.setattr(store.Path, "unlink", step(unlink))
+        monkeypatch.setattr(Path, "replace", step(replace))
+        monkeypatch.setattr(folder.LocalFolder, "write", step(write))
+        monkeypatch.setattr(Path, "unlink", step(unlink))
         seen = set()
         for last in range(40):
-            folder = tmp_path / str(last)
+            place = tmp_path / str(last)
             steps["last"] = 10**9
-            Store(folder).save(WHERE, capture(1.0), **IDS, picture=b"old")
+            Store(place).save(WHERE, capture(1.0), **IDS, picture=b"old")
             steps.update(count=0, last=last)
             try:
-                Store(folder).save(WHERE, capture(2.0), **IDS, picture=b"new")
+                Store(place).save(WHERE, capture(2.0), **IDS, picture=b"new")
                 finished = True
             except Stopped:
                 finished = False
             steps["last"] = 10**9
-            found = Store(folder).load(WHERE, **IDS).capture
+            found = Store(place).load(WHERE, **IDS).capture
             assert found.facts["peak"] == found.arrays["map"][0, 0]
             seen.add(found.facts["peak"])
-            Store(folder).save(WHERE, capture(3.0), **IDS, picture=b"next")  # and the next one tidies up
-            assert Store(folder).load(WHERE, **IDS).capture.facts["peak"] == 3.0
-            assert not [name for name in files(folder) if "/." in name and name.endswith(".safetensors")]
+            Store(place).save(WHERE, capture(3.0), **IDS, picture=b"next")  # and the next one tidies up
+            assert Store(place).load(WHERE, **IDS).capture.facts["peak"] == 3.0
+            assert not [name for name in files(place) if "/." in name and name.endswith(".safetensors")]
             if finished:
                 break
         assert finished
         assert seen == {1.0, 2.0}
 
     def test_mixed_files_are_told(self, tmp_path):
-        path = Store(tmp_path).save(WHERE, capture(1.0), **IDS)
+        path = Path(Store(tmp_path).save(WHERE, capture(1.0), **IDS))
         data = path.with_suffix(".safetensors")
-        other = Store(tmp_path / "other").save(WHERE, capture(2.0), **IDS).with_suffix(".safetensors")
+        other = Path(Store(tmp_path / "other").save(WHERE, capture(2.0), **IDS)).with_suffix(".safetensors")
         data.write_bytes(other.read_bytes())
         with pytest.raises(UnreadableBaselineError, match="does not belong to its JSON file"):
             Store(tmp_path).load(WHERE, **IDS)
@@ -217,7 +274,7 @@ class TestStore:
             Store(tmp_path).load(WHERE, **IDS)
 
     def test_a_lost_json_file_is_told(self, tmp_path):
-        Store(tmp_path).save(WHERE, capture(), **IDS).unlink()
+        Path(Store(tmp_path).save(WHERE, capture(), **IDS)).unlink()
         with pytest.raises(UnreadableBaselineError, match=r"feature_maps\.json is missing beside"):
             Store(tmp_path).load(WHERE, **IDS)
 
@@ -244,7 +301,7 @@ class TestStore:
         def full(self, *args):
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(store.os, "fsync", full)
+        monkeypatch.setattr(folder.os, "fsync", full)
         with pytest.raises(
             ModelvizError, match=r"cannot write the baseline .*No space left on device.*--modelviz-baseline-dir"
         ):

@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from pytest_modelviz.reports.terminal import amount, explain, summary_lines, visible
+from pytest_modelviz.reports.closing import Closing, closing_lines
+from pytest_modelviz.reports.terminal import amount, explain, visible
 
 
 def entry(**changed):
@@ -78,7 +79,7 @@ def finding(kind, layer="conv", what="", before="", after="", error=math.nan):
     ],
 )
 def test_sentences(found, sentence):
-    lines = explain(entry(), [found], command="t.py").splitlines()
+    lines = explain(entry(), [found]).splitlines()
     assert f"  evidence  {sentence}" in lines
     told = explain(entry(), [finding("event:none"), {**found, "kind": f"also:{found['kind']}"}]).splitlines()
     assert f"  also      {sentence}" in told
@@ -102,7 +103,7 @@ def test_a_whole_report():
             environment_changes={"torch": ["2.6", "2.15"]},
             layers={"compared": 6, "drifted": 0},
         ),
-        command="'a test.py::test'",
+        commands=("", "'a test.py::test'"),
     )
     assert text.splitlines() == [
         "feature_maps drifted, first at the model itself (Net, call 2)",
@@ -110,9 +111,9 @@ def test_a_whole_report():
         "  error     0.05, 500 times what is allowed (0.0001)",
         "  spread    none of 6 layers",
         "  changed   torch: 2.6 -> 2.15, since the baseline was recorded",
-        "  accept    pytest --modelviz-update 'a test.py::test'",
+        "  accept    modelviz accept 'a test.py::test'",
     ]
-    bare = explain(entry(cause=None, first_divergence=None, layers={"compared": 1, "drifted": 1}), command="t")
+    bare = explain(entry(cause=None, first_divergence=None, layers={"compared": 1, "drifted": 1}))
     assert bare.splitlines()[0] == "feature_maps drifted"
     assert "cause" not in bare
     assert "spread" not in bare
@@ -134,16 +135,50 @@ def test_control_characters_are_written_out():
     assert visible({"a\n": ["\x1b[2J", "é", 3]}) == {"a\\n": ["\\x1b[2J", "é", 3]}
 
 
-def test_the_last_lines():
-    totals = {"match": 2, "drift": 1, "not_compared": 1, "missing": 0}
-    assert summary_lines(totals, "r.json", "a b", compared=True) == [
-        "1 check not compared",
-        "2 match, 1 drift; details in r.json",
-        "see the pictures: tensorboard --logdir 'a b'",
-    ]
-    assert summary_lines({"not_compared": 2}, "r", None, compared=False) == [
-        "2 checks not compared (compare them with --modelviz)"
-    ]
+class TestTheLastLines:
+    TOTALS = dict.fromkeys(("match", "drift", "missing", "not_compared"), 0)
+
+    def lines(self, *, totals=(), entries=(), **others):
+        entries = [{"message": "", "candidate": None, "tensorboard_tags": [], **entry} for entry in entries]
+        return closing_lines(Closing({**self.TOTALS, **dict(totals)}, entries, **others))
+
+    def test_counts(self):
+        assert self.lines(totals={"match": 2, "drift": 1, "not_compared": 1}) == [
+            ("1 check not compared", False),
+            ("2 match, 1 drift; details in .modelviz/results.json", False),
+        ]
+        assert self.lines(totals={"not_compared": 2}, compares=False) == [
+            ("2 checks not compared (compare them with --modelviz)", False)
+        ]
+        assert self.lines() == []
+
+    def test_what_to_do_about_a_drift(self):
+        drift = {"status": "drift", "candidate": "c", "tensorboard_tags": ["t"]}
+        assert self.lines(entries=[drift], folder="a b", review="--from 'a b'", has_report=True) == [
+            ("review: modelviz list --from 'a b'; accept: modelviz accept --from 'a b' [TEST...]", False),
+            ("see the pictures: modelviz tensorboard --from 'a b', or open 'a b/report.html'", False),
+        ]
+
+    def test_notes_of_what_passed(self):
+        entry = {"status": "match", "message": "m: match\n  note  x", "nodeid": "t\x1b"}
+        assert self.lines(entries=[entry]) == [("t\\x1b m: match", False), ("  note  x", False)]
+
+    def test_workers_that_died(self):
+        ((line, is_error),) = self.lines(lost=["gw0", "gw1"])
+        assert line.startswith("workers gw0, gw1 died: ")
+        assert is_error
+
+    def test_orphans(self):
+        rows = [{"nodeid": "t::a", "name": name, "renamed_to": "t::b"} for name in ("y", "x")]
+        rows += [{"nodeid": f"t::{at}", "name": "x", "renamed_to": None} for at in range(10)]
+        lines = self.lines(orphans=rows, orphans_fail=True)
+        assert lines[:3] == [
+            ("11 tests gone, but not 12 baselines (modelviz prune removes)", True),
+            ("  t::a: x, y; is it now t::b?", True),
+            ("  t::0: x", True),
+        ]
+        assert lines[-1] == ("  and 1 more: modelviz orphans", True)
+        assert self.lines(orphans=rows[:1])[0] == ("1 test gone, but not 1 baseline (modelviz prune removes)", False)
 
 
 @pytest.mark.parametrize(
@@ -155,13 +190,13 @@ def test_the_last_lines():
     ],
 )
 def test_it_says_which_outputs_drifted(count, drifted, told):
-    lines = explain(entry(), [finding("outputs", "", before=count, after=drifted)], command="t.py").splitlines()
+    lines = explain(entry(), [finding("outputs", "", before=count, after=drifted)]).splitlines()
     assert f"  spread    {told}" in lines
 
 
 def test_findings_that_are_alike_are_told_in_one_line():
     def told(*found):
-        lines = explain(entry(), list(found), command="t.py").splitlines()
+        lines = explain(entry(), list(found)).splitlines()
         return [line[12:] for line in lines if line.startswith(("  evidence  ", " " * 12))]
 
     removed = [finding("removed", f"block.{name}", before="Conv2d") for name in "abcde"]

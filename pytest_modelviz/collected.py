@@ -1,0 +1,82 @@
+"""Which tests exist, as far as this run has seen: for each test file that was collected whole, the ids of its tests.
+
+With `plugin` and `fixtures` all that knows pytest. What was deselected exists; what pytest's `--lf` or an id on the
+command line left out was not seen, and its file was not collected whole.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+NODEID = pytest.StashKey[str]()  # a test's id as it was collected: xdist changes some afterwards
+
+
+class Collected:
+    """Watches the collection of test files. Registered only in runs that compare."""
+
+    def __init__(self) -> None:
+        self._modules: list[pytest.Module] = []
+        self._opened: set[Any] = set()
+        self._found: dict[Any, list[Any]] = {}
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_pycollect_makemodule(self) -> Generator[None, pytest.Module | None, pytest.Module | None]:
+        module = yield
+        if module is not None:  # not doctests, which are collected from the same files
+            self._modules.append(module)
+        return module
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_pycollect_makeitem(self, collector: pytest.Module | pytest.Class) -> None:
+        """Called for each name in a file: this file was really looked into, and not answered for by a plugin."""
+        self._opened.add(collector)
+
+    @pytest.hookimpl(wrapper=True, trylast=True)  # the innermost: what others take away exists all the same
+    def pytest_make_collect_report(
+        self, collector: pytest.Collector
+    ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+        report = yield
+        if report.passed:
+            self._found[collector] = [one.nodeid if isinstance(one, pytest.Item) else one for one in report.result]
+        return report
+
+    def files(self, config: pytest.Config) -> dict[str, list[str]]:
+        """Test file -> ids of all its tests, of files that were collected whole."""
+        partly = _named_in_part(config)
+        files: dict[str, list[str]] = {}
+        for module in self._modules:
+            ids = self._ids(module) if module in self._opened else None
+            if ids is not None and partly is not None and module.path not in partly:
+                file = rooted(module.nodeid, module.path, config.rootpath).partition("::")[0]
+                files.setdefault(file, []).extend(rooted(nodeid, module.path, config.rootpath) for nodeid in ids)
+        return {file: sorted(set(ids)) for file, ids in sorted(files.items())}
+
+    def _ids(self, collector: Any) -> list[str] | None:
+        if collector not in self._found:
+            return None
+        ids: list[str] = []
+        for one in self._found[collector]:
+            inner = [one] if isinstance(one, str) else self._ids(one)
+            if inner is None:
+                return None
+            ids += inner
+        return ids
+
+
+def _named_in_part(config: pytest.Config) -> set[Path] | None:
+    """Files of which the command line names single tests; None where that cannot be told."""
+    named = [argument.partition("::")[0] for argument in config.args if "::" in argument]
+    paths = {(config.invocation_params.dir / file).resolve() for file in named}
+    return paths if all(path.exists() for path in paths) else None
+
+
+def rooted(nodeid: str, path: Path, root: Path) -> str:
+    """pytest's id; where pytest leaves out the file, because it lies outside of rootdir, with it."""
+    if nodeid and not nodeid.startswith("::"):
+        return nodeid
+    return os.path.relpath(path, root).replace(os.sep, "/") + nodeid

@@ -1,0 +1,90 @@
+"""Baselines whose test is gone, and what they may be called now. Knows neither pytest nor torch.
+
+A baseline is an orphan only if its recorded test id was not found though that test's file was collected whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pytest_modelviz.baselines.formats import text_sha256
+from pytest_modelviz.baselines.names import Location, file_folder
+from pytest_modelviz.baselines.store import Store
+
+Row = dict[str, Any]
+
+
+def find_orphans(store: Store, files: Mapping[str, Iterable[str]], rootdir: Path) -> list[Row]:
+    """One row for each baseline in the store whose test is none of those that its file holds.
+
+    `files` are the test files that were collected whole, with the ids of their tests.
+    """
+    ids = {file: set(tests) for file, tests in files.items()}
+    by_folder = {file_folder(f"{file}::"): file for file in ids}
+    alive = {Location.of(test, "").folder for tests in ids.values() for test in tests}
+    rows = []
+    for stem in store.stems():
+        file = by_folder.get(stem.parent.parent)
+        if file is None or stem.parent in alive:
+            continue
+        document = store.ids(stem)
+        if document is None or location_of(document).path != stem:
+            continue  # none of ours, damaged, or moved by hand
+        nodeid = document["nodeid"]
+        if nodeid.partition("::")[0] == file and nodeid not in ids[file]:
+            rows.append(orphan_row(store, document, file_digest(rootdir, nodeid)))
+    return sorted(rows, key=lambda row: (row["nodeid"], row["baseline"]))
+
+
+def location_of(document: Mapping[str, Any]) -> Location:
+    """Where a baseline with these ids belongs."""
+    variant = document.get("variant")
+    return Location.of(document["nodeid"], document["name"], variant if isinstance(variant, str) else None)
+
+
+def orphan_row(store: Store, document: Mapping[str, Any], test_file: str | None) -> Row:
+    """What is kept of an orphan; `test_file` is the digest of its test's file, None where there is none."""
+    location = location_of(document)
+    return {
+        "nodeid": document["nodeid"],
+        "view": document["view"],
+        "name": document["name"],
+        "variant": location.variant,
+        "baseline": store.shown(location),
+        "baseline_sha256": store.digest(location),
+        "test_file_sha256": test_file,
+        "renamed_to": None,
+    }
+
+
+def file_digest(rootdir: Path, nodeid: str) -> str | None:
+    """The digest of a test's file, None where there is none."""
+    with contextlib.suppress(OSError):
+        return text_sha256((rootdir / nodeid.partition("::")[0]).read_bytes())
+    return None
+
+
+def suggest_renames(orphans: list[Row], store: Store, new: Iterable[tuple[Store, PurePosixPath]]) -> None:
+    """Note in each orphan's row the test of which a `new` capture has the same content, if there is just one.
+
+    `new` are captures that have no baseline yet, each with the store it lies in.
+    """
+    contents: dict[str, set[str]] = {}
+    for where, stem in new:
+        document = where.ids(stem)
+        if document is not None:
+            contents.setdefault(_content(document), set()).add(document["nodeid"])
+    gone = {row["nodeid"] for row in orphans}
+    for row in orphans:
+        document = store.ids(Location.of(row["nodeid"], row["name"], row["variant"]).path)
+        found = contents.get(_content(document), set()) - gone if document is not None else set()
+        if len(found) == 1:
+            row["renamed_to"] = found.pop()
+
+
+def _content(document: Mapping[str, Any]) -> str:
+    """What people see of a capture, without the digits that differ between machines."""
+    return repr((document["view"], document["name"], document["facts"]))

@@ -1,0 +1,125 @@
+"""What a run has come to: the entries of all checks, the orphans, what was lost; written and told at its end.
+
+Knows no pytest. Everything here comes from plain data that any process of the run can have sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pytest_modelviz.baselines.names import Location
+from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.reports.closing import Closing, closing_lines
+from pytest_modelviz.reports.results import ResultsFolder, run_facts
+from pytest_modelviz.settings import Mode, Settings
+
+
+class Outcome:
+    """The entries of a run, by test and check, and what is to be said about the run as a whole.
+
+    `workers` counts the processes, `lost` names those that died.
+    """
+
+    def __init__(self, run_id: str, settings: Settings) -> None:
+        self._run_id, self._settings = run_id, settings
+        self._results = ResultsFolder(settings.results_dir)
+        self._entries: dict[str, dict[str, dict[str, Any]]] = {}
+        self._files: dict[str, list[str]] | None = None
+        self._orphans: list[dict[str, Any]] = []
+        self._errors: list[str] = []
+        self._totals: dict[str, int] | None = None
+        self.workers = 1
+        self.lost: list[str] = []
+
+    def forget(self, test: str) -> None:
+        """A test begins, perhaps once more: what it has told before does not count."""
+        self._entries.pop(test, None)
+
+    def take(self, test: str, entries: Iterable[dict[str, Any]]) -> None:
+        """Keep the entries of a test's checks."""
+        for entry in entries:
+            self._entries.setdefault(test, {})[entry["name"]] = entry
+
+    def saw(self, files: Mapping[str, list[str]]) -> None:
+        """A process has collected these test files whole."""
+        seen = files if self._files is None else self._files
+        self._files = {file: sorted({*ids, *seen[file]}) for file, ids in files.items() if file in seen}
+
+    @property
+    def entries(self) -> list[dict[str, Any]]:
+        """All entries, by test id; those of one test in the order in which they were made."""
+        rows = [entry for checks in self._entries.values() for entry in checks.values()]
+        return sorted(rows, key=lambda entry: str(entry["nodeid"]))
+
+    def write(self, *, ended: bool) -> bool:
+        """Write what is to be kept of the run; returns whether the run as a whole has failed.
+
+        `ended` says whether all tests had their turn: else nobody can tell which baselines are orphans.
+        """
+        compares = self._settings.mode is not Mode.OFF
+        failed = self._failed_requirement()
+        if compares or self._entries:
+            try:
+                if ended and not self.lost:
+                    self._judge_orphans()
+                if not compares:
+                    self._results.clear()
+                facts = run_facts(self._run_id, self.workers, self.entries, self.lost)
+                self._totals = self._results.write(facts, self.entries, self._orphans)
+                if self._settings.html:
+                    self._write_report()
+            except ModelvizError as error:
+                self._errors.append(str(error))
+        return failed or bool(self._orphans and self._settings.orphans == "fail")
+
+    def _failed_requirement(self) -> bool:
+        compared = any(entry["status"] != "not_compared" for entry in self.entries)
+        if not self._settings.require or compared:
+            return False
+        hint = "" if self._settings.mode is not Mode.OFF else " (--modelviz was not given)"
+        self._errors.append(f"this run compared nothing{hint}, and --modelviz-require asks for more")
+        return True
+
+    def _judge_orphans(self) -> None:
+        if self._settings.mode is Mode.OFF or self._settings.orphans == "ignore" or not self._files:
+            return
+        from pytest_modelviz.baselines.store import Store
+        from pytest_modelviz.orphans import find_orphans, suggest_renames
+
+        store = Store(self._settings.baseline_dir)
+        self._orphans = find_orphans(store, self._files, self._settings.rootdir)
+        candidates = Store(self._results.candidates, what="candidate")
+        new = []
+        for entry in self.entries:
+            if entry["status"] in ("missing", "recorded"):
+                location = Location.of(entry["nodeid"], entry["name"], entry["variant"])
+                new.append((candidates if entry["candidate"] else store, location.path))
+        suggest_renames(self._orphans, store, new)
+        for row in self._orphans:
+            row["baseline"] = self._settings.shown(row["baseline"])
+
+    def _write_report(self) -> None:
+        from pytest_modelviz.reports.html import write_report
+
+        write_report(self._results)
+
+    def lines(self, here: Path) -> list[tuple[str, bool]]:
+        """What the terminal says at the end, as (line, whether it is an error); paths as seen from `here`."""
+        told = [(error, True) for error in self._errors]
+        if self._totals is None:
+            return told
+        results = self._settings.results_dir
+        closing = Closing(
+            totals=self._totals,
+            entries=self.entries,
+            orphans=self._orphans,
+            lost=self.lost,
+            folder=(results.relative_to(here) if results.is_relative_to(here) else results).as_posix(),
+            review=self._settings.review,
+            has_report=self._results.report.exists(),
+            compares=self._settings.mode is not Mode.OFF,
+            orphans_fail=self._settings.orphans == "fail",
+        )
+        return told + closing_lines(closing)

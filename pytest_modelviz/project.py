@@ -1,0 +1,104 @@
+"""Which project the command line works on: its root folder and its ini settings, found as pytest finds them.
+
+pytest itself is not asked: it would take longer to start than the command may take altogether.
+"""
+
+from __future__ import annotations
+
+import configparser
+import contextlib
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pytest_modelviz.settings import OPTIONS, InvalidSettingError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+_DEDICATED = ("pytest.toml", ".pytest.toml", "pytest.ini", ".pytest.ini")  # count even if they say nothing
+_SECTIONS = {"tox.ini": "pytest", "setup.cfg": "tool:pytest"}
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder, and what its pytest configuration says."""
+
+    root: Path
+    ini: Mapping[str, Any] = field(default_factory=dict)
+
+    def setting(self, name: str) -> str | None:
+        """What an option is set to, by `addopts` or by its ini key; None where it is not."""
+        found = None
+        words = self.ini.get("addopts", "")
+        words = list(words) if isinstance(words, list) else shlex.split(str(words))
+        for word, following in zip(words, [*words[1:], ""], strict=False):
+            if word == name or word.startswith(f"{name}="):
+                found = word.partition("=")[2] or following
+        option = next(option for option in OPTIONS if option.name == name)
+        value = found or self.ini.get(option.ini)
+        if value is None or option.parse is None or value == "":
+            return None
+        return str(option.parse(f"{option.ini} of the project in {self.root}", str(value)))
+
+
+def find_project(start: Path) -> Project:
+    """The project in which a folder lies: the closest one above with a configuration of pytest, or a likely one."""
+    folders = [start, *start.parents]
+    for folder in folders:
+        for name in (*_DEDICATED, "pyproject.toml", *_SECTIONS):
+            ini = _pytest_ini(folder / name)
+            if ini is not None:
+                return Project(folder, ini)
+    for sign in ("pyproject.toml", "setup.py", ".modelviz/results.json"):
+        for folder in folders:
+            if (folder / sign).is_file():
+                return Project(folder)
+    return Project(start)
+
+
+def _pytest_ini(path: Path) -> Mapping[str, Any] | None:
+    """pytest's settings in a file; None where it is there for others, or not there."""
+    if not path.is_file():
+        return None
+    found: Any = None
+    # a file that cannot be parsed is pytest's to complain about
+    with contextlib.suppress(OSError, ValueError, configparser.Error):
+        text = path.read_text("utf-8")
+        if path.suffix == ".toml":
+            document = tomllib.loads(text)
+            if path.name == "pyproject.toml":
+                tool = document.get("tool", {}).get("pytest")
+                found = None if tool is None else tool.get("ini_options", tool)
+            else:
+                found = document.get("pytest", {})
+        else:
+            parser = configparser.RawConfigParser(
+                strict=False, comment_prefixes=("#", ";"), inline_comment_prefixes=None
+            )
+            parser.read_string(text)
+            section = _SECTIONS.get(path.name, "pytest")
+            found = dict(parser[section]) if section in parser else None
+    if found is None and path.name in _DEDICATED:
+        return {}
+    return found if isinstance(found, Mapping) else None
+
+
+def baseline_place(project: Project, given: str | None) -> str | Path:
+    """Where the baselines are: as given on the command line, as configured, or in `baselines` under the project's root.
+
+    Raises InvalidSettingError.
+    """
+    if given is not None:
+        option = next(option for option in OPTIONS if option.name == "--modelviz-baseline-dir")
+        if option.parse is None:
+            raise InvalidSettingError("--baseline-dir takes a folder")
+        place = str(option.parse("--baseline-dir", given))
+    else:
+        place = project.setting("--modelviz-baseline-dir") or "baselines"
+    return place if "://" in place else project.root / place

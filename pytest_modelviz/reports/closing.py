@@ -1,0 +1,91 @@
+"""The last lines of a run: what became of all its checks, and what to do now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pytest_modelviz.reports.terminal import quoted, visible
+
+_QUIET = ("match", "recorded", "not_compared")  # a test with nothing worse passes
+_MOST_ORPHANS = 10
+
+Line = tuple[str, bool]
+
+
+@dataclass(frozen=True)
+class Closing:
+    """What the last lines are made of.
+
+    `folder` is the results folder as seen from here, `review` the options that the command `modelviz` needs to find
+    it, `compares` says whether the run was to compare at all.
+    """
+
+    totals: Mapping[str, int]
+    entries: Sequence[Mapping[str, Any]] = ()
+    orphans: Sequence[Mapping[str, Any]] = ()
+    lost: Sequence[str] = ()
+    folder: str = ".modelviz"
+    review: str = ""
+    has_report: bool = False
+    compares: bool = True
+    orphans_fail: bool = False
+
+
+def closing_lines(run: Closing) -> list[Line]:
+    """(line, whether it is an error). What failed has been told where it failed; the rest is told here."""
+    lines: list[Line] = []
+    for entry in run.entries:
+        if entry["message"] and entry["status"] in _QUIET:
+            lines += [(line, False) for line in f"{visible(entry['nodeid'])} {entry['message']}".splitlines()]
+    lines += [(line, True) for line in _lost(run)]
+    lines += [(line, run.orphans_fail) for line in orphan_lines(run.orphans)]
+    return lines + [(line, False) for line in _counts(run)]
+
+
+def _lost(run: Closing) -> list[str]:
+    if not run.lost:
+        return []
+    names = ", ".join(visible(name) for name in run.lost)
+    told = f"worker {names} died" if len(run.lost) == 1 else f"workers {names} died"
+    return [f"{told}: checks that were not finished are not among the results, and no orphans were judged"]
+
+
+def orphan_lines(orphans: Sequence[Mapping[str, Any]], most: int = _MOST_ORPHANS) -> list[str]:
+    """Which tests are gone whose baselines are still there, and how they may be called now."""
+    if not orphans:
+        return []
+    tests: dict[str, list[Mapping[str, Any]]] = {}
+    for row in orphans:
+        tests.setdefault(row["nodeid"], []).append(row)
+    lines = [f"{_many(len(tests), 'test')} gone, but not {_many(len(orphans), 'baseline')} (modelviz prune removes)"]
+    for nodeid, rows in list(tests.items())[:most]:
+        names = ", ".join(sorted({row["name"] for row in rows}))
+        new = {row["renamed_to"] for row in rows}
+        renamed = f"; is it now {visible(new.pop())}?" if len(new) == 1 and None not in new else ""
+        lines.append(f"  {visible(nodeid)}: {visible(names)}{renamed}")
+    if len(tests) > most:
+        lines.append(f"  and {len(tests) - most} more: modelviz orphans")
+    return lines
+
+
+def _counts(run: Closing) -> list[str]:
+    lines = []
+    totals, review = run.totals, f" {run.review}" if run.review else ""
+    if totals["not_compared"]:
+        hint = "" if run.compares else " (compare them with --modelviz)"
+        lines.append(f"{_many(totals['not_compared'], 'check')} not compared{hint}")
+    told = [f"{totals[status]} {status}" for status in totals if totals[status] and status != "not_compared"]
+    if told:
+        lines.append(f"{', '.join(told)}; details in {run.folder}/results.json")
+    if any(entry["candidate"] for entry in run.entries):
+        lines.append(f"review: modelviz list{review}; accept: modelviz accept{review} [TEST...]")
+    if any(entry["tensorboard_tags"] for entry in run.entries):
+        page = f", or open {quoted(f'{run.folder}/report.html')}" if run.has_report else ""
+        lines.append(f"see the pictures: modelviz tensorboard{review}{page}")
+    return lines
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

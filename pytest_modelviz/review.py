@@ -1,0 +1,241 @@
+"""The results of a run, reviewed: what can be accepted, rejected or pruned, and doing so. No torch, no pytest.
+
+Nothing in a results folder is trusted, it may come from anybody's pull request: where a baseline belongs follows from
+the test's id and the check's name alone, and a candidate must be whole and be of that check.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
+
+from pytest_modelviz.baselines.formats import text_sha256
+from pytest_modelviz.baselines.names import Location
+from pytest_modelviz.baselines.store import ChangedMeanwhileError, Files, Store
+from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
+from pytest_modelviz.orphans import Row, file_digest, location_of, orphan_row, suggest_renames
+from pytest_modelviz.reports.results import ResultsFolder
+
+_CHANGED = "its baseline has changed since it was compared: run pytest --modelviz again"
+_REJECTED, _ACCEPTED, _WAITING = "rejected", "accepted", "waiting"
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What was done about one check or orphan: a word such as `accepted`, or `refused` with the reason."""
+
+    nodeid: str
+    name: str
+    done: str
+    reason: str = ""
+    path: str = ""
+
+    @property
+    def refused(self) -> bool:
+        return self.done == "refused"
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A check for which something can be accepted.
+
+    `state` is `waiting`, `accepted` (its baseline is what was captured) or `rejected` (nothing is kept any more).
+    """
+
+    check: dict[str, Any]
+    location: Location
+    state: str
+
+    @property
+    def nodeid(self) -> str:
+        return str(self.check["nodeid"])
+
+
+def matching(items: Iterable[Item], patterns: Sequence[str], nodeid: Callable[[Item], str], what: str) -> list[Item]:
+    """The items whose test id is a pattern or matches it as a shell glob; all of them if there are no patterns.
+
+    Raises ModelvizError for a pattern that matches nothing.
+    """
+    items = list(items)
+    if not patterns:
+        return items
+    for pattern in patterns:
+        if not any(_matches(nodeid(item), pattern) for item in items):
+            raise ModelvizError(f"{what} matches {pattern!r}{_hint(pattern, [nodeid(item) for item in items])}")
+    return [item for item in items if any(_matches(nodeid(item), pattern) for pattern in patterns)]
+
+
+def _matches(nodeid: str, pattern: str) -> bool:
+    return nodeid == pattern or fnmatch.fnmatchcase(nodeid, pattern)
+
+
+def _hint(pattern: str, ids: Sequence[str]) -> str:
+    """What may have been meant."""
+    meant = next((p for p in (f"{pattern}::*", f"*{pattern}*", pattern.replace("[", "[[]")) if _any(ids, p)), None)
+    return "" if meant is None else f"; did you mean {meant!r}?"
+
+
+def _any(ids: Sequence[str], pattern: str) -> bool:
+    return any(fnmatch.fnmatchcase(nodeid, pattern) for nodeid in ids)
+
+
+@dataclass
+class Review:
+    """A results folder beside the baselines that it was compared with.
+
+    `rootdir` is the project's folder, `place` where its baselines are, `chosen` says that the user named that place.
+    """
+
+    results: ResultsFolder
+    rootdir: Path
+    place: str | Path
+    chosen: bool = False
+    document: dict[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.document = self.results.read()
+        self.baselines = Store(self.place)
+        self.candidates = Store(self.results.candidates, what="candidate", option="--from")
+
+    def waiting(self) -> list[Waiting]:
+        """All checks of the run that have kept a candidate, and what has become of it."""
+        rows = [(check, self._location(check)) for check in self.document["checks"] if check["candidate"]]
+        return [Waiting(check, location, self._state(location)) for check, location in rows]
+
+    def _location(self, check: dict[str, Any]) -> Location:
+        """Where a check's baseline belongs: what it is called says it, the candidate only for which variant it is."""
+        common = Location.of(check["nodeid"], check["name"])
+        kept = self.results.within(self.results.candidates, check["candidate"])
+        stem = None if kept is None else PurePosixPath(kept.relative_to(self.results.candidates)).with_suffix("")
+        document = None if stem is None else self.candidates.ids(stem)
+        variant = None if document is None else document.get("variant")
+        own = Location.of(check["nodeid"], check["name"], variant) if isinstance(variant, str) else common
+        return own if own.path == stem else common
+
+    def _state(self, location: Location) -> str:
+        candidate = self.candidates.digest(location)
+        if candidate is None:
+            return _REJECTED
+        return _ACCEPTED if candidate == self.baselines.digest(location) else _WAITING
+
+    def accept(self, one: Waiting) -> Decision:
+        """Make a candidate the baseline, unless that has changed since it was compared."""
+        check, location = one.check, one.location
+
+        def decided(done: str, reason: str = "") -> Decision:
+            return Decision(check["nodeid"], check["name"], done, reason, self.baselines.shown(location))
+
+        if one.state == _ACCEPTED:
+            return decided("already accepted")
+        if check["status"] == "unreadable":
+            return decided("refused", "its baseline cannot be read; pytest --modelviz-update-all replaces such a one")
+        if check["status"] not in ("drift", "missing"):
+            return decided("refused", f"a check that is {check['status']} has nothing to accept")
+        try:
+            self._require_project(check, location)
+            files = self._candidate(check, location)
+            self.baselines.put(location, files, instead_of=self._expected(check, location))
+        except ChangedMeanwhileError:
+            return decided("refused", _CHANGED)
+        except ModelvizError as error:
+            return decided("refused", str(error))
+        return decided("accepted")
+
+    def _require_project(self, check: dict[str, Any], location: Location) -> None:
+        """The results must be of this project, or the user must have said where its baselines are."""
+        compared = self.baselines.shown(self._compared_with(check, location))
+        inside = "://" not in compared and Path(compared).is_relative_to(self.rootdir)
+        shown = Path(compared).relative_to(self.rootdir).as_posix() if inside else compared
+        if not self.chosen and shown != check["baseline"]:
+            raise ModelvizError(
+                f"it was compared with {check['baseline']}, not with {shown}: name the folder with --baseline-dir"
+            )
+
+    def _compared_with(self, check: dict[str, Any], location: Location) -> Location:
+        """A variant without a baseline of its own was compared with the common one."""
+        own = check["baseline"].replace("\\", "/").endswith(f"{location.path}.json")
+        return location if own else location.common
+
+    def _expected(self, check: dict[str, Any], location: Location) -> str | None:
+        """The digest that the baseline to be replaced must have; None where there must be none."""
+        digest: str | None = check["baseline_sha256"]
+        common = self._compared_with(check, location)
+        if common == location:
+            return digest
+        if self.baselines.digest(common) != digest:
+            raise ChangedMeanwhileError(self.baselines.shown(common))
+        return None
+
+    def _candidate(self, check: dict[str, Any], location: Location) -> Files:
+        try:
+            files = self.candidates.files(location, nodeid=check["nodeid"], name=check["name"])
+        except UnreadableBaselineError as error:
+            raise ModelvizError(f"the candidate {self.candidates.shown(location)} cannot be read: {error}") from error
+        if files is None:
+            raise ModelvizError("nothing is kept of what was captured: it was rejected, or its file is gone")
+        return files
+
+    def reject(self, one: Waiting) -> Decision:
+        """Forget a candidate; the baseline stays as it is."""
+        location = one.location
+        path = self.candidates.shown(location)
+        if one.state == _REJECTED:
+            return Decision(one.nodeid, one.check["name"], "already rejected", path=path)
+        try:
+            self.candidates.discard(location)
+        except ModelvizError as error:
+            return Decision(one.nodeid, one.check["name"], "refused", str(error), path)
+        return Decision(one.nodeid, one.check["name"], "rejected", path=path)
+
+    def orphans(self) -> list[Row]:
+        """Baselines of which the run says that their test is gone, and that are still there."""
+        rows = self.document.get("orphans", ())
+        return [row for row in rows if self.baselines.digest(location_of(row)) is not None]
+
+    def without_file(self) -> list[Row]:
+        """Baselines whose test file does not exist any more. No run can say so: it collects what is there."""
+        told = {(row["nodeid"], row["name"], row["variant"]) for row in self.document.get("orphans", ())}
+        rows = []
+        for stem in self.baselines.stems():
+            document = self.baselines.ids(stem)
+            if document is None or location_of(document).path != stem:
+                continue
+            location = location_of(document)
+            if file_digest(self.rootdir, document["nodeid"]) is None:
+                key = (document["nodeid"], document["name"], location.variant)
+                if key not in told:
+                    rows.append(orphan_row(self.baselines, document, None))
+        missing = [one.location.path for one in self.waiting() if one.check["status"] == "missing"]
+        suggest_renames(rows, self.baselines, [(self.candidates, path) for path in missing])
+        return rows
+
+    def prune(self, row: Row, *, dry_run: bool = False) -> Decision:
+        """Remove an orphan and keep a copy of it in the results folder."""
+        location = location_of(row)
+        path = self.baselines.shown(location)
+
+        def decided(done: str, reason: str = "") -> Decision:
+            return Decision(row["nodeid"], row["name"], done, reason, path)
+
+        if file_digest(self.rootdir, row["nodeid"]) != row["test_file_sha256"]:
+            return decided("refused", "its test file has changed since: run pytest --modelviz again")
+        if dry_run:
+            return decided("would be removed")
+        kept = Store(self.results.pruned, what="copy", option="--from")
+        try:
+            files = self.baselines.files(location, nodeid=row["nodeid"], name=row["name"])
+            if files is None or text_sha256(files.text) != row["baseline_sha256"]:
+                raise ChangedMeanwhileError(path)
+            self.results.prepare()
+            kept.put(location, files)
+            self.baselines.remove(location, only=row["baseline_sha256"])
+        except ChangedMeanwhileError:
+            return decided("refused", "it has changed since: run pytest --modelviz again")
+        except (ModelvizError, UnreadableBaselineError) as error:
+            return decided("refused", str(error))
+        return decided("removed")
