@@ -1,6 +1,9 @@
 """Every code block of the docs is executed: files are written, then the commands run, in the order of the page."""
 
 import re
+import shlex
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,34 +17,58 @@ def blocks(page: Path) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_the_code_of_a_page_runs(project, page):
+def test_the_code_of_a_page_runs(project, page, monkeypatch):
+    for name in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{name}_NAME", "somebody")
+        monkeypatch.setenv(f"GIT_{name}_EMAIL", "somebody@example.org")
+    subprocess.run(["git", "init", "--quiet"], cwd=project.path, check=True)
     for language, text in blocks(page):
-        if language in ("python", "ini"):
-            name = re.match(r"# ([\w.]+)\n", text)
+        if language in ("python", "ini", "yaml"):
+            name = re.match(r"# ([\w./]+)\n", text)
             assert name, f"a block of {page.name} does not name its file:\n{text}"
+            (project.path / name[1]).parent.mkdir(parents=True, exist_ok=True)
             (project.path / name[1]).write_text(text)
+            for line in re.findall(r"- run: (pytest .*)", text):
+                execute(project, line)
         else:
             assert language == "console", f"a block of {page.name} is {language}: say how to run it"
             for command in re.findall(r"^\$ (.*)$", text, re.MULTILINE):
-                if command.startswith("pytest"):
-                    assert project.run(*command.split()[1:]).ret == 0, command
+                execute(project, command)
     project.run("--modelviz-update").assert_outcomes(passed=len(list(names_of(page))))
     project.run("--modelviz").assert_outcomes(passed=len(list(names_of(page))))
 
 
+def execute(project, line: str) -> None:
+    """Run a command of a page in the project. `# fails` after it says that pytest is to fail."""
+    command, _, remark = line.partition("  # ")
+    program, *arguments = shlex.split(command)
+    if program == "pytest":
+        run = project.run_apart if "-n" in arguments else project.run
+        assert run(*arguments).ret == (1 if remark.startswith("fails") else 0), line
+    elif program == "modelviz":
+        done = project.modelviz(*arguments)
+        assert done.exit_code == 0, f"{line}: {done.output}"
+    elif program == "gh":  # CI's artifact is the results folder
+        assert arguments[:2] == ["run", "download"]
+        shutil.copytree(project.path / ".modelviz", project.path / arguments[arguments.index("--dir") + 1])
+        shutil.rmtree(project.path / ".modelviz")
+    else:
+        assert program == "git", line
+        subprocess.run([program, *arguments], cwd=project.path, check=True)
+
+
 def names_of(page: Path) -> list[str]:
-    return [
-        name
-        for language, text in blocks(page)
-        if language == "python"
-        for name in re.findall(r"^def (test_\w+)", text, re.MULTILINE)
-    ]
+    files = {
+        text.partition("\n")[0]: text for language, text in blocks(page) if language == "python"
+    }  # the last version
+    return [name for text in files.values() for name in re.findall(r"^def (test_\w+)", text, re.MULTILINE)]
 
 
 def test_pages_link_to_what_exists():
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#]+)", page.read_text("utf-8")):
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+            if not target.startswith("https://"):
+                assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
 def test_the_table_of_options_is_complete():
