@@ -203,6 +203,8 @@ class Trace:
             _require(module.weights.values(), weights)
         calls = []
         for layer, index, depth, inputs, outputs in structure["calls"]:
+            if str(layer) not in modules:
+                raise UnreadableBaselineError(f"its trace calls a layer it does not hold: {str(layer)!r}")
             call = Call(str(layer), int(index), int(depth), _unpack_leaves(inputs, tensors))
             call.outputs = None if outputs is None else _unpack_leaves(outputs, tensors)
             calls.append(call)

@@ -6,6 +6,7 @@ Names are relative, with `/`. What cannot be done is an OSError; the store says 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
@@ -218,11 +219,20 @@ class RemoteFolder:
     def read(self, name: str, limit: int) -> bytes:
         if name not in self._kept:
             # one byte more than allowed tells a file that is too large, in a single request
-            data = self._ask("read", name, lambda: self._files.cat_file(self._at(name), start=0, end=limit + 1))
+            data = self._ask("read", name, lambda: self._first_bytes(self._at(name), limit + 1))
             if len(data) > limit:
                 raise UnreadableBaselineError(f"{PurePosixPath(name).name} is absurdly large (over {limit} bytes)")
-            self._kept[name] = bytes(data)
+            self._kept[name] = data
         return self._kept[name]
+
+    def _first_bytes(self, path: str, count: int) -> bytes:
+        try:
+            return bytes(self._files.cat_file(path, start=0, end=count))
+        except OSError as error:
+            # of an empty object S3 has no first bytes
+            if error.errno == errno.EINVAL and self._files.info(path).get("size") == 0:
+                return b""
+            raise
 
     def forget(self, name: str) -> None:
         """Read this file anew next time: somebody else may have changed it."""

@@ -35,7 +35,6 @@ from pytest_modelviz.capture import Capture
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 
 _ABANDONED_SECONDS = 3600.0  # a younger unfinished file may be another process's
-_ATTEMPTS = 5  # at reading what somebody is just replacing
 
 
 @dataclass(frozen=True)
@@ -76,41 +75,37 @@ class Store:
     def load(self, location: Location, *, nodeid: str, name: str) -> Stored | None:
         """The baseline of a check, None where there is none; raises UnreadableBaselineError."""
         files = self._files(location)
-        if files is None:
-            return None
-        document = decode_json(files.text)
-        belongs(document, nodeid=nodeid, name=name, variant=location.variant)
-        arrays = {} if files.arrays is None else decode_arrays(files.arrays)
-        environment = {str(key): str(value) for key, value in document["environment"].items()}
-        return Stored(Capture(document["view"], document["facts"], arrays, environment), text_sha256(files.text))
+        return None if files is None else _stored(files, location, nodeid, name)
 
     def files(self, location: Location, *, nodeid: str, name: str) -> Files | None:
         """The files of a baseline as they are, found whole; raises UnreadableBaselineError."""
-        if self.load(location, nodeid=nodeid, name=name) is None:
-            return None
         files = self._files(location)
-        return None if files is None else Files(files.text, files.arrays, self.picture(location))
+        if files is None:
+            return None
+        _stored(files, location, nodeid, name)
+        return Files(files.text, files.arrays, self.picture(location))
 
     def _files(self, location: Location) -> Files | None:
-        """JSON and safetensors that belong together, also while somebody is replacing them."""
-        for attempt in range(_ATTEMPTS):
-            if attempt:
-                self._forget(location)
-            try:
-                text = self._folder.read(f"{location.path}.json", MAX_JSON_BYTES)
-            except FileNotFoundError:
-                self._refuse_remains(location)
-                return None
-            wanted = decode_json(text).get("data_sha256")
-            try:
-                return Files(text, None if wanted is None else self._data(location, str(wanted)))
-            except UnreadableBaselineError as error:
-                found = error
-                self._forget(location)
-                with contextlib.suppress(FileNotFoundError):
-                    if self._folder.read(f"{location.path}.json", MAX_JSON_BYTES) == text:
-                        break
-        raise found
+        """JSON and safetensors that belong together.
+
+        What does not is looked at again while nobody writes: somebody may just have been replacing it.
+        """
+        try:
+            return self._read(location)
+        except UnreadableBaselineError:
+            self._forget(location)
+            with contextlib.suppress(TimeoutError), self._folder.locked(str(location.path)):
+                return self._read(location)
+            raise
+
+    def _read(self, location: Location) -> Files | None:
+        try:
+            text = self._folder.read(f"{location.path}.json", MAX_JSON_BYTES)
+        except FileNotFoundError:
+            self._refuse_remains(location)
+            return None
+        wanted = decode_json(text).get("data_sha256")
+        return Files(text, None if wanted is None else self._data(location, str(wanted)))
 
     def _refuse_remains(self, location: Location) -> None:
         with contextlib.suppress(FileNotFoundError):
@@ -262,6 +257,14 @@ class Store:
         except (FileNotFoundError, UnreadableBaselineError):
             return None
         return document if isinstance(document.get("nodeid"), str) and isinstance(document.get("name"), str) else None
+
+
+def _stored(files: Files, location: Location, nodeid: str, name: str) -> Stored:
+    document = decode_json(files.text)
+    belongs(document, nodeid=nodeid, name=name, variant=location.variant)
+    arrays = {} if files.arrays is None else decode_arrays(files.arrays)
+    environment = {str(key): str(value) for key, value in document["environment"].items()}
+    return Stored(Capture(document["view"], document["facts"], arrays, environment), text_sha256(files.text))
 
 
 def _staged(location: Location, digest: str) -> str:
