@@ -9,6 +9,7 @@ import time
 import fsspec
 import numpy as np
 import pytest
+import s3fs  # up front: pytester forgets what an inner run imported, and fsspec would keep two of them
 
 from pytest_modelviz.baselines import folder as folder_module
 from pytest_modelviz.baselines import store as store_module
