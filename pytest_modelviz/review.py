@@ -76,7 +76,8 @@ def _matches(nodeid: str, pattern: str) -> bool:
 
 def _hint(pattern: str, ids: Sequence[str]) -> str:
     """What may have been meant."""
-    meant = next((p for p in (f"{pattern}::*", f"*{pattern}*", pattern.replace("[", "[[]")) if _any(ids, p)), None)
+    escaped = pattern.replace("[", "[[]")
+    meant = next((p for p in (f"{escaped}::*", escaped, f"*{escaped}*") if _any(ids, p)), None)
     return "" if meant is None else f"; did you mean {meant!r}?"
 
 

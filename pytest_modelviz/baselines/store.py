@@ -137,12 +137,17 @@ class Store:
                 forget(name)
 
     def digest(self, location: Location) -> str | None:
-        """What identifies the content of a baseline, whatever state it is in; None where there is none."""
+        """What identifies the content of a baseline, whatever state it is in; None where there is none.
+
+        Of what cannot even be read, a word that is no digest.
+        """
         self._forget(location)
         try:
             return text_sha256(self._folder.read(f"{location.path}.json", MAX_JSON_BYTES))
         except FileNotFoundError:
             return None
+        except UnreadableBaselineError:
+            return "unreadable"
 
     def picture(self, location: Location) -> bytes | None:
         """The stored picture, as it is."""
