@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from torch import nn
 from torch.utils import tensorboard
 
+import pytest_modelviz.reports.html
 import pytest_modelviz.session
 from pytest_modelviz.cli import main
 from pytest_modelviz.views.cam_map import CamMapView
@@ -21,7 +22,7 @@ from pytest_modelviz.views.model_summary import ModelSummaryView
 
 # pytester forgets what an inner run imported, and torch aborts the process when its parts are imported twice: all of
 # it must have been imported before.
-_IMPORTED = (tensorboard, pytest_modelviz.session)
+_IMPORTED = (tensorboard, pytest_modelviz.session, pytest_modelviz.reports.html)
 for _view in (FeatureMapsView, CamMapView, lambda model, x: ModelSummaryView(model, input_data=x)):
     _view(nn.Sequential(nn.Conv2d(3, 3, 3), nn.Flatten(), nn.LazyLinear(2)), torch.rand(1, 3, 8, 8)).capture()
 
