@@ -16,7 +16,7 @@ import click
 from pytest_modelviz import __version__
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.orphans import Row
-from pytest_modelviz.project import Project, baseline_place, find_project
+from pytest_modelviz.project import Project, baseline_place, find_project, results_place
 from pytest_modelviz.reports.results import ResultsFolder
 from pytest_modelviz.reports.terminal import amount, visible
 from pytest_modelviz.review import Decision, Review, Waiting, matching
@@ -56,10 +56,14 @@ class Where:
         project = find_project(Path(self.rootdir or ".").absolute())
         return Project(Path(self.rootdir).absolute(), project.ini) if self.rootdir else project
 
+    def home(self) -> ResultsFolder:
+        """The project's own results folder."""
+        return ResultsFolder(results_place(self._project))
+
     def results(self) -> ResultsFolder:
         project = self._project
         if self.source is None:
-            return ResultsFolder(project.root / (project.setting("--modelviz-results-dir") or ".modelviz"))
+            return self.home()
         folder = Path(self.source).absolute()
         # .modelviz: as an archive unpacks; the project's: as --modelviz-results-dir is meant
         places = (folder, folder / ".modelviz", project.root / self.source)
@@ -68,7 +72,7 @@ class Where:
     def review(self) -> Review:
         project = self._project
         place = baseline_place(project, self.baseline_dir)
-        return Review(self.results(), project.root, place, chosen=self.baseline_dir is not None)
+        return Review(self.results(), self.home(), project.root, place, chosen=self.baseline_dir is not None)
 
 
 def _results(command: Callable[..., None]) -> Callable[..., None]:
@@ -104,7 +108,9 @@ def _print_json(**parts: Any) -> None:
 def list_(where: Where, patterns: Sequence[str], every: bool, as_json: bool) -> None:
     """List what waits for a decision."""
     review = where.review()
-    rows = matching(review.waiting(), patterns, lambda one: one.nodeid, "no test that drifted or had no baseline")
+    rows = matching(
+        review.waiting(), patterns, lambda one: one.nodeid, review.known, "no test that drifted or had no baseline"
+    )
     shown = [one for one in rows if every or as_json or one.state == "waiting"]
     if as_json:
         _print_json(run=review.document["run"], checks=[{**one.check, "state": one.state} for one in shown])
@@ -139,7 +145,7 @@ def show(where: Where, patterns: Sequence[str], as_json: bool) -> None:
     review = where.review()
     quiet = ("match", "recorded", "not_compared")
     checks = [check for check in review.document["checks"] if check["status"] not in quiet]
-    checks = matching(checks, patterns, lambda check: str(check["nodeid"]), "no test that did not match")
+    checks = matching(checks, patterns, lambda check: str(check["nodeid"]), review.known, "no test that did not match")
     if as_json:
         _print_json(run=review.document["run"], checks=checks)
         return
@@ -166,7 +172,9 @@ def accept(where: Where, patterns: Sequence[str], as_json: bool) -> None:
     A baseline that has changed since it was compared is left alone.
     """
     review = where.review()
-    rows = matching(review.waiting(), patterns, lambda one: one.nodeid, "no test that drifted or had no baseline")
+    rows = matching(
+        review.waiting(), patterns, lambda one: one.nodeid, review.known, "no test that drifted or had no baseline"
+    )
     chosen = [one for one in rows if patterns or one.state != "rejected"]
     _decided([review.accept(one) for one in chosen], as_json, "nothing to accept")
 
@@ -178,7 +186,9 @@ def accept(where: Where, patterns: Sequence[str], as_json: bool) -> None:
 def reject(where: Where, patterns: Sequence[str], as_json: bool) -> None:
     """Forget what was captured: of all tests, or of those that match. Baselines stay as they are."""
     review = where.review()
-    rows = matching(review.waiting(), patterns, lambda one: one.nodeid, "no test that drifted or had no baseline")
+    rows = matching(
+        review.waiting(), patterns, lambda one: one.nodeid, review.known, "no test that drifted or had no baseline"
+    )
     chosen = [one for one in rows if patterns or one.state == "waiting"]
     _decided([review.reject(one) for one in chosen], as_json, "nothing to reject")
 
@@ -205,7 +215,7 @@ def orphans(where: Where, patterns: Sequence[str], as_json: bool) -> None:
     """List baselines whose test is gone, and what it may be called now."""
     review = where.review()
     found = [(row, "test") for row in review.orphans()] + [(row, "file") for row in review.without_file()]
-    found = matching(found, patterns, lambda pair: str(pair[0]["nodeid"]), "no test that is gone")
+    found = matching(found, patterns, lambda pair: str(pair[0]["nodeid"]), review.known, "no test that is gone")
     if as_json:
         _print_json(orphans=[{**row, "gone": gone} for row, gone in found])
         return
@@ -227,9 +237,11 @@ def prune(where: Where, patterns: Sequence[str], dry_run: bool, as_json: bool) -
 
     Those whose whole test file is gone are removed only if a PATTERN names them.
     """
+    if where.source is not None and not patterns:
+        raise ModelvizError("with --from, name the tests whose baselines are to be removed: its list is not trusted")
     review = where.review()
     rows: list[Row] = [*review.orphans(), *(review.without_file() if patterns else ())]
-    rows = matching(rows, patterns, lambda row: str(row["nodeid"]), "no test that is gone")
+    rows = matching(rows, patterns, lambda row: str(row["nodeid"]), review.known, "no test that is gone")
     _decided([review.prune(row, dry_run=dry_run) for row in rows], as_json, "nothing to remove")
 
 

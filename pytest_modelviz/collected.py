@@ -7,12 +7,14 @@ command line left out was not seen, and its file was not collected whole.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+_INSTALLED = frozenset({"site-packages", "dist-packages"})
 NODEID = pytest.StashKey[str]()  # a test's id as it was collected: xdist changes some afterwards
 
 
@@ -66,6 +68,14 @@ class Collected:
                 return None
             ids += inner
         return ids
+
+
+def sources(root: Path) -> list[str]:
+    """The project's own modules that are loaded: what its tests are called may depend on any of them."""
+    files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
+    paths = [Path(file) for file in files if isinstance(file, str) and file.endswith(".py")]
+    inside = [path.relative_to(root) for path in paths if path.is_relative_to(root)]
+    return sorted(path.as_posix() for path in inside if not _INSTALLED & set(path.parts))
 
 
 def _named_in_part(config: pytest.Config) -> set[Path] | None:

@@ -33,6 +33,9 @@ class Run(Protocol):
     def title(self, nodeid: str) -> str:
         """How a test is called in TensorBoard."""
 
+    def review(self) -> str:
+        """The options that the command `modelviz` needs to find what is written."""
+
     def opened(self, checks: TestChecks) -> None:
         """A test has begun to make checks."""
 
@@ -91,7 +94,7 @@ class TestChecks:
     ) -> Any:
         """Make one check; returns what the view captured. A drift is kept until the test's body ends."""
         __tracebackhide__ = True
-        from pytest_modelviz.session import FAILING, Check
+        from pytest_modelviz.session import FAILING, Check, Commands
 
         name = default if name is None else name
         if not isinstance(name, str) or not name or not name.isprintable():
@@ -100,7 +103,8 @@ class TestChecks:
             raise ModelvizError(f"this test has two checks named {name!r}: pass name= to tell them apart")
         try:
             settings = self._settings.called(rtol=rtol, atol=atol)
-            check = Check(self.nodeid, self._run.title(self.nodeid), self._argument, name, view(), settings)
+            commands = Commands(self._argument, self._run.review())
+            check = Check(self.nodeid, self._run.title(self.nodeid), commands, name, view(), settings)
             capture, entry = self._run.session().check(check)
         except (ModelvizError, InvalidSettingError) as error:
             raise ModelvizError(str(error)) from None  # the way here says nothing that the message does not

@@ -16,6 +16,8 @@ from pytest_modelviz.baselines.store import Store
 
 Row = dict[str, Any]
 
+_LARGEST_TEST_FILE = 64 * 2**20
+
 
 def find_orphans(store: Store, files: Mapping[str, Iterable[str]], rootdir: Path) -> list[Row]:
     """One row for each baseline in the store whose test is none of those that its file holds.
@@ -56,15 +58,24 @@ def orphan_row(store: Store, document: Mapping[str, Any], test_file: str | None)
         "baseline": store.shown(location),
         "baseline_sha256": store.digest(location),
         "test_file_sha256": test_file,
+        "sources": {},
         "renamed_to": None,
     }
 
 
 def file_digest(rootdir: Path, nodeid: str) -> str | None:
     """The digest of a test's file, None where there is none."""
-    with contextlib.suppress(OSError):
-        return text_sha256((rootdir / nodeid.partition("::")[0]).read_bytes())
+    with contextlib.suppress(OSError, ValueError):  # a name with NUL is a ValueError
+        path = rootdir / nodeid.partition("::")[0]
+        if path.is_file() and path.stat().st_size < _LARGEST_TEST_FILE:
+            return text_sha256(path.read_bytes())
     return None
+
+
+def digests(rootdir: Path, files: Iterable[str]) -> dict[str, str]:
+    """The digests of those of these files that can be read."""
+    found = {file: file_digest(rootdir, file) for file in sorted(files)}
+    return {file: digest for file, digest in found.items() if digest is not None}
 
 
 def suggest_renames(orphans: list[Row], store: Store, new: Iterable[tuple[Store, PurePosixPath]]) -> None:

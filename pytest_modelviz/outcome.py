@@ -27,23 +27,27 @@ class Outcome:
         self._results = ResultsFolder(settings.results_dir)
         self._entries: dict[str, dict[str, dict[str, Any]]] = {}
         self._files: dict[str, list[str]] | None = None
+        self._sources: set[str] = set()
+        self._run: set[str] = set()
         self._orphans: list[dict[str, Any]] = []
         self._errors: list[str] = []
         self._totals: dict[str, int] | None = None
         self.workers = 1
         self.lost: list[str] = []
 
-    def forget(self, test: str) -> None:
+    def began(self, test: str) -> None:
         """A test begins, perhaps once more: what it has told before does not count."""
         self._entries.pop(test, None)
+        self._run.add(test)
 
     def take(self, test: str, entries: Iterable[dict[str, Any]]) -> None:
         """Keep the entries of a test's checks."""
         for entry in entries:
             self._entries.setdefault(test, {})[entry["name"]] = entry
 
-    def saw(self, files: Mapping[str, list[str]]) -> None:
-        """A process has collected these test files whole."""
+    def saw(self, files: Mapping[str, list[str]], sources: Iterable[str]) -> None:
+        """A process has collected these test files whole, and loaded these modules of the project for it."""
+        self._sources.update(sources)
         seen = files if self._files is None else self._files
         self._files = {file: sorted({*ids, *seen[file]}) for file, ids in files.items() if file in seen}
 
@@ -86,10 +90,12 @@ class Outcome:
         if self._settings.mode is Mode.OFF or self._settings.orphans == "ignore" or not self._files:
             return
         from pytest_modelviz.baselines.store import Store
-        from pytest_modelviz.orphans import find_orphans, suggest_renames
+        from pytest_modelviz.orphans import digests, find_orphans, suggest_renames
 
         store = Store(self._settings.baseline_dir)
-        self._orphans = find_orphans(store, self._files, self._settings.rootdir)
+        alive = self._run | {entry["nodeid"] for entry in self.entries}  # also what was never collected
+        rows = find_orphans(store, self._files, self._settings.rootdir)
+        self._orphans = [row for row in rows if row["nodeid"] not in alive]
         candidates = Store(self._results.candidates, what="candidate")
         new = []
         for entry in self.entries:
@@ -97,7 +103,9 @@ class Outcome:
                 location = Location.of(entry["nodeid"], entry["name"], entry["variant"])
                 new.append((candidates if entry["candidate"] else store, location.path))
         suggest_renames(self._orphans, store, new)
+        judged_by = digests(self._settings.rootdir, self._sources)
         for row in self._orphans:
+            row["sources"] = judged_by
             row["baseline"] = self._settings.shown(row["baseline"])
 
     def _write_report(self) -> None:
@@ -105,8 +113,11 @@ class Outcome:
 
         write_report(self._results)
 
-    def lines(self, here: Path) -> list[tuple[str, bool]]:
-        """What the terminal says at the end, as (line, whether it is an error); paths as seen from `here`."""
+    def lines(self, here: Path, review: str) -> list[tuple[str, bool]]:
+        """What the terminal says at the end, as (line, whether it is an error); paths as seen from `here`.
+
+        `review` are the options that the command `modelviz` needs there.
+        """
         told = [(error, True) for error in self._errors]
         if self._totals is None:
             return told
@@ -117,7 +128,7 @@ class Outcome:
             orphans=self._orphans,
             lost=self.lost,
             folder=(results.relative_to(here) if results.is_relative_to(here) else results).as_posix(),
-            review=self._settings.review,
+            review=review,
             has_report=self._results.report.exists(),
             compares=self._settings.mode is not Mode.OFF,
             orphans_fail=self._settings.orphans == "fail",

@@ -8,12 +8,14 @@ from __future__ import annotations
 import collections
 import datetime
 import os
+import unittest
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_modelviz.collected import NODEID, Collected
+from pytest_modelviz.collected import NODEID, Collected, sources
+from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.fixtures import (
     CHECKS,
     RUN,
@@ -35,6 +37,7 @@ __all__ = ["_modelviz_checks", "cam_map", "feature_maps", "model_summary"]  # fi
 _ENTRIES = "modelviz_checks"  # the attribute of a report that carries the entries to the controlling process
 _ENDED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
 _PASSED = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+_TOLD = pytest.StashKey[str]()  # what a test has failed with, in case that something else takes its place
 _TYPED_INI = pytest.version_tuple >= (8, 4)  # before, pytest had no numbers in ini files
 
 
@@ -89,6 +92,7 @@ class ModelvizRun:
         self._outcome = Outcome(self.run_id, settings)
         self._collected = Collected()
         self._ambiguous: set[str] = set()
+        self._review: str | None = None
 
     def session(self) -> Session:
         """Made when the first check runs: this is where torch, numpy and pillow come in.
@@ -106,6 +110,14 @@ class ModelvizRun:
         test = nodeid.partition("::")[2]
         return nodeid if not test or test in self._ambiguous else test
 
+    def review(self) -> str:
+        """The options with which the command `modelviz`, started here, finds what this run has written."""
+        if self._review is None:
+            from pytest_modelviz.project import review_options
+
+            self._review = review_options(self.settings, self._config.invocation_params.dir)
+        return self._review
+
     def opened(self, checks: TestChecks) -> None:
         """A test has begun to make checks."""
         self._open = checks
@@ -118,7 +130,10 @@ class ModelvizRun:
         if self.settings.mode is not Mode.OFF:
             self._config.pluginmanager.register(self._collected, "modelviz-collected")
             if self._reports():
-                ResultsFolder(self.settings.results_dir).clear()
+                try:
+                    ResultsFolder(self.settings.results_dir).clear()
+                except ModelvizError as error:
+                    raise pytest.UsageError(f"modelviz: {error}") from None
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
         item.stash[NODEID] = item.nodeid
@@ -128,7 +143,7 @@ class ModelvizRun:
         counts = collections.Counter(item.nodeid.partition("::")[2] for item in items)
         self._ambiguous = {name for name, count in counts.items() if count > 1}
 
-    @pytest.hookimpl(wrapper=True)
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
         """Report all drifts of a test when its body ends; an error of the body itself goes first.
 
@@ -136,7 +151,7 @@ class ModelvizRun:
         """
         try:
             result = yield
-        except pytest.skip.Exception:
+        except (pytest.skip.Exception, unittest.SkipTest):
             self._fail(item)
             raise
         except BaseException:
@@ -150,11 +165,17 @@ class ModelvizRun:
     def _fail(self, item: pytest.Item) -> None:
         message = _pending(item)
         if message:
+            item.stash[_TOLD] = message
             pytest.fail(message, pytrace=False)
 
-    @pytest.hookimpl(wrapper=True)
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
+        message = item.stash.get(_TOLD, "") if report.when == "call" else ""
+        if message and report.skipped and not hasattr(report, "wasxfail"):
+            report.outcome, report.longrepr = "failed", message  # of a TestCase that skipped itself
+        elif message and message not in report.longreprtext:
+            report.sections.append(("Captured modelviz call", message))  # of a TestCase with an error of its own
         checks = item.stash.get(CHECKS, None)
         if checks is not None and checks.unreported:
             setattr(report, _ENTRIES, checks.unreported)
@@ -163,7 +184,7 @@ class ModelvizRun:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when == "setup":
-            self._outcome.forget(report.nodeid)  # of an earlier attempt, if the test is run again
+            self._outcome.began(report.nodeid)
         self._outcome.take(report.nodeid, getattr(report, _ENTRIES, ()))
 
     @pytest.hookimpl(optionalhook=True)
@@ -176,7 +197,7 @@ class ModelvizRun:
         if error:
             self._outcome.lost.append(str(node.gateway.id))
         elif "modelviz_collected" in getattr(node, "workeroutput", {}):
-            self._outcome.saw(node.workeroutput["modelviz_collected"])
+            self._outcome.saw(*node.workeroutput["modelviz_collected"])
 
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int | pytest.ExitCode) -> None:
         if self._session is not None:
@@ -186,13 +207,16 @@ class ModelvizRun:
         compares = self.settings.mode is not Mode.OFF
         if self._worker:
             if compares:
-                self._worker_output()["modelviz_collected"] = self._collected.files(self._config)
+                self._worker_output()["modelviz_collected"] = self._seen()
         elif self._reports():
             if compares and not self._distributes():
-                self._outcome.saw(self._collected.files(self._config))
+                self._outcome.saw(*self._seen())
             ended = exitstatus in _ENDED and not (session.shouldstop or session.shouldfail)
             if self._outcome.write(ended=ended) and exitstatus in _PASSED:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _seen(self) -> tuple[dict[str, list[str]], list[str]]:
+        return self._collected.files(self._config), sources(self.settings.rootdir)
 
     def _worker_output(self) -> dict[str, Any]:
         output: dict[str, Any] = self._config.workeroutput  # type: ignore[attr-defined]  # xdist's
@@ -203,8 +227,10 @@ class ModelvizRun:
         return self._config.pluginmanager.hasplugin("dsession")
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        lines = self._outcome.lines(self._config.invocation_params.dir) if self._reports() else []
+        here = self._config.invocation_params.dir
+        lines = self._outcome.lines(here, self.review()) if self._reports() else []
         if lines:
+            terminalreporter.ensure_newline()  # else an empty line follows the title
             terminalreporter.section("modelviz")
         for line, is_error in lines:
             terminalreporter.write_line(line, red=is_error)

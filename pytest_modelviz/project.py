@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import configparser
 import contextlib
+import os
 import shlex
 import sys
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pytest_modelviz.settings import OPTIONS, InvalidSettingError
+from pytest_modelviz.settings import OPTIONS, InvalidSettingError, Settings
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -87,6 +88,29 @@ def _pytest_ini(path: Path) -> Mapping[str, Any] | None:
     if found is None and path.name in _DEDICATED:
         return {}
     return found if isinstance(found, Mapping) else None
+
+
+def results_place(project: Project) -> Path:
+    """The folder that a run writes into, as configured or `.modelviz` under the project's root."""
+    return project.root / (project.setting("--modelviz-results-dir") or ".modelviz")
+
+
+def review_options(settings: Settings, here: Path) -> str:
+    """The options that the command `modelviz` needs to find the files of a run, if it is started `here`."""
+    options = []
+    project = find_project(here)
+    if project.root != settings.rootdir:
+        project = Project(settings.rootdir, find_project(settings.rootdir).ini)
+        options += ["--rootdir", _from(here, settings.rootdir)]
+    if results_place(project) != settings.results_dir:
+        options += ["--from", _from(here, settings.results_dir)]
+    if baseline_place(project, None) != settings.baseline_dir:
+        options += ["--baseline-dir", settings.shown(settings.baseline_dir)]
+    return shlex.join(options)
+
+
+def _from(here: Path, path: Path) -> str:
+    return os.path.relpath(path, here) if path.is_relative_to(here) or here.is_relative_to(path) else str(path)
 
 
 def baseline_place(project: Project, given: str | None) -> str | Path:

@@ -7,9 +7,9 @@ the test's id and the check's name alone, and a candidate must be whole and be o
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pytest_modelviz.baselines.formats import text_sha256
@@ -20,6 +20,7 @@ from pytest_modelviz.orphans import Row, file_digest, location_of, orphan_row, s
 from pytest_modelviz.reports.results import ResultsFolder
 
 _CHANGED = "its baseline has changed since it was compared: run pytest --modelviz again"
+_ACCEPTABLE = ("drift", "missing")
 _REJECTED, _ACCEPTED, _WAITING = "rejected", "accepted", "waiting"
 
 Item = TypeVar("Item")
@@ -44,7 +45,8 @@ class Decision:
 class Waiting:
     """A check for which something can be accepted.
 
-    `state` is `waiting`, `accepted` (its baseline is what was captured) or `rejected` (nothing is kept any more).
+    `state` is `waiting`, `accepted` (its baseline is what was captured), `rejected` (nothing is kept any more), or the
+    status of a check for which nothing can be accepted.
     """
 
     check: dict[str, Any]
@@ -56,22 +58,27 @@ class Waiting:
         return str(self.check["nodeid"])
 
 
-def matching(items: Iterable[Item], patterns: Sequence[str], nodeid: Callable[[Item], str], what: str) -> list[Item]:
+def matching(
+    items: Iterable[Item], patterns: Sequence[str], nodeid: Callable[[Item], str], known: Collection[str], what: str
+) -> list[Item]:
     """The items whose test id is a pattern or matches it as a shell glob; all of them if there are no patterns.
 
-    Raises ModelvizError for a pattern that matches nothing.
+    A pattern that is one of the `known` test ids means that test alone. Raises ModelvizError for a pattern that matches
+    nothing.
     """
     items = list(items)
     if not patterns:
         return items
+    ids = {nodeid(item) for item in items}
     for pattern in patterns:
-        if not any(_matches(nodeid(item), pattern) for item in items):
-            raise ModelvizError(f"{what} matches {pattern!r}{_hint(pattern, [nodeid(item) for item in items])}")
-    return [item for item in items if any(_matches(nodeid(item), pattern) for pattern in patterns)]
+        if not any(_matches(one, pattern, known) for one in ids):
+            raise ModelvizError(f"{what} matches {pattern!r}{_hint(pattern, sorted(ids))}")
+    return [item for item in items if any(_matches(nodeid(item), pattern, known) for pattern in patterns)]
 
 
-def _matches(nodeid: str, pattern: str) -> bool:
-    return nodeid == pattern or fnmatch.fnmatchcase(nodeid, pattern)
+def _matches(nodeid: str, pattern: str, ids: Collection[str]) -> bool:
+    """A whole test id matches itself alone, whatever it would match as a glob."""
+    return nodeid == pattern if pattern in ids else fnmatch.fnmatchcase(nodeid, pattern)
 
 
 def _hint(pattern: str, ids: Sequence[str]) -> str:
@@ -89,36 +96,38 @@ def _any(ids: Sequence[str], pattern: str) -> bool:
 class Review:
     """A results folder beside the baselines that it was compared with.
 
-    `rootdir` is the project's folder, `place` where its baselines are, `chosen` says that the user named that place.
+    `home` is the project's own results folder, which may be another: what is removed is kept there. `rootdir` is the
+    project's folder, `place` where its baselines are, `chosen` says that the user named that place.
     """
 
     results: ResultsFolder
+    home: ResultsFolder
     rootdir: Path
     place: str | Path
     chosen: bool = False
     document: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.results.refuse_links()
+        if isinstance(self.place, Path) and _overlap(self.results.root.resolve(), self.place.resolve()):
+            raise ModelvizError(f"the results in {self.results.root} lie among the baselines in {self.place}")
         self.document = self.results.read()
         self.baselines = Store(self.place)
         self.candidates = Store(self.results.candidates, what="candidate", option="--from")
 
+    @property
+    def known(self) -> set[str]:
+        """The ids of all tests that the run tells of."""
+        return {row["nodeid"] for part in ("checks", "orphans") for row in self.document.get(part, ())}
+
     def waiting(self) -> list[Waiting]:
         """All checks of the run that have kept a candidate, and what has become of it."""
-        rows = [(check, self._location(check)) for check in self.document["checks"] if check["candidate"]]
-        return [Waiting(check, location, self._state(location)) for check, location in rows]
+        rows = [(check, self.results.location(check)) for check in self.document["checks"] if check["candidate"]]
+        return [Waiting(check, location, self._state(check, location)) for check, location in rows]
 
-    def _location(self, check: dict[str, Any]) -> Location:
-        """Where a check's baseline belongs: what it is called says it, the candidate only for which variant it is."""
-        common = Location.of(check["nodeid"], check["name"])
-        kept = self.results.within(self.results.candidates, check["candidate"])
-        stem = None if kept is None else PurePosixPath(kept.relative_to(self.results.candidates)).with_suffix("")
-        document = None if stem is None else self.candidates.ids(stem)
-        variant = None if document is None else document.get("variant")
-        own = Location.of(check["nodeid"], check["name"], variant) if isinstance(variant, str) else common
-        return own if own.path == stem else common
-
-    def _state(self, location: Location) -> str:
+    def _state(self, check: dict[str, Any], location: Location) -> str:
+        if check["status"] not in _ACCEPTABLE:
+            return str(check["status"])
         candidate = self.candidates.digest(location)
         if candidate is None:
             return _REJECTED
@@ -131,24 +140,30 @@ class Review:
         def decided(done: str, reason: str = "") -> Decision:
             return Decision(check["nodeid"], check["name"], done, reason, self.baselines.shown(location))
 
-        if one.state == _ACCEPTED:
-            return decided("already accepted")
-        if check["status"] == "unreadable":
-            return decided("refused", "its baseline cannot be read; pytest --modelviz-update-all replaces such a one")
-        if check["status"] not in ("drift", "missing"):
-            return decided("refused", f"a check that is {check['status']} has nothing to accept")
+        if check["status"] not in _ACCEPTABLE:
+            return decided(
+                "refused", f"its baseline is {check['status']}; pytest --modelviz-update-all replaces such a one"
+            )
         try:
+            if one.state == _ACCEPTED:
+                self.baselines.load(location, nodeid=check["nodeid"], name=check["name"])
+                return decided("already accepted")
             self._require_project(check, location)
             files = self._candidate(check, location)
-            self.baselines.put(location, files, instead_of=self._expected(check, location))
+            self.baselines.put_instead(location, files, of=self._expected(check, location))
         except ChangedMeanwhileError:
             return decided("refused", _CHANGED)
+        except UnreadableBaselineError as error:
+            return decided("refused", f"its baseline cannot be read: {error}")
         except ModelvizError as error:
             return decided("refused", str(error))
         return decided("accepted")
 
     def _require_project(self, check: dict[str, Any], location: Location) -> None:
-        """The results must be of this project, or the user must have said where its baselines are."""
+        """The results must be of this project, and the baselines where they were, or where the user says they are."""
+        if file_digest(self.rootdir, check["nodeid"]) is None:
+            file = check["nodeid"].partition("::")[0]
+            raise ModelvizError(f"there is no {file} in {self.rootdir}: name the project's folder with --rootdir")
         compared = self.baselines.shown(self._compared_with(check, location))
         inside = "://" not in compared and Path(compared).is_relative_to(self.rootdir)
         shown = Path(compared).relative_to(self.rootdir).as_posix() if inside else compared
@@ -225,14 +240,17 @@ class Review:
 
         if file_digest(self.rootdir, row["nodeid"]) != row["test_file_sha256"]:
             return decided("refused", "its test file has changed since: run pytest --modelviz again")
+        changed = [name for name, digest in row["sources"].items() if file_digest(self.rootdir, str(name)) != digest]
+        if changed:
+            return decided("refused", f"{changed[0]} has changed since: run pytest --modelviz again")
         if dry_run:
             return decided("would be removed")
-        kept = Store(self.results.pruned, what="copy", option="--from")
+        kept = Store(self.home.pruned, what="copy", option="--modelviz-results-dir")
         try:
             files = self.baselines.files(location, nodeid=row["nodeid"], name=row["name"])
             if files is None or text_sha256(files.text) != row["baseline_sha256"]:
                 raise ChangedMeanwhileError(path)
-            self.results.prepare()
+            self.home.prepare()
             kept.put(location, files)
             self.baselines.remove(location, only=row["baseline_sha256"])
         except ChangedMeanwhileError:
@@ -240,3 +258,7 @@ class Review:
         except (ModelvizError, UnreadableBaselineError) as error:
             return decided("refused", str(error))
         return decided("removed")
+
+
+def _overlap(one: Path, other: Path) -> bool:
+    return one.is_relative_to(other) or other.is_relative_to(one)

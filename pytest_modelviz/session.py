@@ -36,15 +36,23 @@ _RESTLESS = "it differs from call to call with the same random state (state kept
 
 
 @dataclass(frozen=True)
+class Commands:
+    """How to go on from a report: what selects the test for pytest, and what `modelviz` needs to find its files."""
+
+    argument: str
+    review: str = ""
+
+
+@dataclass(frozen=True)
 class Check:
     """One check of one test: which test, under what name, with which view and settings.
 
-    `title` stands for the test in TensorBoard, `argument` is what selects it on the command line.
+    `title` stands for the test in TensorBoard.
     """
 
     nodeid: str
     title: str
-    argument: str
+    commands: Commands
     name: str
     view: View
     settings: Settings
@@ -244,8 +252,8 @@ class _Judgement:
         if verdict is not None:
             entry.update(_told(verdict))
             findings = [vars(finding) for finding in verdict.findings]
-        record = f"{self._settings.repeated} {quoted(self._check.argument)}".lstrip()
-        accept = f"{self._settings.review} {quoted(self._check.nodeid)}".lstrip()
+        record = f"{self._settings.repeated} {quoted(self._check.commands.argument)}".lstrip()
+        accept = f"{self._check.commands.review} {quoted(self._check.nodeid)}".lstrip()
         entry["message"] = explain(
             entry, findings, reason=reason, commands=(record, accept), notes=self._capture.notes, whole=whole
         )

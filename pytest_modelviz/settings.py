@@ -176,8 +176,7 @@ _MARKER_KEYS = ("rtol", "atol", "layers", "variant", "compare")
 class Settings:
     """Everything a check needs to know about how it is to be made. Tolerances are None where the default holds.
 
-    `repeated` are those options of the command line that a printed pytest command must have too, `review` what the
-    command `modelviz` needs to find this run's files.
+    `repeated` are those options of the command line that a printed pytest command must have too.
     """
 
     mode: Mode
@@ -192,7 +191,6 @@ class Settings:
     orphans: str = "warn"
     html: bool = True
     repeated: str = ""
-    review: str = ""
 
     def shown(self, path: str | Path) -> str:
         """A path as people write it: relative to the project where it lies inside; a URL as it is."""
@@ -206,7 +204,8 @@ class Settings:
         """
         changed, compare = self, True
         for keywords in reversed(markers):
-            for key, value in keywords.items():
+            # of one marker the numbers come first: a mapping refines them
+            for key, value in sorted(keywords.items(), key=lambda item: isinstance(item[1], Mapping)):
                 if key not in _MARKER_KEYS:
                     raise InvalidSettingError(f"the marker modelviz takes {', '.join(_MARKER_KEYS)}, not {key!r}")
                 if key == "compare":
@@ -276,22 +275,18 @@ def read_settings(command_line: Mapping[str, Any], ini: Mapping[str, Any], rootd
             for option in OPTIONS
             if not option.is_flag and command_line.get(option.name) is not None
         ),
-        review=" ".join(
-            f"{asked} {shlex.quote(str(command_line[name]))}"
-            for name, asked in (("--modelviz-results-dir", "--from"), ("--modelviz-baseline-dir", "--baseline-dir"))
-            if command_line.get(name) is not None
-        ),
     )
 
 
 def _keep_apart(baselines: Path, results: Path, rootdir: Path) -> None:
     """The results folder hides itself from git: it must hold neither the baselines nor the project."""
-    one, other, root = (Path(os.path.abspath(path)) for path in (results, baselines, rootdir))  # noqa: PTH100
-    if one.is_relative_to(other) or other.is_relative_to(one) or root.is_relative_to(one):
-        raise InvalidSettingError(
-            f"--modelviz-results-dir takes a folder of its own, not {str(results)!r}, "
-            f"which holds the project or the baselines or lies among them"
-        )
+    for at in (os.path.abspath, os.path.realpath):  # as written, and where links lead
+        one, other, root = (Path(at(path)) for path in (results, baselines, rootdir))
+        if one.is_relative_to(other) or other.is_relative_to(one) or root.is_relative_to(one):
+            raise InvalidSettingError(
+                f"--modelviz-results-dir takes a folder of its own, not {str(results)!r}, "
+                f"which holds the project or the baselines or lies among them"
+            )
 
 
 def _mode(source: Mapping[str, Any]) -> Mode | None:

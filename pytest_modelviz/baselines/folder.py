@@ -112,9 +112,7 @@ class LocalFolder:
         """Write beside, flush to the disk, then move into place."""
         path = self.root / name
         if self._leads_out(path.parent) or path.is_symlink():
-            raise ModelvizError(
-                f"{path} leads out of {self.root} through a symbolic link: replace the link by a folder"
-            )
+            raise OSError(f"{path.name} or its folder is a symbolic link: remove the link")
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
@@ -212,8 +210,8 @@ class RemoteFolder:
             raise FileNotFoundError(self.shown(name)) from None
         except Exception as error:
             raise ModelvizError(
-                f"cannot {what} {self.shown(name)} ({type(error).__name__}: {error}). "
-                f"Nothing was changed; check the address, the credentials and the network"
+                f"cannot {what} {self.shown(name)} ({type(error).__name__}: {error}). Each baseline there is whole, "
+                f"the old one or the new one; check the address, the credentials and the network"
             ) from error
 
     def read(self, name: str, limit: int) -> bytes:

@@ -169,13 +169,18 @@ class Store:
         self.put(location, Files(text, arrays, picture))
         return self.shown(location)
 
-    def put(self, location: Location, files: Files, *, instead_of: str | None = "*") -> None:
-        """Write a baseline's files, all or nothing, `instead_of` the one of this digest (None: where there is none).
+    def put(self, location: Location, files: Files) -> None:
+        """Write a baseline's files, all or nothing. Raises ModelvizError."""
+        with self._told("write", location), self._folder.locked(str(location.path)):
+            self._replace(location, files)
+
+    def put_instead(self, location: Location, files: Files, of: str | None) -> None:
+        """Write a baseline's files in place `of` the baseline with this digest; None: where there is none.
 
         Raises ChangedMeanwhileError where something else has taken that one's place, and ModelvizError.
         """
         with self._told("write", location), self._folder.locked(str(location.path)):
-            if instead_of != "*" and self.digest(location) != instead_of:
+            if self.digest(location) != of:
                 raise ChangedMeanwhileError(self.shown(location))
             self._replace(location, files)
 
@@ -205,6 +210,17 @@ class Store:
                 f"any, is unchanged; make the folder writable or choose another with {self._option}"
             ) from error
 
+    @contextlib.contextmanager
+    def _told_afterwards(self, location: Location) -> Iterator[None]:
+        """What goes wrong when the baseline is written already."""
+        try:
+            yield
+        except OSError as error:
+            raise ModelvizError(
+                f"the {self._what} {self.shown(location)} is written, but not all that belongs beside it "
+                f"({error.strerror or error}): remove what is in the way, and write it again"
+            ) from error
+
     def _replace(self, location: Location, files: Files) -> None:
         folder, path = self._folder, location.path
         data, staged = f"{path}.safetensors", None
@@ -215,16 +231,17 @@ class Store:
             folder.write(staged, files.arrays)
         if not same:
             folder.write(f"{path}.json", files.text)
-        if files.arrays is None:
-            folder.delete(data)
-        elif staged is not None:
-            self._settle(staged, data, files.arrays)
-        image = f"{path}.png"
-        if files.picture is None:
-            folder.delete(image)
-        elif not self._holds(image, files.picture):
-            folder.write(image, files.picture)
-        self._tidy(location, staged)
+        with self._told_afterwards(location):
+            if files.arrays is None:
+                folder.delete(data)
+            elif staged is not None:
+                self._settle(staged, data, files.arrays)
+            image = f"{path}.png"
+            if files.picture is None:
+                folder.delete(image)
+            elif not self._holds(image, files.picture):
+                folder.write(image, files.picture)
+            self._tidy(location, staged)
 
     def _settle(self, staged: str, data: str, arrays: bytes) -> None:
         """Give the safetensors file its proper name."""

@@ -116,7 +116,7 @@ def leaf_errors(
     *,
     sources: Mapping[str, Source],
     tolerances: Tolerances,
-    scale: float = 0.0,
+    scale: float | None = 0.0,
 ) -> dict[str, tuple[float, float]]:
     """Compare two nested values leaf by leaf: path -> (error, tolerance).
 
@@ -135,8 +135,8 @@ def leaf_errors(
         else:
             one, two = before[leaf.tensor], after[other.tensor]
             allowed, atol = allowed_for(one, sources.get(leaf.tensor, Source()), tolerances)
-            forgiven = 0.0 if is_exact(one.dtype) else _forgiven(one, scale, allowed)
-            errors[path] = difference(one, two, atol=atol + forgiven, allowed=allowed), allowed
+            forgiven = 0.0 if is_exact(one.dtype) or scale is None else atol + _forgiven(one, scale, allowed)
+            errors[path] = difference(one, two, atol=forgiven, allowed=allowed), allowed
     return errors
 
 

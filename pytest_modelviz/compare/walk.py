@@ -162,7 +162,7 @@ class Walk:
             self.layers.append(LayerError(before.call.layer, before.call.index, error, allowed))
             if before.parent is None:
                 self.outputs = [path for path, (error, allowed) in errors.items() if not error <= allowed]
-        full = worst(self._errors(before, after, 0.0))[0] if scale else error
+        full = worst(self._errors(before, after, None))[0] if scale or self._forgives else error
         if self.first is None:
             seen = Seen(before, error, allowed, path, previous, full)
             self.seen.append(seen)
@@ -170,7 +170,12 @@ class Walk:
                 self.first = seen
         return full == 0.0
 
-    def _errors(self, before: Event, after: Event, scale: float) -> dict[str, tuple[float, float]]:
+    @property
+    def _forgives(self) -> bool:
+        """Whether a user's absolute tolerance may hide that two tensors differ."""
+        return bool(self.tolerances.atol) or any(layer.atol for layer in self.tolerances.layers)
+
+    def _errors(self, before: Event, after: Event, scale: float | None) -> dict[str, tuple[float, float]]:
         one, other = before.leaves, after.leaves
         if before.kind == "enter" and set(one) != set(other):
             old, new = self.baseline.modules[before.call.layer], self.actual.modules[after.call.layer]

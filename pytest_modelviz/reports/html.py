@@ -6,6 +6,8 @@ import base64
 from pathlib import Path
 from typing import Any
 
+from pytest_modelviz.baselines.folder import LocalFolder
+from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.reports.results import ResultsFolder
 from pytest_modelviz.reports.terminal import visible
 
@@ -44,7 +46,7 @@ def _with_pictures(results: ResultsFolder, checks: list[Any]) -> list[Any]:
     for check in checks:
         shown, omitted = [], 0
         for path in results.pictures_of(check):
-            data = _picture(path)
+            data = _picture(results, path)
             if data is None or len(data) > left:
                 omitted += 1
             else:
@@ -54,9 +56,9 @@ def _with_pictures(results: ResultsFolder, checks: list[Any]) -> list[Any]:
     return told
 
 
-def _picture(path: Path) -> bytes | None:
+def _picture(results: ResultsFolder, path: Path) -> bytes | None:
     try:
-        data = path.read_bytes()
-    except OSError:
+        data = LocalFolder(results.pictures).read(path.relative_to(results.pictures).as_posix(), _MOST_PICTURE_BYTES)
+    except (OSError, UnreadableBaselineError):
         return None
     return data if data.startswith(b"\x89PNG") else None

@@ -12,10 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.baselines.folder import LocalFolder
+from pytest_modelviz.baselines.names import Location
+from pytest_modelviz.baselines.store import Store
+from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 
 _NOT_TOLD = ("device", "variant")  # of a check's entry, what the run itself needs, or the candidate says
 
+_LARGEST = 1e300  # of a number that can be written out
 _MOST_BYTES = 256 * 2**20
 _TEXTS = ("nodeid", "view", "name", "message", "baseline")
 _TEXTS_OR_NONE = ("candidate", "baseline_sha256", "cause")
@@ -58,92 +62,80 @@ class ResultsFolder:
         return self.tensorboard / run_id / worker if worker != "main" else self.tensorboard / run_id
 
     def prepare(self) -> None:
-        """Make the folder, with a .gitignore that hides all of it."""
+        """Make the folder, with a .gitignore that hides all of it. Raises ModelvizError."""
+        self.refuse_links()
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             ignore = self.root / ".gitignore"
-            if not ignore.exists():
+            if not os.path.lexists(ignore):
                 ignore.write_text("*\n")
         except OSError as error:
             raise self._unwritable(self.root, error) from error
 
+    def refuse_links(self) -> None:
+        """What is written here must stay here: raises ModelvizError where a folder of it is a symbolic link."""
+        for folder in (self.candidates, self.pictures, self.pruned, self.tensorboard):
+            if folder.is_symlink():
+                raise ModelvizError(f"{folder} is a symbolic link: remove it, what is written there must stay there")
+
     def keep_pictures(self, place: PurePosixPath, files: Mapping[str, bytes]) -> None:
         """Write PNG files into the folder for one check's pictures."""
         self.prepare()
-        folder = self.pictures / place
+        folder = LocalFolder(self.pictures)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
             for name, data in files.items():
-                (folder / name).write_bytes(data)
+                folder.write(str(place / name), data)
         except OSError as error:
-            raise self._unwritable(folder, error) from error
+            raise self._unwritable(self.pictures / place, error) from error
+
+    def location(self, check: Mapping[str, Any]) -> Location:
+        """Where a check's files lie below `candidates` and below the baselines, by its entry in results.json.
+
+        The test's id and the check's name alone say it; the candidate's file name, for which variant it is.
+        """
+        common = Location.of(check["nodeid"], check["name"])
+        stem = PurePosixPath(str(check["candidate"]).replace("\\", "/")).name.removesuffix(".json")
+        if check["candidate"] is None or stem == common.stem:
+            return common
+        document = Store(self.candidates).ids(common.folder / stem) if stem.startswith(f"{common.stem}@") else None
+        variant = None if document is None else document.get("variant")
+        own = Location.of(check["nodeid"], check["name"], variant) if isinstance(variant, str) else common
+        return own if own.stem == stem else common
 
     def pictures_of(self, check: Mapping[str, Any]) -> list[Path]:
-        """The pictures that were kept of a check, by its entry in results.json."""
-        candidate = self.within(self.candidates, str(check["candidate"] or ""))
-        if candidate is None:
-            return []
-        folder = self.pictures / candidate.relative_to(self.candidates).with_suffix("")
-        return sorted(folder.glob("*.png"))
+        """The pictures that were kept of a check."""
+        folder = self.pictures / self.location(check).path
+        return sorted(folder.glob("*.png")) if check["candidate"] and not self.pictures.is_symlink() else []
 
     def clear(self) -> None:
         """Forget the last run: its results.json, report.html, and the candidates that it names, with their pictures.
 
-        Nothing else is touched.
+        Nothing else is touched. Raises ModelvizError for links that lead out.
         """
+        self.refuse_links()
         try:
-            checks = json.loads(self.results.read_bytes())["checks"]
-            named = [str(check["candidate"]) for check in checks if check["candidate"]]
-            pictures = [path for check in checks for path in self.pictures_of(check)]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            checks = self.read()["checks"]
+        except ModelvizError:
             return
-        with contextlib.suppress(OSError):
-            for name in named:
-                self._forget(self.candidates, name, (".json", ".safetensors", ".png"))
-            for path in pictures:
-                self._forget(self.pictures, str(path), (".png",))
+        with contextlib.suppress(OSError, ModelvizError):
+            pictures = LocalFolder(self.pictures)
+            for check in checks:
+                if check["candidate"]:
+                    for path in self.pictures_of(check):
+                        pictures.delete(path.relative_to(self.pictures).as_posix())
+                    Store(self.candidates).discard(self.location(check))
             for written in (self.results, self.report):
                 written.unlink(missing_ok=True)
-
-    def within(self, folder: Path, name: str) -> Path | None:
-        """Where a file that a run named lies in one of the folders here; None for what leads out of it.
-
-        The run may have been made from another place, or on another machine: what counts is the way below the folder.
-        """
-        parts = Path(name.replace("\\", "/")).parts
-        if folder.name not in parts or "\0" in name:
-            return None
-        below = parts[len(parts) - parts[::-1].index(folder.name) :]
-        path = folder.joinpath(*below)
-        if not below or ".." in below or not path.parent.resolve().is_relative_to(folder.resolve()):
-            return None
-        return path
-
-    def _forget(self, folder: Path, name: str, endings: Sequence[str]) -> None:
-        """Remove a file that the last run named, and folders that are empty then."""
-        path = self.within(folder, name)
-        if path is None:
-            return
-        for ending in endings:
-            path.with_name(path.name.removesuffix(path.suffix) + ending).unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # not empty
-            for parent in path.parents:
-                if parent == folder:
-                    break
-                parent.rmdir()
 
     def read(self) -> dict[str, Any]:
         """results.json, with all that its readers count on. Raises ModelvizError with the reason."""
         try:
-            size = self.results.stat().st_size
-            if size > _MOST_BYTES:
-                raise ModelvizError(f"{self.results} is absurdly large ({size} bytes)")
-            document = json.loads(self.results.read_bytes())
-        except (FileNotFoundError, NotADirectoryError):
+            document = json.loads(LocalFolder(self.root).read(self.results.name, _MOST_BYTES), parse_constant=_refuse)
+        except FileNotFoundError:
             raise ModelvizError(
                 f"there are no results in {self.root}: run pytest --modelviz first, or name their folder with --from"
             ) from None
-        except (OSError, ValueError, RecursionError) as error:
+        except (UnreadableBaselineError, ValueError, RecursionError) as error:
             raise ModelvizError(f"{self.results} cannot be read ({error}): run pytest --modelviz again") from error
         schema = document.get("schema") if isinstance(document, dict) else None
         if type(schema) is int and schema > 1:
@@ -171,7 +163,8 @@ class ResultsFolder:
         self.prepare()
         beside = path.with_suffix(f".{os.getpid()}.tmp")
         try:
-            beside.write_bytes(data)
+            with beside.open("xb") as file:
+                file.write(data)
             beside.replace(path)
         except OSError as error:
             with contextlib.suppress(OSError):
@@ -201,12 +194,20 @@ def run_facts(
     }
 
 
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not a JSON number")
+
+
 def _is_sound(document: Mapping[str, Any]) -> bool:
     checks, run, totals, orphans = (
         document.get(part, default) for part, default in {"checks": 0, "run": 0, "totals": 0, "orphans": []}.items()
     )
     return (
         isinstance(run, dict)
+        and all(
+            isinstance(run.get(key), (str, int)) for key in ("id", "torch", "python", "platform", "device", "workers")
+        )
+        and _are_texts(run.get("lost_workers", []))
         and isinstance(totals, dict)
         and all(type(count) is int for count in totals.values())
         and isinstance(checks, list)
@@ -223,12 +224,24 @@ def _is_check(check: Mapping[str, Any]) -> bool:
         and all(isinstance(check.get(key), str) for key in _TEXTS)
         and all(isinstance(check.get(key), (str, type(None))) for key in _TEXTS_OR_NONE)
         and (first is None or (isinstance(first, dict) and isinstance(first.get("layer"), str)))
-        and all(isinstance(check.get(key), (int, float, type(None))) for key in ("error", "tolerance"))
+        and all(_is_number_or_none(check.get(key)) for key in ("error", "tolerance"))
     )
 
 
+def _is_number_or_none(value: Any) -> bool:
+    return value is None or (isinstance(value, (int, float)) and abs(value) < _LARGEST)
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+
 def _is_orphan(row: Mapping[str, Any]) -> bool:
-    return all(isinstance(row.get(key), str) for key in ("nodeid", "view", "name", "baseline")) and all(
-        isinstance(row.get(key), (str, type(None)))
-        for key in ("variant", "baseline_sha256", "test_file_sha256", "renamed_to")
+    return (
+        all(isinstance(row.get(key), str) for key in ("nodeid", "view", "name", "baseline"))
+        and all(
+            isinstance(row.get(key), (str, type(None)))
+            for key in ("variant", "baseline_sha256", "test_file_sha256", "renamed_to")
+        )
+        and isinstance(row.get("sources"), dict)
     )

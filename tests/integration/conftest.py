@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from torch import nn
 from torch.utils import tensorboard
 
+import pytest_modelviz.project
 import pytest_modelviz.reports.html
 import pytest_modelviz.session
 from pytest_modelviz.cli import main

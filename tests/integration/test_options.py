@@ -2,6 +2,8 @@
 
 import pytest
 
+from pytest_modelviz.settings import OPTIONS
+
 ONE = "from net import *\ndef test_net(feature_maps):\n    feature_maps(load(), photo())\n"
 TWO = """
 from net import *
@@ -14,9 +16,10 @@ def test_b(model_summary):
 
 def test_every_option_is_in_help_and_every_ini_key(project):
     text = project.run("--help").stdout.str()
-    for name in ("", "-update", "-update-missing", "-update-all", "-baseline-dir", "-results-dir", "-rtol", "-atol"):
-        assert f"--modelviz{name}" in text
-        assert f"modelviz{name.replace('-', '_')} (" in text
+    for option in OPTIONS:
+        assert f"  {option.name}" in text
+        assert f"  {option.ini} (" in text
+    assert "--no-modelviz-html" in text
 
 
 class TestUpdates:
@@ -219,3 +222,245 @@ def test_the_marker_is_registered(project):
     project.test("import pytest\n@pytest.mark.modelviz(rtol=1)\ndef test_nothing(): pass")
     project.run("--strict-markers").assert_outcomes(passed=1)
     project.run("--markers").stdout.fnmatch_lines(["@pytest.mark.modelviz(*"])
+
+
+class TestRequire:
+    def test_a_run_that_compared_nothing_fails(self, project):
+        project.test("def test_nothing(): pass")
+        result = project.run("--modelviz", "--modelviz-require")
+        assert result.ret == pytest.ExitCode.TESTS_FAILED
+        result.assert_outcomes(passed=1)
+        result.stdout.fnmatch_lines(["this run compared nothing, and --modelviz-require asks for more"])
+
+    @pytest.mark.parametrize("arguments", [(), ("-k", "nothing")], ids=" ".join)
+    def test_so_does_one_without_modelviz_or_without_tests(self, project, arguments):
+        project.test(ONE)
+        project.pytester.makeini("[pytest]\nmodelviz_require = true\n")
+        result = project.run(*arguments)
+        assert result.ret == pytest.ExitCode.TESTS_FAILED
+        result.stdout.fnmatch_lines(["this run compared nothing (--modelviz was not given), and --modelviz-require*"])
+
+    @pytest.mark.parametrize("option", ["--modelviz", "--modelviz-update", "--modelviz-update-missing"])
+    def test_one_that_compared_or_recorded_is_enough(self, project, option):
+        project.test(TWO)
+        project.run("--modelviz-update")
+        result = project.run(option, "--modelviz-require")
+        assert result.ret == 0
+        result.stdout.no_fnmatch_line("*asks for more*")
+
+    def test_collecting_alone_is_no_run(self, project):
+        project.test(ONE)
+        assert project.run("--modelviz-require", "--collect-only").ret == 0
+
+
+class TestVariant:
+    COMMON, OWN = "feature_maps.json", "feature_maps@cuda.json"
+
+    @pytest.fixture(autouse=True)
+    def _recorded(self, project):
+        project.test(ONE)
+        project.run("--modelviz-update")
+
+    def test_without_one_of_its_own_it_is_compared_with_the_common_one(self, project):
+        project.run("--modelviz", "--modelviz-variant=cuda").assert_outcomes(passed=1)
+        project.run("--modelviz-update", "--modelviz-variant=cuda").assert_outcomes(passed=1)
+        assert project.statuses() == {"feature_maps": "match"}  # and nothing is recorded that the common one holds
+        assert not project.baseline(self.OWN).exists()
+        project.fault("weight")
+        project.run("--modelviz", "--modelviz-variant=cuda").assert_outcomes(failed=1)
+        check = project.check("feature_maps")
+        assert check["baseline"].endswith(self.COMMON)
+        assert check["candidate"].endswith(self.OWN)
+
+    @pytest.mark.parametrize("by", ["update", "accept"])
+    def test_what_differs_gets_one_of_its_own(self, project, by):
+        common = project.files()
+        project.fault("weight")
+        if by == "update":
+            project.run("--modelviz-update", "--modelviz-variant=cuda").assert_outcomes(passed=1)
+        else:
+            project.run("--modelviz", "--modelviz-variant=cuda").assert_outcomes(failed=1)
+            assert "feature_maps (cuda)" in project.modelviz("list").output
+            assert project.modelviz("accept").output.count("accepted") == 1
+        assert {name: data for name, data in project.files().items() if "@" not in name} == common
+        assert len(project.files()) == 2 * len(common)
+        project.run("--modelviz", "--modelviz-variant=cuda").assert_outcomes(passed=1)
+        assert project.check("feature_maps")["baseline"].endswith(self.OWN)
+        project.run("--modelviz").assert_outcomes(failed=1)
+        project.run("--modelviz", "--modelviz-variant=rocm").assert_outcomes(failed=1)
+        project.fault("")
+        project.run("--modelviz").assert_outcomes(passed=1)
+        project.run("--modelviz", "--modelviz-variant=cuda").assert_outcomes(failed=1)
+
+    def test_accepting_is_refused_if_the_common_one_has_changed(self, project):
+        project.fault("weight")
+        project.run("--modelviz", "--modelviz-variant=cuda")
+        path = project.baseline(self.COMMON)
+        path.write_text(path.read_text() + "\n")
+        assert project.modelviz("accept").exit_code == 1
+        assert not project.baseline(self.OWN).exists()
+
+    def test_where_there_is_none_at_all_its_own_is_recorded(self, project):
+        project.test(ONE.replace("test_net", "test_new"))
+        project.run("--modelviz-update-missing", "--modelviz-variant=cuda").assert_outcomes(passed=1)
+        assert project.baseline(self.OWN, "test_net/test_new").exists()
+        assert not project.baseline(self.COMMON, "test_net/test_new").exists()
+        project.run("--modelviz").assert_outcomes(failed=1)
+
+    def test_update_all_records_a_whole_set(self, project):
+        project.run("--modelviz-update-all", "--modelviz-variant=cuda").assert_outcomes(passed=1)
+        recorded = project.files()
+        assert project.baseline(self.OWN).exists()
+        project.run("--modelviz-update-all", "--modelviz-variant=cuda")
+        assert project.files() == recorded
+
+    def test_by_marker_which_outweighs_the_command_line(self, project):
+        project.test(ONE.replace("def ", "import pytest\n@pytest.mark.modelviz(variant='cuda')\ndef "))
+        project.fault("weight")
+        project.run("--modelviz-update", "--modelviz-variant=rocm").assert_outcomes(passed=1)
+        assert project.baseline(self.OWN).exists()
+
+    def test_another_variant_s_file_is_not_taken(self, project):
+        project.fault("weight")
+        project.run("--modelviz-update", "--modelviz-variant=cuda")
+        for file in project.baseline(self.OWN).parent.glob("*@cuda*"):
+            file.rename(file.with_name(file.name.replace("cuda", "rocm")))
+        result = project.run("--modelviz", "--modelviz-variant=rocm")
+        result.stdout.fnmatch_lines(["*cannot be read: it belongs to another variant, 'cuda'"])
+
+    def test_any_name_is_made_safe(self, project):
+        project.fault("weight")
+        project.run("--modelviz-update", "--modelviz-variant=../ä b@c").assert_outcomes(passed=1)
+        project.run("--modelviz", "--modelviz-variant=../ä b@c").assert_outcomes(passed=1)
+        assert all(name.startswith("test_net/test_net/feature_maps") for name in project.files())
+
+
+class TestLayerTolerances:
+    """conv2's weights are five per cent off; what follows is as much off as conv2's output."""
+
+    @pytest.fixture(autouse=True)
+    def _recorded_then_changed(self, project):
+        project.test(ONE)
+        project.run("--modelviz-update")
+        project.fault("weight")
+
+    def marked(self, project, mark: str) -> None:
+        project.test(ONE.replace("def ", f"import pytest\n@pytest.mark.modelviz({mark})\ndef "))
+
+    @pytest.mark.parametrize(
+        ("mark", "passed"),
+        [
+            ("{'conv2': 0.1}", 1),  # and it is handed on to what is computed from it
+            ("{'conv*': 0.1}", 1),
+            ("{'conv2': {'rtol': 0.1}}", 1),
+            ("{'conv2': {'atol': 1.0}}", 1),
+            ("rtol={'conv2': 0.1}", 1),
+            ("atol={'conv2': 1.0}", 1),
+            ("rtol={'conv2': 0.1, 'head': 1e-6}", 1),
+            ("{'conv2': 0.01}", 0),
+            ("{'head': 0.1}", 0),  # conv2 is what differs first
+            ("{'*': 0.1, 'conv2': 0.01}", 0),  # of several that match, the last counts
+            ("{'conv2': 0.01, '*': 0.1}", 1),
+            ("{'conv2': 0.01}, rtol=0.1", 0),
+            ("rtol=0.01, atol={'conv2': 1.0}", 1),
+        ],
+    )
+    def test_by_marker(self, project, mark, passed):
+        self.marked(project, mark)
+        project.run("--modelviz").assert_outcomes(passed=passed, failed=1 - passed)
+
+    def test_by_call_and_by_markers_around(self, project):
+        project.test(ONE.replace("photo())", "photo(), rtol={'conv2': 0.1})"))
+        project.run("--modelviz").assert_outcomes(passed=1)
+        project.test("import pytest\npytestmark = pytest.mark.modelviz({'conv2': 0.1})\n" + ONE)
+        project.run("--modelviz").assert_outcomes(passed=1)
+        self.marked(project, "rtol=0.01")  # a number close by outweighs a mapping further out
+        project.test(
+            "import pytest\npytestmark = pytest.mark.modelviz({'conv2': 0.1})\n"
+            + ONE.replace("def ", "@pytest.mark.modelviz(rtol=0.01)\ndef ")
+        )
+        project.run("--modelviz").assert_outcomes(failed=1)
+
+    def test_a_map(self, project):
+        project.fault("")
+        project.test(ONE.replace("feature_maps", "cam_map"))
+        project.run("--modelviz-update")
+        project.fault("weight")
+        project.run("--modelviz").assert_outcomes(failed=1)
+        project.test(ONE.replace("feature_maps", "cam_map").replace("photo())", "photo(), atol={'conv2': 0.9})"))
+        project.run("--modelviz").assert_outcomes(passed=1)
+
+    def test_a_pattern_that_matches_nothing_warns(self, project):
+        self.marked(project, "{'conv2': 0.1, 'conv9*': 0.1}")
+        result = project.run("--modelviz")
+        result.assert_outcomes(passed=1, warnings=1)
+        result.stdout.fnmatch_lines(
+            ["*ModelvizWarning: the layer glob 'conv9[*]' of test_net.py::test_net matches no layer of its models*"]
+        )
+
+    def test_it_may_match_in_any_check_of_the_test(self, project):
+        project.test(
+            "import torch\nfrom net import *\nimport pytest\n@pytest.mark.modelviz({'conv2': 0.1})\n"
+            "def test_net(feature_maps, model_summary):\n    feature_maps(load(), photo())\n"
+            "    model_summary(torch.nn.Linear(1, 1))\n"
+        )
+        project.run("--modelviz-update").assert_outcomes(passed=1, warnings=0)
+
+    @pytest.mark.parametrize(
+        ("mark", "message"),
+        [
+            ("{'conv2': 'x'}", "the marker modelviz for 'conv2', rtol, takes a number"),
+            ("{'conv2': {'tol': 1}}", "the marker modelviz takes rtol and atol for 'conv2'"),
+            ("{3: 0.1}", "globs of layer names such as"),
+            ("[('conv2', 0.1)]", "takes a mapping of layer globs to tolerances"),
+            ("{'a': 1}, {'b': 1}", "takes keywords such as rtol=1e-3, and one mapping"),
+            ("layers={'a': 1}", "takes keywords such as rtol=1e-3, and one mapping"),
+            ("rtol={'conv2': -1}", "the marker's rtol for 'conv2', rtol, takes a number"),
+            ("variant=3", "the marker's variant takes a name such as cuda"),
+        ],
+    )
+    def test_what_it_cannot_take_is_told(self, project, mark, message):
+        self.marked(project, mark)
+        result = project.run("--modelviz")
+        result.assert_outcomes(errors=1)
+        assert message in result.stdout.str()
+
+
+PRECEDENCE = {  # option: (default, values in ini, on the command line, in the marker, in the call)
+    "rtol": ("fail", "0.001", "0.2", "0.001", "0.2"),
+    "atol": ("fail", "0.0001", "1.0", "0.0001", "1.0"),
+}
+
+
+@pytest.mark.parametrize("option", PRECEDENCE)
+@pytest.mark.parametrize("last", range(5), ids=["default", "ini", "command line", "marker", "call"])
+def test_each_source_outweighs_those_before_it(project, option, last):
+    """The values alternate: too narrow, wide enough. Whatever comes last decides."""
+    values = PRECEDENCE[option]
+    view = "cam_map" if option == "atol" else "feature_maps"  # those that take it in their call
+    one = ONE.replace("feature_maps", view)
+    project.test(one)
+    project.run("--modelviz-update")
+    project.fault("weight")
+    arguments = []
+    if last >= 1:
+        project.pytester.makeini(f"[pytest]\nmodelviz_{option} = {values[1]}\n")
+    if last >= 2:
+        arguments = [f"--modelviz-{option}={values[2]}"]
+    if last >= 3:
+        one = one.replace("def ", f"import pytest\n@pytest.mark.modelviz({option}={values[3]})\ndef ")
+    if last >= 4:
+        one = one.replace("photo())", f"photo(), {option}={values[4]})")
+    project.test(one)
+    wide = last in (2, 4)
+    project.run("--modelviz", *arguments).assert_outcomes(passed=int(wide), failed=int(not wide))
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--modelviz-orphans", "maybe"), ("--modelviz-variant", " "), ("--modelviz-variant", "a\nb")],
+)
+def test_wrong_words_end_the_run_before_it_begins(project, option, value):
+    result = project.run("--modelviz", option, value)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: modelviz: {option} takes *, not {value!r}"])

@@ -1,0 +1,303 @@
+"""Baselines whose test is gone: found, never guessed, never removed by a run."""
+
+import json
+import shutil
+
+import pytest
+
+TESTS = """
+import pytest
+from net import *
+def test_a(model_summary):
+    model_summary(load())
+def test_b(feature_maps):
+    feature_maps(load(), photo())
+class TestC:
+    @pytest.mark.parametrize("n", ["x", "y/z"])
+    def test_c(self, model_summary, n):
+        model_summary(load())
+"""
+ALL = {"test_net.py::test_a", "test_net.py::test_b", "test_net.py::TestC::test_c[x]", "test_net.py::TestC::test_c[y/z]"}
+
+
+@pytest.fixture
+def recorded(project):
+    project.test(TESTS)
+    project.test("def test_nothing(): pass", name="test_other")
+    project.run("--modelviz-update").assert_outcomes(passed=5)
+    return project
+
+
+def gone(project) -> set[str]:
+    return {row["nodeid"] for row in project.results.get("orphans", [])}
+
+
+def without(*names: str) -> str:
+    """The tests, some of them under other names."""
+    text = TESTS
+    for name in names:
+        text = text.replace(name, f"{name}_is_gone").replace(f"{name}_is_gone(", f"no_{name}(")
+    return text
+
+
+def test_a_test_that_is_gone(recorded):
+    before = recorded.files()
+    recorded.test(without("test_a", "test_c"))
+    result = recorded.run("--modelviz")
+    result.assert_outcomes(passed=2)
+    assert gone(recorded) == ALL - {"test_net.py::test_b"}
+    (row,) = [row for row in recorded.results["orphans"] if row["nodeid"] == "test_net.py::test_a"]
+    assert row["baseline"] == "baselines/test_net/test_a/model_summary.json"
+    result.stdout.fnmatch_lines(["3 tests gone, but not 3 baselines (modelviz prune removes)"])
+    assert recorded.files() == before
+
+
+def test_a_parameter_that_is_gone(recorded):
+    recorded.test(TESTS.replace('["x", "y/z"]', '["x"]'))
+    recorded.run("--modelviz").assert_outcomes(passed=4)
+    assert gone(recorded) == {"test_net.py::TestC::test_c[y/z]"}
+
+
+@pytest.mark.parametrize(
+    ("option", "code", "found"),
+    [("warn", 0, True), ("fail", 1, True), ("ignore", 0, False)],
+)
+@pytest.mark.parametrize("source", ["option", "ini"])
+def test_what_becomes_of_the_run(recorded, option, code, found, source):
+    recorded.test(without("test_a"))
+    if source == "ini":
+        recorded.pytester.makeini(f"[pytest]\nmodelviz_orphans = {option}\n")
+    result = recorded.run("--modelviz", *([] if source == "ini" else [f"--modelviz-orphans={option}"]))
+    assert result.ret == code
+    result.assert_outcomes(passed=4)
+    assert bool(gone(recorded)) == found == ("test_a" in "".join(result.outlines))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("test_other.py",),
+        ("test_net.py::test_b",),
+        ("test_net.py::test_b", "test_other.py"),
+        ("--ignore=test_net.py",),
+        ("-p", "no:python", "test_net.py"),
+        ("--doctest-modules", "-p", "no:python"),
+        ("--collect-only",),
+        ("nowhere.py",),
+        ("-k", "test_b", "test_net.py::TestC"),
+    ],
+    ids=" ".join,
+)
+def test_no_run_of_parts_judges(recorded, options):
+    recorded.test(without("test_a") + "def test_last(): pass\n")
+    recorded.run("--modelviz", *options)
+    assert gone(recorded) == set()
+
+
+@pytest.mark.parametrize(
+    "options", [("-k", "test_b"), ("--deselect", "test_net.py::test_b"), ("-m", "no")], ids=" ".join
+)
+def test_what_is_deselected_is_not_gone(recorded, options):
+    recorded.run("--modelviz", "--modelviz-orphans=fail", *options)
+    assert gone(recorded) == set()
+    recorded.test(without("test_a"))
+    recorded.run("--modelviz", *options)
+    assert gone(recorded) == {"test_net.py::test_a"}
+
+
+def test_what_other_plugins_take_away_is_not_gone(recorded):
+    recorded.pytester.makeconftest(
+        "import pytest\n"
+        "@pytest.hookimpl(tryfirst=True)\n"
+        "def pytest_collection_modifyitems(items):\n    items[:] = items[:1]\n"
+        "@pytest.hookimpl(wrapper=True)\n"
+        "def pytest_make_collect_report(collector):\n"
+        "    report = yield\n"
+        "    if isinstance(collector, pytest.Module): report.result = report.result[:1]\n"
+        "    return report\n"
+    )
+    recorded.run("--modelviz", "--modelviz-orphans=fail").assert_outcomes(passed=1)
+    assert gone(recorded) == set()
+
+
+@pytest.mark.parametrize("option", ["--lf", "--ff", "--nf"])
+def test_runs_of_what_failed_last(recorded, option):
+    recorded.fault("weight")
+    result = recorded.pytester.runpytest_inprocess("--modelviz", "-p", "no:randomly")
+    result.assert_outcomes(passed=4, failed=1)
+    result = recorded.pytester.runpytest_inprocess("--modelviz", "-p", "no:randomly", "--modelviz-orphans=fail", option)
+    assert gone(recorded) == set()
+    assert recorded.check("feature_maps")["status"] == "drift"
+
+
+def test_a_file_that_cannot_be_imported_judges_nothing(recorded):
+    recorded.test(without("test_a") + "raise RuntimeError\n")
+    recorded.run("--modelviz", "--continue-on-collection-errors")
+    assert gone(recorded) == set()
+
+
+@pytest.mark.parametrize("options", [("-x",), ("--maxfail=1",)])
+def test_a_run_that_stops_early_judges_nothing(recorded, options):
+    recorded.test(without("test_a") + "def test_fails(): assert 0\ndef test_last(): pass\n")
+    recorded.run("--modelviz", *options).assert_outcomes(failed=1, passed=3)
+    assert gone(recorded) == set()
+
+
+def test_a_run_that_is_interrupted_judges_nothing(recorded):
+    recorded.test(without("test_a") + "def test_last(): pytest.exit('enough')\n")
+    recorded.run("--modelviz")
+    assert gone(recorded) == set()
+
+
+def test_tests_of_unittest_and_empty_classes(recorded):
+    recorded.test(
+        TESTS + "import unittest\nclass TestU(unittest.TestCase):\n    def test_u(self): pass\nclass TestE: pass\n"
+    )
+    recorded.run("--modelviz", "--modelviz-orphans=fail")
+    assert gone(recorded) == set()
+    recorded.test(without("test_a") + "class TestE: pass\n")
+    recorded.run("--modelviz")
+    assert gone(recorded) == {"test_net.py::test_a"}
+
+
+def test_a_file_outside_of_rootdir(recorded):
+    (recorded.path / "root").mkdir()
+    options = ("--rootdir=root", "test_net.py")
+    recorded.run("--modelviz-update", *options).assert_outcomes(passed=4)
+    recorded.run("--modelviz", "--modelviz-orphans=fail", *options)
+    results = json.loads((recorded.path / "root/.modelviz/results.json").read_text())
+    assert "orphans" not in results
+    recorded.test(without("test_a"))
+    recorded.run("--modelviz", *options)
+    results = json.loads((recorded.path / "root/.modelviz/results.json").read_text())
+    assert [row["nodeid"] for row in results["orphans"]] == ["../test_net.py::test_a"]
+
+
+def test_files_that_are_none_of_ours_are_no_orphans(recorded):
+    place = recorded.path / "baselines/test_net/mine"
+    place.mkdir()
+    (place / "notes.json").write_text('{"nodeid": "test_net.py::mine"}')
+    (place / "damaged.json").write_text("{")
+    shutil.copytree(recorded.path / "baselines/test_net/test_a", place, dirs_exist_ok=True)  # moved by hand
+    recorded.run("--modelviz", "--modelviz-orphans=fail")
+    assert gone(recorded) == set()
+
+
+def test_variants_of_a_test_that_is_gone(recorded):
+    recorded.run("--modelviz-update-all", "--modelviz-variant=cuda", "-k", "test_a")
+    recorded.test(without("test_a"))
+    recorded.run("--modelviz")
+    assert [row["variant"] for row in recorded.results["orphans"]] == [None, "cuda"]
+    assert recorded.modelviz("prune").output.count("removed") == 2
+    assert not (recorded.path / "baselines/test_net/test_a").exists()
+
+
+class TestRenames:
+    def test_a_new_name_is_suggested(self, recorded):
+        recorded.test(TESTS.replace("test_b", "test_better"))
+        result = recorded.run("--modelviz")
+        result.assert_outcomes(failed=1, passed=4)
+        result.stdout.fnmatch_lines(["  test_net.py::test_b: feature_maps; is it now test_net.py::test_better?"])
+        (row,) = recorded.results["orphans"]
+        assert row["renamed_to"] == "test_net.py::test_better"
+        assert "is it now test_net.py::test_better?" in recorded.modelviz("orphans").output
+
+    def test_also_when_it_was_recorded_at_once(self, recorded):
+        recorded.test(TESTS.replace("test_b", "test_better"))
+        recorded.run("--modelviz-update").assert_outcomes(passed=5)
+        assert recorded.results["orphans"][0]["renamed_to"] == "test_net.py::test_better"
+
+    def test_none_where_the_content_differs_or_fits_two(self, recorded):
+        recorded.test(TESTS.replace("test_b", "test_better"))
+        recorded.fault("weight")
+        recorded.run("--modelviz")
+        assert recorded.results["orphans"][0]["renamed_to"] is None
+        recorded.fault("")
+        recorded.test(TESTS.replace("test_a", "test_one") + "def test_two(model_summary): model_summary(load())\n")
+        recorded.run("--modelviz")
+        assert recorded.results["orphans"][0]["renamed_to"] is None
+
+    def test_into_another_file(self, recorded):
+        recorded.test("from net import *\ndef test_b(feature_maps): feature_maps(load(), photo())\n", name="test_moved")
+        (recorded.path / "test_net.py").unlink()
+        recorded.run("--modelviz")
+        assert gone(recorded) == set()  # no file of theirs was collected
+        lines = recorded.modelviz("orphans").output.splitlines()
+        assert (
+            "test_net.py::test_b  feature_maps  (its test file is gone: prune it by name)  "
+            "is it now test_moved.py::test_b?" in lines
+        )
+        assert lines[-1] == "4 baselines of tests that are gone"
+        assert recorded.modelviz("prune").output == "nothing to remove\n"
+        assert recorded.modelviz("prune", "test_net.py::test_b").output.startswith("removed ")
+
+
+class TestPruning:
+    @pytest.fixture
+    def orphaned(self, recorded):
+        recorded.test(without("test_a"))
+        recorded.run("--modelviz")
+        return recorded
+
+    def test_removes_orphans_and_keeps_a_copy(self, orphaned):
+        before = orphaned.files()
+        assert orphaned.modelviz("prune", "--dry-run").output.startswith("would be removed")
+        assert orphaned.files() == before
+        done = orphaned.modelviz("prune")
+        assert done.exit_code == 0
+        assert done.output.split() == [
+            "removed",
+            "test_net.py::test_a",
+            "model_summary",
+            "baselines/test_net/test_a/model_summary.json",
+        ]
+        removed = {name: data for name, data in before.items() if name.startswith("test_net/test_a/")}
+        assert orphaned.files() == {name: data for name, data in before.items() if name not in removed}
+        assert orphaned.files(".modelviz/pruned") == removed
+        assert not (orphaned.path / "baselines/test_net/test_a").exists()
+        assert orphaned.modelviz("prune").output == "nothing to remove\n"
+        assert orphaned.modelviz("orphans").output == "0 baselines of tests that are gone\n"
+        orphaned.run("--modelviz")
+        assert gone(orphaned) == set()
+        assert orphaned.files(".modelviz/pruned") == removed  # the next run leaves it there
+
+    def test_only_what_is_named(self, orphaned):
+        orphaned.test(without("test_a", "test_b"))
+        orphaned.run("--modelviz")
+        orphaned.modelviz("prune", "test_net.py::test_b")
+        orphaned.run("--modelviz")
+        assert gone(orphaned) == {"test_net.py::test_a"}
+        assert orphaned.modelviz("prune", "nothing").exit_code == 1
+
+    def test_not_if_the_test_may_be_back(self, orphaned):
+        before = orphaned.files()
+        orphaned.test(TESTS)
+        done = orphaned.modelviz("prune")
+        assert done.exit_code == 1
+        assert "its test file has changed since: run pytest --modelviz again" in done.output
+        assert orphaned.files() == before
+
+    def test_not_if_it_has_changed(self, orphaned):
+        path = orphaned.baseline("model_summary.json", "test_net/test_a")
+        path.write_text(path.read_text() + "\n")
+        assert "it has changed since" in orphaned.modelviz("prune").output
+        assert path.exists()
+
+    def test_not_if_no_copy_can_be_kept(self, orphaned):
+        (orphaned.path / ".modelviz/pruned").write_text("in the way")
+        done = orphaned.modelviz("prune")
+        assert done.exit_code == 1
+        assert "cannot write the copy" in done.output
+        assert orphaned.baseline("model_summary.json", "test_net/test_a").exists()
+
+    def test_not_if_it_cannot_be_read(self, orphaned):
+        path = orphaned.baseline("model_summary.json", "test_net/test_a")
+        path.write_text("{")
+        assert orphaned.modelviz("prune").exit_code == 1
+        assert path.exists()
+
+    def test_json(self, orphaned):
+        (row,) = json.loads(orphaned.modelviz("orphans", "--json").output)["orphans"]
+        assert (row["nodeid"], row["gone"]) == ("test_net.py::test_a", "test")
+        (decision,) = json.loads(orphaned.modelviz("prune", "--json").output)["decisions"]
+        assert decision["done"] == "removed"
