@@ -117,8 +117,9 @@ def list_(where: Where, patterns: Sequence[str], every: bool, as_json: bool) -> 
         return
     for one in shown:
         _say(_line(one))
-    decided = len(rows) - len([one for one in rows if one.state == "waiting"])
-    told = f"{len(rows) - decided} waiting" + (f", {decided} decided" if decided else "")
+    waiting = sum(one.state == "waiting" for one in rows)
+    decided = sum(one.state in ("accepted", "rejected") for one in rows)
+    told = f"{waiting} waiting" + (f", {decided} decided" if decided else "")
     unhappy = [check for check in review.document["checks"] if check["status"] in ("unreadable", "unstable")]
     told += f"; {len(unhappy)} cannot be accepted, see modelviz show" if unhappy else ""
     _say(f"{told}; run {review.document['run'].get('id')}")

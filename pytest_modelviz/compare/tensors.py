@@ -122,7 +122,7 @@ def leaf_errors(
 
     Where they are not made of the same parts, only the parts that one of them lacks. `sources` say what led to each
     tensor of the baseline, by its key; `scale` is the size of what the values were computed from: rounding of
-    that size is forgiven.
+    that size is forgiven; with None nothing is, nor a user's atol.
     """
     if set(baseline) != set(actual):
         return dict.fromkeys(sorted(set(baseline) ^ set(actual)), (math.inf, 0.0))

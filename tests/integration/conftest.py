@@ -125,6 +125,10 @@ class Project:
         (check,) = [check for check in self.results["checks"] if check["name"] == name]
         return check
 
+    def check_of(self, nodeid: str, name: str) -> dict[str, Any]:
+        (check,) = [c for c in self.results["checks"] if (c["nodeid"], c["name"]) == (nodeid, name)]
+        return check
+
     def files(self, folder: str = "baselines") -> dict[str, bytes]:
         root = self.path / folder
         return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}

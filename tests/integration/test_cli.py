@@ -11,6 +11,9 @@ import sys
 import pytest
 
 from pytest_modelviz.baselines.formats import seal
+from pytest_modelviz.baselines.names import Location
+from pytest_modelviz.baselines.store import Store
+from pytest_modelviz.capture import Capture
 from pytest_modelviz.project import find_project
 
 TWO = """
@@ -397,6 +400,170 @@ class TestHostileResults:
             endings.add(done.exit_code)
             assert done.exit_code == 0 or "Error: " in done.output, (command, done.output)
         assert endings == {0, 1}
+
+
+class TestStrangeFiles:
+    """One odd file is one refusal; all others are served."""
+
+    @pytest.fixture(params=["folder", "pipe", "device", "loop", "outside", "size"])
+    def odd(self, request, tmp_path, monkeypatch):
+        """Puts something odd in place of a file."""
+
+        def put(path):
+            data = path.read_bytes() if path.exists() else b"data"
+            path.unlink(missing_ok=True)
+            if request.param == "folder":
+                path.mkdir()
+            elif request.param == "pipe":
+                os.mkfifo(path)
+            elif request.param == "device":
+                path.symlink_to("/dev/zero")
+            elif request.param == "loop":
+                path.symlink_to(path.name)
+            elif request.param == "outside":
+                (tmp_path / "outside").write_bytes(data)
+                path.symlink_to(tmp_path / "outside")
+            else:
+                with path.open("wb") as file:
+                    file.truncate(2**33)
+
+        return put
+
+    def test_as_a_baseline(self, drifted, odd):
+        odd(drifted.baseline("feature_maps.json", "test_net/test_net[a]"))
+        for command in ("list", "orphans", "show"):
+            assert drifted.modelviz(command).exit_code == 0
+        done = drifted.modelviz("accept")
+        assert (done.exit_code, done.output.count("refused"), done.output.count("accepted")) == (1, 1, 1)
+        drifted.run("--modelviz").assert_outcomes(failed=1, passed=2)
+        assert drifted.check_of(A, "feature_maps")["status"] == "unreadable"
+        assert drifted.modelviz("accept", A).exit_code == 1
+        assert drifted.modelviz("list").output.startswith("0 waiting; 1 cannot be accepted, see modelviz show")
+
+    def test_as_a_candidate(self, drifted, odd):
+        odd(drifted.path / ".modelviz/candidates/test_net/test_net[a]/feature_maps.json")
+        before = drifted.files()
+        assert drifted.modelviz("list").exit_code == 0
+        done = drifted.modelviz("accept", A)
+        assert (done.exit_code, "refused" in done.output) == (1, True)
+        assert drifted.files() == before
+        drifted.modelviz("reject", A)
+        assert drifted.files() == before
+
+    def test_as_results(self, drifted, odd):
+        odd(drifted.path / ".modelviz/results.json")
+        for command in ("list", "report", "accept"):
+            done = drifted.modelviz(command)
+            assert (done.exit_code, "cannot be read" in done.output) == (1, True)
+
+    def test_as_a_picture(self, drifted, odd):
+        odd(next((drifted.path / ".modelviz/pictures").rglob("*.png")))
+        assert drifted.modelviz("report").exit_code == 0
+        assert "1 more pictures are in the results folder" in (drifted.path / ".modelviz/report.html").read_text()
+
+    @pytest.mark.parametrize("nodeid", ["/dev/zero::x", "a\0b.py::x", "../../x.py::x"])
+    def test_baselines_of_strange_tests(self, drifted, nodeid):
+        store = Store(drifted.path / "baselines")
+        store.save(Location.of(nodeid, "n"), Capture("v", {}), nodeid=nodeid, name="n")
+        assert drifted.modelviz("orphans").exit_code == 0
+        done = drifted.modelviz("prune", "*x")
+        assert (done.exit_code, "removed" in done.output) == (0, True)
+
+
+def test_linked_folders_of_a_foreign_results_folder_are_refused(drifted, tmp_path):
+    before = drifted.files()
+    shutil.copytree(drifted.path / ".modelviz", tmp_path / "ci")
+    shutil.rmtree(tmp_path / "ci/candidates")
+    (tmp_path / "ci/candidates").symlink_to(drifted.path / "baselines")
+    for command in ("list", "accept", "reject", "orphans", "prune"):
+        done = drifted.modelviz(command, "--from", str(tmp_path / "ci"), "*")
+        assert done.exit_code == 1
+        assert "candidates is a symbolic link" in done.output
+    (tmp_path / "ci2").symlink_to(drifted.path / "baselines")
+    shutil.copy(tmp_path / "ci/results.json", drifted.path / "baselines/results.json")
+    assert "lie among the baselines" in drifted.modelviz("reject", "--from", str(tmp_path / "ci2")).output
+    (drifted.path / "baselines/results.json").unlink()
+    assert drifted.files() == before
+
+
+def test_tests_in_folders_that_are_called_as_ours(project):
+    (project.path / "candidates/pictures").mkdir(parents=True)
+    project.test("")
+    text = "from net import *\ndef test_net(feature_maps):\n    feature_maps(load(), photo())\n"
+    (project.path / "candidates/pictures/test_c.py").write_text(text)
+    project.run("--modelviz-update")
+    common = project.files()
+    project.fault("weight")
+    project.run("--modelviz")
+    assert "picture   .modelviz/pictures/candidates/pictures/test_c/" in project.modelviz("show").output
+    project.run("--modelviz", "--modelviz-variant=cuda")
+    assert "feature_maps (cuda)" in project.modelviz("list").output
+    assert project.modelviz("accept").output.count("accepted") == 1
+    assert {name: data for name, data in project.files().items() if "@" not in name} == common
+    project.run("--modelviz", "--modelviz-variant=cuda").assert_outcomes(passed=1)
+    assert project.files(".modelviz/candidates") == {}
+
+
+def test_a_whole_test_id_means_that_test_alone(project):
+    project.test(
+        "import pytest\nfrom net import *\n"
+        "@pytest.mark.parametrize('n', [1, 2])\ndef test_net(n, model_summary): model_summary(load())\n"
+        "def test_net1(model_summary): model_summary(load())\n"
+    )
+    project.run("--modelviz")
+    done = project.modelviz("accept", "test_net.py::test_net[1]")
+    assert done.output.splitlines() == [
+        "accepted   test_net.py::test_net[1]  model_summary  baselines/test_net/test_net[1]/model_summary.json"
+    ]
+    project.run("--modelviz")  # now it matches, and is still no glob
+    assert project.modelviz("accept", "test_net.py::test_net[1]").exit_code == 1
+    assert not (project.path / "baselines/test_net/test_net1").exists()
+
+
+def test_no_digest_in_results_switches_the_guard_off(drifted):
+    path = drifted.baseline("feature_maps.json", "test_net/test_net[a]")
+    document = json.loads(path.read_text())
+    document["facts"]["model"] = "changed by a colleague"
+    path.write_text(json.dumps({**document, "content_sha256": seal(document)}))
+    results = drifted.path / ".modelviz/results.json"
+    for digest in ("*", "", "unreadable", None):
+        told = json.loads(results.read_text())
+        for check in told["checks"]:
+            check["baseline_sha256"] = digest
+        results.write_text(json.dumps(told))
+        assert drifted.modelviz("accept", A).exit_code == 1
+        assert "changed by a colleague" in path.read_text()
+
+
+@pytest.mark.parametrize("damage", [b"", b"version https://git-lfs", None])
+def test_a_damaged_safetensors_file_is_no_accepted_candidate(drifted, damage):
+    drifted.modelviz("accept")
+    data = drifted.baseline("feature_maps.safetensors", "test_net/test_net[a]")
+    data.unlink() if damage is None else data.write_bytes(damage)
+    assert drifted.modelviz("accept", A).exit_code == 1
+    drifted.run("--modelviz")
+    done = drifted.modelviz("accept")
+    assert (done.exit_code, "pytest --modelviz-update-all replaces such a one" in done.output) == (1, True)
+
+
+def test_started_above_the_project(project, monkeypatch):
+    inner = project.path / "inner"
+    inner.mkdir()
+    (inner / "pytest.ini").write_text("[pytest]\n")
+    (inner / "test_net.py").write_text("from net import *\ndef test_net(model_summary): model_summary(load())\n")
+    result = project.run("--modelviz", "inner/test_net.py")
+    assert "review: modelviz list --rootdir inner; accept: modelviz accept --rootdir inner [TEST...]" in result.outlines
+    done = project.modelviz("accept", "--from", "inner/.modelviz")
+    assert done.exit_code == 1
+    assert "name the project's folder with --rootdir" in done.output
+    assert not (project.path / "baselines").exists()
+    assert project.modelviz("accept", "--rootdir", "inner").exit_code == 0
+    assert (inner / "baselines/test_net/test_net/model_summary.json").exists()
+    result = project.run("--modelviz", "-o", "modelviz_results_dir=out", "-o", "modelviz_baseline_dir=s", "inner")
+    wanted = "--rootdir inner --from inner/out --baseline-dir s"
+    assert f"review: modelviz list {wanted}; accept: modelviz accept {wanted} [TEST...]" in result.outlines
+    assert project.modelviz("accept", *wanted.split()).exit_code == 0
+    assert (inner / "s/test_net/test_net/model_summary.json").exists()
 
 
 class TestReports:

@@ -172,3 +172,65 @@ def test_a_check_that_is_marked_not_to_be_compared_is_counted_without_advice(pro
     )
     result = project.run("--modelviz")
     assert "1 check not compared" in result.outlines
+
+
+class TestLinks:
+    """Whatever a checkout or an archive brings: what a run writes into its results folder stays in there."""
+
+    @pytest.fixture(autouse=True)
+    def _recorded(self, project):
+        project.test()
+        project.run("--modelviz-update")
+
+    @pytest.mark.parametrize("folder", ["candidates", "pictures", "pruned", "tensorboard"])
+    @pytest.mark.parametrize("fault", ["", "weight"])
+    def test_a_linked_folder_of_the_results_ends_the_run_before_it_begins(self, project, folder, fault):
+        before = project.files()
+        shutil.rmtree(project.path / ".modelviz")
+        (project.path / ".modelviz").mkdir()
+        (project.path / ".modelviz" / folder).symlink_to("../baselines")
+        project.fault(fault)
+        result = project.run("--modelviz")
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines([f"ERROR: modelviz: *.modelviz/{folder} is a symbolic link: remove it*"])
+        assert project.files() == before
+
+    def test_links_that_make_one_of_two_folders(self, project):
+        before = project.files()
+        shutil.rmtree(project.path / ".modelviz")
+        (project.path / ".modelviz").symlink_to("baselines")
+        result = project.run("--modelviz")
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines(["ERROR: modelviz: --modelviz-results-dir takes a folder of its own*"])
+        assert project.files() == before
+
+    def test_a_link_in_place_of_gitignore_is_not_followed(self, project, tmp_path_factory):
+        outside = tmp_path_factory.mktemp("outside") / "file"
+        shutil.rmtree(project.path / ".modelviz")
+        (project.path / ".modelviz").mkdir()
+        (project.path / ".modelviz/.gitignore").symlink_to(outside)
+        project.run("--modelviz").assert_outcomes(passed=1)
+        assert not outside.exists()
+
+    def test_the_results_may_lie_elsewhere_altogether(self, project, tmp_path_factory):
+        shutil.rmtree(project.path / ".modelviz")
+        (project.path / ".modelviz").symlink_to(tmp_path_factory.mktemp("scratch"))
+        project.fault("weight")
+        project.run("--modelviz").assert_outcomes(failed=1)
+        assert project.modelviz("accept").exit_code == 0
+
+
+def test_a_picture_that_cannot_be_replaced_is_told_as_it_is(project):
+    project.test("from net import *\ndef test_net(feature_maps):\n    feature_maps(load(), photo())\n")
+    project.run("--modelviz-update")
+    picture = project.baseline("feature_maps.png")
+    picture.unlink()
+    picture.mkdir()
+    project.fault("weight")
+    result = project.run("--modelviz-update")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*is written, but not all that belongs beside it (Is a directory): remove what is*"])
+    project.run("--modelviz").assert_outcomes(passed=1)
+    picture.rmdir()
+    project.run("--modelviz-update-all").assert_outcomes(passed=1)
+    assert picture.is_file()

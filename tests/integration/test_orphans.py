@@ -301,3 +301,46 @@ class TestPruning:
         assert (row["nodeid"], row["gone"]) == ("test_net.py::test_a", "test")
         (decision,) = json.loads(orphaned.modelviz("prune", "--json").output)["decisions"]
         assert decision["done"] == "removed"
+
+
+def test_a_test_that_ran_is_never_an_orphan(recorded):
+    """Even one that a plugin has made up after the collection."""
+    recorded.pytester.makeconftest(
+        "import pytest\n"
+        "def pytest_collection_modifyitems(items):\n"
+        "    last = next(item for item in items if item.name == 'test_a')\n"
+        "    items.append(pytest.Function.from_parent(last.parent, name='test_extra', callobj=last.obj))\n"
+    )
+    recorded.run("--modelviz-update").assert_outcomes(passed=6)
+    recorded.run("--modelviz", "--modelviz-orphans=fail").assert_outcomes(passed=6)
+    assert gone(recorded) == set()
+
+
+def test_pruning_is_refused_if_a_module_has_changed_that_may_name_tests(project):
+    (project.path / "names.py").write_text("NAMES = ['a', 'b']\n")
+    project.test(
+        "import pytest\nfrom names import NAMES\nfrom net import *\n"
+        "@pytest.mark.parametrize('n', NAMES)\ndef test_net(model_summary, n):\n    model_summary(load())\n"
+    )
+    project.run_apart("--modelviz-update")
+    before = project.files()
+    (project.path / "names.py").write_text("NAMES = ['a']\n")
+    project.run_apart("--modelviz")
+    assert gone(project) == {"test_net.py::test_net[b]"}
+    (project.path / "names.py").write_text("NAMES = ['a', 'b']\n")
+    done = project.modelviz("prune")
+    assert done.exit_code == 1
+    assert "names.py has changed since: run pytest --modelviz again" in done.output
+    assert project.files() == before
+
+
+def test_a_foreign_folder_s_list_is_not_trusted(recorded, tmp_path):
+    recorded.test(without("test_a"))
+    recorded.run("--modelviz")
+    shutil.copytree(recorded.path / ".modelviz", tmp_path / "ci")
+    done = recorded.modelviz("prune", "--from", str(tmp_path / "ci"))
+    assert done.exit_code == 1
+    assert "with --from, name the tests whose baselines are to be removed" in done.output
+    assert recorded.modelviz("prune", "--from", str(tmp_path / "ci"), "test_net.py::test_a").exit_code == 0
+    assert list(recorded.files(".modelviz/pruned")) == ["test_net/test_a/model_summary.json"]  # kept at home
+    assert not (tmp_path / "ci/pruned").exists()

@@ -182,3 +182,55 @@ def test_what_a_fixture_returns_can_be_asserted_on(project):
         """
     )
     project.run("--modelviz-update").assert_outcomes(passed=1)
+
+
+FUNCTION = """
+from net import *
+import unittest
+def test_net(feature_maps):
+    feature_maps(load(), photo())
+    {then}
+"""
+UNITTEST = """
+from net import *
+import unittest
+import pytest
+class TestNet(unittest.TestCase):
+    @pytest.fixture(autouse=True)
+    def _maps(self, feature_maps):
+        self.feature_maps = feature_maps
+    def test_net(self):
+        self.feature_maps(load(), photo())
+        {then}
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "then"),
+    [
+        (UNITTEST, "self.skipTest('no')"),
+        (UNITTEST, "raise unittest.SkipTest('no')"),
+        (FUNCTION, "raise unittest.SkipTest('no')"),
+    ],
+    ids=["TestCase.skipTest", "SkipTest in a TestCase", "SkipTest"],
+)
+def test_a_drift_is_not_hidden_by_a_skip_of_unittest(project, source, then):
+    project.test(source.format(then="pass"))
+    project.run("--modelviz-update").assert_outcomes(passed=1)
+    project.test(source.format(then=then))
+    project.run("--modelviz").assert_outcomes(skipped=1)
+    project.fault("weight")
+    result = project.run("--modelviz")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["feature_maps drifted, first at conv2*"])
+
+
+def test_a_test_case_s_own_error_keeps_the_drift_attached(project):
+    project.test(UNITTEST.format(then="pass"))
+    project.run("--modelviz-update")
+    project.test(UNITTEST.format(then="self.assertTrue(False)"))
+    project.fault("weight")
+    result = project.run("--modelviz")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E * AssertionError*", "*Captured modelviz call*", "feature_maps drifted, first*"])
+    assert result.stdout.str().count("feature_maps drifted") == 1
