@@ -15,12 +15,12 @@ import click
 
 from pytest_modelviz import __version__
 from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.options import InvalidSettingError
 from pytest_modelviz.orphans import Row
 from pytest_modelviz.project import Project, baseline_place, find_project, results_place
 from pytest_modelviz.reports.results import ResultsFolder
 from pytest_modelviz.reports.terminal import amount, visible
 from pytest_modelviz.review import Decision, Review, Waiting, matching
-from pytest_modelviz.settings import InvalidSettingError
 
 
 class _Group(click.Group):
@@ -130,7 +130,8 @@ def _line(one: Waiting) -> str:
     status = check["status"] if one.state == "waiting" else one.state
     first = check["first_divergence"]
     where = f" at {first['layer'] or 'the model itself'}" if first else ""
-    told = f"{check['cause'] or 'another result'}{where}, {amount(check['error'], check['tolerance'])}"
+    much = f", {amount(check['error'], check['tolerance'])}" if check["tolerance"] else ""
+    told = f"{check['cause'] or 'another result'}{where}{much}"
     variant = f" ({one.location.variant})" if one.location.variant else ""
     return f"{status:10} {check['nodeid']}  {check['name']}{variant}" + (
         f"  {told}" if check["status"] == "drift" else ""

@@ -15,7 +15,8 @@ import pytest
 from pytest_modelviz.collected import NODEID, rooted
 from pytest_modelviz.compare.tolerance import unmatched
 from pytest_modelviz.errors import ModelvizError, ModelvizWarning
-from pytest_modelviz.settings import InvalidSettingError, Settings
+from pytest_modelviz.options import InvalidSettingError
+from pytest_modelviz.settings import Settings
 
 if TYPE_CHECKING:
     from pytest_modelviz.session import Session

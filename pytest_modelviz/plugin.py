@@ -25,9 +25,10 @@ from pytest_modelviz.fixtures import (
     feature_maps,
     model_summary,
 )
+from pytest_modelviz.options import OPTIONS, InvalidSettingError
 from pytest_modelviz.outcome import Outcome
 from pytest_modelviz.reports.results import ResultsFolder
-from pytest_modelviz.settings import OPTIONS, InvalidSettingError, Mode, Settings, read_settings
+from pytest_modelviz.settings import Mode, Settings, read_settings
 
 if TYPE_CHECKING:
     from pytest_modelviz.session import Session

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pytest_modelviz.settings import OPTIONS, InvalidSettingError, Settings
+from pytest_modelviz.options import OPTIONS, InvalidSettingError
+from pytest_modelviz.settings import Settings
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -131,10 +131,9 @@ def test_names_cannot_command_the_terminal(project):
     result.stdout.fnmatch_lines(["*relu class: \\x1b[[]2JReLU\\nfake -> ReLU"])
 
 
-@pytest.mark.parametrize("plugin", ["terminal", "cacheprovider"])
-def test_it_does_without_other_plugins(project, plugin):
+def test_it_does_without_other_plugins(project):
     project.test()
-    assert project.run_apart("--modelviz-update", "-p", f"no:{plugin}").ret == 0
+    assert project.run_apart("--modelviz-update", "-p", "no:terminal").ret == 0  # and always without cacheprovider
     assert set(project.statuses().values()) == {"recorded"}
 
 

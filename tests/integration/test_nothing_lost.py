@@ -23,7 +23,7 @@ from pytest_modelviz.errors import ModelvizError
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 KILLS_OF_A_STORE = 300
-KILLS_OF_A_RUN = 40
+KILLS_OF_A_RUN = 30
 CHECKS = [(f"t.py::test_{number}", Location.of(f"t.py::test_{number}", "n")) for number in range(4)]
 
 
@@ -64,15 +64,18 @@ def ended(pid: int) -> int:
 def test_an_update_killed_at_hundreds_of_moments(tmp_path):
     store = Store(tmp_path)
     save(store, 0)
+    started = time.perf_counter()
+    save(store, 1)
+    once = time.perf_counter() - started
     draw = random.Random(0)
     seen = set()
     for number in range(1, KILLS_OF_A_STORE + 1):
         pid = forked(lambda number=number: [save(Store(tmp_path), number * 10 + at) for at in range(10)])
-        time.sleep(draw.uniform(0, 0.02))
+        time.sleep(draw.uniform(0, 4 * once))
         os.kill(pid, signal.SIGKILL)
         ended(pid)
         seen |= whole(store)
-    assert len(seen) > KILLS_OF_A_STORE / 4  # most were killed in the middle of writing
+    assert len(seen) > KILLS_OF_A_STORE / 10  # many were killed in the middle of writing
     save(store, 1)
     left = [path.name for path in tmp_path.rglob(".*") if not path.name.endswith(".tmp")]
     assert left == []  # unfinished files an hour old are removed by the next update of that check

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pytest_modelviz.settings import OPTIONS
+from pytest_modelviz.options import OPTIONS
 
 ONE = "from net import *\ndef test_net(feature_maps):\n    feature_maps(load(), photo())\n"
 TWO = """

@@ -322,10 +322,10 @@ def test_pruning_is_refused_if_a_module_has_changed_that_may_name_tests(project)
         "import pytest\nfrom names import NAMES\nfrom net import *\n"
         "@pytest.mark.parametrize('n', NAMES)\ndef test_net(model_summary, n):\n    model_summary(load())\n"
     )
-    project.run_apart("--modelviz-update")
+    project.run("--modelviz-update")
     before = project.files()
     (project.path / "names.py").write_text("NAMES = ['a']\n")
-    project.run_apart("--modelviz")
+    project.run("--modelviz")
     assert gone(project) == {"test_net.py::test_net[b]"}
     (project.path / "names.py").write_text("NAMES = ['a', 'b']\n")
     done = project.modelviz("prune")

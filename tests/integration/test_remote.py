@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import s3fs  # up front: pytester forgets what an inner run imported, and fsspec would keep two of them
 
-from pytest_modelviz.baselines import folder as folder_module
+from pytest_modelviz.baselines import remote as remote_module
 from pytest_modelviz.baselines import store as store_module
-from pytest_modelviz.baselines.folder import RemoteFolder, open_folder
+from pytest_modelviz.baselines.folder import open_folder
 from pytest_modelviz.baselines.names import Location
+from pytest_modelviz.baselines.remote import RemoteFolder
 from pytest_modelviz.baselines.store import ChangedMeanwhileError, Store
 from pytest_modelviz.capture import Capture
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
@@ -95,7 +96,7 @@ def test_the_life_of_a_baseline(project, url):
     project.fault("weight")
     result = project.run("--modelviz", *options)
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines([f"  accept    modelviz accept --baseline-dir {url} test_net.py::test_net"])
+    result.stdout.fnmatch_lines([f"  accept    modelviz accept --baseline-dir {place} test_net.py::test_net"])
     done = project.modelviz("accept")
     assert done.exit_code == 1
     assert "name the folder with --baseline-dir" in done.output
@@ -208,7 +209,7 @@ def test_what_was_replaced_stays_for_an_hour(memory, monkeypatch):
 
 
 def test_a_store_that_shows_half_written_files_gets_them_moved_into_place(memory, monkeypatch):
-    monkeypatch.setattr(folder_module, "_WHOLE_WRITES", frozenset())
+    monkeypatch.setattr(remote_module, "_WHOLE_WRITES", frozenset())
     moved = []
     files = fsspec.filesystem("memory")
     move = type(files).mv
@@ -251,7 +252,7 @@ def test_somebody_else_s_change_is_seen_before_a_write(url):
     files = store.files(WHERE, **IDS)
     Store(url.removeprefix("file://")).save(WHERE, capture(2.0), **IDS)
     with pytest.raises(ChangedMeanwhileError):
-        store.put(WHERE, files, instead_of=compared)
+        store.put_instead(WHERE, files, of=compared)
     with pytest.raises(ChangedMeanwhileError):
         store.remove(WHERE, only=compared)
     assert peak(Store(url.removeprefix("file://"))) == 2.0
@@ -271,9 +272,7 @@ def test_a_network_that_fails_is_one_clear_error(memory, monkeypatch):
     }.items():
         with monkeypatch.context() as patch:
             patch.setattr(type(store._folder._files), name, broken)
-            with pytest.raises(
-                ModelvizError, match=r"memory://models/baselines.*connection reset by peer.*Nothing was"
-            ):
+            with pytest.raises(ModelvizError, match=r"memory://models/baselines.*connection reset by peer.*is whole"):
                 action()
     assert peak(Store(memory)) == 1.0
 

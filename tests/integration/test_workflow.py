@@ -9,16 +9,13 @@ CALLS = {
 }
 
 
-@pytest.mark.parametrize(
-    ("fixture", "workers"), [*((fixture, ()) for fixture in CALLS), ("feature_maps", ("-n2",))], ids=str
-)
-def test_missing_record_match_drift_update_match(project, fixture, workers):
+@pytest.mark.parametrize("fixture", CALLS)
+def test_missing_record_match_drift_update_match(project, fixture):
     call, fault = CALLS[fixture]
     project.test(f"from net import *\ndef test_net({fixture}):\n    assert {call} is not None\n")
 
     def run(*options):
-        result = project.run_apart(*workers, *options) if workers else project.run(*options)
-        return result, project.check(fixture)
+        return project.run(*options), project.check(fixture)
 
     result, check = run("--modelviz")
     result.assert_outcomes(failed=1)

@@ -1,0 +1,148 @@
+"""Every option: its name, its help, and what it takes. On the command line, in ini files and in markers alike."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pytest_modelviz.compare.tolerance import LayerTolerance
+
+ORPHANS = ("ignore", "warn", "fail")
+
+
+class InvalidSettingError(ValueError):
+    """A setting has a value it cannot have; the message names the setting and says what it takes."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """A command-line option and the ini key of the same name. `parse` is None for a flag.
+
+    A flag that is on by `default` has a second option that turns it off, `--no-...`.
+    """
+
+    name: str
+    help: str
+    parse: Callable[[str, str], Any] | None = None
+    metavar: str | None = None
+    default: bool = False
+
+    @property
+    def ini(self) -> str:
+        return self.name.lstrip("-").replace("-", "_")
+
+    @property
+    def off(self) -> str:
+        """The option that turns this flag off."""
+        return f"--no-{self.name.lstrip('-')}"
+
+    @property
+    def is_flag(self) -> bool:
+        return self.parse is None
+
+    @property
+    def ini_type(self) -> str:
+        return "bool" if self.is_flag else "float" if self.parse is tolerance else "string"
+
+
+def tolerance(name: str, text: Any) -> float:
+    """A tolerance: a finite number, not negative."""
+    try:
+        value = float(text)
+    except (TypeError, ValueError):
+        value = math.nan
+    if isinstance(text, bool) or not 0.0 <= value < math.inf:
+        raise InvalidSettingError(f"{name} takes a number that is not negative, such as 1e-4, not {text!r}")
+    return value
+
+
+def folder(name: str, text: str) -> str:
+    """A folder's path, absolute or relative to rootdir."""
+    if not text.strip() or "\0" in text:
+        raise InvalidSettingError(f"{name} takes a folder, not {text!r}")
+    if "://" in text:
+        raise InvalidSettingError(f"{name} takes a folder of this machine, not {text!r}")
+    return text
+
+
+def place(name: str, text: str) -> str:
+    """A folder, or a URL that fsspec knows."""
+    if "://" not in text:
+        return folder(name, text)
+    import fsspec
+
+    protocol, _, path = text.partition("://")
+    if protocol not in fsspec.available_protocols():
+        raise InvalidSettingError(f"{name} takes a folder or a URL such as s3://bucket/baselines; {text!r} is neither")
+    if not path.strip("/"):
+        raise InvalidSettingError(
+            f"{name} takes a URL of a folder, such as {protocol}://bucket/baselines, not {text!r}"
+        )
+    if protocol in ("file", "local"):
+        from fsspec.implementations.local import LocalFileSystem
+
+        return str(LocalFileSystem._strip_protocol(text))
+    return text
+
+
+def variant(name: str, text: Any) -> str:
+    """The name of a platform."""
+    if not isinstance(text, str) or not text.strip() or not text.isprintable():
+        raise InvalidSettingError(f"{name} takes a name such as cuda or macos-arm64, not {text!r}")
+    return text
+
+
+def orphans(name: str, text: str) -> str:
+    """What becomes of a run that finds baselines whose test is gone."""
+    if text not in ORPHANS:
+        raise InvalidSettingError(f"{name} takes {', '.join(ORPHANS[:-1])} or {ORPHANS[-1]}, not {text!r}")
+    return text
+
+
+def layer_tolerances(name: str, mapping: Any, key: str | None = None) -> tuple[LayerTolerance, ...]:
+    """A mapping of layer globs to tolerances: numbers for `key`, or mappings with `rtol` and `atol`.
+
+    Without a `key` a number is an rtol.
+    """
+    if not isinstance(mapping, Mapping):
+        raise InvalidSettingError(f"{name} takes a mapping of layer globs to tolerances, not {mapping!r}")
+    made = []
+    for pattern, value in mapping.items():
+        if not isinstance(pattern, str):
+            raise InvalidSettingError(f"{name} takes globs of layer names such as 'layer4.*', not {pattern!r}")
+        given = value if isinstance(value, Mapping) and key is None else {key or "rtol": value}
+        if not given or not set(given) <= {"rtol", "atol"}:
+            raise InvalidSettingError(f"{name} takes rtol and atol for {pattern!r}, not {value!r}")
+        label = f"{name} for {pattern!r}"
+        made.append(LayerTolerance(pattern, **{k: tolerance(f"{label}, {k},", v) for k, v in given.items()}))
+    return tuple(made)
+
+
+OPTIONS = (
+    Option("--modelviz", "compare models with their baselines (off: capture only, compare nothing)"),
+    Option("--modelviz-update", "record what has no baseline and what drifted beyond tolerance; touch nothing else"),
+    Option("--modelviz-update-missing", "record only what has no baseline"),
+    Option("--modelviz-update-all", "record everything, also what cannot be read"),
+    Option("--modelviz-require", "fail a run that compared nothing"),
+    Option(
+        "--modelviz-baseline-dir",
+        "folder of the baselines, or a URL such as s3://bucket/baselines (default: baselines under rootdir)",
+        place,
+        "DIR",
+    ),
+    Option("--modelviz-results-dir", "folder for what a run writes (default: .modelviz under rootdir)", folder, "DIR"),
+    Option("--modelviz-rtol", "relative tolerance (default: by dtype and device, 1e-4 for float32)", tolerance, "X"),
+    Option(
+        "--modelviz-atol", "absolute tolerance: of activations, or of a map as a fraction of its peak", tolerance, "X"
+    ),
+    Option(
+        "--modelviz-variant",
+        "baselines of their own for a platform, where there are; else the common ones",
+        variant,
+        "NAME",
+    ),
+    Option("--modelviz-orphans", "baselines whose test is gone: ignore, warn (default) or fail", orphans, "WHAT"),
+    Option("--modelviz-html", "write report.html into the results folder (default)", default=True),
+)
