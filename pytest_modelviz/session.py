@@ -143,6 +143,8 @@ class _Judgement:
             return self._unstable() or self._record(baseline if own and self._is_noise(baseline, verdict) else None)
         self._chart(verdict)
         if verdict.matched:
+            if self._settings.mode.records:
+                self._baselines.finish(self._compared_with)
             return self._entry("match", verdict, digest=stored.digest)
         unstable = self._unstable()
         if unstable is not None:

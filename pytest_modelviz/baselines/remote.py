@@ -61,6 +61,7 @@ class RemoteFolder:
             return bytes(self._files.cat_file(path, start=0, end=count))
         except OSError as error:
             # of an empty object S3 has no first bytes
+            self._files.invalidate_cache()
             if error.errno == errno.EINVAL and self._files.info(path).get("size") == 0:
                 return b""
             raise

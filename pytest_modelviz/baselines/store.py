@@ -2,8 +2,8 @@
 
 A baseline is a JSON file that names, by digest, the safetensors file it belongs to. A new safetensors file is first
 written beside the old one under its digest; replacing the JSON file is the one step that makes the baseline new; then
-the safetensors file takes its proper name. A reader that finds the JSON file ahead of the safetensors file takes the
-one that still bears its digest. Pictures are for people and are replaced last.
+the safetensors file takes its proper name, and so does the picture. A reader that finds the JSON file ahead of the
+safetensors file takes the one that still bears its digest; the next update gives it its name.
 
 In a folder of this machine writers wait for each other. Behind a URL they cannot: there the file that bears its digest
 stays for an hour at least, so that whichever JSON file came last finds what it names.
@@ -224,11 +224,15 @@ class Store:
     def _replace(self, location: Location, files: Files) -> None:
         folder, path = self._folder, location.path
         data, staged = f"{path}.safetensors", None
+        image, picture = f"{path}.png", None
         same = self._holds(f"{path}.json", files.text)
         # where writers cannot be kept apart, the proper name is anybody's: what a new JSON file names lies beside it
         if files.arrays is not None and not (self._holds(data, files.arrays) and (same or folder.settles)):
             staged = _staged(location, sha256(files.arrays))
             folder.write(staged, files.arrays)
+        if folder.settles and files.picture is not None and not self._holds(image, files.picture):
+            picture = _staged(location, text_sha256(files.text), "png")
+            folder.write(picture, files.picture)
         if not same:
             folder.write(f"{path}.json", files.text)
         with self._told_afterwards(location):
@@ -236,26 +240,39 @@ class Store:
                 folder.delete(data)
             elif staged is not None:
                 self._settle(staged, data, files.arrays)
-            image = f"{path}.png"
             if files.picture is None:
                 folder.delete(image)
+            elif picture is not None:
+                self._settle(picture, image, files.picture)
             elif not self._holds(image, files.picture):
                 folder.write(image, files.picture)
             self._tidy(location, staged)
 
-    def _settle(self, staged: str, data: str, arrays: bytes) -> None:
-        """Give the safetensors file its proper name."""
+    def _settle(self, staged: str, proper: str, data: bytes) -> None:
+        """Give a file that was written beside its proper name."""
         if self._folder.settles:
             with contextlib.suppress(FileNotFoundError):  # tidied away by somebody who could not see the lock
-                self._folder.move(staged, data)
+                self._folder.move(staged, proper)
                 return
-        self._folder.write(data, arrays)
+        self._folder.write(proper, data)
+
+    def finish(self, location: Location) -> None:
+        """Give a baseline's files their proper names, where a write was cut off after the JSON file was replaced."""
+        if not self._folder.settles:
+            return
+        with self._told("write", location), self._folder.locked(str(location.path)):
+            text = self._folder.read(f"{location.path}.json", MAX_JSON_BYTES)
+            wanted = {"safetensors": decode_json(text).get("data_sha256"), "png": text_sha256(text)}
+            for ending, digest in wanted.items():
+                if digest is not None:
+                    with contextlib.suppress(FileNotFoundError):
+                        self._folder.move(_staged(location, digest, ending), f"{location.path}.{ending}")
 
     def _tidy(self, location: Location, staged: str | None, *, every: bool = False) -> None:
         """Remove what interrupted writes of this very baseline left behind; another check's are another's."""
         stem = re.escape(location.stem)
-        bears_digest = re.compile(rf"\.{stem}\.[0-9a-f]{{16}}\.safetensors")
-        unfinished = re.compile(rf"\.{{1,2}}{stem}\.(json|png|safetensors|[0-9a-f]{{16}}\.safetensors)\.\d+\.tmp")
+        bears_digest = re.compile(rf"\.{stem}\.[0-9a-f]{{16}}\.(safetensors|png)")
+        unfinished = re.compile(rf"\.{{1,2}}{stem}\.([0-9a-f]{{16}}\.)?(json|png|safetensors)\.\d+\.tmp")
         for name, age in self._folder.siblings(f"{location.path}.json").items():
             old = every or age > _ABANDONED_SECONDS
             mine = bears_digest.fullmatch(name) and (old or self._folder.settles)
@@ -289,5 +306,5 @@ def _stored(files: Files, location: Location, nodeid: str, name: str) -> Stored:
     return Stored(Capture(document["view"], document["facts"], arrays, environment), text_sha256(files.text))
 
 
-def _staged(location: Location, digest: str) -> str:
-    return str(location.folder / f".{location.stem}.{digest[:16]}.safetensors")
+def _staged(location: Location, digest: str, ending: str = "safetensors") -> str:
+    return str(location.folder / f".{location.stem}.{digest[:16]}.{ending}")

@@ -256,6 +256,34 @@ class TestStore:
         assert finished
         assert seen == {1.0, 2.0}
 
+    def test_what_was_cut_off_is_finished_by_the_next_update(self, tmp_path, monkeypatch):
+        where = Path(Store(tmp_path).save(WHERE, capture(1.0), **IDS, picture=b"old")).parent
+        with monkeypatch.context() as patch:
+            patch.setattr(folder.LocalFolder, "move", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            with pytest.raises(KeyboardInterrupt):
+                Store(tmp_path).save(WHERE, capture(2.0), **IDS, picture=b"new")
+        assert len(list(where.iterdir())) == 5
+        Store(tmp_path).finish(WHERE)
+        assert len(list(where.iterdir())) == 3
+        assert (where / "feature_maps.png").read_bytes() == b"new"
+        assert Store(tmp_path).load(WHERE, **IDS).capture.facts["peak"] == 2.0
+        Store(tmp_path).finish(WHERE)  # nothing is left to do
+
+    def test_a_full_disk_at_the_picture_changes_nothing(self, tmp_path, monkeypatch):
+        Store(tmp_path).save(WHERE, capture(1.0), **IDS, picture=b"old")
+        before = files(tmp_path)
+        write = folder.LocalFolder.write
+
+        def full(self, name, data):
+            if name.endswith(".png"):
+                raise OSError(28, "No space left on device")
+            write(self, name, data)
+
+        monkeypatch.setattr(folder.LocalFolder, "write", full)
+        with pytest.raises(ModelvizError, match=r"No space left on device\. The old one, if any, is unchanged"):
+            Store(tmp_path).save(WHERE, capture(2.0), **IDS, picture=b"new")
+        assert {name: data for name, data in files(tmp_path).items() if "/." not in name} == before
+
     def test_mixed_files_are_told(self, tmp_path):
         path = Path(Store(tmp_path).save(WHERE, capture(1.0), **IDS))
         data = path.with_suffix(".safetensors")
