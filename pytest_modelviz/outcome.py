@@ -65,9 +65,12 @@ class Outcome:
         compares = self._settings.mode is not Mode.OFF
         failed = self._failed_requirement()
         if compares or self._entries:
-            try:
-                if ended and not self.lost:
+            if ended and not self.lost:
+                try:
                     self._judge_orphans()
+                except ModelvizError as error:  # the baselines cannot be listed: the results stand all the same
+                    self._errors.append(str(error))
+            try:
                 if not compares:
                     self._results.clear()
                 facts = run_facts(self._run_id, self.workers, self.entries, self.lost)
@@ -96,6 +99,8 @@ class Outcome:
         alive = self._run | {entry["nodeid"] for entry in self.entries}  # also what was never collected
         rows = find_orphans(store, self._files, self._settings.rootdir)
         self._orphans = [row for row in rows if row["nodeid"] not in alive]
+        if not self._orphans:
+            return
         candidates = Store(self._results.candidates, what="candidate")
         new = []
         for entry in self.entries:
