@@ -67,6 +67,9 @@ def test_update_all_mends_what_was_lost_or_cut_off(project):
     data.rename(staged)  # as a run killed in the middle of an update leaves it
     project.baseline("feature_maps.png").unlink()
     project.run("--modelviz").assert_outcomes(passed=1)
+    project.run("--modelviz-update").assert_outcomes(passed=1)
+    assert data.exists()
+    assert not staged.exists()
     project.run("--modelviz-update-all").assert_outcomes(passed=1)
     assert project.files() == before
 

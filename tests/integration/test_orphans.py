@@ -130,6 +130,17 @@ def test_runs_of_what_failed_last(recorded, option):
     assert recorded.check("feature_maps")["status"] == "drift"
 
 
+def test_files_that_a_run_of_what_failed_last_passes_over(recorded):
+    """pytest answers for such a file as if it held nothing."""
+    recorded.test("from net import *\ndef test_there(model_summary): model_summary(load())\n", name="test_second")
+    recorded.run("--modelviz-update")
+    recorded.fault("weight")
+    recorded.pytester.runpytest_inprocess("--modelviz", "-p", "no:randomly").assert_outcomes(passed=5, failed=1)
+    result = recorded.pytester.runpytest_inprocess("--modelviz", "-p", "no:randomly", "--lf", "--modelviz-orphans=fail")
+    result.assert_outcomes(failed=1)
+    assert gone(recorded) == set()
+
+
 def test_a_file_that_cannot_be_imported_judges_nothing(recorded):
     recorded.test(without("test_a") + "raise RuntimeError\n")
     recorded.run("--modelviz", "--continue-on-collection-errors")

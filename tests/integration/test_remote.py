@@ -1,6 +1,7 @@
 """Baselines behind URLs: in memory, in a folder, and on a real S3 server that runs for the tests."""
 
 import contextlib
+import datetime
 import socket
 import subprocess
 import sys
@@ -191,6 +192,26 @@ def test_two_updates_at_once_do_not_mix_files(memory, monkeypatch):
         Store(memory).save(WHERE, capture(1.0), **IDS)
         monkeypatch.setattr(RemoteFolder, "write", write)
         assert peak(Store(memory)) in (1.0, 2.0)
+
+
+def test_what_a_new_json_file_names_lies_beside_it_anew(memory, monkeypatch):
+    """Numbers recorded hours ago, only the words are new: meanwhile another writer tidies up."""
+    Store(memory).save(WHERE, capture(1.0), **IDS)
+    files = fsspec.filesystem("memory")
+    for path in files.find("/models"):
+        files.store[path].created -= datetime.timedelta(hours=2)
+    write, renamed = RemoteFolder.write, capture(1.0)
+    renamed = Capture(renamed.view, {**renamed.facts, "model": "renamed"}, renamed.arrays, renamed.environment)
+
+    def overtaken(self, name, data):
+        if name.endswith(".json"):
+            monkeypatch.setattr(RemoteFolder, "write", write)
+            Store(memory).save(WHERE, capture(2.0), **IDS)
+        write(self, name, data)
+
+    monkeypatch.setattr(RemoteFolder, "write", overtaken)
+    Store(memory).save(WHERE, renamed, **IDS)
+    assert peak(Store(memory)) == 1.0
 
 
 def test_what_was_replaced_stays_for_an_hour(memory, monkeypatch):
