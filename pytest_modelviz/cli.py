@@ -72,7 +72,7 @@ class Where:
     def review(self) -> Review:
         project = self._project
         place = baseline_place(project, self.baseline_dir)
-        return Review(self.results(), self.home(), project.root, place, chosen=self.baseline_dir is not None)
+        return Review(self.results(), self.home(), project.root, place, named=self.baseline_dir is not None)
 
 
 def _results(command: Callable[..., None]) -> Callable[..., None]:
@@ -108,9 +108,7 @@ def _print_json(**parts: Any) -> None:
 def list_(where: Where, patterns: Sequence[str], every: bool, as_json: bool) -> None:
     """List what waits for a decision."""
     review = where.review()
-    rows = matching(
-        review.waiting(), patterns, lambda one: one.nodeid, review.known, "no test that drifted or had no baseline"
-    )
+    rows = review.chosen(patterns)
     shown = [one for one in rows if every or as_json or one.state == "waiting"]
     if as_json:
         _print_json(run=review.document["run"], checks=[{**one.check, "state": one.state} for one in shown])
@@ -174,11 +172,9 @@ def accept(where: Where, patterns: Sequence[str], as_json: bool) -> None:
     A baseline that has changed since it was compared is left alone.
     """
     review = where.review()
-    rows = matching(
-        review.waiting(), patterns, lambda one: one.nodeid, review.known, "no test that drifted or had no baseline"
-    )
-    chosen = [one for one in rows if patterns or one.state != "rejected"]
-    _decided([review.accept(one) for one in chosen], as_json, "nothing to accept")
+    rows = review.chosen(patterns)
+    rows = [one for one in rows if patterns or one.state != "rejected"]
+    _decided([review.accept(one) for one in rows], as_json, "nothing to accept")
 
 
 @main.command()
@@ -188,11 +184,9 @@ def accept(where: Where, patterns: Sequence[str], as_json: bool) -> None:
 def reject(where: Where, patterns: Sequence[str], as_json: bool) -> None:
     """Forget what was captured: of all tests, or of those that match. Baselines stay as they are."""
     review = where.review()
-    rows = matching(
-        review.waiting(), patterns, lambda one: one.nodeid, review.known, "no test that drifted or had no baseline"
-    )
-    chosen = [one for one in rows if patterns or one.state == "waiting"]
-    _decided([review.reject(one) for one in chosen], as_json, "nothing to reject")
+    rows = review.chosen(patterns)
+    rows = [one for one in rows if patterns or one.state == "waiting"]
+    _decided([review.reject(one) for one in rows], as_json, "nothing to reject")
 
 
 def _decided(decisions: Sequence[Decision], as_json: bool, nothing: str) -> None:

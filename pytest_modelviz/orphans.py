@@ -90,7 +90,7 @@ def suggest_renames(orphans: list[Row], store: Store, new: Iterable[tuple[Store,
             contents.setdefault(_content(document), set()).add(document["nodeid"])
     gone = {row["nodeid"] for row in orphans}
     for row in orphans:
-        document = store.ids(Location.of(row["nodeid"], row["name"], row["variant"]).path)
+        document = store.ids(location_of(row).path)
         found = contents.get(_content(document), set()) - gone if document is not None else set()
         if len(found) == 1:
             row["renamed_to"] = found.pop()

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pytest_modelviz.options import OPTIONS, InvalidSettingError
+from pytest_modelviz.options import OPTIONS, place
 from pytest_modelviz.settings import Settings
 
 if sys.version_info >= (3, 11):
@@ -120,10 +120,7 @@ def baseline_place(project: Project, given: str | None) -> str | Path:
     Raises InvalidSettingError.
     """
     if given is not None:
-        option = next(option for option in OPTIONS if option.name == "--modelviz-baseline-dir")
-        if option.parse is None:
-            raise InvalidSettingError("--baseline-dir takes a folder")
-        place = str(option.parse("--baseline-dir", given))
+        where = place("--baseline-dir", given)
     else:
-        place = project.setting("--modelviz-baseline-dir") or "baselines"
-    return place if "://" in place else project.root / place
+        where = project.setting("--modelviz-baseline-dir") or "baselines"
+    return where if "://" in where else project.root / where

@@ -97,14 +97,14 @@ class Review:
     """A results folder beside the baselines that it was compared with.
 
     `home` is the project's own results folder, which may be another: what is removed is kept there. `rootdir` is the
-    project's folder, `place` where its baselines are, `chosen` says that the user named that place.
+    project's folder, `place` where its baselines are, `named` says that the user named that place.
     """
 
     results: ResultsFolder
     home: ResultsFolder
     rootdir: Path
     place: str | Path
-    chosen: bool = False
+    named: bool = False
     document: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -124,6 +124,11 @@ class Review:
         """All checks of the run that have kept a candidate, and what has become of it."""
         rows = [(check, self.results.location(check)) for check in self.document["checks"] if check["candidate"]]
         return [Waiting(check, location, self._state(check, location)) for check, location in rows]
+
+    def chosen(self, patterns: Sequence[str]) -> list[Waiting]:
+        """Those of them whose test ids match; raises ModelvizError for a pattern that matches none."""
+        what = "no test that drifted or had no baseline"
+        return matching(self.waiting(), patterns, lambda one: one.nodeid, self.known, what)
 
     def _state(self, check: dict[str, Any], location: Location) -> str:
         if check["status"] not in _ACCEPTABLE:
@@ -167,7 +172,7 @@ class Review:
         compared = self.baselines.shown(self._compared_with(check, location))
         inside = "://" not in compared and Path(compared).is_relative_to(self.rootdir)
         shown = Path(compared).relative_to(self.rootdir).as_posix() if inside else compared
-        if not self.chosen and shown != check["baseline"]:
+        if not self.named and shown != check["baseline"]:
             raise ModelvizError(
                 f"it was compared with {check['baseline']}, not with {shown}: name the folder with --baseline-dir"
             )

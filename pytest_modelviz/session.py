@@ -77,7 +77,9 @@ class Session:
 
     def baselines(self, place: Any) -> Store:
         """The store at a folder or URL; what it has read from a URL is kept for the run."""
-        return self._baselines.setdefault(str(place), Store(place))
+        if str(place) not in self._baselines:
+            self._baselines[str(place)] = Store(place)
+        return self._baselines[str(place)]
 
     def events(self, settings: Settings) -> EventFiles:
         """The event files of this process, opened when the first drift is shown."""

@@ -33,6 +33,9 @@ class Folder(Protocol):
     def read(self, name: str, limit: int) -> bytes:
         """A whole file of at most `limit` bytes; raises FileNotFoundError, UnreadableBaselineError, OSError."""
 
+    def forget(self, name: str) -> None:
+        """Read this file anew next time: somebody else may have changed it."""
+
     def write(self, name: str, data: bytes) -> None:
         """Replace a file in one step, folders included."""
 
@@ -96,6 +99,9 @@ class LocalFolder:
             raise FileNotFoundError(path) from None
         except OSError as error:
             raise UnreadableBaselineError(f"{path.name} cannot be read: {error.strerror or error}") from error
+
+    def forget(self, name: str) -> None:
+        """Nothing is kept here."""
 
     def _leads_out(self, path: Path) -> bool:
         # resolve() follows the links of that part of the way which exists

@@ -131,10 +131,8 @@ class Store:
         )
 
     def _forget(self, location: Location) -> None:
-        forget = getattr(self._folder, "forget", None)
-        if forget is not None:
-            for name in (f"{location.path}.json", f"{location.path}.safetensors"):
-                forget(name)
+        for ending in ("json", "safetensors"):
+            self._folder.forget(f"{location.path}.{ending}")
 
     def digest(self, location: Location) -> str | None:
         """What identifies the content of a baseline, whatever state it is in; None where there is none.
@@ -292,10 +290,9 @@ class Store:
     def ids(self, stem: PurePosixPath) -> dict[str, Any] | None:
         """The document of a baseline that lies there, None for what is none of ours or damaged."""
         try:
-            document = decode_json(self._folder.read(f"{stem}.json", MAX_JSON_BYTES))
+            return decode_json(self._folder.read(f"{stem}.json", MAX_JSON_BYTES))
         except (FileNotFoundError, UnreadableBaselineError):
             return None
-        return document if isinstance(document.get("nodeid"), str) and isinstance(document.get("name"), str) else None
 
 
 def _stored(files: Files, location: Location, nodeid: str, name: str) -> Stored:
