@@ -332,3 +332,12 @@ def test_a_package_that_is_not_installed_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "gcsfs", None)
     with pytest.raises(ModelvizError, match=r"cannot open gs://bucket/x: .*gcsfs"):
         open_folder("gs://bucket/x")
+
+
+def test_a_run_opens_its_bucket_once_for_all_checks(project, memory, monkeypatch):
+    project.test()
+    project.run("--modelviz-update", f"--modelviz-baseline-dir={memory}")
+    opened, opening = [], store_module.open_folder
+    monkeypatch.setattr(store_module, "open_folder", lambda place: opened.append(str(place)) or opening(place))
+    project.run("--modelviz", f"--modelviz-baseline-dir={memory}").assert_outcomes(passed=1)
+    assert opened.count(memory) == 2  # once more when it looks for orphans
