@@ -23,7 +23,8 @@ class Capture:
     `facts` holds only what JSON can hold. `arrays` is what is compared, together with the facts of the views that
     compare facts. `environment` says under what circumstances the capture was made; it never makes a check fail.
     `result` is what the fixture hands to the test, `notes` are what a user should know about the limits of this look,
-    `layers` the names of the model's layers where the view knows them; none of these is stored.
+    `layers` the names of the model's layers where the view knows them, `repeatable` whether a second look, from other
+    random states, would show the same thing; none of these is stored.
     """
 
     view: str
@@ -33,3 +34,4 @@ class Capture:
     result: object = None
     notes: tuple[str, ...] = ()
     layers: tuple[str, ...] = ()
+    repeatable: bool = True

@@ -1,6 +1,6 @@
 """pytest's door: options, markers, hooks.
 
-With `fixtures` and `collected` all that knows pytest; imports nothing heavy.
+With `fixtures`, `checks` and `collected` all that knows pytest; imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -14,17 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_modelviz.checks import CHECKS, RUN, TestChecks, _modelviz_checks
 from pytest_modelviz.collected import NODEID, Collected, sources
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.fixtures import (
-    CHECKS,
-    RUN,
-    TestChecks,
-    _modelviz_checks,
-    cam_map,
-    feature_maps,
-    model_summary,
-)
+from pytest_modelviz.fixtures import cam_map, feature_maps, model_summary
 from pytest_modelviz.options import OPTIONS, InvalidSettingError
 from pytest_modelviz.outcome import Outcome
 from pytest_modelviz.reports.results import ResultsFolder

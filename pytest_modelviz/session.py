@@ -17,6 +17,7 @@ from pytest_modelviz.capture import Capture
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.pictures.composite import sheet
+from pytest_modelviz.pictures.exhibits import pictures_of
 from pytest_modelviz.pictures.files import png_bytes
 from pytest_modelviz.reports.results import ResultsFolder
 from pytest_modelviz.reports.tensorboard import EventFiles
@@ -159,6 +160,8 @@ class _Judgement:
     def _unstable(self) -> Entry | None:
         """Whether the model merely differs from itself; then nothing is recorded and no drift is reported."""
         view = self._check.view
+        if not self._capture.repeatable:
+            return None
         verdict = view.compare(self._capture, capture_with_other_randomness(view), self._tolerances)
         if verdict.matched:
             return None
@@ -200,12 +203,13 @@ class _Judgement:
 
     def _show(self, baseline: Capture, verdict: Verdict) -> list[str]:
         """Put the pictures of a drift into TensorBoard and into files; returns their tags."""
-        pictures = self._check.view.picture(self._capture, baseline, verdict)
+        exhibits = self._check.view.picture(self._capture, baseline, verdict)
         events = self._session.events(self._settings)
         text = self._entry("drift", verdict, whole=True)["message"]
         events.text(self._tag, f"{text}\n\n{self._check.view.describe(self._capture)}")
-        tags = [events.image(f"{self._tag}/{picture.label}", picture.image) for picture in pictures]
-        files = {f"{at:03}-{safe(one.label)}.png": png_bytes(one.image) for at, one in enumerate(pictures)}
+        tags = [events.show(self._tag, exhibit) for exhibit in exhibits]
+        pictures = enumerate(pictures_of(exhibits))
+        files = {f"{at:03}-{safe(one.label)}.png": png_bytes(one.image) for at, one in pictures}
         self._results.keep_pictures(self._location.path, files)
         return tags
 
@@ -285,5 +289,5 @@ def _told(verdict: Verdict) -> dict[str, Any]:
 
 
 def _png(view: View, capture: Capture) -> bytes | None:
-    image = sheet(view.picture(capture))
+    image = sheet(pictures_of(view.picture(capture)))
     return None if image is None else png_bytes(image)

@@ -1,35 +1,44 @@
-"""Event files for TensorBoard: pictures, texts and error scalars of one process of one run."""
+"""Event files for TensorBoard, of one process of one run: exhibits, texts and error scalars."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pytest_modelviz.baselines.names import safe
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.pictures.colour import Image
+from pytest_modelviz.pictures.composite import Picture
+from pytest_modelviz.pictures.exhibits import Curve, Exhibit, Graph, Histogram
 
 
 class EventFiles:
-    """One writer in a folder of its own. Every tag is written once: TensorBoard keeps few steps of an image."""
+    """One writer a folder. Every tag is written once: TensorBoard keeps few steps of an image.
+
+    What is compared in one chart lies in folders of its own, one a series: TensorBoard lays runs over each other.
+    """
 
     def __init__(self, folder: Path) -> None:
-        # torch's writer is the one most readers of event files are tested with
-        from torch.utils.tensorboard import SummaryWriter
+        self._folder = folder
+        self._writers: dict[str, Any] = {}
+        self._writer = self._of("")
 
-        try:
-            self._writer: Any = SummaryWriter(str(folder))
-        except OSError as error:
-            raise ModelvizError(
-                f"cannot write event files into {folder}: {error.strerror or error}; "
-                f"make it writable or choose another folder with --modelviz-results-dir"
-            ) from error
-
-    def image(self, tag: str, image: Image) -> str:
-        """Write a picture (h, w, 3), uint8; returns the tag it can be found under."""
-        self._writer.add_image(tag, np.ascontiguousarray(image), 0, dataformats="HWC")
+    def show(self, tag: str, exhibit: Exhibit) -> str:
+        """Write an exhibit; returns the tag it can be found under."""
+        tag = f"{tag}/{exhibit.label}"
+        if isinstance(exhibit, Picture):
+            self._writer.add_image(tag, np.ascontiguousarray(exhibit.image), 0, dataformats="HWC")
+        elif isinstance(exhibit, Curve):
+            for series, values in exhibit.series.items():
+                for step, value in enumerate(values):
+                    self._of(series).add_scalar(tag, value, step)
+        elif isinstance(exhibit, Histogram):
+            self._histogram(tag, exhibit)
+        else:
+            self._graph(tag, exhibit)
         return tag
 
     def text(self, tag: str, text: str) -> None:
@@ -43,4 +52,54 @@ class EventFiles:
             self._writer.add_scalar(tag, value, 0)
 
     def close(self) -> None:
-        self._writer.close()
+        for writer in self._writers.values():
+            writer.close()
+
+    def _histogram(self, tag: str, exhibit: Histogram) -> None:
+        for series, (edges, counts) in exhibit.series.items():
+            middles = [(low + high) / 2 for low, high in itertools.pairwise(edges)]
+            self._of(series).add_histogram_raw(
+                tag,
+                min=edges[0],
+                max=edges[-1],
+                num=sum(counts),
+                sum=sum(middle * count for middle, count in zip(middles, counts, strict=True)),
+                sum_squares=sum(middle**2 * count for middle, count in zip(middles, counts, strict=True)),
+                bucket_limits=list(edges[1:]),
+                bucket_counts=list(counts),
+                global_step=exhibit.step,
+            )
+
+    def _graph(self, tag: str, exhibit: Graph) -> None:
+        """TensorBoard shows one graph a run, so each has a folder of its own."""
+        from tensorboard.compat.proto.attr_value_pb2 import AttrValue
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.graph_pb2 import GraphDef
+        from tensorboard.compat.proto.node_def_pb2 import NodeDef
+        from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
+
+        graph = GraphDef()
+        for node in exhibit.nodes:
+            made = NodeDef(name=node.name, op=node.operator, input=node.inputs)
+            for key, text in node.attributes.items():
+                made.attr[key].s = text.encode("utf-8", "replace")
+            if node.shape is not None:
+                shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=side) for side in node.shape])
+                made.attr["_output_shapes"].CopyFrom(AttrValue(list=AttrValue.ListValue(shape=[shape])))
+            graph.node.append(made)
+        self._of(f"graph-{safe(tag)}").file_writer.add_event(Event(graph_def=graph.SerializeToString()))
+
+    def _of(self, series: str) -> Any:
+        if series not in self._writers:
+            # torch's writer is the one most readers of event files are tested with
+            from torch.utils.tensorboard import SummaryWriter
+
+            folder = self._folder / series
+            try:
+                self._writers[series] = SummaryWriter(str(folder))
+            except OSError as error:
+                raise ModelvizError(
+                    f"cannot write event files into {folder}: {error.strerror or error}; "
+                    f"make it writable or choose another folder with --modelviz-results-dir"
+                ) from error
+        return self._writers[series]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from pytest_modelviz.capture import Capture
 from pytest_modelviz.compare.tolerance import Tolerances
-from pytest_modelviz.pictures.composite import Picture
+from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.verdict import Verdict
 
 
@@ -33,8 +34,11 @@ class View(Protocol):
 
     def picture(
         self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None
-    ) -> list[Picture]:
-        """Pictures of one capture; with a baseline, composites of baseline, actual and difference."""
+    ) -> Sequence[Exhibit]:
+        """Pictures of one capture; with a baseline, composites of baseline, actual and difference.
+
+        Beside pictures, for TensorBoard: curves, histograms and graphs.
+        """
 
     def describe(self, actual: Capture) -> str:
         """The capture in words, for the text report; may be long."""

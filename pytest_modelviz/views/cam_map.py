@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,18 +14,18 @@ import numpy.typing as npt
 import torch
 
 from pytest_modelviz.capture import Array, Capture
-from pytest_modelviz.compare.diagnosis import compare_traces
+from pytest_modelviz.compare.explained import explained
 from pytest_modelviz.compare.maps import map_difference, map_findings
 from pytest_modelviz.compare.tolerance import ROUNDING, Tolerances
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
-from pytest_modelviz.pictures.composite import Picture, heat_composite, heat_picture
+from pytest_modelviz.pictures.composite import heat_composite, heat_picture
+from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.explain import Explanation, NotDifferentiableError, Target, explain, spatial_layers
 from pytest_modelviz.probe.modules import class_name, observed_modules
 from pytest_modelviz.probe.run import find_layer, prepared, require_model
 from pytest_modelviz.probe.structure import tensors
 from pytest_modelviz.probe.thumbnails import photo
-from pytest_modelviz.trace import Trace
 from pytest_modelviz.verdict import Finding, Verdict
 from pytest_modelviz.views.cam_methods import SIGNLESS, Map, normalized_map, raw_map, require_method
 from pytest_modelviz.views.limits import limits
@@ -158,27 +158,11 @@ class CamMapView:
             findings += map_findings(before, after)
         if asked:
             return Verdict(False, 1, 1, math.inf, allowed, None, None, tuple(findings))
-        forward = compare_traces(
-            Trace.from_arrays(baseline.arrays),
-            Trace.from_arrays(actual.arrays),
-            Tolerances(device=tolerances.device),
-        )
-        if forward.matched:
-            return Verdict(False, 1, 1, error, allowed, None, "gradient", tuple(findings))
-        return Verdict(
-            matched=False,
-            compared=forward.compared,
-            drifted=forward.drifted,
-            error=error,
-            tolerance=allowed,
-            first=forward.first,
-            cause=forward.cause,
-            findings=(*findings, *forward.findings),
-        )
+        return explained(error, allowed, findings, baseline, actual, tolerances)
 
     def picture(
         self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None
-    ) -> list[Picture]:
+    ) -> Sequence[Exhibit]:
         label = str(actual.facts["layer"]) or MODEL_LABEL
         heat = shown(_map(actual))
         if baseline is None:

@@ -13,7 +13,8 @@ from pytest_modelviz.capture import Array, Capture
 from pytest_modelviz.compare.diagnosis import compare_traces
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
-from pytest_modelviz.pictures.composite import Picture, channels_composite, channels_picture, photo_composite
+from pytest_modelviz.pictures.composite import channels_composite, channels_picture, photo_composite
+from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.observe import Observer
@@ -79,7 +80,7 @@ class FeatureMapsView:
 
     def picture(
         self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None
-    ) -> list[Picture]:
+    ) -> Sequence[Exhibit]:
         if baseline is None:
             return [
                 channels_picture(layer or MODEL_LABEL, maps, _caption(actual, layer))

@@ -12,7 +12,7 @@ from pytest_modelviz.capture import Capture
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.compare.tree import compare_trees, natural
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.pictures.composite import Picture
+from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.flops import MultAdds
 from pytest_modelviz.probe.modules import (
@@ -101,7 +101,7 @@ class ModelSummaryView:
 
     def picture(
         self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None
-    ) -> list[Picture]:
+    ) -> Sequence[Exhibit]:
         return []
 
     def describe(self, actual: Capture) -> str:

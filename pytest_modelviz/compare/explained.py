@@ -1,0 +1,41 @@
+"""Why an explanation drifted: by its forward pass, if that is another one, else by its gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pytest_modelviz.capture import Capture
+from pytest_modelviz.compare.diagnosis import compare_traces
+from pytest_modelviz.compare.tolerance import Tolerances
+from pytest_modelviz.trace import Trace
+from pytest_modelviz.verdict import Finding, Verdict
+
+
+def explained(
+    error: float,
+    allowed: float,
+    findings: Sequence[Finding],
+    baseline: Capture,
+    actual: Capture,
+    tolerances: Tolerances,
+) -> Verdict:
+    """The verdict on something that drifted by `error`, where both captures hold the trace of the forward pass.
+
+    Layer and cause are those of the forward pass; where that agrees, the cause is "gradient".
+    Raises UnreadableBaselineError for a damaged trace.
+    """
+    forward = compare_traces(
+        Trace.from_arrays(baseline.arrays), Trace.from_arrays(actual.arrays), Tolerances(device=tolerances.device)
+    )
+    if forward.matched:
+        return Verdict(False, 1, 1, error, allowed, None, "gradient", tuple(findings))
+    return Verdict(
+        matched=False,
+        compared=forward.compared,
+        drifted=forward.drifted,
+        error=error,
+        tolerance=allowed,
+        first=forward.first,
+        cause=forward.cause,
+        findings=(*findings, *forward.findings),
+    )
