@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +40,13 @@ def _peak(values: npt.NDArray[np.float64]) -> str:
     return f"{values.min():.3g} to {values.max():.3g}"
 
 
+def aligned(baseline: npt.NDArray[Any], actual: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Maps (n, ...) of equal shape whose signs are arbitrary, each turned to the sign that fits its baseline's."""
+    with np.errstate(invalid="ignore"):
+        agreement = (baseline * actual).sum(axis=tuple(range(1, baseline.ndim)), keepdims=True)
+    return np.where(agreement < 0, -actual, actual)
+
+
 def map_difference(
     baseline: npt.NDArray[np.float32], actual: npt.NDArray[np.float32], *, signless: bool = False, floor: float = 0.0
 ) -> float:
@@ -57,9 +65,7 @@ def map_difference(
             return math.inf
     before, after = np.nan_to_num(before, posinf=0, neginf=0), np.nan_to_num(after, posinf=0, neginf=0)
     if signless:
-        axes = tuple(range(1, before.ndim))
-        agreement = (before * after).sum(axis=axes, keepdims=True)
-        after = np.where(agreement < 0, -after, after)
+        after = aligned(before, after)
     greatest, peak = float(np.abs(after - before).max(initial=0.0)), float(np.abs(before).max(initial=0.0))
     if greatest <= floor:
         return 0.0

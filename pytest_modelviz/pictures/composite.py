@@ -85,19 +85,25 @@ def heat_panel(heat: Values, photo: Image | None) -> Image:
     return overlay(under, painted)
 
 
-def heat_picture(label: str, caption: str, heat: Values, photo: Image | None) -> Picture:
-    """One capture's heatmap beside the photo."""
-    panels = [] if photo is None else [labelled(enlarge(photo, PANEL, smooth=True), "input")]
-    return Picture(label, labelled(beside([*panels, labelled(heat_panel(heat, photo), "map")]), caption))
+Heat = tuple[Values, Image | None]  # a map with values in [0, 1], and the photo it explains
 
 
-def heat_composite(
-    label: str,
-    headline: str,
-    baseline: tuple[Values, Image | None],
-    actual: tuple[Values, Image | None],
-) -> Picture:
-    """Baseline | actual | difference of two heatmaps on the scale 0 to 1."""
+def heat_picture(label: str, caption: str, heats: Sequence[Heat]) -> Picture:
+    """One capture's heatmaps, of up to a few samples, each beside its photo."""
+    rows = []
+    for heat, photo in heats:
+        panels = [] if photo is None else [labelled(enlarge(photo, PANEL, smooth=True), "input")]
+        rows.append(beside([*panels, labelled(heat_panel(heat, photo), "map")]))
+    return Picture(label, labelled(below(rows, gap=12), caption))
+
+
+def heat_composite(label: str, headline: str, baseline: Sequence[Heat], actual: Sequence[Heat]) -> Picture:
+    """Baseline | actual | difference on the scale 0 to 1, one row a sample."""
+    rows = [_heat_row(one, other) for one, other in zip(baseline, actual, strict=False)]
+    return Picture(label, labelled(below(rows, gap=12), headline, "scale 0 to 1"))
+
+
+def _heat_row(baseline: Heat, actual: Heat) -> Image:
     panels = [labelled(heat_panel(*baseline), "baseline"), labelled(heat_panel(*actual), "actual")]
     if baseline[0].shape == actual[0].shape:
         difference = actual[0].astype(np.float64) - baseline[0].astype(np.float64)
@@ -105,7 +111,7 @@ def heat_composite(
         painted = paint(difference * factor, Scale(-1.0, 1.0, DIVERGING))
         name = "difference" if factor == 1 else f"difference x {factor:g}"
         panels.append(labelled(enlarge(painted, PANEL, smooth=bool(np.isfinite(difference).all())), name))
-    return Picture(label, labelled(beside(panels, gap=12), headline, "scale 0 to 1"))
+    return beside(panels, gap=12)
 
 
 def photo_composite(label: str, headline: str, baseline: Image, actual: Image) -> Picture:

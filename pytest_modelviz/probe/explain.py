@@ -1,4 +1,4 @@
-"""One forward and one backward pass for a class activation map: a layer's activation and the score's gradient on it.
+"""One forward and one backward pass for an explanation: activations of layers, and the score's gradient on them.
 
 pytorch-grad-cam supplies the methods; the passes are made here, because its own leave gradients and eval mode behind,
 fail on frozen, half-precision and dict-output models, use the first call of a layer that is called twice, and lose the
@@ -7,201 +7,213 @@ activation to an in-place operation that follows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.observe import Observer
-from pytest_modelviz.probe.run import call, find_layer
+from pytest_modelviz.probe.places import Places, PlacesFinder
+from pytest_modelviz.probe.run import call
+from pytest_modelviz.probe.scores import Scores, Target, Weigh, class_score, scores_of
 from pytest_modelviz.probe.sketch import record_shape, record_tensor
-from pytest_modelviz.probe.structure import tensors
-from pytest_modelviz.probe.thumbnails import spatial
-from pytest_modelviz.trace import Call, Trace
+from pytest_modelviz.trace import Call, TensorRecord, Trace
 
 # Narrower than a feature map's: it only has to tell an equal forward pass from another one.
 TRACE_WIDTH, TRACE_WEIGHT_WIDTH = 31, 13
 
-Target = int | Sequence[Any] | Callable[..., Any] | None
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """Activation and gradient, float32 (batch, channels, h, w[, d]) or None, of one call of one layer.
-
-    `targets` are the classes explained, one a sample, empty for targets that are functions; `predicted` the classes
-    with the highest scores, empty where the output is no table of scores.
-    """
-
-    layer: str
-    call: int
-    activation: torch.Tensor
-    gradient: torch.Tensor
-    dtype: str
-    targets: tuple[int, ...]
-    predicted: tuple[int, ...]
-    score: float
-    trace: Trace
+Reshape = Callable[[torch.Tensor], torch.Tensor]
 
 
 class NotDifferentiableError(ModelvizError):
     """The score does not depend on the layer in a way that has a gradient."""
 
 
-def spatial_layers(model: torch.nn.Module, input_data: Any) -> list[str]:
-    """The modules with an output (batch, channels, h, w) of more than one position, that left last first.
+@dataclass(frozen=True)
+class Maps:
+    """Activation and gradient, float32 (maps, channels, h, w[, d]), of one call of one layer.
 
-    Where the input is an image, h and w must have its proportions: (batch, heads, tokens, features) has not.
+    `gradient` is None where none was asked for. `places` is None where the user's own function has reshaped them.
     """
-    found: list[str] = []
-    frame = next((tuple(t.shape[-2:]) for t in tensors(input_data) if t.dim() in (4, 5)), None)
+
+    layer: str
+    call: int
+    activation: torch.Tensor
+    gradient: torch.Tensor | None
+    dtype: str
+    places: Places | None
+
+
+def look(tensor: torch.Tensor) -> TensorRecord:
+    """How the passes of explanations are watched."""
+    return record_tensor(tensor, TRACE_WIDTH, statistics=False)
+
+
+def spatial_layers(model: torch.nn.Module, input_data: Any) -> dict[str, Places]:
+    """The layers with an output of several places, and which, that left last first.
+
+    Of those whose outputs are tokens only norms and blocks count: what lies inside attention is no picture of a stage.
+    """
+    found: dict[str, Places] = {}
+    finder = PlacesFinder(input_data)
 
     def see(one: Call, module: torch.nn.Module, output: Any) -> Any:
-        tensor = spatial(output)
-        if one.layer and tensor is not None and _fits(tuple(tensor.shape[-2:]), frame):
-            found.append(one.layer)
+        places = finder.see(one, module, output)
+        if one.layer and places is not None:
+            inner = places.form == "tokens" and not module._modules and "norm" not in class_name(module).lower()
+            if not inner:
+                found.pop(one.layer, None)
+                found[one.layer] = places
         return output
 
     with Observer(model, look=record_shape, weight_width=None, on_output=see).watching(), torch.no_grad():
         call(model, input_data)
     if not found:
         raise ModelvizError(
-            "no layer of the model has an output with spatial extent (batch, channels, height, width), which a class "
-            "activation map needs; for a transformer name a target_layer and pass reshape_transform="
+            "no layer of the model has an output with spatial extent (batch, channels, height, width), nor tokens in a "
+            "grid that can be inferred, which a class activation map needs; name a target_layer and pass "
+            "reshape_transform="
         )
-    return list(dict.fromkeys(reversed(found)))
+    return dict(reversed(found.items()))
 
 
-def _fits(size: tuple[int, ...], frame: tuple[int, ...] | None) -> bool:
-    if frame is None:
-        return True
-    smaller = size[0] <= frame[0] and size[1] <= frame[1]
-    # a map of h rows stands for a strip of the image each; rounding may cost one row or column
-    return smaller and abs(size[0] * frame[1] / frame[0] - size[1]) <= 1.5
+class Taps:
+    """Keeps the outputs of some layers, such that the score can be differentiated by them; of several calls the last.
+
+    `layers` are in the order of preference. `reshape` is the user's own way to (batch, channels, h, w).
+    """
+
+    def __init__(self, layers: Sequence[str], input_data: Any, reshape: Reshape | None = None) -> None:
+        self._layers, self._reshape = tuple(layers), reshape
+        self._finder = PlacesFinder(input_data)
+        self._kept: dict[str, tuple[Call, torch.Tensor, Places | None]] = {}
+
+    def see(self, one: Call, module: torch.nn.Module, output: Any) -> Any:
+        """An observer's `on_output`: the pass goes on from a copy, so that it may work in place."""
+        places = self._finder.see(one, module, output)
+        if one.layer not in self._layers:
+            return output
+        if not isinstance(output, torch.Tensor):
+            raise ModelvizError(
+                f"layer {one.layer!r} returns a {type(output).__name__}, not one tensor; name a layer that returns one"
+            )
+        if not output.is_floating_point():
+            raise ModelvizError(
+                f"layer {one.layer!r} returns {output.dtype}, which has no gradient; name another layer"
+            )
+        leaf = output.clone() if output.requires_grad else output.detach().clone().requires_grad_()
+        self._kept[one.layer] = one, leaf, places
+        with torch.enable_grad():  # also where the model runs a frozen part of itself without
+            return leaf.clone()
+
+    def maps(self, scores: Scores | None) -> list[Maps]:
+        """One for each layer, in the order of preference, those without a gradient left out; without scores, of all.
+
+        Raises ModelvizError where a layer was never called or has no places, NotDifferentiableError where none of the
+        layers has a gradient.
+        """
+        for layer in self._layers:
+            if layer not in self._kept:
+                raise ModelvizError(f"layer {layer!r} is never called in this pass; name one that is")
+        gradients = {} if scores is None else self._gradients(scores)
+        found = [
+            self._maps(layer, gradients.get(layer)) for layer in self._layers if scores is None or layer in gradients
+        ]
+        if not found:
+            one, _, _ = self._kept[self._layers[0]]
+            raise NotDifferentiableError(
+                f"the score does not depend on the output of layer {one.layer!r} (call {one.index}) in a "
+                f"differentiable way: name another layer, or look for no_grad, detach or argmax on the way"
+            )
+        return found
+
+    def _gradients(self, scores: Scores) -> dict[str, torch.Tensor]:
+        """By layer, one row a map; layers that no score depends on are left out."""
+        leaves = [self._kept[layer][1] for layer in self._layers]
+        rows: list[Sequence[torch.Tensor | None]] = []
+        for number, value in enumerate(scores.values):
+            more = number + 1 < len(scores.values)
+            nothing = [None] * len(leaves)
+            rows.append(
+                torch.autograd.grad(value, leaves, allow_unused=True, retain_graph=more)
+                if value.requires_grad
+                else nothing
+            )
+        found = {}
+        for at, (layer, leaf) in enumerate(zip(self._layers, leaves, strict=True)):
+            own = [row[at] for row in rows]
+            if any(gradient is not None for gradient in own):
+                found[layer] = torch.cat([torch.zeros_like(leaf) if one is None else one for one in own])
+        return found
+
+    def _maps(self, layer: str, gradient: torch.Tensor | None) -> Maps:
+        one, leaf, places = self._kept[layer]
+        activation = leaf.detach()
+        if gradient is not None and len(gradient) != len(activation):
+            activation = activation.expand(len(gradient), *activation.shape[1:])
+        turn = self._reshape or (places.maps if places is not None else None)
+        if turn is None:
+            raise ModelvizError(_no_places(layer, tuple(activation.shape)))
+        activation, gradient = turn(activation), None if gradient is None else turn(gradient)
+        if activation.dim() not in (4, 5) or activation.shape[2:].numel() <= 1:
+            raise ModelvizError(_no_places(layer, tuple(activation.shape)))
+        return Maps(
+            layer=layer,
+            call=one.index,
+            activation=activation.float(),
+            gradient=None if gradient is None else gradient.float(),
+            dtype=str(leaf.dtype).removeprefix("torch."),
+            places=None if self._reshape else places,
+        )
+
+
+def _no_places(layer: str, shape: tuple[int, ...]) -> str:
+    if len(shape) == 3:
+        return (
+            f"layer {layer!r} gives {list(shape)}: its {shape[1]} tokens cannot be laid out in a grid, no layer before "
+            f"it has an output of so many places; pass reshape_transform= a function from (batch, tokens, channels) to "
+            f"(batch, channels, height, width)"
+        )
+    return (
+        f"layer {layer!r} gives {list(shape)}, which has no spatial extent (batch, channels, height, width); "
+        f"name a layer that has, or pass reshape_transform="
+    )
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The trace of the pass, what was explained, and the layers' maps in the order of preference."""
+
+    trace: Trace
+    scores: Scores
+    maps: Sequence[Maps]
 
 
 def explain(
     model: torch.nn.Module,
     input_data: Any,
-    layer: str,
     target: Target,
-    reshape: Callable[[torch.Tensor], torch.Tensor] | None,
+    taps: Taps | None,
+    *,
+    weigh: Weigh = class_score,
+    differentiate: bool = True,
 ) -> Explanation:
-    """Run the model once and differentiate the target's score by the last output of `layer`."""
-    find_layer(model, layer)
-    tapped: list[tuple[Call, torch.Tensor]] = []
-
-    def tap(one: Call, module: torch.nn.Module, output: Any) -> Any:
-        if one.layer != layer:
-            return output
-        if not isinstance(output, torch.Tensor):
-            raise ModelvizError(
-                f"layer {layer!r} returns a {type(output).__name__}, not one tensor; name a layer that returns one"
-            )
-        if not output.is_floating_point():
-            raise ModelvizError(f"layer {layer!r} returns {output.dtype}, which has no gradient; name another layer")
-        leaf = output.detach().clone().requires_grad_()
-        tapped.append((one, leaf))
-        return leaf.clone()  # what follows may work in place
-
-    observer = Observer(
-        model,
-        look=lambda tensor: record_tensor(tensor, TRACE_WIDTH, statistics=False),
-        weight_width=TRACE_WEIGHT_WIDTH,
-        on_output=tap,
-    )
+    """Run the model once and differentiate the target's score by the last outputs of the tapped layers."""
+    on_output = None if taps is None else taps.see
+    observer = Observer(model, look=look, weight_width=TRACE_WEIGHT_WIDTH, on_output=on_output)
     with observer.watching():
         output = call(model, input_data)
-    if not tapped:
-        raise ModelvizError(f"layer {layer!r} is never called in this pass; name one that is")
-    one, leaf = tapped[-1]
-    scores = main_output(output)
-    predicted = _predicted(scores)
-    score, targets = _score(scores, target, predicted)
-    if score.requires_grad:
-        (gradient,) = torch.autograd.grad(score, leaf, allow_unused=True)
-    else:
-        gradient = None
-    if gradient is None:
-        raise NotDifferentiableError(
-            f"the score does not depend on the output of layer {layer!r} (call {one.index}) in a differentiable way: "
-            f"name another layer, or look for no_grad, detach or argmax on the way"
-        )
-    activation = leaf.detach()
-    dtype = str(leaf.dtype).removeprefix("torch.")
-    if reshape is not None:
-        activation, gradient = reshape(activation), reshape(gradient)
-    if activation.dim() not in (4, 5) or activation.shape[2:].numel() <= 1:
-        raise ModelvizError(
-            f"layer {layer!r} gives {list(activation.shape)}, which has no spatial extent (batch, channels, height, "
-            f"width); name a layer that has, or pass reshape_transform="
-        )
-    return Explanation(
-        layer=layer,
-        call=one.index,
-        activation=activation.float(),
-        gradient=gradient.float(),
-        dtype=dtype,
-        targets=targets,
-        predicted=predicted,
-        score=float(score.detach()),
-        trace=observer.trace,
-    )
+    scores = scores_of(output, target, weigh)
+    maps = [] if taps is None else taps.maps(scores if differentiate else None)
+    return Explanation(observer.trace, scores, maps)
 
 
-def main_output(output: Any) -> torch.Tensor:
-    """The tensor that holds the scores: the output itself, its `logits` or `out`, else its first floating tensor."""
-    if isinstance(output, torch.Tensor):
-        return output
-    for name in ("logits", "out"):
-        value = output.get(name) if isinstance(output, Mapping) else getattr(output, name, None)
-        if isinstance(value, torch.Tensor):
-            return value
-    for tensor in tensors(output):
-        if tensor.is_floating_point():
-            return tensor
-    raise ModelvizError(f"the model returns {type(output).__name__} without a floating tensor to explain")
-
-
-def _predicted(scores: torch.Tensor) -> tuple[int, ...]:
-    if scores.dim() != 2 or not scores.shape[1]:
-        return ()
-    return tuple(int(index) for index in scores.detach().float().argmax(1))
-
-
-def _score(scores: torch.Tensor, target: Target, predicted: tuple[int, ...]) -> tuple[torch.Tensor, tuple[int, ...]]:
-    """The sum over the batch of each sample's target, and the classes that were meant."""
-    if callable(target):
-        return _of_functions(scores, [target] * len(scores)), ()
-    if isinstance(target, Sequence) and target and all(callable(one) for one in target):
-        return _of_functions(scores, list(target)), ()
-    if scores.dim() != 2:
-        raise ModelvizError(
-            f"the model's output has shape {list(scores.shape)}; a class can be explained only in (batch, classes): "
-            f"pass target= a function that takes one sample's output and returns a number"
-        )
-    if target is None:
-        wanted = predicted
-    elif isinstance(target, Sequence):
-        wanted = tuple(int(one) for one in target)
-    else:
-        wanted = (int(target),) * scores.shape[0]
-    if len(wanted) != scores.shape[0]:
-        raise ModelvizError(
-            f"{len(wanted)} targets for a batch of {scores.shape[0]}: pass one a sample, or a single one"
-        )
-    for one in wanted:
-        if not 0 <= one < scores.shape[1]:
-            raise ModelvizError(f"target {one} is out of range: the model has {scores.shape[1]} classes, from 0")
-    return scores[torch.arange(len(wanted), device=scores.device), list(wanted)].sum(), wanted
-
-
-def _of_functions(scores: torch.Tensor, targets: list[Any]) -> torch.Tensor:
-    if len(targets) != len(scores):
-        raise ModelvizError(f"{len(targets)} targets for a batch of {len(scores)}: pass one a sample, or a single one")
-    values = [target(sample) for target, sample in zip(targets, scores, strict=True)]
-    if not all(isinstance(value, torch.Tensor) and value.numel() == 1 for value in values):
-        raise ModelvizError("a target function must return a tensor with one number")
-    return torch.stack([value.reshape(()) for value in values]).sum()
+def with_places(maps: Sequence[Maps]) -> Maps:
+    """The first layer whose gradient reaches any place, else the first: before a class token's head none may."""
+    for one in maps:
+        if one.gradient is None or bool(one.gradient.any()):
+            return one
+    return maps[0]

@@ -59,6 +59,8 @@ def prepared(model: torch.nn.Module, input_data: Any, *, grad: bool = False) -> 
     require_same_device(model, input_data)
     with untouched(model, input_data), torch.inference_mode(False), torch.set_grad_enabled(grad), eager():
         model = _materialised(model, input_data)
+        if grad and any(tensor.is_inference() for tensor in parameters_and_buffers(model)[0].values()):
+            model = copy.deepcopy(model)  # what was made in inference mode takes no part in a backward pass
         with contextlib.suppress(NotImplementedError):  # a module out of torch.export is what it was exported as
             if any(module.training for module in model.modules()):
                 model.eval()

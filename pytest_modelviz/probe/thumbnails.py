@@ -69,12 +69,20 @@ def _is_plain(tensor: torch.Tensor) -> bool:
     return not odd and tensor.layout == torch.strided and tensor.numel() > 0 and is_plain_type(tensor)
 
 
-def photo(input_data: Any) -> npt.NDArray[np.uint8] | None:
-    """A small picture (h, w, 3), uint8, of the first image-like tensor of the input, stretched to its full contrast."""
+def smaller(values: Thumbnail, most: int) -> Thumbnail:
+    """(n, h, w) -> the same with no side longer than `most`, by averages."""
+    size = tuple(min(most, side) for side in values.shape[1:])
+    if size == values.shape[1:]:
+        return values
+    return torch.nn.functional.adaptive_avg_pool2d(torch.from_numpy(values), size).numpy()
+
+
+def photo(input_data: Any, number: int = 0) -> npt.NDArray[np.uint8] | None:
+    """A small picture (h, w, 3), uint8, of a sample of the first image-like tensor, stretched to its full contrast."""
     for tensor in tensors(input_data):
         if _is_plain(tensor) and tensor.dim() in (3, 4) and tensor.shape[-3] in (1, 3) and min(tensor.shape[-2:]) > 7:
             with torch.no_grad():
-                image = tensor.detach()[0] if tensor.dim() == 4 else tensor.detach()
+                image = tensor.detach()[min(number, len(tensor) - 1)] if tensor.dim() == 4 else tensor.detach()
                 image = torch.nan_to_num(image.float(), posinf=0.0, neginf=0.0)
                 factor = INPUT_SIDE / max(image.shape[-2:])
                 if factor < 1:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,31 +13,46 @@ import torch
 
 from pytest_modelviz.capture import Array, Capture
 from pytest_modelviz.compare.explained import explained
-from pytest_modelviz.compare.maps import map_difference, map_findings
+from pytest_modelviz.compare.maps import aligned, map_difference, map_findings
 from pytest_modelviz.compare.tolerance import ROUNDING, Tolerances
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.pictures.composite import heat_composite, heat_picture
 from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.probe.environment import environment
-from pytest_modelviz.probe.explain import Explanation, NotDifferentiableError, Target, explain, spatial_layers
+from pytest_modelviz.probe.explain import Explanation, Maps, Reshape, Taps, explain, spatial_layers, with_places
+from pytest_modelviz.probe.images import image_in
 from pytest_modelviz.probe.modules import class_name, observed_modules
+from pytest_modelviz.probe.places import Places
 from pytest_modelviz.probe.run import find_layer, prepared, require_model
+from pytest_modelviz.probe.scores import Target, class_score, is_class, require_target
 from pytest_modelviz.probe.structure import tensors
-from pytest_modelviz.probe.thumbnails import photo
 from pytest_modelviz.verdict import Finding, Verdict
-from pytest_modelviz.views.cam_methods import SIGNLESS, Map, normalized_map, raw_map, require_method
+from pytest_modelviz.views.cam_library import library_map
+from pytest_modelviz.views.cam_methods import (
+    ALL_LAYERS,
+    METHODS,
+    SIGNLESS,
+    Map,
+    against_similar,
+    normalized_map,
+    raw_map,
+    refined_map,
+    require_method,
+    uses_gradients,
+)
 from pytest_modelviz.views.limits import limits
-from pytest_modelviz.views.photos import MODEL_LABEL, PHOTO, stored_photo
+from pytest_modelviz.views.photos import MODEL_LABEL, MOST_SHOWN, photos, stored_photo
 
-_MOST_TRIED = 8  # layers, from the last one back, until one has a gradient
+_MOST_TRIED, _MOST_TRIED_EACH = 24, 8  # layers, from the last one back, until one has a gradient at its places
 
 
 @dataclass(frozen=True)
 class CamMap:
     """What `cam_map` returns.
 
-    `raw` is float32 (batch, h, w), signed, at the layer's resolution; `normalized` float32 (batch, height, width) in
-    0..1 at the input's. `targets` are the classes explained, `predicted` the model's own choice, one a sample.
+    `raw` is float32 (maps, h, w), signed, at the layer's resolution; `normalized` float32 (maps, height, width) in
+    0..1 at the input's. There is a map for each sample, or, of a single sample, for each class wanted. `targets` are
+    the classes explained, `predicted` the model's own choice, one a map.
     """
 
     raw: npt.NDArray[np.float32]
@@ -48,23 +61,6 @@ class CamMap:
     targets: tuple[int, ...]
     predicted: tuple[int, ...]
     score: float
-
-
-def _require_target(target: Any) -> None:
-    several = target if isinstance(target, (list, tuple)) else [target]
-    for one in several:
-        if not (one is None and target is None) and not callable(one) and (isinstance(one, bool) or not _is_index(one)):
-            raise ModelvizError(
-                f"target takes a class (an integer), one a sample, or functions of one sample's output, not {one!r}"
-            )
-
-
-def _is_index(value: Any) -> bool:
-    try:
-        operator.index(value)
-    except TypeError:
-        return False
-    return True
 
 
 class CamMapView:
@@ -77,66 +73,89 @@ class CamMapView:
         model: torch.nn.Module,
         input_data: Any,
         *,
-        target_layer: str | None = None,
+        target_layer: str | Sequence[str] | None = None,
         target: Target = None,
         method: str = "gradcam",
-        reshape_transform: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        reshape_transform: Reshape | None = None,
     ):
         require_model(model)
         require_method(method)
-        if isinstance(target_layer, torch.nn.Module):
-            names = [name for name, module in observed_modules(model) if module is target_layer]
-            raise ModelvizError(
-                f"target_layer takes a layer's name{', here ' + repr(names[0]) if names else ''}, not the layer itself"
-            )
-        if target_layer is not None:
-            find_layer(model, target_layer)
-        _require_target(target)
+        require_target(target)
+        if method == "finercam" and not is_class(target):
+            raise ModelvizError("method 'finercam' compares a class with others: target takes a class, not a function")
+        self._layers = _named_layers(model, target_layer, method)
         self._model, self._input = model, input_data
-        self._layer, self._target, self._method = target_layer, target, method
-        self._reshape = reshape_transform
+        self._target, self._method, self._reshape = target, method, reshape_transform
 
     def capture(self) -> Capture:
         with prepared(self._model, self._input, grad=True) as model:
             seen = self._explain(model)
-            photograph = photo(self._input)
-        raw = raw_map(self._method, seen.activation, seen.gradient)
-        arrays: dict[str, Array] = {"map": raw, **seen.trace.to_arrays()}
-        if photograph is not None:
-            arrays[PHOTO] = photograph
-        result = CamMap(
-            raw, normalized_map(raw, _image_size(self._input)), seen.layer, seen.targets, seen.predicted, seen.score
-        )
-        facts = self._facts(seen, raw)
-        notes = (*limits(self._model, seen.trace), *_doubts(raw, seen.layer))
-        around = environment(self._model, self._input)
-        return Capture(self.view, facts, arrays, around, result, notes, tuple(seen.trace.modules))
+            maps, raw = self._raw(model, seen)
+        return self.captured(seen, maps, raw)
 
     def _explain(self, model: torch.nn.Module) -> Explanation:
-        if self._layer is not None:
-            return explain(model, self._input, self._layer, self._target, self._reshape)
-        layers = spatial_layers(model, self._input)
-        for layer in layers[:_MOST_TRIED]:
-            with contextlib.suppress(NotDifferentiableError):  # an auxiliary head, say
-                return explain(model, self._input, layer, self._target, self._reshape)
-        return explain(model, self._input, layers[0], self._target, self._reshape)
+        if self._method in ALL_LAYERS:
+            return explain(model, self._input, self._target, None)
+        layers = self._layers or _candidates(spatial_layers(model, self._input), self._method)
+        taps = Taps(layers, self._input, self._reshape)
+        weigh = against_similar if self._method == "finercam" else class_score
+        chooses = not self._layers and self._method not in METHODS  # what runs the model says nothing about layers
+        differentiate = uses_gradients(self._method) or chooses
+        return explain(model, self._input, self._target, taps, weigh=weigh, differentiate=differentiate)
 
-    def _facts(self, seen: Explanation, raw: Map) -> dict[str, Any]:
+    def _raw(self, model: torch.nn.Module, seen: Explanation) -> tuple[list[Maps], Map]:
+        """The layers that were chosen, and the map."""
+        if self._method == "refinecam":
+            chosen = list(seen.maps) if self._layers else _one_of_each_size(seen.maps)
+            return chosen, refined_map([raw_map("gradcam++", one.activation, one.gradient) for one in chosen])
+        chosen = [with_places(seen.maps)] if seen.maps else []
+        if self._method in METHODS or self._method == "finercam":
+            return chosen, raw_map(self._method, chosen[0].activation, chosen[0].gradient)
+        image, put = image_in(self._input, f"method {self._method!r}")
+        if image.dim() != 4 or len(list(tensors(self._input))) != 1:
+            raise ModelvizError(
+                f"method {self._method!r} runs the model on changed images: it needs an input of one tensor (batch, "
+                f"channels, height, width)"
+            )
+        targets: Sequence[Any] = seen.scores.targets
+        if not targets:
+            targets = [self._target] * len(image) if callable(self._target) else self._target  # type: ignore[assignment]
+        layer = chosen[0] if chosen else None
+        return chosen, library_map(self._method, model, image, put, layer, self._reshape, targets)
+
+    def captured(self, seen: Explanation, maps: Sequence[Maps], raw: Map) -> Capture:
+        """The capture of an explanation whose pass was made already."""
+        scores, layer = seen.scores, ", ".join(one.layer for one in maps)
+        result = CamMap(
+            raw=raw,
+            normalized=normalized_map(raw, _image_size(self._input)),
+            layer=layer,
+            targets=scores.targets,
+            predicted=scores.predicted,
+            score=scores.total,
+        )
         with np.errstate(all="ignore"):
             peak = float(np.abs(raw).max(initial=0.0))
-        return {
+        facts: dict[str, Any] = {
             "model": class_name(self._model),
             "method": self._method,
-            "layer": seen.layer,
-            "call": seen.call,
-            "dtype": seen.dtype,
-            "targets": list(seen.targets),
-            "predicted": list(seen.predicted),
-            "score": _rounded(seen.score),
+            "layer": layer,
+            "call": maps[0].call if maps else 0,
+            "dtype": maps[0].dtype if maps else "float32",
+            "targets": list(scores.targets),
+            "predicted": list(scores.predicted),
+            "score": _rounded(scores.total),
             "peak": _rounded(peak),
-            "scale": _rounded(float((seen.activation * seen.gradient).abs().sum(1).max())),
+            "scale": _rounded(_scale(maps)),
             "shape": list(raw.shape),
         }
+        places = ", ".join(one.places.text for one in maps if one.places is not None and one.places.text)
+        if places:
+            facts["places"] = places
+        arrays: dict[str, Array] = {"map": raw, **seen.trace.to_arrays(), **photos(self._input, len(raw))}
+        notes = (*limits(self._model, seen.trace), *_doubts(raw, layer))
+        around = environment(self._model, self._input)
+        return Capture(self.view, facts, arrays, around, result, notes, tuple(seen.trace.modules))
 
     def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
         before, after = _map(baseline), _map(actual)
@@ -164,16 +183,17 @@ class CamMapView:
         self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None
     ) -> Sequence[Exhibit]:
         label = str(actual.facts["layer"]) or MODEL_LABEL
-        heat = shown(_map(actual))
+        after = _map(actual)
+        shots = [(shown(one), stored_photo(actual, number)) for number, one in enumerate(after[:MOST_SHOWN])]
         if baseline is None:
-            return [heat_picture(label, _headline(actual), heat, stored_photo(actual))]
-        before = shown(_map(baseline))
+            return [heat_picture(label, _headline(actual), shots)]
+        before = _map(baseline)
+        if self._method in SIGNLESS and before.shape == after.shape:
+            after = aligned(before, after)
+            shots = [(shown(one), photograph) for one, (_, photograph) in zip(after, shots, strict=False)]
+        old = [(shown(one), stored_photo(baseline, number)) for number, one in enumerate(before[:MOST_SHOWN])]
         told = "" if verdict is None else f"   error {verdict.error:.2g}, allowed {verdict.tolerance:.2g}"
-        return [
-            heat_composite(
-                label, f"{_headline(actual)}{told}", (before, stored_photo(baseline)), (heat, stored_photo(actual))
-            )
-        ]
+        return [heat_composite(label, f"{_headline(actual)}{told}", old, shots)]
 
     def describe(self, actual: Capture) -> str:
         facts = actual.facts
@@ -181,13 +201,54 @@ class CamMapView:
 
 
 def shown(raw: Map) -> Map:
-    """The first sample's map as people see it: negative parts cut, stretched to 0..1, at layer resolution."""
-    first = raw[0] if raw.ndim == 3 else raw[0, raw.shape[1] // 2]
+    """A sample's map as people see it: negative parts cut, stretched to 0..1, at layer resolution."""
+    first = raw if raw.ndim == 2 else raw[raw.shape[0] // 2]
     positive = np.maximum(first, 0, dtype=np.float64)
     finite = positive[np.isfinite(positive)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
     stretched = positive - low if high <= low else (positive - low) / (high - low)
     return np.asarray(stretched, dtype=np.float32)
+
+
+def _named_layers(model: torch.nn.Module, given: Any, method: str) -> tuple[str, ...]:
+    if given is None:
+        return ()
+    if isinstance(given, torch.nn.Module):
+        names = [name for name, module in observed_modules(model) if module is given]
+        raise ModelvizError(
+            f"target_layer takes a layer's name{', here ' + repr(names[0]) if names else ''}, not the layer itself"
+        )
+    layers = (given,) if isinstance(given, str) else tuple(given)
+    if method in ALL_LAYERS:
+        raise ModelvizError(f"method {method!r} explains all layers at once: leave target_layer out")
+    if len(layers) != 1 and method != "refinecam":
+        raise ModelvizError(f"target_layer takes one layer's name; several are for method 'refinecam', not {method!r}")
+    for layer in layers:
+        find_layer(model, layer)
+    return layers
+
+
+def _candidates(layers: Mapping[str, Places], method: str) -> list[str]:
+    """The layers to choose from, last first; for RefineCAM some of each size."""
+    if method != "refinecam":
+        return list(layers)[:_MOST_TRIED]
+    sizes: dict[tuple[int, ...], list[str]] = {}
+    for layer, places in layers.items():
+        sizes.setdefault(places.grid, []).append(layer)
+    return [layer for names in sizes.values() for layer in names[:_MOST_TRIED_EACH]]
+
+
+def _one_of_each_size(maps: Sequence[Maps]) -> list[Maps]:
+    sizes: dict[tuple[int, ...], list[Maps]] = {}
+    for one in maps:
+        sizes.setdefault(tuple(one.activation.shape[2:]), []).append(one)
+    return [with_places(group) for group in sizes.values()]
+
+
+def _scale(maps: Sequence[Maps]) -> float:
+    """The size of what a map's values are sums of: of that, rounding is a part."""
+    sizes = [(m.activation * m.gradient).abs().sum(1).max() for m in maps if m.gradient is not None]
+    return max((float(size) for size in sizes), default=0.0)
 
 
 def _number(value: Any) -> float:
@@ -221,6 +282,8 @@ def _doubts(raw: Map, layer: str) -> tuple[str, ...]:
     where = layer or "the model"
     if not np.isfinite(raw).all():
         return (f"{int((~np.isfinite(raw)).sum())} of the map's {raw.size} values at {where} are not finite",)
+    if not raw.any() and ", " in layer:
+        return (f"the map at {where} is empty: no place is positive in the maps of all these layers",)
     if not raw.any():
         return (f"the map at {where} is empty: the target's score does not depend on any place there",)
     return ()

@@ -1,8 +1,10 @@
-"""pytorch-grad-cam's methods by name: from an activation and a gradient to a map."""
+"""pytorch-grad-cam's methods by name: from activations and gradients to a map."""
 
 from __future__ import annotations
 
 import difflib
+import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -28,21 +30,46 @@ METHODS = {
     "kpcacam": "KPCA_CAM",
     "fem": "FEM",
 }
-# A principal component's sign is arbitrary.
-SIGNLESS = {"eigencam", "eigengradcam", "kpcacam"}
+# Those that run the model themselves, and those put together from others.
+RUNNING = {"scorecam": "ScoreCAM", "ablationcam": "AblationCAM", "shapleycam": "ShapleyCAM", "fullgrad": "FullGrad"}
+COMPOSED = {"finercam": "FinerCAM", "refinecam": "RefineCAM"}
+# A principal component's sign is arbitrary; SegEigenCAM's rule for it is a near tie in some maps.
+SIGNLESS = {"eigencam", "eigengradcam", "kpcacam", "segeigencam"}
+ALL_LAYERS = {"fullgrad"}  # they explain all layers at once
 _RANDOM = "randomcam"
+_COMPARED_CLASSES = 3  # of FinerCAM, its authors' default
+
+
+def known_methods() -> dict[str, str]:
+    """Name -> class in pytorch-grad-cam, with those that only the installed version has."""
+    package = grad_cam()
+    base = package.GradCAM.__mro__[1]
+    named = {**METHODS, **RUNNING, **COMPOSED}
+    taken = {*named.values(), "RandomCAM"}
+    others = {
+        name.lower(): name
+        for name, value in vars(package).items()
+        if inspect.isclass(value) and issubclass(value, base) and value is not base and name not in taken
+    }
+    return {**named, **others}
 
 
 def require_method(method: str) -> None:
     """Raise for a method that is unknown, random, or missing from the installed pytorch-grad-cam."""
     if method == _RANDOM:
         raise ModelvizError("method 'randomcam' draws random weights: it explains nothing that could be compared")
-    if method not in METHODS:
-        close = difflib.get_close_matches(str(method), METHODS, n=1)
+    methods = known_methods()
+    if method not in methods:
+        close = difflib.get_close_matches(str(method), methods, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
-        raise ModelvizError(f"unknown CAM method {method!r}: {hint}known are {', '.join(sorted(METHODS))}")
-    if not hasattr(grad_cam(), METHODS[method]):
-        raise ModelvizError(f"the installed grad-cam has no {METHODS[method]}: upgrade it for method {method!r}")
+        raise ModelvizError(f"unknown CAM method {method!r}: {hint}known are {', '.join(sorted(methods))}")
+    if not hasattr(grad_cam(), methods[method]):
+        raise ModelvizError(f"the installed grad-cam has no {methods[method]}: upgrade it for method {method!r}")
+
+
+def uses_gradients(method: str) -> bool:
+    """Whether the gradient of one pass is part of the map; methods that run the model make their own."""
+    return method in COMPOSED or (method in METHODS and bool(_unattached(METHODS[method]).uses_gradients))
 
 
 def grad_cam() -> Any:
@@ -58,14 +85,41 @@ def grad_cam() -> Any:
     return pytorch_grad_cam
 
 
-def raw_map(method: str, activation: torch.Tensor, gradient: torch.Tensor) -> Map:
-    """The signed map at layer resolution: two tensors (batch, channels, h, w[, d]) -> (batch, h, w[, d])."""
-    arrays = activation.detach().cpu().numpy(), gradient.detach().cpu().numpy()
+def _unattached(name: str) -> Any:
+    """The class wants a model to watch; one without layers to watch keeps it from touching the user's."""
+    return getattr(grad_cam(), name)(torch.nn.Linear(1, 1), [])
+
+
+def raw_map(method: str, activation: torch.Tensor, gradient: torch.Tensor | None) -> Map:
+    """The signed map at layer resolution: two tensors (maps, channels, h, w[, d]) -> (maps, h, w[, d])."""
+    arrays = activation.detach().cpu().numpy(), None if gradient is None else gradient.detach().cpu().numpy()
+    name = METHODS["gradcam" if method == "finercam" else method]
     with process_untouched(), np.errstate(all="ignore"):
-        # The class wants a model to watch; one without layers to watch keeps it from touching the user's.
-        cam = getattr(grad_cam(), METHODS[method])(torch.nn.Linear(1, 1), [])
-        cam_image = cam.get_cam_image(None, None, None, *arrays, False)
+        cam_image = _unattached(name).get_cam_image(None, None, None, *arrays, False)
     return np.asarray(cam_image, dtype=np.float32)
+
+
+def refined_map(maps: Sequence[Map]) -> Map:
+    """RefineCAM: the product of the maps of several layers, (maps, h, w) each, at the finest one's resolution, 0..1."""
+    finest = max(maps, key=lambda one: one[0].size)
+    size = tuple(reversed(finest.shape[1:]))
+    scaled = [normalized_map(one, size) for one in maps]
+
+    def ready(model: Any, layers: list[Any], *_: Any, **__: Any) -> Any:
+        return lambda *_: layers[0]
+
+    with np.errstate(all="ignore"):
+        refined = grad_cam().RefineCAM(None, scaled, base_method=ready)(None)
+    return np.asarray(refined, dtype=np.float32)
+
+
+def against_similar(scores: torch.Tensor, one: int) -> torch.Tensor:
+    """FinerCAM's number for a class: its score against those of the classes whose scores are most like it."""
+    from pytorch_grad_cam.utils.model_targets import FinerWeightedTarget
+
+    distance = (scores - scores[one]).detach().abs()
+    nearest = [index for index in distance.argsort(stable=True).tolist() if index != one][:_COMPARED_CLASSES]
+    return FinerWeightedTarget(one, nearest, 1)(scores)  # type: ignore[no-any-return]
 
 
 def normalized_map(raw: Map, size: tuple[int, ...] | None) -> Map:

@@ -19,11 +19,11 @@ from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.observe import Observer
 from pytest_modelviz.probe.run import call, prepared, require_model
-from pytest_modelviz.probe.thumbnails import Album, Thumbnail, photo
+from pytest_modelviz.probe.thumbnails import Album, Thumbnail
 from pytest_modelviz.trace import Leaves, Trace
 from pytest_modelviz.verdict import Verdict
 from pytest_modelviz.views.limits import limits
-from pytest_modelviz.views.photos import MODEL_LABEL, PHOTO, PHOTO_LABEL, stored_photo
+from pytest_modelviz.views.photos import MODEL_LABEL, PHOTO_LABEL, photos, stored_photo
 
 _PICTURE = "picture."
 
@@ -58,7 +58,7 @@ class FeatureMapsView:
         with prepared(self._model, self._input) as model:
             album = Album(model, self._layers)
             observer = Observer(model, on_output=album.see)
-            photograph = photo(self._input)
+            photographs = photos(self._input)
             with observer.watching():
                 output = call(model, self._input)
         trace, pages = observer.trace, album.pages()
@@ -67,8 +67,7 @@ class FeatureMapsView:
         for layer, (small, chosen, count) in pages.items():
             arrays[_PICTURE + layer], exponent = _packed(small)
             pictures[layer] = {"channels": chosen, "of": count, "exponent": exponent}
-        if photograph is not None:
-            arrays[PHOTO] = photograph
+        arrays.update(photographs)
         facts = {"model": class_name(self._model), "pictures": pictures, "layers": _rows(trace)}
         result = FeatureMaps(trace, output, {layer: small for layer, (small, _, _) in pages.items()})
         notes = limits(self._model, trace)

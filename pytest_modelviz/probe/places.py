@@ -1,0 +1,114 @@
+"""Which places of an image a layer's output stands for: channels first, channels last, or tokens in a grid."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from pytest_modelviz.probe.structure import tensors
+from pytest_modelviz.trace import Call
+
+_MOST_BEFORE = 8  # class, distillation and register tokens stand before the grid's
+_SHRINKS = (1, 2, 4, 8, 16, 32)  # how far later stages merge an earlier grid's tokens
+
+
+@dataclass(frozen=True)
+class Places:
+    """How an output lies over the image: (batch, channels, *grid), (batch, *grid, channels), (batch, tokens, channels).
+
+    Of tokens, `before` stand before those of the grid, which are in the order of rows.
+    """
+
+    form: str
+    grid: tuple[int, ...]
+    before: int = 0
+
+    @property
+    def text(self) -> str:
+        """For people; empty for the usual channels first."""
+        size = " x ".join(map(str, self.grid))
+        if self.form == "tokens":
+            return f"{size} tokens{f' after {self.before} of another kind' if self.before else ''}"
+        return "" if self.form == "channels first" else f"{size}, channels last"
+
+    def maps(self, tensor: torch.Tensor) -> torch.Tensor:
+        """(batch, channels, *grid), whatever the form."""
+        if self.form == "channels first":
+            return tensor
+        if self.form == "channels last":
+            return tensor.movedim(-1, 1)
+        tokens = tensor[:, self.before :].transpose(1, 2)
+        return tokens.reshape(*tokens.shape[:2], *self.grid)
+
+    def output(self, maps: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+        """The way back: an output with these maps; tokens before the grid's are those of `like`."""
+        if self.form == "channels first":
+            return maps
+        if self.form == "channels last":
+            return maps.movedim(1, -1)
+        return torch.cat([like[:, : self.before].expand(len(maps), -1, -1), maps.flatten(2).transpose(1, 2)], 1)
+
+
+class PlacesFinder:
+    """Follows a pass and says of each output which places it stands for.
+
+    A grid is known by its proportions, which are the image's; a number of tokens by the grids before it: a patch
+    embedding shows how many rows and columns there are.
+    """
+
+    def __init__(self, input_data: Any) -> None:
+        sizes = [tuple(tensor.shape[-2:]) for tensor in tensors(input_data) if tensor.dim() in (4, 5)]
+        self._frame = sizes[0] if sizes else None
+        self._grids: list[tuple[int, int]] = []
+        self._lengths: set[int] = set()
+
+    def see(self, one: Call, module: torch.nn.Module, output: Any) -> Places | None:
+        """The output's places, None where it is not one floating tensor with several of them."""
+        if not isinstance(output, torch.Tensor) or not output.is_floating_point():
+            return None
+        found = self._of(output)
+        if found is not None and len(found.grid) == 2 and found.form != "tokens":
+            self._grids.append((found.grid[0], found.grid[1]))
+        elif output.dim() == 3:
+            self._lengths.add(output.shape[1])
+        return found
+
+    def _of(self, output: torch.Tensor) -> Places | None:
+        shape = tuple(output.shape)
+        if len(shape) == 5:
+            return Places("channels first", shape[2:]) if math.prod(shape[2:]) > 1 and self._fits(shape[3:]) else None
+        if len(shape) == 4:
+            between_tokens = shape[2] == shape[3] and shape[2] in self._lengths  # attention from each to each
+            if self._fits(shape[2:]) and not between_tokens:
+                return Places("channels first", shape[2:]) if math.prod(shape[2:]) > 1 else None
+            if self._frame is not None and self._fits(shape[1:3]) and math.prod(shape[1:3]) > 1:
+                return Places("channels last", shape[1:3])
+        return self._of_tokens(shape[1]) if len(shape) == 3 else None
+
+    def _of_tokens(self, count: int) -> Places | None:
+        for height, width in reversed(self._grids):
+            for shrink in _SHRINKS:
+                grid = math.ceil(height / shrink), math.ceil(width / shrink)
+                before = count - math.prod(grid)
+                if (before == 0 or (shrink == 1 and 0 < before <= _MOST_BEFORE)) and math.prod(grid) > before + 1:
+                    return Places("tokens", grid, before)
+        return None if self._grids or self._frame is None else self._of_proportions(count)
+
+    def _of_proportions(self, count: int) -> Places | None:
+        """Of a model that embeds its patches without a convolution."""
+        high, wide = self._frame or (1, 1)
+        for before in range(3):
+            rows = round(math.sqrt((count - before) * high / wide)) if count > before + 1 else 0
+            if rows and (count - before) % rows == 0 and self._fits((rows, (count - before) // rows)):
+                return Places("tokens", (rows, (count - before) // rows), before)
+        return None
+
+    def _fits(self, size: tuple[int, ...]) -> bool:
+        if self._frame is None:
+            return True
+        smaller = size[0] <= self._frame[0] and size[1] <= self._frame[1]
+        # a map of h rows stands for a strip of the image each; rounding may cost one row or column
+        return smaller and abs(size[0] * self._frame[1] / self._frame[0] - size[1]) <= 1.5
