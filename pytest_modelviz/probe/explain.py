@@ -18,7 +18,7 @@ from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.observe import Observer
 from pytest_modelviz.probe.places import Places, PlacesFinder
 from pytest_modelviz.probe.run import call
-from pytest_modelviz.probe.scores import Scores, Target, Weigh, class_score, scores_of
+from pytest_modelviz.probe.scores import Scores, Target, Weigh, class_score, is_table, scores_of
 from pytest_modelviz.probe.sketch import record_shape, record_tensor
 from pytest_modelviz.trace import Call, TensorRecord, Trace
 
@@ -206,7 +206,8 @@ def explain(
     observer = Observer(model, look=look, weight_width=TRACE_WEIGHT_WIDTH, on_output=on_output)
     with observer.watching():
         output = call(model, input_data)
-    scores = scores_of(output, target, weigh)
+    needless = target is None and not differentiate and not is_table(output)
+    scores = Scores((), (), ()) if needless else scores_of(output, target, weigh)
     maps = [] if taps is None else taps.maps(scores if differentiate else None)
     return Explanation(observer.trace, scores, maps)
 

@@ -15,6 +15,19 @@ _MOST_BEFORE = 8  # class, distillation and register tokens stand before the gri
 _SHRINKS = (1, 2, 4, 8, 16, 32)  # how far later stages merge an earlier grid's tokens
 
 
+def image_frame(input_data: Any) -> tuple[int, ...] | None:
+    """How many images an input holds, and their size: (batch, [depth,] height, width); None for other inputs.
+
+    A detector's input is a list of images (channels, height, width); the first one's size stands for all.
+    """
+    found = list(tensors(input_data))
+    for tensor in found:
+        if tensor.dim() in (4, 5):
+            return (tensor.shape[0], *tensor.shape[2:])
+    images = [tensor for tensor in found if tensor.dim() == 3 and tensor.shape[0] in (1, 3)]
+    return (len(images), *images[0].shape[1:]) if images else None
+
+
 @dataclass(frozen=True)
 class Places:
     """How an output lies over the image: (batch, channels, *grid), (batch, *grid, channels), (batch, tokens, channels).
@@ -60,15 +73,18 @@ class PlacesFinder:
     """
 
     def __init__(self, input_data: Any) -> None:
-        sizes = [tuple(tensor.shape[-2:]) for tensor in tensors(input_data) if tensor.dim() in (4, 5)]
-        self._frame = sizes[0] if sizes else None
+        frame = image_frame(input_data)
+        self._batch: int | None = None if frame is None else frame[0]
+        self._frame: tuple[int, ...] | None = None if frame is None else frame[-2:]
         self._grids: list[tuple[int, int]] = []
         self._lengths: set[int] = set()
 
     def see(self, one: Call, module: torch.nn.Module, output: Any) -> Places | None:
         """The output's places, None where it is not one floating tensor with several of them."""
-        if not isinstance(output, torch.Tensor) or not output.is_floating_point():
+        if not isinstance(output, torch.Tensor) or not output.is_floating_point() or output.dim() not in (3, 4, 5):
             return None
+        if self._batch is not None and output.shape[0] != self._batch:
+            return None  # one for each region or window, not for each image
         found = self._of(output)
         if found is not None and len(found.grid) == 2 and found.form != "tokens":
             self._grids.append((found.grid[0], found.grid[1]))

@@ -39,6 +39,12 @@ class Scores:
         return sum(float(value.detach()) for value in self.values)
 
 
+def is_table(output: Any) -> bool:
+    """Whether a model's output is scores (batch, classes), of which one class is the predicted one."""
+    samples = samples_of(output)
+    return isinstance(samples, torch.Tensor) and samples.dim() == 2
+
+
 def require_target(target: Any) -> None:
     """Raise for a target that is neither a class, nor a function, nor several of one kind."""
     several = target if isinstance(target, (list, tuple)) else [target]
@@ -92,6 +98,11 @@ def scores_of(output: Any, target: Target, weigh: Weigh = class_score) -> Scores
         samples = samples_of(output)
         functions = [target] * len(samples) if callable(target) else list(target)  # type: ignore[arg-type]
         return Scores(_of_functions(samples, functions), (), _predicted(samples))
+    if not isinstance(samples_of(output), torch.Tensor):
+        raise ModelvizError(
+            "the model returns detections, which have no class as a whole: pass target= a function of one image's "
+            "detections, such as pytorch-grad-cam's FasterRCNNBoxScoreTarget(labels, boxes)"
+        )
     scores = main_output(output)
     predicted = _predicted(scores)
     if scores.dim() != 2:

@@ -28,18 +28,20 @@ _MOST_SIDE = 56  # of a map that is made at the input's resolution
 
 
 class _StandIn(torch.nn.Module):
-    def __init__(self, model: torch.nn.Module, layer: Maps | None, put: Callable[[Any], Any], rows: bool) -> None:
+    def __init__(
+        self, model: torch.nn.Module, layer: Maps | None, put: Callable[[Any], Any], rows: bool, dtype: torch.dtype
+    ) -> None:
         super().__init__()
         self.model = model
         self.probe: torch.nn.Module = torch.nn.Identity()
-        self._layer, self._put, self._rows = layer, put, rows
+        self._layer, self._put, self._rows, self._dtype = layer, put, rows, dtype
         self._calls = 0
         if layer is not None:
             find_layer(model, layer.layer).register_forward_hook(self._pass_through)
 
     def forward(self, image: torch.Tensor) -> Any:
         self._calls = 0
-        output = call(self.model, self._put(image))
+        output = call(self.model, self._put(image.to(self._dtype)))
         return main_output(output).float() if self._rows else samples_of(output)
 
     def _pass_through(self, module: torch.nn.Module, inputs: Any, output: torch.Tensor) -> torch.Tensor:
@@ -78,7 +80,7 @@ def library_map(
     rows = not any(callable(one) for one in targets)
     if len(image) != len(targets):
         image = image.expand(len(targets), *image.shape[1:])
-    stand_in = _StandIn(model, layer, put, rows)
+    stand_in = _StandIn(model, layer, put, rows, image.dtype)
     module = grad_cam()
     made: Any = getattr(module, known_methods()[method])
     options: dict[str, Any] = {"reshape_transform": reshape} if layer is not None and layer.places is None else {}
@@ -86,10 +88,12 @@ def library_map(
         options["ablation_layer"] = module.AblationLayerVit() if options else module.AblationLayer()
     kept: list[Any] = []
     try:
-        with process_untouched(), np.errstate(all="ignore"), _silence(), torch.enable_grad():
+        with process_untouched(), np.errstate(all="ignore"), _silence(), torch.enable_grad(), _twice_differentiable():
             cam = made(stand_in, [] if layer is None else [stand_in.probe], **options)
             _keep(cam, "aggregate_multi_layers" if layer is None else "get_cam_image", kept)
             cam(image.detach().clone(), [_function(one) for one in targets])
+            for held in (cam.activations_and_grads.gradients, cam.activations_and_grads.activations):
+                held.clear()  # its own way to let go fails on views
             cam.activations_and_grads.release()
     except ModelvizError:
         raise
@@ -116,6 +120,11 @@ def _function(target: int | Callable[[Any], Any]) -> Callable[[Any], Any]:
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
     return target if callable(target) else ClassifierOutputTarget(target)
+
+
+def _twice_differentiable() -> Any:
+    """The fused kernels of attention have no second derivative, which ShapleyCAM takes."""
+    return torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)
 
 
 @contextlib.contextmanager

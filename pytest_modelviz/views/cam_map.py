@@ -22,7 +22,7 @@ from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.explain import Explanation, Maps, Reshape, Taps, explain, spatial_layers, with_places
 from pytest_modelviz.probe.images import image_in
 from pytest_modelviz.probe.modules import class_name, observed_modules
-from pytest_modelviz.probe.places import Places
+from pytest_modelviz.probe.places import Places, image_frame
 from pytest_modelviz.probe.run import find_layer, prepared, require_model
 from pytest_modelviz.probe.scores import Target, class_score, is_class, require_target
 from pytest_modelviz.probe.structure import tensors
@@ -271,10 +271,8 @@ def _map(capture: Capture) -> Map:
 
 def _image_size(input_data: Any) -> tuple[int, ...] | None:
     """(width, height) of the first image-like input, as OpenCV wants it; (width, height, depth) of a volume."""
-    for tensor in tensors(input_data):
-        if tensor.dim() in (4, 5):
-            return tuple(int(side) for side in reversed(tensor.shape[2:]))
-    return None
+    frame = image_frame(input_data)
+    return None if frame is None else tuple(int(side) for side in reversed(frame[1:]))
 
 
 def _doubts(raw: Map, layer: str) -> tuple[str, ...]:
