@@ -87,3 +87,16 @@ def cam_map(_modelviz_checks: TestChecks) -> Callable[..., Any]:
         return _modelviz_checks.run(view, name, "cam_map", atol=atol)
 
     return check
+
+
+@pytest.fixture
+def kernel_maps(_modelviz_checks: TestChecks) -> Callable[..., Any]:
+    """Compare the kernels of convolutions as weights; show those of `layers` (names or globs)."""
+
+    def check(model: Any, *, layers: Sequence[str] | str | None = None, name: str | None = None) -> Any:
+        __tracebackhide__ = True
+        from pytest_modelviz.views.kernel_maps import KernelMapsView
+
+        return _modelviz_checks.run(lambda: KernelMapsView(model, layers=layers), name, "kernel_maps")
+
+    return check

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import fnmatch
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
@@ -129,6 +130,24 @@ def find_layer(model: torch.nn.Module, layer: str) -> torch.nn.Module:
     if layer in modules:
         return modules[layer]
     raise unknown_layer(layer, list(modules))
+
+
+def layer_patterns(layers: Any) -> list[str] | None:
+    """What a user gave as `layers=`: one name or glob or several of them, or None."""
+    patterns = [layers] if isinstance(layers, str) else layers
+    if patterns is None:
+        return None
+    if not isinstance(patterns, (list, tuple, set)) or not all(isinstance(name, str) for name in patterns):
+        raise ModelvizError(f"layers takes names of layers or globs such as 'layer4.*', not {layers!r}")
+    return list(patterns)
+
+
+def matching(pattern: str, names: list[str]) -> list[str]:
+    """The layer of that name, else those that the glob matches; an error if there is none."""
+    found = [name for name in names if name == pattern] or [n for n in names if fnmatch.fnmatchcase(n, pattern)]
+    if not found:
+        raise unknown_layer(pattern, names)
+    return found
 
 
 def unknown_layer(layer: str, names: list[str]) -> ModelvizError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import functools
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -12,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from pytest_modelviz.probe.modules import observed_modules
-from pytest_modelviz.probe.run import unknown_layer
+from pytest_modelviz.probe.run import matching
 from pytest_modelviz.probe.sketch import is_plain_type
 from pytest_modelviz.probe.structure import tensors
 from pytest_modelviz.trace import Call
@@ -111,10 +110,7 @@ class Album:
             names = [name for name, _ in observed_modules(model)]
             self._wanted = set()
             for pattern in layers:
-                found = {pattern} & set(names) or set(fnmatch.filter(names, pattern))
-                if not found:
-                    raise unknown_layer(pattern, names)
-                self._wanted |= found
+                self._wanted |= set(matching(pattern, names))
         self._pages: dict[object, tuple[str, Sample]] = {}
 
     def see(self, call: Call, module: torch.nn.Module, output: Any) -> Any:

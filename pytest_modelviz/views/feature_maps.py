@@ -12,17 +12,18 @@ import torch
 from pytest_modelviz.capture import Array, Capture
 from pytest_modelviz.compare.diagnosis import compare_traces
 from pytest_modelviz.compare.tolerance import Tolerances
-from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
+from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.pictures.composite import channels_composite, channels_picture, photo_composite
 from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.observe import Observer
-from pytest_modelviz.probe.run import call, prepared, require_model
+from pytest_modelviz.probe.run import call, layer_patterns, prepared, require_model
 from pytest_modelviz.probe.thumbnails import Album, Thumbnail
 from pytest_modelviz.trace import Leaves, Trace
 from pytest_modelviz.verdict import Verdict
 from pytest_modelviz.views.limits import limits
+from pytest_modelviz.views.packing import packed, unpacked_values
 from pytest_modelviz.views.photos import MODEL_LABEL, PHOTO_LABEL, photos, stored_photo
 
 _PICTURE = "picture."
@@ -48,11 +49,7 @@ class FeatureMapsView:
     def __init__(self, model: torch.nn.Module, input_data: Any, *, layers: Sequence[str] | str | None = None):
         require_model(model)
         self._model, self._input = model, input_data
-        self._layers = [layers] if isinstance(layers, str) else layers
-        if self._layers is not None and not (
-            isinstance(self._layers, (list, tuple, set)) and all(isinstance(name, str) for name in self._layers)
-        ):
-            raise ModelvizError(f"layers takes names of layers or globs such as 'layer4.*', not {layers!r}")
+        self._layers = layer_patterns(layers)
 
     def capture(self) -> Capture:
         with prepared(self._model, self._input) as model:
@@ -65,7 +62,7 @@ class FeatureMapsView:
         arrays: dict[str, Array] = dict(trace.to_arrays())
         pictures: dict[str, Any] = {}
         for layer, (small, chosen, count) in pages.items():
-            arrays[_PICTURE + layer], exponent = _packed(small)
+            arrays[_PICTURE + layer], exponent = packed(small)
             pictures[layer] = {"channels": chosen, "of": count, "exponent": exponent}
         arrays.update(photographs)
         facts = {"model": class_name(self._model), "pictures": pictures, "layers": _rows(trace)}
@@ -107,27 +104,14 @@ class FeatureMapsView:
 
 def unpacked(capture: Capture) -> dict[str, Thumbnail]:
     """The pictures' raw material as it was: layer name -> float32 (channels, h, w). Raises UnreadableBaselineError."""
-    found = {}
+    found = {
+        name.removeprefix(_PICTURE): values for name, values in capture.arrays.items() if name.startswith(_PICTURE)
+    }
     pages = capture.facts.get("pictures", {})
-    for name, values in capture.arrays.items():
-        if name.startswith(_PICTURE):
-            layer = name.removeprefix(_PICTURE)
-            try:
-                exponent = int(pages[layer]["exponent"])
-            except (KeyError, TypeError, ValueError) as error:
-                raise UnreadableBaselineError(f"its picture of {layer!r} has no scale") from error
-            if abs(exponent) > 200 or values.ndim != 3 or values.dtype != np.float16 or not values.size:
-                raise UnreadableBaselineError(f"its picture of {layer!r} is damaged")
-            found[layer] = np.ldexp(values.astype(np.float32), exponent)
-    return {layer: found[layer] for layer in pages if layer in found}
-
-
-def _packed(values: Thumbnail) -> tuple[Array, int]:
-    """Half precision with a common power of two, so that no magnitude overflows."""
-    finite = np.abs(values[np.isfinite(values)])
-    exponent = int(np.frexp(finite.max())[1]) if finite.size and finite.max() > 0 else 0
-    with np.errstate(all="ignore"):  # what is far below the largest value may vanish
-        return np.ldexp(values, -exponent).astype(np.float16), exponent
+    whole = {layer: unpacked_values(values, pages, layer) for layer, values in found.items()}
+    if any(values.ndim != 3 for values in whole.values()):
+        raise UnreadableBaselineError("one of its pictures is damaged")
+    return {layer: whole[layer] for layer in pages if layer in whole}
 
 
 def _caption(capture: Capture, layer: str) -> str:
