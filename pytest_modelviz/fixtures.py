@@ -100,3 +100,20 @@ def kernel_maps(_modelviz_checks: TestChecks) -> Callable[..., Any]:
         return _modelviz_checks.run(lambda: KernelMapsView(model, layers=layers), name, "kernel_maps")
 
     return check
+
+
+@pytest.fixture
+def saliency_map(_modelviz_checks: TestChecks) -> Callable[..., Any]:
+    """Compare the gradient of a score on the input; `method` is one of five, from "gradient" to "smoothgrad"."""
+
+    def check(
+        model: Any, input_data: Any, *, target: Any = None, method: str = "gradient", name: str | None = None
+    ) -> Any:
+        __tracebackhide__ = True
+        from pytest_modelviz.views.saliency_map import SaliencyMapView
+
+        return _modelviz_checks.run(
+            lambda: SaliencyMapView(model, input_data, target=target, method=method), name, "saliency_map"
+        )
+
+    return check

@@ -32,6 +32,7 @@ __all__ = [
     "feature_maps",
     "kernel_maps",
     "model_summary",
+    "saliency_map",
 ]  # fixtures, found here by pytest
 
 _ENTRIES = "modelviz_checks"  # the attribute of a report that carries the entries to the controlling process

@@ -14,6 +14,7 @@ import torch
 from pytest_modelviz.capture import Array, Capture
 from pytest_modelviz.compare.explained import explained
 from pytest_modelviz.compare.maps import aligned, map_difference, map_findings
+from pytest_modelviz.compare.questions import asked_otherwise
 from pytest_modelviz.compare.tolerance import ROUNDING, Tolerances
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.pictures.composite import heat_composite, heat_picture
@@ -26,7 +27,7 @@ from pytest_modelviz.probe.places import Places, image_frame
 from pytest_modelviz.probe.run import find_layer, prepared, require_model
 from pytest_modelviz.probe.scores import Target, class_score, is_class, require_target
 from pytest_modelviz.probe.structure import tensors
-from pytest_modelviz.verdict import Finding, Verdict
+from pytest_modelviz.verdict import Verdict
 from pytest_modelviz.views.cam_library import library_map
 from pytest_modelviz.views.cam_methods import (
     ALL_LAYERS,
@@ -41,6 +42,7 @@ from pytest_modelviz.views.cam_methods import (
     uses_gradients,
 )
 from pytest_modelviz.views.limits import limits
+from pytest_modelviz.views.numbers import rounded
 from pytest_modelviz.views.photos import MODEL_LABEL, MOST_SHOWN, photos, stored_photo
 
 _MOST_TRIED, _MOST_TRIED_EACH = 24, 8  # layers, from the last one back, until one has a gradient at its places
@@ -144,9 +146,9 @@ class CamMapView:
             "dtype": maps[0].dtype if maps else "float32",
             "targets": list(scores.targets),
             "predicted": list(scores.predicted),
-            "score": _rounded(scores.total),
-            "peak": _rounded(peak),
-            "scale": _rounded(_scale(maps)),
+            "score": rounded(scores.total),
+            "peak": rounded(peak),
+            "scale": rounded(_scale(maps)),
             "shape": list(raw.shape),
         }
         places = ", ".join(one.places.text for one in maps if one.places is not None and one.places.text)
@@ -163,20 +165,15 @@ class CamMapView:
         allowed = tolerances.of(str(actual.facts["layer"])).explanation(dtype)
         floor = ROUNDING * _number(baseline.facts.get("scale"))
         error = map_difference(before, after, signless=self._method in SIGNLESS, floor=floor)
-        findings = [
-            Finding(kind, what=kind, before=str(baseline.facts.get(kind)), after=str(actual.facts.get(kind)))
-            for kind in ("method", "layer", "call", "targets", "predicted")
-            if baseline.facts.get(kind) != actual.facts.get(kind)
-        ]
-        kinds = {finding.kind for finding in findings}
         # a target that the caller chose is part of the question; one that the model chose is its answer
-        asked = kinds & ({"method", "layer", "call"} | ({"targets"} if self._target is not None else set()))
-        if error <= allowed and not asked and "targets" not in kinds:
+        asked = {"method", "layer", "call", *({"targets"} if self._target is not None else ())}
+        other, findings = asked_otherwise(baseline, actual, ("method", "layer", "call", "targets", "predicted"), asked)
+        if other:
+            return other
+        if error <= allowed and not any(finding.kind == "targets" for finding in findings):
             return Verdict(True, 1, 0, error, allowed)
         if not error <= allowed:
             findings += map_findings(before, after)
-        if asked:
-            return Verdict(False, 1, 1, math.inf, allowed, None, None, tuple(findings))
         return explained(error, allowed, findings, baseline, actual, tolerances)
 
     def picture(
@@ -285,8 +282,3 @@ def _doubts(raw: Map, layer: str) -> tuple[str, ...]:
     if not raw.any():
         return (f"the map at {where} is empty: the target's score does not depend on any place there",)
     return ()
-
-
-def _rounded(number: float) -> float | str:
-    """Four digits are for people; what JSON has no number for is a word."""
-    return float(f"{number:.4g}") if math.isfinite(number) else str(number)

@@ -1,0 +1,26 @@
+"""Whether two captures answer one question: the same method, layer and target."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+
+from pytest_modelviz.capture import Capture
+from pytest_modelviz.verdict import Finding, Verdict
+
+
+def asked_otherwise(
+    baseline: Capture, actual: Capture, kinds: Collection[str], question: Collection[str]
+) -> tuple[Verdict | None, list[Finding]]:
+    """Which facts of these `kinds` differ; a verdict if any of them is part of the question.
+
+    Then there is nothing to compare, and nobody to blame.
+    """
+    findings = [
+        Finding(kind, what=kind, before=str(baseline.facts.get(kind)), after=str(actual.facts.get(kind)))
+        for kind in kinds
+        if baseline.facts.get(kind) != actual.facts.get(kind)
+    ]
+    if any(finding.kind in question for finding in findings):
+        return Verdict(False, 1, 1, math.inf, 0.0, findings=tuple(findings)), findings
+    return None, findings
