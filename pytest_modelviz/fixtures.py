@@ -1,20 +1,31 @@
 """The fixtures: one for each view.
 
-With `checks`, `plugin` and `collected` all that knows pytest. A view's code is imported when its fixture is first
+With `checks`, `registered`, `plugin` and `collected` all that knows pytest. A view's code is imported when its fixture is first
 called.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_modelviz.checks import TestChecks
+from pytest_modelviz.checks import TestChecks, _modelviz_checks
 
 if TYPE_CHECKING:
     from pytest_modelviz.views import View
+
+__all__ = [
+    "_modelviz_checks",
+    "cam_map",
+    "feature_maps",
+    "kernel_maps",
+    "model_summary",
+    "modelviz",
+    "saliency_map",
+]
 
 
 @pytest.fixture
@@ -115,5 +126,32 @@ def saliency_map(_modelviz_checks: TestChecks) -> Callable[..., Any]:
         return _modelviz_checks.run(
             lambda: SaliencyMapView(model, input_data, target=target, method=method), name, "saliency_map"
         )
+
+    return check
+
+
+@pytest.fixture
+def modelviz(_modelviz_checks: TestChecks) -> Callable[..., Any]:
+    """Compare a model's summary, feature maps and class activation map, from one forward and one backward pass."""
+
+    def check(
+        model: Any,
+        input_data: Any,
+        *,
+        summary: bool = True,
+        feature_maps: bool = True,
+        cam: str | None = None,
+        target: Any = None,
+        name: str | None = None,
+    ) -> Any:
+        __tracebackhide__ = True
+        from pytest_modelviz.views.together import Together, Views
+
+        views = Together(model, input_data, summary=summary, feature_maps=feature_maps, cam=cam, target=target).views()
+        made = {}
+        for part, view in views.items():
+            own = view.view if name is None else f"{name}_{view.view}"
+            made[part] = _modelviz_checks.run(functools.partial(views.__getitem__, part), own, view.view)
+        return Views(**made)
 
     return check

@@ -1,6 +1,6 @@
 """pytest's door: options, markers, hooks.
 
-With `fixtures`, `checks` and `collected` all that knows pytest; imports nothing heavy.
+With `fixtures`, `checks`, `registered` and `collected` all that knows pytest; imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -14,32 +14,28 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_modelviz.checks import CHECKS, RUN, TestChecks, _modelviz_checks
+from pytest_modelviz import fixtures, hooks
+from pytest_modelviz.checks import CHECKS, RUN, TestChecks
 from pytest_modelviz.collected import NODEID, Collected, sources
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.fixtures import cam_map, feature_maps, kernel_maps, model_summary
 from pytest_modelviz.options import OPTIONS, InvalidSettingError
 from pytest_modelviz.outcome import Outcome
+from pytest_modelviz.registered import Registered
 from pytest_modelviz.reports.results import ResultsFolder
 from pytest_modelviz.settings import Mode, Settings, read_settings
 
 if TYPE_CHECKING:
     from pytest_modelviz.session import Session
 
-__all__ = [
-    "_modelviz_checks",
-    "cam_map",
-    "feature_maps",
-    "kernel_maps",
-    "model_summary",
-    "saliency_map",
-]  # fixtures, found here by pytest
-
 _ENTRIES = "modelviz_checks"  # the attribute of a report that carries the entries to the controlling process
 _ENDED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
 _PASSED = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
 _TOLD = pytest.StashKey[str]()  # what a test has failed with, in case that something else takes its place
 _TYPED_INI = pytest.version_tuple >= (8, 4)  # before, pytest had no numbers in ini files
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    pluginmanager.add_hookspecs(hooks)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -70,6 +66,9 @@ def pytest_configure(config: pytest.Config) -> None:
     run = ModelvizRun(config, settings)
     config.stash[RUN] = run
     config.pluginmanager.register(run, "modelviz-run")
+    config.pluginmanager.register(fixtures, "modelviz-fixtures")
+    registered = Registered(config, fixtures.__all__)
+    config.hook.pytest_modelviz_views.call_historic(result_callback=registered.add)
 
 
 def _ini(config: pytest.Config, key: str) -> Any:

@@ -10,7 +10,7 @@ import json
 import math
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -123,6 +123,15 @@ class Trace:
             left = stack.pop()
             yield Event("leave", left, stack[-1] if stack else None)
 
+    def narrowed(self, width: int, weight_width: int) -> Trace:
+        """The same with sketches no wider than these: their numbers, with signs, added up in fewer buckets.
+
+        That is a sketch of the same kind, if not the one that was taken at this width.
+        """
+        tensors = {key: _narrower(record, width) for key, record in self.tensors.items()}
+        weights = {key: _narrower(record, weight_width) for key, record in self.weights.items()}
+        return Trace(self.modules, self.calls, tensors, weights, self.ties)
+
     def to_arrays(self) -> dict[str, Array]:
         """Pack into three arrays: compressed structure (uint8), sketches (float32) and wide sketches (float64)."""
         narrow: list[Sketch] = []
@@ -212,6 +221,16 @@ class Trace:
             pool.must_be_empty()
         ties = tuple(tuple(str(name) for name in group) for group in structure["ties"])
         return cls(modules, calls, tensors, weights, ties)
+
+
+def _narrower(record: TensorRecord, width: int) -> TensorRecord:
+    kept = []
+    for sketch in record.sketches:
+        signs = np.random.Generator(np.random.PCG64(sketch.size)).integers(0, 2, sketch.size) * 2 - 1
+        folded = np.zeros(-(-sketch.size // width) * width, np.float64)
+        folded[: sketch.size] = sketch * signs
+        kept.append(folded.reshape(-1, width).sum(0).astype(sketch.dtype) if sketch.size > width else sketch)
+    return replace(record, sketch=np.concatenate(kept))
 
 
 class _Pool:

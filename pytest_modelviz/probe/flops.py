@@ -32,7 +32,8 @@ class _NoTracker:
 class MultAdds:
     """Counts, for each layer name, the multiply-adds of its own code, without those of the modules it calls."""
 
-    def __init__(self) -> None:
+    def __init__(self, model: torch.nn.Module) -> None:
+        self._recurrent = any(isinstance(module, torch.nn.RNNBase) for module in model.modules())
         self.own: dict[str, int] = {}
         self._counter = FlopCounterMode(display=False)
         # its own tracker hooks gradients, which views of parameters and functional transforms do not bear
@@ -45,7 +46,8 @@ class MultAdds:
         mha, mkldnn = torch.backends.mha, cast(Any, torch.backends.mkldnn)
         before = mha.get_fastpath_enabled(), mkldnn.enabled
         mha.set_fastpath_enabled(False)
-        mkldnn.enabled = False  # oneDNN's recurrent layers are one opaque operator; without it they are products
+        if self._recurrent:  # oneDNN's are one opaque operator; without it they are products
+            mkldnn.enabled = False
         try:
             with sdpa_kernel(SDPBackend.MATH), self._counter:
                 yield

@@ -30,7 +30,7 @@ _SAMPLES, _NOISE = 16, 0.15  # of smoothgrad: noisy images, and their noise as a
 
 @dataclass(frozen=True)
 class Saliency:
-    """`gradient` is float32 (maps, *shape of one sample) on the CPU; `rectifiers` counts what guided propagation met."""
+    """`gradient` is float32 (maps, *shape of one sample) on the CPU; `rectifiers` counts those met."""
 
     gradient: torch.Tensor
     scores: Scores

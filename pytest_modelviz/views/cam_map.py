@@ -93,7 +93,7 @@ class CamMapView:
         with prepared(self._model, self._input, grad=True) as model:
             seen = self._explain(model)
             maps, raw = self._raw(model, seen)
-        return self.captured(seen, maps, raw)
+        return self._captured(seen, maps, raw)
 
     def _explain(self, model: torch.nn.Module) -> Explanation:
         if self._method in ALL_LAYERS:
@@ -125,8 +125,11 @@ class CamMapView:
         layer = chosen[0] if chosen else None
         return chosen, library_map(self._method, model, image, put, layer, self._reshape, targets)
 
-    def captured(self, seen: Explanation, maps: Sequence[Maps], raw: Map) -> Capture:
-        """The capture of an explanation whose pass was made already."""
+    def explained(self, seen: Explanation) -> Capture:
+        """The capture of an explanation that was made already, by a method that needs no more than one pass."""
+        return self._captured(seen, *self._raw(self._model, seen))
+
+    def _captured(self, seen: Explanation, maps: Sequence[Maps], raw: Map) -> Capture:
         scores, layer = seen.scores, ", ".join(one.layer for one in maps)
         result = CamMap(
             raw=raw,

@@ -58,7 +58,11 @@ class FeatureMapsView:
             photographs = photos(self._input)
             with observer.watching():
                 output = call(model, self._input)
-        trace, pages = observer.trace, album.pages()
+        return self.captured(observer.trace, album, photographs, output)
+
+    def captured(self, trace: Trace, album: Album, photographs: Mapping[str, Array], output: Any) -> Capture:
+        """The capture of a pass that was made already."""
+        pages = album.pages()
         arrays: dict[str, Array] = dict(trace.to_arrays())
         pictures: dict[str, Any] = {}
         for layer, (small, chosen, count) in pages.items():

@@ -30,6 +30,8 @@ from pytest_modelviz.probe.sketch import record_shape
 from pytest_modelviz.trace import Call, Leaves, TensorRecord, Trace
 from pytest_modelviz.verdict import Verdict
 
+_TABLE: dict[str, Any] = {"verbose": 0, "depth": 4, "row_settings": ("depth", "var_names")}  # torchinfo's options
+
 
 @dataclass(frozen=True)
 class LayerSummary:
@@ -80,7 +82,15 @@ class ModelSummaryView:
         self._input = _made_up(model, input_size) if input_size is not None else _like_model(model, input_data)
 
     def capture(self) -> Capture:
-        summary = self._summary()
+        with prepared(self._model, self._input) as model:
+            trace, mult_adds = (None, {}) if self._input is None else self._pass(model)
+            return self.captured(model, trace, mult_adds, self._table(model))
+
+    def captured(
+        self, model: torch.nn.Module, trace: Trace | None, mult_adds: Mapping[str, int], table: str
+    ) -> Capture:
+        """The capture of a model of which a pass, if any, was made already."""
+        summary = _summary(model, trace, mult_adds, table)
         facts: dict[str, Any] = {
             "model": class_name(self._model),
             "totals": {
@@ -107,30 +117,8 @@ class ModelSummaryView:
     def describe(self, actual: Capture) -> str:
         return str(actual.result)
 
-    def _summary(self) -> ModelSummary:
-        with prepared(self._model, self._input) as model:
-            trace, mult_adds = (None, {}) if self._input is None else self._pass(model)
-            calls: dict[str, list[Call]] = {}
-            for one in trace.calls if trace else ():
-                calls.setdefault(one.layer, []).append(one)
-            layers = {
-                name: _layer(name, module, trace, calls.get(name, []), mult_adds.get(name, 0))
-                for name, module in observed_modules(model)
-            }
-            sizes = [(_numel(p), p.requires_grad, p.dtype.itemsize) for p in model.parameters()]
-            return ModelSummary(
-                layers=layers,
-                total_params=sum(count for count, _, _ in sizes),
-                trainable_params=sum(count for count, trainable, _ in sizes if trainable),
-                buffer_elements=sum(_numel(b) for b in model.buffers()),
-                parameter_bytes=sum(count * size for count, _, size in sizes),
-                mult_adds=sum(mult_adds.values()),
-                ties=tie_groups(model),
-                table=self._table(model),
-            )
-
     def _pass(self, model: torch.nn.Module) -> tuple[Trace, dict[str, int]]:
-        counter = MultAdds()
+        counter = MultAdds(model)
         observer = Observer(
             model, look=record_shape, weight_width=None, on_enter=counter.enter, on_output=counter.leave
         )
@@ -148,7 +136,7 @@ class ModelSummaryView:
         """torchinfo's table, for people. It fails on outputs it does not know; then it is made without a pass."""
         import torchinfo
 
-        options: dict[str, Any] = {"verbose": 0, "depth": 4, "row_settings": ("depth", "var_names"), "mode": "eval"}
+        options: dict[str, Any] = {**_TABLE, "mode": "eval"}
         try:
             with untouched(model, self._input):
                 if self._input is not None:
@@ -158,10 +146,38 @@ class ModelSummaryView:
             pass
         finally:
             torchinfo.torchinfo.clear_cached_forward_pass()
-        try:
-            return str(torchinfo.summary(model, **options))
-        except Exception as error:  # scripted and lazy modules, by version
-            return f"torchinfo cannot show this model ({type(error).__name__}: {error})"
+        return table_without_pass(model)
+
+
+def table_without_pass(model: torch.nn.Module) -> str:
+    """torchinfo's table without shapes."""
+    import torchinfo
+
+    try:
+        return str(torchinfo.summary(model, **_TABLE, mode="eval"))
+    except Exception as error:  # scripted and lazy modules, by version
+        return f"torchinfo cannot show this model ({type(error).__name__}: {error})"
+
+
+def _summary(model: torch.nn.Module, trace: Trace | None, mult_adds: Mapping[str, int], table: str) -> ModelSummary:
+    calls: dict[str, list[Call]] = {}
+    for one in trace.calls if trace else ():
+        calls.setdefault(one.layer, []).append(one)
+    layers = {
+        name: _layer(name, module, trace, calls.get(name, []), mult_adds.get(name, 0))
+        for name, module in observed_modules(model)
+    }
+    sizes = [(_numel(p), p.requires_grad, p.dtype.itemsize) for p in model.parameters()]
+    return ModelSummary(
+        layers=layers,
+        total_params=sum(count for count, _, _ in sizes),
+        trainable_params=sum(count for count, trainable, _ in sizes if trainable),
+        buffer_elements=sum(_numel(b) for b in model.buffers()),
+        parameter_bytes=sum(count * size for count, _, size in sizes),
+        mult_adds=sum(mult_adds.values()),
+        ties=tie_groups(model),
+        table=table,
+    )
 
 
 def _layer(name: str, module: torch.nn.Module, trace: Trace | None, calls: list[Call], mult_adds: int) -> LayerSummary:
