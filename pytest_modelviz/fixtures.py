@@ -87,3 +87,26 @@ def cam_map(_modelviz_checks: TestChecks) -> Callable[..., Any]:
         return _modelviz_checks.run(view, name, "cam_map", atol=atol)
 
     return check
+
+
+@pytest.fixture
+def training_curve(_modelviz_checks: TestChecks) -> Callable[..., Any]:
+    """Compare a short seeded run of `step(i)`, which trains and returns a loss or a dict of scalars."""
+
+    def check(
+        step: Callable[[int], Any],
+        *,
+        steps: int = 20,
+        model: Any = None,
+        seed: int = 0,
+        name: str | None = None,
+        rtol: float | Mapping[str, float] | None = None,
+    ) -> Any:
+        __tracebackhide__ = True
+        from pytest_modelviz.views.training_curve import TrainingCurveView
+
+        return _modelviz_checks.run(
+            lambda: TrainingCurveView(step, steps=steps, model=model, seed=seed), name, "training_curve", rtol=rtol
+        )
+
+    return check

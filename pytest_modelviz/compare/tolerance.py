@@ -28,6 +28,14 @@ WORST_BUCKET = 5.0
 # Explanations go through a backward pass and are compared at their largest difference, not at its mean.
 EXPLANATION_FACTOR = 10.0
 
+# A step of a training is compared by single numbers and norms, in which rounding averages out: of two processors and
+# three ways to compute they were at most 1.3e-6 apart at the first step (float32).
+_STEP_FACTOR = 0.1
+# From step to step a training makes more of what rounding began. A gradient jumps where a ReLU or a pooling decides
+# otherwise: by up to 2,300 times what there was before (ResNet-18); losses and updates by up to 30 times.
+GRADIENTS_AMPLIFIED = 20_000.0
+AMPLIFIED = 300.0
+
 _COARSENESS = ("float64", "complex128", "float32", "complex64", "float16", "complex32", "bfloat16")
 _REAL = {"complex128": "float64", "complex64": "float32", "complex32": "float16"}
 
@@ -117,6 +125,15 @@ class Tolerances:
         """Largest difference allowed between two maps, as a fraction of the baseline's peak."""
         relative = self.rtol if self.rtol is not None else self._relative(dtype) * EXPLANATION_FACTOR
         return self.scale * (relative + (self.atol or 0.0))
+
+    def step(self, dtype: str, so_far: float, factor: float) -> float:
+        """Largest relative difference allowed at one step of a training whose earlier steps are `so_far` apart.
+
+        An rtol of the user's holds as it stands, at every step.
+        """
+        if self.rtol is not None:
+            return self.relative(dtype)
+        return max(self.relative(dtype) * _STEP_FACTOR, self.scale * factor * so_far)
 
 
 def unmatched(patterns: Iterable[LayerTolerance], layers: Iterable[str]) -> list[str]:
