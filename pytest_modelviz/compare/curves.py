@@ -7,13 +7,14 @@ Rounding grows from step to step, so what is allowed at one step follows from ho
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from pytest_modelviz.compare.tolerance import AMPLIFIED, GRADIENTS_AMPLIFIED, Tolerances
+from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.training import Training, Values
 
 SCALAR, GRADIENT, UPDATE = "scalar", "gradient", "update"
@@ -21,8 +22,10 @@ SCALAR, GRADIENT, UPDATE = "scalar", "gradient", "update"
 _SMALL_SCALAR = 1e-3  # of a curve's peak: what is smaller is compared with that much of it
 _SMALL_GRADIENT = 1e-2  # of the whole gradient's norm, likewise
 _NOISE = 1e-5  # of the whole gradient's norm: such a gradient is rounding, which Adam makes a full step of
-# One parameter's update may be anything where single elements of its gradient are rounding; but it is there or not.
-_MOVED = 0.5
+_AS_GRADIENT = 3.0  # times as far apart as the gradients of a step may its updates be
+# One parameter's update may be almost anything where single elements of its gradient are rounding, but it is there or
+# not. Of dtypes with few digits not even that: the step may be too small for the parameter to move.
+_MOVED = {"float32": 0.9, "float64": 0.9}
 
 
 class Part(NamedTuple):
@@ -41,7 +44,7 @@ class Part(NamedTuple):
 class Parting:
     """How far two trainings are apart.
 
-    `parts` are those of the step and kind that parted first, the worst first. `parameters` drifted at some step, in
+    `parts` are those of the step and kind that parted first, the worst first. `parameters` drifted then or later, in
     gradient or update. `worst` is what came nearest to what is allowed, or went farthest beyond it.
     """
 
@@ -80,10 +83,6 @@ def part(baseline: Training, actual: Training, dtype: str, tolerances: Tolerance
     """Compare two trainings of as many steps, the same scalars and the same parameters, step by step."""
     with np.errstate(all="ignore"):
         tables = _tables(baseline, actual, dtype, tolerances)
-    drifted: set[str] = set()
-    for table in tables:
-        if table.kind != SCALAR:
-            drifted.update(table.names[at] for at in np.flatnonzero(table.beyond.any(axis=0)))
     for step in range(baseline.steps):
         for kind in (SCALAR, GRADIENT, UPDATE):
             found = [
@@ -94,50 +93,53 @@ def part(baseline: Training, actual: Training, dtype: str, tolerances: Tolerance
             ]
             if found:
                 found.sort(key=lambda one: -one[0])
-                return Parting(tuple(one for _, one in found), frozenset(drifted - {""}), found[0][1])
+                return Parting(tuple(one for _, one in found), _drifted(tables, step), found[0][1])
     table = max(tables, key=lambda one: float(one.excess.max()))
     place = divmod(int(table.excess.argmax()), len(table.names))
     return Parting((), frozenset(), table.part(*place))
 
 
+def _drifted(tables: list[_Table], first: int) -> frozenset[str]:
+    """The parameters that are beyond what the first step that parted allows, at that step or later."""
+    found: set[str] = set()
+    for table in tables:
+        if table.kind != SCALAR:
+            beyond = ~(table.error[first:] <= table.allowed[first])
+            found.update(table.names[at] for at in np.flatnonzero(beyond.any(axis=0)))
+    return frozenset(found - {""})
+
+
 def _tables(baseline: Training, actual: Training, dtype: str, tolerances: Tolerances) -> list[_Table]:
     own = tolerances.of("")
-    names = tuple(baseline.scalars)
+    names, layers = tuple(baseline.scalars), baseline.parameters
     before, after = (np.stack([one.scalars[name] for name in names], axis=1) for one in (baseline, actual))
     scalars = _differences(before, after, _SMALL_SCALAR * _largest(before, 0), own.absolute)
-    if not baseline.parameters:
-        so_far = _so_far(scalars)
-        return [_Table(SCALAR, names, before, after, scalars, _allowed(own, dtype, so_far, names, GRADIENTS_AMPLIFIED))]
+    if not layers:  # what the gradients did in between is not known
+        earlier = _earlier(scalars)
+        allowed = _columns([own.gradient] * len(names), dtype, earlier)
+        equal = (earlier == 0.0)[:, None]
+        return [_Table(SCALAR, names, before, after, scalars, np.where(equal, own.step(dtype, 0.0), allowed))]
     pulled = _largest(np.stack([baseline.gradient, actual.gradient], axis=1), 1)
     gradients = _differences(baseline.gradients, actual.gradients, _SMALL_GRADIENT * pulled, own.absolute)
     counts = np.minimum(baseline.gradients, actual.gradients) > _NOISE * pulled
     moved, moves = (
         np.sqrt((np.where(counts, one.updates, 0.0) ** 2).sum(axis=1, keepdims=True)) for one in (baseline, actual)
     )
-    updates = _differences(moved, moves, np.zeros_like(moved), own.absolute)
-    so_far = _so_far(np.concatenate([scalars, gradients, updates], axis=1))
+    together = _differences(moved, moves, np.zeros_like(moved), own.absolute)
     larger = np.fmax(baseline.updates, actual.updates)
-    single = _differences(baseline.updates, actual.updates, larger, own.absolute)
-    layers = baseline.parameters
+    single = np.where(counts, _differences(baseline.updates, actual.updates, larger, own.absolute), 0.0)
+    earlier = _earlier(np.concatenate([scalars, gradients, together], axis=1))
+    at_layer = [tolerances.of(name.rpartition(".")[0]) for name in layers]
+    steps = _columns([own.step], dtype, earlier)
+    pulls = _columns([one.gradient for one in at_layer], dtype, earlier)
+    if own.rtol is None:
+        steps = np.maximum(steps, _AS_GRADIENT * _finite_largest(gradients))
+    singles = np.maximum(pulls, _MOVED.get(dtype, 1.0))
     return [
-        _Table(SCALAR, names, before, after, scalars, _allowed(own, dtype, so_far, names, AMPLIFIED)),
-        _Table(
-            GRADIENT,
-            layers,
-            baseline.gradients,
-            actual.gradients,
-            gradients,
-            _allowed(tolerances, dtype, so_far, layers, GRADIENTS_AMPLIFIED),
-        ),
-        _Table(UPDATE, ("",), moved, moves, updates, _allowed(own, dtype, so_far, ("",), AMPLIFIED)),
-        _Table(
-            UPDATE,
-            layers,
-            baseline.updates,
-            actual.updates,
-            single,
-            np.maximum(_MOVED, _allowed(tolerances, dtype, so_far, layers, GRADIENTS_AMPLIFIED)),
-        ),
+        _Table(SCALAR, names, before, after, scalars, _columns([own.step] * len(names), dtype, earlier)),
+        _Table(GRADIENT, layers, baseline.gradients, actual.gradients, gradients, pulls),
+        _Table(UPDATE, ("",), moved, moves, together, steps),
+        _Table(UPDATE, layers, baseline.updates, actual.updates, single, singles),
     ]
 
 
@@ -156,16 +158,17 @@ def _largest(values: Values, axis: int) -> Values:
     return np.asarray(np.where(np.isfinite(values), np.abs(values), 0.0).max(axis=axis, keepdims=True), np.float64)
 
 
-def _so_far(errors: Values) -> Values:
+def _finite_largest(errors: Values) -> Values:
+    return np.asarray(np.where(np.isfinite(errors), errors, 0.0).max(axis=1, keepdims=True), np.float64)
+
+
+def _earlier(errors: Values) -> Values:
     """For each step the largest finite difference at any step before it, (steps,)."""
-    each = np.where(np.isfinite(errors), errors, 0.0).max(axis=1)
+    each = _finite_largest(errors)[:, 0]
     return np.asarray(np.maximum.accumulate(np.concatenate([[0.0], each[:-1]])), np.float64)
 
 
-def _allowed(tolerances: Tolerances, dtype: str, so_far: Values, names: tuple[str, ...], factor: float) -> Values:
-    """What each name is allowed at each step: that of a parameter is its layer's."""
-    columns = []
-    for name in names:
-        own = tolerances.of(name.rpartition(".")[0])
-        columns.append([own.step(dtype, float(earlier), factor) for earlier in so_far])
-    return np.stack([np.array(column, np.float64) for column in columns], axis=1)
+def _columns(allowances: Sequence[Callable[[str, float], float]], dtype: str, earlier: Values) -> Values:
+    """What each allowance comes to at each step, (steps, allowances)."""
+    columns = [np.array([allowed(dtype, float(one)) for one in earlier], np.float64) for allowed in allowances]
+    return np.stack(columns, axis=1)

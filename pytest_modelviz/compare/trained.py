@@ -177,21 +177,24 @@ def _lead(parting: Parting, baseline: Training, actual: Training) -> tuple[Part,
     Of gradients it is the last parameter, which the backward pass reaches first; of updates the one that makes most of
     the difference.
     """
-    lead = parting.worst
     parts = list(parting.parts)
-    if lead.kind == GRADIENT:
+    if parting.worst.kind == SCALAR:
+        return parting.worst, parts
+    if parting.worst.kind == GRADIENT:
         lead = max(parts, key=lambda one: baseline.parameters.index(one.name))
-    if lead.kind == UPDATE and all(not one.name for one in parts):
-        moved, moves = baseline.updates[lead.step], actual.updates[lead.step]
-        with np.errstate(all="ignore"):
-            share = np.nan_to_num(np.abs(moved**2 - moves**2))
-        most = [int(at) for at in np.argsort(-share, kind="stable")[:_MOST_MOVED] if share[at] > 0]
-        named = [_moved(lead, baseline.parameters[at], float(moved[at]), float(moves[at])) for at in most]
-        return (lead._replace(name=named[0].name) if named else lead), [lead, *named]
-    named = [one for one in parts if one.name]
-    if lead.kind == UPDATE and named and not lead.name:
-        lead = named[0]
-    return lead, [lead, *(one for one in parts if one is not lead)]
+        return lead, [lead, *(one for one in parts if one is not lead)]
+    named = [one for one in parts if one.name] or _most_moved(parting.worst, baseline, actual)
+    together = [one for one in parts if not one.name]
+    return parting.worst._replace(name=named[0].name if named else ""), [*together, *named]
+
+
+def _most_moved(worst: Part, baseline: Training, actual: Training) -> list[Part]:
+    """The parameters that make most of the difference between all updates of a step."""
+    moved, moves = baseline.updates[worst.step], actual.updates[worst.step]
+    with np.errstate(all="ignore"):
+        share = np.nan_to_num(np.abs(moved**2 - moves**2))
+    most = [int(at) for at in np.argsort(-share, kind="stable")[:_MOST_MOVED] if share[at] > 0]
+    return [_moved(worst, baseline.parameters[at], float(moved[at]), float(moves[at])) for at in most]
 
 
 def _moved(lead: Part, name: str, before: float, after: float) -> Part:
@@ -216,4 +219,4 @@ def _heading(lead: Part, *, known: bool) -> Finding:
 def _told(one: Part) -> Finding:
     kind = "updates" if one.kind == UPDATE and not one.name else one.kind
     layer = "" if one.kind == SCALAR else _owner(one.name)
-    return Finding(f"parted:{kind}", layer, one.name, f"{one.before:.4g}", f"{one.after:.4g}", one.error)
+    return Finding(f"parted:{kind}", layer, one.name, f"{one.before:.6g}", f"{one.after:.6g}", one.error)

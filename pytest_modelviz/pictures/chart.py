@@ -5,7 +5,7 @@ matplotlib's objects are used without pyplot, which would keep every figure and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pytest_modelviz.pictures.colour import Image
+from pytest_modelviz.pictures.colour import NOT_A_NUMBER, Image
 from pytest_modelviz.pictures.composite import Picture
 
 Series = Mapping[str, npt.NDArray[np.float64]]
@@ -26,15 +26,18 @@ _STYLES: Mapping[str, Mapping[str, Any]] = {
     "actual": {"color": "#1f5fa8", "linewidth": 1.4, "marker": "o", "markersize": 2.5},
 }
 _DIFFERENCE = {"color": "#b3372f", "linewidth": 1.2, "marker": "o", "markersize": 2.5}
-_LOWEST = 1e-9  # on a logarithmic scale: what differs by less, and what is equal, lies there
+_NOT_A_NUMBER = tuple(part / 255 for part in NOT_A_NUMBER)
+_LOWEST = 1e-9  # on a logarithmic scale: what differs by less lies there
 
 
 def chart(label: str, curves: Mapping[str, Series]) -> Picture:
     """Draw curves by name, each with the series "actual" or both "baseline" and "actual", in panels two abreast.
 
-    Of more than six the first six are drawn, and the last panel says how many are not.
+    Of more than six the first five and the last are drawn, and a line below says how many are not.
     """
-    names = list(curves)[:_MOST_PANELS]
+    names = list(curves)
+    if len(names) > _MOST_PANELS:
+        names = [*names[: _MOST_PANELS - 1], names[-1]]
     compared = any("baseline" in curves[name] for name in names)
     columns = min(2, len(names))
     rows = -(-len(names) // columns)
@@ -51,7 +54,7 @@ def chart(label: str, curves: Mapping[str, Series]) -> Picture:
         for row in range(2 if compared else 1):
             panels[(2 if compared else 1) * (at // columns) + row, at % columns].set_axis_off()
     if len(curves) > len(names):
-        figure.supxlabel(f"{len(curves) - len(names)} more curves are in TensorBoard", fontsize=8)
+        figure.supxlabel(f"{len(curves) - len(names)} more curves are not drawn here", fontsize=8)
     canvas.draw()
     image: Image = np.asarray(canvas.buffer_rgba(), np.uint8)[..., :3].copy()
     return Picture(label, image)
@@ -61,19 +64,26 @@ def _draw(axes: Any, name: str, series: Series) -> None:
     for key in ("baseline", "actual"):
         if key in series:
             axes.plot(np.arange(len(series[key])), _finite(series[key]), label=key, **_STYLES[key])
+        if key in series:
+            _mark(axes, ~np.isfinite(series[key]), f"{key} not finite" if "baseline" in series else "not finite")
     axes.set_title(_shortened(name), fontsize=9, loc="left", parse_math=False)
-    if "baseline" in series:
+    if len(axes.get_legend_handles_labels()[1]) > 1:
         axes.legend(fontsize=7, frameon=False)
-    odd = sorted({int(step) for values in series.values() for step in np.flatnonzero(~np.isfinite(values))})
-    if odd:
-        axes.text(
-            0.02, 0.04, f"not finite at step {_listed(odd)}", transform=axes.transAxes, fontsize=7, color="#a000a0"
-        )
-    _tidy(axes, "" if "baseline" in series else "step")
+    _tidy(axes, series, "" if "baseline" in series else "step")
+
+
+def _mark(axes: Any, steps: npt.NDArray[np.bool_], label: str) -> None:
+    """Steps that have no number to draw, in the colour that it has in other pictures."""
+    for at in np.flatnonzero(steps):
+        axes.axvline(float(at), color=_NOT_A_NUMBER, linewidth=0.8, alpha=0.6, label=label)
+        label = "_"  # told once
 
 
 def _draw_difference(axes: Any, series: Series) -> None:
-    """The relative difference at each step, on a logarithmic scale: rounding that grows is a straight line there."""
+    """The relative difference at each step, on a logarithmic scale: rounding that grows is a straight line there.
+
+    Equal steps are left out.
+    """
     pair = [series.get(key) for key in ("baseline", "actual")]
     if pair[0] is None or pair[1] is None:
         axes.set_axis_off()
@@ -82,14 +92,17 @@ def _draw_difference(axes: Any, series: Series) -> None:
     before, after = pair[0][:steps], pair[1][:steps]
     with np.errstate(all="ignore"):
         distance = np.abs(after - before)
-        relative = np.where(distance == 0, 0.0, distance / np.abs(before))
-    relative = np.where(np.isfinite(relative), np.maximum(relative, _LOWEST), np.nan)
+        relative = distance / np.abs(before)
+    relative = np.where(np.isfinite(relative) & (distance > 0), np.maximum(relative, _LOWEST), np.nan)
     axes.plot(np.arange(steps), relative, **_DIFFERENCE)
     axes.set_yscale("log")
-    highest = float(np.nanmax(relative)) if np.isfinite(relative).any() else 1.0
-    axes.set_ylim(_LOWEST / 2, max(3 * highest, 1e-3))
+    drawn = relative[np.isfinite(relative)]
+    axes.set_ylim(_LOWEST / 2, max(3 * float(drawn.max(initial=0.0)), 1e-3))
+    _mark(axes, np.isfinite(before) != np.isfinite(after), "_")
+    if not drawn.size and np.array_equal(before, after, equal_nan=True):
+        axes.text(0.5, 0.5, "no difference", transform=axes.transAxes, fontsize=7, ha="center", va="center")
     axes.set_ylabel("relative\ndifference", fontsize=7)
-    _tidy(axes, "step")
+    _tidy(axes, series, "step")
 
 
 def _finite(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -97,7 +110,9 @@ def _finite(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.asarray(np.where(np.isfinite(values) & (np.abs(values) < 1e300), values, np.nan), np.float64)
 
 
-def _tidy(axes: Any, xlabel: str) -> None:
+def _tidy(axes: Any, series: Series, xlabel: str) -> None:
+    last = max(len(values) for values in series.values()) - 1
+    axes.set_xlim(-0.03 * last - 0.1, 1.03 * last + 0.1)  # the same in both panels, also where there are gaps
     axes.set_xlabel(xlabel, fontsize=8)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
     axes.tick_params(labelsize=7)
@@ -109,7 +124,3 @@ def _tidy(axes: Any, xlabel: str) -> None:
 
 def _shortened(name: str) -> str:
     return name if len(name) <= 48 else f"{name[:45]}..."
-
-
-def _listed(steps: Sequence[int]) -> str:
-    return ", ".join(map(str, steps[:4])) + ("" if len(steps) <= 4 else f" and {len(steps) - 4} more")

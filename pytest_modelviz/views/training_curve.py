@@ -88,11 +88,12 @@ class TrainingCurveView:
         dtypes = [one.facts.get("dtype") for one in (baseline, actual)]
         if not all(isinstance(dtype, str) for dtype in dtypes):
             raise UnreadableBaselineError("it does not say in which dtype it was trained")
+        one, other = (Training.from_arrays(capture.arrays) for capture in (baseline, actual))
         return compare_training(
-            Training.from_arrays(baseline.arrays),
-            Training.from_arrays(actual.arrays),
-            _stored_start(baseline),
-            _stored_start(actual),
+            one,
+            other,
+            _stored_start(baseline, one),
+            _stored_start(actual, other),
             dtype=coarser(str(dtypes[0]), str(dtypes[1])),
             tolerances=tolerances,
         )
@@ -102,13 +103,15 @@ class TrainingCurveView:
     ) -> Sequence[Exhibit]:
         after = Training.from_arrays(actual.arrays)
         if baseline is None:
-            return [chart("curves", {name: {"actual": values} for name, values in _curves(after).items()})]
+            return [chart("chart", {name: {"actual": values} for name, values in _curves(after).items()})]
         before = Training.from_arrays(baseline.arrays)
         both = _both(_curves(before), _curves(after))
         parted = _most_parted(before, after)
         own = _both(_by_name(before, before.gradients), _by_name(after, after.gradients))
-        curves = {**both, **{f"gradients/{name}": own[name] for name in parted}}
-        exhibits: list[Exhibit] = [chart("curves", both)]
+        # TensorBoard keeps one kind of thing a tag: scalars have folders that neither histograms nor pictures are in
+        curves = {f"curves/{name}": pair for name, pair in both.items()}
+        curves |= {f"gradient norms/{name}": own[name] for name in parted}
+        exhibits: list[Exhibit] = [chart("chart", both)]
         exhibits += [
             Curve(label, {series: values.tolist() for series, values in pair.items()}) for label, pair in curves.items()
         ]
@@ -146,8 +149,9 @@ def _start(model: torch.nn.Module) -> Trace:
     return Trace(records, [], {}, weights.records(), tie_groups(model))
 
 
-def _stored_start(capture: Capture) -> Trace | None:
-    return Trace.from_arrays(capture.arrays) if any(key.startswith("trace.") for key in capture.arrays) else None
+def _stored_start(capture: Capture, training: Training) -> Trace | None:
+    """The model that a training began with; None where it had none. Raises UnreadableBaselineError."""
+    return Trace.from_arrays(capture.arrays) if training.parameters else None
 
 
 def _doubts(training: Training) -> tuple[str, ...]:
