@@ -100,11 +100,15 @@ def part(baseline: Training, actual: Training, dtype: str, tolerances: Tolerance
 
 
 def _drifted(tables: list[_Table], first: int) -> frozenset[str]:
-    """The parameters that are beyond what the first step that parted allows, at that step or later."""
+    """The parameters that are beyond what the first step that parted allows, at that step or later.
+
+    An update by itself is measured here with what all of them together are allowed.
+    """
     found: set[str] = set()
+    updates = min((float(table.allowed[first].min()) for table in tables if table.kind == UPDATE), default=0.0)
     for table in tables:
         if table.kind != SCALAR:
-            beyond = ~(table.error[first:] <= table.allowed[first])
+            beyond = ~(table.error[first:] <= (updates if table.kind == UPDATE else table.allowed[first]))
             found.update(table.names[at] for at in np.flatnonzero(beyond.any(axis=0)))
     return frozenset(found - {""})
 

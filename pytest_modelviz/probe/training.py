@@ -77,16 +77,19 @@ class _Watch:
         def hook(name: str) -> Callable[[torch.Tensor], None]:
             return lambda parameter: see(name, parameter)
 
-        handles = []
+        handles = {}
         before = {name: numbers(parameter).clone() for name, parameter in self.parameters.items()}
         try:
             for name, parameter in self.parameters.items():
                 if parameter.requires_grad and parameter.is_leaf:
-                    handles.append(parameter.register_post_accumulate_grad_hook(hook(name)))
+                    handles[name] = parameter.register_post_accumulate_grad_hook(hook(name))
             yield
         finally:
-            for handle in handles:
+            for handle in handles.values():
                 handle.remove()
+        for name, parameter in self.parameters.items():
+            if name not in handles and parameter.requires_grad and parameter.is_leaf:
+                see(name, parameter)  # which the step itself has made trainable
         self._gradients.append([float(norms[name]) if name in norms else 0.0 for name in self.parameters])
         self._updates.append([_moved(before[name], numbers(p)) for name, p in self.parameters.items()])
         if last:

@@ -201,12 +201,12 @@ class Odd(nn.Module):
         self.one = nn.Linear(2, 2)
         self.two = nn.Linear(2, 2)
         self.two.weight = self.one.weight
-        self.half = nn.Parameter(torch.ones(2, dtype=torch.bfloat16))
+        self.coarse = nn.Parameter(torch.ones(2, dtype=torch.bfloat16))
         self.none = nn.Parameter(torch.zeros(0))
 
     def forward(self):
         x = self.table(torch.tensor([1, 1, 2]))
-        return self.two(self.one(x)).square().sum() + self.wave.abs().square().sum() / 2 + self.half.float().sum()
+        return self.two(self.one(x)).square().sum() + self.wave.abs().square().sum() / 2 + self.coarse.float().sum()
 
 
 def test_sparse_complex_tied_half_and_empty_parameters():
@@ -216,20 +216,20 @@ def test_sparse_complex_tied_half_and_empty_parameters():
         model.zero_grad()
         model().backward()
         with torch.no_grad():
-            model.half -= 1
+            model.coarse -= 1
         return 0.0
 
     capture = TrainingCurveView(step, steps=1, model=model).capture()
     assert set(capture.result.gradients) == {
-        "table.weight", "wave", "one.weight", "one.bias", "two.bias", "half", "none",
+        "table.weight", "wave", "one.weight", "one.bias", "two.bias", "coarse", "none",
     }  # fmt: skip
     dense = torch.zeros(5, 2).index_add(0, torch.tensor([1, 1, 2]), torch.autograd.grad(
         model.two(model.one(x := model.table(torch.tensor([1, 1, 2])).detach().requires_grad_())).square().sum(), x
     )[0])  # fmt: skip
     assert capture.result.gradients["table.weight"][0] == pytest.approx(float(dense.norm()), rel=1e-5)
     assert capture.result.gradients["wave"][0] == pytest.approx(5.0)  # torch's gradient of |z|^2 / 2 is z
-    assert capture.result.gradients["half"][0] == pytest.approx(math.sqrt(2))
-    assert capture.result.updates["half"][0] == pytest.approx(math.sqrt(2))
+    assert capture.result.gradients["coarse"][0] == pytest.approx(math.sqrt(2))
+    assert capture.result.updates["coarse"][0] == pytest.approx(math.sqrt(2))
     assert capture.result.gradients["none"][0] == 0
 
 
