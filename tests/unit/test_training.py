@@ -165,7 +165,9 @@ def test_gradients_that_a_step_throws_away_at_its_end_are_seen(to_none):
 
         return 0.0
 
-    assert TrainingCurveView(step, steps=2, model=model).capture().result.gradients["w"].tolist() == [6, 6]
+    capture = TrainingCurveView(step, steps=2, model=model).capture()
+    assert capture.result.gradients["w"].tolist() == [6, 6]
+    assert Training.from_arrays(capture.arrays).pulls.ranges.tolist() == [[6, 6]]
 
 
 def test_frozen_and_unused_parameters_have_no_gradient_and_do_not_move():
@@ -576,6 +578,18 @@ def test_a_changed_weight_that_no_curve_shows_is_a_drift():
     assert compared(idle(1.0), idle(1.001), layers=(LayerTolerance("", 1e-2),)).matched
 
 
+def test_a_tensor_that_is_mere_state_is_not_the_reason():
+    def counting(count):
+        def change(model):
+            model.first.seen = torch.full((3,), count)
+
+        return change
+
+    assert compared(trained(change=counting(1.0)), trained(change=counting(2.0))).matched
+    verdict = compared(trained(change=counting(1.0)), trained(change=counting(2.0), loss=nn.functional.l1_loss))
+    assert verdict.cause == "computation"
+
+
 # how far curves may part
 
 
@@ -622,6 +636,13 @@ def test_updates_are_strict_together_and_lenient_one_by_one():
     # a small parameter that no longer moves
     assert first(pulled([[1.0, 1e-3]], [[1.0, 1e-4]]), pulled([[1.0, 1e-3]], [[1.0, 0.5e-4]])) is None
     assert first(pulled([[1.0, 1e-3]], [[1.0, 1e-4]]), pulled([[1.0, 1e-3]], [[1.0, 0.0]])) == (0, "update", "b.weight")
+
+
+def test_updates_may_follow_their_gradients():
+    one, two = [[1.0, 1.0]], [[1.004, 1.004]]
+    assert first(pulled(one), pulled(two, two)) is None
+    assert first(pulled(one), pulled(two, [[1.02, 1.02]])) == (0, "update", "")
+    assert first(pulled(one), pulled(one, two)) == (0, "update", "")
 
 
 def test_a_gradient_that_is_only_rounding_is_not_compared():
