@@ -1,7 +1,7 @@
 """The fixtures: one for each view.
 
-With `checks`, `registered`, `plugin` and `collected` all that knows pytest. A view's code is imported when its fixture is first
-called.
+With `checks`, `registered`, `plugin` and `collected` all that knows pytest. A view's code is imported when its fixture
+is first called.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ __all__ = [
     "model_summary",
     "modelviz",
     "saliency_map",
+    "training_curve",
 ]
 
 
@@ -153,5 +154,28 @@ def modelviz(_modelviz_checks: TestChecks) -> Callable[..., Any]:
             own = view.view if name is None else f"{name}_{view.view}"
             made[part] = _modelviz_checks.run(functools.partial(views.__getitem__, part), own, view.view)
         return Views(**made)
+
+    return check
+
+
+@pytest.fixture
+def training_curve(_modelviz_checks: TestChecks) -> Callable[..., Any]:
+    """Compare a short seeded run of `step(i)`, which trains and returns a loss or a dict of scalars."""
+
+    def check(
+        step: Callable[[int], Any],
+        *,
+        steps: int = 20,
+        model: Any = None,
+        seed: int = 0,
+        name: str | None = None,
+        rtol: float | Mapping[str, float] | None = None,
+    ) -> Any:
+        __tracebackhide__ = True
+        from pytest_modelviz.views.training_curve import TrainingCurveView
+
+        return _modelviz_checks.run(
+            lambda: TrainingCurveView(step, steps=steps, model=model, seed=seed), name, "training_curve", rtol=rtol
+        )
 
     return check

@@ -7,7 +7,8 @@ versions do to torchvision's models (at most 7.2e-6 relative L2 at any layer), a
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -30,6 +31,15 @@ EXPLANATION_FACTOR = 10.0
 # Without vector instructions, rectifiers next to zero made gradients jump by up to 5e-3 (a trained network, 16 noisy
 # images) where the forward pass agrees: ten times that.
 _KINKS = 5e-2
+
+# At the first step of a training: a scalar or an update, and the norm of one parameter's gradient, which jumps where a
+# ReLU decides otherwise. Measured between processors and ways to compute, float32: at most 7e-7 and 3e-4. Wider types
+# are allowed no less, because one seed gives weights 4e-8 apart.
+_STEP_RTOL = {"float64": 1e-5, "float32": 1e-5, "float16": 1e-2, "bfloat16": 3e-2}
+_GRADIENT_RTOL = {"float64": 5e-3, "float32": 5e-3, "float16": 2e-1, "bfloat16": 5e-1}
+# From step to step a training makes more of what rounding began: of a difference e, scalars and updates made up to
+# 30 e, gradients 2.4 sqrt(e) (so many ReLUs decide otherwise as e grows, and each turns the gradient its own way).
+_AMPLIFIED, _JUMPS = 300.0, 20.0
 
 _COARSENESS = ("float64", "complex128", "float32", "complex64", "float16", "complex32", "bfloat16")
 _REAL = {"complex128": "float64", "complex64": "float32", "complex32": "float16"}
@@ -109,8 +119,7 @@ class Tolerances:
         if self.rtol is not None:
             return self.rtol
         base = _RTOL.get(_REAL.get(dtype, dtype), 0.0 if is_exact(dtype) else _RTOL_8_BIT)
-        on_cpu = all(place in ("cpu", "meta") for place in self.device.split(","))
-        return base if on_cpu or dtype == "float64" else base * _ACCELERATOR_FACTOR
+        return base if self._on_cpu or dtype == "float64" else base * _ACCELERATOR_FACTOR
 
     @property
     def absolute(self) -> float:
@@ -125,6 +134,27 @@ class Tolerances:
         """Largest difference allowed between two maps, as a fraction of the baseline's peak."""
         relative = self.rtol if self.rtol is not None else self._relative(dtype) * EXPLANATION_FACTOR
         return self.scale * (relative + (self.atol or 0.0))
+
+    def step(self, dtype: str, earlier: float) -> float:
+        """Allowed to a scalar or an update at one step of a training whose earlier steps are `earlier` apart.
+
+        A user's rtol holds as it stands, at every step.
+        """
+        return self._at_step(_STEP_RTOL, dtype, _AMPLIFIED * earlier)
+
+    def gradient(self, dtype: str, earlier: float) -> float:
+        """The same of the norm of a parameter's gradient."""
+        return self._at_step(_GRADIENT_RTOL, dtype, _JUMPS * math.sqrt(earlier))
+
+    def _at_step(self, first: Mapping[str, float], dtype: str, grown: float) -> float:
+        if self.rtol is not None:
+            return self.relative(dtype)
+        base = first.get(_REAL.get(dtype, dtype), 5e-1)
+        return self.scale * max(base if self._on_cpu else base * _ACCELERATOR_FACTOR, grown)
+
+    @property
+    def _on_cpu(self) -> bool:
+        return all(place in ("cpu", "meta") for place in self.device.split(","))
 
 
 def unmatched(patterns: Iterable[LayerTolerance], layers: Iterable[str]) -> list[str]:

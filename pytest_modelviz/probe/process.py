@@ -23,9 +23,8 @@ def process_untouched() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def other_randomness() -> Iterator[None]:
-    """Run a block from random states that no caller has: what it draws is not what it would have drawn."""
-    seed = 0x6D6F64656C76697A
+def seeded(seed: int) -> Iterator[None]:
+    """Run a block whose random numbers come from one seed; everything is put back after it."""
     with process_untouched():
         torch.default_generator.manual_seed(seed)
         if torch.cuda.is_initialized():
@@ -34,6 +33,11 @@ def other_randomness() -> Iterator[None]:
         if "numpy" in sys.modules:
             sys.modules["numpy"].random.seed(seed % 2**32)
         yield
+
+
+def other_randomness() -> contextlib.AbstractContextManager[None]:
+    """Run a block from random states that no caller has: what it draws is not what it would have drawn."""
+    return seeded(0x6D6F64656C76697A)
 
 
 def _cuda_devices() -> list[int]:

@@ -18,7 +18,7 @@ _CAUSES = {
     "weights": "the weights are different",
     "input": "the input is different",
     "computation": "modules, weights and inputs are the same, the code computes something else",
-    "gradient": "the forward pass is the same, the explanation is another",
+    "gradient": "the forward pass is the same, the gradient is another",
 }
 
 _MAPS = {
@@ -27,6 +27,25 @@ _MAPS = {
     "map:blank": "one of the maps has nothing positive, people see an empty map: the baseline goes from {before}, "
     "this one from {after}",
     "map:scale": "it is the baseline's map times {after}: the picture is the same, its strength is not",
+}
+
+_CURVES = {
+    "curve:scalar:start": "step {what}: the scalars differ before anything is learned: the forward pass, loss or data",
+    "curve:scalar:later": "all agrees up to step {what}, where scalars differ: its data, random numbers or buffers",
+    "curve:scalar:known": "the scalars part at step {what}",
+    "curve:gradient:start": "step {what}: the scalars agree, the gradients do not",
+    "curve:gradient:later": "all agrees up to step {what}, where the scalars still agree and the gradients do not",
+    "curve:gradient:known": "the gradients part at step {what}",
+    "curve:update:start": "step {what}: scalars and gradients agree, the parameters are moved otherwise: the optimiser",
+    "curve:update:later": "all agrees up to step {what}, which moves the parameters otherwise: the optimiser",
+    "curve:update:known": "the updates part at step {what}",
+    "curve:none": "all curves agree",
+    "curve:names": "the parameters have other names",
+    "curve:once": "a training runs once: what its seed does not reach, such as the order of data, would look the same",
+    "parted:scalar": "{what}: {before} -> {after}",
+    "parted:gradient": "gradient of {what}: norm {before} -> {after}",
+    "parted:update": "{what} moves by {before} -> {after}",
+    "parted:updates": "all parameters together move by {before} -> {after}",
 }
 
 
@@ -234,7 +253,10 @@ def _sentence(finding: Mapping[str, Any]) -> str:
         return f"its weights and configuration match; its own code changed{_between(before, after)}"
     if kind in _MAPS:
         return _MAPS[kind].format(before=before, after=after)
-    if kind in ("predicted", "targets", "method", "layer", "call"):
+    if kind in _CURVES:
+        size = f", a difference of {finding['error']:.2g}" if math.isfinite(finding["error"]) else ""
+        return _CURVES[kind].format(what=what, before=before, after=after) + size
+    if kind in ("predicted", "targets", "method", "layer", "call", "steps", "scalars", "model", "seed"):
         return f"{kind}: {before} -> {after}"
     if kind == "ties":
         return f"what shares memory: {before or 'nothing'} -> {after or 'nothing'}"

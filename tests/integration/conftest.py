@@ -21,6 +21,7 @@ from pytest_modelviz.views.cam_map import CamMapView
 from pytest_modelviz.views.feature_maps import FeatureMapsView
 from pytest_modelviz.views.kernel_maps import KernelMapsView
 from pytest_modelviz.views.model_summary import ModelSummaryView
+from pytest_modelviz.views.training_curve import TrainingCurveView
 
 # pytester forgets what an inner run imported, and torch aborts the process when its parts are imported twice: all of
 # it must have been imported before.
@@ -32,6 +33,8 @@ for _view in (
     lambda model, x: KernelMapsView(model),
 ):
     _view(nn.Sequential(nn.Conv2d(3, 3, 3), nn.Flatten(), nn.LazyLinear(2)), torch.rand(1, 3, 8, 8)).capture()
+_curve = TrainingCurveView(lambda number: number, steps=1)
+_curve.picture(_curve.capture())
 
 NET = """
 import pathlib
@@ -73,6 +76,19 @@ def load():
 def photo():
     image = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(1))
     return image.flip(1) if "input" in fault() else image
+
+
+def training(net, rate=0.1):
+    optimiser = torch.optim.SGD(net.parameters(), lr=rate)
+
+    def step(number):
+        optimiser.zero_grad()
+        loss = net(torch.rand(4, 3, 16, 16)).square().mean()
+        loss.backward()
+        optimiser.step()
+        return {"loss": loss, "number": number}
+
+    return step
 """
 
 TEST = """

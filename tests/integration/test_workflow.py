@@ -7,6 +7,7 @@ CALLS = {
     "feature_maps": ("feature_maps(load(), photo())", "weight"),
     "cam_map": ("cam_map(load(), photo(), target=1)", "weight"),
     "kernel_maps": ("kernel_maps(load())", "weight"),
+    "training_curve": ("training_curve(training(net := load()), steps=3, model=net)", "weight"),
 }
 
 

@@ -21,6 +21,7 @@ from pytest_modelviz.views.cam_map import CamMapView
 from pytest_modelviz.views.feature_maps import FeatureMapsView
 from pytest_modelviz.views.kernel_maps import KernelMapsView
 from pytest_modelviz.views.model_summary import ModelSummaryView
+from pytest_modelviz.views.training_curve import TrainingCurveView
 
 IDS = {"nodeid": "t.py::test", "name": "n"}
 WHERE = Location.of(**IDS)
@@ -37,6 +38,7 @@ def views():
         "feature_maps": FeatureMapsView(model, image),
         "cam_map": CamMapView(model, image, target=0),
         "kernel_maps": KernelMapsView(model),
+        "training_curve": TrainingCurveView(lambda i: model(image).sum().backward() or 1.0, steps=2, model=model),
     }
 
 

@@ -1,0 +1,178 @@
+"""Two short trainings laid over each other: at which step, and in what, they part.
+
+A step computes scalars, then gradients, then moves the parameters; what parts first in that order is where to look.
+Rounding grows from step to step, so what is allowed at one step follows from how far apart the earlier ones are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from pytest_modelviz.compare.tolerance import Tolerances
+from pytest_modelviz.training import Training, Values
+
+SCALAR, GRADIENT, UPDATE = "scalar", "gradient", "update"
+
+_SMALL_SCALAR = 1e-3  # of a curve's peak: what is smaller is compared with that much of it
+_SMALL_GRADIENT = 1e-2  # of the whole gradient's norm, likewise
+_NOISE = 1e-5  # of the whole gradient's norm: such a gradient is rounding, which Adam makes a full step of
+_AS_GRADIENT = 3.0  # times as far apart as the gradients of a step may its updates be
+# One parameter's update may be almost anything where single elements of its gradient are rounding, but it is there or
+# not. Of dtypes with few digits not even that: the step may be too small for the parameter to move.
+_MOVED = {"float32": 0.9, "float64": 0.9}
+
+
+class Part(NamedTuple):
+    """What parted at one step: a scalar, a parameter's gradient, a parameter's update, or all updates together ("")."""
+
+    step: int
+    kind: str
+    name: str
+    before: float
+    after: float
+    error: float
+    allowed: float
+
+
+@dataclass(frozen=True)
+class Parting:
+    """How far two trainings are apart.
+
+    `parts` are those of the step and kind that parted first, the worst first. `parameters` drifted then or later, in
+    gradient or update. `worst` is what came nearest to what is allowed, or went farthest beyond it.
+    """
+
+    parts: tuple[Part, ...] = ()
+    parameters: frozenset[str] = frozenset()
+    worst: Part = field(default=Part(0, SCALAR, "", 0.0, 0.0, 0.0, 0.0))
+
+
+class _Table(NamedTuple):
+    """Everything of one kind: (steps, names) before, after, error, allowed."""
+
+    kind: str
+    names: tuple[str, ...]
+    before: Values
+    after: Values
+    error: Values
+    allowed: Values
+
+    @property
+    def excess(self) -> Values:
+        """How many times what is allowed, (steps, names)."""
+        with np.errstate(all="ignore"):
+            nothing = np.where(self.error > 0, math.inf, 0.0)
+            return np.asarray(np.where(self.allowed > 0, self.error / self.allowed, nothing), np.float64)
+
+    @property
+    def beyond(self) -> npt.NDArray[np.bool_]:
+        return ~(self.error <= self.allowed)
+
+    def part(self, step: int, at: int) -> Part:
+        told = (float(values[step, at]) for values in (self.before, self.after, self.error, self.allowed))
+        return Part(step, self.kind, self.names[at], *told)
+
+
+def part(baseline: Training, actual: Training, dtype: str, tolerances: Tolerances) -> Parting:
+    """Compare two trainings of as many steps, the same scalars and the same parameters, step by step."""
+    with np.errstate(all="ignore"):
+        tables = _tables(baseline, actual, dtype, tolerances)
+    for step in range(baseline.steps):
+        for kind in (SCALAR, GRADIENT, UPDATE):
+            found = [
+                (float(table.excess[step, at]), table.part(step, int(at)))
+                for table in tables
+                if table.kind == kind
+                for at in np.flatnonzero(table.beyond[step])
+            ]
+            if found:
+                found.sort(key=lambda one: -one[0])
+                return Parting(tuple(one for _, one in found), _drifted(tables, step), found[0][1])
+    table = max(tables, key=lambda one: float(one.excess.max()))
+    place = divmod(int(table.excess.argmax()), len(table.names))
+    return Parting((), frozenset(), table.part(*place))
+
+
+def _drifted(tables: list[_Table], first: int) -> frozenset[str]:
+    """The parameters that are beyond what the first step that parted allows, at that step or later.
+
+    An update by itself is measured here with what all of them together are allowed.
+    """
+    found: set[str] = set()
+    updates = min((float(table.allowed[first].min()) for table in tables if table.kind == UPDATE), default=0.0)
+    for table in tables:
+        if table.kind != SCALAR:
+            beyond = ~(table.error[first:] <= (updates if table.kind == UPDATE else table.allowed[first]))
+            found.update(table.names[at] for at in np.flatnonzero(beyond.any(axis=0)))
+    return frozenset(found - {""})
+
+
+def _tables(baseline: Training, actual: Training, dtype: str, tolerances: Tolerances) -> list[_Table]:
+    own = tolerances.of("")
+    names, layers = tuple(baseline.scalars), baseline.parameters
+    before, after = (np.stack([one.scalars[name] for name in names], axis=1) for one in (baseline, actual))
+    scalars = _differences(before, after, _SMALL_SCALAR * _largest(before, 0), own.absolute)
+    if not layers:  # what the gradients did in between is not known
+        earlier = _earlier(scalars)
+        allowed = _columns([own.gradient] * len(names), dtype, earlier)
+        equal = (earlier == 0.0)[:, None]
+        return [_Table(SCALAR, names, before, after, scalars, np.where(equal, own.step(dtype, 0.0), allowed))]
+    pulled = _largest(np.stack([baseline.gradient, actual.gradient], axis=1), 1)
+    gradients = _differences(baseline.gradients, actual.gradients, _SMALL_GRADIENT * pulled, own.absolute)
+    counts = np.minimum(baseline.gradients, actual.gradients) > _NOISE * pulled
+    moved, moves = (
+        np.sqrt((np.where(counts, one.updates, 0.0) ** 2).sum(axis=1, keepdims=True)) for one in (baseline, actual)
+    )
+    together = _differences(moved, moves, np.zeros_like(moved), own.absolute)
+    larger = np.fmax(baseline.updates, actual.updates)
+    single = np.where(counts, _differences(baseline.updates, actual.updates, larger, own.absolute), 0.0)
+    earlier = _earlier(np.concatenate([scalars, gradients, together], axis=1))
+    at_layer = [tolerances.of(name.rpartition(".")[0]) for name in layers]
+    steps = _columns([own.step], dtype, earlier)
+    pulls = _columns([one.gradient for one in at_layer], dtype, earlier)
+    if own.rtol is None:
+        steps = np.maximum(steps, _AS_GRADIENT * _finite_largest(gradients))
+    singles = np.maximum(pulls, _MOVED.get(dtype, 1.0))
+    return [
+        _Table(SCALAR, names, before, after, scalars, _columns([own.step] * len(names), dtype, earlier)),
+        _Table(GRADIENT, layers, baseline.gradients, actual.gradients, gradients, pulls),
+        _Table(UPDATE, ("",), moved, moves, together, steps),
+        _Table(UPDATE, layers, baseline.updates, actual.updates, single, singles),
+    ]
+
+
+def _differences(before: Values, after: Values, floor: Values, atol: float) -> Values:
+    """|a - b| relative to |a|, or to the floor where that is larger; equal infinities and NaN do not differ."""
+    distance = np.abs(after - before)
+    scale = np.maximum(np.abs(before), np.nan_to_num(floor, nan=0.0, posinf=0.0))
+    relative = np.where(scale > 0, distance / np.where(scale > 0, scale, 1.0), np.where(distance > 0, np.inf, 0.0))
+    same = (before == after) | (np.isnan(before) & np.isnan(after)) | (distance <= atol)
+    finite = np.isfinite(before) & np.isfinite(after)
+    return np.asarray(np.where(same, 0.0, np.where(finite, relative, np.inf)), np.float64)
+
+
+def _largest(values: Values, axis: int) -> Values:
+    """The largest finite magnitude along an axis, which is kept."""
+    return np.asarray(np.where(np.isfinite(values), np.abs(values), 0.0).max(axis=axis, keepdims=True), np.float64)
+
+
+def _finite_largest(errors: Values) -> Values:
+    return np.asarray(np.where(np.isfinite(errors), errors, 0.0).max(axis=1, keepdims=True), np.float64)
+
+
+def _earlier(errors: Values) -> Values:
+    """For each step the largest finite difference at any step before it, (steps,)."""
+    each = _finite_largest(errors)[:, 0]
+    return np.asarray(np.maximum.accumulate(np.concatenate([[0.0], each[:-1]])), np.float64)
+
+
+def _columns(allowances: Sequence[Callable[[str, float], float]], dtype: str, earlier: Values) -> Values:
+    """What each allowance comes to at each step, (steps, allowances)."""
+    columns = [np.array([allowed(dtype, float(one)) for one in earlier], np.float64) for allowed in allowances]
+    return np.stack(columns, axis=1)

@@ -1,0 +1,141 @@
+"""What a user sees of trainings that part: the report, TensorBoard, and what is said to be another training."""
+
+import json
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+TEST = """
+from net import *
+
+def test_net(training_curve):
+    net = load()
+    training_curve(training(net{rate}), steps={steps}, model=net{options})
+"""
+
+
+@pytest.fixture
+def learning(project):
+    """Write the test with another rate, number of steps or options."""
+
+    def write(rate=0.1, steps=3, options=""):
+        step = f", {rate}"
+        source = TEST.format(rate=step, steps=steps, options=options)
+        project.test(source)
+        return project
+
+    return write
+
+
+def read(folder) -> EventAccumulator:
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    return events
+
+
+def test_the_report_names_step_and_parameter(learning):
+    project = learning()
+    project.run("--modelviz-update").assert_outcomes(passed=1)
+    project.run("--modelviz").assert_outcomes(passed=1)
+    learning(rate=0.101)
+    result = project.run("--modelviz")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "training_curve drifted, first at head (Linear)",
+            "  cause     computation: *",
+            "  error     0.01, 1e+03 times what is allowed (1e-05)",
+            "  evidence  step 0: scalars and gradients agree, the parameters are moved otherwise: the optimiser",
+            "            all parameters together move by 0.* -> 0.*, a difference of 0.01",
+            "            head.bias moves by 0.* -> 0.*, a difference of 0.0099",
+            "  spread    4 of 4 layers*",
+            "  accept    modelviz accept test_net.py::test_net",
+        ]
+    )
+    check = project.check("training_curve")
+    assert check["first_divergence"]["layer"] == "head"
+    assert check["layers"]["compared"] == 4
+
+
+def test_tensorboard_gets_both_curves_in_one_chart_and_the_histograms(learning):
+    project = learning()
+    project.run("--modelviz-update")
+    recorded = json.loads(project.baseline("training_curve.json").read_text("utf-8"))["facts"]["steps"]
+    learning(rate=0.2)
+    project.run("--modelviz").assert_outcomes(failed=1)
+    run = project.path / ".modelviz" / "tensorboard" / project.results["run"]["id"]
+    tags = project.check("training_curve")["tensorboard_tags"]
+    loss = next(tag for tag in tags if tag.endswith("curves/loss"))
+    found = {series: read(run / series) for series in ("baseline", "actual")}
+    curves = {series: [event.value for event in events.Scalars(loss)] for series, events in found.items()}
+    assert curves["baseline"] == pytest.approx([row["loss"] for row in recorded.values()], rel=5e-3)
+    assert curves["actual"][0] == pytest.approx(curves["baseline"][0])
+    assert curves["actual"][1:] != pytest.approx(curves["baseline"][1:], rel=1e-3)
+    for kind in ("parameters", "gradients"):
+        tag = next(tag for tag in tags if tag.endswith(f"{kind}/conv2.weight"))
+        for events in found.values():
+            (event,) = events.Histograms(tag)
+            assert event.step == 2
+            assert event.histogram_value.num == 12 * 8 * 3 * 3
+    (picture,) = (project.path / ".modelviz" / "pictures").rglob("*chart.png")
+    assert picture.stat().st_size < 60_000
+
+
+def test_another_number_of_steps_is_said_to_be_one(learning):
+    project = learning()
+    project.run("--modelviz-update")
+    learning(steps=4)
+    project.run("--modelviz").stdout.fnmatch_lines(["training_curve drifted", "  evidence  steps: 3 -> 4"])
+
+
+def test_a_tolerance_of_the_call_and_of_a_layer(learning):
+    project = learning()
+    project.run("--modelviz-update")
+    learning(rate=0.101, options=", rtol=0.5")
+    project.run("--modelviz").assert_outcomes(passed=1)
+    learning(rate=0.101, options=", rtol={'*': 0.5, 'conv9': 1}")
+    project.run("--modelviz").assert_outcomes(passed=1, warnings=1)
+
+
+def test_data_that_the_seed_does_not_reach(project):
+    test = """
+        from net import *
+        data = torch.Generator().manual_seed({})
+
+        def test_net(training_curve):
+            net = load()
+            step = training(net)
+            training_curve(lambda i: net(torch.rand(2, 3, 16, 16, generator=data)).mean(), steps=2)
+    """
+    project.test(test.format(1))
+    project.run("--modelviz-update").assert_outcomes(passed=1)
+    project.test(test.format(2))
+    project.run("--modelviz").stdout.fnmatch_lines(
+        [
+            "  evidence  step 0: the scalars differ before anything is learned: the forward pass, loss or data",
+            "            loss: *0.* -> *0.*, a difference of *",
+            "            a training runs once: what its seed does not reach, such as the order of data, *",
+        ]
+    )
+    assert project.check("training_curve")["cause"] is None
+
+
+def test_an_error_of_the_step_is_the_test_s_own(project):
+    project.test(
+        """
+        def test_net(training_curve):
+            training_curve(lambda i: 1 / 0)
+        """
+    )
+    result = project.run("--modelviz")
+    result.stdout.fnmatch_lines(["E*ZeroDivisionError*"])
+    assert project.results["checks"] == []
+
+
+def test_an_unchanged_training_changes_no_byte(learning):
+    project = learning()
+    project.run("--modelviz-update")
+    before = project.files()
+    assert set(before) == {f"test_net/test_net/training_curve.{end}" for end in ("json", "safetensors", "png")}
+    project.run("--modelviz-update-all").assert_outcomes(passed=1)
+    assert project.files() == before
