@@ -29,7 +29,7 @@ def compare_gradients(
     before, after = _gradient(one), _gradient(two)
     same = compare_traces(one, two, Tolerances(device=tolerances.device)).matched
     dtype = str(actual.facts.get("dtype", "float32"))
-    allowed = tolerances.gradient(dtype) if same else tolerances.explanation(dtype)
+    allowed = tolerances.saliency(dtype) if same else tolerances.explanation(dtype)
     error = difference(before, after, allowed=allowed)
     if error <= allowed and not findings:
         return Verdict(True, 1, 0, error, allowed)

@@ -125,7 +125,7 @@ class Tolerances:
     def absolute(self) -> float:
         return self.scale * (self.atol or 0.0)
 
-    def gradient(self, dtype: str) -> float:
+    def saliency(self, dtype: str) -> float:
         """What is allowed of a gradient on the input whose forward pass agrees."""
         given = self.explanation(dtype)
         return given if self.rtol is not None else max(given, self.scale * _KINKS)
