@@ -87,3 +87,16 @@ def cam_map(_modelviz_checks: TestChecks) -> Callable[..., Any]:
         return _modelviz_checks.run(view, name, "cam_map", atol=atol)
 
     return check
+
+
+@pytest.fixture
+def model_graph(_modelviz_checks: TestChecks) -> Callable[..., Any]:
+    """Compare the operators that a model runs, with their arguments, shapes and order."""
+
+    def check(model: Any, input_data: Any, *, name: str | None = None) -> Any:
+        __tracebackhide__ = True
+        from pytest_modelviz.views.model_graph import ModelGraphView
+
+        return _modelviz_checks.run(lambda: ModelGraphView(model, input_data), name, "model_graph")
+
+    return check

@@ -1,0 +1,352 @@
+"""The operators of a model as `torch.export` finds them, in terms that do not depend on torch's version.
+
+What is exported is the training IR: the operators that a model's code calls (`conv2d`, `batch_norm`, `dropout`), not
+what they are made of. No numbers are computed, so the list depends on no processor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import operator
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, cast
+
+import torch
+from torch.utils._pytree import keystr, tree_flatten_with_path
+
+from pytest_modelviz.graph import EXPORTED, INPUT, ModuleRow, Operator, OperatorGraph
+from pytest_modelviz.probe.modules import class_name, configuration, observed_modules, own_tensors, parameters_of
+from pytest_modelviz.probe.run import arguments_of
+from pytest_modelviz.probe.structure import literal
+
+# They hand on what they were given, or check something that holds for this input.
+_TRANSPARENT = frozenset({"detach", "detach_", "alias", "lift", "lift_fresh", "lift_fresh_copy", "contiguous"})
+# The same to all who look at the result; which of them torch's own layers call changes with its version.
+_SAME = {"view": "reshape", "_unsafe_view": "reshape"}
+_SAME_ARGUMENTS = {"view": {"size": "shape"}, "_unsafe_view": {"size": "shape"}}
+_CHECKS = re.compile(r"_assert|sym_|_set_grad_enabled|_(enter|exit)_autocast|_functional_(assert|sym)|_log_api_usage")
+_WRAPPERS = frozenset({"wrap_with_set_grad_enabled", "wrap_with_autocast", "wrap"})  # run what is in them, once
+# Where and how a result lies in memory, and backend switches: no part of what is computed.
+_UNMEANT = frozenset(
+    {"device", "layout", "pin_memory", "memory_format", "non_blocking", "cudnn_enable", "cudnn_enabled", "generator"}
+)
+_SHOWN = ("extra_repr", "repr")
+_END = 2**63 - 1
+_NUMBER = re.compile(r"constant \w+\[\] \((.*)\)")  # a tensor that is one number, as `constant` tells it
+_WRITTEN_OUT = 8  # constants of at most so many elements are told by their values
+
+
+def exported(model: torch.nn.Module, input_data: Any) -> OperatorGraph:
+    """Export a prepared model. What `torch.export` raises for a model that it cannot follow is passed on."""
+    args, kwargs = arguments_of(input_data)
+    kwargs = {name: kwargs[name] for name in sorted(kwargs, key=_place(model))}
+    held = _Held(model)
+    rows = module_rows(model)
+    # a fused fast path, taken or not by device and grad mode, would hide the operators of a transformer
+    torch.backends.mha.set_fastpath_enabled(False)
+    with _silence():
+        program = _export()(held, args, kwargs, strict=False)
+    reader = _Reader(model, held)
+    inputs, outputs = reader.read(program, dict(named_inputs(model, args, kwargs)))
+    operators = tuple(_needed(reader.operators, outputs))
+    return OperatorGraph(EXPORTED, "", inputs, operators, outputs, rows)
+
+
+class _Held(torch.nn.Module):
+    """A model inside another: export refuses a model that sets attributes of its own, and looks at no inner one."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.held = model
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self.held(*args, **kwargs)
+
+
+def _export() -> Callable[..., Any]:
+    major, minor = (int(part) for part in torch.__version__.split(".")[:2])
+    # before 2.7 `export` itself takes operators apart
+    old: Callable[..., Any] | None = getattr(torch.export, "export_for_training", None)
+    return old if old is not None and (major, minor) < (2, 7) else torch.export.export
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Without torch.export's remarks on its own workings; where it fails it prints the graph so far."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+def _place(model: torch.nn.Module) -> Callable[[str], tuple[int, str]]:
+    """Sorts keyword arguments as forward's signature does, whatever order the caller gave them in."""
+    parameters = parameters_of(model)
+    known = (*parameters.names, *parameters.only_by_name)
+    return lambda name: (known.index(name) if name in known else len(known), name)
+
+
+def named_inputs(model: torch.nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """(name, tensor or literal) of everything that the model is given, by the names of forward's parameters."""
+    parameters = parameters_of(model)
+    names = [*parameters.names, *(f"{parameters.rest}[{at}]" for at in range(len(args) - len(parameters.names)))]
+    for name, value in [*zip(names, args, strict=False), *kwargs.items()]:
+        for path, leaf in tree_flatten_with_path(value)[0]:
+            yield f"{INPUT}{name}{keystr(path)}", leaf
+
+
+def module_rows(model: torch.nn.Module) -> dict[str, ModuleRow]:
+    """Every module with its configuration and its own parameters and buffers."""
+    rows = {}
+    for name, module in observed_modules(model):
+        config = configuration(module)
+        if type(module).__module__.startswith("torch.nn."):  # what these show of themselves grows with versions
+            config = {key: text for key, text in config.items() if key not in _SHOWN and not key.startswith("_")}
+        config = {key: text for key, text in config.items() if text and key != "_is_torch_compile"}
+        tensors = {local: tensor_text(tensor) for local, tensor in own_tensors(module)}
+        rows[name] = ModuleRow(class_name(module), config, tensors)
+    return rows
+
+
+def tensor_text(value: Any) -> str:
+    """`float32[1, 3]` for a tensor, a list of such for several, a type's name for what is none."""
+    if isinstance(value, torch.Tensor):
+        return f"{str(value.dtype).removeprefix('torch.')}{[int(side) for side in value.shape]}"
+    if isinstance(value, (list, tuple)):
+        return f"({', '.join(tensor_text(item) for item in value)})"
+    kinds = {torch.SymInt: "int", torch.SymFloat: "float", torch.SymBool: "bool", type(None): "none"}
+    return kinds.get(type(value), type(value).__name__)
+
+
+def input_text(value: Any) -> str:
+    return tensor_text(value) if isinstance(value, torch.Tensor) else literal(value)
+
+
+class Names:
+    """Names for operators, modules, parameters and buffers of a model; paths to them start at `root`."""
+
+    def __init__(self, model: torch.nn.Module, root: torch.nn.Module) -> None:
+        self._root = root
+        self._modules: dict[int, str] = {}
+        self.tensors: dict[int, str] = {}
+        for name, module in observed_modules(model):
+            self._modules[id(module)] = name
+            for local, tensor in own_tensors(module):
+                self.tensors.setdefault(id(tensor), f"{name}.{local}" if name else local)
+        self._counts: dict[tuple[str, str], int] = {}
+
+    def module(self, path: str) -> str:
+        """The name of the module at a path in which wrappers, or a second name of a shared module, may stand."""
+        path = re.sub(r"@\d+", "", path)
+        return self._modules.get(id(self._at(path)), path)
+
+    def tensor(self, path: str) -> str:
+        return self.tensors.get(id(self._at(path)), path)
+
+    def _at(self, path: str) -> Any:
+        found: Any = self._root
+        for part in path.split(".") if path else ():
+            found = getattr(found, part, None)
+        return found
+
+    def new(self, module: str, kind: str) -> str:
+        """A name for the next operator of a kind in a module."""
+        count = self._counts.get((module, kind), 0)
+        self._counts[module, kind] = count + 1
+        return f"{module}/{kind}" + (f"#{count}" if count else "")
+
+
+class _Reader:
+    """Walks an exported program's graph, subgraphs included."""
+
+    def __init__(self, model: torch.nn.Module, held: torch.nn.Module) -> None:
+        self._names = Names(model, held)
+        self.operators: list[Operator] = []
+
+    def read(self, program: Any, given: Mapping[str, Any]) -> tuple[dict[str, str], tuple[str, ...]]:
+        """List all operators; returns the model's inputs, of those `given`, and what it returns."""
+        known: dict[Any, Any] = {}
+        names = iter(given)
+        specs = {spec.arg.name: spec for spec in program.graph_signature.input_specs}
+        for node in program.graph.nodes:
+            if node.op == "placeholder":
+                spec = specs[node.name]
+                kind = spec.kind.name
+                if kind == "USER_INPUT":
+                    known[node] = next(names, f"{INPUT}{node.name}")
+                elif kind == "CONSTANT_TENSOR" and spec.target.rpartition(".")[2].startswith("lifted_tensor"):
+                    known[node] = constant(program.constants.get(spec.target))
+                else:
+                    known[node] = self._names.tensor(spec.target or node.name)
+        returned = self._walk(program.graph_module, known)
+        specs_out = program.graph_signature.output_specs
+        if len(specs_out) == len(returned):  # what is written back into buffers is returned, too
+            returned = [one for one, spec in zip(returned, specs_out, strict=True) if spec.kind.name == "USER_OUTPUT"]
+        return {name: input_text(value) for name, value in given.items()}, tuple(returned)
+
+    def _walk(self, module: Any, known: dict[Any, Any]) -> list[str]:
+        for node in module.graph.nodes:
+            if node.op == "output":
+                returned = node.args[0] if isinstance(node.args[0], (list, tuple)) else [node.args[0]]
+                return [self._reference(item, known) for item in returned]
+            if node.op == "get_attr":
+                held = operator.attrgetter(node.target)(module)
+                known[node] = constant(held) if isinstance(held, torch.Tensor) else held
+            elif node.op == "call_function":
+                known[node] = self._call(node, known)
+        return []
+
+    def _reference(self, value: Any, known: Mapping[Any, Any]) -> str:
+        if isinstance(value, torch.fx.Node):
+            found = known.get(value, value.name)
+            return found if isinstance(found, str) else _plain(found)
+        return _plain(value)
+
+    def _call(self, node: Any, known: dict[Any, Any]) -> Any:
+        if node.target is operator.getitem:
+            whole = known[node.args[0]]
+            return whole[node.args[1]] if isinstance(whole, list) else f"{whole}[{node.args[1]}]"
+        kind = _kind(node.target)
+        if _CHECKS.match(kind):
+            return "none"
+        values = dict(_arguments(node))
+        if kind in _TRANSPARENT or (kind == "slice" and not {"start", "end", "step"} & {n for n, _, _ in values}):
+            return known.get(node.args[0], "none")
+        inner = [known[v] for v in node.args if isinstance(v, torch.fx.Node) and _is_graph(known.get(v))]
+        if kind in _WRAPPERS and len(inner) == 1:
+            at = next(i for i, v in enumerate(node.args) if isinstance(v, torch.fx.Node) and known.get(v) is inner[0])
+            return self._inside(inner[0], [self._reference(v, known) for v in node.args[at + 1 :]])
+        inputs, arguments = self._given(values, known)
+        stack = node.meta.get("nn_module_stack") or {"": ("held", "")}
+        name = self._names.new(self._names.module(next(reversed(stack.values()))[0]), kind)
+        for at, branch in enumerate(inner):  # of a condition or loop: what it is given, the operator hands it
+            count = sum(one.op == "placeholder" for one in branch.graph.nodes)
+            results = self._inside(branch, [f"{name}<{number}>" for number in range(count)])
+            inputs = (*inputs, *(f"branch{at}={result}" for result in results))
+        self.operators.append(Operator(name, kind, inputs, arguments, tensor_text(node.meta.get("val"))))
+        return name
+
+    def _inside(self, module: Any, given: list[str]) -> list[str]:
+        placeholders = [node for node in module.graph.nodes if node.op == "placeholder"]
+        return self._walk(module, dict(zip(placeholders, given, strict=False)))
+
+    def _given(
+        self, values: Mapping[tuple[str, bool, bool], Any], known: Mapping[Any, Any]
+    ) -> tuple[tuple[str, ...], dict[str, str]]:
+        """Tensors and other arguments, apart."""
+        inputs: list[str] = []
+        arguments: dict[str, str] = {}
+        for (name, optional, _), value in values.items():
+            prefix = f"{name}=" if optional else ""
+            if isinstance(value, torch.fx.Node):
+                reference = self._reference(value, known)
+                number = _NUMBER.fullmatch(reference)
+                if number:  # which way it stands in the graph depends on torch's version
+                    arguments[name] = number[1]
+                elif not _is_graph(known.get(value)):
+                    inputs.append(prefix + reference)
+            elif isinstance(value, (list, tuple)) and any(isinstance(item, torch.fx.Node) for item in value):
+                inputs += [prefix + self._reference(item, known) for item in value]
+            else:
+                arguments[name] = _plain(value)
+        return tuple(inputs), arguments
+
+
+def _is_graph(value: Any) -> bool:
+    return isinstance(value, torch.fx.GraphModule)
+
+
+def _kind(target: Any) -> str:
+    """An operator's name without what depends on overloads; those of other packages keep their namespace."""
+    schema = getattr(target, "_schema", None)
+    if schema is not None:
+        name = str(schema.name).removeprefix("aten::").replace("::", ".")
+        return _SAME.get(name, name)
+    name = getattr(target, "__name__", None) or str(target)
+    return str(name)
+
+
+def _arguments(node: Any) -> Iterator[tuple[tuple[str, bool, bool], Any]]:
+    """((name, may it be left out, is it by keyword), value) of what is given and no default."""
+    schema = getattr(node.target, "_schema", None)
+    if schema is None:
+        yield from (((f"argument{at}", False, False), value) for at, value in enumerate(node.args))
+        yield from (((name, True, True), value) for name, value in node.kwargs.items())
+        return
+    called = _SAME_ARGUMENTS.get(schema.name.removeprefix("aten::"), {})
+    for at, argument in enumerate(schema.arguments):
+        if at < len(node.args):
+            value = node.args[at]
+        elif argument.name in node.kwargs:
+            value = node.kwargs[argument.name]
+        else:
+            continue
+        optional = argument.has_default_value() or argument.kwarg_only
+        if argument.name in _UNMEANT or value is None or (optional and _is_default(value, argument)):
+            continue
+        yield (called.get(argument.name, argument.name), optional, argument.kwarg_only), value
+
+
+def _is_default(value: Any, argument: Any) -> bool:
+    default = argument.default_value if argument.has_default_value() else None
+    if value == default:
+        return True
+    if argument.name == "end" and value == _END:
+        return default is None
+    if argument.name == "start" and value == 0:
+        return default is None
+    if isinstance(value, (list, tuple)) and not isinstance(default, (list, tuple)):
+        return bool(value) and all(item == default for item in value)
+    return isinstance(value, (list, tuple)) and list(value) == list(default)
+
+
+def _plain(value: Any) -> str:
+    """A text for what is no tensor."""
+    if isinstance(value, (list, tuple)):
+        return f"({', '.join(_plain(item) for item in value)})"
+    if isinstance(value, torch.dtype):
+        return str(value).removeprefix("torch.")
+    if value is None:
+        return "none"
+    if isinstance(value, torch.fx.Node):
+        return str(value.name)
+    return value if isinstance(value, str) else literal(value)
+
+
+def constant(value: Any) -> str:
+    """A tensor that stands in the code itself: a small one is told by its values."""
+    if not isinstance(value, torch.Tensor):
+        return "constant"
+    text = tensor_text(value)
+    if value.is_meta or type(value) is not torch.Tensor or value.numel() > _WRITTEN_OUT:
+        return f"constant {text}"
+    numbers = cast("list[Any]", value.detach().reshape(-1).tolist())
+    return f"constant {text} ({', '.join(f'{n:.6g}' if isinstance(n, float) else str(n) for n in numbers)})"
+
+
+def _needed(operators: list[Operator], outputs: tuple[str, ...]) -> list[Operator]:
+    """Without what nothing is computed from: whether export keeps it depends on its version."""
+    wanted = {_producer(name) for name in outputs}
+    kept = []
+    for one in reversed(operators):
+        if one.name in wanted or one.kind.endswith("_") or not one.output.startswith(_TENSORS):
+            kept.append(one)
+            wanted |= {_producer(name) for name in one.inputs}
+    return kept[::-1]
+
+
+_TENSORS = ("float", "bfloat", "int", "uint", "bool", "complex", "(")
+
+
+def _producer(reference: str) -> str:
+    """The name of the operator that a reference is to."""
+    _, equals, given = reference.partition("=")
+    return re.sub(r"(\[\d+\])+$", "", given if equals else reference)
