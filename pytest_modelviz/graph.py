@@ -1,4 +1,4 @@
-"""What a model computes, operator by operator, as plain data: what the probe lists, facts hold and two lists are told by.
+"""What a model computes, operator by operator, as plain data: the probe makes it, facts hold it, two are compared.
 
 A name is given by the module whose code runs the operator and by the operators of that kind before it in that module
 (`layer1.0/relu#1`), so that what happens in one module renames nothing in another.

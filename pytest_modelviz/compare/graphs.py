@@ -120,11 +120,11 @@ def difference(baseline: OperatorGraph, actual: OperatorGraph) -> Difference:
     told.pairs.update((name, name) for name in actual.inputs)
     before, after = baseline.operators, actual.operators
     unpaired: set[str] = set()  # what has no counterpart, by names of the baseline and (marked) of the actual graph
-    for block in align(*([_key(one) for one in operators] for operators in (before, after))):
+    for block in align([_key(one) for one in before], [_key(one) for one in after]):
         old, new = [before[at] for at in block.before], [after[at] for at in block.after]
         if block.equal:
-            for one, two in zip(old, new, strict=True):
-                _pair(one, two, told, unpaired)
+            for pair in zip(old, new, strict=True):
+                _pair(*pair, told, unpaired)
         else:
             _gap(old, new, told, unpaired)
     returned = [_reference(name, told.pairs) for name in actual.outputs]
@@ -150,8 +150,8 @@ def _gap(old: list[Operator], new: list[Operator], told: Difference, unpaired: s
 
 def _apart(gone: list[Operator], come: list[Operator], told: Difference, unpaired: set[str]) -> None:
     if gone and come and len({one.module for one in (*gone, *come)}) == 1:
-        kinds = [", ".join(one.call for one in some) for some in (gone, come)]
-        told.findings.append(Finding("graph:replaced", gone[0].module, _place(gone[0]), *kinds))
+        before, after = (", ".join(one.call for one in some) for some in (gone, come))
+        told.findings.append(Finding("graph:replaced", gone[0].module, _place(gone[0]), before, after))
     else:
         told.findings += [Finding("graph:removed", one.module, _place(one), before=one.call) for one in gone]
         told.findings += [Finding("graph:added", one.module, _place(one, told.pairs), after=one.call) for one in come]

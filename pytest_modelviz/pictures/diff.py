@@ -45,11 +45,11 @@ def around_changes(lines: Sequence[Line], context: int = 3) -> list[Line]:
     last = -1
     for at in kept:
         if at != last + 1:
-            shown.append(("@", f"{at - last - 1} operators that are the same"))
+            shown.append(("@", f"{at - last - 1} unchanged"))
         shown.append(lines[at])
         last = at
     if kept and last != len(lines) - 1:
-        shown.append(("@", f"{len(lines) - last - 1} operators that are the same"))
+        shown.append(("@", f"{len(lines) - last - 1} unchanged"))
     return shown
 
 

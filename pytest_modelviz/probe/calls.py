@@ -1,7 +1,7 @@
 """The operators of a model as one pass calls them, for models that `torch.export` cannot follow.
 
-What is seen is the outermost call into torch (`F.relu`, `torch.add`, a method of Tensor): what a caller writes, not what
-it is made of.
+What is seen is the outermost call into torch (`F.relu`, `torch.add`, a method of Tensor): what a caller writes, not
+what it is made of.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from pytest_modelviz.graph import INPUT, TRACED, Operator, OperatorGraph
-from pytest_modelviz.probe.graph import Names, constant, input_text, module_rows, named_inputs, tensor_text
 from pytest_modelviz.probe.modules import opaque_modules
+from pytest_modelviz.probe.naming import Names, constant, input_text, module_rows, named_inputs, plain, tensor_text
 from pytest_modelviz.probe.observe import Observer
 from pytest_modelviz.probe.run import arguments_of
 from pytest_modelviz.probe.sketch import record_shape
-from pytest_modelviz.probe.structure import literal, tensors
+from pytest_modelviz.probe.structure import tensors
 from pytest_modelviz.trace import Call
 
 # They are about a tensor, or hand out the same one.
@@ -87,7 +87,7 @@ class _Recorder(TorchFunctionMode):
             prefix = f"{name}=" if name in kwargs else ""
             inputs += [prefix + one for one in held]
             if not held and name not in _UNMEANT and not isinstance(value, (torch.device, torch.memory_format)):
-                arguments[name] = _text(value)
+                arguments[name] = plain(value)
         output = func(*args, **kwargs)
         kind = getattr(func, "__name__", None) or type(func).__name__
         if kind not in _NOT_COMPUTED:
@@ -112,11 +112,3 @@ class _Recorder(TorchFunctionMode):
 def _plain_name(name: str) -> str:
     """`__add__` and `_max_pool2d` are called for what they do."""
     return name.strip("_") + ("_" if name.endswith("_") and not name.endswith("__") else "")
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, torch.dtype):
-        return str(value).removeprefix("torch.")
-    if isinstance(value, (list, tuple)):
-        return f"({', '.join(_text(item) for item in value)})"
-    return literal(value)

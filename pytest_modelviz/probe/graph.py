@@ -13,15 +13,14 @@ import operator
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, cast
+from typing import Any
 
 import torch
-from torch.utils._pytree import keystr, tree_flatten_with_path
 
-from pytest_modelviz.graph import EXPORTED, INPUT, ModuleRow, Operator, OperatorGraph
-from pytest_modelviz.probe.modules import class_name, configuration, observed_modules, own_tensors, parameters_of
+from pytest_modelviz.graph import EXPORTED, INPUT, Operator, OperatorGraph
+from pytest_modelviz.probe.modules import parameters_of
+from pytest_modelviz.probe.naming import Names, constant, input_text, module_rows, named_inputs, plain, tensor_text
 from pytest_modelviz.probe.run import arguments_of
-from pytest_modelviz.probe.structure import literal
 
 # They hand on what they were given, or check something that holds for this input.
 _TRANSPARENT = frozenset({"detach", "detach_", "alias", "lift", "lift_fresh", "lift_fresh_copy", "contiguous"})
@@ -34,10 +33,9 @@ _WRAPPERS = frozenset({"wrap_with_set_grad_enabled", "wrap_with_autocast", "wrap
 _UNMEANT = frozenset(
     {"device", "layout", "pin_memory", "memory_format", "non_blocking", "cudnn_enable", "cudnn_enabled", "generator"}
 )
-_SHOWN = ("extra_repr", "repr")
+_TENSORS = ("float", "bfloat", "int", "uint", "bool", "complex", "(")  # begin the output's text where it holds any
 _END = 2**63 - 1
 _NUMBER = re.compile(r"constant \w+\[\] \((.*)\)")  # a tensor that is one number, as `constant` tells it
-_WRITTEN_OUT = 8  # constants of at most so many elements are told by their values
 
 
 def exported(model: torch.nn.Module, input_data: Any) -> OperatorGraph:
@@ -94,76 +92,6 @@ def _place(model: torch.nn.Module) -> Callable[[str], tuple[int, str]]:
     return lambda name: (known.index(name) if name in known else len(known), name)
 
 
-def named_inputs(model: torch.nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """(name, tensor or literal) of everything that the model is given, by the names of forward's parameters."""
-    parameters = parameters_of(model)
-    names = [*parameters.names, *(f"{parameters.rest}[{at}]" for at in range(len(args) - len(parameters.names)))]
-    for name, value in [*zip(names, args, strict=False), *kwargs.items()]:
-        for path, leaf in tree_flatten_with_path(value)[0]:
-            yield f"{INPUT}{name}{keystr(path)}", leaf
-
-
-def module_rows(model: torch.nn.Module) -> dict[str, ModuleRow]:
-    """Every module with its configuration and its own parameters and buffers."""
-    rows = {}
-    for name, module in observed_modules(model):
-        config = configuration(module)
-        if type(module).__module__.startswith("torch.nn."):  # what these show of themselves grows with versions
-            config = {key: text for key, text in config.items() if key not in _SHOWN and not key.startswith("_")}
-        config = {key: text for key, text in config.items() if text and key != "_is_torch_compile"}
-        tensors = {local: tensor_text(tensor) for local, tensor in own_tensors(module)}
-        rows[name] = ModuleRow(class_name(module), config, tensors)
-    return rows
-
-
-def tensor_text(value: Any) -> str:
-    """`float32[1, 3]` for a tensor, a list of such for several, a type's name for what is none."""
-    if isinstance(value, torch.Tensor):
-        return f"{str(value.dtype).removeprefix('torch.')}{[int(side) for side in value.shape]}"
-    if isinstance(value, (list, tuple)):
-        return f"({', '.join(tensor_text(item) for item in value)})"
-    kinds = {torch.SymInt: "int", torch.SymFloat: "float", torch.SymBool: "bool", type(None): "none"}
-    return kinds.get(type(value), type(value).__name__)
-
-
-def input_text(value: Any) -> str:
-    return tensor_text(value) if isinstance(value, torch.Tensor) else literal(value)
-
-
-class Names:
-    """Names for operators, modules, parameters and buffers of a model; paths to them start at `root`."""
-
-    def __init__(self, model: torch.nn.Module, root: torch.nn.Module) -> None:
-        self._root = root
-        self._modules: dict[int, str] = {}
-        self.tensors: dict[int, str] = {}
-        for name, module in observed_modules(model):
-            self._modules[id(module)] = name
-            for local, tensor in own_tensors(module):
-                self.tensors.setdefault(id(tensor), f"{name}.{local}" if name else local)
-        self._counts: dict[tuple[str, str], int] = {}
-
-    def module(self, path: str) -> str:
-        """The name of the module at a path in which wrappers, or a second name of a shared module, may stand."""
-        path = re.sub(r"@\d+", "", path)
-        return self._modules.get(id(self._at(path)), path)
-
-    def tensor(self, path: str) -> str:
-        return self.tensors.get(id(self._at(path)), path)
-
-    def _at(self, path: str) -> Any:
-        found: Any = self._root
-        for part in path.split(".") if path else ():
-            found = getattr(found, part, None)
-        return found
-
-    def new(self, module: str, kind: str) -> str:
-        """A name for the next operator of a kind in a module."""
-        count = self._counts.get((module, kind), 0)
-        self._counts[module, kind] = count + 1
-        return f"{module}/{kind}" + (f"#{count}" if count else "")
-
-
 class _Reader:
     """Walks an exported program's graph, subgraphs included."""
 
@@ -207,8 +135,8 @@ class _Reader:
     def _reference(self, value: Any, known: Mapping[Any, Any]) -> str:
         if isinstance(value, torch.fx.Node):
             found = known.get(value, value.name)
-            return found if isinstance(found, str) else _plain(found)
-        return _plain(value)
+            return found if isinstance(found, str) else plain(found)
+        return plain(value)
 
     def _call(self, node: Any, known: dict[Any, Any]) -> Any:
         if node.target is operator.getitem:
@@ -218,7 +146,7 @@ class _Reader:
         if _CHECKS.match(kind):
             return "none"
         values = dict(_arguments(node))
-        if kind in _TRANSPARENT or (kind == "slice" and not {"start", "end", "step"} & {n for n, _, _ in values}):
+        if kind in _TRANSPARENT or (kind == "slice" and not {"start", "end", "step"} & {name for name, _ in values}):
             return known.get(node.args[0], "none")
         inner = [known[v] for v in node.args if isinstance(v, torch.fx.Node) and _is_graph(known.get(v))]
         if kind in _WRAPPERS and len(inner) == 1:
@@ -239,12 +167,12 @@ class _Reader:
         return self._walk(module, dict(zip(placeholders, given, strict=False)))
 
     def _given(
-        self, values: Mapping[tuple[str, bool, bool], Any], known: Mapping[Any, Any]
+        self, values: Mapping[tuple[str, bool], Any], known: Mapping[Any, Any]
     ) -> tuple[tuple[str, ...], dict[str, str]]:
         """Tensors and other arguments, apart."""
         inputs: list[str] = []
         arguments: dict[str, str] = {}
-        for (name, optional, _), value in values.items():
+        for (name, optional), value in values.items():
             prefix = f"{name}=" if optional else ""
             if isinstance(value, torch.fx.Node):
                 reference = self._reference(value, known)
@@ -256,7 +184,7 @@ class _Reader:
             elif isinstance(value, (list, tuple)) and any(isinstance(item, torch.fx.Node) for item in value):
                 inputs += [prefix + self._reference(item, known) for item in value]
             else:
-                arguments[name] = _plain(value)
+                arguments[name] = plain(value)
         return tuple(inputs), arguments
 
 
@@ -274,12 +202,12 @@ def _kind(target: Any) -> str:
     return str(name)
 
 
-def _arguments(node: Any) -> Iterator[tuple[tuple[str, bool, bool], Any]]:
-    """((name, may it be left out, is it by keyword), value) of what is given and no default."""
+def _arguments(node: Any) -> Iterator[tuple[tuple[str, bool], Any]]:
+    """((name, may it be left out), value) of what is given and no default."""
     schema = getattr(node.target, "_schema", None)
     if schema is None:
-        yield from (((f"argument{at}", False, False), value) for at, value in enumerate(node.args))
-        yield from (((name, True, True), value) for name, value in node.kwargs.items())
+        yield from (((f"argument{at}", False), value) for at, value in enumerate(node.args))
+        yield from (((name, True), value) for name, value in node.kwargs.items())
         return
     called = _SAME_ARGUMENTS.get(schema.name.removeprefix("aten::"), {})
     for at, argument in enumerate(schema.arguments):
@@ -292,7 +220,7 @@ def _arguments(node: Any) -> Iterator[tuple[tuple[str, bool, bool], Any]]:
         optional = argument.has_default_value() or argument.kwarg_only
         if argument.name in _UNMEANT or value is None or (optional and _is_default(value, argument)):
             continue
-        yield (called.get(argument.name, argument.name), optional, argument.kwarg_only), value
+        yield (called.get(argument.name, argument.name), optional), value
 
 
 def _is_default(value: Any, argument: Any) -> bool:
@@ -305,31 +233,8 @@ def _is_default(value: Any, argument: Any) -> bool:
         return default is None
     if isinstance(value, (list, tuple)) and not isinstance(default, (list, tuple)):
         return bool(value) and all(item == default for item in value)
-    return isinstance(value, (list, tuple)) and list(value) == list(default)
-
-
-def _plain(value: Any) -> str:
-    """A text for what is no tensor."""
-    if isinstance(value, (list, tuple)):
-        return f"({', '.join(_plain(item) for item in value)})"
-    if isinstance(value, torch.dtype):
-        return str(value).removeprefix("torch.")
-    if value is None:
-        return "none"
-    if isinstance(value, torch.fx.Node):
-        return str(value.name)
-    return value if isinstance(value, str) else literal(value)
-
-
-def constant(value: Any) -> str:
-    """A tensor that stands in the code itself: a small one is told by its values."""
-    if not isinstance(value, torch.Tensor):
-        return "constant"
-    text = tensor_text(value)
-    if value.is_meta or type(value) is not torch.Tensor or value.numel() > _WRITTEN_OUT:
-        return f"constant {text}"
-    numbers = cast("list[Any]", value.detach().reshape(-1).tolist())
-    return f"constant {text} ({', '.join(f'{n:.6g}' if isinstance(n, float) else str(n) for n in numbers)})"
+    both = isinstance(value, (list, tuple)) and isinstance(default, (list, tuple))
+    return both and list(value) == list(default)
 
 
 def _needed(operators: list[Operator], outputs: tuple[str, ...]) -> list[Operator]:
@@ -341,9 +246,6 @@ def _needed(operators: list[Operator], outputs: tuple[str, ...]) -> list[Operato
             kept.append(one)
             wanted |= {_producer(name) for name in one.inputs}
     return kept[::-1]
-
-
-_TENSORS = ("float", "bfloat", "int", "uint", "bool", "complex", "(")
 
 
 def _producer(reference: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -129,8 +130,9 @@ def _overview(graph: OperatorGraph) -> list[Line]:
     depths = range(max((one.module.count(".") for one in graph.operators), default=0) + 2, -1, -1)
     rows: list[Line] = []
     for depth in depths:
-        stretches = itertools.groupby(graph.operators, lambda one: ".".join(one.module.split(".")[:depth]))
-        rows = [(" ", _stretch(name, list(some))) for name, some in stretches]
+        outer = (".".join(one.module.split(".")[:depth]) for one in graph.operators)
+        stretches = itertools.groupby(zip(outer, graph.operators, strict=True), operator.itemgetter(0))
+        rows = [(" ", _stretch(name, [one for _, one in some])) for name, some in stretches]
         if len(rows) <= _ROWS:
             break
     return [*((" ", f"{name}: {text}") for name, text in graph.inputs.items()), *rows]
@@ -159,7 +161,6 @@ def _nodes(graph: OperatorGraph) -> list[Node]:
 def _node_name(name: str) -> str:
     module, slash, kind = name.rpartition("/")
     path = "/".join(part for part in (*module.split("."), kind) if part) if slash else name.replace(".", "/", 1)
-    # a scope that bears the name of an operator beside it would be one and the same node
     return re.sub(r"[^\w/.\\-]", "_", path)
 
 

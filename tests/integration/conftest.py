@@ -19,12 +19,13 @@ import pytest_modelviz.session
 from pytest_modelviz.cli import main
 from pytest_modelviz.views.cam_map import CamMapView
 from pytest_modelviz.views.feature_maps import FeatureMapsView
+from pytest_modelviz.views.model_graph import ModelGraphView
 from pytest_modelviz.views.model_summary import ModelSummaryView
 
 # pytester forgets what an inner run imported, and torch aborts the process when its parts are imported twice: all of
 # it must have been imported before.
 _IMPORTED = (tensorboard, pytest_modelviz.session, pytest_modelviz.reports.html)
-for _view in (FeatureMapsView, CamMapView, lambda model, x: ModelSummaryView(model, input_data=x)):
+for _view in (FeatureMapsView, CamMapView, ModelGraphView, lambda model, x: ModelSummaryView(model, input_data=x)):
     _view(nn.Sequential(nn.Conv2d(3, 3, 3), nn.Flatten(), nn.LazyLinear(2)), torch.rand(1, 3, 8, 8)).capture()
 
 NET = """

@@ -6,6 +6,7 @@ CALLS = {
     "model_summary": ("model_summary(load(), input_data=photo())", "eps"),
     "feature_maps": ("feature_maps(load(), photo())", "weight"),
     "cam_map": ("cam_map(load(), photo(), target=1)", "weight"),
+    "model_graph": ("model_graph(load(), photo())", "eps"),
 }
 
 

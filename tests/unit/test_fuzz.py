@@ -19,6 +19,7 @@ from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.verdict import Verdict
 from pytest_modelviz.views.cam_map import CamMapView
 from pytest_modelviz.views.feature_maps import FeatureMapsView
+from pytest_modelviz.views.model_graph import ModelGraphView
 from pytest_modelviz.views.model_summary import ModelSummaryView
 
 IDS = {"nodeid": "t.py::test", "name": "n"}
@@ -35,6 +36,7 @@ def views():
         "model_summary": ModelSummaryView(model, input_data=image),
         "feature_maps": FeatureMapsView(model, image),
         "cam_map": CamMapView(model, image, target=0),
+        "model_graph": ModelGraphView(model, image),
     }
 
 
