@@ -12,6 +12,7 @@ import difflib
 from collections.abc import Hashable, Iterator, Sequence
 from typing import NamedTuple
 
+_MOST_EDITS = 300
 _MOST_PAIRS = 1_000_000  # a search looks at all pairs of equal items; beyond this it would take more than a second
 
 
@@ -85,14 +86,47 @@ def _anchors(before: Sequence[Hashable], after: Sequence[Hashable], one: range, 
     return chain[::-1]
 
 
-def _searched(
-    before: Sequence[Hashable], after: Sequence[Hashable], one: range, two: range
-) -> Iterator[tuple[int, int]]:
+def _searched(before: Sequence[Hashable], after: Sequence[Hashable], one: range, two: range) -> list[tuple[int, int]]:
     first, second = [before[at] for at in one], [after[at] for at in two]
-    counts = collections.Counter(second)
-    crowded = sum(counts[item] for item in first) > _MOST_PAIRS
-    matcher = difflib.SequenceMatcher(None, first, second, autojunk=crowded)
-    for i, j, size in matcher.get_matching_blocks():
-        yield from zip(
-            range(one.start + i, one.start + i + size), range(two.start + j, two.start + j + size), strict=True
-        )
+    pairs = _shortest(first, second)
+    if pairs is None:
+        counts = collections.Counter(second)
+        crowded = sum(counts[item] for item in first) > _MOST_PAIRS
+        blocks = difflib.SequenceMatcher(None, first, second, autojunk=crowded).get_matching_blocks()
+        pairs = [(i + step, j + step) for i, j, size in blocks for step in range(size)]
+    return [(one.start + i, two.start + j) for i, j in pairs]
+
+
+def _shortest(first: Sequence[Hashable], second: Sequence[Hashable]) -> list[tuple[int, int]] | None:
+    """What is left in place by the fewest removals and additions; None where they are too many.
+
+    E. W. Myers, "An O(ND) difference algorithm and its variations", Algorithmica 1 (1986).
+    """
+    size, other = len(first), len(second)
+    reached = {1: 0}  # by diagonal: how far in `first` so many edits lead
+    history: list[dict[int, int]] = []
+    for edits in range(min(size + other, _MOST_EDITS) + 1):
+        history.append(dict(reached))
+        for diagonal in range(-edits, edits + 1, 2):
+            down = diagonal == -edits or (diagonal != edits and reached[diagonal - 1] < reached[diagonal + 1])
+            i = reached[diagonal + 1] if down else reached[diagonal - 1] + 1
+            while i < size and i - diagonal < other and first[i] == second[i - diagonal]:
+                i += 1
+            reached[diagonal] = i
+            if i >= size and i - diagonal >= other:
+                return _walked_back(history, size, other)
+    return None
+
+
+def _walked_back(history: list[dict[int, int]], i: int, j: int) -> list[tuple[int, int]]:
+    pairs = []
+    for edits in range(len(history) - 1, -1, -1):
+        reached, diagonal = history[edits], i - j
+        down = diagonal == -edits or (diagonal != edits and reached[diagonal - 1] < reached[diagonal + 1])
+        came = diagonal + 1 if down else diagonal - 1
+        start = (reached[came], reached[came] - came)
+        while i > start[0] and j > start[1]:
+            i, j = i - 1, j - 1
+            pairs.append((i, j))
+        i, j = start
+    return pairs[::-1]

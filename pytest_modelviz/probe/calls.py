@@ -15,7 +15,16 @@ from torch.overrides import TorchFunctionMode
 
 from pytest_modelviz.graph import INPUT, TRACED, Operator, OperatorGraph
 from pytest_modelviz.probe.modules import opaque_modules
-from pytest_modelviz.probe.naming import Names, constant, input_text, module_rows, named_inputs, plain, tensor_text
+from pytest_modelviz.probe.naming import (
+    Counts,
+    Names,
+    constant,
+    input_text,
+    module_rows,
+    named_inputs,
+    plain,
+    tensor_text,
+)
 from pytest_modelviz.probe.observe import Observer
 from pytest_modelviz.probe.run import arguments_of
 from pytest_modelviz.probe.sketch import record_shape
@@ -49,7 +58,7 @@ class _Recorder(TorchFunctionMode):
 
     def __init__(self, model: torch.nn.Module, given: Mapping[str, Any]) -> None:
         super().__init__()
-        self._names = Names(model, model)
+        self._names, self._counts = Names(model, model), Counts()
         self._open: list[str] = [""]
         self._opaque = opaque_modules(model)
         self._made: dict[int, tuple[weakref.ref[torch.Tensor], str]] = {}
@@ -102,7 +111,7 @@ class _Recorder(TorchFunctionMode):
         found = list(tensors(output))
         if not found and kind != "setitem":
             return
-        name = self._names.new(module, kind)
+        name = self._counts.name(module, kind)
         for at, tensor in enumerate(found):
             self._keep(tensor, name if len(found) == 1 else f"{name}[{at}]")
         text = tensor_text(found[0]) if len(found) == 1 else tensor_text(found)

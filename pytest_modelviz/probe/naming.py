@@ -10,7 +10,14 @@ import torch
 from torch.utils._pytree import keystr, tree_flatten_with_path
 
 from pytest_modelviz.graph import INPUT, ModuleRow
-from pytest_modelviz.probe.modules import class_name, configuration, observed_modules, own_tensors, parameters_of
+from pytest_modelviz.probe.modules import (
+    class_name,
+    configuration,
+    observed_modules,
+    own_tensors,
+    parameters_of,
+    unwrapped,
+)
 from pytest_modelviz.probe.structure import literal
 
 _SHOWN = ("extra_repr", "repr")
@@ -32,15 +39,27 @@ def module_rows(model: torch.nn.Module) -> dict[str, ModuleRow]:
 
 def named_inputs(model: torch.nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """(name, tensor or literal) of everything that the model is given, by the names of forward's parameters."""
-    parameters = parameters_of(model)
+    parameters = parameters_of(unwrapped(model))
     names = [*parameters.names, *(f"{parameters.rest}[{at}]" for at in range(len(args) - len(parameters.names)))]
     for name, value in [*zip(names, args, strict=False), *kwargs.items()]:
         for path, leaf in tree_flatten_with_path(value)[0]:
             yield f"{INPUT}{name}{keystr(path)}", leaf
 
 
+class Counts:
+    """Names for operators: by module and kind, counted from the second on."""
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[str, str], int] = {}
+
+    def name(self, module: str, kind: str) -> str:
+        count = self._counts.get((module, kind), 0)
+        self._counts[module, kind] = count + 1
+        return f"{module}/{kind}" + (f"#{count}" if count else "")
+
+
 class Names:
-    """Names for operators, modules, parameters and buffers of a model; paths to them start at `root`."""
+    """Names for modules, parameters and buffers of a model; paths to them start at `root`."""
 
     def __init__(self, model: torch.nn.Module, root: torch.nn.Module) -> None:
         self._root = root
@@ -50,7 +69,6 @@ class Names:
             self._modules[id(module)] = name
             for local, tensor in own_tensors(module):
                 self.tensors.setdefault(id(tensor), f"{name}.{local}" if name else local)
-        self._counts: dict[tuple[str, str], int] = {}
 
     def module(self, path: str) -> str:
         """The name of the module at a path in which wrappers, or a second name of a shared module, may stand."""
@@ -65,12 +83,6 @@ class Names:
         for part in path.split(".") if path else ():
             found = getattr(found, part, None)
         return found
-
-    def new(self, module: str, kind: str) -> str:
-        """A name for the next operator of a kind in a module."""
-        count = self._counts.get((module, kind), 0)
-        self._counts[module, kind] = count + 1
-        return f"{module}/{kind}" + (f"#{count}" if count else "")
 
 
 def tensor_text(value: Any) -> str:
