@@ -11,7 +11,7 @@ from PIL import ImageDraw, ImageFont
 from pytest_modelviz.pictures.composite import Picture
 from pytest_modelviz.pictures.layout import labelled
 
-_MOST_LINES, _MOST_LETTERS = 60, 110
+_MOST_LINES, _MOST_LETTERS = 60, 130
 _HEIGHT, _MARGIN = 18, 6
 _PAPER = {"-": (255, 226, 224), "+": (218, 245, 220), " ": (255, 255, 255), "@": (236, 240, 248)}
 _INK = {"-": (150, 20, 20), "+": (10, 100, 30), " ": (40, 40, 40), "@": (90, 100, 130)}

@@ -29,8 +29,10 @@ def module_rows(model: torch.nn.Module) -> dict[str, ModuleRow]:
     rows = {}
     for name, module in observed_modules(model):
         config = configuration(module)
-        if type(module).__module__.startswith("torch.nn."):  # what these show of themselves grows with versions
-            config = {key: text for key, text in config.items() if key not in _SHOWN and not key.startswith("_")}
+        if type(module).extra_repr.__module__.startswith("torch.nn."):  # what these show grows with torch's version
+            config = {key: text for key, text in config.items() if key not in _SHOWN}
+        if type(module).__module__.startswith("torch.nn."):
+            config = {key: text for key, text in config.items() if not key.startswith("_")}
         config = {key: text for key, text in config.items() if text and key != "_is_torch_compile"}
         tensors = {local: tensor_text(tensor) for local, tensor in own_tensors(module)}
         rows[name] = ModuleRow(class_name(module), config, tensors)

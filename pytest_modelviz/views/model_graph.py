@@ -6,6 +6,7 @@ import itertools
 import operator
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from pytest_modelviz.capture import Capture
 from pytest_modelviz.compare.graphs import compare_graphs, difference, renamed_back
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.graph import TRACED, Operator, OperatorGraph
+from pytest_modelviz.graph import INPUT, TRACED, Operator, OperatorGraph
 from pytest_modelviz.pictures.diff import Line, around_changes, text_picture
 from pytest_modelviz.pictures.exhibits import Exhibit, Graph, Node
 from pytest_modelviz.probe.calls import traced
@@ -87,7 +88,7 @@ class ModelGraphView:
             return [text_picture(_LABEL, headline, _overview(after)), graph]
         told = difference(before, renamed_back(before, after)[0])
         headline = f"baseline (-) and actual (+): {len(before.operators)} and {len(after.operators)} operators"
-        lines = _inputs(before, after) + [(sign, str(one)) for sign, one in told.lines]
+        lines = _inputs(before, after) + [(sign, _brief(one)) for sign, one in told.lines]
         return [text_picture(_LABEL, headline, around_changes(lines)), graph]
 
     def describe(self, actual: Capture) -> str:
@@ -123,6 +124,12 @@ def _inputs(before: OperatorGraph, after: OperatorGraph) -> list[Line]:
         else:
             lines += [(sign, f"{name}: {text}") for sign, text in (("-", one), ("+", two)) if text is not None]
     return lines
+
+
+def _brief(one: Operator) -> str:
+    """An operator without its weights, whose names would fill the line."""
+    kept = (name for name in one.inputs if "/" in name or name.startswith(INPUT) or " " in name)
+    return str(replace(one, inputs=tuple(kept)))
 
 
 def _overview(graph: OperatorGraph) -> list[Line]:
