@@ -158,9 +158,6 @@ def _apart(gone: list[Operator], come: list[Operator], told: Difference, unpaire
     told.lines += [("-", one) for one in gone] + [("+", one) for one in come]
     unpaired.update(one.name for one in gone)
     unpaired.update(f"+{one.name}" for one in come)
-    # what took the place of something is known by its name from here on
-    if gone and come:
-        told.pairs[come[-1].name] = gone[-1].name
 
 
 def _place(one: Operator, pairs: Mapping[str, str] | None = None) -> str:

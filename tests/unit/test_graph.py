@@ -28,7 +28,7 @@ from pytest_modelviz.pictures.files import png_bytes
 from pytest_modelviz.reports.tensorboard import EventFiles
 from pytest_modelviz.reports.terminal import explain
 from pytest_modelviz.session import _told
-from pytest_modelviz.views.model_graph import ModelGraphView
+from pytest_modelviz.views.model_graph import ModelGraphView, _reason
 
 
 class Block(nn.Module):
@@ -408,6 +408,19 @@ def test_the_fast_path_of_transformers_does_not_hide_their_operators():
     assert kinds["layer_norm"] == 4
 
 
+def test_what_is_written_in_place_is_kept_and_a_number_is_an_argument():
+    class Writes(nn.Module):
+        def forward(self, x):
+            y = x.clone()
+            y[:, 0].mul_(2)
+            y[:, 1] = 0
+            return y
+
+    operators = capture(Writes(), vectors()).result.operators
+    assert [one.kind for one in operators] == ["clone", "select", "mul_", "select", "fill_"]
+    assert operators[-1].arguments == {"value": "0"}
+
+
 def test_objects_that_a_model_returns_are_looked_into():
     graph = capture(ZOO["dataclass"].build(), vectors()).result
     assert graph.source == "exported"
@@ -493,8 +506,29 @@ def test_a_model_s_own_error_is_its_own():
         capture(nn.Linear(3, 3), vectors())
 
 
-def test_torch_s_remarks_on_a_failed_export_are_not_printed(capfd):
+def test_a_traced_transformer_takes_no_fast_path():
+    class Chooses(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.encoder = ZOO["encoder"].build()
+
+        def forward(self, x):
+            y = self.encoder(x)
+            return y if y.sum() > -1e9 else x
+
+    graph = capture(Chooses(), sequences()).result
+    assert graph.source == "traced"
+    assert sum(one.kind == "layer_norm" for one in graph.operators) == 4
+
+
+def test_the_reason_of_a_failure_names_no_place_of_this_machine():
+    error = ValueError("cannot read /home/somebody/net.py of <Net object at 0x7f00>, 0x12 \nand more")
+    assert _reason(error) == "ValueError: cannot read ... of <Net object>, ..."
+
+
+def test_torch_s_remarks_on_a_failed_export_are_not_printed(capfd, caplog):
     capture(Choosing(), vectors())
+    assert not caplog.records
     out, err = capfd.readouterr()
     assert (out, err) == ("", "")
 
