@@ -22,6 +22,7 @@ __all__ = [
     "cam_map",
     "feature_maps",
     "kernel_maps",
+    "model_graph",
     "model_summary",
     "modelviz",
     "saliency_map",
@@ -177,5 +178,18 @@ def training_curve(_modelviz_checks: TestChecks) -> Callable[..., Any]:
         return _modelviz_checks.run(
             lambda: TrainingCurveView(step, steps=steps, model=model, seed=seed), name, "training_curve", rtol=rtol
         )
+
+    return check
+
+
+@pytest.fixture
+def model_graph(_modelviz_checks: TestChecks) -> Callable[..., Any]:
+    """Compare the operators that a model runs, with their arguments, shapes and order."""
+
+    def check(model: Any, input_data: Any, *, name: str | None = None) -> Any:
+        __tracebackhide__ = True
+        from pytest_modelviz.views.model_graph import ModelGraphView
+
+        return _modelviz_checks.run(lambda: ModelGraphView(model, input_data), name, "model_graph")
 
     return check

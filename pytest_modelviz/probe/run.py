@@ -18,13 +18,17 @@ from pytest_modelviz.probe.structure import tensors
 
 
 def call(model: torch.nn.Module, input_data: Any) -> Any:
-    """Call the model: a tuple or list is positional arguments, a mapping keyword arguments, the rest one argument."""
+    """Call the model with what `arguments_of` makes of the input."""
+    args, kwargs = arguments_of(input_data)
+    return model(*args, **kwargs)
+
+
+def arguments_of(input_data: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """A tuple or list is positional arguments, a mapping keyword arguments, the rest one argument."""
     data = _own(input_data)
     if isinstance(data, Mapping):
-        return model(**data)
-    if isinstance(data, (tuple, list)):
-        return model(*data)
-    return model(data)
+        return (), dict(data)
+    return (tuple(data) if isinstance(data, (tuple, list)) else (data,)), {}
 
 
 def _own(value: Any) -> Any:

@@ -8,6 +8,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pytest_modelviz.reports import operators
+
 _MOST_LISTED = 8
 _ALIKE = 3  # from so many findings of one kind on they are told in one line
 _SHORT = 80
@@ -192,12 +194,16 @@ def _likeness(finding: Mapping[str, Any]) -> Any:
         return "follows"
     if kind in ("class", "config", "attribute"):
         return kind, finding["what"], finding["before"], finding["after"]
-    return id(finding)
+    alike = operators.likeness(finding) if kind.startswith(operators.PREFIX) else None
+    return id(finding) if alike is None else alike
 
 
 def _together(group: Sequence[Mapping[str, Any]]) -> str:
     kind, first = group[0]["kind"].removeprefix("also:"), group[0]
     layers = list(dict.fromkeys(finding["layer"] for finding in group))
+    if kind.startswith(operators.PREFIX):
+        change = _shorten(first["before"], first["after"])
+        return operators.together(first, change, _listed([layer or "(model)" for layer in layers]), len(group))
     if kind in ("removed", "added"):
         parent = layers[0].rpartition(".")[0]
         names = [f"{one['layer'].rpartition('.')[2]} ({one['before'] or one['after']})" for one in group]
@@ -225,6 +231,8 @@ def _sentence(finding: Mapping[str, Any]) -> str:
     kind = finding["kind"].removeprefix("also:")
     layer, what = finding["layer"] or "(model)", finding["what"]
     before, after = finding["before"], finding["after"]
+    if kind.startswith(operators.PREFIX):
+        return operators.sentence(finding, _shorten(before, after))
     part = f" ({what.lstrip('.')})" if what else ""
     if kind.startswith("event:") and before != after:
         part = f" ({what.lstrip('.') or 'output'}: {_shorten(before, after)})"

@@ -20,7 +20,9 @@ from pytest_modelviz.cli import main
 from pytest_modelviz.views.cam_map import CamMapView
 from pytest_modelviz.views.feature_maps import FeatureMapsView
 from pytest_modelviz.views.kernel_maps import KernelMapsView
+from pytest_modelviz.views.model_graph import ModelGraphView
 from pytest_modelviz.views.model_summary import ModelSummaryView
+from pytest_modelviz.views.saliency_map import SaliencyMapView
 from pytest_modelviz.views.training_curve import TrainingCurveView
 
 # pytester forgets what an inner run imported, and torch aborts the process when its parts are imported twice: all of
@@ -31,6 +33,9 @@ for _view in (
     CamMapView,
     lambda model, x: ModelSummaryView(model, input_data=x),
     lambda model, x: KernelMapsView(model),
+    ModelGraphView,
+    SaliencyMapView,
+    lambda model, x: SaliencyMapView(model, x, method="integrated_gradients"),
 ):
     _view(nn.Sequential(nn.Conv2d(3, 3, 3), nn.Flatten(), nn.LazyLinear(2)), torch.rand(1, 3, 8, 8)).capture()
 _curve = TrainingCurveView(lambda number: number, steps=1)

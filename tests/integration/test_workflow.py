@@ -7,7 +7,9 @@ CALLS = {
     "feature_maps": ("feature_maps(load(), photo())", "weight"),
     "cam_map": ("cam_map(load(), photo(), target=1)", "weight"),
     "kernel_maps": ("kernel_maps(load())", "weight"),
+    "saliency_map": ("saliency_map(load(), photo(), target=1)", "weight"),
     "training_curve": ("training_curve(training(net := load()), steps=3, model=net)", "weight"),
+    "model_graph": ("model_graph(load(), photo())", "eps"),
 }
 
 

@@ -20,7 +20,9 @@ from pytest_modelviz.verdict import Verdict
 from pytest_modelviz.views.cam_map import CamMapView
 from pytest_modelviz.views.feature_maps import FeatureMapsView
 from pytest_modelviz.views.kernel_maps import KernelMapsView
+from pytest_modelviz.views.model_graph import ModelGraphView
 from pytest_modelviz.views.model_summary import ModelSummaryView
+from pytest_modelviz.views.saliency_map import SaliencyMapView
 from pytest_modelviz.views.training_curve import TrainingCurveView
 
 IDS = {"nodeid": "t.py::test", "name": "n"}
@@ -38,7 +40,9 @@ def views():
         "feature_maps": FeatureMapsView(model, image),
         "cam_map": CamMapView(model, image, target=0),
         "kernel_maps": KernelMapsView(model),
+        "saliency_map": SaliencyMapView(model, image, target=0),
         "training_curve": TrainingCurveView(lambda i: model(image).sum().backward() or 1.0, steps=2, model=model),
+        "model_graph": ModelGraphView(model, image),
     }
 
 

@@ -14,6 +14,7 @@ from pytest_modelviz.probe.purity import untouched
 from pytest_modelviz.probe.structure import leaves, tensors
 from pytest_modelviz.views.cam_map import CamMapView
 from pytest_modelviz.views.feature_maps import FeatureMapsView
+from pytest_modelviz.views.model_graph import ModelGraphView
 from pytest_modelviz.views.model_summary import ModelSummaryView
 
 
@@ -66,6 +67,7 @@ VIEWS = {
     "model_summary": lambda model, data: ModelSummaryView(model, input_data=data),
     "feature_maps": FeatureMapsView,
     "cam_map": CamMapView,
+    "model_graph": ModelGraphView,
 }
 
 

@@ -1,0 +1,180 @@
+"""What a model computes, operator by operator, as plain data: the probe makes it, facts hold it, two are compared.
+
+A name is given by the module whose code runs the operator and by the operators of that kind before it in that module
+(`layer1.0/relu#1`), so that what happens in one module renames nothing in another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from pytest_modelviz.errors import UnreadableBaselineError
+from pytest_modelviz.trace import Call, ModuleRecord, TensorRecord, Trace
+
+EXPORTED, TRACED = "exported", "traced"
+INPUT = "input."  # begins the names of the model's inputs
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One operator call.
+
+    `inputs` name operators (`layer1.0/chunk[0]` is one of several results), parameters and buffers
+    (`layer1.0.conv1.weight`) or the model's inputs (`input.x`); what may be left out has its argument's name before it
+    (`bias=conv1.bias`). `arguments` are those that are no tensors and not the default, `output` is a text such as
+    `float32[1, 64, 56, 56]`.
+    """
+
+    name: str
+    kind: str
+    inputs: tuple[str, ...]
+    arguments: Mapping[str, str]
+    output: str
+
+    @property
+    def module(self) -> str:
+        return self.name.rpartition("/")[0]
+
+    @property
+    def call(self) -> str:
+        """The operator with those of its arguments that are no tensors."""
+        arguments = ", ".join(f"{key}={text}" for key, text in self.arguments.items())
+        return f"{self.kind}({arguments})" if arguments else self.kind
+
+    def __str__(self) -> str:
+        arguments = (*self.inputs, *(f"{key}={text}" for key, text in self.arguments.items()))
+        return f"{self.name}: {self.output} = {self.kind}({', '.join(arguments)})"
+
+
+@dataclass(frozen=True)
+class ModuleRow:
+    """One module: its class, its configuration and the shapes of its own parameters and buffers."""
+
+    class_name: str
+    config: Mapping[str, str] = field(default_factory=dict)
+    tensors: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class OperatorGraph:
+    """What `model_graph` returns: the operators in the order of execution. `str()` lists them.
+
+    `source` is "exported" or, where `torch.export` failed for the `reason` told, "traced". `inputs` maps names such as
+    `input.x` to shapes, `outputs` name what the model returns.
+    """
+
+    source: str
+    reason: str
+    inputs: Mapping[str, str]
+    operators: tuple[Operator, ...]
+    outputs: tuple[str, ...]
+    modules: Mapping[str, ModuleRow]
+
+    def __str__(self) -> str:
+        return "\n".join(
+            [
+                *(f"{name}: {text}" for name, text in self.inputs.items()),
+                *(str(one) for one in self.operators),
+                f"returns {', '.join(self.outputs) or 'nothing'}",
+            ]
+        )
+
+    def to_facts(self) -> dict[str, Any]:
+        """As JSON can hold it: one operator, one module a line."""
+        return {
+            "source": self.source,
+            **({"reason": self.reason} if self.reason else {}),
+            "inputs": dict(self.inputs),
+            "outputs": list(self.outputs),
+            "operators": {
+                one.name: {
+                    "operator": one.kind,
+                    **({"in": list(one.inputs)} if one.inputs else {}),
+                    **({"arguments": dict(one.arguments)} if one.arguments else {}),
+                    "out": one.output,
+                }
+                for one in self.operators
+            },
+            "modules": {
+                name: {
+                    "class": row.class_name,
+                    **({"config": dict(row.config)} if row.config else {}),
+                    **({"tensors": dict(row.tensors)} if row.tensors else {}),
+                }
+                for name, row in self.modules.items()
+            },
+        }
+
+    @classmethod
+    def from_facts(cls, facts: Mapping[str, Any]) -> OperatorGraph:
+        """Read what `to_facts` made; raises UnreadableBaselineError for anything else."""
+        source = facts.get("source")
+        if source not in (EXPORTED, TRACED):
+            raise UnreadableBaselineError(f"its graph was made in a way that is not known: {source!r}")
+        operators = tuple(
+            Operator(
+                name,
+                _text(row, "operator"),
+                _texts(row.get("in", [])),
+                _table(row.get("arguments", {})),
+                _text(row, "out"),
+            )
+            for name, row in _rows(facts, "operators")
+        )
+        modules = {
+            name: ModuleRow(_text(row, "class"), _table(row.get("config", {})), _table(row.get("tensors", {})))
+            for name, row in _rows(facts, "modules")
+        }
+        reason = _text({"reason": "", **facts}, "reason")
+        outputs = _texts(facts.get("outputs"))
+        return cls(source, reason, _table(facts.get("inputs")), operators, outputs, modules)
+
+    def as_trace(self) -> Trace:
+        """The modules without their pass: those that run operators count as called."""
+        weights: dict[str, TensorRecord] = {}
+        modules = {}
+        for name, row in self.modules.items():
+            keys = {local: f"{name}.{local}" if name else local for local in row.tensors}
+            for local, text in row.tensors.items():
+                weights[keys[local]] = TensorRecord(*_shape(text), np.zeros(0, np.float32))
+            modules[name] = ModuleRecord(row.class_name, row.config, keys)
+        owners = dict.fromkeys(one.module for one in self.operators)
+        return Trace(modules, [Call(name, 0, 0, {}) for name in owners], {}, weights)
+
+
+def _rows(facts: Mapping[str, Any], part: str) -> list[tuple[str, Mapping[str, Any]]]:
+    rows = facts.get(part)
+    if not isinstance(rows, Mapping) or not all(isinstance(row, Mapping) for row in rows.values()):
+        raise UnreadableBaselineError(f"it does not list {part}")
+    return [(str(name), row) for name, row in rows.items()]
+
+
+def _text(row: Mapping[str, Any], key: str) -> str:
+    if not isinstance(row.get(key), str):
+        raise UnreadableBaselineError(f"what its graph says of {key!r} is no text")
+    return str(row[key])
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
+        raise UnreadableBaselineError("what its graph says of inputs or outputs is no list of names")
+    return tuple(value)
+
+
+def _table(value: Any) -> dict[str, str]:
+    if not isinstance(value, Mapping) or not all(isinstance(item, str) for item in value.values()):
+        raise UnreadableBaselineError("what its graph says of inputs, arguments or modules is no table of texts")
+    return {str(key): item for key, item in value.items()}
+
+
+def _shape(text: str) -> tuple[str, tuple[int, ...]]:
+    """dtype and shape out of a text such as `float32[64, 3]`."""
+    dtype, bracket, sides = text.rstrip("]").partition("[")
+    try:
+        return dtype if bracket else text, tuple(int(side) for side in sides.split(",") if side.strip())
+    except ValueError as error:
+        raise UnreadableBaselineError(f"its graph holds a tensor of no readable shape: {text[:80]!r}") from error

@@ -1,0 +1,123 @@
+"""The operators of a model as one pass calls them, for models that `torch.export` cannot follow.
+
+What is seen is the outermost call into torch (`F.relu`, `torch.add`, a method of Tensor): what a caller writes, not
+what it is made of.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from pytest_modelviz.graph import INPUT, TRACED, Operator, OperatorGraph
+from pytest_modelviz.probe.modules import opaque_modules
+from pytest_modelviz.probe.naming import (
+    Counts,
+    Names,
+    constant,
+    input_text,
+    module_rows,
+    named_inputs,
+    plain,
+    tensor_text,
+)
+from pytest_modelviz.probe.observe import Observer
+from pytest_modelviz.probe.run import arguments_of
+from pytest_modelviz.probe.sketch import record_shape
+from pytest_modelviz.probe.structure import tensors
+from pytest_modelviz.trace import Call
+
+# They are about a tensor, or hand out the same one.
+_NOT_COMPUTED = frozenset({"__get__", "__set__", "detach", "detach_", "requires_grad_", "register_hook", "contiguous"})
+_UNMEANT = frozenset(
+    {"device", "layout", "pin_memory", "memory_format", "non_blocking", "generator", "out", "_stacklevel"}
+)
+
+
+def traced(model: torch.nn.Module, input_data: Any, reason: str) -> OperatorGraph:
+    """Run a prepared model once and list what it calls; `reason` says why it could not be exported."""
+    args, kwargs = arguments_of(input_data)
+    given = dict(named_inputs(model, args, kwargs))
+    recorder = _Recorder(model, given)
+    observer = Observer(model, look=record_shape, weight_width=None, on_enter=recorder.enter, on_output=recorder.leave)
+    rows = module_rows(model)
+    torch.backends.mha.set_fastpath_enabled(False)
+    with observer.watching(), recorder:
+        output = model(*args, **kwargs)
+    outputs = tuple(recorder.reference(one) for one in tensors(output))
+    inputs = {name: input_text(value) for name, value in given.items()}
+    return OperatorGraph(TRACED, reason, inputs, tuple(recorder.operators), outputs, rows)
+
+
+class _Recorder(TorchFunctionMode):
+    """Lists calls into torch, and what TorchScript modules return."""
+
+    def __init__(self, model: torch.nn.Module, given: Mapping[str, Any]) -> None:
+        super().__init__()
+        self._names, self._counts = Names(model, model), Counts()
+        self._open: list[str] = [""]
+        self._opaque = opaque_modules(model)
+        self._made: dict[int, tuple[weakref.ref[torch.Tensor], str]] = {}
+        self.operators: list[Operator] = []
+        for name, value in given.items():
+            if isinstance(value, torch.Tensor):
+                self._keep(value, name if name.startswith(INPUT) else INPUT + name)
+
+    def enter(self, call: Call) -> None:
+        self._open.append(call.layer)
+
+    def leave(self, call: Call, module: torch.nn.Module, output: Any) -> Any:
+        layer = self._open.pop()
+        if layer in self._opaque:
+            self._record(layer, "torchscript", (), {}, output)
+        return output
+
+    def reference(self, tensor: torch.Tensor) -> str:
+        made = self._made.get(id(tensor))
+        if made is not None and made[0]() is tensor:
+            return made[1]
+        return self._names.tensors.get(id(tensor)) or constant(tensor)
+
+    def _keep(self, tensor: torch.Tensor, name: str) -> None:
+        self._made[id(tensor)] = (weakref.ref(tensor), name)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if self._open[-1] in self._opaque:  # what runs in there depends on torch's version and on the device
+            return func(*args, **kwargs)
+        inputs: list[str] = []
+        arguments: dict[str, str] = {}
+        for name, value in [*((f"argument{at}", value) for at, value in enumerate(args)), *sorted(kwargs.items())]:
+            held = [self.reference(one) for one in tensors(value)]
+            prefix = f"{name}=" if name in kwargs else ""
+            inputs += [prefix + one for one in held]
+            if not held and name not in _UNMEANT and not isinstance(value, (torch.device, torch.memory_format)):
+                arguments[name] = plain(value)
+        output = func(*args, **kwargs)
+        kind = getattr(func, "__name__", None) or type(func).__name__
+        if kind not in _NOT_COMPUTED:
+            self._record(self._open[-1], _plain_name(kind), tuple(inputs), arguments, output)
+        elif kind != "__set__" and args and isinstance(args[0], torch.Tensor) and isinstance(output, torch.Tensor):
+            self._keep(output, self.reference(args[0]))
+        return output
+
+    def _record(
+        self, module: str, kind: str, inputs: tuple[str, ...], arguments: Mapping[str, str], output: Any
+    ) -> None:
+        found = list(tensors(output))
+        if not found and kind != "setitem":
+            return
+        name = self._counts.name(module, kind)
+        for at, tensor in enumerate(found):
+            self._keep(tensor, name if len(found) == 1 else f"{name}[{at}]")
+        text = tensor_text(found[0]) if len(found) == 1 else tensor_text(found)
+        self.operators.append(Operator(name, kind, inputs, dict(arguments), text))
+
+
+def _plain_name(name: str) -> str:
+    """`__add__` and `_max_pool2d` are called for what they do."""
+    return name.strip("_") + ("_" if name.endswith("_") and not name.endswith("__") else "")
