@@ -7,6 +7,10 @@ CALLS = {
     "feature_maps": ("feature_maps(load(), photo())", "weight"),
     "cam_map": ("cam_map(load(), photo(), target=1)", "weight"),
     "kernel_maps": ("kernel_maps(load())", "weight"),
+    "activation_maximization": (
+        "activation_maximization(load(), 'conv2', filters=(0, 3), steps=3, input_size=(3, 16, 16))",
+        "weight",
+    ),
 }
 
 
