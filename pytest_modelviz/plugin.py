@@ -17,7 +17,7 @@ import pytest
 from pytest_modelviz.checks import CHECKS, RUN, TestChecks, _modelviz_checks
 from pytest_modelviz.collected import NODEID, Collected, sources
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.fixtures import cam_map, feature_maps, kernel_maps, model_summary
+from pytest_modelviz.fixtures import activation_maximization, cam_map, feature_maps, kernel_maps, model_summary
 from pytest_modelviz.options import OPTIONS, InvalidSettingError
 from pytest_modelviz.outcome import Outcome
 from pytest_modelviz.reports.results import ResultsFolder
@@ -26,13 +26,14 @@ from pytest_modelviz.settings import Mode, Settings, read_settings
 if TYPE_CHECKING:
     from pytest_modelviz.session import Session
 
-__all__ = [
+__all__ = [  # fixtures, found here by pytest
     "_modelviz_checks",
+    "activation_maximization",
     "cam_map",
     "feature_maps",
     "kernel_maps",
     "model_summary",
-]  # fixtures, found here by pytest
+]
 
 _ENTRIES = "modelviz_checks"  # the attribute of a report that carries the entries to the controlling process
 _ENDED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
