@@ -54,6 +54,14 @@ def test_a_pointwise_filter_by_hand():
     assert (result.layer, result.filters) == ("0", (0, 1))
 
 
+def test_every_fourth_step_is_followed_by_a_slight_blur():
+    # the gradient is the same everywhere: what is left of the start after five steps is the start, blurred once
+    image = maximised(nn.Sequential(pointwise([[1.0]])), "0", input_size=(1, 3, 3), steps=5).result.images[0, 0]
+    row = np.array([math.exp(-2), 1.0, math.exp(-2)]) / (1 + 2 * math.exp(-2))
+    around = np.pad(noise((1, 3, 3), 0)[0], 1, mode="edge")
+    assert image[1, 1] - 2.5 == pytest.approx(float(row @ around[1:4, 1:4] @ row), abs=1e-6)
+
+
 def test_a_quadratic_by_hand():
     class Quadratic(nn.Module):
         """Highest at 2, where its gradient is zero."""
