@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "_modelviz_checks",
+    "activation_maximization",
     "cam_map",
     "feature_maps",
     "kernel_maps",
@@ -191,5 +192,41 @@ def model_graph(_modelviz_checks: TestChecks) -> Callable[..., Any]:
         from pytest_modelviz.views.model_graph import ModelGraphView
 
         return _modelviz_checks.run(lambda: ModelGraphView(model, input_data), name, "model_graph")
+
+    return check
+
+
+@pytest.fixture
+def activation_maximization(_modelviz_checks: TestChecks) -> Callable[..., Any]:
+    """Compare the climb to an input that excites filters of a layer most; show those inputs."""
+
+    def check(
+        model: Any,
+        layer: str,
+        *,
+        filters: Sequence[int] | int = (0,),
+        steps: int = 20,
+        seed: int = 0,
+        learning_rate: float = 0.5,
+        input_size: Sequence[int] | None = None,
+        image: Any = None,
+        name: str | None = None,
+    ) -> Any:
+        __tracebackhide__ = True
+        from pytest_modelviz.views.activation_maximization import ActivationMaximizationView
+
+        def view() -> View:
+            return ActivationMaximizationView(
+                model,
+                layer,
+                filters=filters,
+                steps=steps,
+                seed=seed,
+                learning_rate=learning_rate,
+                input_size=input_size,
+                image=image,
+            )
+
+        return _modelviz_checks.run(view, name, "activation_maximization")
 
     return check

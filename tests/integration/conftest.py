@@ -17,6 +17,7 @@ import pytest_modelviz.project
 import pytest_modelviz.reports.html
 import pytest_modelviz.session
 from pytest_modelviz.cli import main
+from pytest_modelviz.views.activation_maximization import ActivationMaximizationView
 from pytest_modelviz.views.cam_map import CamMapView
 from pytest_modelviz.views.feature_maps import FeatureMapsView
 from pytest_modelviz.views.kernel_maps import KernelMapsView
@@ -36,6 +37,7 @@ for _view in (
     ModelGraphView,
     SaliencyMapView,
     lambda model, x: SaliencyMapView(model, x, method="integrated_gradients"),
+    lambda model, x: ActivationMaximizationView(model, "0", image=x, steps=1),
 ):
     _view(nn.Sequential(nn.Conv2d(3, 3, 3), nn.Flatten(), nn.LazyLinear(2)), torch.rand(1, 3, 8, 8)).capture()
 _curve = TrainingCurveView(lambda number: number, steps=1)

@@ -10,6 +10,10 @@ CALLS = {
     "saliency_map": ("saliency_map(load(), photo(), target=1)", "weight"),
     "training_curve": ("training_curve(training(net := load()), steps=3, model=net)", "weight"),
     "model_graph": ("model_graph(load(), photo())", "eps"),
+    "activation_maximization": (
+        "activation_maximization(load(), 'conv2', filters=(0, 3), steps=3, input_size=(3, 16, 16))",
+        "weight",
+    ),
 }
 
 

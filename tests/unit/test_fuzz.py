@@ -17,6 +17,7 @@ from pytest_modelviz.capture import Capture
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.verdict import Verdict
+from pytest_modelviz.views.activation_maximization import ActivationMaximizationView
 from pytest_modelviz.views.cam_map import CamMapView
 from pytest_modelviz.views.feature_maps import FeatureMapsView
 from pytest_modelviz.views.kernel_maps import KernelMapsView
@@ -43,6 +44,7 @@ def views():
         "saliency_map": SaliencyMapView(model, image, target=0),
         "training_curve": TrainingCurveView(lambda i: model(image).sum().backward() or 1.0, steps=2, model=model),
         "model_graph": ModelGraphView(model, image),
+        "activation_maximization": ActivationMaximizationView(model, "0", input_size=(3, 8, 8), steps=2),
     }
 
 

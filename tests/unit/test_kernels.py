@@ -385,6 +385,14 @@ class TestWhichAreShown:
         assert len(self.names(grows)) == 8
         assert self.names(grows)[0] == "0"
 
+    def test_a_stage_with_most_of_the_convolutions_is_still_one(self):
+        def stage(count):
+            return nn.Sequential(*(nn.Conv1d(2, 2, 3) for _ in range(count)))
+
+        assert self.names(nn.Sequential(stage(1), stage(3), stage(1))) == ["0.0", "1.0", "2.0"]
+        assert self.names(nn.Sequential(stage(1), stage(3))) == ["0.0", "1.0"]
+        assert self.names(nn.Sequential(stage(1), stage(4))) == ["0.0", "1.0", "1.1", "1.2", "1.3"]
+
     def test_nested_containers_and_a_single_convolution_end(self):
         model = nn.Sequential(nn.Sequential(nn.Sequential(nn.Conv2d(1, 1, 1))))
         assert self.names(model) == ["0.0.0"]

@@ -1,0 +1,104 @@
+"""Two climbs to what excites a filter most: their first step strictly, the way from there as an optimisation allows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from pytest_modelviz.capture import Capture
+from pytest_modelviz.compare.explained import explained
+from pytest_modelviz.compare.tolerance import Tolerances
+from pytest_modelviz.verdict import Finding, Verdict
+
+Rows = npt.NDArray[np.float64]
+
+
+class Climb(NamedTuple):
+    """`curves` (steps + 1, filters), and one row a filter of `gradients`, a sketch of the first step's."""
+
+    curves: Rows
+    gradients: Rows
+
+
+def compare_climbs(
+    before: Climb,
+    after: Climb,
+    strict: float,
+    loose: float,
+    findings: Sequence[Finding],
+    baseline: Capture,
+    actual: Capture,
+    tolerances: Tolerances,
+) -> Verdict:
+    """The gradient and the activation on the start within `strict`, the curves within `loose`.
+
+    The pictures at the end are shown and not judged: networks with untrained weights take, from weights that differ in
+    the eighth digit, to another one of equal height.
+    """
+    errors = {
+        "gradient on the start": (_rows_differ(before.gradients, after.gradients), strict),
+        "mean activation of the start": (_start_differs(before.curves, after.curves), strict),
+        "mean activation while climbing": (_curves_differ(before.curves, after.curves), loose),
+    }
+    what = max(errors, key=lambda key: _excess(*errors[key]))
+    error, allowed = errors[what]
+    if all(one <= most for one, most in errors.values()):
+        return Verdict(True, 1, 0, error, allowed)
+    drifted = [key for key, (one, most) in errors.items() if not one <= most]
+    told = [
+        *findings,
+        *(Finding("climb", str(actual.facts.get("layer")), key, *_ends(before, after)) for key in drifted),
+    ]
+    verdict = explained(error, allowed, told, baseline, actual, tolerances)
+    # the pass ends at the layer: what it says of the model's output is about none
+    return replace(verdict, findings=tuple(one for one in verdict.findings if one.kind != "outputs"))
+
+
+def _excess(error: float, allowed: float) -> float:
+    return error / allowed if allowed else (math.inf if error else 0.0)
+
+
+def _ends(before: Climb, after: Climb) -> tuple[str, str]:
+    one, two = (", ".join(f"{value:.3g}" for value in climb.curves[-1]) for climb in (before, after))
+    return f"in the end {one}", two
+
+
+def _same_places(before: Rows, after: Rows) -> bool:
+    kinds = (np.isnan, np.isposinf, np.isneginf)
+    return before.shape == after.shape and all(np.array_equal(kind(before), kind(after)) for kind in kinds)
+
+
+def _rows_differ(before: Rows, after: Rows) -> float:
+    """The largest relative L2 difference of a row."""
+    if not _same_places(before, after):
+        return math.inf
+    one, two = np.nan_to_num(before, posinf=0, neginf=0), np.nan_to_num(after, posinf=0, neginf=0)
+    with np.errstate(all="ignore"):
+        apart, size = np.linalg.norm(two - one, axis=1), np.linalg.norm(one, axis=1)
+    return max((_ratio(float(a), float(s)) for a, s in zip(apart, size, strict=True)), default=0.0)
+
+
+def _start_differs(before: Rows, after: Rows) -> float:
+    """At the start, as a fraction of each filter's highest point: the start itself may be nearly nothing."""
+    return _curves_differ(before[:1], after[:1], before)
+
+
+def _curves_differ(before: Rows, after: Rows, whole: Rows | None = None) -> float:
+    if not _same_places(before, after):
+        return math.inf
+    one, two = np.nan_to_num(before, posinf=0, neginf=0), np.nan_to_num(after, posinf=0, neginf=0)
+    size = np.abs(np.nan_to_num(before if whole is None else whole, posinf=0, neginf=0)).max(0)
+    with np.errstate(all="ignore"):
+        apart = np.abs(two - one).max(0)
+    return max((_ratio(float(a), float(s)) for a, s in zip(apart, size, strict=True)), default=0.0)
+
+
+def _ratio(apart: float, size: float) -> float:
+    if apart == 0.0:
+        return 0.0
+    return apart / size if size > 0.0 and math.isfinite(apart / size) else math.inf
