@@ -12,6 +12,7 @@ from pytest_modelviz.capture import Capture
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.compare.tree import compare_trees, natural
 from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.pictures.diff import Line, around_changes, text_picture
 from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.flops import MultAdds
@@ -112,7 +113,10 @@ class ModelSummaryView:
     def picture(
         self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None
     ) -> Sequence[Exhibit]:
-        return []
+        if baseline is None:
+            return []  # the JSON file is a page for people already
+        lines = _lines(baseline.facts["layers"], actual.facts["layers"])
+        return [text_picture("layers", f"{actual.facts['model']}, layer by layer", around_changes(lines))]
 
     def describe(self, actual: Capture) -> str:
         return str(actual.result)
@@ -195,6 +199,24 @@ def _layer(name: str, module: torch.nn.Module, trace: Trace | None, calls: list[
         calls=len(calls),
         mult_adds=mult_adds,
     )
+
+
+def _lines(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Line]:
+    """A line for each module; of one that changed, what it was and what it is now."""
+    lines: list[Line] = []
+    for name in sorted({*before, *after}, key=natural):
+        one, two = before.get(name), after.get(name)
+        told = f"{name or '(model)'}: {(two or one or {}).get('class', '')}"
+        if one is None or two is None:
+            row = two if one is None else one
+            lines.append(("+" if one is None else "-", f"{told}({(row or {}).get('config', '')})"))
+        elif one == two:
+            lines.append((" ", told))
+        else:
+            for key in (key for key in {**one, **two} if one.get(key) != two.get(key)):
+                pairs = [(sign, row.get(key)) for sign, row in (("-", one), ("+", two))]
+                lines += [(sign, f"{told}  {key}: {value}") for sign, value in pairs if value is not None]
+    return lines
 
 
 def _row(layer: LayerSummary) -> dict[str, Any]:
