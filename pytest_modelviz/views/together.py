@@ -16,6 +16,7 @@ from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.probe.explain import TRACE_WEIGHT_WIDTH, TRACE_WIDTH, Explanation, Taps
 from pytest_modelviz.probe.flops import MultAdds
 from pytest_modelviz.probe.observe import Observer
+from pytest_modelviz.probe.purity import untouched
 from pytest_modelviz.probe.run import call, prepared, require_model
 from pytest_modelviz.probe.scores import Target, scores_of
 from pytest_modelviz.probe.thumbnails import Album
@@ -81,32 +82,42 @@ class Together:
 
     def _look(self) -> dict[str, Capture]:
         with prepared(self._model, self._input, grad=self._cam is not None) as model:
-            counter = MultAdds(model) if self._summary is not None else None
-            album = Album(model, None) if self._maps is not None else None
-            taps = Taps([self._layer], self._input) if self._layer is not None else None
-            steps = [one.see for one in (album, taps) if one is not None]
+            if self._summary is None:
+                return self._pass(model, None)
+            try:
+                with untouched(model, self._input):
+                    return self._pass(model, MultAdds(model))
+            except ModelvizError:
+                raise
+            except Exception:  # jagged tensors, for one, cannot be counted; a fault of the model's own comes again
+                return self._pass(model, None)
 
-            def left(one: Call, module: torch.nn.Module, output: Any) -> Any:
-                if counter is not None:
-                    counter.leave(one, module, output)
-                for step in steps:
-                    output = step(one, module, output)
-                return output
+    def _pass(self, model: torch.nn.Module, counter: MultAdds | None) -> dict[str, Capture]:
+        album = Album(model, None) if self._maps is not None else None
+        taps = Taps([self._layer], self._input) if self._layer is not None else None
+        steps = [one.see for one in (album, taps) if one is not None]
 
-            observer = Observer(model, on_enter=None if counter is None else counter.enter, on_output=left)
-            with contextlib.nullcontext() if counter is None else counter.counting(), observer.watching():
-                output = call(model, self._input)
-            trace, found = observer.trace, {}
-            if taps is not None and self._cam is not None:
-                scores = scores_of(output, self._target)
-                narrow = trace.narrowed(TRACE_WIDTH, TRACE_WEIGHT_WIDTH)
-                found["cam_map"] = self._cam.explained(Explanation(narrow, scores, taps.maps(scores)))
-            if self._maps is not None and album is not None:
-                output = _detached(output) if taps is not None else output
-                found["feature_maps"] = self._maps.captured(trace, album, photos(self._input), output)
-            if self._summary is not None and counter is not None:
-                table = table_without_pass(model)
-                found["model_summary"] = self._summary.captured(model, trace, counter.own, table)
+        def left(one: Call, module: torch.nn.Module, output: Any) -> Any:
+            if counter is not None:
+                counter.leave(one, module, output)
+            for step in steps:
+                output = step(one, module, output)
+            return output
+
+        observer = Observer(model, on_enter=None if counter is None else counter.enter, on_output=left)
+        with contextlib.nullcontext() if counter is None else counter.counting(), observer.watching():
+            output = call(model, self._input)
+        trace, found = observer.trace, {}
+        if taps is not None and self._cam is not None:
+            scores = scores_of(output, self._target)
+            narrow = trace.narrowed(TRACE_WIDTH, TRACE_WEIGHT_WIDTH)
+            found["cam_map"] = self._cam.explained(Explanation(narrow, scores, taps.maps(scores)))
+        if self._maps is not None and album is not None:
+            output = _detached(output) if taps is not None else output
+            found["feature_maps"] = self._maps.captured(trace, album, photos(self._input), output)
+        if self._summary is not None:
+            table = table_without_pass(model)
+            found["model_summary"] = self._summary.captured(model, trace, {} if counter is None else counter.own, table)
         return found
 
 

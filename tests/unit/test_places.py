@@ -151,10 +151,10 @@ def test_tokens_whose_grid_cannot_be_told_are_an_error_with_the_remedy():
 
         def forward(self, x):
             tokens = self.embed(x).flatten(2).transpose(1, 2)
-            return self.head(self.norm(torch.cat([tokens, tokens[:, :7]], 1)).mean(1))
+            return self.head(self.norm(torch.cat([tokens, tokens[:, :20]], 1)).mean(1))
 
     view = CamMapView(Packed(), torch.rand(1, 3, 32, 32), target_layer="norm", target=0)
-    with pytest.raises(ModelvizError, match=r"'norm' gives \[1, 71, 8\]: .* pass reshape_transform= a function from"):
+    with pytest.raises(ModelvizError, match=r"'norm' gives \[1, 84, 8\]: .* pass reshape_transform= a function from"):
         view.capture()
 
 
