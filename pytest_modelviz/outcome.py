@@ -57,6 +57,11 @@ class Outcome:
         rows = [entry for checks in self._entries.values() for entry in checks.values()]
         return sorted(rows, key=lambda entry: str(entry["nodeid"]))
 
+    def tell(self, trouble: str) -> None:
+        """Say at the end what went wrong beside the checks, if anything did."""
+        if trouble and trouble not in self._errors:
+            self._errors.append(trouble)
+
     def write(self, *, ended: bool) -> bool:
         """Write what is to be kept of the run; returns whether the run as a whole has failed.
 

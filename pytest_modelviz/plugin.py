@@ -194,26 +194,37 @@ class ModelvizRun:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:
+        self._outcome.tell(getattr(node, "workeroutput", {}).get("modelviz_trouble", ""))
         if error:
             self._outcome.lost.append(str(node.gateway.id))
         elif "modelviz_collected" in getattr(node, "workeroutput", {}):
             self._outcome.saw(*node.workeroutput["modelviz_collected"])
 
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int | pytest.ExitCode) -> None:
-        if self._session is not None:
-            self._session.close()
+        trouble = self._closed()
         if self._open is not None:
             self._outcome.take(self._open.nodeid, self._open.unreported)  # of a test that was broken off
         compares = self.settings.mode is not Mode.OFF
         if self._worker:
+            self._worker_output()["modelviz_trouble"] = trouble
             if compares:
                 self._worker_output()["modelviz_collected"] = self._seen()
         elif self._reports():
+            self._outcome.tell(trouble)
             if compares and not self._distributes():
                 self._outcome.saw(*self._seen())
             ended = exitstatus in _ENDED and not (session.shouldstop or session.shouldfail)
             if self._outcome.write(ended=ended) and exitstatus in _PASSED:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _closed(self) -> str:
+        """Close the session; what went wrong with that."""
+        try:
+            if self._session is not None:
+                self._session.close()
+        except ModelvizError as error:
+            return str(error)
+        return ""
 
     def _seen(self) -> tuple[dict[str, list[str]], list[str]]:
         return self._collected.files(self._config), sources(self.settings.rootdir)

@@ -89,9 +89,10 @@ class Session:
         return self._events
 
     def close(self) -> None:
+        """Raises ModelvizError where event files cannot be written; all results stand."""
         if self._events is not None:
-            self._events.close()
-            self._events = None
+            events, self._events = self._events, None
+            events.close()
 
 
 class _Judgement:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 from pathlib import Path
@@ -52,8 +53,19 @@ class EventFiles:
             self._writer.add_scalar(tag, value, 0)
 
     def close(self) -> None:
-        for writer in self._writers.values():
-            writer.close()
+        """Write what is still waiting. Raises ModelvizError where that cannot be written."""
+        try:
+            with contextlib.ExitStack() as stack:
+                for writer in self._writers.values():
+                    stack.callback(writer.close)
+        except OSError as error:  # of the thread that writes
+            raise self._unwritable(self._folder, error) from error
+
+    def _unwritable(self, folder: Path, error: OSError) -> ModelvizError:
+        return ModelvizError(
+            f"cannot write event files into {folder}: {error.strerror or error}; "
+            f"make it writable or choose another folder with --modelviz-results-dir"
+        )
 
     def _histogram(self, tag: str, exhibit: Histogram) -> None:
         for series, (edges, counts) in exhibit.series.items():
@@ -98,8 +110,5 @@ class EventFiles:
             try:
                 self._writers[series] = SummaryWriter(str(folder))
             except OSError as error:
-                raise ModelvizError(
-                    f"cannot write event files into {folder}: {error.strerror or error}; "
-                    f"make it writable or choose another folder with --modelviz-results-dir"
-                ) from error
+                raise self._unwritable(folder, error) from error
         return self._writers[series]

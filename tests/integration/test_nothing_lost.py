@@ -238,6 +238,21 @@ def test_a_folder_that_vanishes_in_the_middle_of_a_run(project, folder):
         assert len(project.files(".modelviz/candidates")) == 3
 
 
+def test_event_files_that_cannot_be_written_to_their_end_are_told_and_all_else_stands(project, monkeypatch):
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+    def full(writer):
+        raise OSError(28, "No space left on device")
+
+    project.test()
+    project.run("--modelviz-update")
+    monkeypatch.setattr(EventFileWriter, "close", full)
+    result = project.run("--modelviz")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["cannot write event files into *: No space left on device; make it writable or *"])
+    assert set(project.statuses().values()) == {"match"}
+
+
 def test_a_results_folder_that_cannot_be_written_loses_nothing(project):
     project.test()
     project.run("--modelviz-update")

@@ -116,15 +116,17 @@ class TestComposites:
     @pytest.mark.parametrize("photo", [None, block(RED, 10, 10), block(RED, 10, 20)])
     def test_heatmaps_with_and_without_a_photo(self, photo):
         heat = np.linspace(0, 1, 49, dtype=np.float32).reshape(7, 7)
-        assert heat_picture("map", "caption", heat, photo).image.shape[0] >= 224
-        picture = heat_composite("map", "headline", (heat, photo), (heat[::-1], photo))
+        assert heat_picture("map", "caption", [(heat, photo)]).image.shape[0] >= 224
+        picture = heat_composite("map", "headline", [(heat, photo)], [(heat[::-1], photo)])
         assert picture.image.shape[1] >= 3 * 224
-        assert heat_composite("map", "h", (heat, None), (heat[:3], None)).image.shape[1] < picture.image.shape[1] + 10
+        assert (
+            heat_composite("map", "h", [(heat, None)], [(heat[:3], None)]).image.shape[1] < picture.image.shape[1] + 10
+        )
 
     def test_nan_in_a_heatmap_is_not_smoothed_away(self):
         heat = np.zeros((7, 7), np.float32)
         heat[3, 3] = np.nan
-        image = heat_picture("map", "caption", heat, None).image
+        image = heat_picture("map", "caption", [(heat, None)]).image
         assert (image == NOT_A_NUMBER).all(-1).sum() == 32 * 32
 
     def test_sheets(self):
