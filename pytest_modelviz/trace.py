@@ -223,10 +223,20 @@ class Trace:
         return cls(modules, calls, tensors, weights, ties)
 
 
+def hashed(index: npt.NDArray[np.uint64], salt: int) -> npt.NDArray[np.uint64]:
+    """Mix 64-bit integers (the finaliser of SplitMix64, Steele, Lea and Flood 2014)."""
+    with np.errstate(over="ignore"):
+        z = index + np.uint64(salt) * np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        mixed: npt.NDArray[np.uint64] = z ^ (z >> np.uint64(31))
+    return mixed
+
+
 def _narrower(record: TensorRecord, width: int) -> TensorRecord:
     kept = []
     for sketch in record.sketches:
-        signs = np.random.Generator(np.random.PCG64(sketch.size)).integers(0, 2, sketch.size) * 2 - 1
+        signs = (hashed(np.arange(sketch.size, dtype=np.uint64), 2) >> np.uint64(63)).astype(np.float64) * 2 - 1
         folded = np.zeros(-(-sketch.size // width) * width, np.float64)
         folded[: sketch.size] = sketch * signs
         kept.append(folded.reshape(-1, width).sum(0).astype(sketch.dtype) if sketch.size > width else sketch)

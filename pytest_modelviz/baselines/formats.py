@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pytest_modelviz.capture import Array, Capture
-from pytest_modelviz.errors import UnreadableBaselineError
+from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 
 SCHEMA = 1
 MAX_JSON_BYTES = 64 * 2**20
@@ -42,7 +42,10 @@ def encode_json(
         "environment": dict(sorted(capture.environment.items())),
         "facts": capture.facts,
     }
-    document[_SEAL] = seal(json.loads(_encoded(document)))
+    try:
+        document[_SEAL] = seal(json.loads(_encoded(document)))
+    except (TypeError, ValueError) as error:
+        raise ModelvizError(f"what the view captured cannot be stored: its facts are not JSON ({error})") from error
     return _encoded({key: document[key] for key in sorted(document, key=lambda key: key in ("environment", "facts"))})
 
 
@@ -72,8 +75,23 @@ def encode_arrays(arrays: Mapping[str, Array]) -> bytes | None:
     import numpy as np
     import safetensors.numpy
 
-    ordered = {key: np.ascontiguousarray(arrays[key]) for key in sorted(arrays)}
-    return bytes(safetensors.numpy.save(ordered))
+    ordered = {key: np.require(arrays[key], requirements="C") for key in sorted(arrays)}
+    try:
+        return bytes(safetensors.numpy.save(ordered))
+    except Exception as error:  # its own, which says nothing of which array
+        odd = [key for key, array in ordered.items() if not _is_storable(array)]
+        told = ", ".join(f"{key!r} ({ordered[key].dtype})" for key in odd) or error
+        raise ModelvizError(f"what the view captured cannot be stored: the arrays {told}") from error
+
+
+def _is_storable(array: Array) -> bool:
+    import safetensors.numpy
+
+    try:
+        safetensors.numpy.save({"one": array})
+    except Exception:
+        return False
+    return True
 
 
 def _render(value: Any, depth: int) -> str:

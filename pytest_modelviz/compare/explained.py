@@ -24,9 +24,17 @@ def explained(
     Layer and cause are those of the forward pass; where that agrees, the cause is "gradient".
     Raises UnreadableBaselineError for a damaged trace.
     """
-    forward = compare_traces(
-        Trace.from_arrays(baseline.arrays), Trace.from_arrays(actual.arrays), Tolerances(device=tolerances.device)
-    )
+    before, after = Trace.from_arrays(baseline.arrays), Trace.from_arrays(actual.arrays)
+    return by_forward_pass(error, allowed, findings, forward_verdict(before, after, tolerances))
+
+
+def forward_verdict(baseline: Trace, actual: Trace, tolerances: Tolerances) -> Verdict:
+    """Whether two forward passes agree, whatever tolerance the explanation itself was given."""
+    return compare_traces(baseline, actual, Tolerances(device=tolerances.device))
+
+
+def by_forward_pass(error: float, allowed: float, findings: Sequence[Finding], forward: Verdict) -> Verdict:
+    """The same, where the forward passes were compared already."""
     if forward.matched:
         return Verdict(False, 1, 1, error, allowed, None, "gradient", tuple(findings))
     return Verdict(

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pytest_modelviz.capture import Capture
-from pytest_modelviz.compare.diagnosis import compare_traces
-from pytest_modelviz.compare.explained import explained
+from pytest_modelviz.compare.explained import by_forward_pass, forward_verdict
 from pytest_modelviz.compare.tensors import difference
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import UnreadableBaselineError
@@ -27,13 +26,13 @@ def compare_gradients(
     """
     one, two = Trace.from_arrays(baseline.arrays), Trace.from_arrays(actual.arrays)
     before, after = _gradient(one), _gradient(two)
-    same = compare_traces(one, two, Tolerances(device=tolerances.device)).matched
+    forward = forward_verdict(one, two, tolerances)
     dtype = str(actual.facts.get("dtype", "float32"))
-    allowed = tolerances.saliency(dtype) if same else tolerances.explanation(dtype)
+    allowed = tolerances.saliency(dtype) if forward.matched else tolerances.explanation(dtype)
     error = difference(before, after, allowed=allowed)
     if error <= allowed and not findings:
         return Verdict(True, 1, 0, error, allowed)
-    return explained(error, allowed, findings, baseline, actual, tolerances)
+    return by_forward_pass(error, allowed, findings, forward)
 
 
 def _gradient(trace: Trace) -> TensorRecord:

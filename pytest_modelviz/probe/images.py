@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ Put = Callable[[torch.Tensor], Any]
 def image_in(input_data: Any, purpose: str) -> tuple[torch.Tensor, Put]:
     """The first floating tensor that may be images or volumes, else the first; and what makes an input of such a one.
 
-    Looks into tuples, lists and dicts. Raises ModelvizError, naming the `purpose`, where there is none.
+    Looks into tuples, lists and mappings, which become dicts. Raises ModelvizError, naming the `purpose`, for none.
     """
     found = [(tensor, put) for tensor, put in _places(input_data) if tensor.is_floating_point()]
     if not found:
@@ -31,19 +31,20 @@ def image_in(input_data: Any, purpose: str) -> tuple[torch.Tensor, Put]:
 def _places(value: Any) -> Iterator[tuple[torch.Tensor, Put]]:
     if isinstance(value, torch.Tensor):
         yield value, lambda new: new
-    elif type(value) in (tuple, list):
+    elif isinstance(value, (tuple, list)):
         for at, item in enumerate(value):
             for tensor, put in _places(item):
                 yield tensor, _inside_sequence(value, at, put)
-    elif isinstance(value, dict):
+    elif isinstance(value, Mapping):
         for key, item in value.items():
             for tensor, put in _places(item):
-                yield tensor, _inside_dict(value, key, put)
+                yield tensor, _inside_mapping(value, key, put)
 
 
 def _inside_sequence(value: Any, at: int, put: Put) -> Put:
-    return lambda new: type(value)([*value[:at], put(new), *value[at + 1 :]])
+    make = getattr(value, "_make", type(value))  # of a named tuple
+    return lambda new: make([*value[:at], put(new), *value[at + 1 :]])
 
 
-def _inside_dict(value: Any, key: Any, put: Put) -> Put:
+def _inside_mapping(value: Any, key: Any, put: Put) -> Put:
     return lambda new: {**value, key: put(new)}

@@ -41,8 +41,8 @@ def _own(value: Any) -> Any:
         if type(value) is not torch.Tensor or value.layout != torch.strided or value.is_nested:
             return value
         return value.clone() if value.is_inference() else value.view_as(value)
-    if type(value) in (tuple, list):
-        return type(value)(_own(item) for item in value)
+    if type(value) in (tuple, list) or (isinstance(value, tuple) and hasattr(value, "_make")):
+        return getattr(value, "_make", type(value))([_own(item) for item in value])
     if type(value) is dict:
         return {key: _own(item) for key, item in value.items()}
     if isinstance(value, (str, bytes, int, float, complex, type(None), torch.nn.Module)) or callable(value):
@@ -128,9 +128,15 @@ def require_same_device(model: torch.nn.Module, input_data: Any) -> None:
             )
 
 
-def find_layer(model: torch.nn.Module, layer: str) -> torch.nn.Module:
+def find_layer(model: torch.nn.Module, layer: Any, argument: str = "layer") -> torch.nn.Module:
     """The module of that name, or an error that suggests the names most like it."""
     modules = dict(observed_modules(model))
+    if isinstance(layer, torch.nn.Module):
+        names = [name for name, module in modules.items() if module is layer]
+        told = f", here {names[0]!r}" if names else ""
+        raise ModelvizError(f"{argument} takes a layer's name{told}, not the layer itself")
+    if not isinstance(layer, str):
+        raise ModelvizError(f"{argument} takes a layer's name, not {layer!r} (names as in model.named_modules())")
     if layer in modules:
         return modules[layer]
     raise unknown_layer(layer, list(modules))

@@ -20,10 +20,9 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from pytest_modelviz.trace import Sketch, TensorRecord
+from pytest_modelviz.trace import Sketch, TensorRecord, hashed
 
 ACTIVATION_WIDTH = 251
 WEIGHT_WIDTH = 61
@@ -39,16 +38,6 @@ _PLAIN_TENSORS = (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer)
 
 _ARITHMETIC = {torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.bool}
 _NARROW = {torch.float32, torch.float16, torch.bfloat16}
-
-
-def hashed(index: npt.NDArray[np.uint64], salt: int) -> npt.NDArray[np.uint64]:
-    """Mix 64-bit integers (the finaliser of SplitMix64, Steele, Lea and Flood 2014)."""
-    with np.errstate(over="ignore"):
-        z = index + np.uint64(salt) * np.uint64(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        mixed: npt.NDArray[np.uint64] = z ^ (z >> np.uint64(31))
-    return mixed
 
 
 @functools.lru_cache(maxsize=16)

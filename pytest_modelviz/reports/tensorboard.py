@@ -35,7 +35,7 @@ class EventFiles:
         elif isinstance(exhibit, Curve):
             for series, values in exhibit.series.items():
                 for step, value in enumerate(values):
-                    self._of(series).add_scalar(tag, value, step)
+                    self._of(safe(series)).add_scalar(tag, value, step)
         elif isinstance(exhibit, Histogram):
             self._histogram(tag, exhibit)
         else:
@@ -70,7 +70,7 @@ class EventFiles:
     def _histogram(self, tag: str, exhibit: Histogram) -> None:
         for series, (edges, counts) in exhibit.series.items():
             middles = [(low + high) / 2 for low, high in itertools.pairwise(edges)]
-            self._of(series).add_histogram_raw(
+            self._of(safe(series)).add_histogram_raw(
                 tag,
                 min=edges[0],
                 max=edges[-1],

@@ -76,7 +76,8 @@ def library_map(
         raise ModelvizError(f"method {method!r} runs a copy of the model, which cannot be copied: {error}") from error
     if layer is None and not all(p.dtype == torch.float32 for p in model.parameters()):
         model, image = model.float(), image.float()
-    model.requires_grad_(True)
+    for parameter in model.parameters():
+        parameter.requires_grad_(parameter.is_floating_point() or parameter.is_complex())
     rows = not any(callable(one) for one in targets)
     if len(image) != len(targets):
         image = image.expand(len(targets), *image.shape[1:])

@@ -22,7 +22,7 @@ from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.explain import Explanation, Maps, Reshape, Taps, explain, spatial_layers, with_places
 from pytest_modelviz.probe.images import image_in
-from pytest_modelviz.probe.modules import class_name, observed_modules
+from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.places import Places, image_frame
 from pytest_modelviz.probe.run import find_layer, prepared, require_model
 from pytest_modelviz.probe.scores import Target, class_score, is_class, require_target
@@ -45,6 +45,7 @@ from pytest_modelviz.views.limits import limits
 from pytest_modelviz.views.numbers import rounded
 from pytest_modelviz.views.photos import MODEL_LABEL, MOST_SHOWN, photos, stored_photo
 
+_MOST_NUMBERS = 2**24  # of a map
 _MOST_TRIED, _MOST_TRIED_EACH = 24, 8  # layers, from the last one back, until one has a gradient at its places
 
 
@@ -170,10 +171,12 @@ class CamMapView:
         error = map_difference(before, after, signless=self._method in SIGNLESS, floor=floor)
         # a target that the caller chose is part of the question; one that the model chose is its answer
         asked = {"method", "layer", "call", *({"targets"} if self._target is not None else ())}
-        other, findings = asked_otherwise(baseline, actual, ("method", "layer", "call", "targets", "predicted"), asked)
+        other, findings = asked_otherwise(
+            baseline, actual, ("method", "layer", "call", "dtype", "targets", "predicted"), asked
+        )
         if other:
             return other
-        if error <= allowed and not any(finding.kind == "targets" for finding in findings):
+        if error <= allowed and not any(finding.kind in ("targets", "dtype") for finding in findings):
             return Verdict(True, 1, 0, error, allowed)
         if not error <= allowed:
             findings += map_findings(before, after)
@@ -213,18 +216,13 @@ def shown(raw: Map) -> Map:
 def _named_layers(model: torch.nn.Module, given: Any, method: str) -> tuple[str, ...]:
     if given is None:
         return ()
-    if isinstance(given, torch.nn.Module):
-        names = [name for name, module in observed_modules(model) if module is given]
-        raise ModelvizError(
-            f"target_layer takes a layer's name{', here ' + repr(names[0]) if names else ''}, not the layer itself"
-        )
-    layers = (given,) if isinstance(given, str) else tuple(given)
+    layers = tuple(given) if isinstance(given, (list, tuple)) else (given,)
+    for layer in layers:
+        find_layer(model, layer, "target_layer")
     if method in ALL_LAYERS:
         raise ModelvizError(f"method {method!r} explains all layers at once: leave target_layer out")
     if len(layers) != 1 and method != "refinecam":
         raise ModelvizError(f"target_layer takes one layer's name; several are for method 'refinecam', not {method!r}")
-    for layer in layers:
-        find_layer(model, layer)
     return layers
 
 
@@ -264,7 +262,7 @@ def _headline(capture: Capture) -> str:
 
 def _map(capture: Capture) -> Map:
     raw = capture.arrays.get("map")
-    if raw is None or raw.dtype != np.float32 or raw.ndim not in (3, 4) or not raw.size:
+    if raw is None or raw.dtype != np.float32 or raw.ndim not in (3, 4) or not 0 < raw.size <= _MOST_NUMBERS:
         raise UnreadableBaselineError("it holds no map")
     return raw.astype(np.float32, copy=False)
 

@@ -12,14 +12,13 @@ import torch
 from pytest_modelviz.capture import Array, Capture
 from pytest_modelviz.compare.diagnosis import compare_traces
 from pytest_modelviz.compare.tolerance import Tolerances
-from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.pictures.composite import channels_composite, channels_picture, photo_composite
 from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.observe import Observer
 from pytest_modelviz.probe.run import call, layer_patterns, prepared, require_model
-from pytest_modelviz.probe.thumbnails import Album, Thumbnail
+from pytest_modelviz.probe.thumbnails import CHANNELS, SIDE, Album, Thumbnail
 from pytest_modelviz.trace import Leaves, Trace
 from pytest_modelviz.verdict import Verdict
 from pytest_modelviz.views.limits import limits
@@ -112,9 +111,8 @@ def unpacked(capture: Capture) -> dict[str, Thumbnail]:
         name.removeprefix(_PICTURE): values for name, values in capture.arrays.items() if name.startswith(_PICTURE)
     }
     pages = capture.facts.get("pictures", {})
-    whole = {layer: unpacked_values(values, pages, layer) for layer, values in found.items()}
-    if any(values.ndim != 3 for values in whole.values()):
-        raise UnreadableBaselineError("one of its pictures is damaged")
+    most = (CHANNELS, SIDE, SIDE)
+    whole = {layer: unpacked_values(values, pages, layer, most) for layer, values in found.items()}
     return {layer: whole[layer] for layer in pages if layer in whole}
 
 

@@ -21,12 +21,18 @@ def packed(values: npt.NDArray[np.float32]) -> tuple[Array, int]:
         return np.ldexp(values, -exponent).astype(np.float16), exponent
 
 
-def unpacked_values(values: Array, pages: Any, layer: str) -> npt.NDArray[np.float32]:
-    """What was packed, given the facts about each layer's picture; raises UnreadableBaselineError."""
+def unpacked_values(
+    values: Array, pages: Any, layer: str, most: tuple[int, ...] | None = None
+) -> npt.NDArray[np.float32]:
+    """What was packed, given the facts about each layer's picture, in a shape with no side longer than in `most`.
+
+    Raises UnreadableBaselineError.
+    """
+    fits = most is None or (values.ndim == len(most) and all(s <= m for s, m in zip(values.shape, most, strict=True)))
     try:
         exponent = int(pages[layer]["exponent"])
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise UnreadableBaselineError(f"its picture of {layer!r} has no scale") from error
-    if abs(exponent) > _LARGEST_EXPONENT or values.dtype != np.float16 or not values.size:
+    if abs(exponent) > _LARGEST_EXPONENT or values.dtype != np.float16 or not values.size or not fits:
         raise UnreadableBaselineError(f"its picture of {layer!r} is damaged")
     return np.ldexp(values.astype(np.float32), exponent)

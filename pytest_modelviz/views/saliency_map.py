@@ -92,10 +92,10 @@ class SaliencyMapView:
     def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
         # a target that the caller chose is part of the question; one that the model chose is its answer
         asked = {"method", *({"targets"} if self._target is not None else ())}
-        other, findings = asked_otherwise(baseline, actual, ("method", "targets", "predicted"), asked)
+        other, findings = asked_otherwise(baseline, actual, ("method", "dtype", "targets", "predicted"), asked)
         if other:
             return other
-        parted = [finding for finding in findings if finding.kind == "targets"]
+        parted = [finding for finding in findings if finding.kind in ("targets", "dtype")]
         return compare_gradients(baseline, actual, tolerances, findings if parted else ())
 
     def picture(
@@ -130,9 +130,9 @@ def _shots(capture: Capture) -> list[Shot]:
     shots = []
     for number, key in enumerate(sorted(pages) if isinstance(pages, dict) else ()):
         stored = capture.arrays.get(key)
-        if stored is None or stored.ndim != 3 or stored.shape[0] != 4:
+        if stored is None or stored.shape[0] != 4 or number >= MOST_SHOWN:
             raise UnreadableBaselineError(f"its picture {key!r} is damaged")
-        values = unpacked_values(stored, pages, key)
+        values = unpacked_values(stored, pages, key, (4, _SIDE, _SIDE))
         shots.append(Shot(values[:3], values[3], stored_photo(capture, number)))
     return shots
 

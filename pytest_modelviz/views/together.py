@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -151,6 +153,14 @@ def _detached(value: Any) -> Any:
     """The output as a pass without gradients gives it, as far as containers can be rebuilt."""
     if isinstance(value, torch.Tensor):
         return value.detach()
-    if type(value) in (tuple, list):
-        return type(value)(_detached(item) for item in value)
-    return {key: _detached(item) for key, item in value.items()} if type(value) is dict else value
+    if isinstance(value, (tuple, list)):
+        return getattr(value, "_make", type(value))([_detached(item) for item in value])
+    if isinstance(value, Mapping) or dataclasses.is_dataclass(value):
+        made = copy.copy(value)
+        for key, item in value.items() if isinstance(value, Mapping) else vars(value).items():
+            if isinstance(made, Mapping):
+                made[key] = _detached(item)  # type: ignore[index]  # what cannot be written to is no output of a model
+            else:
+                object.__setattr__(made, key, _detached(item))
+        return made
+    return value

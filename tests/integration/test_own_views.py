@@ -2,8 +2,10 @@
 
 import pytest
 
-CONFTEST = """
+CONFPLAIN = CONFTEST.replace("return [channels", "return [] if actual else [channels")  # without pictures
+TEST = """
 import numpy as np
+import pytest
 import torch
 
 
@@ -35,6 +37,7 @@ class Norms:
         return str(actual.facts)
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_modelviz_views():
     return [Norms]
 """
@@ -159,3 +162,39 @@ def test_a_model_that_draws_random_numbers_is_unstable_in_every_part(project):
     )
     project.run("--modelviz-update").assert_outcomes(failed=1)
     assert project.statuses() == {"model_summary": "recorded", "feature_maps": "unstable", "cam_map": "unstable"}
+
+
+def test_a_disabled_plugin_does_not_mind_the_hook(own):
+    own.test("def test_nothing():\n    pass\n")
+    own.run("-p", "no:modelviz").assert_outcomes(passed=1)
+
+
+def test_arrays_of_every_shape_and_dtype_are_compared_with_what_was_stored(project):
+    every = (
+        "{'a': np.float32(1.5), 'b': np.array(3), 'c': np.zeros((2, 0)), 'd': np.ones((2, 3)).T, 'e': np.array([True])}"
+    )
+    project.pytester.makeconftest(
+        PLAIN.replace("found, environment", f"{every}, environment").replace(
+            "return [channels", "return [][:0] and [channels"
+        )
+    )
+    project.test("from net import *\ndef test_net(norms):\n    norms(load())\n")
+    project.run("--modelviz-update").assert_outcomes(passed=1)
+    project.run("--modelviz").assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("found, environment", "{'mine': np.array(['x'])}, environment"), "the arrays 'mine' (<U1)"),
+        (('{"count": len(found)}', '{"count": float("nan")}'), "its facts are not JSON"),
+        (('{"count": len(found)}', '{"count": {1, 2}}'), "its facts are not JSON"),
+    ],
+)
+def test_what_cannot_be_stored_is_named(project, change, message):
+    project.pytester.makeconftest(PLAIN.replace(*change))
+    project.test("from net import *\ndef test_net(norms):\n    norms(load())\n")
+    result = project.run("--modelviz-update")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([f"*ModelvizError: what the view captured cannot be stored: {message}*"])
+    assert not list(project.path.glob("baselines/**/*.json"))

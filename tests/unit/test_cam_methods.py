@@ -215,6 +215,14 @@ def test_detection_boxes_are_explained_from_the_detections_of_an_image():
 
 
 class TestErrors:
+    @pytest.mark.parametrize("given", ["module", "list", "number"])
+    def test_a_layer_is_given_by_its_name(self, given):
+        model = SmallNet()
+        layer = {"module": model.bn2, "list": [model.bn2], "number": 0}[given]
+        told = "not 0" if given == "number" else "here 'bn2', not the layer itself"
+        with pytest.raises(ModelvizError, match=f"target_layer takes a layer's name.*{told}"):
+            CamMapView(model, images(), target_layer=layer, method="refinecam")
+
     def test_fullgrad_takes_no_layer(self):
         with pytest.raises(ModelvizError, match="explains all layers at once: leave target_layer out"):
             CamMapView(SmallNet(), images(), method="fullgrad", target_layer="conv1")
@@ -292,3 +300,20 @@ def test_the_sign_of_a_principal_component_follows_the_baseline_s_in_the_picture
     assert view.compare(capture, turned, Tolerances()).matched
     (same,), (aligned,) = view.picture(capture, capture), view.picture(turned, capture)
     assert np.array_equal(same.image, aligned.image)
+
+
+def test_integer_parameters_are_no_obstacle():
+    class Packed(SmallNet):
+        def __init__(self):
+            super().__init__()
+            self.codes = nn.Parameter(torch.zeros(3, dtype=torch.int8), requires_grad=False)
+
+    assert raw(Packed(), images(), target=1, method="scorecam").shape == (2, 8, 8)
+
+
+def test_another_dtype_is_drift_however_near_the_map_is():
+    model = SmallNet()
+    half = CamMapView(copy.deepcopy(model).bfloat16(), images().bfloat16(), target=1)
+    verdict = compared(CamMapView(model, images(), target=1), half)
+    assert not verdict.matched
+    assert ("dtype", "float32", "bfloat16") in {(f.kind, f.before, f.after) for f in verdict.findings}

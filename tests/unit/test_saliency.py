@@ -1,3 +1,4 @@
+import collections
 import copy
 import math
 
@@ -10,7 +11,7 @@ from zoo import ZOO, SmallNet, images, sequences, vectors
 
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
-from pytest_modelviz.probe.saliency import METHODS
+from pytest_modelviz.probe.saliency import METHODS, normal
 from pytest_modelviz.views.saliency_map import SaliencyMapView
 
 
@@ -343,3 +344,51 @@ class TestErrors:
 def test_sequences_are_explained_by_their_embeddings():
     seen = result(ZOO["attention"].build(), sequences(), target=lambda output: output.sum())
     assert seen.gradient.shape == sequences().shape
+
+
+def test_the_noise_of_smoothgrad_is_nearly_normal_and_the_same_everywhere():
+    noise = normal(100_000, 3)
+    assert noise.dtype == np.float32
+    assert (noise.mean(), noise.std()) == (pytest.approx(0.0, abs=0.01), pytest.approx(1.0, abs=0.01))
+    assert np.mean(np.abs(noise) < 1) == pytest.approx(0.683, abs=0.01)
+    assert not np.array_equal(noise, normal(100_000, 4))
+
+
+class Batch(collections.UserDict):
+    """What HuggingFace's processors return."""
+
+
+Pair = collections.namedtuple("Pair", "flag pixels")
+
+
+def test_images_are_found_in_mappings_and_named_tuples():
+    model = Named()
+    plain = result(model.net, images(), target=2).gradient
+    assert np.array_equal(result(model, Batch(flag=True, pixel_values=images()), target=2).gradient, plain)
+
+    class Positional(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = model
+
+        def forward(self, pair):
+            return self.net(flag=pair.flag, pixel_values=pair.pixels)
+
+    assert np.array_equal(result(Positional(), (Pair(True, images()),), target=2).gradient, plain)
+
+
+def test_another_dtype_is_drift_however_near_the_gradient_is():
+    model = SmallNet()
+    view = SaliencyMapView(model, images(), target=0)
+    half = SaliencyMapView(copy.deepcopy(model).bfloat16(), images().bfloat16(), target=0)
+    verdict = half.compare(view.capture(), half.capture(), Tolerances())
+    assert not verdict.matched
+    assert ("dtype", "float32", "bfloat16") in {(f.kind, f.before, f.after) for f in verdict.findings}
+
+
+def test_a_picture_larger_than_the_view_makes_is_refused():
+    view = SaliencyMapView(SmallNet(), images(), target=0)
+    capture = view.capture()
+    capture.arrays["gradient.0"] = np.zeros((4, 97, 4), np.float16)
+    with pytest.raises(UnreadableBaselineError, match="is damaged"):
+        view.picture(view.capture(), capture)

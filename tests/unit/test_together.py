@@ -1,3 +1,6 @@
+import collections
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +10,7 @@ from zoo import ZOO, SmallNet, images
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.sketch import record_tensor
+from pytest_modelviz.probe.structure import tensors
 from pytest_modelviz.trace import Trace
 from pytest_modelviz.views.cam_map import CamMapView
 from pytest_modelviz.views.feature_maps import FeatureMapsView
@@ -169,3 +173,27 @@ def test_a_model_with_attention_is_counted_and_watched_in_one_pass():
     seen = {part: view.capture() for part, view in Together(layer, torch.rand(2, 5, 8)).views().items()}
     alone = ModelSummaryView(layer, input_data=torch.rand(2, 5, 8)).capture()
     assert seen["summary"].result.mult_adds == alone.result.mult_adds > 0
+
+
+Pair = collections.namedtuple("Pair", "scores more")
+
+
+@dataclasses.dataclass
+class Held:
+    scores: torch.Tensor
+    more: object = None
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda y: collections.OrderedDict(a=[y]), lambda y: Pair(y, (y,)), lambda y: Held(y, {"z": y})]
+)
+def test_the_output_holds_no_graph_whatever_it_is(wrap):
+    class Wrapped(SmallNet):
+        def forward(self, x):
+            return wrap(super().forward(x))
+
+    seen = Together(Wrapped(), images(), cam="bn2", target=0).views()["feature_maps"].capture().result
+    assert type(seen.output) is type(wrap(torch.zeros(1)))
+    found = list(tensors(seen.output))
+    assert found
+    assert not any(tensor.requires_grad for tensor in found)
