@@ -2,8 +2,7 @@
 
 import pytest
 
-CONFPLAIN = CONFTEST.replace("return [channels", "return [] if actual else [channels")  # without pictures
-TEST = """
+CONFTEST = """
 import numpy as np
 import pytest
 import torch
@@ -41,6 +40,7 @@ class Norms:
 def pytest_modelviz_views():
     return [Norms]
 """
+PLAIN = CONFTEST.replace("return [channels", "return [] if actual else [channels")  # without pictures
 TEST = """
 from net import *
 
