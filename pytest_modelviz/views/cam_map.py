@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,11 +23,12 @@ from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.explain import Explanation, Maps, Reshape, Taps, explain, spatial_layers, with_places
 from pytest_modelviz.probe.images import image_in
 from pytest_modelviz.probe.modules import class_name
-from pytest_modelviz.probe.places import Places, image_frame
-from pytest_modelviz.probe.run import find_layer, prepared, require_model
+from pytest_modelviz.probe.places import image_frame
+from pytest_modelviz.probe.run import prepared, require_model
 from pytest_modelviz.probe.scores import Target, class_score, is_class, require_target
 from pytest_modelviz.probe.structure import tensors
 from pytest_modelviz.verdict import Verdict
+from pytest_modelviz.views.cam_layers import candidates, named_layers, one_of_each_size
 from pytest_modelviz.views.cam_library import library_map
 from pytest_modelviz.views.cam_methods import (
     ALL_LAYERS,
@@ -46,7 +47,6 @@ from pytest_modelviz.views.numbers import rounded
 from pytest_modelviz.views.photos import MODEL_LABEL, MOST_SHOWN, photos, stored_photo
 
 _MOST_NUMBERS = 2**24  # of a map
-_MOST_TRIED, _MOST_TRIED_EACH = 24, 8  # layers, from the last one back, until one has a gradient at its places
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class CamMapView:
         require_target(target)
         if method == "finercam" and not is_class(target):
             raise ModelvizError("method 'finercam' compares a class with others: target takes a class, not a function")
-        self._layers = _named_layers(model, target_layer, method)
+        self._layers = named_layers(model, target_layer, method)
         self._model, self._input = model, input_data
         self._target, self._method, self._reshape = target, method, reshape_transform
 
@@ -99,7 +99,7 @@ class CamMapView:
     def _explain(self, model: torch.nn.Module) -> Explanation:
         if self._method in ALL_LAYERS:
             return explain(model, self._input, self._target, None)
-        layers = self._layers or _candidates(spatial_layers(model, self._input), self._method)
+        layers = self._layers or candidates(spatial_layers(model, self._input), self._method)
         taps = Taps(layers, self._input, self._reshape)
         weigh = against_similar if self._method == "finercam" else class_score
         chooses = not self._layers and self._method not in METHODS  # what runs the model says nothing about layers
@@ -109,7 +109,7 @@ class CamMapView:
     def _raw(self, model: torch.nn.Module, seen: Explanation) -> tuple[list[Maps], Map]:
         """The layers that were chosen, and the map."""
         if self._method == "refinecam":
-            chosen = list(seen.maps) if self._layers else _one_of_each_size(seen.maps)
+            chosen = list(seen.maps) if self._layers else one_of_each_size(seen.maps)
             return chosen, refined_map([raw_map("gradcam++", one.activation, one.gradient) for one in chosen])
         chosen = [with_places(seen.maps)] if seen.maps else []
         if self._method in METHODS or self._method == "finercam":
@@ -211,36 +211,6 @@ def shown(raw: Map) -> Map:
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
     stretched = positive - low if high <= low else (positive - low) / (high - low)
     return np.asarray(stretched, dtype=np.float32)
-
-
-def _named_layers(model: torch.nn.Module, given: Any, method: str) -> tuple[str, ...]:
-    if given is None:
-        return ()
-    layers = tuple(given) if isinstance(given, (list, tuple)) else (given,)
-    for layer in layers:
-        find_layer(model, layer, "target_layer")
-    if method in ALL_LAYERS:
-        raise ModelvizError(f"method {method!r} explains all layers at once: leave target_layer out")
-    if len(layers) != 1 and method != "refinecam":
-        raise ModelvizError(f"target_layer takes one layer's name; several are for method 'refinecam', not {method!r}")
-    return layers
-
-
-def _candidates(layers: Mapping[str, Places], method: str) -> list[str]:
-    """The layers to choose from, last first; for RefineCAM some of each size."""
-    if method != "refinecam":
-        return list(layers)[:_MOST_TRIED]
-    sizes: dict[tuple[int, ...], list[str]] = {}
-    for layer, places in layers.items():
-        sizes.setdefault(places.grid, []).append(layer)
-    return [layer for names in sizes.values() for layer in names[:_MOST_TRIED_EACH]]
-
-
-def _one_of_each_size(maps: Sequence[Maps]) -> list[Maps]:
-    sizes: dict[tuple[int, ...], list[Maps]] = {}
-    for one in maps:
-        sizes.setdefault(tuple(one.activation.shape[2:]), []).append(one)
-    return [with_places(group) for group in sizes.values()]
 
 
 def _scale(maps: Sequence[Maps]) -> float:
