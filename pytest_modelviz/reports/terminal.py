@@ -2,52 +2,19 @@
 
 from __future__ import annotations
 
-import math
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pytest_modelviz.reports import operators
+from pytest_modelviz.reports.sentences import sentences
 
 _MOST_LISTED = 8
-_ALIKE = 3  # from so many findings of one kind on they are told in one line
-_SHORT = 80
-_ITEM_ENDS = re.compile(r", (?![^\[\](){}]*[\])}])")  # commas outside of brackets
-
 _CAUSES = {
     "architecture": "the model is built differently",
     "weights": "the weights are different",
     "input": "the input is different",
     "computation": "modules, weights and inputs are the same, the code computes something else",
     "gradient": "the forward pass is the same, the gradient is another",
-}
-
-_MAPS = {
-    "map:nan": "{after} values of the map are not finite, in the baseline {before}",
-    "map:empty": "one of the maps is empty, zero everywhere: the baseline goes from {before}, this one from {after}",
-    "map:blank": "one of the maps has nothing positive, people see an empty map: the baseline goes from {before}, "
-    "this one from {after}",
-    "map:scale": "it is the baseline's map times {after}: the picture is the same, its strength is not",
-}
-
-_CURVES = {
-    "curve:scalar:start": "step {what}: the scalars differ before anything is learned: the forward pass, loss or data",
-    "curve:scalar:later": "all agrees up to step {what}, where scalars differ: its data, random numbers or buffers",
-    "curve:scalar:known": "the scalars part at step {what}",
-    "curve:gradient:start": "step {what}: the scalars agree, the gradients do not",
-    "curve:gradient:later": "all agrees up to step {what}, where the scalars still agree and the gradients do not",
-    "curve:gradient:known": "the gradients part at step {what}",
-    "curve:update:start": "step {what}: scalars and gradients agree, the parameters are moved otherwise: the optimiser",
-    "curve:update:later": "all agrees up to step {what}, which moves the parameters otherwise: the optimiser",
-    "curve:update:known": "the updates part at step {what}",
-    "curve:none": "all curves agree",
-    "curve:names": "the parameters have other names",
-    "curve:once": "a training runs once: what its seed does not reach, such as the order of data, would look the same",
-    "parted:scalar": "{what}: {before} -> {after}",
-    "parted:gradient": "gradient of {what}: norm {before} -> {after}",
-    "parted:update": "{what} moves by {before} -> {after}",
-    "parted:updates": "all parameters together move by {before} -> {after}",
 }
 
 
@@ -166,141 +133,16 @@ def amount(error: float | None, tolerance: float | None) -> str:
 def _evidence(findings: Sequence[Mapping[str, Any]], most: int | None) -> list[tuple[str, str]]:
     """Findings as (label, sentence), the evidence first, then what else differs; no more than `most` of each."""
     findings = [finding for finding in findings if finding["kind"] != "outputs"]
-    main = _sentences([finding for finding in findings if not finding["kind"].startswith("also:")])
-    others = _sentences([finding for finding in findings if finding["kind"].startswith("also:")])
+    main = sentences([finding for finding in findings if not finding["kind"].startswith("also:")])
+    others = sentences([finding for finding in findings if finding["kind"].startswith("also:")])
     rows = [("evidence" if number == 0 else "", text) for number, text in enumerate(_cut(main, most))]
     return rows + [("also" if number == 0 else "", text) for number, text in enumerate(_cut(others, most))]
-
-
-def _sentences(findings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """One sentence a finding, or one for many that are alike: siblings that are gone, layers that froze."""
-    groups: dict[Any, list[Mapping[str, Any]]] = {}
-    for finding in findings:
-        groups.setdefault(_likeness(finding), []).append(finding)
-    texts = []
-    for group in groups.values():
-        texts += [_together(group)] if len(group) >= _ALIKE else [_sentence(finding) for finding in group]
-    return texts
-
-
-def _likeness(finding: Mapping[str, Any]) -> Any:
-    """Findings of equal likeness can be told together; most are like no other."""
-    kind = finding["kind"].removeprefix("also:")
-    if kind in ("removed", "added"):
-        return kind, finding["layer"].rpartition(".")[0]
-    if kind == "frozen":
-        return kind, bool(finding["after"])
-    if kind in ("in", "out", "calls", "mult_adds"):
-        return "follows"
-    if kind in ("class", "config", "attribute"):
-        return kind, finding["what"], finding["before"], finding["after"]
-    alike = operators.likeness(finding) if kind.startswith(operators.PREFIX) else None
-    return id(finding) if alike is None else alike
-
-
-def _together(group: Sequence[Mapping[str, Any]]) -> str:
-    kind, first = group[0]["kind"].removeprefix("also:"), group[0]
-    layers = list(dict.fromkeys(finding["layer"] for finding in group))
-    if kind.startswith(operators.PREFIX):
-        change = _shorten(first["before"], first["after"])
-        return operators.together(first, change, _listed([layer or "(model)" for layer in layers]), len(group))
-    if kind in ("removed", "added"):
-        parent = layers[0].rpartition(".")[0]
-        names = [f"{one['layer'].rpartition('.')[2]} ({one['before'] or one['after']})" for one in group]
-        return f"{parent or '(model)'}: {_listed(names)} were {kind}"
-    if kind == "frozen":
-        return f"{len(layers)} layers are {'now' if first['after'] else 'no longer'} frozen: {_listed(layers)}"
-    if kind in ("in", "out", "calls", "mult_adds"):
-        return f"shapes, calls or mult-adds of {len(layers)} layers follow: {_listed(layers)}"
-    return f"{len(layers)} layers: {first['what']}: {_shorten(first['before'], first['after'])}: {_listed(layers)}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return (
-        ", ".join(names) if len(names) <= _ALIKE + 1 else f"{', '.join(names[:_ALIKE])} and {len(names) - _ALIKE} more"
-    )
 
 
 def _cut(texts: list[str], most: int | None) -> list[str]:
     if most is None or len(texts) <= most:
         return texts
     return [*texts[: most - 1], f"and {len(texts) - most + 1} more"]
-
-
-def _sentence(finding: Mapping[str, Any]) -> str:
-    kind = finding["kind"].removeprefix("also:")
-    layer, what = finding["layer"] or "(model)", finding["what"]
-    before, after = finding["before"], finding["after"]
-    if kind.startswith(operators.PREFIX):
-        return operators.sentence(finding, _shorten(before, after))
-    part = f" ({what.lstrip('.')})" if what else ""
-    if kind.startswith("event:") and before != after:
-        part = f" ({what.lstrip('.') or 'output'}: {_shorten(before, after)})"
-    if kind == "event:input":
-        return f"the model receives another input{part}"
-    if kind == "event:enter":
-        return f"everything before agrees, then {layer} receives another input{part}"
-    if kind == "event:leave":
-        return f"{layer} receives the same inputs and returns another output{part}"
-    if kind == "event:order":
-        return "everything agrees up to where another module is called"
-    if kind == "event:none":
-        return "all activations agree"
-    if kind == "weights":
-        size = f"differs by {finding['error']:.2g}" if math.isfinite(finding["error"]) else "is another"
-        return f"{layer}.{what} {size}" if finding["layer"] and not what.startswith(layer) else f"{what} {size}"
-    if kind in ("removed", "added"):
-        return f"{layer} ({before or after}) was {kind}"
-    if kind == "renamed":
-        return f"{before} is now called {after}"
-    if kind == "moved":
-        return f"{before} is now at {after}"
-    if kind == "order":
-        return f"the baseline {_next(before)} here, this pass {_next(after)}"
-    if kind == "code":
-        return f"its weights and configuration match; its own code changed{_between(before, after)}"
-    if kind in _MAPS:
-        return _MAPS[kind].format(before=before, after=after)
-    if kind in _CURVES:
-        size = f", a difference of {finding['error']:.2g}" if math.isfinite(finding["error"]) else ""
-        return _CURVES[kind].format(what=what, before=before, after=after) + size
-    if kind in ("predicted", "targets", "method", "layer", "call", "steps", "scalars", "model", "seed"):
-        return f"{kind}: {before} -> {after}"
-    if kind == "ties":
-        return f"what shares memory: {before or 'nothing'} -> {after or 'nothing'}"
-    name = f"{layer} {what}" if what else layer
-    return f"{name}: {_shorten(before, after)}"
-
-
-def _next(event: str) -> str:
-    """'enter conv1', 'leave conv1' or 'end' as a predicate."""
-    verb, _, layer = event.partition(" ")
-    predicates = {"enter": f"calls {layer or 'the model'}", "leave": f"returns from {layer or 'the model'}"}
-    return predicates.get(verb, "ends")
-
-
-def _between(before: str, after: str) -> str:
-    if before and after:
-        return f" between {before} and {after}"
-    if after:
-        return f" before {after}, which it calls first"
-    return f" after {before}, which it calls last" if before else ""
-
-
-def _shorten(before: str, after: str) -> str:
-    """Of two long lists in text form only the items that differ; what is still long is cut."""
-    if len(before) + len(after) <= _SHORT:
-        return f"{before or 'none'} -> {after or 'none'}"
-    one, two = _ITEM_ENDS.split(before), _ITEM_ENDS.split(after)
-    if len(one) == len(two):
-        differing = [pair for pair in zip(one, two, strict=True) if pair[0] != pair[1]]
-        one, two = [pair[0] for pair in differing], [pair[1] for pair in differing]
-    while len(one) > 1 and len(two) > 1 and one[0] == two[0]:
-        one, two = one[1:], two[1:]
-    while len(one) > 1 and len(two) > 1 and one[-1] == two[-1]:
-        one, two = one[:-1], two[:-1]
-    short = [text if len(text) <= 120 else f"{text[:117]}..." for text in (", ".join(one), ", ".join(two))]
-    return f"{short[0] or 'none'} -> {short[1] or 'none'}"
 
 
 def quoted(nodeid: str) -> str:

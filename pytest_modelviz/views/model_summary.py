@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -18,56 +17,14 @@ from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.flops import MultAdds
 from pytest_modelviz.probe.modules import (
     class_name,
-    configuration,
-    observed_modules,
-    own_tensors,
-    packed_tensors,
-    tie_groups,
 )
 from pytest_modelviz.probe.observe import Observer
 from pytest_modelviz.probe.purity import untouched
 from pytest_modelviz.probe.run import call, prepared, require_model
 from pytest_modelviz.probe.sketch import record_shape
-from pytest_modelviz.trace import Call, Leaves, TensorRecord, Trace
+from pytest_modelviz.probe.summary import TABLE_OPTIONS, LayerSummary, summarised, table_without_pass
+from pytest_modelviz.trace import Trace
 from pytest_modelviz.verdict import Verdict
-
-_TABLE: dict[str, Any] = {"verbose": 0, "depth": 4, "row_settings": ("depth", "var_names")}  # torchinfo's options
-
-
-@dataclass(frozen=True)
-class LayerSummary:
-    """One module. `inputs` and `outputs` are texts such as `float32[1, 64, 56, 56]`, empty where it never ran.
-
-    `parameters` and `buffers` map own names to the same kind of text; `mult_adds` counts the module's own code.
-    """
-
-    name: str
-    class_name: str
-    config: str
-    parameters: Mapping[str, str]
-    buffers: Mapping[str, str]
-    frozen: tuple[str, ...]
-    inputs: str = ""
-    outputs: str = ""
-    calls: int = 0
-    mult_adds: int = 0
-
-
-@dataclass(frozen=True)
-class ModelSummary:
-    """What `model_summary` returns. Counts are of elements; shared parameters count once. `str()` is a table."""
-
-    layers: Mapping[str, LayerSummary]
-    total_params: int
-    trainable_params: int
-    buffer_elements: int
-    parameter_bytes: int
-    mult_adds: int
-    ties: tuple[tuple[str, ...], ...]
-    table: str = field(repr=False)
-
-    def __str__(self) -> str:
-        return self.table
 
 
 class ModelSummaryView:
@@ -91,7 +48,7 @@ class ModelSummaryView:
         self, model: torch.nn.Module, trace: Trace | None, mult_adds: Mapping[str, int], table: str
     ) -> Capture:
         """The capture of a model of which a pass, if any, was made already."""
-        summary = _summary(model, trace, mult_adds, table)
+        summary = summarised(model, trace, mult_adds, table)
         facts: dict[str, Any] = {
             "model": class_name(self._model),
             "totals": {
@@ -140,7 +97,7 @@ class ModelSummaryView:
         """torchinfo's table, for people. It fails on outputs it does not know; then it is made without a pass."""
         import torchinfo
 
-        options: dict[str, Any] = {**_TABLE, "mode": "eval"}
+        options: dict[str, Any] = {**TABLE_OPTIONS, "mode": "eval"}
         try:
             with untouched(model, self._input):
                 if self._input is not None:
@@ -151,54 +108,6 @@ class ModelSummaryView:
         finally:
             torchinfo.torchinfo.clear_cached_forward_pass()
         return table_without_pass(model)
-
-
-def table_without_pass(model: torch.nn.Module) -> str:
-    """torchinfo's table without shapes."""
-    import torchinfo
-
-    try:
-        return str(torchinfo.summary(model, **_TABLE, mode="eval"))
-    except Exception as error:  # scripted and lazy modules, by version
-        return f"torchinfo cannot show this model ({type(error).__name__}: {error})"
-
-
-def _summary(model: torch.nn.Module, trace: Trace | None, mult_adds: Mapping[str, int], table: str) -> ModelSummary:
-    calls: dict[str, list[Call]] = {}
-    for one in trace.calls if trace else ():
-        calls.setdefault(one.layer, []).append(one)
-    layers = {
-        name: _layer(name, module, trace, calls.get(name, []), mult_adds.get(name, 0))
-        for name, module in observed_modules(model)
-    }
-    sizes = [(_numel(p), p.requires_grad, p.dtype.itemsize) for p in model.parameters()]
-    return ModelSummary(
-        layers=layers,
-        total_params=sum(count for count, _, _ in sizes),
-        trainable_params=sum(count for count, trainable, _ in sizes if trainable),
-        buffer_elements=sum(_numel(b) for b in model.buffers()),
-        parameter_bytes=sum(count * size for count, _, size in sizes),
-        mult_adds=sum(mult_adds.values()),
-        ties=tie_groups(model),
-        table=table,
-    )
-
-
-def _layer(name: str, module: torch.nn.Module, trace: Trace | None, calls: list[Call], mult_adds: int) -> LayerSummary:
-    own = dict([*own_tensors(module), *packed_tensors(module)])
-    parameters = {n: t for n, t in own.items() if isinstance(t, torch.nn.Parameter)}
-    return LayerSummary(
-        name=name,
-        class_name=class_name(module),
-        config=_config(module),
-        parameters={n: _text(t) for n, t in parameters.items()},
-        buffers={n: _text(t) + _volatile(module, n) for n, t in own.items() if n not in parameters},
-        frozen=tuple(n for n, p in parameters.items() if not p.requires_grad),
-        inputs=_shapes(calls[0].inputs, trace) if calls and trace else "",
-        outputs=_shapes(calls[0].outputs or {}, trace) if calls and trace else "",
-        calls=len(calls),
-        mult_adds=mult_adds,
-    )
 
 
 def _lines(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Line]:
@@ -233,37 +142,6 @@ def _row(layer: LayerSummary) -> dict[str, Any]:
         "mult_adds": layer.mult_adds,
     }
     return {key: value for key, value in row.items() if value or key == "class"}
-
-
-def _config(module: torch.nn.Module) -> str:
-    config = configuration(module)
-    return config.get("repr") or config["extra_repr"]
-
-
-def _text(tensor: torch.Tensor) -> str:
-    if torch.nn.parameter.is_lazy(tensor):
-        return "uninitialized"
-    return _shape_text(record_shape(tensor))
-
-
-def _shape_text(record: TensorRecord) -> str:
-    return f"{record.dtype}{list(record.shape)}"
-
-
-def _volatile(module: torch.nn.Module, name: str) -> str:
-    return " (not saved)" if name in getattr(module, "_non_persistent_buffers_set", ()) else ""
-
-
-def _numel(tensor: torch.Tensor) -> int:
-    return 0 if torch.nn.parameter.is_lazy(tensor) else tensor.numel()
-
-
-def _shapes(leaves: Leaves, trace: Trace) -> str:
-    parts = []
-    for path, leaf in leaves.items():
-        text = _shape_text(trace.tensors[leaf.tensor]) if leaf.tensor is not None else str(leaf.literal)
-        parts.append(f"{path}: {text}" if path else text)
-    return ", ".join(parts)
 
 
 def _device(model: torch.nn.Module) -> torch.device:

@@ -21,13 +21,14 @@ from pytest_modelviz.probe.observe import Observer
 from pytest_modelviz.probe.purity import untouched
 from pytest_modelviz.probe.run import call, prepared, require_model
 from pytest_modelviz.probe.scores import Target, scores_of
+from pytest_modelviz.probe.summary import ModelSummary, table_without_pass
 from pytest_modelviz.probe.thumbnails import Album
 from pytest_modelviz.trace import Call
 from pytest_modelviz.verdict import Verdict
 from pytest_modelviz.views import View
 from pytest_modelviz.views.cam_map import CamMap, CamMapView
 from pytest_modelviz.views.feature_maps import FeatureMaps, FeatureMapsView
-from pytest_modelviz.views.model_summary import ModelSummary, ModelSummaryView, table_without_pass
+from pytest_modelviz.views.model_summary import ModelSummaryView
 from pytest_modelviz.views.photos import photos
 
 

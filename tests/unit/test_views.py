@@ -12,7 +12,7 @@ from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.trace import Trace
 from pytest_modelviz.views.cam_map import CamMapView
 from pytest_modelviz.views.feature_maps import FeatureMapsView
-from pytest_modelviz.views.model_summary import ModelSummaryView
+from pytest_modelviz.views.model_summary import ModelSummaryView, _lines
 
 
 def compared(view, other=None):
@@ -346,3 +346,23 @@ def test_buffers_that_share_memory_are_no_ties():
 
     one, two = (FeatureMapsView(Buffers(shared), vectors()) for shared in (True, False))
     assert one.compare(one.capture(), two.capture(), Tolerances()).matched
+
+
+def test_a_summary_s_drift_is_pictured_as_a_diff():
+    model = SmallNet()
+    view = ModelSummaryView(model, input_data=images())
+    before = view.capture()
+    assert list(view.picture(before)) == []  # the JSON file is a page for people already
+    model.bn1.eps = 1e-3
+    model.extra = nn.Linear(2, 2)
+    del model.pool
+    model.pool = nn.Identity()
+    after = ModelSummaryView(model, input_data=images()).capture()
+    lines = _lines(before.facts["layers"], after.facts["layers"])
+    assert ("-", "bn1: BatchNorm2d  config: " + before.facts["layers"]["bn1"]["config"]) in lines
+    assert ("+", "bn1: BatchNorm2d  config: " + after.facts["layers"]["bn1"]["config"]) in lines
+    assert ("+", "extra: Linear(in_features=2, out_features=2, bias=True)") in lines
+    assert ("-", "pool: Identity  class: MaxPool2d") in lines
+    assert (" ", "conv1: Conv2d") in lines
+    (picture,) = view.picture(after, before)
+    assert picture.image.shape[0] > 100

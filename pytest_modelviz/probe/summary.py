@@ -1,0 +1,142 @@
+"""What a model is made of, as numbers and texts for people and for git: modules, shapes, parameters, totals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from pytest_modelviz.probe.modules import (
+    class_name,
+    configuration,
+    observed_modules,
+    own_tensors,
+    packed_tensors,
+    tie_groups,
+)
+from pytest_modelviz.probe.sketch import record_shape
+from pytest_modelviz.trace import Call, Leaves, TensorRecord, Trace
+
+TABLE_OPTIONS: dict[str, Any] = {
+    "verbose": 0,
+    "depth": 4,
+    "row_settings": ("depth", "var_names"),
+}  # torchinfo's options
+
+
+@dataclass(frozen=True)
+class LayerSummary:
+    """One module. `inputs` and `outputs` are texts such as `float32[1, 64, 56, 56]`, empty where it never ran.
+
+    `parameters` and `buffers` map own names to the same kind of text; `mult_adds` counts the module's own code.
+    """
+
+    name: str
+    class_name: str
+    config: str
+    parameters: Mapping[str, str]
+    buffers: Mapping[str, str]
+    frozen: tuple[str, ...]
+    inputs: str = ""
+    outputs: str = ""
+    calls: int = 0
+    mult_adds: int = 0
+
+
+@dataclass(frozen=True)
+class ModelSummary:
+    """What `model_summary` returns. Counts are of elements; shared parameters count once. `str()` is a table."""
+
+    layers: Mapping[str, LayerSummary]
+    total_params: int
+    trainable_params: int
+    buffer_elements: int
+    parameter_bytes: int
+    mult_adds: int
+    ties: tuple[tuple[str, ...], ...]
+    table: str = field(repr=False)
+
+    def __str__(self) -> str:
+        return self.table
+
+
+def table_without_pass(model: torch.nn.Module) -> str:
+    """torchinfo's table without shapes."""
+    import torchinfo
+
+    try:
+        return str(torchinfo.summary(model, **TABLE_OPTIONS, mode="eval"))
+    except Exception as error:  # scripted and lazy modules, by version
+        return f"torchinfo cannot show this model ({type(error).__name__}: {error})"
+
+
+def summarised(model: torch.nn.Module, trace: Trace | None, mult_adds: Mapping[str, int], table: str) -> ModelSummary:
+    """The summary of a model as it stands; `trace` is that of a pass, if one was made, `mult_adds` by layer."""
+    calls: dict[str, list[Call]] = {}
+    for one in trace.calls if trace else ():
+        calls.setdefault(one.layer, []).append(one)
+    layers = {
+        name: _layer(name, module, trace, calls.get(name, []), mult_adds.get(name, 0))
+        for name, module in observed_modules(model)
+    }
+    sizes = [(_numel(p), p.requires_grad, p.dtype.itemsize) for p in model.parameters()]
+    return ModelSummary(
+        layers=layers,
+        total_params=sum(count for count, _, _ in sizes),
+        trainable_params=sum(count for count, trainable, _ in sizes if trainable),
+        buffer_elements=sum(_numel(b) for b in model.buffers()),
+        parameter_bytes=sum(count * size for count, _, size in sizes),
+        mult_adds=sum(mult_adds.values()),
+        ties=tie_groups(model),
+        table=table,
+    )
+
+
+def _layer(name: str, module: torch.nn.Module, trace: Trace | None, calls: list[Call], mult_adds: int) -> LayerSummary:
+    own = dict([*own_tensors(module), *packed_tensors(module)])
+    parameters = {n: t for n, t in own.items() if isinstance(t, torch.nn.Parameter)}
+    return LayerSummary(
+        name=name,
+        class_name=class_name(module),
+        config=_config(module),
+        parameters={n: _text(t) for n, t in parameters.items()},
+        buffers={n: _text(t) + _volatile(module, n) for n, t in own.items() if n not in parameters},
+        frozen=tuple(n for n, p in parameters.items() if not p.requires_grad),
+        inputs=_shapes(calls[0].inputs, trace) if calls and trace else "",
+        outputs=_shapes(calls[0].outputs or {}, trace) if calls and trace else "",
+        calls=len(calls),
+        mult_adds=mult_adds,
+    )
+
+
+def _config(module: torch.nn.Module) -> str:
+    config = configuration(module)
+    return config.get("repr") or config["extra_repr"]
+
+
+def _text(tensor: torch.Tensor) -> str:
+    if torch.nn.parameter.is_lazy(tensor):
+        return "uninitialized"
+    return _shape_text(record_shape(tensor))
+
+
+def _shape_text(record: TensorRecord) -> str:
+    return f"{record.dtype}{list(record.shape)}"
+
+
+def _volatile(module: torch.nn.Module, name: str) -> str:
+    return " (not saved)" if name in getattr(module, "_non_persistent_buffers_set", ()) else ""
+
+
+def _numel(tensor: torch.Tensor) -> int:
+    return 0 if torch.nn.parameter.is_lazy(tensor) else tensor.numel()
+
+
+def _shapes(leaves: Leaves, trace: Trace) -> str:
+    parts = []
+    for path, leaf in leaves.items():
+        text = _shape_text(trace.tensors[leaf.tensor]) if leaf.tensor is not None else str(leaf.literal)
+        parts.append(f"{path}: {text}" if path else text)
+    return ", ".join(parts)
