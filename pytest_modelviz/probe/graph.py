@@ -1,7 +1,8 @@
 """The operators of a model as `torch.export` finds them, in terms that do not depend on torch's version.
 
 What is exported is the training IR: the operators that a model's code calls (`conv2d`, `batch_norm`, `dropout`), not
-what they are made of. No numbers are computed, so the list depends on no processor.
+what they are made of. Export computes no numbers, so the list depends on no processor. It runs the model's code on fake
+tensors: a cache that the code fills then keeps those, so one real pass (`probe.run.warm`) has to go before.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """`model_graph`: operators by export or tracing, compared as a diff is read."""
 
 import collections
+import functools
 import itertools
 import json
 import os
@@ -28,6 +29,7 @@ from pytest_modelviz.pictures.files import png_bytes
 from pytest_modelviz.reports.tensorboard import EventFiles
 from pytest_modelviz.reports.terminal import explain
 from pytest_modelviz.session import _told
+from pytest_modelviz.views.feature_maps import FeatureMapsView
 from pytest_modelviz.views.model_graph import ModelGraphView, _reason
 
 
@@ -436,6 +438,87 @@ def test_a_meta_model_can_be_followed():
     with torch.device("meta"):
         model = Net()
     assert capture(model, small().to("meta")).facts["operators"] == capture(Net()).facts["operators"]
+
+
+class Cached(nn.Module):
+    """Positions that live in a cache outside the module."""
+
+    positions = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.sin(x * self.positions(x.shape[1]) + 1)
+
+
+def _in_lru_cache():
+    @functools.lru_cache
+    def positions(size):
+        return torch.arange(size).to(torch.float32) / 3
+
+    return positions
+
+
+def _in_dict():
+    held = {}
+
+    def positions(size):
+        if size not in held:
+            held[size] = torch.arange(size).to(torch.float32) / 3
+        return held[size]
+
+    return positions
+
+
+@pytest.mark.parametrize("cache", [_in_lru_cache, _in_dict])
+def test_caches_outside_the_module_keep_no_fake_tensors_and_change_no_graph(cache):
+    def fresh():
+        return edited(Cached, positions=staticmethod(cache()))()
+
+    cold, watched = fresh(), fresh()
+    first = capture(cold, vectors())
+    assert first.result.source == "exported"
+    assert type(cold(vectors())) is type(cold.positions(8)) is torch.Tensor
+    FeatureMapsView(watched, vectors()).capture()
+    for model in (cold, watched):
+        assert capture(model, vectors()).facts == first.facts
+    maps = [FeatureMapsView(model, vectors()).capture().arrays for model in (cold, watched, fresh())]
+    assert all(one.keys() == maps[0].keys() for one in maps)
+    assert all(np.array_equal(one[key], maps[0][key]) for one in maps for key in one)
+
+
+def test_a_traced_graph_does_not_depend_on_caches_either():
+    class Chooses(Cached):
+        def forward(self, x):
+            return super().forward(x if x.sum() > -1e9 else -x)
+
+    model = edited(Chooses, positions=staticmethod(_in_dict()))()
+    first = capture(model, vectors())
+    assert first.result.source == "traced"
+    assert capture(model, vectors()).facts == first.facts
+
+
+def test_a_meta_model_whose_pass_fails_is_exported_all_the_same():
+    class Checks(nn.Module):
+        def forward(self, x):
+            y = x.abs()
+            y.sum().item()
+            return y
+
+    model = Checks()
+    with pytest.raises(RuntimeError):
+        model(vectors().to("meta"))
+    assert names(capture(model, vectors().to("meta")).result) == ["/abs"]
+
+
+def test_what_a_module_keeps_of_its_first_pass_is_still_computed():
+    class Keeps(nn.Module):
+        kept = None
+
+        def forward(self, x):
+            if self.kept is None:
+                self.kept = torch.arange(x.shape[1])
+            return x + self.kept
+
+    assert [one.kind for one in capture(Keeps(), vectors()).result.operators] == ["arange", "add"]
 
 
 # What export cannot follow
