@@ -25,6 +25,7 @@ from pytest_modelviz.probe.program import Reader
 from pytest_modelviz.probe.run import arguments_of
 from pytest_modelviz.probe.structure import tensors
 
+_HOOKED = ("buffer", "module", "parameter")
 _TENSORS = ("float", "bfloat", "int", "uint", "bool", "complex", "(")  # begin the output's text where it holds any
 
 
@@ -40,10 +41,13 @@ def exported(model: torch.nn.Module, input_data: Any) -> OperatorGraph:
     held = _Held(model)
     # a fused fast path, taken or not by device and grad mode, would hide the operators of a transformer
     torch.backends.mha.set_fastpath_enabled(False)
-    with _silence():
-        program = _export()(held, args, kwargs, strict=False)
-    reader = Reader(model, held)
-    inputs, outputs = reader.read(program, dict(named_inputs(model, args, kwargs)))
+    try:
+        with _silence(), _no_hooks_left():
+            program = _export()(held, args, kwargs, strict=False)
+        reader = Reader(model, held)
+        inputs, outputs = reader.read(program, dict(named_inputs(model, args, kwargs)))
+    finally:
+        held._modules.clear()  # whoever still knows what was exported keeps no model alive
     operators, outputs = _needed(reader.operators, outputs)
     return OperatorGraph(EXPORTED, "", inputs, operators, outputs, rows)
 
@@ -83,6 +87,19 @@ def _silence() -> Iterator[None]:
     finally:
         logging.disable(before)
         structured.setLevel(level)
+
+
+@contextlib.contextmanager
+def _no_hooks_left() -> Iterator[None]:
+    """Put back torch's global hooks: in torch 2.6 an export that fails leaves one that holds what was exported."""
+    tables = [getattr(torch.nn.modules.module, f"_global_{kind}_registration_hooks") for kind in _HOOKED]
+    before = [dict(table) for table in tables]
+    try:
+        yield
+    finally:
+        for table, hooks in zip(tables, before, strict=True):
+            table.clear()
+            table.update(hooks)
 
 
 def _place(model: torch.nn.Module) -> Callable[[str], tuple[int, str]]:

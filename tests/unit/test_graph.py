@@ -2,6 +2,7 @@
 
 import collections
 import functools
+import gc
 import itertools
 import json
 import os
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 import warnings
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -614,6 +616,26 @@ def test_torch_s_remarks_on_a_failed_export_are_not_printed(capfd, caplog):
     assert not caplog.records
     out, err = capfd.readouterr()
     assert (out, err) == ("", "")
+
+
+@pytest.mark.parametrize("build", [Choosing, lambda: nn.Linear(8, 8)], ids=["failed", "exported"])
+def test_an_export_leaves_no_hooks_and_no_model_behind(build):
+    names = [f"_global_{kind}_registration_hooks" for kind in ("buffer", "module", "parameter")]
+    tables = [getattr(nn.modules.module, name) for name in names]
+    before = [dict(table) for table in tables]
+    hook = nn.modules.module.register_module_buffer_registration_hook(lambda module, name, buffer: None)
+    try:
+        model = build()
+        capture(model, vectors())
+        alive = weakref.ref(model)
+        del model
+        gc.collect()
+        assert alive() is None
+        assert [getattr(nn.modules.module, name) for name in names] == tables
+        assert [len(table) for table in tables] == [len(before[0]) + 1, len(before[1]), len(before[2])]
+    finally:
+        hook.remove()
+    assert [dict(table) for table in tables] == before
 
 
 def test_a_warning_turned_into_an_error_does_not_change_the_graph():
