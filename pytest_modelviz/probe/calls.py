@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from pytest_modelviz.graph import INPUT, TRACED, Operator, OperatorGraph
+from pytest_modelviz.graph import TRACED, Operator, OperatorGraph
 from pytest_modelviz.probe.modules import opaque_modules
 from pytest_modelviz.probe.naming import (
     Counts,
@@ -43,7 +43,14 @@ def traced(model: torch.nn.Module, input_data: Any, reason: str) -> OperatorGrap
     args, kwargs = arguments_of(input_data)
     given = dict(named_inputs(model, args, kwargs))
     recorder = _Recorder(model, given)
-    observer = Observer(model, look=record_shape, weight_width=None, on_enter=recorder.enter, on_output=recorder.leave)
+    observer = Observer(
+        model,
+        look=record_shape,
+        weight_width=None,
+        on_enter=recorder.enter,
+        on_output=recorder.leave,
+        on_raise=recorder.give_up,
+    )
     rows = module_rows(model)
     torch.backends.mha.set_fastpath_enabled(False)
     with observer.watching(), recorder:
@@ -65,7 +72,7 @@ class _Recorder(TorchFunctionMode):
         self.operators: list[Operator] = []
         for name, value in given.items():
             if isinstance(value, torch.Tensor):
-                self._keep(value, name if name.startswith(INPUT) else INPUT + name)
+                self._keep(value, name)
 
     def enter(self, call: Call) -> None:
         self._open.append(call.layer)
@@ -75,6 +82,9 @@ class _Recorder(TorchFunctionMode):
         if layer in self._opaque:
             self._record(layer, "torchscript", (), {}, output)
         return output
+
+    def give_up(self, call: Call) -> None:
+        self._open.pop()
 
     def reference(self, tensor: torch.Tensor) -> str:
         made = self._made.get(id(tensor))

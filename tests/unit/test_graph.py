@@ -1,6 +1,7 @@
 """`model_graph`: operators by export or tracing, compared as a diff is read."""
 
 import collections
+import contextlib
 import functools
 import gc
 import itertools
@@ -559,6 +560,24 @@ def test_tracing_follows_what_is_overwritten_and_its_attributes():
     graph = capture(Awkward(), vectors()).result
     assert names(graph)[:3] == ["/clone", "/setitem", "/relu_"]
     assert graph.outputs == ("/abs",)
+
+
+def test_what_runs_after_a_module_that_raised_is_its_caller_s():
+    class Tries(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.outer = nn.Sequential(nn.Identity(), nn.Linear(3, 3))
+            self.good = Choosing()
+
+        def forward(self, x):
+            with contextlib.suppress(RuntimeError):
+                x = self.outer(x)
+            return self.good(torch.sigmoid(x)).relu()
+
+    graph = capture(Tries(), vectors()).result
+    assert graph.source == "traced"
+    assert names(graph)[:2] == ["/sigmoid", "good.inner/linear"]
+    assert names(graph)[-2:] == ["good/add", "/relu"]
 
 
 def test_a_scripted_model_counts_as_one_operator():
