@@ -19,8 +19,7 @@ from typing import Any
 import torch
 
 from pytest_modelviz.graph import EXPORTED, Operator, OperatorGraph
-from pytest_modelviz.probe.modules import parameters_of, unwrapped
-from pytest_modelviz.probe.naming import Counts, module_rows, named_inputs
+from pytest_modelviz.probe.naming import Counts, in_order, module_rows, named_inputs
 from pytest_modelviz.probe.program import Reader
 from pytest_modelviz.probe.run import arguments_of
 from pytest_modelviz.probe.structure import tensors
@@ -32,7 +31,7 @@ _TENSORS = ("float", "bfloat", "int", "uint", "bool", "complex", "(")  # begin t
 def exported(model: torch.nn.Module, input_data: Any) -> OperatorGraph:
     """Export a prepared model. What `torch.export` raises for a model that it cannot follow is passed on."""
     args, kwargs = arguments_of(input_data)
-    kwargs = {name: kwargs[name] for name in sorted(kwargs, key=_place(model))}
+    kwargs = in_order(model, kwargs)  # export tells inputs by their place
     rows = module_rows(model)
     for module in list(model.modules()):  # a compiled child runs what it wraps without a call that export sees
         for name, child in module._modules.items():
@@ -100,13 +99,6 @@ def _no_hooks_left() -> Iterator[None]:
         for table, hooks in zip(tables, before, strict=True):
             table.clear()
             table.update(hooks)
-
-
-def _place(model: torch.nn.Module) -> Callable[[str], tuple[int, str]]:
-    """Sorts keyword arguments as forward's signature does, whatever order the caller gave them in."""
-    parameters = parameters_of(unwrapped(model))
-    known = (*parameters.names, *parameters.only_by_name)
-    return lambda name: (known.index(name) if name in known else len(known), name)
 
 
 def _needed(operators: list[Operator], outputs: tuple[str, ...]) -> tuple[tuple[Operator, ...], tuple[str, ...]]:

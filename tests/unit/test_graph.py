@@ -292,6 +292,35 @@ def test_names_of_variables_and_of_forward_s_parameters_are_no_part_of_it():
     assert compared(capture(One(), data), capture(Two(), data))[0].matched
 
 
+class Several(nn.Module):
+    follows = True  # whether export can follow it
+
+    def forward(self, a, b, *, mask=None, **more):
+        if not self.follows and a.sum() < -1e9:
+            return a
+        return torch.relu(a) - b + more["z"] + more["y"] + (0 if mask is None else mask)
+
+
+@pytest.mark.parametrize("follows", [True, False])
+def test_the_order_of_keyword_arguments_is_no_part_of_it(follows):
+    model = edited(Several, follows=follows)()
+    data = {name: vectors() for name in ("a", "b", "mask", "y", "z")}
+    before, after = capture(model, data), capture(model, dict(reversed(data.items())))
+    assert before.result.source == ("exported" if follows else "traced")
+    assert list(before.result.inputs) == ["input.a", "input.b", "input.mask", "input.y", "input.z"]
+    assert json.dumps(before.facts) == json.dumps(after.facts)
+
+
+def test_inputs_are_renamed_by_place_only_where_their_names_differ():
+    class Nested(nn.Module):
+        def forward(self, x):
+            return torch.relu(x["a"]) - x["b"]
+
+    data = {"a": vectors(), "b": vectors()}
+    before, after = (capture(Nested(), {"x": one}) for one in (data, dict(reversed(data.items()))))
+    assert compared(before, after)[0].matched
+
+
 def test_which_of_two_inputs_is_used_is_part_of_it():
     class One(nn.Module):
         def forward(self, x, y):
