@@ -32,7 +32,7 @@ from pytest_modelviz.probe.structure import tensors
 from pytest_modelviz.trace import Call
 
 # They are about a tensor, or hand out the same one.
-_NOT_COMPUTED = frozenset({"__get__", "__set__", "detach", "detach_", "requires_grad_", "register_hook", "contiguous"})
+_NOT_COMPUTED = frozenset({"data", "__set__", "detach", "detach_", "requires_grad_", "register_hook", "contiguous"})
 _UNMEANT = frozenset(
     {"device", "layout", "pin_memory", "memory_format", "non_blocking", "generator", "out", "_stacklevel"}
 )
@@ -108,7 +108,7 @@ class _Recorder(TorchFunctionMode):
             if not held and name not in _UNMEANT and not isinstance(value, (torch.device, torch.memory_format)):
                 arguments[name] = plain(value)
         output = func(*args, **kwargs)
-        kind = getattr(func, "__name__", None) or type(func).__name__
+        kind = _kind(func)
         if kind not in _NOT_COMPUTED:
             self._record(self._open[-1], _plain_name(kind), tuple(inputs), arguments, output)
         elif kind != "__set__" and args and isinstance(args[0], torch.Tensor) and isinstance(output, torch.Tensor):
@@ -126,6 +126,15 @@ class _Recorder(TorchFunctionMode):
             self._keep(tensor, name if len(found) == 1 else f"{name}[{at}]")
         text = tensor_text(found[0]) if len(found) == 1 else tensor_text(found)
         self.operators.append(Operator(name, kind, inputs, dict(arguments), text))
+
+
+def _kind(func: Any) -> str:
+    """What a call is called; reading an attribute such as `x.mT` by the attribute."""
+    kind = getattr(func, "__name__", None) or type(func).__name__
+    if kind == "__get__":
+        read = func.__self__
+        kind = getattr(read, "__name__", None) or getattr(getattr(read, "fget", None), "__name__", None) or kind
+    return str(kind)
 
 
 def _plain_name(name: str) -> str:

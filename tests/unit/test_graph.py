@@ -29,6 +29,7 @@ from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.graph import Operator, OperatorGraph
 from pytest_modelviz.pictures.files import png_bytes
+from pytest_modelviz.probe.naming import tensor_text
 from pytest_modelviz.reports.tensorboard import EventFiles
 from pytest_modelviz.reports.terminal import explain
 from pytest_modelviz.session import _told
@@ -584,11 +585,30 @@ def test_tracing_follows_what_is_overwritten_and_its_attributes():
             F.relu_(y)
             if y.sum() > -1e9:
                 y = y.T.data
-            return y.mT.abs()
+            return y.mT.detach().abs()
 
     graph = capture(Awkward(), vectors()).result
-    assert names(graph)[:3] == ["/clone", "/setitem", "/relu_"]
+    assert names(graph) == ["/clone", "/setitem", "/relu_", "/sum", "/gt", "/T", "/mT", "/abs"]
+    assert {one.name: one.inputs for one in graph.operators[5:]} == {
+        "/T": ("/relu_",),
+        "/mT": ("/T",),
+        "/abs": ("/mT",),
+    }
     assert graph.outputs == ("/abs",)
+
+
+@pytest.mark.parametrize("name", ["T", "mT", "H", "mH", "real", "imag"])
+def test_a_traced_attribute_that_is_another_tensor_is_an_operator(name):
+    class Reads(nn.Module):
+        def forward(self, x):
+            return torch.sin(getattr(x.data if x.abs().sum() > -1 else x, name))
+
+    data = torch.complex(vectors(), vectors())
+    graph = capture(Reads(), data).result
+    assert graph.source == "traced"
+    text = tensor_text(getattr(data, name))
+    told = [str(one) for one in graph.operators[3:]]
+    assert told == [f"/{name}: {text} = {name}(input.x)", f"/sin: {text} = sin(/{name})"]
 
 
 def test_what_runs_after_a_module_that_raised_is_its_caller_s():
