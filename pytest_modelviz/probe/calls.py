@@ -6,6 +6,7 @@ what it is made of.
 
 from __future__ import annotations
 
+import inspect
 import weakref
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +15,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from pytest_modelviz.graph import TRACED, Operator, OperatorGraph
-from pytest_modelviz.probe.modules import opaque_modules
+from pytest_modelviz.probe.modules import loose_tensors, observed_modules, opaque_modules
 from pytest_modelviz.probe.naming import (
     Counts,
     Names,
@@ -26,13 +27,16 @@ from pytest_modelviz.probe.naming import (
     tensor_text,
 )
 from pytest_modelviz.probe.observe import Observer
+from pytest_modelviz.probe.program import TRANSPARENT
 from pytest_modelviz.probe.run import arguments_of
 from pytest_modelviz.probe.sketch import record_shape
-from pytest_modelviz.probe.structure import tensors
+from pytest_modelviz.probe.structure import leaves, tensors
 from pytest_modelviz.trace import Call
 
 # They are about a tensor, or hand out the same one.
 _NOT_COMPUTED = frozenset({"data", "__set__", "detach", "detach_", "requires_grad_", "register_hook", "contiguous"})
+# Values leave torch by these: numbers after them, and tensors that come from elsewhere, may be made of activations.
+_READS = frozenset({"item", "tolist", "__float__", "__int__", "__index__", "__complex__", "numpy", "__array__"})
 _UNMEANT = frozenset(
     {"device", "layout", "pin_memory", "memory_format", "non_blocking", "generator", "out", "_stacklevel"}
 )
@@ -69,6 +73,9 @@ class _Recorder(TorchFunctionMode):
         self._open: list[str] = [""]
         self._opaque = opaque_modules(model)
         self._made: dict[int, tuple[weakref.ref[torch.Tensor], str]] = {}
+        self._held = {id(tensor) for _, module in observed_modules(model) for _, tensor in loose_tensors(module)}
+        self._any_read = False
+        self._read: set[float | complex] = set()
         self.operators: list[Operator] = []
         for name, value in given.items():
             if isinstance(value, torch.Tensor):
@@ -90,7 +97,12 @@ class _Recorder(TorchFunctionMode):
         made = self._made.get(id(tensor))
         if made is not None and made[0]() is tensor:
             return made[1]
-        return self._names.tensors.get(id(tensor)) or constant(tensor)
+        name = self._names.tensors.get(id(tensor))
+        if name is None:
+            name = constant(tensor)
+            if self._any_read and id(tensor) not in self._held:
+                name = name.partition(" (")[0]
+        return name
 
     def _keep(self, tensor: torch.Tensor, name: str) -> None:
         self._made[id(tensor)] = (weakref.ref(tensor), name)
@@ -106,14 +118,27 @@ class _Recorder(TorchFunctionMode):
             prefix = f"{name}=" if name in kwargs else ""
             inputs += [prefix + one for one in held]
             if not held and name not in _UNMEANT and not isinstance(value, (torch.device, torch.memory_format)):
-                arguments[name] = plain(value)
+                arguments[name] = self._text(value)
         output = func(*args, **kwargs)
         kind = _kind(func)
-        if kind not in _NOT_COMPUTED:
+        if kind in _READS:
+            self._any_read = True
+            self._read.update(one for _, one in leaves(output) if isinstance(one, (float, complex)))
+        if kind not in _NOT_COMPUTED and kind.partition(".")[0] not in TRANSPARENT:
             self._record(self._open[-1], _plain_name(kind), tuple(inputs), arguments, output)
         elif kind != "__set__" and args and isinstance(args[0], torch.Tensor) and isinstance(output, torch.Tensor):
             self._keep(output, self.reference(args[0]))
         return output
+
+    def _text(self, value: Any) -> str:
+        """An argument that holds no tensor. Numbers are equal to those read before because they are those, mostly."""
+        if isinstance(value, (list, tuple)):
+            return f"({', '.join(self._text(item) for item in value)})"
+        if isinstance(value, (float, complex)) and value in self._read:
+            return "a number"
+        if inspect.isroutine(value):  # the text of a method is that of its whole module
+            return f"<{getattr(value, '__qualname__', type(value).__name__)}>"
+        return plain(value)
 
     def _record(
         self, module: str, kind: str, inputs: tuple[str, ...], arguments: Mapping[str, str], output: Any

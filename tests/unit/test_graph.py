@@ -611,6 +611,61 @@ def test_a_traced_attribute_that_is_another_tensor_is_an_operator(name):
     assert told == [f"/{name}: {text} = {name}(input.x)", f"/sin: {text} = sin(/{name})"]
 
 
+def test_numbers_that_come_out_of_a_tensor_are_told_without_their_value():
+    class Reads(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table = [torch.tensor([0.25, 0.75])]
+
+        def forward(self, x):
+            x = x * float(x.mean()) + x.sum().item()
+            x = x * torch.tensor(x[0].tolist()) * 0.125
+            x = x + torch.from_numpy(np.sqrt(x.abs().numpy()[0])) + torch.tensor([0.5] * 8)
+            return x.reshape(-1, 2) * self.table[0]
+
+    graphs = [capture(Reads(), data).result for data in (vectors(), vectors() * 0.7)]
+    assert graphs[0].source == "traced"
+    assert str(graphs[0]) == str(graphs[1])
+    assert [str(one).partition(" = ")[2] for one in graphs[0].operators] == [
+        "mean(input.x)",
+        "mul(input.x, argument1=a number)",
+        "sum(input.x)",
+        "add(/mul, argument1=a number)",
+        "getitem(/add, argument1=0)",
+        f"tensor(argument0=({', '.join(['a number'] * 8)}))",
+        "mul(/add, /tensor)",
+        "mul(/mul#1, argument1=0.125)",
+        "abs(/mul#2)",
+        "numpy(/abs)",
+        "add(/mul#2, constant float32[8])",
+        f"tensor(argument0=({', '.join(['0.5'] * 8)}))",
+        "add(/add#1, /tensor#1)",
+        "reshape(/add#2, argument1=-1, argument2=2)",
+        "mul(/reshape, constant float32[2] (0.25, 0.75))",
+    ]
+
+
+def test_a_tensor_that_takes_the_identity_of_a_dead_one_is_not_taken_for_it():
+    class Reuses(nn.Module):
+        def forward(self, x):
+            if x.sum() < -1e9:
+                return x
+            numbers, others = np.zeros(8, np.float32), []
+            dead = id(torch.relu(x))
+            for _ in range(1000):
+                others.append(torch.utils.dlpack.from_dlpack(numbers))  # what a trace does not see
+                if id(others[-1]) == dead:
+                    break
+            else:
+                pytest.skip("no tensor took its identity")
+            return x + others[-1]
+
+    assert capture(Reuses(), vectors()).result.operators[-1].inputs == ("input.x", f"constant float32[8] ({ZEROS})")
+
+
+ZEROS = ", ".join("0" * 8)
+
+
 def test_what_runs_after_a_module_that_raised_is_its_caller_s():
     class Tries(nn.Module):
         def __init__(self):
