@@ -6,6 +6,7 @@ what it is made of.
 
 from __future__ import annotations
 
+import inspect
 import weakref
 from collections.abc import Mapping
 from typing import Any
@@ -13,8 +14,8 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from pytest_modelviz.graph import INPUT, TRACED, Operator, OperatorGraph
-from pytest_modelviz.probe.modules import opaque_modules
+from pytest_modelviz.graph import TRACED, Operator, OperatorGraph
+from pytest_modelviz.probe.modules import loose_tensors, observed_modules, opaque_modules
 from pytest_modelviz.probe.naming import (
     Counts,
     Names,
@@ -26,13 +27,16 @@ from pytest_modelviz.probe.naming import (
     tensor_text,
 )
 from pytest_modelviz.probe.observe import Observer
+from pytest_modelviz.probe.program import TRANSPARENT
 from pytest_modelviz.probe.run import arguments_of
 from pytest_modelviz.probe.sketch import record_shape
-from pytest_modelviz.probe.structure import tensors
+from pytest_modelviz.probe.structure import leaves, tensors
 from pytest_modelviz.trace import Call
 
 # They are about a tensor, or hand out the same one.
-_NOT_COMPUTED = frozenset({"__get__", "__set__", "detach", "detach_", "requires_grad_", "register_hook", "contiguous"})
+_NOT_COMPUTED = frozenset({"data", "__set__", "detach", "detach_", "requires_grad_", "register_hook", "contiguous"})
+# Values leave torch by these: numbers after them, and tensors that come from elsewhere, may be made of activations.
+_READS = frozenset({"item", "tolist", "__float__", "__int__", "__index__", "__complex__", "numpy", "__array__"})
 _UNMEANT = frozenset(
     {"device", "layout", "pin_memory", "memory_format", "non_blocking", "generator", "out", "_stacklevel"}
 )
@@ -43,7 +47,14 @@ def traced(model: torch.nn.Module, input_data: Any, reason: str) -> OperatorGrap
     args, kwargs = arguments_of(input_data)
     given = dict(named_inputs(model, args, kwargs))
     recorder = _Recorder(model, given)
-    observer = Observer(model, look=record_shape, weight_width=None, on_enter=recorder.enter, on_output=recorder.leave)
+    observer = Observer(
+        model,
+        look=record_shape,
+        weight_width=None,
+        on_enter=recorder.enter,
+        on_output=recorder.leave,
+        on_raise=recorder.give_up,
+    )
     rows = module_rows(model)
     torch.backends.mha.set_fastpath_enabled(False)
     with observer.watching(), recorder:
@@ -62,10 +73,13 @@ class _Recorder(TorchFunctionMode):
         self._open: list[str] = [""]
         self._opaque = opaque_modules(model)
         self._made: dict[int, tuple[weakref.ref[torch.Tensor], str]] = {}
+        self._held = {id(tensor) for _, module in observed_modules(model) for _, tensor in loose_tensors(module)}
+        self._any_read = False
+        self._read: set[float | complex] = set()
         self.operators: list[Operator] = []
         for name, value in given.items():
             if isinstance(value, torch.Tensor):
-                self._keep(value, name if name.startswith(INPUT) else INPUT + name)
+                self._keep(value, name)
 
     def enter(self, call: Call) -> None:
         self._open.append(call.layer)
@@ -76,11 +90,19 @@ class _Recorder(TorchFunctionMode):
             self._record(layer, "torchscript", (), {}, output)
         return output
 
+    def give_up(self, call: Call) -> None:
+        self._open.pop()
+
     def reference(self, tensor: torch.Tensor) -> str:
         made = self._made.get(id(tensor))
         if made is not None and made[0]() is tensor:
             return made[1]
-        return self._names.tensors.get(id(tensor)) or constant(tensor)
+        name = self._names.tensors.get(id(tensor))
+        if name is None:
+            name = constant(tensor)
+            if self._any_read and id(tensor) not in self._held:
+                name = name.partition(" (")[0]
+        return name
 
     def _keep(self, tensor: torch.Tensor, name: str) -> None:
         self._made[id(tensor)] = (weakref.ref(tensor), name)
@@ -96,14 +118,27 @@ class _Recorder(TorchFunctionMode):
             prefix = f"{name}=" if name in kwargs else ""
             inputs += [prefix + one for one in held]
             if not held and name not in _UNMEANT and not isinstance(value, (torch.device, torch.memory_format)):
-                arguments[name] = plain(value)
+                arguments[name] = self._text(value)
         output = func(*args, **kwargs)
-        kind = getattr(func, "__name__", None) or type(func).__name__
-        if kind not in _NOT_COMPUTED:
+        kind = _kind(func)
+        if kind in _READS:
+            self._any_read = True
+            self._read.update(one for _, one in leaves(output) if isinstance(one, (float, complex)))
+        if kind not in _NOT_COMPUTED and kind.partition(".")[0] not in TRANSPARENT:
             self._record(self._open[-1], _plain_name(kind), tuple(inputs), arguments, output)
         elif kind != "__set__" and args and isinstance(args[0], torch.Tensor) and isinstance(output, torch.Tensor):
             self._keep(output, self.reference(args[0]))
         return output
+
+    def _text(self, value: Any) -> str:
+        """An argument that holds no tensor. Numbers are equal to those read before because they are those, mostly."""
+        if isinstance(value, (list, tuple)):
+            return f"({', '.join(self._text(item) for item in value)})"
+        if isinstance(value, (float, complex)) and value in self._read:
+            return "a number"
+        if inspect.isroutine(value):  # the text of a method is that of its whole module
+            return f"<{getattr(value, '__qualname__', type(value).__name__)}>"
+        return plain(value)
 
     def _record(
         self, module: str, kind: str, inputs: tuple[str, ...], arguments: Mapping[str, str], output: Any
@@ -116,6 +151,15 @@ class _Recorder(TorchFunctionMode):
             self._keep(tensor, name if len(found) == 1 else f"{name}[{at}]")
         text = tensor_text(found[0]) if len(found) == 1 else tensor_text(found)
         self.operators.append(Operator(name, kind, inputs, dict(arguments), text))
+
+
+def _kind(func: Any) -> str:
+    """What a call is called; reading an attribute such as `x.mT` by the attribute."""
+    kind = getattr(func, "__name__", None) or type(func).__name__
+    if kind == "__get__":
+        read = func.__self__
+        kind = getattr(read, "__name__", None) or getattr(getattr(read, "fget", None), "__name__", None) or kind
+    return str(kind)
 
 
 def _plain_name(name: str) -> str:

@@ -59,13 +59,17 @@ class MultAdds:
         self._open.append((self._total(), 0))
 
     def leave(self, call: Call, module: torch.nn.Module, output: Any) -> Any:
+        self.close(call)
+        return output
+
+    def close(self, call: Call) -> None:
+        """A call has ended, by an exception or not: what it spent is its own."""
         at_entry, inside = self._open.pop()
         spent = self._total() - at_entry
         self.own[call.layer] = self.own.get(call.layer, 0) + spent - inside
         if self._open:
             start, children = self._open.pop()
             self._open.append((start, children + spent))
-        return output
 
     def _total(self) -> int:
         return int(self._counter.get_total_flops()) // 2

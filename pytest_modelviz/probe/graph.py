@@ -1,7 +1,8 @@
 """The operators of a model as `torch.export` finds them, in terms that do not depend on torch's version.
 
 What is exported is the training IR: the operators that a model's code calls (`conv2d`, `batch_norm`, `dropout`), not
-what they are made of. No numbers are computed, so the list depends on no processor.
+what they are made of. Export computes no numbers, so the list depends on no processor. It runs the model's code on fake
+tensors: a cache that the code fills then keeps those, so one real pass (`probe.run.warm`) has to go before.
 """
 
 from __future__ import annotations
@@ -18,19 +19,19 @@ from typing import Any
 import torch
 
 from pytest_modelviz.graph import EXPORTED, Operator, OperatorGraph
-from pytest_modelviz.probe.modules import parameters_of, unwrapped
-from pytest_modelviz.probe.naming import Counts, module_rows, named_inputs
+from pytest_modelviz.probe.naming import Counts, in_order, module_rows, named_inputs
 from pytest_modelviz.probe.program import Reader
 from pytest_modelviz.probe.run import arguments_of
 from pytest_modelviz.probe.structure import tensors
 
+_HOOKED = ("buffer", "module", "parameter")
 _TENSORS = ("float", "bfloat", "int", "uint", "bool", "complex", "(")  # begin the output's text where it holds any
 
 
 def exported(model: torch.nn.Module, input_data: Any) -> OperatorGraph:
     """Export a prepared model. What `torch.export` raises for a model that it cannot follow is passed on."""
     args, kwargs = arguments_of(input_data)
-    kwargs = {name: kwargs[name] for name in sorted(kwargs, key=_place(model))}
+    kwargs = in_order(model, kwargs)  # export tells inputs by their place
     rows = module_rows(model)
     for module in list(model.modules()):  # a compiled child runs what it wraps without a call that export sees
         for name, child in module._modules.items():
@@ -39,10 +40,13 @@ def exported(model: torch.nn.Module, input_data: Any) -> OperatorGraph:
     held = _Held(model)
     # a fused fast path, taken or not by device and grad mode, would hide the operators of a transformer
     torch.backends.mha.set_fastpath_enabled(False)
-    with _silence():
-        program = _export()(held, args, kwargs, strict=False)
-    reader = Reader(model, held)
-    inputs, outputs = reader.read(program, dict(named_inputs(model, args, kwargs)))
+    try:
+        with _silence(), _no_hooks_left():
+            program = _export()(held, args, kwargs, strict=False)
+        reader = Reader(model, held)
+        inputs, outputs = reader.read(program, dict(named_inputs(model, args, kwargs)))
+    finally:
+        held._modules.clear()  # whoever still knows what was exported keeps no model alive
     operators, outputs = _needed(reader.operators, outputs)
     return OperatorGraph(EXPORTED, "", inputs, operators, outputs, rows)
 
@@ -84,11 +88,17 @@ def _silence() -> Iterator[None]:
         structured.setLevel(level)
 
 
-def _place(model: torch.nn.Module) -> Callable[[str], tuple[int, str]]:
-    """Sorts keyword arguments as forward's signature does, whatever order the caller gave them in."""
-    parameters = parameters_of(unwrapped(model))
-    known = (*parameters.names, *parameters.only_by_name)
-    return lambda name: (known.index(name) if name in known else len(known), name)
+@contextlib.contextmanager
+def _no_hooks_left() -> Iterator[None]:
+    """Put back torch's global hooks: in torch 2.6 an export that fails leaves one that holds what was exported."""
+    tables = [getattr(torch.nn.modules.module, f"_global_{kind}_registration_hooks") for kind in _HOOKED]
+    before = [dict(table) for table in tables]
+    try:
+        yield
+    finally:
+        for table, hooks in zip(tables, before, strict=True):
+            table.clear()
+            table.update(hooks)
 
 
 def _needed(operators: list[Operator], outputs: tuple[str, ...]) -> tuple[tuple[Operator, ...], tuple[str, ...]]:

@@ -40,12 +40,22 @@ def module_rows(model: torch.nn.Module) -> dict[str, ModuleRow]:
 
 
 def named_inputs(model: torch.nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """(name, tensor or literal) of everything that the model is given, by the names of forward's parameters."""
+    """(name, tensor or literal) of everything that the model is given, by the names of forward's parameters and in
+    their order.
+    """
     parameters = parameters_of(unwrapped(model))
     names = [*parameters.names, *(f"{parameters.rest}[{at}]" for at in range(len(args) - len(parameters.names)))]
-    for name, value in [*zip(names, args, strict=False), *kwargs.items()]:
+    for name, value in [*zip(names, args, strict=False), *in_order(model, kwargs).items()]:
         for path, leaf in tree_flatten_with_path(value)[0]:
             yield f"{INPUT}{name}{keystr(path)}", leaf
+
+
+def in_order(model: torch.nn.Module, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Keyword arguments in the order of forward's signature, whatever order the caller gave them in."""
+    parameters = parameters_of(unwrapped(model))
+    known = (*parameters.names, *parameters.only_by_name)
+    places = {name: (known.index(name) if name in known else len(known), name) for name in kwargs}
+    return {name: kwargs[name] for name in sorted(kwargs, key=places.__getitem__)}
 
 
 class Counts:

@@ -35,7 +35,7 @@ from pytest_modelviz.trace import LOOSE, Call, Leaf, ModuleRecord, TensorRecord,
 
 _LITERALS = (bool, int, float, str, type(None))
 Look = Callable[[torch.Tensor], TensorRecord]
-OnEnter = Callable[[Call], None]
+OnCall = Callable[[Call], None]
 OnOutput = Callable[[Call, torch.nn.Module, Any], Any]
 
 
@@ -45,7 +45,8 @@ class Observer:
     `look` turns a tensor into its record; `weight_width` is the width of the sketches of parameters and buffers, None
     leaves them out.
     `on_enter` is called as each call is entered, `on_output` as it is left: it may return another output to be used
-    instead (returning what it was given changes nothing).
+    instead (returning what it was given changes nothing), `on_raise` instead where it is left by an exception, which
+    the caller's code may swallow.
     """
 
     def __init__(
@@ -54,8 +55,9 @@ class Observer:
         *,
         look: Look = record_tensor,
         weight_width: int | None = WEIGHT_WIDTH,
-        on_enter: OnEnter | None = None,
+        on_enter: OnCall | None = None,
         on_output: OnOutput | None = None,
+        on_raise: OnCall | None = None,
     ) -> None:
         named = list(observed_modules(model))
         self._names = {id(module): name for name, module in named}
@@ -65,7 +67,7 @@ class Observer:
         self._ambient: str | None = None
         self._look = look
         self._numbers = look is not record_shape
-        self._on_enter, self._on_output = on_enter, on_output
+        self._on_enter, self._on_output, self._on_raise = on_enter, on_output, on_raise
         self._thread = threading.get_ident()
         self._depth = 0
         self._counts: dict[str, int] = {}
@@ -153,6 +155,10 @@ class Observer:
         self._depth += 1
         try:
             output = call_on(*args, **kwargs)
+        except BaseException:
+            if self._on_raise is not None:
+                self._on_raise(call)
+            raise
         finally:
             self._depth -= 1
         call.outputs = self._leaves([("", output)], place)

@@ -13,7 +13,7 @@ from pytest_modelviz.graph import INPUT, Operator
 from pytest_modelviz.probe.naming import Counts, Names, constant, input_text, plain, tensor_text
 
 # They hand on what they were given, or check something that holds for this input.
-_TRANSPARENT = frozenset({"detach", "detach_", "alias", "lift", "lift_fresh", "lift_fresh_copy", "contiguous"})
+TRANSPARENT = frozenset({"detach", "detach_", "alias", "lift", "lift_fresh", "lift_fresh_copy", "contiguous"})
 # The same to all who look at the result; which of them torch's own layers call changes with its version.
 _SAME = {"view": "reshape", "_unsafe_view": "reshape"}
 _SAME_ARGUMENTS = {"view": {"size": "shape"}, "_unsafe_view": {"size": "shape"}}
@@ -81,7 +81,7 @@ class Reader:
         if _CHECKS.match(kind):
             return "none"
         values = dict(_arguments(node))
-        if kind in _TRANSPARENT or (kind == "slice" and not {"start", "end", "step"} & {name for name, _ in values}):
+        if kind in TRANSPARENT or (kind == "slice" and not {"start", "end", "step"} & {name for name, _ in values}):
             return known.get(node.args[0], "none")
         inner = [known[v] for v in node.args if isinstance(v, torch.fx.Node) and _is_graph(known.get(v))]
         if kind in _WRAPPERS and len(inner) == 1:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -161,6 +161,7 @@ class _SaveBeforeWrite(TorchDispatchMode):
         self._counts: dict[int, int] = {}
 
     def __enter__(self) -> Any:
+        _allow_higher_order_operators()
         self.active.append(self)
         return super().__enter__()  # type: ignore[no-untyped-call]
 
@@ -196,6 +197,19 @@ class _SaveBeforeWrite(TorchDispatchMode):
     def restore(self) -> None:
         for key, before in self._saved.items():
             self._storages[key].copy_(before)
+
+
+def _allow_higher_order_operators() -> None:
+    """Before 2.7 torch does not ask `supports_higher_order_operators`: each of them (torch.cond) must know the mode."""
+    if hasattr(TorchDispatchMode, "supports_higher_order_operators"):
+        return
+    for one in cast(Any, torch._ops)._higher_order_ops.values():  # they appear as torch imports them
+        if _SaveBeforeWrite not in one.python_key_table:
+            one.py_impl(_SaveBeforeWrite)(functools.partial(_higher_order, one))
+
+
+def _higher_order(func: Any, mode: _SaveBeforeWrite, *args: Any, **kwargs: Any) -> Any:
+    return mode.__torch_dispatch__(func, (), args, kwargs)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -6,6 +6,7 @@ import contextlib
 import copy
 import fnmatch
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
@@ -51,6 +52,20 @@ def _own(value: Any) -> Any:
         return copy.deepcopy(value)  # caches grow
     except Exception:  # not everything can be copied; then the model gets the thing itself
         return value
+
+
+def warm(model: torch.nn.Module, input_data: Any) -> None:
+    """Run a prepared model once and forget the result: what it keeps outside its modules (`functools.lru_cache`, a
+    dict of the file) is full of real tensors then.
+
+    On the meta device, where a pass computes nothing, it may fail where export does not.
+    """
+    torch.backends.mha.set_fastpath_enabled(False)  # it would leave out what is about to be followed
+    tables = parameters_and_buffers(model)
+    meta = any(tensor.is_meta for tensor in (*tables[0].values(), *tables[1].values(), *tensors(input_data)))
+    with contextlib.suppress(Exception) if meta else contextlib.nullcontext(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        call(model, input_data)
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ from pytest_modelviz.probe.calls import traced
 from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.graph import exported
 from pytest_modelviz.probe.modules import opaque_modules
-from pytest_modelviz.probe.run import prepared, require_model
+from pytest_modelviz.probe.run import prepared, require_model, warm
 from pytest_modelviz.probe.structure import plain_text
 from pytest_modelviz.verdict import Verdict
 
@@ -95,6 +95,9 @@ class ModelGraphView:
         return str(OperatorGraph.from_facts(actual.facts))
 
     def _graph(self) -> OperatorGraph:
+        # in a block of its own: what modules keep of this pass is put back, only caches outside of them stay warm
+        with prepared(self._model, self._input) as model:
+            warm(model, self._input)
         try:
             with prepared(self._model, self._input) as model:
                 return exported(model, self._input)

@@ -81,7 +81,12 @@ class ModelSummaryView:
     def _pass(self, model: torch.nn.Module) -> tuple[Trace, dict[str, int]]:
         counter = MultAdds(model)
         observer = Observer(
-            model, look=record_shape, weight_width=None, on_enter=counter.enter, on_output=counter.leave
+            model,
+            look=record_shape,
+            weight_width=None,
+            on_enter=counter.enter,
+            on_output=counter.leave,
+            on_raise=counter.close,
         )
         try:
             with untouched(model, self._input), counter.counting(), observer.watching():

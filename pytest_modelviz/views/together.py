@@ -107,7 +107,8 @@ class Together:
                 output = step(one, module, output)
             return output
 
-        observer = Observer(model, on_enter=None if counter is None else counter.enter, on_output=left)
+        enter, close = (None, None) if counter is None else (counter.enter, counter.close)
+        observer = Observer(model, on_enter=enter, on_output=left, on_raise=close)
         with contextlib.nullcontext() if counter is None else counter.counting(), observer.watching():
             output = call(model, self._input)
         trace, found = observer.trace, {}

@@ -1,6 +1,9 @@
 """`model_graph`: operators by export or tracing, compared as a diff is read."""
 
 import collections
+import contextlib
+import functools
+import gc
 import itertools
 import json
 import os
@@ -8,6 +11,7 @@ import subprocess
 import sys
 import time
 import warnings
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +29,11 @@ from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.graph import Operator, OperatorGraph
 from pytest_modelviz.pictures.files import png_bytes
+from pytest_modelviz.probe.naming import tensor_text
 from pytest_modelviz.reports.tensorboard import EventFiles
 from pytest_modelviz.reports.terminal import explain
 from pytest_modelviz.session import _told
+from pytest_modelviz.views.feature_maps import FeatureMapsView
 from pytest_modelviz.views.model_graph import ModelGraphView, _reason
 
 
@@ -287,6 +293,35 @@ def test_names_of_variables_and_of_forward_s_parameters_are_no_part_of_it():
     assert compared(capture(One(), data), capture(Two(), data))[0].matched
 
 
+class Several(nn.Module):
+    follows = True  # whether export can follow it
+
+    def forward(self, a, b, *, mask=None, **more):
+        if not self.follows and a.sum() < -1e9:
+            return a
+        return torch.relu(a) - b + more["z"] + more["y"] + (0 if mask is None else mask)
+
+
+@pytest.mark.parametrize("follows", [True, False])
+def test_the_order_of_keyword_arguments_is_no_part_of_it(follows):
+    model = edited(Several, follows=follows)()
+    data = {name: vectors() for name in ("a", "b", "mask", "y", "z")}
+    before, after = capture(model, data), capture(model, dict(reversed(data.items())))
+    assert before.result.source == ("exported" if follows else "traced")
+    assert list(before.result.inputs) == ["input.a", "input.b", "input.mask", "input.y", "input.z"]
+    assert json.dumps(before.facts) == json.dumps(after.facts)
+
+
+def test_inputs_are_renamed_by_place_only_where_their_names_differ():
+    class Nested(nn.Module):
+        def forward(self, x):
+            return torch.relu(x["a"]) - x["b"]
+
+    data = {"a": vectors(), "b": vectors()}
+    before, after = (capture(Nested(), {"x": one}) for one in (data, dict(reversed(data.items()))))
+    assert compared(before, after)[0].matched
+
+
 def test_which_of_two_inputs_is_used_is_part_of_it():
     class One(nn.Module):
         def forward(self, x, y):
@@ -438,6 +473,87 @@ def test_a_meta_model_can_be_followed():
     assert capture(model, small().to("meta")).facts["operators"] == capture(Net()).facts["operators"]
 
 
+class Cached(nn.Module):
+    """Positions that live in a cache outside the module."""
+
+    positions = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.sin(x * self.positions(x.shape[1]) + 1)
+
+
+def _in_lru_cache():
+    @functools.lru_cache
+    def positions(size):
+        return torch.arange(size).to(torch.float32) / 3
+
+    return positions
+
+
+def _in_dict():
+    held = {}
+
+    def positions(size):
+        if size not in held:
+            held[size] = torch.arange(size).to(torch.float32) / 3
+        return held[size]
+
+    return positions
+
+
+@pytest.mark.parametrize("cache", [_in_lru_cache, _in_dict])
+def test_caches_outside_the_module_keep_no_fake_tensors_and_change_no_graph(cache):
+    def fresh():
+        return edited(Cached, positions=staticmethod(cache()))()
+
+    cold, watched = fresh(), fresh()
+    first = capture(cold, vectors())
+    assert first.result.source == "exported"
+    assert type(cold(vectors())) is type(cold.positions(8)) is torch.Tensor
+    FeatureMapsView(watched, vectors()).capture()
+    for model in (cold, watched):
+        assert capture(model, vectors()).facts == first.facts
+    maps = [FeatureMapsView(model, vectors()).capture().arrays for model in (cold, watched, fresh())]
+    assert all(one.keys() == maps[0].keys() for one in maps)
+    assert all(np.array_equal(one[key], maps[0][key]) for one in maps for key in one)
+
+
+def test_a_traced_graph_does_not_depend_on_caches_either():
+    class Chooses(Cached):
+        def forward(self, x):
+            return super().forward(x if x.sum() > -1e9 else -x)
+
+    model = edited(Chooses, positions=staticmethod(_in_dict()))()
+    first = capture(model, vectors())
+    assert first.result.source == "traced"
+    assert capture(model, vectors()).facts == first.facts
+
+
+def test_a_meta_model_whose_pass_fails_is_exported_all_the_same():
+    class Checks(nn.Module):
+        def forward(self, x):
+            y = x.abs()
+            y.sum().item()
+            return y
+
+    model = Checks()
+    with pytest.raises(RuntimeError):
+        model(vectors().to("meta"))
+    assert names(capture(model, vectors().to("meta")).result) == ["/abs"]
+
+
+def test_what_a_module_keeps_of_its_first_pass_is_still_computed():
+    class Keeps(nn.Module):
+        kept = None
+
+        def forward(self, x):
+            if self.kept is None:
+                self.kept = torch.arange(x.shape[1])
+            return x + self.kept
+
+    assert [one.kind for one in capture(Keeps(), vectors()).result.operators] == ["arange", "add"]
+
+
 # What export cannot follow
 
 
@@ -469,11 +585,103 @@ def test_tracing_follows_what_is_overwritten_and_its_attributes():
             F.relu_(y)
             if y.sum() > -1e9:
                 y = y.T.data
-            return y.mT.abs()
+            return y.mT.detach().abs()
 
     graph = capture(Awkward(), vectors()).result
-    assert names(graph)[:3] == ["/clone", "/setitem", "/relu_"]
+    assert names(graph) == ["/clone", "/setitem", "/relu_", "/sum", "/gt", "/T", "/mT", "/abs"]
+    assert {one.name: one.inputs for one in graph.operators[5:]} == {
+        "/T": ("/relu_",),
+        "/mT": ("/T",),
+        "/abs": ("/mT",),
+    }
     assert graph.outputs == ("/abs",)
+
+
+@pytest.mark.parametrize("name", ["T", "mT", "H", "mH", "real", "imag"])
+def test_a_traced_attribute_that_is_another_tensor_is_an_operator(name):
+    class Reads(nn.Module):
+        def forward(self, x):
+            return torch.sin(getattr(x.data if x.abs().sum() > -1 else x, name))
+
+    data = torch.complex(vectors(), vectors())
+    graph = capture(Reads(), data).result
+    assert graph.source == "traced"
+    text = tensor_text(getattr(data, name))
+    told = [str(one) for one in graph.operators[3:]]
+    assert told == [f"/{name}: {text} = {name}(input.x)", f"/sin: {text} = sin(/{name})"]
+
+
+def test_numbers_that_come_out_of_a_tensor_are_told_without_their_value():
+    class Reads(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table = [torch.tensor([0.25, 0.75])]
+
+        def forward(self, x):
+            x = x * float(x.mean()) + x.sum().item()
+            x = x * torch.tensor(x[0].tolist()) * 0.125
+            x = x + torch.from_numpy(np.sqrt(x.abs().numpy()[0])) + torch.tensor([0.5] * 8)
+            return x.reshape(-1, 2) * self.table[0]
+
+    graphs = [capture(Reads(), data).result for data in (vectors(), vectors() * 0.7)]
+    assert graphs[0].source == "traced"
+    assert str(graphs[0]) == str(graphs[1])
+    assert [str(one).partition(" = ")[2] for one in graphs[0].operators] == [
+        "mean(input.x)",
+        "mul(input.x, argument1=a number)",
+        "sum(input.x)",
+        "add(/mul, argument1=a number)",
+        "getitem(/add, argument1=0)",
+        f"tensor(argument0=({', '.join(['a number'] * 8)}))",
+        "mul(/add, /tensor)",
+        "mul(/mul#1, argument1=0.125)",
+        "abs(/mul#2)",
+        "numpy(/abs)",
+        "add(/mul#2, constant float32[8])",
+        f"tensor(argument0=({', '.join(['0.5'] * 8)}))",
+        "add(/add#1, /tensor#1)",
+        "reshape(/add#2, argument1=-1, argument2=2)",
+        "mul(/reshape, constant float32[2] (0.25, 0.75))",
+    ]
+
+
+def test_a_tensor_that_takes_the_identity_of_a_dead_one_is_not_taken_for_it():
+    class Reuses(nn.Module):
+        def forward(self, x):
+            if x.sum() < -1e9:
+                return x
+            numbers, others = np.zeros(8, np.float32), []
+            dead = id(torch.relu(x))
+            for _ in range(1000):
+                others.append(torch.utils.dlpack.from_dlpack(numbers))  # what a trace does not see
+                if id(others[-1]) == dead:
+                    break
+            else:
+                pytest.skip("no tensor took its identity")
+            return x + others[-1]
+
+    assert capture(Reuses(), vectors()).result.operators[-1].inputs == ("input.x", f"constant float32[8] ({ZEROS})")
+
+
+ZEROS = ", ".join("0" * 8)
+
+
+def test_what_runs_after_a_module_that_raised_is_its_caller_s():
+    class Tries(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.outer = nn.Sequential(nn.Identity(), nn.Linear(3, 3))
+            self.good = Choosing()
+
+        def forward(self, x):
+            with contextlib.suppress(RuntimeError):
+                x = self.outer(x)
+            return self.good(torch.sigmoid(x)).relu()
+
+    graph = capture(Tries(), vectors()).result
+    assert graph.source == "traced"
+    assert names(graph)[:2] == ["/sigmoid", "good.inner/linear"]
+    assert names(graph)[-2:] == ["good/add", "/relu"]
 
 
 def test_a_scripted_model_counts_as_one_operator():
@@ -531,6 +739,26 @@ def test_torch_s_remarks_on_a_failed_export_are_not_printed(capfd, caplog):
     assert not caplog.records
     out, err = capfd.readouterr()
     assert (out, err) == ("", "")
+
+
+@pytest.mark.parametrize("build", [Choosing, lambda: nn.Linear(8, 8)], ids=["failed", "exported"])
+def test_an_export_leaves_no_hooks_and_no_model_behind(build):
+    names = [f"_global_{kind}_registration_hooks" for kind in ("buffer", "module", "parameter")]
+    tables = [getattr(nn.modules.module, name) for name in names]
+    before = [dict(table) for table in tables]
+    hook = nn.modules.module.register_module_buffer_registration_hook(lambda module, name, buffer: None)
+    try:
+        model = build()
+        capture(model, vectors())
+        alive = weakref.ref(model)
+        del model
+        gc.collect()
+        assert alive() is None
+        assert [getattr(nn.modules.module, name) for name in names] == tables
+        assert [len(table) for table in tables] == [len(before[0]) + 1, len(before[1]), len(before[2])]
+    finally:
+        hook.remove()
+    assert [dict(table) for table in tables] == before
 
 
 def test_a_warning_turned_into_an_error_does_not_change_the_graph():

@@ -1,5 +1,6 @@
 """Every view on every awkward model: it captures, matches itself, and survives the store's formats."""
 
+import contextlib
 import copy
 
 import pytest
@@ -270,6 +271,37 @@ class TestModelSummary:
     def test_recurrent_layers_are_counted(self):
         model = nn.LSTM(8, 6, batch_first=True)
         assert ModelSummaryView(model, (2, 5, 8)).capture().result.mult_adds == 2 * 5 * 4 * 6 * (8 + 6)
+
+    def test_what_is_counted_after_a_swallowed_exception_is_the_caller_s(self):
+        class Half(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.good, self.bad = nn.Linear(8, 8), nn.Linear(3, 3)
+
+            def forward(self, x):
+                return self.bad(self.good(x))
+
+        class Tries(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.inner, self.head = Half(), nn.Linear(8, 2)
+                self.weight = nn.Parameter(torch.rand(8, 8))
+
+            def forward(self, x):
+                x = x @ self.weight
+                with contextlib.suppress(RuntimeError):
+                    x = self.inner(x)
+                return self.head(x @ self.weight)
+
+        tries, good = Tries(), nn.Sequential(Tries(), nn.Linear(2, 5))
+        for model, prefix in ((tries, ""), (good, "0.")):
+            layers = ModelSummaryView(model, (1, 8)).capture().result.layers
+            counts = {
+                name: layers[f"{prefix}{name}"].mult_adds for name in ("inner", "inner.good", "inner.bad", "head")
+            }
+            assert counts == {"inner": 0, "inner.good": 64, "inner.bad": 0, "head": 16}
+            assert layers[prefix.rstrip(".")].mult_adds == 128
+        assert layers[""].mult_adds == 0
 
     def test_shared_parameters_count_once_and_ties_are_told(self):
         summary = ModelSummaryView(ZOO["tied"].build()).capture().result
