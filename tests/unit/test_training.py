@@ -880,6 +880,18 @@ def test_a_large_model_shows_the_parameters_that_parted_most():
     assert sum(label.startswith("parameters/") for label in labels) == 12
 
 
+def test_of_a_baseline_no_more_is_shown_than_the_training_has():
+    view = trained(steps=3)
+    capture = view.capture()
+    stored = Training.from_arrays(trained(steps=8).capture().arrays)
+    scalars = {**stored.scalars, **{f"forged {at}": np.zeros(8) for at in range(50)}}
+    arrays = Training(scalars, stored.parameters, stored.gradients, stored.updates, stored.values, stored.pulls)
+    forged = type(capture)(capture.view, capture.facts, {**capture.arrays, **arrays.to_arrays()})
+    found = [one for one in view.picture(capture, forged) if isinstance(one, Curve)]
+    assert {one.label for one in found if one.label.startswith("curves/")} == {"curves/loss", "curves/gradient norm"}
+    assert {len(values) for one in found for values in one.series.values()} == {3}
+
+
 def test_one_capture_is_a_chart_of_its_curves():
     view = trained()
     (picture,) = view.picture(view.capture())
