@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -66,6 +66,13 @@ class Training:
     def gradient(self) -> Values:
         """The norm of the whole gradient, (steps,)."""
         return np.asarray(np.linalg.norm(self.gradients, axis=1), np.float64)
+
+    def within(self, other: Training) -> Training:
+        """What of this training has its like in the other: its steps and scalars; more than that is not shown."""
+        scalars = {name: values[: other.steps] for name, values in self.scalars.items() if name in other.scalars}
+        return replace(
+            self, scalars=scalars, gradients=self.gradients[: other.steps], updates=self.updates[: other.steps]
+        )
 
     def to_arrays(self) -> dict[str, Array]:
         """Pack into arrays; those of the parameters only where there are any."""

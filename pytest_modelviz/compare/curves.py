@@ -1,7 +1,8 @@
 """Two short trainings laid over each other: at which step, and in what, they part.
 
 A step computes scalars, then gradients, then moves the parameters; what parts first in that order is where to look.
-Rounding grows from step to step, so what is allowed at one step follows from how far apart the earlier ones are.
+Rounding grows from step to step, so what is allowed at one step follows from how far apart the earlier ones are, until
+they may be so far apart that nothing can be said of the steps after them.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +23,14 @@ SCALAR, GRADIENT, UPDATE = "scalar", "gradient", "update"
 _SMALL_SCALAR = 1e-3  # of a curve's peak: what is smaller is compared with that much of it
 _SMALL_GRADIENT = 1e-2  # of the whole gradient's norm, likewise
 _NOISE = 1e-5  # of the whole gradient's norm: such a gradient is rounding, which Adam makes a full step of
-_AS_GRADIENT = 3.0  # times as far apart as the gradients of a step may its updates be
+_AS_GRADIENT = 3.0  # times as far apart as the gradients of a step may its updates be, but
+_MOST_FOLLOWED = 0.5  # no further than this
 # One parameter's update may be almost anything where single elements of its gradient are rounding, but it is there or
 # not. Of dtypes with few digits not even that: the step may be too small for the parameter to move.
 _MOVED = {"float32": 0.9, "float64": 0.9}
+
+
+Flags: TypeAlias = npt.NDArray[np.bool_]
 
 
 class Part(NamedTuple):
@@ -45,16 +50,19 @@ class Parting:
     """How far two trainings are apart.
 
     `parts` are those of the step and kind that parted first, the worst first. `parameters` drifted then or later, in
-    gradient or update. `worst` is what came nearest to what is allowed, or went farthest beyond it.
+    gradient or update. `worst` is what came nearest to what is allowed, or went farthest beyond it. `judged` is the
+    number of steps that could be compared, where that is not all of them; then no part is of a later step, but for what
+    is a number in one training only.
     """
 
     parts: tuple[Part, ...] = ()
     parameters: frozenset[str] = frozenset()
     worst: Part = field(default=Part(0, SCALAR, "", 0.0, 0.0, 0.0, 0.0))
+    judged: int | None = None
 
 
 class _Table(NamedTuple):
-    """Everything of one kind: (steps, names) before, after, error, allowed."""
+    """Everything of one kind: (steps, names) before, after, error, allowed, and whether that says anything."""
 
     kind: str
     names: tuple[str, ...]
@@ -62,17 +70,24 @@ class _Table(NamedTuple):
     after: Values
     error: Values
     allowed: Values
+    judged: Flags
 
     @property
     def excess(self) -> Values:
         """How many times what is allowed, (steps, names)."""
         with np.errstate(all="ignore"):
             nothing = np.where(self.error > 0, math.inf, 0.0)
-            return np.asarray(np.where(self.allowed > 0, self.error / self.allowed, nothing), np.float64)
+            excess = np.where(self.allowed > 0, self.error / self.allowed, nothing)
+        return np.asarray(np.where(self._counts, excess, 0.0), np.float64)
 
     @property
-    def beyond(self) -> npt.NDArray[np.bool_]:
-        return ~(self.error <= self.allowed)
+    def beyond(self) -> Flags:
+        return ~(self.error <= self.allowed) & self._counts
+
+    @property
+    def _counts(self) -> Flags:
+        """However far apart: a number in one training and none in the other is told."""
+        return self.judged | ~np.isfinite(self.error)
 
     def part(self, step: int, at: int) -> Part:
         told = (float(values[step, at]) for values in (self.before, self.after, self.error, self.allowed))
@@ -96,7 +111,8 @@ def part(baseline: Training, actual: Training, dtype: str, tolerances: Tolerance
                 return Parting(tuple(one for _, one in found), _drifted(tables, step), found[0][1])
     table = max(tables, key=lambda one: float(one.excess.max()))
     place = divmod(int(table.excess.argmax()), len(table.names))
-    return Parting((), frozenset(), table.part(*place))
+    unjudged = np.flatnonzero(~np.logical_or.reduce([table.judged.any(axis=1) for table in tables]))
+    return Parting((), frozenset(), table.part(*place), int(unjudged[0]) if unjudged.size else None)
 
 
 def _drifted(tables: list[_Table], first: int) -> frozenset[str]:
@@ -118,11 +134,10 @@ def _tables(baseline: Training, actual: Training, dtype: str, tolerances: Tolera
     names, layers = tuple(baseline.scalars), baseline.parameters
     before, after = (np.stack([one.scalars[name] for name in names], axis=1) for one in (baseline, actual))
     scalars = _differences(before, after, _SMALL_SCALAR * _largest(before, 0), own.absolute)
-    if not layers:  # what the gradients did in between is not known
-        earlier = _earlier(scalars)
-        allowed = _columns([own.gradient] * len(names), dtype, earlier)
-        equal = (earlier == 0.0)[:, None]
-        return [_Table(SCALAR, names, before, after, scalars, np.where(equal, own.step(dtype, 0.0), allowed))]
+    if not layers:
+        apart = _Apart(dtype, _earlier(scalars), np.zeros(len(scalars)))
+        allowed = apart.allowed([own.unwatched] * len(names))
+        return [_Table(SCALAR, names, before, after, scalars, allowed, apart.judged([own] * len(names)))]
     pulled = _largest(np.stack([baseline.gradient, actual.gradient], axis=1), 1)
     gradients = _differences(baseline.gradients, actual.gradients, _SMALL_GRADIENT * pulled, own.absolute)
     counts = np.minimum(baseline.gradients, actual.gradients) > _NOISE * pulled
@@ -132,19 +147,40 @@ def _tables(baseline: Training, actual: Training, dtype: str, tolerances: Tolera
     together = _differences(moved, moves, np.zeros_like(moved), own.absolute)
     larger = np.fmax(baseline.updates, actual.updates)
     single = np.where(counts, _differences(baseline.updates, actual.updates, larger, own.absolute), 0.0)
-    earlier = _earlier(np.concatenate([scalars, gradients, together], axis=1))
+    apart = _Apart(dtype, _earlier(np.concatenate([scalars, together], axis=1)), _earlier(gradients))
     at_layer = [tolerances.of(name.rpartition(".")[0]) for name in layers]
-    steps = _columns([own.step], dtype, earlier)
-    pulls = _columns([one.gradient for one in at_layer], dtype, earlier)
+    steps, pulls = apart.allowed([own.step]), apart.allowed([one.gradient for one in at_layer])
     if own.rtol is None:
-        steps = np.maximum(steps, _AS_GRADIENT * _finite_largest(gradients))
+        steps = np.maximum(steps, np.minimum(_AS_GRADIENT * _finite_largest(gradients), _MOST_FOLLOWED))
     singles = np.maximum(pulls, _MOVED.get(dtype, 1.0))
+    judged, each = apart.judged([own]), apart.judged(at_layer)
+    every = apart.allowed([own.step] * len(names))
     return [
-        _Table(SCALAR, names, before, after, scalars, _columns([own.step] * len(names), dtype, earlier)),
-        _Table(GRADIENT, layers, baseline.gradients, actual.gradients, gradients, pulls),
-        _Table(UPDATE, ("",), moved, moves, together, steps),
-        _Table(UPDATE, layers, baseline.updates, actual.updates, single, singles),
+        _Table(SCALAR, names, before, after, scalars, every, apart.judged([own] * len(names))),
+        _Table(GRADIENT, layers, baseline.gradients, actual.gradients, gradients, pulls, each),
+        _Table(UPDATE, ("",), moved, moves, together, steps, judged),
+        _Table(UPDATE, layers, baseline.updates, actual.updates, single, singles, each),
     ]
+
+
+class _Apart(NamedTuple):
+    """How far apart two trainings were before each step, (steps,): scalars and updates, and gradients."""
+
+    dtype: str
+    moved: Values
+    pulled: Values
+
+    def allowed(self, allowances: Sequence[Callable[[str, float, float], float]]) -> Values:
+        """What each allowance comes to at each step, (steps, allowances)."""
+        return np.array([[one(self.dtype, *pair) for one in allowances] for pair in self._pairs], np.float64)
+
+    def judged(self, tolerances: Sequence[Tolerances]) -> Flags:
+        """Whether each step can be judged, (steps, tolerances): once lost, always lost."""
+        return ~np.array([[one.lost(self.dtype, *pair) for one in tolerances] for pair in self._pairs], np.bool_)
+
+    @property
+    def _pairs(self) -> list[tuple[float, float]]:
+        return list(zip(self.moved.tolist(), self.pulled.tolist(), strict=True))
 
 
 def _differences(before: Values, after: Values, floor: Values, atol: float) -> Values:
@@ -170,9 +206,3 @@ def _earlier(errors: Values) -> Values:
     """For each step the largest finite difference at any step before it, (steps,)."""
     each = _finite_largest(errors)[:, 0]
     return np.asarray(np.maximum.accumulate(np.concatenate([[0.0], each[:-1]])), np.float64)
-
-
-def _columns(allowances: Sequence[Callable[[str, float], float]], dtype: str, earlier: Values) -> Values:
-    """What each allowance comes to at each step, (steps, allowances)."""
-    columns = [np.array([allowed(dtype, float(one)) for one in earlier], np.float64) for allowed in allowances]
-    return np.stack(columns, axis=1)

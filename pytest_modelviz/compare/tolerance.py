@@ -37,9 +37,16 @@ _KINKS = 5e-2
 # are allowed no less, because one seed gives weights 4e-8 apart.
 _STEP_RTOL = {"float64": 1e-5, "float32": 1e-5, "float16": 1e-2, "bfloat16": 3e-2}
 _GRADIENT_RTOL = {"float64": 5e-3, "float32": 5e-3, "float16": 2e-1, "bfloat16": 5e-1}
-# From step to step a training makes more of what rounding began: of a difference e, scalars and updates made up to
-# 30 e, gradients 2.4 sqrt(e) (so many ReLUs decide otherwise as e grows, and each turns the gradient its own way).
-_AMPLIFIED, _JUMPS = 300.0, 20.0
+# From step to step a training makes more of what rounding began. Of a difference e of scalars, updates and gradients
+# (of these no more than rounding is), scalars and updates made mostly up to 30 e, gradients 2.4 sqrt(e): so many ReLUs
+# decide otherwise as e grows, and each turns the gradient its own way. A gradient that jumped by g is no rounding to be
+# made more of: it turns the next step by g, and made scalars and updates part by up to 1.4 g.
+_AMPLIFIED, _JUMPS, _FOLLOWS, _ROUNDED = 300.0, 20.0, 10.0, 1e-5
+# No difference may grow to more than this, or nothing would be drift any more.
+_MOST_GROWN, _MOST_JUMPED = 0.2, 0.5
+# Beyond these (scalars and updates, gradients) rounding alone takes the next step further than that: the runs have
+# nothing in common any more. A ResNet-18 (SGD, Adam) is there after two to four steps, its gradients then part by 0.6.
+_LOST, _LOST_GRADIENT = _MOST_GROWN / 30, 2e-2
 # A climb to what excites a filter most, as a fraction of the highest point. On equal weights climbs with and without
 # vector instructions agree to 2e-15 (trained EfficientNet-Lite0, 10 and 30 steps); what processors do to one seed's
 # weights parts them at the first kink: of an untrained ResNet-18 the curves by 2.6 %, the images by 29 %, so that those
@@ -140,22 +147,39 @@ class Tolerances:
         relative = self.rtol if self.rtol is not None else self._relative(dtype) * EXPLANATION_FACTOR
         return self.scale * (relative + (self.atol or 0.0))
 
-    def step(self, dtype: str, earlier: float) -> float:
-        """Allowed to a scalar or an update at one step of a training whose earlier steps are `earlier` apart.
+    def step(self, dtype: str, earlier: float, pulled: float = 0.0) -> float:
+        """Allowed to a scalar or an update at one step of a training.
 
-        A user's rtol holds as it stands, at every step.
+        At earlier steps scalars and updates were `earlier` apart, gradients `pulled`. A user's rtol holds as it stands,
+        at every step.
         """
-        return self._at_step(_STEP_RTOL, dtype, _AMPLIFIED * earlier)
+        grown = max(_AMPLIFIED * max(earlier, min(pulled, _ROUNDED)), _FOLLOWS * pulled)
+        return self._at_step(_STEP_RTOL, dtype, min(grown, _MOST_GROWN))
 
-    def gradient(self, dtype: str, earlier: float) -> float:
+    def gradient(self, dtype: str, earlier: float, pulled: float = 0.0) -> float:
         """The same of the norm of a parameter's gradient."""
-        return self._at_step(_GRADIENT_RTOL, dtype, _JUMPS * math.sqrt(earlier))
+        grown = _JUMPS * math.sqrt(max(earlier, pulled))
+        return self._at_step(_GRADIENT_RTOL, dtype, min(grown, _MOST_JUMPED))
+
+    def unwatched(self, dtype: str, earlier: float, pulled: float = 0.0) -> float:
+        """The same of a scalar where no model was given: what the gradients did in between is not known."""
+        return self._at_step(_STEP_RTOL, dtype, min(_JUMPS * math.sqrt(earlier), _MOST_GROWN))
+
+    def lost(self, dtype: str, earlier: float, pulled: float = 0.0) -> bool:
+        """Whether two trainings may be so far apart by rounding alone that their next step says nothing."""
+        if self.rtol is not None:
+            return False
+        bounds = max(_LOST, self._first(_STEP_RTOL, dtype)), max(_LOST_GRADIENT, self._first(_GRADIENT_RTOL, dtype))
+        return earlier > bounds[0] or pulled > bounds[1]
 
     def _at_step(self, first: Mapping[str, float], dtype: str, grown: float) -> float:
         if self.rtol is not None:
             return self.relative(dtype)
+        return self.scale * max(self._first(first, dtype), grown)
+
+    def _first(self, first: Mapping[str, float], dtype: str) -> float:
         base = first.get(_REAL.get(dtype, dtype), 5e-1)
-        return self.scale * max(base if self._on_cpu else base * _ACCELERATOR_FACTOR, grown)
+        return base if self._on_cpu else base * _ACCELERATOR_FACTOR
 
     @property
     def _on_cpu(self) -> bool:

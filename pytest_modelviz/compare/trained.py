@@ -72,9 +72,14 @@ def _in_order_of(baseline: Training, actual: Training) -> Training:
 def _of_scalars(parting: Parting) -> Verdict:
     worst = parting.worst
     if not parting.parts:
-        return Verdict(True, 1, 0, worst.error, worst.allowed)
+        return Verdict(True, 1, 0, worst.error, worst.allowed, findings=_unjudged(parting))
     findings = (_heading(worst, known=False), *(_told(one) for one in parting.parts), Finding("curve:once"))
     return Verdict(False, 1, 1, worst.error, worst.allowed, findings=findings)
+
+
+def _unjudged(parting: Parting) -> tuple[Finding, ...]:
+    """From which step on two trainings that match were too far apart, by what rounding may do, to be compared."""
+    return () if parting.judged is None else (Finding("curve:unjudged", what=str(parting.judged)),)
 
 
 class _Model:
@@ -110,7 +115,7 @@ class _Model:
         if not parting.parts:
             heavy = [one for one in self._weights if self._is_heavy(one)]
             if not heavy and not self._built:
-                return Verdict(True, len(compared), 0, worst.error, worst.allowed)
+                return Verdict(True, len(compared), 0, worst.error, worst.allowed, findings=_unjudged(parting))
             error = max((one.error for one in heavy), default=0.0)
             allowed = self._significant(max(heavy, key=lambda one: one.error)) if heavy else 0.0
             reason = "weights" if heavy else "architecture"

@@ -15,7 +15,9 @@ from pytest_modelviz.probe.modules import Describer, class_name, tie_groups
 from pytest_modelviz.probe.sketch import WEIGHT_WIDTH, record_shape, record_tensor
 from pytest_modelviz.trace import ModuleRecord, TensorRecord, Trace
 
-_MOST_INPUTS = 64  # columns of a picture that shows a filter as a row
+_MOST_INPUTS = 64  # columns of a picture that shows a filter as a row of its inputs
+# Of a picture: filters, pixels of a filter's longer side, and those of a filter that is a row.
+MOST_FILTERS, MOST_SIDE, MOST_LENGTH = 64, 256, 1024
 
 Filters = npt.NDArray[np.float32]
 
@@ -46,7 +48,7 @@ class FilterSample:
     `kind` says what a filter shows. "colour": all of it, (filters, 3, h, w). "strongest": of each filter the input
     channel with the largest norm, which is in `inputs`, (filters, h, w), of a volume the middle slice. As rows of one
     picture, (1, filters, length): "positions" of the strongest channel of a one-dimensional kernel, and "inputs" of
-    a kernel that has a single position.
+    a kernel that has a single position. Of enormous kernels the first positions are kept.
     """
 
     kind: str
@@ -124,15 +126,18 @@ def sample(one: Convolution, most: int) -> FilterSample | None:
     step = math.ceil(count / most)
     weight = weight[::step].real.float().cpu()
     filters, inputs, *kernel = weight.shape
+    most = MOST_LENGTH if len(kernel) == 1 else MOST_SIDE
     if math.prod(kernel) == 1:
         rows = weight.reshape(1, filters, inputs)[:, :, :_MOST_INPUTS]
         return FilterSample("inputs", rows.numpy().copy(), step, count, tuple(weight.shape[1:]))
     if len(kernel) == 2 and inputs == 3:
-        return FilterSample("colour", weight.numpy().copy(), step, count, tuple(weight.shape[1:]))
+        shown = weight[..., :most, :most]
+        return FilterSample("colour", shown.numpy().copy(), step, count, tuple(weight.shape[1:]))
     strongest = torch.nan_to_num(weight).flatten(2).norm(dim=2).argmax(1)
     shown = weight[torch.arange(filters), strongest]
     if len(kernel) == 3:
         shown = shown[:, kernel[0] // 2]
+    shown = shown[:, :most] if len(kernel) == 1 else shown[:, :most, :most]
     kind = "positions" if len(kernel) == 1 else "strongest"
     values = shown[None] if len(kernel) == 1 else shown
     return FilterSample(kind, values.numpy().copy(), step, count, tuple(weight.shape[1:]), tuple(strongest.tolist()))

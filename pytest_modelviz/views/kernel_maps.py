@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,17 @@ from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.pictures.kernels import kernels_composite, kernels_picture
 from pytest_modelviz.probe.convolutions import MOST_PICTURED, asked_for, convolutions, first_of_stages
 from pytest_modelviz.probe.environment import environment
-from pytest_modelviz.probe.kernels import Filters, FilterSample, KernelStatistics, kernel_trace, sample, statistics
+from pytest_modelviz.probe.kernels import (
+    MOST_FILTERS,
+    MOST_LENGTH,
+    MOST_SIDE,
+    Filters,
+    FilterSample,
+    KernelStatistics,
+    kernel_trace,
+    sample,
+    statistics,
+)
 from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.run import layer_patterns, prepared, require_model
 from pytest_modelviz.trace import Trace
@@ -27,7 +37,7 @@ from pytest_modelviz.views.packing import packed, unpacked_values
 from pytest_modelviz.views.photos import MODEL_LABEL
 
 _PICTURE, _INPUTS = "picture.", "inputs."
-_SHOWN, _KEPT = 64, 16  # filters of a layer that is pictured, and of others, which are shown if they drift
+_SHOWN, _KEPT = MOST_FILTERS, 16  # filters of a layer that is pictured, and of others, which are shown if they drift
 _KINDS = {
     "colour": "in colour",
     "strongest": "each filter's strongest input channel",
@@ -94,12 +104,12 @@ class KernelMapsView:
     def picture(
         self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None
     ) -> Sequence[Exhibit]:
-        after = _unpacked(actual)
+        after = _unpacked(actual, actual.facts["pictures"])
         pictured = [name for name in after if actual.facts["pictures"][name].get("pictured")]
         if baseline is None:
             return [kernels_picture(name or MODEL_LABEL, _captions(actual, name), after[name]) for name in pictured]
         errors = {} if verdict is None else {error.layer: error for error in verdict.layers}
-        before = _unpacked(baseline)
+        before = _unpacked(baseline, after)
         drifted = [name for name in after if name in errors and errors[name].drifted]
         drifted += [name for name in after if name not in before or before[name].shape != after[name].shape]
         pictures = []
@@ -183,6 +193,12 @@ def _captions(capture: Capture, layer: str) -> list[str]:
     return [f"{page['of']} filters of {size}{part}", *([shows] if shows else [])]
 
 
+def _fits(values: Array) -> bool:
+    filters, height, width = values.shape[0], *values.shape[-2:]
+    row = values.ndim == 3 and filters == 1
+    return filters <= _SHOWN and height <= MOST_SIDE and width <= (MOST_LENGTH if row else MOST_SIDE)
+
+
 def _other_inputs(baseline: Capture, actual: Capture, layer: str) -> str:
     """Of how many filters the strongest channel is another one than in the baseline: there the difference misleads."""
     before, after = (capture.arrays.get(_INPUTS + layer) for capture in (baseline, actual))
@@ -192,15 +208,19 @@ def _other_inputs(baseline: Capture, actual: Capture, layer: str) -> str:
     return f"; of {count} now another channel" if count else ""
 
 
-def _unpacked(capture: Capture) -> dict[str, Filters]:
-    """The filters to be shown, in the order of layers; raises UnreadableBaselineError."""
+def _unpacked(capture: Capture, layers: Collection[str]) -> dict[str, Filters]:
+    """The filters to be shown of those layers that have a picture; raises UnreadableBaselineError."""
     pages = capture.facts.get("pictures")
     if not isinstance(pages, Mapping):
         raise UnreadableBaselineError("it does not list its pictures")
     found = {}
-    for name in pages:
+    for name in layers:
+        if name not in pages:
+            continue
         values = capture.arrays.get(_PICTURE + name)
         if values is None or values.ndim not in (3, 4) or (values.ndim == 4 and values.shape[1] != 3):
             raise UnreadableBaselineError(f"its picture of {name!r} is damaged")
+        if not _fits(values):  # what a small file can hold would be painted for minutes
+            raise UnreadableBaselineError(f"its picture of {name!r} is larger than any that is kept")
         found[name] = unpacked_values(values, pages, name)
     return found

@@ -104,7 +104,7 @@ class TrainingCurveView:
         after = Training.from_arrays(actual.arrays)
         if baseline is None:
             return [chart("chart", {name: {"actual": values} for name, values in _curves(after).items()})]
-        before = Training.from_arrays(baseline.arrays)
+        before = Training.from_arrays(baseline.arrays).within(after)
         both = _both(_curves(before), _curves(after))
         parted = _most_parted(before, after)
         own = _both(_by_name(before, before.gradients), _by_name(after, after.gradients))

@@ -629,6 +629,70 @@ def test_gradients_may_jump_where_scalars_may_not():
     assert first(pulled(two), pulled(rounded, two, [1.0, 1.00031])) == (1, "scalar", "loss")
 
 
+def louder_from(later, gradient=1.0):
+    """A training whose loss is 1.8 times as large from a step on, and whose first gradients are scaled."""
+    now = {"loss": 1.0, "gradient": gradient}
+
+    def at(step, optimiser):
+        now.update(loss=1.8 if step >= later else 1.0, gradient=1.0 if step else gradient)
+
+    def change(model):
+        for parameter in model.parameters():
+            parameter.register_hook(lambda pull: pull * now["gradient"])
+
+    return trained(change=change, at=at, loss=lambda y, target: now["loss"] * nn.functional.mse_loss(y, target))
+
+
+def test_a_gradient_that_jumped_does_not_hide_what_comes_after_it():
+    assert compared(trained(), louder_from(9, 1.004)).matched
+    for gradient in (1.0, 1.004):
+        verdict = compared(trained(), louder_from(3, gradient))
+        assert (kinds(verdict)[0], verdict.findings[0].what) == ("curve:scalar:later", "3")
+    two = [[1.0, 1.0], [1.0, 1.0]]
+    jumped = [[1.004, 1.0], [1.0, 1.0]]
+    assert first(pulled(two), pulled(jumped, two, [1.0, 1.039])) is None  # ten times 0.004
+    assert first(pulled(two), pulled(jumped, two, [1.0, 1.041])) == (1, "scalar", "loss")
+    assert first(pulled(two), pulled(jumped, two, [1.0, 2.2])) == (1, "scalar", "loss")
+
+
+def test_no_difference_may_grow_without_end():
+    one = curves(a=[1.0, 1.0, 1.0])
+    assert first(one, curves(a=[1.0 + 9e-6, 1.059, 1.0])) is None  # 20 sqrt(9e-6) = 0.06
+    two = [[1.0, 1.0]] * 3
+    assert first(pulled(two), pulled(two, two, [1.000009, 1.0026, 1.19])) is None
+    assert first(pulled(two), pulled(two, two, [1.000009, 1.0026, 1.21])) == (2, "scalar", "loss")
+    assert first(pulled(two), pulled([*two[:2], [1.49, 1.0]], two, [1.000009, 1.0026, 1.0])) is None
+    assert first(pulled(two), pulled([*two[:2], [1.51, 1.0]], two, [1.000009, 1.0026, 1.0])) == (
+        2,
+        "gradient",
+        "a.weight",
+    )
+
+
+def test_what_rounding_has_torn_apart_is_not_compared_and_that_is_told():
+    two = [[1.0, 1.0]] * 4
+    lost = pulled(two, two, [1.000009, 1.0026, 1.1, 7.0])
+    found = part(pulled(two), lost, "float32", Tolerances())
+    assert (found.parts, found.judged) == ((), 3)
+    assert found.worst.step < 3
+    assert part(pulled(two), pulled(two), "float32", Tolerances()).judged is None
+    # a user's own tolerance holds to the end, and so does what is a number and then none
+    assert first(pulled(two), lost, rtol=0.2) == (3, "scalar", "loss")
+    assert first(pulled(two), pulled(two, two, [1.000009, 1.0026, 1.1, math.nan])) == (3, "scalar", "loss")
+    blind = part(curves(a=[1.0, 1.0, 1.0]), curves(a=[1.000009, 1.05, 3.0]), "float32", Tolerances())
+    assert (blind.parts, blind.judged) == ((), 2)
+
+
+def test_a_match_says_which_steps_were_not_compared():
+    def losing(values):
+        return TrainingCurveView(lambda i: values[i], steps=3)
+
+    verdict = compared(losing([1.0, 1.0, 1.0]), losing([1.000009, 1.05, 3.0]))
+    assert verdict.matched
+    assert [(finding.kind, finding.what) for finding in verdict.findings] == [("curve:unjudged", "2")]
+    assert not compared(losing([1.0, 1.0, 1.0]), losing([1.0, 1.0, 1.0])).findings
+
+
 def test_updates_are_strict_together_and_lenient_one_by_one():
     two = [[1.0, 1.0]]
     assert first(pulled(two), pulled(two, [[1.00001, 1.0]])) is None
@@ -814,6 +878,18 @@ def test_a_large_model_shows_the_parameters_that_parted_most():
     labels = [exhibit.label for exhibit in deep().picture(other, one, None)]
     assert next(label for label in labels if label.startswith("parameters/")) == "parameters/7.weight"
     assert sum(label.startswith("parameters/") for label in labels) == 12
+
+
+def test_of_a_baseline_no_more_is_shown_than_the_training_has():
+    view = trained(steps=3)
+    capture = view.capture()
+    stored = Training.from_arrays(trained(steps=8).capture().arrays)
+    scalars = {**stored.scalars, **{f"forged {at}": np.zeros(8) for at in range(50)}}
+    arrays = Training(scalars, stored.parameters, stored.gradients, stored.updates, stored.values, stored.pulls)
+    forged = type(capture)(capture.view, capture.facts, {**capture.arrays, **arrays.to_arrays()})
+    found = [one for one in view.picture(capture, forged) if isinstance(one, Curve)]
+    assert {one.label for one in found if one.label.startswith("curves/")} == {"curves/loss", "curves/gradient norm"}
+    assert {len(values) for one in found for values in one.series.values()} == {3}
 
 
 def test_one_capture_is_a_chart_of_its_curves():
