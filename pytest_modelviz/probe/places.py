@@ -12,6 +12,8 @@ from pytest_modelviz.probe.structure import tensors
 from pytest_modelviz.trace import Call
 
 _MOST_BEFORE = 8  # class, distillation and register tokens stand before the grid's
+_FIRST = (torch.nn.modules.conv._ConvNd, torch.nn.modules.batchnorm._BatchNorm)  # they compute on channels first
+_LAST = (torch.nn.LayerNorm, torch.nn.Linear)  # and these along the last dimension
 _SHRINKS = (1, 2, 4, 8, 16, 32)  # how far later stages merge an earlier grid's tokens
 
 
@@ -78,6 +80,7 @@ class PlacesFinder:
         self._frame: tuple[int, ...] | None = None if frame is None else frame[-2:]
         self._grids: list[tuple[int, int]] = []
         self._lengths: set[int] = set()
+        self._forms: dict[tuple[int, ...], str] = {}
 
     def see(self, one: Call, module: torch.nn.Module, output: Any) -> Places | None:
         """The output's places, None where it is not one floating tensor with several of them."""
@@ -85,24 +88,32 @@ class PlacesFinder:
             return None
         if self._batch is not None and output.shape[0] != self._batch:
             return None  # one for each region or window, not for each image
-        found = self._of(output)
+        found = self._of(output, module)
         if found is not None and len(found.grid) == 2 and found.form != "tokens":
             self._grids.append((found.grid[0], found.grid[1]))
+            self._forms[tuple(output.shape)] = found.form
         elif output.dim() == 3:
             self._lengths.add(output.shape[1])
         return found
 
-    def _of(self, output: torch.Tensor) -> Places | None:
+    def _of(self, output: torch.Tensor, module: torch.nn.Module) -> Places | None:
         shape = tuple(output.shape)
         if len(shape) == 5:
             return Places("channels first", shape[2:]) if math.prod(shape[2:]) > 1 and self._fits(shape[3:]) else None
         if len(shape) == 4:
-            between_tokens = shape[2] == shape[3] and shape[2] in self._lengths  # attention from each to each
-            if self._fits(shape[2:]) and not between_tokens:
-                return Places("channels first", shape[2:]) if math.prod(shape[2:]) > 1 else None
-            if self._frame is not None and self._fits(shape[1:3]) and math.prod(shape[1:3]) > 1:
-                return Places("channels last", shape[1:3])
+            first, last = self._is_grid(shape[2:]), self._frame is not None and self._is_grid(shape[1:3])
+            if first and last:  # as many channels as rows and columns: what it was computed by tells
+                last = isinstance(module, _LAST) or self._forms.get(shape) == "channels last"
+                first = not last or isinstance(module, _FIRST)
+            if first:
+                return Places("channels first", shape[2:])
+            return Places("channels last", shape[1:3]) if last else None
         return self._of_tokens(shape[1]) if len(shape) == 3 else None
+
+    def _is_grid(self, size: tuple[int, ...]) -> bool:
+        """Whether these are rows and columns, and not, as in attention, from each token to each."""
+        between_tokens = size[0] == size[1] and size[0] in self._lengths and size not in self._grids
+        return math.prod(size) > 1 and self._fits(size) and not between_tokens
 
     def _of_tokens(self, count: int) -> Places | None:
         for height, width in reversed(self._grids):

@@ -77,6 +77,11 @@ def prepared(model: torch.nn.Module, input_data: Any, *, grad: bool = False) -> 
     """
     require_model(model)
     require_same_device(model, input_data)
+    if grad and any(tensor.is_meta for tensor in parameters_and_buffers(model)[0].values()):
+        raise ModelvizError(
+            "the model is on the meta device, where there are no numbers to look at: give it some with "
+            "model.to_empty(device='cpu') and load its weights (model_summary and model_graph can do without)"
+        )
     with untouched(model, input_data), torch.inference_mode(False), torch.set_grad_enabled(grad), eager():
         model = _materialised(model, input_data)
         if grad and any(tensor.is_inference() for tensor in parameters_and_buffers(model)[0].values()):

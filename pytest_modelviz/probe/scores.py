@@ -120,6 +120,8 @@ def scores_of(output: Any, target: Target, weigh: Weigh = class_score) -> Scores
 
 def _classes(target: Any, scores: torch.Tensor, predicted: tuple[int, ...]) -> tuple[int, ...]:
     count, classes = scores.shape
+    if not count:
+        raise ModelvizError("the batch is empty: there is no sample to explain")
     if target is None:
         wanted = predicted
     elif isinstance(target, Sequence):

@@ -19,7 +19,8 @@ def sentence(finding: Mapping[str, Any], change: str) -> str:
     if kind == "added":
         return f"added in {layer}: {finding['after']}{after}"
     if kind == "argument":
-        return f"changed: {what}: {change}"
+        # what is not spelled out is the operator's default, whose value may differ between versions of torch
+        return f"changed: {what}: {finding['before'] or 'its default'} -> {finding['after'] or 'its default'}"
     if kind == "receives":
         return f"{what} now receives {finding['after'] or 'nothing'} instead of {finding['before'] or 'nothing'}"
     if kind == "output":

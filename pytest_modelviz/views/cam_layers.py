@@ -25,6 +25,8 @@ def named_layers(model: torch.nn.Module, given: Any, method: str) -> tuple[str, 
         find_layer(model, layer, "target_layer")
     if method in ALL_LAYERS:
         raise ModelvizError(f"method {method!r} explains all layers at once: leave target_layer out")
+    if not layers:
+        raise ModelvizError("target_layer is empty: name a layer, or leave it out")
     if len(layers) != 1 and method != "refinecam":
         raise ModelvizError(f"target_layer takes one layer's name; several are for method 'refinecam', not {method!r}")
     return layers

@@ -13,7 +13,7 @@ import torch
 from pytest_modelviz.capture import Array, Capture
 from pytest_modelviz.compare.kernels import compare_kernels
 from pytest_modelviz.compare.tolerance import Tolerances
-from pytest_modelviz.errors import UnreadableBaselineError
+from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.pictures.kernels import kernels_composite, kernels_picture
 from pytest_modelviz.probe.convolutions import MOST_PICTURED, asked_for, convolutions, first_of_stages
@@ -66,6 +66,8 @@ class KernelMapsView:
     def __init__(self, model: torch.nn.Module, *, layers: Sequence[str] | str | None = None):
         require_model(model)
         self._model, self._layers = model, layer_patterns(layers)
+        if self._layers is not None and not self._layers:
+            raise ModelvizError("layers is empty, so there is nothing to compare: leave it out, or name convolutions")
 
     def capture(self) -> Capture:
         with prepared(self._model, None) as model:
@@ -196,7 +198,7 @@ def _captions(capture: Capture, layer: str) -> list[str]:
 def _fits(values: Array) -> bool:
     filters, height, width = values.shape[0], *values.shape[-2:]
     row = values.ndim == 3 and filters == 1
-    return filters <= _SHOWN and height <= MOST_SIDE and width <= (MOST_LENGTH if row else MOST_SIDE)
+    return bool(filters <= _SHOWN and height <= MOST_SIDE and width <= (MOST_LENGTH if row else MOST_SIDE))
 
 
 def _other_inputs(baseline: Capture, actual: Capture, layer: str) -> str:

@@ -675,3 +675,16 @@ class TestFindingTheProject:
         assert find_project(tmp_path).root == tmp_path
         (tmp_path / "pytest.toml").write_text('[pytest]\nmodelviz_results_dir = "out"\n')
         assert find_project(tmp_path).setting("--modelviz-results-dir") == "out"
+
+
+def test_the_command_is_the_package_s_own_too(project):
+    import subprocess
+    import sys
+
+    project.test()
+    project.run("--modelviz")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest_modelviz", "list"], cwd=project.path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0
+    assert done.stdout == project.modelviz("list").output

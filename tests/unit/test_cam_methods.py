@@ -223,6 +223,16 @@ class TestErrors:
         with pytest.raises(ModelvizError, match=f"target_layer takes a layer's name.*{told}"):
             CamMapView(model, images(), target_layer=layer, method="refinecam")
 
+    def test_an_empty_list_is_no_layer(self):
+        with pytest.raises(ModelvizError, match="target_layer is empty: name a layer, or leave it out"):
+            CamMapView(SmallNet(), images(), method="refinecam", target_layer=[])
+
+    def test_an_empty_batch_and_a_model_without_numbers(self):
+        with pytest.raises(ModelvizError, match="the batch is empty"):
+            CamMapView(SmallNet(), images()[:0]).capture()
+        with pytest.raises(ModelvizError, match="on the meta device, where there are no numbers to look at"):
+            CamMapView(SmallNet().to("meta"), images().to("meta"), target=1).capture()
+
     def test_fullgrad_takes_no_layer(self):
         with pytest.raises(ModelvizError, match="explains all layers at once: leave target_layer out"):
             CamMapView(SmallNet(), images(), method="fullgrad", target_layer="conv1")

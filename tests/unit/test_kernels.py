@@ -598,3 +598,8 @@ class TestDamage:
         capture = view.capture()
         assert capture.result.pictures[""].shape == shape
         assert view.picture(capture, capture)
+
+
+def test_an_empty_list_of_layers_is_no_check():
+    with pytest.raises(ModelvizError, match="layers is empty, so there is nothing to compare"):
+        KernelMapsView(nn.Conv2d(3, 3, 3), layers=[])

@@ -15,10 +15,11 @@ NOWHERE = Call("layer", 0, 0, {})
 
 
 def places(image, *shapes):
-    """Of the last of some outputs that follow each other in a pass."""
+    """Of the last of some outputs that follow each other in a pass; a module may stand before a shape."""
     finder, found = PlacesFinder(torch.zeros(image)), None
-    for shape in shapes:
-        found = finder.see(NOWHERE, nn.Identity(), torch.zeros(shape))
+    for given in shapes:
+        module, shape = given if isinstance(given[0], nn.Module) else (nn.Identity(), given)
+        found = finder.see(NOWHERE, module, torch.zeros(shape))
     return found
 
 
@@ -46,6 +47,15 @@ SQUARE, WIDE = (2, 3, 64, 64), (2, 3, 64, 128)
         (SQUARE, [(150, 5, 7, 7)], None),  # regions, not images
         (SQUARE, [(2, 5, 1, 1)], None),
         (SQUARE, [(2, 10)], None),
+        # as many channels as rows and columns, beside as many tokens
+        (SQUARE, [(2, 5, 16, 16), (2, 16, 9), (2, 16, 16, 16)], Places("channels first", (16, 16))),
+        (SQUARE, [(nn.LayerNorm(8), (2, 8, 8, 8))], Places("channels last", (8, 8))),
+        (SQUARE, [(nn.LayerNorm(8), (2, 8, 8, 8)), (2, 8, 8, 8)], Places("channels last", (8, 8))),
+        (
+            SQUARE,
+            [(nn.Linear(8, 8), (2, 8, 8, 8)), (nn.Conv2d(8, 8, 1), (2, 8, 8, 8))],
+            Places("channels first", (8, 8)),
+        ),
         ((2, 3, 8, 16, 16), [(2, 5, 4, 8, 8)], Places("channels first", (4, 8, 8))),
     ],
 )
