@@ -77,18 +77,25 @@ class Names:
         self._root = root
         self._modules: dict[int, str] = {}
         self.tensors: dict[int, str] = {}
+        self._own: list[tuple[str, torch.Tensor]] = []
         for name, module in observed_modules(model):
             self._modules[id(module)] = name
             for local, tensor in own_tensors(module):
-                self.tensors.setdefault(id(tensor), f"{name}.{local}" if name else local)
+                self._own.append((f"{name}.{local}" if name else local, tensor))
+                self.tensors.setdefault(id(tensor), self._own[-1][0])
 
     def module(self, path: str) -> str:
         """The name of the module at a path in which wrappers, or a second name of a shared module, may stand."""
-        path = re.sub(r"@\d+", "", path)
+        path = re.sub(r"@\d+", "", path).removeprefix("_export_root.")  # which a branch's paths begin with
         return self._modules.get(id(self._at(path)), path)
 
     def tensor(self, path: str) -> str:
         return self.tensors.get(id(self._at(path)), path)
+
+    def faked(self, fake: torch.Tensor) -> str | None:
+        """The name of the tensor that export has put this fake one in the place of."""
+        made = getattr(getattr(fake, "fake_mode", None), "from_tensor", None)  # hands out the same one each time
+        return made and next((name for name, tensor in self._own if made(tensor) is fake), None)
 
     def _at(self, path: str) -> Any:
         found: Any = self._root

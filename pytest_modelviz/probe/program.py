@@ -32,6 +32,7 @@ class Reader:
 
     def __init__(self, model: torch.nn.Module, held: torch.nn.Module) -> None:
         self._names, self._counts = Names(model, held), Counts()
+        self._owner = ""
         self.operators: list[Operator] = []
 
     def read(self, program: Any, given: Mapping[str, Any]) -> tuple[dict[str, str], tuple[str, ...]]:
@@ -62,7 +63,7 @@ class Reader:
                 return [self._reference(item, known) for item in returned]
             if node.op == "get_attr":
                 held = operator.attrgetter(node.target)(module)
-                known[node] = constant(held) if isinstance(held, torch.Tensor) else held
+                known[node] = (self._names.faked(held) or constant(held)) if isinstance(held, torch.Tensor) else held
             elif node.op == "call_function":
                 known[node] = self._call(node, known)
         return []
@@ -88,11 +89,14 @@ class Reader:
             at = next(i for i, v in enumerate(node.args) if isinstance(v, torch.fx.Node) and known.get(v) is inner[0])
             return self._inside(inner[0], [self._reference(v, known) for v in node.args[at + 1 :]])
         inputs, arguments = self._given(values, known)
-        stack = node.meta.get("nn_module_stack") or {"": ("held", "")}
-        name = self._counts.name(self._names.module(next(reversed(stack.values()))[0]), kind)
+        stack = node.meta.get("nn_module_stack")
+        owner = self._names.module(next(reversed(stack.values()))[0]) if stack else self._owner
+        name = self._counts.name(owner, kind)
         for at, branch in enumerate(inner):  # of a condition or loop: what it is given, the operator hands it
             count = sum(one.op == "placeholder" for one in branch.graph.nodes)
+            outer, self._owner = self._owner, owner  # whose code the branch is
             results = self._inside(branch, [f"{name}<{number}>" for number in range(count)])
+            self._owner = outer
             inputs = (*inputs, *(f"branch{at}={result}" for result in results))
         self.operators.append(Operator(name, kind, inputs, arguments, tensor_text(node.meta.get("val"))))
         return name

@@ -436,6 +436,31 @@ def test_branches_of_a_condition_are_looked_into():
     assert lines(text) == ["changed: /mul other: 2 -> 3"]
 
 
+def test_modules_in_branches_have_their_names():
+    class Branches(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(8, 8), nn.Sequential(nn.Linear(8, 8), nn.ReLU())
+
+        def forward(self, x):
+            return torch.cond(x.sum() > 0, lambda v: self.a(v) + self.b[0].bias, lambda v: self.b(v) * 2, (x,))
+
+    graph = capture(Branches(), vectors()).result
+    assert FeatureMapsView(Branches(), vectors()).capture().arrays
+    if graph.source == "traced":  # torch 2.6 cannot export it
+        assert [(one.name, list(one.arguments)) for one in graph.operators][2:] == [
+            ("/cond", ["argument1", "argument2"])
+        ]
+        return
+    told = {one.name: one.inputs for one in graph.operators}
+    assert told["a/linear"] == ("/cond<0>", "a.weight", "bias=a.bias")
+    assert told["b.0/linear"] == ("/cond<0>", "b.0.weight", "bias=b.0.bias")
+    assert told["b.1/relu"] == ("b.0/linear",)
+    assert told["/add"] == ("a/linear", "b.0.bias")
+    inside = capture(nn.Sequential(Branches()), vectors()).result
+    assert names(inside) == ["0/sum", "0/gt", "0.a/linear", "0/add", "0.b.0/linear", "0.b.1/relu", "0/mul", "0/cond"]
+
+
 def test_the_fast_path_of_transformers_does_not_hide_their_operators():
     graph = capture(ZOO["encoder"].build(), sequences()).result
     kinds = collections.Counter(one.kind for one in graph.operators)
