@@ -12,17 +12,24 @@ import numpy.typing as npt
 
 from pytest_modelviz.capture import Capture
 from pytest_modelviz.compare.explained import explained
+from pytest_modelviz.compare.tensors import difference
 from pytest_modelviz.compare.tolerance import Tolerances
+from pytest_modelviz.trace import TensorRecord
 from pytest_modelviz.verdict import Finding, Verdict
 
 Rows = npt.NDArray[np.float64]
 
 
 class Climb(NamedTuple):
-    """`curves` (steps + 1, filters), and one row a filter of `gradients`, a sketch of the first step's."""
+    """`curves` (steps + 1, filters), and for each filter the gradient of the first step."""
 
     curves: Rows
-    gradients: Rows
+    gradients: tuple[TensorRecord, ...]
+
+
+def gradient_key(at: int) -> str:
+    """The key of a filter's gradient among the tensors of the trace; no layer can be called that."""
+    return f"(gradient {at})"
 
 
 def compare_climbs(
@@ -41,7 +48,7 @@ def compare_climbs(
     the eighth digit, to another one of equal height.
     """
     errors = {
-        "gradient on the start": (_rows_differ(before.gradients, after.gradients), strict),
+        "gradient on the start": (_gradients_differ(before.gradients, after.gradients, strict), strict),
         "mean activation of the start": (_start_differs(before.curves, after.curves), strict),
         "mean activation while climbing": (_curves_differ(before.curves, after.curves), loose),
     }
@@ -50,10 +57,11 @@ def compare_climbs(
     if all(one <= most for one, most in errors.values()):
         return Verdict(True, 1, 0, error, allowed)
     drifted = [key for key, (one, most) in errors.items() if not one <= most]
-    told = [
-        *findings,
-        *(Finding("climb", str(actual.facts.get("layer")), key, *_ends(before, after)) for key in drifted),
-    ]
+    layer, climbing = str(actual.facts.get("layer")), "mean activation while climbing"
+    told = [*findings]
+    for key in drifted:
+        ends = _ends(before, after) if key == climbing else ("", "")
+        told.append(Finding("climb", layer, key, *ends, error=errors[key][0]))
     verdict = explained(error, allowed, told, baseline, actual, tolerances)
     # the pass ends at the layer: what it says of the model's output is about none
     return replace(verdict, findings=tuple(one for one in verdict.findings if one.kind != "outputs"))
@@ -65,7 +73,7 @@ def _excess(error: float, allowed: float) -> float:
 
 def _ends(before: Climb, after: Climb) -> tuple[str, str]:
     one, two = (", ".join(f"{value:.3g}" for value in climb.curves[-1]) for climb in (before, after))
-    return f"in the end {one}", two
+    return one, two
 
 
 def _same_places(before: Rows, after: Rows) -> bool:
@@ -73,14 +81,11 @@ def _same_places(before: Rows, after: Rows) -> bool:
     return before.shape == after.shape and all(np.array_equal(kind(before), kind(after)) for kind in kinds)
 
 
-def _rows_differ(before: Rows, after: Rows) -> float:
-    """The largest relative L2 difference of a row."""
-    if not _same_places(before, after):
+def _gradients_differ(before: Sequence[TensorRecord], after: Sequence[TensorRecord], allowed: float) -> float:
+    """The largest relative L2 difference of a filter's gradient."""
+    if len(before) != len(after):
         return math.inf
-    one, two = np.nan_to_num(before, posinf=0, neginf=0), np.nan_to_num(after, posinf=0, neginf=0)
-    with np.errstate(all="ignore"):
-        apart, size = np.linalg.norm(two - one, axis=1), np.linalg.norm(one, axis=1)
-    return max((_ratio(float(a), float(s)) for a, s in zip(apart, size, strict=True)), default=0.0)
+    return max((difference(one, two, allowed=allowed) for one, two in zip(before, after, strict=True)), default=0.0)
 
 
 def _start_differs(before: Rows, after: Rows) -> float:

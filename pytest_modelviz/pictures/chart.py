@@ -5,6 +5,7 @@ matplotlib's objects are used without pyplot, which would keep every figure and 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ticker import MaxNLocator
 
 from pytest_modelviz.pictures.colour import NOT_A_NUMBER, Image
@@ -35,6 +37,12 @@ def chart(label: str, curves: Mapping[str, Series]) -> Picture:
 
     Of more than six the first five and the last are drawn, and a line below says how many are not.
     """
+    with warnings.catch_warnings():  # of fonts and layout: they are no business of the test's
+        warnings.simplefilter("ignore")
+        return _chart(label, curves)
+
+
+def _chart(label: str, curves: Mapping[str, Series]) -> Picture:
     names = list(curves)
     if len(names) > _MOST_PANELS:
         names = [*names[: _MOST_PANELS - 1], names[-1]]
@@ -123,4 +131,7 @@ def _tidy(axes: Any, series: Series, xlabel: str) -> None:
 
 
 def _shortened(name: str) -> str:
+    """A name as it can be drawn: what the font has no glyph for is written out."""
+    glyphs = get_font(findfont(FontProperties())).get_charmap()
+    name = "".join(one if ord(one) in glyphs else one.encode("unicode_escape").decode("ascii") for one in name)
     return name if len(name) <= 48 else f"{name[:45]}..."

@@ -137,8 +137,13 @@ def _histogram(values: torch.Tensor) -> tuple[tuple[float, float], list[int]]:
     finite = values[torch.isfinite(values)]
     if not finite.numel():
         return _NONE
-    low, high = (float(one) for one in finite.aminmax())
-    found = np.histogram(finite.cpu().numpy().astype(np.float64), BINS, (low, high))[0]
+    wide = finite.cpu().numpy().astype(np.float64)
+    low, high = float(wide.min()), float(wide.max())
+    # np.histogram refuses ranges that it cannot cut into so many bins, and those whose width is no number
+    unit = 1.0 if math.isfinite(high - low) else 0.5
+    width = high * unit - low * unit
+    at = (wide * unit - low * unit) / width * BINS if width > 0 else np.full(len(wide), BINS / 2)
+    found = np.bincount(np.minimum(at.astype(np.int64), BINS - 1), minlength=BINS)
     return (low, high), [int(count) for count in found]
 
 

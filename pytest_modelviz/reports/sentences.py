@@ -109,6 +109,9 @@ def _sentence(finding: Mapping[str, Any]) -> str:
         return "everything agrees up to where another module is called"
     if kind == "event:none":
         return "all activations agree"
+    if kind == "climb":
+        size = f"differs by {finding['error']:.2g}" if math.isfinite(finding["error"]) else "is another"
+        return f"{layer}: the {what} {size}{f', in the end {before} -> {after}' if before else ''}"
     if kind == "weights":
         size = f"differs by {finding['error']:.2g}" if math.isfinite(finding["error"]) else "is another"
         return f"{layer}.{what} {size}" if finding["layer"] and not what.startswith(layer) else f"{what} {size}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import math
 from pathlib import Path
 from typing import Any
@@ -69,14 +68,17 @@ class EventFiles:
 
     def _histogram(self, tag: str, exhibit: Histogram) -> None:
         for series, (edges, counts) in exhibit.series.items():
-            middles = [(low + high) / 2 for low, high in itertools.pairwise(edges)]
+            ends, numbers = np.array(edges, np.float64), np.array(counts, np.float64)
+            middles = ends[:-1] / 2 + ends[1:] / 2
+            with np.errstate(all="ignore"):  # squares of large values are no numbers
+                sums = float((middles * numbers).sum()), float((middles**2 * numbers).sum())
             self._of(safe(series)).add_histogram_raw(
                 tag,
                 min=edges[0],
                 max=edges[-1],
                 num=sum(counts),
-                sum=sum(middle * count for middle, count in zip(middles, counts, strict=True)),
-                sum_squares=sum(middle**2 * count for middle, count in zip(middles, counts, strict=True)),
+                sum=sums[0] if math.isfinite(sums[0]) else 0.0,
+                sum_squares=sums[1] if math.isfinite(sums[1]) else 0.0,
                 bucket_limits=list(edges[1:]),
                 bucket_counts=list(counts),
                 global_step=exhibit.step,

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from pytest_modelviz.capture import Array, Capture
-from pytest_modelviz.compare.climbs import Climb, compare_climbs
+from pytest_modelviz.compare.climbs import Climb, compare_climbs, gradient_key
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.pictures.exhibits import Curve, Exhibit
@@ -21,8 +21,9 @@ from pytest_modelviz.probe.ascent import Ascent, ascend
 from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.modules import class_name, observed_modules
 from pytest_modelviz.probe.run import find_layer, prepared, require_model
-from pytest_modelviz.probe.sketch import ACTIVATION_WIDTH, record_tensor
+from pytest_modelviz.probe.sketch import record_tensor
 from pytest_modelviz.probe.starts import require_filters, require_number, start_of
+from pytest_modelviz.trace import Trace
 from pytest_modelviz.verdict import Finding, Verdict
 from pytest_modelviz.views.limits import limits
 
@@ -78,9 +79,9 @@ class ActivationMaximizationView:
     def capture(self) -> Capture:
         with prepared(self._model, self._start[None], grad=True) as model:
             found = ascend(model, self._layer, self._filters, self._start, self._steps, self._rate)
-        rows = [record_tensor(one, ACTIVATION_WIDTH, statistics=False) for one in found.gradients]
+        for at, one in enumerate(found.gradients):
+            found.trace.tensors[gradient_key(at)] = record_tensor(one, statistics=False)
         arrays: dict[str, Array] = {
-            "gradients": np.stack([_whole_row(row.sketch, ACTIVATION_WIDTH) for row in rows]),
             "curves": found.curves,
             **found.trace.to_arrays(),
         }
@@ -153,11 +154,6 @@ class ActivationMaximizationView:
         return "\n".join(f"filter {name}: {', '.join(f'{k} {v}' for k, v in row.items())}" for name, row in rows)
 
 
-def _whole_row(sketch: npt.NDArray[Any], width: int) -> npt.NDArray[np.float64]:
-    """A sketch as a row of one length: inputs smaller than the sketch are kept as they are."""
-    return np.pad(sketch.astype(np.float64), (0, max(0, width - sketch.size)))[:width]
-
-
 def _small(images: torch.Tensor) -> tuple[Array | None, Array]:
     """Images (n, 1 or 3, h, w) as bytes (n, side, side, 1 or 3) between mean -/+ 3 standard deviations, and those."""
     if images.dim() != 4 or images.shape[1] not in (1, 3):
@@ -185,12 +181,16 @@ def _images(capture: Capture) -> npt.NDArray[np.uint8] | None:
 
 
 def _climb(capture: Capture) -> Climb:
-    curves, gradients = capture.arrays.get("curves"), capture.arrays.get("gradients")
-    if curves is None or gradients is None or curves.dtype != np.float64 or gradients.dtype != np.float64:
+    curves, filters, steps = capture.arrays.get("curves"), capture.facts.get("filters"), capture.facts.get("steps")
+    if curves is None or curves.dtype != np.float64 or not isinstance(filters, list) or not isinstance(steps, int):
         raise UnreadableBaselineError("it holds no climb")
-    if curves.ndim != 2 or gradients.ndim != 2 or len(gradients) != curves.shape[1] or not curves.size:
+    if not curves.size or curves.shape != (steps + 1, len(filters)):
         raise UnreadableBaselineError("its climb is damaged")
-    return Climb(curves.astype(np.float64), gradients.astype(np.float64))
+    tensors = Trace.from_arrays(capture.arrays).tensors
+    keys = [gradient_key(at) for at in range(len(filters))]
+    if not tensors.keys() >= set(keys):
+        raise UnreadableBaselineError("it does not hold the gradient of every filter")
+    return Climb(curves.astype(np.float64), tuple(tensors[key] for key in keys))
 
 
 def _doubts(found: Ascent, filters: Sequence[int]) -> tuple[str, ...]:

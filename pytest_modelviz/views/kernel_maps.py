@@ -196,9 +196,9 @@ def _captions(capture: Capture, layer: str) -> list[str]:
 
 
 def _fits(values: Array) -> bool:
-    filters, height, width = values.shape[0], *values.shape[-2:]
-    row = values.ndim == 3 and filters == 1
-    return bool(filters <= _SHOWN and height <= MOST_SIDE and width <= (MOST_LENGTH if row else MOST_SIDE))
+    row = values.ndim == 3 and len(values) == 1
+    most = (_SHOWN, MOST_SIDE, MOST_LENGTH if row else MOST_SIDE)
+    return all(side <= limit for side, limit in zip((len(values), *values.shape[-2:]), most, strict=True))
 
 
 def _other_inputs(baseline: Capture, actual: Capture, layer: str) -> str:

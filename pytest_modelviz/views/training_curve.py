@@ -207,7 +207,8 @@ def _distribution(training: Training, bins: Bins, name: str) -> tuple[list[float
     low, high = (float(end) for end in bins.ranges[at])
     if low == high:  # as numpy does with equal values
         low, high = low - 0.5, high + 0.5
-    return (np.linspace(low, high, len(counts) + 1).tolist(), counts) if sum(counts) else None
+    edges = 2 * np.linspace(low / 2, high / 2, len(counts) + 1)  # the width itself may be no number
+    return ([float(edge) for edge in edges], counts) if sum(counts) else None
 
 
 def _rows(training: Training) -> dict[str, dict[str, Any]]:

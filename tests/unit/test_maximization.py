@@ -12,10 +12,12 @@ from zoo import ZOO, InPlace, SmallNet
 
 from pytest_modelviz.baselines.names import Location
 from pytest_modelviz.baselines.store import Store
+from pytest_modelviz.compare.climbs import gradient_key
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.pictures.exhibits import Curve, pictures_of
 from pytest_modelviz.probe.ascent import noise
+from pytest_modelviz.trace import Trace
 from pytest_modelviz.views.activation_maximization import ActivationMaximizationView
 
 SMALL = {"input_size": (3, 16, 16), "steps": 5}
@@ -365,6 +367,21 @@ def test_a_dead_filter_and_what_is_not_finite_are_told():
     assert len(view.picture(capture)) == 0  # two channels are no image
 
 
+@pytest.mark.parametrize("odd", [math.nan, math.inf])
+def test_a_gradient_that_is_not_finite_in_another_place_drifts(odd):
+    def at(place):
+        model = nn.Linear(12, 1)
+        with torch.no_grad():
+            model.weight.copy_(torch.arange(12.0))
+            model.weight[0, place] = odd
+        return model
+
+    assert compared(at(3), at(3), "", input_size=(12,)).matched
+    verdict = compared(at(3), at(9), "", input_size=(12,))
+    assert math.isinf(verdict.error)
+    assert "gradient on the start" in {finding.what for finding in verdict.findings}
+
+
 def test_what_is_kept_is_small_and_survives_the_store(tmp_path):
     view = ActivationMaximizationView(SmallNet(), "conv2", filters=(0, 1, 2, 3), input_size=(3, 128, 128), steps=2)
     capture = view.capture()
@@ -386,12 +403,16 @@ def test_what_is_kept_is_small_and_survives_the_store(tmp_path):
 def test_damaged_climbs_are_unreadable():
     view = ActivationMaximizationView(SmallNet(), "conv2", **SMALL)
     capture = view.capture()
+    without = Trace.from_arrays(capture.arrays)
+    del without.tensors[gradient_key(0)]
     for damage in (
         {"curves": None},
-        {"gradients": None},
         {"curves": np.zeros(6)},
         {"curves": np.zeros((6, 1), np.float32)},
-        {"gradients": np.zeros((2, 251))},
+        {"curves": np.zeros((7, 1))},
+        {"curves": np.zeros((6, 2))},
+        {key: None for key in capture.arrays if key.startswith("trace.")},
+        without.to_arrays(),
     ):
         arrays = {key: value for key, value in {**capture.arrays, **damage}.items() if value is not None}
         with pytest.raises(UnreadableBaselineError):

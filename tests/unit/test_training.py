@@ -14,6 +14,7 @@ from pytest_modelviz.compare.tolerance import LayerTolerance, Tolerances
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.pictures.chart import chart
 from pytest_modelviz.pictures.exhibits import Curve, Histogram
+from pytest_modelviz.reports.tensorboard import EventFiles
 from pytest_modelviz.training import BINS, Training
 from pytest_modelviz.views.training_curve import TrainingCurveView
 
@@ -119,6 +120,26 @@ def test_a_histogram_counts_every_finite_value():
     assert record.values.ranges.tolist() == [[0.0, 3.0]]
     assert record.values.counts[0].tolist() == [1, *[0] * (BINS - 2), 1]
     assert not record.pulls.counts.any()
+
+
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [(1.0, 1.0 + 2.3e-16), (1e300, 1e300), (-1.7e308, 1.7e308), (0.0, 5e-324), (1e-310, 3e-310), (-1e200, 1e200)],
+)
+def test_any_range_of_values_has_a_histogram_that_can_be_written(low, high, tmp_path):
+    model = nn.Linear(2, 1, bias=False).double()
+    model.weight.data = torch.tensor([[low, high]], dtype=torch.float64)
+    view = TrainingCurveView(lambda i: 0.0, steps=1, model=model)
+    capture = view.capture()
+    counts = Training.from_arrays(capture.arrays).values.counts[0]
+    assert counts.sum() == 2
+    assert (counts[0], counts[-1]) == ((1, 1) if low < high else (0, 0))
+    (histogram,) = (one for one in view.picture(capture, capture) if isinstance(one, Histogram))
+    (edges, _), _ = histogram.series.values()
+    assert np.isfinite(edges).all()
+    files = EventFiles(tmp_path)
+    files.show("tag", histogram)
+    files.close()
 
 
 @pytest.mark.parametrize(
@@ -941,3 +962,11 @@ def test_of_many_curves_the_first_and_the_last_are_drawn():
     many = chart("c", {str(at): curve for at in range(40)}).image
     assert six.shape == many.shape
     assert not np.array_equal(six, many)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("name", "shown"), [("損失", "\\u640d\\u5931"), ("λ", "λ"), ("a🦀", "a\\U0001f980")])
+def test_a_name_that_the_font_has_not_is_written_out(name, shown):
+    curve = {"actual": np.arange(3.0)}
+    assert np.array_equal(chart("c", {name: curve}).image, chart("c", {shown: curve}).image)
+    assert not np.array_equal(chart("c", {name: curve}).image, chart("c", {"?": curve}).image)
