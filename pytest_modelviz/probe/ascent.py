@@ -12,7 +12,7 @@ import contextlib
 import copy
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -73,30 +73,51 @@ def ascend(
     cannot be copied or run so climbs as it is.
     """
     images = start.detach().expand(len(filters), *start.shape).contiguous()
-    call, trace = _last_call(model, layer, images)
-    climber = _Climber(model, layer, call, filters)
+    with _enough_memory():
+        call, trace = _last_call(model, layer, images)
+        climber, leaf, objective = _first_look(model, layer, call, filters, images)
+        curves = np.zeros((steps + 1, len(filters)))
+        gradients = []
+        for step in range(steps):
+            if step:
+                leaf = images.detach().requires_grad_()
+                objective = climber.look(leaf)
+            curves[step] = objective.detach().cpu().double().numpy()
+            gradients.append(_gradient(objective, leaf, layer))
+            images = leaf.detach() + rate * _unit(gradients.pop() if step else gradients[0])
+            if (step + 1) % BLUR_EVERY == 0 and step + 1 < steps:
+                images = _blurred(images)
+        with torch.no_grad():
+            curves[steps] = climber.look(images).cpu().double().numpy()
+    precision = str(climber.dtype).removeprefix("torch.")
+    return Ascent(images.float().cpu(), gradients[0].float().cpu(), curves, call, precision, trace)
+
+
+@contextlib.contextmanager
+def _enough_memory() -> Iterator[None]:
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        told = (str(error) or repr(error)).splitlines()[0]
+        raise ModelvizError(
+            f"the climb does not fit into memory: pass a smaller input_size= or image=, or fewer filters ({told})"
+        ) from error
+
+
+def _first_look(
+    model: torch.nn.Module, layer: str, call: int, filters: Sequence[int], images: torch.Tensor
+) -> tuple[_Climber, torch.Tensor, torch.Tensor]:
+    """A climber, the images it begins with and what it sees there: in double precision where that can be."""
     try:
         climber = _Climber(copy.deepcopy(model).double(), layer, call, filters)
-        climber.look(images)
-    except ModelvizError:
+        leaf = images.to(climber.dtype).detach().requires_grad_()
+        return climber, leaf, climber.look(leaf)
+    except (ModelvizError, torch.OutOfMemoryError, MemoryError):
         raise
     except Exception:  # tensors that are no buffers, code that asks for single precision, what cannot be copied
         climber = _Climber(model, layer, call, filters)
-    images = images.to(climber.dtype)
-    curves = np.zeros((steps + 1, len(filters)))
-    gradients = []
-    for step in range(steps):
-        leaf = images.detach().requires_grad_()
-        objective = climber.look(leaf)
-        curves[step] = objective.detach().double().cpu().numpy()
-        gradients.append(_gradient(objective, leaf, layer))
-        images = leaf.detach() + rate * _unit(gradients.pop() if step else gradients[0])
-        if (step + 1) % BLUR_EVERY == 0 and step + 1 < steps:
-            images = _blurred(images)
-    with torch.no_grad():
-        curves[steps] = climber.look(images).double().cpu().numpy()
-    precision = str(climber.dtype).removeprefix("torch.")
-    return Ascent(images.float().cpu(), gradients[0].float().cpu(), curves, call, precision, trace)
+        leaf = images.to(climber.dtype).detach().requires_grad_()
+        return climber, leaf, climber.look(leaf)
 
 
 class _Climber:
@@ -143,7 +164,8 @@ def _gradient(objective: torch.Tensor, leaf: torch.Tensor, layer: str) -> torch.
 
 def _unit(gradient: torch.Tensor) -> torch.Tensor:
     """Each filter's gradient with a root mean square of one; zero stays zero."""
-    size = gradient.double().square().flatten(1).mean(1).sqrt().to(gradient.dtype)
+    wide = gradient if gradient.device.type == "mps" else gradient.double()  # which has no double precision
+    size = wide.square().flatten(1).mean(1).sqrt().to(gradient.dtype)
     size = torch.where(size > 0, size, torch.ones_like(size))
     return gradient / size.view(-1, *[1] * (gradient.dim() - 1))
 

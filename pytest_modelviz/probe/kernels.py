@@ -110,7 +110,7 @@ def statistics(one: Convolution) -> KernelStatistics:
     numbers = torch.view_as_real(weight.resolve_conj()) if weight.is_complex() else weight
     finite = torch.isfinite(numbers)
     broken = int((~finite.flatten(1).all(1)).sum())
-    kept = numbers[finite].double()
+    kept = numbers[finite].cpu().double()
     if not kept.numel():
         return KernelStatistics(name, text, bias, len(weight), not_finite=broken)
     size, mean = float(kept.square().mean().sqrt()), float(kept.mean())

@@ -26,9 +26,7 @@ def process_untouched() -> Iterator[None]:
 def seeded(seed: int) -> Iterator[None]:
     """Run a block whose random numbers come from one seed; everything is put back after it."""
     with process_untouched():
-        torch.default_generator.manual_seed(seed)
-        if torch.cuda.is_initialized():
-            torch.cuda.manual_seed_all(seed)
+        torch.manual_seed(seed)  # of all devices; one that is not in use yet is seeded when it is
         random.seed(seed)
         if "numpy" in sys.modules:
             sys.modules["numpy"].random.seed(seed % 2**32)
@@ -50,15 +48,58 @@ class _GlobalState:
     def __init__(self) -> None:
         self._python = random.getstate()
         self._numpy = sys.modules["numpy"].random.get_state() if "numpy" in sys.modules else None
+        states = [*(_device_state(backend) for backend in _BACKENDS), _mps_state()]
+        self._devices = [put_back for put_back in states if put_back is not None]
         self._flags = [(read, write, _try(read)) for read, write in _flags()]
 
     def restore(self) -> None:
         random.setstate(self._python)
         if self._numpy is not None:
             sys.modules["numpy"].random.set_state(self._numpy)
+        for put_back in self._devices:
+            put_back()
         for read, write, before in self._flags:
             if before is not _UNREADABLE and _try(read) != before:
                 write(before)
+
+
+_BACKENDS = ("cuda", "xpu")
+_FIRST_SEED = 67280421310721  # of a device's generator that nobody has seeded
+
+
+def _device_state(backend: str) -> Callable[[], None] | None:
+    """What puts back a device's random numbers; fork_rng does that for CUDA devices in use.
+
+    A device that is not in use yet has no state but a seed that waits for it: ours must not wait there afterwards, and
+    one that was put to use meanwhile gets the seed that waited before.
+    """
+    device = getattr(torch, backend)
+    waiting = getattr(device, "_lazy_seed_tracker", None)
+    if device.is_initialized():
+        if backend == "cuda":
+            return None
+        states = device.get_rng_state_all()
+        return lambda: device.set_rng_state_all(states)
+    if waiting is None:
+        return None
+    before = dict(vars(waiting))
+
+    def put_back() -> None:
+        vars(waiting).update(before)
+        if device.is_initialized():
+            device.manual_seed_all(_FIRST_SEED)
+            for call in before["call_order"]:
+                if call:
+                    call[0]()
+
+    return put_back
+
+
+def _mps_state() -> Callable[[], None] | None:
+    if not torch.backends.mps.is_available():
+        return None
+    state = torch.mps.get_rng_state()
+    return lambda: torch.mps.set_rng_state(state)
 
 
 _UNREADABLE = object()

@@ -272,6 +272,37 @@ class TestErrors:
                 maximised(model, "", input_size=None)
 
 
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("HIP out of memory. Tried\nmore"), MemoryError()])
+@pytest.mark.parametrize("which", [1, 3])
+def test_memory_that_runs_out_is_told_with_a_remedy(error, which):
+    class Hungry(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 2, 3)
+
+        def forward(self, x):
+            if x.dtype == torch.float64:
+                calls.append(1)
+                if len(calls) == which:
+                    raise error
+            return self.conv(x)
+
+    calls = []
+    with pytest.raises(ModelvizError, match=r"does not fit into memory.*a smaller input_size= or image=, or fewer fil"):
+        maximised(Hungry(), "conv")
+
+
+def test_no_pass_is_made_for_nothing():
+    class Counted(nn.Conv2d):
+        def forward(self, x):
+            passes.append(x.requires_grad)
+            return super().forward(x)
+
+    passes = []
+    maximised(Counted(3, 2, 3), "", steps=2)
+    assert passes == [False, True, True, False]  # the trace, two steps, and what they have come to
+
+
 def test_sizes_with_and_without_a_batch_dimension():
     model = nn.Sequential(nn.Conv2d(1, 2, 3))
     for size in ((1, 8, 8), (1, 1, 8, 8)):
@@ -370,9 +401,9 @@ def test_a_dead_filter_and_what_is_not_finite_are_told():
 @pytest.mark.parametrize("odd", [math.nan, math.inf])
 def test_a_gradient_that_is_not_finite_in_another_place_drifts(odd):
     def at(place):
-        model = nn.Linear(12, 1)
+        model = nn.Linear(12, 1, bias=False)
         with torch.no_grad():
-            model.weight.copy_(torch.arange(12.0))
+            model.weight.fill_(1.0)
             model.weight[0, place] = odd
         return model
 

@@ -10,6 +10,7 @@ from torch import nn
 from zoo import ZOO, SmallNet, images, vectors
 
 from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.probe.process import seeded
 from pytest_modelviz.probe.purity import untouched
 from pytest_modelviz.probe.structure import leaves, tensors
 from pytest_modelviz.views.cam_map import CamMapView
@@ -189,6 +190,29 @@ def test_numpy_need_not_be_imported(monkeypatch):
     monkeypatch.setattr(sys, "modules", modules)
     with untouched(nn.Linear(2, 2)):
         pass
+
+
+def test_no_seed_waits_for_a_device_that_is_not_in_use_yet(monkeypatch):
+    tracker = torch.cuda._lazy_seed_tracker
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    torch.manual_seed(3)
+    before = dict(vars(tracker))
+    with seeded(7):
+        assert tracker.call_order[-1] not in before["call_order"]  # for a device that the block puts to use
+        assert torch.initial_seed() == 7
+    assert vars(tracker) == before
+
+
+def test_a_device_put_to_use_meanwhile_gets_the_seed_that_waited(monkeypatch):
+    used, called = [], []
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: bool(used))
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", called.append)
+    tracker = torch.cuda._lazy_seed_tracker
+    monkeypatch.setattr(tracker, "call_order", [None, (lambda: called.append("waited"), [])])
+    with seeded(7):
+        used.append(1)
+    assert called[0] == 7
+    assert called[-1] == "waited"
 
 
 def test_leaves_of_nested_values_have_stable_paths():
