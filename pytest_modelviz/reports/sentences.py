@@ -41,6 +41,17 @@ _CURVES = {
 }
 
 
+_NOTES = {
+    "curve:unjudged": "from step {what} on the two trainings are too far apart for their curves to be compared, be it "
+    "by rounding: fewer steps or a smaller rate say more",
+}
+
+
+def limits_found(findings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What a comparison could not judge, said also of a match."""
+    return [_NOTES[finding["kind"]].format(what=finding["what"]) for finding in findings if finding["kind"] in _NOTES]
+
+
 def sentences(findings: Sequence[Mapping[str, Any]]) -> list[str]:
     """One sentence a finding, or one for many that are alike: siblings that are gone, layers that froze."""
     groups: dict[Any, list[Mapping[str, Any]]] = {}

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pytest_modelviz.reports.sentences import sentences
+from pytest_modelviz.reports.sentences import limits_found, sentences
 
 _MOST_LISTED = 8
 _CAUSES = {
@@ -35,7 +35,7 @@ def explain(
     """
     entry, findings, reason = visible(entry), visible(findings), visible(reason)
     message = _message(entry, findings, reason, commands, None if whole else _MOST_LISTED)
-    told = [f"  note      {visible(note)}" for note in notes]
+    told = [f"  note      {visible(note)}" for note in (*notes, *limits_found(findings))]
     return "\n".join([message or f"{entry['name']}: {entry['status']}", *told]) if told else message
 
 

@@ -212,3 +212,11 @@ def test_findings_that_are_alike_are_told_in_one_line():
         "4 layers: eps: 1 -> 2: a, b, c, d",
         "e eps: 1 -> 3",
     ]
+
+
+def test_what_could_not_be_judged_is_said_of_a_match_too():
+    found = [finding("curve:unjudged", "", "7")]
+    told = explain(entry(name="training_curve", status="match"), found).splitlines()
+    assert told[0] == "training_curve: match"
+    assert told[1].startswith("  note      from step 7 on the two trainings are too far apart")
+    assert explain(entry(status="match"), []) == ""
