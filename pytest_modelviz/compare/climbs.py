@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from pytest_modelviz.capture import Capture
 from pytest_modelviz.compare.explained import explained
+from pytest_modelviz.compare.places import same_places
 from pytest_modelviz.compare.tensors import difference
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.trace import TensorRecord
@@ -76,11 +77,6 @@ def _ends(before: Climb, after: Climb) -> tuple[str, str]:
     return one, two
 
 
-def _same_places(before: Rows, after: Rows) -> bool:
-    kinds = (np.isnan, np.isposinf, np.isneginf)
-    return before.shape == after.shape and all(np.array_equal(kind(before), kind(after)) for kind in kinds)
-
-
 def _gradients_differ(before: Sequence[TensorRecord], after: Sequence[TensorRecord], allowed: float) -> float:
     """The largest relative L2 difference of a filter's gradient."""
     if len(before) != len(after):
@@ -94,7 +90,7 @@ def _start_differs(before: Rows, after: Rows) -> float:
 
 
 def _curves_differ(before: Rows, after: Rows, whole: Rows | None = None) -> float:
-    if not _same_places(before, after):
+    if not same_places(before, after):
         return math.inf
     one, two = np.nan_to_num(before, posinf=0, neginf=0), np.nan_to_num(after, posinf=0, neginf=0)
     size = np.abs(np.nan_to_num(before if whole is None else whole, posinf=0, neginf=0)).max(0)

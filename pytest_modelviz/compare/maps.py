@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pytest_modelviz.compare.places import same_places
 from pytest_modelviz.verdict import Finding
 
 _SCALED = 1e-3  # what may be left when one map is fitted to the other, as a part of it
@@ -57,12 +58,9 @@ def map_difference(
     Infinite where shapes or the places of NaN and infinities differ, or where a map that was zero no longer is.
     With `signless` a map and its negative are the same, sample by sample.
     """
-    if baseline.shape != actual.shape:
-        return math.inf
     before, after = baseline.astype(np.float64), actual.astype(np.float64)
-    for places in (np.isnan, np.isposinf, np.isneginf):
-        if not np.array_equal(places(before), places(after)):
-            return math.inf
+    if not same_places(before, after):
+        return math.inf
     before, after = np.nan_to_num(before, posinf=0, neginf=0), np.nan_to_num(after, posinf=0, neginf=0)
     if signless:
         after = aligned(before, after)

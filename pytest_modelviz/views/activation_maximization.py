@@ -14,18 +14,19 @@ import torch
 from pytest_modelviz.capture import Array, Capture
 from pytest_modelviz.compare.climbs import Climb, compare_climbs, gradient_key
 from pytest_modelviz.compare.tolerance import Tolerances
-from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
+from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.pictures.exhibits import Curve, Exhibit
 from pytest_modelviz.pictures.inputs import inputs_composite, inputs_picture
 from pytest_modelviz.probe.ascent import Ascent, ascend
 from pytest_modelviz.probe.environment import environment
-from pytest_modelviz.probe.modules import class_name, observed_modules
+from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.run import find_layer, prepared, require_model
 from pytest_modelviz.probe.sketch import record_tensor
 from pytest_modelviz.probe.starts import require_filters, require_number, start_of
 from pytest_modelviz.trace import Trace
 from pytest_modelviz.verdict import Finding, Verdict
 from pytest_modelviz.views.limits import limits
+from pytest_modelviz.views.numbers import rounded, told
 
 STEPS, LEARNING_RATE = 20, 0.5
 _SIDE = 72  # of the pictures that are kept: four filters stay below 100 kB
@@ -64,10 +65,6 @@ class ActivationMaximizationView:
         image: torch.Tensor | None = None,
     ):
         require_model(model)
-        if isinstance(layer, torch.nn.Module):
-            names = [name for name, module in observed_modules(model) if module is layer]
-            told = f", here {names[0]!r}" if names else ""
-            raise ModelvizError(f"layer takes a layer's name{told}, not the layer itself")
         find_layer(model, layer)
         self._model, self._layer, self._seed = model, layer, seed
         self._filters = require_filters(filters)
@@ -96,7 +93,11 @@ class ActivationMaximizationView:
 
     def _facts(self, found: Ascent) -> dict[str, Any]:
         climbs = {
-            str(one): {"start": _rounded(curve[0]), "end": _rounded(curve[-1]), "highest": _rounded(np.max(curve))}
+            str(one): {
+                "start": rounded(curve[0], 3),
+                "end": rounded(curve[-1], 3),
+                "highest": rounded(np.max(curve), 3),
+            }
             for one, curve in zip(self._filters, found.curves.T, strict=True)
         }
         return {
@@ -134,13 +135,12 @@ class ActivationMaximizationView:
         labels = [f"filter {one} of {layer or 'the model'}" for one in filters]
         ends = [f"{row['start']} to {row['end']}" for row in actual.facts["climbs"].values()]
         after = _images(actual)
-        told = "" if verdict is None else f"   error {verdict.error:.2g}, allowed {verdict.tolerance:.2g}"
         if baseline is None:
             return [] if after is None else [inputs_picture(labels, [f"mean activation {one}" for one in ends], after)]
         exhibits: list[Exhibit] = []
         before = _images(baseline)
         if after is not None:
-            exhibits.append(inputs_composite(f"{layer}{told}", labels, before, after))
+            exhibits.append(inputs_composite(f"{layer}{told(verdict)}", labels, before, after))
         old, new = _climb(baseline).curves, _climb(actual).curves
         if old.shape == new.shape:
             exhibits += [
@@ -202,8 +202,3 @@ def _doubts(found: Ascent, filters: Sequence[int]) -> tuple[str, ...]:
     if not np.isfinite(found.curves).all() or not torch.isfinite(found.images).all():
         notes.append("the climb holds values that are not finite")
     return tuple(notes)
-
-
-def _rounded(number: float) -> float | str:
-    """Three digits are for people; what JSON has no number for is a word."""
-    return float(f"{number:.3g}") if math.isfinite(number) else str(number)

@@ -43,7 +43,7 @@ from pytest_modelviz.views.cam_methods import (
     uses_gradients,
 )
 from pytest_modelviz.views.limits import limits
-from pytest_modelviz.views.numbers import rounded
+from pytest_modelviz.views.numbers import rounded, told
 from pytest_modelviz.views.photos import MODEL_LABEL, MOST_SHOWN, photos, stored_photo
 
 _MOST_NUMBERS = 2**24  # of a map
@@ -195,8 +195,7 @@ class CamMapView:
             after = aligned(before, after)
             shots = [(shown(one), photograph) for one, (_, photograph) in zip(after, shots, strict=False)]
         old = [(shown(one), stored_photo(baseline, number)) for number, one in enumerate(before[:MOST_SHOWN])]
-        told = "" if verdict is None else f"   error {verdict.error:.2g}, allowed {verdict.tolerance:.2g}"
-        return [heat_composite(label, f"{_headline(actual)}{told}", old, shots)]
+        return [heat_composite(label, f"{_headline(actual)}{told(verdict)}", old, shots)]
 
     def describe(self, actual: Capture) -> str:
         facts = actual.facts

@@ -26,7 +26,7 @@ from pytest_modelviz.probe.sketch import record_tensor
 from pytest_modelviz.probe.thumbnails import smaller
 from pytest_modelviz.verdict import Verdict
 from pytest_modelviz.views.limits import limits
-from pytest_modelviz.views.numbers import rounded
+from pytest_modelviz.views.numbers import rounded, told
 from pytest_modelviz.views.packing import packed, unpacked_values
 from pytest_modelviz.views.photos import MOST_SHOWN, photos, stored_photo
 
@@ -106,8 +106,7 @@ class SaliencyMapView:
             return []
         if baseline is None:
             return [saliency_picture(self._method, _headline(actual), after)]
-        told = "" if verdict is None else f"   error {verdict.error:.2g}, allowed {verdict.tolerance:.2g}"
-        return [saliency_composite(self._method, f"{_headline(actual)}{told}", _shots(baseline), after)]
+        return [saliency_composite(self._method, f"{_headline(actual)}{told(verdict)}", _shots(baseline), after)]
 
     def describe(self, actual: Capture) -> str:
         facts = actual.facts

@@ -24,6 +24,7 @@ from pytest_modelviz.probe.weights import Weights
 from pytest_modelviz.trace import Trace
 from pytest_modelviz.training import MOST_STEPS, Bins, Training, Values
 from pytest_modelviz.verdict import Finding, Verdict
+from pytest_modelviz.views.numbers import rounded
 
 GRADIENT_NORM = "gradient norm"
 _MOST_PARAMETERS = 12  # that are shown each by itself, those that parted most
@@ -214,7 +215,7 @@ def _distribution(training: Training, bins: Bins, name: str) -> tuple[list[float
 def _rows(training: Training) -> dict[str, dict[str, Any]]:
     curves = _curves(training)
     return {
-        str(step): {name: rounded(float(values[step])) for name, values in curves.items()}
+        str(step): {name: rounded(float(values[step]), 3) for name, values in curves.items()}
         for step in range(training.steps)
     }
 
@@ -223,13 +224,8 @@ def _parameter_rows(training: Training) -> dict[str, dict[str, Any]]:
     """Gradient and update of each parameter at the first step and at the last."""
     return {
         name: {
-            key: [rounded(float(table[0, at])), rounded(float(table[-1, at]))]
+            key: [rounded(float(table[0, at]), 3), rounded(float(table[-1, at]), 3)]
             for key, table in (("gradient", training.gradients), ("update", training.updates))
         }
         for at, name in enumerate(training.parameters)
     }
-
-
-def rounded(number: float) -> float | str:
-    """Three digits are for people; what JSON has no number for is a word."""
-    return float(f"{number:.3g}") if math.isfinite(number) else str(number)
