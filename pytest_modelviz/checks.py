@@ -5,21 +5,24 @@ With `fixtures`, `plugin` and `collected` all that knows pytest.
 
 from __future__ import annotations
 
-import os
+import functools
 import warnings
 from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from pytest_modelviz.collected import NODEID, rooted
 from pytest_modelviz.compare.tolerance import unmatched
 from pytest_modelviz.errors import ModelvizError, ModelvizWarning
+from pytest_modelviz.identity import CollectedTests, identity, relative_file
 from pytest_modelviz.options import InvalidSettingError
+from pytest_modelviz.project import pytest_root
+from pytest_modelviz.reports.terminal import quoted
 from pytest_modelviz.settings import Settings
 
 if TYPE_CHECKING:
-    from pytest_modelviz.session import Session
+    from pytest_modelviz.session import Check, Session
     from pytest_modelviz.views import View
 
 
@@ -31,11 +34,14 @@ class Run(Protocol):
     def session(self) -> Session:
         """The session of this process."""
 
-    def title(self, nodeid: str) -> str:
-        """How a test is called in TensorBoard."""
+    def tests(self) -> CollectedTests:
+        """What the tests of this run are called."""
 
     def review(self) -> str:
         """The options that the command `modelviz` needs to find what is written."""
+
+    def arguments(self) -> Sequence[Path]:
+        """The files and folders that pytest was given."""
 
     def opened(self, checks: TestChecks) -> None:
         """A test has begun to make checks."""
@@ -51,7 +57,7 @@ class TestChecks:
     __test__ = False  # not a test class, whatever its name
 
     def __init__(self, run: Run, item: pytest.Item) -> None:
-        self._run, self._item = run, item
+        self._run, self.item = run, item
         self._settings = self._marked(item)
         self._names: set[str] = set()
         self._failures: list[str] = []
@@ -61,16 +67,26 @@ class TestChecks:
 
     @property
     def nodeid(self) -> str:
-        """pytest's id, as the test was collected and with its file."""
-        return rooted(self._item.stash.get(NODEID, self._item.nodeid), self._item.path, self._run.settings.rootdir)
+        """What the test is called, whatever arguments pytest was given."""
+        return identity(self.item)
 
     @property
     def _argument(self) -> str:
         """What selects the test on a command line in the folder in which pytest was started."""
         file, separator, test = self.nodeid.partition("::")
-        folder = self._item.config.invocation_params.dir
-        path = os.path.relpath(self._run.settings.rootdir / file, folder).replace(os.sep, "/")
-        return f"{path}{separator}{test}"
+        folder = self.item.config.invocation_params.dir
+        return f"{relative_file(self._run.settings.rootdir / file, folder)}{separator}{test}"
+
+    def _pytest_options(self) -> str:
+        """What pytest must be told to find its root folder again when this test is all that is named."""
+        config, settings = self.item.config, self._run.settings
+        here, given = config.invocation_params.dir, config.known_args_namespace
+        if given.rootdir is None and given.inifilename is None and _root(self.item.path, here) == settings.rootdir:
+            return settings.repeated
+        options = [] if config.inipath is None else ["-c", relative_file(config.inipath, here)]
+        if config.inipath is None or config.inipath.parent != settings.rootdir:
+            options.append(f"--rootdir={relative_file(settings.rootdir, here)}")
+        return " ".join([*map(quoted, options), settings.repeated]).rstrip()
 
     def _marked(self, item: pytest.Item) -> Settings:
         markers = list(item.iter_markers("modelviz"))
@@ -95,18 +111,21 @@ class TestChecks:
     ) -> Any:
         """Make one check; returns what the view captured. A drift is kept until the test's body ends."""
         __tracebackhide__ = True
-        from pytest_modelviz.session import FAILING, Check, Commands
+        from pytest_modelviz.session import FAILING
 
         name = default if name is None else name
         if not isinstance(name, str) or not name or not name.isprintable():
             raise ModelvizError(f"name= takes a printable text that is not empty, not {name!r}")
         if name in self._names:
             raise ModelvizError(f"this test has two checks named {name!r}: pass name= to tell them apart")
+        if self._run.tests().is_shared(self.nodeid):
+            raise ModelvizError(
+                f"two different tests of this run are called {self.nodeid}, and would share a baseline: "
+                f"rename one of them"
+            )
         try:
             settings = self._settings.called(rtol=rtol, atol=atol)
-            commands = Commands(self._argument, self._run.review())
-            check = Check(self.nodeid, self._run.title(self.nodeid), commands, name, view(), settings)
-            capture, entry = self._run.session().check(check)
+            capture, entry = self._run.session().check(self._check(name, view(), settings))
         except (ModelvizError, InvalidSettingError) as error:
             raise ModelvizError(str(error)) from None  # the way here says nothing that the message does not
         self._names.add(name)
@@ -115,6 +134,21 @@ class TestChecks:
         if entry["status"] in FAILING:
             self._failures.append(entry["message"])
         return capture.result
+
+    def _check(self, name: str, view: View, settings: Settings) -> Check:
+        from pytest_modelviz.session import Check, Commands
+
+        item, tests = self.item, self._run.tests()
+        return Check(
+            nodeid=self.nodeid,
+            title=tests.title(self.nodeid),
+            commands=Commands(self._pytest_options(), self._argument, self._run.review()),
+            name=name,
+            view=view,
+            settings=settings,
+            former_nodeid=tests.former(item),
+            folders=(item.path.parent, item.config.invocation_params.dir, *self._run.arguments()),
+        )
 
     def _match_patterns(self, settings: Settings, layers: Sequence[str]) -> None:
         """Note which layer globs have matched; a check whose view knows no layers says nothing about them."""
@@ -137,6 +171,11 @@ class TestChecks:
         message = "\n\n".join(self._failures)
         self._failures = []
         return message
+
+
+@functools.lru_cache(maxsize=256)
+def _root(file: Path, here: Path) -> Path:
+    return pytest_root(file, here)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -17,10 +18,10 @@ from pytest_modelviz import __version__
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.options import InvalidSettingError
 from pytest_modelviz.orphans import Row
-from pytest_modelviz.project import Project, baseline_place, find_project, results_place
+from pytest_modelviz.project import Project, baseline_place, find_project, results_folders, results_place
 from pytest_modelviz.reports.results import ResultsFolder
-from pytest_modelviz.reports.terminal import amount, visible
-from pytest_modelviz.review import Decision, Review, Waiting, matching
+from pytest_modelviz.reports.terminal import accept_command, amount, quoted, visible
+from pytest_modelviz.review import Decision, Review, Run, Waiting, matching
 
 
 class _Group(click.Group):
@@ -47,7 +48,8 @@ def main() -> None:
 class Where:
     """Which results are meant, and beside which baselines: as the options say, or as the project is set up."""
 
-    source: str | None
+    sources: tuple[str, ...]
+    runs: tuple[str, ...]
     rootdir: str | None
     baseline_dir: str | None
 
@@ -60,30 +62,50 @@ class Where:
         """The project's own results folder."""
         return ResultsFolder(results_place(self._project))
 
-    def results(self) -> ResultsFolder:
-        project = self._project
-        if self.source is None:
-            return self.home()
-        folder = Path(self.source).absolute()
-        # .modelviz: as an archive unpacks; the project's: as --modelviz-results-dir is meant
-        places = (folder, folder / ".modelviz", project.root / self.source)
-        return ResultsFolder(next((place for place in places if (place / "results.json").exists()), folder))
+    def folders(self) -> list[ResultsFolder]:
+        """The results folders that are meant, at least one."""
+        if not self.sources:
+            return [self.home()]
+        root = self._project.root
+        found = [folder for source in self.sources for folder in results_folders(source, root)]
+        return [ResultsFolder(folder) for folder in dict.fromkeys(found)]
 
     def review(self) -> Review:
         project = self._project
         place = baseline_place(project, self.baseline_dir)
-        return Review(self.results(), self.home(), project.root, place, named=self.baseline_dir is not None)
+        named = self.baseline_dir is not None
+        return Review(self.folders(), self.home(), project.root, place, named=named, wanted=self.runs)
+
+    def options(self, run: Run) -> str:
+        """What a command needs, started here, to find this run again."""
+        options = ["--run", run.id]
+        if self.rootdir is not None:
+            options += ["--rootdir", self.rootdir]
+        if self.sources:
+            options += ["--from", str(_from_here(run.folder.root))]
+        if self.baseline_dir is not None:
+            options += ["--baseline-dir", self.baseline_dir]
+        return shlex.join(options)
 
 
 def _results(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that say which results are meant; the command gets them as one argument, `where`."""
 
-    @click.option("--from", "source", metavar="DIR", help="A results folder, for example one downloaded from CI.")
+    @click.option(
+        "--from",
+        "sources",
+        metavar="DIR",
+        multiple=True,
+        help="A results folder, for example one downloaded from CI, or a folder of such; may be repeated.",
+    )
+    @click.option("--run", "runs", metavar="ID", multiple=True, help="Take the results of this run only.")
     @click.option("--baseline-dir", metavar="DIR", help="Folder or URL of the baselines (default: as configured).")
     @click.option("--rootdir", type=click.Path(exists=True, file_okay=False), help="The project (default: found).")
     @functools.wraps(command)
-    def with_where(source: str | None, baseline_dir: str | None, rootdir: str | None, **others: Any) -> None:
-        command(where=Where(source, rootdir, baseline_dir), **others)
+    def with_where(
+        sources: tuple[str, ...], runs: tuple[str, ...], baseline_dir: str | None, rootdir: str | None, **others: Any
+    ) -> None:
+        command(where=Where(sources, runs, rootdir, baseline_dir), **others)
 
     return with_where
 
@@ -109,18 +131,49 @@ def list_(where: Where, patterns: Sequence[str], every: bool, as_json: bool) -> 
     """List what waits for a decision."""
     review = where.review()
     rows = review.chosen(patterns)
-    shown = [one for one in rows if every or as_json or one.state == "waiting"]
+    shown = [one for one in rows if every or as_json or one.state in ("waiting", "replaced")]
     if as_json:
-        _print_json(run=review.document["run"], checks=[{**one.check, "state": one.state} for one in shown])
+        _print_json(
+            **_runs(review), checks=[{**_of_run(review, one.run, one.check), "state": one.state} for one in shown]
+        )
         return
     for one in shown:
         _say(_line(one))
     waiting = sum(one.state == "waiting" for one in rows)
     decided = sum(one.state in ("accepted", "rejected") for one in rows)
     told = f"{waiting} waiting" + (f", {decided} decided" if decided else "")
-    unhappy = [check for check in review.document["checks"] if check["status"] in ("unreadable", "unstable")]
+    unhappy = [check for _, check in review.checks if check["status"] in ("unreadable", "unstable")]
     told += f"; {len(unhappy)} cannot be accepted, see modelviz show" if unhappy else ""
-    _say(f"{told}; run {review.document['run'].get('id')}")
+    _say(f"{told}; {_run_names(review)}")
+    _tell_unnamed(review)
+
+
+def _run_names(review: Review) -> str:
+    ids = list(dict.fromkeys(run.id for run in review.runs))
+    return f"run {ids[0]}" if len(ids) == 1 else f"runs {', '.join(ids)}"
+
+
+def _runs(review: Review) -> dict[str, Any]:
+    """For programs: the run or, of several, all of them."""
+    facts = list({run.id: run.document["run"] for run in review.runs}.values())
+    return {"run": facts[0], **({"runs": facts} if len(facts) > 1 else {})}
+
+
+def _of_run(review: Review, run: Run, check: dict[str, Any]) -> dict[str, Any]:
+    """A check for programs; where there are several runs, with the id of its own."""
+    return {**check, "run": run.id} if len(review.runs) > 1 else check
+
+
+def _tell_unnamed(review: Review) -> bool:
+    """Say which candidates lie there that no results tell of; returns whether there are any."""
+    found = review.unnamed()
+    for candidate in found:
+        _say(f"left       {candidate.nodeid}  {candidate.name}  no results here tell of this candidate")
+    if found:
+        _say(
+            "their run was broken off, or its results overwritten: name each run's own folder, or run the tests again"
+        )
+    return bool(found)
 
 
 def _line(one: Waiting) -> str:
@@ -144,18 +197,26 @@ def show(where: Where, patterns: Sequence[str], as_json: bool) -> None:
     """Show the reports and pictures of checks that did not match."""
     review = where.review()
     quiet = ("match", "recorded", "not_compared")
-    checks = [check for check in review.document["checks"] if check["status"] not in quiet]
-    checks = matching(checks, patterns, lambda check: str(check["nodeid"]), review.known, "no test that did not match")
+    checks = [pair for pair in review.checks if pair[1]["status"] not in quiet]
+    checks = matching(checks, patterns, lambda pair: str(pair[1]["nodeid"]), review.known, "no test that did not match")
     if as_json:
-        _print_json(run=review.document["run"], checks=checks)
+        _print_json(**_runs(review), checks=[_of_run(review, *pair) for pair in checks])
         return
-    for check in checks:
-        _say(f"{check['nodeid']}\n{check['message']}")
-        for path in review.results.pictures_of(check):
+    for run, check in checks:
+        _say(f"{check['nodeid']}\n{_message(check, where.options(run))}")
+        for path in run.folder.pictures_of(check):
             _say(f"  picture   {_from_here(path)}")
         _say("")
     if not checks:
         _say("all checks of the last run matched")
+    _tell_unnamed(review)
+
+
+def _message(check: dict[str, Any], options: str) -> str:
+    """A check's report with the command as it is needed here, which is not where the report was made."""
+    told, printed = str(check["message"]), check.get("commands", {}).get("accept")
+    here = accept_command(f"{options} {quoted(check['nodeid'])}")
+    return told.replace(printed, here) if isinstance(printed, str) and printed else told
 
 
 def _from_here(path: Path) -> Path:
@@ -174,7 +235,11 @@ def accept(where: Where, patterns: Sequence[str], as_json: bool) -> None:
     review = where.review()
     rows = review.chosen(patterns)
     rows = [one for one in rows if patterns or one.state != "rejected"]
-    _decided([review.accept(one) for one in rows], as_json, "nothing to accept")
+    decisions = [review.accept(one) for one in rows]
+    left = not patterns and not as_json and _tell_unnamed(review)
+    _decided(decisions, as_json, "nothing to accept")
+    if left:
+        raise click.exceptions.Exit(1)
 
 
 @main.command()
@@ -220,7 +285,7 @@ def orphans(where: Where, patterns: Sequence[str], as_json: bool) -> None:
         new = f"  is it now {row['renamed_to']}?" if row["renamed_to"] else ""
         variant = f" ({row['variant']})" if row["variant"] else ""
         _say(f"{row['nodeid']}  {row['name']}{variant}{note}{new}")
-    _say(f"{len(found)} baselines of tests that are gone")
+    _say(f"{len(found)} orphans (baselines whose test is gone)" if len(found) != 1 else "1 orphan (its test is gone)")
 
 
 @main.command()
@@ -233,7 +298,7 @@ def prune(where: Where, patterns: Sequence[str], dry_run: bool, as_json: bool) -
 
     Those whose whole test file is gone are removed only if a PATTERN names them.
     """
-    if where.source is not None and not patterns:
+    if where.sources and not patterns:
         raise ModelvizError("with --from, name the tests whose baselines are to be removed: its list is not trusted")
     review = where.review()
     rows: list[Row] = [*review.orphans(), *(review.without_file() if patterns else ())]
@@ -246,10 +311,13 @@ def prune(where: Where, patterns: Sequence[str], dry_run: bool, as_json: bool) -
 @_results
 def tensorboard(where: Where, arguments: Sequence[str]) -> None:
     """Open the pictures of drifts and the errors of all runs in TensorBoard."""
-    results = where.results()
-    if not results.tensorboard.is_dir():
-        raise ModelvizError(f"there are no event files in {results.tensorboard}: run pytest --modelviz first")
-    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(results.tensorboard), *arguments]
+    folders = [folder.tensorboard for folder in where.folders()]
+    found = [folder for folder in folders if folder.is_dir()]
+    if not found:
+        raise ModelvizError(f"there are no event files in {folders[0]}: run pytest --modelviz first")
+    several = ",".join(f"{folder.parent.name or at}:{folder}" for at, folder in enumerate(found))
+    where_to_look = ["--logdir", str(found[0])] if len(found) == 1 else ["--logdir_spec", several]
+    command = [sys.executable, "-m", "tensorboard.main", *where_to_look, *arguments]
     try:
         raise click.exceptions.Exit(subprocess.run(command, check=False).returncode)  # noqa: S603  # the user's own
     except KeyboardInterrupt:  # how TensorBoard is ended
@@ -263,8 +331,9 @@ def report(where: Where, opens: bool) -> None:
     """Write report.html anew: one file with all that did not match, pictures included."""
     from pytest_modelviz.reports.html import write_report
 
-    results = where.results()
-    path = write_report(results)
-    _say(str(_from_here(path)))
-    if opens:
-        click.launch(str(path))
+    states = {(one.run.id, one.nodeid, one.check["name"]): one.state for one in where.review().waiting()}
+    for folder in where.folders():
+        path = write_report(folder, states)
+        _say(str(_from_here(path)))
+        if opens:
+            click.launch(str(path))

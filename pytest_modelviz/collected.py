@@ -6,7 +6,6 @@ command line left out was not seen, and its file was not collected whole.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Generator
 from pathlib import Path
@@ -14,8 +13,10 @@ from typing import Any
 
 import pytest
 
+from pytest_modelviz.identity import identity, relative_file, unrequested_parameters
+from pytest_modelviz.orphans import any_parameters
+
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
-NODEID = pytest.StashKey[str]()  # a test's id as it was collected: xdist changes some afterwards
 
 
 class Collected:
@@ -44,7 +45,9 @@ class Collected:
     ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
         report = yield
         if report.passed:
-            self._found[collector] = [one.nodeid if isinstance(one, pytest.Item) else one for one in report.result]
+            self._found[collector] = [
+                text for one in report.result for text in (_ids_of(one) if isinstance(one, pytest.Item) else [one])
+            ]
         return report
 
     def files(self, config: pytest.Config) -> dict[str, list[str]]:
@@ -54,8 +57,7 @@ class Collected:
         for module in self._modules:
             ids = self._ids(module) if module in self._opened else None
             if ids is not None and partly is not None and module.path not in partly:
-                file = rooted(module.nodeid, module.path, config.rootpath).partition("::")[0]
-                files.setdefault(file, []).extend(rooted(nodeid, module.path, config.rootpath) for nodeid in ids)
+                files.setdefault(relative_file(module.path, config.rootpath), []).extend(ids)
         return {file: sorted(set(ids)) for file, ids in sorted(files.items())}
 
     def _ids(self, collector: Any) -> list[str] | None:
@@ -85,8 +87,7 @@ def _named_in_part(config: pytest.Config) -> set[Path] | None:
     return paths if all(path.exists() for path in paths) else None
 
 
-def rooted(nodeid: str, path: Path, root: Path) -> str:
-    """pytest's id; where pytest leaves out the file, because it lies outside of rootdir, with it."""
-    if nodeid and not nodeid.startswith("::"):
-        return nodeid
-    return os.path.relpath(path, root).replace(os.sep, "/") + nodeid
+def _ids_of(item: pytest.Item) -> list[str]:
+    """A test's id. Where somebody has added parameters to it, its baselines may bear ids with and without them."""
+    name = identity(item)
+    return [name, any_parameters(name)] if unrequested_parameters(item) else [name]

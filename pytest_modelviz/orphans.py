@@ -22,7 +22,7 @@ _LARGEST_TEST_FILE = 64 * 2**20
 def find_orphans(store: Store, files: Mapping[str, Iterable[str]], rootdir: Path) -> list[Row]:
     """One row for each baseline in the store whose test is none of those that its file holds.
 
-    `files` are the test files that were collected whole, with the ids of their tests.
+    `files` are the test files that were collected whole, with the ids of their tests (and `any_parameters` of some).
     """
     ids = {file: set(tests) for file, tests in files.items()}
     by_folder = {file_folder(f"{file}::"): file for file in ids}
@@ -36,9 +36,15 @@ def find_orphans(store: Store, files: Mapping[str, Iterable[str]], rootdir: Path
         if document is None or location_of(document).path != stem:
             continue  # none of ours, damaged, or moved by hand
         nodeid = document["nodeid"]
-        if nodeid.partition("::")[0] == file and nodeid not in ids[file]:
+        if nodeid.partition("::")[0] == file and not {nodeid, any_parameters(nodeid)} & ids[file]:
             rows.append(orphan_row(store, document, file_digest(rootdir, nodeid)))
     return sorted(rows, key=lambda row: (row["nodeid"], row["baseline"]))
+
+
+def any_parameters(nodeid: str) -> str:
+    """What stands for a test function with whatever parameters; no test can be called that."""
+    file, separator, test = nodeid.partition("::")
+    return f"{file}{separator}{test.partition('[')[0]}["
 
 
 def location_of(document: Mapping[str, Any]) -> Location:

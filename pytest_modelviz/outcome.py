@@ -12,38 +12,44 @@ from typing import Any
 from pytest_modelviz.baselines.names import Location
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.reports.closing import Closing, closing_lines
-from pytest_modelviz.reports.results import ResultsFolder, run_facts
+from pytest_modelviz.reports.results import ResultsFolder, run_facts, totals_of
 from pytest_modelviz.settings import Mode, Settings
+
+# Of a test that ran several times over, the worst is told. Where several are as bad, the last.
+_WORST_LAST = ("not_compared", "match", "recorded", "unstable", "unreadable", "missing", "drift")
 
 
 class Outcome:
-    """The entries of a run, by test and check, and what is to be said about the run as a whole.
+    """The entries of a run, by test, attempt and check, and what is to be said about the run as a whole.
 
-    `workers` counts the processes, `lost` names those that died.
+    A test that is run again because it failed is one attempt, of which the last run counts; a test that was collected
+    several times is several. `workers` counts the processes, `lost` names those that died.
     """
 
     def __init__(self, run_id: str, settings: Settings) -> None:
         self._run_id, self._settings = run_id, settings
         self._results = ResultsFolder(settings.results_dir)
-        self._entries: dict[str, dict[str, dict[str, Any]]] = {}
+        self._entries: dict[str, dict[str, dict[str, dict[str, Any]]]] = {}
         self._files: dict[str, list[str]] | None = None
         self._sources: set[str] = set()
         self._run: set[str] = set()
         self._orphans: list[dict[str, Any]] = []
         self._errors: list[str] = []
+        self._judged: list[str] = []
         self._totals: dict[str, int] | None = None
+        self._written = False
         self.workers = 1
         self.lost: list[str] = []
 
-    def began(self, test: str) -> None:
-        """A test begins, perhaps once more: what it has told before does not count."""
-        self._entries.pop(test, None)
+    def began(self, test: str, attempt: str) -> None:
+        """An attempt at a test begins, perhaps once more: what it has told before does not count."""
+        self._entries.get(test, {}).pop(attempt, None)
         self._run.add(test)
 
-    def take(self, test: str, entries: Iterable[dict[str, Any]]) -> None:
+    def take(self, test: str, attempt: str, entries: Iterable[dict[str, Any]]) -> None:
         """Keep the entries of a test's checks."""
         for entry in entries:
-            self._entries.setdefault(test, {})[entry["name"]] = entry
+            self._entries.setdefault(test, {}).setdefault(attempt, {})[entry["name"]] = entry
 
     def saw(self, files: Mapping[str, list[str]], sources: Iterable[str]) -> None:
         """A process has collected these test files whole, and loaded these modules of the project for it."""
@@ -54,7 +60,14 @@ class Outcome:
     @property
     def entries(self) -> list[dict[str, Any]]:
         """All entries, by test id; those of one test in the order in which they were made."""
-        rows = [entry for checks in self._entries.values() for entry in checks.values()]
+        rows: list[dict[str, Any]] = []
+        for attempts in self._entries.values():
+            checks: dict[str, dict[str, Any]] = {}
+            for entry in (entry for attempt in attempts.values() for entry in attempt.values()):
+                known = checks.get(entry["name"])
+                if known is None or _rank(entry) >= _rank(known):
+                    checks[entry["name"]] = entry
+            rows += checks.values()
         return sorted(rows, key=lambda entry: str(entry["nodeid"]))
 
     def tell(self, trouble: str) -> None:
@@ -76,15 +89,28 @@ class Outcome:
                 except ModelvizError as error:  # the baselines cannot be listed: the results stand all the same
                     self._errors.append(str(error))
             try:
-                if not compares:
-                    self._results.clear()
-                facts = run_facts(self._run_id, self.workers, self.entries, self.lost)
-                self._totals = self._results.write(facts, self.entries, self._orphans)
-                if self._settings.html:
-                    self._write_report()
+                self._write()
             except ModelvizError as error:
                 self._errors.append(str(error))
         return failed or bool(self._orphans and self._settings.orphans == "fail")
+
+    def _write(self) -> None:
+        """A run that has compared nothing leaves what the last one found to be decided, and adds orphans to it."""
+        entries = self.entries
+        self._totals = totals_of(entries)
+        if not any(entry["status"] != "not_compared" for entry in entries) and self._results.has_compared():
+            if not self._orphans:
+                return
+            self._results.replace_orphans(self._orphans, self._judged)
+        else:
+            self._results.forget_others(
+                Location.of(entry["nodeid"], entry["name"], entry["variant"]) for entry in entries if entry["candidate"]
+            )
+            facts = run_facts(self._run_id, self.workers, entries, self.lost)
+            self._results.write(facts, entries, self._orphans, self._judged)
+            self._written = True
+        if self._settings.html:
+            self._write_report()
 
     def _failed_requirement(self) -> bool:
         compared = any(entry["status"] != "not_compared" for entry in self.entries)
@@ -100,6 +126,7 @@ class Outcome:
         from pytest_modelviz.baselines.store import Store
         from pytest_modelviz.orphans import digests, find_orphans, suggest_renames
 
+        self._judged = sorted(self._files)
         store = Store(self._settings.baseline_dir)
         alive = self._run | {entry["nodeid"] for entry in self.entries}  # also what was never collected
         rows = find_orphans(store, self._files, self._settings.rootdir)
@@ -138,9 +165,15 @@ class Outcome:
             orphans=self._orphans,
             lost=self.lost,
             folder=(results.relative_to(here) if results.is_relative_to(here) else results).as_posix(),
+            run_id=self._run_id,
             review=review,
             has_report=self._results.report.exists(),
+            written=self._written,
             compares=self._settings.mode is not Mode.OFF,
             orphans_fail=self._settings.orphans == "fail",
         )
         return told + closing_lines(closing)
+
+
+def _rank(entry: Mapping[str, Any]) -> int:
+    return _WORST_LAST.index(entry["status"])

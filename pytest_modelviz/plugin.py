@@ -5,19 +5,20 @@ With `fixtures`, `checks`, `registered` and `collected` all that knows pytest; i
 
 from __future__ import annotations
 
-import collections
 import datetime
 import os
 import unittest
 from collections.abc import Generator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_modelviz import fixtures, hooks
 from pytest_modelviz.checks import CHECKS, RUN, TestChecks
-from pytest_modelviz.collected import NODEID, Collected, sources
+from pytest_modelviz.collected import Collected, sources
 from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.identity import NODEID, CollectedTests, identity
 from pytest_modelviz.options import OPTIONS, InvalidSettingError
 from pytest_modelviz.outcome import Outcome
 from pytest_modelviz.registered import Registered
@@ -27,7 +28,9 @@ from pytest_modelviz.settings import Mode, Settings, read_settings
 if TYPE_CHECKING:
     from pytest_modelviz.session import Session
 
-_ENTRIES = "modelviz_checks"  # the attribute of a report that carries the entries to the controlling process
+# Attributes of a report: they tell the controlling process what a test is called, which of several runs of it this is,
+# and what has become of its checks.
+_TEST, _ATTEMPT, _ENTRIES = "modelviz_test", "modelviz_attempt", "modelviz_checks"
 _ENDED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
 _PASSED = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
 _TOLD = pytest.StashKey[str]()  # what a test has failed with, in case that something else takes its place
@@ -91,7 +94,8 @@ class ModelvizRun:
         self._open: TestChecks | None = None
         self._outcome = Outcome(self.run_id, settings)
         self._collected = Collected()
-        self._ambiguous: set[str] = set()
+        self._items: list[pytest.Item] = []
+        self._tests: CollectedTests | None = None
         self._review: str | None = None
 
     def session(self) -> Session:
@@ -105,10 +109,16 @@ class ModelvizRun:
             self._session = Session(self.run_id, self._worker["workerid"] if self._worker else "main")
         return self._session
 
-    def title(self, nodeid: str) -> str:
-        """How a test is called in TensorBoard: without its file, unless another file has a test of that name."""
-        test = nodeid.partition("::")[2]
-        return nodeid if not test or test in self._ambiguous else test
+    def tests(self) -> CollectedTests:
+        """What the tests of this run are called."""
+        if self._tests is None:
+            self._tests = CollectedTests(self._items)
+        return self._tests
+
+    def arguments(self) -> list[Path]:
+        """The files and folders that pytest was given."""
+        here = self._config.invocation_params.dir
+        return [(here / argument.partition("::")[0]).absolute() for argument in self._config.args]
 
     def review(self) -> str:
         """The options with which the command `modelviz`, started here, finds what this run has written."""
@@ -131,7 +141,7 @@ class ModelvizRun:
             self._config.pluginmanager.register(self._collected, "modelviz-collected")
             if self._reports():
                 try:
-                    ResultsFolder(self.settings.results_dir).clear()
+                    ResultsFolder(self.settings.results_dir).refuse_links()
                 except ModelvizError as error:
                     raise pytest.UsageError(f"modelviz: {error}") from None
 
@@ -140,8 +150,7 @@ class ModelvizRun:
 
     @pytest.hookimpl(tryfirst=True)  # before tests are deselected: a title must not depend on -k
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        counts = collections.Counter(item.nodeid.partition("::")[2] for item in items)
-        self._ambiguous = {name for name, count in counts.items() if count > 1}
+        self._items = list(items)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
@@ -177,15 +186,22 @@ class ModelvizRun:
         elif message and message not in report.longreprtext:
             report.sections.append(("Captured modelviz call", message))  # of a TestCase with an error of its own
         checks = item.stash.get(CHECKS, None)
+        setattr(report, _TEST, identity(item))
+        setattr(report, _ATTEMPT, self._attempt(item))
         if checks is not None and checks.unreported:
             setattr(report, _ENTRIES, checks.unreported)
             checks.unreported = []
         return report
 
+    def _attempt(self, item: pytest.Item) -> str:
+        """The same where a failed test is run again, another one where it was collected several times over."""
+        return f"{self._worker['workerid'] if self._worker else 'main'} {id(item)}"
+
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        test, attempt = getattr(report, _TEST, report.nodeid), getattr(report, _ATTEMPT, "")
         if report.when == "setup":
-            self._outcome.began(report.nodeid)
-        self._outcome.take(report.nodeid, getattr(report, _ENTRIES, ()))
+            self._outcome.began(test, attempt)
+        self._outcome.take(test, attempt, getattr(report, _ENTRIES, ()))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -203,7 +219,8 @@ class ModelvizRun:
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int | pytest.ExitCode) -> None:
         trouble = self._closed()
         if self._open is not None:
-            self._outcome.take(self._open.nodeid, self._open.unreported)  # of a test that was broken off
+            attempt = self._attempt(self._open.item)
+            self._outcome.take(self._open.nodeid, attempt, self._open.unreported)  # of a test that was broken off
         compares = self.settings.mode is not Mode.OFF
         if self._worker:
             self._worker_output()["modelviz_trouble"] = trouble

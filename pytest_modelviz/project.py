@@ -10,7 +10,7 @@ import contextlib
 import os
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ else:
     import tomli as tomllib
 
 _DEDICATED = ("pytest.toml", ".pytest.toml", "pytest.ini", ".pytest.ini")  # count even if they say nothing
+_MOST_BELOW = 3  # levels of folders in which results folders are looked for
 _SECTIONS = {"tox.ini": "pytest", "setup.cfg": "tool:pytest"}
 
 
@@ -52,16 +53,34 @@ class Project:
 def find_project(start: Path) -> Project:
     """The project in which a folder lies: the closest one above with a configuration of pytest, or a likely one."""
     folders = [start, *start.parents]
-    for folder in folders:
-        for name in (*_DEDICATED, "pyproject.toml", *_SECTIONS):
-            ini = _pytest_ini(folder / name)
-            if ini is not None:
-                return Project(folder, ini)
+    configured = _configured(folders)
+    if configured is not None:
+        return configured
     for sign in ("pyproject.toml", "setup.py", ".modelviz/results.json"):
         for folder in folders:
             if (folder / sign).is_file():
                 return Project(folder)
     return Project(start)
+
+
+def _configured(folders: Sequence[Path]) -> Project | None:
+    for folder in folders:
+        for name in (*_DEDICATED, "pyproject.toml", *_SECTIONS):
+            ini = _pytest_ini(folder / name)
+            if ini is not None:
+                return Project(folder, ini)
+    return None
+
+
+def pytest_root(file: Path, here: Path) -> Path:
+    """The root folder that pytest, started `here`, takes where this test file is all that it is given."""
+    folders = file.parents
+    configured = _configured(folders)
+    if configured is not None:
+        return configured.root
+    signs = (folder for sign in ("pyproject.toml", "setup.py") for folder in folders if (folder / sign).is_file())
+    common = Path(os.path.commonpath([here, file.parent])) if here.anchor == file.anchor else file.parent
+    return next(signs, common if common != common.parent else file.parent)
 
 
 def _pytest_ini(path: Path) -> Mapping[str, Any] | None:
@@ -94,6 +113,33 @@ def _pytest_ini(path: Path) -> Mapping[str, Any] | None:
 def results_place(project: Project) -> Path:
     """The folder that a run writes into, as configured or `.modelviz` under the project's root."""
     return project.root / (project.setting("--modelviz-results-dir") or ".modelviz")
+
+
+def results_folders(named: str, root: Path) -> list[Path]:
+    """The results folders that are meant by a folder: itself, as an archive unpacks, or all that lie in it.
+
+    A relative one is looked for here, and in the project's root, as --modelviz-results-dir is meant.
+    """
+    here = Path(named).absolute()
+    for folder in (here, here / ".modelviz", root / named):
+        if _holds_results(folder):
+            return [folder]
+    inside = [found for folder in dict.fromkeys((here, root / named)) for found in _below(folder, _MOST_BELOW)]
+    return inside or [here]
+
+
+def _below(folder: Path, depth: int) -> list[Path]:
+    """Results folders in a folder of such, in the order of their names; links are not followed."""
+    found: list[Path] = []
+    inner = sorted(folder.iterdir()) if folder.is_dir() and depth else []
+    for one in inner:
+        if not one.is_symlink() and one.is_dir():
+            found += [one] if _holds_results(one) else _below(one, depth - 1)
+    return found
+
+
+def _holds_results(folder: Path) -> bool:
+    return (folder / "results.json").exists() or any((folder / "runs").glob("*.json"))
 
 
 def review_options(settings: Settings, here: Path) -> str:

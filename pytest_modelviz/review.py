@@ -17,11 +17,11 @@ from pytest_modelviz.baselines.names import Location
 from pytest_modelviz.baselines.store import ChangedMeanwhileError, Files, Store
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.orphans import Row, file_digest, location_of, orphan_row, suggest_renames
-from pytest_modelviz.reports.results import ResultsFolder
+from pytest_modelviz.reports.results import Candidate, ResultsFolder
 
 _CHANGED = "its baseline has changed since it was compared: run pytest --modelviz again"
 _ACCEPTABLE = ("drift", "missing")
-_REJECTED, _ACCEPTED, _WAITING = "rejected", "accepted", "waiting"
+_REJECTED, _ACCEPTED, _REPLACED, _WAITING = "rejected", "accepted", "replaced", "waiting"
 
 Item = TypeVar("Item")
 
@@ -42,13 +42,34 @@ class Decision:
 
 
 @dataclass(frozen=True)
-class Waiting:
-    """A check for which something can be accepted.
+class Run:
+    """The results of one run, and the folder that they lie in."""
 
-    `state` is `waiting`, `accepted` (its baseline is what was captured), `rejected` (nothing is kept any more), or the
-    status of a check for which nothing can be accepted.
+    folder: ResultsFolder
+    document: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        return str(self.document["run"]["id"])
+
+    @property
+    def checks(self) -> list[dict[str, Any]]:
+        return list(self.document["checks"])
+
+    @property
+    def candidates(self) -> Store:
+        return Store(self.folder.candidates, what="candidate", option="--from")
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A check for which something can be accepted, and the run that made it.
+
+    `state` is `waiting`, `accepted` (its baseline is what was captured), `rejected` (nothing is kept any more),
+    `replaced` (what is kept is another run's), or the status of a check for which nothing can be accepted.
     """
 
+    run: Run
     check: dict[str, Any]
     location: Location
     state: str
@@ -94,48 +115,80 @@ def _any(ids: Sequence[str], pattern: str) -> bool:
 
 @dataclass
 class Review:
-    """A results folder beside the baselines that it was compared with.
+    """The results of one or several runs beside the baselines that they were compared with.
 
-    `home` is the project's own results folder, which may be another: what is removed is kept there. `rootdir` is the
-    project's folder, `place` where its baselines are, `named` says that the user named that place.
+    `folders` hold the results: of the last run, or of the shards of one. `home` is the project's own results folder,
+    which may be another: what is removed is kept there. `rootdir` is the project's folder, `place` where its baselines
+    are, `named` says that the user named that place. Where runs are `wanted`, the results of others do not count.
     """
 
-    results: ResultsFolder
+    folders: Sequence[ResultsFolder]
     home: ResultsFolder
     rootdir: Path
     place: str | Path
     named: bool = False
-    document: dict[str, Any] = field(init=False)
+    wanted: Sequence[str] = ()
+    runs: list[Run] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.results.refuse_links()
-        if isinstance(self.place, Path) and _overlap(self.results.root.resolve(), self.place.resolve()):
-            raise ModelvizError(f"the results in {self.results.root} lie among the baselines in {self.place}")
-        self.document = self.results.read()
+        for folder in self.folders:
+            folder.refuse_links()
+            if isinstance(self.place, Path) and _overlap(folder.root.resolve(), self.place.resolve()):
+                raise ModelvizError(f"the results in {folder.root} lie among the baselines in {self.place}")
+        found = [Run(folder, document) for folder in self.folders for document in folder.documents()]
+        for run_id in self.wanted:
+            if all(run.id != run_id for run in found):
+                known = ", ".join(dict.fromkeys(run.id for run in found))
+                places = ", ".join(str(folder.root) for folder in self.folders)
+                raise ModelvizError(
+                    f"the results in {places} are of run {known}, not of run {run_id}: "
+                    f"name the folder that holds those with --from"
+                )
+        self.runs = [run for run in found if not self.wanted or run.id in self.wanted]
         self.baselines = Store(self.place)
-        self.candidates = Store(self.results.candidates, what="candidate", option="--from")
 
     @property
     def known(self) -> set[str]:
-        """The ids of all tests that the run tells of."""
-        return {row["nodeid"] for part in ("checks", "orphans") for row in self.document.get(part, ())}
+        """The ids of all tests that the runs tell of."""
+        parts = ("checks", "orphans")
+        return {row["nodeid"] for run in self.runs for part in parts for row in run.document.get(part, ())}
+
+    @property
+    def checks(self) -> list[tuple[Run, dict[str, Any]]]:
+        """All checks, each with the run that made it; what a run has made in several folders, once."""
+        found: dict[tuple[str, str, str], tuple[Run, dict[str, Any]]] = {}
+        for run in self.runs:
+            for check in run.checks:
+                found.setdefault((run.id, check["nodeid"], check["name"]), (run, check))
+        return list(found.values())
 
     def waiting(self) -> list[Waiting]:
-        """All checks of the run that have kept a candidate, and what has become of it."""
-        rows = [(check, self.results.location(check)) for check in self.document["checks"] if check["candidate"]]
-        return [Waiting(check, location, self._state(check, location)) for check, location in rows]
+        """All checks that have kept a candidate, and what has become of it."""
+        rows = [(run, check, run.folder.location(check)) for run, check in self.checks if check["candidate"]]
+        return [Waiting(run, check, location, self._state(run, check, location)) for run, check, location in rows]
 
     def chosen(self, patterns: Sequence[str]) -> list[Waiting]:
         """Those of them whose test ids match; raises ModelvizError for a pattern that matches none."""
         what = "no test that drifted or had no baseline"
         return matching(self.waiting(), patterns, lambda one: one.nodeid, self.known, what)
 
-    def _state(self, check: dict[str, Any], location: Location) -> str:
+    def unnamed(self) -> list[Candidate]:
+        """Candidates that no results tell of: their run was broken off, or its results were overwritten."""
+        found: list[Candidate] = []
+        for folder in {one.root: one for one in self.folders}.values():
+            checks = [check for document in folder.documents() for check in document["checks"] if check["candidate"]]
+            named = {folder.location(check).path for check in checks}
+            found += [one for one in folder.stored_candidates() if one.location.path not in named]
+        return found
+
+    def _state(self, run: Run, check: dict[str, Any], location: Location) -> str:
         if check["status"] not in _ACCEPTABLE:
             return str(check["status"])
-        candidate = self.candidates.digest(location)
+        candidate = run.candidates.digest(location)
         if candidate is None:
             return _REJECTED
+        if check.get("candidate_sha256") not in (None, candidate):
+            return _REPLACED
         return _ACCEPTED if candidate == self.baselines.digest(location) else _WAITING
 
     def accept(self, one: Waiting) -> Decision:
@@ -150,11 +203,13 @@ class Review:
                 "refused", f"its baseline is {check['status']}; pytest --modelviz-update-all replaces such a one"
             )
         try:
+            if one.state == _REPLACED:
+                return decided("refused", "what is kept of it was captured by another run: run pytest --modelviz again")
             if one.state == _ACCEPTED:
                 self.baselines.load(location, nodeid=check["nodeid"], name=check["name"])
                 return decided("already accepted")
             self._require_project(check, location)
-            files = self._candidate(check, location)
+            files = self._candidate(one)
             self.baselines.put_instead(location, files, of=self._expected(check, location))
         except ChangedMeanwhileError:
             return decided("refused", _CHANGED)
@@ -178,9 +233,14 @@ class Review:
             )
 
     def _compared_with(self, check: dict[str, Any], location: Location) -> Location:
-        """A variant without a baseline of its own was compared with the common one."""
-        own = check["baseline"].replace("\\", "/").endswith(f"{location.path}.json")
-        return location if own else location.common
+        """A variant without a baseline of its own was compared with the common one, or a test with a former id's."""
+        compared = check["baseline"].replace("\\", "/")
+        former = check.get("former_nodeid")
+        others = [] if former is None else [Location.of(former, check["name"], location.variant)]
+        for other in (location, *(one for own in others for one in (own, own.common))):
+            if compared.endswith(f"{other.path}.json"):
+                return other
+        return location.common
 
     def _expected(self, check: dict[str, Any], location: Location) -> str | None:
         """The digest that the baseline to be replaced must have; None where there must be none."""
@@ -192,11 +252,12 @@ class Review:
             raise ChangedMeanwhileError(self.baselines.shown(common))
         return None
 
-    def _candidate(self, check: dict[str, Any], location: Location) -> Files:
+    def _candidate(self, one: Waiting) -> Files:
+        store = one.run.candidates
         try:
-            files = self.candidates.files(location, nodeid=check["nodeid"], name=check["name"])
+            files = store.files(one.location, nodeid=one.nodeid, name=one.check["name"])
         except UnreadableBaselineError as error:
-            raise ModelvizError(f"the candidate {self.candidates.shown(location)} cannot be read: {error}") from error
+            raise ModelvizError(f"the candidate {store.shown(one.location)} cannot be read: {error}") from error
         if files is None:
             raise ModelvizError("nothing is kept of what was captured: it was rejected, or its file is gone")
         return files
@@ -204,35 +265,48 @@ class Review:
     def reject(self, one: Waiting) -> Decision:
         """Forget a candidate; the baseline stays as it is."""
         location = one.location
-        path = self.candidates.shown(location)
+        path = one.run.candidates.shown(location)
         if one.state == _REJECTED:
             return Decision(one.nodeid, one.check["name"], "already rejected", path=path)
         try:
-            self.candidates.discard(location)
+            one.run.candidates.discard(location)
         except ModelvizError as error:
             return Decision(one.nodeid, one.check["name"], "refused", str(error), path)
         return Decision(one.nodeid, one.check["name"], "rejected", path=path)
 
     def orphans(self) -> list[Row]:
-        """Baselines of which the run says that their test is gone, and that are still there."""
-        rows = self.document.get("orphans", ())
-        return [row for row in rows if self.baselines.digest(location_of(row)) is not None]
+        """Baselines of which the runs say that their test is gone, and that are still there."""
+        return [row for row in self._judged().values() if self.baselines.digest(location_of(row)) is not None]
+
+    def _judged(self) -> dict[tuple[Any, ...], Row]:
+        """Orphans of all runs together: what one of several shards has seen, or run, is not gone."""
+        ran = {check["nodeid"] for _, check in self.checks}
+        found: dict[tuple[Any, ...], Row] = {}
+        listed = [{_key(row) for row in run.document.get("orphans", ())} for run in self.runs]
+        for run in self.runs:
+            for row in run.document.get("orphans", ()):
+                file = row["nodeid"].partition("::")[0]
+                judges = [keys for other, keys in zip(self.runs, listed, strict=True) if _judges(other, file)]
+                if row["nodeid"] not in ran and all(_key(row) in keys for keys in judges):
+                    found.setdefault(_key(row), row)
+        return found
 
     def without_file(self) -> list[Row]:
         """Baselines whose test file does not exist any more. No run can say so: it collects what is there."""
-        told = {(row["nodeid"], row["name"], row["variant"]) for row in self.document.get("orphans", ())}
+        told = self._judged()
         rows = []
         for stem in self.baselines.stems():
             document = self.baselines.ids(stem)
             if document is None or location_of(document).path != stem:
                 continue
-            location = location_of(document)
             if file_digest(self.rootdir, document["nodeid"]) is None:
-                key = (document["nodeid"], document["name"], location.variant)
-                if key not in told:
-                    rows.append(orphan_row(self.baselines, document, None))
-        missing = [one.location.path for one in self.waiting() if one.check["status"] == "missing"]
-        suggest_renames(rows, self.baselines, [(self.candidates, path) for path in missing])
+                row = orphan_row(self.baselines, document, None)
+                if _key(row) not in told:
+                    rows.append(row)
+        missing = [
+            (one.run.candidates, one.location.path) for one in self.waiting() if one.check["status"] == "missing"
+        ]
+        suggest_renames(rows, self.baselines, missing)
         return rows
 
     def prune(self, row: Row, *, dry_run: bool = False) -> Decision:
@@ -263,6 +337,15 @@ class Review:
         except (ModelvizError, UnreadableBaselineError) as error:
             return decided("refused", str(error))
         return decided("removed")
+
+
+def _key(row: Row) -> tuple[Any, ...]:
+    return row["nodeid"], row["name"], row["variant"]
+
+
+def _judges(run: Run, file: str) -> bool:
+    """Whether a run has collected a test file whole and says which of its baselines are orphans."""
+    return file in run.document.get("judged_files", ())
 
 
 def _overlap(one: Path, other: Path) -> bool:

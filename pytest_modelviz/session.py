@@ -6,8 +6,10 @@ it is one small plain dict, the same that stands in results.json.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from pytest_modelviz.baselines.formats import plain_number
@@ -15,13 +17,14 @@ from pytest_modelviz.baselines.names import Location, safe
 from pytest_modelviz.baselines.store import Store, Stored
 from pytest_modelviz.capture import Capture
 from pytest_modelviz.compare.tolerance import Tolerances
+from pytest_modelviz.elsewhere import baseline_elsewhere, former_note
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.pictures.composite import sheet
 from pytest_modelviz.pictures.exhibits import pictures_of
 from pytest_modelviz.pictures.files import png_bytes
 from pytest_modelviz.reports.results import ResultsFolder
 from pytest_modelviz.reports.tensorboard import EventFiles
-from pytest_modelviz.reports.terminal import explain, quoted
+from pytest_modelviz.reports.terminal import accept_command, explain, quoted
 from pytest_modelviz.settings import Mode, Settings
 from pytest_modelviz.verdict import Verdict
 from pytest_modelviz.views import View, capture_with_other_randomness
@@ -38,8 +41,13 @@ _RESTLESS = "it differs from call to call with the same random state (state kept
 
 @dataclass(frozen=True)
 class Commands:
-    """How to go on from a report: what selects the test for pytest, and what `modelviz` needs to find its files."""
+    """How to go on from a report.
 
+    `options` are what pytest needs to record the test where it was compared, `argument` selects it; `review` are the
+    options with which the command `modelviz` finds the files of this run.
+    """
+
+    options: str
     argument: str
     review: str = ""
 
@@ -48,7 +56,8 @@ class Commands:
 class Check:
     """One check of one test: which test, under what name, with which view and settings.
 
-    `title` stands for the test in TensorBoard.
+    `title` stands for the test in TensorBoard, `former_nodeid` is the id under which earlier versions recorded it,
+    where that was another one. Above `folders` lie the roots of projects that may have a baseline of it as well.
     """
 
     nodeid: str
@@ -57,6 +66,8 @@ class Check:
     name: str
     view: View
     settings: Settings
+    former_nodeid: str | None = None
+    folders: tuple[Path, ...] = ()
 
 
 @dataclass
@@ -67,14 +78,27 @@ class Session:
     worker: str = "main"
     _events: EventFiles | None = field(default=None, init=False)
     _baselines: dict[str, Store] = field(default_factory=dict, init=False)
+    _owners: dict[str, str] = field(default_factory=dict, init=False)
 
     def check(self, check: Check) -> tuple[Capture, Entry]:
         """Make one check; return what was captured and the entry for results.json."""
         started = time.perf_counter()
+        if check.settings.mode is not Mode.OFF:
+            self._claim(check)
         capture = check.view.capture()
         entry = _Judgement(self, check, capture).entry()
         entry["seconds"] = round(time.perf_counter() - started, 4)
         return capture, entry
+
+    def _claim(self, check: Check) -> None:
+        """Two tests must not share a baseline, also where a file system does not tell upper from lower case."""
+        path = Location.of(check.nodeid, check.name, check.settings.variant).path
+        owner = self._owners.setdefault(f"{check.settings.baseline_dir}/{path}".casefold(), check.nodeid)
+        if owner != check.nodeid:
+            raise ModelvizError(
+                f"{check.nodeid} and {owner} would share the baseline {path} where a file system does not tell upper "
+                f"from lower case: rename one of the tests, their classes or their files"
+            )
 
     def baselines(self, place: Any) -> Store:
         """The store at a folder or URL; what it has read from a URL is kept for the run."""
@@ -106,28 +130,37 @@ class _Judgement:
         self._candidates = Store(self._results.candidates, what="candidate", option="--modelviz-results-dir")
         self._location = self._compared_with = Location.of(check.nodeid, check.name, check.settings.variant)
         self._ids = {"nodeid": check.nodeid, "name": check.name}
+        self._former: str | None = None
+        self._notes: list[str] = []
 
     def entry(self) -> Entry:
-        entry = self._judged()
-        if entry["candidate"] is None and self._settings.mode is not Mode.OFF:
-            self._candidates.discard(self._location)  # of an earlier attempt at this test
-        return entry
-
-    def _judged(self) -> Entry:
         if self._settings.mode is Mode.OFF:
             return self._entry("not_compared")
         try:
-            stored = self._baselines.load(self._location, **self._ids)
-            if stored is None and self._location.variant is not None:
-                stored = self._baselines.load(self._location.common, **self._ids)
-                self._compared_with = self._location if stored is None else self._location.common
-            if stored is None:
-                return self._missing()
-            return self._compared(stored)
+            stored = self._stored()
+            return self._missing() if stored is None else self._compared(stored)
         except UnreadableBaselineError as error:
             return self._unreadable(error)
 
+    def _stored(self) -> Stored | None:
+        """The baseline to compare with: the check's own, else the common one of a variant, else a former id's."""
+        nodeids = [self._check.nodeid, *([self._check.former_nodeid] if self._check.former_nodeid else [])]
+        for nodeid in nodeids:
+            own = Location.of(nodeid, self._check.name, self._settings.variant)
+            for location in dict.fromkeys((own, own.common)):
+                stored = self._baselines.load(location, nodeid=nodeid, name=self._check.name)
+                if stored is not None:
+                    self._compared_with = location
+                    if nodeid != self._check.nodeid:
+                        self._former = nodeid
+                        self._notes.append(former_note(nodeid, self._check))
+                    return stored
+        return None
+
     def _missing(self) -> Entry:
+        elsewhere = baseline_elsewhere(self._check)
+        if elsewhere is not None:
+            self._notes.append(elsewhere)
         if self._settings.mode.records:
             return self._unstable() or self._record()
         return self._entry("missing", candidate=self._keep_candidate())
@@ -156,7 +189,8 @@ class _Judgement:
         if self._settings.mode is Mode.UPDATE:
             return self._record()
         tags = self._show(baseline, verdict)
-        return self._entry("drift", verdict, digest=stored.digest, candidate=self._keep_candidate(), tags=tags)
+        candidate = self._keep_candidate()
+        return self._entry("drift", verdict, digest=stored.digest, candidate=candidate, tags=tags)
 
     def _unstable(self) -> Entry | None:
         """Whether the model merely differs from itself; then nothing is recorded and no drift is reported."""
@@ -197,30 +231,37 @@ class _Judgement:
         self._baselines.save(self._location, known or self._capture, **self._ids, picture=picture)
         return self._entry("recorded")
 
-    def _keep_candidate(self) -> str:
-        self._results.prepare()
-        picture = _png(self._check.view, self._capture)
-        return self._settings.shown(self._candidates.save(self._location, self._capture, **self._ids, picture=picture))
+    def _keep_candidate(self) -> str | None:
+        """Keep what was captured; where that cannot be written, the report says so and stands all the same."""
+        try:
+            self._results.prepare()
+            picture = _png(self._check.view, self._capture)
+            path = self._candidates.save(self._location, self._capture, **self._ids, picture=picture)
+        except ModelvizError as error:
+            self._notes.append(f"what was captured could not be kept, so that it cannot be accepted: {error}")
+            return None
+        return self._settings.shown(path)
 
     def _show(self, baseline: Capture, verdict: Verdict) -> list[str]:
         """Put the pictures of a drift into TensorBoard and into files; returns their tags."""
         exhibits = self._check.view.picture(self._capture, baseline, verdict)
-        events = self._session.events(self._settings)
-        text = self._entry("drift", verdict, whole=True)["message"]
-        events.text(self._tag, f"{text}\n\n{self._check.view.describe(self._capture)}")
-        tags = [events.show(self._tag, exhibit) for exhibit in exhibits]
-        pictures = enumerate(pictures_of(exhibits))
-        files = {f"{at:03}-{safe(one.label)}.png": png_bytes(one.image) for at, one in pictures}
-        self._results.keep_pictures(self._location.path, files)
+        try:
+            events = self._session.events(self._settings)
+            text = self._entry("drift", verdict, whole=True)["message"]
+            events.text(self._tag, f"{text}\n\n{self._check.view.describe(self._capture)}")
+            tags = [events.show(self._tag, exhibit) for exhibit in exhibits]
+            pictures = enumerate(pictures_of(exhibits))
+            files = {f"{at:03}-{safe(one.label)}.png": png_bytes(one.image) for at, one in pictures}
+            self._results.keep_pictures(self._location.path, files)
+        except ModelvizError as error:
+            self._notes.append(f"its pictures could not be kept: {error}")
+            return []
         return tags
 
     def _chart(self, verdict: Verdict) -> None:
-        """The error, to be followed over runs. A match is a match even where it cannot be charted."""
-        try:
+        """The error, to be followed over runs. A verdict is a verdict even where it cannot be charted."""
+        with contextlib.suppress(ModelvizError):
             self._session.events(self._settings).scalar(f"errors/{self._tag}", verdict.error)
-        except ModelvizError:
-            if not verdict.matched:
-                raise
 
     @property
     def _tag(self) -> str:
@@ -254,18 +295,30 @@ class _Judgement:
             "device": self._capture.environment.get("device", "cpu"),
             "baseline": self._settings.shown(self._baselines.shown(self._compared_with)),
             "candidate": candidate,
+            "candidate_sha256": None if candidate is None else self._candidates.digest(self._location),
             "baseline_sha256": digest,
             "tensorboard_tags": tags or [],
+            "commands": {},
+            **({} if self._former is None else {"former_nodeid": self._former}),
         }
         findings: list[dict[str, Any]] = []
         if verdict is not None:
             entry.update(_told(verdict))
             findings = [vars(finding) for finding in verdict.findings]
-        record = f"{self._settings.repeated} {quoted(self._check.commands.argument)}".lstrip()
-        accept = f"{self._check.commands.review} {quoted(self._check.nodeid)}".lstrip()
+        commands = self._check.commands
+        record = f"{commands.options} {quoted(commands.argument)}".lstrip()
+        options = f"--run {self._session.run_id} {commands.review}".rstrip()
+        accept = f"{options} {quoted(self._check.nodeid)}"
         entry["message"] = explain(
-            entry, findings, reason=reason, commands=(record, accept), notes=self._capture.notes, whole=whole
+            entry,
+            findings,
+            reason=reason,
+            commands=(record, accept),
+            notes=(*self._capture.notes, *self._notes),
+            whole=whole,
         )
+        if candidate is not None and status in ("drift", "missing"):
+            entry["commands"] = {"accept": accept_command(accept)}
         return entry
 
 

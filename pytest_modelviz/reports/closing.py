@@ -19,7 +19,7 @@ class Closing:
     """What the last lines are made of.
 
     `folder` is the results folder as seen from here, `review` the options that the command `modelviz` needs to find
-    it, `compares` says whether the run was to compare at all.
+    it, `run_id` names the run, `compares` says whether the run was to compare at all, `written` whether its results replaced the last run's.
     """
 
     totals: Mapping[str, int]
@@ -27,9 +27,11 @@ class Closing:
     orphans: Sequence[Mapping[str, Any]] = ()
     lost: Sequence[str] = ()
     folder: str = ".modelviz"
+    run_id: str = ""
     review: str = ""
     has_report: bool = False
     compares: bool = True
+    written: bool = True
     orphans_fail: bool = False
 
 
@@ -59,7 +61,11 @@ def orphan_lines(orphans: Sequence[Mapping[str, Any]], most: int = _MOST_ORPHANS
     tests: dict[str, list[Mapping[str, Any]]] = {}
     for row in orphans:
         tests.setdefault(row["nodeid"], []).append(row)
-    lines = [f"{_many(len(tests), 'test')} gone, but not {_many(len(orphans), 'baseline')} (modelviz prune removes)"]
+    if len(orphans) == 1:
+        lines = ["1 orphan: a baseline whose test is gone (modelviz prune removes it)"]
+    else:
+        gone = f"{_many(len(tests), 'test')} that {'is' if len(tests) == 1 else 'are'} gone"
+        lines = [f"{len(orphans)} orphans: baselines of {gone} (modelviz prune removes them)"]
     for nodeid, rows in list(tests.items())[:most]:
         names = ", ".join(sorted({row["name"] for row in rows}))
         new = {row["renamed_to"] for row in rows}
@@ -77,10 +83,13 @@ def _counts(run: Closing) -> list[str]:
         hint = "" if run.compares else " (compare them with --modelviz)"
         lines.append(f"{_many(totals['not_compared'], 'check')} not compared{hint}")
     told = [f"{totals[status]} {status}" for status in totals if totals[status] and status != "not_compared"]
-    if told:
+    if told and run.written:
         lines.append(f"{', '.join(told)}; details in {run.folder}/results.json")
+    if not run.written and totals["not_compared"]:
+        lines.append(f"this run compared nothing: {run.folder} still holds the results of the last one that did")
     if any(entry["candidate"] for entry in run.entries):
-        lines.append(f"review: modelviz list{review}; accept: modelviz accept{review} [TEST...]")
+        this = f" --run {run.run_id}{review}"
+        lines.append(f"review: modelviz list{this}; accept: modelviz accept{this} [TEST...]")
     if any(entry["tensorboard_tags"] for entry in run.entries):
         page = f", or open {quoted(f'{run.folder}/report.html')}" if run.has_report else ""
         lines.append(f"see the pictures: modelviz tensorboard{review}{page}")

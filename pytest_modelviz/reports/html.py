@@ -3,47 +3,57 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pytest_modelviz.baselines.folder import LocalFolder
 from pytest_modelviz.errors import UnreadableBaselineError
-from pytest_modelviz.reports.results import ResultsFolder
+from pytest_modelviz.reports.results import ResultsFolder, totals_of
 from pytest_modelviz.reports.terminal import visible
 
+_QUIET = ("match", "recorded", "not_compared")
+_DECIDED = ("accepted", "rejected")
 _MOST_PICTURE_BYTES = 40 * 2**20  # a report that no browser opens helps nobody
 
 
-def write_report(results: ResultsFolder) -> Path:
-    """Make report.html of results.json and the pictures beside it. Raises ModelvizError."""
+States = Mapping[tuple[str, str, str], str]
+
+
+def write_report(results: ResultsFolder, states: States | None = None) -> Path:
+    """Make report.html of the results in a folder and the pictures beside them. Raises ModelvizError.
+
+    `states` say what has become of what was captured (`accepted`, `rejected`), by run, test and check.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    document = results.read()
+    documents = results.documents()
     loader = FileSystemLoader(Path(__file__).parent)
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    checks = [check for check in document["checks"] if check["status"] not in ("match", "recorded", "not_compared")]
-    quiet = [check for check in document["checks"] if check not in checks]
+    every = [(str(document["run"]["id"]), check) for document in documents for check in document["checks"]]
+    checks = [pair for pair in every if pair[1]["status"] not in _QUIET]
+    totals = totals_of(check for _, check in every)
     page = environment.get_template("report.html.jinja").render(
         visible(
             {
-                "run": document["run"],
-                "totals": {status: count for status, count in document["totals"].items() if count},
-                "orphans": document.get("orphans", []),
-                "quiet": quiet,
+                "runs": [document["run"] for document in documents],
+                "totals": {status: count for status, count in totals.items() if count},
+                "orphans": [row for document in documents for row in document.get("orphans", [])],
+                "quiet": [check for _, check in every if check["status"] in _QUIET],
             }
         ),
-        checks=_with_pictures(results, checks),
+        checks=_with_pictures(results, checks, states or {}),
         text=lambda text: "\n".join(visible(line) for line in str(text).split("\n")),
     )
     results.put(results.report, page.encode("utf-8", "backslashreplace"))
     return results.report
 
 
-def _with_pictures(results: ResultsFolder, checks: list[Any]) -> list[Any]:
+def _with_pictures(results: ResultsFolder, checks: list[tuple[str, Any]], states: States) -> list[Any]:
     """The checks, each with its pictures as data URIs, as long as the page can bear them."""
     left = _MOST_PICTURE_BYTES
     told = []
-    for check in checks:
+    for run_id, check in checks:
         shown, omitted = [], 0
         for path in results.pictures_of(check):
             data = _picture(results, path)
@@ -52,7 +62,8 @@ def _with_pictures(results: ResultsFolder, checks: list[Any]) -> list[Any]:
             else:
                 left -= len(data)
                 shown.append(f"data:image/png;base64,{base64.b64encode(data).decode()}")
-        told.append({**check, "shown": shown, "omitted": omitted})
+        state = states.get((run_id, check["nodeid"], check["name"]), "")
+        told.append({**check, "shown": shown, "omitted": omitted, "state": state if state in _DECIDED else ""})
     return told
 
 

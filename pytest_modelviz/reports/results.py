@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pytest_modelviz.baselines.folder import LocalFolder
-from pytest_modelviz.baselines.names import Location
+from pytest_modelviz.baselines.names import Location, safe
 from pytest_modelviz.baselines.store import Store
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
+from pytest_modelviz.orphans import location_of
 
 _NOT_TOLD = ("device", "variant")  # of a check's entry, what the run itself needs, or the candidate says
 
 _LARGEST = 1e300  # of a number that can be written out
 _MOST_BYTES = 256 * 2**20
 _TEXTS = ("nodeid", "view", "name", "message", "baseline")
-_TEXTS_OR_NONE = ("candidate", "baseline_sha256", "cause")
+_TEXTS_OR_NONE = ("candidate", "candidate_sha256", "baseline_sha256", "former_nodeid", "cause")
 
 STATUSES = ("match", "drift", "missing", "unreadable", "unstable", "recorded", "not_compared")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What was captured of one check, as it lies among the candidates."""
+
+    nodeid: str
+    name: str
+    location: Location
 
 
 @dataclass(frozen=True)
@@ -40,6 +51,10 @@ class ResultsFolder:
     @property
     def results(self) -> Path:
         return self.root / "results.json"
+
+    @property
+    def runs(self) -> Path:
+        return self.root / "runs"
 
     @property
     def pictures(self) -> Path:
@@ -74,15 +89,18 @@ class ResultsFolder:
 
     def refuse_links(self) -> None:
         """What is written here must stay here: raises ModelvizError where a folder of it is a symbolic link."""
-        for folder in (self.candidates, self.pictures, self.pruned, self.tensorboard):
+        for folder in (self.candidates, self.pictures, self.pruned, self.runs, self.tensorboard):
             if folder.is_symlink():
                 raise ModelvizError(f"{folder} is a symbolic link: remove it, what is written there must stay there")
 
     def keep_pictures(self, place: PurePosixPath, files: Mapping[str, bytes]) -> None:
-        """Write PNG files into the folder for one check's pictures."""
+        """Write PNG files into the folder for one check's pictures, in place of those that are there."""
         self.prepare()
         folder = LocalFolder(self.pictures)
         try:
+            for path in (self.pictures / place).glob("*.png"):
+                if path.name not in files:
+                    folder.delete(str(place / path.name))
             for name, data in files.items():
                 folder.write(str(place / name), data)
         except OSError as error:
@@ -104,63 +122,123 @@ class ResultsFolder:
 
     def pictures_of(self, check: Mapping[str, Any]) -> list[Path]:
         """The pictures that were kept of a check."""
-        folder = self.pictures / self.location(check).path
-        return sorted(folder.glob("*.png")) if check["candidate"] and not self.pictures.is_symlink() else []
+        return self._pictures_at(self.location(check)) if check["candidate"] else []
 
-    def clear(self) -> None:
-        """Forget the last run: its results.json, report.html, and the candidates that it names, with their pictures.
+    def _pictures_at(self, location: Location) -> list[Path]:
+        return [] if self.pictures.is_symlink() else sorted((self.pictures / location.path).glob("*.png"))
 
-        Nothing else is touched. Raises ModelvizError for links that lead out.
+    def forget_others(self, kept: Iterable[Location]) -> None:
+        """Forget earlier runs: what they wrote out, and all candidates with their pictures but those that are `kept`.
+
+        What is none of ours is not touched. Raises ModelvizError for links that lead out.
         """
         self.refuse_links()
-        try:
-            checks = self.read()["checks"]
-        except ModelvizError:
-            return
+        wanted = {location.path for location in kept}
         with contextlib.suppress(OSError, ModelvizError):
-            pictures = LocalFolder(self.pictures)
-            for check in checks:
-                if check["candidate"]:
-                    for path in self.pictures_of(check):
-                        pictures.delete(path.relative_to(self.pictures).as_posix())
-                    Store(self.candidates).discard(self.location(check))
-            for written in (self.results, self.report):
+            for candidate in self.stored_candidates():
+                if candidate.location.path not in wanted:
+                    self.discard_candidate(candidate.location)
+            for written in (self.results, self.report, *self._run_files()):
                 written.unlink(missing_ok=True)
+
+    def stored_candidates(self) -> list[Candidate]:
+        """All candidates that lie here, by what stands in their files."""
+        store, found = Store(self.candidates), list[Candidate]()
+        for stem in store.stems():
+            document = store.ids(stem)
+            if document is not None and location_of(document).path == stem:
+                found.append(Candidate(document["nodeid"], document["name"], location_of(document)))
+        return found
+
+    def discard_candidate(self, location: Location) -> None:
+        """Remove a candidate and its pictures. Raises ModelvizError."""
+        folder = LocalFolder(self.pictures)
+        for path in self._pictures_at(location):
+            with contextlib.suppress(OSError):
+                folder.delete(path.relative_to(self.pictures).as_posix())
+        Store(self.candidates, what="candidate", option="--from").discard(location)
+
+    def has_compared(self) -> bool:
+        """Whether the results that lie here are of a run that has compared anything."""
+        try:
+            return any(check["status"] != "not_compared" for check in self.read()["checks"])
+        except ModelvizError:
+            return False
+
+    def _run_files(self) -> list[Path]:
+        return [] if self.runs.is_symlink() else sorted(self.runs.glob("*.json"))
+
+    def documents(self) -> list[dict[str, Any]]:
+        """The results of each run that lie here, the last one's first: several where folders were merged.
+
+        Raises ModelvizError where there are none, or some cannot be read.
+        """
+        found = {} if not os.path.lexists(self.results) and self._run_files() else {str(self.read()["run"]["id"]): self.read()}
+        for path in self._run_files():
+            document = self._read(path)
+            found.setdefault(str(document["run"]["id"]), document)
+        return list(found.values())
 
     def read(self) -> dict[str, Any]:
         """results.json, with all that its readers count on. Raises ModelvizError with the reason."""
+        return self._read(self.results)
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        name = path.relative_to(self.root).as_posix()
         try:
-            document = json.loads(LocalFolder(self.root).read(self.results.name, _MOST_BYTES), parse_constant=_refuse)
+            document = json.loads(LocalFolder(self.root).read(name, _MOST_BYTES), parse_constant=_refuse)
         except FileNotFoundError:
             raise ModelvizError(
                 f"there are no results in {self.root}: run pytest --modelviz first, or name their folder with --from"
             ) from None
         except (UnreadableBaselineError, ValueError, RecursionError) as error:
-            raise ModelvizError(f"{self.results} cannot be read ({error}): run pytest --modelviz again") from error
+            raise ModelvizError(f"{path} cannot be read ({error}): run pytest --modelviz again") from error
         schema = document.get("schema") if isinstance(document, dict) else None
         if type(schema) is int and schema > 1:
-            raise ModelvizError(f"{self.results} has schema {schema}, newer than this version: upgrade pytest-modelviz")
+            raise ModelvizError(f"{path} has schema {schema}, newer than this version: upgrade pytest-modelviz")
         if schema != 1 or not _is_sound(document):
-            raise ModelvizError(f"{self.results} was not written by pytest-modelviz: run pytest --modelviz again")
+            raise ModelvizError(f"{path} was not written by pytest-modelviz: run pytest --modelviz again")
         return dict(document)
 
     def write(
-        self, run: Mapping[str, Any], checks: Sequence[Mapping[str, Any]], orphans: Sequence[Mapping[str, Any]] = ()
-    ) -> dict[str, int]:
-        """Write results.json, whole or not at all; returns the totals by status."""
+        self,
+        run: Mapping[str, Any],
+        checks: Sequence[Mapping[str, Any]],
+        orphans: Sequence[Mapping[str, Any]] = (),
+        judged: Sequence[str] = (),
+    ) -> None:
+        """Write results.json, whole or not at all, and the same under the run's own name.
+
+        `judged` are the test files of which the run can say what tests they hold.
+        """
         ordered = sorted(checks, key=lambda check: str(check["nodeid"]))
-        totals = {status: sum(check["status"] == status for check in ordered) for status in STATUSES}
         told = [{key: value for key, value in check.items() if key not in _NOT_TOLD} for check in ordered]
-        document: dict[str, Any] = {"schema": 1, "run": dict(run), "totals": totals, "checks": told}
+        document: dict[str, Any] = {"schema": 1, "run": dict(run), "totals": totals_of(ordered), "checks": told}
+        if judged:
+            document["judged_files"] = list(judged)
         if orphans:
             document["orphans"] = list(orphans)
-        text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-        self.put(self.results, text.encode("utf-8", "backslashreplace"))
-        return totals
+        self._put(document)
+
+    def replace_orphans(self, orphans: Sequence[Mapping[str, Any]], judged: Sequence[str]) -> None:
+        """Add to the results that lie here which baselines were found to be orphans since."""
+        document = self.read()
+        files = sorted({*document.get("judged_files", ()), *judged})
+        self._put({**document, "judged_files": files, "orphans": list(orphans)})
+
+    def _put(self, document: Mapping[str, Any]) -> None:
+        data = (json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode(
+            "utf-8", "backslashreplace"
+        )
+        self.put(self.results, data)
+        # folders of several runs that are copied over each other keep the results of all
+        self.put(self.runs / f"{safe(str(document['run']['id']))}.json", data)
 
     def put(self, path: Path, data: bytes) -> None:
         """Write a file of the run, whole or not at all."""
         self.prepare()
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(exist_ok=True)
         beside = path.with_suffix(f".{os.getpid()}.tmp")
         try:
             with beside.open("xb") as file:
@@ -176,6 +254,12 @@ class ResultsFolder:
             f"cannot write into the results folder ({path}: {error.strerror or error}); "
             f"make it writable or choose another with --modelviz-results-dir"
         )
+
+
+def totals_of(checks: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """How many checks have each status."""
+    counts = collections.Counter(str(check["status"]) for check in checks)
+    return {status: counts[status] for status in STATUSES}
 
 
 def run_facts(
@@ -208,6 +292,7 @@ def _is_sound(document: Mapping[str, Any]) -> bool:
             isinstance(run.get(key), (str, int)) for key in ("id", "torch", "python", "platform", "device", "workers")
         )
         and _are_texts(run.get("lost_workers", []))
+        and _are_texts(document.get("judged_files", []))
         and isinstance(totals, dict)
         and all(type(count) is int for count in totals.values())
         and isinstance(checks, list)
@@ -225,6 +310,7 @@ def _is_check(check: Mapping[str, Any]) -> bool:
         and all(isinstance(check.get(key), (str, type(None))) for key in _TEXTS_OR_NONE)
         and (first is None or (isinstance(first, dict) and isinstance(first.get("layer"), str)))
         and all(_is_number_or_none(check.get(key)) for key in ("error", "tolerance"))
+        and isinstance(check.get("commands", {}), dict)
     )
 
 

@@ -47,11 +47,13 @@ def _message(
     most: int | None,
 ) -> str:
     status, (command, accept) = entry["status"], commands
+    kept = entry.get("candidate", "") is not None
     if status == "drift":
-        return _drift(entry, findings, f"modelviz accept {accept}", most)
+        return _drift(entry, findings, accept_command(accept) if kept else "", most)
     if status == "missing":
         told = f"{entry['name']}: no baseline at {entry['baseline']}"
-        return f"{told}\n  record it: modelviz accept {accept}, or pytest --modelviz-update-missing {command}"
+        ways = [*([accept_command(accept)] if kept else []), f"pytest --modelviz-update-missing {command}"]
+        return f"{told}\n  record it: {', or '.join(ways)}"
     if status == "unstable":
         return _unstable(entry, findings, reason, most)
     if status == "unreadable":
@@ -83,8 +85,14 @@ def _drift(entry: Mapping[str, Any], findings: Sequence[Mapping[str, Any]], acce
         lines.append(f"  spread    {drifted} of {entry['layers']['compared']} layers{_reached(findings)}")
     for key, (before, after) in entry["environment_changes"].items():
         lines.append(f"  changed   {key}: {before} -> {after}, since the baseline was recorded")
-    lines.append(f"  accept    {accept}")
+    if accept:
+        lines.append(f"  accept    {accept}")
     return "\n".join(lines)
+
+
+def accept_command(options: str) -> str:
+    """The command that takes what was captured, given its options and the test."""
+    return f"modelviz accept {options}"
 
 
 def _reached(findings: Sequence[Mapping[str, Any]]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,11 @@ class Project:
     def check(self, name: str) -> dict[str, Any]:
         (check,) = [check for check in self.results["checks"] if check["name"] == name]
         return check
+
+    @staticmethod
+    def without_run(text: str) -> str:
+        """What is printed, without the run's id, which is another one each time."""
+        return re.sub(r" --run \d{4}-\d\d-\d\d_[\d._-]+", "", text)
 
     def check_of(self, nodeid: str, name: str) -> dict[str, Any]:
         (check,) = [c for c in self.results["checks"] if (c["nodeid"], c["name"]) == (nodeid, name)]

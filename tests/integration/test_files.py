@@ -9,6 +9,11 @@ import pytest
 
 from pytest_modelviz.baselines.formats import seal
 
+TWO = (
+    "from net import *\ndef test_a(feature_maps):\n    feature_maps(load(), photo())\n"
+    "def test_b(model_summary):\n    model_summary(load())\n"
+)
+
 
 def test_importing_the_plugin_imports_nothing_heavy():
     code = (
@@ -30,14 +35,15 @@ def test_a_run_that_uses_no_fixture_imports_nothing_heavy(pytester):
 
 
 def test_the_last_run_s_candidates_and_results_are_forgotten(project):
-    project.test()
+    project.test(TWO)
     project.run("--modelviz")
     kept = project.path / ".modelviz/candidates/mine.txt"
     kept.write_text("not ours")
-    assert len(project.files(".modelviz/candidates")) == 8
-    project.run("--modelviz", "-k", "nothing")
-    assert list(project.files(".modelviz/candidates")) == ["mine.txt"]
-    assert project.results["checks"] == []
+    assert len(project.files(".modelviz/candidates")) == 5
+    project.run("--modelviz", "-k", "test_b")
+    assert sorted(project.files(".modelviz/candidates")) == ["mine.txt", "test_net/test_b/model_summary.json"]
+    assert [check["nodeid"] for check in project.results["checks"]] == ["test_net.py::test_b"]
+    assert len(list((project.path / ".modelviz/runs").iterdir())) == 1
 
 
 def test_collecting_alone_forgets_nothing(project):
@@ -99,7 +105,7 @@ def test_the_printed_command_works_in_the_folder_where_pytest_was_started(projec
     result = project.run("--modelviz", *options)
     result.stdout.fnmatch_lines(
         [
-            "  record it: modelviz accept --baseline-dir shots below/test_net.py::test_net, or "
+            "  record it: modelviz accept --run * --baseline-dir shots below/test_net.py::test_net, or "
             "pytest --modelviz-update-missing --modelviz-baseline-dir=shots --modelviz-rtol=1e-3 test_net.py::test_net"
         ]
     )

@@ -48,7 +48,7 @@ def test_a_test_that_is_gone(recorded):
     assert gone(recorded) == ALL - {"test_net.py::test_b"}
     (row,) = [row for row in recorded.results["orphans"] if row["nodeid"] == "test_net.py::test_a"]
     assert row["baseline"] == "baselines/test_net/test_a/model_summary.json"
-    result.stdout.fnmatch_lines(["3 tests gone, but not 3 baselines (modelviz prune removes)"])
+    result.stdout.fnmatch_lines(["3 orphans: baselines of 3 tests that are gone (modelviz prune removes them)"])
     assert recorded.files() == before
 
 
@@ -238,7 +238,7 @@ class TestRenames:
             "test_net.py::test_b  feature_maps  (its test file is gone: prune it by name)  "
             "is it now test_moved.py::test_b?" in lines
         )
-        assert lines[-1] == "4 baselines of tests that are gone"
+        assert lines[-1] == "4 orphans (baselines whose test is gone)"
         assert recorded.modelviz("prune").output == "nothing to remove\n"
         assert recorded.modelviz("prune", "test_net.py::test_b").output.startswith("removed ")
 
@@ -267,7 +267,7 @@ class TestPruning:
         assert orphaned.files(".modelviz/pruned") == removed
         assert not (orphaned.path / "baselines/test_net/test_a").exists()
         assert orphaned.modelviz("prune").output == "nothing to remove\n"
-        assert orphaned.modelviz("orphans").output == "0 baselines of tests that are gone\n"
+        assert orphaned.modelviz("orphans").output == "0 orphans (baselines whose test is gone)\n"
         orphaned.run("--modelviz")
         assert gone(orphaned) == set()
         assert orphaned.files(".modelviz/pruned") == removed  # the next run leaves it there

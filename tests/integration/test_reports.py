@@ -19,6 +19,8 @@ KEYS = {
     "environment_changes",
     "baseline",
     "candidate",
+    "candidate_sha256",
+    "commands",
     "baseline_sha256",
     "tensorboard_tags",
 }

@@ -27,14 +27,17 @@ def told(project) -> dict:
     del results["run"]["id"], results["run"]["workers"]
     for check in results["checks"]:
         del check["seconds"]
+        check["message"] = project.without_run(check["message"])
+        check["commands"] = project.without_run(str(check["commands"]))
     return results
 
 
-def report(result: pytest.RunResult) -> list[str]:
+def report(project, result: pytest.RunResult) -> list[str]:
     """What the run says of models at its end."""
     lines = result.outlines
     start = next(at for at, line in enumerate(lines) if re.fullmatch("=+ modelviz =+", line))
-    return lines[start + 1 : next(at for at in range(start + 1, len(lines)) if lines[at].startswith("==="))]
+    end = next(at for at in range(start + 1, len(lines)) if lines[at].startswith("==="))
+    return [project.without_run(line) for line in lines[start + 1 : end]]
 
 
 def stages(run, project, *options) -> dict:
@@ -49,7 +52,7 @@ def stages(run, project, *options) -> dict:
         seen[stage] = {
             "ret": result.ret,
             "results": told(project),
-            "report": report(result),
+            "report": report(project, result),
             "baselines": project.files(),
             "candidates": project.files(".modelviz/candidates") if "candidate" in str(told(project)) else {},
         }

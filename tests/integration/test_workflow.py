@@ -90,7 +90,7 @@ def test_all_drifts_of_a_test_are_reported_together(project):
             "model_summary drifted, first at bn1 (BatchNorm2d)",
             "  cause     architecture: the model is built differently",
             "  evidence  bn1 config: eps=1e-05 -> eps=0.1",
-            "  accept    modelviz accept test_net.py::test_net",
+            "  accept    modelviz accept --run ????-??-??_* test_net.py::test_net",
             "feature_maps drifted, first at bn1 (BatchNorm2d)",
             "cam_map drifted, first at bn1 (BatchNorm2d)",
             "3 drift; details in .modelviz/results.json",

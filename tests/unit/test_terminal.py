@@ -154,8 +154,11 @@ class TestTheLastLines:
 
     def test_what_to_do_about_a_drift(self):
         drift = {"status": "drift", "candidate": "c", "tensorboard_tags": ["t"]}
-        assert self.lines(entries=[drift], folder="a b", review="--from 'a b'", has_report=True) == [
-            ("review: modelviz list --from 'a b'; accept: modelviz accept --from 'a b' [TEST...]", False),
+        assert self.lines(entries=[drift], folder="a b", run_id="R", review="--from 'a b'", has_report=True) == [
+            (
+                "review: modelviz list --run R --from 'a b'; accept: modelviz accept --run R --from 'a b' [TEST...]",
+                False,
+            ),
             ("see the pictures: modelviz tensorboard --from 'a b', or open 'a b/report.html'", False),
         ]
 
@@ -173,12 +176,15 @@ class TestTheLastLines:
         rows += [{"nodeid": f"t::{at}", "name": "x", "renamed_to": None} for at in range(10)]
         lines = self.lines(orphans=rows, orphans_fail=True)
         assert lines[:3] == [
-            ("11 tests gone, but not 12 baselines (modelviz prune removes)", True),
+            ("12 orphans: baselines of 11 tests that are gone (modelviz prune removes them)", True),
             ("  t::a: x, y; is it now t::b?", True),
             ("  t::0: x", True),
         ]
         assert lines[-1] == ("  and 1 more: modelviz orphans", True)
-        assert self.lines(orphans=rows[:1])[0] == ("1 test gone, but not 1 baseline (modelviz prune removes)", False)
+        assert self.lines(orphans=rows[:1])[0] == (
+            "1 orphan: a baseline whose test is gone (modelviz prune removes it)",
+            False,
+        )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,311 @@
+"""What tests are called, whatever pytest is given: no two share a baseline, and each finds its own again."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pytest_modelviz.baselines.formats import decode_json
+
+CHECK = "from net import *\ndef test_net(feature_maps):\n    feature_maps(load(), photo() * {scale})\n"
+
+
+def recorded(folder: Path) -> dict[str, str]:
+    """The ids that the baselines in a folder bear -> the digest of what is compared."""
+    documents = [decode_json(path.read_bytes()) for path in folder.rglob("*.json")]
+    return {document["nodeid"]: document["data_sha256"] for document in documents}
+
+
+def results(folder: Path) -> dict:
+    return json.loads((folder / ".modelviz/results.json").read_text())
+
+
+def statuses(folder: Path) -> dict[str, str]:
+    return {check["nodeid"]: check["status"] for check in results(folder)["checks"]}
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture
+def monorepo(project):
+    """Two packages with a configuration each, whose tests have one id."""
+    for number, name in enumerate("ab", 1):
+        root = project.path / "packages" / name
+        write(root / "pyproject.toml", '[tool.pytest.ini_options]\naddopts = "--import-mode=importlib"\n')
+        write(root / "tests/test_net.py", CHECK.format(scale=number))
+        project.run("--modelviz-update", f"--rootdir={root}", str(root)).assert_outcomes(passed=1)
+        assert statuses(root) == {"tests/test_net.py::test_net": "recorded"}
+    return project
+
+
+class TestTwoPackages:
+    @pytest.mark.parametrize("options", [(), ("-n2",)], ids=["plain", "workers"])
+    def test_recorded_from_above_neither_takes_the_other_s_place(self, monorepo, options):
+        roots = [monorepo.path / "packages" / name for name in "ab"]
+        before = [recorded(root / "baselines") for root in roots]
+        run = monorepo.run_apart if options else monorepo.run
+        run("--modelviz-update", "packages/a", "packages/b", *options).assert_outcomes(passed=2)
+        own, other = "tests/test_net.py::test_net", "../b/tests/test_net.py::test_net"
+        assert statuses(roots[0]) == {own: "match", other: "recorded"}
+        assert recorded(roots[1] / "baselines") == before[1]
+        now = recorded(roots[0] / "baselines")
+        assert now == {**before[0], other: before[1][own]}
+        run("--modelviz", "--modelviz-orphans=fail", "packages/a", "packages/b", *options).assert_outcomes(passed=2)
+
+    def test_a_baseline_under_another_root_folder_is_named(self, monorepo):
+        result = monorepo.run("--modelviz", "packages/a", "packages/b")
+        result.assert_outcomes(passed=1, failed=1)
+        (missing,) = [c for c in results(monorepo.path / "packages/a")["checks"] if c["status"] == "missing"]
+        assert missing["nodeid"] == "../b/tests/test_net.py::test_net"
+        root = monorepo.path / "packages/b"
+        assert (
+            f"there is a baseline at {root}/baselines/tests/test_net/test_net/feature_maps.json" in missing["message"]
+        )
+        assert f"--rootdir={root}" in missing["message"]
+        monorepo.run("--modelviz", f"--rootdir={root}", "packages/b").assert_outcomes(passed=1)
+
+    def test_results_and_commands_tell_them_apart(self, monorepo):
+        monorepo.run("--modelviz-update", "packages/a", "packages/b")
+        monorepo.fault("weight")
+        result = monorepo.run("--modelviz", "packages/a", "packages/b")
+        result.assert_outcomes(failed=2)
+        accepts = [line.split(None, 2)[2] for line in result.outlines if line.startswith("  accept ")]
+        assert len(set(accepts)) == 2
+        titles = {
+            tag.partition("/feature_maps")[0]
+            for c in results(monorepo.path / "packages/a")["checks"]
+            for tag in c["tensorboard_tags"]
+        }
+        assert titles == {"tests/test_net.py::test_net", "../b/tests/test_net.py::test_net"}
+        before = recorded(monorepo.path / "packages/a/baselines")
+        import shlex
+
+        command = next(line for line in accepts if "../b/" in line)
+        done = monorepo.modelviz("accept", *shlex.split(command)[1:])
+        assert done.exit_code == 0, done.output
+        after = recorded(monorepo.path / "packages/a/baselines")
+        assert [name for name in before if before[name] != after[name]] == ["../b/tests/test_net.py::test_net"]
+
+    def test_the_command_that_records_is_complete(self, monorepo):
+        shutil.rmtree(monorepo.path / "packages/b/baselines")
+        result = monorepo.run("--modelviz", "packages/a", "packages/b")
+        line = next(line for line in result.outlines if line.startswith("  record it:"))
+        import shlex
+
+        monorepo.run(*shlex.split(line.partition("or pytest ")[2])).assert_outcomes(passed=1)
+        assert "../b/tests/test_net.py::test_net" in recorded(monorepo.path / "packages/a/baselines")
+        monorepo.run("--modelviz", "packages/a", "packages/b").assert_outcomes(passed=2)
+
+
+class TestOutsideOfRootdir:
+    @pytest.fixture(autouse=True)
+    def _two_folders(self, project):
+        write(project.path / "config/pytest.ini", "[pytest]\naddopts = --import-mode=importlib\n")
+        for number, name in enumerate(("unit", "integration"), 1):
+            write(project.path / f"tests/{name}/test_net.py", CHECK.format(scale=number))
+
+    CONFIG = ("-c", "config/pytest.ini")
+    IDS = ("../tests/unit/test_net.py::test_net", "../tests/integration/test_net.py::test_net")
+
+    def test_two_folders_on_the_command_line(self, project):
+        project.run("--modelviz-update", *self.CONFIG, "tests/unit", "tests/integration").assert_outcomes(passed=2)
+        found = recorded(project.path / "config/baselines")
+        assert set(found) == set(self.IDS)
+        assert len(set(found.values())) == 2
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ("tests/integration", "tests/unit"),
+            ("tests",),
+            ("tests/unit",),
+            ("tests/unit/test_net.py",),
+            ("tests/unit/test_net.py::test_net", "tests/integration/test_net.py"),
+            (".",),
+            ("tests/../tests/unit",),
+        ],
+        ids=" ".join,
+    )
+    def test_each_is_found_whatever_the_arguments(self, project, arguments):
+        project.run("--modelviz-update", *self.CONFIG, "tests/unit", "tests/integration")
+        result = project.run("--modelviz", "--modelviz-orphans=fail", "--modelviz-require", *self.CONFIG, *arguments)
+        assert result.ret == 0
+        assert set(statuses(project.path / "config").values()) == {"match"}
+
+    def test_also_when_it_was_collected_as_a_package(self, project, monkeypatch):
+        for name in ("pkga", "pkgb"):
+            write(project.path / f"src/{name}/__init__.py", "")
+            write(project.path / f"src/{name}/tests/__init__.py", "")
+            write(project.path / f"src/{name}/tests/test_net.py", CHECK.format(scale=len(name) + ord(name[-1]) - 97))
+        monkeypatch.syspath_prepend(str(project.path / "src"))
+        options = ("--pyargs", "--rootdir=config", "pkga.tests", "pkgb.tests")
+        project.run("--modelviz-update", *options).assert_outcomes(passed=2)
+        found = recorded(project.path / "config/baselines")
+        assert set(found) == {f"../src/{name}/tests/test_net.py::test_net" for name in ("pkga", "pkgb")}
+        project.run("--modelviz", "--rootdir=config", "src/pkgb/tests/test_net.py").assert_outcomes(passed=1)
+
+    def test_a_link_to_a_file_inside_is_that_file(self, project, tmp_path_factory):
+        link = tmp_path_factory.mktemp("elsewhere") / "link"
+        link.symlink_to(project.path)
+        project.pytester.makeini("[pytest]\n")
+        project.run("--modelviz-update", "tests/unit")
+        project.run("--modelviz", f"--rootdir={project.path}", str(link / "tests/unit")).assert_outcomes(passed=1)
+
+    def test_pruning_and_orphans_use_the_same_ids(self, project):
+        project.run("--modelviz-update", *self.CONFIG, "tests/unit", "tests/integration")
+        write(project.path / "tests/unit/test_net.py", "def test_other(): pass\n")
+        project.run("--modelviz", *self.CONFIG, "tests/unit", "tests/integration").assert_outcomes(passed=2)
+        assert [row["nodeid"] for row in results(project.path / "config")["orphans"]] == [self.IDS[0]]
+        done = project.modelviz("prune", "--rootdir", "config")
+        assert (done.exit_code, done.output.count("removed")) == (0, 1)
+        assert set(recorded(project.path / "config/baselines")) == {self.IDS[1]}
+
+
+class TestRecordedByEarlierVersions:
+    """They called a test outside of rootdir as pytest does: by the argument that it was found under."""
+
+    @pytest.fixture(autouse=True)
+    def _earlier(self, project):
+        write(project.path / "config/pytest.ini", "[pytest]\naddopts = --import-mode=importlib\n")
+        write(project.path / "tests/unit/test_net.py", CHECK.format(scale=1))
+        project.run("--modelviz-update", "--rootdir=tests/unit", "tests/unit")  # gives the id that it had
+        shutil.move(project.path / "tests/unit/baselines", project.path / "config/baselines")
+        assert set(recorded(project.path / "config/baselines")) == {self.FORMER}
+
+    FORMER, NOW = "test_net.py::test_net", "../tests/unit/test_net.py::test_net"
+    OPTIONS = ("-c", "config/pytest.ini", "tests/unit")
+
+    def test_are_found(self, project):
+        result = project.run("--modelviz", *self.OPTIONS)
+        result.assert_outcomes(passed=1)
+        assert statuses(project.path / "config") == {self.NOW: "match"}
+        result.stdout.fnmatch_lines([f"*modelviz mv {self.FORMER} {self.NOW} brings it up to date"])
+
+    def test_a_drift_is_one_and_is_accepted_under_the_new_id(self, project):
+        before = recorded(project.path / "config/baselines")
+        project.fault("weight")
+        project.run("--modelviz", *self.OPTIONS).assert_outcomes(failed=1)
+        assert statuses(project.path / "config") == {self.NOW: "drift"}
+        done = project.modelviz("accept", "--rootdir", "config")
+        assert done.exit_code == 0, done.output
+        after = recorded(project.path / "config/baselines")
+        assert set(after) == {self.FORMER, self.NOW}
+        assert after[self.FORMER] == before[self.FORMER] != after[self.NOW]
+        project.run("--modelviz", *self.OPTIONS).assert_outcomes(passed=1)
+
+    def test_accepting_is_refused_if_it_has_changed(self, project):
+        project.fault("weight")
+        project.run("--modelviz", *self.OPTIONS)
+        path = next((project.path / "config/baselines").rglob("feature_maps.json"))
+        path.write_text(path.read_text() + "\n")
+        assert "its baseline has changed since" in project.modelviz("accept", "--rootdir", "config").output
+
+    def test_never_by_a_guess_between_two(self, project):
+        write(project.path / "tests/integration/test_net.py", CHECK.format(scale=1))
+        project.run("--modelviz", *self.OPTIONS, "tests/integration").assert_outcomes(failed=2)
+        assert set(statuses(project.path / "config").values()) == {"missing"}
+
+    def test_nor_where_the_id_is_another_test_s_now(self, project):
+        write(project.path / "config/test_net.py", CHECK.format(scale=1))
+        project.run("--modelviz", *self.OPTIONS).assert_outcomes(failed=1)
+        project.run("--modelviz", "-c", "config/pytest.ini", "config", "tests/unit").assert_outcomes(failed=1, passed=1)
+
+
+class TestSharedIds:
+    def test_two_different_tests_of_one_id_are_an_error(self, project):
+        project.test(CHECK.format(scale=1) + "def test_two(feature_maps):\n    feature_maps(load(), photo() * 2)\n")
+        project.pytester.makeconftest(
+            "import pytest\n@pytest.hookimpl(tryfirst=True)\ndef pytest_itemcollected(item):\n"
+            "    item._nodeid = item._id = 'test_net.py::nice'\n"  # under both names that pytest has had for it
+        )
+        result = project.run("--modelviz-update")
+        result.assert_outcomes(failed=2)
+        result.stdout.fnmatch_lines(["*two different tests of this run are called test_net.py::nice, and would share*"])
+        assert not (project.path / "baselines").exists()
+
+    def test_so_are_two_that_differ_in_case_where_files_may_not(self, project):
+        body = "\n    def test_net(self, model_summary):\n        model_summary(load())\n"
+        project.test(f"from net import *\nclass TestA:{body}class Testa:{body}")
+        result = project.run("--modelviz-update")
+        result.assert_outcomes(passed=1, failed=1)
+        result.stdout.fnmatch_lines(["*would share the baseline *from lower case: rename one*"])
+
+    def test_without_comparing_nothing_is_shared(self, project):
+        body = "\n    def test_net(self, model_summary):\n        model_summary(load())\n"
+        project.test(f"from net import *\nclass TestA:{body}class Testa:{body}")
+        project.run().assert_outcomes(passed=2)
+
+
+REPEATED = """
+import pytest
+from net import *
+def test_q(feature_maps):
+    feature_maps(load(), photo())
+@pytest.mark.parametrize("a,b", [(1, 2), (3, 4)])
+@pytest.mark.parametrize("c", ["x-y"])
+def test_r(model_summary, a, b, c):
+    model_summary(load())
+class TestC:
+    @pytest.fixture(params=["f", "g"])
+    def made(self, request): return request.param
+    def test_s(self, model_summary, made):
+        model_summary(load())
+"""
+
+
+class TestRepetition:
+    """pytest-repeat and flake-finder add a parameter to each test: it is the same test all the same."""
+
+    @pytest.fixture(autouse=True)
+    def _recorded(self, project):
+        project.test(REPEATED)
+        project.run("--modelviz-update").assert_outcomes(passed=5)
+
+    @pytest.mark.parametrize(
+        "options", [("--count=2",), ("--flake-finder", "--flake-runs=2"), ("--count=2", "-n2")], ids=" ".join
+    )
+    def test_the_same_baselines(self, project, options):
+        before = project.files()
+        run = project.run_apart if "-n2" in options else project.run
+        run("--modelviz", "--modelviz-orphans=fail", *options).assert_outcomes(passed=10)
+        run("--modelviz-update", *options, "-k", "test_r").assert_outcomes(passed=4)
+        assert project.files() == before
+        assert project.results["totals"]["match"] == 2
+
+    def test_recorded_and_never_an_orphan(self, project):
+        before = project.files()
+        shutil.rmtree(project.path / "baselines")
+        project.run("--modelviz-update", "--count=3").assert_outcomes(passed=15)
+        assert project.files() == before
+        project.run("--modelviz", "--count=2", "-k", "test_q", "--modelviz-orphans=fail").assert_outcomes(passed=2)
+        assert "orphans" not in project.results
+        assert project.modelviz("prune", "--dry-run").output == "nothing to remove\n"
+
+    def test_the_worst_of_several_is_told(self, project):
+        project.test(
+            "from net import *\nfrom pathlib import Path\ndef test_q(feature_maps):\n"
+            "    count = Path('count.txt')\n    number = len(count.read_text()) if count.exists() else 0\n"
+            "    count.write_text('x' * (number + 1))\n    feature_maps(load(), photo() * (2 if number == 1 else 1))\n"
+        )
+        project.run("--modelviz", "--count=3").assert_outcomes(passed=2, failed=1)
+        assert project.check("feature_maps")["status"] == "drift"
+        assert project.modelviz("accept").output.count("accepted") == 1
+
+    def test_a_parameter_that_somebody_else_adds_makes_no_orphan(self, project):
+        project.pytester.makeconftest(
+            "import pytest\n@pytest.fixture\ndef again(request): return request.param\n"
+            "def pytest_generate_tests(metafunc):\n"
+            "    metafunc.fixturenames.append('again')\n    metafunc.parametrize('again', [1, 2], indirect=True)\n"
+        )
+        project.run("--modelviz", "--modelviz-orphans=warn")
+        assert "orphans" not in project.results
+
+    def test_a_parameter_of_the_test_s_own_does(self, project):
+        project.test(REPEATED.replace("def test_q(", "@pytest.mark.parametrize('n', [1])\ndef test_q(n, "))
+        project.run("--modelviz")
+        assert [row["nodeid"] for row in project.results["orphans"]] == ["test_net.py::test_q"]
