@@ -170,9 +170,7 @@ def _tell_unnamed(review: Review) -> bool:
     for candidate in found:
         _say(f"left       {candidate.nodeid}  {candidate.name}  no results here tell of this candidate")
     if found:
-        _say(
-            "their run was broken off, or its results overwritten: name each run's own folder, or run the tests again"
-        )
+        _say("their run was broken off, or its results overwritten: name each run's own folder, or run the tests again")
     return bool(found)
 
 

@@ -155,12 +155,12 @@ class Review:
 
     @property
     def checks(self) -> list[tuple[Run, dict[str, Any]]]:
-        """All checks, each with the run that made it; what a run has made in several folders, once."""
+        """All checks by test id, each with the run that made it; what a run has made in several folders, once."""
         found: dict[tuple[str, str, str], tuple[Run, dict[str, Any]]] = {}
         for run in self.runs:
             for check in run.checks:
                 found.setdefault((run.id, check["nodeid"], check["name"]), (run, check))
-        return list(found.values())
+        return sorted(found.values(), key=lambda pair: str(pair[1]["nodeid"]))
 
     def waiting(self) -> list[Waiting]:
         """All checks that have kept a candidate, and what has become of it."""
@@ -280,14 +280,12 @@ class Review:
 
     def _judged(self) -> dict[tuple[Any, ...], Row]:
         """Orphans of all runs together: what one of several shards has seen, or run, is not gone."""
-        ran = {check["nodeid"] for _, check in self.checks}
         found: dict[tuple[Any, ...], Row] = {}
         listed = [{_key(row) for row in run.document.get("orphans", ())} for run in self.runs]
         for run in self.runs:
             for row in run.document.get("orphans", ()):
-                file = row["nodeid"].partition("::")[0]
-                judges = [keys for other, keys in zip(self.runs, listed, strict=True) if _judges(other, file)]
-                if row["nodeid"] not in ran and all(_key(row) in keys for keys in judges):
+                others = (other for other, keys in zip(self.runs, listed, strict=True) if _key(row) not in keys)
+                if not any(_has_seen(other, row["nodeid"]) for other in others):
                     found.setdefault(_key(row), row)
         return found
 
@@ -343,9 +341,10 @@ def _key(row: Row) -> tuple[Any, ...]:
     return row["nodeid"], row["name"], row["variant"]
 
 
-def _judges(run: Run, file: str) -> bool:
-    """Whether a run has collected a test file whole and says which of its baselines are orphans."""
-    return file in run.document.get("judged_files", ())
+def _has_seen(run: Run, nodeid: str) -> bool:
+    """Whether a run that does not call a test gone has made checks in it, or has collected its file whole."""
+    judged = nodeid.partition("::")[0] in run.document.get("judged_files", ())
+    return judged or any(check["nodeid"] == nodeid for check in run.checks)
 
 
 def _overlap(one: Path, other: Path) -> bool:

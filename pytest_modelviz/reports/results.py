@@ -173,7 +173,11 @@ class ResultsFolder:
 
         Raises ModelvizError where there are none, or some cannot be read.
         """
-        found = {} if not os.path.lexists(self.results) and self._run_files() else {str(self.read()["run"]["id"]): self.read()}
+        found = (
+            {}
+            if not os.path.lexists(self.results) and self._run_files()
+            else {str(self.read()["run"]["id"]): self.read()}
+        )
         for path in self._run_files():
             document = self._read(path)
             found.setdefault(str(document["run"]["id"]), document)
