@@ -18,8 +18,9 @@ Line = tuple[str, bool]
 class Closing:
     """What the last lines are made of.
 
-    `folder` is the results folder as seen from here, `review` the options that the command `modelviz` needs to find
-    it, `run_id` names the run, `compares` says whether the run was to compare at all, `written` whether its results replaced the last run's.
+    `folder` is the results folder as seen from here, `run_id` names the run, `review` are the options that the command
+    `modelviz` needs to find it, `compares` says whether the run was to compare at all, `written` whether its results
+    have replaced the last run's.
     """
 
     totals: Mapping[str, int]

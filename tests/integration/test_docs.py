@@ -32,13 +32,23 @@ def test_the_code_of_a_page_runs(project, page, monkeypatch):
             (project.path / name[1]).parent.mkdir(parents=True, exist_ok=True)
             (project.path / name[1]).write_text(text)
             for line in re.findall(r"- run: (pytest .*)", text):
-                execute(project, line)
+                for job in jobs(line, text):
+                    execute(project, job)
         else:
             assert language == "console", f"a block of {page.name} is {language}: say how to run it"
             for command in re.findall(r"^\$ (.*)$", text, re.MULTILINE):
                 execute(project, command)
     project.run("--modelviz-update").assert_outcomes(passed=len(list(names_of(page))))
     project.run("--modelviz").assert_outcomes(passed=len(list(names_of(page))))
+
+
+def jobs(line: str, workflow: str) -> list[str]:
+    """A command of a workflow, once for each value of the matrix that it names."""
+    variable = re.search(r"\$\{\{ matrix\.(\w+) \}\}", line)
+    if variable is None:
+        return [line]
+    (values,) = re.findall(rf"^ +{variable[1]}: \[(.*)\]", workflow, re.MULTILINE)
+    return [line.replace(variable[0], value.strip()) for value in values.split(",")]
 
 
 def execute(project, line: str) -> None:
