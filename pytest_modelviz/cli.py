@@ -78,14 +78,19 @@ class Where:
 
     def options(self, run: Run) -> str:
         """What a command needs, started here, to find this run again."""
-        options = ["--run", run.id]
-        if self.rootdir is not None:
-            options += ["--rootdir", self.rootdir]
-        if self.sources:
-            options += ["--from", str(_from_here(run.folder.root))]
-        if self.baseline_dir is not None:
-            options += ["--baseline-dir", self.baseline_dir]
-        return shlex.join(options)
+        sources = [str(_from_here(run.folder.root))] if self.sources else []
+        return _joined(run=[run.id], rootdir=[self.rootdir], **{"from": sources}, baseline_dir=[self.baseline_dir])
+
+    def given(self) -> str:
+        """The options that were given, for a command that is to look at the same results."""
+        return _joined(
+            run=self.runs, rootdir=[self.rootdir], **{"from": self.sources}, baseline_dir=[self.baseline_dir]
+        )
+
+
+def _joined(**options: Sequence[str | None]) -> str:
+    words = [(f"--{name.replace('_', '-')}", value) for name, values in options.items() for value in values]
+    return shlex.join(word for option, value in words if value is not None for word in (option, value))
 
 
 def _results(command: Callable[..., None]) -> Callable[..., None]:
@@ -143,7 +148,7 @@ def list_(where: Where, patterns: Sequence[str], every: bool, as_json: bool) -> 
     decided = sum(one.state in ("accepted", "rejected") for one in rows)
     told = f"{waiting} waiting" + (f", {decided} decided" if decided else "")
     unhappy = [check for _, check in review.checks if check["status"] in ("unreadable", "unstable")]
-    told += f"; {len(unhappy)} cannot be accepted, see modelviz show" if unhappy else ""
+    told += f"; {len(unhappy)} cannot be accepted, see modelviz show {where.given()}".rstrip() if unhappy else ""
     _say(f"{told}; {_run_names(review)}")
     _tell_unnamed(review)
 

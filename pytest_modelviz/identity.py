@@ -8,6 +8,7 @@ two folders' tests may share an id, and one test may have several. Knows pytest,
 from __future__ import annotations
 
 import collections
+import functools
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -43,6 +44,7 @@ def former_identity(item: pytest.Item) -> str | None:
     return former if test and former != identity(item) else None
 
 
+@functools.lru_cache(maxsize=4096)
 def relative_file(path: Path, root: Path) -> str:
     """A file as seen from a folder, with `/`; absolute where no relative path leads there (another drive)."""
     if not path.is_relative_to(root):

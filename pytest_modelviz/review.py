@@ -10,7 +10,7 @@ import fnmatch
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pytest_modelviz.baselines.formats import text_sha256
 from pytest_modelviz.baselines.names import Location
@@ -281,21 +281,21 @@ class Review:
     def _judged(self) -> dict[tuple[Any, ...], Row]:
         """Orphans of all runs together: what one of several shards has seen, or run, is not gone."""
         found: dict[tuple[Any, ...], Row] = {}
-        listed = [{_key(row) for row in run.document.get("orphans", ())} for run in self.runs]
+        sights = [_Sight.of(run) for run in self.runs]
         for run in self.runs:
             for row in run.document.get("orphans", ()):
-                others = (other for other, keys in zip(self.runs, listed, strict=True) if _key(row) not in keys)
-                if not any(_has_seen(other, row["nodeid"]) for other in others):
+                if not any(sight.knows(row) for sight in sights):
                     found.setdefault(_key(row), row)
         return found
 
     def without_file(self) -> list[Row]:
         """Baselines whose test file does not exist any more. No run can say so: it collects what is there."""
         told = self._judged()
+        former = {check.get("former_nodeid") for _, check in self.checks}  # their tests have another id now
         rows = []
         for stem in self.baselines.stems():
             document = self.baselines.ids(stem)
-            if document is None or location_of(document).path != stem:
+            if document is None or location_of(document).path != stem or document["nodeid"] in former:
                 continue
             if file_digest(self.rootdir, document["nodeid"]) is None:
                 row = orphan_row(self.baselines, document, None)
@@ -341,10 +341,23 @@ def _key(row: Row) -> tuple[Any, ...]:
     return row["nodeid"], row["name"], row["variant"]
 
 
-def _has_seen(run: Run, nodeid: str) -> bool:
-    """Whether a run that does not call a test gone has made checks in it, or has collected its file whole."""
-    judged = nodeid.partition("::")[0] in run.document.get("judged_files", ())
-    return judged or any(check["nodeid"] == nodeid for check in run.checks)
+class _Sight(NamedTuple):
+    """What a run has seen: the baselines that it calls orphans, the files that it collected whole, the tests it ran."""
+
+    orphans: frozenset[tuple[Any, ...]]
+    files: frozenset[str]
+    tests: frozenset[str]
+
+    @classmethod
+    def of(cls, run: Run) -> _Sight:
+        orphans = frozenset(_key(row) for row in run.document.get("orphans", ()))
+        files, tests = run.document.get("judged_files", ()), (check["nodeid"] for check in run.checks)
+        return cls(orphans, frozenset(files), frozenset(tests))
+
+    def knows(self, row: Row) -> bool:
+        """Whether the test of this baseline is there, as far as this run can tell."""
+        seen = row["nodeid"] in self.tests or row["nodeid"].partition("::")[0] in self.files
+        return seen and _key(row) not in self.orphans
 
 
 def _overlap(one: Path, other: Path) -> bool:

@@ -185,6 +185,7 @@ class TestRecordedByEarlierVersions:
         result.assert_outcomes(passed=1)
         assert statuses(project.path / "config") == {self.NOW: "match"}
         result.stdout.fnmatch_lines([f"*modelviz mv {self.FORMER} {self.NOW} brings it up to date"])
+        assert project.modelviz("orphans", "--rootdir", "config").output.startswith("0 orphans")
 
     def test_a_drift_is_one_and_is_accepted_under_the_new_id(self, project):
         before = recorded(project.path / "config/baselines")

@@ -185,6 +185,12 @@ class TestFromCI:
         assert command[3:7] == ["--rootdir", str(drifted.path), "--from", "results"]
         assert drifted.modelviz(*command).exit_code == 0
 
+    def test_so_is_what_list_prints(self, drifted, downloaded):
+        path = downloaded / "results.json"
+        path.write_text(path.read_text().replace('"status": "match"', '"status": "unstable"'))
+        told = drifted.modelviz("list", "--from", str(downloaded)).output.splitlines()[-1]
+        assert f"1 cannot be accepted, see modelviz show --from {downloaded}; run " in told
+
     def test_here_it_is_this_run_s(self, drifted, downloaded):
         commands = accept_commands(drifted.modelviz("show").output)
         assert commands[0] == ["accept", "--run", drifted.results["run"]["id"], A]
