@@ -129,13 +129,15 @@ class Review:
     named: bool = False
     wanted: Sequence[str] = ()
     runs: list[Run] = field(init=False)
+    _found: list[Run] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         for folder in self.folders:
             folder.refuse_links()
             if isinstance(self.place, Path) and _overlap(folder.root.resolve(), self.place.resolve()):
                 raise ModelvizError(f"the results in {folder.root} lie among the baselines in {self.place}")
-        found = [Run(folder, document) for folder in self.folders for document in folder.documents()]
+        self._found = [Run(folder, document) for folder in self.folders for document in folder.documents()]
+        found = self._found
         for run_id in self.wanted:
             if all(run.id != run_id for run in found):
                 known = ", ".join(dict.fromkeys(run.id for run in found))
@@ -176,8 +178,8 @@ class Review:
         """Candidates that no results tell of: their run was broken off, or its results were overwritten."""
         found: list[Candidate] = []
         for folder in {one.root: one for one in self.folders}.values():
-            checks = [check for document in folder.documents() for check in document["checks"] if check["candidate"]]
-            named = {folder.location(check).path for check in checks}
+            checks = [check for run in self._found if run.folder == folder for check in run.checks]
+            named = {folder.location(check).path for check in checks if check["candidate"]}
             found += [one for one in folder.stored_candidates() if one.location.path not in named]
         return found
 

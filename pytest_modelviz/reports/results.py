@@ -173,12 +173,13 @@ class ResultsFolder:
 
         Raises ModelvizError where there are none, or some cannot be read.
         """
-        found = (
-            {}
-            if not os.path.lexists(self.results) and self._run_files()
-            else {str(self.read()["run"]["id"]): self.read()}
-        )
-        for path in self._run_files():
+        found: dict[str, dict[str, Any]] = {}
+        paths = self._run_files()
+        if os.path.lexists(self.results) or not paths:
+            last = self.read()
+            found[str(last["run"]["id"])] = last
+            paths = [path for path in paths if path.stem != safe(str(last["run"]["id"]))]
+        for path in paths:
             document = self._read(path)
             found.setdefault(str(document["run"]["id"]), document)
         return list(found.values())
