@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -14,10 +15,15 @@ from typing import Any
 import click
 
 from pytest_modelviz import __version__
+from pytest_modelviz.baselines.git import ignored_warning
+from pytest_modelviz.baselines.moving import Moved, find_moves, move_all
+from pytest_modelviz.baselines.renaming import renaming
+from pytest_modelviz.baselines.store import Store
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.options import InvalidSettingError
 from pytest_modelviz.orphans import Row
 from pytest_modelviz.project import Project, baseline_place, find_project, results_place
+from pytest_modelviz.reports.closing import rename_hint
 from pytest_modelviz.reports.results import ResultsFolder
 from pytest_modelviz.reports.terminal import amount, visible
 from pytest_modelviz.review import Decision, Review, Waiting, matching
@@ -52,16 +58,22 @@ class Where:
     baseline_dir: str | None
 
     @property
-    def _project(self) -> Project:
+    def project(self) -> Project:
         project = find_project(Path(self.rootdir or ".").absolute())
         return Project(Path(self.rootdir).absolute(), project.ini) if self.rootdir else project
 
+    @property
+    def options(self) -> str:
+        """The same options, for a command that is printed."""
+        given = {"--rootdir": self.rootdir, "--from": self.source, "--baseline-dir": self.baseline_dir}
+        return shlex.join(word for option, value in given.items() if value is not None for word in (option, value))
+
     def home(self) -> ResultsFolder:
         """The project's own results folder."""
-        return ResultsFolder(results_place(self._project))
+        return ResultsFolder(results_place(self.project))
 
     def results(self) -> ResultsFolder:
-        project = self._project
+        project = self.project
         if self.source is None:
             return self.home()
         folder = Path(self.source).absolute()
@@ -70,17 +82,27 @@ class Where:
         return ResultsFolder(next((place for place in places if (place / "results.json").exists()), folder))
 
     def review(self) -> Review:
-        project = self._project
+        project = self.project
         place = baseline_place(project, self.baseline_dir)
         return Review(self.results(), self.home(), project.root, place, named=self.baseline_dir is not None)
+
+
+def _of_project(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say which project and which baselines are meant."""
+    rootdir = click.option(
+        "--rootdir", type=click.Path(exists=True, file_okay=False), help="The project (default: found)."
+    )
+    baselines = click.option(
+        "--baseline-dir", metavar="DIR", help="Folder or URL of the baselines (default: as configured)."
+    )
+    return baselines(rootdir(command))
 
 
 def _results(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that say which results are meant; the command gets them as one argument, `where`."""
 
     @click.option("--from", "source", metavar="DIR", help="A results folder, for example one downloaded from CI.")
-    @click.option("--baseline-dir", metavar="DIR", help="Folder or URL of the baselines (default: as configured).")
-    @click.option("--rootdir", type=click.Path(exists=True, file_okay=False), help="The project (default: found).")
+    @_of_project
     @functools.wraps(command)
     def with_where(source: str | None, baseline_dir: str | None, rootdir: str | None, **others: Any) -> None:
         command(where=Where(source, rootdir, baseline_dir), **others)
@@ -174,7 +196,15 @@ def accept(where: Where, patterns: Sequence[str], as_json: bool) -> None:
     review = where.review()
     rows = review.chosen(patterns)
     rows = [one for one in rows if patterns or one.state != "rejected"]
-    _decided([review.accept(one) for one in rows], as_json, "nothing to accept")
+    decisions = [review.accept(one) for one in rows]
+    _warn_of_ignored(review.place, [Path(one.path) for one in decisions if one.done == "accepted"])
+    _decided(decisions, as_json, "nothing to accept")
+
+
+def _warn_of_ignored(place: str | Path, written: Sequence[Path]) -> None:
+    warning = ignored_warning(place, written, Path.cwd()) if written else ""
+    if warning:
+        click.echo(f"warning: {visible(warning)}", err=True)
 
 
 @main.command()
@@ -189,7 +219,7 @@ def reject(where: Where, patterns: Sequence[str], as_json: bool) -> None:
     _decided([review.reject(one) for one in rows], as_json, "nothing to reject")
 
 
-def _decided(decisions: Sequence[Decision], as_json: bool, nothing: str) -> None:
+def _decided(decisions: Sequence[Decision | Moved], as_json: bool, nothing: str) -> None:
     """Tell what was done; exit with 1 if anything was refused."""
     if as_json:
         _print_json(decisions=[asdict(one) for one in decisions])
@@ -217,9 +247,9 @@ def orphans(where: Where, patterns: Sequence[str], as_json: bool) -> None:
         return
     for row, gone in found:
         note = "" if gone == "test" else "  (its test file is gone: prune it by name)"
-        new = f"  is it now {row['renamed_to']}?" if row["renamed_to"] else ""
+        hint = rename_hint(row, where.options, file_is_gone=gone == "file")
         variant = f" ({row['variant']})" if row["variant"] else ""
-        _say(f"{row['nodeid']}  {row['name']}{variant}{note}{new}")
+        _say(f"{row['nodeid']}  {row['name']}{variant}{note}{hint and '  '}{hint}")
     _say(f"{len(found)} baselines of tests that are gone")
 
 
@@ -239,6 +269,27 @@ def prune(where: Where, patterns: Sequence[str], dry_run: bool, as_json: bool) -
     rows: list[Row] = [*review.orphans(), *(review.without_file() if patterns else ())]
     rows = matching(rows, patterns, lambda row: str(row["nodeid"]), review.known, "no test that is gone")
     _decided([review.prune(row, dry_run=dry_run) for row in rows], as_json, "nothing to remove")
+
+
+@main.command()
+@click.argument("old")
+@click.argument("new")
+@click.option("--dry-run", is_flag=True, help="Only say what would be moved.")
+@_as_json
+@_of_project
+def mv(old: str, new: str, dry_run: bool, as_json: bool, rootdir: str | None, baseline_dir: str | None) -> None:
+    """Move the baselines of renamed tests from OLD to NEW, after the tests themselves.
+
+    OLD and NEW are a test file, a folder of test files, a class, a test (with all its parameters) or a whole test id;
+    or such names with * (quoted), where NEW takes over what each * of OLD stands for.
+    """
+    project = Where(None, rootdir, baseline_dir).project
+    place = baseline_place(project, baseline_dir)
+    store = Store(place)
+    moves = find_moves(store, renaming(old, new, project.root), project.root)
+    moved = move_all(store, moves, dry_run=dry_run)
+    _warn_of_ignored(place, [Path(one.path) for one in moved if one.done == "moved"])
+    _decided(moved, as_json, "nothing to move")
 
 
 @main.command(context_settings={"ignore_unknown_options": True})

@@ -12,10 +12,11 @@ from typing import Any
 
 from pytest_modelviz.baselines.formats import plain_number
 from pytest_modelviz.baselines.names import Location, safe
+from pytest_modelviz.baselines.renaming import foreign_reason
 from pytest_modelviz.baselines.store import Store, Stored
 from pytest_modelviz.capture import Capture
 from pytest_modelviz.compare.tolerance import Tolerances
-from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
+from pytest_modelviz.errors import ForeignBaselineError, ModelvizError, UnreadableBaselineError
 from pytest_modelviz.pictures.composite import sheet
 from pytest_modelviz.pictures.exhibits import pictures_of
 from pytest_modelviz.pictures.files import png_bytes
@@ -135,7 +136,12 @@ class _Judgement:
     def _unreadable(self, error: UnreadableBaselineError) -> Entry:
         if self._settings.mode is Mode.UPDATE_ALL:
             return self._unstable() or self._record()
-        return self._entry("unreadable", reason=str(error), candidate=self._keep_candidate())
+        reason = str(error)
+        if isinstance(error, ForeignBaselineError):
+            gone = not (self._settings.rootdir / error.owner.partition("::")[0]).is_file()
+            options = self._check.commands.review
+            reason = foreign_reason(error.owner, self._check.nodeid, file_is_gone=gone, options=options)
+        return self._entry("unreadable", reason=reason, candidate=self._keep_candidate())
 
     def _compared(self, stored: Stored) -> Entry:
         baseline = stored.capture

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pytest_modelviz.baselines.renaming import move_command
 from pytest_modelviz.reports.terminal import quoted, visible
 
 _QUIET = ("match", "recorded", "not_compared")  # a test with nothing worse passes
+_ACCEPTABLE = ("drift", "missing")
 _MOST_ORPHANS = 10
 
 Line = tuple[str, bool]
@@ -40,7 +42,7 @@ def closing_lines(run: Closing) -> list[Line]:
         if entry["message"] and entry["status"] in _QUIET:
             lines += [(line, False) for line in f"{visible(entry['nodeid'])} {entry['message']}".splitlines()]
     lines += [(line, True) for line in _lost(run)]
-    lines += [(line, run.orphans_fail) for line in orphan_lines(run.orphans)]
+    lines += [(line, run.orphans_fail) for line in orphan_lines(run.orphans, review=run.review)]
     return lines + [(line, False) for line in _counts(run)]
 
 
@@ -52,7 +54,7 @@ def _lost(run: Closing) -> list[str]:
     return [f"{told}: checks that were not finished are not among the results, and no orphans were judged"]
 
 
-def orphan_lines(orphans: Sequence[Mapping[str, Any]], most: int = _MOST_ORPHANS) -> list[str]:
+def orphan_lines(orphans: Sequence[Mapping[str, Any]], most: int = _MOST_ORPHANS, *, review: str = "") -> list[str]:
     """Which tests are gone whose baselines are still there, and how they may be called now."""
     if not orphans:
         return []
@@ -62,12 +64,22 @@ def orphan_lines(orphans: Sequence[Mapping[str, Any]], most: int = _MOST_ORPHANS
     lines = [f"{_many(len(tests), 'test')} gone, but not {_many(len(orphans), 'baseline')} (modelviz prune removes)"]
     for nodeid, rows in list(tests.items())[:most]:
         names = ", ".join(sorted({row["name"] for row in rows}))
-        new = {row["renamed_to"] for row in rows}
-        renamed = f"; is it now {visible(new.pop())}?" if len(new) == 1 and None not in new else ""
-        lines.append(f"  {visible(nodeid)}: {visible(names)}{renamed}")
+        renamed = rename_hint(rows[0], review) if len({row["renamed_to"] for row in rows}) == 1 else ""
+        lines.append(f"  {visible(nodeid)}: {visible(names)}{renamed and '; '}{renamed}")
     if len(tests) > most:
         lines.append(f"  and {len(tests) - most} more: modelviz orphans")
     return lines
+
+
+def rename_hint(row: Mapping[str, Any], review: str, *, file_is_gone: bool = False) -> str:
+    """What an orphan's test may be called now, and the command for that; empty where nothing is known of it."""
+    old, new = row["nodeid"], row["renamed_to"]
+    if new is None:
+        return ""
+    command = move_command(old, new, file_is_gone=file_is_gone, options=review)
+    if row.get("new_has_baseline"):
+        command = " ".join(word for word in ("modelviz prune", review, quoted(old)) if word)
+    return str(visible(f"is it now {new}? {command}"))
 
 
 def _counts(run: Closing) -> list[str]:
@@ -79,8 +91,11 @@ def _counts(run: Closing) -> list[str]:
     told = [f"{totals[status]} {status}" for status in totals if totals[status] and status != "not_compared"]
     if told:
         lines.append(f"{', '.join(told)}; details in {run.folder}/results.json")
-    if any(entry["candidate"] for entry in run.entries):
+    kept = [entry["status"] for entry in run.entries if entry["candidate"]]
+    if any(status in _ACCEPTABLE for status in kept):
         lines.append(f"review: modelviz list{review}; accept: modelviz accept{review} [TEST...]")
+    elif kept:  # of unreadable baselines: each report says what to do
+        lines.append(f"review: modelviz show{review}")
     if any(entry["tensorboard_tags"] for entry in run.entries):
         page = f", or open {quoted(f'{run.folder}/report.html')}" if run.has_report else ""
         lines.append(f"see the pictures: modelviz tensorboard{review}{page}")

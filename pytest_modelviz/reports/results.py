@@ -97,7 +97,8 @@ class ResultsFolder:
         stem = PurePosixPath(str(check["candidate"]).replace("\\", "/")).name.removesuffix(".json")
         if check["candidate"] is None or stem == common.stem:
             return common
-        document = Store(self.candidates).ids(common.folder / stem) if stem.startswith(f"{common.stem}@") else None
+        candidates = Store(self.candidates, what="candidate")
+        document = candidates.ids(common.folder / stem) if stem.startswith(f"{common.stem}@") else None
         variant = None if document is None else document.get("variant")
         own = Location.of(check["nodeid"], check["name"], variant) if isinstance(variant, str) else common
         return own if own.stem == stem else common
@@ -123,7 +124,7 @@ class ResultsFolder:
                 if check["candidate"]:
                     for path in self.pictures_of(check):
                         pictures.delete(path.relative_to(self.pictures).as_posix())
-                    Store(self.candidates).discard(self.location(check))
+                    Store(self.candidates, what="candidate").discard(self.location(check))
             for written in (self.results, self.report):
                 written.unlink(missing_ok=True)
 

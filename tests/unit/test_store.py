@@ -27,7 +27,8 @@ def capture(value: float = 1.0, **facts: object) -> Capture:
 
 
 def files(folder) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != ".gitattributes"]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
 def document(**changes: object) -> bytes:

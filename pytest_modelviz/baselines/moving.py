@@ -1,0 +1,184 @@
+"""Baselines of renamed tests, moved to where they belong now, with the new ids in them. No torch, no pytest.
+
+Each is written whole at its new place before the old one is removed, and nothing is overwritten there: killed at any
+moment, a baseline is in the one place or in both, and the same command goes on from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pytest_modelviz.baselines.formats import renamed_json, text_sha256
+from pytest_modelviz.baselines.names import Location
+from pytest_modelviz.baselines.renaming import Renaming
+from pytest_modelviz.baselines.store import ChangedMeanwhileError, Files, Store
+from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
+
+
+@dataclass(frozen=True)
+class Move:
+    """What is to become of the baseline with this `document`, which lies at exactly `source`."""
+
+    document: Mapping[str, Any]
+    source: Location
+    nodeid: str
+
+    @property
+    def old_nodeid(self) -> str:
+        return str(self.document["nodeid"])
+
+    @property
+    def target(self) -> Location:
+        """Where it belongs by its new id."""
+        return _location(self.document, self.nodeid)
+
+    @property
+    def destination(self) -> Location:
+        """Where it is put: also what earlier versions kept elsewhere moves to where it belongs today."""
+        return _exactly(self.target.path, self.target)
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What was done about one baseline: `moved`, `would be moved`, `already there`, or `refused` with the reason."""
+
+    nodeid: str
+    name: str
+    done: str
+    reason: str
+    path: str
+    new_nodeid: str
+
+    @property
+    def refused(self) -> bool:
+        return self.done == "refused"
+
+
+def find_moves(store: Store, renaming: Renaming, rootdir: Path) -> list[Move]:
+    """One for each baseline that a renaming concerns, by the ids in it: its files may have been moved already.
+
+    Raises ModelvizError where there is none, and where the file of a test's new name does not exist.
+    """
+    found = [(stem, document) for stem in store.stems() if (document := store.ids(stem)) is not None]
+    ids = {document["nodeid"] for _, document in found}
+    renaming.require_sense(ids)
+    moves: dict[Location, list[Move]] = {}
+    for stem, document in found:
+        nodeid = renaming.of(document["nodeid"], ids)
+        if nodeid is not None:
+            own = _location(document, document["nodeid"])
+            moves.setdefault(own, []).append(Move(document, _exactly(stem, own), nodeid))
+    if not moves:
+        raise ModelvizError(f"no baseline in {store.root} is of {renaming.old!r}{renaming.hint(ids)}")
+    meant = [move for copies in moves.values() for move in _meant(store, copies)]
+    _require_files(meant, rootdir)
+    return meant
+
+
+def _meant(store: Store, copies: Sequence[Move]) -> Sequence[Move]:
+    """Of files that carry the same ids, those where the old or the new id belongs; elsewhere, the only ones.
+
+    Raises ModelvizError where there is a choice.
+    """
+    at_home = [
+        move
+        for move in copies
+        if any(move.source.path in _location(move.document, nodeid).paths for nodeid in (move.nodeid, move.old_nodeid))
+    ]
+    if not at_home and len(copies) > 1:
+        places = " and ".join(store.shown(move.source) for move in copies)
+        raise ModelvizError(f"{places} are both of {copies[0].old_nodeid}, and neither lies where it belongs")
+    return at_home or copies
+
+
+def _require_files(moves: Sequence[Move], rootdir: Path) -> None:
+    for file in sorted({move.nodeid.partition("::")[0] for move in moves}):
+        if not (rootdir / file).is_file():
+            raise ModelvizError(
+                f"there is no {file} in {rootdir}: rename the tests first, then move their baselines; names are "
+                f"relative to that folder (--rootdir chooses another)"
+            )
+
+
+def move_all(store: Store, moves: Sequence[Move], *, dry_run: bool = False) -> list[Moved]:
+    """Make all moves that can be made; one that goes where another comes from waits for that one."""
+    waiting, done = list(moves), []
+    vacated: set[PurePosixPath] = set()  # by what would have been moved away
+    while waiting:
+        occupied = {move.source.path for move in waiting}
+        ready = [move for move in waiting if move.destination.path not in occupied - {move.source.path}] or waiting
+        done += [_moved(store, move, vacated if dry_run else None) for move in ready]
+        waiting = [move for move in waiting if move not in ready]
+    return sorted(done, key=lambda moved: (moved.nodeid, moved.path))
+
+
+def _moved(store: Store, move: Move, vacated: set[PurePosixPath] | None) -> Moved:
+    """Make one move; where `vacated` is given, only say what would become of it."""
+
+    def told(done: str, reason: str = "") -> Moved:
+        path = store.shown(move.destination)
+        return Moved(move.old_nodeid, move.document["name"], done, reason, path, move.nodeid)
+
+    if move.source == move.destination and move.nodeid == move.old_nodeid:
+        return told("already there")
+    try:
+        if not _is_free(store, move, vacated or set()):
+            return told("refused", f"{move.nodeid} has a baseline already: of the two, prune or remove one")
+        if vacated is not None:
+            vacated.add(move.source.path)
+            return told("would be moved")
+        _make(store, move)
+    except ChangedMeanwhileError:
+        return told("refused", "somebody else has changed it meanwhile: try again")
+    except (ModelvizError, UnreadableBaselineError) as error:
+        return told("refused", str(error))
+    return told("moved")
+
+
+def _is_free(store: Store, move: Move, vacated: set[PurePosixPath]) -> bool:
+    """Whether no other baseline lies where a move goes to."""
+    here = store.where(move.target)
+    if here.path == move.source.path or here.path in vacated:
+        return True
+    # what lies there is this very baseline: copied there by hand, moved by a run that was cut off, or, where the file
+    # system does not tell the two places apart, not elsewhere at all
+    return store.digest(here) in (None, store.digest(move.source), text_sha256(_renamed(move)))
+
+
+def _make(store: Store, move: Move) -> None:
+    old, new = store.digest(move.source), text_sha256(_renamed(move))
+    ids = {"nodeid": move.old_nodeid, "name": move.document["name"]}
+    there = store.digest(move.destination)
+    if there == new:
+        store.load(move.destination, **{**ids, "nodeid": move.nodeid})  # raises unless it is whole
+    else:
+        files = store.files(move.source, **ids)
+        if files is None or text_sha256(files.text) != old:
+            raise ChangedMeanwhileError(store.shown(move.source))
+        renamed = Files(_renamed(move), files.arrays, files.picture)
+        store.put_instead(move.destination, renamed, of=there)
+    if move.source.path != move.destination.path and old is not None and store.digest(move.source) == old:
+        _remove(store, move, old)
+
+
+def _remove(store: Store, move: Move, digest: str) -> None:
+    try:
+        store.remove(move.source, only=digest)
+    except ModelvizError as error:
+        raise ModelvizError(f"it lies at its new place, but is still at its old one: {error}") from error
+
+
+def _renamed(move: Move) -> bytes:
+    return renamed_json(move.document, move.nodeid)
+
+
+def _location(document: Mapping[str, Any], nodeid: str) -> Location:
+    variant = document.get("variant")
+    return Location.of(nodeid, document["name"], variant if isinstance(variant, str) else None)
+
+
+def _exactly(path: PurePosixPath, location: Location) -> Location:
+    return Location(path.parent, path.name, location.variant)
