@@ -11,7 +11,7 @@ import posixpath
 import re
 import shlex
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytest_modelviz.baselines.names import Location
@@ -38,6 +38,8 @@ class Renaming:
             return None
         # a file or folder is looked for in the file alone: parameters may hold anything
         file, separator, test = nodeid.partition("::")
+        if self.old == ".":
+            return posixpath.normpath(f"{self.new}/{file}") + separator + test
         head, tail = (nodeid, "") if "::" in self.old else (file, separator + test)
         found = re.fullmatch(f"{_regex(self.old)}(?P<rest>{self._boundary})", head, re.DOTALL)
         if found is None:
@@ -59,21 +61,21 @@ class Renaming:
     def hint(self, known: Collection[str]) -> str:
         """What may have been meant by somebody who stands in a folder below the project's."""
         path, separator, test = self.old.partition("::")
-        meant = sorted({found[0] for nodeid in known if (found := re.match(f".*/{re.escape(path)}(?=::|/)", nodeid))})
-        return f"; did you mean {meant[0] + separator + test!r}?" if meant else ""
+        found = sorted({found[0] for nodeid in known if (found := re.match(f".*/{re.escape(path)}(?=::|/)", nodeid))})
+        meant = [replace(self, old=path + separator + test) for path in found]
+        name = next((one.old for one in meant if any(one.of(nodeid, known) for nodeid in known)), None)
+        return "" if name is None else f"; did you mean {name!r}?"
 
     @property
     def _boundary(self) -> str:
         """What may follow a name in the ids for which it stands."""
-        if self.old == ".":
-            return ".*"
         if "::" not in self.old:
             return "(?:/.*)?"
         return "(?:(?:::|\\[).*)?" if "[" not in self.old else ""
 
 
 def _regex(name: str) -> str:
-    return "(.*?)".join(re.escape(part) for part in name.split("*")) if name != "." else ""
+    return "(.*?)".join(re.escape(part) for part in name.split("*"))
 
 
 def renaming(old: str, new: str, rootdir: Path) -> Renaming:

@@ -1,11 +1,10 @@
 """Ids that differ only in case have places of their own on every file system; what was recorded before is still found."""
 
-import os
 import time
-from pathlib import PurePosixPath
 
 import numpy as np
 import pytest
+from folders import CaselessFolder
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,33 +20,6 @@ from pytest_modelviz.orphans import find_orphans
 
 UPPER = {"nodeid": "t.py::test_x[S]", "name": "n"}
 LOWER = {"nodeid": "t.py::test_x[s]", "name": "n"}
-
-
-class CaselessFolder(LocalFolder):
-    """A folder as on Windows and macOS: it keeps a name as it was first written, and finds it however it is spelled."""
-
-    def _spelled(self, name: str) -> str:
-        at, words = self.root, []
-        for word in PurePosixPath(name).parts:
-            known = os.listdir(at) if at.is_dir() else []
-            words.append(next((one for one in known if one.lower() == word.lower()), word))
-            at = at / words[-1]
-        return "/".join(words)
-
-    def read(self, name: str, limit: int) -> bytes:
-        return super().read(self._spelled(name), limit)
-
-    def write(self, name: str, data: bytes) -> None:
-        super().write(self._spelled(name), data)
-
-    def move(self, old: str, new: str) -> None:
-        super().move(self._spelled(old), self._spelled(new))
-
-    def delete(self, name: str) -> None:
-        super().delete(self._spelled(name))
-
-    def siblings(self, name: str) -> dict[str, float]:
-        return super().siblings(self._spelled(name))
 
 
 @pytest.fixture(params=[LocalFolder, CaselessFolder], ids=["told apart", "not told apart"])
