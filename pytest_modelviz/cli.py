@@ -21,7 +21,7 @@ from pytest_modelviz.baselines.renaming import renaming
 from pytest_modelviz.baselines.store import Store
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.options import InvalidSettingError
-from pytest_modelviz.orphans import Row
+from pytest_modelviz.orphans import Row, files_moved_whole
 from pytest_modelviz.project import Project, baseline_place, find_project, results_place
 from pytest_modelviz.reports.closing import rename_hint
 from pytest_modelviz.reports.results import ResultsFolder
@@ -240,14 +240,16 @@ def _decided(decisions: Sequence[Decision | Moved], as_json: bool, nothing: str)
 def orphans(where: Where, patterns: Sequence[str], as_json: bool) -> None:
     """List baselines whose test is gone, and what it may be called now."""
     review = where.review()
-    found = [(row, "test") for row in review.orphans()] + [(row, "file") for row in review.without_file()]
+    without_file = review.without_file()
+    moved = files_moved_whole(without_file)
+    found = [(row, "test") for row in review.orphans()] + [(row, "file") for row in without_file]
     found = matching(found, patterns, lambda pair: str(pair[0]["nodeid"]), review.known, "no test that is gone")
     if as_json:
         _print_json(orphans=[{**row, "gone": gone} for row, gone in found])
         return
     for row, gone in found:
         note = "" if gone == "test" else "  (its test file is gone: prune it by name)"
-        hint = rename_hint(row, where.options, file_is_gone=gone == "file")
+        hint = rename_hint(row, where.options, whole_file=row["nodeid"].partition("::")[0] in moved)
         variant = f" ({row['variant']})" if row["variant"] else ""
         _say(f"{row['nodeid']}  {row['name']}{variant}{note}{hint and '  '}{hint}")
     _say(f"{len(found)} baselines of tests that are gone")

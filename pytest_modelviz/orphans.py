@@ -104,6 +104,17 @@ def suggest_renames(orphans: list[Row], store: Store, new: Iterable[tuple[Store,
             row["new_has_baseline"] = row["renamed_to"] in recorded
 
 
+def files_moved_whole(orphans: Iterable[Row]) -> set[str]:
+    """The test files of which all orphans have become tests of the same name in one other file."""
+    by_file: dict[str, set[str | None]] = {}
+    for row in orphans:
+        file, separator, test = row["nodeid"].partition("::")
+        new = (row["renamed_to"] or "").removesuffix(separator + test)
+        moved = new and new != row["renamed_to"] and not row.get("new_has_baseline")
+        by_file.setdefault(file, set()).add(new if moved else None)
+    return {file for file, new in by_file.items() if len(new) == 1 and None not in new}
+
+
 def _content(document: Mapping[str, Any]) -> str:
     """What people see of a capture, without the digits that differ between machines."""
     return repr((document["view"], document["name"], document["facts"]))

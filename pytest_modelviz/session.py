@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from pytest_modelviz.baselines.formats import plain_number
-from pytest_modelviz.baselines.names import Location, safe
+from pytest_modelviz.baselines.names import Location, file_folder, safe
 from pytest_modelviz.baselines.renaming import foreign_reason
 from pytest_modelviz.baselines.store import Store, Stored
 from pytest_modelviz.capture import Capture
@@ -138,10 +139,16 @@ class _Judgement:
             return self._unstable() or self._record()
         reason = str(error)
         if isinstance(error, ForeignBaselineError):
-            gone = not (self._settings.rootdir / error.owner.partition("::")[0]).is_file()
-            options = self._check.commands.review
-            reason = foreign_reason(error.owner, self._check.nodeid, file_is_gone=gone, options=options)
+            reason = self._foreign(error)
         return self._entry("unreadable", reason=reason, candidate=self._keep_candidate())
+
+    def _foreign(self, error: ForeignBaselineError) -> str:
+        """The same with a command for here: for the whole file if all of it seems to have been moved."""
+        file, place = error.owner.partition("::")[0], self._settings.baseline_dir
+        whole = isinstance(place, Path) and not (place / file_folder(error.owner)).exists()
+        whole = whole and not (self._settings.rootdir / file).exists()
+        options = self._check.commands.review
+        return foreign_reason(error.owner, self._check.nodeid, whole_file=whole, options=options)
 
     def _compared(self, stored: Stored) -> Entry:
         baseline = stored.capture

@@ -1,6 +1,5 @@
 """Folders that are not as on the machine of the tests."""
 
-import os
 from pathlib import PurePosixPath
 
 from pytest_modelviz.baselines.folder import LocalFolder
@@ -12,7 +11,7 @@ class CaselessFolder(LocalFolder):
     def _spelled(self, name: str) -> str:
         at, words = self.root, []
         for word in PurePosixPath(name).parts:
-            known = os.listdir(at) if at.is_dir() else []
+            known = [path.name for path in at.iterdir()] if at.is_dir() else []
             words.append(next((one for one in known if one.lower() == word.lower()), word))
             at = at / words[-1]
         return "/".join(words)

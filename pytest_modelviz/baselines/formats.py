@@ -55,9 +55,15 @@ def _encoded(document: Mapping[str, Any]) -> bytes:
     return (_render(document, 0) + "\n").encode("utf-8", "backslashreplace")
 
 
-def renamed_json(document: Mapping[str, Any], nodeid: str) -> bytes:
-    """The file of a document, for a test that is called `nodeid` now. What is compared stays under its seal."""
-    return _encoded({**document, "nodeid": nodeid})
+def renamed_json(document: Mapping[str, Any], nodeid: str, *, moved_from: str | None = None) -> bytes:
+    """The file of a document, for a test that is called `nodeid` now. What is compared stays under its seal.
+
+    `moved_from` is its old id, for as long as the baseline lies under that one too.
+    """
+    head = {"schema": document["schema"], "nodeid": nodeid}
+    moved = {} if moved_from is None else {"moved_from": moved_from}
+    rest = {key: value for key, value in document.items() if key not in (*head, "moved_from")}
+    return _encoded({**head, **moved, **rest})
 
 
 def seal(document: Mapping[str, Any]) -> str:

@@ -1,13 +1,14 @@
 """Baselines of renamed tests, moved to where they belong now, with the new ids in them. No torch, no pytest.
 
 Each is written whole at its new place before the old one is removed, and nothing is overwritten there: killed at any
-moment, a baseline is in the one place or in both, and the same command goes on from there.
+moment, a baseline is in the one place or in both. Until the old one is removed the new one says where it comes from, so
+that the same command goes on from there, and does not take an equal baseline for it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -34,6 +35,22 @@ class Move:
     def target(self) -> Location:
         """Where it belongs by its new id."""
         return _location(self.document, self.nodeid)
+
+    def text(self, *, arriving: bool = False) -> bytes:
+        """The JSON file at the destination; while it is `arriving`, with its old id."""
+        return renamed_json(self.document, self.nodeid, moved_from=self.old_nodeid if arriving else None)
+
+    @property
+    def is_at_home(self) -> bool:
+        """Whether it lies where its old or its new id belongs, or belonged for earlier versions."""
+        homes = (*self.target.paths, *_location(self.document, self.old_nodeid).paths)
+        return self.source.path in homes
+
+    def is_copy_of(self, other: Move) -> bool:
+        """Whether it lies where another one goes, and says just the same or has come from there."""
+        comes_from_there = self.document.get("moved_from") == other.old_nodeid
+        alike = self.document == other.document or comes_from_there
+        return self is not other and self.source == other.destination and alike
 
     @property
     def destination(self) -> Location:
@@ -65,33 +82,31 @@ def find_moves(store: Store, renaming: Renaming, rootdir: Path) -> list[Move]:
     found = [(stem, document) for stem in store.stems() if (document := store.ids(stem)) is not None]
     ids = {document["nodeid"] for _, document in found}
     renaming.require_sense(ids)
-    moves: dict[Location, list[Move]] = {}
+    moves = []
     for stem, document in found:
         nodeid = renaming.of(document["nodeid"], ids)
+        if nodeid is None and renaming.of(str(document.get("moved_from")), ids) == document["nodeid"]:
+            nodeid = document["nodeid"]  # such a move was cut off here
         if nodeid is not None:
-            own = _location(document, document["nodeid"])
-            moves.setdefault(own, []).append(Move(document, _exactly(stem, own), nodeid))
+            moves.append(Move(document, _exactly(stem, _location(document, nodeid)), nodeid))
     if not moves:
         raise ModelvizError(f"no baseline in {store.root} is of {renaming.old!r}{renaming.hint(ids)}")
-    meant = [move for copies in moves.values() for move in _meant(store, copies)]
-    _require_files(meant, rootdir)
-    return meant
+    # what lies where neither id belongs may be anything: the folder of yet another name, or somebody's copy
+    moves = [move for move in moves if move.is_at_home] or _distinct(store, moves)
+    _require_files(moves, rootdir)
+    leaving = [move for move in moves if move.source != move.destination]
+    return [move for move in moves if not any(move.is_copy_of(other) for other in leaving)]
 
 
-def _meant(store: Store, copies: Sequence[Move]) -> Sequence[Move]:
-    """Of files that carry the same ids, those where the old or the new id belongs; elsewhere, the only ones.
-
-    Raises ModelvizError where there is a choice.
-    """
-    at_home = [
-        move
-        for move in copies
-        if any(move.source.path in _location(move.document, nodeid).paths for nodeid in (move.nodeid, move.old_nodeid))
-    ]
-    if not at_home and len(copies) > 1:
-        places = " and ".join(store.shown(move.source) for move in copies)
-        raise ModelvizError(f"{places} are both of {copies[0].old_nodeid}, and neither lies where it belongs")
-    return at_home or copies
+def _distinct(store: Store, moves: Sequence[Move]) -> list[Move]:
+    """Raises ModelvizError where two files are of the same check, so that nobody can tell which is meant."""
+    seen: dict[Location, Move] = {}
+    for move in moves:
+        other = seen.setdefault(move.target, move)
+        if other is not move:
+            places = " and ".join(store.shown(each.source) for each in (other, move))
+            raise ModelvizError(f"{places} are both of {move.old_nodeid}, and neither lies where it belongs")
+    return list(moves)
 
 
 def _require_files(moves: Sequence[Move], rootdir: Path) -> None:
@@ -122,7 +137,7 @@ def _moved(store: Store, move: Move, vacated: set[PurePosixPath] | None) -> Move
         path = store.shown(move.destination)
         return Moved(move.old_nodeid, move.document["name"], done, reason, path, move.nodeid)
 
-    if move.source == move.destination and move.nodeid == move.old_nodeid:
+    if move.source == move.destination and move.nodeid == move.old_nodeid and "moved_from" not in move.document:
         return told("already there")
     try:
         if not _is_free(store, move, vacated or set()):
@@ -143,25 +158,32 @@ def _is_free(store: Store, move: Move, vacated: set[PurePosixPath]) -> bool:
     here = store.where(move.target)
     if here.path == move.source.path or here.path in vacated:
         return True
-    # what lies there is this very baseline: copied there by hand, moved by a run that was cut off, or, where the file
+    # what lies there is this very baseline: copied there by hand, left by a move that was cut off, or, where the file
     # system does not tell the two places apart, not elsewhere at all
-    return store.digest(here) in (None, store.digest(move.source), text_sha256(_renamed(move)))
+    return store.digest(here) in (None, store.digest(move.source), text_sha256(move.text(arriving=True)))
 
 
 def _make(store: Store, move: Move) -> None:
-    old, new = store.digest(move.source), text_sha256(_renamed(move))
-    ids = {"nodeid": move.old_nodeid, "name": move.document["name"]}
+    old, new, arriving = store.digest(move.source), move.text(), move.text(arriving=True)
+    if move.source.path == move.destination.path:
+        store.put_instead(move.destination, replace(_files(store, move, old), text=new), of=old)
+        return
     there = store.digest(move.destination)
-    if there == new:
-        store.load(move.destination, **{**ids, "nodeid": move.nodeid})  # raises unless it is whole
-    else:
-        files = store.files(move.source, **ids)
-        if files is None or text_sha256(files.text) != old:
-            raise ChangedMeanwhileError(store.shown(move.source))
-        renamed = Files(_renamed(move), files.arrays, files.picture)
-        store.put_instead(move.destination, renamed, of=there)
-    if move.source.path != move.destination.path and old is not None and store.digest(move.source) == old:
+    if there != text_sha256(arriving):
+        store.put_instead(move.destination, replace(_files(store, move, old), text=arriving), of=there)
+    files = store.files(move.destination, nodeid=move.nodeid, name=move.document["name"])  # raises unless it is whole
+    if old is not None and store.digest(move.source) == old:
         _remove(store, move, old)
+    if files is not None:
+        store.put_instead(move.destination, replace(files, text=new), of=text_sha256(arriving))
+
+
+def _files(store: Store, move: Move, digest: str | None) -> Files:
+    """What is to be moved, found whole and as it was when it was looked for."""
+    files = store.files(move.source, nodeid=move.old_nodeid, name=move.document["name"])
+    if files is None or text_sha256(files.text) != digest:
+        raise ChangedMeanwhileError(store.shown(move.source))
+    return files
 
 
 def _remove(store: Store, move: Move, digest: str) -> None:
@@ -169,10 +191,6 @@ def _remove(store: Store, move: Move, digest: str) -> None:
         store.remove(move.source, only=digest)
     except ModelvizError as error:
         raise ModelvizError(f"it lies at its new place, but is still at its old one: {error}") from error
-
-
-def _renamed(move: Move) -> bytes:
-    return renamed_json(move.document, move.nodeid)
 
 
 def _location(document: Mapping[str, Any], nodeid: str) -> Location:

@@ -105,13 +105,13 @@ def _cleaned(name: str, rootdir: Path) -> str:
     return posixpath.normpath(Path(path).as_posix()) + separator + (test.replace("[[]", "[") if "*" in test else test)
 
 
-def move_command(old: str, new: str, *, file_is_gone: bool = False, options: str = "") -> str:
-    """The command that moves the baselines of a renamed test, or of a whole file if its old one is gone.
+def move_command(old: str, new: str, *, whole_file: bool = False, options: str = "") -> str:
+    """The command that moves the baselines of a renamed test, or of the `whole_file` if all its tests have gone there.
 
     Of `options`, those of the command line that says where a run's files are, it gets what it takes.
     """
     (old_file, *old_test), (new_file, *new_test) = (name.partition("::") for name in (old, new))
-    if file_is_gone and old_file != new_file and old_test == new_test:
+    if whole_file and old_file != new_file and old_test == new_test:
         old, new = old_file, new_file
     else:
         (old_path, *old_parameters), (new_path, *new_parameters) = (name.partition("[") for name in (old, new))
@@ -122,11 +122,11 @@ def move_command(old: str, new: str, *, file_is_gone: bool = False, options: str
     return shlex.join(["modelviz", "mv", *(word for pair in kept for word in pair), old, new])
 
 
-def foreign_reason(owner: str, nodeid: str, *, file_is_gone: bool = False, options: str = "") -> str:
+def foreign_reason(owner: str, nodeid: str, *, whole_file: bool = False, options: str = "") -> str:
     """Why a baseline cannot be this test's, and what to do; for the rest see `move_command`."""
     found = f"it belongs to another test, {owner!r}"
     moved = f"if that one is called {nodeid!r} now: "
-    moved += move_command(owner, nodeid, file_is_gone=file_is_gone, options=options)
+    moved += move_command(owner, nodeid, whole_file=whole_file, options=options)
     if owner.casefold() != nodeid.casefold():
         return f"{found}; {moved}"
     has_own_folder = Location.of(owner, "").earlier is not None

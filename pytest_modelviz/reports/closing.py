@@ -71,12 +71,12 @@ def orphan_lines(orphans: Sequence[Mapping[str, Any]], most: int = _MOST_ORPHANS
     return lines
 
 
-def rename_hint(row: Mapping[str, Any], review: str, *, file_is_gone: bool = False) -> str:
+def rename_hint(row: Mapping[str, Any], review: str, *, whole_file: bool = False) -> str:
     """What an orphan's test may be called now, and the command for that; empty where nothing is known of it."""
     old, new = row["nodeid"], row["renamed_to"]
     if new is None:
         return ""
-    command = move_command(old, new, file_is_gone=file_is_gone, options=review)
+    command = move_command(old, new, whole_file=whole_file, options=review)
     if row.get("new_has_baseline"):
         command = " ".join(word for word in ("modelviz prune", review, quoted(old)) if word)
     return str(visible(f"is it now {new}? {command}"))

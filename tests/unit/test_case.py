@@ -1,4 +1,4 @@
-"""Ids that differ only in case have places of their own on every file system; what was recorded before is still found."""
+"""Ids that differ only in case have places of their own everywhere; what was recorded before is still found."""
 
 import time
 
@@ -76,7 +76,9 @@ class TestNames:
         assert str(Location.of(*one).path).casefold() != str(Location.of(*other).path).casefold()
 
     def test_the_names_of_files_and_classes_stay(self):
-        assert str(Location.of("tests/Test_Net.py::TestNet::test_a[x]", "n").path) == "tests/Test_Net/TestNet.test_a[x]/n"
+        assert (
+            str(Location.of("tests/Test_Net.py::TestNet::test_a[x]", "n").path) == "tests/Test_Net/TestNet.test_a[x]/n"
+        )
 
     def test_what_had_a_hash_before_has_the_same(self):
         assert Location.of("t.py::test_x[A b]", "n").earlier is None
@@ -191,7 +193,9 @@ class TestRecordedBefore:
         path = tmp_path / f"baselines/{where.earlier.path}.json"
         document = formats.decode_json(path.read_bytes())
         path.write_bytes(formats.renamed_json(document, "t.py::test_before"))
-        with pytest.raises(UnreadableBaselineError, match=r"belongs to another test, .*modelviz mv t\.py::test_before "):
+        with pytest.raises(
+            UnreadableBaselineError, match=r"belongs to another test, .*modelviz mv t\.py::test_before "
+        ):
             peak(store, self.ids, self.variant)
 
 

@@ -135,7 +135,9 @@ class TestLineEndDamage:
     def test_by_checkout_is_explained_and_the_advice_mends_it(self, without):
         values = bytes(256) + b"\n" * 7
         clone = without("* text\n", values).clone("-c", "core.autocrlf=true")
-        with pytest.raises(UnreadableBaselineError, match=r"line ends on checkout .LF became CRLF.*say '(.*)'") as error:
+        with pytest.raises(
+            UnreadableBaselineError, match=r"line ends on checkout .LF became CRLF.*say '(.*)'"
+        ) as error:
             load(clone.baselines)
         assert "remove the file and check it out again" in str(error.value)
         (clone.baselines / ".gitattributes").write_text("*.safetensors binary\n")
@@ -146,7 +148,9 @@ class TestLineEndDamage:
     @pytest.mark.parametrize("rules", ["* text\n", "* text eol=crlf\n"])
     def test_by_commit_is_explained(self, without, rules):
         clone = without(rules, bytes(256) + b"\r\n" * 3 + b"\n").clone()
-        with pytest.raises(UnreadableBaselineError, match="3 bytes shorter than its header says.* on commit.*record it"):
+        with pytest.raises(
+            UnreadableBaselineError, match=r"3 bytes shorter than its header says.* on commit.*record it"
+        ):
             load(clone.baselines)
 
     @pytest.mark.parametrize("rules", ["* text=auto\n", "*.txt text\n"])
@@ -187,7 +191,9 @@ class TestIgnored:
     def test_the_advice_is_true(self, repository, rule, below):
         """Also where the project lies in a folder of the repository, and the rule stands above it."""
         project = repository.path / "sub" if below else repository.path
-        (repository.path / ".gitignore").write_text(f"{rule.replace('/baselines', '/sub/baselines') if below else rule}\n")
+        (repository.path / ".gitignore").write_text(
+            f"{rule.replace('/baselines', '/sub/baselines') if below else rule}\n"
+        )
         written = save(project / "baselines", b"1")
         told = ignored_warning(project / "baselines", [written], project)
         assert "write the line !baselines/** at the end of .gitignore" in told

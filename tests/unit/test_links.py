@@ -37,7 +37,8 @@ def tree(folder: Path) -> dict[str, bytes | str]:
     """Files with their content, links with where they lead."""
     paths = sorted(path for path in folder.rglob("*") if path.is_symlink() or path.is_file())
     return {
-        str(path.relative_to(folder)): str(path.readlink()) if path.is_symlink() else path.read_bytes() for path in paths
+        str(path.relative_to(folder)): str(path.readlink()) if path.is_symlink() else path.read_bytes()
+        for path in paths
     }
 
 
@@ -124,7 +125,7 @@ class TestReading:
                 file.truncate(2**33)
 
         def read():
-            with pytest.raises(UnreadableBaselineError, match="n.json (cannot be read|is absurdly large)"):
+            with pytest.raises(UnreadableBaselineError, match=r"n\.json (cannot be read|is absurdly large)"):
                 peak(Store(place))
             ended.append(True)
 
@@ -174,7 +175,9 @@ class TestWriting:
             lambda: Store(place).remove(WHERE, only=Store(place).digest(WHERE)),
             lambda: Store(place).discard(WHERE),
         ):
-            with pytest.raises(ModelvizError, match="is a symbolic link, and nothing is written or removed through") as e:
+            with pytest.raises(
+                ModelvizError, match="is a symbolic link, and nothing is written or removed through"
+            ) as e:
                 action()
             assert str(place / link) in str(e.value)
             assert tree(tmp_path) == before
@@ -232,7 +235,7 @@ class TestCandidates:
         (place / FOLDER).mkdir(parents=True)
         for path in (cache / FOLDER).iterdir():
             (place / FOLDER / path.name).symlink_to(path)
-        with pytest.raises(UnreadableBaselineError, match="leads out of .*candidates through a symbolic link"):
+        with pytest.raises(UnreadableBaselineError, match=r"leads out of .*candidates through a symbolic link"):
             Store(place, what=what).load(WHERE, **IDS)
         assert Store(place, what=what).picture(WHERE) is None
 

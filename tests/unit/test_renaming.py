@@ -139,8 +139,8 @@ class TestNames:
             ("a.py::test_x[1]", "a.py::test_y[1]", {}, "a.py::test_x a.py::test_y"),
             ("a.py::test_x[1]", "a.py::test_x[2]", {}, "'a.py::test_x[1]' 'a.py::test_x[2]'"),
             ("a.py::test_x", "b.py::test_x", {}, "a.py::test_x b.py::test_x"),
-            ("a.py::test_x[1]", "b.py::test_x[1]", {"file_is_gone": True}, "a.py b.py"),
-            ("a.py::test_x", "b.py::test_y", {"file_is_gone": True}, "a.py::test_x b.py::test_y"),
+            ("a.py::test_x[1]", "b.py::test_x[1]", {"whole_file": True}, "a.py b.py"),
+            ("a.py::test_x", "b.py::test_y", {"whole_file": True}, "a.py::test_x b.py::test_y"),
             ("a b.py::x", "a b.py::y", {}, "'a b.py::x' 'a b.py::y'"),
             (
                 "a.py::x",
@@ -178,7 +178,9 @@ def store(request, tmp_path):
 
 def move(store: Store, old: str, new: str, tmp_path, **options) -> dict[str, str]:
     moves = find_moves(store, renaming(old, new, tmp_path), tmp_path)
-    return {one.nodeid + ("" if one.name == "n" else f" {one.name}"): one.done for one in move_all(store, moves, **options)}
+    return {
+        one.nodeid + ("" if one.name == "n" else f" {one.name}"): one.done for one in move_all(store, moves, **options)
+    }
 
 
 def contents(folder) -> dict[str, bytes]:
@@ -206,7 +208,8 @@ class TestMoving:
         before = contents(tmp_path / "baselines")
         move(store, OLD, NEW, tmp_path)
         wanted = {
-            name.replace("test_old", "test_new"): data.replace(b"test_old", b"test_new") for name, data in before.items()
+            name.replace("test_old", "test_new"): data.replace(b"test_old", b"test_new")
+            for name, data in before.items()
         }
         assert contents(tmp_path / "baselines") == wanted
         assert not (tmp_path / "baselines/t/test_old").exists()

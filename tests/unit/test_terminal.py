@@ -174,7 +174,7 @@ class TestTheLastLines:
         lines = self.lines(orphans=rows, orphans_fail=True)
         assert lines[:3] == [
             ("11 tests gone, but not 12 baselines (modelviz prune removes)", True),
-            ("  t::a: x, y; is it now t::b?", True),
+            ("  t::a: x, y; is it now t::b? modelviz mv t::a t::b", True),
             ("  t::0: x", True),
         ]
         assert lines[-1] == ("  and 1 more: modelviz orphans", True)
