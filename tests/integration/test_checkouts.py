@@ -3,6 +3,8 @@
 import json
 import shutil
 import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -180,3 +182,31 @@ class TestEarlierVersions:
         done = earlier.modelviz("accept")
         assert (done.exit_code, done.output.count("accepted")) == (0, 2), done.output
         earlier.run("--modelviz", option).assert_outcomes(passed=2)
+
+
+class TestSetuptools:
+    """The remedy that the docs give, tried with setuptools itself."""
+
+    PROJECT = '[build-system]\nrequires = ["setuptools"]\n[project]\nname = "your-package"\nversion = "1"\n'
+
+    def build(self, folder: Path) -> subprocess.CompletedProcess[str]:
+        code = "import setuptools.build_meta as backend; backend.build_wheel('.')"
+        return subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
+
+    def test_it_builds_beside_baselines_with_the_lines_of_the_docs(self, tmp_path):
+        pytest.importorskip("setuptools")
+        for folder in ("your_package/sub", "baselines/test_net"):
+            (tmp_path / folder).mkdir(parents=True)
+        for package in ("your_package", "your_package/sub"):
+            (tmp_path / package / "__init__.py").touch()
+        (tmp_path / "pyproject.toml").write_text(self.PROJECT)
+        assert "Multiple top-level packages discovered" in self.build(tmp_path).stderr
+        page = (Path(__file__).parents[2] / "docs/baselines.md").read_text("utf-8")
+        lines = page.partition("# pyproject.toml\n")[2].partition("```")[0]
+        assert lines.count("\n") == 2
+        (tmp_path / "pyproject.toml").write_text(self.PROJECT + lines)
+        done = self.build(tmp_path)
+        assert done.returncode == 0, done.stderr
+        with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+            packed = {name.rpartition("/")[0] for name in wheel.namelist() if ".dist-info" not in name}
+        assert packed == {"your_package", "your_package/sub"}
