@@ -30,6 +30,8 @@ def write_attributes(baselines: Path) -> None:
         return
     beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     with contextlib.suppress(OSError):
+        for unfinished in baselines.glob(f"{path.name}.*.tmp"):  # of a process that was killed just here
+            unfinished.unlink(missing_ok=True)
         try:
             with beside.open("x", encoding="utf-8", newline="\n") as file:
                 file.write(_ATTRIBUTES)

@@ -89,6 +89,11 @@ class TestAttributes:
         save(tmp_path, b"1")
         assert not (tmp_path / ".gitattributes").exists()
 
+    def test_what_a_killed_process_left_is_removed(self, tmp_path):
+        (tmp_path / ".gitattributes.123.tmp").touch()
+        save(tmp_path, b"1")
+        assert [path.name for path in tmp_path.glob(".gitattributes*")] == [".gitattributes"]
+
     def test_many_at_once(self, tmp_path):
         def record(number: int) -> None:
             ids = {"nodeid": f"t.py::test_{number}", "name": "n"}
