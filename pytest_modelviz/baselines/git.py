@@ -17,27 +17,38 @@ _ATTRIBUTES = """\
 *.png binary
 """
 _SECONDS = 5.0  # that git may take to answer
+_PROJECT_ENDINGS = (".py", ".toml", ".ini", ".cfg")
 _ENDINGS = (".json", ".safetensors", ".png")
 
 
 def write_attributes(baselines: Path) -> None:
     """Tell git not to change the line ends of baselines, unless there are rules already.
 
+    The rules would hold for all files in the folder: in one that is the project's, or has code in it, there are none.
     A baseline is as good without: where the file cannot be written, nothing is said.
     """
     path = baselines / ".gitattributes"
     if os.path.lexists(path):
         return
-    beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     with contextlib.suppress(OSError):
-        for unfinished in baselines.glob(f"{path.name}.*.tmp"):  # of a process that was killed just here
-            unfinished.unlink(missing_ok=True)
-        try:
-            with beside.open("x", encoding="utf-8", newline="\n") as file:
-                file.write(_ATTRIBUTES)
-            beside.replace(path)  # of processes that come here at once, all write the same
-        finally:
-            beside.unlink(missing_ok=True)
+        if not any(_is_of_project(other) for other in baselines.iterdir()):
+            _write_once(path)
+
+
+def _write_once(path: Path) -> None:
+    for unfinished in path.parent.glob(f"{path.name}.*.tmp"):  # of a process that was killed just here
+        unfinished.unlink(missing_ok=True)
+    beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with beside.open("x", encoding="utf-8", newline="\n") as file:
+            file.write(_ATTRIBUTES)
+        beside.replace(path)  # of processes that come here at once, all write the same
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _is_of_project(path: Path) -> bool:
+    return path.name == ".git" or (path.suffix in _PROJECT_ENDINGS and path.is_file())
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,8 @@ def move_command(old: str, new: str, *, whole_file: bool = False, options: str =
             old, new = old_path, new_path
     words = shlex.split(options)
     kept = [pair for pair in itertools.pairwise(words) if pair[0] in _OPTIONS_OF_MV]
-    return shlex.join(["modelviz", "mv", *(word for pair in kept for word in pair), old, new])
+    no_option = ["--"] if old.startswith("-") or new.startswith("-") else []
+    return shlex.join(["modelviz", "mv", *(word for pair in kept for word in pair), *no_option, old, new])
 
 
 def foreign_reason(owner: str, nodeid: str, *, whole_file: bool = False, options: str = "") -> str:

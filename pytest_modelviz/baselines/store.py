@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from pytest_modelviz.baselines.earlier import find_baseline
 from pytest_modelviz.baselines.folder import Folder, LinkedFolderError, LocalFolder, open_folder
 from pytest_modelviz.baselines.formats import (
     MAX_ARRAY_BYTES,
@@ -81,31 +82,8 @@ class Store:
         return self._folder.shown("").rstrip("/")
 
     def where(self, location: Location) -> Location:
-        """Where a check's baseline lies: at its location or, recorded by an earlier version, at its earlier one.
-
-        Ids that differ only in case shared an earlier location on some machines: what is a twin's is not this check's.
-        """
-        earlier = location.earlier
-        if earlier is None or self._is_taken(location.path) or not self._is_taken(earlier.path):
-            return location
-        document = self.ids(earlier.path)
-        if document is None:  # damaged: then the way it is spelled on the disk says whose it is
-            own = any(str(earlier.path) + ending in self._folder.find(ending) for ending in (".json", ".safetensors"))
-        else:
-            found = (document["nodeid"], document["name"], document.get("variant"))
-            own = found == earlier.owner or repr(found).casefold() != repr(earlier.owner).casefold()
-        return Location(earlier.folder, earlier.stem, location.variant) if own else location
-
-    def _is_taken(self, path: PurePosixPath) -> bool:
-        for name in (f"{path}.json", f"{path}.safetensors"):
-            try:
-                self._folder.read(name, MAX_ARRAY_BYTES)
-            except FileNotFoundError:
-                continue
-            except UnreadableBaselineError:
-                pass
-            return True
-        return False
+        """Where a check's baseline lies: at its location, or where an earlier version has recorded it."""
+        return find_baseline(self._folder, location)
 
     def shown(self, location: Location) -> str:
         """The JSON file of a baseline as people write it."""

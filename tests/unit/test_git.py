@@ -82,6 +82,14 @@ class TestAttributes:
         save(tmp_path / "baselines", b"1")
         assert not (tmp_path / "nowhere").exists()
 
+    @pytest.mark.parametrize("other", ["test_net.py", "pyproject.toml", ".git/HEAD"])
+    def test_a_folder_that_has_other_things_in_it_gets_none(self, tmp_path, other):
+        """The rules would hold for those as well: `--modelviz-baseline-dir=tests`."""
+        (tmp_path / other).parent.mkdir(exist_ok=True)
+        (tmp_path / other).touch()
+        save(tmp_path, b"1")
+        assert not (tmp_path / ".gitattributes").exists()
+
     def test_comparing_and_recording_the_same_write_none(self, tmp_path):
         save(tmp_path, b"1")
         (tmp_path / ".gitattributes").unlink()
