@@ -16,7 +16,7 @@ import click
 
 from pytest_modelviz import __version__
 from pytest_modelviz.baselines.git import ignored_warning
-from pytest_modelviz.baselines.moving import Moved, find_moves, move_all
+from pytest_modelviz.baselines.moving import Moved, find_moves, find_unreadable, move_all
 from pytest_modelviz.baselines.renaming import renaming
 from pytest_modelviz.baselines.store import Store
 from pytest_modelviz.errors import ModelvizError
@@ -288,8 +288,9 @@ def mv(old: str, new: str, dry_run: bool, as_json: bool, rootdir: str | None, ba
     project = Where(None, rootdir, baseline_dir).project
     place = baseline_place(project, baseline_dir)
     store = Store(place)
-    moves = find_moves(store, renaming(old, new, project.root), project.root)
-    moved = move_all(store, moves, dry_run=dry_run)
+    asked = renaming(old, new, project.root)
+    moves = find_moves(store, asked, project.root)
+    moved = [*find_unreadable(store, moves, asked), *move_all(store, moves, dry_run=dry_run)]
     _warn_of_ignored(place, [Path(one.path) for one in moved if one.done == "moved"])
     _decided(moved, as_json, "nothing to move")
 

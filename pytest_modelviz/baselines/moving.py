@@ -7,6 +7,7 @@ that the same command goes on from there, and does not take an equal baseline fo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -98,6 +99,23 @@ def find_moves(store: Store, renaming: Renaming, rootdir: Path) -> list[Move]:
     return [move for move in moves if not any(move.is_copy_of(other) for other in leaving)]
 
 
+def find_unreadable(store: Store, moves: Sequence[Move], renaming: Renaming) -> list[Moved]:
+    """What lies beside that which is moved and cannot be read, so that nobody knows whose it is: it stays there."""
+    files = {move.source.folder.parent for move in moves}
+    test = renaming.old.partition("::")[2].replace("::", ".").partition("*")[0]
+    end = r"(?!\w)" if test and "*" not in renaming.old else ""
+    refused = []
+    for stem in store.stems():
+        of_such_a_test = stem.parent.parent in files and re.match(f"{re.escape(test)}{end}", stem.parent.name)
+        if of_such_a_test and store.ids(stem) is None:
+            try:
+                store.load(Location(stem.parent, stem.name), nodeid="", name="")
+            except UnreadableBaselineError as error:
+                reason = f"it cannot be read and stays where it is: {error}"
+                refused.append(Moved(renaming.old, stem.name, "refused", reason, store.at(stem), ""))
+    return refused
+
+
 def _distinct(store: Store, moves: Sequence[Move]) -> list[Move]:
     """Raises ModelvizError where two files are of the same check, so that nobody can tell which is meant."""
     seen: dict[Location, Move] = {}
@@ -141,7 +159,8 @@ def _moved(store: Store, move: Move, vacated: set[PurePosixPath] | None) -> Move
         return told("already there")
     try:
         if not _is_free(store, move, vacated or set()):
-            return told("refused", f"{move.nodeid} has a baseline already: of the two, prune or remove one")
+            there = store.shown(move.target)
+            return told("refused", f"{move.nodeid} has a baseline already, {there}: keep one of the two")
         if vacated is not None:
             vacated.add(move.source.path)
             return told("would be moved")

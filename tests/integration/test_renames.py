@@ -156,6 +156,18 @@ class TestTheCommand:
         assert "test_net.py::test_b[Y] has a baseline already" in done.output
         assert recorded.files() == before
 
+    @pytest.mark.parametrize("old", ["test_net.py", "test_net.py::test_b"])
+    def test_what_cannot_be_read_is_named_and_stays(self, recorded, old):
+        path = recorded.baseline("Maps-119e66d117.json", "test_net/test_b[x]")
+        path.write_text("<<<<<<< HEAD\n{}\n=======\n{}\n>>>>>>> x\n")
+        rename_file(recorded)
+        done = recorded.modelviz("mv", old, old.replace("test_net.py", "test_model.py"))
+        assert done.exit_code == 1
+        (refused,) = [line for line in done.output.splitlines() if line.startswith("refused ")]
+        assert "Maps-119e66d117  it cannot be read and stays where it is: it holds a merge conflict" in refused
+        assert done.output.count("moved  ") == (2 if old == "test_net.py" else 1)
+        assert path.exists()
+
     def test_json_and_dry_run(self, recorded):
         before = recorded.files()
         done = recorded.modelviz("mv", "test_net.py::test_b*", "test_net.py::test_c*", "--dry-run", "--json")
