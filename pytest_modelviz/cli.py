@@ -15,10 +15,15 @@ from typing import Any
 import click
 
 from pytest_modelviz import __version__
+from pytest_modelviz.baselines.git import ignored_warning
+from pytest_modelviz.baselines.moving import Moved, find_moves, find_unreadable, move_all
+from pytest_modelviz.baselines.renaming import renaming
+from pytest_modelviz.baselines.store import Store
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.options import InvalidSettingError
-from pytest_modelviz.orphans import Row
+from pytest_modelviz.orphans import Row, files_moved_whole
 from pytest_modelviz.project import Project, baseline_place, find_project, results_folders, results_place
+from pytest_modelviz.reports.closing import rename_hint
 from pytest_modelviz.reports.results import ResultsFolder
 from pytest_modelviz.reports.terminal import accept_command, amount, quoted, visible
 from pytest_modelviz.review import Decision, Review, Run, Waiting, matching
@@ -54,24 +59,24 @@ class Where:
     baseline_dir: str | None
 
     @property
-    def _project(self) -> Project:
+    def project(self) -> Project:
         project = find_project(Path(self.rootdir or ".").absolute())
         return Project(Path(self.rootdir).absolute(), project.ini) if self.rootdir else project
 
     def home(self) -> ResultsFolder:
         """The project's own results folder."""
-        return ResultsFolder(results_place(self._project))
+        return ResultsFolder(results_place(self.project))
 
     def folders(self) -> list[ResultsFolder]:
         """The results folders that are meant, at least one."""
         if not self.sources:
             return [self.home()]
-        root = self._project.root
+        root = self.project.root
         found = [folder for source in self.sources for folder in results_folders(source, root)]
         return [ResultsFolder(folder) for folder in dict.fromkeys(found)]
 
     def review(self) -> Review:
-        project = self._project
+        project = self.project
         place = baseline_place(project, self.baseline_dir)
         named = self.baseline_dir is not None
         return Review(self.folders(), self.home(), project.root, place, named=named, wanted=self.runs)
@@ -93,6 +98,17 @@ def _joined(**options: Sequence[str | None]) -> str:
     return shlex.join(word for option, value in words if value is not None for word in (option, value))
 
 
+def _of_project(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say which project and which baselines are meant."""
+    rootdir = click.option(
+        "--rootdir", type=click.Path(exists=True, file_okay=False), help="The project (default: found)."
+    )
+    baselines = click.option(
+        "--baseline-dir", metavar="DIR", help="Folder or URL of the baselines (default: as configured)."
+    )
+    return baselines(rootdir(command))
+
+
 def _results(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that say which results are meant; the command gets them as one argument, `where`."""
 
@@ -104,8 +120,7 @@ def _results(command: Callable[..., None]) -> Callable[..., None]:
         help="A results folder, for example one downloaded from CI, or a folder of such; may be repeated.",
     )
     @click.option("--run", "runs", metavar="ID", multiple=True, help="Take the results of this run only.")
-    @click.option("--baseline-dir", metavar="DIR", help="Folder or URL of the baselines (default: as configured).")
-    @click.option("--rootdir", type=click.Path(exists=True, file_okay=False), help="The project (default: found).")
+    @_of_project
     @functools.wraps(command)
     def with_where(
         sources: tuple[str, ...], runs: tuple[str, ...], baseline_dir: str | None, rootdir: str | None, **others: Any
@@ -240,9 +255,16 @@ def accept(where: Where, patterns: Sequence[str], as_json: bool) -> None:
     rows = [one for one in rows if patterns or one.state != "rejected"]
     decisions = [review.accept(one) for one in rows]
     left = not patterns and not as_json and _tell_unnamed(review)
+    _warn_of_ignored(review.place, [Path(one.path) for one in decisions if one.done == "accepted"])
     _decided(decisions, as_json, "nothing to accept")
     if left:
         raise click.exceptions.Exit(1)
+
+
+def _warn_of_ignored(place: str | Path, written: Sequence[Path]) -> None:
+    warning = ignored_warning(place, written, Path.cwd()) if written else ""
+    if warning:
+        click.echo(f"warning: {visible(warning)}", err=True)
 
 
 @main.command()
@@ -257,7 +279,7 @@ def reject(where: Where, patterns: Sequence[str], as_json: bool) -> None:
     _decided([review.reject(one) for one in rows], as_json, "nothing to reject")
 
 
-def _decided(decisions: Sequence[Decision], as_json: bool, nothing: str) -> None:
+def _decided(decisions: Sequence[Decision | Moved], as_json: bool, nothing: str) -> None:
     """Tell what was done; exit with 1 if anything was refused."""
     if as_json:
         _print_json(decisions=[asdict(one) for one in decisions])
@@ -278,16 +300,18 @@ def _decided(decisions: Sequence[Decision], as_json: bool, nothing: str) -> None
 def orphans(where: Where, patterns: Sequence[str], as_json: bool) -> None:
     """List baselines whose test is gone, and what it may be called now."""
     review = where.review()
-    found = [(row, "test") for row in review.orphans()] + [(row, "file") for row in review.without_file()]
+    without_file = review.without_file()
+    moved = files_moved_whole(without_file)
+    found = [(row, "test") for row in review.orphans()] + [(row, "file") for row in without_file]
     found = matching(found, patterns, lambda pair: str(pair[0]["nodeid"]), review.known, "no test that is gone")
     if as_json:
         _print_json(orphans=[{**row, "gone": gone} for row, gone in found])
         return
     for row, gone in found:
         note = "" if gone == "test" else "  (its test file is gone: prune it by name)"
-        new = f"  is it now {row['renamed_to']}?" if row["renamed_to"] else ""
+        hint = rename_hint(row, where.given(), whole_file=row["nodeid"].partition("::")[0] in moved)
         variant = f" ({row['variant']})" if row["variant"] else ""
-        _say(f"{row['nodeid']}  {row['name']}{variant}{note}{new}")
+        _say(f"{row['nodeid']}  {row['name']}{variant}{note}{hint and '  '}{hint}")
     _say(f"{len(found)} orphans (baselines whose test is gone)" if len(found) != 1 else "1 orphan (its test is gone)")
 
 
@@ -307,6 +331,28 @@ def prune(where: Where, patterns: Sequence[str], dry_run: bool, as_json: bool) -
     rows: list[Row] = [*review.orphans(), *(review.without_file() if patterns else ())]
     rows = matching(rows, patterns, lambda row: str(row["nodeid"]), review.known, "no test that is gone")
     _decided([review.prune(row, dry_run=dry_run) for row in rows], as_json, "nothing to remove")
+
+
+@main.command()
+@click.argument("old")
+@click.argument("new")
+@click.option("--dry-run", is_flag=True, help="Only say what would be moved.")
+@_as_json
+@_of_project
+def mv(old: str, new: str, dry_run: bool, as_json: bool, rootdir: str | None, baseline_dir: str | None) -> None:
+    """Move the baselines of renamed tests from OLD to NEW, after the tests themselves.
+
+    OLD and NEW are a test file, a folder of test files, a class, a test (with all its parameters) or a whole test id;
+    or such names with * (quoted), where NEW takes over what each * of OLD stands for.
+    """
+    project = Where((), (), rootdir, baseline_dir).project
+    place = baseline_place(project, baseline_dir)
+    store = Store(place)
+    asked = renaming(old, new, project.root)
+    moves = find_moves(store, asked, project.root)
+    moved = [*find_unreadable(store, moves, asked), *move_all(store, moves, dry_run=dry_run)]
+    _warn_of_ignored(place, [Path(one.path) for one in moved if one.done == "moved"])
+    _decided(moved, as_json, "nothing to move")
 
 
 @main.command(context_settings={"ignore_unknown_options": True})

@@ -12,5 +12,13 @@ class UnreadableBaselineError(Exception):
     """A stored baseline is damaged, foreign or newer than this version. It is never overwritten silently."""
 
 
+class ForeignBaselineError(UnreadableBaselineError):
+    """A stored baseline is another test's, its `owner`'s; its file may have been moved when the test was renamed."""
+
+    def __init__(self, message: str, owner: str) -> None:
+        super().__init__(message)
+        self.owner = owner
+
+
 class ModelvizWarning(UserWarning):
     """Something was asked for that had no effect, such as a layer glob that matches no layer."""

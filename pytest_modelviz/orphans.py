@@ -26,14 +26,14 @@ def find_orphans(store: Store, files: Mapping[str, Iterable[str]], rootdir: Path
     """
     ids = {file: set(tests) for file, tests in files.items()}
     by_folder = {file_folder(f"{file}::"): file for file in ids}
-    alive = {Location.of(test, "").folder for tests in ids.values() for test in tests}
+    alive = {path.parent for tests in ids.values() for test in tests for path in Location.of(test, "").paths}
     rows = []
     for stem in store.stems():
         file = by_folder.get(stem.parent.parent)
         if file is None or stem.parent in alive:
             continue
         document = store.ids(stem)
-        if document is None or location_of(document).path != stem:
+        if document is None or store.where(location_of(document)).path != stem:
             continue  # none of ours, damaged, or moved by hand
         nodeid = document["nodeid"]
         if nodeid.partition("::")[0] == file and not {nodeid, any_parameters(nodeid)} & ids[file]:
@@ -66,6 +66,7 @@ def orphan_row(store: Store, document: Mapping[str, Any], test_file: str | None)
         "test_file_sha256": test_file,
         "sources": {},
         "renamed_to": None,
+        "new_has_baseline": False,
     }
 
 
@@ -85,21 +86,39 @@ def digests(rootdir: Path, files: Iterable[str]) -> dict[str, str]:
 
 
 def suggest_renames(orphans: list[Row], store: Store, new: Iterable[tuple[Store, PurePosixPath]]) -> None:
-    """Note in each orphan's row the test of which a `new` capture has the same content, if there is just one.
+    """Note in each orphan's row the test of which a `new` capture has the same content.
 
-    `new` are captures that have no baseline yet, each with the store it lies in.
+    That is the only one, or the only one of the same name in another file. `new` are captures that had no baseline
+    until now, each with the store it lies in: that of the candidates or, where it was recorded, of the baselines.
     """
     contents: dict[str, set[str]] = {}
+    recorded = set()
     for where, stem in new:
         document = where.ids(stem)
         if document is not None:
             contents.setdefault(_content(document), set()).add(document["nodeid"])
+            if where is store:
+                recorded.add(document["nodeid"])
     gone = {row["nodeid"] for row in orphans}
     for row in orphans:
-        document = store.ids(location_of(row).path)
+        document = store.ids(store.where(location_of(row)).path)
         found = contents.get(_content(document), set()) - gone if document is not None else set()
+        namesakes = {nodeid for nodeid in found if nodeid.partition("::")[2] == row["nodeid"].partition("::")[2]}
+        found = found if len(found) == 1 else namesakes
         if len(found) == 1:
             row["renamed_to"] = found.pop()
+            row["new_has_baseline"] = row["renamed_to"] in recorded
+
+
+def files_moved_whole(orphans: Iterable[Row]) -> set[str]:
+    """The test files of which all orphans have become tests of the same name in one other file."""
+    by_file: dict[str, set[str | None]] = {}
+    for row in orphans:
+        file, separator, test = row["nodeid"].partition("::")
+        new = (row["renamed_to"] or "").removesuffix(separator + test)
+        moved = new and new != row["renamed_to"] and not row.get("new_has_baseline")
+        by_file.setdefault(file, set()).add(new if moved else None)
+    return {file for file, new in by_file.items() if len(new) == 1 and None not in new}
 
 
 def _content(document: Mapping[str, Any]) -> str:

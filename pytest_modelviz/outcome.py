@@ -92,6 +92,7 @@ class Outcome:
                 self._write()
             except ModelvizError as error:
                 self._errors.append(str(error))
+            self._look_at_git()
         return failed or bool(self._orphans and self._settings.orphans == "fail")
 
     def _write(self) -> None:
@@ -144,6 +145,15 @@ class Outcome:
         for row in self._orphans:
             row["sources"] = judged_by
             row["baseline"] = self._settings.shown(row["baseline"])
+
+    def _look_at_git(self) -> None:
+        """Say so where git ignores what was recorded."""
+        root = self._settings.rootdir
+        written = [root / entry["baseline"] for entry in self.entries if entry["status"] == "recorded"]
+        if written:
+            from pytest_modelviz.baselines.git import ignored_warning
+
+            self.tell(ignored_warning(self._settings.baseline_dir, written, root))
 
     def _write_report(self) -> None:
         from pytest_modelviz.reports.html import write_report

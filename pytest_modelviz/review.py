@@ -226,13 +226,16 @@ class Review:
         if file_digest(self.rootdir, check["nodeid"]) is None:
             file = check["nodeid"].partition("::")[0]
             raise ModelvizError(f"there is no {file} in {self.rootdir}: name the project's folder with --rootdir")
-        compared = self.baselines.shown(self._compared_with(check, location))
-        inside = "://" not in compared and Path(compared).is_relative_to(self.rootdir)
-        shown = Path(compared).relative_to(self.rootdir).as_posix() if inside else compared
-        if not self.named and shown != check["baseline"]:
+        places = [self._shown(self.baselines.at(path)) for path in self._compared_with(check, location).paths]
+        if not self.named and check["baseline"] not in places:
             raise ModelvizError(
-                f"it was compared with {check['baseline']}, not with {shown}: name the folder with --baseline-dir"
+                f"it was compared with {check['baseline']}, not with {places[0]}: name the folder with --baseline-dir"
             )
+
+    def _shown(self, path: str) -> str:
+        """A path as it stands in results.json: relative to the project where it lies inside; a URL as it is."""
+        inside = "://" not in path and Path(path).is_relative_to(self.rootdir)
+        return Path(path).relative_to(self.rootdir).as_posix() if inside else path
 
     def _compared_with(self, check: dict[str, Any], location: Location) -> Location:
         """A variant without a baseline of its own was compared with the common one, or a test with a former id's."""
@@ -240,7 +243,7 @@ class Review:
         former = check.get("former_nodeid")
         others = [] if former is None else [Location.of(former, check["name"], location.variant)]
         for other in (location, *(one for own in others for one in (own, own.common))):
-            if compared.endswith(f"{other.path}.json"):
+            if compared.endswith(tuple(f"{path}.json" for path in other.paths)):
                 return other
         return location.common
 
@@ -297,7 +300,9 @@ class Review:
         rows = []
         for stem in self.baselines.stems():
             document = self.baselines.ids(stem)
-            if document is None or location_of(document).path != stem or document["nodeid"] in former:
+            if document is None or document["nodeid"] in former:
+                continue
+            if self.baselines.where(location_of(document)).path != stem:
                 continue
             if file_digest(self.rootdir, document["nodeid"]) is None:
                 row = orphan_row(self.baselines, document, None)

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from pytest_modelviz.baselines.formats import plain_number
-from pytest_modelviz.baselines.names import Location, safe
+from pytest_modelviz.baselines.names import Location, file_folder, safe
+from pytest_modelviz.baselines.renaming import foreign_reason
 from pytest_modelviz.baselines.store import Store, Stored
 from pytest_modelviz.capture import Capture
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.elsewhere import baseline_elsewhere, former_note
-from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
+from pytest_modelviz.errors import ForeignBaselineError, ModelvizError, UnreadableBaselineError
 from pytest_modelviz.pictures.composite import sheet
 from pytest_modelviz.pictures.exhibits import pictures_of
 from pytest_modelviz.pictures.files import png_bytes
@@ -168,7 +169,18 @@ class _Judgement:
     def _unreadable(self, error: UnreadableBaselineError) -> Entry:
         if self._settings.mode is Mode.UPDATE_ALL:
             return self._unstable() or self._record()
-        return self._entry("unreadable", reason=str(error), candidate=self._keep_candidate())
+        reason = str(error)
+        if isinstance(error, ForeignBaselineError):
+            reason = self._foreign(error)
+        return self._entry("unreadable", reason=reason, candidate=self._keep_candidate())
+
+    def _foreign(self, error: ForeignBaselineError) -> str:
+        """The same with a command for here: for the whole file if all of it seems to have been moved."""
+        file, place = error.owner.partition("::")[0], self._settings.baseline_dir
+        whole = isinstance(place, Path) and not (place / file_folder(error.owner)).exists()
+        whole = whole and not (self._settings.rootdir / file).exists()
+        options = self._check.commands.review
+        return foreign_reason(error.owner, self._check.nodeid, whole_file=whole, options=options)
 
     def _compared(self, stored: Stored) -> Entry:
         baseline = stored.capture

@@ -8,12 +8,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
+from pytest_modelviz.baselines.git import write_attributes
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 
 _LOCK_SECONDS = 60.0
@@ -51,15 +53,28 @@ class Folder(Protocol):
     def find(self, ending: str) -> list[str]:
         """All files whose names end so, hidden ones left out; sorted."""
 
+    def is_linked(self, name: str) -> bool:
+        """Whether a file is reached through a symbolic link."""
+
     def locked(self, name: str) -> contextlib.AbstractContextManager[None]:
         """Keep others from writing `name` for the while, where that is possible."""
 
 
+class LinkedFolderError(OSError):
+    """A folder below the root is a symbolic link, and nothing is written or removed through one."""
+
+    def __init__(self, link: Path) -> None:
+        super().__init__(f"the folder {link} is a symbolic link, and nothing is written or removed through a link")
+
+
 def open_folder(place: str | Path) -> Folder:
-    """The folder at a path or an fsspec URL. Raises ModelvizError where the URL's package is not installed."""
+    """The folder of baselines at a path or an fsspec URL.
+
+    Raises ModelvizError where the URL's package is not installed.
+    """
     url = str(place)
     if "://" not in url:
-        return LocalFolder(Path(place))
+        return BaselineFolder(Path(place))
     import fsspec
 
     from pytest_modelviz.baselines.remote import RemoteFolder
@@ -74,7 +89,7 @@ def open_folder(place: str | Path) -> Folder:
 
 
 class LocalFolder:
-    """A folder of this machine. It is never left through a symbolic link."""
+    """A folder of this machine, perhaps brought here by anybody. It is never left through a symbolic link."""
 
     settles = True
 
@@ -87,15 +102,10 @@ class LocalFolder:
     def read(self, name: str, limit: int) -> bytes:
         path = self.root / name
         try:
-            if self._leads_out(path):
-                raise UnreadableBaselineError(f"{path.name} leads out of the baseline folder through a symbolic link")
-            size = path.stat().st_size
-            if size > limit:
-                raise UnreadableBaselineError(f"{path.name} is absurdly large ({size} bytes)")
-            if not path.is_file():  # a pipe would never end
-                raise UnreadableBaselineError(f"{path.name} cannot be read: it is no file")
-            return path.read_bytes()
+            self._refuse_to_read(path)
+            return _regular_file(path, limit)
         except (FileNotFoundError, NotADirectoryError):
+            self._refuse_dangling_link(name)
             raise FileNotFoundError(path) from None
         except OSError as error:
             raise UnreadableBaselineError(f"{path.name} cannot be read: {error.strerror or error}") from error
@@ -103,22 +113,46 @@ class LocalFolder:
     def forget(self, name: str) -> None:
         """Nothing is kept here."""
 
-    def _leads_out(self, path: Path) -> bool:
+    def _refuse_to_read(self, path: Path) -> None:
         # resolve() follows the links of that part of the way which exists
         try:
-            return not path.resolve().is_relative_to(self.root.resolve())
+            inside = path.resolve().is_relative_to(self.root.resolve())
         except RuntimeError:  # links in a circle, until Python 3.13
-            return True
+            inside = False
+        if not inside:
+            raise UnreadableBaselineError(f"{path.name} leads out of {self.root} through a symbolic link")
+
+    def _refuse_dangling_link(self, name: str) -> None:
+        """What a link should lead to is not there: that is not as if nothing had been recorded."""
+        for path in self._way(name):
+            if path.is_symlink() and not path.exists():
+                raise UnreadableBaselineError(
+                    f"{path} is a symbolic link to {path.readlink()}, which is not there: fetch what it leads to "
+                    f"(as by 'dvc pull' or 'git annex get'), or remove the link"
+                )
+
+    def _way(self, name: str) -> list[Path]:
+        """The root, each folder below it, and the file."""
+        path = self.root / name
+        return [*(folder for folder in reversed(path.parents) if folder.is_relative_to(self.root)), path]
+
+    def is_linked(self, name: str) -> bool:
+        return any(path.is_symlink() for path in self._way(name))
+
+    def _refuse_linked_folder(self, name: str) -> None:
+        """The root itself may be a link: the user has chosen it."""
+        for path in self._way(name)[1:-1]:
+            if path.is_symlink():
+                raise LinkedFolderError(path)
 
     def write(self, name: str, data: bytes) -> None:
-        """Write beside, flush to the disk, then move into place."""
+        """Write beside, flush to the disk, then move into place. A link there is replaced, what it leads to is not."""
         path = self.root / name
-        if self._leads_out(path.parent) or path.is_symlink():
-            raise OSError(f"{path.name} or its folder is a symbolic link: remove the link")
+        self._refuse_linked_folder(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
-            with beside.open("wb") as file:
+            with _new_file(beside) as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
@@ -129,12 +163,19 @@ class LocalFolder:
             raise
 
     def move(self, old: str, new: str) -> None:
+        if os.path.lexists(self.root / old):
+            self._refuse_linked_folder(old)
+            self._refuse_linked_folder(new)
         (self.root / old).replace(self.root / new)
 
     def delete(self, name: str) -> None:
         path = self.root / name
-        if self._leads_out(path.parent):
-            raise OSError(f"{path} leads out of {self.root} through a symbolic link")
+        try:
+            self._refuse_linked_folder(name)
+        except LinkedFolderError:
+            if os.path.lexists(path):
+                raise
+            return
         path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # not empty, or gone
             for folder in path.parents:
@@ -186,3 +227,37 @@ class LocalFolder:
         folder.mkdir(mode=0o700, exist_ok=True)
         here, check = (hashlib.sha256(os.fsencode(text)).hexdigest() for text in (self.root.resolve(), name))
         return str(folder / f"{here[:16]}-{check[:1]}.lock")
+
+
+class BaselineFolder(LocalFolder):
+    """The folder of a project's baselines, which has links where a build tool or a data cache has put them.
+
+    They may lead anywhere: a baseline is its own proof, by the digests in it. What is written is a file of its own.
+    The first file brings rules for git with it.
+    """
+
+    def _refuse_to_read(self, path: Path) -> None:
+        """Whatever is a regular file may be read."""
+
+    def write(self, name: str, data: bytes) -> None:
+        super().write(name, data)
+        write_attributes(self.root)
+
+
+def _regular_file(path: Path, limit: int) -> bytes:
+    """A whole file of at most `limit` bytes; a pipe or a device would never end."""
+    information = path.stat()
+    if information.st_size > limit:
+        raise UnreadableBaselineError(f"{path.name} is absurdly large ({information.st_size} bytes)")
+    if not stat.S_ISREG(information.st_mode):
+        raise UnreadableBaselineError(f"{path.name} cannot be read: it is no file")
+    return path.read_bytes()
+
+
+def _new_file(path: Path) -> BinaryIO:
+    """A file that was not there: what lies there, perhaps as a link, is not written into."""
+    try:
+        return path.open("xb")
+    except FileExistsError:  # left by a process of this number that was killed
+        path.unlink()
+        return path.open("xb")

@@ -6,6 +6,7 @@ imported with the first array: a command that only lists baselines starts withou
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import math
@@ -13,8 +14,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from pytest_modelviz.baselines.renaming import foreign_reason
 from pytest_modelviz.capture import Array, Capture
-from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
+from pytest_modelviz.errors import ForeignBaselineError, ModelvizError, UnreadableBaselineError
 
 SCHEMA = 1
 MAX_JSON_BYTES = 64 * 2**20
@@ -53,6 +55,17 @@ def _encoded(document: Mapping[str, Any]) -> bytes:
     return (_render(document, 0) + "\n").encode("utf-8", "backslashreplace")
 
 
+def renamed_json(document: Mapping[str, Any], nodeid: str, *, moved_from: str | None = None) -> bytes:
+    """The file of a document, for a test that is called `nodeid` now. What is compared stays under its seal.
+
+    `moved_from` is its old id, for as long as the baseline lies under that one too.
+    """
+    head = {"schema": document["schema"], "nodeid": nodeid}
+    moved = {} if moved_from is None else {"moved_from": moved_from}
+    rest = {key: value for key, value in document.items() if key not in (*head, "moved_from")}
+    return _encoded({**head, **moved, **rest})
+
+
 def seal(document: Mapping[str, Any]) -> str:
     """The digest of what is compared, however it is laid out in the file.
 
@@ -64,8 +77,8 @@ def seal(document: Mapping[str, Any]) -> str:
 
 
 def text_sha256(data: bytes) -> str:
-    """The digest of a text file, the same if git has checked it out with other line ends."""
-    return sha256(data.replace(b"\r\n", b"\n"))
+    """The digest of a text file, the same if it was given other line ends or a byte order mark."""
+    return sha256(data.removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n"))
 
 
 def encode_arrays(arrays: Mapping[str, Array]) -> bytes | None:
@@ -117,6 +130,9 @@ def decode_json(data: bytes) -> dict[str, Any]:
     """Parse and check the reviewable file; raises UnreadableBaselineError with the reason and the remedy."""
     if len(data) > MAX_JSON_BYTES:
         raise UnreadableBaselineError(f"it is absurdly large ({len(data)} bytes)")
+    data = data.removeprefix(codecs.BOM_UTF8)
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise UnreadableBaselineError("it is not valid JSON (something has made UTF-16 of it): restore it")
     if not data.strip(b" \t\r\n\0"):
         raise UnreadableBaselineError("it is empty: restore it from version control")
     _refuse_pointer(data)
@@ -142,24 +158,17 @@ def decode_json(data: bytes) -> dict[str, Any]:
         raise UnreadableBaselineError("its digest is damaged")
     if not whole:
         raise UnreadableBaselineError(
-            f"its content is not what was recorded: it was damaged, edited or merged (its {_SEAL} says so). "
-            f"Restore it from version control, or record it anew"
+            f"its content is not what was recorded: it was damaged, edited or merged, or its keys were sorted by a "
+            f"formatter (its {_SEAL} says so). Restore it from version control, or record it anew"
         )
     return document
 
 
 def belongs(document: Mapping[str, Any], *, nodeid: str, name: str, variant: str | None = None) -> None:
     """Make sure that a document is of this check of this test; raises UnreadableBaselineError."""
-    if document["nodeid"] != nodeid:
-        alike = document["nodeid"].casefold() == nodeid.casefold()
-        raise UnreadableBaselineError(
-            f"it belongs to another test, {document['nodeid']!r}: "
-            + (
-                "the two ids differ only in case, which this file system does not tell apart; rename one of the tests"
-                if alike
-                else "if it was moved on purpose, record it anew"
-            )
-        )
+    owner = document["nodeid"]
+    if owner != nodeid:
+        raise ForeignBaselineError(foreign_reason(owner, nodeid), owner)
     if document["name"] != name:
         raise UnreadableBaselineError(f"it belongs to another check, {document['name']!r}")
     if document.get("variant") != variant:

@@ -118,6 +118,9 @@ class RemoteFolder:
         names = [self._files._strip_protocol(path)[start:] for path in found]
         return sorted(name for name in names if name.endswith(ending) and not re.search(r"(^|/)\.", name))
 
+    def is_linked(self, name: str) -> bool:
+        return False
+
     @contextlib.contextmanager
     def locked(self, name: str) -> Iterator[None]:
         """No store behind a URL can keep others out: the store of baselines does without."""

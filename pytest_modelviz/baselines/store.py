@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pytest_modelviz.baselines.folder import Folder, open_folder
+from pytest_modelviz.baselines.earlier import find_baseline
+from pytest_modelviz.baselines.folder import Folder, LinkedFolderError, LocalFolder, open_folder
 from pytest_modelviz.baselines.formats import (
     MAX_ARRAY_BYTES,
     MAX_JSON_BYTES,
@@ -30,11 +31,13 @@ from pytest_modelviz.baselines.formats import (
     sha256,
     text_sha256,
 )
+from pytest_modelviz.baselines.line_ends import line_end_damage
 from pytest_modelviz.baselines.names import Location
 from pytest_modelviz.capture import Capture
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 
 _ABANDONED_SECONDS = 3600.0  # a younger unfinished file may be another process's
+_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclass(frozen=True)
@@ -64,21 +67,41 @@ class Store:
     def __init__(
         self, place: str | Path | Folder, *, what: str = "baseline", option: str = "--modelviz-baseline-dir"
     ) -> None:
-        """`what` is kept at this `place` and `option` chooses it: for messages."""
-        self._folder = open_folder(place) if isinstance(place, (str, Path)) else place
-        self._what, self._option = what, option
+        """`what` is kept at this `place`, and `option` chooses it.
+
+        Only baselines may be reached through symbolic links, and bring rules for git: what a run keeps may come from
+        anybody's.
+        """
+        if isinstance(place, (str, Path)):
+            place = open_folder(place) if what == "baseline" else LocalFolder(Path(place))
+        self._folder, self._what, self._option = place, what, option
+
+    @property
+    def root(self) -> str:
+        """The folder or URL as people write it."""
+        return self._folder.shown("").rstrip("/")
+
+    def where(self, location: Location) -> Location:
+        """Where a check's baseline lies: at its location, or where an earlier version has recorded it."""
+        return find_baseline(self._folder, location)
 
     def shown(self, location: Location) -> str:
         """The JSON file of a baseline as people write it."""
-        return self._folder.shown(f"{location.path}.json")
+        return self.at(self.where(location).path)
+
+    def at(self, path: PurePosixPath) -> str:
+        """The JSON file of whatever lies at exactly this path, as people write it."""
+        return self._folder.shown(f"{path}.json")
 
     def load(self, location: Location, *, nodeid: str, name: str) -> Stored | None:
         """The baseline of a check, None where there is none; raises UnreadableBaselineError."""
+        location = self.where(location)
         files = self._files(location)
         return None if files is None else _stored(files, location, nodeid, name)
 
     def files(self, location: Location, *, nodeid: str, name: str) -> Files | None:
         """The files of a baseline as they are, found whole; raises UnreadableBaselineError."""
+        location = self.where(location)
         files = self._files(location)
         if files is None:
             return None
@@ -124,6 +147,9 @@ class Store:
                 found = data
         if found is None:
             raise UnreadableBaselineError("its safetensors file is missing: restore it from version control")
+        damage = line_end_damage(found, wanted)
+        if damage is not None:
+            raise UnreadableBaselineError(f"its safetensors file is damaged: {damage}")
         decode_arrays(found)  # says what is wrong with it, if it can tell
         raise UnreadableBaselineError(
             "its safetensors file does not belong to its JSON file (half of a merge, or a damaged file): "
@@ -139,6 +165,7 @@ class Store:
 
         Of what cannot even be read, a word that is no digest.
         """
+        location = self.where(location)
         self._forget(location)
         try:
             return text_sha256(self._folder.read(f"{location.path}.json", MAX_JSON_BYTES))
@@ -148,11 +175,13 @@ class Store:
             return "unreadable"
 
     def picture(self, location: Location) -> bytes | None:
-        """The stored picture, as it is."""
+        """The stored picture, as it is. No digest vouches for it: what a link leads to must at least be a picture."""
+        name = f"{self.where(location).path}.png"
         try:
-            return self._folder.read(f"{location.path}.png", MAX_ARRAY_BYTES)
+            data = self._folder.read(name, MAX_ARRAY_BYTES)
         except (OSError, UnreadableBaselineError):
             return None
+        return data if data.startswith(_PNG) or not self._folder.is_linked(name) else None
 
     def save(
         self, location: Location, capture: Capture, *, nodeid: str, name: str, picture: bytes | None = None
@@ -169,6 +198,7 @@ class Store:
 
     def put(self, location: Location, files: Files) -> None:
         """Write a baseline's files, all or nothing. Raises ModelvizError."""
+        location = self.where(location)
         with self._told("write", location), self._folder.locked(str(location.path)):
             self._replace(location, files)
 
@@ -177,6 +207,7 @@ class Store:
 
         Raises ChangedMeanwhileError where something else has taken that one's place, and ModelvizError.
         """
+        location = self.where(location)
         with self._told("write", location), self._folder.locked(str(location.path)):
             if self.digest(location) != of:
                 raise ChangedMeanwhileError(self.shown(location))
@@ -184,6 +215,7 @@ class Store:
 
     def remove(self, location: Location, *, only: str) -> None:
         """Remove a baseline, if it is still the one of this digest; else raises ChangedMeanwhileError."""
+        location = self.where(location)
         with self._told("remove", location), self._folder.locked(str(location.path)):
             if self.digest(location) != only:
                 raise ChangedMeanwhileError(self.shown(location))
@@ -202,6 +234,11 @@ class Store:
     def _told(self, verb: str, location: Location) -> Iterator[None]:
         try:
             yield
+        except LinkedFolderError as error:
+            raise ModelvizError(
+                f"cannot {verb} the {self._what} {self.shown(location)}: {error}. Put a real folder in its place "
+                f"(remove the link, and copy there what it led to), or choose another with {self._option}"
+            ) from error
         except OSError as error:
             raise ModelvizError(
                 f"cannot {verb} the {self._what} {self.shown(location)}: {error.strerror or error}. The old one, if "
@@ -223,16 +260,18 @@ class Store:
         folder, path = self._folder, location.path
         data, staged = f"{path}.safetensors", None
         image, picture = f"{path}.png", None
-        same = self._holds(f"{path}.json", files.text)
+        same = self._holds_text(f"{path}.json", files.text)
         # where writers cannot be kept apart, the proper name is anybody's: what a new JSON file names lies beside it
         if files.arrays is not None and not (self._holds(data, files.arrays) and (same or folder.settles)):
             staged = _staged(location, sha256(files.arrays))
-            folder.write(staged, files.arrays)
         if folder.settles and files.picture is not None and not self._holds(image, files.picture):
             picture = _staged(location, text_sha256(files.text), "png")
-            folder.write(picture, files.picture)
-        if not same:
-            folder.write(f"{path}.json", files.text)
+        beside = {name: content for name, content in ((staged, files.arrays), (picture, files.picture)) if name}
+        with self._leaving_nothing(beside):
+            for name, content in beside.items():
+                folder.write(name, content or b"")
+            if not same:
+                folder.write(f"{path}.json", files.text)
         with self._told_afterwards(location):
             if files.arrays is None:
                 folder.delete(data)
@@ -246,6 +285,18 @@ class Store:
                 folder.write(image, files.picture)
             self._tidy(location, staged)
 
+    @contextlib.contextmanager
+    def _leaving_nothing(self, beside: Mapping[str, bytes | None]) -> Iterator[None]:
+        """Where a baseline cannot be written, take away again what was written beside it, and was not there before."""
+        new = [name for name, content in beside.items() if not self._holds(name, content or b"")]
+        try:
+            yield
+        except OSError:
+            for name in new:
+                with contextlib.suppress(OSError):
+                    self._folder.delete(name)
+            raise
+
     def _settle(self, staged: str, proper: str, data: bytes) -> None:
         """Give a file that was written beside its proper name."""
         if self._folder.settles:
@@ -258,6 +309,7 @@ class Store:
         """Give a baseline's files their proper names, where a write was cut off after the JSON file was replaced."""
         if not self._folder.settles:
             return
+        location = self.where(location)
         with self._told("write", location), self._folder.locked(str(location.path)):
             text = self._folder.read(f"{location.path}.json", MAX_JSON_BYTES)
             wanted = {"safetensors": decode_json(text).get("data_sha256"), "png": text_sha256(text)}
@@ -280,6 +332,13 @@ class Store:
     def _holds(self, name: str, data: bytes) -> bool:
         try:
             return self._folder.read(name, len(data)) == data
+        except (FileNotFoundError, UnreadableBaselineError):
+            return False
+
+    def _holds_text(self, name: str, text: bytes) -> bool:
+        """Whether a file says this, whatever its line ends."""
+        try:
+            return text_sha256(self._folder.read(name, MAX_JSON_BYTES)) == text_sha256(text)
         except (FileNotFoundError, UnreadableBaselineError):
             return False
 

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pytest_modelviz.baselines.renaming import move_command
 from pytest_modelviz.reports.terminal import quoted, visible
 
 _QUIET = ("match", "recorded", "not_compared")  # a test with nothing worse passes
+_ACCEPTABLE = ("drift", "missing")
 _MOST_ORPHANS = 10
 
 Line = tuple[str, bool]
@@ -43,7 +45,7 @@ def closing_lines(run: Closing) -> list[Line]:
         if entry["message"] and entry["status"] in _QUIET:
             lines += [(line, False) for line in f"{visible(entry['nodeid'])} {entry['message']}".splitlines()]
     lines += [(line, True) for line in _lost(run)]
-    lines += [(line, run.orphans_fail) for line in orphan_lines(run.orphans)]
+    lines += [(line, run.orphans_fail) for line in orphan_lines(run.orphans, review=run.review)]
     return lines + [(line, False) for line in _counts(run)]
 
 
@@ -55,7 +57,7 @@ def _lost(run: Closing) -> list[str]:
     return [f"{told}: checks that were not finished are not among the results, and no orphans were judged"]
 
 
-def orphan_lines(orphans: Sequence[Mapping[str, Any]], most: int = _MOST_ORPHANS) -> list[str]:
+def orphan_lines(orphans: Sequence[Mapping[str, Any]], most: int = _MOST_ORPHANS, *, review: str = "") -> list[str]:
     """Which tests are gone whose baselines are still there, and how they may be called now."""
     if not orphans:
         return []
@@ -69,12 +71,22 @@ def orphan_lines(orphans: Sequence[Mapping[str, Any]], most: int = _MOST_ORPHANS
         lines = [f"{len(orphans)} orphans: baselines of {gone} (modelviz prune removes them)"]
     for nodeid, rows in list(tests.items())[:most]:
         names = ", ".join(sorted({row["name"] for row in rows}))
-        new = {row["renamed_to"] for row in rows}
-        renamed = f"; is it now {visible(new.pop())}?" if len(new) == 1 and None not in new else ""
-        lines.append(f"  {visible(nodeid)}: {visible(names)}{renamed}")
+        renamed = rename_hint(rows[0], review) if len({row["renamed_to"] for row in rows}) == 1 else ""
+        lines.append(f"  {visible(nodeid)}: {visible(names)}{renamed and '; '}{renamed}")
     if len(tests) > most:
         lines.append(f"  and {len(tests) - most} more: modelviz orphans")
     return lines
+
+
+def rename_hint(row: Mapping[str, Any], review: str, *, whole_file: bool = False) -> str:
+    """What an orphan's test may be called now, and the command for that; empty where nothing is known of it."""
+    old, new = row["nodeid"], row["renamed_to"]
+    if new is None:
+        return ""
+    command = move_command(old, new, whole_file=whole_file, options=review)
+    if row.get("new_has_baseline"):
+        command = " ".join(word for word in ("modelviz prune", review, quoted(old)) if word)
+    return str(visible(f"is it now {new}? {command}"))
 
 
 def _counts(run: Closing) -> list[str]:
@@ -88,9 +100,12 @@ def _counts(run: Closing) -> list[str]:
         lines.append(f"{', '.join(told)}; details in {run.folder}/results.json")
     if not run.written and totals["not_compared"]:
         lines.append(f"this run compared nothing: {run.folder} still holds the results of the last one that did")
-    if any(entry["candidate"] for entry in run.entries):
-        this = f" --run {run.run_id}{review}"
+    this = f" --run {run.run_id}{review}"
+    kept = [entry["status"] for entry in run.entries if entry["candidate"]]
+    if any(status in _ACCEPTABLE for status in kept):
         lines.append(f"review: modelviz list{this}; accept: modelviz accept{this} [TEST...]")
+    elif kept:  # of unreadable baselines: each report says what to do
+        lines.append(f"review: modelviz show{this}")
     if any(entry["tensorboard_tags"] for entry in run.entries):
         page = f", or open {quoted(f'{run.folder}/report.html')}" if run.has_report else ""
         lines.append(f"see the pictures: modelviz tensorboard{review}{page}")

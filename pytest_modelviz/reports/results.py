@@ -115,7 +115,8 @@ class ResultsFolder:
         stem = PurePosixPath(str(check["candidate"]).replace("\\", "/")).name.removesuffix(".json")
         if check["candidate"] is None or stem == common.stem:
             return common
-        document = Store(self.candidates).ids(common.folder / stem) if stem.startswith(f"{common.stem}@") else None
+        candidates = Store(self.candidates, what="candidate")
+        document = candidates.ids(common.folder / stem) if stem.startswith(f"{common.stem}@") else None
         variant = None if document is None else document.get("variant")
         own = Location.of(check["nodeid"], check["name"], variant) if isinstance(variant, str) else common
         return own if own.stem == stem else common
@@ -143,10 +144,10 @@ class ResultsFolder:
 
     def stored_candidates(self) -> list[Candidate]:
         """All candidates that lie here, by what stands in their files."""
-        store, found = Store(self.candidates), list[Candidate]()
+        store, found = Store(self.candidates, what="candidate"), list[Candidate]()
         for stem in store.stems():
             document = store.ids(stem)
-            if document is not None and location_of(document).path == stem:
+            if document is not None and store.where(location_of(document)).path == stem:
                 found.append(Candidate(document["nodeid"], document["name"], location_of(document)))
         return found
 

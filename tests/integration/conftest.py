@@ -166,7 +166,8 @@ class Project:
 
     def files(self, folder: str = "baselines") -> dict[str, bytes]:
         root = self.path / folder
-        return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
+        paths = [path for path in sorted(root.rglob("*")) if path.is_file() and path.name != ".gitattributes"]
+        return {str(path.relative_to(root)): path.read_bytes() for path in paths}
 
     def baseline(self, name: str, test: str = "test_net/test_net") -> Path:
         return self.path / "baselines" / test / name

@@ -430,6 +430,7 @@ class TestStrangeFiles:
 
         return put
 
+    @pytest.mark.parametrize("odd", ["folder", "pipe", "device", "loop", "size"], indirect=True)
     def test_as_a_baseline(self, drifted, odd):
         odd(drifted.baseline("feature_maps.json", "test_net/test_net[a]"))
         for command in ("list", "orphans", "show"):

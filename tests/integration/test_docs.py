@@ -27,7 +27,7 @@ def test_the_code_of_a_page_runs(project, page, monkeypatch):
     subprocess.run(["git", "init", "--quiet"], cwd=project.path, check=True)
     for language, text in blocks(page):
         if language in ("python", "ini", "yaml"):
-            name = re.match(r"# ([\w./]+)\n", text)
+            name = re.match(r"# ([\w./-]+)\n", text)
             assert name, f"a block of {page.name} does not name its file:\n{text}"
             (project.path / name[1]).parent.mkdir(parents=True, exist_ok=True)
             (project.path / name[1]).write_text(text)

@@ -208,7 +208,12 @@ class TestRenames:
         recorded.test(TESTS.replace("test_b", "test_better"))
         result = recorded.run("--modelviz")
         result.assert_outcomes(failed=1, passed=4)
-        result.stdout.fnmatch_lines(["  test_net.py::test_b: feature_maps; is it now test_net.py::test_better?"])
+        result.stdout.fnmatch_lines(
+            [
+                "  test_net.py::test_b: feature_maps; is it now test_net.py::test_better? "
+                "modelviz mv test_net.py::test_b test_net.py::test_better"
+            ]
+        )
         (row,) = recorded.results["orphans"]
         assert row["renamed_to"] == "test_net.py::test_better"
         assert "is it now test_net.py::test_better?" in recorded.modelviz("orphans").output
@@ -236,7 +241,7 @@ class TestRenames:
         lines = recorded.modelviz("orphans").output.splitlines()
         assert (
             "test_net.py::test_b  feature_maps  (its test file is gone: prune it by name)  "
-            "is it now test_moved.py::test_b?" in lines
+            "is it now test_moved.py::test_b? modelviz mv test_net.py::test_b test_moved.py::test_b" in lines
         )
         assert lines[-1] == "4 orphans (baselines whose test is gone)"
         assert recorded.modelviz("prune").output == "nothing to remove\n"

@@ -58,7 +58,7 @@ def recorded(request, tmp_path_factory):
     view = VIEWS[request.param]
     capture = view.capture()
     Store(folder).save(WHERE, capture, **IDS)
-    files = {path: path.read_bytes() for path in sorted(folder.rglob("*.*")) if path.is_file()}
+    files = {path: path.read_bytes() for path in sorted(folder.rglob("[!.]*.*")) if path.is_file()}
     return view, capture, folder, files
 
 

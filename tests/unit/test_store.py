@@ -27,7 +27,8 @@ def capture(value: float = 1.0, **facts: object) -> Capture:
 
 
 def files(folder) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != ".gitattributes"]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
 def document(**changes: object) -> bytes:
@@ -106,7 +107,9 @@ class TestFormats:
             (b"  \n", "is empty"),
             (b"\0\0\0\0", "is empty"),  # as some file systems leave it when the power fails
             (b"{", "not valid JSON"),
-            (b"\xff\xfe", "not valid JSON"),
+            (b"\xff\xfe{\0}\0", "not valid JSON .something has made UTF-16 of it"),
+            (b"\xef\xbb\xbf", "is empty"),
+            (b"\xef\xbb\xbf<<<<<<< HEAD\n{}\n=======\n{}\n>>>>>>> theirs\n", "merge conflict"),
             (b'{"a": NaN}', "NaN is not a JSON number"),
             (b'{"facts": 1e999}', "not valid JSON"),
             (b"[" * 100_000, "not valid JSON"),
@@ -152,6 +155,20 @@ class TestFormats:
         assert formats.decode_json(turned) == formats.decode_json(text)
         assert formats.text_sha256(turned) == formats.text_sha256(text)
         assert formats.decode_json(json.dumps(json.loads(text)).encode()) == formats.decode_json(text)
+        marked = b"\xef\xbb\xbf" + turned
+        assert formats.decode_json(marked) == formats.decode_json(text)
+        assert formats.text_sha256(marked) == formats.text_sha256(text)
+
+    def test_a_file_with_other_line_ends_or_a_mark_is_the_same_baseline(self, tmp_path):
+        path = Path(Store(tmp_path).save(WHERE, capture(), **IDS, picture=b"png"))
+        digest = Store(tmp_path).digest(WHERE)
+        changed = b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n")
+        path.write_bytes(changed)
+        assert Store(tmp_path).digest(WHERE) == Store(tmp_path).load(WHERE, **IDS).digest == digest
+        Store(tmp_path).save(WHERE, capture(), **IDS, picture=b"png")
+        assert path.read_bytes() == changed  # recording what is there already changes no byte
+        Store(tmp_path).save(WHERE, capture(2.0), **IDS, picture=b"png")
+        assert Store(tmp_path).load(WHERE, **IDS).capture.facts["peak"] == 2.0
 
     def test_what_is_compared_is_sealed_by_hand(self):
         """The digest is that of the JSON of [facts, data_sha256]."""
@@ -306,16 +323,29 @@ class TestStore:
         with pytest.raises(UnreadableBaselineError, match=r"feature_maps\.json is missing beside"):
             Store(tmp_path).load(WHERE, **IDS)
 
-    def test_links_out_of_the_folder_are_refused(self, tmp_path):
-        outside = Store(tmp_path / "outside").save(WHERE, capture(), **IDS)
-        inside = tmp_path / "inside" / "tests" / "test_net" / "test_a"
-        inside.mkdir(parents=True)
-        (inside / "feature_maps.json").symlink_to(outside)
-        with pytest.raises(UnreadableBaselineError, match="leads out of the baseline folder"):
-            Store(tmp_path / "inside").load(WHERE, **IDS)
-        with pytest.raises(ModelvizError, match="is a symbolic link: remove the link"):
-            Store(tmp_path / "inside").save(WHERE, capture(2.0), **IDS)
-        assert Store(tmp_path / "outside").load(WHERE, **IDS).capture.facts["peak"] == 1.0
+    def test_a_file_that_cannot_be_replaced_leaves_nothing_beside_it(self, tmp_path):
+        (tmp_path / "tests/test_net/test_a/feature_maps.json").mkdir(parents=True)
+        with pytest.raises(ModelvizError, match="cannot write the baseline"):
+            Store(tmp_path).save(WHERE, capture(), **IDS, picture=b"png")
+        assert files(tmp_path) == {}
+
+    def test_what_it_leaves_alone_it_takes_not_away_either(self, tmp_path, monkeypatch):
+        """A write that was cut off has left the numbers beside; another one of the same numbers fails."""
+        path = Path(Store(tmp_path).save(WHERE, capture(1.0), **IDS))
+        data = path.with_suffix(".safetensors")
+        staged = data.with_name(f".feature_maps.{formats.sha256(data.read_bytes())[:16]}.safetensors")
+        data.rename(staged)
+        write = folder.LocalFolder.write
+
+        def full(self, name, data):
+            if name.endswith(".json"):
+                raise OSError(28, "No space left on device")
+            write(self, name, data)
+
+        monkeypatch.setattr(folder.LocalFolder, "write", full)
+        with pytest.raises(ModelvizError, match="No space left"):
+            Store(tmp_path).save(WHERE, capture(1.0, more=1), **IDS)
+        assert Store(tmp_path).load(WHERE, **IDS).capture.facts["peak"] == 1.0
 
     def test_a_folder_in_the_way_is_told(self, tmp_path):
         (tmp_path / "tests/test_net/test_a/feature_maps.json").mkdir(parents=True)

@@ -177,7 +177,7 @@ class TestTheLastLines:
         lines = self.lines(orphans=rows, orphans_fail=True)
         assert lines[:3] == [
             ("12 orphans: baselines of 11 tests that are gone (modelviz prune removes them)", True),
-            ("  t::a: x, y; is it now t::b?", True),
+            ("  t::a: x, y; is it now t::b? modelviz mv t::a t::b", True),
             ("  t::0: x", True),
         ]
         assert lines[-1] == ("  and 1 more: modelviz orphans", True)

@@ -1,0 +1,47 @@
+"""Baselines that versions before this one have recorded elsewhere: found there, and left there.
+
+Until capital letters were given a hash, ids that differ only in case shared a place where the file system does not tell
+them apart. So the owner of what lies there has to be looked at.
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+from pytest_modelviz.baselines.folder import Folder
+from pytest_modelviz.baselines.formats import MAX_ARRAY_BYTES, decode_json
+from pytest_modelviz.baselines.names import EarlierLocation, Location
+from pytest_modelviz.errors import UnreadableBaselineError
+
+_ENDINGS = (".json", ".safetensors")
+
+
+def find_baseline(folder: Folder, location: Location) -> Location:
+    """Where a check's baseline lies: at its location or, if there is none, at its earlier one; the first if nowhere."""
+    earlier = location.earlier
+    if earlier is None or _is_taken(folder, location.path) or not _is_taken(folder, earlier.path):
+        return location
+    return Location(earlier.folder, earlier.stem, location.variant) if _is_own(folder, earlier) else location
+
+
+def _is_taken(folder: Folder, path: PurePosixPath) -> bool:
+    """Whether anything lies there, in whatever state."""
+    for ending in _ENDINGS:
+        try:
+            folder.read(f"{path}{ending}", MAX_ARRAY_BYTES)
+        except FileNotFoundError:
+            continue
+        except UnreadableBaselineError:
+            pass
+        return True
+    return False
+
+
+def _is_own(folder: Folder, earlier: EarlierLocation) -> bool:
+    """Whether what lies there is this check's to read, and to complain about, or that of a twin but for case."""
+    try:
+        document = decode_json(folder.read(f"{earlier.path}.json", MAX_ARRAY_BYTES))
+    except (FileNotFoundError, UnreadableBaselineError):  # then the way it is spelled on the disk says whose it is
+        return any(f"{earlier.path}{ending}" in folder.find(ending) for ending in _ENDINGS)
+    found = (document["nodeid"], document["name"], document.get("variant"))
+    return found == earlier.owner or repr(found).casefold() != repr(earlier.owner).casefold()

@@ -1,0 +1,221 @@
+"""Baselines of renamed tests, moved to where they belong now, with the new ids in them. No torch, no pytest.
+
+Each is written whole at its new place before the old one is removed, and nothing is overwritten there: killed at any
+moment, a baseline is in the one place or in both. Until the old one is removed the new one says where it comes from, so
+that the same command goes on from there, and does not take an equal baseline for it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pytest_modelviz.baselines.formats import renamed_json, text_sha256
+from pytest_modelviz.baselines.names import Location
+from pytest_modelviz.baselines.renaming import Renaming
+from pytest_modelviz.baselines.store import ChangedMeanwhileError, Files, Store
+from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
+
+
+@dataclass(frozen=True)
+class Move:
+    """What is to become of the baseline with this `document`, which lies at exactly `source`."""
+
+    document: Mapping[str, Any]
+    source: Location
+    nodeid: str
+
+    @property
+    def old_nodeid(self) -> str:
+        return str(self.document["nodeid"])
+
+    @property
+    def target(self) -> Location:
+        """Where it belongs by its new id."""
+        return _location(self.document, self.nodeid)
+
+    def text(self, *, arriving: bool = False) -> bytes:
+        """The JSON file at the destination; while it is `arriving`, with its old id."""
+        return renamed_json(self.document, self.nodeid, moved_from=self.old_nodeid if arriving else None)
+
+    @property
+    def is_at_home(self) -> bool:
+        """Whether it lies where its old or its new id belongs, or belonged for earlier versions."""
+        homes = (*self.target.paths, *_location(self.document, self.old_nodeid).paths)
+        return self.source.path in homes
+
+    def is_copy_of(self, other: Move) -> bool:
+        """Whether it lies where another one goes, and says just the same or has come from there."""
+        comes_from_there = self.document.get("moved_from") == other.old_nodeid
+        alike = self.document == other.document or comes_from_there
+        return self is not other and self.source == other.destination and alike
+
+    @property
+    def destination(self) -> Location:
+        """Where it is put: also what earlier versions kept elsewhere moves to where it belongs today."""
+        return _exactly(self.target.path, self.target)
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What was done about one baseline: `moved`, `would be moved`, `already there`, or `refused` with the reason."""
+
+    nodeid: str
+    name: str
+    done: str
+    reason: str
+    path: str
+    new_nodeid: str
+
+    @property
+    def refused(self) -> bool:
+        return self.done == "refused"
+
+
+def find_moves(store: Store, renaming: Renaming, rootdir: Path) -> list[Move]:
+    """One for each baseline that a renaming concerns, by the ids in it: its files may have been moved already.
+
+    Raises ModelvizError where there is none, and where the file of a test's new name does not exist.
+    """
+    found = [(stem, document) for stem in store.stems() if (document := store.ids(stem)) is not None]
+    ids = {document["nodeid"] for _, document in found}
+    renaming.require_sense(ids)
+    moves = []
+    for stem, document in found:
+        nodeid = renaming.of(document["nodeid"], ids)
+        if nodeid is None and renaming.of(str(document.get("moved_from")), ids) == document["nodeid"]:
+            nodeid = document["nodeid"]  # such a move was cut off here
+        if nodeid is not None:
+            moves.append(Move(document, _exactly(stem, _location(document, nodeid)), nodeid))
+    if not moves:
+        raise ModelvizError(f"no baseline in {store.root} is of {renaming.old!r}{renaming.hint(ids)}")
+    # what lies where neither id belongs may be anything: the folder of yet another name, or somebody's copy
+    moves = [move for move in moves if move.is_at_home] or _distinct(store, moves)
+    _require_files(moves, rootdir)
+    leaving = [move for move in moves if move.source != move.destination]
+    return [move for move in moves if not any(move.is_copy_of(other) for other in leaving)]
+
+
+def find_unreadable(store: Store, moves: Sequence[Move], renaming: Renaming) -> list[Moved]:
+    """What lies beside that which is moved and cannot be read, so that nobody knows whose it is: it stays there."""
+    files = {move.source.folder.parent for move in moves}
+    test = renaming.old.partition("::")[2].replace("::", ".").partition("*")[0]
+    end = r"(?!\w)" if test and "*" not in renaming.old else ""
+    refused = []
+    for stem in store.stems():
+        of_such_a_test = stem.parent.parent in files and re.match(f"{re.escape(test)}{end}", stem.parent.name)
+        if of_such_a_test and store.ids(stem) is None:
+            try:
+                store.load(Location(stem.parent, stem.name), nodeid="", name="")
+            except UnreadableBaselineError as error:
+                reason = f"it cannot be read and stays where it is: {error}"
+                refused.append(Moved(renaming.old, stem.name, "refused", reason, store.at(stem), ""))
+    return refused
+
+
+def _distinct(store: Store, moves: Sequence[Move]) -> list[Move]:
+    """Raises ModelvizError where two files are of the same check, so that nobody can tell which is meant."""
+    seen: dict[Location, Move] = {}
+    for move in moves:
+        other = seen.setdefault(move.target, move)
+        if other is not move:
+            places = " and ".join(store.shown(each.source) for each in (other, move))
+            raise ModelvizError(f"{places} are both of {move.old_nodeid}, and neither lies where it belongs")
+    return list(moves)
+
+
+def _require_files(moves: Sequence[Move], rootdir: Path) -> None:
+    for file in sorted({move.nodeid.partition("::")[0] for move in moves}):
+        if not (rootdir / file).is_file():
+            raise ModelvizError(
+                f"there is no {file} in {rootdir}: rename the tests first, then move their baselines; names are "
+                f"relative to that folder (--rootdir chooses another)"
+            )
+
+
+def move_all(store: Store, moves: Sequence[Move], *, dry_run: bool = False) -> list[Moved]:
+    """Make all moves that can be made; one that goes where another comes from waits for that one."""
+    waiting, done = list(moves), []
+    vacated: set[PurePosixPath] = set()  # by what would have been moved away
+    while waiting:
+        occupied = {move.source.path for move in waiting}
+        ready = [move for move in waiting if move.destination.path not in occupied - {move.source.path}] or waiting
+        done += [_moved(store, move, vacated if dry_run else None) for move in ready]
+        waiting = [move for move in waiting if move not in ready]
+    return sorted(done, key=lambda moved: (moved.nodeid, moved.path))
+
+
+def _moved(store: Store, move: Move, vacated: set[PurePosixPath] | None) -> Moved:
+    """Make one move; where `vacated` is given, only say what would become of it."""
+
+    def told(done: str, reason: str = "") -> Moved:
+        path = store.shown(move.destination)
+        return Moved(move.old_nodeid, move.document["name"], done, reason, path, move.nodeid)
+
+    if move.source == move.destination and move.nodeid == move.old_nodeid and "moved_from" not in move.document:
+        return told("already there")
+    try:
+        if not _is_free(store, move, vacated or set()):
+            there = store.shown(move.target)
+            return told("refused", f"{move.nodeid} has a baseline already, {there}: keep one of the two")
+        if vacated is not None:
+            vacated.add(move.source.path)
+            return told("would be moved")
+        _make(store, move)
+    except ChangedMeanwhileError:
+        return told("refused", "somebody else has changed it meanwhile: try again")
+    except (ModelvizError, UnreadableBaselineError) as error:
+        return told("refused", str(error))
+    return told("moved")
+
+
+def _is_free(store: Store, move: Move, vacated: set[PurePosixPath]) -> bool:
+    """Whether no other baseline lies where a move goes to."""
+    here = store.where(move.target)
+    if here.path == move.source.path or here.path in vacated:
+        return True
+    # what lies there is this very baseline: copied there by hand, left by a move that was cut off, or, where the file
+    # system does not tell the two places apart, not elsewhere at all
+    return store.digest(here) in (None, store.digest(move.source), text_sha256(move.text(arriving=True)))
+
+
+def _make(store: Store, move: Move) -> None:
+    old, new, arriving = store.digest(move.source), move.text(), move.text(arriving=True)
+    if move.source.path == move.destination.path:
+        store.put_instead(move.destination, replace(_files(store, move, old), text=new), of=old)
+        return
+    there = store.digest(move.destination)
+    if there != text_sha256(arriving):
+        store.put_instead(move.destination, replace(_files(store, move, old), text=arriving), of=there)
+    files = store.files(move.destination, nodeid=move.nodeid, name=move.document["name"])  # raises unless it is whole
+    if old is not None and store.digest(move.source) == old:
+        _remove(store, move, old)
+    if files is not None:
+        store.put_instead(move.destination, replace(files, text=new), of=text_sha256(arriving))
+
+
+def _files(store: Store, move: Move, digest: str | None) -> Files:
+    """What is to be moved, found whole and as it was when it was looked for."""
+    files = store.files(move.source, nodeid=move.old_nodeid, name=move.document["name"])
+    if files is None or text_sha256(files.text) != digest:
+        raise ChangedMeanwhileError(store.shown(move.source))
+    return files
+
+
+def _remove(store: Store, move: Move, digest: str) -> None:
+    try:
+        store.remove(move.source, only=digest)
+    except ModelvizError as error:
+        raise ModelvizError(f"it lies at its new place, but is still at its old one: {error}") from error
+
+
+def _location(document: Mapping[str, Any], nodeid: str) -> Location:
+    variant = document.get("variant")
+    return Location.of(nodeid, document["name"], variant if isinstance(variant, str) else None)
+
+
+def _exactly(path: PurePosixPath, location: Location) -> Location:
+    return Location(path.parent, path.name, location.variant)
