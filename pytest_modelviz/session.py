@@ -173,7 +173,8 @@ class _Judgement:
     @property
     def _tolerances(self) -> Tolerances:
         device = self._capture.environment.get("device", "cpu")
-        return Tolerances(self._settings.rtol, self._settings.atol, device, layers=self._settings.layers)
+        layers, ignored = self._settings.layers, self._settings.ignored
+        return Tolerances(self._settings.rtol, self._settings.atol, device, layers=layers, ignored=ignored)
 
     def _verdict(self, baseline: Capture, scale: float) -> Verdict:
         verdict = self._check.view.compare(baseline, self._capture, replace(self._tolerances, scale=scale))

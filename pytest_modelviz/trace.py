@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_modelviz.capture import Array
+from pytest_modelviz.compare.ignored import is_ignored, lasting_modules
 from pytest_modelviz.errors import UnreadableBaselineError
 
 MAX_STRUCTURE_BYTES = 64 * 2**20
@@ -132,6 +133,17 @@ class Trace:
         weights = {key: _narrower(record, weight_width) for key, record in self.weights.items()}
         return Trace(self.modules, self.calls, tensors, weights, self.ties)
 
+    def without(self, ignored: Sequence[str]) -> Trace:
+        """The same without configuration that says nothing, and without tensors that are listed twice or ignored."""
+        configs = lasting_modules({name: module.config for name, module in self.modules.items()}, ignored)
+        modules = {}
+        for name, module in self.modules.items():
+            weights = {
+                local: key for local, key in module.weights.items() if not _is_left_out(name, local, key, ignored)
+            }
+            modules[name] = ModuleRecord(module.class_name, configs[name], weights)
+        return Trace(modules, self.calls, self.tensors, self.weights, self.ties)
+
     def to_arrays(self) -> dict[str, Array]:
         """Pack into three arrays: compressed structure (uint8), sketches (float32) and wide sketches (float64)."""
         narrow: list[Sketch] = []
@@ -166,10 +178,14 @@ class Trace:
         }
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, Array]) -> Trace:
-        """Unpack what `to_arrays` made; raises UnreadableBaselineError for anything else."""
+    def from_arrays(cls, arrays: Mapping[str, Array], ignored: Sequence[str] = ()) -> Trace:
+        """Unpack what `to_arrays` made; raises UnreadableBaselineError for anything else.
+
+        What two processes do not share is left out of the configuration, as are attributes that match one of the globs
+        in `ignored`: an earlier version, or a run without those globs, may have recorded it.
+        """
         try:
-            return cls._unpack(arrays)
+            return cls._unpack(arrays).without(ignored)
         except UnreadableBaselineError:
             raise
         except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError, zlib.error) as error:
@@ -221,6 +237,15 @@ class Trace:
             pool.must_be_empty()
         ties = tuple(tuple(str(name) for name in group) for group in structure["ties"])
         return cls(modules, calls, tensors, weights, ties)
+
+
+def _is_left_out(layer: str, local: str, key: str, ignored: Sequence[str]) -> bool:
+    """Whether a tensor in an attribute is ignored, or is a parameter or buffer of this module or of one inside."""
+    if not local.endswith(LOOSE):
+        return False
+    if is_ignored(ignored, layer, local.removesuffix(LOOSE).partition("[")[0]):
+        return True
+    return not key.endswith(LOOSE) and key.startswith(f"{layer}." if layer else "")
 
 
 def hashed(index: npt.NDArray[np.uint64], salt: int) -> npt.NDArray[np.uint64]:

@@ -50,6 +50,10 @@ class FeatureMapsView:
         self._model, self._input = model, input_data
         self._layers = layer_patterns(layers)
 
+    @property
+    def model(self) -> torch.nn.Module:
+        return self._model
+
     def capture(self) -> Capture:
         with prepared(self._model, self._input) as model:
             album = Album(model, self._layers)
@@ -75,7 +79,8 @@ class FeatureMapsView:
         return Capture(self.view, facts, arrays, around, result, notes, tuple(trace.modules))
 
     def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
-        return compare_traces(Trace.from_arrays(baseline.arrays), Trace.from_arrays(actual.arrays), tolerances)
+        before, after = (Trace.from_arrays(capture.arrays, tolerances.ignored) for capture in (baseline, actual))
+        return compare_traces(before, after, tolerances)
 
     def picture(
         self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 
 from pytest_modelviz.capture import Capture
+from pytest_modelviz.compare.texts import same
 from pytest_modelviz.compare.tolerance import Tolerances
-from pytest_modelviz.compare.tree import compare_trees, natural
+from pytest_modelviz.compare.tree import compare_trees, layers_of, natural
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.pictures.diff import Line, around_changes, text_picture
 from pytest_modelviz.pictures.exhibits import Exhibit
@@ -39,6 +40,10 @@ class ModelSummaryView:
         self._model = model
         self._input = _made_up(model, input_size) if input_size is not None else _like_model(model, input_data)
 
+    @property
+    def model(self) -> torch.nn.Module:
+        return self._model
+
     def capture(self) -> Capture:
         with prepared(self._model, self._input) as model:
             trace, mult_adds = (None, {}) if self._input is None else self._pass(model)
@@ -65,14 +70,14 @@ class ModelSummaryView:
         return Capture(self.view, facts, environment=around, result=summary, layers=tuple(summary.layers))
 
     def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
-        return compare_trees(baseline.facts, actual.facts)
+        return compare_trees(baseline.facts, actual.facts, tolerances.ignored)
 
     def picture(
         self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None
     ) -> Sequence[Exhibit]:
         if baseline is None:
             return []  # the JSON file is a page for people already
-        lines = _lines(baseline.facts["layers"], actual.facts["layers"])
+        lines = _lines(layers_of(baseline.facts), layers_of(actual.facts), verdict)
         return [text_picture("layers", f"{actual.facts['model']}, layer by layer", around_changes(lines))]
 
     def describe(self, actual: Capture) -> str:
@@ -115,21 +120,24 @@ class ModelSummaryView:
         return table_without_pass(model)
 
 
-def _lines(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Line]:
-    """A line for each module; of one that changed, what it was and what it is now."""
+def _lines(before: Mapping[str, Any], after: Mapping[str, Any], verdict: Verdict | None) -> list[Line]:
+    """A line for each module; of one that changed, what it was and what it is now, as far as that is compared."""
     lines: list[Line] = []
+    found = None if verdict is None else {(finding.layer, finding.kind) for finding in verdict.findings}
     for name in sorted({*before, *after}, key=natural):
         one, two = before.get(name), after.get(name)
         told = f"{name or '(model)'}: {(two or one or {}).get('class', '')}"
         if one is None or two is None:
             row = two if one is None else one
             lines.append(("+" if one is None else "-", f"{told}({(row or {}).get('config', '')})"))
-        elif one == two:
-            lines.append((" ", told))
         else:
-            for key in (key for key in {**one, **two} if one.get(key) != two.get(key)):
+            changed = [key for key in {**one, **two} if not same(one.get(key), two.get(key))]
+            changed = [key for key in changed if found is None or (name, key) in found]
+            for key in changed:
                 pairs = [(sign, row.get(key)) for sign, row in (("-", one), ("+", two))]
                 lines += [(sign, f"{told}  {key}: {value}") for sign, value in pairs if value is not None]
+            if not changed:
+                lines.append((" ", told))
     return lines
 
 
