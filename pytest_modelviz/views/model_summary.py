@@ -120,7 +120,7 @@ class ModelSummaryView:
         return table_without_pass(model)
 
 
-def _lines(before: Mapping[str, Any], after: Mapping[str, Any], verdict: Verdict | None) -> list[Line]:
+def _lines(before: Mapping[str, Any], after: Mapping[str, Any], verdict: Verdict | None = None) -> list[Line]:
     """A line for each module; of one that changed, what it was and what it is now, as far as that is compared."""
     lines: list[Line] = []
     found = None if verdict is None else {(finding.layer, finding.kind) for finding in verdict.findings}
