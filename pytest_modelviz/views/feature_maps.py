@@ -15,6 +15,7 @@ from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.pictures.composite import channels_composite, channels_picture, photo_composite
 from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.probe.environment import environment
+from pytest_modelviz.probe.fake import only_shapes
 from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.observe import Observer
 from pytest_modelviz.probe.run import call, layer_patterns, prepared, require_model
@@ -59,7 +60,7 @@ class FeatureMapsView:
             album = Album(model, self._layers)
             observer = Observer(model, on_output=album.see)
             photographs = photos(self._input)
-            with observer.watching():
+            with only_shapes(model), observer.watching():
                 output = call(model, self._input)
         return self.captured(observer.trace, album, photographs, output)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.pictures.diff import Line, around_changes, text_picture
 from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.probe.environment import environment
+from pytest_modelviz.probe.fake import faked, needs_values
 from pytest_modelviz.probe.flops import MultAdds
 from pytest_modelviz.probe.modules import (
     class_name,
@@ -38,7 +40,8 @@ class ModelSummaryView:
         if input_size is not None and input_data is not None:
             raise ModelvizError("model_summary takes input_size or input_data, not both")
         self._model = model
-        self._input = _made_up(model, input_size) if input_size is not None else _like_model(model, input_data)
+        self._given = _made_up(model, input_size) if input_size is not None else input_data
+        self._input = _like_model(model, self._given)
 
     @property
     def model(self) -> torch.nn.Module:
@@ -46,11 +49,24 @@ class ModelSummaryView:
 
     def capture(self) -> Capture:
         with prepared(self._model, self._input) as model:
-            trace, mult_adds = (None, {}) if self._input is None else self._pass(model)
-            return self.captured(model, trace, mult_adds, self._table(model))
+            notes: tuple[str, ...] = ()
+            trace, mult_adds = None, dict[str, int]()
+            if self._input is not None:
+                try:
+                    trace, mult_adds = self._pass(model)
+                except Exception as error:
+                    if _device(model).type != "meta" or not needs_values(error):
+                        raise
+                    trace, mult_adds, notes = self._faked_pass(model)
+            return self.captured(model, trace, mult_adds, self._table(model), notes)
 
     def captured(
-        self, model: torch.nn.Module, trace: Trace | None, mult_adds: Mapping[str, int], table: str
+        self,
+        model: torch.nn.Module,
+        trace: Trace | None,
+        mult_adds: Mapping[str, int],
+        table: str,
+        notes: tuple[str, ...] = (),
     ) -> Capture:
         """The capture of a model of which a pass, if any, was made already."""
         summary = summarised(model, trace, mult_adds, table)
@@ -67,7 +83,7 @@ class ModelSummaryView:
             "layers": {name: _row(summary.layers[name]) for name in sorted(summary.layers, key=natural)},
         }
         around = environment(self._model, self._input)
-        return Capture(self.view, facts, environment=around, result=summary, layers=tuple(summary.layers))
+        return Capture(self.view, facts, environment=around, result=summary, notes=notes, layers=tuple(summary.layers))
 
     def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
         return compare_trees(baseline.facts, actual.facts, tolerances.ignored)
@@ -83,7 +99,24 @@ class ModelSummaryView:
     def describe(self, actual: Capture) -> str:
         return str(actual.result)
 
-    def _pass(self, model: torch.nn.Module) -> tuple[Trace, dict[str, int]]:
+    def _faked_pass(self, model: torch.nn.Module) -> tuple[Trace | None, dict[str, int], tuple[str, ...]]:
+        """A pass of a meta model that reads values of its input, and a note where it reads others."""
+        try:
+            return *self._pass(model, fake=True), ()
+        except Exception as error:
+            reason = " ".join(str(error).split("\n")[0].split())
+            note = (
+                f"its forward reads values that a model on the meta device does not have ({type(error).__name__}: "
+                f"{reason}): summarised without shapes, calls and mult-adds"
+            )
+            return None, {}, (note,)
+
+    def _pass(self, model: torch.nn.Module, *, fake: bool = False) -> tuple[Trace, dict[str, int]]:
+        given = self._given if fake else self._input
+
+        def around() -> contextlib.AbstractContextManager[None]:
+            return faked(model, given) if fake else contextlib.nullcontext()
+
         counter = MultAdds(model)
         observer = Observer(
             model,
@@ -94,13 +127,13 @@ class ModelSummaryView:
             on_raise=counter.close,
         )
         try:
-            with untouched(model, self._input), counter.counting(), observer.watching():
-                call(model, self._input)
+            with untouched(model, given), around(), counter.counting(), observer.watching():
+                call(model, given)
             return observer.trace, counter.own
         except Exception:  # jagged tensors, for one, cannot be counted; a fault of the model's own comes again
             observer = Observer(model, look=record_shape, weight_width=None)
-            with observer.watching():
-                call(model, self._input)
+            with around(), observer.watching():
+                call(model, given)
             return observer.trace, {}
 
     def _table(self, model: torch.nn.Module) -> str:
