@@ -24,6 +24,7 @@ MAX_STRUCTURE_BYTES = 64 * 2**20
 SKETCH_VERSION = 2  # of the signs and sums in `probe.sketch`: with other ones no earlier baseline can be compared
 LOOSE = " (attribute)"  # ends the name of a tensor that is neither parameter nor buffer: it may be mere state
 _LARGEST_NUMEL = 2**62
+_WORTH_SHARING = 8  # numbers: to say where they are takes as much room as fewer do
 
 Sketch = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
@@ -146,13 +147,11 @@ class Trace:
 
     def to_arrays(self) -> dict[str, Array]:
         """Pack into three arrays: compressed structure (uint8), sketches (float32) and wide sketches (float64)."""
-        narrow: list[Sketch] = []
-        wide: list[Sketch] = []
+        pools = {0: _Sketches(np.float32), 1: _Sketches(np.float64)}
 
         def row(record: TensorRecord) -> dict[str, Any]:
             is_wide = record.sketch.dtype == np.float64
-            (wide if is_wide else narrow).append(record.sketch)
-            packed: dict[str, Any] = {"d": record.dtype, "s": list(record.shape), "n": int(record.sketch.size)}
+            packed: dict[str, Any] = {"d": record.dtype, "s": list(record.shape), **pools[is_wide].add(record.sketch)}
             if is_wide:
                 packed["w"] = 1
             if record.places:
@@ -172,9 +171,9 @@ class Trace:
         }
         text = json.dumps(structure, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
         return {
-            "trace.structure": np.frombuffer(zlib.compress(text.encode(), 6), dtype=np.uint8),
-            "trace.sketches": _join(narrow, np.float32),
-            "trace.wide": _join(wide, np.float64),
+            "trace.structure": np.frombuffer(zlib.compress(text.encode(), 9), dtype=np.uint8),
+            "trace.sketches": pools[0].joined(),
+            "trace.wide": pools[1].joined(),
         }
 
     @classmethod
@@ -212,7 +211,9 @@ class Trace:
 
         def record(packed: Mapping[str, Any]) -> TensorRecord:
             places = {str(kind): (int(count), int(print_)) for kind, (count, print_) in packed.get("p", {}).items()}
-            sketch = pools[int(packed.get("w", 0))].take(int(packed["n"]))
+            pool = pools[int(packed.get("w", 0))]
+            again = packed.get("same")
+            sketch = pool.take(int(packed["n"])) if again is None else pool.again(*map(int, again))
             made = TensorRecord(str(packed["d"]), tuple(int(s) for s in packed["s"]), sketch, places)
             if any(side < 0 for side in made.shape) or made.numel > _LARGEST_NUMEL:
                 raise UnreadableBaselineError(f"it holds a tensor of shape {list(made.shape)}")
@@ -268,6 +269,29 @@ def _narrower(record: TensorRecord, width: int) -> TensorRecord:
     return replace(record, sketch=np.concatenate(kept))
 
 
+class _Sketches:
+    """Sketches to be laid end to end. One that is there already is not laid there again: where it is, is noted."""
+
+    def __init__(self, dtype: Any) -> None:
+        self._dtype = dtype
+        self._laid: list[Sketch] = []
+        self._places: dict[bytes, int] = {}
+        self._size = 0
+
+    def add(self, sketch: Sketch) -> dict[str, Any]:
+        """What to note of it: how many numbers were laid there for it, and which ones it shares."""
+        content = sketch.tobytes()
+        if sketch.size >= _WORTH_SHARING and content in self._places:
+            return {"n": 0, "same": [self._places[content], int(sketch.size)]}
+        self._places.setdefault(content, self._size)
+        self._laid.append(sketch)
+        self._size += sketch.size
+        return {"n": int(sketch.size)}
+
+    def joined(self) -> Array:
+        return np.concatenate([np.zeros(0, self._dtype), *self._laid]).astype(self._dtype, copy=False)
+
+
 class _Pool:
     """Sketches laid end to end; each record takes its share in turn."""
 
@@ -281,6 +305,12 @@ class _Pool:
             raise UnreadableBaselineError("it holds fewer numbers than its structure says")
         self._at += count
         return self._values[self._at - count : self._at]
+
+    def again(self, at: int, count: int) -> Sketch:
+        """Numbers that another record has taken before."""
+        if at < 0 or count < 0 or at + count > self._at:
+            raise UnreadableBaselineError("it shares numbers that its structure does not hold")
+        return self._values[at : at + count]
 
     def must_be_empty(self) -> None:
         if self._at != self._values.size:
@@ -310,7 +340,3 @@ def _require(keys: Any, table: Mapping[str, TensorRecord]) -> None:
 
 def _strings(mapping: Mapping[str, Any]) -> dict[str, str]:
     return {str(key): str(value) for key, value in mapping.items()}
-
-
-def _join(sketches: list[Sketch], dtype: Any) -> Array:
-    return np.concatenate([np.zeros(0, dtype), *sketches]).astype(dtype, copy=False)

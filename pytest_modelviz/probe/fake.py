@@ -33,8 +33,8 @@ def only_shapes(model: torch.nn.Module) -> Iterator[None]:
     except Exception as error:
         if needs_values(error) and any(parameter.is_meta for parameter in model.parameters()):
             raise ModelvizError(
-                f"the model's forward reads values of tensors, which are on the meta device and have none ({error}): give "
-                f"it some with model.to_empty(device='cpu') and load its weights (model_summary can do without)"
+                f"the model's forward reads values of tensors, which are on the meta device and have none ({error}): "
+                f"give it some with model.to_empty(device='cpu') and load its weights (model_summary can do without)"
             ) from error
         raise
 

@@ -151,7 +151,7 @@ def _texts(leaves: Leaves, trace: Trace, place: str) -> str:
             record = trace.tensors[leaf.tensor]
             text = f"{record.dtype}{list(record.shape)}"
             if leaf.tensor != place + path:
-                text += f" = {leaf.tensor}"
+                text = f"= {leaf.tensor}"
             elif record.statistics:
                 mean, rms = record.statistics
                 text += f" mean {mean:.3g} rms {rms:.3g}"
