@@ -6,10 +6,17 @@ views keep of its configuration. Run twice, in other surroundings, the two texts
 
 from __future__ import annotations
 
+import argparse
+import datetime
+import functools
 import json
 import logging
 import os
+import random
 import sys
+import threading
+import time
+import uuid
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -151,7 +158,55 @@ def peft_models() -> dict[str, Build]:
     return {"lora": lora, "loaded": loaded, "ia3": ia3}
 
 
+class Restless(nn.Module):
+    """Holds one of everything that another process has otherwise."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        words = {"north", "east", "south", "west", "up", "down"}
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.hash, self.negative, self.address = hash("north"), -abs(hash("east")), id(words)
+        self.path, self.relative = str(folder), os.path.relpath(folder)
+        self.paths, self.uri, self.note = [str(folder / "a"), str(folder)], folder.as_uri(), f"read from {folder}/x.pt"
+        self.words, self.table = list(words), {word: hash(word) for word in words}
+        self.nested = {"names": list(words), "inner": {"words": tuple(words), "folder": str(folder)}}
+        self.now, self.nanoseconds, self.seconds = time.time(), time.time_ns(), int(time.time())
+        self.start_time, self._t0 = time.perf_counter(), time.monotonic()
+        self.moment, self.run = datetime.datetime.now().isoformat(), time.strftime("%Y%m%d-%H%M%S")
+        self.day, self.created = time.ctime(), datetime.datetime.now()
+        self.pid, self.process_id, self.thread_id = os.getpid(), os.getpid(), threading.get_ident()
+        self.name, self.hex, self.uuid = str(uuid.uuid4()), uuid.uuid4().hex, uuid.uuid4()
+        self.log, self.lock, self.generator = logging.getLogger(str(folder)), threading.Lock(), random.Random()
+        self.home, self.worker = Path(folder), threading.Thread(name=str(folder))
+        self.options = argparse.Namespace(
+            folder=folder, root=str(folder), key=hash("up"), words=list(words), pid=os.getpid(), eps=1e-5, inner=None
+        )
+        self.options.inner = argparse.Namespace(cache=str(folder), stamp=time.time(), tags=set(words), depth=3)
+        self.options.trainer = argparse.Namespace(root=str(folder), step=1)
+        self.make = functools.partial(sorted, key=hash("down"))
+        self.eps, self.width, self.seed, self.limit = 1e-5, 50257, 1234567890, 2**63 - 1
+
+    def extra_repr(self) -> str:
+        return f"eps={self.eps}, root={self.path!r}, words={set(self.words)}, pid={self.pid}, key={self.hash}"
+
+
+class Shown(nn.Module):
+    """An own `repr`, which is compared by `model_summary`."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+
+    def __repr__(self) -> str:
+        return f"Shown({self.folder!r}, {hash('x')}, {object()}, {frozenset(('a', 'b', 'c', 'd'))}, at={time.time()})"
+
+
+def own_models() -> dict[str, Build]:
+    return {"restless": lambda folder: nn.Sequential(Restless(folder), Shown(folder))}
+
+
 LIBRARIES = {
+    "own": own_models,
     "transformers": transformers_models,
     "diffusers": diffusers_models,
     "lightning": lightning_models,

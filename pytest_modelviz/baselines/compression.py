@@ -20,7 +20,7 @@ from pytest_modelviz.errors import UnreadableBaselineError
 
 _LEAST = 1024  # bytes; of less there is little to gain
 _GAIN = 0.95
-_KEY = re.compile(r"(?s:(?P<key>.*))\|(?P<kind>float16|uint8)\[(?P<shape>[\d,]+)\]")
+_KEY = re.compile(r"(?s:(?P<key>.*))\|(?P<kind>float16|uint8)\[(?P<shape>\d{1,9}(?:,\d{1,9}){0,7})\]")
 
 
 def compressed(arrays: Mapping[str, Array]) -> dict[str, Array]:
@@ -43,11 +43,11 @@ def expanded(arrays: Mapping[str, Array], most: int) -> dict[str, Array]:
         if found is None or array.dtype != np.uint8 or array.ndim != 1:
             made[key] = array
             continue
-        shape = tuple(int(side) for side in found["shape"].split(",") if side)
+        shape = tuple(int(side) for side in found["shape"].split(","))
         size = math.prod(shape) * np.dtype(found["kind"]).itemsize
         most -= size
         if most < 0:
-            raise UnreadableBaselineError(f"its array {found['key']!r} is absurdly large ({size} bytes)")
+            raise UnreadableBaselineError(f"its array {found['key']!r} is absurdly large")
         made[found["key"]] = _inflated(array.tobytes(), found["kind"], shape, found["key"])
     return made
 

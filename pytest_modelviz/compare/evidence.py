@@ -83,7 +83,7 @@ def config_findings(name: str, baseline: Trace, actual: Trace) -> list[Finding]:
         if kind == "config" or (old and new):  # an attribute that one of them lacks is how its code is written
             inside = _inside_of_object(key, old, new, baseline, actual)
             found += [Finding(kind, name, key, old, new)] if inside is None else inside
-    found = list({(finding.kind, finding.layer, finding.what): finding for finding in found}.values())
+    found = list({(finding.layer, finding.what): finding for finding in found}.values())  # an object, and what is in it
     for key in sorted({*before.weights, *after.weights}):
         old, new = _shape(baseline, before.weights.get(key)), _shape(actual, after.weights.get(key))
         if old != new and not key.endswith(LOOSE):

@@ -24,9 +24,8 @@ def lasting_modules(configurations: Configurations, patterns: Iterable[str] = ()
         kept[layer] = lasting(config, functools.partial(is_ignored, patterns, layer) if patterns else None)
         for attribute, text in config.items():
             kind = object_class(text)
-            settings = settings_of(kept[layer], attribute) if kind else {}
-            if settings:
-                objects[text] = object_text(kind, settings)
+            if kind and settings_of(config, attribute):  # it is written out here
+                objects[text] = object_text(kind, settings_of(kept[layer], attribute))
     for config in kept.values():
         config.update({key: objects[text] for key, text in config.items() if text in objects})
     return kept

@@ -58,19 +58,21 @@ _CODE = ("forward", "defaults")  # how forward may be called is read, and compar
 _DEVICE = r"(?:cpu|meta|cuda|mps|xpu|hpu|npu|xla)(?::\d+)?"
 _START = r"(?:file:/+\w|~[/\\]|/[\w.~+-]+/|[A-Za-z]:[/\\]|\\\\|\.\.[/\\])"  # of a path
 _STEP = r"[^\s/\\'\",;()\[\]{}<>]"
+_INSIDE = rf"(?<![\w:/.<~)\]])(?:[A-Za-z]:[/\\]|~?/)(?:{_STEP}+[/\\]+)+{_STEP}*"
 _REWRITTEN = tuple(
     (re.compile(pattern), instead)
     for pattern, instead in (
         (r"\bdevice\(type='\w+'(?:, index=\d+)?\)", "<device>"),
         (rf"'{_DEVICE}'|\"{_DEVICE}\"", "<device>"),
         (rf"'{_START}[^'\n]*'|\"{_START}[^\"\n]*\"", "'<path>'"),
-        (rf"(?<![\w:/.<~)\]])(?:[A-Za-z]:[/\\]|~?/)(?:{_STEP}+[/\\]+)+{_STEP}*", "<path>"),
+        (rf"(?<=')([^'\n]*?){_INSIDE}[^'\n]*(?=')", r"\1<path>"),  # as long as the text: folders have blanks
+        (_INSIDE, "<path>"),
         (r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b", "<uuid>"),
         (r"\b(?=[0-9a-f]*[a-f])(?=[0-9a-f]*\d)[0-9a-f]{32,}\b", "<digest>"),
         (r"\b0x[0-9a-fA-F]{5,}\b", "<address>"),
         (r"\b\d{4}-\d\d-\d\d[T _]\d\d[:-]\d\d(?:[:-]\d\d(?:\.\d+)?)?(?:Z\b|[+-]\d\d:?\d\d\b)?", "<time>"),
         (r"(?<!\d)20\d\d[01]\d[0-3]\d[-_T]?[0-2]\d[0-5]\d[0-5]\d(?!\d)", "<time>"),
-        (r"\b(?:[A-Z][a-z]{2} )?[A-Z][a-z]{2} ?[ \d]?\d[ _-]\d\d[:-]\d\d[:-]\d\d(?: \d{4})?\b", "<time>"),
+        (r"\b(?:[A-Z][a-z]{2} )?[A-Z][a-z]{2} ?[ \d]?\d[ _-]\d\d[:-]\d\d[:-]\d\d(?: \d{4})?(?!\d)", "<time>"),
         (r"\bdatetime\.(?:datetime|date|time)\([^()]*(?:\([^()]*\)[^()]*)*\)", "<time>"),
     )
 )
