@@ -103,13 +103,13 @@ def _inside_of_object(key: str, old: str, new: str, baseline: Trace, actual: Tra
     """
     if not object_class(old) or object_class(old) != object_class(new):
         return None
-    one, other = _written_out(old, baseline), _written_out(new, actual)
-    if one is None or other is None:
+    there, here = _written_out(old, baseline), _written_out(new, actual)
+    if there is None or here is None:
         return None
-    (name, attribute, before), (_, _, after) = one, other
-    found = [setting for setting in sorted({*before} & {*after}) if not same_text(before[setting], after[setting])]
-    found = [setting for setting in found if not _is_private(setting)] or found
-    return [Finding("attribute", name, f"{attribute}.{one}", before[one], after[one]) for one in found]
+    (name, attribute, before), (_, _, after) = there, here
+    found = [key for key in sorted({*before} & {*after}) if not same_text(before[key], after[key])]
+    found = [key for key in found if not _is_private(key)] or found
+    return [Finding("attribute", name, f"{attribute}.{key}", before[key], after[key]) for key in found]
 
 
 def _written_out(text: str, trace: Trace) -> tuple[str, str, dict[str, str]] | None:

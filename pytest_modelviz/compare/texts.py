@@ -13,20 +13,20 @@ _COMPUTED = 7  # so many digits nobody writes by hand: shorter numbers, such as 
 _NUMBER = re.compile(r"(?<![\w.])[+-]?\d+(?:\.\d*)?(?:e[+-]\d+)?(?![\w.])")
 
 
-def same_text(one: str, two: str) -> bool:
-    """Whether two texts differ in nothing but the last digits of numbers that were computed."""
-    if one == two:
+def same_text(before: str, after: str) -> bool:
+    """Whether after texts differ in nothing but the last digits of numbers that were computed."""
+    if before == after:
         return True
-    if _NUMBER.split(one) != _NUMBER.split(two):
+    if _NUMBER.split(before) != _NUMBER.split(after):
         return False
-    return all(map(_close, _NUMBER.findall(one), _NUMBER.findall(two)))
+    return all(map(_close, _NUMBER.findall(before), _NUMBER.findall(after)))
 
 
-def _close(one: str, two: str) -> bool:
-    if one == two:
+def _close(before: str, after: str) -> bool:
+    if before == after:
         return True
-    first, second = float(one), float(two)
-    if max(_digits(one), _digits(two)) < _COMPUTED or (first.is_integer() and second.is_integer()):
+    first, second = float(before), float(after)
+    if max(_digits(before), _digits(after)) < _COMPUTED or (first.is_integer() and second.is_integer()):
         return False
     return abs(first - second) <= _RTOL * max(abs(first), abs(second))
 
@@ -36,12 +36,12 @@ def _digits(number: str) -> int:
     return len(number.lstrip("+-").partition("e")[0].replace(".", "").lstrip("0"))
 
 
-def same(one: Any, two: Any) -> bool:
+def same(before: Any, after: Any) -> bool:
     """The same of texts in nested lists and mappings."""
-    if isinstance(one, str) and isinstance(two, str):
-        return same_text(one, two)
-    if isinstance(one, Mapping) and isinstance(two, Mapping):
-        return one.keys() == two.keys() and all(same(item, two[key]) for key, item in one.items())
-    if isinstance(one, (list, tuple)) and isinstance(two, (list, tuple)):
-        return len(one) == len(two) and all(map(same, one, two))
-    return bool(one == two)
+    if isinstance(before, str) and isinstance(after, str):
+        return same_text(before, after)
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        return before.keys() == after.keys() and all(same(item, after[key]) for key, item in before.items())
+    if isinstance(before, (list, tuple)) and isinstance(after, (list, tuple)):
+        return len(before) == len(after) and all(map(same, before, after))
+    return bool(before == after)

@@ -94,7 +94,7 @@ def lasting(config: Mapping[str, str], ignored: Names | None = None) -> dict[str
     for key, text in config.items():
         if key in _CODE:
             kept[key] = text
-        elif not (is_volatile(key) or _is_clock(key, text) or any(_holds(one, key) for one in gone)):
+        elif not (is_volatile(key) or _is_clock(key, text) or any(_holds(attribute, key) for attribute in gone)):
             if ignored is None:
                 kept[key] = rewritten(text)
             elif not ignored(key):
@@ -180,7 +180,7 @@ def _is_named(entry: str, left_out: Names) -> bool:
 
 def _are_texts(entries: list[str]) -> bool:
     """Whether these may have been a set of texts, whose order is another one in each process."""
-    return len({*entries}) == len(entries) > 1 and all(one[0] in "'\"" for one in entries)
+    return len({*entries}) == len(entries) > 1 and all(entry[0] in "'\"" for entry in entries)
 
 
 def _arranged(text: str, left_out: Names) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.structure import tensors
@@ -40,8 +40,11 @@ def only_shapes(model: torch.nn.Module) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def faked(model: torch.nn.Module, input_data: Any) -> Iterator[None]:
-    """Stand fake tensors in for all that the model holds on the meta device, where the input is; then put it back."""
+def faked(model: torch.nn.Module, input_data: Any) -> Iterator[Any]:
+    """Stand fake tensors in for all that the model holds on the meta device, and put it back afterwards.
+
+    They are where the input is. Gives the input to call the model with: what of it is on meta has stand-ins as well.
+    """
     device = next((tensor.device for tensor in tensors(input_data) if not tensor.is_meta), torch.device("cpu"))
     stand_ins = _StandIns(device)
     replaced: list[tuple[Any, Any, Any]] = []
@@ -52,8 +55,11 @@ def faked(model: torch.nn.Module, input_data: Any) -> Iterator[None]:
                     if isinstance(value, torch.Tensor) and value.is_meta:
                         replaced.append((held, key, value))
                         held[key] = stand_ins.of(value)
+        data = tree_map_only(
+            torch.Tensor, lambda tensor: stand_ins.of(tensor) if tensor.is_meta else tensor, input_data
+        )
         with _Known(stand_ins.mode):
-            yield
+            yield data
     finally:
         for held, key, value in reversed(replaced):
             held[key] = value

@@ -114,8 +114,8 @@ class ModelSummaryView:
     def _pass(self, model: torch.nn.Module, *, fake: bool = False) -> tuple[Trace, dict[str, int]]:
         given = self._given if fake else self._input
 
-        def around() -> contextlib.AbstractContextManager[None]:
-            return faked(model, given) if fake else contextlib.nullcontext()
+        def around() -> contextlib.AbstractContextManager[Any]:
+            return faked(model, given) if fake else contextlib.nullcontext(given)
 
         counter = MultAdds(model)
         observer = Observer(
@@ -127,13 +127,13 @@ class ModelSummaryView:
             on_raise=counter.close,
         )
         try:
-            with untouched(model, given), around(), counter.counting(), observer.watching():
-                call(model, given)
+            with untouched(model, given), around() as data, counter.counting(), observer.watching():
+                call(model, data)
             return observer.trace, counter.own
         except Exception:  # jagged tensors, for one, cannot be counted; a fault of the model's own comes again
             observer = Observer(model, look=record_shape, weight_width=None)
-            with around(), observer.watching():
-                call(model, given)
+            with around() as data, observer.watching():
+                call(model, data)
             return observer.trace, {}
 
     def _table(self, model: torch.nn.Module) -> str:
@@ -206,7 +206,8 @@ def _made_up(model: torch.nn.Module, input_size: Sequence[Any]) -> tuple[torch.T
             f"or several of them, not {input_size!r}"
         )
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
-    return tuple(torch.zeros(tuple(size), dtype=dtype, device=_device(model)) for size in sizes)
+    device = torch.device("cpu") if _device(model).type == "meta" else _device(model)
+    return tuple(torch.zeros(tuple(size), dtype=dtype, device=device) for size in sizes)
 
 
 def _like_model(model: torch.nn.Module, input_data: Any) -> Any:

@@ -61,6 +61,38 @@ def test_a_meta_model_that_reads_its_input_is_summarised_as_a_real_one(way):
     assert all(tensor.is_meta for tensor in (*model.parameters(), *model.buffers()))
 
 
+def test_an_input_of_which_only_the_size_is_known_is_zeros_as_for_a_real_model():
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Linear(4, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(x) if x.sum().item() == 0 else x
+
+    made = []
+    for device in ("meta", "cpu"):
+        with torch.device(device):
+            made.append(ModelSummaryView(Net(), (3, 4)).capture())
+    assert made[0].facts == made[1].facts
+    assert made[0].facts["layers"]["head"]["out"] == "float32[3, 2]"
+
+
+def test_of_an_input_on_meta_only_what_needs_no_values_is_followed():
+    data = {name: tensor.to("meta") for name, tensor in INPUT.items()}
+    assert ModelSummaryView(built("item"), input_data=data).capture().notes
+
+    class Halves(nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            size = torch.tensor([x.shape[0]])  # a real tensor, whatever the device of the input
+            return super().forward(x[: int(size.item()) // 2])
+
+    with torch.device("meta"):
+        model = Halves(4, 2)
+    capture = ModelSummaryView(model, input_data=torch.ones(6, 4, device="meta")).capture()
+    assert capture.facts["layers"][""]["out"] == "float32[3, 2]"
+
+
 def test_where_it_reads_its_weights_it_is_summarised_without_shapes_and_says_why():
     capture = ModelSummaryView(built("weights"), input_data=INPUT).capture()
     (note,) = capture.notes
