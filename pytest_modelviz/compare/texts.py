@@ -14,7 +14,7 @@ _NUMBER = re.compile(r"(?<![\w.])[+-]?\d+(?:\.\d*)?(?:e[+-]\d+)?(?![\w.])")
 
 
 def same_text(before: str, after: str) -> bool:
-    """Whether after texts differ in nothing but the last digits of numbers that were computed."""
+    """Whether two texts differ in nothing but the last digits of numbers that were computed."""
     if before == after:
         return True
     if _NUMBER.split(before) != _NUMBER.split(after):
