@@ -16,7 +16,7 @@ import pytest
 from pytest_modelviz.compare.tolerance import unmatched
 from pytest_modelviz.errors import ModelvizError, ModelvizWarning
 from pytest_modelviz.identity import CollectedTests, identity, relative_file
-from pytest_modelviz.options import InvalidSettingError
+from pytest_modelviz.options import IGNORE, InvalidSettingError
 from pytest_modelviz.project import pytest_root
 from pytest_modelviz.reports.terminal import quoted
 from pytest_modelviz.settings import Settings
@@ -62,6 +62,7 @@ class TestChecks:
         self._names: set[str] = set()
         self._failures: list[str] = []
         self._patterns: dict[str, bool] = {}
+        self._ignored = dict.fromkeys(self._settings.ignored[len(run.settings.ignored) :], False)
         self.unreported: list[dict[str, Any]] = []
         run.opened(self)
 
@@ -96,6 +97,7 @@ class TestChecks:
                     "the marker modelviz takes keywords such as rtol=1e-3, and one mapping of layer globs to tolerances"
                 )
             given = [{**({"layers": one.args[0]} if one.args else {}), **one.kwargs} for one in markers]
+            given += [{"ignore": marker.args, **marker.kwargs} for marker in item.iter_markers(IGNORE)]
             return self._run.settings.marked(given)
         except InvalidSettingError as error:
             pytest.fail(f"modelviz: {error}", pytrace=False)
@@ -125,11 +127,13 @@ class TestChecks:
             )
         try:
             settings = self._settings.called(rtol=rtol, atol=atol)
-            capture, entry = self._run.session().check(self._check(name, view(), settings))
+            check = self._check(name, view(), settings)
+            capture, entry = self._run.session().check(check)
         except (ModelvizError, InvalidSettingError) as error:
             raise ModelvizError(str(error)) from None  # the way here says nothing that the message does not
         self._names.add(name)
         self._match_patterns(settings, capture.layers)
+        self._match_ignored(getattr(check.view, "model", None))
         self.unreported.append(entry)
         if entry["status"] in FAILING:
             self._failures.append(entry["message"])
@@ -157,8 +161,22 @@ class TestChecks:
             for one in settings.layers:
                 self._patterns[one.pattern] = self._patterns.get(one.pattern, False) or one.pattern not in missed
 
+    def _match_ignored(self, model: Any) -> None:
+        """Note which globs of attributes have matched. Those of the configuration file are meant for any model."""
+        if model is not None and not all(self._ignored.values()):
+            from pytest_modelviz.compare.ignored import matches
+            from pytest_modelviz.probe.modules import attribute_names
+
+            names = list(attribute_names(model))
+            for pattern, matched in self._ignored.items():
+                self._ignored[pattern] = matched or any(matches(pattern, *name) for name in names)
+
     def warn(self) -> None:
-        """Warn of layer globs that no check of this test could use."""
+        """Warn of globs that no check of this test could use."""
+        for pattern, matched in self._ignored.items():
+            if not matched and self._names:
+                text = f"the glob {pattern!r} that {self.nodeid} ignores matches no attribute of its models"
+                warnings.warn(ModelvizWarning(text), stacklevel=1)
         for pattern, matched in self._patterns.items():
             if not matched:
                 warnings.warn(

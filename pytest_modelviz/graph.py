@@ -6,12 +6,13 @@ A name is given by the module whose code runs the operator and by the operators 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from pytest_modelviz.compare.ignored import lasting_modules
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.trace import Call, ModuleRecord, TensorRecord, Trace
 
@@ -110,8 +111,11 @@ class OperatorGraph:
         }
 
     @classmethod
-    def from_facts(cls, facts: Mapping[str, Any]) -> OperatorGraph:
-        """Read what `to_facts` made; raises UnreadableBaselineError for anything else."""
+    def from_facts(cls, facts: Mapping[str, Any], ignored: Sequence[str] = ()) -> OperatorGraph:
+        """Read what `to_facts` made, without attributes that match a glob in `ignored`.
+
+        Raises UnreadableBaselineError for anything else.
+        """
         source = facts.get("source")
         if source not in (EXPORTED, TRACED):
             raise UnreadableBaselineError(f"its graph was made in a way that is not known: {source!r}")
@@ -125,9 +129,11 @@ class OperatorGraph:
             )
             for name, row in _rows(facts, "operators")
         )
+        rows = dict(_rows(facts, "modules"))
+        configs = lasting_modules({name: _table(row.get("config", {})) for name, row in rows.items()}, ignored)
         modules = {
-            name: ModuleRow(_text(row, "class"), _table(row.get("config", {})), _table(row.get("tensors", {})))
-            for name, row in _rows(facts, "modules")
+            name: ModuleRow(_text(row, "class"), configs[name], _table(row.get("tensors", {})))
+            for name, row in rows.items()
         }
         reason = _text({"reason": "", **facts}, "reason")
         outputs = _texts(facts.get("outputs"))

@@ -10,6 +10,8 @@ from typing import Any
 from pytest_modelviz.compare.tolerance import LayerTolerance
 
 ORPHANS = ("ignore", "warn", "fail")
+IGNORE = "modelviz_ignore"  # in ini files and markers alone: a list is no word of a command line
+IGNORE_HELP = "attributes of modules that are no configuration, as globs such as *._trainer, one a line"
 
 
 class InvalidSettingError(ValueError):
@@ -99,6 +101,17 @@ def orphans(name: str, text: str) -> str:
     if text not in ORPHANS:
         raise InvalidSettingError(f"{name} takes {', '.join(ORPHANS[:-1])} or {ORPHANS[-1]}, not {text!r}")
     return text
+
+
+def attribute_globs(name: str, value: Any) -> tuple[str, ...]:
+    """Globs of attributes: texts such as `*._trainer`, alone or several in a list."""
+    given = [value] if isinstance(value, str) else value
+    if not isinstance(given, (list, tuple, set, frozenset)) or not all(isinstance(one, str) for one in given):
+        raise InvalidSettingError(f"{name} takes globs of attributes such as '*._trainer', not {value!r}")
+    globs = [glob for one in given for glob in one.split()]
+    if not all(glob.isprintable() for glob in globs) or (not globs and value):
+        raise InvalidSettingError(f"{name} takes globs of attributes such as '*._trainer', not {value!r}")
+    return tuple(globs)
 
 
 def layer_tolerances(name: str, mapping: Any, key: str | None = None) -> tuple[LayerTolerance, ...]:

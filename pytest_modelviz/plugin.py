@@ -19,7 +19,7 @@ from pytest_modelviz.checks import CHECKS, RUN, TestChecks
 from pytest_modelviz.collected import Collected, sources
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.identity import NODEID, CollectedTests, identity
-from pytest_modelviz.options import OPTIONS, InvalidSettingError
+from pytest_modelviz.options import IGNORE, IGNORE_HELP, OPTIONS, InvalidSettingError
 from pytest_modelviz.outcome import Outcome
 from pytest_modelviz.registered import Registered
 from pytest_modelviz.reports.results import ResultsFolder
@@ -43,6 +43,7 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("modelviz", "model visual regression testing")
+    parser.addini(IGNORE, IGNORE_HELP, type="linelist", default=None)
     for option in OPTIONS:
         kind: Any = option.ini_type if _TYPED_INI or option.ini_type != "float" else "string"
         parser.addini(option.ini, option.help, type=kind, default=None)
@@ -57,12 +58,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
-        "modelviz(rtol=, atol=, variant=, compare=True): tolerances of the model checks of a test, as "
-        "numbers or by layer ({'layer4.*': 1e-3}), baselines of their own for a platform, or compare=False for none",
+        "modelviz(rtol=, atol=, variant=, compare=True, ignore=): tolerances of the model checks of a test, as "
+        "numbers or by layer ({'layer4.*': 1e-3}), baselines of their own for a platform, compare=False for none, or "
+        "globs of attributes that are no configuration",
     )
+    config.addinivalue_line("markers", f"{IGNORE}(*globs): the same as modelviz(ignore=[...])")
     command_line = {option.name: config.getoption(option.name) for option in OPTIONS}
     try:
         ini = {option.name: _ini(config, option.ini) for option in OPTIONS}
+        ini[IGNORE] = _ini(config, IGNORE)
         settings = read_settings(command_line, ini, config.rootpath)
     except InvalidSettingError as error:
         raise pytest.UsageError(f"modelviz: {error}") from None

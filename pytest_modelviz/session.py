@@ -219,7 +219,8 @@ class _Judgement:
     @property
     def _tolerances(self) -> Tolerances:
         device = self._capture.environment.get("device", "cpu")
-        return Tolerances(self._settings.rtol, self._settings.atol, device, layers=self._settings.layers)
+        layers, ignored = self._settings.layers, self._settings.ignored
+        return Tolerances(self._settings.rtol, self._settings.atol, device, layers=layers, ignored=ignored)
 
     def _verdict(self, baseline: Capture, scale: float) -> Verdict:
         verdict = self._check.view.compare(baseline, self._capture, replace(self._tolerances, scale=scale))
@@ -238,9 +239,13 @@ class _Judgement:
 
     def _record(self, known: Capture | None = None) -> Entry:
         """Store the capture, or anew what is `known`: that changes no byte, and mends what a cut-off write left."""
-        picture = None if known is None else self._baselines.picture(self._location)
-        picture = picture or _png(self._check.view, self._capture)
-        self._baselines.save(self._location, known or self._capture, **self._ids, picture=picture)
+        files = None if known is None else self._baselines.files(self._location, **self._ids)
+        if files is None:
+            picture = _png(self._check.view, self._capture)
+            self._baselines.save(self._location, self._capture, **self._ids, picture=picture)
+        else:
+            picture = files.picture or _png(self._check.view, self._capture)
+            self._baselines.put(self._location, replace(files, picture=picture))
         return self._entry("recorded")
 
     def _keep_candidate(self) -> str | None:

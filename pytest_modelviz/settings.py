@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from pytest_modelviz.compare.tolerance import LayerTolerance
-from pytest_modelviz.options import OPTIONS, InvalidSettingError, layer_tolerances, tolerance, variant
+from pytest_modelviz.options import (
+    IGNORE,
+    OPTIONS,
+    InvalidSettingError,
+    attribute_globs,
+    layer_tolerances,
+    tolerance,
+    variant,
+)
 
 
 class Mode(enum.Enum):
@@ -33,13 +41,14 @@ _UPDATES = {
     "--modelviz-update-missing": Mode.UPDATE_MISSING,
     "--modelviz-update-all": Mode.UPDATE_ALL,
 }
-_MARKER_KEYS = ("rtol", "atol", "layers", "variant", "compare")
+_MARKER_KEYS = ("rtol", "atol", "layers", "variant", "compare", "ignore")
 
 
 @dataclass(frozen=True)
 class Settings:
     """Everything a check needs to know about how it is to be made. Tolerances are None where the default holds.
 
+    `ignored` are globs of attributes of modules that are no configuration.
     `repeated` are those options of the command line that a printed pytest command must have too.
     """
 
@@ -50,6 +59,7 @@ class Settings:
     rtol: float | None = None
     atol: float | None = None
     layers: tuple[LayerTolerance, ...] = ()
+    ignored: tuple[str, ...] = ()
     variant: str | None = None
     require: bool = False
     orphans: str = "warn"
@@ -84,6 +94,8 @@ class Settings:
         label = f"the marker's {key}"
         if key == "variant":
             return replace(self, variant=None if value is None else variant(label, value))
+        if key == "ignore":
+            return replace(self, ignored=self.ignored + attribute_globs(label, value))
         if key == "layers":
             return replace(self, layers=self.layers + layer_tolerances("the marker modelviz", value))
         return self._tolerating(key, label, value)
@@ -109,6 +121,8 @@ class Settings:
 def read_settings(command_line: Mapping[str, Any], ini: Mapping[str, Any], rootdir: Path) -> Settings:
     """Combine raw values, both keyed by option name (`--modelviz-rtol`); None and "" mean not given.
 
+    What ini files alone have is keyed by its own name (`modelviz_ignore`).
+
     The update flags are one choice: one of them on the command line outweighs another in the ini file.
     """
     values: dict[str, Any] = {}
@@ -130,6 +144,7 @@ def read_settings(command_line: Mapping[str, Any], ini: Mapping[str, Any], rootd
         results_dir=results,
         rtol=values.get("--modelviz-rtol"),
         atol=values.get("--modelviz-atol"),
+        ignored=attribute_globs(IGNORE, ini.get(IGNORE) or ()),
         variant=values.get("--modelviz-variant"),
         require=values.get("--modelviz-require", False),
         orphans=values.get("--modelviz-orphans", "warn"),

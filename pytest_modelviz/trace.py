@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,12 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_modelviz.capture import Array
+from pytest_modelviz.compare.ignored import is_ignored, lasting_modules
 from pytest_modelviz.errors import UnreadableBaselineError
 
 MAX_STRUCTURE_BYTES = 64 * 2**20
 SKETCH_VERSION = 2  # of the signs and sums in `probe.sketch`: with other ones no earlier baseline can be compared
 LOOSE = " (attribute)"  # ends the name of a tensor that is neither parameter nor buffer: it may be mere state
 _LARGEST_NUMEL = 2**62
+_WORTH_SHARING = 8  # numbers: to say where they are takes as much room as fewer do
 
 Sketch = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
@@ -132,15 +134,24 @@ class Trace:
         weights = {key: _narrower(record, weight_width) for key, record in self.weights.items()}
         return Trace(self.modules, self.calls, tensors, weights, self.ties)
 
+    def without(self, ignored: Sequence[str]) -> Trace:
+        """The same without configuration that says nothing, and without tensors that are listed twice or ignored."""
+        configs = lasting_modules({name: module.config for name, module in self.modules.items()}, ignored)
+        modules = {}
+        for name, module in self.modules.items():
+            weights = {
+                local: key for local, key in module.weights.items() if not _is_left_out(name, local, key, ignored)
+            }
+            modules[name] = ModuleRecord(module.class_name, configs[name], weights)
+        return Trace(modules, self.calls, self.tensors, self.weights, self.ties)
+
     def to_arrays(self) -> dict[str, Array]:
         """Pack into three arrays: compressed structure (uint8), sketches (float32) and wide sketches (float64)."""
-        narrow: list[Sketch] = []
-        wide: list[Sketch] = []
+        pools = {0: _Sketches(np.float32), 1: _Sketches(np.float64)}
 
         def row(record: TensorRecord) -> dict[str, Any]:
             is_wide = record.sketch.dtype == np.float64
-            (wide if is_wide else narrow).append(record.sketch)
-            packed: dict[str, Any] = {"d": record.dtype, "s": list(record.shape), "n": int(record.sketch.size)}
+            packed: dict[str, Any] = {"d": record.dtype, "s": list(record.shape), **pools[is_wide].add(record.sketch)}
             if is_wide:
                 packed["w"] = 1
             if record.places:
@@ -160,16 +171,20 @@ class Trace:
         }
         text = json.dumps(structure, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
         return {
-            "trace.structure": np.frombuffer(zlib.compress(text.encode(), 6), dtype=np.uint8),
-            "trace.sketches": _join(narrow, np.float32),
-            "trace.wide": _join(wide, np.float64),
+            "trace.structure": np.frombuffer(zlib.compress(text.encode(), 9), dtype=np.uint8),
+            "trace.sketches": pools[0].joined(),
+            "trace.wide": pools[1].joined(),
         }
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, Array]) -> Trace:
-        """Unpack what `to_arrays` made; raises UnreadableBaselineError for anything else."""
+    def from_arrays(cls, arrays: Mapping[str, Array], ignored: Sequence[str] = ()) -> Trace:
+        """Unpack what `to_arrays` made; raises UnreadableBaselineError for anything else.
+
+        What two processes do not share is left out of the configuration, as are attributes that match one of the globs
+        in `ignored`: an earlier version, or a run without those globs, may have recorded it.
+        """
         try:
-            return cls._unpack(arrays)
+            return cls._unpack(arrays).without(ignored)
         except UnreadableBaselineError:
             raise
         except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError, zlib.error) as error:
@@ -196,7 +211,9 @@ class Trace:
 
         def record(packed: Mapping[str, Any]) -> TensorRecord:
             places = {str(kind): (int(count), int(print_)) for kind, (count, print_) in packed.get("p", {}).items()}
-            sketch = pools[int(packed.get("w", 0))].take(int(packed["n"]))
+            pool = pools[int(packed.get("w", 0))]
+            again = packed.get("same")
+            sketch = pool.take(int(packed["n"])) if again is None else pool.again(*map(int, again))
             made = TensorRecord(str(packed["d"]), tuple(int(s) for s in packed["s"]), sketch, places)
             if any(side < 0 for side in made.shape) or made.numel > _LARGEST_NUMEL:
                 raise UnreadableBaselineError(f"it holds a tensor of shape {list(made.shape)}")
@@ -223,6 +240,15 @@ class Trace:
         return cls(modules, calls, tensors, weights, ties)
 
 
+def _is_left_out(layer: str, local: str, key: str, ignored: Sequence[str]) -> bool:
+    """Whether a tensor in an attribute is ignored, or is a parameter or buffer of this module or of one inside."""
+    if not local.endswith(LOOSE):
+        return False
+    if is_ignored(ignored, layer, local.removesuffix(LOOSE).partition("[")[0]):
+        return True
+    return not key.endswith(LOOSE) and key.startswith(f"{layer}." if layer else "")
+
+
 def hashed(index: npt.NDArray[np.uint64], salt: int) -> npt.NDArray[np.uint64]:
     """Mix 64-bit integers (the finaliser of SplitMix64, Steele, Lea and Flood 2014)."""
     with np.errstate(over="ignore"):
@@ -243,6 +269,29 @@ def _narrower(record: TensorRecord, width: int) -> TensorRecord:
     return replace(record, sketch=np.concatenate(kept))
 
 
+class _Sketches:
+    """Sketches to be laid end to end. One that is there already is not laid there again: where it is, is noted."""
+
+    def __init__(self, dtype: Any) -> None:
+        self._dtype = dtype
+        self._laid: list[Sketch] = []
+        self._places: dict[bytes, int] = {}
+        self._size = 0
+
+    def add(self, sketch: Sketch) -> dict[str, Any]:
+        """What to note of it: how many numbers were laid there for it, and which ones it shares."""
+        content = sketch.tobytes()
+        if sketch.size >= _WORTH_SHARING and content in self._places:
+            return {"n": 0, "same": [self._places[content], int(sketch.size)]}
+        self._places.setdefault(content, self._size)
+        self._laid.append(sketch)
+        self._size += sketch.size
+        return {"n": int(sketch.size)}
+
+    def joined(self) -> Array:
+        return np.concatenate([np.zeros(0, self._dtype), *self._laid]).astype(self._dtype, copy=False)
+
+
 class _Pool:
     """Sketches laid end to end; each record takes its share in turn."""
 
@@ -256,6 +305,12 @@ class _Pool:
             raise UnreadableBaselineError("it holds fewer numbers than its structure says")
         self._at += count
         return self._values[self._at - count : self._at]
+
+    def again(self, at: int, count: int) -> Sketch:
+        """Numbers that another record has taken before."""
+        if at < 0 or count < 0 or at + count > self._at:
+            raise UnreadableBaselineError("it shares numbers that its structure does not hold")
+        return self._values[at : at + count]
 
     def must_be_empty(self) -> None:
         if self._at != self._values.size:
@@ -285,7 +340,3 @@ def _require(keys: Any, table: Mapping[str, TensorRecord]) -> None:
 
 def _strings(mapping: Mapping[str, Any]) -> dict[str, str]:
     return {str(key): str(value) for key, value in mapping.items()}
-
-
-def _join(sketches: list[Sketch], dtype: Any) -> Array:
-    return np.concatenate([np.zeros(0, dtype), *sketches]).astype(dtype, copy=False)

@@ -88,7 +88,10 @@ def encode_arrays(arrays: Mapping[str, Array]) -> bytes | None:
     import numpy as np
     import safetensors.numpy
 
-    ordered = {key: np.require(arrays[key], requirements="C") for key in sorted(arrays)}
+    from pytest_modelviz.baselines.compression import compressed
+
+    stored = compressed({key: arrays[key] for key in sorted(arrays)})
+    ordered = {key: np.require(array, requirements="C") for key, array in stored.items()}
     try:
         return bytes(safetensors.numpy.save(ordered))
     except Exception as error:  # its own, which says nothing of which array
@@ -183,11 +186,14 @@ def decode_arrays(data: bytes) -> dict[str, Array]:
     import safetensors.numpy
     from safetensors import SafetensorError
 
+    from pytest_modelviz.baselines.compression import expanded
+
     try:
-        return dict(safetensors.numpy.load(data))
+        stored = dict(safetensors.numpy.load(data))
     # the last three: a shape whose size overflows, a dtype for which a package is missing, a size beyond memory
     except (SafetensorError, ValueError, KeyError, TypeError, OverflowError, ImportError, MemoryError) as error:
         raise UnreadableBaselineError(f"its safetensors file is damaged ({error})") from error
+    return expanded(stored, MAX_ARRAY_BYTES)
 
 
 def _refuse_pointer(data: bytes) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
 from pytest_modelviz.compare.tensors import weight_difference
+from pytest_modelviz.compare.texts import same_text
 from pytest_modelviz.compare.tree import below, renames
+from pytest_modelviz.compare.volatile import object_class, settings_of
 from pytest_modelviz.trace import LOOSE, Call, ModuleRecord, Trace
 from pytest_modelviz.verdict import Finding
-
-_OBJECT = re.compile(r"<\w+ [0-9a-f]{8}>")  # a shared object, by its class and what it says
 
 
 def under_old_names(baseline: Trace, actual: Trace) -> tuple[Trace, list[Finding]]:
@@ -74,7 +73,7 @@ def config_findings(name: str, baseline: Trace, actual: Trace) -> list[Finding]:
         found.append(Finding("class", name, "class", before.class_name, after.class_name))
     # another class has other attributes; and what forward's parameters are called, and by default are, is code
     keys = [] if found else sorted({*before.config, *after.config} - {"forward", "defaults"})
-    keys = [key for key in keys if before.config.get(key) != after.config.get(key)]
+    keys = [key for key in keys if not same_text(before.config.get(key, ""), after.config.get(key, ""))]
     named = [key for key in keys if key not in ("extra_repr", "repr")]  # they repeat what attributes say
     named = [key for key in named if not _is_private(key)] or named  # what is private follows from what is not
     # an attribute that extra_repr does not show may be configuration or mere state: weaker evidence
@@ -82,8 +81,9 @@ def config_findings(name: str, baseline: Trace, actual: Trace) -> list[Finding]:
     for key in named or keys:
         old, new = before.config.get(key, ""), after.config.get(key, "")
         if kind == "config" or (old and new):  # an attribute that one of them lacks is how its code is written
-            found += _inside_of_object(key, old, new, baseline, actual) or [Finding(kind, name, key, old, new)]
-    found = list({(finding.kind, finding.layer, finding.what): finding for finding in found}.values())
+            inside = _inside_of_object(key, old, new, baseline, actual)
+            found += [Finding(kind, name, key, old, new)] if inside is None else inside
+    found = list({(finding.layer, finding.what): finding for finding in found}.values())  # an object, and what is in it
     for key in sorted({*before.weights, *after.weights}):
         old, new = _shape(baseline, before.weights.get(key)), _shape(actual, after.weights.get(key))
         if old != new and not key.endswith(LOOSE):
@@ -95,18 +95,31 @@ def _is_private(key: str) -> bool:
     return key.rpartition(".")[2].startswith("_")
 
 
-def _inside_of_object(key: str, old: str, new: str, baseline: Trace, actual: Trace) -> list[Finding]:
-    """Where a shared configuration object differs, what in it: it is written out at the first module that holds it."""
-    if not (_OBJECT.fullmatch(old) and _OBJECT.fullmatch(new)):
-        return []
-    for name, module in baseline.modules.items():
-        settings = {one: text for one, text in module.config.items() if one.startswith(f"{key}.")}
-        if settings and module.config.get(key) == old and name in actual.modules:
-            others = actual.modules[name].config
-            found = [one for one in sorted(settings) if others.get(one, "") != settings[one]]
-            found = [one for one in found if not _is_private(one)] or found
-            return [Finding("attribute", name, one, settings[one], others.get(one, "")) for one in found]
-    return []
+def _inside_of_object(key: str, old: str, new: str, baseline: Trace, actual: Trace) -> list[Finding] | None:
+    """Where a shared configuration object differs, what in it: it is written out at the first module that holds it.
+
+    None where that is not known, or the attribute holds something else. Only the last digits of a number in it may
+    differ, and then nothing does.
+    """
+    if not object_class(old) or object_class(old) != object_class(new):
+        return None
+    there, here = _written_out(old, baseline), _written_out(new, actual)
+    if there is None or here is None:
+        return None
+    (name, attribute, before), (_, _, after) = there, here
+    found = [key for key in sorted({*before} & {*after}) if not same_text(before[key], after[key])]
+    found = [key for key in found if not _is_private(key)] or found
+    return [Finding("attribute", name, f"{attribute}.{key}", before[key], after[key]) for key in found]
+
+
+def _written_out(text: str, trace: Trace) -> tuple[str, str, dict[str, str]] | None:
+    """The module and the attribute at which a shared object is written out, and what it says."""
+    for name, module in trace.modules.items():
+        for attribute, held in module.config.items():
+            settings = settings_of(module.config, attribute) if held == text else {}
+            if settings:
+                return name, attribute, settings
+    return None
 
 
 def _shape(trace: Trace, key: str | None) -> str:

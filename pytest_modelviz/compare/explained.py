@@ -24,7 +24,7 @@ def explained(
     Layer and cause are those of the forward pass; where that agrees, the cause is "gradient".
     Raises UnreadableBaselineError for a damaged trace.
     """
-    before, after = Trace.from_arrays(baseline.arrays), Trace.from_arrays(actual.arrays)
+    before, after = (Trace.from_arrays(capture.arrays, tolerances.ignored) for capture in (baseline, actual))
     return by_forward_pass(error, allowed, findings, forward_verdict(before, after, tolerances))
 
 

@@ -24,7 +24,7 @@ def compare_gradients(
     where the forward pass does not. So more is allowed while the forward pass agrees.
     Raises UnreadableBaselineError for a damaged baseline.
     """
-    one, two = Trace.from_arrays(baseline.arrays), Trace.from_arrays(actual.arrays)
+    one, two = (Trace.from_arrays(capture.arrays, tolerances.ignored) for capture in (baseline, actual))
     before, after = _gradient(one), _gradient(two)
     forward = forward_verdict(one, two, tolerances)
     dtype = str(actual.facts.get("dtype", "float32"))

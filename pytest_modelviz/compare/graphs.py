@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from pytest_modelviz.compare.align import align
 from pytest_modelviz.compare.evidence import config_findings, module_findings, own_modules, under_old_names
+from pytest_modelviz.compare.texts import same_text
 from pytest_modelviz.compare.tree import below
 from pytest_modelviz.graph import Operator, OperatorGraph
 from pytest_modelviz.trace import Trace
@@ -176,7 +177,7 @@ def _pair(one: Operator, two: Operator, told: Difference, unpaired: set[str]) ->
     arguments = {
         key: (one.arguments.get(key, ""), two.arguments.get(key, ""))
         for key in dict.fromkeys((*one.arguments, *two.arguments))
-        if one.arguments.get(key) != two.arguments.get(key)
+        if not same_text(one.arguments.get(key, ""), two.arguments.get(key, ""))
     }
     same = one.kind == two.kind
     if same and not arguments and given == one.inputs and one.output == two.output:

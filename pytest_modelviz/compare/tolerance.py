@@ -102,6 +102,7 @@ class Tolerances:
     """`rtol` and `atol` are the user's, or None for the defaults; `device` is where the results were computed.
 
     `scale` narrows (or widens) all of them. `layers` have their own; of several that match one, the last counts.
+    `ignored` are globs of attributes of modules that are no configuration.
     """
 
     rtol: float | None = None
@@ -109,6 +110,7 @@ class Tolerances:
     device: str = "cpu"
     scale: float = 1.0
     layers: tuple[LayerTolerance, ...] = ()
+    ignored: tuple[str, ...] = ()
 
     def of(self, layer: str) -> Tolerances:
         """What holds for one layer."""

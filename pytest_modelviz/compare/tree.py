@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pytest_modelviz.compare.ignored import lasting_text
+from pytest_modelviz.compare.texts import same
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.verdict import Divergence, Finding, Verdict
 
@@ -29,9 +31,9 @@ def natural(name: str) -> list[tuple[int, int, str]]:
     return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
 
 
-def compare_trees(baseline: Mapping[str, Any], actual: Mapping[str, Any]) -> Verdict:
-    """Compare two summaries (see `views.model_summary`) field by field."""
-    before, after = _layers(baseline), _layers(actual)
+def compare_trees(baseline: Mapping[str, Any], actual: Mapping[str, Any], ignored: Sequence[str] = ()) -> Verdict:
+    """Compare two summaries (see `views.model_summary`) field by field; `ignored` are globs of attributes."""
+    before, after = layers_of(baseline, ignored), layers_of(actual, ignored)
     findings = renames(before, after)
     old_names = {name for finding in findings for name in before if below(name, finding.before)}
     new_names = {name for finding in findings for name in after if below(name, finding.after)}
@@ -67,7 +69,7 @@ def renames(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Finding
     for old in gone:
         contents = _contents(before, old)
         taken = {finding.after for finding in findings}
-        twin = next((name for name in new if name not in taken and _contents(after, name) == contents), None)
+        twin = next((name for name in new if name not in taken and same(_contents(after, name), contents)), None)
         if twin is not None:
             kind = "moved" if old.rpartition(".")[2] == twin.rpartition(".")[2] else "renamed"
             findings.append(Finding(kind, twin, before=old, after=twin))
@@ -88,11 +90,16 @@ def _contents(layers: Mapping[str, Any], root: str) -> dict[str, Any]:
     return {name[len(root) :]: row for name, row in layers.items() if below(name, root)}
 
 
-def _layers(facts: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+def layers_of(facts: Mapping[str, Any], ignored: Sequence[str] = ()) -> Mapping[str, Mapping[str, Any]]:
+    """The rows of a summary, without configuration that two processes do not share or that is ignored."""
     layers = facts.get("layers")
     if not isinstance(layers, Mapping) or not all(isinstance(row, Mapping) for row in layers.values()):
         raise UnreadableBaselineError("it does not list layers")
-    return layers
+    rows = {}
+    for name, row in layers.items():
+        text = row.get("config")
+        rows[name] = {**row, "config": lasting_text(text, ignored, name)} if isinstance(text, str) else row
+    return rows
 
 
 def _groups(facts: Mapping[str, Any]) -> list[list[str]]:
@@ -108,7 +115,7 @@ def _fields(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> l
         old, new = before.get(key), after.get(key)
         if old != new and (isinstance(old, Mapping) or isinstance(new, Mapping)):
             found += _entries(name, key, _mapping(old), _mapping(new))
-        elif old != new:
+        elif not same(old, new):
             found.append(Finding(key, name, key, _text(old), _text(new)))
     return found
 

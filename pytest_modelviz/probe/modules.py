@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from pytest_modelviz.compare.volatile import is_machinery, is_volatile, lasting, object_text, rewritten, settings_of
 from pytest_modelviz.probe.structure import plain_text
 from pytest_modelviz.trace import LOOSE, ModuleRecord
 
@@ -66,7 +67,10 @@ def class_name(module: torch.nn.Module) -> str:
 
 
 def configuration(module: torch.nn.Module) -> dict[str, str]:
-    """Everything plain that sets a module apart: `extra_repr`, an overridden `repr`, and simple attributes."""
+    """Everything plain that sets a module apart: `extra_repr`, an overridden `repr`, and simple attributes.
+
+    What two processes that build the same model do not share is left out (see `compare.volatile`).
+    """
     config: dict[str, str] = {}
     try:
         config["extra_repr"] = _without_numbers(plain_text(module.extra_repr()))
@@ -75,10 +79,10 @@ def configuration(module: torch.nn.Module) -> dict[str, str]:
     except Exception as error:  # a user's own code: what it raises must not end the check
         config.setdefault("extra_repr", f"<raised {type(error).__name__}>")
     for name, value in sorted(item for item in vars(module).items() if item[0] not in _NO_CONFIGURATION):
-        text = _plain(value)
+        text = None if is_volatile(name) else _plain(value)
         if text is not None:
             config[name] = text
-    return config
+    return lasting(config)
 
 
 def _without_numbers(text: str) -> str:
@@ -99,7 +103,7 @@ def _plain(value: Any, depth: int = 0) -> str | None:
         if None in parts:
             return None
         text = f"({', '.join(str(part) for part in parts)})"
-        return text if len(value) <= _LISTED else f"({len(value)} items, {_digest(text)})"
+        return text if len(value) <= _LISTED else f"({len(value)} items, {_digest(_sorted_texts(value, text))})"
     if isinstance(value, dict) and depth < 3 and len(value) <= _MOST_ITEMS:
         pairs = [(plain_text(repr(key)), _plain(item, depth + 1)) for key, item in value.items()]
         if any(text is None for _, text in pairs):
@@ -113,6 +117,11 @@ def _plain(value: Any, depth: int = 0) -> str | None:
     return None
 
 
+def _sorted_texts(value: Any, text: str) -> str:
+    """The text of a long list; one of texts may have been a set."""
+    return rewritten(text) if all(isinstance(item, str) for item in value) else text
+
+
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
@@ -122,12 +131,34 @@ def _settings_of(value: Any, prefix: str, depth: int = 0) -> Iterator[tuple[str,
     held = getattr(value, "__dict__", None)
     if not isinstance(held, dict) or isinstance(value, (torch.nn.Module, torch.Tensor)) or callable(value):
         return
+    if is_machinery(type(value)):
+        return
     for name, item in sorted(held.items(), key=lambda pair: str(pair[0])):
+        if is_volatile(str(name)):
+            continue
         text = _plain(item)
         if text is None and depth < 1:
             yield from _settings_of(item, f"{prefix}.{name}", depth + 1)
         elif text is not None and "version" not in str(name):
             yield f"{prefix}.{name}", text
+
+
+def attribute_names(model: torch.nn.Module) -> Iterator[tuple[str, str]]:
+    """(layer, attribute) of all that a user may want to ignore, also in objects and dictionaries that modules hold."""
+    for layer, module in observed_modules(model):
+        shown = configuration(module)
+        arguments = re.findall(r"(\w+)=", f"{shown.get('extra_repr', '')} {shown.get('repr', '')}")
+        own = [name for name in vars(module) if name not in _NO_CONFIGURATION]
+        inner = [f"{name}.{path}" for name in own for path in _inner_names(vars(module)[name], 2)]
+        yield from ((layer, name) for name in ("extra_repr", "repr", *arguments, *own, *inner))
+
+
+def _inner_names(value: Any, depth: int) -> Iterator[str]:
+    held = value if isinstance(value, dict) else getattr(value, "__dict__", None)
+    if depth and isinstance(held, dict) and not isinstance(value, (torch.nn.Module, torch.Tensor, type)):
+        for name, item in held.items():
+            yield str(name)
+            yield from (f"{name}.{inner}" for inner in _inner_names(item, depth - 1))
 
 
 class Describer:
@@ -140,7 +171,7 @@ class Describer:
         """Describe one module; `weights` are the names under which its own parameters and buffers are recorded."""
         config = configuration(module)
         for name, value in vars(module).items():
-            if name not in config and name not in _NO_CONFIGURATION:
+            if name not in config and name not in _NO_CONFIGURATION and not is_volatile(name):
                 self._shared(config, name, value)
         parameters = parameters_of(module)
         config["forward"] = str(parameters)
@@ -153,11 +184,10 @@ class Describer:
 
     def _shared(self, config: dict[str, str], name: str, value: Any) -> None:
         if id(value) not in self._known:
-            settings = dict(_settings_of(value, name))
+            settings = lasting(dict(_settings_of(value, name)))
             if not settings:
                 return
-            texts = "\n".join(f"{key[len(name) :]}={text}" for key, text in settings.items())
-            self._known[id(value)] = f"<{type(value).__name__} {_digest(texts)}>"
+            self._known[id(value)] = object_text(type(value).__name__, settings_of(settings, name))
             config.update(settings)
         config[name] = self._known[id(value)]
 

@@ -9,7 +9,7 @@ import torch
 from pytest_modelviz.probe.modules import loose_tensors, own_tensors, packed_tensors
 from pytest_modelviz.probe.purity import as_found
 from pytest_modelviz.probe.sketch import WEIGHT_WIDTH, record_tensor, record_together
-from pytest_modelviz.trace import TensorRecord
+from pytest_modelviz.trace import LOOSE, TensorRecord
 
 
 class Weights:
@@ -28,11 +28,16 @@ class Weights:
         known: dict[int, str] = {}
         owners: dict[str, int] = {}
         held: list[tuple[str, torch.Tensor]] = []
-        for name, module in modules:
+        named = list(modules)
+        registered = {(name, id(tensor)) for name, module in named for _, tensor in own_tensors(module)}
+        holders = _with_ancestors(registered)
+        for name, module in named:
             own = self._names[id(module)] = {}
             for local, tensor in (*own_tensors(module), *packed_tensors(module), *loose_tensors(module)):
                 if width is None or torch.nn.parameter.is_lazy(tensor):
                     continue
+                if local.endswith(LOOSE) and (name, id(tensor)) in holders:
+                    continue  # a list of the module's own parameters, or of those inside of it
                 if id(tensor) not in known:
                     key = known[id(tensor)] = f"{name}.{local}" if name else local
                     owners[key] = id(module)
@@ -65,3 +70,14 @@ class Weights:
 
     def _record(self, tensor: torch.Tensor) -> TensorRecord:
         return record_tensor(tensor, self._width or 0, statistics=False)
+
+
+def _with_ancestors(registered: set[tuple[str, int]]) -> set[tuple[str, int]]:
+    """(module, tensor) of every tensor and each module that it is registered in or inside of."""
+    found = set(registered)
+    for name, tensor in registered:
+        outer = name
+        while outer and (outer.rpartition(".")[0], tensor) not in found:
+            outer = outer.rpartition(".")[0]
+            found.add((outer, tensor))
+    return found

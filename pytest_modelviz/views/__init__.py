@@ -20,7 +20,10 @@ def capture_with_other_randomness(view: View) -> Capture:
 
 
 class View(Protocol):
-    """What the session asks of a view. An instance stands for one check: it holds the model and the arguments."""
+    """What the session asks of a view. An instance stands for one check: it holds the model and the arguments.
+
+    A view that hands out its `model` too lets a run warn of globs in `ignore=` that match none of its attributes.
+    """
 
     @property
     def view(self) -> str:

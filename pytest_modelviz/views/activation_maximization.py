@@ -73,6 +73,10 @@ class ActivationMaximizationView:
         self._rate = require_number("learning_rate", learning_rate, least=0)
         self._start, self._of_image = start_of(model, input_size, image, seed), image is not None
 
+    @property
+    def model(self) -> torch.nn.Module:
+        return self._model
+
     def capture(self) -> Capture:
         with prepared(self._model, self._start[None], grad=True) as model:
             found = ascend(model, self._layer, self._filters, self._start, self._steps, self._rate)

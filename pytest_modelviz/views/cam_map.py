@@ -90,6 +90,10 @@ class CamMapView:
         self._model, self._input = model, input_data
         self._target, self._method, self._reshape = target, method, reshape_transform
 
+    @property
+    def model(self) -> torch.nn.Module:
+        return self._model
+
     def capture(self) -> Capture:
         with prepared(self._model, self._input, grad=True) as model:
             seen = self._explain(model)

@@ -15,6 +15,7 @@ from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.pictures.composite import channels_composite, channels_picture, photo_composite
 from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.probe.environment import environment
+from pytest_modelviz.probe.fake import only_shapes
 from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.observe import Observer
 from pytest_modelviz.probe.run import call, layer_patterns, prepared, require_model
@@ -50,12 +51,16 @@ class FeatureMapsView:
         self._model, self._input = model, input_data
         self._layers = layer_patterns(layers)
 
+    @property
+    def model(self) -> torch.nn.Module:
+        return self._model
+
     def capture(self) -> Capture:
         with prepared(self._model, self._input) as model:
             album = Album(model, self._layers)
             observer = Observer(model, on_output=album.see)
             photographs = photos(self._input)
-            with observer.watching():
+            with only_shapes(model), observer.watching():
                 output = call(model, self._input)
         return self.captured(observer.trace, album, photographs, output)
 
@@ -75,7 +80,8 @@ class FeatureMapsView:
         return Capture(self.view, facts, arrays, around, result, notes, tuple(trace.modules))
 
     def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
-        return compare_traces(Trace.from_arrays(baseline.arrays), Trace.from_arrays(actual.arrays), tolerances)
+        before, after = (Trace.from_arrays(capture.arrays, tolerances.ignored) for capture in (baseline, actual))
+        return compare_traces(before, after, tolerances)
 
     def picture(
         self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None
@@ -145,7 +151,7 @@ def _texts(leaves: Leaves, trace: Trace, place: str) -> str:
             record = trace.tensors[leaf.tensor]
             text = f"{record.dtype}{list(record.shape)}"
             if leaf.tensor != place + path:
-                text += f" = {leaf.tensor}"
+                text = f"= {leaf.tensor}"
             elif record.statistics:
                 mean, rms = record.statistics
                 text += f" mean {mean:.3g} rms {rms:.3g}"

@@ -69,6 +69,10 @@ class KernelMapsView:
         if self._layers is not None and not self._layers:
             raise ModelvizError("layers is empty, so there is nothing to compare: leave it out, or name convolutions")
 
+    @property
+    def model(self) -> torch.nn.Module:
+        return self._model
+
     def capture(self) -> Capture:
         with prepared(self._model, None) as model:
             found = convolutions(model)
@@ -96,7 +100,7 @@ class KernelMapsView:
         return Capture(self.view, facts, arrays, environment(self._model), result, notes, tuple(numbers))
 
     def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
-        before, after = Trace.from_arrays(baseline.arrays), Trace.from_arrays(actual.arrays)
+        before, after = (Trace.from_arrays(capture.arrays, tolerances.ignored) for capture in (baseline, actual))
         asked = [_texts(capture.facts.get("asked")) for capture in (baseline, actual)]
         if asked[0] != asked[1]:
             finding = Finding("asked", what="layers", before=asked[0], after=asked[1])

@@ -49,6 +49,10 @@ class ModelGraphView:
             )
         self._model, self._input = model, input_data
 
+    @property
+    def model(self) -> torch.nn.Module:
+        return self._model
+
     def capture(self) -> Capture:
         graph = self._graph()
         notes = []
@@ -72,7 +76,10 @@ class ModelGraphView:
         )
 
     def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
-        return compare_graphs(OperatorGraph.from_facts(baseline.facts), OperatorGraph.from_facts(actual.facts))
+        return compare_graphs(
+            OperatorGraph.from_facts(baseline.facts, tolerances.ignored),
+            OperatorGraph.from_facts(actual.facts, tolerances.ignored),
+        )
 
     def picture(
         self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None

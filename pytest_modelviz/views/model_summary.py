@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
 from pytest_modelviz.capture import Capture
+from pytest_modelviz.compare.texts import same
 from pytest_modelviz.compare.tolerance import Tolerances
-from pytest_modelviz.compare.tree import compare_trees, natural
+from pytest_modelviz.compare.tree import compare_trees, layers_of, natural
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.pictures.diff import Line, around_changes, text_picture
 from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.probe.environment import environment
+from pytest_modelviz.probe.fake import faked, needs_values
 from pytest_modelviz.probe.flops import MultAdds
 from pytest_modelviz.probe.modules import (
     class_name,
@@ -37,15 +40,33 @@ class ModelSummaryView:
         if input_size is not None and input_data is not None:
             raise ModelvizError("model_summary takes input_size or input_data, not both")
         self._model = model
-        self._input = _made_up(model, input_size) if input_size is not None else _like_model(model, input_data)
+        self._given = _made_up(model, input_size) if input_size is not None else input_data
+        self._input = _like_model(model, self._given)
+
+    @property
+    def model(self) -> torch.nn.Module:
+        return self._model
 
     def capture(self) -> Capture:
         with prepared(self._model, self._input) as model:
-            trace, mult_adds = (None, {}) if self._input is None else self._pass(model)
-            return self.captured(model, trace, mult_adds, self._table(model))
+            notes: tuple[str, ...] = ()
+            trace, mult_adds = None, dict[str, int]()
+            if self._input is not None:
+                try:
+                    trace, mult_adds = self._pass(model)
+                except Exception as error:
+                    if _device(model).type != "meta" or not needs_values(error):
+                        raise
+                    trace, mult_adds, notes = self._faked_pass(model)
+            return self.captured(model, trace, mult_adds, self._table(model), notes)
 
     def captured(
-        self, model: torch.nn.Module, trace: Trace | None, mult_adds: Mapping[str, int], table: str
+        self,
+        model: torch.nn.Module,
+        trace: Trace | None,
+        mult_adds: Mapping[str, int],
+        table: str,
+        notes: tuple[str, ...] = (),
     ) -> Capture:
         """The capture of a model of which a pass, if any, was made already."""
         summary = summarised(model, trace, mult_adds, table)
@@ -62,23 +83,40 @@ class ModelSummaryView:
             "layers": {name: _row(summary.layers[name]) for name in sorted(summary.layers, key=natural)},
         }
         around = environment(self._model, self._input)
-        return Capture(self.view, facts, environment=around, result=summary, layers=tuple(summary.layers))
+        return Capture(self.view, facts, environment=around, result=summary, notes=notes, layers=tuple(summary.layers))
 
     def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
-        return compare_trees(baseline.facts, actual.facts)
+        return compare_trees(baseline.facts, actual.facts, tolerances.ignored)
 
     def picture(
         self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None
     ) -> Sequence[Exhibit]:
         if baseline is None:
             return []  # the JSON file is a page for people already
-        lines = _lines(baseline.facts["layers"], actual.facts["layers"])
+        lines = _lines(layers_of(baseline.facts), layers_of(actual.facts), verdict)
         return [text_picture("layers", f"{actual.facts['model']}, layer by layer", around_changes(lines))]
 
     def describe(self, actual: Capture) -> str:
         return str(actual.result)
 
-    def _pass(self, model: torch.nn.Module) -> tuple[Trace, dict[str, int]]:
+    def _faked_pass(self, model: torch.nn.Module) -> tuple[Trace | None, dict[str, int], tuple[str, ...]]:
+        """A pass of a meta model that reads values of its input, and a note where it reads others."""
+        try:
+            return *self._pass(model, fake=True), ()
+        except Exception as error:
+            reason = " ".join(str(error).split("\n")[0].split())
+            note = (
+                f"its forward reads values that a model on the meta device does not have ({type(error).__name__}: "
+                f"{reason}): summarised without shapes, calls and mult-adds"
+            )
+            return None, {}, (note,)
+
+    def _pass(self, model: torch.nn.Module, *, fake: bool = False) -> tuple[Trace, dict[str, int]]:
+        given = self._given if fake else self._input
+
+        def around() -> contextlib.AbstractContextManager[Any]:
+            return faked(model, given) if fake else contextlib.nullcontext(given)
+
         counter = MultAdds(model)
         observer = Observer(
             model,
@@ -89,13 +127,13 @@ class ModelSummaryView:
             on_raise=counter.close,
         )
         try:
-            with untouched(model, self._input), counter.counting(), observer.watching():
-                call(model, self._input)
+            with untouched(model, given), around() as data, counter.counting(), observer.watching():
+                call(model, data)
             return observer.trace, counter.own
         except Exception:  # jagged tensors, for one, cannot be counted; a fault of the model's own comes again
             observer = Observer(model, look=record_shape, weight_width=None)
-            with observer.watching():
-                call(model, self._input)
+            with around() as data, observer.watching():
+                call(model, data)
             return observer.trace, {}
 
     def _table(self, model: torch.nn.Module) -> str:
@@ -115,21 +153,24 @@ class ModelSummaryView:
         return table_without_pass(model)
 
 
-def _lines(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Line]:
-    """A line for each module; of one that changed, what it was and what it is now."""
+def _lines(before: Mapping[str, Any], after: Mapping[str, Any], verdict: Verdict | None = None) -> list[Line]:
+    """A line for each module; of one that changed, what it was and what it is now, as far as that is compared."""
     lines: list[Line] = []
+    found = None if verdict is None else {(finding.layer, finding.kind) for finding in verdict.findings}
     for name in sorted({*before, *after}, key=natural):
         one, two = before.get(name), after.get(name)
         told = f"{name or '(model)'}: {(two or one or {}).get('class', '')}"
         if one is None or two is None:
             row = two if one is None else one
             lines.append(("+" if one is None else "-", f"{told}({(row or {}).get('config', '')})"))
-        elif one == two:
-            lines.append((" ", told))
         else:
-            for key in (key for key in {**one, **two} if one.get(key) != two.get(key)):
+            changed = [key for key in {**one, **two} if not same(one.get(key), two.get(key))]
+            changed = [key for key in changed if found is None or (name, key) in found]
+            for key in changed:
                 pairs = [(sign, row.get(key)) for sign, row in (("-", one), ("+", two))]
                 lines += [(sign, f"{told}  {key}: {value}") for sign, value in pairs if value is not None]
+            if not changed:
+                lines.append((" ", told))
     return lines
 
 
@@ -165,7 +206,8 @@ def _made_up(model: torch.nn.Module, input_size: Sequence[Any]) -> tuple[torch.T
             f"or several of them, not {input_size!r}"
         )
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
-    return tuple(torch.zeros(tuple(size), dtype=dtype, device=_device(model)) for size in sizes)
+    device = torch.device("cpu") if _device(model).type == "meta" else _device(model)
+    return tuple(torch.zeros(tuple(size), dtype=dtype, device=device) for size in sizes)
 
 
 def _like_model(model: torch.nn.Module, input_data: Any) -> Any:

@@ -61,6 +61,10 @@ class SaliencyMapView:
         require_target(target)
         self._model, self._input, self._target, self._method = model, input_data, target, method
 
+    @property
+    def model(self) -> torch.nn.Module:
+        return self._model
+
     def capture(self) -> Capture:
         with prepared(self._model, self._input, grad=True) as model:
             seen = saliency(model, self._input, self._target, self._method)

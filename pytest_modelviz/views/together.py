@@ -135,6 +135,10 @@ class _Member:
     def view(self) -> str:
         return self._inner.view
 
+    @property
+    def model(self) -> torch.nn.Module | None:
+        return getattr(self._inner, "model", None)
+
     def capture(self) -> Capture:
         self._number += 1
         return self._together.look(self._number - 1, self.view)

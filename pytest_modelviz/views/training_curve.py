@@ -62,6 +62,10 @@ class TrainingCurveView:
         self._steps = _whole("steps", steps, 1, MOST_STEPS)
         self._seed = _whole("seed", seed, 0, 2**32 - 1)
 
+    @property
+    def model(self) -> torch.nn.Module | None:
+        return self._model
+
     def capture(self) -> Capture:
         # the training may change modules and flags: what it starts from is looked at before
         model = self._model
@@ -93,8 +97,8 @@ class TrainingCurveView:
         return compare_training(
             one,
             other,
-            _stored_start(baseline, one),
-            _stored_start(actual, other),
+            _stored_start(baseline, one, tolerances),
+            _stored_start(actual, other, tolerances),
             dtype=coarser(str(dtypes[0]), str(dtypes[1])),
             tolerances=tolerances,
         )
@@ -150,9 +154,9 @@ def _start(model: torch.nn.Module) -> Trace:
     return Trace(records, [], {}, weights.records(), tie_groups(model))
 
 
-def _stored_start(capture: Capture, training: Training) -> Trace | None:
+def _stored_start(capture: Capture, training: Training, tolerances: Tolerances) -> Trace | None:
     """The model that a training began with; None where it had none. Raises UnreadableBaselineError."""
-    return Trace.from_arrays(capture.arrays) if training.parameters else None
+    return Trace.from_arrays(capture.arrays, tolerances.ignored) if training.parameters else None
 
 
 def _doubts(training: Training) -> tuple[str, ...]:

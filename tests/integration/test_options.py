@@ -50,6 +50,21 @@ class TestUpdates:
         assert set(project.statuses().values()) == {"recorded"}
         assert project.files() == before
 
+    def test_update_all_leaves_a_baseline_of_another_layout_alone(self, project, monkeypatch):
+        project.test()
+        with monkeypatch.context() as earlier:
+            earlier.setattr("pytest_modelviz.baselines.compression.compressed", dict)
+            project.run("--modelviz-update")
+        before = project.files()
+        project.run("--modelviz-update-all").assert_outcomes(passed=1)
+        assert project.files() == before
+        project.fault("weight")
+        project.run("--modelviz-update-all")
+        sizes = {name: len(data) for name, data in project.files().items()}
+        assert sizes["test_net/test_net/feature_maps.safetensors"] < len(
+            before["test_net/test_net/feature_maps.safetensors"]
+        )
+
     def test_update_all_leaves_rounding_alone_but_not_a_small_change(self, project):
         project.test(ONE)
         project.run("--modelviz-update")

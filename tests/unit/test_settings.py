@@ -103,7 +103,7 @@ def test_what_ini_cannot_take_is_named_by_its_key():
 @pytest.mark.parametrize(
     ("keywords", "message"),
     [
-        ({"tolerance": 1}, "takes rtol, atol, layers, variant, compare, not 'tolerance'"),
+        ({"tolerance": 1}, "takes rtol, atol, layers, variant, compare, ignore, not 'tolerance'"),
         ({"rtol": "much"}, "the marker's rtol takes"),
         ({"rtol": True}, "the marker's rtol takes"),
         ({"compare": 0}, "compare takes True or False"),

@@ -1,0 +1,59 @@
+"""Attributes that a user has named as no configuration (`modelviz_ignore`), and the modules of a model without them."""
+
+from __future__ import annotations
+
+import fnmatch
+import functools
+import re
+from collections.abc import Iterable, Mapping
+
+from pytest_modelviz.compare.volatile import lasting, object_class, object_text, settings_of
+
+Configurations = Mapping[str, Mapping[str, str]]
+
+
+def lasting_modules(configurations: Configurations, patterns: Iterable[str] = ()) -> dict[str, dict[str, str]]:
+    """The configuration of every module without what two processes do not share, and without what is ignored.
+
+    What stands for an object that modules share is made anew from what is left of what that says.
+    """
+    patterns = tuple(patterns)
+    kept: dict[str, dict[str, str]] = {}
+    objects: dict[str, str] = {}
+    for layer, config in configurations.items():
+        kept[layer] = lasting(config, functools.partial(is_ignored, patterns, layer) if patterns else None)
+        for attribute, text in config.items():
+            kind = object_class(text)
+            if kind and settings_of(config, attribute):  # it is written out here
+                objects[text] = object_text(kind, settings_of(kept[layer], attribute))
+    for config in kept.values():
+        config.update({key: objects[text] for key, text in config.items() if text in objects})
+    return kept
+
+
+def lasting_text(text: str, patterns: Iterable[str], layer: str) -> str:
+    """What a module shows of its configuration, `extra_repr` or its own `repr`, after the same rules."""
+    if is_ignored(patterns, layer, "extra_repr") or is_ignored(patterns, layer, "repr"):
+        return ""
+    return lasting({"extra_repr": text}, functools.partial(is_ignored, tuple(patterns), layer))["extra_repr"]
+
+
+def is_ignored(patterns: Iterable[str], layer: str, attribute: str) -> bool:
+    """Whether one of these globs is of an attribute of a layer, or of something that holds it."""
+    return any(matches(pattern, layer, attribute) for pattern in patterns)
+
+
+def matches(pattern: str, layer: str, attribute: str) -> bool:
+    """Whether a glob such as `*._trainer`, `layer4.*.scale` or `config.*_path` is of an attribute of a layer.
+
+    It is held against `<layer>.<attribute>`; of the model itself, which has no name, also against the attribute alone.
+    """
+    steps = attribute.split(".")
+    holders = [".".join(steps[:count]) for count in range(1, len(steps) + 1)]
+    names = [f"{layer}.{holder}" for holder in holders] + ([] if layer else holders)
+    return any(_glob(pattern).match(name) for name in names)
+
+
+@functools.lru_cache(maxsize=256)
+def _glob(pattern: str) -> re.Pattern[str]:
+    return re.compile(fnmatch.translate(pattern))
