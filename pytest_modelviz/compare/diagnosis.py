@@ -5,17 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 from pytest_modelviz.compare.evidence import (
+    built_otherwise,
     changed_weights,
     config_findings,
+    first_built,
     module_findings,
     own_modules,
     under_old_names,
 )
+from pytest_modelviz.compare.naming import below, tie_findings
 from pytest_modelviz.compare.tensors import difference, mismatch
 from pytest_modelviz.compare.tolerance import Tolerances, is_exact, significant_weight_change
-from pytest_modelviz.compare.tree import below, tie_findings
 from pytest_modelviz.compare.walk import Seen, Walk, what
 from pytest_modelviz.trace import LOOSE, Event, Trace
 from pytest_modelviz.verdict import Divergence, Finding, LayerError, Verdict
@@ -23,6 +26,16 @@ from pytest_modelviz.verdict import Divergence, Finding, LayerError, Verdict
 Changed = Mapping[tuple[str, str], float]  # of weights, by module and local name
 
 _SUSPICIOUS = 0.1  # the part of the tolerance from which on a module that did change is suspected
+
+
+class Blame(NamedTuple):
+    """The event that gave a drift away, the layer (and which of its calls) that made it, and why."""
+
+    seen: Seen
+    layer: str
+    call: int
+    cause: str
+    evidence: list[Finding]
 
 
 def compare_traces(baseline: Trace, actual: Trace, tolerances: Tolerances) -> Verdict:
@@ -34,12 +47,9 @@ def compare_traces(baseline: Trace, actual: Trace, tolerances: Tolerances) -> Ve
     if walk.first is None:
         verdict = _unseen_in_outputs(walk, changed, tolerances)
         return _only_renamed(verdict, actual, renamed) if verdict.matched and renamed else _with(verdict, renamed)
-    blamed, cause, evidence = _blame(walk, walk.first, changed)
-    event, error, allowed, path = blamed[:4]
-    suspect, index = _suspect(event)
-    holders = {finding.layer for finding in evidence}
-    if len(holders) == 1 and suspect not in holders and cause in ("weights", "architecture") and event.kind != "order":
-        suspect, index = holders.pop(), 0  # the suspect reads a child that it never calls, and that is what changed
+    blame = blamed(walk, walk.first, changed)
+    seen, suspect, index, cause, evidence = blame
+    event, error, allowed, path = seen[:4]
     layers = {call.layer for call in baseline.calls} - walk.passed_over
     agreed = {layer.layer for layer in walk.layers} - {layer.layer for layer in walk.layers if layer.drifted}
     first = Divergence(suspect, _class_of(suspect, baseline, actual), index, error, allowed)
@@ -47,7 +57,7 @@ def compare_traces(baseline: Trace, actual: Trace, tolerances: Tolerances) -> Ve
     before, after = ("", "") if math.isfinite(error) else _mismatch(walk, event, path)
     findings = [Finding(kind, event.call.layer, path, before, after, error), *evidence]
     if cause == "computation" and event.kind != "order":
-        findings.append(_whose_code(blamed))
+        findings.append(_whose_code(seen))
     findings += _order_findings(walk) + _outputs(walk)
     findings += _other_findings(baseline, actual, changed, evidence)
     verdict = Verdict(
@@ -114,9 +124,9 @@ def _unseen_in_outputs(walk: Walk, changed: Changed, tolerances: Tolerances) -> 
         error = difference(before, after, atol=tolerances.of(name).absolute, allowed=allowed)
         if not is_exact(before.dtype) and not error <= allowed and not local.endswith(LOOSE):
             heavy[name, local] = error
-    appeared = set(walk.baseline.modules) ^ set(walk.actual.modules)
-    ties = tie_findings(walk.baseline.ties, walk.actual.ties)
-    if not heavy and not appeared and not ties:
+    built = module_findings(walk.baseline, walk.actual)
+    built += tie_findings(walk.baseline.ties, walk.actual.ties)
+    if not heavy and not built:
         return Verdict(True, count, 0, worst.error, worst.tolerance, layers=tuple(walk.layers))
     if heavy:
         owner, local = max(heavy, key=lambda key: heavy[key])
@@ -124,10 +134,11 @@ def _unseen_in_outputs(walk: Walk, changed: Changed, tolerances: Tolerances) -> 
         allowed = significant_weight_change(dtype, tolerances.of(owner))
         error, cause = heavy[owner, local], "weights"
     else:
-        owner, error, allowed, cause = min(appeared, default=""), math.inf, 0.0, "architecture"
+        owner, error, allowed = first_built(built, walk.baseline, walk.actual), math.inf, 0.0
+        cause = "architecture"
     findings = [Finding("event:none")]
     findings += [Finding("weights", name, local, error=size) for (name, local), size in heavy.items()]
-    findings += module_findings(walk.baseline, walk.actual) + ties
+    findings += built
     first = Divergence(owner, _class_of(owner, walk.baseline, walk.actual), 0, error, allowed)
     return Verdict(False, count, 0, error, allowed, first, cause, tuple(findings), tuple(walk.layers))
 
@@ -136,6 +147,17 @@ def _suspect(event: Event) -> tuple[str, int]:
     if event.kind == "enter" and event.parent is not None:
         return event.parent.layer, event.parent.index
     return event.call.layer, event.call.index
+
+
+def blamed(walk: Walk, first: Seen, changed: Changed) -> Blame:
+    """Which module made the first event that differs, and why."""
+    seen, cause, evidence = _blame(walk, first, changed)
+    suspect, index = _suspect(seen.event)
+    own = [one for one in evidence if one.kind not in ("removed", "added") and _inside(one.layer, suspect)]
+    holders = {one.layer for one in own}
+    if len(holders) == 1 and suspect not in holders and seen.event.kind != "order":
+        suspect, index = holders.pop(), 0  # the suspect reads a child that it never calls, and that is what changed
+    return Blame(seen, suspect, index, cause, evidence)
 
 
 def _blame(walk: Walk, first: Seen, changed: Changed) -> tuple[Seen, str, list[Finding]]:
@@ -183,16 +205,17 @@ def _explain(walk: Walk, event: Event, suspect: str, changed: Changed) -> tuple[
     if event.kind == "enter" and event.parent is None:
         return "input", []
     baseline, actual = walk.baseline, walk.actual
-    own = own_modules(suspect, baseline)
-    configured = [finding for name in own for finding in config_findings(name, baseline, actual)]
+    configured = built_otherwise(suspect, baseline, actual)
     if event.kind == "order":
         structure = [f for f in module_findings(baseline, actual) if _inside(f.layer, suspect)]
         structure += [f for f in walk.renamed if _inside(f.before, suspect) or _inside(f.after, suspect)]
+        configured = [finding for finding in configured if finding not in structure]
         if structure or configured:
             return "architecture", structure + configured
         return "computation", []
     if any(finding.kind != "attribute" for finding in configured):
         return "architecture", configured
+    own = own_modules(suspect, baseline)
     weighed = [Finding("weights", *key, error=error) for key, error in changed.items() if key[0] in own]
     if weighed:
         return "weights", weighed + configured

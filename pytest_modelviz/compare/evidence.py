@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 
+from pytest_modelviz.compare.naming import below, old_name, renames
 from pytest_modelviz.compare.tensors import weight_difference
-from pytest_modelviz.compare.tree import below, renames
 from pytest_modelviz.trace import LOOSE, Call, ModuleRecord, Trace
 from pytest_modelviz.verdict import Finding
 
+_MERE_LISTS = ("ModuleList", "ModuleDict", "ParameterList", "ParameterDict")
 _OBJECT = re.compile(r"<\w+ [0-9a-f]{8}>")  # a shared object, by its class and what it says
 
 
@@ -22,15 +24,11 @@ def under_old_names(baseline: Trace, actual: Trace) -> tuple[Trace, list[Finding
     found = renames(*rows)
     if not found:
         return actual, found
-    old: dict[str, str] = {}
-    for finding in found:
-        for name in actual.modules:
-            if below(name, finding.after):
-                old[name] = finding.before + name[len(finding.after) :]
+    old = {name: old_name(name, found) for name in actual.modules}
 
     def key(weight: str) -> str:
         owner, _, local = weight.rpartition(".")
-        return f"{old[owner]}.{local}" if owner in old else weight
+        return f"{old[owner]}.{local}" if old.get(owner, owner) != owner else weight
 
     def module(record: ModuleRecord) -> ModuleRecord:
         return replace(record, weights={local: key(weight) for local, weight in record.weights.items()})
@@ -64,6 +62,44 @@ def own_modules(suspect: str, trace: Trace) -> list[str]:
     return own
 
 
+def built_otherwise(suspect: str, baseline: Trace, actual: Trace) -> list[Finding]:
+    """What is different about how the suspect, and all that only its own code can read, is built."""
+    own = dict.fromkeys([*own_modules(suspect, baseline), *own_modules(suspect, actual)])
+    found = [finding for finding in module_findings(baseline, actual) if finding.layer in own]
+    for name in own:
+        found += config_findings(name, baseline, actual)
+    return found
+
+
+def caller_of(name: str, baseline: Trace, actual: Trace) -> str:
+    """Whose code it is that calls a module, or no longer does: the nearest around it that both models have.
+
+    Lists and dicts of modules call nothing.
+    """
+    while name:
+        name = name.rpartition(".")[0]
+        record = baseline.modules.get(name)
+        if record is not None and name in actual.modules and record.class_name not in _MERE_LISTS:
+            break
+    return name
+
+
+def first_built(findings: Sequence[Finding], baseline: Trace, actual: Trace) -> str:
+    """The layer to name of models that are built differently where no event of a pass says which comes first.
+
+    It is the first in the order of the modules, each after all that it holds. What was added or removed is named itself
+    where a pass has shown that it changes nothing, else the module that calls it.
+    """
+    order = {name: rank for rank, name in enumerate(dict.fromkeys((*baseline.modules, *actual.modules)))}
+
+    def left(name: str) -> tuple[int, int]:
+        return max((rank for other, rank in order.items() if name == "" or below(other, name)), default=0), -len(name)
+
+    unseen = () if baseline.calls and actual.calls else ("removed", "added")
+    layers = [caller_of(one.layer, baseline, actual) if one.kind in unseen else one.layer for one in findings]
+    return min(dict.fromkeys(layers), key=left)
+
+
 def config_findings(name: str, baseline: Trace, actual: Trace) -> list[Finding]:
     """What is different about the class, the configuration and the parameters' shapes of one module."""
     if name not in baseline.modules or name not in actual.modules:
@@ -82,7 +118,8 @@ def config_findings(name: str, baseline: Trace, actual: Trace) -> list[Finding]:
     for key in named or keys:
         old, new = before.config.get(key, ""), after.config.get(key, "")
         if kind == "config" or (old and new):  # an attribute that one of them lacks is how its code is written
-            found += _inside_of_object(key, old, new, baseline, actual) or [Finding(kind, name, key, old, new)]
+            inside = _inside_of_object(old, new, baseline, actual)
+            found += [Finding(kind, name, key, old, new)] if inside is None else inside
     found = list({(finding.kind, finding.layer, finding.what): finding for finding in found}.values())
     for key in sorted({*before.weights, *after.weights}):
         old, new = _shape(baseline, before.weights.get(key)), _shape(actual, after.weights.get(key))
@@ -95,18 +132,30 @@ def _is_private(key: str) -> bool:
     return key.rpartition(".")[2].startswith("_")
 
 
-def _inside_of_object(key: str, old: str, new: str, baseline: Trace, actual: Trace) -> list[Finding]:
-    """Where a shared configuration object differs, what in it: it is written out at the first module that holds it."""
+def _inside_of_object(old: str, new: str, baseline: Trace, actual: Trace) -> list[Finding] | None:
+    """Where a shared configuration object differs, what in it: it is written out at the first module that holds it.
+
+    None for what is no such object. What only one of the two objects has is how its class is written.
+    """
     if not (_OBJECT.fullmatch(old) and _OBJECT.fullmatch(new)):
-        return []
-    for name, module in baseline.modules.items():
-        settings = {one: text for one, text in module.config.items() if one.startswith(f"{key}.")}
-        if settings and module.config.get(key) == old and name in actual.modules:
-            others = actual.modules[name].config
-            found = [one for one in sorted(settings) if others.get(one, "") != settings[one]]
-            found = [one for one in found if not _is_private(one)] or found
-            return [Finding("attribute", name, one, settings[one], others.get(one, "")) for one in found]
-    return []
+        return None
+    before, after = _written_out(old, baseline), _written_out(new, actual)
+    if before is None or after is None:
+        return None
+    (holder, key, one), (_, _, other) = before, after
+    found = [local for local in sorted(one) if local in other and other[local] != one[local]]
+    found = [local for local in found if not _is_private(local)] or found
+    return [Finding("attribute", holder, f"{key}.{local}", one[local], other[local]) for local in found]
+
+
+def _written_out(text: str, trace: Trace) -> tuple[str, str, dict[str, str]] | None:
+    """Of an object that modules share: the module and the attribute where it is written out, and what it says."""
+    for name, module in trace.modules.items():
+        for key in (key for key, value in module.config.items() if value == text):
+            said = {one[len(key) + 1 :]: value for one, value in module.config.items() if one.startswith(f"{key}.")}
+            if said:
+                return name, key, said
+    return None
 
 
 def _shape(trace: Trace, key: str | None) -> str:

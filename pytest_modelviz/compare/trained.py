@@ -12,8 +12,8 @@ import numpy as np
 
 from pytest_modelviz.compare.curves import GRADIENT, SCALAR, UPDATE, Part, Parting, part
 from pytest_modelviz.compare.evidence import changed_weights, config_findings, module_findings, under_old_names
+from pytest_modelviz.compare.naming import tie_findings
 from pytest_modelviz.compare.tolerance import Tolerances, is_exact, significant_weight_change
-from pytest_modelviz.compare.tree import tie_findings
 from pytest_modelviz.trace import LOOSE, Trace
 from pytest_modelviz.training import Training
 from pytest_modelviz.verdict import Divergence, Finding, Verdict

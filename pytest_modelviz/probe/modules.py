@@ -99,13 +99,13 @@ def _plain(value: Any, depth: int = 0) -> str | None:
         if None in parts:
             return None
         text = f"({', '.join(str(part) for part in parts)})"
-        return text if len(value) <= _LISTED else f"({len(value)} items, {_digest(text)})"
+        return text if len(value) <= _LISTED else f"({len(value)} items, {digest(text)})"
     if isinstance(value, dict) and depth < 3 and len(value) <= _MOST_ITEMS:
         pairs = [(plain_text(repr(key)), _plain(item, depth + 1)) for key, item in value.items()]
         if any(text is None for _, text in pairs):
             return None
         text = f"{{{', '.join(f'{k}: {t}' for k, t in pairs)}}}"
-        return text if len(value) <= _LISTED else f"{{{len(value)} items, {_digest(text)}}}"
+        return text if len(value) <= _LISTED else f"{{{len(value)} items, {digest(text)}}}"
     if isinstance(value, functools.partial):
         return f"partial({_plain(value.func)}, {_plain(value.args)}, {_plain(value.keywords)})"
     if inspect.isroutine(value) or inspect.isclass(value):
@@ -113,7 +113,8 @@ def _plain(value: Any, depth: int = 0) -> str | None:
     return None
 
 
-def _digest(text: str) -> str:
+def digest(text: str) -> str:
+    """Eight letters that stand for a long text."""
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
@@ -157,7 +158,7 @@ class Describer:
             if not settings:
                 return
             texts = "\n".join(f"{key[len(name) :]}={text}" for key, text in settings.items())
-            self._known[id(value)] = f"<{type(value).__name__} {_digest(texts)}>"
+            self._known[id(value)] = f"<{type(value).__name__} {digest(texts)}>"
             config.update(settings)
         config[name] = self._known[id(value)]
 

@@ -29,7 +29,7 @@ from pytest_modelviz.probe.kernels import (
     sample,
     statistics,
 )
-from pytest_modelviz.probe.modules import class_name
+from pytest_modelviz.probe.modules import class_name, observed_modules
 from pytest_modelviz.probe.run import layer_patterns, prepared, require_model
 from pytest_modelviz.trace import Trace
 from pytest_modelviz.verdict import Finding, Verdict
@@ -77,6 +77,7 @@ class KernelMapsView:
             pictured = {one.name for one in (found if self._layers is not None else first_of_stages(found))}
             trace = kernel_trace(model, found)
             numbers = {one.name: statistics(one) for one in found}
+            containers = _containers(model, [one.name for one in found])
             samples = {one.name: sample(one, _SHOWN if one.name in pictured else _KEPT) for one in found}
         arrays: dict[str, Array] = dict(trace.to_arrays())
         pages: dict[str, Any] = {}
@@ -89,6 +90,7 @@ class KernelMapsView:
             "model": class_name(self._model),
             "asked": self._layers if self._layers is None else sorted(self._layers),
             "layers": {name: _row(one) for name, one in numbers.items()},
+            "containers": containers,
             "pictures": pages,
         }
         shown = {name: seen.values for name, seen in samples.items() if seen is not None and name in pictured}
@@ -101,7 +103,9 @@ class KernelMapsView:
         if asked[0] != asked[1]:
             finding = Finding("asked", what="layers", before=asked[0], after=asked[1])
             return Verdict(False, len(after.modules), 0, math.inf, 0.0, None, None, (finding,))
-        return compare_kernels(before, after, tolerances, _broken(baseline, actual))
+        held = [_held(capture, trace) for capture, trace in ((baseline, before), (actual, after))]
+        known = (held[0], held[1]) if held[0] and held[1] else ({}, {})
+        return compare_kernels(before, after, tolerances, _broken(baseline, actual), known)
 
     def picture(
         self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None
@@ -131,6 +135,19 @@ class KernelMapsView:
         return "\n".join(
             f"{name or MODEL_LABEL}: {', '.join(f'{k} {v}' for k, v in row.items())}" for name, row in rows
         )
+
+
+def _containers(model: torch.nn.Module, names: Sequence[str]) -> dict[str, str]:
+    """The class of every module that holds one of these, in the order of registration."""
+    outer = {".".join(parts[:count]) for name in names for parts in [name.split(".")] for count in range(len(parts))}
+    return {name: class_name(module) for name, module in observed_modules(model) if name in outer - set(names)}
+
+
+def _held(capture: Capture, trace: Trace) -> dict[str, str]:
+    held = capture.facts.get("containers", {})
+    if not isinstance(held, Mapping) or any(name in trace.modules for name in held):
+        raise UnreadableBaselineError("what it says of the modules around its convolutions is damaged")
+    return {str(name): str(text) for name, text in held.items()}
 
 
 def _page(seen: FilterSample, pictured: bool, exponent: int) -> dict[str, Any]:

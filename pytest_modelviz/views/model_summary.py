@@ -8,9 +8,11 @@ from typing import Any
 import torch
 
 from pytest_modelviz.capture import Capture
+from pytest_modelviz.compare.shapes import common_attributes
 from pytest_modelviz.compare.tolerance import Tolerances
-from pytest_modelviz.compare.tree import compare_trees, natural
+from pytest_modelviz.compare.tree import compare_trees
 from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.natural import natural
 from pytest_modelviz.pictures.diff import Line, around_changes, text_picture
 from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.probe.environment import environment
@@ -61,6 +63,9 @@ class ModelSummaryView:
             "ties": [list(group) for group in summary.ties],
             "layers": {name: _row(summary.layers[name]) for name in sorted(summary.layers, key=natural)},
         }
+        common = common_attributes(facts["layers"])
+        if common:
+            facts["attributes"] = common
         around = environment(self._model, self._input)
         return Capture(self.view, facts, environment=around, result=summary, layers=tuple(summary.layers))
 
@@ -145,8 +150,11 @@ def _row(layer: LayerSummary) -> dict[str, Any]:
         "frozen": list(layer.frozen),
         "calls": layer.calls,
         "mult_adds": layer.mult_adds,
+        "attributes": dict(layer.attributes),
+        "runs": layer.runs,
     }
-    return {key: value for key, value in row.items() if value or key == "class"}
+    # a module that runs nothing, though it has children, says so
+    return {key: value for key, value in row.items() if value or key == "class" or (key == "runs" and value == [])}
 
 
 def _device(model: torch.nn.Module) -> torch.device:
