@@ -20,7 +20,7 @@ from pytest_modelviz.compare.naming import below, tie_findings
 from pytest_modelviz.compare.tensors import difference, mismatch
 from pytest_modelviz.compare.tolerance import Tolerances, is_exact, significant_weight_change
 from pytest_modelviz.compare.walk import Seen, Walk, what
-from pytest_modelviz.trace import LOOSE, Event, Trace
+from pytest_modelviz.trace import LENT, LOOSE, Event, Trace
 from pytest_modelviz.verdict import Divergence, Finding, LayerError, Verdict
 
 Changed = Mapping[tuple[str, str], float]  # of weights, by module and local name
@@ -152,12 +152,25 @@ def _suspect(event: Event) -> tuple[str, int]:
 def blamed(walk: Walk, first: Seen, changed: Changed) -> Blame:
     """Which module made the first event that differs, and why."""
     seen, cause, evidence = _blame(walk, first, changed)
+    lent = _lent_to(walk, seen.event) if cause == "computation" else None
+    if lent is not None:  # what a module makes of weights that it was given is its caller's doing
+        seen = lent._replace(error=seen.error, allowed=seen.allowed)
+        cause, evidence = _explain(walk, seen.event, _suspect(seen.event)[0], changed)
     suspect, index = _suspect(seen.event)
     own = [one for one in evidence if one.kind not in ("removed", "added") and _inside(one.layer, suspect)]
     holders = {one.layer for one in own}
     if len(holders) == 1 and suspect not in holders and seen.event.kind != "order":
         suspect, index = holders.pop(), 0  # the suspect reads a child that it never calls, and that is what changed
     return Blame(seen, suspect, index, cause, evidence)
+
+
+def _lent_to(walk: Walk, event: Event) -> Seen | None:
+    """The outermost call around an event for which only one of the two passes was given weights, as it was entered."""
+    around = walk.callers_of(event.call if event.kind != "enter" else event.parent)
+    entered = {id(seen.event.call): seen for seen in walk.seen if seen.event.kind == "enter"}
+    found = [entered[id(call)] for call in around if id(call) in walk.lent and id(call) in entered]
+    outermost = found[-1] if found else None
+    return None if outermost is None or outermost.event.parent is None else outermost._replace(path=f"weights{LENT}")
 
 
 def _blame(walk: Walk, first: Seen, changed: Changed) -> tuple[Seen, str, list[Finding]]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pytest_modelviz.compare.naming import below, old_name, renames
 from pytest_modelviz.compare.tensors import weight_difference
-from pytest_modelviz.trace import LOOSE, Call, ModuleRecord, Trace
+from pytest_modelviz.trace import LOOSE, REWRITTEN, UNSAVED, Call, ModuleRecord, Trace
 from pytest_modelviz.verdict import Finding
 
+_NO_CONFIGURATION = {"forward", "defaults", UNSAVED, REWRITTEN}
 _MERE_LISTS = ("ModuleList", "ModuleDict", "ParameterList", "ParameterDict")
 _OBJECT = re.compile(r"<\w+ [0-9a-f]{8}>")  # a shared object, by its class and what it says
 
@@ -18,7 +19,7 @@ _OBJECT = re.compile(r"<\w+ [0-9a-f]{8}>")  # a shared object, by its class and 
 def under_old_names(baseline: Trace, actual: Trace) -> tuple[Trace, list[Finding]]:
     """The actual trace with its renamed and moved modules called as in the baseline, and what was renamed."""
     rows = [
-        {name: (module.class_name, sorted(module.config.items()), sorted(module.weights)) for name, module in modules}
+        {name: (module.class_name, _kept(module.config), sorted(module.weights)) for name, module in modules}
         for modules in (baseline.modules.items(), actual.modules.items())
     ]
     found = renames(*rows)
@@ -43,6 +44,10 @@ def under_old_names(baseline: Trace, actual: Trace) -> tuple[Trace, list[Finding
         ),
         found,
     )
+
+
+def _kept(config: Mapping[str, str]) -> list[tuple[str, str]]:
+    return sorted((key, text) for key, text in config.items() if key not in (UNSAVED, REWRITTEN))
 
 
 def own_modules(suspect: str, trace: Trace) -> list[str]:
@@ -109,7 +114,7 @@ def config_findings(name: str, baseline: Trace, actual: Trace) -> list[Finding]:
     if before.class_name != after.class_name:
         found.append(Finding("class", name, "class", before.class_name, after.class_name))
     # another class has other attributes; and what forward's parameters are called, and by default are, is code
-    keys = [] if found else sorted({*before.config, *after.config} - {"forward", "defaults"})
+    keys = [] if found else sorted({*before.config, *after.config} - _NO_CONFIGURATION)
     keys = [key for key in keys if before.config.get(key) != after.config.get(key)]
     named = [key for key in keys if key not in ("extra_repr", "repr")]  # they repeat what attributes say
     named = [key for key in named if not _is_private(key)] or named  # what is private follows from what is not
@@ -123,7 +128,7 @@ def config_findings(name: str, baseline: Trace, actual: Trace) -> list[Finding]:
     found = list({(finding.kind, finding.layer, finding.what): finding for finding in found}.values())
     for key in sorted({*before.weights, *after.weights}):
         old, new = _shape(baseline, before.weights.get(key)), _shape(actual, after.weights.get(key))
-        if old != new and not key.endswith(LOOSE):
+        if old != new and not key.endswith(LOOSE) and key not in after.state(before):
             found.append(Finding("shape", name, key, old, new))
     return found
 
@@ -171,7 +176,10 @@ def changed_weights(baseline: Trace, actual: Trace) -> dict[tuple[str, str], flo
     known: dict[tuple[str, str], float] = {}  # shared ones are looked at once
     for name, module in baseline.modules.items():
         other = actual.modules.get(name)
+        state = other.state(module) if other is not None else ()
         for local, key in module.weights.items() if other is not None else ():
+            if local in state:
+                continue
             pair = (key, other.weights.get(local, "") if other is not None else "")
             if pair not in known:
                 before, after = baseline.weights[key], actual.weights.get(pair[1])

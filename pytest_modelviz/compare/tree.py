@@ -11,7 +11,7 @@ from pytest_modelviz.compare.naming import old_name, renames, tie_findings
 from pytest_modelviz.compare.shapes import Rows, attributes_of, first_event, passes
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.natural import natural
-from pytest_modelviz.trace import Call, ModuleRecord, Trace
+from pytest_modelviz.trace import NOT_SAVED, Call, ModuleRecord, Trace
 from pytest_modelviz.verdict import Divergence, Finding, Verdict
 
 # What a module is made of comes before what follows from it: a changed stride explains a changed output shape.
@@ -41,7 +41,7 @@ def compare_trees(baseline: Mapping[str, Any], actual: Mapping[str, Any]) -> Ver
         elif name not in before:
             findings.append(Finding("added", name, after=str(after[name].get("class", ""))))
         else:
-            findings += _fields(name, before[name], after[name])
+            findings += _fields(name, *_without_state(before[name], after[name]))
     ties = _groups(baseline), _tied(_groups(actual), names)
     if not findings and not renamed and ties[0] == ties[1]:
         return Verdict(True, len(before), 0, 0.0, 0.0)
@@ -105,6 +105,24 @@ def _fields(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> l
         elif old != new:
             found.append(Finding(key, name, key, _text(old), _text(new)))
     return found
+
+
+def _without_state(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Both rows without the buffers that a pass writes anew: what a cache had grown to is no architecture."""
+    earlier, written = ({str(name) for name in _list(row.get("state"))} for row in (before, after))
+    now = _mapping(after.get("buffers"))
+    state = written | {name for name in earlier if str(now.get(name, "")).endswith(NOT_SAVED)}
+    if not state:
+        return before, after
+    rows = []
+    for row in (before, after):
+        buffers = {name: text for name, text in _mapping(row.get("buffers")).items() if name not in state}
+        rows.append({**row, "buffers": buffers or None})
+    return rows[0], rows[1]
+
+
+def _list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else []
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

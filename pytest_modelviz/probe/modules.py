@@ -169,6 +169,12 @@ def own_tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
         yield from ((name, tensor) for name, tensor in table.items() if tensor is not None)
 
 
+def unsaved_buffers(module: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:
+    """Buffers that are in no state dict."""
+    names = getattr(module, "_non_persistent_buffers_set", ())
+    return [(name, buffer) for name, buffer in module._buffers.items() if name in names and buffer is not None]
+
+
 def loose_tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
     """Tensors that a module keeps in plain attributes, or in lists and dicts there: (name marked as such, tensor)."""
     if isinstance(module, torch.jit.ScriptModule):

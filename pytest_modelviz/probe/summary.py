@@ -20,9 +20,9 @@ from pytest_modelviz.probe.modules import (
     tie_groups,
 )
 from pytest_modelviz.probe.sketch import record_shape
-from pytest_modelviz.trace import Call, Leaves, TensorRecord, Trace
+from pytest_modelviz.trace import LENT, NOT_SAVED, REWRITTEN, UNSAVED, Call, Leaves, TensorRecord, Trace
 
-_NO_ATTRIBUTES = ("extra_repr", "repr", "forward", "defaults")
+_NO_ATTRIBUTES = ("extra_repr", "repr", "forward", "defaults", UNSAVED, REWRITTEN)
 _LONGEST = 200  # letters of an attribute that are written out
 
 TABLE_OPTIONS: dict[str, Any] = {
@@ -37,8 +37,8 @@ class LayerSummary:
     """One module. `inputs` and `outputs` are texts such as `float32[1, 64, 56, 56]`, empty where it never ran.
 
     `parameters` and `buffers` map own names to the same kind of text; `mult_adds` counts the module's own code.
-    `attributes` are plain values that the module keeps beside `config`, `runs` is what it calls, in that order, None
-    where that is each of its children once (see `call_order`).
+    `attributes` are plain values that the module keeps beside `config`, `state` names buffers that every pass writes
+    anew, `runs` is what it calls, in that order, None where that is each of its children once (see `call_order`).
     """
 
     name: str
@@ -52,6 +52,7 @@ class LayerSummary:
     calls: int = 0
     mult_adds: int = 0
     attributes: Mapping[str, str] = field(default_factory=dict)
+    state: tuple[str, ...] = ()
     runs: Runs | None = None
 
 
@@ -96,7 +97,12 @@ def summarised(model: torch.nn.Module, trace: Trace | None, mult_adds: Mapping[s
     describer = Describer()
     records = trace.modules if trace else {name: describer.describe(one, {}) for name, one in modules.items()}
     layers = {
-        name: replace(layer, attributes=_attributes(modules[name], records[name].config), runs=runs.get(name))
+        name: replace(
+            layer,
+            attributes=_attributes(modules[name], records[name].config),
+            state=tuple(records[name].config.get(REWRITTEN, "").splitlines()),
+            runs=runs.get(name),
+        )
         for name, layer in layers.items()
     }
     sizes = [(_numel(p), p.requires_grad, p.dtype.itemsize) for p in model.parameters()]
@@ -153,7 +159,7 @@ def _shape_text(record: TensorRecord) -> str:
 
 
 def _volatile(module: torch.nn.Module, name: str) -> str:
-    return " (not saved)" if name in getattr(module, "_non_persistent_buffers_set", ()) else ""
+    return NOT_SAVED if name in getattr(module, "_non_persistent_buffers_set", ()) else ""
 
 
 def _numel(tensor: torch.Tensor) -> int:
@@ -163,6 +169,8 @@ def _numel(tensor: torch.Tensor) -> int:
 def _shapes(leaves: Leaves, trace: Trace) -> str:
     parts = []
     for path, leaf in leaves.items():
+        if path.endswith(LENT):
+            continue
         text = _shape_text(trace.tensors[leaf.tensor]) if leaf.tensor is not None else str(leaf.literal)
         parts.append(f"{path}: {text}" if path else text)
     return ", ".join(parts)

@@ -151,6 +151,7 @@ def _row(layer: LayerSummary) -> dict[str, Any]:
         "calls": layer.calls,
         "mult_adds": layer.mult_adds,
         "attributes": dict(layer.attributes),
+        "state": list(layer.state),
         "runs": layer.runs,
     }
     # a module that runs nothing, though it has children, says so
