@@ -17,6 +17,7 @@ from pytest_modelviz.compare.evidence import (
     under_old_names,
 )
 from pytest_modelviz.compare.naming import below, tie_findings
+from pytest_modelviz.compare.spread import drifted_layers
 from pytest_modelviz.compare.tensors import difference, mismatch
 from pytest_modelviz.compare.tolerance import Tolerances, is_exact, significant_weight_change
 from pytest_modelviz.compare.walk import Seen, Walk, what
@@ -51,7 +52,6 @@ def compare_traces(baseline: Trace, actual: Trace, tolerances: Tolerances) -> Ve
     seen, suspect, index, cause, evidence = blame
     event, error, allowed, path = seen[:4]
     layers = {call.layer for call in baseline.calls} - walk.passed_over
-    agreed = {layer.layer for layer in walk.layers} - {layer.layer for layer in walk.layers if layer.drifted}
     first = Divergence(suspect, _class_of(suspect, baseline, actual), index, error, allowed)
     kind = "event:input" if event.kind == "enter" and event.parent is None else f"event:{event.kind}"
     before, after = ("", "") if math.isfinite(error) else _mismatch(walk, event, path)
@@ -63,7 +63,7 @@ def compare_traces(baseline: Trace, actual: Trace, tolerances: Tolerances) -> Ve
     verdict = Verdict(
         matched=False,
         compared=len(layers),
-        drifted=len(layers - agreed),
+        drifted=len(layers & drifted_layers(walk)),
         error=walk.first.error,
         tolerance=walk.first.allowed,
         first=first,
