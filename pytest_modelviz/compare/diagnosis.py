@@ -243,7 +243,8 @@ def _order_findings(walk: Walk) -> list[Finding]:
     if walk.parted is None:
         return []
     before, after = (f"{event.kind} {event.call.layer}" if event else "end" for event in walk.parted)
-    return [Finding("order", before=before, after=after)]
+    later = walk.first is not None and walk.first.event.kind != "order"
+    return [Finding("order", what="later" if later else "", before=before, after=after)]
 
 
 def _other_findings(baseline: Trace, actual: Trace, changed: Changed, evidence: list[Finding]) -> list[Finding]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pytest_modelviz.natural import natural
-from pytest_modelviz.verdict import Finding
+from pytest_modelviz.verdict import Finding, Verdict
 
 
 def renames(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Finding]:
@@ -26,6 +26,12 @@ def renames(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Finding
 def old_name(name: str, renamed: Sequence[Finding]) -> str:
     """What a module of the actual model is called in the baseline."""
     return next((one.before + name[len(one.after) :] for one in renamed if below(name, one.after)), name)
+
+
+def renames_of(verdict: Verdict | None) -> list[Finding]:
+    """What a comparison found to have only another name now."""
+    findings = verdict.findings if verdict is not None else ()
+    return [one for one in findings if one.kind.removeprefix("also:") in ("renamed", "moved")]
 
 
 def _roots(names: set[str]) -> list[str]:

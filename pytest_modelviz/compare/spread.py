@@ -1,7 +1,8 @@
 """How far a drift has spread, also beyond the point where two passes call different modules.
 
-Up to there calls are compared one by one. After it a layer of the baseline is known again by what it returns: a tensor
-that one of the model's calls still returns, under whatever name, has not drifted.
+Up to there calls are compared one by one. After it what a call returns is looked for among all that the actual pass
+returns: a tensor that is still there, under whatever name, has not drifted. A call that is no longer made has, unless
+its module is gone: something else may do its work.
 """
 
 from __future__ import annotations
@@ -25,8 +26,12 @@ def drifted_layers(walk: Walk) -> set[str]:
         return drifted
     compared = {(layer.layer, layer.call) for layer in walk.layers}
     known = _Returned(walk)
+    made = {(call.layer, call.index) for call in walk.actual.calls}
     for call in walk.baseline.calls:
-        if (call.layer, call.index) not in compared and call.layer not in walk.passed_over and not known.has(call):
+        if (call.layer, call.index) in compared or call.layer in walk.passed_over:
+            continue
+        missing = call.layer in walk.actual.modules and (call.layer, call.index) not in made
+        if missing or not known.has(call):
             drifted.add(call.layer)
     return drifted
 

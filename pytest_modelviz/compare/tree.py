@@ -17,6 +17,7 @@ from pytest_modelviz.verdict import Divergence, Finding, Verdict
 # What a module is made of comes before what follows from it: a changed stride explains a changed output shape.
 _STRUCTURE = ("class", "config", "parameters", "buffers", "frozen")
 _BEHAVIOUR = ("in", "out", "calls", "mult_adds")
+COMPARED = (*_STRUCTURE, *_BEHAVIOUR)
 
 # The order in which findings are told, and of which the first names the layer.
 _RANK = {
@@ -98,7 +99,7 @@ def _groups(facts: Mapping[str, Any]) -> list[list[str]]:
 
 def _fields(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Finding]:
     found = []
-    for key in (*_STRUCTURE, *_BEHAVIOUR):
+    for key in COMPARED:
         old, new = before.get(key), after.get(key)
         if old != new and (isinstance(old, Mapping) or isinstance(new, Mapping)):
             found += _entries(name, key, _mapping(old), _mapping(new))

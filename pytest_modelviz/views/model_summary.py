@@ -8,9 +8,10 @@ from typing import Any
 import torch
 
 from pytest_modelviz.capture import Capture
+from pytest_modelviz.compare.naming import old_name, renames_of
 from pytest_modelviz.compare.shapes import common_attributes
 from pytest_modelviz.compare.tolerance import Tolerances
-from pytest_modelviz.compare.tree import compare_trees
+from pytest_modelviz.compare.tree import COMPARED, compare_trees
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.natural import natural
 from pytest_modelviz.pictures.diff import Line, around_changes, text_picture
@@ -26,7 +27,10 @@ from pytest_modelviz.probe.run import call, prepared, require_model
 from pytest_modelviz.probe.sketch import record_shape
 from pytest_modelviz.probe.summary import TABLE_OPTIONS, LayerSummary, summarised, table_without_pass
 from pytest_modelviz.trace import Trace
-from pytest_modelviz.verdict import Verdict
+from pytest_modelviz.verdict import Finding, Verdict
+from pytest_modelviz.views.photos import MODEL_LABEL
+
+_BESIDE = ("runs", "attributes")  # shown where both have them, and no drift by themselves
 
 
 class ModelSummaryView:
@@ -77,7 +81,7 @@ class ModelSummaryView:
     ) -> Sequence[Exhibit]:
         if baseline is None:
             return []  # the JSON file is a page for people already
-        lines = _lines(baseline.facts["layers"], actual.facts["layers"])
+        lines = _lines(baseline.facts["layers"], actual.facts["layers"], renames_of(verdict))
         return [text_picture("layers", f"{actual.facts['model']}, layer by layer", around_changes(lines))]
 
     def describe(self, actual: Capture) -> str:
@@ -120,22 +124,30 @@ class ModelSummaryView:
         return table_without_pass(model)
 
 
-def _lines(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Line]:
-    """A line for each module; of one that changed, what it was and what it is now."""
+def _lines(before: Mapping[str, Any], after: Mapping[str, Any], renamed: Sequence[Finding] = ()) -> list[Line]:
+    """A line for each module; of one that changed, or has another name, what it was and what it is now."""
+    new = {old_name(name, renamed): name for name in after}
     lines: list[Line] = []
-    for name in sorted({*before, *after}, key=natural):
-        one, two = before.get(name), after.get(name)
-        told = f"{name or '(model)'}: {(two or one or {}).get('class', '')}"
+    for name in sorted({*before, *new}, key=natural):
+        one, two = before.get(name), after.get(new.get(name, ""), None) if name in new else None
         if one is None or two is None:
-            row = two if one is None else one
-            lines.append(("+" if one is None else "-", f"{told}({(row or {}).get('config', '')})"))
-        elif one == two:
-            lines.append((" ", told))
-        else:
-            for key in (key for key in {**one, **two} if one.get(key) != two.get(key)):
-                pairs = [(sign, row.get(key)) for sign, row in (("-", one), ("+", two))]
-                lines += [(sign, f"{told}  {key}: {value}") for sign, value in pairs if value is not None]
+            sign, row, told = ("-", one or {}, name) if two is None else ("+", two, new[name])
+            lines.append((sign, f"{_title(told, row)}({row.get('config', '')})"))
+            continue
+        beside = [key for key in _BESIDE if key in one and key in two]
+        keys = [key for key in (*COMPARED, *beside) if one.get(key) != two.get(key)]
+        if any(finding.before == name for finding in renamed) or "class" in keys:
+            lines += [("-", _title(name, one)), ("+", _title(new[name], two))]
+        elif not keys:
+            lines.append((" ", _title(new[name], two)))
+        for key in (key for key in keys if key != "class"):
+            pairs = [(sign, told, row) for sign, told, row in (("-", name, one), ("+", new[name], two)) if key in row]
+            lines += [(sign, f"{_title(told, row)}  {key}: {row[key]}") for sign, told, row in pairs]
     return lines
+
+
+def _title(name: str, row: Mapping[str, Any]) -> str:
+    return f"{name or MODEL_LABEL}: {row.get('class', '')}"
 
 
 def _row(layer: LayerSummary) -> dict[str, Any]:
