@@ -39,10 +39,6 @@ def _window(text: str, at: int, most: int) -> str:
 def without_digests(one: str, other: str) -> tuple[str, str]:
     """Both without the letters that stand for long lists and objects, which say nothing to people."""
     short = _DIGEST.sub("", one), _DIGEST.sub("", other)
-    if short == (one, other):
-        return one, other
-    return (
-        short
-        if short[0] != short[1]
-        else (short[0] or "a long text", f"{short[1] or 'a long text'}, with other contents")
-    )
+    if short == (one, other) or short[0] != short[1]:
+        return short
+    return short[0] or "a long text", f"{short[1] or 'a long text'}, with other contents"

@@ -12,7 +12,7 @@ from pytest_modelviz.trace import LOOSE, REWRITTEN, UNSAVED, Call, ModuleRecord,
 from pytest_modelviz.verdict import Finding
 
 _NO_CONFIGURATION = {"forward", "defaults", UNSAVED, REWRITTEN}
-_MERE_LISTS = ("ModuleList", "ModuleDict", "ParameterList", "ParameterDict")
+MERE_LISTS = ("ModuleList", "ModuleDict", "ParameterList", "ParameterDict")
 _OBJECT = re.compile(r"<\w+ [0-9a-f]{8}>")  # a shared object, by its class and what it says
 
 
@@ -84,7 +84,7 @@ def caller_of(name: str, baseline: Trace, actual: Trace) -> str:
     while name:
         name = name.rpartition(".")[0]
         record = baseline.modules.get(name)
-        if record is not None and name in actual.modules and record.class_name not in _MERE_LISTS:
+        if record is not None and name in actual.modules and record.class_name not in MERE_LISTS:
             break
     return name
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import collections
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from pytest_modelviz.compare.diagnosis import blamed
-from pytest_modelviz.compare.evidence import built_otherwise, caller_of, module_findings
+from pytest_modelviz.compare.evidence import MERE_LISTS, built_otherwise, caller_of, module_findings
 from pytest_modelviz.compare.naming import below, tie_findings
-from pytest_modelviz.compare.shapes import likely_calls
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.compare.walk import Walk
 from pytest_modelviz.graph import INPUT, OperatorGraph
@@ -54,31 +53,46 @@ def blame(baseline: OperatorGraph, actual: OperatorGraph, first: Finding) -> tup
 
 
 def _traces(baseline: OperatorGraph, actual: OperatorGraph) -> tuple[Trace, Trace]:
-    """Both with their calls; those of a graph that was recorded without them as in the other, as far as that fits."""
+    """Both with their calls; where one was recorded without them, both with those that their operators show."""
     before, after = baseline.as_trace(), actual.as_trace()
-    if baseline.calls is None and actual.calls is not None:
-        before.calls = likely_calls(after.calls, _counts(baseline, actual, after.calls))
-    elif actual.calls is None and baseline.calls is not None:
-        after.calls = likely_calls(before.calls, _counts(actual, baseline, before.calls))
-    elif baseline.calls is None:  # who runs operators is all that is known of either
-        before.calls = after.calls = []
+    if baseline.calls is None or actual.calls is None:
+        counts = [collections.Counter(call.layer for call in graph.calls or ()) for graph in (baseline, actual)]
+        called = counts[0] if baseline.calls is not None else counts[1]
+        before.calls, after.calls = (_shown_calls(graph, called) for graph in (baseline, actual))
     return before, after
 
 
-def _counts(graph: OperatorGraph, other: OperatorGraph, calls: Sequence[Call]) -> dict[str, int]:
-    """How often modules are called, judging by how often their operators are run; `calls` are the other graph's."""
-    called = collections.Counter(call.layer for call in calls)
-    own, others = (collections.Counter(one.module for one in some.operators) for some in (graph, other))
-    counts = {}
-    for name in graph.modules:
-        times = called[name]
-        if others[name] and times:
-            each = max(others[name] // times, 1)
-            times = own[name] // each if own[name] % each == 0 else times
-        elif own[name] and not times:
-            times = 1
-        counts[name] = times
-    return counts
+def _shown_calls(graph: OperatorGraph, called: Mapping[str, int]) -> list[Call]:
+    """The calls that can be told from whose code runs which operator.
+
+    A module without children that runs its first kind of operator again is `called` again, if it ever is.
+    """
+    holding = {name.rpartition(".")[0] for name in graph.modules if name}
+    calls: list[Call] = []
+    counts: collections.Counter[str] = collections.Counter()
+    stack: list[str] = []
+    kind = ""  # of operator, with which the innermost call began
+    for one in graph.operators:
+        path = _path(one.module, graph)
+        again = stack == path and one.kind == kind and one.module not in holding and called.get(one.module, 0) > 1
+        parting = (at for at, (outer, other) in enumerate(zip(stack, path, strict=False)) if outer != other)
+        shared = next(parting, min(len(stack), len(path)))
+        shared = len(path) - 1 if again else shared
+        if path[shared:]:
+            kind = one.kind
+        for depth, layer in enumerate(path[shared:], shared):
+            calls.append(Call(layer, counts[layer], depth, {}, {}))
+            counts[layer] += 1
+        stack = path
+    return calls
+
+
+def _path(module: str, graph: OperatorGraph) -> list[str]:
+    """The modules around an operator, as far as their names say, from the model itself on."""
+    parts = module.split(".") if module else []
+    outer = ["", *(".".join(parts[: count + 1]) for count in range(len(parts)))]
+    mere = {name for name in outer if name in graph.modules and graph.modules[name].class_name in MERE_LISTS}
+    return [name for name in outer if name == module or name not in mere]
 
 
 def _giver(first: Finding, baseline: OperatorGraph, actual: OperatorGraph, before: Trace, after: Trace) -> str:

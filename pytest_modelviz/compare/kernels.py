@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 from pytest_modelviz.compare.evidence import config_findings, first_built, module_findings, under_old_names
-from pytest_modelviz.compare.naming import old_name, tie_findings
+from pytest_modelviz.compare.naming import below, old_name, tie_findings
 from pytest_modelviz.compare.tensors import difference, worst
 from pytest_modelviz.compare.tolerance import Tolerances, is_exact, significant_weight_change
 from pytest_modelviz.trace import ModuleRecord, Trace
@@ -24,18 +25,23 @@ def compare_kernels(
     actual: Trace,
     tolerances: Tolerances,
     broken: Sequence[Finding] = (),
-    containers: tuple[Containers, Containers] = ({}, {}),
+    containers: tuple[Containers | None, Containers] = (None, MappingProxyType({})),
 ) -> Verdict:
     """Compare two traces without calls. How the convolutions are built counts before what their weights are.
 
     `broken` are findings about kernels that are not finite, told of layers that drifted. `containers` are the modules
-    that hold convolutions, in both models; none where a baseline does not tell. An attribute that `extra_repr` does not
+    that hold convolutions, in both models; None where a baseline does not tell. An attribute that `extra_repr` does not
     show may be mere state: it is told beside a drift and is none by itself.
     """
-    before, after = (_tree(*pair) for pair in zip((baseline, actual), containers, strict=True))
+    known = (containers[0] or {}, containers[1]) if containers[0] is not None else ({}, {})
+    before, after = (_tree(*pair) for pair in zip((baseline, actual), known, strict=True))
     after, renamed = under_old_names(before, after)
     kept = {old_name(name, renamed) for name in actual.modules}
     actual = replace(after, modules={name: one for name, one in after.modules.items() if name in kept})
+    if containers[0] is None:  # those of the model now, if they hold what the baseline has
+        names = [name for name in containers[1] if any(name == "" or below(one, name) for one in baseline.modules)]
+        held = {name: containers[1][name] for name in names}
+        before, after = _tree(baseline, held), _tree(actual, containers[1])
     built = module_findings(baseline, actual)
     for name in baseline.modules:
         built += config_findings(name, baseline, actual)

@@ -126,9 +126,9 @@ def passes(baseline: Rows, actual: Rows, names: Mapping[str, str]) -> tuple[list
     before, after = (_recorded(rows) for rows in (baseline, actual))
     after = after and [Call(names[call.layer], call.index, call.depth, {}, {}) for call in after]
     if before is None and after is not None:
-        before = likely_calls(after, counts[0])
+        before = _likely(after, counts[0])
     elif after is None and before is not None:
-        after = likely_calls(before, counts[1])
+        after = _likely(before, counts[1])
     return before or [], after or []
 
 
@@ -143,7 +143,7 @@ def _count(row: Mapping[str, Any]) -> int:
     return count
 
 
-def likely_calls(calls: Sequence[Call], counts: Mapping[str, int]) -> list[Call]:
+def _likely(calls: Sequence[Call], counts: Mapping[str, int]) -> list[Call]:
     """A pass that calls each module so many times, as much like this one as possible."""
     if not any(counts.values()):
         return []

@@ -125,7 +125,9 @@ class Walk:
     def _is_mere_container(self, event: Event, trace: Trace, other: Trace) -> bool:
         """A Sequential that the other pass does not call: its parts may as well be called one by one."""
         layer = event.call.layer
-        if trace.modules[layer].class_name != "Sequential" or layer not in other.modules:
+        if layer not in trace.modules or layer not in other.modules:
+            return False
+        if trace.modules[layer].class_name != "Sequential":
             return False
         if layer not in self.passed_over and any(call.layer == layer for call in other.calls):
             return False

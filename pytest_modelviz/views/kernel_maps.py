@@ -105,9 +105,8 @@ class KernelMapsView:
         if asked[0] != asked[1]:
             finding = Finding("asked", what="layers", before=asked[0], after=asked[1])
             return Verdict(False, len(after.modules), 0, math.inf, 0.0, None, None, (finding,))
-        held = [_held(capture, trace) for capture, trace in ((baseline, before), (actual, after))]
-        known = (held[0], held[1]) if held[0] and held[1] else ({}, {})
-        return compare_kernels(before, after, tolerances, _broken(baseline, actual), known)
+        held = _held(baseline, before), _held(actual, after) or {}
+        return compare_kernels(before, after, tolerances, _broken(baseline, actual), held)
 
     def picture(
         self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None
@@ -150,8 +149,11 @@ def _containers(model: torch.nn.Module, names: Sequence[str]) -> dict[str, str]:
     return {name: class_name(module) for name, module in observed_modules(model) if name in outer - set(names)}
 
 
-def _held(capture: Capture, trace: Trace) -> dict[str, str]:
-    held = capture.facts.get("containers", {})
+def _held(capture: Capture, trace: Trace) -> dict[str, str] | None:
+    """The modules around the convolutions; None of a baseline that was recorded before they were."""
+    held = capture.facts.get("containers")
+    if held is None:
+        return None
     if not isinstance(held, Mapping) or any(name in trace.modules for name in held):
         raise UnreadableBaselineError("what it says of the modules around its convolutions is damaged")
     return {str(name): str(text) for name, text in held.items()}

@@ -206,7 +206,7 @@ def test_findings_that_are_alike_are_told_in_one_line():
     thawed = [finding("frozen", name, "frozen", "weight", "") for name in "xyz"]
     assert told(*frozen, *thawed) == ["3 layers are now frozen: a, b, c", "3 layers are no longer frozen: x, y, z"]
     shapes = [finding(kind, layer, kind, "f[1]", "f[2]") for layer in "ab" for kind in ("in", "out")]
-    assert told(*shapes) == ["shapes, calls or mult-adds of 2 layers follow: a, b (in of a f[1] -> f[2])"]
+    assert told(*shapes) == ["shapes, calls or mult-adds of 2 layers follow: a, b (a in: f[1] -> f[2])"]
     same = [finding("config", layer, "eps", "1", "2") for layer in "abcd"]
     assert told(*same, finding("config", "e", "eps", "1", "3")) == [
         "4 layers: eps: 1 -> 2: a, b, c, d",
