@@ -156,12 +156,21 @@ def blamed(walk: Walk, first: Seen, changed: Changed) -> Blame:
     if lent is not None:  # what a module makes of weights that it was given is its caller's doing
         seen = lent._replace(error=seen.error, allowed=seen.allowed)
         cause, evidence = _explain(walk, seen.event, _suspect(seen.event)[0], changed)
+    ties = tie_findings(walk.baseline.ties, walk.actual.ties)
+    if cause == "weights" and any(_is_tied(walk, one) for one in evidence):
+        return Blame(seen, "", 0, "architecture", [*ties, *evidence])  # it no longer is, or now is, another's weight
     suspect, index = _suspect(seen.event)
     own = [one for one in evidence if one.kind not in ("removed", "added") and _inside(one.layer, suspect)]
     holders = {one.layer for one in own}
     if len(holders) == 1 and suspect not in holders and seen.event.kind != "order":
         suspect, index = holders.pop(), 0  # the suspect reads a child that it never calls, and that is what changed
     return Blame(seen, suspect, index, cause, evidence)
+
+
+def _is_tied(walk: Walk, finding: Finding) -> bool:
+    """Whether a parameter shares its memory with others in only one of the two models, or with other ones."""
+    name = f"{finding.layer}.{finding.what}" if finding.layer else finding.what
+    return any(name in group for group in set(walk.baseline.ties) ^ set(walk.actual.ties))
 
 
 def _lent_to(walk: Walk, event: Event) -> Seen | None:
@@ -254,7 +263,7 @@ def _other_findings(baseline: Trace, actual: Trace, changed: Changed, evidence: 
     for name in baseline.modules:
         others += [f for f in config_findings(name, baseline, actual) if (f.kind, f.layer, f.what) not in told]
     others += [Finding("weights", *key, error=e) for key, e in changed.items() if ("weights", *key) not in told]
-    others += tie_findings(baseline.ties, actual.ties)
+    others += [f for f in tie_findings(baseline.ties, actual.ties) if (f.kind, f.layer, f.what) not in told]
     return [Finding(f"also:{f.kind}", f.layer, f.what, f.before, f.after, f.error) for f in others]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from pytest_modelviz.verdict import Divergence, Finding, Verdict
 # What a module is made of comes before what follows from it: a changed stride explains a changed output shape.
 _STRUCTURE = ("class", "config", "parameters", "buffers", "frozen")
 _BEHAVIOUR = ("in", "out", "calls", "mult_adds")
+_ITEM_ENDS = re.compile(r", (?![^\[\](){}]*[\])}])")  # commas outside of brackets
 COMPARED = (*_STRUCTURE, *_BEHAVIOUR)
 
 # The order in which findings are told, and of which the first names the layer.
@@ -103,7 +105,7 @@ def _fields(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> l
         old, new = before.get(key), after.get(key)
         if old != new and (isinstance(old, Mapping) or isinstance(new, Mapping)):
             found += _entries(name, key, _mapping(old), _mapping(new))
-        elif old != new:
+        elif old != new and not (key == "in" and _nameless(old) == _nameless(new)):
             found.append(Finding(key, name, key, _text(old), _text(new)))
     return found
 
@@ -120,6 +122,11 @@ def _without_state(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple
         buffers = {name: text for name, text in _mapping(row.get("buffers")).items() if name not in state}
         rows.append({**row, "buffers": buffers or None})
     return rows[0], rows[1]
+
+
+def _nameless(inputs: Any) -> list[str]:
+    """What a module is given, by place: a parameter of `forward` that has another name is no other input."""
+    return [item.partition(": ")[2] or item for item in _ITEM_ENDS.split(str(inputs or ""))]
 
 
 def _list(value: Any) -> list[Any]:
