@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from pytest_modelviz.call_order import calls_of, runs_of
 from pytest_modelviz.compare.ignored import lasting_modules
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.trace import Call, ModuleRecord, TensorRecord, Trace
@@ -65,7 +66,8 @@ class OperatorGraph:
     """What `model_graph` returns: the operators in the order of execution. `str()` lists them.
 
     `source` is "exported" or, where `torch.export` failed for the `reason` told, "traced". `inputs` maps names such as
-    `input.x` to shapes, `outputs` name what the model returns.
+    `input.x` to shapes, `outputs` name what the model returns. `calls` are those of a pass, without what was given, and
+    `ties` names that stand for one parameter or module; both are None where they were not recorded.
     """
 
     source: str
@@ -74,6 +76,8 @@ class OperatorGraph:
     operators: tuple[Operator, ...]
     outputs: tuple[str, ...]
     modules: Mapping[str, ModuleRow]
+    calls: tuple[Call, ...] | None = None
+    ties: tuple[tuple[str, ...], ...] | None = None
 
     def __str__(self) -> str:
         return "\n".join(
@@ -86,6 +90,7 @@ class OperatorGraph:
 
     def to_facts(self) -> dict[str, Any]:
         """As JSON can hold it: one operator, one module a line."""
+        runs = {} if self.calls is None else runs_of(self.calls, self.modules)
         return {
             "source": self.source,
             **({"reason": self.reason} if self.reason else {}),
@@ -105,9 +110,11 @@ class OperatorGraph:
                     "class": row.class_name,
                     **({"config": dict(row.config)} if row.config else {}),
                     **({"tensors": dict(row.tensors)} if row.tensors else {}),
+                    **({"runs": runs[name]} if name in runs else {}),
                 }
                 for name, row in self.modules.items()
             },
+            **({"ties": [list(group) for group in self.ties]} if self.ties else {}),
         }
 
     @classmethod
@@ -137,10 +144,25 @@ class OperatorGraph:
         }
         reason = _text({"reason": "", **facts}, "reason")
         outputs = _texts(facts.get("outputs"))
-        return cls(source, reason, _table(facts.get("inputs")), operators, outputs, modules)
+        runs = {name: row["runs"] for name, row in _rows(facts, "modules") if "runs" in row}
+        calls = calls_of(runs, modules)
+        groups = facts.get("ties", [])
+        if not isinstance(groups, (list, tuple)):
+            raise UnreadableBaselineError("what its graph says of shared parameters is no list of names")
+        ties = None if calls is None else tuple(_texts(group) for group in groups)
+        return cls(
+            source,
+            reason,
+            _table(facts.get("inputs")),
+            operators,
+            outputs,
+            modules,
+            None if calls is None else tuple(calls),
+            ties,
+        )
 
     def as_trace(self) -> Trace:
-        """The modules without their pass: those that run operators count as called."""
+        """The modules and their calls; where those were not recorded, those that run operators count as called."""
         weights: dict[str, TensorRecord] = {}
         modules = {}
         for name, row in self.modules.items():
@@ -149,7 +171,8 @@ class OperatorGraph:
                 weights[keys[local]] = TensorRecord(*_shape(text), np.zeros(0, np.float32))
             modules[name] = ModuleRecord(row.class_name, row.config, keys)
         owners = dict.fromkeys(one.module for one in self.operators)
-        return Trace(modules, [Call(name, 0, 0, {}) for name in owners], {}, weights)
+        calls = [Call(name, 0, 0, {}) for name in owners] if self.calls is None else list(self.calls)
+        return Trace(modules, calls, {}, weights, self.ties or ())
 
 
 def _rows(facts: Mapping[str, Any], part: str) -> list[tuple[str, Mapping[str, Any]]]:

@@ -23,6 +23,10 @@ from pytest_modelviz.errors import UnreadableBaselineError
 MAX_STRUCTURE_BYTES = 64 * 2**20
 SKETCH_VERSION = 2  # of the signs and sums in `probe.sketch`: with other ones no earlier baseline can be compared
 LOOSE = " (attribute)"  # ends the name of a tensor that is neither parameter nor buffer: it may be mere state
+LENT = ", given by its caller"  # ends the name of a parameter that a module has for one call only (see `probe.lent`)
+# In a module's configuration: its buffers that no state dict holds, and those of them that the pass itself writes.
+UNSAVED, REWRITTEN = "unsaved", "rewritten"
+NOT_SAVED = " (not saved)"  # ends what a summary says of such a buffer
 _LARGEST_NUMEL = 2**62
 _WORTH_SHARING = 8  # numbers: to say where they are takes as much room as fewer do
 
@@ -76,6 +80,15 @@ class ModuleRecord:
     class_name: str
     config: Mapping[str, str]
     weights: Mapping[str, str]
+
+    def state(self, baseline: ModuleRecord) -> set[str]:
+        """Buffers that are no weights: a pass, this one or the baseline's, writes them itself, and nobody saves them.
+
+        What a baseline says counts only of those that are not saved now: a file must not hide a weight.
+        """
+        written = set(self.config.get(REWRITTEN, "").splitlines())
+        earlier = set(baseline.config.get(REWRITTEN, "").splitlines())
+        return written | (earlier & set(self.config.get(UNSAVED, "").splitlines()))
 
 
 @dataclass

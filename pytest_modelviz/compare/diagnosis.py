@@ -5,24 +5,38 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 from pytest_modelviz.compare.evidence import (
+    built_otherwise,
     changed_weights,
     config_findings,
+    first_built,
     module_findings,
     own_modules,
     under_old_names,
 )
+from pytest_modelviz.compare.naming import below, tie_findings
+from pytest_modelviz.compare.spread import drifted_layers
 from pytest_modelviz.compare.tensors import difference, mismatch
 from pytest_modelviz.compare.tolerance import Tolerances, is_exact, significant_weight_change
-from pytest_modelviz.compare.tree import below, tie_findings
 from pytest_modelviz.compare.walk import Seen, Walk, what
-from pytest_modelviz.trace import LOOSE, Event, Trace
+from pytest_modelviz.trace import LENT, LOOSE, Event, Trace
 from pytest_modelviz.verdict import Divergence, Finding, LayerError, Verdict
 
 Changed = Mapping[tuple[str, str], float]  # of weights, by module and local name
 
 _SUSPICIOUS = 0.1  # the part of the tolerance from which on a module that did change is suspected
+
+
+class Blame(NamedTuple):
+    """The event that gave a drift away, the layer (and which of its calls) that made it, and why."""
+
+    seen: Seen
+    layer: str
+    call: int
+    cause: str
+    evidence: list[Finding]
 
 
 def compare_traces(baseline: Trace, actual: Trace, tolerances: Tolerances) -> Verdict:
@@ -34,26 +48,22 @@ def compare_traces(baseline: Trace, actual: Trace, tolerances: Tolerances) -> Ve
     if walk.first is None:
         verdict = _unseen_in_outputs(walk, changed, tolerances)
         return _only_renamed(verdict, actual, renamed) if verdict.matched and renamed else _with(verdict, renamed)
-    blamed, cause, evidence = _blame(walk, walk.first, changed)
-    event, error, allowed, path = blamed[:4]
-    suspect, index = _suspect(event)
-    holders = {finding.layer for finding in evidence}
-    if len(holders) == 1 and suspect not in holders and cause in ("weights", "architecture") and event.kind != "order":
-        suspect, index = holders.pop(), 0  # the suspect reads a child that it never calls, and that is what changed
+    blame = blamed(walk, walk.first, changed)
+    seen, suspect, index, cause, evidence = blame
+    event, error, allowed, path = seen[:4]
     layers = {call.layer for call in baseline.calls} - walk.passed_over
-    agreed = {layer.layer for layer in walk.layers} - {layer.layer for layer in walk.layers if layer.drifted}
     first = Divergence(suspect, _class_of(suspect, baseline, actual), index, error, allowed)
     kind = "event:input" if event.kind == "enter" and event.parent is None else f"event:{event.kind}"
     before, after = ("", "") if math.isfinite(error) else _mismatch(walk, event, path)
     findings = [Finding(kind, event.call.layer, path, before, after, error), *evidence]
     if cause == "computation" and event.kind != "order":
-        findings.append(_whose_code(blamed))
+        findings.append(_whose_code(seen))
     findings += _order_findings(walk) + _outputs(walk)
     findings += _other_findings(baseline, actual, changed, evidence)
     verdict = Verdict(
         matched=False,
         compared=len(layers),
-        drifted=len(layers - agreed),
+        drifted=len(layers & drifted_layers(walk)),
         error=walk.first.error,
         tolerance=walk.first.allowed,
         first=first,
@@ -114,9 +124,9 @@ def _unseen_in_outputs(walk: Walk, changed: Changed, tolerances: Tolerances) -> 
         error = difference(before, after, atol=tolerances.of(name).absolute, allowed=allowed)
         if not is_exact(before.dtype) and not error <= allowed and not local.endswith(LOOSE):
             heavy[name, local] = error
-    appeared = set(walk.baseline.modules) ^ set(walk.actual.modules)
-    ties = tie_findings(walk.baseline.ties, walk.actual.ties)
-    if not heavy and not appeared and not ties:
+    built = module_findings(walk.baseline, walk.actual)
+    built += tie_findings(walk.baseline.ties, walk.actual.ties)
+    if not heavy and not built:
         return Verdict(True, count, 0, worst.error, worst.tolerance, layers=tuple(walk.layers))
     if heavy:
         owner, local = max(heavy, key=lambda key: heavy[key])
@@ -124,10 +134,11 @@ def _unseen_in_outputs(walk: Walk, changed: Changed, tolerances: Tolerances) -> 
         allowed = significant_weight_change(dtype, tolerances.of(owner))
         error, cause = heavy[owner, local], "weights"
     else:
-        owner, error, allowed, cause = min(appeared, default=""), math.inf, 0.0, "architecture"
+        owner, error, allowed = first_built(built, walk.baseline, walk.actual), math.inf, 0.0
+        cause = "architecture"
     findings = [Finding("event:none")]
     findings += [Finding("weights", name, local, error=size) for (name, local), size in heavy.items()]
-    findings += module_findings(walk.baseline, walk.actual) + ties
+    findings += built
     first = Divergence(owner, _class_of(owner, walk.baseline, walk.actual), 0, error, allowed)
     return Verdict(False, count, 0, error, allowed, first, cause, tuple(findings), tuple(walk.layers))
 
@@ -136,6 +147,39 @@ def _suspect(event: Event) -> tuple[str, int]:
     if event.kind == "enter" and event.parent is not None:
         return event.parent.layer, event.parent.index
     return event.call.layer, event.call.index
+
+
+def blamed(walk: Walk, first: Seen, changed: Changed) -> Blame:
+    """Which module made the first event that differs, and why."""
+    seen, cause, evidence = _blame(walk, first, changed)
+    lent = _lent_to(walk, seen.event) if cause == "computation" else None
+    if lent is not None:  # what a module makes of weights that it was given is its caller's doing
+        seen = lent._replace(error=seen.error, allowed=seen.allowed)
+        cause, evidence = _explain(walk, seen.event, _suspect(seen.event)[0], changed)
+    ties = tie_findings(walk.baseline.ties, walk.actual.ties)
+    if cause == "weights" and any(_is_tied(walk, one) for one in evidence):
+        return Blame(seen, "", 0, "architecture", [*ties, *evidence])  # it no longer is, or now is, another's weight
+    suspect, index = _suspect(seen.event)
+    own = [one for one in evidence if one.kind not in ("removed", "added") and _inside(one.layer, suspect)]
+    holders = {one.layer for one in own}
+    if len(holders) == 1 and suspect not in holders and seen.event.kind != "order":
+        suspect, index = holders.pop(), 0  # the suspect reads a child that it never calls, and that is what changed
+    return Blame(seen, suspect, index, cause, evidence)
+
+
+def _is_tied(walk: Walk, finding: Finding) -> bool:
+    """Whether a parameter shares its memory with others in only one of the two models, or with other ones."""
+    name = f"{finding.layer}.{finding.what}" if finding.layer else finding.what
+    return any(name in group for group in set(walk.baseline.ties) ^ set(walk.actual.ties))
+
+
+def _lent_to(walk: Walk, event: Event) -> Seen | None:
+    """The outermost call around an event for which only one of the two passes was given weights, as it was entered."""
+    around = walk.callers_of(event.call if event.kind != "enter" else event.parent)
+    entered = {id(seen.event.call): seen for seen in walk.seen if seen.event.kind == "enter"}
+    found = [entered[id(call)] for call in around if id(call) in walk.lent and id(call) in entered]
+    outermost = found[-1] if found else None
+    return None if outermost is None or outermost.event.parent is None else outermost._replace(path=f"weights{LENT}")
 
 
 def _blame(walk: Walk, first: Seen, changed: Changed) -> tuple[Seen, str, list[Finding]]:
@@ -183,16 +227,17 @@ def _explain(walk: Walk, event: Event, suspect: str, changed: Changed) -> tuple[
     if event.kind == "enter" and event.parent is None:
         return "input", []
     baseline, actual = walk.baseline, walk.actual
-    own = own_modules(suspect, baseline)
-    configured = [finding for name in own for finding in config_findings(name, baseline, actual)]
+    configured = built_otherwise(suspect, baseline, actual)
     if event.kind == "order":
         structure = [f for f in module_findings(baseline, actual) if _inside(f.layer, suspect)]
         structure += [f for f in walk.renamed if _inside(f.before, suspect) or _inside(f.after, suspect)]
+        configured = [finding for finding in configured if finding not in structure]
         if structure or configured:
             return "architecture", structure + configured
         return "computation", []
     if any(finding.kind != "attribute" for finding in configured):
         return "architecture", configured
+    own = own_modules(suspect, baseline)
     weighed = [Finding("weights", *key, error=error) for key, error in changed.items() if key[0] in own]
     if weighed:
         return "weights", weighed + configured
@@ -207,7 +252,8 @@ def _order_findings(walk: Walk) -> list[Finding]:
     if walk.parted is None:
         return []
     before, after = (f"{event.kind} {event.call.layer}" if event else "end" for event in walk.parted)
-    return [Finding("order", before=before, after=after)]
+    later = walk.first is not None and walk.first.event.kind != "order"
+    return [Finding("order", what="later" if later else "", before=before, after=after)]
 
 
 def _other_findings(baseline: Trace, actual: Trace, changed: Changed, evidence: list[Finding]) -> list[Finding]:
@@ -217,7 +263,7 @@ def _other_findings(baseline: Trace, actual: Trace, changed: Changed, evidence: 
     for name in baseline.modules:
         others += [f for f in config_findings(name, baseline, actual) if (f.kind, f.layer, f.what) not in told]
     others += [Finding("weights", *key, error=e) for key, e in changed.items() if ("weights", *key) not in told]
-    others += tie_findings(baseline.ties, actual.ties)
+    others += [f for f in tie_findings(baseline.ties, actual.ties) if (f.kind, f.layer, f.what) not in told]
     return [Finding(f"also:{f.kind}", f.layer, f.what, f.before, f.after, f.error) for f in others]
 
 

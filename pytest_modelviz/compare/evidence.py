@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from pytest_modelviz.compare.naming import below, old_name, renames
 from pytest_modelviz.compare.tensors import weight_difference
 from pytest_modelviz.compare.texts import same_text
-from pytest_modelviz.compare.tree import below, renames
 from pytest_modelviz.compare.volatile import object_class, settings_of
-from pytest_modelviz.trace import LOOSE, Call, ModuleRecord, Trace
+from pytest_modelviz.trace import LOOSE, REWRITTEN, UNSAVED, Call, ModuleRecord, Trace
 from pytest_modelviz.verdict import Finding
+
+_NO_CONFIGURATION = {"forward", "defaults", UNSAVED, REWRITTEN}
+MERE_LISTS = ("ModuleList", "ModuleDict", "ParameterList", "ParameterDict")
 
 
 def under_old_names(baseline: Trace, actual: Trace) -> tuple[Trace, list[Finding]]:
     """The actual trace with its renamed and moved modules called as in the baseline, and what was renamed."""
     rows = [
-        {name: (module.class_name, sorted(module.config.items()), sorted(module.weights)) for name, module in modules}
+        {name: (module.class_name, _kept(module.config), sorted(module.weights)) for name, module in modules}
         for modules in (baseline.modules.items(), actual.modules.items())
     ]
     found = renames(*rows)
     if not found:
         return actual, found
-    old: dict[str, str] = {}
-    for finding in found:
-        for name in actual.modules:
-            if below(name, finding.after):
-                old[name] = finding.before + name[len(finding.after) :]
+    old = {name: old_name(name, found) for name in actual.modules}
 
     def key(weight: str) -> str:
         owner, _, local = weight.rpartition(".")
-        return f"{old[owner]}.{local}" if owner in old else weight
+        return f"{old[owner]}.{local}" if old.get(owner, owner) != owner else weight
 
     def module(record: ModuleRecord) -> ModuleRecord:
         return replace(record, weights={local: key(weight) for local, weight in record.weights.items()})
@@ -44,6 +44,10 @@ def under_old_names(baseline: Trace, actual: Trace) -> tuple[Trace, list[Finding
         ),
         found,
     )
+
+
+def _kept(config: Mapping[str, str]) -> list[tuple[str, str]]:
+    return sorted((key, text) for key, text in config.items() if key not in (UNSAVED, REWRITTEN))
 
 
 def own_modules(suspect: str, trace: Trace) -> list[str]:
@@ -63,6 +67,44 @@ def own_modules(suspect: str, trace: Trace) -> list[str]:
     return own
 
 
+def built_otherwise(suspect: str, baseline: Trace, actual: Trace) -> list[Finding]:
+    """What is different about how the suspect, and all that only its own code can read, is built."""
+    own = dict.fromkeys([*own_modules(suspect, baseline), *own_modules(suspect, actual)])
+    found = [finding for finding in module_findings(baseline, actual) if finding.layer in own]
+    for name in own:
+        found += config_findings(name, baseline, actual)
+    return found
+
+
+def caller_of(name: str, baseline: Trace, actual: Trace) -> str:
+    """Whose code it is that calls a module, or no longer does: the nearest around it that both models have.
+
+    Lists and dicts of modules call nothing.
+    """
+    while name:
+        name = name.rpartition(".")[0]
+        record = baseline.modules.get(name)
+        if record is not None and name in actual.modules and record.class_name not in MERE_LISTS:
+            break
+    return name
+
+
+def first_built(findings: Sequence[Finding], baseline: Trace, actual: Trace) -> str:
+    """The layer to name of models that are built differently where no event of a pass says which comes first.
+
+    It is the first in the order of the modules, each after all that it holds. What was added or removed is named itself
+    where a pass has shown that it changes nothing, else the module that calls it.
+    """
+    order = {name: rank for rank, name in enumerate(dict.fromkeys((*baseline.modules, *actual.modules)))}
+
+    def left(name: str) -> tuple[int, int]:
+        return max((rank for other, rank in order.items() if name == "" or below(other, name)), default=0), -len(name)
+
+    unseen = () if baseline.calls and actual.calls else ("removed", "added")
+    layers = [caller_of(one.layer, baseline, actual) if one.kind in unseen else one.layer for one in findings]
+    return min(dict.fromkeys(layers), key=left)
+
+
 def config_findings(name: str, baseline: Trace, actual: Trace) -> list[Finding]:
     """What is different about the class, the configuration and the parameters' shapes of one module."""
     if name not in baseline.modules or name not in actual.modules:
@@ -72,7 +114,7 @@ def config_findings(name: str, baseline: Trace, actual: Trace) -> list[Finding]:
     if before.class_name != after.class_name:
         found.append(Finding("class", name, "class", before.class_name, after.class_name))
     # another class has other attributes; and what forward's parameters are called, and by default are, is code
-    keys = [] if found else sorted({*before.config, *after.config} - {"forward", "defaults"})
+    keys = [] if found else sorted({*before.config, *after.config} - _NO_CONFIGURATION)
     keys = [key for key in keys if not same_text(before.config.get(key, ""), after.config.get(key, ""))]
     named = [key for key in keys if key not in ("extra_repr", "repr")]  # they repeat what attributes say
     named = [key for key in named if not _is_private(key)] or named  # what is private follows from what is not
@@ -81,12 +123,12 @@ def config_findings(name: str, baseline: Trace, actual: Trace) -> list[Finding]:
     for key in named or keys:
         old, new = before.config.get(key, ""), after.config.get(key, "")
         if kind == "config" or (old and new):  # an attribute that one of them lacks is how its code is written
-            inside = _inside_of_object(key, old, new, baseline, actual)
+            inside = _inside_of_object(old, new, baseline, actual)
             found += [Finding(kind, name, key, old, new)] if inside is None else inside
     found = list({(finding.layer, finding.what): finding for finding in found}.values())  # an object, and what is in it
     for key in sorted({*before.weights, *after.weights}):
         old, new = _shape(baseline, before.weights.get(key)), _shape(actual, after.weights.get(key))
-        if old != new and not key.endswith(LOOSE):
+        if old != new and not key.endswith(LOOSE) and key not in after.state(before):
             found.append(Finding("shape", name, key, old, new))
     return found
 
@@ -95,11 +137,11 @@ def _is_private(key: str) -> bool:
     return key.rpartition(".")[2].startswith("_")
 
 
-def _inside_of_object(key: str, old: str, new: str, baseline: Trace, actual: Trace) -> list[Finding] | None:
+def _inside_of_object(old: str, new: str, baseline: Trace, actual: Trace) -> list[Finding] | None:
     """Where a shared configuration object differs, what in it: it is written out at the first module that holds it.
 
-    None where that is not known, or the attribute holds something else. Only the last digits of a number in it may
-    differ, and then nothing does.
+    None where that is not known, or for what is no such object. What only one of the two objects has is how its class
+    is written. Only the last digits of a number in it may differ, and then nothing does.
     """
     if not object_class(old) or object_class(old) != object_class(new):
         return None
@@ -113,7 +155,7 @@ def _inside_of_object(key: str, old: str, new: str, baseline: Trace, actual: Tra
 
 
 def _written_out(text: str, trace: Trace) -> tuple[str, str, dict[str, str]] | None:
-    """The module and the attribute at which a shared object is written out, and what it says."""
+    """Of an object that modules share: the module and the attribute where it is written out, and what it says."""
     for name, module in trace.modules.items():
         for attribute, held in module.config.items():
             settings = settings_of(module.config, attribute) if held == text else {}
@@ -135,7 +177,10 @@ def changed_weights(baseline: Trace, actual: Trace) -> dict[tuple[str, str], flo
     known: dict[tuple[str, str], float] = {}  # shared ones are looked at once
     for name, module in baseline.modules.items():
         other = actual.modules.get(name)
+        state = other.state(module) if other is not None else ()
         for local, key in module.weights.items() if other is not None else ():
+            if local in state:
+                continue
             pair = (key, other.weights.get(local, "") if other is not None else "")
             if pair not in known:
                 before, after = baseline.weights[key], actual.weights.get(pair[1])

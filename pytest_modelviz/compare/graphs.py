@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from pytest_modelviz.compare.align import align
-from pytest_modelviz.compare.evidence import config_findings, module_findings, own_modules, under_old_names
+from pytest_modelviz.compare.evidence import config_findings, module_findings, under_old_names
+from pytest_modelviz.compare.graph_blame import blame
+from pytest_modelviz.compare.naming import below, old_name
 from pytest_modelviz.compare.texts import same_text
-from pytest_modelviz.compare.tree import below
 from pytest_modelviz.graph import Operator, OperatorGraph
 from pytest_modelviz.trace import Trace
 from pytest_modelviz.verdict import Divergence, Finding, Verdict
 
 # What these say follows from the shapes of what they are given.
 _SHAPES = frozenset({"shape", "size", "sizes", "split_sizes", "normalized_shape", "output_size", "end"})
-_OTHERS = ("graph:replaced", "graph:removed", "graph:added")
 _RESULT = re.compile(r"(\[\d+\])+$")
 
 
@@ -45,7 +45,12 @@ def compare_graphs(baseline: OperatorGraph, actual: OperatorGraph) -> Verdict:
     if not found.findings and not renamed:
         return Verdict(True, len(owners), 0, 0.0, 0.0)
     before, after = baseline.as_trace(), actual.as_trace()
-    first, cause, evidence = _first(found.findings, renamed, before, after)
+    if found.findings:
+        layer, cause, evidence = blame(baseline, actual, found.findings[0])
+        first = _divergence(layer, before, after)
+    else:
+        first, cause, evidence = _divergence(renamed[0].before, before, after), "architecture", list[Finding]()
+        first = replace(first, layer=renamed[0].after)
     also = [one for one in module_findings(before, after) if one not in evidence]
     for name in before.modules:
         also += [one for one in config_findings(name, before, after) if one not in evidence]
@@ -81,7 +86,7 @@ def _made_otherwise(baseline: OperatorGraph, actual: OperatorGraph) -> Verdict:
 
 def renamed_back(baseline: OperatorGraph, actual: OperatorGraph) -> tuple[OperatorGraph, list[Finding]]:
     """The actual graph with renamed modules, and inputs of another name, called as in the baseline."""
-    _, renamed = under_old_names(baseline.as_trace(), actual.as_trace())
+    old, renamed = under_old_names(baseline.as_trace(), actual.as_trace())
     inputs: dict[str, str] = {}
     # where only their order differs, names tell which is which
     other = baseline.inputs.keys() != actual.inputs.keys()
@@ -91,10 +96,7 @@ def renamed_back(baseline: OperatorGraph, actual: OperatorGraph) -> tuple[Operat
         return actual, renamed
 
     def module(name: str) -> str:
-        for one in renamed:
-            if below(name, one.after):
-                return one.before + name[len(one.after) :]
-        return name
+        return old_name(name, renamed)
 
     def reference(text: str) -> str:
         prefix, equals, given = text.rpartition("=")
@@ -110,7 +112,10 @@ def renamed_back(baseline: OperatorGraph, actual: OperatorGraph) -> tuple[Operat
     modules = {module(name): row for name, row in actual.modules.items()}
     names = {inputs.get(name, name): text for name, text in actual.inputs.items()}
     outputs = tuple(reference(name) for name in actual.outputs)
-    return replace(actual, inputs=names, operators=operators, outputs=outputs, modules=modules), renamed
+    calls = actual.calls and tuple(replace(call, layer=module(call.layer)) for call in actual.calls)
+    ties = None if actual.ties is None else old.ties
+    made = replace(actual, inputs=names, operators=operators, outputs=outputs, modules=modules, calls=calls, ties=ties)
+    return made, renamed
 
 
 def difference(baseline: OperatorGraph, actual: OperatorGraph) -> Difference:
@@ -223,23 +228,6 @@ def _touches(unpaired: set[str], before: tuple[str, ...], after: tuple[str, ...]
     """Whether one of these comes from an operator that the other graph does not have."""
     names = [*((name, "") for name in before), *((name, "+") for name in after)]
     return any(f"{mark}{_RESULT.sub('', name.rpartition('=')[2])}" in unpaired for name, mark in names)
-
-
-def _first(
-    findings: list[Finding], renamed: list[Finding], before: Trace, after: Trace
-) -> tuple[Divergence, str, list[Finding]]:
-    """Whose code the first difference belongs to, why, and what is known of the modules it comes from."""
-    if not findings:
-        return _divergence(renamed[0].before, before, after), "architecture", []
-    if findings[0].kind == "graph:input":
-        return _divergence("", before, after), "input", []
-    layer = findings[0].layer
-    own = own_modules(layer, before) if layer in before.modules else [layer]
-    evidence = [one for name in own for one in config_findings(name, before, after)]
-    if findings[0].kind in _OTHERS:
-        evidence += [one for one in module_findings(before, after) if layer == "" or below(one.layer, layer)]
-    cause = "architecture" if evidence else "computation"
-    return _divergence(layer, before, after), cause, evidence
 
 
 def _divergence(layer: str, before: Trace, after: Trace) -> Divergence:

@@ -9,15 +9,18 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_modelviz.compare.places import same_places
+from pytest_modelviz.texts import apart
 from pytest_modelviz.verdict import Finding
 
 _SCALED = 1e-3  # what may be left when one map is fitted to the other, as a part of it
+_UNEXPLAINED = 0.1  # and as a part of the difference between them
 
 
 def map_findings(baseline: npt.NDArray[np.float32], actual: npt.NDArray[np.float32]) -> list[Finding]:
     """What can be said of a changed map as a whole: that it has NaN, is empty, or is the old one in another size.
 
-    "map:blank" is a map of which people see nothing, because no part of it is positive any more.
+    "map:blank" is a map of which people see nothing, because no part of it is positive any more. "map:scale" and
+    "map:negated" are the old map times a number, where that explains nearly all of the difference.
     """
     before, after = baseline.astype(np.float64), actual.astype(np.float64)
     odd = [int((~np.isfinite(values)).sum()) for values in (before, after)]
@@ -31,9 +34,9 @@ def map_findings(baseline: npt.NDArray[np.float32], actual: npt.NDArray[np.float
         return [Finding("map:blank", before=_peak(before), after=_peak(after))]
     square = float((before * before).sum())
     factor = float((before * after).sum()) / square if square else 0.0
-    left = float(np.linalg.norm(after - factor * before))
-    if factor and left <= _SCALED * float(np.linalg.norm(after)):
-        return [Finding("map:scale", before="1", after=f"{factor:.4g}")]
+    left, apart_by = float(np.linalg.norm(after - factor * before)), float(np.linalg.norm(after - before))
+    if factor and left <= min(_SCALED * float(np.linalg.norm(after)), _UNEXPLAINED * apart_by):
+        return [Finding("map:scale" if factor > 0 else "map:negated", before="1", after=apart(factor, 1.0, 4)[0])]
     return []
 
 

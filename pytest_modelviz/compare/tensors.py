@@ -16,7 +16,10 @@ from pytest_modelviz.compare.tolerance import (
     is_exact,
     weight_tolerance,
 )
+from pytest_modelviz.texts import apart
 from pytest_modelviz.trace import Leaf, Sketch, TensorRecord
+
+_KINDS = {"nan": "NaN", "+inf": "infinite", "-inf": "-infinite"}
 
 
 def rms(record: TensorRecord) -> float:
@@ -76,7 +79,7 @@ def mismatch(
         return one, two
     if baseline is None or actual is None or baseline.tensor is None or actual.tensor is None:
         return one, two
-    return _contents(before[baseline.tensor]), _contents(after[actual.tensor])
+    return _contents(before[baseline.tensor], after[actual.tensor])
 
 
 def _described(leaf: Leaf | None, table: Mapping[str, TensorRecord]) -> str:
@@ -88,9 +91,16 @@ def _described(leaf: Leaf | None, table: Mapping[str, TensorRecord]) -> str:
     return f"{record.dtype}{list(record.shape)}"
 
 
-def _contents(record: TensorRecord) -> str:
-    odd = [f"{count} {kind} (places {fingerprint % 10**6})" for kind, (count, fingerprint) in record.places.items()]
-    return ", ".join([*odd, f"rms {rms(record):.3g}"])
+def _contents(one: TensorRecord, other: TensorRecord) -> tuple[str, str]:
+    """What two tensors of one shape hold: how many NaN, infinities and values far beyond all others, and how large."""
+    sizes = apart(rms(one), rms(other))
+    texts = []
+    for record, size in zip((one, other), sizes, strict=True):
+        counts = {_KINDS.get(kind, f"about {kind}"): count for kind, (count, _) in record.places.items()}
+        odd = [f"{count} of {record.numel} values are {kind}" for kind, count in counts.items()]
+        rest = f"rms {size}" if rms(record) else "zero"
+        texts.append(", ".join([*odd, f"the others {rest}" if odd else rest]))
+    return texts[0], texts[1] if texts[0] != texts[1] else f"{texts[1]}, in other places"
 
 
 def allowed_for(record: TensorRecord, source: Source, tolerances: Tolerances) -> tuple[float, float]:

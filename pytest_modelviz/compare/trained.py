@@ -11,9 +11,15 @@ from dataclasses import replace
 import numpy as np
 
 from pytest_modelviz.compare.curves import GRADIENT, SCALAR, UPDATE, Part, Parting, part
-from pytest_modelviz.compare.evidence import changed_weights, config_findings, module_findings, under_old_names
+from pytest_modelviz.compare.evidence import (
+    changed_weights,
+    config_findings,
+    first_built,
+    module_findings,
+    under_old_names,
+)
+from pytest_modelviz.compare.naming import tie_findings
 from pytest_modelviz.compare.tolerance import Tolerances, is_exact, significant_weight_change
-from pytest_modelviz.compare.tree import tie_findings
 from pytest_modelviz.trace import LOOSE, Trace
 from pytest_modelviz.training import Training
 from pytest_modelviz.verdict import Divergence, Finding, Verdict
@@ -158,7 +164,10 @@ class _Model:
         """A drift, first at `layer` or, without one, where the model itself is another."""
         if layer is None:
             layer = next((one.layer or one.after for one in findings if one.kind in _OF_MODEL), "")
-        module = self._before.modules.get(layer) or self._after.modules.get(layer)
+            built = [one for one in findings if one.kind in _BUILT]
+            layer = first_built(built, self._before, self._after) if built else layer
+        old = next((one.before for one in self._renamed if one.after == layer), layer)
+        module = self._before.modules.get(old) or self._after.modules.get(layer)
         class_name = module.class_name if module else ""
         first = Divergence(layer, class_name, 0, error, allowed)
         count = len(compared if drifted is None else drifted)
@@ -173,6 +182,7 @@ class _Model:
         return significant_weight_change(record.dtype, self._tolerances.of(finding.layer))
 
 
+_BUILT = ("removed", "added", "class", "config", "shape")
 _OF_MODEL = ("removed", "added", "renamed", "moved", "class", "config", "shape", "weights", "attribute")
 
 

@@ -7,14 +7,21 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pytest_modelviz.compare.evidence import caller_of, first_built
 from pytest_modelviz.compare.ignored import lasting_text
+from pytest_modelviz.compare.naming import old_name, renames, tie_findings
+from pytest_modelviz.compare.shapes import Rows, attributes_of, first_event, passes
 from pytest_modelviz.compare.texts import same
 from pytest_modelviz.errors import UnreadableBaselineError
+from pytest_modelviz.natural import natural
+from pytest_modelviz.trace import NOT_SAVED, Call, ModuleRecord, Trace
 from pytest_modelviz.verdict import Divergence, Finding, Verdict
 
 # What a module is made of comes before what follows from it: a changed stride explains a changed output shape.
 _STRUCTURE = ("class", "config", "parameters", "buffers", "frozen")
 _BEHAVIOUR = ("in", "out", "calls", "mult_adds")
+_ITEM_ENDS = re.compile(r", (?![^\[\](){}]*[\])}])")  # commas outside of brackets
+COMPARED = (*_STRUCTURE, *_BEHAVIOUR)
 
 # The order in which findings are told, and of which the first names the layer.
 _RANK = {
@@ -26,71 +33,61 @@ _RANK = {
 }
 
 
-def natural(name: str) -> list[tuple[int, int, str]]:
-    """Sort key that puts `layer.10` after `layer.9`."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
-
-
 def compare_trees(baseline: Mapping[str, Any], actual: Mapping[str, Any], ignored: Sequence[str] = ()) -> Verdict:
     """Compare two summaries (see `views.model_summary`) field by field; `ignored` are globs of attributes."""
-    before, after = layers_of(baseline, ignored), layers_of(actual, ignored)
-    findings = renames(before, after)
-    old_names = {name for finding in findings for name in before if below(name, finding.before)}
-    new_names = {name for finding in findings for name in after if below(name, finding.after)}
-    for name in sorted({*before, *after} - old_names - new_names, key=natural):
+    before, new = layers_of(baseline, ignored), layers_of(actual, ignored)
+    renamed = renames(_built(before), _built(new))
+    names = {name: old_name(name, renamed) for name in new}
+    after = {names[name]: row for name, row in new.items()}
+    findings = []
+    for name in sorted({*before, *after}, key=natural):
         if name not in after:
             findings.append(Finding("removed", name, before=str(before[name].get("class", ""))))
         elif name not in before:
             findings.append(Finding("added", name, after=str(after[name].get("class", ""))))
         else:
-            findings += _fields(name, before[name], after[name])
-    findings += tie_findings(_groups(baseline), _groups(actual))
+            findings += _fields(name, *_without_state(before[name], after[name]))
+    ties = _groups(baseline), _tied(_groups(actual), names)
+    if not findings and not renamed and ties[0] == ties[1]:
+        return Verdict(True, len(before), 0, 0.0, 0.0)
+    findings += [*renamed, *tie_findings(*ties)]
     findings.sort(key=lambda finding: _RANK.get(finding.kind, len(_RANK)))  # stable: layers stay as people count
+    attributes = attributes_of(baseline, before, ignored), attributes_of(actual, after, ignored)
+    calls = passes(before, new, names)
+    traces = _modules(before, calls[0]), _modules(after, calls[1])
+    # where no event differs, or there was no pass, what explains most comes first
+    layer, cause, evidence = first_event(before, after, calls, attributes, findings) or _first(findings, *traces)
+    findings.sort(key=lambda finding: finding.layer != layer)
     count, drifted = len({*before, *after}), len({finding.layer for finding in findings})
-    if not findings:
-        return Verdict(True, count, 0, 0.0, 0.0)
-    first, cause = _first(findings, before, after)
+    row = before.get(layer) or next((after[one.before] for one in renamed if one.after == layer), after.get(layer, {}))
     return Verdict(
         matched=False,
         compared=count,
         drifted=drifted,
         error=drifted / max(count, 1),
         tolerance=0.0,
-        first=first,
+        first=Divergence(layer, str(row.get("class", "")), 0, 1.0, 0.0),
         cause=cause,
-        findings=tuple(findings),
+        findings=(*evidence, *findings),
     )
 
 
-def renames(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Finding]:
-    """Subtrees that are gone under one name and there, with equal contents, under another: one finding for each."""
-    gone, new = _roots(set(before) - set(after)), _roots(set(after) - set(before))
-    findings: list[Finding] = []
-    for old in gone:
-        contents = _contents(before, old)
-        taken = {finding.after for finding in findings}
-        twin = next((name for name in new if name not in taken and same(_contents(after, name), contents)), None)
-        if twin is not None:
-            kind = "moved" if old.rpartition(".")[2] == twin.rpartition(".")[2] else "renamed"
-            findings.append(Finding(kind, twin, before=old, after=twin))
-    return findings
+def _built(layers: Rows) -> dict[str, dict[str, Any]]:
+    """What modules are made of: by that one is known again under another name."""
+    return {name: {key: row[key] for key in _STRUCTURE if key in row} for name, row in layers.items()}
 
 
-def _roots(names: set[str]) -> list[str]:
-    """Those names whose parents are not among them, as people count."""
-    return sorted((name for name in names if name.rpartition(".")[0] not in names), key=natural)
+def _tied(groups: Sequence[Sequence[str]], names: Mapping[str, str]) -> list[list[str]]:
+    """Groups of modules and parameters with the baseline's names."""
+
+    def old(name: str) -> str:
+        owner, _, local = name.rpartition(".")
+        return names.get(name) or (f"{names[owner]}.{local}" if names.get(owner) else name)
+
+    return [sorted(old(name) for name in group) for group in groups]
 
 
-def below(name: str, root: str) -> bool:
-    """Whether a module is `root` or inside of it."""
-    return name == root or name.startswith(f"{root}.")
-
-
-def _contents(layers: Mapping[str, Any], root: str) -> dict[str, Any]:
-    return {name[len(root) :]: row for name, row in layers.items() if below(name, root)}
-
-
-def layers_of(facts: Mapping[str, Any], ignored: Sequence[str] = ()) -> Mapping[str, Mapping[str, Any]]:
+def layers_of(facts: Mapping[str, Any], ignored: Sequence[str] = ()) -> Rows:
     """The rows of a summary, without configuration that two processes do not share or that is ignored."""
     layers = facts.get("layers")
     if not isinstance(layers, Mapping) or not all(isinstance(row, Mapping) for row in layers.values()):
@@ -111,13 +108,36 @@ def _groups(facts: Mapping[str, Any]) -> list[list[str]]:
 
 def _fields(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Finding]:
     found = []
-    for key in (*_STRUCTURE, *_BEHAVIOUR):
+    for key in COMPARED:
         old, new = before.get(key), after.get(key)
         if old != new and (isinstance(old, Mapping) or isinstance(new, Mapping)):
             found += _entries(name, key, _mapping(old), _mapping(new))
-        elif not same(old, new):
+        elif not same(old, new) and not (key == "in" and _nameless(old) == _nameless(new)):
             found.append(Finding(key, name, key, _text(old), _text(new)))
     return found
+
+
+def _without_state(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Both rows without the buffers that a pass writes anew: what a cache had grown to is no architecture."""
+    earlier, written = ({str(name) for name in _list(row.get("state"))} for row in (before, after))
+    now = _mapping(after.get("buffers"))
+    state = written | {name for name in earlier if str(now.get(name, "")).endswith(NOT_SAVED)}
+    if not state:
+        return before, after
+    rows = []
+    for row in (before, after):
+        buffers = {name: text for name, text in _mapping(row.get("buffers")).items() if name not in state}
+        rows.append({**row, "buffers": buffers or None})
+    return rows[0], rows[1]
+
+
+def _nameless(inputs: Any) -> list[str]:
+    """What a module is given, by place: a parameter of `forward` that has another name is no other input."""
+    return [item.partition(": ")[2] or item for item in _ITEM_ENDS.split(str(inputs or ""))]
+
+
+def _list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else []
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
@@ -133,30 +153,23 @@ def _entries(name: str, kind: str, before: Mapping[str, Any], after: Mapping[str
     return [Finding(kind, name, f"{what} {key}", _text(before.get(key)), _text(after.get(key))) for key in keys]
 
 
-def tie_findings(before: Sequence[Sequence[str]], after: Sequence[Sequence[str]]) -> list[Finding]:
-    """Groups of names that stand for one and the same thing, where they differ."""
-    old, new = ([tuple(group) for group in groups] for groups in (before, after))
-    if old == new:
-        return []
-    lost, found = [" = ".join(g) for g in old if g not in new], [" = ".join(g) for g in new if g not in old]
-    return [Finding("ties", before="; ".join(lost), after="; ".join(found))]
+def _first(findings: Sequence[Finding], before: Trace, after: Trace) -> tuple[str, str, list[Finding]]:
+    built = [one for one in findings if one.kind in (*_STRUCTURE, "removed", "added", "renamed", "moved", "ties")]
+    if built:
+        most = [one for one in built if _RANK[one.kind] == min(_RANK[other.kind] for other in built)]
+        return first_built(most, before, after), "architecture", []
+    if any(one.kind in ("in", "calls") and one.layer == "" for one in findings):
+        return "", "input", []
+    layer = findings[0].layer
+    kinds = {one.kind for one in findings if one.layer == layer}
+    # what it is given, and how often, is its caller's doing
+    return (caller_of(layer, before, after) if {"in", "calls"} & kinds else layer), "computation", []
 
 
-def _first(findings: list[Finding], before: Any, after: Any) -> tuple[Divergence, str]:
-    """The finding that explains most: a changed module first, then a changed shape, the input's above all others."""
-    structural = [f for f in findings if f.kind in (*_STRUCTURE, "removed", "added", "renamed", "moved", "ties")]
-    entered = [f for f in findings if f.kind == "in" and f.layer == ""]
-    if structural:
-        first, cause = structural[0], "architecture"
-    elif entered:
-        first, cause = entered[0], "input"
-    else:
-        first, cause = findings[0], "computation"
-        if any(finding.kind == "calls" and finding.layer == first.layer for finding in findings):
-            caller = first.layer.rpartition(".")[0]  # whose code calls it more or less often
-            return Divergence(caller, str(after.get(caller, {}).get("class", "")), 0, 1.0, 0.0), cause
-    row = after.get(first.layer) or before.get(first.layer) or {}
-    return Divergence(first.layer, str(row.get("class", "")), 0, 1.0, 0.0), cause
+def _modules(rows: Rows, calls: list[Call]) -> Trace:
+    """The modules alone, in the order of execution as far as that is known, then as people count."""
+    order = dict.fromkeys([*(call.layer for call in calls), *sorted(rows, key=natural)])
+    return Trace({name: ModuleRecord(str(rows[name].get("class", "")), {}, {}) for name in order}, calls, {}, {})
 
 
 def _text(value: Any) -> str:

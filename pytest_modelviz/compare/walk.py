@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from pytest_modelviz.compare.tensors import leaf_errors, rms, worst
 from pytest_modelviz.compare.tolerance import Source, Tolerances, is_exact
-from pytest_modelviz.trace import Call, Event, Leaf, Leaves, ModuleRecord, Trace
+from pytest_modelviz.trace import LENT, Call, Event, Leaf, Leaves, ModuleRecord, Trace
 from pytest_modelviz.verdict import Finding, LayerError
 
 _EXACT = Source()
@@ -48,8 +48,9 @@ class Walk:
     """Both passes side by side, the actual one under the baseline's names; `renamed` is what has another name there.
 
     `first` is the first event that differs, `seen` all up to it, `parted` the two events from which on the order of
-    events itself differs, `passed_over` containers that only one of the passes calls, `outputs` the paths within the
-    model's output that drifted, None where it was not reached.
+    events itself differs, `passed_over` containers that only one of the passes calls, `lent` the calls (by their id)
+    for which only one of the passes was given weights, `outputs` the paths within the model's output that drifted, None
+    where it was not reached.
     """
 
     baseline: Trace
@@ -62,6 +63,7 @@ class Walk:
     first: Seen | None = None
     callers: set[int] = field(default_factory=set)
     passed_over: set[str] = field(default_factory=set)
+    lent: set[int] = field(default_factory=set)
     parted: tuple[Event | None, Event | None] | None = None
     outputs: list[str] | None = None
     _grants: dict[str, Source] = field(default_factory=dict)
@@ -100,6 +102,14 @@ class Walk:
                 frames.pop()
                 frames[-1] = frames[-1].and_from(led_to)
 
+    def callers_of(self, call: Call | None) -> list[Call]:
+        """A call of the baseline and those around it, from the inside out."""
+        around: list[Call] = []
+        for before in reversed(self.baseline.calls):
+            if before is call or (around and before.depth < around[-1].depth):
+                around.append(before)
+        return around
+
     def _next_two(self, left: Iterator[Event], right: Iterator[Event]) -> tuple[Event | None, Event | None]:
         """The next event of either pass, past containers that only one of them calls."""
         before, after = next(left, None), next(right, None)
@@ -115,7 +125,9 @@ class Walk:
     def _is_mere_container(self, event: Event, trace: Trace, other: Trace) -> bool:
         """A Sequential that the other pass does not call: its parts may as well be called one by one."""
         layer = event.call.layer
-        if trace.modules[layer].class_name != "Sequential" or layer not in other.modules:
+        if layer not in trace.modules or layer not in other.modules:
+            return False
+        if trace.modules[layer].class_name != "Sequential":
             return False
         if layer not in self.passed_over and any(call.layer == layer for call in other.calls):
             return False
@@ -177,6 +189,11 @@ class Walk:
 
     def _errors(self, before: Event, after: Event, scale: float | None) -> dict[str, tuple[float, float]]:
         one, other = before.leaves, after.leaves
+        if before.kind == "enter" and _lent(one) != _lent(other):  # no earlier baseline knows of it
+            self.lent.add(id(before.call))
+            one, other = (
+                {path: leaf for path, leaf in some.items() if path not in _lent(some)} for some in (one, other)
+            )
         if before.kind == "enter" and set(one) != set(other):
             old, new = self.baseline.modules[before.call.layer], self.actual.modules[after.call.layer]
             renamed = old.config.get("forward") != new.config.get("forward")
@@ -203,7 +220,7 @@ class Walk:
         """
         if event.kind != "leave" or id(event.call) in self.callers:
             return 0.0
-        leaves = event.call.inputs.values()
+        leaves = [leaf for path, leaf in event.call.inputs.items() if not path.endswith(LENT)]
         records = [self.baseline.tensors[leaf.tensor] for leaf in leaves if leaf.tensor is not None]
         sizes = [rms(record) for record in records if not is_exact(record.dtype) and record.shape]
         return max((size for size in sizes if size < _LARGEST_SCALE), default=0.0)
@@ -234,6 +251,14 @@ def _by_old_names(before: Leaves, after: Leaves) -> Leaves:
     gone, new = [path for path in before if path not in after], [path for path in after if path not in before]
     old = dict(zip(new, gone, strict=False))
     return {old.get(path, path): leaf for path, leaf in after.items()}
+
+
+def _lent(leaves: Leaves) -> set[str]:
+    return {path for path in leaves if path.endswith(LENT)}
+
+
+def _own_inputs(leaves: Leaves) -> Leaves:
+    return {path: leaf for path, leaf in leaves.items() if not path.endswith(LENT)}
 
 
 def _alike(one: Event | None, other: Event | None) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import ImageDraw, ImageFont
 
 from pytest_modelviz.pictures.composite import Picture
 from pytest_modelviz.pictures.layout import labelled
+from pytest_modelviz.texts import cut_apart
 
 _MOST_LINES, _MOST_LETTERS = 60, 130
 _HEIGHT, _MARGIN = 18, 6
@@ -20,11 +22,14 @@ Line = tuple[str, str]  # its sign (one of `-+ @`) and its text
 
 
 def text_picture(label: str, headline: str, lines: Sequence[Line]) -> Picture:
-    """Lines on one page; what is beyond it is counted in the last line, and long lines are cut."""
+    """Lines on one page; what is beyond it is counted in the last line.
+
+    Long lines are cut, those that stand for one another around what is different about them.
+    """
     shown = list(lines[:_MOST_LINES])
     if len(lines) > len(shown):
         shown[-1:] = [("@", f"and {len(lines) - len(shown) + 1} lines more")]
-    texts = [(sign, _cut(text)) for sign, text in shown] or [(" ", "nothing")]
+    texts = _cut(shown) or [(" ", "nothing")]
     font = ImageFont.load_default(size=13)
     width = max(int(np.ceil(font.getlength(text))) for _, text in texts) + 3 * _MARGIN + 12
     page = Pillow.new("RGB", (width, _HEIGHT * len(texts) + _MARGIN), _PAPER[" "])
@@ -53,5 +58,19 @@ def around_changes(lines: Sequence[Line], context: int = 3) -> list[Line]:
     return shown
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= _MOST_LETTERS else f"{text[: _MOST_LETTERS - 3]}..."
+def _cut(lines: Sequence[Line]) -> list[Line]:
+    """Each line as it fits; of lines taken away and as many put in their place, each with its counterpart."""
+    cut: list[Line] = []
+    at = 0
+    while at < len(lines):
+        gone = list(itertools.takewhile(lambda line: line[0] == "-", lines[at:]))
+        come = list(itertools.takewhile(lambda line: line[0] == "+", lines[at + len(gone) :]))
+        if gone and len(gone) == len(come):
+            pairs = [cut_apart(one, other, _MOST_LETTERS) for (_, one), (_, other) in zip(gone, come, strict=True)]
+            cut += [*(("-", one) for one, _ in pairs), *(("+", other) for _, other in pairs)]
+            at += 2 * len(gone)
+        else:
+            sign, text = lines[at]
+            cut.append((sign, cut_apart(text, text, _MOST_LETTERS)[0]))
+            at += 1
+    return cut

@@ -18,11 +18,15 @@ from typing import Any
 
 import torch
 
+from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.graph import EXPORTED, Operator, OperatorGraph
 from pytest_modelviz.probe.naming import Counts, in_order, module_rows, named_inputs
+from pytest_modelviz.probe.observe import Observer
 from pytest_modelviz.probe.program import Reader
-from pytest_modelviz.probe.run import arguments_of
+from pytest_modelviz.probe.run import arguments_of, warm
+from pytest_modelviz.probe.sketch import record_shape
 from pytest_modelviz.probe.structure import tensors
+from pytest_modelviz.trace import Call
 
 _HOOKED = ("buffer", "module", "parameter")
 _TENSORS = ("float", "bfloat", "int", "uint", "bool", "complex", "(")  # begin the output's text where it holds any
@@ -49,6 +53,19 @@ def exported(model: torch.nn.Module, input_data: Any) -> OperatorGraph:
         held._modules.clear()  # whoever still knows what was exported keeps no model alive
     operators, outputs = _needed(reader.operators, outputs)
     return OperatorGraph(EXPORTED, "", inputs, operators, outputs, rows)
+
+
+def warm_calls(model: torch.nn.Module, input_data: Any) -> tuple[Call, ...] | None:
+    """Run a prepared model once (see `probe.run.warm`) and return which module called which; None where that failed."""
+    observer = Observer(model, look=record_shape, weight_width=None)
+    try:
+        with observer.watching():
+            warm(model, input_data)
+    except ModelvizError:
+        if observer.calls:
+            raise
+    whole = observer.calls and all(call.outputs is not None for call in observer.calls)
+    return tuple(Call(call.layer, call.index, call.depth, {}, {}) for call in observer.calls) if whole else None
 
 
 class _Held(torch.nn.Module):

@@ -103,13 +103,13 @@ def _plain(value: Any, depth: int = 0) -> str | None:
         if None in parts:
             return None
         text = f"({', '.join(str(part) for part in parts)})"
-        return text if len(value) <= _LISTED else f"({len(value)} items, {_digest(_sorted_texts(value, text))})"
+        return text if len(value) <= _LISTED else f"({len(value)} items, {digest(_sorted_texts(value, text))})"
     if isinstance(value, dict) and depth < 3 and len(value) <= _MOST_ITEMS:
         pairs = [(plain_text(repr(key)), _plain(item, depth + 1)) for key, item in value.items()]
         if any(text is None for _, text in pairs):
             return None
         text = f"{{{', '.join(f'{k}: {t}' for k, t in pairs)}}}"
-        return text if len(value) <= _LISTED else f"{{{len(value)} items, {_digest(text)}}}"
+        return text if len(value) <= _LISTED else f"{{{len(value)} items, {digest(text)}}}"
     if isinstance(value, functools.partial):
         return f"partial({_plain(value.func)}, {_plain(value.args)}, {_plain(value.keywords)})"
     if inspect.isroutine(value) or inspect.isclass(value):
@@ -122,7 +122,8 @@ def _sorted_texts(value: Any, text: str) -> str:
     return rewritten(text) if all(isinstance(item, str) for item in value) else text
 
 
-def _digest(text: str) -> str:
+def digest(text: str) -> str:
+    """Eight letters that stand for a long text."""
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
@@ -196,6 +197,12 @@ def own_tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
     """A module's own parameters and buffers, without its children's."""
     for table in (module._parameters, module._buffers):
         yield from ((name, tensor) for name, tensor in table.items() if tensor is not None)
+
+
+def unsaved_buffers(module: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:
+    """Buffers that are in no state dict."""
+    names = getattr(module, "_non_persistent_buffers_set", ())
+    return [(name, buffer) for name, buffer in module._buffers.items() if name in names and buffer is not None]
 
 
 def loose_tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:

@@ -17,6 +17,7 @@ from typing import Any, cast
 import torch
 
 from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.probe.lent import LentWeights
 from pytest_modelviz.probe.modules import (
     OWN_OF_MODULE,
     Describer,
@@ -25,13 +26,14 @@ from pytest_modelviz.probe.modules import (
     observed_modules,
     parameters_of,
     tie_groups,
+    unsaved_buffers,
     unwrapped,
 )
 from pytest_modelviz.probe.purity import state_of
 from pytest_modelviz.probe.sketch import WEIGHT_WIDTH, record_number, record_shape, record_tensor
 from pytest_modelviz.probe.structure import leaves, literal
 from pytest_modelviz.probe.weights import Weights
-from pytest_modelviz.trace import LOOSE, Call, Leaf, ModuleRecord, TensorRecord, Trace
+from pytest_modelviz.trace import LOOSE, REWRITTEN, UNSAVED, Call, Leaf, ModuleRecord, TensorRecord, Trace
 
 _LITERALS = (bool, int, float, str, type(None))
 Look = Callable[[torch.Tensor], TensorRecord]
@@ -83,6 +85,7 @@ class Observer:
             if not isinstance(module, torch.jit.ScriptModule)
         ]
         self._ties = tie_groups(model)
+        self._lent = LentWeights(module for _, module in named)
 
     @property
     def trace(self) -> Trace:
@@ -94,6 +97,11 @@ class Observer:
         classes = {base for module in self._modules_seen for base in type(module).__mro__ if "__call__" in vars(base)}
         classes = {base for base in classes if issubclass(base, torch.nn.Module)} | {torch.nn.Module}
         originals = {base: vars(base)["__call__"] for base in classes}
+        buffers = [
+            (name, module, local, buffer, state_of(buffer))
+            for name, module in zip(self._modules, self._modules_seen, strict=True)
+            for local, buffer in unsaved_buffers(module)
+        ]
         try:
             for base, original in originals.items():
                 self._put_around(base, original)
@@ -102,6 +110,7 @@ class Observer:
             for base, original in originals.items():
                 cast(Any, base).__call__ = original
             self._forget_state()
+            self._mark_rewritten(buffers)
         if not self.calls:
             raise ModelvizError(
                 f"no module call of {class_name(self._modules_seen[0])} could be observed: the model must be called as "
@@ -118,6 +127,22 @@ class Observer:
                 config = {key: text for key, text in record.config.items() if key not in changed}
                 names = {local: key for local, key in record.weights.items() if not _is_of(local, changed)}
                 self._modules[name] = ModuleRecord(record.class_name, config, names)
+
+    def _mark_rewritten(self, buffers: list[tuple[str, torch.nn.Module, str, torch.Tensor, Any]]) -> None:
+        """A buffer that no state dict holds, and that the pass itself writes, is state too.
+
+        It is marked, not left out: an earlier baseline has it among the weights.
+        """
+        unsaved: dict[str, list[str]] = {}
+        written: dict[str, list[str]] = {}
+        for name, module, local, buffer, state in buffers:
+            unsaved.setdefault(name, []).append(local)
+            if module._buffers.get(local) is not buffer or state_of(buffer) != state:
+                written.setdefault(name, []).append(local)
+        for name, names in unsaved.items():
+            record = self._modules[name]
+            marks = {UNSAVED: "\n".join(names), **({REWRITTEN: "\n".join(written[name])} if name in written else {})}
+            self._modules[name] = ModuleRecord(record.class_name, {**record.config, **marks}, record.weights)
 
     def _put_around(self, base: type[torch.nn.Module], original: Callable[..., Any]) -> None:
         def observed_call(module: torch.nn.Module, /, *args: Any, **kwargs: Any) -> Any:
@@ -150,6 +175,8 @@ class Observer:
             inputs["(autocast)"] = Leaf(literal=ambient)
         call = Call(name, index, self._depth, inputs)
         self.calls.append(call)
+        for local, tensor in self._lent.enter(call, module):
+            self._lent.give(call, local, Leaf(self._key(tensor, f"{place}<{local}")))
         if self._on_enter is not None:
             self._on_enter(call)
         self._depth += 1
@@ -161,6 +188,7 @@ class Observer:
             raise
         finally:
             self._depth -= 1
+            self._lent.leave(call)
         call.outputs = self._leaves([("", output)], place)
         self._weights.called(module)
         return output if self._on_output is None else self._on_output(call, module, output)

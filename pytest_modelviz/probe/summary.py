@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 
+from pytest_modelviz.call_order import Runs, runs_of
 from pytest_modelviz.probe.modules import (
+    Describer,
     class_name,
     configuration,
+    digest,
     observed_modules,
     own_tensors,
     packed_tensors,
     tie_groups,
 )
 from pytest_modelviz.probe.sketch import record_shape
-from pytest_modelviz.trace import Call, Leaves, TensorRecord, Trace
+from pytest_modelviz.trace import LENT, NOT_SAVED, REWRITTEN, UNSAVED, Call, Leaves, TensorRecord, Trace
+
+_NO_ATTRIBUTES = ("extra_repr", "repr", "forward", "defaults", UNSAVED, REWRITTEN)
+_LONGEST = 200  # letters of an attribute that are written out
 
 TABLE_OPTIONS: dict[str, Any] = {
     "verbose": 0,
@@ -31,6 +37,8 @@ class LayerSummary:
     """One module. `inputs` and `outputs` are texts such as `float32[1, 64, 56, 56]`, empty where it never ran.
 
     `parameters` and `buffers` map own names to the same kind of text; `mult_adds` counts the module's own code.
+    `attributes` are plain values that the module keeps beside `config`, `state` names buffers that every pass writes
+    anew, `runs` is what it calls, in that order, None where that is each of its children once (see `call_order`).
     """
 
     name: str
@@ -43,6 +51,9 @@ class LayerSummary:
     outputs: str = ""
     calls: int = 0
     mult_adds: int = 0
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    state: tuple[str, ...] = ()
+    runs: Runs | None = None
 
 
 @dataclass(frozen=True)
@@ -77,9 +88,22 @@ def summarised(model: torch.nn.Module, trace: Trace | None, mult_adds: Mapping[s
     calls: dict[str, list[Call]] = {}
     for one in trace.calls if trace else ():
         calls.setdefault(one.layer, []).append(one)
+    modules = dict(observed_modules(model))
     layers = {
         name: _layer(name, module, trace, calls.get(name, []), mult_adds.get(name, 0))
-        for name, module in observed_modules(model)
+        for name, module in modules.items()
+    }
+    runs = runs_of(trace.calls if trace else (), modules)
+    describer = Describer()
+    records = trace.modules if trace else {name: describer.describe(one, {}) for name, one in modules.items()}
+    layers = {
+        name: replace(
+            layer,
+            attributes=_attributes(modules[name], records[name].config),
+            state=tuple(records[name].config.get(REWRITTEN, "").splitlines()),
+            runs=runs.get(name),
+        )
+        for name, layer in layers.items()
     }
     sizes = [(_numel(p), p.requires_grad, p.dtype.itemsize) for p in model.parameters()]
     return ModelSummary(
@@ -116,6 +140,14 @@ def _config(module: torch.nn.Module) -> str:
     return config.get("repr") or config["extra_repr"]
 
 
+def _attributes(module: torch.nn.Module, config: Mapping[str, str]) -> dict[str, str]:
+    """Plain attributes, which torch's own modules show in `extra_repr` if they have one."""
+    if type(module).__module__.startswith("torch.nn.") and config.get("extra_repr"):
+        return {}
+    kept = {key: text for key, text in config.items() if key not in _NO_ATTRIBUTES}
+    return {key: text if len(text) <= _LONGEST else f"<{digest(text)}>" for key, text in kept.items()}
+
+
 def _text(tensor: torch.Tensor) -> str:
     if torch.nn.parameter.is_lazy(tensor):
         return "uninitialized"
@@ -127,7 +159,7 @@ def _shape_text(record: TensorRecord) -> str:
 
 
 def _volatile(module: torch.nn.Module, name: str) -> str:
-    return " (not saved)" if name in getattr(module, "_non_persistent_buffers_set", ()) else ""
+    return NOT_SAVED if name in getattr(module, "_non_persistent_buffers_set", ()) else ""
 
 
 def _numel(tensor: torch.Tensor) -> int:
@@ -137,6 +169,8 @@ def _numel(tensor: torch.Tensor) -> int:
 def _shapes(leaves: Leaves, trace: Trace) -> str:
     parts = []
     for path, leaf in leaves.items():
+        if path.endswith(LENT):
+            continue
         text = _shape_text(trace.tensors[leaf.tensor]) if leaf.tensor is not None else str(leaf.literal)
         parts.append(f"{path}: {text}" if path else text)
     return ", ".join(parts)

@@ -8,10 +8,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pytest_modelviz.reports import operators
+from pytest_modelviz.texts import cut_apart, without_digests
 
 _ALIKE = 3  # from so many findings of one kind on they are told in one line
-_SHORT = 80
+_SHORT, _LONGEST = 80, 120  # letters of both sides up to which nothing is left out; of one side in any case
 _ITEM_ENDS = re.compile(r", (?![^\[\](){}]*[\])}])")  # commas outside of brackets
+
+_FOLLOWS = ("in", "out", "calls", "mult_adds")
+MODEL = "(model)"  # the model itself, whose name is empty
 
 _MAPS = {
     "map:nan": "{after} values of the map are not finite, in the baseline {before}",
@@ -19,6 +23,7 @@ _MAPS = {
     "map:blank": "one of the maps has nothing positive, people see an empty map: the baseline goes from {before}, "
     "this one from {after}",
     "map:scale": "it is the baseline's map times {after}: the picture is the same, its strength is not",
+    "map:negated": "it is the baseline's map times {after}: what was positive is negative now, and the reverse",
 }
 
 _CURVES = {
@@ -68,11 +73,11 @@ def _likeness(finding: Mapping[str, Any]) -> Any:
     kind = finding["kind"].removeprefix("also:")
     if kind in ("removed", "added"):
         return kind, finding["layer"].rpartition(".")[0]
-    if kind == "frozen":
+    if kind == "frozen" and not (finding["before"] and finding["after"]):
         return kind, bool(finding["after"])
-    if kind in ("in", "out", "calls", "mult_adds"):
+    if kind in _FOLLOWS and finding["layer"]:
         return "follows"
-    if kind in ("class", "config", "attribute"):
+    if kind in ("class", "config", "attribute", "frozen", "shape", "parameters", "buffers"):
         return kind, finding["what"], finding["before"], finding["after"]
     alike = operators.likeness(finding) if kind.startswith(operators.PREFIX) else None
     return id(finding) if alike is None else alike
@@ -83,19 +88,21 @@ def _together(group: Sequence[Mapping[str, Any]]) -> str:
     layers = list(dict.fromkeys(finding["layer"] for finding in group))
     if kind.startswith(operators.PREFIX):
         change = _shorten(first["before"], first["after"])
-        return operators.together(first, change, _listed([layer or "(model)" for layer in layers]), len(group))
+        return operators.together(first, change, _listed(layers), len(group))
     if kind in ("removed", "added"):
         parent = layers[0].rpartition(".")[0]
         names = [f"{one['layer'].rpartition('.')[2]} ({one['before'] or one['after']})" for one in group]
-        return f"{parent or '(model)'}: {_listed(names)} were {kind}"
-    if kind == "frozen":
+        return f"{parent or MODEL}: {_listed(names)} were {kind}"
+    if kind == "frozen" and not (first["before"] and first["after"]):
         return f"{len(layers)} layers are {'now' if first['after'] else 'no longer'} frozen: {_listed(layers)}"
-    if kind in ("in", "out", "calls", "mult_adds"):
-        return f"shapes, calls or mult-adds of {len(layers)} layers follow: {_listed(layers)}"
+    if kind in _FOLLOWS:
+        example = f"{first['layer']} {kind}: {_shorten(first['before'], first['after'])}"
+        return f"shapes, calls or mult-adds of {len(layers)} layers follow: {_listed(layers)} ({example})"
     return f"{len(layers)} layers: {first['what']}: {_shorten(first['before'], first['after'])}: {_listed(layers)}"
 
 
-def _listed(names: Sequence[str]) -> str:
+def _listed(layers: Sequence[str]) -> str:
+    names = [layer or MODEL for layer in layers]
     return (
         ", ".join(names) if len(names) <= _ALIKE + 1 else f"{', '.join(names[:_ALIKE])} and {len(names) - _ALIKE} more"
     )
@@ -103,7 +110,7 @@ def _listed(names: Sequence[str]) -> str:
 
 def _sentence(finding: Mapping[str, Any]) -> str:
     kind = finding["kind"].removeprefix("also:")
-    layer, what = finding["layer"] or "(model)", finding["what"]
+    layer, what = finding["layer"] or MODEL, finding["what"]
     before, after = finding["before"], finding["after"]
     if kind.startswith(operators.PREFIX):
         return operators.sentence(finding, _shorten(before, after))
@@ -125,13 +132,15 @@ def _sentence(finding: Mapping[str, Any]) -> str:
         return f"{layer}: the {what} {size}{f', in the end {before} -> {after}' if before else ''}"
     if kind == "weights":
         size = f"differs by {finding['error']:.2g}" if math.isfinite(finding["error"]) else "is another"
-        return f"{layer}.{what} {size}" if finding["layer"] and not what.startswith(layer) else f"{what} {size}"
+        return f"{layer}.{what} {size}" if finding["layer"] and not what.startswith(f"{layer}.") else f"{what} {size}"
     if kind in ("removed", "added"):
         return f"{layer} ({before or after}) was {kind}"
     if kind == "renamed":
         return f"{before} is now called {after}"
     if kind == "moved":
         return f"{before} is now at {after}"
+    if kind == "order" and what == "later":
+        return f"further on, where the baseline {_next(before)}, this pass {_next(after)}"
     if kind == "order":
         return f"the baseline {_next(before)} here, this pass {_next(after)}"
     if kind == "code":
@@ -142,7 +151,7 @@ def _sentence(finding: Mapping[str, Any]) -> str:
         size = f", a difference of {finding['error']:.2g}" if math.isfinite(finding["error"]) else ""
         return _CURVES[kind].format(what=what, before=before, after=after) + size
     if kind in ("predicted", "targets", "method", "layer", "call", "steps", "scalars", "model", "seed"):
-        return f"{kind}: {before} -> {after}"
+        return f"{kind}: {before or MODEL} -> {after or MODEL}" if kind == "layer" else f"{kind}: {before} -> {after}"
     if kind == "ties":
         return f"what shares memory: {before or 'nothing'} -> {after or 'nothing'}"
     name = f"{layer} {what}" if what else layer
@@ -165,7 +174,8 @@ def _between(before: str, after: str) -> str:
 
 
 def _shorten(before: str, after: str) -> str:
-    """Of two long lists in text form only the items that differ; what is still long is cut."""
+    """Of two long lists in text form only the items that differ; what is still long is cut around the difference."""
+    before, after = without_digests(before, after)
     if len(before) + len(after) <= _SHORT:
         return f"{before or 'none'} -> {after or 'none'}"
     one, two = _ITEM_ENDS.split(before), _ITEM_ENDS.split(after)
@@ -176,5 +186,5 @@ def _shorten(before: str, after: str) -> str:
         one, two = one[1:], two[1:]
     while len(one) > 1 and len(two) > 1 and one[-1] == two[-1]:
         one, two = one[:-1], two[:-1]
-    short = [text if len(text) <= 120 else f"{text[:117]}..." for text in (", ".join(one), ", ".join(two))]
+    short = cut_apart(", ".join(one), ", ".join(two), _LONGEST)
     return f"{short[0] or 'none'} -> {short[1] or 'none'}"

@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pytest_modelviz.reports.sentences import limits_found, sentences
+from pytest_modelviz.texts import apart
 
 _MOST_LISTED = 8
+_MOST_SHORT = 999.5  # from here on a ratio has no three digits
 _CAUSES = {
     "architecture": "the model is built differently",
     "weights": "the weights are different",
@@ -130,12 +132,12 @@ def _where(entry: Mapping[str, Any]) -> str:
 def amount(error: float | None, tolerance: float | None) -> str:
     """An error as a multiple of what is allowed, so that nobody mistakes a ratio for per cent."""
     if error is None:
-        return "no number: what differs cannot be subtracted"
+        return "no single number: the evidence says what differs"
     if not tolerance:
         return f"{error:.2g}, nothing is allowed"
-    ratio = error / tolerance
-    times = f"{ratio:.3g}" if ratio < 1000 else f"{ratio:,.0f}"
-    return f"{error:.2g}, {times} times what is allowed ({tolerance:.2g})"
+    ratio, (size, allowed) = error / tolerance, apart(error, tolerance, 2)
+    times = apart(ratio, 1.0)[0] if ratio < _MOST_SHORT else f"{ratio:,.0f}"
+    return f"{size}, {times} times what is allowed ({allowed})"
 
 
 def _evidence(findings: Sequence[Mapping[str, Any]], most: int | None) -> list[tuple[str, str]]:

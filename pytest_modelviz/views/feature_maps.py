@@ -11,6 +11,7 @@ import torch
 
 from pytest_modelviz.capture import Array, Capture
 from pytest_modelviz.compare.diagnosis import compare_traces
+from pytest_modelviz.compare.naming import old_name, renames_of
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.pictures.composite import channels_composite, channels_picture, photo_composite
 from pytest_modelviz.pictures.exhibits import Exhibit
@@ -23,6 +24,7 @@ from pytest_modelviz.probe.thumbnails import CHANNELS, SIDE, Album, Thumbnail
 from pytest_modelviz.trace import Leaves, Trace
 from pytest_modelviz.verdict import Verdict
 from pytest_modelviz.views.limits import limits
+from pytest_modelviz.views.numbers import error_text
 from pytest_modelviz.views.packing import packed, unpacked_values
 from pytest_modelviz.views.photos import MODEL_LABEL, PHOTO_LABEL, photos, stored_photo
 
@@ -91,19 +93,22 @@ class FeatureMapsView:
                 channels_picture(layer or MODEL_LABEL, maps, _caption(actual, layer))
                 for layer, maps in unpacked(actual).items()
             ]
+        renamed = renames_of(verdict)
         errors = {} if verdict is None else {error.layer: error for error in verdict.layers}
         before, after = unpacked(baseline), unpacked(actual)
+        old = {layer: old_name(layer, renamed) for layer in after}
         pictures = []
         one, two = stored_photo(baseline), stored_photo(actual)
         if one is not None and two is not None and not np.array_equal(one, two):
             pictures.append(photo_composite(PHOTO_LABEL, "the input", one, two))
-        shown = [layer for layer in after if layer not in before or layer not in errors or errors[layer].drifted]
+        agreed = {layer for layer, error in errors.items() if layer in before and not error.drifted}
+        shown = [layer for layer in after if old[layer] not in agreed]
         for layer in shown or after:  # where none of those kept in pictures drifted, all of them
-            maps, error = after[layer], errors.get(layer)
-            told = "" if error is None else f"   error {error.error:.2g}, allowed {error.tolerance:.2g}"
-            pictures.append(
-                channels_composite(layer or MODEL_LABEL, before.get(layer), maps, f"{layer or MODEL_LABEL}{told}")
-            )
+            maps, error = after[layer], errors.get(old[layer])
+            told = "" if error is None else error_text(error.error, error.tolerance)
+            label = layer or MODEL_LABEL
+            headline = label if old[layer] == layer else f"{label} (was {old[layer]})"
+            pictures.append(channels_composite(label, before.get(old[layer]), maps, f"{headline}{told}"))
         return pictures
 
     def describe(self, actual: Capture) -> str:

@@ -12,6 +12,7 @@ import torch
 
 from pytest_modelviz.capture import Array, Capture
 from pytest_modelviz.compare.kernels import compare_kernels
+from pytest_modelviz.compare.naming import old_name, renames_of
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.pictures.exhibits import Exhibit
@@ -29,10 +30,11 @@ from pytest_modelviz.probe.kernels import (
     sample,
     statistics,
 )
-from pytest_modelviz.probe.modules import class_name
+from pytest_modelviz.probe.modules import class_name, observed_modules
 from pytest_modelviz.probe.run import layer_patterns, prepared, require_model
 from pytest_modelviz.trace import Trace
 from pytest_modelviz.verdict import Finding, Verdict
+from pytest_modelviz.views.numbers import error_text
 from pytest_modelviz.views.packing import packed, unpacked_values
 from pytest_modelviz.views.photos import MODEL_LABEL
 
@@ -81,6 +83,7 @@ class KernelMapsView:
             pictured = {one.name for one in (found if self._layers is not None else first_of_stages(found))}
             trace = kernel_trace(model, found)
             numbers = {one.name: statistics(one) for one in found}
+            containers = _containers(model, [one.name for one in found])
             samples = {one.name: sample(one, _SHOWN if one.name in pictured else _KEPT) for one in found}
         arrays: dict[str, Array] = dict(trace.to_arrays())
         pages: dict[str, Any] = {}
@@ -93,6 +96,7 @@ class KernelMapsView:
             "model": class_name(self._model),
             "asked": self._layers if self._layers is None else sorted(self._layers),
             "layers": {name: _row(one) for name, one in numbers.items()},
+            "containers": containers,
             "pictures": pages,
         }
         shown = {name: seen.values for name, seen in samples.items() if seen is not None and name in pictured}
@@ -105,7 +109,8 @@ class KernelMapsView:
         if asked[0] != asked[1]:
             finding = Finding("asked", what="layers", before=asked[0], after=asked[1])
             return Verdict(False, len(after.modules), 0, math.inf, 0.0, None, None, (finding,))
-        return compare_kernels(before, after, tolerances, _broken(baseline, actual))
+        held = _held(baseline, before), _held(actual, after) or {}
+        return compare_kernels(before, after, tolerances, _broken(baseline, actual), held)
 
     def picture(
         self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None
@@ -115,19 +120,24 @@ class KernelMapsView:
         if baseline is None:
             return [kernels_picture(name or MODEL_LABEL, _captions(actual, name), after[name]) for name in pictured]
         errors = {} if verdict is None else {error.layer: error for error in verdict.layers}
-        before = _unpacked(baseline, after)
-        drifted = [name for name in after if name in errors and errors[name].drifted]
-        drifted += [name for name in after if name not in before or before[name].shape != after[name].shape]
+        renamed = renames_of(verdict)
+        old = {name: old_name(name, renamed) for name in after}
+        before = _unpacked(baseline, list(old.values()))
+        drifted = [name for name in after if old[name] in errors and errors[old[name]].drifted]
+        drifted += [name for name in after if old[name] not in before or before[old[name]].shape != after[name].shape]
+        drifted += [name for name in after if old[name] != name]
         pictures = []
         for name in sorted(set(drifted[:MOST_PICTURED]), key=list(after).index) or pictured:
-            label, error = name or MODEL_LABEL, errors.get(name)
-            told = "" if error is None else f"   error {error.error:.2g}, allowed {error.tolerance:.2g}"
+            label, error = name or MODEL_LABEL, errors.get(old[name])
+            told = "" if error is None else error_text(error.error, error.tolerance)
             captions = _captions(actual, name)
-            if name not in before:
+            if old[name] != name:
+                captions = [f"was {old[name]}", *captions]
+            if old[name] not in before:
                 pictures.append(kernels_picture(label, ["not in the baseline", *captions], after[name]))
                 continue
-            captions[-1] += _other_inputs(baseline, actual, name)
-            pictures.append(kernels_composite(label, [f"{label}{told}", *captions], before[name], after[name]))
+            captions[-1] += _other_inputs(baseline, actual, old[name], name)
+            pictures.append(kernels_composite(label, [f"{label}{told}", *captions], before[old[name]], after[name]))
         return pictures
 
     def describe(self, actual: Capture) -> str:
@@ -135,6 +145,22 @@ class KernelMapsView:
         return "\n".join(
             f"{name or MODEL_LABEL}: {', '.join(f'{k} {v}' for k, v in row.items())}" for name, row in rows
         )
+
+
+def _containers(model: torch.nn.Module, names: Sequence[str]) -> dict[str, str]:
+    """The class of every module that holds one of these, in the order of registration."""
+    outer = {".".join(parts[:count]) for name in names for parts in [name.split(".")] for count in range(len(parts))}
+    return {name: class_name(module) for name, module in observed_modules(model) if name in outer - set(names)}
+
+
+def _held(capture: Capture, trace: Trace) -> dict[str, str] | None:
+    """The modules around the convolutions; None of a baseline that was recorded before they were."""
+    held = capture.facts.get("containers")
+    if held is None:
+        return None
+    if not isinstance(held, Mapping) or any(name in trace.modules for name in held):
+        raise UnreadableBaselineError("what it says of the modules around its convolutions is damaged")
+    return {str(name): str(text) for name, text in held.items()}
 
 
 def _page(seen: FilterSample, pictured: bool, exponent: int) -> dict[str, Any]:
@@ -188,7 +214,9 @@ def _broken(baseline: Capture, actual: Capture) -> list[Finding]:
 
 
 def _texts(asked: Any) -> str:
-    return "all" if asked is None else ", ".join(map(str, asked)) if isinstance(asked, list) else str(asked)
+    if asked is None:
+        return "all"
+    return ", ".join(str(name) or MODEL_LABEL for name in asked) if isinstance(asked, list) else str(asked)
 
 
 def _captions(capture: Capture, layer: str) -> list[str]:
@@ -205,9 +233,9 @@ def _fits(values: Array) -> bool:
     return all(side <= limit for side, limit in zip((len(values), *values.shape[-2:]), most, strict=True))
 
 
-def _other_inputs(baseline: Capture, actual: Capture, layer: str) -> str:
+def _other_inputs(baseline: Capture, actual: Capture, old: str, layer: str) -> str:
     """Of how many filters the strongest channel is another one than in the baseline: there the difference misleads."""
-    before, after = (capture.arrays.get(_INPUTS + layer) for capture in (baseline, actual))
+    before, after = baseline.arrays.get(_INPUTS + old), actual.arrays.get(_INPUTS + layer)
     if before is None or after is None or before.shape != after.shape:
         return ""
     count = int((before != after).sum())

@@ -20,9 +20,9 @@ from pytest_modelviz.pictures.diff import Line, around_changes, text_picture
 from pytest_modelviz.pictures.exhibits import Exhibit, Graph, Node
 from pytest_modelviz.probe.calls import traced
 from pytest_modelviz.probe.environment import environment
-from pytest_modelviz.probe.graph import exported
-from pytest_modelviz.probe.modules import opaque_modules
-from pytest_modelviz.probe.run import prepared, require_model, warm
+from pytest_modelviz.probe.graph import exported, warm_calls
+from pytest_modelviz.probe.modules import opaque_modules, tie_groups
+from pytest_modelviz.probe.run import prepared, require_model
 from pytest_modelviz.probe.structure import plain_text
 from pytest_modelviz.verdict import Verdict
 
@@ -104,7 +104,10 @@ class ModelGraphView:
     def _graph(self) -> OperatorGraph:
         # in a block of its own: what modules keep of this pass is put back, only caches outside of them stay warm
         with prepared(self._model, self._input) as model:
-            warm(model, self._input)
+            calls = warm_calls(model, self._input)
+        return replace(self._followed(), calls=calls, ties=None if calls is None else tie_groups(self._model))
+
+    def _followed(self) -> OperatorGraph:
         try:
             with prepared(self._model, self._input) as model:
                 return exported(model, self._input)

@@ -9,10 +9,13 @@ from typing import Any
 import torch
 
 from pytest_modelviz.capture import Capture
+from pytest_modelviz.compare.naming import old_name, renames_of
+from pytest_modelviz.compare.shapes import common_attributes
 from pytest_modelviz.compare.texts import same
 from pytest_modelviz.compare.tolerance import Tolerances
-from pytest_modelviz.compare.tree import compare_trees, layers_of, natural
+from pytest_modelviz.compare.tree import COMPARED, compare_trees, layers_of
 from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.natural import natural
 from pytest_modelviz.pictures.diff import Line, around_changes, text_picture
 from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.probe.environment import environment
@@ -28,6 +31,9 @@ from pytest_modelviz.probe.sketch import record_shape
 from pytest_modelviz.probe.summary import TABLE_OPTIONS, LayerSummary, summarised, table_without_pass
 from pytest_modelviz.trace import Trace
 from pytest_modelviz.verdict import Verdict
+from pytest_modelviz.views.photos import MODEL_LABEL
+
+_BESIDE = ("runs", "attributes")  # shown where both have them, and no drift by themselves
 
 
 class ModelSummaryView:
@@ -82,6 +88,9 @@ class ModelSummaryView:
             "ties": [list(group) for group in summary.ties],
             "layers": {name: _row(summary.layers[name]) for name in sorted(summary.layers, key=natural)},
         }
+        common = common_attributes(facts["layers"])
+        if common:
+            facts["attributes"] = common
         around = environment(self._model, self._input)
         return Capture(self.view, facts, environment=around, result=summary, notes=notes, layers=tuple(summary.layers))
 
@@ -154,24 +163,35 @@ class ModelSummaryView:
 
 
 def _lines(before: Mapping[str, Any], after: Mapping[str, Any], verdict: Verdict | None = None) -> list[Line]:
-    """A line for each module; of one that changed, what it was and what it is now, as far as that is compared."""
-    lines: list[Line] = []
+    """A line for each module; of one that changed, or has another name, what it was and what it is now.
+
+    Of what is compared, only that which was found to differ.
+    """
+    renamed = renames_of(verdict)
     found = None if verdict is None else {(finding.layer, finding.kind) for finding in verdict.findings}
-    for name in sorted({*before, *after}, key=natural):
-        one, two = before.get(name), after.get(name)
-        told = f"{name or '(model)'}: {(two or one or {}).get('class', '')}"
+    new = {old_name(name, renamed): name for name in after}
+    lines: list[Line] = []
+    for name in sorted({*before, *new}, key=natural):
+        one, two = before.get(name), after.get(new.get(name, ""), None) if name in new else None
         if one is None or two is None:
-            row = two if one is None else one
-            lines.append(("+" if one is None else "-", f"{told}({(row or {}).get('config', '')})"))
-        else:
-            changed = [key for key in {**one, **two} if not same(one.get(key), two.get(key))]
-            changed = [key for key in changed if found is None or (name, key) in found]
-            for key in changed:
-                pairs = [(sign, row.get(key)) for sign, row in (("-", one), ("+", two))]
-                lines += [(sign, f"{told}  {key}: {value}") for sign, value in pairs if value is not None]
-            if not changed:
-                lines.append((" ", told))
+            sign, row, told = ("-", one or {}, name) if two is None else ("+", two, new[name])
+            lines.append((sign, f"{_title(told, row)}({row.get('config', '')})"))
+            continue
+        beside = [key for key in _BESIDE if key in one and key in two]
+        keys = [key for key in (*COMPARED, *beside) if not same(one.get(key), two.get(key))]
+        keys = [key for key in keys if found is None or key in beside or (name, key) in found]
+        if any(finding.before == name for finding in renamed) or "class" in keys:
+            lines += [("-", _title(name, one)), ("+", _title(new[name], two))]
+        elif not keys:
+            lines.append((" ", _title(new[name], two)))
+        for key in (key for key in keys if key != "class"):
+            pairs = [(sign, told, row) for sign, told, row in (("-", name, one), ("+", new[name], two)) if key in row]
+            lines += [(sign, f"{_title(told, row)}  {key}: {row[key]}") for sign, told, row in pairs]
     return lines
+
+
+def _title(name: str, row: Mapping[str, Any]) -> str:
+    return f"{name or MODEL_LABEL}: {row.get('class', '')}"
 
 
 def _row(layer: LayerSummary) -> dict[str, Any]:
@@ -186,8 +206,12 @@ def _row(layer: LayerSummary) -> dict[str, Any]:
         "frozen": list(layer.frozen),
         "calls": layer.calls,
         "mult_adds": layer.mult_adds,
+        "attributes": dict(layer.attributes),
+        "state": list(layer.state),
+        "runs": layer.runs,
     }
-    return {key: value for key, value in row.items() if value or key == "class"}
+    # a module that runs nothing, though it has children, says so
+    return {key: value for key, value in row.items() if value or key == "class" or (key == "runs" and value == [])}
 
 
 def _device(model: torch.nn.Module) -> torch.device:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from pytest_modelviz.texts import apart
 from pytest_modelviz.verdict import Verdict
 
 
@@ -14,4 +15,10 @@ def rounded(number: float, digits: int = 4) -> float | str:
 
 def told(verdict: Verdict | None) -> str:
     """The error that follows a picture's headline; nothing without a verdict."""
-    return "" if verdict is None else f"   error {verdict.error:.2g}, allowed {verdict.tolerance:.2g}"
+    return "" if verdict is None else error_text(verdict.error, verdict.tolerance)
+
+
+def error_text(error: float, tolerance: float) -> str:
+    """What is said over a picture: two numbers that never read the same where they differ."""
+    size, allowed = apart(error, tolerance, 2)
+    return f"   error {size}, allowed {allowed}"

@@ -237,7 +237,7 @@ def test_a_shared_configuration_object_is_written_out_once_and_is_evidence_about
         return net
 
     verdict = compared(model(2.0), model(3.0))
-    assert (verdict.first.layer, verdict.cause) == ("1", "architecture")  # where it is written out
+    assert (verdict.first.layer, verdict.cause) == ("2", "architecture")  # whose code reads it
     told = [(f.kind, f.layer, f.what, f.before, f.after) for f in verdict.findings if f.kind == "attribute"]
     assert told == [("attribute", "1", "options.factor", "2.0", "3.0")]
     records = FeatureMapsView(model(2.0), vectors()).capture().result.trace.modules

@@ -321,7 +321,7 @@ def test_what_a_map_is_as_a_whole():
         return [(finding.kind, finding.before, finding.after) for finding in map_findings(before, after)]
 
     assert kinds(base * 0.5) == [("map:scale", "1", "0.5")]
-    assert kinds(-base) == [("map:scale", "1", "-1")]
+    assert kinds(-base) == [("map:negated", "1", "-1")]
     assert kinds(base * 0) == [("map:empty", "-2 to 4", "0 to 0")]
     assert kinds(base, base * 0) == [("map:empty", "0 to 0", "-2 to 4")]
     assert kinds(-np.abs(base)) == [("map:blank", "-2 to 4", "-4 to -0")]

@@ -247,7 +247,7 @@ def test_a_module_put_in_is_an_architecture():
     before, after = Net(), Net()
     after.layer.append(Block())
     verdict, text = compared(capture(before), capture(after))
-    assert (verdict.first.layer, verdict.cause) == ("layer.2.conv", "architecture")
+    assert (verdict.first.layer, verdict.cause) == ("layer", "architecture")
     assert "layer.2.conv (Conv2d) was added" in lines(text)
 
 
@@ -363,7 +363,7 @@ def test_a_renamed_module_is_told_and_its_operators_are_not():
             return inner(x)
 
     verdict, text = compared(capture(Renamed("old")), capture(Renamed("new")))
-    assert (verdict.first.layer, verdict.cause) == ("old", "architecture")
+    assert (verdict.first.layer, verdict.cause) == ("new", "architecture")
     assert lines(text) == ["old is now called new"]
 
 

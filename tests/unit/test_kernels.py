@@ -325,7 +325,7 @@ class TestArchitecture:
         other = changed(model, lambda net: net.add_module("extra", nn.Conv1d(1, 1, 1)))
         for pair, kind in (((model, other), "added"), ((other, model), "removed")):
             verdict = compared(*pair)
-            assert (verdict.cause, verdict.first.layer, verdict.first.class_name) == ("architecture", "extra", "Conv1d")
+            assert (verdict.cause, verdict.first.layer, verdict.first.class_name) == ("architecture", "", "SmallNet")
             assert [(finding.kind, finding.layer) for finding in verdict.findings] == [(kind, "extra")]
             assert (verdict.compared, verdict.drifted) == (3, 1)
 

@@ -125,7 +125,7 @@ def test_what_needs_no_words_has_none():
 
 
 def test_amounts():
-    assert amount(None, 1e-4) == "no number: what differs cannot be subtracted"
+    assert amount(None, 1e-4) == "no single number: the evidence says what differs"
     assert amount(0.5, 0.0) == "0.5, nothing is allowed"
     assert amount(2e-4, 1e-4) == "0.0002, 2 times what is allowed (0.0001)"
     assert amount(1.0, 1e-4) == "1, 10,000 times what is allowed (0.0001)"
@@ -212,7 +212,7 @@ def test_findings_that_are_alike_are_told_in_one_line():
     thawed = [finding("frozen", name, "frozen", "weight", "") for name in "xyz"]
     assert told(*frozen, *thawed) == ["3 layers are now frozen: a, b, c", "3 layers are no longer frozen: x, y, z"]
     shapes = [finding(kind, layer, kind, "f[1]", "f[2]") for layer in "ab" for kind in ("in", "out")]
-    assert told(*shapes) == ["shapes, calls or mult-adds of 2 layers follow: a, b"]
+    assert told(*shapes) == ["shapes, calls or mult-adds of 2 layers follow: a, b (a in: f[1] -> f[2])"]
     same = [finding("config", layer, "eps", "1", "2") for layer in "abcd"]
     assert told(*same, finding("config", "e", "eps", "1", "3")) == [
         "4 layers: eps: 1 -> 2: a, b, c, d",

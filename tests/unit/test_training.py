@@ -581,7 +581,7 @@ class Longer(Net):
 def test_a_model_with_other_parameters_is_another_architecture():
     Longer.__name__ = "Net"
     verdict = compared(trained(), trained(model=Longer()))
-    assert (verdict.cause, verdict.first.layer, verdict.first.class_name) == ("architecture", "more", "Linear")
+    assert (verdict.cause, verdict.first.layer, verdict.first.class_name) == ("architecture", "", "Net")
     assert [(f.kind, f.layer) for f in verdict.findings] == [("added", "more")]
     assert math.isinf(verdict.error)
 

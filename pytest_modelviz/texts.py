@@ -1,0 +1,44 @@
+"""Two texts side by side that stand for different things: short, and never the same to read."""
+
+from __future__ import annotations
+
+import re
+
+_MARGIN = 24  # letters of what two long texts share that are left before what they do not
+_DIGEST = re.compile(r"(?<=items), [0-9a-f]{8}(?=[)}])|(?<=\w) [0-9a-f]{8}(?=>)|<[0-9a-f]{8}>")
+_MOST_DIGITS = 17
+
+
+def apart(one: float, other: float, digits: int = 3) -> tuple[str, str]:
+    """Two numbers with so few digits as show that they differ, if they do."""
+    for count in range(digits, _MOST_DIGITS + 1):
+        texts = f"{one:.{count}g}", f"{other:.{count}g}"
+        if texts[0] != texts[1] or one == other:
+            break
+    return texts
+
+
+def cut_apart(one: str, other: str, most: int) -> tuple[str, str]:
+    """Two texts cut to `most` letters each, around the first letter in which they differ."""
+    if max(len(one), len(other)) <= most:
+        return one, other
+    if one == other:
+        return (f"{one[: most - 3]}...",) * 2
+    shared = next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    return _window(one, shared, most), _window(other, shared, most)
+
+
+def _window(text: str, at: int, most: int) -> str:
+    if len(text) <= most:
+        return text
+    start = 0 if at <= most - 4 - _MARGIN else min(at - _MARGIN, len(text) - most + 3)
+    begun = f"...{text[start:]}" if start else text
+    return begun if len(begun) <= most else f"{begun[: most - 3]}..."
+
+
+def without_digests(one: str, other: str) -> tuple[str, str]:
+    """Both without the letters that stand for long lists and objects, which say nothing to people."""
+    short = _DIGEST.sub("", one), _DIGEST.sub("", other)
+    if short == (one, other) or short[0] != short[1]:
+        return short
+    return short[0] or "a long text", f"{short[1] or 'a long text'}, with other contents"
