@@ -133,5 +133,5 @@ def test_the_baseline_of_a_resnet_50_is_small(tmp_path):
     where = Location.of("test_net.py::test_net", "feature_maps", None)
     Store(tmp_path).save(where, capture, nodeid="test_net.py::test_net", name="feature_maps", picture=picture)
     sizes = {path.suffix: path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()}
-    assert set(sizes) == {".json", ".safetensors", ".png"}
+    assert {".json", ".safetensors", ".png"} <= set(sizes)
     assert sum(sizes.values()) < 350_000  # 401 KB before

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from pytest_modelviz.compare.maps import map_findings
-from pytest_modelviz.compare.naming import renames
 from pytest_modelviz.compare.tensors import mismatch
 from pytest_modelviz.compare.tolerance import Tolerances
+from pytest_modelviz.compare.tree import compare_trees
 from pytest_modelviz.pictures import diff
 from pytest_modelviz.pictures.layout import labelled
 from pytest_modelviz.probe.sketch import record_tensor
@@ -177,7 +177,7 @@ def test_long_lines_of_a_picture_are_cut_around_what_differs():
 def test_the_lines_of_a_summary_show_each_side_as_it_is():
     before = {"": {"class": "Net"}, "a": {"class": "Old", "config": "k=1"}, "b": {"class": "Same"}}
     after = {"": {"class": "Net"}, "a": {"class": "New", "config": "k=2"}, "c": {"class": "Same"}}
-    assert _lines(before, after, renames(before, after)) == [
+    assert _lines(before, after, compare_trees({"layers": before}, {"layers": after})) == [
         (" ", "(model): Net"),
         ("-", "a: Old"),
         ("+", "a: New"),
