@@ -17,6 +17,7 @@ from pytest_modelviz.compare.tolerance import unmatched
 from pytest_modelviz.errors import ModelvizError, ModelvizWarning
 from pytest_modelviz.options import InvalidSettingError
 from pytest_modelviz.settings import Settings
+from pytest_modelviz.tracebacks import hide_own_frames
 
 if TYPE_CHECKING:
     from pytest_modelviz.session import Session
@@ -109,6 +110,10 @@ class TestChecks:
             capture, entry = self._run.session().check(check)
         except (ModelvizError, InvalidSettingError) as error:
             raise ModelvizError(str(error)) from None  # the way here says nothing that the message does not
+        except Exception as error:  # the model's own
+            if not self._item.config.getoption("fulltrace"):
+                hide_own_frames(error)
+            raise
         self._names.add(name)
         self._match_patterns(settings, capture.layers)
         self.unreported.append(entry)

@@ -13,6 +13,7 @@ from pytest_modelviz.verdict import Divergence, Finding, Verdict
 # What a module is made of comes before what follows from it: a changed stride explains a changed output shape.
 _STRUCTURE = ("class", "config", "parameters", "buffers", "frozen")
 _BEHAVIOUR = ("in", "out", "calls", "mult_adds")
+_NOT_SAVED = " (not saved)"  # of a buffer that is in no state dict
 
 # The order in which findings are told, and of which the first names the layer.
 _RANK = {
@@ -35,13 +36,14 @@ def compare_trees(baseline: Mapping[str, Any], actual: Mapping[str, Any]) -> Ver
     findings = renames(before, after)
     old_names = {name for finding in findings for name in before if below(name, finding.before)}
     new_names = {name for finding in findings for name in after if below(name, finding.after)}
+    is_run = any(row.get("calls") for row in (*before.values(), *after.values()))
     for name in sorted({*before, *after} - old_names - new_names, key=natural):
         if name not in after:
             findings.append(Finding("removed", name, before=str(before[name].get("class", ""))))
         elif name not in before:
             findings.append(Finding("added", name, after=str(after[name].get("class", ""))))
         else:
-            findings += _fields(name, before[name], after[name])
+            findings += _fields(name, before[name], after[name], is_run)
     findings += tie_findings(_groups(baseline), _groups(actual))
     findings.sort(key=lambda finding: _RANK.get(finding.kind, len(_RANK)))  # stable: layers stay as people count
     count, drifted = len({*before, *after}), len({finding.layer for finding in findings})
@@ -102,15 +104,38 @@ def _groups(facts: Mapping[str, Any]) -> list[list[str]]:
     return [[str(name) for name in group] for group in groups]
 
 
-def _fields(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Finding]:
+def _fields(name: str, before: Mapping[str, Any], after: Mapping[str, Any], is_run: bool) -> list[Finding]:
     found = []
     for key in (*_STRUCTURE, *_BEHAVIOUR):
         old, new = before.get(key), after.get(key)
+        if key == "buffers" and old != new:
+            old, new = _without_caches(before, after, is_run)
         if old != new and (isinstance(old, Mapping) or isinstance(new, Mapping)):
             found += _entries(name, key, _mapping(old), _mapping(new))
         elif old != new:
             found.append(Finding(key, name, key, _text(old), _text(new)))
     return found
+
+
+def _without_caches(
+    before: Mapping[str, Any], after: Mapping[str, Any], is_run: bool
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The buffers of both, without those of which a pass makes what it needs: what they are tells what ran before.
+
+    Only buffers that are not saved can be such. Without a pass it is not known which.
+    """
+    old, new = dict(_mapping(before.get("buffers"))), dict(_mapping(after.get("buffers")))
+    marked = {str(name) for row in (before, after) for name in _listed(row.get("caches"))}
+    for name in {*old, *new}:
+        texts = [str(table[name]) for table in (old, new) if name in table]
+        if all(text.endswith(_NOT_SAVED) for text in texts) and (name in marked or (not is_run and len(texts) == 2)):
+            old.pop(name, None)
+            new.pop(name, None)
+    return old, new
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else []
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -22,6 +22,7 @@ from pytest_modelviz.graph import EXPORTED, Operator, OperatorGraph
 from pytest_modelviz.probe.naming import Counts, in_order, module_rows, named_inputs
 from pytest_modelviz.probe.program import Reader
 from pytest_modelviz.probe.run import arguments_of
+from pytest_modelviz.probe.streams import consumed
 from pytest_modelviz.probe.structure import tensors
 
 _HOOKED = ("buffer", "module", "parameter")
@@ -61,7 +62,7 @@ class _Held(torch.nn.Module):
         self.held = model
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        return list(tensors(self.held(*args, **kwargs)))
+        return list(tensors(consumed(self.held(*args, **kwargs))[0]))
 
 
 def _export() -> Callable[..., Any]:

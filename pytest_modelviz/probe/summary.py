@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -31,6 +31,7 @@ class LayerSummary:
     """One module. `inputs` and `outputs` are texts such as `float32[1, 64, 56, 56]`, empty where it never ran.
 
     `parameters` and `buffers` map own names to the same kind of text; `mult_adds` counts the module's own code.
+    `caches` are the buffers, of those that are not saved, which the pass itself made or gave another shape.
     """
 
     name: str
@@ -43,6 +44,7 @@ class LayerSummary:
     outputs: str = ""
     calls: int = 0
     mult_adds: int = 0
+    caches: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,13 +74,44 @@ def table_without_pass(model: torch.nn.Module) -> str:
         return f"torchinfo cannot show this model ({type(error).__name__}: {error})"
 
 
-def summarised(model: torch.nn.Module, trace: Trace | None, mult_adds: Mapping[str, int], table: str) -> ModelSummary:
-    """The summary of a model as it stands; `trace` is that of a pass, if one was made, `mult_adds` by layer."""
+def unsaved_buffers(model: torch.nn.Module) -> dict[tuple[str, str], str]:
+    """The shapes of buffers that are in no state dict, by layer and name."""
+    return {
+        (name, local): _text(tensor)
+        for name, module in observed_modules(model)
+        for local, tensor in module._buffers.items()
+        if tensor is not None and _volatile(module, local)
+    }
+
+
+def caches_of(before: Mapping[tuple[str, str], str], after: Mapping[tuple[str, str], str]) -> dict[str, list[str]]:
+    """By layer, the unsaved buffers that are another thing after a pass than before it."""
+    found: dict[str, list[str]] = {}
+    for layer, local in sorted({*before, *after}):
+        if before.get((layer, local)) != after.get((layer, local)):
+            found.setdefault(layer, []).append(local)
+    return found
+
+
+def summarised(
+    model: torch.nn.Module,
+    trace: Trace | None,
+    mult_adds: Mapping[str, int],
+    table: str,
+    caches: Mapping[str, Sequence[str]] | None = None,
+) -> ModelSummary:
+    """The summary of a model as it stands; `trace` is that of a pass, if one was made, `mult_adds` by layer.
+
+    `caches` are what `caches_of` that pass has found.
+    """
     calls: dict[str, list[Call]] = {}
     for one in trace.calls if trace else ():
         calls.setdefault(one.layer, []).append(one)
     layers = {
-        name: _layer(name, module, trace, calls.get(name, []), mult_adds.get(name, 0))
+        name: replace(
+            _layer(name, module, trace, calls.get(name, []), mult_adds.get(name, 0)),
+            caches=tuple((caches or {}).get(name, ())),
+        )
         for name, module in observed_modules(model)
     }
     sizes = [(_numel(p), p.requires_grad, p.dtype.itemsize) for p in model.parameters()]

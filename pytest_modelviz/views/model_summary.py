@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from pytest_modelviz.capture import Capture
@@ -22,33 +23,51 @@ from pytest_modelviz.probe.observe import Observer
 from pytest_modelviz.probe.purity import untouched
 from pytest_modelviz.probe.run import call, prepared, require_model
 from pytest_modelviz.probe.sketch import record_shape
-from pytest_modelviz.probe.summary import TABLE_OPTIONS, LayerSummary, summarised, table_without_pass
+from pytest_modelviz.probe.structure import tensors
+from pytest_modelviz.probe.summary import (
+    TABLE_OPTIONS,
+    LayerSummary,
+    caches_of,
+    summarised,
+    table_without_pass,
+    unsaved_buffers,
+)
 from pytest_modelviz.trace import Trace
 from pytest_modelviz.verdict import Verdict
 
 
 class ModelSummaryView:
-    """`model_summary(model, input_size=None, *, input_data=None)`."""
+    """`model_summary(model, input_size=None, *, input_data=None)`.
+
+    Tensors in the place of `input_size`, or anything that holds some, are `input_data`.
+    """
 
     view = "model_summary"
 
-    def __init__(self, model: torch.nn.Module, input_size: Sequence[Any] | None = None, *, input_data: Any = None):
+    def __init__(self, model: torch.nn.Module, input_size: Any = None, *, input_data: Any = None):
         require_model(model)
         if input_size is not None and input_data is not None:
             raise ModelvizError("model_summary takes input_size or input_data, not both")
+        if _is_data(input_size):
+            input_size, input_data = None, input_size
         self._model = model
         self._input = _made_up(model, input_size) if input_size is not None else _like_model(model, input_data)
 
     def capture(self) -> Capture:
         with prepared(self._model, self._input) as model:
-            trace, mult_adds = (None, {}) if self._input is None else self._pass(model)
-            return self.captured(model, trace, mult_adds, self._table(model))
+            trace, mult_adds, caches = (None, {}, {}) if self._input is None else self._pass(model)
+            return self.captured(model, trace, mult_adds, self._table(model), caches)
 
     def captured(
-        self, model: torch.nn.Module, trace: Trace | None, mult_adds: Mapping[str, int], table: str
+        self,
+        model: torch.nn.Module,
+        trace: Trace | None,
+        mult_adds: Mapping[str, int],
+        table: str,
+        caches: Mapping[str, Sequence[str]] | None = None,
     ) -> Capture:
         """The capture of a model of which a pass, if any, was made already."""
-        summary = summarised(model, trace, mult_adds, table)
+        summary = summarised(model, trace, mult_adds, table, caches)
         facts: dict[str, Any] = {
             "model": class_name(self._model),
             "totals": {
@@ -62,7 +81,8 @@ class ModelSummaryView:
             "layers": {name: _row(summary.layers[name]) for name in sorted(summary.layers, key=natural)},
         }
         around = environment(self._model, self._input)
-        return Capture(self.view, facts, environment=around, result=summary, layers=tuple(summary.layers))
+        notes = () if trace is None else trace.notes
+        return Capture(self.view, facts, environment=around, result=summary, notes=notes, layers=tuple(summary.layers))
 
     def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
         return compare_trees(baseline.facts, actual.facts)
@@ -78,7 +98,7 @@ class ModelSummaryView:
     def describe(self, actual: Capture) -> str:
         return str(actual.result)
 
-    def _pass(self, model: torch.nn.Module) -> tuple[Trace, dict[str, int]]:
+    def _pass(self, model: torch.nn.Module) -> tuple[Trace, dict[str, int], dict[str, list[str]]]:
         counter = MultAdds(model)
         observer = Observer(
             model,
@@ -88,15 +108,20 @@ class ModelSummaryView:
             on_output=counter.leave,
             on_raise=counter.close,
         )
+        before = unsaved_buffers(model)
         try:
-            with untouched(model, self._input), counter.counting(), observer.watching():
-                call(model, self._input)
-            return observer.trace, counter.own
-        except Exception:  # jagged tensors, for one, cannot be counted; a fault of the model's own comes again
+            with untouched(model, self._input):
+                with counter.counting(), observer.watching():
+                    call(model, self._input)
+                return observer.trace, counter.own, caches_of(before, unsaved_buffers(model))
+        except Exception as error:
+            if not counter.is_to_blame(error):
+                raise
             observer = Observer(model, look=record_shape, weight_width=None)
-            with observer.watching():
-                call(model, self._input)
-            return observer.trace, {}
+            with untouched(model, self._input):
+                with observer.watching():
+                    call(model, self._input)
+                return observer.trace, {}, caches_of(before, unsaved_buffers(model))
 
     def _table(self, model: torch.nn.Module) -> str:
         """torchinfo's table, for people. It fails on outputs it does not know; then it is made without a pass."""
@@ -145,6 +170,7 @@ def _row(layer: LayerSummary) -> dict[str, Any]:
         "frozen": list(layer.frozen),
         "calls": layer.calls,
         "mult_adds": layer.mult_adds,
+        "caches": list(layer.caches),
     }
     return {key: value for key, value in row.items() if value or key == "class"}
 
@@ -153,7 +179,11 @@ def _device(model: torch.nn.Module) -> torch.device:
     return next((p.device for p in model.parameters()), torch.device("cpu"))
 
 
-def _made_up(model: torch.nn.Module, input_size: Sequence[Any]) -> tuple[torch.Tensor, ...]:
+def _is_data(given: Any) -> bool:
+    return not isinstance(given, np.ndarray) and (isinstance(given, Mapping) or any(True for _ in tensors(given)))
+
+
+def _made_up(model: torch.nn.Module, input_size: Any) -> tuple[torch.Tensor, ...]:
     """Zeros of the wanted sizes, on the model's device and in its floating dtype. Only their shapes are looked at."""
     given = list(input_size) if isinstance(input_size, (list, tuple)) else [None]
     sizes: list[Any] = [given] if given and all(isinstance(side, int) for side in given) else given
