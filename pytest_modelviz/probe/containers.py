@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, MutableSequence
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,7 @@ def rebuilt(value: Any, change: Callable[[Any], Any]) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         made = copy.copy(value)
         for field in dataclasses.fields(value):
-            object.__setattr__(made, field.name, rebuilt(getattr(value, field.name, None), change))
+            _set(made, field.name, rebuilt(getattr(value, field.name, None), change))
         return made
     return change(value)
 
@@ -71,9 +71,11 @@ def _items(value: Any) -> Iterator[tuple[Any, Put]]:
         for key in list(value.keys()):
             yield value[key], _with_key(value, key)
     else:
-        for name, item in parts_of(value) or attributes_of(value):
-            if name.startswith("."):  # an attribute, and no item of a collection
+        for at, (name, item) in enumerate(parts_of(value) or attributes_of(value)):
+            if name.startswith("."):
                 yield item, _with_attribute(value, name[1:])
+            elif isinstance(value, MutableSequence):
+                yield item, _with_key(value, at)
 
 
 def _with_item(value: Any, at: int) -> Put:
@@ -81,9 +83,9 @@ def _with_item(value: Any, at: int) -> Put:
     return lambda new: make([*value[:at], new, *value[at + 1 :]])
 
 
-def _with_key(value: Mapping[Any, Any], key: Any) -> Put:
+def _with_key(value: Any, key: Any) -> Put:
     def put(new: Any) -> Any:
-        if type(value) is dict or not isinstance(value, MutableMapping):
+        if type(value) is dict or not isinstance(value, (MutableMapping, MutableSequence)):
             return {**value, key: new}
         made = copy.copy(value)
         made[key] = new
@@ -95,10 +97,17 @@ def _with_key(value: Mapping[Any, Any], key: Any) -> Put:
 def _with_attribute(value: Any, name: str) -> Put:
     def put(new: Any) -> Any:
         made = copy.copy(value)
-        object.__setattr__(made, name, new)  # also where the class is frozen
+        _set(made, name, new)
         return made
 
     return put
+
+
+def _set(value: Any, name: str, new: Any) -> None:
+    if name in getattr(value, "__dict__", ()):
+        object.__setattr__(value, name, new)  # whatever the class makes of it: it may be frozen, or pass it on
+    else:
+        setattr(value, name, new)
 
 
 def modules_in(value: Any) -> Iterator[torch.nn.Module]:

@@ -20,6 +20,8 @@ def image_in(input_data: Any, purpose: str) -> tuple[torch.Tensor, Put]:
     found = [(tensor, put) for tensor, put in tensors_to_replace(input_data) if tensor.is_floating_point()]
     if not found:
         kinds = sorted({str(tensor.dtype) for tensor in tensors(input_data)}) or ["no tensor"]
+        if any(tensor.is_floating_point() for tensor in tensors(input_data)):
+            kinds = ["one where no other can be put in its place"]
         raise ModelvizError(
             f"{purpose} needs an input with a floating tensor to differentiate by; this one has {', '.join(kinds)} "
             f"(of tokens, give their embeddings, as inputs_embeds=)"

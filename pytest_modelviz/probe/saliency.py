@@ -47,7 +47,7 @@ def saliency(model: torch.nn.Module, input_data: Any, target: Target, method: st
     leaf = image.detach().clone().requires_grad_()
     observer = Observer(model, look=look, weight_width=TRACE_WEIGHT_WIDTH)
     with observer.watching():
-        output = call(model, put(leaf))
+        output = call(model, put(leaf.clone()))  # a leaf itself must not be written into
     scores = scores_of(output, target)
     rectifiers = 0
     if method == "guided":
@@ -95,7 +95,7 @@ class _Numbers:
         return _Numbers(self._model, self._put, self._dtype, self._target, at)
 
     def __call__(self, image: torch.Tensor) -> torch.Tensor:
-        output = call(self._model, self._put(image.to(self._dtype)))
+        output = call(self._model, self._put(image.to(self._dtype, copy=True)))
         return scores_of(output, self._target).values[self._at].reshape(1).float()
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import operator
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -165,7 +167,8 @@ def _of_functions(output: Any, functions: list[Callable[[Any], Any]], is_single:
     if len(targets) != len(samples) and not several:
         raise ModelvizError(_count(len(targets), len(samples)))
     try:
-        values = [_number(target, samples[0 if several else at]) for at, target in enumerate(targets)]
+        with _without_warnings():
+            values = [_number(target, samples[0 if several else at]) for at, target in enumerate(targets)]
     except Exception as error:  # whatever a function raises that was meant for another kind of output
         try:
             return _of_whole(output, functions)
@@ -177,9 +180,18 @@ def _of_functions(output: Any, functions: list[Callable[[Any], Any]], is_single:
     return Scores(numbers, (), _predicted(samples), explained, tuple(targets), is_ambiguous)
 
 
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    """What torch says of an index that it does not take is no news where a function is merely tried."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def _has_another_meaning(output: Any, functions: list[Callable[[Any], Any]], numbers: tuple[torch.Tensor, ...]) -> bool:
     try:
-        others = [_number(function, output) for function in functions]
+        with _without_warnings():
+            others = [_number(function, output) for function in functions]
     except Exception:  # it can do nothing with the whole output
         return False
     return [float(one.detach()) for one in others] != [float(one.detach()) for one in numbers]

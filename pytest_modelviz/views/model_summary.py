@@ -21,7 +21,7 @@ from pytest_modelviz.probe.modules import (
 )
 from pytest_modelviz.probe.observe import Observer
 from pytest_modelviz.probe.purity import untouched
-from pytest_modelviz.probe.run import call, prepared, require_model
+from pytest_modelviz.probe.run import arguments_of, call, prepared, require_model
 from pytest_modelviz.probe.sketch import record_shape
 from pytest_modelviz.probe.structure import tensors
 from pytest_modelviz.probe.summary import (
@@ -131,8 +131,11 @@ class ModelSummaryView:
         try:
             with untouched(model, self._input):
                 if self._input is not None:
+                    args, kwargs = arguments_of(self._input)
                     # an explicit device keeps torchinfo from moving the model to a GPU
-                    return str(torchinfo.summary(model, input_data=self._input, device=_device(model), **options))
+                    return str(
+                        torchinfo.summary(model, input_data=kwargs or args, device=_device(model), **options)
+                    )
         except Exception:  # noqa: S110  # what torchinfo cannot show with shapes, it shows without
             pass
         finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -99,7 +99,11 @@ class SaliencyMapView:
         if other:
             return other
         parted = [finding for finding in findings if finding.kind in ("targets", "dtype")]
-        return compare_gradients(baseline, actual, tolerances, findings if parted else ())
+        verdict = compare_gradients(baseline, actual, tolerances, findings if parted else ())
+        if verdict.matched or parted:
+            return verdict
+        explained = [finding for finding in findings if finding.kind == "explained"]
+        return replace(verdict, findings=(*explained, *verdict.findings))
 
     def picture(
         self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None
