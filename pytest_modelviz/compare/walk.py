@@ -169,7 +169,7 @@ class Walk:
         scale = self._scale(before)
         errors = self._errors(before, after, scale)
         error, allowed, path = worst(errors)
-        gap = 0.0 if error <= allowed else self._gap(before, after)
+        gap = self._gap(before, after) if self.first is None and not error <= allowed else 0.0
         if gap:
             self._excuse(before, gap)
             errors = self._errors(before, after, scale)

@@ -133,9 +133,7 @@ class ModelSummaryView:
                 if self._input is not None:
                     args, kwargs = arguments_of(self._input)
                     # an explicit device keeps torchinfo from moving the model to a GPU
-                    return str(
-                        torchinfo.summary(model, input_data=kwargs or args, device=_device(model), **options)
-                    )
+                    return str(torchinfo.summary(model, input_data=kwargs or args, device=_device(model), **options))
         except Exception:  # noqa: S110  # what torchinfo cannot show with shapes, it shows without
             pass
         finally:
