@@ -7,6 +7,7 @@ from types import TracebackType
 
 _HOME = str(Path(__file__).parent)
 _MODES = ("__torch_dispatch__", "__torch_function__")  # operators of the model pass through these
+_MACHINERY = ("torch/_ops.py", "torch/_compile.py", "torch/_dynamo/eval_frame.py", "torch/utils/flop_counter.py")
 
 
 def hide_own_frames(error: BaseException) -> None:
@@ -32,12 +33,18 @@ def _without_own(trace: TracebackType | None) -> TracebackType | None:
         rest = rest.tb_next
     if frames and _is_own(frames[-1]) and frames[-1].tb_frame.f_code.co_name not in _MODES:
         return trace
+    is_watched = any(_is_own(one) and one.tb_frame.f_code.co_name in _MODES for one in frames)
     shown = None
     for one in reversed(frames):
-        if not _is_own(one):
+        if not _is_own(one) and not (is_watched and _is_machinery(one)):
             shown = TracebackType(shown, one.tb_frame, one.tb_lasti, one.tb_lineno)
     return shown
 
 
 def _is_own(trace: TracebackType) -> bool:
     return trace.tb_frame.f_code.co_filename.startswith(_HOME)
+
+
+def _is_machinery(trace: TracebackType) -> bool:
+    """Whether torch comes by here only because operators are watched."""
+    return Path(trace.tb_frame.f_code.co_filename).as_posix().endswith(_MACHINERY)

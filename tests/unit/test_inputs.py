@@ -408,9 +408,9 @@ def test_a_tensor_that_cannot_be_exchanged_is_an_error_that_says_so():
 def test_nested_and_sparse_inputs(view, layout):
     class Sums(nn.Module):
         def forward(self, x):
-            return (
-                x.values() if x.layout == torch.jagged else x.to_dense() if x.is_sparse else x.to_padded_tensor(0)
-            ).sum()
+            if x.layout == torch.jagged:
+                return x.values().sum()
+            return (x.to_dense() if x.is_sparse else x.to_padded_tensor(0)).sum()
 
     pieces = [torch.ones(2, 4), torch.ones(3, 4)]
     data = torch.eye(4).to_sparse() if layout == "sparse" else torch.nested.nested_tensor(pieces, layout=layout)

@@ -82,9 +82,8 @@ def test_clip_s_output_is_explained_by_its_logits():
         logits_per_text: Any = None
         image_embeds: Any = None
 
-    assert (
-        main_path(ClipOutput(image_embeds=OTHER, logits_per_text=OTHER, logits_per_image=TABLE)) == "logits_per_image"
-    )
+    output = ClipOutput(image_embeds=OTHER, logits_per_text=OTHER, logits_per_image=TABLE)
+    assert main_path(output) == "logits_per_image"
 
 
 def test_a_tensordict_is_explained_by_its_scores():

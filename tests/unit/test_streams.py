@@ -21,12 +21,21 @@ def values():
     return torch.rand(2, 4, generator=torch.Generator().manual_seed(0))
 
 
+def hidden(function):
+    """What is called is no configuration where it is called by a function of one name."""
+
+    def run(x):
+        return function(x)
+
+    return run
+
+
 class Stream(nn.Module):
     def __init__(self, function=torch.relu, steps=3):
         super().__init__()
         torch.manual_seed(0)
         self.linear, self.last = nn.Linear(4, 4), nn.Linear(4, 4)
-        self.run, self.steps = [lambda x: function(x)], steps  # a lambda: what is called is no configuration
+        self.run, self.steps = [hidden(function)], steps
 
     def forward(self, x):
         for _ in range(self.steps):
@@ -36,7 +45,7 @@ class Stream(nn.Module):
 
 
 def as_map(self, x):
-    return map(lambda part: self.run[0](self.linear(part)), x.split(1))
+    return map(self.run[0], map(self.linear, x.split(1)))
 
 
 def as_zip(self, x):
@@ -78,6 +87,10 @@ class OnlyIterable:
         yield self._model[0].run[0](self._model[0].linear(values()))
 
 
+def as_own_iterator(self, x):
+    return OwnIterator(self, x)
+
+
 KINDS = {
     "generator": Stream.forward,
     "map": as_map,
@@ -85,7 +98,7 @@ KINDS = {
     "chain": as_chain,
     "dict": in_a_dict,
     "tuple": in_a_tuple,
-    "iterator": lambda self, x: OwnIterator(self, x),
+    "iterator": as_own_iterator,
     "iterable": lambda self, x: OnlyIterable(self),
 }
 
@@ -200,11 +213,11 @@ class Part(nn.Module):
     def __init__(self, function, kind):
         super().__init__()
         self.linear = nn.Linear(4, 4)
-        self.run, self.kind = [lambda x: function(x)], kind
+        self.run, self.kind = [hidden(function)], kind
 
     def forward(self, x):
         if self.kind == "map":
-            return map(lambda _: self.run[0](self.linear(x)), range(3))
+            return map(self.run[0], map(self.linear, [x] * 3))
         return self.steps(x)
 
     def steps(self, x):
@@ -220,7 +233,7 @@ class Parent(nn.Module):
         super().__init__()
         torch.manual_seed(0)
         self.part, self.head = Part(part, kind), nn.Linear(4, 2)
-        self.own, self.sends, self.order = [lambda x: own(x)], sends, []
+        self.own, self.sends, self.order = [hidden(own)], sends, []
 
     def forward(self, x):
         items = self.part(x)
