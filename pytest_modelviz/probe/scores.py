@@ -96,7 +96,9 @@ def scores_of(output: Any, target: Target, weigh: Weigh = class_score) -> Scores
                 "the model returns a single number, which is explained as it is: there is no class to choose, leave "
                 "target out or pass a function"
             )
-        return Scores((scores.reshape(()),), (), (), explained)
+        if weigh is not class_score:
+            raise ModelvizError("the model returns a single number: there are no classes to compare with each other")
+        return Scores((scores.reshape(()),), (), (), explained, (_itself,))
     predicted = _predicted(scores)
     if scores.dim() != 2:
         name = f" {explained!r}" if explained else ""
@@ -142,6 +144,10 @@ def _predicted(scores: Any) -> tuple[int, ...]:
     if not isinstance(scores, torch.Tensor) or scores.dim() != 2 or not scores.shape[1]:
         return ()
     return tuple(int(index) for index in scores.detach().float().argmax(1))
+
+
+def _itself(number: torch.Tensor) -> torch.Tensor:
+    return number.reshape(())
 
 
 def _is_number(value: Any) -> bool:

@@ -48,7 +48,17 @@ class _StandIn(torch.nn.Module):
         output = call(self.model, self._put(image.to(self._dtype)))
         if self._whole:
             return sample_outputs(output, len(image))
-        return main_output(output).float() if self._rows else samples_of(output)
+        if self._rows:
+            return main_output(output).float()
+        samples = samples_of(output)
+        if isinstance(samples, torch.Tensor) and not samples.dim():
+            if len(image) > 1:
+                raise ModelvizError(
+                    "the model returns a single number for a whole batch, and this method runs it on batches of changed "
+                    "images: choose a method that needs no more than one pass, such as gradcam"
+                )
+            return samples[None]
+        return samples
 
     def _pass_through(self, module: torch.nn.Module, inputs: Any, output: torch.Tensor) -> torch.Tensor:
         self._calls += 1

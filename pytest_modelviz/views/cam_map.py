@@ -127,11 +127,6 @@ class CamMapView:
                 f"channels, height, width){', or (batch, channels, length)' if is_sequence else ''}"
             )
         targets: Sequence[Any] = seen.scores.targets or seen.scores.functions
-        if not targets:
-            raise ModelvizError(
-                f"method {self._method!r} compares the scores of classes, and the model returns a single number: pass "
-                f"target= a function of it"
-            )
         return chosen, library_map(self._method, model, image, put, layer, self._reshape, targets)
 
     def explained(self, seen: Explanation) -> Capture:

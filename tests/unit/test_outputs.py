@@ -253,6 +253,17 @@ def test_a_single_number_is_explained_as_it_is(wrap, target):
     assert seen.score == pytest.approx(float(main_output(model(image())).detach()))
 
 
+@pytest.mark.parametrize("target", [None, lambda number: number])
+def test_methods_that_run_a_model_of_a_single_number(target):
+    for method in ("shapleycam", "fullgrad"):
+        assert CamMapView(Single(), image(), target=target, method=method).capture().result.raw.any()
+    for method in ("scorecam", "ablationcam"):
+        with pytest.raises(ModelvizError, match="a single number for a whole batch"):
+            CamMapView(Single(), image(), target=target, method=method).capture()
+    with pytest.raises(ModelvizError, match="no classes to compare|takes a class, not a function"):
+        CamMapView(Single(), image(), target=target, method="finercam").capture()
+
+
 def test_a_class_of_a_single_number_is_an_error():
     with pytest.raises(ModelvizError, match="returns a single number, which is explained as it is"):
         SaliencyMapView(Single(), image(), target=1).capture()
