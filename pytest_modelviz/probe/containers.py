@@ -45,16 +45,16 @@ def rebuilt(value: Any, change: Callable[[Any], Any]) -> Any:
     return change(value)
 
 
-def tensors_to_replace(value: Any, depth: int = 0) -> Iterator[tuple[torch.Tensor, Put]]:
+def tensors_to_replace(value: Any, outer: tuple[int, ...] = ()) -> Iterator[tuple[torch.Tensor, Put]]:
     """Each tensor of a nested value, and what makes such a value with another tensor in its place.
 
-    The value itself is left alone: what leads to the tensor is copied.
+    The value itself is left alone: what leads to the tensor is copied. `outer` are the identities of what holds it.
     """
     if isinstance(value, torch.Tensor):
         yield value, lambda new: new
-    elif depth < DEEPEST and not isinstance(value, (np.ndarray, *LITERALS)):
+    elif id(value) not in outer and len(outer) < DEEPEST and not isinstance(value, (np.ndarray, *LITERALS)):
         for item, put_item in _items(value):
-            for tensor, put in tensors_to_replace(item, depth + 1):
+            for tensor, put in tensors_to_replace(item, (*outer, id(value))):
                 yield tensor, _chained(put_item, put)
 
 

@@ -180,6 +180,10 @@ def _of_functions(output: Any, functions: list[Callable[[Any], Any]], is_single:
             return _of_whole(output, functions)
         except Exception as other:
             raise ModelvizError(_neither(error, other)) from error
+    if not any(value.requires_grad for value in values):  # a row's `data`, say, is no field of the output
+        whole = _meant_for_all(output, functions)
+        if whole is not None:
+            return whole
     explained = main_path(output) if isinstance(samples, torch.Tensor) else ""
     numbers = tuple(values) if several else (torch.stack(values).sum(),)
     is_ambiguous = bool(explained) and _has_another_meaning(output, functions, numbers)
@@ -201,6 +205,16 @@ def _has_another_meaning(output: Any, functions: list[Callable[[Any], Any]], num
     except Exception:  # it can do nothing with the whole output
         return False
     return [float(one.detach()) for one in others] != [float(one.detach()) for one in numbers]
+
+
+def _meant_for_all(output: Any, functions: list[Callable[[Any], Any]]) -> Scores | None:
+    """The scores of functions of the whole output, where those can be differentiated."""
+    try:
+        with _without_warnings():
+            scores = _of_whole(output, functions)
+    except Exception:  # they can do nothing with it
+        return None
+    return scores if all(value.requires_grad for value in scores.values) else None
 
 
 def _of_whole(output: Any, functions: list[Callable[[Any], Any]]) -> Scores:

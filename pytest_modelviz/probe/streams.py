@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
-from collections.abc import Callable, Collection, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import torch
@@ -38,12 +38,17 @@ def _consumed(value: Any, notes: list[str]) -> Any:
 
 
 def _is_stream(value: Any) -> bool:
-    """Whether a value gives its items only when it is asked: an iterator, or what makes one and holds no tensor."""
-    if isinstance(value, (torch.Tensor, torch.nn.Module, Collection)) or inspect.isclass(value):
+    """Whether a value gives its items only when it is asked: an iterator, or what merely makes one.
+
+    What has a length or takes an index, as caches do, holds its items already; and so does what holds tensors.
+    """
+    if isinstance(value, (torch.Tensor, torch.nn.Module)) or inspect.isclass(value):
         return False
     if isinstance(value, Iterator) or _is_async(value):
         return True
-    return hasattr(type(value), "__iter__") and next(tensors(value), None) is None
+    kind = type(value)
+    holds = any(hasattr(kind, name) for name in ("__len__", "__getitem__", "__contains__"))
+    return hasattr(kind, "__iter__") and not holds and next(tensors(value), None) is None
 
 
 def _is_async(value: Any) -> bool:

@@ -54,8 +54,8 @@ class _StandIn(torch.nn.Module):
         if isinstance(samples, torch.Tensor) and not samples.dim():
             if len(image) > 1:
                 raise ModelvizError(
-                    "the model returns a single number for a whole batch, and this method runs it on batches of changed "
-                    "images: choose a method that needs no more than one pass, such as gradcam"
+                    "the model returns a single number for a whole batch, and this method runs it on batches of "
+                    "changed images: choose a method that needs no more than one pass, such as gradcam"
                 )
             return samples[None]
         return samples

@@ -396,6 +396,14 @@ def test_a_tensor_is_put_in_another_s_place_and_the_rest_left_alone():
     assert all(torch.equal(tensor, values()) for tensor, _ in tensors_to_replace(data))
 
 
+def test_an_object_that_holds_itself():
+    data = Callable_(values())
+    data.again = {"and": [data]}
+    seen = SaliencyMapView(Reads(), (data,), target=1).capture().result
+    assert seen.gradient.any()
+    assert FeatureMapsView(Reads(), (data,)).capture().result.output.shape == (2, 3)
+
+
 def test_a_tensor_that_cannot_be_exchanged_is_an_error_that_says_so():
     from pytest_modelviz.errors import ModelvizError
 

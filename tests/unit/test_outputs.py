@@ -161,6 +161,21 @@ def test_methods_that_run_the_model_take_functions_of_the_whole_output(method):
         CamMapView(model, image(2), target=lambda output: output["scores"][0, 1], method=method).capture()
 
 
+def test_a_field_that_a_row_has_by_another_meaning():
+    class Sequence(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn = nn.LSTM(4, 4, batch_first=True)
+
+        def forward(self, packed):
+            return self.rnn(packed)[0]
+
+    packed = nn.utils.rnn.pack_padded_sequence(torch.rand(2, 3, 4), [3, 2], batch_first=True)
+    capture = SaliencyMapView(Sequence(), (packed,), target=lambda output: output.data.sum()).capture()
+    assert capture.result.gradient.any()
+    assert capture.facts["explained"] == "a function of the whole output"
+
+
 def test_a_function_of_a_segmentation_s_sample_is_given_the_sample():
     class Segments(nn.Module):
         def __init__(self):
@@ -260,7 +275,7 @@ def test_methods_that_run_a_model_of_a_single_number(target):
     for method in ("scorecam", "ablationcam"):
         with pytest.raises(ModelvizError, match="a single number for a whole batch"):
             CamMapView(Single(), image(), target=target, method=method).capture()
-    with pytest.raises(ModelvizError, match="no classes to compare|takes a class, not a function"):
+    with pytest.raises(ModelvizError, match=r"no classes to compare|takes a class, not a function"):
         CamMapView(Single(), image(), target=target, method="finercam").capture()
 
 

@@ -322,6 +322,26 @@ def test_a_layer_s_generator_that_the_model_returns_is_consumed_at_the_end():
     assert (verdict.matched, verdict.first.layer) == (False, "part")
 
 
+class Cache:
+    """Empty, and yet no stream: it has a length."""
+
+    def __iter__(self):
+        yield from ()
+
+    def __len__(self):
+        return 0
+
+
+class Holds:
+    def __init__(self):
+        self.x = values()
+
+    def __iter__(self):
+        yield self.x
+
+
 def test_outputs_without_streams_are_returned_as_they_are():
+    for output in (Cache(), Holds(), {"cache": Cache()}):
+        assert consumed(output)[0] is output
     for output in (values(), {"a": [values()]}, (None, "text", 3), range(3), nn.ModuleList(), {1: {2}}):
         assert consumed(output)[0] is output
