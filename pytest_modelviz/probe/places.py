@@ -96,6 +96,7 @@ class PlacesFinder:
         self._frame: tuple[int, ...] | None = None if frame is None else frame[-2:]
         self._is_image = any(tensor.dim() in (4, 5) for tensor in tensors(input_data))
         self._lines: set[int] = set()  # lengths of sequences
+        self._widths: set[int] = set()  # and how many channels they had
         self._grids: list[tuple[int, int]] = []
         self._lengths: set[int] = set()
         self._forms: dict[tuple[int, ...], str] = {}
@@ -134,20 +135,27 @@ class PlacesFinder:
 
     def _of_line(self, output: torch.Tensor, module: torch.nn.Module) -> Places | None:
         """Of a sequence; None before the first convolution along it."""
-        shape, lines = tuple(output.shape), self._lines
+        shape = tuple(output.shape)
         if isinstance(module, _STRIPS):
             form = "channels first"
-            lines.add(shape[2])
         elif isinstance(module, _LAST):
-            form = "channels last" if shape[1] in lines else ""
+            form = "channels last" if shape[1] in self._lines else ""
         else:
-            form = self._forms.get(shape, "")
-            if not form and (shape[1] in lines) != (shape[2] in lines):
-                form = "channels last" if shape[1] in lines else "channels first"
-        if form:
-            self._forms[shape] = form
-        length = shape[1] if form == "channels last" else shape[2]
-        return Places(form, (length,)) if form and length > 1 else None
+            form = self._forms.get(shape) or self._line_form(shape)
+        if not form:
+            return None
+        self._forms[shape] = form
+        channels, length = shape[1:] if form == "channels first" else (shape[2], shape[1])
+        self._lines.add(length)
+        self._widths.add(channels)
+        return Places(form, (length,)) if length > 1 else None
+
+    def _line_form(self, shape: tuple[int, ...]) -> str:
+        """By the lengths and numbers of channels before; empty where they do not tell."""
+        for first, known in ((2, self._lines), (1, self._widths)):
+            if (shape[1] in known) != (shape[2] in known):
+                return "channels first" if shape[first] in known else "channels last"
+        return ""
 
     def _is_grid(self, size: tuple[int, ...]) -> bool:
         """Whether these are rows and columns, and not, as in attention, from each token to each."""

@@ -18,6 +18,8 @@ from pytest_modelviz.targets import WholeOutput
 Target = int | Sequence[Any] | Callable[..., Any] | None
 Weigh = Callable[[torch.Tensor, int], torch.Tensor]  # of one sample's scores and a class, the number to explain
 
+_EMPTY = "the batch is empty: there is no sample to explain"
+
 
 def class_score(scores: torch.Tensor, one: int) -> torch.Tensor:
     """The score of a class, as the model gives it."""
@@ -117,7 +119,7 @@ def scores_of(output: Any, target: Target, weigh: Weigh = class_score) -> Scores
 def _classes(target: Any, scores: torch.Tensor, predicted: tuple[int, ...]) -> tuple[int, ...]:
     count, classes = scores.shape
     if not count:
-        raise ModelvizError("the batch is empty: there is no sample to explain")
+        raise ModelvizError(_EMPTY)
     if target is None:
         wanted = predicted
     elif isinstance(target, Sequence):
@@ -168,6 +170,8 @@ def _of_functions(output: Any, functions: list[Callable[[Any], Any]], is_single:
         return _of_whole(output, functions)
     if isinstance(samples, torch.Tensor) and not samples.dim():
         samples = samples[None]
+    if not len(samples):
+        raise ModelvizError(_EMPTY)
     several = len(samples) == 1 and len(functions) > 1
     targets = functions * len(samples) if is_single else functions
     if len(targets) != len(samples) and not several:

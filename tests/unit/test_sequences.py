@@ -142,6 +142,8 @@ def test_a_transformer_over_a_sequence_is_explained_at_its_tokens():
         ([(nn.Conv1d(1, 1, 1), (1, 8, 30)), (nn.LayerNorm(8), (1, 30, 8))], Places("channels last", (30,))),
         ([(nn.Conv1d(1, 1, 1), (1, 30, 30)), (nn.Linear(1, 1), (1, 30, 30))], Places("channels last", (30,))),
         ([(nn.Conv1d(1, 1, 1), (1, 8, 30)), (nn.AdaptiveAvgPool1d(1), (1, 8, 1))], None),
+        ([(nn.Conv1d(1, 1, 1), (1, 8, 30)), (nn.Identity(), (1, 8, 15))], Places("channels first", (15,))),  # pooled
+        ([(nn.Conv1d(1, 1, 1), (1, 8, 30)), (nn.Identity(), (1, 15, 8))], Places("channels last", (15,))),
         ([(nn.Conv1d(1, 1, 1), (1, 8, 30)), (nn.ReLU(), (1, 5, 7))], None),
     ],
 )
