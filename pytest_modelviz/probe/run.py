@@ -66,13 +66,14 @@ def _own(value: Any) -> Any:
         return value
 
 
-def copied(model: torch.nn.Module) -> torch.nn.Module:
+def copied(model: torch.nn.Module, known: Mapping[int, Any] | None = None) -> torch.nn.Module:
     """A copy of a model, also of one that keeps results of computations, which torch does not copy.
 
-    Those are what old-style weight_norm and spectral_norm make a module's weight of, before each call anew.
+    Those are the weights that old-style weight_norm and spectral_norm compute anew before each call. `known` are
+    copies that are made already, by the identities of what they are copies of.
     """
-    made = [tensor for tensor in InnerState(list(model.modules())).tensors if not tensor.is_leaf]
-    return copy.deepcopy(model, {id(tensor): tensor.detach().clone() for tensor in made})
+    results = [tensor for tensor in InnerState(list(model.modules())).tensors if not tensor.is_leaf]
+    return copy.deepcopy(model, {id(tensor): tensor.detach().clone() for tensor in results} | dict(known or {}))
 
 
 def warm(model: torch.nn.Module, input_data: Any) -> None:
@@ -134,7 +135,7 @@ def _materialised(model: torch.nn.Module, input_data: Any) -> torch.nn.Module:
     made: dict[int, Any] = {
         id(t): cast(Any, type(t))(requires_grad=t.requires_grad, device=t.device, dtype=t.dtype) for t in held
     }
-    model = copy.deepcopy(model, made)
+    model = copied(model, made)
     with torch.no_grad():
         torch.manual_seed(0)
         model.eval()

@@ -13,12 +13,11 @@ from pytest_modelviz.probe.containers import ends, rebuilt
 from pytest_modelviz.probe.structure import tensors
 
 MOST_ITEMS = 256
-_LAZY_TYPES = ("builtins", "itertools")  # where map, zip, chain and their like are at home
 
 
 def is_lazy(value: Any) -> bool:
-    """Whether this is a generator or one of Python's own iterators, which may run a model's code item by item."""
-    return inspect.isgenerator(value) or (isinstance(value, Iterator) and type(value).__module__ in _LAZY_TYPES)
+    """Whether this is a generator, or one of Python's own iterators that run a function for each item."""
+    return inspect.isgenerator(value) or isinstance(value, (map, filter)) or type(value).__module__ == "itertools"
 
 
 def consumed(output: Any) -> tuple[Any, tuple[str, ...]]:
