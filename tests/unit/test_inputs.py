@@ -14,6 +14,7 @@ from zoo import SmallNet, images
 
 from pytest_modelviz.compare.tensors import leaf_errors
 from pytest_modelviz.compare.tolerance import Tolerances
+from pytest_modelviz.compare.tree import compare_trees
 from pytest_modelviz.probe.containers import tensors_to_replace
 from pytest_modelviz.probe.structure import leaves, tensors
 from pytest_modelviz.trace import Leaf, TensorRecord
@@ -385,6 +386,24 @@ def test_baselines_that_did_not_look_into_an_object_still_match():
     assert errors({"data": Leaf(literal="<Other>"), "y": Leaf(tensor="t")}, new)["data.x"][0] == float("inf")
     plain = {"data.x": Leaf(tensor="t"), "y": Leaf(tensor="t")}
     assert errors(old, plain)["data.x"][0] == float("inf")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "matches"),
+    [
+        ("data: <Data>", "data: <Data>, data.x: float32[2, 4]", True),
+        ("data: <Data>, y: float32[2]", "data: <Data>, data._s.x: float32[2, 4], data.n: 3, y: float32[2]", True),
+        ("<Data>", "<Data>, .x: float32[2, 4], [0]: int64[2]", True),
+        ("data: <Data>, y: float32[2]", "data: <Data>, data.x: float32[2, 4], y: float32[3]", False),
+        ("data: <Data>", "data: <Other>, data.x: float32[2, 4]", False),
+        ("data: <Data>, data.x: float32[2]", "data: <Data>, data.x: float32[2, 4]", False),
+        ("data: <Data>, data.x: float32[2, 4]", "data: <Data>", False),
+        ("y: float32[2]", "y: float32[2], data.x: float32[2, 4]", False),
+    ],
+)
+def test_summaries_that_did_not_look_into_an_object_still_match(old, new, matches):
+    before, after = ({"layers": {"": {"class": "Net", "in": text, "calls": 1}}} for text in (old, new))
+    assert compare_trees(before, after).matched is matches
 
 
 def test_a_tensor_is_put_in_another_s_place_and_the_rest_left_alone():
