@@ -4,4 +4,8 @@ Importing this package imports neither torch nor numpy nor pillow: a test run th
 fixtures pays nothing.
 """
 
+from pytest_modelviz.targets import WholeOutput, whole_output
+
+__all__ = ["WholeOutput", "whole_output"]
+
 __version__ = "0.1.0"

@@ -20,6 +20,7 @@ from pytest_modelviz.options import IGNORE, InvalidSettingError
 from pytest_modelviz.project import pytest_root
 from pytest_modelviz.reports.terminal import quoted
 from pytest_modelviz.settings import Settings
+from pytest_modelviz.tracebacks import hide_own_frames
 
 if TYPE_CHECKING:
     from pytest_modelviz.session import Check, Session
@@ -131,6 +132,10 @@ class TestChecks:
             capture, entry = self._run.session().check(check)
         except (ModelvizError, InvalidSettingError) as error:
             raise ModelvizError(str(error)) from None  # the way here says nothing that the message does not
+        except Exception as error:  # the model's own
+            if not self.item.config.getoption("fulltrace"):
+                hide_own_frames(error)
+            raise
         self._names.add(name)
         self._match_patterns(settings, capture.layers)
         self._match_ignored(getattr(check.view, "model", None))

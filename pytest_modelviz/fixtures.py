@@ -30,19 +30,32 @@ __all__ = [
     "training_curve",
 ]
 
+# A number for all layers, or numbers by layer names and globs.
+Tolerance = float | Mapping[str, float] | None
+
 
 @pytest.fixture
 def model_summary(_modelviz_checks: TestChecks) -> Callable[..., Any]:
     """Compare a model's module tree: names, classes, configuration, shapes, parameters, buffers, ties, mult-adds."""
 
     def check(
-        model: Any, input_size: Sequence[Any] | None = None, *, input_data: Any = None, name: str | None = None
+        model: Any,
+        input_size: Any = None,
+        *,
+        input_data: Any = None,
+        name: str | None = None,
+        rtol: Tolerance = None,
+        atol: Tolerance = None,
     ) -> Any:
         __tracebackhide__ = True
         from pytest_modelviz.views.model_summary import ModelSummaryView
 
         return _modelviz_checks.run(
-            lambda: ModelSummaryView(model, input_size, input_data=input_data), name, "model_summary"
+            lambda: ModelSummaryView(model, input_size, input_data=input_data),
+            name,
+            "model_summary",
+            rtol=rtol,
+            atol=atol,
         )
 
     return check
@@ -58,13 +71,14 @@ def feature_maps(_modelviz_checks: TestChecks) -> Callable[..., Any]:
         *,
         layers: Sequence[str] | str | None = None,
         name: str | None = None,
-        rtol: float | Mapping[str, float] | None = None,
+        rtol: Tolerance = None,
+        atol: Tolerance = None,
     ) -> Any:
         __tracebackhide__ = True
         from pytest_modelviz.views.feature_maps import FeatureMapsView
 
         return _modelviz_checks.run(
-            lambda: FeatureMapsView(model, input_data, layers=layers), name, "feature_maps", rtol=rtol
+            lambda: FeatureMapsView(model, input_data, layers=layers), name, "feature_maps", rtol=rtol, atol=atol
         )
 
     return check
@@ -83,7 +97,8 @@ def cam_map(_modelviz_checks: TestChecks) -> Callable[..., Any]:
         method: str = "gradcam",
         reshape_transform: Callable[[Any], Any] | None = None,
         name: str | None = None,
-        atol: float | Mapping[str, float] | None = None,
+        rtol: Tolerance = None,
+        atol: Tolerance = None,
     ) -> Any:
         __tracebackhide__ = True
         from pytest_modelviz.views.cam_map import CamMapView
@@ -98,7 +113,7 @@ def cam_map(_modelviz_checks: TestChecks) -> Callable[..., Any]:
                 reshape_transform=reshape_transform,
             )
 
-        return _modelviz_checks.run(view, name, "cam_map", atol=atol)
+        return _modelviz_checks.run(view, name, "cam_map", rtol=rtol, atol=atol)
 
     return check
 
@@ -107,11 +122,20 @@ def cam_map(_modelviz_checks: TestChecks) -> Callable[..., Any]:
 def kernel_maps(_modelviz_checks: TestChecks) -> Callable[..., Any]:
     """Compare the kernels of convolutions as weights; show those of `layers` (names or globs)."""
 
-    def check(model: Any, *, layers: Sequence[str] | str | None = None, name: str | None = None) -> Any:
+    def check(
+        model: Any,
+        *,
+        layers: Sequence[str] | str | None = None,
+        name: str | None = None,
+        rtol: Tolerance = None,
+        atol: Tolerance = None,
+    ) -> Any:
         __tracebackhide__ = True
         from pytest_modelviz.views.kernel_maps import KernelMapsView
 
-        return _modelviz_checks.run(lambda: KernelMapsView(model, layers=layers), name, "kernel_maps")
+        return _modelviz_checks.run(
+            lambda: KernelMapsView(model, layers=layers), name, "kernel_maps", rtol=rtol, atol=atol
+        )
 
     return check
 
@@ -121,13 +145,24 @@ def saliency_map(_modelviz_checks: TestChecks) -> Callable[..., Any]:
     """Compare the gradient of a score on the input; `method` is one of five, from "gradient" to "smoothgrad"."""
 
     def check(
-        model: Any, input_data: Any, *, target: Any = None, method: str = "gradient", name: str | None = None
+        model: Any,
+        input_data: Any,
+        *,
+        target: Any = None,
+        method: str = "gradient",
+        name: str | None = None,
+        rtol: Tolerance = None,
+        atol: Tolerance = None,
     ) -> Any:
         __tracebackhide__ = True
         from pytest_modelviz.views.saliency_map import SaliencyMapView
 
         return _modelviz_checks.run(
-            lambda: SaliencyMapView(model, input_data, target=target, method=method), name, "saliency_map"
+            lambda: SaliencyMapView(model, input_data, target=target, method=method),
+            name,
+            "saliency_map",
+            rtol=rtol,
+            atol=atol,
         )
 
     return check
@@ -146,6 +181,8 @@ def modelviz(_modelviz_checks: TestChecks) -> Callable[..., Any]:
         cam: str | None = None,
         target: Any = None,
         name: str | None = None,
+        rtol: Tolerance = None,
+        atol: Tolerance = None,
     ) -> Any:
         __tracebackhide__ = True
         from pytest_modelviz.views.together import Together, Views
@@ -154,7 +191,8 @@ def modelviz(_modelviz_checks: TestChecks) -> Callable[..., Any]:
         made = {}
         for part, view in views.items():
             own = view.view if name is None else f"{name}_{view.view}"
-            made[part] = _modelviz_checks.run(functools.partial(views.__getitem__, part), own, view.view)
+            member = functools.partial(views.__getitem__, part)
+            made[part] = _modelviz_checks.run(member, own, view.view, rtol=rtol, atol=atol)
         return Views(**made)
 
     return check
@@ -171,13 +209,18 @@ def training_curve(_modelviz_checks: TestChecks) -> Callable[..., Any]:
         model: Any = None,
         seed: int = 0,
         name: str | None = None,
-        rtol: float | Mapping[str, float] | None = None,
+        rtol: Tolerance = None,
+        atol: Tolerance = None,
     ) -> Any:
         __tracebackhide__ = True
         from pytest_modelviz.views.training_curve import TrainingCurveView
 
         return _modelviz_checks.run(
-            lambda: TrainingCurveView(step, steps=steps, model=model, seed=seed), name, "training_curve", rtol=rtol
+            lambda: TrainingCurveView(step, steps=steps, model=model, seed=seed),
+            name,
+            "training_curve",
+            rtol=rtol,
+            atol=atol,
         )
 
     return check
@@ -187,11 +230,15 @@ def training_curve(_modelviz_checks: TestChecks) -> Callable[..., Any]:
 def model_graph(_modelviz_checks: TestChecks) -> Callable[..., Any]:
     """Compare the operators that a model runs, with their arguments, shapes and order."""
 
-    def check(model: Any, input_data: Any, *, name: str | None = None) -> Any:
+    def check(
+        model: Any, input_data: Any, *, name: str | None = None, rtol: Tolerance = None, atol: Tolerance = None
+    ) -> Any:
         __tracebackhide__ = True
         from pytest_modelviz.views.model_graph import ModelGraphView
 
-        return _modelviz_checks.run(lambda: ModelGraphView(model, input_data), name, "model_graph")
+        return _modelviz_checks.run(
+            lambda: ModelGraphView(model, input_data), name, "model_graph", rtol=rtol, atol=atol
+        )
 
     return check
 
@@ -211,6 +258,8 @@ def activation_maximization(_modelviz_checks: TestChecks) -> Callable[..., Any]:
         input_size: Sequence[int] | None = None,
         image: Any = None,
         name: str | None = None,
+        rtol: Tolerance = None,
+        atol: Tolerance = None,
     ) -> Any:
         __tracebackhide__ = True
         from pytest_modelviz.views.activation_maximization import ActivationMaximizationView
@@ -227,6 +276,6 @@ def activation_maximization(_modelviz_checks: TestChecks) -> Callable[..., Any]:
                 image=image,
             )
 
-        return _modelviz_checks.run(view, name, "activation_maximization")
+        return _modelviz_checks.run(view, name, "activation_maximization", rtol=rtol, atol=atol)
 
     return check

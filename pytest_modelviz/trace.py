@@ -117,13 +117,17 @@ class Event:
 
 @dataclass
 class Trace:
-    """Everything one pass showed. `tensors` and `weights` are keyed by where a tensor was first seen."""
+    """Everything one pass showed. `tensors` and `weights` are keyed by where a tensor was first seen.
+
+    `notes` say, for people, what of the pass could not be observed; they are not stored.
+    """
 
     modules: dict[str, ModuleRecord]
     calls: list[Call]
     tensors: dict[str, TensorRecord]
     weights: dict[str, TensorRecord]
     ties: tuple[tuple[str, ...], ...] = ()
+    notes: tuple[str, ...] = ()
 
     def events(self) -> Iterator[Event]:
         """All enter and leave events in the order in which they happened."""
@@ -145,7 +149,7 @@ class Trace:
         """
         tensors = {key: _narrower(record, width) for key, record in self.tensors.items()}
         weights = {key: _narrower(record, weight_width) for key, record in self.weights.items()}
-        return Trace(self.modules, self.calls, tensors, weights, self.ties)
+        return Trace(self.modules, self.calls, tensors, weights, self.ties, self.notes)
 
     def without(self, ignored: Sequence[str]) -> Trace:
         """The same without configuration that says nothing, and without tensors that are listed twice or ignored."""

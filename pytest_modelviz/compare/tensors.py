@@ -20,6 +20,9 @@ from pytest_modelviz.texts import apart
 from pytest_modelviz.trace import Leaf, Sketch, TensorRecord
 
 _KINDS = {"nan": "NaN", "+inf": "infinite", "-inf": "-infinite"}
+# Where a result is no more than what its inputs differ by (a ReLU lets nothing through), there is nothing for a
+# difference to be relative to: so many times that much is forgiven.
+NOTHING_LEFT = 4.0
 
 
 def rms(record: TensorRecord) -> float:
@@ -27,6 +30,21 @@ def rms(record: TensorRecord) -> float:
     if not record.numel:
         return 0.0
     return float(np.linalg.norm(record.sketches[-1].astype(np.float64))) / math.sqrt(record.numel)
+
+
+def rms_difference(baseline: TensorRecord, actual: TensorRecord) -> float:
+    """Estimate of the root mean square of the difference of two tensors, without giants; zero for what is not alike."""
+    one, two = baseline.sketches[-1], actual.sketches[-1]
+    alike = (baseline.dtype, baseline.shape, one.size) == (actual.dtype, actual.shape, two.size)
+    if not alike or not baseline.numel or is_exact(baseline.dtype):
+        return 0.0
+    distance = float(np.linalg.norm(two.astype(np.float64) - one.astype(np.float64)))
+    return distance / math.sqrt(baseline.numel) if math.isfinite(distance) else 0.0
+
+
+def is_no_more_than(record: TensorRecord, amount: float) -> bool:
+    """Whether a result is so small that a difference of this amount in what it is made of says all about it."""
+    return not is_exact(record.dtype) and rms(record) <= amount
 
 
 def difference(baseline: TensorRecord, actual: TensorRecord, *, atol: float = 0.0, allowed: float = math.inf) -> float:
@@ -134,8 +152,9 @@ def leaf_errors(
     tensor of the baseline, by its key; `scale` is the size of what the values were computed from: rounding of
     that size is forgiven; with None nothing is, nor a user's atol.
     """
-    if set(baseline) != set(actual):
-        return dict.fromkeys(sorted(set(baseline) ^ set(actual)), (math.inf, 0.0))
+    lacking = [path for path in sorted(set(baseline) ^ set(actual)) if not _newly_seen(path, baseline, actual)]
+    if lacking:
+        return dict.fromkeys(lacking, (math.inf, 0.0))
     errors = {}
     for path, leaf in baseline.items():
         other = actual[path]
@@ -148,6 +167,20 @@ def leaf_errors(
             forgiven = 0.0 if is_exact(one.dtype) or scale is None else atol + _forgiven(one, scale, allowed)
             errors[path] = difference(one, two, atol=forgiven, allowed=allowed), allowed
     return errors
+
+
+def _newly_seen(path: str, baseline: Mapping[str, Leaf], actual: Mapping[str, Leaf]) -> bool:
+    """Whether this lies inside an object of which the baseline, made by an older version, gives nothing but the class.
+
+    The actual side gives that class as well, so that no baseline can have left out the parts of another container.
+    """
+    if path in baseline:
+        return False
+    for outer, leaf in baseline.items():
+        is_inside = path.startswith((f"{outer}.", f"{outer}["))
+        if is_inside and (leaf.literal or "").startswith("<") and leaf == actual.get(outer):
+            return not any(other.startswith((f"{outer}.", f"{outer}[")) for other in baseline)
+    return False
 
 
 def _same_number(one: Leaf, other: Leaf, before: Mapping[str, TensorRecord], after: Mapping[str, TensorRecord]) -> bool:

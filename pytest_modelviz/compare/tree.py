@@ -21,6 +21,7 @@ from pytest_modelviz.verdict import Divergence, Finding, Verdict
 _STRUCTURE = ("class", "config", "parameters", "buffers", "frozen")
 _BEHAVIOUR = ("in", "out", "calls", "mult_adds")
 _ITEM_ENDS = re.compile(r", (?![^\[\](){}]*[\])}])")  # commas outside of brackets
+_OBJECT = re.compile(r"(?:(?<=, )|^)([^:,]*: |)(<\w+>)(?=, |$)")  # an input or output that is not looked into
 COMPARED = (*_STRUCTURE, *_BEHAVIOUR)
 
 # The order in which findings are told, and of which the first names the layer.
@@ -39,6 +40,7 @@ def compare_trees(baseline: Mapping[str, Any], actual: Mapping[str, Any], ignore
     renamed = renames(_built(before), _built(new))
     names = {name: old_name(name, renamed) for name in new}
     after = {names[name]: row for name, row in new.items()}
+    is_run = any(row.get("calls") for row in (*before.values(), *after.values()))
     findings = []
     for name in sorted({*before, *after}, key=natural):
         if name not in after:
@@ -46,7 +48,7 @@ def compare_trees(baseline: Mapping[str, Any], actual: Mapping[str, Any], ignore
         elif name not in before:
             findings.append(Finding("added", name, after=str(after[name].get("class", ""))))
         else:
-            findings += _fields(name, *_without_state(before[name], after[name]))
+            findings += _fields(name, *_without_state(before[name], after[name], is_run=is_run))
     ties = _groups(baseline), _tied(_groups(actual), names)
     if not findings and not renamed and ties[0] == ties[1]:
         return Verdict(True, len(before), 0, 0.0, 0.0)
@@ -110,6 +112,8 @@ def _fields(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> l
     found = []
     for key in COMPARED:
         old, new = before.get(key), after.get(key)
+        if key in ("in", "out") and isinstance(old, str) and isinstance(new, str):
+            new = _as_seen_before(old, new)
         if old != new and (isinstance(old, Mapping) or isinstance(new, Mapping)):
             found += _entries(name, key, _mapping(old), _mapping(new))
         elif not same(old, new) and not (key == "in" and _nameless(old) == _nameless(new)):
@@ -117,23 +121,41 @@ def _fields(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> l
     return found
 
 
-def _without_state(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """Both rows without the buffers that a pass writes anew: what a cache had grown to is no architecture."""
-    earlier, written = ({str(name) for name in _list(row.get("state"))} for row in (before, after))
-    now = _mapping(after.get("buffers"))
-    state = written | {name for name in earlier if str(now.get(name, "")).endswith(NOT_SAVED)}
-    if not state:
+def _without_state(
+    before: Mapping[str, Any], after: Mapping[str, Any], *, is_run: bool
+) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Both rows without the buffers of which a pass makes what it needs: what they are tells what ran before.
+
+    Only buffers that are not saved can be such. Without a pass it is not known which.
+    """
+    old, new = (_mapping(row.get("buffers")) for row in (before, after))
+    if old == new:
         return before, after
-    rows = []
-    for row in (before, after):
-        buffers = {name: text for name, text in _mapping(row.get("buffers")).items() if name not in state}
-        rows.append({**row, "buffers": buffers or None})
-    return rows[0], rows[1]
+    marked = {str(name) for row in (before, after) for name in _list(row.get("state"))}
+    state = {
+        name
+        for name in {*old, *new}
+        if (name in marked or (not is_run and name in old and name in new))
+        and all(str(table[name]).endswith(NOT_SAVED) for table in (old, new) if name in table)
+    }
+    kept = ({name: text for name, text in table.items() if name not in state} for table in (old, new))
+    buffers = [table or None for table in kept]
+    return {**before, "buffers": buffers[0]}, {**after, "buffers": buffers[1]}
 
 
 def _nameless(inputs: Any) -> list[str]:
     """What a module is given, by place: a parameter of `forward` that has another name is no other input."""
     return [item.partition(": ")[2] or item for item in _ITEM_ENDS.split(str(inputs or ""))]
+
+
+def _as_seen_before(old: str, new: str) -> str:
+    """The new text without what lies inside objects of which older baselines gave nothing but the class."""
+    for path, kind in _OBJECT.findall(old):
+        outer, entry = path.removesuffix(": "), f"{path}{kind}"
+        is_opaque = f", {outer}." not in old and f", {outer}[" not in old
+        if is_opaque and re.search(rf"(^|, ){re.escape(entry)}(, |$)", new):
+            new = re.sub(rf", {re.escape(outer)}[.\[][^:]*: (?:\w+\[[^\]]*\]|[^,]*)", "", new)
+    return new
 
 
 def _list(value: Any) -> list[Any]:

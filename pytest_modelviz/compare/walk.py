@@ -19,7 +19,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from pytest_modelviz.compare.tensors import leaf_errors, rms, worst
+from pytest_modelviz.compare.tensors import (
+    NOTHING_LEFT,
+    is_no_more_than,
+    leaf_errors,
+    rms,
+    rms_difference,
+    worst,
+)
 from pytest_modelviz.compare.tolerance import Source, Tolerances, is_exact
 from pytest_modelviz.trace import LENT, Call, Event, Leaf, Leaves, ModuleRecord, Trace
 from pytest_modelviz.verdict import Finding, LayerError
@@ -50,7 +57,8 @@ class Walk:
     `first` is the first event that differs, `seen` all up to it, `parted` the two events from which on the order of
     events itself differs, `passed_over` containers that only one of the passes calls, `lent` the calls (by their id)
     for which only one of the passes was given weights, `outputs` the paths within the model's output that drifted, None
-    where it was not reached.
+    where it was not reached. `excused` says whether a result was passed over because it is no more than what its inputs
+    differ by.
     """
 
     baseline: Trace
@@ -66,6 +74,7 @@ class Walk:
     lent: set[int] = field(default_factory=set)
     parted: tuple[Event | None, Event | None] | None = None
     outputs: list[str] | None = None
+    excused: bool = False
     _grants: dict[str, Source] = field(default_factory=dict)
 
     def run(self) -> None:
@@ -91,6 +100,8 @@ class Walk:
             led_to = self._led_to(before, frames[-1], open_calls[-1] if open_calls else before.call)
             if self._compare(before, after, last[-1]):
                 led_to = _EXACT  # not a bit differs: no rounding comes from here
+            elif self.excused:
+                led_to = led_to.and_from(self._handed_on(before))
             if before.kind == "enter":
                 open_calls.append(before.call)
                 last.append(None)
@@ -170,6 +181,11 @@ class Walk:
         scale = self._scale(before)
         errors = self._errors(before, after, scale)
         error, allowed, path = worst(errors)
+        gap = self._gap(before, after) if self.first is None and not error <= allowed else 0.0
+        if gap:
+            self._excuse(before, gap)
+            errors = self._errors(before, after, scale)
+            error, allowed, path = worst(errors)
         if before.kind == "leave":
             self.layers.append(LayerError(before.call.layer, before.call.index, error, allowed))
             if before.parent is None:
@@ -184,8 +200,35 @@ class Walk:
 
     @property
     def _forgives(self) -> bool:
-        """Whether a user's absolute tolerance may hide that two tensors differ."""
-        return bool(self.tolerances.atol) or any(layer.atol for layer in self.tolerances.layers)
+        """Whether an absolute tolerance may hide that two tensors differ."""
+        return self.excused or bool(self.tolerances.atol) or any(layer.atol for layer in self.tolerances.layers)
+
+    def _excuse(self, event: Event, gap: float) -> None:
+        """Of a result that is no more than what its inputs differ by, and of what comes of it, forgive that much."""
+        for leaf in event.leaves.values():
+            if leaf.tensor is not None and is_no_more_than(self.baseline.tensors[leaf.tensor], gap):
+                self.sources[leaf.tensor] = self.sources[leaf.tensor].and_from(Source(atol=NOTHING_LEFT * gap))
+                self.excused = True
+
+    def _handed_on(self, event: Event) -> Source:
+        """What was forgiven to an event's tensors, for what is computed from them."""
+        sources = [self.sources[leaf.tensor] for leaf in event.leaves.values() if leaf.tensor is not None]
+        return functools.reduce(Source.and_from, sources, _EXACT)
+
+    def _gap(self, before: Event, after: Event) -> float:
+        """By how much the inputs of a module that calls no other differ, as it is left; of anything else zero."""
+        if before.kind != "leave" or id(before.call) in self.callers:
+            return 0.0
+        one, other = before.call.inputs, after.call.inputs
+        pairs = [(one[path].tensor, other[path].tensor) for path in one if path in other]
+        return max(
+            (
+                rms_difference(self.baseline.tensors[a], self.actual.tensors[b])
+                for a, b in pairs
+                if a is not None and b is not None
+            ),
+            default=0.0,
+        )
 
     def _errors(self, before: Event, after: Event, scale: float | None) -> dict[str, tuple[float, float]]:
         one, other = before.leaves, after.leaves

@@ -18,7 +18,7 @@ from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.observe import Observer
 from pytest_modelviz.probe.places import Places, PlacesFinder
 from pytest_modelviz.probe.run import call
-from pytest_modelviz.probe.scores import Scores, Target, Weigh, class_score, is_table, scores_of
+from pytest_modelviz.probe.scores import Scores, Target, Weigh, class_score, is_explained_by_itself, scores_of
 from pytest_modelviz.probe.sketch import record_shape, record_tensor
 from pytest_modelviz.trace import Call, TensorRecord, Trace
 
@@ -34,7 +34,7 @@ class NotDifferentiableError(ModelvizError):
 
 @dataclass(frozen=True)
 class Maps:
-    """Activation and gradient, float32 (maps, channels, h, w[, d]), of one call of one layer.
+    """Activation and gradient, float32 (maps, channels, h, w[, d]) or (maps, channels, length), of one layer's call.
 
     `gradient` is None where none was asked for. `places` is None where the user's own function has reshaped them.
     """
@@ -63,7 +63,8 @@ def spatial_layers(model: torch.nn.Module, input_data: Any) -> dict[str, Places]
     def see(one: Call, module: torch.nn.Module, output: Any) -> Any:
         places = finder.see(one, module, output)
         if one.layer and places is not None:
-            inner = places.form == "tokens" and not module._modules and "norm" not in class_name(module).lower()
+            of_tokens = places.form == "tokens" or (places.form == "channels last" and len(places.grid) == 1)
+            inner = of_tokens and not module._modules and "norm" not in class_name(module).lower()
             if not inner:
                 found.pop(one.layer, None)
                 found[one.layer] = places
@@ -74,36 +75,35 @@ def spatial_layers(model: torch.nn.Module, input_data: Any) -> dict[str, Places]
     if not found:
         raise ModelvizError(
             "no layer of the model has an output with spatial extent (batch, channels, height, width), nor tokens in a "
-            "grid that can be inferred, which a class activation map needs; name a target_layer and pass "
-            "reshape_transform="
+            "grid that can be inferred, nor (batch, channels, length) of a one-dimensional convolution, which a class "
+            "activation map needs; name a target_layer and pass reshape_transform="
         )
     return dict(reversed(found.items()))
 
 
 class Taps:
-    """Keeps the outputs of some layers, such that the score can be differentiated by them; of several calls the last.
+    """Keeps the outputs of some layers, such that the score can be differentiated by them.
 
-    `layers` are in the order of preference. `reshape` is the user's own way to (batch, channels, h, w).
+    Of several calls of a layer it is the last whose output has places, or that `reshape`, the user's own way to (batch,
+    channels, h, w), is to give some. `layers` are in the order of preference.
     """
 
     def __init__(self, layers: Sequence[str], input_data: Any, reshape: Reshape | None = None) -> None:
         self._layers, self._reshape = tuple(layers), reshape
         self._finder = PlacesFinder(input_data)
         self._kept: dict[str, tuple[Call, torch.Tensor, Places | None]] = {}
+        self._unusable: dict[str, str] = {}
 
     def see(self, one: Call, module: torch.nn.Module, output: Any) -> Any:
         """An observer's `on_output`: the pass goes on from a copy, so that it may work in place."""
         places = self._finder.see(one, module, output)
         if one.layer not in self._layers:
             return output
-        if not isinstance(output, torch.Tensor):
-            raise ModelvizError(
-                f"layer {one.layer!r} returns a {type(output).__name__}, not one tensor; name a layer that returns one"
-            )
-        if not output.is_floating_point():
-            raise ModelvizError(
-                f"layer {one.layer!r} returns {output.dtype}, which has no gradient; name another layer"
-            )
+        if one.layer in self._kept and places is None and (self._reshape is None or not _is_floating(output)):
+            return output
+        if not _is_floating(output):
+            self._unusable.setdefault(one.layer, _not_usable(one.layer, output))
+            return output
         leaf = output.clone() if output.requires_grad else output.detach().clone().requires_grad_()
         self._kept[one.layer] = one, leaf, places
         with torch.enable_grad():  # also where the model runs a frozen part of itself without
@@ -117,7 +117,8 @@ class Taps:
         """
         for layer in self._layers:
             if layer not in self._kept:
-                raise ModelvizError(f"layer {layer!r} is never called in this pass; name one that is")
+                never = f"layer {layer!r} is never called in this pass; name one that is"
+                raise ModelvizError(self._unusable.get(layer, never))
         gradients = {} if scores is None else self._gradients(scores)
         found = [
             self._maps(layer, gradients.get(layer)) for layer in self._layers if scores is None or layer in gradients
@@ -158,7 +159,7 @@ class Taps:
         if turn is None:
             raise ModelvizError(_no_places(layer, tuple(activation.shape)))
         activation, gradient = turn(activation), None if gradient is None else turn(gradient)
-        if activation.dim() not in (4, 5) or activation.shape[2:].numel() <= 1:
+        if activation.dim() not in (3, 4, 5) or activation.shape[2:].numel() <= 1:
             raise ModelvizError(_no_places(layer, tuple(activation.shape)))
         return Maps(
             layer=layer,
@@ -170,12 +171,22 @@ class Taps:
         )
 
 
+def _is_floating(output: Any) -> bool:
+    return isinstance(output, torch.Tensor) and output.is_floating_point()
+
+
+def _not_usable(layer: str, output: Any) -> str:
+    if isinstance(output, torch.Tensor):
+        return f"layer {layer!r} returns {output.dtype}, which has no gradient; name another layer"
+    return f"layer {layer!r} returns a {type(output).__name__}, not one tensor; name a layer that returns one"
+
+
 def _no_places(layer: str, shape: tuple[int, ...]) -> str:
     if len(shape) == 3:
         return (
             f"layer {layer!r} gives {list(shape)}: its {shape[1]} tokens cannot be laid out in a grid, no layer before "
             f"it has an output of so many places; pass reshape_transform= a function from (batch, tokens, channels) to "
-            f"(batch, channels, height, width)"
+            f"(batch, channels, height, width) or (batch, channels, length)"
         )
     return (
         f"layer {layer!r} gives {list(shape)}, which has no spatial extent (batch, channels, height, width); "
@@ -206,7 +217,7 @@ def explain(
     observer = Observer(model, look=look, weight_width=TRACE_WEIGHT_WIDTH, on_output=on_output)
     with observer.watching():
         output = call(model, input_data)
-    needless = target is None and not differentiate and not is_table(output)
+    needless = target is None and not differentiate and not is_explained_by_itself(output)
     scores = Scores((), (), ()) if needless else scores_of(output, target, weigh)
     maps = [] if taps is None else taps.maps(scores if differentiate else None)
     return Explanation(observer.trace, scores, maps)

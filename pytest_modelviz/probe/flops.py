@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from types import TracebackType
 from typing import Any, cast
 
 import torch
+import torch.utils.flop_counter
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from pytest_modelviz.trace import Call
+
+_UNFUSED = (torch.nn.modules.activation.__file__, torch.nn.modules.transformer.__file__)  # these look at what is fused
 
 
 class _NoTracker:
@@ -55,6 +59,26 @@ class MultAdds:
             mha.set_fastpath_enabled(before[0])
             mkldnn.enabled = before[1]
 
+    @staticmethod
+    def is_to_blame(error: Exception) -> bool:
+        """Whether a pass failed because it was counted; after `counting`, the operator that failed is tried once more.
+
+        Nested tensors cannot be counted, nor can they be attended to on an unfused path.
+        """
+        trace, last = error.__traceback__, ""
+        while trace is not None:
+            failed = _counted_operator(trace)
+            if failed is not None:
+                function, args, kwargs = failed
+                try:
+                    function(*args, **kwargs)
+                except Exception:
+                    return False
+                return True
+            last = trace.tb_frame.f_code.co_filename
+            trace = trace.tb_next
+        return last in _UNFUSED
+
     def enter(self, call: Call) -> None:
         self._open.append((self._total(), 0))
 
@@ -73,3 +97,10 @@ class MultAdds:
 
     def _total(self) -> int:
         return int(self._counter.get_total_flops()) // 2
+
+
+def _counted_operator(trace: TracebackType) -> tuple[Any, Any, Any] | None:
+    """The operator and its arguments where this frame of a traceback is that of torch's counter."""
+    code, known = trace.tb_frame.f_code, trace.tb_frame.f_locals
+    is_counter = code.co_filename == torch.utils.flop_counter.__file__ and code.co_name == "__torch_dispatch__"
+    return (known["func"], known["args"], known["kwargs"] or {}) if is_counter else None

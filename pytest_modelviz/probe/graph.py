@@ -25,6 +25,7 @@ from pytest_modelviz.probe.observe import Observer
 from pytest_modelviz.probe.program import Reader
 from pytest_modelviz.probe.run import arguments_of, warm
 from pytest_modelviz.probe.sketch import record_shape
+from pytest_modelviz.probe.streams import consumed
 from pytest_modelviz.probe.structure import tensors
 from pytest_modelviz.trace import Call
 
@@ -78,7 +79,7 @@ class _Held(torch.nn.Module):
         self.held = model
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        return list(tensors(self.held(*args, **kwargs)))
+        return list(tensors(consumed(self.held(*args, **kwargs))[0]))
 
 
 def _export() -> Callable[..., Any]:

@@ -31,6 +31,7 @@ from pytest_modelviz.probe.modules import (
 )
 from pytest_modelviz.probe.purity import state_of
 from pytest_modelviz.probe.sketch import WEIGHT_WIDTH, record_number, record_shape, record_tensor
+from pytest_modelviz.probe.streams import consumed, is_lazy, stepwise
 from pytest_modelviz.probe.structure import leaves, literal
 from pytest_modelviz.probe.weights import Weights
 from pytest_modelviz.trace import LOOSE, REWRITTEN, UNSAVED, Call, Leaf, ModuleRecord, TensorRecord, Trace
@@ -74,6 +75,7 @@ class Observer:
         self._depth = 0
         self._counts: dict[str, int] = {}
         self._seen: dict[int, tuple[weakref.ref[torch.Tensor], Any, str]] = {}
+        self._notes: tuple[str, ...] = ()
         self.calls: list[Call] = []
         self.tensors: dict[str, TensorRecord] = {}
         self._weights = Weights(named, weight_width)
@@ -89,7 +91,7 @@ class Observer:
 
     @property
     def trace(self) -> Trace:
-        return Trace(self._modules, self.calls, self.tensors, self._weights.records(), self._ties)
+        return Trace(self._modules, self.calls, self.tensors, self._weights.records(), self._ties, self._notes)
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
@@ -182,6 +184,9 @@ class Observer:
         self._depth += 1
         try:
             output = call_on(*args, **kwargs)
+            if self._depth == 1:  # what the model returns runs inside of it, however late
+                output, notes = consumed(output)
+                self._notes += notes
         except BaseException:
             if self._on_raise is not None:
                 self._on_raise(call)
@@ -191,7 +196,19 @@ class Observer:
             self._lent.leave(call)
         call.outputs = self._leaves([("", output)], place)
         self._weights.called(module)
-        return output if self._on_output is None else self._on_output(call, module, output)
+        if self._on_output is not None:
+            output = self._on_output(call, module, output)
+        return self._watched(output, module, name) if self._depth and is_lazy(output) else output
+
+    def _watched(self, output: Iterator[Any], module: torch.nn.Module, name: str) -> Any:
+        """A generator that a module returns to its caller: each step is a call of the module, without arguments."""
+
+        def step(resume: Callable[[], Any]) -> Any:
+            if threading.get_ident() != self._thread or not self._depth:
+                return resume()
+            return self._observe(resume, module, name, (), {})
+
+        return stepwise(output, step)
 
     def _leaves(self, values: list[tuple[str, Any]], place: str) -> dict[str, Leaf]:
         found: dict[str, Leaf] = {}

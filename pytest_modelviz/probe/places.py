@@ -1,4 +1,8 @@
-"""Which places of an image a layer's output stands for: channels first, channels last, or tokens in a grid."""
+"""Which places of an image, or of a sequence, a layer's output stands for.
+
+Of an image they lie channels first, channels last, or as tokens in a grid; of a sequence that one-dimensional
+convolutions have read, channels first or last.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,17 @@ from pytest_modelviz.trace import Call
 
 _MOST_BEFORE = 8  # class, distillation and register tokens stand before the grid's
 _FIRST = (torch.nn.modules.conv._ConvNd, torch.nn.modules.batchnorm._BatchNorm)  # they compute on channels first
+_STRIPS = (  # those compute on (batch, channels, length)
+    torch.nn.Conv1d,
+    torch.nn.ConvTranspose1d,
+    torch.nn.BatchNorm1d,
+    torch.nn.InstanceNorm1d,
+    torch.nn.MaxPool1d,
+    torch.nn.AvgPool1d,
+    torch.nn.LPPool1d,
+    torch.nn.AdaptiveAvgPool1d,
+    torch.nn.AdaptiveMaxPool1d,
+)
 _LAST = (torch.nn.LayerNorm, torch.nn.Linear)  # and these along the last dimension
 _SHRINKS = (1, 2, 4, 8, 16, 32)  # how far later stages merge an earlier grid's tokens
 
@@ -34,7 +49,8 @@ def image_frame(input_data: Any) -> tuple[int, ...] | None:
 class Places:
     """How an output lies over the image: (batch, channels, *grid), (batch, *grid, channels), (batch, tokens, channels).
 
-    Of tokens, `before` stand before those of the grid, which are in the order of rows.
+    The grid of a sequence has one side. Of tokens, `before` stand before those of the grid, which are in the order of
+    rows.
     """
 
     form: str
@@ -78,6 +94,9 @@ class PlacesFinder:
         frame = image_frame(input_data)
         self._batch: int | None = None if frame is None else frame[0]
         self._frame: tuple[int, ...] | None = None if frame is None else frame[-2:]
+        self._is_image = any(tensor.dim() in (4, 5) for tensor in tensors(input_data))
+        self._lines: set[int] = set()  # lengths of sequences
+        self._widths: set[int] = set()  # and how many channels they had
         self._grids: list[tuple[int, int]] = []
         self._lengths: set[int] = set()
         self._forms: dict[tuple[int, ...], str] = {}
@@ -86,6 +105,10 @@ class PlacesFinder:
         """The output's places, None where it is not one floating tensor with several of them."""
         if not isinstance(output, torch.Tensor) or not output.is_floating_point() or output.dim() not in (3, 4, 5):
             return None
+        if output.dim() == 3 and not self._is_image:
+            found = self._of_line(output, module)
+            if found is not None:
+                return found
         if self._batch is not None and output.shape[0] != self._batch:
             return None  # one for each region or window, not for each image
         found = self._of(output, module)
@@ -109,6 +132,30 @@ class PlacesFinder:
                 return Places("channels first", shape[2:])
             return Places("channels last", shape[1:3]) if last else None
         return self._of_tokens(shape[1]) if len(shape) == 3 else None
+
+    def _of_line(self, output: torch.Tensor, module: torch.nn.Module) -> Places | None:
+        """Of a sequence; None before the first convolution along it."""
+        shape = tuple(output.shape)
+        if isinstance(module, _STRIPS):
+            form = "channels first"
+        elif isinstance(module, _LAST):
+            form = "channels last" if shape[1] in self._lines else ""
+        else:
+            form = self._forms.get(shape) or self._line_form(shape)
+        if not form:
+            return None
+        self._forms[shape] = form
+        channels, length = shape[1:] if form == "channels first" else (shape[2], shape[1])
+        self._lines.add(length)
+        self._widths.add(channels)
+        return Places(form, (length,)) if length > 1 else None
+
+    def _line_form(self, shape: tuple[int, ...]) -> str:
+        """By the lengths and numbers of channels before; empty where they do not tell."""
+        for first, known in ((2, self._lines), (1, self._widths)):
+            if (shape[1] in known) != (shape[2] in known):
+                return "channels first" if shape[first] in known else "channels last"
+        return ""
 
     def _is_grid(self, size: tuple[int, ...]) -> bool:
         """Whether these are rows and columns, and not, as in attention, from each token to each."""

@@ -37,11 +37,13 @@ def untouched(model: torch.nn.Module, input_data: Any = None) -> Iterator[None]:
     for module in inner.hidden:
         buffers += [tensor for tensor in module._buffers.values() if tensor is not None]
         parameters += [tensor for tensor in module._parameters.values() if tensor is not None]
-    held = [*parameters, *buffers]
-    states = [_TensorState(tensor) for tensor in held if _has_storage(tensor)]
+    given = list(tensors(input_data))
+    held = [*parameters, *buffers, *given]
+    plain = [*parameters, *buffers, *(tensor for tensor in given if _is_plain(tensor))]
+    states = [_TensorState(tensor) for tensor in plain if _has_storage(tensor)]
     values = _BufferValues([buffer for buffer in buffers if not torch.nn.parameter.is_lazy(buffer)])
     gradients = [tensor.grad for tensor in held if tensor.is_leaf and tensor.grad is not None]
-    writes = _SaveBeforeWrite([*held, *gradients, *tensors(input_data), *inner.tensors])
+    writes = _SaveBeforeWrite([*held, *gradients, *inner.tensors])
     try:
         with process_untouched(), writes:
             yield
@@ -73,13 +75,17 @@ def as_found(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _has_storage(tensor: torch.Tensor) -> bool:
-    if torch.nn.parameter.is_lazy(tensor):
-        return False
+    if torch.nn.parameter.is_lazy(tensor) or (tensor.is_nested and tensor.layout == torch.strided):
+        return False  # the older nested tensors have neither a shape nor strides
     try:
         tensor.untyped_storage()
     except (NotImplementedError, RuntimeError):
         return False  # sparse tensors and some wrapper subclasses have none
     return True
+
+
+def _is_plain(tensor: torch.Tensor) -> bool:
+    return tensor.layout == torch.strided and not tensor.is_nested
 
 
 def _view(tensor: torch.Tensor) -> tuple[Any, ...]:
@@ -88,11 +94,11 @@ def _view(tensor: torch.Tensor) -> tuple[Any, ...]:
 
 
 class _TensorState:
-    """One parameter or buffer: the memory it looks at, its gradient and its trainability."""
+    """One parameter, buffer or input: the memory it looks at, its gradient and its trainability."""
 
     def __init__(self, tensor: torch.Tensor) -> None:
         self._tensor = tensor
-        self._requires_grad = tensor.requires_grad
+        self._requires_grad, self._is_leaf = tensor.requires_grad, tensor.is_leaf
         self._grad = tensor.grad if tensor.is_leaf else None
         self._memory = tensor.detach()
 
@@ -101,6 +107,8 @@ class _TensorState:
         if _view(tensor) != _view(self._memory):
             with torch.no_grad():
                 tensor.data = self._memory
+        if self._is_leaf and not tensor.is_leaf:
+            tensor.detach_()  # something that requires a gradient was written into it
         if tensor.is_leaf:
             if tensor.requires_grad != self._requires_grad:
                 tensor.requires_grad_(self._requires_grad)

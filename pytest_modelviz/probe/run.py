@@ -13,21 +13,27 @@ from typing import Any, cast
 import torch
 
 from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.probe.attributes import InnerState
+from pytest_modelviz.probe.containers import modules_in
 from pytest_modelviz.probe.modules import observed_modules, parameters_and_buffers
 from pytest_modelviz.probe.purity import untouched
+from pytest_modelviz.probe.streams import consumed
 from pytest_modelviz.probe.structure import tensors
 
 
 def call(model: torch.nn.Module, input_data: Any) -> Any:
-    """Call the model with what `arguments_of` makes of the input."""
+    """Call the model with what `arguments_of` makes of the input; of generators that it returns, lists of items."""
     args, kwargs = arguments_of(input_data)
-    return model(*args, **kwargs)
+    return consumed(model(*args, **kwargs))[0]
 
 
 def arguments_of(input_data: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """A tuple or list is positional arguments, a mapping keyword arguments, the rest one argument."""
+    """A tuple or list is positional arguments, a mapping keyword arguments, the rest one argument.
+
+    So is a TensorDict, which is a mapping, but is handed around as a tensor is.
+    """
     data = _own(input_data)
-    if isinstance(data, Mapping):
+    if isinstance(data, Mapping) and not any(base.__name__ == "TensorDictBase" for base in type(data).__mro__):
         return (), dict(data)
     return (tuple(data) if isinstance(data, (tuple, list)) else (data,)), {}
 
@@ -46,12 +52,28 @@ def _own(value: Any) -> Any:
         return getattr(value, "_make", type(value))([_own(item) for item in value])
     if type(value) is dict:
         return {key: _own(item) for key, item in value.items()}
-    if isinstance(value, (str, bytes, int, float, complex, type(None), torch.nn.Module)) or callable(value):
+    if isinstance(value, (str, bytes, int, float, complex, type(None), torch.nn.Module)):
         return value
+    held = list(tensors(value))
+    if callable(value) and not held:
+        return value
+    # caches grow; but what is inside stays itself: tensors are protected, and calls of a copied module go unobserved
+    inner: dict[int, Any] = {id(tensor): _own(tensor) for tensor in held}
+    inner.update((id(module), module) for module in modules_in(value))
     try:
-        return copy.deepcopy(value)  # caches grow
+        return copy.deepcopy(value, inner)
     except Exception:  # not everything can be copied; then the model gets the thing itself
         return value
+
+
+def copied(model: torch.nn.Module, known: Mapping[int, Any] | None = None) -> torch.nn.Module:
+    """A copy of a model, also of one that keeps results of computations, which torch does not copy.
+
+    Those are the weights that old-style weight_norm and spectral_norm compute anew before each call. `known` are
+    copies that are made already, by the identities of what they are copies of.
+    """
+    results = [tensor for tensor in InnerState(list(model.modules())).tensors if not tensor.is_leaf]
+    return copy.deepcopy(model, {id(tensor): tensor.detach().clone() for tensor in results} | dict(known or {}))
 
 
 def warm(model: torch.nn.Module, input_data: Any) -> None:
@@ -85,7 +107,7 @@ def prepared(model: torch.nn.Module, input_data: Any, *, grad: bool = False) -> 
     with untouched(model, input_data), torch.inference_mode(False), torch.set_grad_enabled(grad), eager():
         model = _materialised(model, input_data)
         if grad and any(tensor.is_inference() for tensor in parameters_and_buffers(model)[0].values()):
-            model = copy.deepcopy(model)  # what was made in inference mode takes no part in a backward pass
+            model = copied(model)  # what was made in inference mode takes no part in a backward pass
         with contextlib.suppress(NotImplementedError):  # a module out of torch.export is what it was exported as
             if any(module.training for module in model.modules()):
                 model.eval()
@@ -113,7 +135,7 @@ def _materialised(model: torch.nn.Module, input_data: Any) -> torch.nn.Module:
     made: dict[int, Any] = {
         id(t): cast(Any, type(t))(requires_grad=t.requires_grad, device=t.device, dtype=t.dtype) for t in held
     }
-    model = copy.deepcopy(model, made)
+    model = copied(model, made)
     with torch.no_grad():
         torch.manual_seed(0)
         model.eval()

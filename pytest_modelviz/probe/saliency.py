@@ -17,8 +17,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.probe.containers import Put
 from pytest_modelviz.probe.explain import TRACE_WEIGHT_WIDTH, NotDifferentiableError, look
-from pytest_modelviz.probe.images import Put, image_in
+from pytest_modelviz.probe.images import image_in
 from pytest_modelviz.probe.observe import Observer
 from pytest_modelviz.probe.run import call
 from pytest_modelviz.probe.scores import Scores, Target, scores_of
@@ -46,7 +47,7 @@ def saliency(model: torch.nn.Module, input_data: Any, target: Target, method: st
     leaf = image.detach().clone().requires_grad_()
     observer = Observer(model, look=look, weight_width=TRACE_WEIGHT_WIDTH)
     with observer.watching():
-        output = call(model, put(leaf))
+        output = call(model, put(leaf.clone()))  # a leaf itself must not be written into
     scores = scores_of(output, target)
     rectifiers = 0
     if method == "guided":
@@ -58,7 +59,8 @@ def saliency(model: torch.nn.Module, input_data: Any, target: Target, method: st
     if method == "input_x_gradient":
         gradient = gradient * leaf.detach()
     elif method in ("integrated_gradients", "smoothgrad"):
-        asked = list(scores.targets) or target  # what the model predicts for another image is another question
+        # what the model predicts for another image is another question
+        asked: Target = scores.targets or scores.functions or target
         number_of = _Numbers(model, put, image.dtype, asked)
         many = _integrated if method == "integrated_gradients" else _smooth
         gradient = torch.cat([many(number_of.only(at), leaf.detach().float()) for at in range(len(scores.values))])
@@ -93,7 +95,7 @@ class _Numbers:
         return _Numbers(self._model, self._put, self._dtype, self._target, at)
 
     def __call__(self, image: torch.Tensor) -> torch.Tensor:
-        output = call(self._model, self._put(image.to(self._dtype)))
+        output = call(self._model, self._put(image.to(self._dtype, copy=True)))
         return scores_of(output, self._target).values[self._at].reshape(1).float()
 
 

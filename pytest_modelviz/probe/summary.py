@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -37,8 +37,9 @@ class LayerSummary:
     """One module. `inputs` and `outputs` are texts such as `float32[1, 64, 56, 56]`, empty where it never ran.
 
     `parameters` and `buffers` map own names to the same kind of text; `mult_adds` counts the module's own code.
-    `attributes` are plain values that the module keeps beside `config`, `state` names buffers that every pass writes
-    anew, `runs` is what it calls, in that order, None where that is each of its children once (see `call_order`).
+    `attributes` are plain values that the module keeps beside `config`, `state` names buffers that are not saved and
+    that the pass itself makes, writes or gives another shape, `runs` is what it calls, in that order, None where that
+    is each of its children once (see `call_order`).
     """
 
     name: str
@@ -83,8 +84,36 @@ def table_without_pass(model: torch.nn.Module) -> str:
         return f"torchinfo cannot show this model ({type(error).__name__}: {error})"
 
 
-def summarised(model: torch.nn.Module, trace: Trace | None, mult_adds: Mapping[str, int], table: str) -> ModelSummary:
-    """The summary of a model as it stands; `trace` is that of a pass, if one was made, `mult_adds` by layer."""
+def unsaved_buffers(model: torch.nn.Module) -> dict[tuple[str, str], str]:
+    """The shapes of buffers that are in no state dict, by layer and name."""
+    return {
+        (name, local): _text(tensor)
+        for name, module in observed_modules(model)
+        for local, tensor in module._buffers.items()
+        if tensor is not None and _volatile(module, local)
+    }
+
+
+def caches_of(before: Mapping[tuple[str, str], str], after: Mapping[tuple[str, str], str]) -> dict[str, list[str]]:
+    """By layer, the unsaved buffers that are another thing after a pass than before it."""
+    found: dict[str, list[str]] = {}
+    for layer, local in sorted({*before, *after}):
+        if before.get((layer, local)) != after.get((layer, local)):
+            found.setdefault(layer, []).append(local)
+    return found
+
+
+def summarised(
+    model: torch.nn.Module,
+    trace: Trace | None,
+    mult_adds: Mapping[str, int],
+    table: str,
+    caches: Mapping[str, Sequence[str]] | None = None,
+) -> ModelSummary:
+    """The summary of a model as it stands; `trace` is that of a pass, if one was made, `mult_adds` by layer.
+
+    `caches` are what `caches_of` that pass has found.
+    """
     calls: dict[str, list[Call]] = {}
     for one in trace.calls if trace else ():
         calls.setdefault(one.layer, []).append(one)
@@ -100,7 +129,7 @@ def summarised(model: torch.nn.Module, trace: Trace | None, mult_adds: Mapping[s
         name: replace(
             layer,
             attributes=_attributes(modules[name], records[name].config),
-            state=tuple(records[name].config.get(REWRITTEN, "").splitlines()),
+            state=_state(records[name].config, (caches or {}).get(name, ())),
             runs=runs.get(name),
         )
         for name, layer in layers.items()
@@ -138,6 +167,10 @@ def _layer(name: str, module: torch.nn.Module, trace: Trace | None, calls: list[
 def _config(module: torch.nn.Module) -> str:
     config = configuration(module)
     return config.get("repr") or config["extra_repr"]
+
+
+def _state(config: Mapping[str, str], caches: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys([*config.get(REWRITTEN, "").splitlines(), *caches]))
 
 
 def _attributes(module: torch.nn.Module, config: Mapping[str, str]) -> dict[str, str]:

@@ -150,7 +150,7 @@ def _sentence(finding: Mapping[str, Any]) -> str:
     if kind in _CURVES:
         size = f", a difference of {finding['error']:.2g}" if math.isfinite(finding["error"]) else ""
         return _CURVES[kind].format(what=what, before=before, after=after) + size
-    if kind in ("predicted", "targets", "method", "layer", "call", "steps", "scalars", "model", "seed"):
+    if kind in ("predicted", "targets", "method", "layer", "call", "explained", "steps", "scalars", "model", "seed"):
         return f"{kind}: {before or MODEL} -> {after or MODEL}" if kind == "layer" else f"{kind}: {before} -> {after}"
     if kind == "ties":
         return f"what shares memory: {before or 'nothing'} -> {after or 'nothing'}"

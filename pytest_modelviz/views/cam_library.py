@@ -8,7 +8,6 @@ channels, h, w) in float32, through a probe for them to watch or to replace.
 from __future__ import annotations
 
 import contextlib
-import copy
 import io
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,23 +17,28 @@ import torch
 
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.explain import Maps
+from pytest_modelviz.probe.outputs import main_output, sample_outputs, samples_of
 from pytest_modelviz.probe.process import process_untouched
-from pytest_modelviz.probe.run import call, find_layer
-from pytest_modelviz.probe.scores import main_output, samples_of
-from pytest_modelviz.probe.thumbnails import smaller
+from pytest_modelviz.probe.run import call, copied, find_layer
+from pytest_modelviz.targets import WholeOutput
 from pytest_modelviz.views.cam_methods import Map, grad_cam, known_methods
-
-_MOST_SIDE = 56  # of a map that is made at the input's resolution
 
 
 class _StandIn(torch.nn.Module):
     def __init__(
-        self, model: torch.nn.Module, layer: Maps | None, put: Callable[[Any], Any], rows: bool, dtype: torch.dtype
+        self,
+        model: torch.nn.Module,
+        layer: Maps | None,
+        put: Callable[[Any], Any],
+        targets: Sequence[Any],
+        dtype: torch.dtype,
     ) -> None:
         super().__init__()
         self.model = model
         self.probe: torch.nn.Module = torch.nn.Identity()
-        self._layer, self._put, self._rows, self._dtype = layer, put, rows, dtype
+        self._layer, self._put, self._dtype = layer, put, dtype
+        self._rows = not any(callable(one) for one in targets)
+        self._whole = any(isinstance(one, WholeOutput) for one in targets)
         self._calls = 0
         if layer is not None:
             find_layer(model, layer.layer).register_forward_hook(self._pass_through)
@@ -42,7 +46,19 @@ class _StandIn(torch.nn.Module):
     def forward(self, image: torch.Tensor) -> Any:
         self._calls = 0
         output = call(self.model, self._put(image.to(self._dtype)))
-        return main_output(output).float() if self._rows else samples_of(output)
+        if self._whole:
+            return sample_outputs(output, len(image))
+        if self._rows:
+            return main_output(output).float()
+        samples = samples_of(output)
+        if isinstance(samples, torch.Tensor) and not samples.dim():
+            if len(image) > 1:
+                raise ModelvizError(
+                    "the model returns a single number for a whole batch, and this method runs it on batches of "
+                    "changed images: choose a method that needs no more than one pass, such as gradcam"
+                )
+            return samples[None]
+        return samples
 
     def _pass_through(self, module: torch.nn.Module, inputs: Any, output: torch.Tensor) -> torch.Tensor:
         self._calls += 1
@@ -52,7 +68,8 @@ class _StandIn(torch.nn.Module):
         if places is None:
             probed: torch.Tensor = self.probe(output.float().clone())
             return probed.to(output.dtype)
-        maps = self.probe(places.maps(output).float().clone())
+        maps = places.maps(output).float().clone()
+        maps = self.probe(maps[:, :, None])[:, :, 0] if maps.dim() == 3 else self.probe(maps)
         return places.output(maps.to(output.dtype), output).clone()
 
 
@@ -65,23 +82,29 @@ def library_map(
     reshape: Callable[[torch.Tensor], torch.Tensor] | None,
     targets: Sequence[int | Callable[[Any], Any]],
 ) -> Map:
-    """The map as the method's own class makes it: signed at layer resolution, (maps, h, w).
+    """The map as the method's own class makes it: signed at layer resolution, (maps, h, w), or (maps, length).
 
-    Of a method that explains all layers at once (`layer` None) it is not signed, and no larger than 56 x 56. `put`
+    Of a method that explains all layers at once (`layer` None) it is not signed, and at the image's resolution. `put`
     makes the model's input out of an image tensor; `targets` are classes or functions, one a map.
     """
     try:
-        model = copy.deepcopy(model)
+        model = copied(model)
     except Exception as error:
         raise ModelvizError(f"method {method!r} runs a copy of the model, which cannot be copied: {error}") from error
     if layer is None and not all(p.dtype == torch.float32 for p in model.parameters()):
         model, image = model.float(), image.float()
     for parameter in model.parameters():
         parameter.requires_grad_(parameter.is_floating_point() or parameter.is_complex())
-    rows = not any(callable(one) for one in targets)
+    if len(image) > 1 and any(isinstance(one, WholeOutput) for one in targets):
+        raise ModelvizError(
+            f"method {method!r} explains sample by sample: a function of the whole output needs a batch of one"
+        )
     if len(image) != len(targets):
         image = image.expand(len(targets), *image.shape[1:])
-    stand_in = _StandIn(model, layer, put, rows, image.dtype)
+    is_sequence = image.dim() == 3  # to pytorch-grad-cam a row of an image
+    if is_sequence:
+        image, put, reshape = image[:, :, None], _of_rows(put), None if reshape is None else _rows_of(reshape)
+    stand_in = _StandIn(model, layer, put, targets, image.dtype)
     module = grad_cam()
     made: Any = getattr(module, known_methods()[method])
     options: dict[str, Any] = {"reshape_transform": reshape} if layer is not None and layer.places is None else {}
@@ -102,7 +125,16 @@ def library_map(
         told = f"{type(error).__name__}: {error}".removesuffix(": ")
         raise ModelvizError(f"pytorch-grad-cam's {made.__name__} cannot explain this model ({told})") from error
     raw = np.asarray(kept[-1], dtype=np.float32)
-    return smaller(raw, _MOST_SIDE) if layer is None else raw
+    return raw[:, 0] if is_sequence else raw
+
+
+def _of_rows(put: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """What takes (batch, channels, 1, length) and puts (batch, channels, length) into the input."""
+    return lambda image: put(image[:, :, 0])
+
+
+def _rows_of(reshape: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
+    return lambda output: reshape(output)[:, :, None]
 
 
 def _keep(cam: Any, method: str, kept: list[Any]) -> None:

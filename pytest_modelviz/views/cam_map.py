@@ -27,6 +27,7 @@ from pytest_modelviz.probe.places import image_frame
 from pytest_modelviz.probe.run import prepared, require_model
 from pytest_modelviz.probe.scores import Target, class_score, is_class, require_target
 from pytest_modelviz.probe.structure import tensors
+from pytest_modelviz.probe.thumbnails import smaller
 from pytest_modelviz.verdict import Verdict
 from pytest_modelviz.views.cam_layers import candidates, named_layers, one_of_each_size
 from pytest_modelviz.views.cam_library import library_map
@@ -42,20 +43,23 @@ from pytest_modelviz.views.cam_methods import (
     require_method,
     uses_gradients,
 )
-from pytest_modelviz.views.limits import limits
+from pytest_modelviz.views.limits import doubts_of_target, limits
 from pytest_modelviz.views.numbers import rounded, told
 from pytest_modelviz.views.photos import MODEL_LABEL, MOST_SHOWN, photos, stored_photo
 
 _MOST_NUMBERS = 2**24  # of a map
+_MOST_SIDE = 56  # of what is compared of a map that is made at the input's resolution
+_STRIP_LENGTH, _STRIP_RATIO = 448, 8  # of the picture of a sequence's map
 
 
 @dataclass(frozen=True)
 class CamMap:
     """What `cam_map` returns.
 
-    `raw` is float32 (maps, h, w), signed, at the layer's resolution; `normalized` float32 (maps, height, width) in
-    0..1 at the input's. There is a map for each sample, or, of a single sample, for each class wanted. `targets` are
-    the classes explained, `predicted` the model's own choice, one a map.
+    `raw` is float32 (maps, h, w), signed, at the layer's resolution (of `fullgrad`, which explains all layers, at the
+    input's); `normalized` float32 (maps, height, width) in 0..1 at the input's. Of a sequence, (batch, channels,
+    length), both are (maps, length). There is a map for each sample, or, of a single sample, for each class wanted.
+    `targets` are the classes explained, `predicted` the model's own choice, one a map.
     """
 
     raw: npt.NDArray[np.float32]
@@ -119,15 +123,14 @@ class CamMapView:
         if self._method in METHODS or self._method == "finercam":
             return chosen, raw_map(self._method, chosen[0].activation, chosen[0].gradient)
         image, put = image_in(self._input, f"method {self._method!r}")
-        if image.dim() != 4 or len(list(tensors(self._input))) != 1:
+        layer = chosen[0] if chosen else None
+        is_sequence = layer is not None and layer.activation.dim() == 3
+        if image.dim() != (3 if is_sequence else 4) or len(list(tensors(self._input))) != 1:
             raise ModelvizError(
                 f"method {self._method!r} runs the model on changed images: it needs an input of one tensor (batch, "
-                f"channels, height, width)"
+                f"channels, height, width){', or (batch, channels, length)' if is_sequence else ''}"
             )
-        targets: Sequence[Any] = seen.scores.targets
-        if not targets:
-            targets = [self._target] * len(image) if callable(self._target) else self._target  # type: ignore[assignment]
-        layer = chosen[0] if chosen else None
+        targets: Sequence[Any] = seen.scores.targets or seen.scores.functions
         return chosen, library_map(self._method, model, image, put, layer, self._reshape, targets)
 
     def explained(self, seen: Explanation) -> Capture:
@@ -138,12 +141,14 @@ class CamMapView:
         scores, layer = seen.scores, ", ".join(one.layer for one in maps)
         result = CamMap(
             raw=raw,
-            normalized=normalized_map(raw, _image_size(self._input)),
+            normalized=normalized_map(raw, _size(self._input, raw)),
             layer=layer,
             targets=scores.targets,
             predicted=scores.predicted,
             score=scores.total,
         )
+        if self._method in ALL_LAYERS:
+            raw = smaller(raw, _MOST_SIDE)
         with np.errstate(all="ignore"):
             peak = float(np.abs(raw).max(initial=0.0))
         facts: dict[str, Any] = {
@@ -159,24 +164,28 @@ class CamMapView:
             "scale": rounded(_scale(maps)),
             "shape": list(raw.shape),
         }
+        if scores.explained:
+            facts["explained"] = scores.explained
         places = ", ".join(one.places.text for one in maps if one.places is not None and one.places.text)
         if places:
             facts["places"] = places
-        arrays: dict[str, Array] = {"map": raw, **seen.trace.to_arrays(), **photos(self._input, len(raw))}
-        notes = (*limits(self._model, seen.trace), *_doubts(raw, layer))
+        photographs = photos(self._input, len(raw)) if raw.ndim > 2 else {}  # a sequence is no picture
+        arrays: dict[str, Array] = {"map": raw, **seen.trace.to_arrays(), **photographs}
+        notes = (*limits(self._model, seen.trace), *doubts_of_target(scores), *_doubts(raw, layer))
         around = environment(self._model, self._input)
         return Capture(self.view, facts, arrays, around, result, notes, tuple(seen.trace.modules))
 
     def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
         before, after = _map(baseline), _map(actual)
         dtype = str(actual.facts["dtype"])
-        allowed = tolerances.of(str(actual.facts["layer"])).explanation(dtype)
+        layers = str(actual.facts["layer"]).split(", ")  # of RefineCAM several
+        allowed = max(tolerances.of(layer).explanation(dtype) for layer in layers)
         floor = ROUNDING * _number(baseline.facts.get("scale"))
         error = map_difference(before, after, signless=self._method in SIGNLESS, floor=floor)
         # a target that the caller chose is part of the question; one that the model chose is its answer
         asked = {"method", "layer", "call", *({"targets"} if self._target is not None else ())}
         other, findings = asked_otherwise(
-            baseline, actual, ("method", "layer", "call", "dtype", "targets", "predicted"), asked
+            baseline, actual, ("method", "layer", "call", "dtype", "targets", "predicted", "explained"), asked
         )
         if other:
             return other
@@ -207,7 +216,13 @@ class CamMapView:
 
 
 def shown(raw: Map) -> Map:
-    """A sample's map as people see it: negative parts cut, stretched to 0..1, at layer resolution."""
+    """A sample's map as people see it: negative parts cut, stretched to 0..1, at layer resolution.
+
+    That of a sequence is drawn as a strip, of a volume its middle slice.
+    """
+    if raw.ndim == 1:
+        strip = smaller(raw[None, None], _STRIP_LENGTH)[0]
+        raw = np.repeat(strip, max(1, strip.size // _STRIP_RATIO), axis=0)
     first = raw if raw.ndim == 2 else raw[raw.shape[0] // 2]
     positive = np.maximum(first, 0, dtype=np.float64)
     finite = positive[np.isfinite(positive)]
@@ -235,13 +250,20 @@ def _headline(capture: Capture) -> str:
 
 def _map(capture: Capture) -> Map:
     raw = capture.arrays.get("map")
-    if raw is None or raw.dtype != np.float32 or raw.ndim not in (3, 4) or not 0 < raw.size <= _MOST_NUMBERS:
+    if raw is None or raw.dtype != np.float32 or raw.ndim not in (2, 3, 4) or not 0 < raw.size <= _MOST_NUMBERS:
         raise UnreadableBaselineError("it holds no map")
     return raw.astype(np.float32, copy=False)
 
 
-def _image_size(input_data: Any) -> tuple[int, ...] | None:
-    """(width, height) of the first image-like input, as OpenCV wants it; (width, height, depth) of a volume."""
+def _size(input_data: Any, raw: Map) -> tuple[int, ...] | None:
+    """(width, height) of the first image-like input, as OpenCV wants it; (width, height, depth) of a volume.
+
+    Of a sequence its length, as that of one row.
+    """
+    if raw.ndim == 2:
+        sides = next((tuple(tensor.shape[1:]) for tensor in tensors(input_data) if tensor.dim() in (2, 3)), ())
+        length = next((side for side in reversed(sides) if side >= raw.shape[1]), raw.shape[1])
+        return length, 1
     frame = image_frame(input_data)
     return None if frame is None else tuple(int(side) for side in reversed(frame[1:]))
 

@@ -91,7 +91,13 @@ def _unattached(name: str) -> Any:
 
 
 def raw_map(method: str, activation: torch.Tensor, gradient: torch.Tensor | None) -> Map:
-    """The signed map at layer resolution: two tensors (maps, channels, h, w[, d]) -> (maps, h, w[, d])."""
+    """The signed map at layer resolution: two tensors (maps, channels, h, w[, d]) -> (maps, h, w[, d]).
+
+    Of sequences, (maps, channels, length) -> (maps, length).
+    """
+    if activation.dim() == 3:  # to pytorch-grad-cam a row of an image
+        row = None if gradient is None else gradient[:, :, None]
+        return raw_map(method, activation[:, :, None], row)[:, 0]
     arrays = activation.detach().cpu().numpy(), None if gradient is None else gradient.detach().cpu().numpy()
     name = METHODS["gradcam" if method == "finercam" else method]
     with process_untouched(), np.errstate(all="ignore"):
@@ -101,6 +107,8 @@ def raw_map(method: str, activation: torch.Tensor, gradient: torch.Tensor | None
 
 def refined_map(maps: Sequence[Map]) -> Map:
     """RefineCAM: the product of the maps of several layers, (maps, h, w) each, at the finest one's resolution, 0..1."""
+    if maps[0].ndim == 2:
+        return refined_map([one[:, None] for one in maps])[:, 0]
     finest = max(maps, key=lambda one: one[0].size)
     size = tuple(reversed(finest.shape[1:]))
     scaled = [normalized_map(one, size) for one in maps]
@@ -126,5 +134,7 @@ def normalized_map(raw: Map, size: tuple[int, ...] | None) -> Map:
     """What pytorch-grad-cam shows: negative parts cut, stretched to 0..1, resized to `size` (width, height)."""
     from pytorch_grad_cam.utils.image import scale_cam_image
 
+    if raw.ndim == 2:  # of a sequence
+        return normalized_map(raw[:, None], size)[:, 0]
     with np.errstate(all="ignore"):
         return np.asarray(scale_cam_image(scale_cam_image(np.maximum(raw, 0), size)), dtype=np.float32)

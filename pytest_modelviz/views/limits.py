@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from pytest_modelviz.probe.modules import opaque_modules
+from pytest_modelviz.probe.scores import Scores
 from pytest_modelviz.trace import Trace
 
 
@@ -19,4 +20,14 @@ def limits(model: torch.nn.Module, trace: Trace) -> tuple[str, ...]:
     blind = [record for record in records if not record.sketch.size and record.numel]
     if blind and len(blind) == len(records):
         notes.append("its tensors hold no numbers (device meta): only shapes and dtypes are compared")
-    return tuple(notes)
+    return (*notes, *trace.notes)
+
+
+def doubts_of_target(scores: Scores) -> tuple[str, ...]:
+    """A note where a target function may have been meant for the whole output."""
+    if not scores.is_ambiguous:
+        return ()
+    return (
+        f"the target function was given a sample's scores ({scores.explained}); of the whole output it makes another "
+        f"number: pass whole_output(function) if that is meant",
+    )

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from pytest_modelviz.capture import Capture
@@ -26,9 +27,17 @@ from pytest_modelviz.probe.modules import (
 )
 from pytest_modelviz.probe.observe import Observer
 from pytest_modelviz.probe.purity import untouched
-from pytest_modelviz.probe.run import call, prepared, require_model
+from pytest_modelviz.probe.run import arguments_of, call, prepared, require_model
 from pytest_modelviz.probe.sketch import record_shape
-from pytest_modelviz.probe.summary import TABLE_OPTIONS, LayerSummary, summarised, table_without_pass
+from pytest_modelviz.probe.structure import tensors
+from pytest_modelviz.probe.summary import (
+    TABLE_OPTIONS,
+    LayerSummary,
+    caches_of,
+    summarised,
+    table_without_pass,
+    unsaved_buffers,
+)
 from pytest_modelviz.trace import Trace
 from pytest_modelviz.verdict import Verdict
 from pytest_modelviz.views.photos import MODEL_LABEL
@@ -37,14 +46,19 @@ _BESIDE = ("runs", "attributes")  # shown where both have them, and no drift by 
 
 
 class ModelSummaryView:
-    """`model_summary(model, input_size=None, *, input_data=None)`."""
+    """`model_summary(model, input_size=None, *, input_data=None)`.
+
+    Tensors in the place of `input_size`, or anything that holds some, are `input_data`.
+    """
 
     view = "model_summary"
 
-    def __init__(self, model: torch.nn.Module, input_size: Sequence[Any] | None = None, *, input_data: Any = None):
+    def __init__(self, model: torch.nn.Module, input_size: Any = None, *, input_data: Any = None):
         require_model(model)
         if input_size is not None and input_data is not None:
             raise ModelvizError("model_summary takes input_size or input_data, not both")
+        if _is_data(input_size):
+            input_size, input_data = None, input_size
         self._model = model
         self._given = _made_up(model, input_size) if input_size is not None else input_data
         self._input = _like_model(model, self._given)
@@ -56,15 +70,15 @@ class ModelSummaryView:
     def capture(self) -> Capture:
         with prepared(self._model, self._input) as model:
             notes: tuple[str, ...] = ()
-            trace, mult_adds = None, dict[str, int]()
+            trace, mult_adds, caches = None, dict[str, int](), dict[str, list[str]]()
             if self._input is not None:
                 try:
-                    trace, mult_adds = self._pass(model)
+                    trace, mult_adds, caches = self._pass(model)
                 except Exception as error:
                     if _device(model).type != "meta" or not needs_values(error):
                         raise
-                    trace, mult_adds, notes = self._faked_pass(model)
-            return self.captured(model, trace, mult_adds, self._table(model), notes)
+                    trace, mult_adds, caches, notes = self._faked_pass(model)
+            return self.captured(model, trace, mult_adds, self._table(model), caches, notes)
 
     def captured(
         self,
@@ -72,10 +86,11 @@ class ModelSummaryView:
         trace: Trace | None,
         mult_adds: Mapping[str, int],
         table: str,
+        caches: Mapping[str, Sequence[str]] | None = None,
         notes: tuple[str, ...] = (),
     ) -> Capture:
         """The capture of a model of which a pass, if any, was made already."""
-        summary = summarised(model, trace, mult_adds, table)
+        summary = summarised(model, trace, mult_adds, table, caches)
         facts: dict[str, Any] = {
             "model": class_name(self._model),
             "totals": {
@@ -92,6 +107,7 @@ class ModelSummaryView:
         if common:
             facts["attributes"] = common
         around = environment(self._model, self._input)
+        notes = notes if trace is None else (*notes, *trace.notes)
         return Capture(self.view, facts, environment=around, result=summary, notes=notes, layers=tuple(summary.layers))
 
     def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
@@ -108,7 +124,9 @@ class ModelSummaryView:
     def describe(self, actual: Capture) -> str:
         return str(actual.result)
 
-    def _faked_pass(self, model: torch.nn.Module) -> tuple[Trace | None, dict[str, int], tuple[str, ...]]:
+    def _faked_pass(
+        self, model: torch.nn.Module
+    ) -> tuple[Trace | None, dict[str, int], dict[str, list[str]], tuple[str, ...]]:
         """A pass of a meta model that reads values of its input, and a note where it reads others."""
         try:
             return *self._pass(model, fake=True), ()
@@ -118,9 +136,11 @@ class ModelSummaryView:
                 f"its forward reads values that a model on the meta device does not have ({type(error).__name__}: "
                 f"{reason}): summarised without shapes, calls and mult-adds"
             )
-            return None, {}, (note,)
+            return None, {}, {}, (note,)
 
-    def _pass(self, model: torch.nn.Module, *, fake: bool = False) -> tuple[Trace, dict[str, int]]:
+    def _pass(
+        self, model: torch.nn.Module, *, fake: bool = False
+    ) -> tuple[Trace, dict[str, int], dict[str, list[str]]]:
         given = self._given if fake else self._input
 
         def around() -> contextlib.AbstractContextManager[Any]:
@@ -135,15 +155,20 @@ class ModelSummaryView:
             on_output=counter.leave,
             on_raise=counter.close,
         )
+        before = unsaved_buffers(model)
         try:
-            with untouched(model, given), around() as data, counter.counting(), observer.watching():
-                call(model, data)
-            return observer.trace, counter.own
-        except Exception:  # jagged tensors, for one, cannot be counted; a fault of the model's own comes again
+            with untouched(model, given), around() as data:
+                with counter.counting(), observer.watching():
+                    call(model, data)
+                return observer.trace, counter.own, caches_of(before, unsaved_buffers(model))
+        except Exception as error:
+            if not counter.is_to_blame(error):
+                raise
             observer = Observer(model, look=record_shape, weight_width=None)
-            with around() as data, observer.watching():
-                call(model, data)
-            return observer.trace, {}
+            with untouched(model, given), around() as data:
+                with observer.watching():
+                    call(model, data)
+                return observer.trace, {}, caches_of(before, unsaved_buffers(model))
 
     def _table(self, model: torch.nn.Module) -> str:
         """torchinfo's table, for people. It fails on outputs it does not know; then it is made without a pass."""
@@ -153,8 +178,9 @@ class ModelSummaryView:
         try:
             with untouched(model, self._input):
                 if self._input is not None:
+                    args, kwargs = arguments_of(self._input)
                     # an explicit device keeps torchinfo from moving the model to a GPU
-                    return str(torchinfo.summary(model, input_data=self._input, device=_device(model), **options))
+                    return str(torchinfo.summary(model, input_data=kwargs or args, device=_device(model), **options))
         except Exception:  # noqa: S110  # what torchinfo cannot show with shapes, it shows without
             pass
         finally:
@@ -218,7 +244,11 @@ def _device(model: torch.nn.Module) -> torch.device:
     return next((p.device for p in model.parameters()), torch.device("cpu"))
 
 
-def _made_up(model: torch.nn.Module, input_size: Sequence[Any]) -> tuple[torch.Tensor, ...]:
+def _is_data(given: Any) -> bool:
+    return not isinstance(given, np.ndarray) and (isinstance(given, Mapping) or any(True for _ in tensors(given)))
+
+
+def _made_up(model: torch.nn.Module, input_size: Any) -> tuple[torch.Tensor, ...]:
     """Zeros of the wanted sizes, on the model's device and in its floating dtype. Only their shapes are looked at."""
     given = list(input_size) if isinstance(input_size, (list, tuple)) else [None]
     sizes: list[Any] = [given] if given and all(isinstance(side, int) for side in given) else given

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from pytest_modelviz.probe.scores import Target, require_target
 from pytest_modelviz.probe.sketch import record_tensor
 from pytest_modelviz.probe.thumbnails import smaller
 from pytest_modelviz.verdict import Verdict
-from pytest_modelviz.views.limits import limits
+from pytest_modelviz.views.limits import doubts_of_target, limits
 from pytest_modelviz.views.numbers import rounded, told
 from pytest_modelviz.views.packing import packed, unpacked_values
 from pytest_modelviz.views.photos import MOST_SHOWN, photos, stored_photo
@@ -83,24 +83,31 @@ class SaliencyMapView:
             "shape": list(gradient.shape),
         }
         arrays: dict[str, Array] = {**seen.trace.to_arrays(), **photos(self._input, len(gradient))}
+        if scores.explained:
+            facts["explained"] = scores.explained
         pictures: dict[str, Any] = {}
         for number, one in enumerate(gradient[:MOST_SHOWN] if gradient.ndim == 4 else ()):
             key = f"{_PICTURE}.{number}"
             arrays[key], exponent = packed(_thumbnail(one))
             pictures[key] = {"exponent": exponent}
         facts["pictures"] = pictures
-        notes = (*limits(self._model, seen.trace), *_doubts(self._method, seen))
+        notes = (*limits(self._model, seen.trace), *doubts_of_target(scores), *_doubts(self._method, seen))
         around = environment(self._model, self._input)
         return Capture(self.view, facts, arrays, around, result, notes, tuple(seen.trace.modules))
 
     def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
         # a target that the caller chose is part of the question; one that the model chose is its answer
         asked = {"method", *({"targets"} if self._target is not None else ())}
-        other, findings = asked_otherwise(baseline, actual, ("method", "dtype", "targets", "predicted"), asked)
+        kinds = ("method", "dtype", "targets", "predicted", "explained")
+        other, findings = asked_otherwise(baseline, actual, kinds, asked)
         if other:
             return other
         parted = [finding for finding in findings if finding.kind in ("targets", "dtype")]
-        return compare_gradients(baseline, actual, tolerances, findings if parted else ())
+        verdict = compare_gradients(baseline, actual, tolerances, findings if parted else ())
+        if verdict.matched or parted:
+            return verdict
+        explained = [finding for finding in findings if finding.kind == "explained"]
+        return replace(verdict, findings=(*explained, *verdict.findings))
 
     def picture(
         self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None

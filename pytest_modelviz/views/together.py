@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +13,7 @@ from pytest_modelviz.capture import Capture
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.pictures.exhibits import Exhibit
+from pytest_modelviz.probe.containers import rebuilt
 from pytest_modelviz.probe.explain import TRACE_WEIGHT_WIDTH, TRACE_WIDTH, Explanation, Taps
 from pytest_modelviz.probe.flops import MultAdds
 from pytest_modelviz.probe.observe import Observer
@@ -87,12 +86,15 @@ class Together:
         with prepared(self._model, self._input, grad=self._cam is not None) as model:
             if self._summary is None:
                 return self._pass(model, None)
+            counter = MultAdds(model)
             try:
                 with untouched(model, self._input):
-                    return self._pass(model, MultAdds(model))
+                    return self._pass(model, counter)
             except ModelvizError:
                 raise
-            except Exception:  # jagged tensors, for one, cannot be counted; a fault of the model's own comes again
+            except Exception as error:
+                if not counter.is_to_blame(error):
+                    raise
                 return self._pass(model, None)
 
     def _pass(self, model: torch.nn.Module, counter: MultAdds | None) -> dict[str, Capture]:
@@ -157,16 +159,4 @@ class _Member:
 
 def _detached(value: Any) -> Any:
     """The output as a pass without gradients gives it, as far as containers can be rebuilt."""
-    if isinstance(value, torch.Tensor):
-        return value.detach()
-    if isinstance(value, (tuple, list)):
-        return getattr(value, "_make", type(value))([_detached(item) for item in value])
-    if isinstance(value, Mapping) or dataclasses.is_dataclass(value):
-        made = copy.copy(value)
-        for key, item in value.items() if isinstance(value, Mapping) else vars(value).items():
-            if isinstance(made, Mapping):
-                made[key] = _detached(item)  # type: ignore[index]  # what cannot be written to is no output of a model
-            else:
-                object.__setattr__(made, key, _detached(item))
-        return made
-    return value
+    return rebuilt(value, lambda item: item.detach() if isinstance(item, torch.Tensor) else item)

@@ -138,3 +138,114 @@ def test_a_check_under_another_view_is_unreadable(project):
     project.run("--modelviz-update")
     project.test("from net import *\ndef test_net(cam_map):\n    cam_map(load(), photo(), name='x')\n")
     project.run("--modelviz").stdout.fnmatch_lines(["*it was recorded by the view 'feature_maps', not 'cam_map'"])
+
+
+FAILING = """
+from net import *
+
+class Fails(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x):
+        print("a pass")
+        x = self.conv(x)
+        try:
+            return {}["missing"]
+        except KeyError as error:
+            raise LookupError("of the model") from error
+
+class Mismatches(Fails):
+    def forward(self, x):
+        print("a pass")
+        return self.conv(x) @ torch.ones(3, 3)
+
+def test_summary(model_summary):
+    model_summary(MODEL(), photo())
+
+def test_maps(feature_maps):
+    feature_maps(MODEL(), photo())
+
+def test_cam(cam_map):
+    cam_map(MODEL(), photo())
+
+def test_saliency(saliency_map):
+    saliency_map(MODEL(), photo())
+
+def test_graph(model_graph):
+    model_graph(MODEL(), photo())
+
+def test_together(modelviz):
+    modelviz(MODEL(), photo(), cam="conv")
+"""
+
+
+@pytest.mark.parametrize(
+    ("model", "error"), [("Fails", "LookupError: of the model"), ("Mismatches", "RuntimeError: mat1 and mat2 shapes*")]
+)
+def test_an_error_of_the_model_is_shown_without_the_way_to_it_and_made_once(project, model, error):
+    project.test(FAILING.replace("MODEL", model))
+    result = project.run()
+    result.assert_outcomes(failed=6)
+    shown = result.stdout.str()
+    assert "pytest_modelviz/" not in shown
+    assert shown.count("a pass\n") - shown.count('print("a pass\n') == 6
+    result.stdout.fnmatch_lines([f"E * {error}"] * 6)
+    assert "torch/_" not in shown  # nor through what watches operators
+    if model == "Fails":
+        result.stdout.fnmatch_lines(["E * KeyError: 'missing'", "test_net.py:*: LookupError"] * 6)
+
+
+def test_the_whole_way_is_there_for_who_wants_it(project):
+    classes = FAILING.partition("def test_summary")[0]
+    project.test(f"{classes}def test_net(feature_maps):\n    feature_maps(Fails(), photo())\n")
+    assert "pytest_modelviz/" in project.run("--full-trace").stdout.str()
+
+
+def test_an_error_of_the_plugin_itself_keeps_its_way(project, monkeypatch):
+    def broken(*_):
+        return 1 + "1"
+
+    monkeypatch.setattr("pytest_modelviz.views.feature_maps.environment", broken)
+    monkeypatch.setattr("pytest_modelviz.tracebacks._HOME", str(__file__))
+    project.test(ONE)
+    project.run().stdout.fnmatch_lines(["*test_errors.py:*: TypeError"])
+
+
+ALL = """
+from net import *
+
+def test_net(
+    model_summary, feature_maps, cam_map, kernel_maps, saliency_map, model_graph, activation_maximization, modelviz,
+    training_curve,
+):
+    net, allowed = load(), ALLOWED
+    model_summary(net, photo(), **allowed)
+    model_graph(net, photo(), **allowed)
+    feature_maps(net, photo(), **allowed)
+    cam_map(net, photo(), target=1, **allowed)
+    kernel_maps(net, **allowed)
+    saliency_map(net, photo(), target=1, **allowed)
+    activation_maximization(net, "conv2", image=photo(), steps=1, **allowed)
+    modelviz(net, photo(), name="all", **allowed)
+    training_curve(training(net), steps=1, model=net, **allowed)
+"""
+
+
+def test_every_fixture_takes_tolerances_and_those_that_compare_numbers_heed_them(project):
+    project.test(ALL.replace("ALLOWED", "{}"))
+    project.run("--modelviz-update").assert_outcomes(passed=1)
+    project.fault("weight")  # five per cent of one layer's
+    project.test(ALL.replace("ALLOWED", "dict(rtol={'*': 1.0}, atol=1e-9)"))
+    project.run("--modelviz").assert_outcomes(passed=1)
+    assert set(project.statuses().values()) == {"match"}
+    errors = {check["name"] for check in project.results["checks"] if check["error"] > 1e-3}
+    assert errors == {*project.statuses()} - {"model_summary", "model_graph", "all_model_summary"}  # those are exact
+
+
+@pytest.mark.parametrize("view", ["model_summary", "kernel_maps", "model_graph"])
+def test_a_tolerance_that_is_none_is_told_by_every_fixture(project, view):
+    given = "load()" if view == "kernel_maps" else "load(), photo()"
+    project.test(f"from net import *\ndef test_net({view}):\n    {view}({given}, rtol='much')\n")
+    project.run().stdout.fnmatch_lines(["E * rtol*'much'*"])

@@ -677,3 +677,48 @@ def test_a_model_of_many_uncalled_modules_is_compared_quickly():
     with torch.no_grad():
         other.scale.mul_(1.1)
     assert compared(model, other).first.layer == ""
+
+
+class Rectified(nn.Module):
+    """What enters the ReLU is almost wholly negative."""
+
+    def __init__(self, change=lambda x: x, after=lambda x: x, factor=1.0):
+        super().__init__()
+        torch.manual_seed(0)
+        self.start, self.relu, self.head = nn.Identity(), nn.ReLU(), nn.Linear(16, 4)
+        self.run = lambda x: self.head(after(self.relu(self.start(change(x)))) * factor)
+
+    def forward(self, x):
+        return self.run(x)
+
+
+def rectified(value):
+    x = -torch.ones(2, 16)
+    x[0, 0] = value
+    return x
+
+
+@pytest.mark.parametrize("after", [lambda x: x, lambda x: x.flatten(1) * 1.0], ids=["as it is", "computed with"])
+@pytest.mark.parametrize("tolerances", [Tolerances(), Tolerances(rtol=1e-2)], ids=["default", "wide"])
+def test_zeros_that_become_as_much_as_the_inputs_differ_are_no_changed_code(after, tolerances):
+    baseline = FeatureMapsView(Rectified(after=after), rectified(-1e-5))
+    other = FeatureMapsView(Rectified(after=after), rectified(1e-4))
+    verdict = baseline.compare(baseline.capture(), other.capture(), tolerances)
+    assert verdict.matched
+
+
+def test_zeros_that_become_more_than_the_inputs_differ_are_drift():
+    tolerances = Tolerances(rtol=1e-2)
+    baseline = FeatureMapsView(Rectified(), rectified(-1e-5))
+    # the same input to the last bit: nothing explains what a leaky ReLU lets through
+    leaky = Rectified()
+    leaky.relu.forward = lambda x: nn.functional.leaky_relu(x, 1e-4)
+    verdict = baseline.compare(baseline.capture(), FeatureMapsView(leaky, rectified(-1e-5)).capture(), tolerances)
+    assert (verdict.matched, verdict.first.layer, verdict.cause) == (False, "relu", "computation")
+    # the inputs differ by less than what comes out
+    verdict = baseline.compare(baseline.capture(), FeatureMapsView(leaky, rectified(-1.1e-5)).capture(), tolerances)
+    assert (verdict.matched, verdict.first.layer) == (False, "relu")
+    # and what is made of the excused result is no further excused than by its size
+    loud = FeatureMapsView(Rectified(factor=1e3), rectified(-1e-5))
+    other = FeatureMapsView(Rectified(factor=1e3), rectified(1e-4))
+    assert not loud.compare(loud.capture(), other.capture(), tolerances).matched

@@ -327,3 +327,13 @@ def test_another_dtype_is_drift_however_near_the_map_is():
     verdict = compared(CamMapView(model, images(), target=1), half)
     assert not verdict.matched
     assert ("dtype", "float32", "bfloat16") in {(f.kind, f.before, f.after) for f in verdict.findings}
+
+
+def test_fullgrad_is_pytorch_grad_cam_s_own_at_any_size_and_kept_small():
+    model, image = SmallNet().eval(), torch.rand(1, 3, 96, 80)
+    expected = pytorch_grad_cam.FullGrad(theirs := copy.deepcopy(model), [])(image, [ClassifierOutputTarget(1)])
+    assert theirs is not None
+    capture = CamMapView(model, image, target=1, method="fullgrad").capture()
+    assert capture.result.normalized == pytest.approx(expected, abs=2e-3)
+    assert capture.result.raw.shape == (1, 96, 80)
+    assert capture.arrays["map"].shape == (1, 56, 56)

@@ -14,6 +14,7 @@ from pytest_modelviz.trace import Trace
 from pytest_modelviz.views.cam_map import CamMapView
 from pytest_modelviz.views.feature_maps import FeatureMapsView
 from pytest_modelviz.views.model_summary import ModelSummaryView, _lines
+from pytest_modelviz.views.together import Together
 
 
 def compared(view, other=None):
@@ -398,3 +399,114 @@ def test_a_summary_s_drift_is_pictured_as_a_diff():
     assert (" ", "conv1: Conv2d") in lines
     (picture,) = view.picture(after, before)
     assert picture.image.shape[0] > 100
+
+
+class Caches(nn.Module):
+    """Makes what it needs in its first pass, as timm's ConViT does."""
+
+    def __init__(self, persistent=False, table=3):
+        super().__init__()
+        self.linear = nn.Linear(8, 8)
+        self.register_buffer("indices", torch.zeros(1, 1), persistent=persistent)
+        self.register_buffer("table", torch.zeros(table), persistent=False)
+
+    def forward(self, x):
+        if self.indices.shape[1] != x.shape[0]:
+            self.indices = torch.arange(x.shape[0])[None].float()
+        if not hasattr(self, "mask"):
+            self.register_buffer("mask", torch.ones(8), persistent=False)
+        return self.linear(x) + self.indices.sum() * self.mask
+
+
+class TestCachesOfAPass:
+    def verdict(self, before, after, data=vectors):
+        views = [ModelSummaryView(model, data() if data else None) for model in (before, after)]
+        captures = [view.capture() for view in views]
+        verdicts = [views[0].compare(*pair, Tolerances()) for pair in (captures, captures[::-1])]
+        assert verdicts[0].matched == verdicts[1].matched
+        return verdicts[0]
+
+    @pytest.mark.parametrize("rows", [2, 5])
+    def test_a_model_that_ran_before_is_the_same_model(self, rows):
+        used = Caches()
+        used(torch.rand(rows, 8))
+        assert self.verdict(Caches(), used).matched
+        again = Caches()
+        again(torch.rand(7, 8))
+        assert self.verdict(again, used).matched
+
+    def test_also_where_nothing_is_run(self):
+        used = Caches()
+        used(vectors())
+        used.__delattr__("mask")  # what a pass adds is not known without one
+        assert self.verdict(Caches(), used, data=None).matched
+
+    def test_another_buffer_is_still_another_model(self):
+        verdict = self.verdict(Caches(), Caches(table=4))
+        assert (verdict.cause, [f.what for f in verdict.findings]) == ("architecture", ["buffer table"])
+        assert not self.verdict(Caches(persistent=True), Caches()).matched
+        used = Caches(persistent=True)
+        used(vectors())
+        assert not self.verdict(Caches(persistent=True), used).matched  # it is in every checkpoint
+
+    def test_the_facts_of_a_baseline_excuse_no_buffer_that_is_saved(self):
+        view = ModelSummaryView(nn.BatchNorm1d(8), vectors())
+        other = ModelSummaryView(nn.BatchNorm1d(8, track_running_stats=False), vectors())
+        baseline = view.capture()
+        baseline.facts["layers"][""]["state"] = ["running_mean", "running_var", "num_batches_tracked"]
+        assert not view.compare(baseline, other.capture(), Tolerances()).matched
+
+    def test_a_model_that_makes_no_caches_says_nothing_of_them(self):
+        rows = ModelSummaryView(SmallNet(), images()).capture().facts["layers"]
+        assert not [row for row in rows.values() if "state" in row]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [lambda x: x, lambda x: (x,), lambda x: [x], lambda x: {"x": x}],
+    ids=["tensor", "tuple", "list", "dict"],
+)
+def test_tensors_in_the_place_of_a_size_are_the_input(given):
+    expected = ModelSummaryView(SmallNet(), input_data=images()).capture().facts["layers"]
+    assert ModelSummaryView(SmallNet(), given(images())).capture().facts["layers"] == expected
+    with pytest.raises(ModelvizError, match="not both"):
+        ModelSummaryView(SmallNet(), given(images()), input_data=images())
+
+
+@pytest.mark.parametrize("made", [ModelSummaryView, lambda model, x: Together(model, x).views()["summary"]])
+@pytest.mark.parametrize("kind", ["own", "operator", "assertion"])
+def test_a_model_that_fails_is_run_once(made, kind):
+    calls = []
+
+    class Fails(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(8, 4)
+
+        def forward(self, x):
+            calls.append(x)
+            x = self.linear(x)
+            if kind == "own":
+                raise LookupError("of the model")
+            assert kind != "assertion", "of the model"
+            return x @ torch.ones(3, 3)
+
+    with pytest.raises((LookupError, AssertionError, RuntimeError), match=r"of the model|mat1 and mat2"):
+        made(Fails(), vectors()).capture()
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("layout", [torch.jagged, torch.strided])
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_what_cannot_be_counted_is_run_once_more(layout):
+    class Uneven(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(8, 4)
+
+        def forward(self, x):
+            pieces = torch.nested.nested_tensor([x, x[:1]], layout=layout)
+            return self.linear(pieces).unbind()[0]
+
+    summary = ModelSummaryView(Uneven(), vectors()).capture().result
+    assert summary.layers[""].outputs == "float32[2, 4]"

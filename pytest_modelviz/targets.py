@@ -1,0 +1,34 @@
+"""Targets of explanations that say by themselves what they are functions of. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class WholeOutput:
+    """A target that is a function of all that a model returns; made by `whole_output`."""
+
+    function: Callable[[Any], Any]
+
+    def __call__(self, output: Any) -> Any:
+        return self.function(output)
+
+
+def whole_output(function: Callable[[Any], Any]) -> WholeOutput:
+    """A target for `cam_map` and `saliency_map` that is given the model's whole output, as the model returns it.
+
+    Without it a target function is given one sample's scores, and the whole output only where it can make no number of
+    those.
+
+    Args:
+        function: Takes the output (a tensor with its batch dimension, a tuple, a dict, a dataclass) and returns a
+            tensor with one number, the one to explain.
+
+    Example:
+        >>> target = whole_output(lambda output: output["scores"][0, 1] - output["scores"][0, 2])
+
+    """
+    return WholeOutput(function)
