@@ -14,7 +14,7 @@ from pytest_modelviz.baselines.formats import plain_number
 from pytest_modelviz.baselines.names import Location, safe
 from pytest_modelviz.baselines.store import Store, Stored
 from pytest_modelviz.capture import Capture
-from pytest_modelviz.compare.tolerance import Tolerances
+from pytest_modelviz.compare.tolerance import Tolerances, coarsest_precision
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.pictures.composite import sheet
 from pytest_modelviz.pictures.exhibits import pictures_of
@@ -172,12 +172,19 @@ class _Judgement:
 
     @property
     def _tolerances(self) -> Tolerances:
-        device = self._capture.environment.get("device", "cpu")
-        return Tolerances(self._settings.rtol, self._settings.atol, device, layers=self._settings.layers)
+        around = self._capture.environment
+        return Tolerances(
+            self._settings.rtol,
+            self._settings.atol,
+            around.get("device", "cpu"),
+            layers=self._settings.layers,
+            precision=coarsest_precision(around),
+        )
 
     def _verdict(self, baseline: Capture, scale: float) -> Verdict:
-        verdict = self._check.view.compare(baseline, self._capture, replace(self._tolerances, scale=scale))
         before, after = baseline.environment, self._capture.environment
+        tolerances = replace(self._tolerances, scale=scale, precision=coarsest_precision(before, after))
+        verdict = self._check.view.compare(baseline, self._capture, tolerances)
         changes = {
             key: (before.get(key, "-"), after.get(key, "-"))
             for key in sorted({*before, *after})

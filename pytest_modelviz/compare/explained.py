@@ -30,7 +30,8 @@ def explained(
 
 def forward_verdict(baseline: Trace, actual: Trace, tolerances: Tolerances) -> Verdict:
     """Whether two forward passes agree, whatever tolerance the explanation itself was given."""
-    return compare_traces(baseline, actual, Tolerances(device=tolerances.device))
+    defaults = Tolerances(device=tolerances.device, precision=tolerances.precision)
+    return compare_traces(baseline, actual, defaults)
 
 
 def by_forward_pass(error: float, allowed: float, findings: Sequence[Finding], forward: Verdict) -> Verdict:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from pytest_modelviz.compare.devices import without_devices
 from pytest_modelviz.compare.tolerance import (
     ROUNDING,
     WORST_BUCKET,
@@ -130,7 +131,7 @@ def leaf_errors(
     for path, leaf in baseline.items():
         other = actual[path]
         if leaf.tensor is None or other.tensor is None:
-            same = leaf == other or _same_number(leaf, other, before, after)
+            same = leaf == other or _same_device(leaf, other) or _same_number(leaf, other, before, after)
             errors[path] = (0.0 if same else math.inf), 0.0
         else:
             one, two = before[leaf.tensor], after[other.tensor]
@@ -138,6 +139,13 @@ def leaf_errors(
             forgiven = 0.0 if is_exact(one.dtype) or scale is None else atol + _forgiven(one, scale, allowed)
             errors[path] = difference(one, two, atol=forgiven, allowed=allowed), allowed
     return errors
+
+
+def _same_device(one: Leaf, other: Leaf) -> bool:
+    """Whether two texts differ by nothing but the devices that they name."""
+    if one.literal is None or other.literal is None:
+        return False
+    return without_devices(one.literal) == without_devices(other.literal)
 
 
 def _same_number(one: Leaf, other: Leaf, before: Mapping[str, TensorRecord], after: Mapping[str, TensorRecord]) -> bool:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pytest_modelviz.compare.devices import without_devices
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.verdict import Divergence, Finding, Verdict
 
@@ -108,7 +109,7 @@ def _fields(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> l
         old, new = before.get(key), after.get(key)
         if old != new and (isinstance(old, Mapping) or isinstance(new, Mapping)):
             found += _entries(name, key, _mapping(old), _mapping(new))
-        elif old != new:
+        elif old != new and not (key in ("in", "out") and without_devices(_text(old)) == without_devices(_text(new))):
             found.append(Finding(key, name, key, _text(old), _text(new)))
     return found
 

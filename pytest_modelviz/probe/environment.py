@@ -31,11 +31,58 @@ def environment(model: torch.nn.Module, input_data: Any = None) -> dict[str, str
         "deterministic": str(torch.are_deterministic_algorithms_enabled()),
         "autocast": str(torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")),
     }
+    precision = float32_precision(model, device)
     if "cuda" in device:
         facts["cuda"] = str(torch.version.cuda)
         facts["gpu"] = torch.cuda.get_device_name()
-        facts["tf32"] = str(torch.backends.cudnn.allow_tf32)
+        facts["tf32"] = str(_setting("backends.cudnn.allow_tf32") or precision == "tf32")
+    if "cuda" in device or precision != "ieee":  # else it is so by default, as it was when nobody asked
+        facts["float32_precision"] = precision
     return facts
+
+
+def float32_precision(model: torch.nn.Module, device: str) -> str:
+    """What the products of float32 tensors are computed in on these devices: "ieee", "tf32" or "bf16".
+
+    By default it is "tf32" where cuDNN convolves. Only what the model may use counts, and what the hardware can do.
+    """
+    backends = []
+    if "cuda" in device and torch.version.cuda and torch.cuda.get_device_capability() >= _HAS_TF32:
+        backends.append(("backends.cudnn", "backends.cuda"))
+    if "cpu" in device:
+        backends.append(("backends.mkldnn", "backends.mkldnn"))
+    found = {"ieee"}
+    for own, of_matmul in backends:
+        found.add(str(_setting(f"{of_matmul}.matmul.fp32_precision")))
+        if _convolves(model):
+            found.add(str(_setting(f"{own}.conv.fp32_precision")))
+        if any(isinstance(module, torch.nn.RNNBase) for module in model.modules()):
+            found.add(str(_setting(f"{own}.rnn.fp32_precision")))
+        if own == "backends.cudnn" and not hasattr(torch.backends.cudnn, "conv"):  # torch before 2.9
+            found |= {"tf32"} if _convolves(model) and _setting("backends.cudnn.allow_tf32") else set()
+            found |= {"tf32"} if _setting("backends.cuda.matmul.allow_tf32") else set()
+    return next(precision for precision in ("bf16", "tf32", "ieee") if precision in found)
+
+
+_HAS_TF32 = (8, 0)  # Ampere
+
+
+def _convolves(model: torch.nn.Module) -> bool:
+    """Whether anything may be a convolution's kernel: in functional form it needs no module."""
+    parameters, buffers = parameters_and_buffers(model)
+    held = (*parameters.values(), *buffers.values())
+    return any(torch.nn.parameter.is_lazy(one) or one.dim() >= 3 for one in held)
+
+
+def _setting(path: str) -> Any:
+    """A switch of torch's, None where this version has none or it cannot be read: old and new ones exclude each other."""
+    value: Any = torch
+    try:
+        for name in path.split("."):
+            value = getattr(value, name)
+    except (AttributeError, RuntimeError):
+        return None
+    return value
 
 
 def _matmul_precision() -> str:
