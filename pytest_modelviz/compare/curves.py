@@ -15,8 +15,8 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from pytest_modelviz.compare.tolerance import Tolerances
-from pytest_modelviz.training import Training, Values
+from pytest_modelviz.compare.tolerance import ROUNDED, Tolerances
+from pytest_modelviz.training import Moves, Training, Values
 
 SCALAR, GRADIENT, UPDATE, DECAY = "scalar", "gradient", "update", "decay"
 _IN_ORDER = ((SCALAR,), (GRADIENT,), (UPDATE, DECAY))  # of a step
@@ -30,11 +30,8 @@ _MOST_FOLLOWED = 0.5  # no further than this
 # not. Of dtypes with few digits not even that: the step may be too small for the parameter to move.
 _MOVED = {"float32": 0.9, "float64": 0.9}
 _SMALL_UPDATE = 1e-2  # of all updates together: what is smaller is compared with that much of them
-# Elements whose gradient is rounding are moved in any direction by optimisers that scale each by itself: the key's bias
-# of attention, which has no gradient, moved by 0.018 (Adagrad) where everything else agreed within 1e-6. Twice what they
-# are moved is no difference. A small move may also be lost in the last digit of a large parameter.
-_EITHER_WAY = 2.0
-_LAST_DIGIT = {"float64": 0.0, "float32": 6e-8}
+# A small move may be lost in the last digits of a large parameter: before, and after.
+_LAST_DIGIT = {"float64": 0.0, "float32": 1.2e-7}
 
 
 Flags: TypeAlias = npt.NDArray[np.bool_]
@@ -152,15 +149,21 @@ def _tables(baseline: Training, actual: Training, dtype: str, tolerances: Tolera
     pulled = _largest(np.stack([baseline.gradient, actual.gradient], axis=1), 1)
     gradients = _differences(baseline.gradients, actual.gradients, _SMALL_GRADIENT * pulled, own.absolute)
     counts = np.minimum(baseline.gradients, actual.gradients) > _NOISE * pulled
-    moved, moves = (_norm(np.where(counts, one.updates, 0.0)) for one in (baseline, actual))
-    together = _differences(moved, moves, np.zeros_like(moved), own.absolute)
+    meant = [_meant(one) for one in (baseline, actual)]
+    moved, moves_together = (_norm(np.where(counts, one, 0.0)) for one in meant)
+    together = _differences(moved, moves_together, np.zeros_like(moved), own.absolute)
     larger = np.fmax(baseline.updates, actual.updates)
     single = np.where(counts, _differences(baseline.updates, actual.updates, larger, own.absolute), 0.0)
-    apart = _Apart(dtype, _earlier(np.concatenate([scalars, together], axis=1)), _earlier(gradients))
+    scale = np.maximum(meant[0], _SMALL_UPDATE * moved)
+    moves = [
+        (kind, one, other, np.where(counts, _differences(one, other, scale, own.absolute), 0.0))
+        for kind, one, other in _moves(baseline, actual)
+    ]
+    turned = [np.minimum(_earlier(errors), ROUNDED) for *_, errors in moves]
+    pulled_apart = np.maximum.reduce([_earlier(gradients), *turned])
+    apart = _Apart(dtype, _earlier(np.concatenate([scalars, together], axis=1)), pulled_apart)
     at_layer = [tolerances.of(name.rpartition(".")[0]) for name in layers]
     steps, pulls = apart.allowed([own.step]), apart.allowed([one.gradient for one in at_layer])
-    faint = _rounding(actual, counts)
-    steps = steps + _EITHER_WAY * _ratio(_norm(faint), moved)
     if own.rtol is None:
         steps = np.maximum(steps, np.minimum(_AS_GRADIENT * _finite_largest(gradients), _MOST_FOLLOWED))
     singles = np.maximum(pulls, _MOVED.get(dtype, 1.0))
@@ -169,42 +172,48 @@ def _tables(baseline: Training, actual: Training, dtype: str, tolerances: Tolera
     tables = [
         _Table(SCALAR, names, before, after, scalars, every, apart.judged([own] * len(names))),
         _Table(GRADIENT, layers, baseline.gradients, actual.gradients, gradients, pulls, each),
-        _Table(UPDATE, ("",), moved, moves, together, steps, judged),
+        _Table(UPDATE, ("",), moved, moves_together, together, steps, judged),
         _Table(UPDATE, layers, baseline.updates, actual.updates, single, singles, each),
     ]
     if baseline.moves is None or actual.moves is None:
         return tables
-    total, totals = (_decay(one, counts) for one in (baseline, actual))
+    total, totals = (_decay(one, counts) for one in (baseline.moves, actual.moves))
     decays = _differences(total, totals, moved, own.absolute)
     tables.append(_Table(DECAY, ("",), total, totals, decays, steps, judged))
     if dtype not in _LAST_DIGIT or own.precision != "ieee":
         return tables
-    scale = np.maximum(baseline.updates, _SMALL_UPDATE * moved)
     allowed = apart.allowed([one.update for one in at_layer])
     if own.rtol is None:
-        digits = faint + _LAST_DIGIT[dtype] * baseline.moves.size
-        allowed = np.maximum(allowed, _AS_GRADIENT * _finite_largest(gradients)) + _EITHER_WAY * _ratio(digits, scale)
-    for kind, one, other in (
-        (UPDATE, baseline.updates, actual.updates),
+        allowed = np.maximum(allowed, _AS_GRADIENT * _finite_largest(gradients))
+        allowed = allowed + _ratio(_LAST_DIGIT[dtype] * baseline.moves.size, scale)
+    return [*tables, *(_Table(kind, layers, one, other, errors, allowed, each) for kind, one, other, errors in moves)]
+
+
+def _moves(baseline: Training, actual: Training) -> list[tuple[str, Values, Values]]:
+    """What each parameter's update is judged by; nothing where a file is too old to say."""
+    if baseline.moves is None or actual.moves is None:
+        return []
+    return [
+        (UPDATE, _meant(baseline), _meant(actual)),
         (DECAY, baseline.moves.along, actual.moves.along),
-    ):
-        found = np.where(counts, _differences(one, other, scale, own.absolute), 0.0)
-        tables.append(_Table(kind, layers, one, other, found, allowed, each))
-    return tables
+    ]
 
 
-def _rounding(training: Training, counts: Flags) -> Values:
-    """How much of each update follows from rounding, at this step or by momentum since an earlier one."""
+def _meant(training: Training) -> Values:
+    """How far each step moved each parameter, without what follows from rounding.
+
+    The key's bias of attention, for one, has no gradient but rounding: Adagrad moved it otherwise by 0.018 where
+    everything else agreed within 1e-6.
+    """
     if training.moves is None:
-        return np.zeros_like(training.updates)
-    shares = np.clip(_ratio(training.moves.rounding, training.updates), 0.0, 1.0)
-    return np.asarray(np.where(counts, np.maximum.accumulate(shares, axis=0) * training.updates, 0.0), np.float64)
+        return training.updates
+    with np.errstate(all="ignore"):
+        return np.asarray(np.sqrt(np.maximum(training.updates**2 - training.moves.rounding**2, 0.0)), np.float64)
 
 
-def _decay(training: Training, counts: Flags) -> Values:
+def _decay(moves: Moves, counts: Flags) -> Values:
     """How far all parameters together have moved along themselves at each step, (steps, 1)."""
-    assert training.moves is not None  # noqa: S101  # the caller has asked
-    along, size = (np.where(counts, table, 0.0) for table in (training.moves.along, training.moves.size))
+    along, size = (np.where(counts, table, 0.0) for table in (moves.along, moves.size))
     return _ratio((along * size).sum(axis=1, keepdims=True), _norm(size))
 
 

@@ -46,7 +46,7 @@ _JUMPS_OF_ONE, _MOST_OF_ONE = 160.0, 0.9
 # (of these no more than rounding is), scalars and updates made mostly up to 30 e, gradients 2.4 sqrt(e): so many ReLUs
 # decide otherwise as e grows, and each turns the gradient its own way. A gradient that jumped by g is no rounding to be
 # made more of: it turns the next step by g, and made scalars and updates part by up to 1.4 g.
-_AMPLIFIED, _JUMPS, _FOLLOWS, _ROUNDED = 300.0, 20.0, 10.0, 1e-5
+_AMPLIFIED, _JUMPS, _FOLLOWS, ROUNDED = 300.0, 20.0, 10.0, 1e-5
 # No difference may grow to more than this, or nothing would be drift any more.
 _MOST_GROWN, _MOST_JUMPED = 0.2, 0.5
 # Beyond these (scalars and updates, gradients) rounding alone takes the next step further than that: the runs have
@@ -164,7 +164,7 @@ class Tolerances:
         At earlier steps scalars and updates were `earlier` apart, gradients `pulled`. A user's rtol holds as it stands,
         at every step.
         """
-        grown = max(_AMPLIFIED * max(earlier, min(pulled, _ROUNDED)), _FOLLOWS * pulled)
+        grown = max(_AMPLIFIED * max(earlier, min(pulled, ROUNDED)), _FOLLOWS * pulled)
         return self._at_step(_STEP_RTOL, dtype, min(grown, _MOST_GROWN))
 
     def gradient(self, dtype: str, earlier: float, pulled: float = 0.0) -> float:

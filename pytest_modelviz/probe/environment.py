@@ -10,6 +10,8 @@ import torch
 from pytest_modelviz.probe.modules import parameters_and_buffers
 from pytest_modelviz.probe.structure import tensors
 
+_HAS_TF32 = (8, 0)  # Ampere
+
 
 def environment(model: torch.nn.Module, input_data: Any = None) -> dict[str, str]:
     """Versions, device, dtype, threads and switches that can change a result."""
@@ -46,32 +48,51 @@ def float32_precision(model: torch.nn.Module, device: str) -> str:
 
     By default it is "tf32" where cuDNN convolves. Only what the model may use counts, and what the hardware can do.
     """
-    backends = []
-    if "cuda" in device and torch.version.cuda and torch.cuda.get_device_capability() >= _HAS_TF32:
-        backends.append(("backends.cudnn", "backends.cuda"))
-    if "cpu" in device:
-        backends.append(("backends.mkldnn", "backends.mkldnn"))
     found = {"ieee"}
-    for own, of_matmul in backends:
-        found.add(str(_setting(f"{of_matmul}.matmul.fp32_precision")))
-        if _convolves(model):
-            found.add(str(_setting(f"{own}.conv.fp32_precision")))
-        if any(isinstance(module, torch.nn.RNNBase) for module in model.modules()):
-            found.add(str(_setting(f"{own}.rnn.fp32_precision")))
-        if own == "backends.cudnn" and not hasattr(torch.backends.cudnn, "conv"):  # torch before 2.9
-            found |= {"tf32"} if _convolves(model) and _setting("backends.cudnn.allow_tf32") else set()
-            found |= {"tf32"} if _setting("backends.cuda.matmul.allow_tf32") else set()
+    if "cuda" in device and torch.version.cuda and torch.cuda.get_device_capability() >= _HAS_TF32:
+        found |= _cuda_precisions(_products(model))
+    if "cpu" in device:
+        found |= _cpu_precisions(_products(model))
     return next(precision for precision in ("bf16", "tf32", "ieee") if precision in found)
 
 
-_HAS_TF32 = (8, 0)  # Ampere
+def _products(model: torch.nn.Module) -> list[str]:
+    """The kinds of products that a model may contain; a convolution in functional form needs no module."""
+    held = [tensor for table in parameters_and_buffers(model) for tensor in table.values()]
+    convolves = any(torch.nn.parameter.is_lazy(tensor) or tensor.dim() >= 3 for tensor in held)
+    recurs = any(isinstance(module, torch.nn.RNNBase) for module in model.modules())
+    return ["matmul", *(["conv"] if convolves else []), *(["rnn"] if recurs else [])]
 
 
-def _convolves(model: torch.nn.Module) -> bool:
-    """Whether anything may be a convolution's kernel: in functional form it needs no module."""
-    parameters, buffers = parameters_and_buffers(model)
-    held = (*parameters.values(), *buffers.values())
-    return any(torch.nn.parameter.is_lazy(one) or one.dim() >= 3 for one in held)
+def _cuda_precisions(products: list[str]) -> set[str]:
+    if not hasattr(torch.backends.cudnn, "conv"):  # torch before 2.9
+        allowed = [_setting("backends.cuda.matmul.allow_tf32")]
+        allowed += [_setting("backends.cudnn.allow_tf32")] if len(products) > 1 else []
+        return {"tf32"} if any(allowed) else set()
+    owners = {"matmul": "cuda"}
+    return {str(_setting(f"backends.{owners.get(kind, 'cudnn')}.{kind}.fp32_precision")) for kind in products}
+
+
+def _cpu_precisions(products: list[str]) -> set[str]:
+    """What oneDNN is allowed, where this processor makes use of it: most do not, whatever is set."""
+    allowed = {kind: str(_setting(f"backends.mkldnn.{kind}.fp32_precision")) for kind in products}
+    if _setting("backends.mkldnn.matmul.fp32_precision") is None:  # torch before 2.9
+        allowed = {"matmul": {"medium": "bf16"}.get(_matmul_precision(), "ieee")}
+    return {value for kind, value in allowed.items() if value in ("tf32", "bf16") and shortens(kind)}
+
+
+def shortens(kind: str) -> bool:
+    """Whether this processor, as it is set, leaves digits away in a product of the kind."""
+    exact = 1.0 + 2.0**-12  # which TF32 and bfloat16 have no digits for
+    with torch.no_grad(), torch.autocast("cpu", enabled=False):
+        values = torch.full((64, 4096), exact, dtype=torch.float32, device="cpu")
+        unit = torch.eye(64, dtype=torch.float32, device="cpu")
+        if kind == "conv":
+            kernel = torch.nn.functional.pad(unit[:, :, None, None], (1, 1, 1, 1))
+            product = torch.nn.functional.conv2d(values.view(1, 64, 64, 64), kernel)
+        else:  # recurrent layers multiply matrices
+            product = unit @ values
+        return not bool((product == exact).all())
 
 
 def _setting(path: str) -> Any:

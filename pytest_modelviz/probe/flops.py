@@ -85,7 +85,8 @@ class MultAdds:
         return int(self._counter.get_total_flops()) // 2 + self._hidden
 
 
-_GATES = {torch.nn.RNN: 1, torch.nn.GRU: 3, torch.nn.LSTM: 4}
+# The gates of a layer whose forward is torch's own; a subclass's may do anything.
+_GATES = {torch.nn.RNN.forward: 1, torch.nn.GRU.forward: 3, torch.nn.LSTM.forward: 4}
 
 
 def recurrent_mult_adds(module: torch.nn.Module, output: Any) -> int:
@@ -94,8 +95,10 @@ def recurrent_mult_adds(module: torch.nn.Module, output: Any) -> int:
     Each direction of each layer multiplies every step's input and state with the weights of all gates; an LSTM with
     projections multiplies its state once more.
     """
-    gates = next((count for kind, count in _GATES.items() if type(module).forward is kind.forward), 0)
-    if not gates or not isinstance(module, torch.nn.RNNBase) or not isinstance(output, tuple) or not output:
+    if not isinstance(module, torch.nn.RNNBase) or not isinstance(output, tuple) or not output:
+        return 0
+    gates = _GATES.get(type(module).forward)
+    if gates is None:
         return 0
     values = output[0].data if isinstance(output[0], torch.nn.utils.rnn.PackedSequence) else output[0]
     if not isinstance(values, torch.Tensor) or not values.shape or not values.shape[-1]:

@@ -143,7 +143,7 @@ def _norm(values: torch.Tensor) -> torch.Tensor:
 
 
 class _Move(NamedTuple):
-    """How far a step moved a parameter, how far along itself, its norm before, and how much follows from rounding."""
+    """How far a step moved a parameter; see `training.Moves` for the rest."""
 
     distance: float
     along: float = 0.0
@@ -161,11 +161,15 @@ def _move(before: torch.Tensor, after: torch.Tensor, faint: torch.Tensor | None)
         return _Move(math.inf)
     before = before.to(after.device)
     move = after - before
+    distance, rounding = float(_norm(move)), 0.0
+    if faint is not None and faint.shape == move.shape and bool(faint.any()):
+        faint = faint.to(move.device)
+        rounding = float(_norm(move[faint]))
+        move = move.masked_fill(faint, 0.0)
     size = float(_norm(before))
     wide = move.dtype if move.device.type == "mps" else torch.float64
     along = float(torch.dot(move.to(wide), before.to(wide))) / size if size > 0 else 0.0
-    doubtful = float(_norm(move[faint.to(move.device)])) if faint is not None and faint.shape == move.shape else 0.0
-    return _Move(float(_norm(move)), along, size, doubtful)
+    return _Move(distance, along, size, rounding)
 
 
 def _faint(gradient: torch.Tensor, norm: torch.Tensor) -> torch.Tensor:
