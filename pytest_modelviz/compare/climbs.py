@@ -53,7 +53,7 @@ def compare_climbs(
     own = own.in_full_precision() if dtype == "float64" else own
     dtype = "float32" if dtype == "float64" else dtype
     strict, loose = own.explanation(dtype), own.climb
-    kinks = own.saliency(dtype) if forward.matched else strict
+    kinks = own.differentiated(dtype) if forward.matched else strict
     errors = {
         "gradient on the start": (_gradients_differ(before.gradients, after.gradients, kinks), kinks),
         "mean activation of the start": (_start_differs(before.curves, after.curves), strict),

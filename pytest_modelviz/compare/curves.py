@@ -115,12 +115,19 @@ def part(baseline: Training, actual: Training, dtype: str, tolerances: Tolerance
             ]
             if found:
                 found.sort(key=lambda one: -one[0])
-                parts = {(one.kind, one.name): one for _, one in reversed(found)}  # of each the worst
-                return Parting(tuple(reversed(parts.values())), _drifted(tables, step), found[0][1])
+                parts: dict[tuple[str, str], Part] = {}
+                for _, one in found:
+                    parts.setdefault((_of(one), one.name), one)  # of each the worst
+                return Parting(tuple(parts.values()), _drifted(tables, step), found[0][1])
     table = max(tables, key=lambda one: float(one.excess.max()))
     place = divmod(int(table.excess.argmax()), len(table.names))
     unjudged = np.flatnonzero(~np.logical_or.reduce([table.judged.any(axis=1) for table in tables]))
     return Parting((), frozenset(), table.part(*place), int(unjudged[0]) if unjudged.size else None)
+
+
+def _of(one: Part) -> str:
+    """What a part is about: where a whole update is another, how far of it is along the parameter says no more."""
+    return UPDATE if one.kind == DECAY else one.kind
 
 
 def _drifted(tables: list[_Table], first: int) -> frozenset[str]:

@@ -28,7 +28,7 @@ def compare_gradients(
     before, after = _gradient(one), _gradient(two)
     forward = forward_verdict(one, two, tolerances)
     dtype = str(actual.facts.get("dtype", "float32"))
-    allowed = tolerances.saliency(dtype) if forward.matched else tolerances.explanation(dtype)
+    allowed = tolerances.differentiated(dtype) if forward.matched else tolerances.explanation(dtype)
     error = difference(before, after, allowed=allowed)
     if error <= allowed and not findings:
         return Verdict(True, 1, 0, error, allowed)

@@ -67,7 +67,8 @@ def _of_scalars(parting: Parting, optimizers: Sequence[Finding]) -> Verdict:
         return Verdict(True, 1, 0, worst.error, worst.allowed, findings=_unjudged(parting))
     findings = [_heading(worst, known=False), *(_told(one) for one in parting.parts)]
     if optimizers and worst.step:  # it has moved nothing before the first scalars
-        return Verdict(False, 1, 1, worst.error, worst.allowed, None, "computation", (*findings, *optimizers))
+        said = (findings[0], *optimizers, *findings[1:])
+        return Verdict(False, 1, 1, worst.error, worst.allowed, None, "computation", said)
     also = [replace(one, kind=f"also:{one.kind}") for one in optimizers]
     return Verdict(False, 1, 1, worst.error, worst.allowed, findings=(*findings, Finding("curve:once"), *also))
 
@@ -124,7 +125,10 @@ class _Model:
         lead, others = _lead(parting, baseline, actual)
         cause, evidence = self._cause(lead)
         known = cause in ("architecture", "weights")
-        findings = [_heading(lead, known=known), *(_told(one) for one in others), *evidence]
+        parts = [_told(one) for one in others]
+        # what was asked of the optimiser says more than any number, of which there may be many
+        said = [*evidence, *parts] if evidence is self._optimizers else [*parts, *evidence]
+        findings = [_heading(lead, known=known), *said]
         if cause is None:
             findings.append(Finding("curve:once"))
         told = {id(one) for one in evidence}

@@ -65,7 +65,7 @@ def _products(model: torch.nn.Module) -> list[str]:
 
 
 def _cuda_precisions(products: list[str]) -> set[str]:
-    if not hasattr(torch.backends.cudnn, "conv"):  # torch before 2.9
+    if _setting("backends.cudnn.conv.fp32_precision") is None:  # torch before 2.9
         allowed = [_setting("backends.cuda.matmul.allow_tf32")]
         allowed += [_setting("backends.cudnn.allow_tf32")] if len(products) > 1 else []
         return {"tf32"} if any(allowed) else set()
