@@ -47,9 +47,9 @@ class Moves(NamedTuple):
     """More of how each step moved each parameter, each (steps, parameters).
 
     `rounding` is the norm of the move of those elements whose gradient is mere rounding: an optimiser that scales each
-    element by itself makes a full step of it, in any direction. `along` is how far the others moved along the parameter,
-    negative towards zero: what weight decay does, and what the length of a move hardly shows. `size` is the parameter's
-    norm before the step.
+    element by itself makes a full step of it, in any direction. `along` is how far the others moved along the
+    parameter, negative towards zero: what weight decay does, and what the length of a move hardly shows. `size` is the
+    parameter's norm before the step.
     """
 
     along: Values

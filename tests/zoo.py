@@ -29,7 +29,7 @@ def sequences(seed: int = 0) -> torch.Tensor:
 
 
 def data_parallel(module: nn.Module) -> nn.DataParallel[Any]:
-    """DataParallel around a model on the CPU, which it refuses where there is a GPU: it is made as where there is none."""
+    """DataParallel around a model on the CPU, which it refuses where there is a GPU: made as where there is none."""
     made_by = importlib.import_module("torch.nn.parallel.data_parallel")  # its package has a function of that name
     with unittest.mock.patch.object(made_by, "_get_available_device_type", return_value=None):
         return nn.DataParallel(module)

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from pytest_modelviz.capture import Capture
 from pytest_modelviz.compare.explained import by_forward_pass, forward_verdict
+from pytest_modelviz.compare.gradients import gradient_difference, worse
 from pytest_modelviz.compare.places import same_places
-from pytest_modelviz.compare.tensors import difference
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.trace import TensorRecord, Trace
 from pytest_modelviz.verdict import Finding, Verdict
@@ -53,9 +53,8 @@ def compare_climbs(
     own = own.in_full_precision() if dtype == "float64" else own
     dtype = "float32" if dtype == "float64" else dtype
     strict, loose = own.explanation(dtype), own.climb
-    kinks = own.differentiated(dtype) if forward.matched else strict
     errors = {
-        "gradient on the start": (_gradients_differ(before.gradients, after.gradients, kinks), kinks),
+        "gradient on the start": _gradients_differ(before.gradients, after.gradients, dtype, own, forward.matched),
         "mean activation of the start": (_start_differs(before.curves, after.curves), strict),
         "mean activation while climbing": (_curves_differ(before.curves, after.curves), loose),
     }
@@ -83,11 +82,14 @@ def _ends(before: Climb, after: Climb) -> tuple[str, str]:
     return one, two
 
 
-def _gradients_differ(before: Sequence[TensorRecord], after: Sequence[TensorRecord], allowed: float) -> float:
-    """The largest relative L2 difference of a filter's gradient."""
-    if len(before) != len(after):
-        return math.inf
-    return max((difference(one, two, allowed=allowed) for one, two in zip(before, after, strict=True)), default=0.0)
+def _gradients_differ(
+    before: Sequence[TensorRecord], after: Sequence[TensorRecord], dtype: str, own: Tolerances, kinks: bool
+) -> tuple[float, float]:
+    """(error, what is allowed) of the filter whose gradient is furthest off."""
+    if len(before) != len(after) or not before:
+        return (math.inf if len(before) != len(after) else 0.0), own.explanation(dtype)
+    pairs = zip(before, after, strict=True)
+    return worse(*(gradient_difference(one, two, dtype, own, kinks=kinks) for one, two in pairs))
 
 
 def _start_differs(before: Rows, after: Rows) -> float:

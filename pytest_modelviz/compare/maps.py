@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pytest_modelviz.compare.gradients import size_difference
 from pytest_modelviz.compare.places import same_places
 from pytest_modelviz.verdict import Finding
 
@@ -70,13 +71,16 @@ def map_difference(
 
 def map_distance(
     baseline: npt.NDArray[np.float32], actual: npt.NDArray[np.float32], *, signless: bool = False
-) -> float:
-    """The relative L2 difference, of all maps together; infinite where `map_difference` is."""
+) -> tuple[float, float]:
+    """The relative L2 difference of all maps together, and by how much their sizes differ.
+
+    Infinite where `map_difference` is.
+    """
     pair = _comparable(baseline, actual, signless=signless)
-    if pair is None:
-        return math.inf
-    distance, size = float(np.linalg.norm(pair[1] - pair[0])), float(np.linalg.norm(pair[0]))
-    return distance / size if size > 0.0 else (math.inf if distance else 0.0)
+    if pair is None or not pair[0].any():
+        return math.inf, math.inf
+    before, after = pair
+    return float(np.linalg.norm(after - before) / np.linalg.norm(before)), size_difference(before, after)
 
 
 def _comparable(

@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pytest_modelviz.optimizers import Option, Options, OptimizerRecord, SchedulerRecord
+from pytest_modelviz.optimizers import OptimizerRecord, Option, Options, SchedulerRecord
 from pytest_modelviz.verdict import Finding
 
 OPTIMIZER = "optimizer"
-# Options are numbers that were written down, and rates computed from them: sin, cos and powers differ in the last digit.
+# Options are numbers that were written down, and rates computed from them, whose last digits are the processor's.
 _SAME_OPTION = 1e-6
 _MOST_LISTED = 4
 _ATTACHED = "initial_lr"  # what a scheduler leaves in the groups of its optimiser, wherever it is kept

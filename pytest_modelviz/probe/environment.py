@@ -96,7 +96,7 @@ def shortens(kind: str) -> bool:
 
 
 def _setting(path: str) -> Any:
-    """A switch of torch's, None where this version has none or it cannot be read: old and new ones exclude each other."""
+    """A switch of torch's, None where it has none or it cannot be read: old and new ones exclude each other."""
     value: Any = torch
     try:
         for name in path.split("."):

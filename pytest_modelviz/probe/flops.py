@@ -107,5 +107,7 @@ def recurrent_mult_adds(module: torch.nn.Module, output: Any) -> int:
     directions = 2 if module.bidirectional else 1
     state = module.proj_size or module.hidden_size
     inputs = [module.input_size, *[state * directions] * (module.num_layers - 1)]
-    products = sum(gates * module.hidden_size * (size + state) + module.hidden_size * module.proj_size for size in inputs)
+    products = sum(
+        gates * module.hidden_size * (size + state) + module.hidden_size * module.proj_size for size in inputs
+    )
     return steps * directions * products

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from types import CellType
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import torch
 from torch.optim.lr_scheduler import LRScheduler
 
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.optimizers import Option, OptimizerRecord, ParameterGroup, SchedulerRecord
+from pytest_modelviz.optimizers import OptimizerRecord, Option, ParameterGroup, SchedulerRecord
 from pytest_modelviz.probe.modules import parameters_and_buffers
 from pytest_modelviz.probe.structure import plain_text
 
@@ -111,11 +112,7 @@ def _schedulers_of(step: Callable[..., Any]) -> list[Any]:
     function = getattr(step, "__func__", step)
     code = getattr(function, "__code__", None)
     held: list[Any] = []
-    for cell in getattr(function, "__closure__", None) or ():
-        try:
-            held.append(cell.cell_contents)
-        except ValueError:  # not filled yet
-            continue
+    held += [value for cell in getattr(function, "__closure__", None) or () for value in _contents(cell)]
     if code is not None:
         module_names = getattr(function, "__globals__", {})
         held += [module_names[name] for name in code.co_names if name in module_names]
@@ -132,9 +129,19 @@ def _schedulers_of(step: Callable[..., Any]) -> list[Any]:
     return found
 
 
+def _contents(cell: CellType) -> list[Any]:
+    """What a variable of a closure holds; nothing where it has no value yet."""
+    try:
+        return [cell.cell_contents]
+    except ValueError:
+        return []
+
+
 def _record(name: str, optimizer: Any, names: Mapping[int, str], schedulers: list[Any]) -> OptimizerRecord:
     groups = tuple(
-        ParameterGroup(_plain_options(group, _IMPLEMENTATION), tuple(sorted(_parameter(p, names) for p in group["params"])))
+        ParameterGroup(
+            _plain_options(group, _IMPLEMENTATION), tuple(sorted(_parameter(p, names) for p in group["params"]))
+        )
         for group in optimizer.param_groups
     )
     own = [one for one in schedulers if one.optimizer is optimizer]
@@ -162,19 +169,19 @@ def _plain_options(held: Mapping[Any, Any], without: frozenset[str]) -> dict[str
         if name not in without:
             try:
                 found[str(name)] = _plain(value)
-            except _NotPlain:
+            except _NotPlainError:
                 continue  # functions, tensors, counters: what they do shows in the options from step to step
     return found
 
 
-class _NotPlain(Exception):
+class _NotPlainError(Exception):
     """A value that is no number, text, or nest of these."""
 
 
 def _plain(value: Any, depth: int = 0) -> Option:
     if isinstance(value, torch.Tensor):
         if value.numel() != 1 or value.is_complex() or value.is_meta:
-            raise _NotPlain
+            raise _NotPlainError
         value = value.detach().item()
     if isinstance(value, np.generic):
         value = value.item()
@@ -192,7 +199,7 @@ def _plain(value: Any, depth: int = 0) -> Option:
         return [_plain(item, depth + 1) for item in value]
     if depth < _DEEPEST and isinstance(value, Mapping) and len(value) <= _MOST_ITEMS:
         return {str(key): _plain(item, depth + 1) for key, item in value.items()}
-    raise _NotPlain
+    raise _NotPlainError
 
 
 def _parameter(parameter: torch.Tensor, names: Mapping[int, str]) -> str:

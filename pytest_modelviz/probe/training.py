@@ -106,9 +106,7 @@ class _Watch:
             if name not in handles and parameter.requires_grad and parameter.is_leaf:
                 see(name, parameter)  # which the step itself has made trainable
         self._gradients.append([float(norms[name]) if name in norms else 0.0 for name in self.parameters])
-        self._moves.append(
-            [_move(before[name], numbers(p), faint.get(name)) for name, p in self.parameters.items()]
-        )
+        self._moves.append([_move(before[name], numbers(p), faint.get(name)) for name, p in self.parameters.items()])
         if last:
             self._values = _together([_histogram(numbers(p)) for p in self.parameters.values()])
             self._pulls = _together([bins.get(name, _NONE) for name in self.parameters])

@@ -39,7 +39,7 @@ _CURVES = {
     "parted:update": "{what} moves by {before} -> {after}",
     "parted:updates": "all parameters together move by {before} -> {after}",
     "parted:decay": "{what} moves along itself, as weight decay makes it, by {before} -> {after}",
-    "parted:decays": "all parameters together move along themselves, as weight decay makes them, by {before} -> {after}",
+    "parted:decays": "all parameters move along themselves, as weight decay makes them, by {before} -> {after}",
 }
 
 

@@ -13,6 +13,7 @@ import torch
 
 from pytest_modelviz.capture import Array, Capture
 from pytest_modelviz.compare.explained import by_forward_pass, forward_verdict
+from pytest_modelviz.compare.gradients import worse
 from pytest_modelviz.compare.maps import aligned, map_difference, map_distance, map_findings
 from pytest_modelviz.compare.questions import asked_otherwise
 from pytest_modelviz.compare.tolerance import ROUNDING, Tolerances
@@ -173,9 +174,11 @@ class CamMapView:
         floor, signless = ROUNDING * _number(baseline.facts.get("scale")), self._method in SIGNLESS
         error, allowed = map_difference(before, after, signless=signless, floor=floor), own.explanation(dtype)
         if error > allowed and forward.matched and own.rtol is None and differentiates(self._method):
-            # a kink turns the gradient anywhere by a little, and at one place by more
-            whole = map_distance(before, after, signless=signless), own.differentiated(dtype)
-            error, allowed = max(whole, (error, own.at_one_place(dtype)), key=lambda pair: pair[0] / pair[1])
+            # a kink turns a map everywhere by a little, and at one place by more
+            whole, size = map_distance(before, after, signless=signless)
+            error, allowed = worse(
+                (error, own.at_one_place(dtype)), (whole, own.differentiated(dtype)), (size, own.resized(dtype))
+            )
         # a target that the caller chose is part of the question; one that the model chose is its answer
         asked = {"method", "layer", "call", *({"targets"} if self._target is not None else ())}
         other, findings = asked_otherwise(

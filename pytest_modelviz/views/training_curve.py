@@ -48,7 +48,10 @@ class TrainingCurve:
 
 
 class TrainingCurveView:
-    """`training_curve(step, *, steps=20, model=None, optimizer=None, seed=0)`. It trains the model: what it learns stays learned."""
+    """`training_curve(step, *, steps=20, model=None, optimizer=None, seed=0)`.
+
+    It trains the model: what it learns stays learned.
+    """
 
     view = "training_curve"
 

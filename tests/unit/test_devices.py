@@ -14,7 +14,6 @@ from pytest_modelviz.views.feature_maps import FeatureMapsView
 from pytest_modelviz.views.model_summary import ModelSummaryView
 
 
-
 def test_the_zoo_has_a_data_parallel_model_on_the_cpu_also_where_there_is_a_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
@@ -172,9 +171,7 @@ def test_older_hardware_and_versions(gpu, monkeypatch):
 
 def test_what_is_set_counts_on_a_cpu_only_where_it_changes_something(monkeypatch):
     model = nn.Linear(3, 3)
-    monkeypatch.setattr(
-        surroundings, "_setting", {"backends.mkldnn.matmul.fp32_precision": "bf16"}.get
-    )
+    monkeypatch.setattr(surroundings, "_setting", {"backends.mkldnn.matmul.fp32_precision": "bf16"}.get)
     monkeypatch.setattr(surroundings, "shortens", lambda kind: False)
     assert "float32_precision" not in surroundings.environment(model)
     monkeypatch.setattr(surroundings, "shortens", lambda kind: kind == "matmul")
