@@ -33,11 +33,12 @@ EXPLANATION_FACTOR = 10.0
 # none to AVX-512, or a third of the weights moved by their last digit (ResNet-18 and 50, MobileNet, EfficientNet, VGG,
 # AlexNet, SqueezeNet, GoogLeNet, RegNet, DenseNet; 64 to 224 pixels): by up to 0.022 on the input (GoogLeNet; a trained
 # network, 16 noisy images, 5e-3), 0.012 at the start of a climb (ResNet-18), and at one place of a map by 0.032 of its
-# peak (HiResCAM; LayerCAM 0.02, EigenGradCAM 0.019, GradCAM 2.3e-3; XGradCAM, whose weights nearly cancel, 9e-3).
+# peak (HiResCAM; LayerCAM 0.02, EigenGradCAM 0.019, GradCAM 2.3e-3; XGradCAM, which divides by a sum that nearly
+# cancels, 9e-3).
 # Five times that, and a little more. It loses faults of a gradient that are smaller and show in no forward pass.
 _KINKS, _KINKS_AT_ONE_PLACE = 1.2e-1, 2e-1
-# They turn a gradient and hardly change its size, as most faults do (a factor, a detached branch).
-_KINKS_RESIZE = 5e-2
+# They turn a gradient, and change its size by 2e-3 at most, which most faults do (a factor, a detached branch).
+_KINKS_RESIZE = 2e-2
 # With products in TF32 gradients were off by two to six per cent (an H200, five methods of saliency).
 _KINKS_SHORTENED = {"tf32": 3e-1, "bf16": 6e-1}
 

@@ -34,6 +34,7 @@ from pytest_modelviz.views.cam_layers import candidates, named_layers, one_of_ea
 from pytest_modelviz.views.cam_library import library_map
 from pytest_modelviz.views.cam_methods import (
     ALL_LAYERS,
+    CANCELLING,
     METHODS,
     SIGNLESS,
     Map,
@@ -177,7 +178,9 @@ class CamMapView:
             # a kink turns a map everywhere by a little, and at one place by more
             whole, size = map_distance(before, after, signless=signless)
             error, allowed = worse(
-                (error, own.at_one_place(dtype)), (whole, own.differentiated(dtype)), (size, own.resized(dtype))
+                (error, own.at_one_place(dtype)),
+                (whole, own.differentiated(dtype)),
+                (size, own.differentiated(dtype) if self._method in CANCELLING else own.resized(dtype)),
             )
         # a target that the caller chose is part of the question; one that the model chose is its answer
         asked = {"method", "layer", "call", *({"targets"} if self._target is not None else ())}

@@ -35,6 +35,7 @@ RUNNING = {"scorecam": "ScoreCAM", "ablationcam": "AblationCAM", "shapleycam": "
 COMPOSED = {"finercam": "FinerCAM", "refinecam": "RefineCAM"}
 # A principal component's sign is arbitrary; SegEigenCAM's rule for it is a near tie in some maps.
 SIGNLESS = {"eigencam", "eigengradcam", "kpcacam", "segeigencam"}
+CANCELLING = {"xgradcam"}  # it divides by a sum that may nearly cancel: rounding changes the size of its maps
 ALL_LAYERS = {"fullgrad"}  # they explain all layers at once
 _FORWARD_ONLY = {"scorecam", "ablationcam"}  # of those that run the model themselves
 _RANDOM = "randomcam"

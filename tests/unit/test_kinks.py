@@ -86,15 +86,14 @@ def compared(view, one, other, **tolerances):
 def test_a_gradient_that_jumped_is_forgiven_where_the_forward_pass_agrees(view):
     assert compared(VIEWS[view], (), (turned(0.03),)).matched
     assert not compared(VIEWS[view], (), (turned(0.03),), rtol=1e-4).matched  # a user's own holds as it stands
-    # the sketches of a gradient tell its size by some per cent
-    assert compared(VIEWS[view], (), (resized(1.03),)).matched
+    assert compared(VIEWS[view], (), (resized(1.01),)).matched
 
 
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize(
     "change",
-    [resized(1.1), resized(0.9), resized(-1.0), turned(3.0), lambda gradient: gradient.flip(1)],
-    ids=["a tenth more", "a tenth less", "another sign", "turned", "other channels"],
+    [resized(1.03), resized(0.9), resized(-1.0), turned(3.0), lambda gradient: gradient.flip(1)],
+    ids=["a little more", "a tenth less", "another sign", "turned", "other channels"],
 )
 def test_a_fault_of_the_gradient_is_found(view, change):
     verdict = compared(VIEWS[view], (), (change,))
