@@ -1,5 +1,7 @@
 """What depends on the device, and must not: precision, counts of fused kernels, devices among the arguments."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -82,6 +84,22 @@ def test_projections_and_layers_with_code_of_their_own():
     own = Own(6, 8)
     assert flops.recurrent_mult_adds(own, own(data)) == 0
     assert mult_adds(own, data)[""] is None
+
+
+def test_a_file_that_has_not_counted_in_a_fused_kernel_matches():
+    view = ModelSummaryView(nn.Sequential(nn.LSTM(6, 8)), input_data=torch.rand(3, 2, 6))
+    capture = view.capture()
+    facts = copy.deepcopy(dict(capture.facts))
+    assert facts["layers"]["0"].pop("mult_adds")
+    old = Capture(capture.view, facts, environment={"device": "cuda:0"})
+    assert view.compare(old, capture, Tolerances()).matched
+    facts["layers"]["0"]["mult_adds"] = 1
+    assert not view.compare(old, capture, Tolerances()).matched
+    linear = ModelSummaryView(nn.Linear(3, 3), input_data=torch.rand(1, 3))
+    capture = linear.capture()
+    facts = copy.deepcopy(dict(capture.facts))
+    del facts["layers"][""]["mult_adds"]
+    assert not linear.compare(Capture(capture.view, facts), capture, Tolerances()).matched
 
 
 # devices among arguments
