@@ -202,15 +202,19 @@ def test_a_processor_in_full_precision_leaves_nothing_away():
 
 
 def test_switches_that_exclude_each_other_can_be_read():
-    if not hasattr(torch.backends, "fp32_precision"):
-        pytest.skip("this torch has one switch each")
-    before = torch.backends.fp32_precision
-    torch.backends.fp32_precision = "ieee"
+    cudnn = torch.backends.cudnn
+    if surroundings._setting("backends.cudnn.conv.fp32_precision") is None:
+        pytest.skip("this torch has one switch for both")
+    before = cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision
+    cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision = "ieee", "tf32"
     try:
-        assert surroundings._setting("backends.cudnn.allow_tf32") is None  # raises
-        FeatureMapsView(nn.Linear(3, 3), torch.ones(1, 3)).capture()
+        with pytest.raises(RuntimeError):
+            _ = cudnn.allow_tf32
+        assert surroundings._setting("backends.cudnn.allow_tf32") is None
+        FeatureMapsView(nn.Conv2d(3, 3, 1), torch.ones(1, 3, 2, 2)).capture()
+        assert (cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision) == ("ieee", "tf32")
     finally:
-        torch.backends.fp32_precision = before
+        cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision = before
 
 
 def test_the_coarser_side_decides_and_a_baseline_claims_nothing_unknown():
