@@ -25,7 +25,7 @@ class Net(nn.Module):
         return self.head(self.body(x))
 
 
-class Training_:
+class Setup:
     """A small training of which the optimiser is chosen."""
 
     def __init__(self, optimizer, *, scheduler=None, clip=None, steps=4, given=True, model=True, in_step=True):
@@ -57,11 +57,11 @@ class Training_:
 
 
 def captured(optimizer, **options):
-    return Training_(optimizer, **options).view.capture()
+    return Setup(optimizer, **options).view.capture()
 
 
 def compared(one, other, **options):
-    two = Training_(other, **options)
+    two = Setup(other, **options)
     return two.view.compare(captured(one, **options), two.view.capture(), Tolerances())
 
 
@@ -136,7 +136,7 @@ def test_another_optimiser_shows_in_the_numbers(one, other):
 
 
 def test_another_threshold_of_clipping_shows():
-    one, other = Training_(sgd(), clip=0.5, given=False), Training_(sgd(), clip=0.4, given=False)
+    one, other = Setup(sgd(), clip=0.5, given=False), Setup(sgd(), clip=0.4, given=False)
     verdict = other.view.compare(one.view.capture(), other.view.capture(), Tolerances())
     assert (verdict.matched, verdict.first.layer, verdict.cause) == (False, "", "computation")
     parts = [finding for finding in verdict.findings if finding.kind == "parted:updates"]
@@ -165,13 +165,13 @@ def test_a_parameter_alone_and_all_together_have_one_definition():
 
 
 def test_files_from_before_moves_were_recorded_still_match():
-    one, two = Training_(adamw(1e-4), given=False), Training_(adamw(1e-4), given=False)
+    one, two = Setup(adamw(1e-4), given=False), Setup(adamw(1e-4), given=False)
     baseline, actual = one.view.capture(), two.view.capture()
     arrays = {key: values for key, values in baseline.arrays.items() if key != "parameters.moves"}
     old = type(baseline)(baseline.view, baseline.facts, arrays, baseline.environment)
     assert Training.from_arrays(arrays).moves is None
     assert two.view.compare(old, actual, Tolerances()).matched
-    faster = Training_(lambda net: torch.optim.AdamW(net.parameters(), lr=2e-3), given=False)
+    faster = Setup(lambda net: torch.optim.AdamW(net.parameters(), lr=2e-3), given=False)
     assert not faster.view.compare(old, faster.view.capture(), Tolerances()).matched
 
 
@@ -290,8 +290,8 @@ def test_a_change_that_no_number_shows_is_a_drift(model):
     def stepping(size):
         return lambda one: lr_scheduler.StepLR(one, size)
 
-    one = Training_(sgd(), scheduler=stepping(30), model=model)
-    other = Training_(sgd(), scheduler=stepping(60), model=model)
+    one = Setup(sgd(), scheduler=stepping(30), model=model)
+    other = Setup(sgd(), scheduler=stepping(60), model=model)
     verdict = other.view.compare(one.view.capture(), other.view.capture(), Tolerances())
     assert (verdict.matched, verdict.cause) == (False, "computation")
     assert [finding.kind for finding in verdict.findings] == ["curve:none", "optimizer"]
@@ -321,7 +321,7 @@ def test_a_change_that_no_number_shows_is_a_drift(model):
     ids=["attached", "class", "function", "nested"],
 )
 def test_schedulers(one, other, text):
-    two = Training_(sgd(), scheduler=other)
+    two = Setup(sgd(), scheduler=other)
     verdict = two.view.compare(captured(sgd(), scheduler=one), two.view.capture(), Tolerances())
     assert f"the optimiser: {text}" in told(verdict)
 
@@ -329,8 +329,8 @@ def test_schedulers(one, other, text):
 def test_a_scheduler_may_be_kept_where_it_is_not_found():
     stepping = lambda one: lr_scheduler.StepLR(one, 30)  # noqa: E731
     one, other = (
-        Training_(sgd(), scheduler=stepping, in_step=True),
-        Training_(sgd(), scheduler=stepping, in_step=False),
+        Setup(sgd(), scheduler=stepping, in_step=True),
+        Setup(sgd(), scheduler=stepping, in_step=False),
     )
     other.scheduler = None  # only the list of the closure's owner has it
     assert other.view.compare(one.view.capture(), other.view.capture(), Tolerances()).matched
@@ -338,7 +338,7 @@ def test_a_scheduler_may_be_kept_where_it_is_not_found():
 
 def test_schedulers_can_be_given():
     def given(size):
-        made = Training_(sgd(), scheduler=lambda one: lr_scheduler.StepLR(one, size), given=False, in_step=False)
+        made = Setup(sgd(), scheduler=lambda one: lr_scheduler.StepLR(one, size), given=False, in_step=False)
         made.view._optimizer = made.scheduler
         return made.view
 
@@ -354,7 +354,7 @@ def test_what_does_not_change_what_is_computed_is_no_drift():
 
 
 def test_an_option_of_another_version_of_torch_is_no_drift_where_it_is_off():
-    view = Training_(adam()).view
+    view = Setup(adam()).view
     capture = view.capture()
     for value, matches in ((False, True), (None, True), (0.5, False)):
         facts = copy.deepcopy(capture.facts)
@@ -364,16 +364,16 @@ def test_an_option_of_another_version_of_torch_is_no_drift_where_it_is_off():
 
 
 def test_a_baseline_that_does_not_know_its_optimiser_says_nothing_about_it():
-    one, two = Training_(adam(), given=False), Training_(adam())
+    one, two = Setup(adam(), given=False), Setup(adam())
     assert "optimizer" not in one.view.capture().facts
-    baseline, actual = Training_(adam(), given=False).view.capture(), two.view.capture()
+    baseline, actual = Setup(adam(), given=False).view.capture(), two.view.capture()
     assert two.view.compare(baseline, actual, Tolerances()).matched
     verdict = two.view.compare(actual, baseline, Tolerances())
     assert told(verdict) == ["the optimiser: optimizer=: given -> not given"]
 
 
 def test_changed_weights_outweigh_an_optimiser_which_is_told_beside():
-    one, two = Training_(sgd(0.01)), Training_(sgd(0.02))
+    one, two = Setup(sgd(0.01)), Setup(sgd(0.02))
     with torch.no_grad():
         two.net.head.weight.mul_(1.1)
     verdict = two.view.compare(one.view.capture(), two.view.capture(), Tolerances())
@@ -383,7 +383,7 @@ def test_changed_weights_outweigh_an_optimiser_which_is_told_beside():
 
 def test_hyperparameters_kept_on_the_model_are_no_layer():
     def kept(rate):
-        made = Training_(sgd(rate), given=False)
+        made = Setup(sgd(rate), given=False)
         made.net.hparams = {"lr": rate, "name": "run"}
         return made.view
 
@@ -441,7 +441,7 @@ def test_what_is_no_optimiser_is_said(given):
     ],
 )
 def test_damaged_facts_are_said(facts):
-    view = Training_(sgd()).view
+    view = Setup(sgd()).view
     capture = view.capture()
     damaged = type(capture)(capture.view, {**capture.facts, "optimizer": facts}, capture.arrays, capture.environment)
     with pytest.raises(UnreadableBaselineError, match="optimizer facts are damaged"):
