@@ -207,6 +207,7 @@ def training_curve(_modelviz_checks: TestChecks) -> Callable[..., Any]:
         *,
         steps: int = 20,
         model: Any = None,
+        optimizer: Any = None,
         seed: int = 0,
         name: str | None = None,
         rtol: Tolerance = None,
@@ -216,7 +217,7 @@ def training_curve(_modelviz_checks: TestChecks) -> Callable[..., Any]:
         from pytest_modelviz.views.training_curve import TrainingCurveView
 
         return _modelviz_checks.run(
-            lambda: TrainingCurveView(step, steps=steps, model=model, seed=seed),
+            lambda: TrainingCurveView(step, steps=steps, model=model, optimizer=optimizer, seed=seed),
             name,
             "training_curve",
             rtol=rtol,

@@ -17,7 +17,7 @@ from pytest_modelviz.baselines.names import Location, file_folder, safe
 from pytest_modelviz.baselines.renaming import foreign_reason
 from pytest_modelviz.baselines.store import Store, Stored
 from pytest_modelviz.capture import Capture
-from pytest_modelviz.compare.tolerance import Tolerances
+from pytest_modelviz.compare.tolerance import Tolerances, coarsest_precision
 from pytest_modelviz.elsewhere import baseline_elsewhere, former_note
 from pytest_modelviz.errors import ForeignBaselineError, ModelvizError, UnreadableBaselineError
 from pytest_modelviz.pictures.composite import sheet
@@ -218,13 +218,20 @@ class _Judgement:
 
     @property
     def _tolerances(self) -> Tolerances:
-        device = self._capture.environment.get("device", "cpu")
-        layers, ignored = self._settings.layers, self._settings.ignored
-        return Tolerances(self._settings.rtol, self._settings.atol, device, layers=layers, ignored=ignored)
+        around = self._capture.environment
+        return Tolerances(
+            self._settings.rtol,
+            self._settings.atol,
+            around.get("device", "cpu"),
+            layers=self._settings.layers,
+            ignored=self._settings.ignored,
+            precision=coarsest_precision(around),
+        )
 
     def _verdict(self, baseline: Capture, scale: float) -> Verdict:
-        verdict = self._check.view.compare(baseline, self._capture, replace(self._tolerances, scale=scale))
         before, after = baseline.environment, self._capture.environment
+        tolerances = replace(self._tolerances, scale=scale, precision=coarsest_precision(before, after))
+        verdict = self._check.view.compare(baseline, self._capture, tolerances)
         changes = {
             key: (before.get(key, "-"), after.get(key, "-"))
             for key in sorted({*before, *after})

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ BINS = 30
 MOST_STEPS = 100_000
 _CURVE = "curve."
 _NAMES, _GRADIENTS, _UPDATES = "parameters.names", "parameters.gradients", "parameters.updates"
+_MOVES = "parameters.moves"
 _EDGES, _COUNTS = "histograms.edges", "histograms.counts"
 
 
@@ -42,13 +43,27 @@ class Bins:
     counts: Counts = field(default_factory=lambda: np.zeros((0, BINS), np.int64))
 
 
+class Moves(NamedTuple):
+    """More of how each step moved each parameter, each (steps, parameters).
+
+    `rounding` is the norm of the move of those elements whose gradient is mere rounding: an optimiser that scales each
+    element by itself makes a full step of it, in any direction. `along` is how far the others moved along the
+    parameter, negative towards zero: what weight decay does, and what the length of a move hardly shows. `size` is the
+    parameter's norm before the step.
+    """
+
+    along: Values
+    size: Values
+    rounding: Values
+
+
 @dataclass(frozen=True)
 class Training:
     """`scalars` maps names to curves, float64 (steps,).
 
     `gradients` and `updates` are float64 (steps, parameters): the norm of each parameter's gradient as it was last
-    accumulated in a step (0 where there was none), and how far the step moved the parameter. Without a model there are
-    no `parameters`.
+    accumulated in a step (0 where there was none), and how far the step moved the parameter. `moves` says more
+    of the latter; None in files that are older than it. Without a model there are no `parameters`.
     """
 
     scalars: Mapping[str, Values]
@@ -57,6 +72,7 @@ class Training:
     updates: Values = field(default_factory=lambda: _empty(0, 0))
     values: Bins = field(default_factory=Bins)
     pulls: Bins = field(default_factory=Bins)
+    moves: Moves | None = None
 
     @property
     def steps(self) -> int:
@@ -71,7 +87,24 @@ class Training:
         """What of this training has its like in the other: its steps and scalars; more than that is not shown."""
         scalars = {name: values[: other.steps] for name, values in self.scalars.items() if name in other.scalars}
         return replace(
-            self, scalars=scalars, gradients=self.gradients[: other.steps], updates=self.updates[: other.steps]
+            self,
+            scalars=scalars,
+            gradients=self.gradients[: other.steps],
+            updates=self.updates[: other.steps],
+            moves=None if self.moves is None else Moves(*(table[: other.steps] for table in self.moves)),
+        )
+
+    def in_order_of(self, names: tuple[str, ...]) -> Training:
+        """The same with its parameters in the order of `names`, which are all of them."""
+        if self.parameters == names:
+            return self
+        order = [self.parameters.index(name) for name in names]
+        return replace(
+            self,
+            parameters=names,
+            gradients=self.gradients[:, order],
+            updates=self.updates[:, order],
+            moves=None if self.moves is None else Moves(*(table[:, order] for table in self.moves)),
         )
 
     def to_arrays(self) -> dict[str, Array]:
@@ -80,6 +113,9 @@ class Training:
         if self.parameters:
             arrays[_NAMES] = np.frombuffer(json.dumps(list(self.parameters)).encode(), np.uint8)
             arrays[_GRADIENTS], arrays[_UPDATES] = self.gradients, self.updates
+            if self.moves is not None:
+                with np.errstate(over="ignore"):
+                    arrays[_MOVES] = np.stack(self.moves).astype(np.float32)
             arrays[_EDGES] = np.stack([self.values.ranges, self.pulls.ranges])
             arrays[_COUNTS] = np.stack([self.values.counts, self.pulls.counts])
         return arrays
@@ -113,7 +149,14 @@ class Training:
             _shaped(arrays, _UPDATES, np.float64, (steps, count)),
             Bins(edges[0], counts[0]),
             Bins(edges[1], counts[1]),
+            _moves(arrays, (steps, count)),
         )
+
+
+def _moves(arrays: Mapping[str, Array], shape: tuple[int, int]) -> Moves | None:
+    if _MOVES not in arrays:
+        return None
+    return Moves(*_shaped(arrays, _MOVES, np.float32, (3, *shape)).astype(np.float64))
 
 
 def _names(packed: Array) -> tuple[str, ...]:
@@ -128,7 +171,7 @@ def _names(packed: Array) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _shaped(arrays: Mapping[str, Array], key: str, dtype: type[np.generic], shape: tuple[int, ...]) -> npt.NDArray:  # type: ignore[type-arg]  # float64 or int64, as asked for
+def _shaped(arrays: Mapping[str, Array], key: str, dtype: type[np.generic], shape: tuple[int, ...]) -> npt.NDArray:  # type: ignore[type-arg]  # of the dtype asked for
     values = arrays.get(key)
     if values is None or values.dtype != dtype or values.shape != shape:
         raise UnreadableBaselineError(f"its {key} are damaged")

@@ -6,6 +6,8 @@ Tests that must hold for every model take their parameters from `ZOO`.
 from __future__ import annotations
 
 import dataclasses
+import importlib
+import unittest.mock
 from collections import namedtuple
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -24,6 +26,13 @@ def vectors(seed: int = 0) -> torch.Tensor:
 
 def sequences(seed: int = 0) -> torch.Tensor:
     return torch.rand(2, 5, 8, generator=torch.Generator().manual_seed(seed))
+
+
+def data_parallel(module: nn.Module) -> nn.DataParallel[Any]:
+    """DataParallel around a model on the CPU, which it refuses where there is a GPU: made as where there is none."""
+    made_by = importlib.import_module("torch.nn.parallel.data_parallel")  # its package has a function of that name
+    with unittest.mock.patch.object(made_by, "_get_available_device_type", return_value=None):
+        return nn.DataParallel(module)
 
 
 class SmallNet(nn.Module):
@@ -323,5 +332,5 @@ ZOO: dict[str, Specimen] = {
     "scripted": Specimen(lambda: torch.jit.script(SmallNet()), images),
     "traced_child": Specimen(lambda: nn.Sequential(torch.jit.trace(SmallNet().eval(), images()), nn.ReLU()), images),
     "compiled": Specimen(lambda: torch.compile(SmallNet(), backend="eager"), images),
-    "data_parallel": Specimen(lambda: nn.DataParallel(SmallNet()), images),
+    "data_parallel": Specimen(lambda: data_parallel(SmallNet()), images),
 }

@@ -69,7 +69,8 @@ def benign(name: str, model: nn.Module, data: Any) -> Iterator[Benign]:
     yield Benign("compiled", torch.compile(again(), backend="eager"), data)
     if not isinstance(data, dict):
         yield Benign("pickled", pickle.loads(pickle.dumps(model)), data)  # our own
-        yield Benign("data parallel", nn.DataParallel(again()), data)
+        if not torch.cuda.is_available():  # where there is one it refuses a model on the CPU
+            yield Benign("data parallel", nn.DataParallel(again()), data)
         last = {"memory_format": torch.channels_last}
         yield Benign("channels last", again().to(**last), data.to(**last))
         yield Benign("strided input", model, data.repeat_interleave(2, -1)[..., ::2])

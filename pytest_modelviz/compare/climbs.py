@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_modelviz.capture import Capture
-from pytest_modelviz.compare.explained import explained
+from pytest_modelviz.compare.explained import by_forward_pass, forward_verdict
+from pytest_modelviz.compare.gradients import gradient_difference, worse
 from pytest_modelviz.compare.places import same_places
-from pytest_modelviz.compare.tensors import difference
 from pytest_modelviz.compare.tolerance import Tolerances
-from pytest_modelviz.trace import TensorRecord
+from pytest_modelviz.trace import TensorRecord, Trace
 from pytest_modelviz.verdict import Finding, Verdict
 
 Rows = npt.NDArray[np.float64]
@@ -36,20 +36,26 @@ def gradient_key(at: int) -> str:
 def compare_climbs(
     before: Climb,
     after: Climb,
-    strict: float,
-    loose: float,
     findings: Sequence[Finding],
     baseline: Capture,
     actual: Capture,
-    tolerances: Tolerances,
+    own: Tolerances,
 ) -> Verdict:
-    """The gradient and the activation on the start within `strict`, the curves within `loose`.
+    """The activation on the start as strictly as maps, the curves as an optimisation allows; `own` are the layer's.
 
-    The pictures at the end are shown and not judged: networks with untrained weights take, from weights that differ in
+    The gradient on the start as strictly as maps, but for what kinks may do to it while the forward pass agrees. The
+    pictures at the end are shown and not judged: networks with untrained weights take, from weights that differ in
     the eighth digit, to another one of equal height.
     """
+    dtype = str(actual.facts.get("precision"))
+    # what climbs in double precision begins with weights in single, which one seed gives as parts in a hundred million
+    start, now = (Trace.from_arrays(capture.arrays, own.ignored) for capture in (baseline, actual))
+    forward = forward_verdict(start, now, own)
+    own = own.in_full_precision() if dtype == "float64" else own
+    dtype = "float32" if dtype == "float64" else dtype
+    strict, loose = own.explanation(dtype), own.climb
     errors = {
-        "gradient on the start": (_gradients_differ(before.gradients, after.gradients, strict), strict),
+        "gradient on the start": _gradients_differ(before.gradients, after.gradients, dtype, own, forward.matched),
         "mean activation of the start": (_start_differs(before.curves, after.curves), strict),
         "mean activation while climbing": (_curves_differ(before.curves, after.curves), loose),
     }
@@ -63,7 +69,7 @@ def compare_climbs(
     for key in drifted:
         ends = _ends(before, after) if key == climbing else ("", "")
         told.append(Finding("climb", layer, key, *ends, error=errors[key][0]))
-    verdict = explained(error, allowed, told, baseline, actual, tolerances)
+    verdict = by_forward_pass(error, allowed, told, forward)
     # the pass ends at the layer: what it says of the model's output is about none
     return replace(verdict, findings=tuple(one for one in verdict.findings if one.kind != "outputs"))
 
@@ -77,11 +83,14 @@ def _ends(before: Climb, after: Climb) -> tuple[str, str]:
     return one, two
 
 
-def _gradients_differ(before: Sequence[TensorRecord], after: Sequence[TensorRecord], allowed: float) -> float:
-    """The largest relative L2 difference of a filter's gradient."""
-    if len(before) != len(after):
-        return math.inf
-    return max((difference(one, two, allowed=allowed) for one, two in zip(before, after, strict=True)), default=0.0)
+def _gradients_differ(
+    before: Sequence[TensorRecord], after: Sequence[TensorRecord], dtype: str, own: Tolerances, kinks: bool
+) -> tuple[float, float]:
+    """(error, what is allowed) of the filter whose gradient is furthest off."""
+    if len(before) != len(after) or not before:
+        return (math.inf if len(before) != len(after) else 0.0), own.explanation(dtype)
+    pairs = zip(before, after, strict=True)
+    return worse(*(gradient_difference(one, two, dtype, own, kinks=kinks) for one, two in pairs))
 
 
 def _start_differs(before: Rows, after: Rows) -> float:

@@ -15,10 +15,11 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from pytest_modelviz.compare.tolerance import Tolerances
-from pytest_modelviz.training import Training, Values
+from pytest_modelviz.compare.tolerance import ROUNDED, Tolerances
+from pytest_modelviz.training import Moves, Training, Values
 
-SCALAR, GRADIENT, UPDATE = "scalar", "gradient", "update"
+SCALAR, GRADIENT, UPDATE, DECAY = "scalar", "gradient", "update", "decay"
+_IN_ORDER = ((SCALAR,), (GRADIENT,), (UPDATE, DECAY))  # of a step
 
 _SMALL_SCALAR = 1e-3  # of a curve's peak: what is smaller is compared with that much of it
 _SMALL_GRADIENT = 1e-2  # of the whole gradient's norm, likewise
@@ -28,13 +29,19 @@ _MOST_FOLLOWED = 0.5  # no further than this
 # One parameter's update may be almost anything where single elements of its gradient are rounding, but it is there or
 # not. Of dtypes with few digits not even that: the step may be too small for the parameter to move.
 _MOVED = {"float32": 0.9, "float64": 0.9}
+_SMALL_UPDATE = 1e-2  # of all updates together: what is smaller is compared with that much of them
+# A small move may be lost in the last digits of a large parameter: before, and after.
+_LAST_DIGIT = {"float64": 0.0, "float32": 1.2e-7}
 
 
 Flags: TypeAlias = npt.NDArray[np.bool_]
 
 
 class Part(NamedTuple):
-    """What parted at one step: a scalar, a parameter's gradient, a parameter's update, or all updates together ("")."""
+    """What parted at one step: a scalar, a parameter's gradient, a parameter's update, or all updates together ("").
+
+    A decay is how far of an update is along the parameter itself.
+    """
 
     step: int
     kind: str
@@ -99,20 +106,28 @@ def part(baseline: Training, actual: Training, dtype: str, tolerances: Tolerance
     with np.errstate(all="ignore"):
         tables = _tables(baseline, actual, dtype, tolerances)
     for step in range(baseline.steps):
-        for kind in (SCALAR, GRADIENT, UPDATE):
+        for kinds in _IN_ORDER:
             found = [
                 (float(table.excess[step, at]), table.part(step, int(at)))
                 for table in tables
-                if table.kind == kind
+                if table.kind in kinds
                 for at in np.flatnonzero(table.beyond[step])
             ]
             if found:
                 found.sort(key=lambda one: -one[0])
-                return Parting(tuple(one for _, one in found), _drifted(tables, step), found[0][1])
+                parts: dict[tuple[str, str], Part] = {}
+                for _, one in found:
+                    parts.setdefault((_of(one), one.name), one)  # of each the worst
+                return Parting(tuple(parts.values()), _drifted(tables, step), found[0][1])
     table = max(tables, key=lambda one: float(one.excess.max()))
     place = divmod(int(table.excess.argmax()), len(table.names))
     unjudged = np.flatnonzero(~np.logical_or.reduce([table.judged.any(axis=1) for table in tables]))
     return Parting((), frozenset(), table.part(*place), int(unjudged[0]) if unjudged.size else None)
+
+
+def _of(one: Part) -> str:
+    """What a part is about: where a whole update is another, how far of it is along the parameter says no more."""
+    return UPDATE if one.kind == DECAY else one.kind
 
 
 def _drifted(tables: list[_Table], first: int) -> frozenset[str]:
@@ -123,7 +138,7 @@ def _drifted(tables: list[_Table], first: int) -> frozenset[str]:
     found: set[str] = set()
     updates = min((float(table.allowed[first].min()) for table in tables if table.kind == UPDATE), default=0.0)
     for table in tables:
-        if table.kind != SCALAR:
+        if table.kind in (GRADIENT, UPDATE):
             beyond = ~(table.error[first:] <= (updates if table.kind == UPDATE else table.allowed[first]))
             found.update(table.names[at] for at in np.flatnonzero(beyond.any(axis=0)))
     return frozenset(found - {""})
@@ -141,13 +156,19 @@ def _tables(baseline: Training, actual: Training, dtype: str, tolerances: Tolera
     pulled = _largest(np.stack([baseline.gradient, actual.gradient], axis=1), 1)
     gradients = _differences(baseline.gradients, actual.gradients, _SMALL_GRADIENT * pulled, own.absolute)
     counts = np.minimum(baseline.gradients, actual.gradients) > _NOISE * pulled
-    moved, moves = (
-        np.sqrt((np.where(counts, one.updates, 0.0) ** 2).sum(axis=1, keepdims=True)) for one in (baseline, actual)
-    )
-    together = _differences(moved, moves, np.zeros_like(moved), own.absolute)
+    meant = [_meant(one) for one in (baseline, actual)]
+    moved, moves_together = (_norm(np.where(counts, one, 0.0)) for one in meant)
+    together = _differences(moved, moves_together, np.zeros_like(moved), own.absolute)
     larger = np.fmax(baseline.updates, actual.updates)
     single = np.where(counts, _differences(baseline.updates, actual.updates, larger, own.absolute), 0.0)
-    apart = _Apart(dtype, _earlier(np.concatenate([scalars, together], axis=1)), _earlier(gradients))
+    scale = np.maximum(meant[0], _SMALL_UPDATE * moved)
+    moves = [
+        (kind, one, other, np.where(counts, _differences(one, other, scale, own.absolute), 0.0))
+        for kind, one, other in _moves(baseline, actual)
+    ]
+    turned = [np.minimum(_earlier(errors), ROUNDED) for *_, errors in moves]
+    pulled_apart = np.maximum.reduce([_earlier(gradients), *turned])
+    apart = _Apart(dtype, _earlier(np.concatenate([scalars, together], axis=1)), pulled_apart)
     at_layer = [tolerances.of(name.rpartition(".")[0]) for name in layers]
     steps, pulls = apart.allowed([own.step]), apart.allowed([one.gradient for one in at_layer])
     if own.rtol is None:
@@ -155,12 +176,62 @@ def _tables(baseline: Training, actual: Training, dtype: str, tolerances: Tolera
     singles = np.maximum(pulls, _MOVED.get(dtype, 1.0))
     judged, each = apart.judged([own]), apart.judged(at_layer)
     every = apart.allowed([own.step] * len(names))
-    return [
+    tables = [
         _Table(SCALAR, names, before, after, scalars, every, apart.judged([own] * len(names))),
         _Table(GRADIENT, layers, baseline.gradients, actual.gradients, gradients, pulls, each),
-        _Table(UPDATE, ("",), moved, moves, together, steps, judged),
+        _Table(UPDATE, ("",), moved, moves_together, together, steps, judged),
         _Table(UPDATE, layers, baseline.updates, actual.updates, single, singles, each),
     ]
+    if baseline.moves is None or actual.moves is None:
+        return tables
+    total, totals = (_decay(one, counts) for one in (baseline.moves, actual.moves))
+    decays = _differences(total, totals, moved, own.absolute)
+    tables.append(_Table(DECAY, ("",), total, totals, decays, steps, judged))
+    if dtype not in _LAST_DIGIT or own.precision != "ieee":
+        return tables
+    allowed = apart.allowed([one.update for one in at_layer])
+    if own.rtol is None:
+        allowed = np.maximum(allowed, _AS_GRADIENT * _finite_largest(gradients))
+        allowed = allowed + _ratio(_LAST_DIGIT[dtype] * baseline.moves.size, scale)
+    return [*tables, *(_Table(kind, layers, one, other, errors, allowed, each) for kind, one, other, errors in moves)]
+
+
+def _moves(baseline: Training, actual: Training) -> list[tuple[str, Values, Values]]:
+    """What each parameter's update is judged by; nothing where a file is too old to say."""
+    if baseline.moves is None or actual.moves is None:
+        return []
+    return [
+        (UPDATE, _meant(baseline), _meant(actual)),
+        (DECAY, baseline.moves.along, actual.moves.along),
+    ]
+
+
+def _meant(training: Training) -> Values:
+    """How far each step moved each parameter, without what follows from rounding.
+
+    The key's bias of attention, for one, has no gradient but rounding: Adagrad moved it otherwise by 0.018 where
+    everything else agreed within 1e-6.
+    """
+    if training.moves is None:
+        return training.updates
+    with np.errstate(all="ignore"):
+        return np.asarray(np.sqrt(np.maximum(training.updates**2 - training.moves.rounding**2, 0.0)), np.float64)
+
+
+def _decay(moves: Moves, counts: Flags) -> Values:
+    """How far all parameters together have moved along themselves at each step, (steps, 1)."""
+    along, size = (np.where(counts, table, 0.0) for table in (moves.along, moves.size))
+    return _ratio((along * size).sum(axis=1, keepdims=True), _norm(size))
+
+
+def _norm(table: Values) -> Values:
+    return np.asarray(np.sqrt((table**2).sum(axis=1, keepdims=True)), np.float64)
+
+
+def _ratio(part: Values, whole: Values) -> Values:
+    """One divided by the other, zero where that is no number."""
+    with np.errstate(all="ignore"):
+        return np.asarray(np.nan_to_num(part / whole, nan=0.0, posinf=0.0, neginf=0.0), np.float64)
 
 
 class _Apart(NamedTuple):

@@ -4,37 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_modelviz.capture import Capture
 from pytest_modelviz.compare.diagnosis import compare_traces
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.trace import Trace
 from pytest_modelviz.verdict import Finding, Verdict
 
 
-def explained(
-    error: float,
-    allowed: float,
-    findings: Sequence[Finding],
-    baseline: Capture,
-    actual: Capture,
-    tolerances: Tolerances,
-) -> Verdict:
-    """The verdict on something that drifted by `error`, where both captures hold the trace of the forward pass.
+def forward_verdict(baseline: Trace, actual: Trace, tolerances: Tolerances) -> Verdict:
+    """Whether two forward passes agree, whatever tolerance the explanation itself was given.
 
-    Layer and cause are those of the forward pass; where that agrees, the cause is "gradient".
     Raises UnreadableBaselineError for a damaged trace.
     """
-    before, after = (Trace.from_arrays(capture.arrays, tolerances.ignored) for capture in (baseline, actual))
-    return by_forward_pass(error, allowed, findings, forward_verdict(before, after, tolerances))
-
-
-def forward_verdict(baseline: Trace, actual: Trace, tolerances: Tolerances) -> Verdict:
-    """Whether two forward passes agree, whatever tolerance the explanation itself was given."""
-    return compare_traces(baseline, actual, Tolerances(device=tolerances.device))
+    defaults = Tolerances(device=tolerances.device, precision=tolerances.precision)
+    return compare_traces(baseline, actual, defaults)
 
 
 def by_forward_pass(error: float, allowed: float, findings: Sequence[Finding], forward: Verdict) -> Verdict:
-    """The same, where the forward passes were compared already."""
+    """The verdict on something that drifted by `error`, whose forward passes were compared.
+
+    Layer and cause are those of the forward pass; where that agrees, the cause is "gradient".
+    """
     if forward.matched:
         return Verdict(False, 1, 1, error, allowed, None, "gradient", tuple(findings))
     return Verdict(

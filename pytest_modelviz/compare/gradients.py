@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
 
 from pytest_modelviz.capture import Capture
 from pytest_modelviz.compare.explained import by_forward_pass, forward_verdict
@@ -20,8 +24,6 @@ def compare_gradients(
 ) -> Verdict:
     """Compare by relative L2 difference.
 
-    A rectifier whose input is next to zero may open on one processor and not on another, and then the gradient jumps
-    where the forward pass does not. So more is allowed while the forward pass agrees.
     Raises UnreadableBaselineError for a damaged baseline.
     """
     one, two = (Trace.from_arrays(capture.arrays, tolerances.ignored) for capture in (baseline, actual))
@@ -29,11 +31,42 @@ def compare_gradients(
     forward = forward_verdict(one, two, tolerances)
     tolerances = tolerances.of("")  # the gradient on the input is the whole model's
     dtype = str(actual.facts.get("dtype", "float32"))
-    allowed = tolerances.saliency(dtype) if forward.matched else tolerances.explanation(dtype)
-    error = difference(before, after, allowed=allowed)
+    error, allowed = gradient_difference(before, after, dtype, tolerances, kinks=forward.matched)
     if error <= allowed and not findings:
         return Verdict(True, 1, 0, error, allowed)
     return by_forward_pass(error, allowed, findings, forward)
+
+
+def gradient_difference(
+    before: TensorRecord, after: TensorRecord, dtype: str, tolerances: Tolerances, *, kinks: bool
+) -> tuple[float, float]:
+    """(error, what is allowed) of two gradients, relative L2.
+
+    A rectifier whose input is next to zero may open on one processor and not on another, and then the gradient jumps
+    where the forward pass does not. So with `kinks`, where the forward pass agrees, more is allowed; less of that to a
+    gradient that has kept its direction and changed its size, which kinks do not do.
+    """
+    strict = tolerances.explanation(dtype)
+    error = difference(before, after, allowed=strict)
+    if error <= strict or not kinks or tolerances.rtol is not None:
+        return error, strict
+    loose = tolerances.differentiated(dtype)
+    turned = difference(before, after, allowed=loose), loose
+    one, two = (record.sketches[-1].astype(np.float64) for record in (before, after))
+    return worse(turned, (size_difference(one, two), tolerances.resized(dtype)))
+
+
+def size_difference(before: npt.NDArray[np.float64], after: npt.NDArray[np.float64]) -> float:
+    """By how much the factor that fits one to the other best is not one; zero where that says nothing."""
+    if before.shape != after.shape or not (np.isfinite(before).all() and np.isfinite(after).all()):
+        return 0.0
+    square = float((before * before).sum())
+    return abs(float((before * after).sum()) / square - 1) if square > 0.0 else 0.0
+
+
+def worse(*pairs: tuple[float, float]) -> tuple[float, float]:
+    """Of several errors with what is allowed to each the one that is further beyond it, or nearest to it."""
+    return max(pairs, key=lambda pair: pair[0] / pair[1] if pair[1] else (math.inf if pair[0] else 0.0))
 
 
 def _gradient(trace: Trace) -> TensorRecord:

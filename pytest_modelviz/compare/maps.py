@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pytest_modelviz.compare.gradients import size_difference
 from pytest_modelviz.compare.places import same_places
 from pytest_modelviz.texts import apart
 from pytest_modelviz.verdict import Finding
@@ -61,13 +62,36 @@ def map_difference(
     Infinite where shapes or the places of NaN and infinities differ, or where a map that was zero no longer is.
     With `signless` a map and its negative are the same, sample by sample.
     """
-    before, after = baseline.astype(np.float64), actual.astype(np.float64)
-    if not same_places(before, after):
+    pair = _comparable(baseline, actual, signless=signless)
+    if pair is None:
         return math.inf
-    before, after = np.nan_to_num(before, posinf=0, neginf=0), np.nan_to_num(after, posinf=0, neginf=0)
-    if signless:
-        after = aligned(before, after)
+    before, after = pair
     greatest, peak = float(np.abs(after - before).max(initial=0.0)), float(np.abs(before).max(initial=0.0))
     if greatest <= floor:
         return 0.0
     return greatest / peak if peak > 0.0 else math.inf
+
+
+def map_distance(
+    baseline: npt.NDArray[np.float32], actual: npt.NDArray[np.float32], *, signless: bool = False
+) -> tuple[float, float]:
+    """The relative L2 difference of all maps together, and by how much their sizes differ.
+
+    Infinite where `map_difference` is.
+    """
+    pair = _comparable(baseline, actual, signless=signless)
+    if pair is None or not pair[0].any():
+        return math.inf, math.inf
+    before, after = pair
+    return float(np.linalg.norm(after - before) / np.linalg.norm(before)), size_difference(before, after)
+
+
+def _comparable(
+    baseline: npt.NDArray[np.float32], actual: npt.NDArray[np.float32], *, signless: bool
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None:
+    """Both without NaN and infinities, which must be at the same places."""
+    before, after = baseline.astype(np.float64), actual.astype(np.float64)
+    if not same_places(before, after):
+        return None
+    before, after = np.nan_to_num(before, posinf=0, neginf=0), np.nan_to_num(after, posinf=0, neginf=0)
+    return before, aligned(before, after) if signless else after

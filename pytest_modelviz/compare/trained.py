@@ -6,11 +6,12 @@ Data and random numbers of a step cannot be seen from outside: where they may be
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from pytest_modelviz.compare.curves import GRADIENT, SCALAR, UPDATE, Part, Parting, part
+from pytest_modelviz.compare.curves import DECAY, GRADIENT, SCALAR, UPDATE, Part, Parting, part
 from pytest_modelviz.compare.evidence import (
     changed_weights,
     config_findings,
@@ -32,24 +33,28 @@ def compare_training(
     actual: Training,
     before: Trace | None,
     after: Trace | None,
+    optimizers: Sequence[Finding] = (),
     *,
     dtype: str,
     tolerances: Tolerances,
 ) -> Verdict:
     """Compare two trainings; `before` and `after` are the models they began with, if any was given.
 
-    `dtype` is the coarsest that took part.
+    `optimizers` is what differs about the optimisers, where both trainings gave theirs: that alone is a drift. `dtype`
+    is the coarsest that took part.
     """
     asked = _asked(baseline, actual)
     if asked:
         return Verdict(False, 1, 1, math.inf, 0.0, findings=tuple(asked))
     if before is None or after is None:
-        return _of_scalars(part(baseline, actual, dtype, tolerances))
-    model = _Model(before, after, tolerances)
+        return _of_scalars(part(baseline, actual, dtype, tolerances), optimizers)
+    model = _Model(before, after, optimizers, tolerances)
     if set(baseline.parameters) != set(actual.parameters):
         return model.other_parameters(baseline, actual)
-    parting = part(baseline, _in_order_of(baseline, actual), dtype, tolerances)
-    return model.verdict(parting, baseline, _in_order_of(baseline, actual))
+    actual = actual.in_order_of(baseline.parameters)
+    if baseline.moves is None or actual.moves is None:  # one is of an older file
+        baseline, actual = (replace(one, moves=None) for one in (baseline, actual))
+    return model.verdict(part(baseline, actual, dtype, tolerances), baseline, actual)
 
 
 def _asked(baseline: Training, actual: Training) -> list[Finding]:
@@ -62,25 +67,18 @@ def _asked(baseline: Training, actual: Training) -> list[Finding]:
     return [Finding(kind, what=kind, before=one, after=other) for kind, one, other in told if one != other]
 
 
-def _in_order_of(baseline: Training, actual: Training) -> Training:
-    """The actual training with its parameters in the baseline's order."""
-    if baseline.parameters == actual.parameters:
-        return actual
-    order = [actual.parameters.index(name) for name in baseline.parameters]
-    return replace(
-        actual,
-        parameters=baseline.parameters,
-        gradients=actual.gradients[:, order],
-        updates=actual.updates[:, order],
-    )
-
-
-def _of_scalars(parting: Parting) -> Verdict:
+def _of_scalars(parting: Parting, optimizers: Sequence[Finding]) -> Verdict:
     worst = parting.worst
     if not parting.parts:
+        if optimizers:
+            return Verdict(False, 1, 0, 0.0, 0.0, None, "computation", (Finding("curve:none"), *optimizers))
         return Verdict(True, 1, 0, worst.error, worst.allowed, findings=_unjudged(parting))
-    findings = (_heading(worst, known=False), *(_told(one) for one in parting.parts), Finding("curve:once"))
-    return Verdict(False, 1, 1, worst.error, worst.allowed, findings=findings)
+    findings = [_heading(worst, known=False), *(_told(one) for one in parting.parts)]
+    if optimizers and worst.step:  # it has moved nothing before the first scalars
+        said = (findings[0], *optimizers, *findings[1:])
+        return Verdict(False, 1, 1, worst.error, worst.allowed, None, "computation", said)
+    also = [replace(one, kind=f"also:{one.kind}") for one in optimizers]
+    return Verdict(False, 1, 1, worst.error, worst.allowed, findings=(*findings, Finding("curve:once"), *also))
 
 
 def _unjudged(parting: Parting) -> tuple[Finding, ...]:
@@ -91,8 +89,9 @@ def _unjudged(parting: Parting) -> tuple[Finding, ...]:
 class _Model:
     """What is known about the model at the beginning of both trainings."""
 
-    def __init__(self, before: Trace, after: Trace, tolerances: Tolerances) -> None:
+    def __init__(self, before: Trace, after: Trace, optimizers: Sequence[Finding], tolerances: Tolerances) -> None:
         self._before = before
+        self._optimizers = list(optimizers)
         self._after, self._renamed = under_old_names(before, after)
         self._tolerances = tolerances
         changed = changed_weights(before, self._after)
@@ -120,34 +119,48 @@ class _Model:
         worst = parting.worst
         if not parting.parts:
             heavy = [one for one in self._weights if self._is_heavy(one)]
+            if not heavy and not self._built and self._optimizers:
+                findings = [Finding("curve:none"), *self._optimizers]
+                return self._verdict("", 0.0, 0.0, "computation", findings, compared, set())
             if not heavy and not self._built:
                 return Verdict(True, len(compared), 0, worst.error, worst.allowed, findings=_unjudged(parting))
             error = max((one.error for one in heavy), default=0.0)
             allowed = self._significant(max(heavy, key=lambda one: one.error)) if heavy else 0.0
             reason = "weights" if heavy else "architecture"
-            findings = [Finding("curve:none"), *(heavy or self._built)]
+            also = [replace(one, kind=f"also:{one.kind}") for one in self._optimizers]
+            findings = [Finding("curve:none"), *(heavy or self._built), *also]
             return self._verdict(None, error, allowed, reason, findings, compared, set())
         lead, others = _lead(parting, baseline, actual)
         cause, evidence = self._cause(lead)
         known = cause in ("architecture", "weights")
-        findings = [_heading(lead, known=known), *(_told(one) for one in others), *evidence]
+        parts = [_told(one) for one in others]
+        # what was asked of the optimiser says more than any number, of which there may be many
+        said = [*evidence, *parts] if evidence is self._optimizers else [*parts, *evidence]
+        findings = [_heading(lead, known=known), *said]
         if cause is None:
             findings.append(Finding("curve:once"))
         told = {id(one) for one in evidence}
-        rest = [one for one in (*self._built, *self._config, *self._weights, *self._attributes) if id(one) not in told]
-        findings += [replace(one, kind=f"also:{one.kind}") for one in rest]
-        layer = _owner(lead.name) if not known and lead.kind != SCALAR else None
+        everything = (*self._built, *self._config, *self._weights, *self._optimizers, *self._attributes)
+        findings += [replace(one, kind=f"also:{one.kind}") for one in everything if id(one) not in told]
+        # an optimiser is no module: what it moves otherwise is the model itself, not the layer that shows it most
+        layer = None if known else (_owner(lead.name) if lead.kind == GRADIENT else "")
         drifted = _layers(parting.parameters) & compared
         return self._verdict(layer, lead.error, lead.allowed, cause, findings, compared, drifted)
 
     def _cause(self, lead: Part) -> tuple[str | None, list[Finding]]:
+        """The cause and its evidence. An attribute is weak evidence, and none where all agrees up to the update."""
+        moved = lead.kind in (UPDATE, DECAY)
+        if moved and self._optimizers:
+            return "computation", self._optimizers
         if self._built or self._config:
             return "architecture", [*self._built, *self._config]
         if self._weights:
             return "weights", self._weights
-        if self._attributes:
+        if self._optimizers and lead.step:
+            return "computation", self._optimizers
+        if self._attributes and not moved:
             return "architecture", self._attributes
-        if lead.kind == UPDATE or (lead.kind == SCALAR and lead.step == 0):
+        if moved or (lead.kind == SCALAR and lead.step == 0):
             return "computation", []
         return ("gradient" if lead.kind == GRADIENT and lead.step == 0 else None), []
 
@@ -200,21 +213,22 @@ def _lead(parting: Parting, baseline: Training, actual: Training) -> tuple[Part,
         return lead, [lead, *(one for one in parts if one is not lead)]
     named = [one for one in parts if one.name] or _most_moved(parting.worst, baseline, actual)
     together = [one for one in parts if not one.name]
-    return parting.worst._replace(name=named[0].name if named else ""), [*together, *named]
+    return parting.worst, [*together, *named]
 
 
 def _most_moved(worst: Part, baseline: Training, actual: Training) -> list[Part]:
     """The parameters that make most of the difference between all updates of a step."""
     moved, moves = baseline.updates[worst.step], actual.updates[worst.step]
     with np.errstate(all="ignore"):
-        share = np.nan_to_num(np.abs(moved**2 - moves**2))
+        share = np.abs(moved**2 - moves**2)
+        if worst.kind == DECAY and baseline.moves is not None and actual.moves is not None:
+            moved, moves = baseline.moves.along[worst.step], actual.moves.along[worst.step]
+            share = np.abs(moves - moved) * baseline.moves.size[worst.step]
+    share = np.nan_to_num(share)
     most = [int(at) for at in np.argsort(-share, kind="stable")[:_MOST_MOVED] if share[at] > 0]
-    return [_moved(worst, baseline.parameters[at], float(moved[at]), float(moves[at])) for at in most]
-
-
-def _moved(lead: Part, name: str, before: float, after: float) -> Part:
-    error = abs(after - before) / max(before, after) if math.isfinite(before) and math.isfinite(after) else math.inf
-    return lead._replace(name=name, before=before, after=after, error=error)
+    return [
+        worst._replace(name=baseline.parameters[at], before=float(moved[at]), after=float(moves[at])) for at in most
+    ]
 
 
 def _layers(parameters: frozenset[str] | tuple[str, ...]) -> set[str]:
@@ -228,10 +242,13 @@ def _owner(parameter: str) -> str:
 def _heading(lead: Part, *, known: bool) -> Finding:
     """At which step what parted; `known` if the model itself is the reason."""
     when = "known" if known else ("start" if lead.step == 0 else "later")
-    return Finding(f"curve:{lead.kind}:{when}", what=str(lead.step))
+    return Finding(f"curve:{UPDATE if lead.kind == DECAY else lead.kind}:{when}", what=str(lead.step))
 
 
 def _told(one: Part) -> Finding:
-    kind = "updates" if one.kind == UPDATE and not one.name else one.kind
+    """A part with its numbers, and the change from the first to the second as a part of the first."""
+    kind = f"{one.kind}s" if one.kind in (UPDATE, DECAY) and not one.name else one.kind
     layer = "" if one.kind == SCALAR else _owner(one.name)
-    return Finding(f"parted:{kind}", layer, one.name, f"{one.before:.6g}", f"{one.after:.6g}", one.error)
+    with np.errstate(all="ignore"):
+        change = float((np.float64(one.after) - one.before) / np.abs(np.float64(one.before)))
+    return Finding(f"parted:{kind}", layer, one.name, f"{one.before:.6g}", f"{one.after:.6g}", change)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pytest_modelviz.compare.devices import without_devices
 from pytest_modelviz.compare.evidence import caller_of, first_built
 from pytest_modelviz.compare.ignored import lasting_text
 from pytest_modelviz.compare.naming import old_name, renames, tie_findings
@@ -23,6 +24,8 @@ _BEHAVIOUR = ("in", "out", "calls", "mult_adds")
 _ITEM_ENDS = re.compile(r", (?![^\[\](){}]*[\])}])")  # commas outside of brackets
 _OBJECT = re.compile(r"(?:(?<=, )|^)([^:,]*: |)(<\w+>)(?=, |$)")  # an input or output that is not looked into
 COMPARED = (*_STRUCTURE, *_BEHAVIOUR)
+
+_FUSED = ("RNN", "GRU", "LSTM")  # classes that accelerators run in kernels of their own
 
 # The order in which findings are told, and of which the first names the layer.
 _RANK = {
@@ -116,7 +119,7 @@ def _fields(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> l
             new = _as_seen_before(old, new)
         if old != new and (isinstance(old, Mapping) or isinstance(new, Mapping)):
             found += _entries(name, key, _mapping(old), _mapping(new))
-        elif not same(old, new) and not (key == "in" and _nameless(old) == _nameless(new)):
+        elif not (same(old, new) or _depends_on_device(key, before, after) or (key == "in" and _same_inputs(old, new))):
             found.append(Finding(key, name, key, _text(old), _text(new)))
     return found
 
@@ -143,6 +146,10 @@ def _without_state(
     return {**before, "buffers": buffers[0]}, {**after, "buffers": buffers[1]}
 
 
+def _same_inputs(old: Any, new: Any) -> bool:
+    return _nameless(old) == _nameless(new)
+
+
 def _nameless(inputs: Any) -> list[str]:
     """What a module is given, by place: a parameter of `forward` that has another name is no other input."""
     return [item.partition(": ")[2] or item for item in _ITEM_ENDS.split(str(inputs or ""))]
@@ -160,6 +167,15 @@ def _as_seen_before(old: str, new: str) -> str:
 
 def _list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, (list, tuple)) else []
+
+
+def _depends_on_device(key: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether nothing differs but the device: its name, or that an older file has not counted in its fused kernels."""
+    old, new = before.get(key), after.get(key)
+    if key in ("in", "out"):
+        return without_devices(_text(old)) == without_devices(_text(new))
+    uncounted = key == "mult_adds" and (old is None or new is None)
+    return uncounted and before.get("class") == after.get("class") and before.get("class") in _FUSED
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -10,6 +10,8 @@ import torch
 from pytest_modelviz.probe.modules import parameters_and_buffers
 from pytest_modelviz.probe.structure import tensors
 
+_HAS_TF32 = (8, 0)  # Ampere
+
 
 def environment(model: torch.nn.Module, input_data: Any = None) -> dict[str, str]:
     """Versions, device, dtype, threads and switches that can change a result."""
@@ -31,11 +33,77 @@ def environment(model: torch.nn.Module, input_data: Any = None) -> dict[str, str
         "deterministic": str(torch.are_deterministic_algorithms_enabled()),
         "autocast": str(torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")),
     }
+    precision = float32_precision(model, device)
     if "cuda" in device:
         facts["cuda"] = str(torch.version.cuda)
         facts["gpu"] = torch.cuda.get_device_name()
-        facts["tf32"] = str(torch.backends.cudnn.allow_tf32)
+        facts["tf32"] = str(_setting("backends.cudnn.allow_tf32") or precision == "tf32")
+    if "cuda" in device or precision != "ieee":  # else it is so by default, as it was when nobody asked
+        facts["float32_precision"] = precision
     return facts
+
+
+def float32_precision(model: torch.nn.Module, device: str) -> str:
+    """What the products of float32 tensors are computed in on these devices: "ieee", "tf32" or "bf16".
+
+    By default it is "tf32" where cuDNN convolves. Only what the model may use counts, and what the hardware can do.
+    """
+    found = {"ieee"}
+    if "cuda" in device and torch.version.cuda and torch.cuda.get_device_capability() >= _HAS_TF32:
+        found |= _cuda_precisions(_products(model))
+    if "cpu" in device:
+        found |= _cpu_precisions(_products(model))
+    return next(precision for precision in ("bf16", "tf32", "ieee") if precision in found)
+
+
+def _products(model: torch.nn.Module) -> list[str]:
+    """The kinds of products that a model may contain; a convolution in functional form needs no module."""
+    held = [tensor for table in parameters_and_buffers(model) for tensor in table.values()]
+    convolves = any(torch.nn.parameter.is_lazy(tensor) or tensor.dim() >= 3 for tensor in held)
+    recurs = any(isinstance(module, torch.nn.RNNBase) for module in model.modules())
+    return ["matmul", *(["conv"] if convolves else []), *(["rnn"] if recurs else [])]
+
+
+def _cuda_precisions(products: list[str]) -> set[str]:
+    if _setting("backends.cudnn.conv.fp32_precision") is None:  # torch before 2.9
+        allowed = [_setting("backends.cuda.matmul.allow_tf32")]
+        allowed += [_setting("backends.cudnn.allow_tf32")] if len(products) > 1 else []
+        return {"tf32"} if any(allowed) else set()
+    owners = {"matmul": "cuda"}
+    return {str(_setting(f"backends.{owners.get(kind, 'cudnn')}.{kind}.fp32_precision")) for kind in products}
+
+
+def _cpu_precisions(products: list[str]) -> set[str]:
+    """What oneDNN is allowed, where this processor makes use of it: most do not, whatever is set."""
+    allowed = {kind: str(_setting(f"backends.mkldnn.{kind}.fp32_precision")) for kind in products}
+    if _setting("backends.mkldnn.matmul.fp32_precision") is None:  # torch before 2.9
+        allowed = {"matmul": {"medium": "bf16"}.get(_matmul_precision(), "ieee")}
+    return {value for kind, value in allowed.items() if value in ("tf32", "bf16") and shortens(kind)}
+
+
+def shortens(kind: str) -> bool:
+    """Whether this processor, as it is set, leaves digits away in a product of the kind."""
+    exact = 1.0 + 2.0**-12  # which TF32 and bfloat16 have no digits for
+    with torch.no_grad(), torch.autocast("cpu", enabled=False):
+        values = torch.full((64, 4096), exact, dtype=torch.float32, device="cpu")
+        unit = torch.eye(64, dtype=torch.float32, device="cpu")
+        if kind == "conv":
+            kernel = torch.nn.functional.pad(unit[:, :, None, None], (1, 1, 1, 1))
+            product = torch.nn.functional.conv2d(values.view(1, 64, 64, 64), kernel)
+        else:  # recurrent layers multiply matrices
+            product = unit @ values
+        return not bool((product == exact).all())
+
+
+def _setting(path: str) -> Any:
+    """A switch of torch's, None where it has none or it cannot be read: old and new ones exclude each other."""
+    value: Any = torch
+    try:
+        for name in path.split("."):
+            value = getattr(value, name)
+    except (AttributeError, RuntimeError):
+        return None
+    return value
 
 
 def _matmul_precision() -> str:

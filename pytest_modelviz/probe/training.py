@@ -8,22 +8,31 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.modules import parameters_and_buffers
+from pytest_modelviz.probe.optimizers import OptimizerWatch
 from pytest_modelviz.probe.process import seeded
-from pytest_modelviz.training import BINS, Bins, Training, Values
+from pytest_modelviz.training import BINS, Bins, Moves, Training, Values
 
 LOSS = "loss"  # what a scalar is called that has no name
+_FAINT = 1e-5  # of the root mean square of a gradient: what is smaller may be rounding
 
 
-def train(step: Callable[[int], Any], steps: int, model: torch.nn.Module | None, seed: int) -> tuple[Training, str]:
+def train(
+    step: Callable[[int], Any],
+    steps: int,
+    model: torch.nn.Module | None,
+    seed: int,
+    optimizers: OptimizerWatch | None = None,
+) -> tuple[Training, str]:
     """Call `step(0)` to `step(steps - 1)`, seeded, with gradients; returns what was seen and the coarsest dtype.
 
+    `optimizers` are looked at before each step and after the last.
     Random states, modes and flags of the process are put back, and the hooks removed, also when a step raises; what
     it raises is passed on. Raises ModelvizError for what is no scalar.
     """
@@ -32,6 +41,8 @@ def train(step: Callable[[int], Any], steps: int, model: torch.nn.Module | None,
     dtypes: set[torch.dtype] = set()
     with seeded(seed), torch.inference_mode(False), torch.enable_grad():
         for number in range(steps):
+            if optimizers is not None:
+                optimizers.look()
             with watch.step(last=number == steps - 1):
                 returned = step(number)
             rows.append(_scalars(returned, number, dtypes))
@@ -40,6 +51,8 @@ def train(step: Callable[[int], Any], steps: int, model: torch.nn.Module | None,
                     f"step({number}) returned the scalars {_listed(rows[number])}, but step(0) {_listed(rows[0])}: "
                     f"return the same names at every step (NaN for what a step does not have)"
                 )
+    if optimizers is not None:
+        optimizers.look()
     curves = {name: np.array([row[name] for row in rows], np.float64) for name in rows[0]}
     dtypes.update(parameter.dtype for parameter in watch.parameters.values())
     return watch.training(curves), _coarsest(dtypes)
@@ -58,19 +71,21 @@ class _Watch:
                 raise ModelvizError(f"the parameter {name!r} is on the meta device, which cannot be trained")
         self.parameters = parameters
         self._gradients: list[list[float]] = []
-        self._updates: list[list[float]] = []
+        self._moves: list[list[_Move]] = []
         self._values, self._pulls = Bins(), Bins()
 
     @contextmanager
     def step(self, *, last: bool) -> Iterator[None]:
         """Watch one step. A gradient is looked at when it is accumulated: the step may throw it away at its end."""
         norms: dict[str, torch.Tensor] = {}
+        faint: dict[str, torch.Tensor] = {}
         bins: dict[str, tuple[tuple[float, float], list[int]]] = {}
 
         def see(name: str, parameter: torch.Tensor) -> None:
             if parameter.grad is not None:  # else another hook has already used it up
                 gradient = numbers(parameter.grad)
                 norms[name] = _norm(gradient)
+                faint[name] = _faint(gradient, norms[name])
                 if last:
                     bins[name] = _histogram(gradient)
 
@@ -91,7 +106,7 @@ class _Watch:
             if name not in handles and parameter.requires_grad and parameter.is_leaf:
                 see(name, parameter)  # which the step itself has made trainable
         self._gradients.append([float(norms[name]) if name in norms else 0.0 for name in self.parameters])
-        self._updates.append([_moved(before[name], numbers(p)) for name, p in self.parameters.items()])
+        self._moves.append([_move(before[name], numbers(p), faint.get(name)) for name, p in self.parameters.items()])
         if last:
             self._values = _together([_histogram(numbers(p)) for p in self.parameters.values()])
             self._pulls = _together([bins.get(name, _NONE) for name in self.parameters])
@@ -99,8 +114,10 @@ class _Watch:
     def training(self, curves: Mapping[str, Values]) -> Training:
         if not self.parameters:
             return Training(curves)
-        gradients, updates = (np.array(rows, np.float64) for rows in (self._gradients, self._updates))
-        return Training(curves, tuple(self.parameters), gradients, updates, self._values, self._pulls)
+        gradients, moves = np.array(self._gradients, np.float64), np.array(self._moves, np.float64)
+        updates, along, size, rounding = (moves[..., at].copy() for at in range(4))
+        details = Moves(along, size, rounding)
+        return Training(curves, tuple(self.parameters), gradients, updates, self._values, self._pulls, details)
 
 
 def numbers(tensor: torch.Tensor) -> torch.Tensor:
@@ -123,11 +140,40 @@ def _norm(values: torch.Tensor) -> torch.Tensor:
     return norm
 
 
-def _moved(before: torch.Tensor, after: torch.Tensor) -> float:
-    """How far a parameter has moved; infinitely far where it has got another size."""
+class _Move(NamedTuple):
+    """How far a step moved a parameter; see `training.Moves` for the rest."""
+
+    distance: float
+    along: float = 0.0
+    size: float = 0.0
+    rounding: float = 0.0
+
+
+def _move(before: torch.Tensor, after: torch.Tensor, faint: torch.Tensor | None) -> _Move:
+    """The move of a parameter from what it was before; infinitely far where it has got another size.
+
+    `faint` says which elements have a gradient that is mere rounding: an optimiser that scales each element by itself
+    makes a full step of it, in any direction.
+    """
     if before.shape != after.shape:
-        return math.inf
-    return float(_norm(after - before.to(after.device)))
+        return _Move(math.inf)
+    before = before.to(after.device)
+    move = after - before
+    distance, rounding = float(_norm(move)), 0.0
+    if faint is not None and faint.shape == move.shape and bool(faint.any()):
+        faint = faint.to(move.device)
+        rounding = float(_norm(move[faint]))
+        move = move.masked_fill(faint, 0.0)
+    size = float(_norm(before))
+    wide = move.dtype if move.device.type == "mps" else torch.float64
+    along = float(torch.dot(move.to(wide), before.to(wide))) / size if size > 0 else 0.0
+    return _Move(distance, along, size, rounding)
+
+
+def _faint(gradient: torch.Tensor, norm: torch.Tensor) -> torch.Tensor:
+    """Which elements of a gradient are so small beside the others that they may be rounding; exact zeros are not."""
+    least = norm.to(gradient.dtype) * (_FAINT / math.sqrt(max(gradient.numel(), 1)))
+    return (gradient != 0) & (gradient.abs() <= least)
 
 
 _NONE = ((0.0, 0.0), [0] * BINS)

@@ -43,6 +43,8 @@ _CURVES = {
     "parted:gradient": "gradient of {what}: norm {before} -> {after}",
     "parted:update": "{what} moves by {before} -> {after}",
     "parted:updates": "all parameters together move by {before} -> {after}",
+    "parted:decay": "{what} moves along itself, as weight decay makes it, by {before} -> {after}",
+    "parted:decays": "all parameters move along themselves, as weight decay makes them, by {before} -> {after}",
 }
 
 
@@ -148,14 +150,23 @@ def _sentence(finding: Mapping[str, Any]) -> str:
     if kind in _MAPS:
         return _MAPS[kind].format(before=before, after=after)
     if kind in _CURVES:
-        size = f", a difference of {finding['error']:.2g}" if math.isfinite(finding["error"]) else ""
-        return _CURVES[kind].format(what=what, before=before, after=after) + size
+        return _CURVES[kind].format(what=what, before=before, after=after) + _per_cent(finding["error"])
+    if kind == "optimizer":
+        return f"the optimiser: {what}: {_shorten(before, after)}"
     if kind in ("predicted", "targets", "method", "layer", "call", "explained", "steps", "scalars", "model", "seed"):
         return f"{kind}: {before or MODEL} -> {after or MODEL}" if kind == "layer" else f"{kind}: {before} -> {after}"
     if kind == "ties":
         return f"what shares memory: {before or 'nothing'} -> {after or 'nothing'}"
     name = f"{layer} {what}" if what else layer
     return f"{name}: {_shorten(before, after)}"
+
+
+def _per_cent(change: float) -> str:
+    """A change from one number to another, as a part of the first, with its sign; nothing where there is no such."""
+    if not math.isfinite(change):
+        return ""
+    per_cent = 100 * change
+    return f", {per_cent:+,.0f} %" if abs(per_cent) >= 100 else f", {per_cent:+.2g} %"
 
 
 def _next(event: str) -> str:

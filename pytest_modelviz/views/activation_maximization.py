@@ -124,13 +124,10 @@ class ActivationMaximizationView:
             Finding("asked", what=kind, before=str(baseline.facts.get(kind)), after=str(actual.facts.get(kind)))
             for kind in changed
         ]
-        own = tolerances.of(self._layer)
-        precision = str(actual.facts.get("precision"))
-        strict = own.explanation("float32" if precision == "float64" else precision)
         answered = {"call", "precision"}  # by the model; the rest was asked by the caller
         if set(changed) - answered:
-            return Verdict(False, 1, 1, math.inf, strict, None, None, tuple(findings))
-        return compare_climbs(before, after, strict, own.climb, findings, baseline, actual, tolerances)
+            return Verdict(False, 1, 1, math.inf, 0.0, None, None, tuple(findings))
+        return compare_climbs(before, after, findings, baseline, actual, tolerances.of(self._layer))
 
     def picture(
         self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None

@@ -35,7 +35,9 @@ RUNNING = {"scorecam": "ScoreCAM", "ablationcam": "AblationCAM", "shapleycam": "
 COMPOSED = {"finercam": "FinerCAM", "refinecam": "RefineCAM"}
 # A principal component's sign is arbitrary; SegEigenCAM's rule for it is a near tie in some maps.
 SIGNLESS = {"eigencam", "eigengradcam", "kpcacam", "segeigencam"}
+CANCELLING = {"xgradcam"}  # it divides by a sum that may nearly cancel: rounding changes the size of its maps
 ALL_LAYERS = {"fullgrad"}  # they explain all layers at once
+_FORWARD_ONLY = {"scorecam", "ablationcam"}  # of those that run the model themselves
 _RANDOM = "randomcam"
 _COMPARED_CLASSES = 3  # of FinerCAM, its authors' default
 
@@ -70,6 +72,11 @@ def require_method(method: str) -> None:
 def uses_gradients(method: str) -> bool:
     """Whether the gradient of one pass is part of the map; methods that run the model make their own."""
     return method in COMPOSED or (method in METHODS and bool(_unattached(METHODS[method]).uses_gradients))
+
+
+def differentiates(method: str) -> bool:
+    """Whether any gradient is part of the map, also one that the method makes itself."""
+    return uses_gradients(method) or method not in {*METHODS, *_FORWARD_ONLY}
 
 
 def grad_cam() -> Any:

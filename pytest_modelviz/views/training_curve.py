@@ -11,13 +11,16 @@ import numpy as np
 import torch
 
 from pytest_modelviz.capture import Array, Capture
+from pytest_modelviz.compare.optimizers import optimizer_findings
 from pytest_modelviz.compare.tolerance import Tolerances, coarser
 from pytest_modelviz.compare.trained import compare_training
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
+from pytest_modelviz.optimizers import optimizers_from_json
 from pytest_modelviz.pictures.chart import chart
 from pytest_modelviz.pictures.exhibits import Curve, Exhibit, Histogram
 from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.modules import Describer, class_name, observed_modules, tie_groups
+from pytest_modelviz.probe.optimizers import OptimizerWatch, require_optimizers
 from pytest_modelviz.probe.run import require_model
 from pytest_modelviz.probe.training import train
 from pytest_modelviz.probe.weights import Weights
@@ -45,12 +48,21 @@ class TrainingCurve:
 
 
 class TrainingCurveView:
-    """`training_curve(step, *, steps=20, model=None, seed=0)`. It trains the model: what it learns stays learned."""
+    """`training_curve(step, *, steps=20, model=None, optimizer=None, seed=0)`.
+
+    It trains the model: what it learns stays learned.
+    """
 
     view = "training_curve"
 
     def __init__(
-        self, step: Callable[[int], Any], *, steps: int = 20, model: torch.nn.Module | None = None, seed: int = 0
+        self,
+        step: Callable[[int], Any],
+        *,
+        steps: int = 20,
+        model: torch.nn.Module | None = None,
+        optimizer: Any = None,
+        seed: int = 0,
     ):
         if not callable(step) or isinstance(step, (torch.nn.Module, type)):
             raise ModelvizError(
@@ -58,7 +70,10 @@ class TrainingCurveView:
             )
         if model is not None:
             require_model(model)
+        if optimizer is not None:
+            require_optimizers(optimizer)
         self._step, self._model = step, model
+        self._optimizer = optimizer
         self._steps = _whole("steps", steps, 1, MOST_STEPS)
         self._seed = _whole("seed", seed, 0, 2**32 - 1)
 
@@ -71,14 +86,17 @@ class TrainingCurveView:
         model = self._model
         trace = None if model is None else _start(model)
         around = environment(torch.nn.Module() if model is None else model)
-        training, dtype = train(self._step, self._steps, model, self._seed)
-        facts = {
+        optimizers = None if self._optimizer is None else OptimizerWatch(self._optimizer, model, self._step)
+        training, dtype = train(self._step, self._steps, model, self._seed, optimizers)
+        facts: dict[str, Any] = {
             "model": None if model is None else class_name(model),
             "seed": self._seed,
             "dtype": dtype,
             "steps": _rows(training),
             "parameters": _parameter_rows(training),
         }
+        if optimizers is not None:
+            facts["optimizer"] = [record.to_json() for record in optimizers.records()]
         arrays: dict[str, Array] = {**training.to_arrays(), **({} if trace is None else trace.to_arrays())}
         result = TrainingCurve(
             training.scalars, _by_name(training, training.gradients), _by_name(training, training.updates)
@@ -99,6 +117,7 @@ class TrainingCurveView:
             other,
             _stored_start(baseline, one, tolerances),
             _stored_start(actual, other, tolerances),
+            optimizer_findings(*(optimizers_from_json(stored.facts.get("optimizer")) for stored in (baseline, actual))),
             dtype=coarser(str(dtypes[0]), str(dtypes[1])),
             tolerances=tolerances,
         )

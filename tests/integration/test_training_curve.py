@@ -42,18 +42,18 @@ def test_the_report_names_step_and_parameter(learning):
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [
-            "training_curve drifted, first at head (Linear)",
+            "training_curve drifted, first at the model itself (*)",
             "  cause     computation: *",
             "  error     0.01, 1e+03 times what is allowed (1e-05)",
             "  evidence  step 0: scalars and gradients agree, the parameters are moved otherwise: the optimiser",
-            "            all parameters together move by 0.* -> 0.*, a difference of 0.01",
-            "            head.bias moves by 0.* -> 0.*, a difference of 0.0099",
+            "            all parameters together move by 0.* -> 0.*, +1 %",
+            "            head.bias moves by 0.* -> 0.*, +1 %",
             "  spread    4 of 4 layers*",
             "  accept    modelviz accept test_net.py::test_net",
         ]
     )
     check = project.check("training_curve")
-    assert check["first_divergence"]["layer"] == "head"
+    assert check["first_divergence"]["layer"] == ""
     assert check["layers"]["compared"] == 4
 
 
@@ -113,7 +113,7 @@ def test_data_that_the_seed_does_not_reach(project):
     project.run("--modelviz").stdout.fnmatch_lines(
         [
             "  evidence  step 0: the scalars differ before anything is learned: the forward pass, loss or data",
-            "            loss: *0.* -> *0.*, a difference of *",
+            "            loss: *0.* -> *0.*, * %",
             "            a training runs once: what its seed does not reach, such as the order of data, *",
         ]
     )
@@ -138,4 +138,47 @@ def test_an_unchanged_training_changes_no_byte(learning):
     before = project.files()
     assert set(before) == {f"test_net/test_net/training_curve.{end}" for end in ("json", "safetensors", "png")}
     project.run("--modelviz-update-all").assert_outcomes(passed=1)
+    assert project.files() == before
+
+
+def test_an_optimiser_that_is_given_is_recorded_and_its_change_said(project):
+    test = """
+        from net import *
+
+        def test_net(training_curve):
+            net = load()
+            optimiser = torch.optim.AdamW(net.parameters(), lr=1e-3, weight_decay={})
+            step = training(net)
+
+            def decayed(i):
+                loss = step(i)
+                optimiser.step()
+                return loss
+
+            training_curve(decayed, steps=2, model=net, optimizer=optimiser)
+    """
+    project.test(test.format(1e-4))
+    project.run("--modelviz-update").assert_outcomes(passed=1)
+    (record,) = json.loads(project.baseline("training_curve.json").read_text("utf-8"))["facts"]["optimizer"]
+    assert record["class"] == "AdamW"
+    project.run("--modelviz").assert_outcomes(passed=1)
+    project.test(test.format(2e-4))
+    result = project.run("--modelviz")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "training_curve drifted, first at the model itself (*)",
+            "  cause     computation: *",
+            "*the optimiser: weight_decay (AdamW): 0.0001 -> 0.0002",
+        ]
+    )
+
+
+def test_a_baseline_without_optimisers_matches_a_run_that_gives_one(learning):
+    project = learning()
+    project.run("--modelviz-update")
+    learning(options=", optimizer=torch.optim.SGD(net.parameters(), lr=0.1)")
+    project.run("--modelviz").assert_outcomes(passed=1)
+    before = project.files()
+    project.run("--modelviz-update").assert_outcomes(passed=1)
     assert project.files() == before

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from zoo import SmallNet, images, vectors
+from zoo import SmallNet, data_parallel, images, vectors
 
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError
@@ -73,7 +73,7 @@ def test_a_pass_of_which_nothing_is_seen_is_an_error_and_no_match():
     model = Thread()
     view = FeatureMapsView(model, vectors())
     view._model = Around(lambda self, x: x)
-    wrapped = nn.DataParallel(view._model)
+    wrapped = data_parallel(view._model)
     wrapped.forward = lambda x: x  # never calls what it wraps
     with pytest.raises(ModelvizError, match="no module call of Around could be observed"):
         FeatureMapsView(wrapped, vectors()).capture()

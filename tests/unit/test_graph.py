@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from zoo import ZOO, Recurrent, SmallNet, images, sequences, vectors
+from zoo import ZOO, Recurrent, SmallNet, data_parallel, images, sequences, vectors
 
 from pytest_modelviz.compare.align import align
 from pytest_modelviz.compare.graphs import compare_graphs
@@ -398,7 +398,7 @@ def test_operators_that_compute_nothing_that_is_used_or_meant_are_left_out():
 
 def test_wrappers_add_nothing_to_names():
     plain = capture(SmallNet(), images())
-    for wrapped in (nn.DataParallel(SmallNet()), torch.compile(SmallNet(), backend="eager")):
+    for wrapped in (data_parallel(SmallNet()), torch.compile(SmallNet(), backend="eager")):
         assert capture(wrapped, images()).facts == plain.facts
     inner = nn.Sequential(torch.compile(SmallNet(), backend="eager"), nn.ReLU())
     before = list(inner.children())

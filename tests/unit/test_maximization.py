@@ -373,7 +373,7 @@ class TestComparison:
         verdict = compared(model, other, "1", **arguments)
         assert not verdict.matched
         assert [f.what for f in verdict.findings if f.kind == "climb"] == ["mean activation while climbing"]
-        assert verdict.tolerance == pytest.approx(0.25)
+        assert verdict.tolerance == pytest.approx(0.35)
 
     @pytest.mark.parametrize(
         "question", [{"filters": (1,)}, {"steps": 6}, {"seed": 1}, {"learning_rate": 0.1}, {"input_size": (3, 8, 8)}]

@@ -7,7 +7,7 @@ import warnings
 import pytest
 import torch
 from torch import nn
-from zoo import Complex, Empty, Packed, SmallNet, encoder, images, sequences, vectors
+from zoo import Complex, Empty, Packed, SmallNet, data_parallel, encoder, images, sequences, vectors
 
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.views.cam_map import CamMapView
@@ -79,11 +79,11 @@ class TestCompiled:
 def test_data_parallel_and_nested_wrappers_keep_the_plain_names():
     model = SmallNet().eval()
     for wrapped in (
-        nn.DataParallel(copy.deepcopy(model)),
-        torch.compile(nn.DataParallel(copy.deepcopy(model)), backend="eager"),
+        data_parallel(copy.deepcopy(model)),
+        torch.compile(data_parallel(copy.deepcopy(model)), backend="eager"),
     ):
         assert judged(model, wrapped, images()).matched
-    other = nn.DataParallel(changed(model, "conv1.weight"))
+    other = data_parallel(changed(model, "conv1.weight"))
     assert named(judged(model, other, images())) == (False, "conv1", "weights")
 
 

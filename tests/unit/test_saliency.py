@@ -247,7 +247,7 @@ class TestComparison:
 
         view = SaliencyMapView(Jumps(), images(), target=0)
         baseline = view.capture()
-        for factor, matches in ((1.04, True), (1.06, False)):
+        for factor, matches in ((1.018, True), (1.025, False)):
             Other.factor = factor
             verdict = view.compare(baseline, view.capture(), Tolerances())
             assert verdict.error == pytest.approx(factor - 1, rel=0.02)

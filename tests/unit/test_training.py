@@ -475,11 +475,11 @@ def momentum(rate=0.05, *, momentum=0.9, without=0):
 
 
 FAULTS = {
-    "rate": ({"optimiser": momentum(0.05 * 1.01)}, "update:start 0", "computation", "last"),
-    "momentum": ({"optimiser": momentum(momentum=0.89)}, "update:later 1", "computation", "last"),
-    "optimiser": ({"optimiser": adam()}, "update:start 0", "computation", "first"),
-    "forgotten parameter": ({"optimiser": momentum(without=1)}, "update:start 0", "computation", "last"),
-    "schedule": ({"at": lower_rate}, "update:later 5", "computation", "last"),
+    "rate": ({"optimiser": momentum(0.05 * 1.01)}, "update:start 0", "computation", ""),
+    "momentum": ({"optimiser": momentum(momentum=0.89)}, "update:later 1", "computation", ""),
+    "optimiser": ({"optimiser": adam()}, "update:start 0", "computation", ""),
+    "forgotten parameter": ({"optimiser": momentum(without=1)}, "update:start 0", "computation", ""),
+    "schedule": ({"at": lower_rate}, "update:later 5", "computation", ""),
     "no zero_grad": ({"zero": False}, "gradient:later 1", None, "last"),
     "loss": ({"loss": nn.functional.l1_loss}, "scalar:start 0", "computation", ""),
     "data": ({"data": lambda i, x: x.flip(0) if i == 3 else x}, "scalar:later 3", None, ""),
@@ -906,7 +906,9 @@ def test_of_a_baseline_no_more_is_shown_than_the_training_has():
     capture = view.capture()
     stored = Training.from_arrays(trained(steps=8).capture().arrays)
     scalars = {**stored.scalars, **{f"forged {at}": np.zeros(8) for at in range(50)}}
-    arrays = Training(scalars, stored.parameters, stored.gradients, stored.updates, stored.values, stored.pulls)
+    arrays = Training(
+        scalars, stored.parameters, stored.gradients, stored.updates, stored.values, stored.pulls, stored.moves
+    )
     forged = type(capture)(capture.view, capture.facts, {**capture.arrays, **arrays.to_arrays()})
     found = [one for one in view.picture(capture, forged) if isinstance(one, Curve)]
     assert {one.label for one in found if one.label.startswith("curves/")} == {"curves/loss", "curves/gradient norm"}

@@ -6,7 +6,7 @@ import copy
 import pytest
 import torch
 from torch import nn
-from zoo import ZOO, Keywords, SmallNet, images, vectors
+from zoo import ZOO, Keywords, SmallNet, data_parallel, images, vectors
 
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError
@@ -362,7 +362,7 @@ class TestModelSummary:
 
     def test_wrapped_models_have_the_names_of_what_they_wrap(self):
         plain = ModelSummaryView(SmallNet(), input_data=images())
-        for wrapped in (nn.DataParallel(SmallNet()), torch.compile(SmallNet(), backend="eager")):
+        for wrapped in (data_parallel(SmallNet()), torch.compile(SmallNet(), backend="eager")):
             assert compared(plain, ModelSummaryView(wrapped, input_data=images())).matched
 
 
