@@ -99,7 +99,8 @@ def _together(group: Sequence[Mapping[str, Any]]) -> str:
         return f"{len(layers)} layers are {'now' if first['after'] else 'no longer'} frozen: {_listed(layers)}"
     if kind in _FOLLOWS:
         example = f"{first['layer']} {kind}: {_shorten(first['before'], first['after'])}"
-        return f"shapes, calls or mult-adds of {len(layers)} layers follow: {_listed(layers)} ({example})"
+        count = "1 layer" if len(layers) == 1 else f"{len(layers)} layers"
+        return f"shapes, calls or mult-adds of {count} follow: {_listed(layers)} ({example})"
     return f"{len(layers)} layers: {first['what']}: {_shorten(first['before'], first['after'])}: {_listed(layers)}"
 
 
