@@ -11,6 +11,7 @@ _MOST_DIGITS = 17
 
 def apart(one: float, other: float, digits: int = 3) -> tuple[str, str]:
     """Two numbers with so few digits as show that they differ, if they do."""
+    one, other = one + 0.0, other + 0.0  # no -0.0, which is no other number
     for count in range(digits, _MOST_DIGITS + 1):
         texts = f"{one:.{count}g}", f"{other:.{count}g}"
         if texts[0] != texts[1] or one == other:

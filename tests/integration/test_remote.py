@@ -97,7 +97,7 @@ def test_the_life_of_a_baseline(project, url):
     project.fault("weight")
     result = project.run("--modelviz", *options)
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines([f"  accept    modelviz accept --baseline-dir {place} test_net.py::test_net"])
+    result.stdout.fnmatch_lines([f"  accept    modelviz accept --run * --baseline-dir {place} test_net.py::test_net"])
     done = project.modelviz("accept")
     assert done.exit_code == 1
     assert "name the folder with --baseline-dir" in done.output

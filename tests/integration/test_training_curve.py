@@ -44,12 +44,12 @@ def test_the_report_names_step_and_parameter(learning):
         [
             "training_curve drifted, first at the model itself (*)",
             "  cause     computation: *",
-            "  error     0.01, 1e+03 times what is allowed (1e-05)",
+            "  error     0.01, 1,000 times what is allowed (1e-05)",
             "  evidence  step 0: scalars and gradients agree, the parameters are moved otherwise: the optimiser",
             "            all parameters together move by 0.* -> 0.*, +1 %",
             "            head.bias moves by 0.* -> 0.*, +1 %",
             "  spread    4 of 4 layers*",
-            "  accept    modelviz accept test_net.py::test_net",
+            "  accept    modelviz accept --run * test_net.py::test_net",
         ]
     )
     check = project.check("training_curve")
