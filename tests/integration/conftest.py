@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import pkgutil
 import re
 import sys
 from pathlib import Path
@@ -14,9 +16,7 @@ from click.testing import CliRunner, Result
 from torch import nn
 from torch.utils import tensorboard
 
-import pytest_modelviz.project
-import pytest_modelviz.reports.html
-import pytest_modelviz.session
+import pytest_modelviz
 from pytest_modelviz.cli import main
 from pytest_modelviz.views.activation_maximization import ActivationMaximizationView
 from pytest_modelviz.views.cam_map import CamMapView
@@ -28,8 +28,15 @@ from pytest_modelviz.views.saliency_map import SaliencyMapView
 from pytest_modelviz.views.training_curve import TrainingCurveView
 
 # pytester forgets what an inner run imported, and torch aborts the process when its parts are imported twice: all of
-# it must have been imported before.
-_IMPORTED = (tensorboard, pytest_modelviz.session, pytest_modelviz.reports.html)
+# it must have been imported before. Of our own modules a second copy would escape a test that patches the first.
+_IMPORTED = (
+    tensorboard,
+    *(
+        importlib.import_module(module.name)
+        for module in pkgutil.walk_packages(pytest_modelviz.__path__, "pytest_modelviz.")
+        if not module.name.endswith("__main__")
+    ),
+)
 for _view in (
     FeatureMapsView,
     CamMapView,

@@ -106,7 +106,7 @@ def test_the_life_of_a_baseline(project, url):
     project.run("--modelviz", *options).assert_outcomes(passed=1)
 
     project.test("from net import *\ndef test_other(model_summary):\n    model_summary(load())\n")
-    project.run("--modelviz-update", *options).stdout.fnmatch_lines(["1 test gone, but not 3 baselines*"])
+    project.run("--modelviz-update", *options).stdout.fnmatch_lines(["3 orphans: baselines of 1 test that is gone*"])
     done = project.modelviz("prune", "--baseline-dir", url)
     assert (done.exit_code, done.output.count("removed")) == (0, 3), done.output
     project.run("--modelviz", *options).stdout.no_fnmatch_line("*gone*")
