@@ -178,6 +178,8 @@ def _next(event: str) -> str:
 
 
 def _between(before: str, after: str) -> str:
+    if before and before == after:
+        return f" between two calls of {before}"
     if before and after:
         return f" between {before} and {after}"
     if after:

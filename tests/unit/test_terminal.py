@@ -56,6 +56,10 @@ def finding(kind, layer="conv", what="", before="", after="", error=math.nan):
             "its weights and configuration match; its own code changed between bn1 and conv2",
         ),
         (
+            finding("code", before="conv", after="conv"),
+            "its weights and configuration match; its own code changed between two calls of conv",
+        ),
+        (
             finding("code", after="a"),
             "its weights and configuration match; its own code changed before a, which it calls first",
         ),
