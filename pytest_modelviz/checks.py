@@ -15,7 +15,7 @@ import pytest
 
 from pytest_modelviz.compare.tolerance import unmatched
 from pytest_modelviz.errors import ModelvizError, ModelvizWarning
-from pytest_modelviz.identity import CollectedTests, identity, relative_file
+from pytest_modelviz.identity import CollectedTests, former_identity, identity, relative_file
 from pytest_modelviz.options import IGNORE, InvalidSettingError
 from pytest_modelviz.project import pytest_root
 from pytest_modelviz.reports.terminal import quoted
@@ -42,7 +42,7 @@ class Run(Protocol):
         """The options that the command `modelviz` needs to find what is written."""
 
     def arguments(self) -> Sequence[Path]:
-        """The files and folders that pytest was given."""
+        """The files and folders that pytest was given, and where it was started."""
 
     def opened(self, checks: TestChecks) -> None:
         """A test has begun to make checks."""
@@ -147,7 +147,7 @@ class TestChecks:
     def _check(self, name: str, view: View, settings: Settings) -> Check:
         from pytest_modelviz.session import Check, Commands
 
-        item, tests = self.item, self._run.tests()
+        item, tests, former = self.item, self._run.tests(), former_identity(self.item)
         return Check(
             nodeid=self.nodeid,
             title=tests.title(self.nodeid),
@@ -155,8 +155,9 @@ class TestChecks:
             name=name,
             view=view,
             settings=settings,
-            former_nodeid=tests.former(item),
-            folders=(item.path.parent, item.config.invocation_params.dir, *self._run.arguments()),
+            former_nodeid=former,
+            is_former=former is not None and tests.is_former(former, item),
+            folders=lambda: [item.path.parent, *self._run.arguments()],
         )
 
     def _match_patterns(self, settings: Settings, layers: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pytest_modelviz.identity import identity, relative_file, unrequested_parameters
+from pytest_modelviz.identity import former_identity, identity, relative_file, unrequested_parameters
 from pytest_modelviz.orphans import any_parameters
 
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
@@ -26,6 +26,7 @@ class Collected:
         self._modules: list[pytest.Module] = []
         self._opened: set[Any] = set()
         self._found: dict[Any, list[Any]] = {}
+        self._former: set[str] = set()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_pycollect_makemodule(self) -> Generator[None, pytest.Module | None, pytest.Module | None]:
@@ -45,6 +46,8 @@ class Collected:
     ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
         report = yield
         if report.passed:
+            items = [one for one in report.result if isinstance(one, pytest.Item)]
+            self._former.update(former for item in items if (former := former_identity(item)) is not None)
             self._found[collector] = [
                 text for one in report.result for text in (_ids_of(one) if isinstance(one, pytest.Item) else [one])
             ]
@@ -58,6 +61,10 @@ class Collected:
             ids = self._ids(module) if module in self._opened else None
             if ids is not None and partly is not None and module.path not in partly:
                 files.setdefault(relative_file(module.path, config.rootpath), []).extend(ids)
+        for former in self._former:  # what a test was called before may look like another file's
+            file = former.partition("::")[0]
+            if file in files:
+                files[file].append(former)
         return {file: sorted(set(ids)) for file, ids in sorted(files.items())}
 
     def _ids(self, collector: Any) -> list[str] | None:

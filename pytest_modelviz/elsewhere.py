@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_modelviz.baselines.names import Location
+from pytest_modelviz.baselines.renaming import move_command
 from pytest_modelviz.reports.terminal import quoted
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def baseline_elsewhere(check: Check) -> str | None:
     path = Path(os.path.normpath(root / file))
     inside = isinstance(folder, Path) and folder.is_relative_to(root)
     names = {_USUAL, *([str(folder.relative_to(root))] if inside and isinstance(folder, Path) else [])}
-    others = dict.fromkeys(above for start in check.folders for above in (start, *start.parents))
+    others = dict.fromkeys(above for start in check.folders() for above in (start, *start.parents))
     for other in others:
         if other == root or other.anchor != path.anchor:
             continue
@@ -43,8 +44,11 @@ def baseline_elsewhere(check: Check) -> str | None:
 
 
 def former_note(former: str, check: Check) -> str:
-    """What to say of a check that was compared with a baseline which an earlier version has recorded."""
+    """What to say of a check for which there is a baseline that an earlier version has recorded."""
+    command = move_command(former, check.nodeid, options=check.commands.review)
+    if check.is_former:
+        return f"its baseline has the id that an earlier version gave to this test; to bring it up to date: {command}"
     return (
-        f"its baseline was recorded under the id that an earlier version gave to this test: "
-        f"modelviz mv {quoted(former)} {quoted(check.nodeid)} brings it up to date"
+        f"a baseline has the id that an earlier version gave to this test, {former}, and perhaps to another one; "
+        f"if it is this test's: {command}"
     )

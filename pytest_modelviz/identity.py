@@ -60,6 +60,7 @@ def relative_file(path: Path, root: Path) -> str:
 def _without_repetition(item: pytest.Item, test: str) -> str:
     callspec: Any = getattr(item, "callspec", None)
     added = {name for name in getattr(callspec, "params", ()) if name.startswith(_PRIVATE)}
+    added = added and added & unrequested_parameters(item)
     if not added or not test.endswith(f"[{callspec.id}]"):
         return test
     ids, groups = list(getattr(callspec, "_idlist", ())), _parametrisations(item, callspec)
@@ -100,7 +101,8 @@ def unrequested_parameters(item: pytest.Item) -> set[str]:
 class CollectedTests:
     """What the tests of a run are called, side by side. Made when the first check asks."""
 
-    def __init__(self, items: Iterable[pytest.Item]) -> None:
+    def __init__(self, items: Iterable[pytest.Item], *, whole: bool) -> None:
+        """`whole` says that no test is named by itself: of each file that was collected all tests are known."""
         sources: dict[str, set[Any]] = {}
         former: dict[str, set[str]] = {}
         for item in items:
@@ -109,8 +111,9 @@ class CollectedTests:
             old = former_identity(item)
             if old is not None:
                 former.setdefault(old, set()).add(name)
+        self._names, self._former, self._whole = set(sources), former, whole
+        self._files = {name.partition("::")[0] for name in sources}
         self._shared = {name for name, found in sources.items() if len(found) > 1}
-        self._former = former
         counts = collections.Counter(name.partition("::")[2] for name in sources)
         self._ambiguous = {test for test, count in counts.items() if count > 1}
 
@@ -123,9 +126,9 @@ class CollectedTests:
         """Whether two different tests of this run have this id."""
         return name in self._shared
 
-    def former(self, item: pytest.Item) -> str | None:
-        """The id that this test alone had in earlier versions, where that is not the id of another one now."""
-        old = former_identity(item)
-        if old is None or self._former.get(old, {identity(item)}) != {identity(item)}:
-            return None
-        return None if (item.config.rootpath / old.partition("::")[0]).exists() else old
+    def is_former(self, nodeid: str, item: pytest.Item) -> bool:
+        """Whether an id that earlier versions gave to a test was this one's alone, and is no other test's now."""
+        if nodeid in self._names or self._former.get(nodeid, {identity(item)}) != {identity(item)}:
+            return False
+        file = nodeid.partition("::")[0]
+        return (self._whole and file in self._files) or not (item.config.rootpath / file).exists()

@@ -6,9 +6,9 @@ A baseline is an orphan only if its recorded test id was not found though that t
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from pytest_modelviz.baselines.formats import text_sha256
 from pytest_modelviz.baselines.names import Location, file_folder
@@ -119,6 +119,37 @@ def files_moved_whole(orphans: Iterable[Row]) -> set[str]:
         moved = new and new != row["renamed_to"] and not row.get("new_has_baseline")
         by_file.setdefault(file, set()).add(new if moved else None)
     return {file for file, new in by_file.items() if len(new) == 1 and None not in new}
+
+
+def key_of(row: Row) -> tuple[Any, ...]:
+    """What tells one baseline from another: its test, its check and its variant."""
+    return row["nodeid"], row["name"], row["variant"]
+
+
+class _Sight(NamedTuple):
+    """What a run has seen: the baselines that it calls orphans, the files that it collected whole, the tests it ran."""
+
+    orphans: frozenset[tuple[Any, ...]]
+    files: frozenset[str]
+    tests: frozenset[str]
+
+    @classmethod
+    def of(cls, results: Mapping[str, Any]) -> _Sight:
+        orphans = frozenset(key_of(row) for row in results.get("orphans", ()))
+        tests = (check["nodeid"] for check in results["checks"])
+        return cls(orphans, frozenset(results.get("judged_files", ())), frozenset(tests))
+
+    def knows(self, row: Row) -> bool:
+        """Whether the test of this baseline is there, as far as this run can tell."""
+        seen = row["nodeid"] in self.tests or row["nodeid"].partition("::")[0] in self.files
+        return seen and key_of(row) not in self.orphans
+
+
+def judged_together(results: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """The orphans of all runs together, once each: what one of several shards has seen, or run, is not gone."""
+    sights = [_Sight.of(one) for one in results]
+    rows = {key_of(row): row for one in reversed(results) for row in one.get("orphans", ())}
+    return [row for row in rows.values() if not any(sight.knows(row) for sight in sights)]
 
 
 def _content(document: Mapping[str, Any]) -> str:

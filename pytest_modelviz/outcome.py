@@ -100,7 +100,7 @@ class Outcome:
         entries = self.entries
         self._totals = totals_of(entries)
         if not any(entry["status"] != "not_compared" for entry in entries) and self._results.has_compared():
-            if not self._orphans:
+            if not self._judged:
                 return
             self._results.replace_orphans(self._orphans, self._judged)
         else:

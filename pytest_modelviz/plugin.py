@@ -116,13 +116,15 @@ class ModelvizRun:
     def tests(self) -> CollectedTests:
         """What the tests of this run are called."""
         if self._tests is None:
-            self._tests = CollectedTests(self._items)
+            whole = not any("::" in argument for argument in self._config.args)
+            self._tests = CollectedTests(self._items, whole=whole)
         return self._tests
 
     def arguments(self) -> list[Path]:
-        """The files and folders that pytest was given."""
+        """The files and folders that pytest was given, and where it was started."""
         here = self._config.invocation_params.dir
-        return [(here / argument.partition("::")[0]).absolute() for argument in self._config.args]
+        files = dict.fromkeys(argument.partition("::")[0] for argument in self._config.args)
+        return [here, *((here / file).absolute() for file in files)]
 
     def review(self) -> str:
         """The options with which the command `modelviz`, started here, finds what this run has written."""

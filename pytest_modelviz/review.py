@@ -10,13 +10,21 @@ import fnmatch
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from pytest_modelviz.baselines.formats import text_sha256
 from pytest_modelviz.baselines.names import Location
 from pytest_modelviz.baselines.store import ChangedMeanwhileError, Files, Store
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
-from pytest_modelviz.orphans import Row, file_digest, location_of, orphan_row, suggest_renames
+from pytest_modelviz.orphans import (
+    Row,
+    file_digest,
+    judged_together,
+    key_of,
+    location_of,
+    orphan_row,
+    suggest_renames,
+)
 from pytest_modelviz.reports.results import Candidate, ResultsFolder
 
 _CHANGED = "its baseline has changed since it was compared: run pytest --modelviz again"
@@ -214,6 +222,8 @@ class Review:
             files = self._candidate(one)
             self.baselines.put_instead(location, files, of=self._expected(check, location))
         except ChangedMeanwhileError:
+            if one.run.candidates.digest(location) == self.baselines.digest(location):
+                return decided("already accepted")  # another shard has captured the same
             return decided("refused", _CHANGED)
         except UnreadableBaselineError as error:
             return decided("refused", f"its baseline cannot be read: {error}")
@@ -281,21 +291,14 @@ class Review:
 
     def orphans(self) -> list[Row]:
         """Baselines of which the runs say that their test is gone, and that are still there."""
-        return [row for row in self._judged().values() if self.baselines.digest(location_of(row)) is not None]
+        return [row for row in self._judged() if self.baselines.digest(location_of(row)) is not None]
 
-    def _judged(self) -> dict[tuple[Any, ...], Row]:
-        """Orphans of all runs together: what one of several shards has seen, or run, is not gone."""
-        found: dict[tuple[Any, ...], Row] = {}
-        sights = [_Sight.of(run) for run in self.runs]
-        for run in self.runs:
-            for row in run.document.get("orphans", ()):
-                if not any(sight.knows(row) for sight in sights):
-                    found.setdefault(_key(row), row)
-        return found
+    def _judged(self) -> list[Row]:
+        return judged_together([run.document for run in self.runs])
 
     def without_file(self) -> list[Row]:
         """Baselines whose test file does not exist any more. No run can say so: it collects what is there."""
-        told = self._judged()
+        told = {key_of(row) for row in self._judged()}
         former = {check.get("former_nodeid") for _, check in self.checks}  # their tests have another id now
         rows = []
         for stem in self.baselines.stems():
@@ -306,7 +309,7 @@ class Review:
                 continue
             if file_digest(self.rootdir, document["nodeid"]) is None:
                 row = orphan_row(self.baselines, document, None)
-                if _key(row) not in told:
+                if key_of(row) not in told:
                     rows.append(row)
         missing = [
             (one.run.candidates, one.location.path) for one in self.waiting() if one.check["status"] == "missing"
@@ -342,29 +345,6 @@ class Review:
         except (ModelvizError, UnreadableBaselineError) as error:
             return decided("refused", str(error))
         return decided("removed")
-
-
-def _key(row: Row) -> tuple[Any, ...]:
-    return row["nodeid"], row["name"], row["variant"]
-
-
-class _Sight(NamedTuple):
-    """What a run has seen: the baselines that it calls orphans, the files that it collected whole, the tests it ran."""
-
-    orphans: frozenset[tuple[Any, ...]]
-    files: frozenset[str]
-    tests: frozenset[str]
-
-    @classmethod
-    def of(cls, run: Run) -> _Sight:
-        orphans = frozenset(_key(row) for row in run.document.get("orphans", ()))
-        files, tests = run.document.get("judged_files", ()), (check["nodeid"] for check in run.checks)
-        return cls(orphans, frozenset(files), frozenset(tests))
-
-    def knows(self, row: Row) -> bool:
-        """Whether the test of this baseline is there, as far as this run can tell."""
-        seen = row["nodeid"] in self.tests or row["nodeid"].partition("::")[0] in self.files
-        return seen and _key(row) not in self.orphans
 
 
 def _overlap(one: Path, other: Path) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,8 @@ class Check:
     """One check of one test: which test, under what name, with which view and settings.
 
     `title` stands for the test in TensorBoard, `former_nodeid` is the id under which earlier versions recorded it,
-    where that was another one. Above `folders` lie the roots of projects that may have a baseline of it as well.
+    where that was another one, `is_former` that no other test can be meant by it. Above `folders` lie the roots of
+    projects that may have a baseline of it as well.
     """
 
     nodeid: str
@@ -68,7 +70,8 @@ class Check:
     view: View
     settings: Settings
     former_nodeid: str | None = None
-    folders: tuple[Path, ...] = ()
+    is_former: bool = False
+    folders: Callable[[], Sequence[Path]] = tuple
 
 
 @dataclass
@@ -145,18 +148,30 @@ class _Judgement:
 
     def _stored(self) -> Stored | None:
         """The baseline to compare with: the check's own, else the common one of a variant, else a former id's."""
-        nodeids = [self._check.nodeid, *([self._check.former_nodeid] if self._check.former_nodeid else [])]
-        for nodeid in nodeids:
-            own = Location.of(nodeid, self._check.name, self._settings.variant)
-            for location in dict.fromkeys((own, own.common)):
-                stored = self._baselines.load(location, nodeid=nodeid, name=self._check.name)
-                if stored is not None:
-                    self._compared_with = location
-                    if nodeid != self._check.nodeid:
-                        self._former = nodeid
-                        self._notes.append(former_note(nodeid, self._check))
-                    return stored
+        stored = self._stored_as(self._check.nodeid)
+        former = self._check.former_nodeid
+        if stored is None and former is not None:
+            if self._check.is_former:
+                stored = self._stored_as(former)
+                self._former = None if stored is None else former
+            if self._former or (not self._check.is_former and self._holds(former)):
+                self._notes.append(former_note(former, self._check))
+        return stored
+
+    def _stored_as(self, nodeid: str) -> Stored | None:
+        for location in self._locations(nodeid):
+            stored = self._baselines.load(location, nodeid=nodeid, name=self._check.name)
+            if stored is not None:
+                self._compared_with = location
+                return stored
         return None
+
+    def _holds(self, nodeid: str) -> bool:
+        return any(self._baselines.digest(location) is not None for location in self._locations(nodeid))
+
+    def _locations(self, nodeid: str) -> list[Location]:
+        own = Location.of(nodeid, self._check.name, self._settings.variant)
+        return list(dict.fromkeys((own, own.common)))
 
     def _missing(self) -> Entry:
         elsewhere = baseline_elsewhere(self._check)
@@ -246,6 +261,7 @@ class _Judgement:
 
     def _record(self, known: Capture | None = None) -> Entry:
         """Store the capture, or anew what is `known`: that changes no byte, and mends what a cut-off write left."""
+        self._compared_with = self._location
         files = None if known is None else self._baselines.files(self._location, **self._ids)
         if files is None:
             picture = _png(self._check.view, self._capture)

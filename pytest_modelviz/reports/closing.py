@@ -64,17 +64,21 @@ def orphan_lines(orphans: Sequence[Mapping[str, Any]], most: int = _MOST_ORPHANS
     tests: dict[str, list[Mapping[str, Any]]] = {}
     for row in orphans:
         tests.setdefault(row["nodeid"], []).append(row)
+    options = f" {review}" if review else ""
+    prune = (
+        f"modelviz prune{options}{' TEST...' if '--from' in options else ''}"  # a list from elsewhere is not trusted
+    )
     if len(orphans) == 1:
-        lines = ["1 orphan: a baseline whose test is gone (modelviz prune removes it)"]
+        lines = [f"1 orphan: a baseline whose test is gone ({prune} removes it)"]
     else:
         gone = f"{_many(len(tests), 'test')} that {'is' if len(tests) == 1 else 'are'} gone"
-        lines = [f"{len(orphans)} orphans: baselines of {gone} (modelviz prune removes them)"]
+        lines = [f"{len(orphans)} orphans: baselines of {gone} ({prune} removes them)"]
     for nodeid, rows in list(tests.items())[:most]:
         names = ", ".join(sorted({row["name"] for row in rows}))
         renamed = rename_hint(rows[0], review) if len({row["renamed_to"] for row in rows}) == 1 else ""
         lines.append(f"  {visible(nodeid)}: {visible(names)}{renamed and '; '}{renamed}")
     if len(tests) > most:
-        lines.append(f"  and {len(tests) - most} more: modelviz orphans")
+        lines.append(f"  and {len(tests) - most} more: modelviz orphans{options}")
     return lines
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from pytest_modelviz.baselines.folder import LocalFolder
 from pytest_modelviz.errors import UnreadableBaselineError
+from pytest_modelviz.orphans import judged_together
 from pytest_modelviz.reports.results import ResultsFolder, totals_of
 from pytest_modelviz.reports.terminal import visible
 
@@ -38,7 +39,7 @@ def write_report(results: ResultsFolder, states: States | None = None) -> Path:
             {
                 "runs": [document["run"] for document in documents],
                 "totals": {status: count for status, count in totals.items() if count},
-                "orphans": [row for document in documents for row in document.get("orphans", [])],
+                "orphans": judged_together(documents),
                 "quiet": [check for _, check in every if check["status"] in _QUIET],
             }
         ),

@@ -135,12 +135,13 @@ class ResultsFolder:
         """
         self.refuse_links()
         wanted = {location.path for location in kept}
-        with contextlib.suppress(OSError, ModelvizError):
-            for candidate in self.stored_candidates():
-                if candidate.location.path not in wanted:
-                    self.discard_candidate(candidate.location)
-            for written in (self.results, self.report, *self._run_files()):
+        for written in (self.results, self.report, *self._run_files()):
+            with contextlib.suppress(OSError):
                 written.unlink(missing_ok=True)
+        for candidate in self.stored_candidates():
+            if candidate.location.path not in wanted:
+                with contextlib.suppress(OSError, ModelvizError):
+                    self.discard_candidate(candidate.location)
 
     def stored_candidates(self) -> list[Candidate]:
         """All candidates that lie here, by what stands in their files."""
@@ -227,10 +228,13 @@ class ResultsFolder:
         self._put(document)
 
     def replace_orphans(self, orphans: Sequence[Mapping[str, Any]], judged: Sequence[str]) -> None:
-        """Add to the results that lie here which baselines were found to be orphans since."""
+        """Add to the results that lie here which baselines of these files were found to be orphans since."""
         document = self.read()
-        files = sorted({*document.get("judged_files", ()), *judged})
-        self._put({**document, "judged_files": files, "orphans": list(orphans)})
+        old = document.get("orphans", [])
+        rows = [row for row in old if row["nodeid"].partition("::")[0] not in judged]
+        if len(rows) < len(old) or orphans:
+            files = sorted({*document.get("judged_files", ()), *judged})
+            self._put({**document, "judged_files": files, "orphans": [*rows, *orphans]})
 
     def _put(self, document: Mapping[str, Any]) -> None:
         data = (json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode(

@@ -184,8 +184,11 @@ class TestRecordedByEarlierVersions:
         result = project.run("--modelviz", *self.OPTIONS)
         result.assert_outcomes(passed=1)
         assert statuses(project.path / "config") == {self.NOW: "match"}
-        result.stdout.fnmatch_lines([f"*modelviz mv {self.FORMER} {self.NOW} brings it up to date"])
+        result.stdout.fnmatch_lines([f"*to bring it up to date: modelviz mv --rootdir config {self.FORMER} {self.NOW}"])
         assert project.modelviz("orphans", "--rootdir", "config").output.startswith("0 orphans")
+        done = project.modelviz("mv", "--rootdir", "config", self.FORMER, self.NOW)
+        assert (done.exit_code, done.output.count("moved ")) == (0, 1)
+        project.run("--modelviz", *self.OPTIONS).stdout.no_fnmatch_line("*up to date*")
 
     def test_a_drift_is_one_and_is_accepted_under_the_new_id(self, project):
         before = recorded(project.path / "config/baselines")
@@ -213,8 +216,21 @@ class TestRecordedByEarlierVersions:
 
     def test_nor_where_the_id_is_another_test_s_now(self, project):
         write(project.path / "config/test_net.py", CHECK.format(scale=1))
-        project.run("--modelviz", *self.OPTIONS).assert_outcomes(failed=1)
+        result = project.run("--modelviz", *self.OPTIONS)
+        result.assert_outcomes(failed=1)
+        result.stdout.fnmatch_lines(
+            [f"*{self.FORMER}, and perhaps to another one; if it is this test's: modelviz mv *"]
+        )
         project.run("--modelviz", "-c", "config/pytest.ini", "config", "tests/unit").assert_outcomes(failed=1, passed=1)
+
+    def test_where_only_the_file_is_another_s_it_is_found_and_no_orphan(self, project):
+        """As in two packages, of which one has a test in a file of the same name."""
+        write(project.path / "config/test_net.py", "def test_other(): pass\n")
+        folders = ("-c", "config/pytest.ini", "config", "tests/unit")
+        project.run("--modelviz", "--modelviz-orphans=fail", *folders).assert_outcomes(passed=2)
+        assert statuses(project.path / "config") == {self.NOW: "match"}
+        one = ("-c", "config/pytest.ini", "config/test_net.py::test_other", "tests/unit")
+        project.run("--modelviz", *one).assert_outcomes(passed=1, failed=1)
 
 
 class TestSharedIds:
@@ -305,6 +321,16 @@ class TestRepetition:
         )
         project.run("--modelviz", "--modelviz-orphans=warn")
         assert "orphans" not in project.results
+
+    def test_a_parameter_that_is_only_called_like_theirs_is_the_test_s_own(self, project):
+        project.test(
+            "import pytest\nfrom net import *\n@pytest.mark.parametrize('__width', [2, 5])\n"
+            "def test_q(model_summary, __width):\n    model_summary(nn.Linear(__width, 1))\n"
+        )
+        project.run("--modelviz-update").assert_outcomes(passed=2)
+        project.run("--modelviz").assert_outcomes(passed=2)
+        project.run("--modelviz", "--count=2").assert_outcomes(passed=4)
+        assert len(project.results["checks"]) == 2
 
     def test_a_parameter_of_the_test_s_own_does(self, project):
         project.test(REPEATED.replace("def test_q(", "@pytest.mark.parametrize('n', [1])\ndef test_q(n, "))

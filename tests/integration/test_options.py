@@ -308,6 +308,11 @@ class TestVariant:
         project.run("--modelviz").assert_outcomes(passed=1)
         project.run("--modelviz", "--modelviz-variant=cuda").assert_outcomes(failed=1)
 
+    def test_results_name_what_was_recorded(self, project):
+        project.fault("weight")
+        project.run("--modelviz-update", "--modelviz-variant=cuda")
+        assert project.check("feature_maps")["baseline"].endswith(f"/{self.OWN}")
+
     def test_accepting_is_refused_if_the_common_one_has_changed(self, project):
         project.fault("weight")
         project.run("--modelviz", "--modelviz-variant=cuda")

@@ -106,6 +106,18 @@ class TestARunThatComparesNothing:
         assert drifted.modelviz("prune").output.count("removed ") == 2
         assert waiting(drifted) == [A, B]
 
+    def test_orphans_of_files_that_it_has_not_collected_stay(self, drifted):
+        for name in ("test_a", "test_b"):
+            drifted.test(TWO_FILES[name].replace("test_net", "test_other"), name=name)
+        drifted.run("--modelviz")
+        files = {row["nodeid"] for row in drifted.results["orphans"]}
+        assert files == {A, B}
+        drifted.run("--modelviz", "-k", "nothing", "test_b.py")
+        assert {row["nodeid"] for row in drifted.results["orphans"]} == files
+        drifted.test(TWO_FILES["test_b"], name="test_b")
+        drifted.run("--modelviz", "-k", "nothing", "test_b.py")
+        assert {row["nodeid"] for row in drifted.results["orphans"]} == {A}
+
     def test_one_check_that_is_compared_replaces_all(self, drifted):
         drifted.run("--modelviz", "test_a.py")
         assert waiting(drifted) == [A]
@@ -303,6 +315,13 @@ class TestShards:
         assert [line.split()[0] for line in done.output.splitlines()] == ["accepted", "refused"]
         assert done.exit_code == 1
 
+    def test_the_same_capture_in_two_shards(self, drifted, shards):
+        drifted.run("--modelviz", "test_a.py")
+        shutil.move(drifted.path / ".modelviz", drifted.path / "shards/c")
+        done = drifted.modelviz("accept", "--from", "shards/a", "--from", "shards/c", A)
+        assert [line.partition(A)[0].strip() for line in done.output.splitlines()] == ["accepted", "already accepted"]
+        assert done.exit_code == 0
+
     def test_the_same_folder_twice_counts_once(self, drifted, shards):
         assert waiting(drifted, "--from", "shards/a", "--from", "shards/../shards/a", "--from", "shards") == [A, B]
 
@@ -350,6 +369,11 @@ class TestOrphansOfShards:
 
         assert gone("--from", "shards") == ["test_net.py::test_net[4]"]
         assert gone("--from", "shards/1", "--from", "shards/0") == ["test_net.py::test_net[4]"]
+        for number in range(2):
+            shutil.copytree(project.path / f"shards/{number}", project.path / "merged", dirs_exist_ok=True)
+        assert gone("--from", "merged") == ["test_net.py::test_net[4]"]
+        project.modelviz("report", "--from", "merged")
+        assert (project.path / "merged/report.html").read_text().count("<td>test_net.py::test_net[") == 1 + 4
         assert len(gone("--from", "shards/0")) == 3  # by itself it cannot know
         done = project.modelviz("prune", "--from", "shards", "*")
         assert (done.exit_code, done.output.count("removed ")) == (0, 1)
