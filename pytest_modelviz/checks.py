@@ -138,7 +138,7 @@ class TestChecks:
             raise
         self._names.add(name)
         self._match_patterns(settings, capture.layers)
-        self._match_ignored(getattr(check.view, "model", None))
+        self._match_ignored(getattr(check.view, "model", None), capture.facts.get("optimizer"))
         self.unreported.append(entry)
         if entry["status"] in FAILING:
             self._failures.append(entry["message"])
@@ -166,13 +166,18 @@ class TestChecks:
             for one in settings.layers:
                 self._patterns[one.pattern] = self._patterns.get(one.pattern, False) or one.pattern not in missed
 
-    def _match_ignored(self, model: Any) -> None:
-        """Note which globs of attributes have matched. Those of the configuration file are meant for any model."""
+    def _match_ignored(self, model: Any, optimizers: Any) -> None:
+        """Note which globs have matched attributes of a model, or of the optimisers that a capture's facts hold.
+
+        Those of the configuration file are meant for any model.
+        """
         if model is not None and not all(self._ignored.values()):
             from pytest_modelviz.compare.ignored import matches
+            from pytest_modelviz.compare.optimizers import option_names
+            from pytest_modelviz.optimizers import optimizers_from_json
             from pytest_modelviz.probe.modules import attribute_names
 
-            names = list(attribute_names(model))
+            names = [*attribute_names(model), *option_names(optimizers_from_json(optimizers) or ())]
             for pattern, matched in self._ignored.items():
                 self._ignored[pattern] = matched or any(matches(pattern, *name) for name in names)
 

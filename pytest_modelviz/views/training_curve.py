@@ -112,12 +112,13 @@ class TrainingCurveView:
         if not all(isinstance(dtype, str) for dtype in dtypes):
             raise UnreadableBaselineError("it does not say in which dtype it was trained")
         one, other = (Training.from_arrays(capture.arrays) for capture in (baseline, actual))
+        optimizers = [optimizers_from_json(capture.facts.get("optimizer")) for capture in (baseline, actual)]
         return compare_training(
             one,
             other,
             _stored_start(baseline, one, tolerances),
             _stored_start(actual, other, tolerances),
-            optimizer_findings(*(optimizers_from_json(stored.facts.get("optimizer")) for stored in (baseline, actual))),
+            optimizer_findings(optimizers[0], optimizers[1], tolerances.ignored),
             dtype=coarser(str(dtypes[0]), str(dtypes[1])),
             tolerances=tolerances,
         )
