@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from pytest_modelviz.capture import Array, Capture
-from pytest_modelviz.compare.optimizers import optimizer_findings
+from pytest_modelviz.compare.optimizers import optimizer_findings, option_names
 from pytest_modelviz.compare.tolerance import Tolerances, coarser
 from pytest_modelviz.compare.trained import compare_training
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
@@ -103,6 +103,10 @@ class TrainingCurveView:
         )
         layers = () if trace is None else tuple(trace.modules)
         return Capture(self.view, facts, arrays, around, result, _doubts(training), layers, repeatable=False)
+
+    def option_names(self, capture: Capture) -> list[tuple[str, str]]:
+        """(class, option) of what a capture has recorded of optimisers, for globs that ignore some."""
+        return list(option_names(optimizers_from_json(capture.facts.get("optimizer")) or ()))
 
     def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
         if baseline.facts.get("seed") != actual.facts.get("seed"):
