@@ -23,6 +23,7 @@ from pytest_modelviz.settings import Settings
 from pytest_modelviz.tracebacks import hide_own_frames
 
 if TYPE_CHECKING:
+    from pytest_modelviz.capture import Capture
     from pytest_modelviz.session import Check, Session
     from pytest_modelviz.views import View
 
@@ -138,7 +139,7 @@ class TestChecks:
             raise
         self._names.add(name)
         self._match_patterns(settings, capture.layers)
-        self._match_ignored(getattr(check.view, "model", None))
+        self._match_ignored(check.view, capture)
         self.unreported.append(entry)
         if entry["status"] in FAILING:
             self._failures.append(entry["message"])
@@ -167,13 +168,19 @@ class TestChecks:
             for one in settings.layers:
                 self._patterns[one.pattern] = self._patterns.get(one.pattern, False) or one.pattern not in missed
 
-    def _match_ignored(self, model: Any) -> None:
-        """Note which globs of attributes have matched. Those of the configuration file are meant for any model."""
+    def _match_ignored(self, view: Any, capture: Capture) -> None:
+        """Note which globs have matched attributes of a view's model, or options that it has recorded beside it.
+
+        Those of the configuration file are meant for any model.
+        """
+        model = getattr(view, "model", None)
         if model is not None and not all(self._ignored.values()):
             from pytest_modelviz.compare.ignored import matches
             from pytest_modelviz.probe.modules import attribute_names
 
             names = list(attribute_names(model))
+            if hasattr(view, "option_names"):
+                names += view.option_names(capture)
             for pattern, matched in self._ignored.items():
                 self._ignored[pattern] = matched or any(matches(pattern, *name) for name in names)
 

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import re
 
-_DEVICE = re.compile(
-    r"device\(type='\w+'(?:, index=\d+)?\)|\b(?:cpu|cuda|mps|xpu|hpu|npu|meta|privateuseone)(?::\d+)?\b",
-    re.ASCII,
+TYPES = ("cpu", "cuda", "mps", "xpu", "hpu", "npu", "xla", "meta", "privateuseone")
+
+_NAMED = "|".join(TYPES)
+_CERTAIN = re.compile(
+    rf"\bdevice\(type='\w+'(?:, index=\d+)?\)|\b(?:{_NAMED}):\d+\b|(?<=\bdevice=)(?:{_NAMED})\b", re.ASCII
 )
+_LIKELY = re.compile(rf"\b(?:{_NAMED})\b", re.ASCII)
+_ABOUT_DEVICES = re.compile(r"device|autocast", re.IGNORECASE)
 
 
-def without_devices(text: str) -> str:
-    """The text of an argument, an output or an option, with every device called by one name."""
-    return _DEVICE.sub("device", text)
+def same_but_for_devices(before: str, after: str, path: str) -> bool:
+    """Whether two texts of the argument, output or option at a path differ in nothing but devices.
+
+    A mere word such as "cpu" or "meta" is a device where the path says so, or where the other text has certainly one;
+    else it may be any setting.
+    """
+    one, two = (_CERTAIN.sub("device", text) for text in (before, after))
+    if _ABOUT_DEVICES.search(path) or (one, two) != (before, after):
+        one, two = (_LIKELY.sub("device", text) for text in (one, two))
+    return one == two

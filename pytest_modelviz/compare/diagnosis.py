@@ -9,10 +9,12 @@ from typing import NamedTuple
 
 from pytest_modelviz.compare.evidence import (
     built_otherwise,
+    changed_state,
     changed_weights,
     config_findings,
     first_built,
     module_findings,
+    order_findings,
     own_modules,
     under_old_names,
 )
@@ -156,6 +158,8 @@ def blamed(walk: Walk, first: Seen, changed: Changed) -> Blame:
     if lent is not None:  # what a module makes of weights that it was given is its caller's doing
         seen = lent._replace(error=seen.error, allowed=seen.allowed)
         cause, evidence = _explain(walk, seen.event, _suspect(seen.event)[0], changed)
+    if cause == "computation":
+        cause, evidence = _weakly_explained(walk, seen.event, _suspect(seen.event)[0])
     ties = tie_findings(walk.baseline.ties, walk.actual.ties)
     if cause == "weights" and any(_is_tied(walk, one) for one in evidence):
         return Blame(seen, "", 0, "architecture", [*ties, *evidence])  # it no longer is, or now is, another's weight
@@ -244,6 +248,20 @@ def _explain(walk: Walk, event: Event, suspect: str, changed: Changed) -> tuple[
     return ("architecture", configured) if configured else ("computation", [])
 
 
+def _weakly_explained(walk: Walk, event: Event, suspect: str) -> tuple[str, list[Finding]]:
+    """What else may explain a drift before it is the code's: buffers that the pass also writes, orders of texts.
+
+    Such a buffer may be read before it is written, and a list of texts may be what a module is to do, in that order.
+    """
+    own = own_modules(suspect, walk.baseline)
+    state = changed_state(walk.baseline, walk.actual) if event.kind != "order" else {}
+    read = [Finding("weights", *key, error=error) for key, error in state.items() if key[0] in own]
+    if read:
+        return "weights", read
+    orders = order_findings(own, walk.baseline, walk.actual)
+    return ("architecture", orders) if orders else ("computation", [])
+
+
 def _inside(name: str, outer: str) -> bool:
     return outer == "" or below(name, outer)
 
@@ -262,7 +280,8 @@ def _other_findings(baseline: Trace, actual: Trace, changed: Changed, evidence: 
     others = [f for f in module_findings(baseline, actual) if (f.kind, f.layer, f.what) not in told]
     for name in baseline.modules:
         others += [f for f in config_findings(name, baseline, actual) if (f.kind, f.layer, f.what) not in told]
-    others += [Finding("weights", *key, error=e) for key, e in changed.items() if ("weights", *key) not in told]
+    weights = {**changed, **changed_state(baseline, actual)}
+    others += [Finding("weights", *key, error=e) for key, e in weights.items() if ("weights", *key) not in told]
     others += [f for f in tie_findings(baseline.ties, actual.ties) if (f.kind, f.layer, f.what) not in told]
     return [Finding(f"also:{f.kind}", f.layer, f.what, f.before, f.after, f.error) for f in others]
 

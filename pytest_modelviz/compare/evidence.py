@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pytest_modelviz.compare.naming import below, old_name, renames
 from pytest_modelviz.compare.tensors import weight_difference
-from pytest_modelviz.compare.texts import same_text
-from pytest_modelviz.compare.volatile import object_class, settings_of
+from pytest_modelviz.compare.texts import same_setting, same_text
+from pytest_modelviz.compare.volatile import in_one_order, object_class, settings_of
 from pytest_modelviz.trace import LOOSE, REWRITTEN, UNSAVED, Call, ModuleRecord, Trace
 from pytest_modelviz.verdict import Finding
 
@@ -47,7 +48,7 @@ def under_old_names(baseline: Trace, actual: Trace) -> tuple[Trace, list[Finding
 
 
 def _kept(config: Mapping[str, str]) -> list[tuple[str, str]]:
-    return sorted((key, text) for key, text in config.items() if key not in (UNSAVED, REWRITTEN))
+    return sorted((key, in_one_order(text)) for key, text in config.items() if key not in (UNSAVED, REWRITTEN))
 
 
 def own_modules(suspect: str, trace: Trace) -> list[str]:
@@ -115,7 +116,7 @@ def config_findings(name: str, baseline: Trace, actual: Trace) -> list[Finding]:
         found.append(Finding("class", name, "class", before.class_name, after.class_name))
     # another class has other attributes; and what forward's parameters are called, and by default are, is code
     keys = [] if found else sorted({*before.config, *after.config} - _NO_CONFIGURATION)
-    keys = [key for key in keys if not same_text(before.config.get(key, ""), after.config.get(key, ""))]
+    keys = [key for key in keys if not same_setting(before.config.get(key, ""), after.config.get(key, ""))]
     named = [key for key in keys if key not in ("extra_repr", "repr")]  # they repeat what attributes say
     named = [key for key in named if not _is_private(key)] or named  # what is private follows from what is not
     # an attribute that extra_repr does not show may be configuration or mere state: weaker evidence
@@ -131,6 +132,33 @@ def config_findings(name: str, baseline: Trace, actual: Trace) -> list[Finding]:
         if old != new and not key.endswith(LOOSE) and key not in after.state(before):
             found.append(Finding("shape", name, key, old, new))
     return found
+
+
+def order_findings(names: Sequence[str], baseline: Trace, actual: Trace) -> list[Finding]:
+    """Lists of texts in these modules' configuration of which only the order differs: configuration, or once a set."""
+    common = [name for name in names if name in baseline.modules and name in actual.modules]
+    return list(dict.fromkeys(finding for name in common for finding in _reordered_of(name, baseline, actual)))
+
+
+def _reordered_of(name: str, baseline: Trace, actual: Trace) -> list[Finding]:
+    before, after = baseline.modules[name].config, actual.modules[name].config
+    found = {}
+    for key in sorted({*before} & {*after} - _NO_CONFIGURATION):
+        if object_class(before[key]) and object_class(after[key]):
+            there, here = _written_out(before[key], baseline), _written_out(after[key], actual)
+            settings = (there[2], here[2]) if there is not None and here is not None else ({}, {})
+            layer, pairs = (there[0] if there is not None else name), _reordered(*settings)
+            found.update({(layer, f"{key}.{inner}"): pair for inner, pair in pairs.items()})
+        else:
+            pairs = _reordered({key: before[key]}, {key: after[key]})
+            found.update({(name, inner): pair for inner, pair in pairs.items()})
+    shown = {at: pair for at, pair in found.items() if at[1] not in ("extra_repr", "repr")} or found
+    return [Finding("attribute", layer, key, old, new) for (layer, key), (old, new) in shown.items()]
+
+
+def _reordered(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    pairs = {key: (before[key], after[key]) for key in sorted({*before} & {*after})}
+    return {key: pair for key, pair in pairs.items() if not same_text(*pair) and same_setting(*pair)}
 
 
 def _is_private(key: str) -> bool:
@@ -149,7 +177,7 @@ def _inside_of_object(old: str, new: str, baseline: Trace, actual: Trace) -> lis
     if there is None or here is None:
         return None
     (name, attribute, before), (_, _, after) = there, here
-    found = [key for key in sorted({*before} & {*after}) if not same_text(before[key], after[key])]
+    found = [key for key in sorted({*before} & {*after}) if not same_setting(before[key], after[key])]
     found = [key for key in found if not _is_private(key)] or found
     return [Finding("attribute", name, f"{attribute}.{key}", before[key], after[key]) for key in found]
 
@@ -188,6 +216,24 @@ def changed_weights(baseline: Trace, actual: Trace) -> dict[tuple[str, str], flo
                 known[pair] = weight_difference(before, after) if after is not None and comparable else 0.0
             if known[pair]:
                 changed[name, local] = known[pair]
+    return changed
+
+
+def changed_state(baseline: Trace, actual: Trace) -> dict[tuple[str, str], float]:
+    """Relative change of buffers that a pass writes and nobody saves: it may have read them before it did."""
+    changed = {}
+    for name, module in baseline.modules.items():
+        other = actual.modules.get(name)
+        if other is None:
+            continue
+        for local in sorted(other.state(module)):
+            before = baseline.weights.get(module.weights.get(local, ""))
+            after = actual.weights.get(other.weights.get(local, ""))
+            if before is not None and after is not None:
+                comparable = (before.dtype, before.shape) == (after.dtype, after.shape)
+                error = weight_difference(before, after) if comparable else math.inf
+                if error:
+                    changed[name, local] = error
     return changed
 
 

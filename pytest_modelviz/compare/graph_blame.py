@@ -11,7 +11,14 @@ import re
 from collections.abc import Mapping
 
 from pytest_modelviz.compare.diagnosis import blamed
-from pytest_modelviz.compare.evidence import MERE_LISTS, built_otherwise, caller_of, module_findings
+from pytest_modelviz.compare.evidence import (
+    MERE_LISTS,
+    built_otherwise,
+    caller_of,
+    module_findings,
+    order_findings,
+    own_modules,
+)
 from pytest_modelviz.compare.naming import below, tie_findings
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.compare.walk import Walk
@@ -49,6 +56,7 @@ def blame(baseline: OperatorGraph, actual: OperatorGraph, first: Finding) -> tup
     if first.kind in _OTHERS:
         inner = [one for one in module_findings(before, after) if layer == "" or below(one.layer, layer)]
         evidence += [one for one in inner if one not in evidence]
+    evidence = evidence or order_findings(own_modules(layer, before), before, after)
     return layer, "architecture" if evidence else "computation", evidence
 
 

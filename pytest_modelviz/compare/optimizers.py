@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from pytest_modelviz.compare.ignored import is_ignored
+from pytest_modelviz.compare.volatile import in_one_order, lasting, rewritten
 from pytest_modelviz.optimizers import OptimizerRecord, Option, Options, SchedulerRecord
 from pytest_modelviz.verdict import Finding
 
@@ -18,12 +21,14 @@ _ATTACHED = "initial_lr"  # what a scheduler leaves in the groups of its optimis
 
 
 def optimizer_findings(
-    before: Sequence[OptimizerRecord] | None, after: Sequence[OptimizerRecord] | None
+    before: Sequence[OptimizerRecord] | None,
+    after: Sequence[OptimizerRecord] | None,
+    ignored: Sequence[str] = (),
 ) -> list[Finding]:
     """What differs, said by the optimisers' classes, options and parameters' names.
 
-    A baseline without optimisers says nothing about those of today. One whose optimiser is no longer given is another
-    question.
+    Options that two processes do not share, or that match one of the globs in `ignored`, are left out. A baseline
+    without optimisers says nothing about those of today. One whose optimiser is no longer given is another question.
     """
     if before is None:
         return []
@@ -31,7 +36,16 @@ def optimizer_findings(
         return [Finding(OPTIMIZER, what="optimizer=", before="given", after="not given")]
     if len(before) != len(after):
         return [Finding(OPTIMIZER, what="optimisers", before=_names(before), after=_names(after))]
-    return [one for pair in zip(before, after, strict=True) for one in _compare(*pair)]
+    return [one for pair in zip(before, after, strict=True) for one in _compare(*pair, ignored)]
+
+
+def option_names(records: Sequence[OptimizerRecord]) -> Iterator[tuple[str, str]]:
+    """(class, option) of all that a user may want to ignore, each also without its class."""
+    for record in records:
+        names = [name for name, _ in _flat(record.options)] + [key for group in record.groups for key in group.options]
+        yield from ((holder, name) for name in names for holder in ("", record.class_name))
+        for scheduler in record.schedulers:
+            yield from ((holder, name) for name, _ in _flat(scheduler.options) for holder in ("", scheduler.class_name))
 
 
 def _names(records: Sequence[OptimizerRecord]) -> str:
@@ -42,7 +56,8 @@ def _label(record: OptimizerRecord) -> str:
     return f"{record.class_name} {record.name!r}" if record.name else record.class_name
 
 
-def _compare(before: OptimizerRecord, after: OptimizerRecord) -> list[Finding]:
+def _compare(before: OptimizerRecord, after: OptimizerRecord, ignored: Sequence[str]) -> list[Finding]:
+    before, after = (_without(record, ignored) for record in (before, after))
     label = _label(before)
     found = []
     if before.class_name != after.class_name:
@@ -55,6 +70,31 @@ def _compare(before: OptimizerRecord, after: OptimizerRecord) -> list[Finding]:
     found += _parameters(before, after, label)
     found += _schedulers(before, after, label)
     return found if options else [*found, *_schedules(before, after, label)]
+
+
+def _without(record: OptimizerRecord, ignored: Sequence[str]) -> OptimizerRecord:
+    """The record without options that are ignored: a glob is held against `<class>.<option>` and the option alone."""
+
+    def kept(options: Options, holder: str) -> dict[str, Option]:
+        layers = ("", holder)
+        return {key: one for key, one in options.items() if not any(is_ignored(ignored, at, key) for at in layers)}
+
+    def settings(options: Options, holder: str) -> dict[str, Option]:
+        return kept(dict(_flat(options)), holder)
+
+    if not ignored:
+        return record
+    return replace(
+        record,
+        options=settings(record.options, record.class_name),
+        groups=tuple(replace(one, options=kept(one.options, record.class_name)) for one in record.groups),
+        schedulers=tuple(replace(one, options=settings(one.options, one.class_name)) for one in record.schedulers),
+        schedules={
+            key: values
+            for key, values in record.schedules.items()
+            if kept({key.partition(".")[2]: None}, record.class_name)
+        },
+    )
 
 
 def _option(key: str, label: str, before: Option, after: Option) -> Finding:
@@ -154,10 +194,10 @@ def _at(schedule: Mapping[int, Option], step: int) -> Option:
 
 def _differences(before: Options, after: Options, *, missing_counts: bool) -> Iterator[tuple[str, Option, Option]]:
     """(option, before, after) of what differs; an option that one of them lacks is off there."""
-    one, other = dict(_flat(before)), dict(_flat(after))
+    one, other = _lasting(before), _lasting(after)
     for key in {**one, **other}:
         if key in one and key in other:
-            if not _same(one[key], other[key]):
+            if not (_same(one[key], other[key]) or _lasting_text(one[key]) == _lasting_text(other[key])):
                 yield key, one[key], other[key]
         elif missing_counts and (one.get(key) or other.get(key)):
             yield key, one.get(key), other.get(key)
@@ -174,6 +214,17 @@ def _flat(options: Options, prefix: str = "") -> Iterator[tuple[str, Option]]:
                 yield from _flat(item if isinstance(item, Mapping) else {"": item}, f"{name}[{at}].")
         else:
             yield name, value
+
+
+def _lasting(options: Options) -> dict[str, Option]:
+    """Options that two processes share, by their path."""
+    found = dict(_flat(options))
+    kept = lasting({key: repr(value) for key, value in found.items()})
+    return {key: value for key, value in found.items() if key in kept}
+
+
+def _lasting_text(option: Option) -> str:
+    return in_one_order(rewritten(repr(option)))
 
 
 def _same(one: Option, other: Option) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from pytest_modelviz.compare.devices import without_devices
+from pytest_modelviz.compare.devices import same_but_for_devices
 from pytest_modelviz.compare.tolerance import (
     ROUNDING,
     WORST_BUCKET,
@@ -160,7 +160,7 @@ def leaf_errors(
     for path, leaf in baseline.items():
         other = actual[path]
         if leaf.tensor is None or other.tensor is None:
-            same = leaf == other or _same_device(leaf, other) or _same_number(leaf, other, before, after)
+            same = leaf == other or _same_device(leaf, other, path) or _same_number(leaf, other, before, after)
             errors[path] = (0.0 if same else math.inf), 0.0
         else:
             one, two = before[leaf.tensor], after[other.tensor]
@@ -184,11 +184,11 @@ def _newly_seen(path: str, baseline: Mapping[str, Leaf], actual: Mapping[str, Le
     return False
 
 
-def _same_device(one: Leaf, other: Leaf) -> bool:
+def _same_device(one: Leaf, other: Leaf, path: str) -> bool:
     """Whether two texts differ by nothing but the devices that they name."""
     if one.literal is None or other.literal is None:
         return False
-    return without_devices(one.literal) == without_devices(other.literal)
+    return same_but_for_devices(one.literal, other.literal, path)
 
 
 def _same_number(one: Leaf, other: Leaf, before: Mapping[str, TensorRecord], after: Mapping[str, TensorRecord]) -> bool:

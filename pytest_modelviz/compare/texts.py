@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from pytest_modelviz.compare.volatile import in_one_order
+
 # A scale that was calibrated, or any other number that was computed in single precision, differs between processors as
 # its model's activations do: by up to 3e-6 in ResNets and MobileNets of int8, and activations part by up to 7e-6.
 _RTOL = 5e-5
@@ -20,6 +22,11 @@ def same_text(before: str, after: str) -> bool:
     if _NUMBER.split(before) != _NUMBER.split(after):
         return False
     return all(map(_close, _NUMBER.findall(before), _NUMBER.findall(after)))
+
+
+def same_setting(before: str, after: str) -> bool:
+    """The same of a module's configuration, where a list of texts may have been a set, which has no order."""
+    return same_text(before, after) or same_text(in_one_order(before), in_one_order(after))
 
 
 def _close(before: str, after: str) -> bool:

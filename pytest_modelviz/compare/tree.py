@@ -7,12 +7,13 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pytest_modelviz.compare.devices import without_devices
+from pytest_modelviz.compare.devices import same_but_for_devices
 from pytest_modelviz.compare.evidence import caller_of, first_built
 from pytest_modelviz.compare.ignored import lasting_text
 from pytest_modelviz.compare.naming import old_name, renames, tie_findings
 from pytest_modelviz.compare.shapes import Rows, attributes_of, first_event, passes
-from pytest_modelviz.compare.texts import same
+from pytest_modelviz.compare.texts import same, same_setting
+from pytest_modelviz.compare.volatile import in_one_order
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.natural import natural
 from pytest_modelviz.trace import NOT_SAVED, Call, ModuleRecord, Trace
@@ -79,7 +80,12 @@ def compare_trees(baseline: Mapping[str, Any], actual: Mapping[str, Any], ignore
 
 def _built(layers: Rows) -> dict[str, dict[str, Any]]:
     """What modules are made of: by that one is known again under another name."""
-    return {name: {key: row[key] for key in _STRUCTURE if key in row} for name, row in layers.items()}
+    built = {}
+    for name, row in layers.items():
+        built[name] = {key: row[key] for key in _STRUCTURE if key in row}
+        if isinstance(row.get("config"), str):
+            built[name]["config"] = in_one_order(row["config"])
+    return built
 
 
 def _tied(groups: Sequence[Sequence[str]], names: Mapping[str, str]) -> list[list[str]]:
@@ -117,6 +123,8 @@ def _fields(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> l
         old, new = before.get(key), after.get(key)
         if key in ("in", "out") and isinstance(old, str) and isinstance(new, str):
             new = _as_seen_before(old, new)
+        if key == "config" and isinstance(old, str) and isinstance(new, str) and same_setting(old, new):
+            continue
         if old != new and (isinstance(old, Mapping) or isinstance(new, Mapping)):
             found += _entries(name, key, _mapping(old), _mapping(new))
         elif not (same(old, new) or _depends_on_device(key, before, after) or (key == "in" and _same_inputs(old, new))):
@@ -173,9 +181,15 @@ def _depends_on_device(key: str, before: Mapping[str, Any], after: Mapping[str, 
     """Whether nothing differs but the device: its name, or that an older file has not counted in its fused kernels."""
     old, new = before.get(key), after.get(key)
     if key in ("in", "out"):
-        return without_devices(_text(old)) == without_devices(_text(new))
+        items = [_ITEM_ENDS.split(_text(value)) for value in (old, new)]
+        return len(items[0]) == len(items[1]) and all(map(_same_item, *items))
     uncounted = key == "mult_adds" and (old is None or new is None)
     return uncounted and before.get("class") == after.get("class") and before.get("class") in _FUSED
+
+
+def _same_item(old: str, new: str) -> bool:
+    path, mark, _ = old.partition(": ")
+    return same_but_for_devices(old, new, path if mark else "")
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -8,9 +8,11 @@ earlier version recorded is compared by the same rules. A rewritten text is rewr
 | absolute paths, and those that leave the current folder | `<path>` |
 | addresses, hash values, UUIDs, digests in hexadecimal | `<address>`, `<number>`, `<uuid>`, `<digest>` |
 | moments, devices | `<time>`, `<device>` |
-| the order of a set, of a dictionary, and of texts in a list, which may have been a set | sorted |
+| the order of a set and of a dictionary | sorted |
 | attributes, entries and arguments with a name out of `NAMES`, clocks that are named as such | left out |
 | objects that run or watch a training | left out |
+
+A list of texts may have been a set, or be configuration: it is kept as it is, and compared `in_one_order`.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+
+from pytest_modelviz.compare import devices
 
 # Names that libraries, and people, give to what belongs to a process, a machine or a checkout.
 NAMES = frozenset(
@@ -55,7 +59,8 @@ _HOMES = (
 _OBJECT = re.compile(r"<(\w+) [0-9a-f]{8}>")  # an object that several modules share, by its class and what it says
 _CODE = ("forward", "defaults")  # how forward may be called is read, and compared, elsewhere
 
-_DEVICE = r"(?:cpu|meta|cuda|mps|xpu|hpu|npu|xla)(?::\d+)?"
+_COMPUTING = "|".join(kind for kind in devices.TYPES if kind != "meta")  # "meta" by itself is another word
+_DEVICE = rf"(?:(?:{_COMPUTING})(?::\d+)?|meta:\d+)"
 _START = r"(?:file:/+\w|~[/\\]|/[\w.~+-]+/|[A-Za-z]:[/\\]|\\\\|\.\.[/\\])"  # of a path
 _STEP = r"[^\s/\\'\",;()\[\]{}<>]"
 _INSIDE = rf"(?<![\w:/.<~)\]])(?:[A-Za-z]:[/\\]|~?/)(?:{_STEP}+[/\\]+)+{_STEP}*"
@@ -85,6 +90,7 @@ _CLOSING = {"(": ")", "[": "]", "{": "}"}
 _ENTRY = re.compile(r"""\s*(?:'(?P<quoted>[\w.]+)'|"(?P<json>[\w.]+)")\s*:|\s*(?P<argument>\w+)=""")
 
 Names = Callable[[str], bool]
+Entries = Callable[[list[str]], bool]
 
 
 def lasting(config: Mapping[str, str], ignored: Names | None = None) -> dict[str, str]:
@@ -141,6 +147,16 @@ def _rewritten(text: str) -> str:
     return _arranged(_LARGE.sub(_number, text), is_volatile)
 
 
+def in_one_order(text: str) -> str:
+    """A rewritten text with lists of texts sorted, as which two processes may write one set."""
+    return _in_one_order(text) if "'" in text or '"' in text else text
+
+
+@functools.lru_cache(maxsize=8192)
+def _in_one_order(text: str) -> str:
+    return _arranged(text, lambda name: False, are_sorted=_are_texts)
+
+
 def _number(found: re.Match[str]) -> str:
     """Hash values, addresses and moments are large and not round."""
     value = float(found[0])
@@ -160,12 +176,15 @@ class _Group:
     opening: str
     entries: list[str] = field(default_factory=lambda: [""])
 
-    def text(self, left_out: Names) -> str:
-        """Its text without entries of such names, and in an order that says nothing."""
+    def text(self, left_out: Names, are_sorted: Entries) -> str:
+        """Its text without entries of such names, and in an order that says nothing.
+
+        That of entries between braces never does, that of others does unless they `are_sorted`.
+        """
         cores = [entry.strip() for entry in self.entries]
         end = [""] if len(cores) > 1 and not cores[-1] else []  # after a comma at the end
         kept = [core for core in cores if core and not _is_named(core, left_out)]
-        if self.opening == "{" or (self.opening and _are_texts(kept)):
+        if self.opening == "{" or (self.opening and are_sorted(kept)):
             kept.sort()
         elif len(kept) + len(end) == len(cores):
             return ",".join(self.entries)
@@ -183,8 +202,12 @@ def _are_texts(entries: list[str]) -> bool:
     return len({*entries}) == len(entries) > 1 and all(entry[0] in "'\"" for entry in entries)
 
 
-def _arranged(text: str, left_out: Names) -> str:
-    """A text without entries and arguments of such names; sets, dictionaries and lists of texts are sorted."""
+def _none(entries: list[str]) -> bool:
+    return False
+
+
+def _arranged(text: str, left_out: Names, are_sorted: Entries = _none) -> str:
+    """A text without entries and arguments of such names; sets and dictionaries are sorted, and such lists."""
     groups = [_Group("")]
     for found in _MARK.finditer(text):
         mark = found[0]
@@ -196,15 +219,15 @@ def _arranged(text: str, left_out: Names) -> str:
             group = groups.pop()
             if _CLOSING.get(group.opening) != mark:
                 return text  # not how values are written
-            groups[-1].entries[-1] += group.opening + group.text(left_out) + mark
+            groups[-1].entries[-1] += group.opening + group.text(left_out, are_sorted) + mark
         else:
             groups[-1].entries[-1] += mark
-    return groups[0].text(left_out) if len(groups) == 1 else text
+    return groups[0].text(left_out, are_sorted) if len(groups) == 1 else text
 
 
 def object_text(class_name: str, settings: Mapping[str, str]) -> str:
     """A text for an object that several modules share; `settings` is what it says, by its own names for that."""
-    texts = "\n".join(f".{name}={text}" for name, text in settings.items())
+    texts = "\n".join(f".{name}={in_one_order(text)}" for name, text in settings.items())
     return f"<{class_name} {hashlib.sha256(texts.encode()).hexdigest()[:8]}>"
 
 

@@ -14,7 +14,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from pytest_modelviz.compare.volatile import is_machinery, is_volatile, lasting, object_text, rewritten, settings_of
+from pytest_modelviz.compare.volatile import (
+    in_one_order,
+    is_machinery,
+    is_volatile,
+    lasting,
+    object_text,
+    rewritten,
+    settings_of,
+)
 from pytest_modelviz.probe.structure import plain_text
 from pytest_modelviz.trace import LOOSE, ModuleRecord
 
@@ -119,7 +127,7 @@ def _plain(value: Any, depth: int = 0) -> str | None:
 
 def _sorted_texts(value: Any, text: str) -> str:
     """The text of a long list; one of texts may have been a set."""
-    return rewritten(text) if all(isinstance(item, str) for item in value) else text
+    return in_one_order(rewritten(text)) if all(isinstance(item, str) for item in value) else text
 
 
 def digest(text: str) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch.optim.lr_scheduler import LRScheduler
 
+from pytest_modelviz.compare.volatile import is_volatile, rewritten
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.optimizers import OptimizerRecord, Option, ParameterGroup, SchedulerRecord
 from pytest_modelviz.probe.modules import parameters_and_buffers
@@ -166,7 +167,7 @@ def _attributes(holder: Any, without: frozenset[str]) -> dict[str, Option]:
 def _plain_options(held: Mapping[Any, Any], without: frozenset[str]) -> dict[str, Option]:
     found = {}
     for name, value in sorted(held.items(), key=lambda pair: str(pair[0])):
-        if name not in without:
+        if name not in without and not is_volatile(str(name)):
             try:
                 found[str(name)] = _plain(value)
             except _NotPlainError:
@@ -190,7 +191,7 @@ def _plain(value: Any, depth: int = 0) -> Option:
     if value is None or isinstance(value, (bool, int)):
         return value
     if isinstance(value, str):
-        return plain_text(value)
+        return _lasting_text(plain_text(value))
     if _is_scheduler(value) and depth < _DEEPEST:
         return {"class": type(value).__name__, **_attributes(value, _SCHEDULER_STATE)}
     if isinstance(value, torch.optim.Optimizer):
@@ -200,6 +201,13 @@ def _plain(value: Any, depth: int = 0) -> Option:
     if depth < _DEEPEST and isinstance(value, Mapping) and len(value) <= _MOST_ITEMS:
         return {str(key): _plain(item, depth + 1) for key, item in value.items()}
     raise _NotPlainError
+
+
+def _lasting_text(text: str) -> str:
+    """A text without what differs between two processes, such as the name of a temporary folder."""
+    quoted = repr(text)
+    lasting = rewritten(quoted)
+    return text if lasting == quoted else lasting[1:-1]
 
 
 def _parameter(parameter: torch.Tensor, names: Mapping[int, str]) -> str:

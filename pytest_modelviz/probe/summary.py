@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from pytest_modelviz.call_order import Runs, runs_of
+from pytest_modelviz.compare.volatile import in_one_order
 from pytest_modelviz.probe.modules import (
     Describer,
     class_name,
@@ -178,7 +179,7 @@ def _attributes(module: torch.nn.Module, config: Mapping[str, str]) -> dict[str,
     if type(module).__module__.startswith("torch.nn.") and config.get("extra_repr"):
         return {}
     kept = {key: text for key, text in config.items() if key not in _NO_ATTRIBUTES}
-    return {key: text if len(text) <= _LONGEST else f"<{digest(text)}>" for key, text in kept.items()}
+    return {key: text if len(text) <= _LONGEST else f"<{digest(in_one_order(text))}>" for key, text in kept.items()}
 
 
 def _text(tensor: torch.Tensor) -> str:

@@ -39,10 +39,10 @@ from pytest_modelviz.probe.summary import (
     unsaved_buffers,
 )
 from pytest_modelviz.trace import Trace
-from pytest_modelviz.verdict import Verdict
+from pytest_modelviz.verdict import Finding, Verdict
 from pytest_modelviz.views.photos import MODEL_LABEL
 
-_BESIDE = ("runs", "attributes")  # shown where both have them, and no drift by themselves
+_BESIDE = ("runs",)  # shown where both have it, and no drift by itself
 
 
 class ModelSummaryView:
@@ -191,10 +191,14 @@ class ModelSummaryView:
 def _lines(before: Mapping[str, Any], after: Mapping[str, Any], verdict: Verdict | None = None) -> list[Line]:
     """A line for each module; of one that changed, or has another name, what it was and what it is now.
 
-    Of what is compared, only that which was found to differ.
+    Of what is compared, only that which was found to differ; of attributes, those that are evidence.
     """
     renamed = renames_of(verdict)
     found = None if verdict is None else {(finding.layer, finding.kind) for finding in verdict.findings}
+    attributes: dict[str, list[Finding]] = {}
+    for finding in verdict.findings if verdict is not None else ():
+        if finding.kind == "attribute":
+            attributes.setdefault(finding.layer, []).append(finding)
     new = {old_name(name, renamed): name for name in after}
     lines: list[Line] = []
     for name in sorted({*before, *new}, key=natural):
@@ -208,11 +212,16 @@ def _lines(before: Mapping[str, Any], after: Mapping[str, Any], verdict: Verdict
         keys = [key for key in keys if found is None or key in beside or (name, key) in found]
         if any(finding.before == name for finding in renamed) or "class" in keys:
             lines += [("-", _title(name, one)), ("+", _title(new[name], two))]
-        elif not keys:
+        elif not keys and name not in attributes:
             lines.append((" ", _title(new[name], two)))
         for key in (key for key in keys if key != "class"):
             pairs = [(sign, told, row) for sign, told, row in (("-", name, one), ("+", new[name], two)) if key in row]
             lines += [(sign, f"{_title(told, row)}  {key}: {row[key]}") for sign, told, row in pairs]
+        for changed in attributes.get(name, ()):
+            lines += [
+                ("-", f"{_title(name, one)}  {changed.what}: {changed.before}"),
+                ("+", f"{_title(new[name], two)}  {changed.what}: {changed.after}"),
+            ]
     return lines
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from pytest_modelviz.capture import Array, Capture
-from pytest_modelviz.compare.optimizers import optimizer_findings
+from pytest_modelviz.compare.optimizers import optimizer_findings, option_names
 from pytest_modelviz.compare.tolerance import Tolerances, coarser
 from pytest_modelviz.compare.trained import compare_training
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
@@ -104,6 +104,10 @@ class TrainingCurveView:
         layers = () if trace is None else tuple(trace.modules)
         return Capture(self.view, facts, arrays, around, result, _doubts(training), layers, repeatable=False)
 
+    def option_names(self, capture: Capture) -> list[tuple[str, str]]:
+        """(class, option) of what a capture has recorded of optimisers, for globs that ignore some."""
+        return list(option_names(optimizers_from_json(capture.facts.get("optimizer")) or ()))
+
     def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
         if baseline.facts.get("seed") != actual.facts.get("seed"):
             before, after = (str(one.facts.get("seed")) for one in (baseline, actual))
@@ -112,12 +116,13 @@ class TrainingCurveView:
         if not all(isinstance(dtype, str) for dtype in dtypes):
             raise UnreadableBaselineError("it does not say in which dtype it was trained")
         one, other = (Training.from_arrays(capture.arrays) for capture in (baseline, actual))
+        optimizers = [optimizers_from_json(capture.facts.get("optimizer")) for capture in (baseline, actual)]
         return compare_training(
             one,
             other,
             _stored_start(baseline, one, tolerances),
             _stored_start(actual, other, tolerances),
-            optimizer_findings(*(optimizers_from_json(stored.facts.get("optimizer")) for stored in (baseline, actual))),
+            optimizer_findings(optimizers[0], optimizers[1], tolerances.ignored),
             dtype=coarser(str(dtypes[0]), str(dtypes[1])),
             tolerances=tolerances,
         )

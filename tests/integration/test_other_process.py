@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from pytest_modelviz.compare.volatile import in_one_order
+
 LIBRARIES = ("diffusers", "lightning", "peft", "transformers")
 PROGRAM = Path(__file__).parent.parent / "library_models.py"
 
@@ -33,6 +35,12 @@ def differences(one: Any, two: Any, path: str = "") -> list[str]:
     if isinstance(one, dict) and isinstance(two, dict):
         keys = sorted({*one, *two})
         return [line for key in keys for line in differences(one.get(key), two.get(key), f"{path}/{key}")]
+    if isinstance(one, list) and isinstance(two, list) and len(one) == len(two):
+        return [
+            line for at, pair in enumerate(zip(one, two, strict=True)) for line in differences(*pair, f"{path}/{at}")
+        ]
+    if isinstance(one, str) and isinstance(two, str):  # a list of texts is kept in the order that it has
+        one, two = in_one_order(one), in_one_order(two)
     return [] if one == two else [f"{path}: {one} -> {two}"]
 
 

@@ -223,7 +223,39 @@ def test_a_buffer_that_every_pass_writes_and_nobody_saves_is_no_weight(how):
     assert compared(used, broken, vectors()).first.layer == "linear"
     verdict = compared(model, broken, vectors())
     assert (verdict.first.layer, verdict.cause) == ("linear", "weights")
-    assert "table" not in report(verdict)
+    assert "table" not in report(verdict).split("also")[0]
+
+
+class Moving(nn.Module):
+    """It reads a buffer that nobody saves, and then writes it; its `power` is what its code does."""
+
+    def __init__(self, gain=1.0, power=1, weight=0.5):
+        super().__init__()
+        self.register_buffer("gain", torch.tensor(gain), persistent=False)
+        self.linear = nn.Linear(4, 4)
+        self.linear.weight.data.fill_(weight)
+        self.linear.bias.data.zero_()
+        self._forward_power = lambda x: x**power
+
+    def forward(self, x):
+        y = self._forward_power(self.linear(x)) * self.gain
+        self.gain = self.gain * 0.9
+        return y
+
+
+def test_a_buffer_that_is_read_before_the_pass_writes_it_is_the_last_evidence():
+    verdict = compared(Moving(), Moving(1.5), vectors())
+    assert (verdict.first.layer, verdict.cause) == ("", "weights")
+    assert [(one.kind, one.what) for one in verdict.findings if one.kind.endswith("weights")] == [("weights", "gain")]
+    assert "its own code changed" not in report(verdict)
+    verdict = compared(Moving(), Moving(power=2), vectors())
+    assert (verdict.first.layer, verdict.cause) == ("", "computation")
+    verdict = compared(Moving(), Moving(1.5, weight=0.7), vectors())
+    assert (verdict.first.layer, verdict.cause) == ("linear", "weights")
+    assert [(one.kind, one.what) for one in verdict.findings if one.kind.endswith("weights")] == [
+        ("weights", "weight"),
+        ("also:weights", "gain"),
+    ]
 
 
 def test_a_buffer_that_is_only_read_is_a_weight_and_so_is_what_a_baseline_calls_state():

@@ -8,8 +8,9 @@ from torch import nn
 from zoo import SmallNet, data_parallel, images
 
 from pytest_modelviz.capture import Capture
-from pytest_modelviz.compare.devices import without_devices
+from pytest_modelviz.compare.devices import TYPES, same_but_for_devices
 from pytest_modelviz.compare.tolerance import Tolerances, coarsest_precision, precision_of
+from pytest_modelviz.compare.volatile import rewritten
 from pytest_modelviz.probe import environment as surroundings
 from pytest_modelviz.probe import flops
 from pytest_modelviz.views.feature_maps import FeatureMapsView
@@ -105,11 +106,49 @@ def test_a_file_that_has_not_counted_in_a_fused_kernel_matches():
 # devices among arguments
 
 
-def test_the_names_of_devices_are_one_name():
-    assert without_devices("device(type='cuda', index=1)") == without_devices("device(type='cpu')") == "device"
-    assert without_devices("cuda:0") == without_devices("cpu")
-    assert without_devices("cuda torch.float16") != without_devices("cpu torch.bfloat16")
-    assert without_devices("cpuset, mycuda") == "cpuset, mycuda"
+@pytest.mark.parametrize(
+    ("one", "other", "path", "same"),
+    [
+        ("device(type='cuda', index=1)", "device(type='cpu')", "x", True),
+        ("cuda:0", "cpu", "where", True),  # the one shows what the other is
+        ("cuda", "cpu", "map_device", True),
+        ("cuda torch.float16", "cpu torch.float16", "(autocast)", True),
+        ("cuda torch.float16", "cpu torch.bfloat16", "(autocast)", False),
+        ("Options(device=cuda, eps=1)", "Options(device=cpu, eps=1)", "options", True),
+        ("meta", "cpu", "task", False),
+        ("cuda", "cpu", "", False),
+        ("cpuset", "mycuda", "device", False),
+    ],
+)
+def test_a_mere_word_is_a_device_where_something_says_so(one, other, path, same):
+    assert same_but_for_devices(one, other, path) is same_but_for_devices(other, one, path) is same
+
+
+def test_arguments_and_attributes_know_the_same_devices():
+    for kind in TYPES:
+        assert same_but_for_devices(f"{kind}:0", "cpu", "")
+        assert rewritten(f"'{kind}:0'") == rewritten("'cpu'")
+    assert rewritten("'meta'") != rewritten("'cpu'")  # of a task, say
+
+
+class Tasks(nn.Module):
+    def __init__(self, task):
+        super().__init__()
+        self.inner, self._task = Task(), task
+
+    def forward(self, x):
+        return self.inner(x, self._task)
+
+
+class Task(nn.Module):
+    def forward(self, x, task):
+        return x + 1
+
+
+def test_an_argument_that_is_called_like_a_device_is_compared():
+    for kind in (FeatureMapsView, lambda model, x: ModelSummaryView(model, input_data=x)):
+        one, other = (kind(Tasks(task), torch.ones(1, 2)) for task in ("meta", "cpu"))
+        assert not other.compare(one.capture(), other.capture(), Tolerances()).matched
 
 
 class Placed(nn.Module):

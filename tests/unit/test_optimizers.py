@@ -1,6 +1,7 @@
 """What is recorded of optimisers, and what a training says where only its optimiser is another one."""
 
 import copy
+import dataclasses
 import json
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from torch import nn
 from torch.optim import lr_scheduler
 
+from pytest_modelviz.compare.ignored import is_ignored
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.reports.sentences import sentences
@@ -379,6 +381,41 @@ def test_changed_weights_outweigh_an_optimiser_which_is_told_beside():
     verdict = two.view.compare(one.view.capture(), two.view.capture(), Tolerances())
     assert (verdict.cause, verdict.first.layer) == ("weights", "head")
     assert [finding.kind for finding in verdict.findings if "optimizer" in finding.kind] == ["also:optimizer"]
+
+
+class Logging(torch.optim.SGD):
+    """It writes where a process has its temporary files, and keeps when it began."""
+
+    def __init__(self, parameters, log_dir, note="plain"):
+        super().__init__(parameters, lr=0.01)
+        self.log_dir, self.logger, self.note = str(log_dir), str(log_dir), note
+        self.started = 1764176567.1234567 if note == "plain" else 1700000000.5
+
+
+def test_what_two_processes_do_not_share_is_no_option(tmp_path):
+    def logging_to(folder, **options):
+        return lambda net: Logging(net.parameters(), tmp_path / folder, **options)
+
+    assert compared(logging_to("a"), logging_to("b")).matched
+    assert str(tmp_path) not in json.dumps(captured(logging_to("a")).facts)
+    assert told(compared(logging_to("a"), logging_to("a", note="other"))) == [
+        "the optimiser: note (Logging): plain -> other"
+    ]
+    facts = json.loads(json.dumps(captured(logging_to("a")).facts))
+    facts["optimizer"][0]["options"]["log_dir"] = "/tmp/tmpa1/runs"  # as an earlier version wrote it
+    view = Setup(logging_to("b")).view
+    capture = view.capture()
+    assert view.compare(dataclasses.replace(capture, facts=facts), capture, Tolerances()).matched
+
+
+@pytest.mark.parametrize(
+    ("glob", "matched"), [("*.note", True), ("Logging.note", True), ("note", True), ("*.n", False)]
+)
+def test_options_can_be_ignored(glob, matched, tmp_path):
+    one, other = (Setup(lambda net, n=n: Logging(net.parameters(), tmp_path, n)) for n in ("plain", "other"))
+    verdict = other.view.compare(one.view.capture(), other.view.capture(), Tolerances(ignored=(glob,)))
+    assert verdict.matched is matched
+    assert any(is_ignored([glob], *name) for name in one.view.option_names(one.view.capture())) is matched
 
 
 def test_hyperparameters_kept_on_the_model_are_no_layer():

@@ -510,3 +510,29 @@ def test_what_cannot_be_counted_is_run_once_more(layout):
 
     summary = ModelSummaryView(Uneven(), vectors()).capture().result
     assert summary.layers[""].outputs == "float32[2, 4]"
+
+
+class Repeated(nn.Module):
+    def __init__(self, scale, note):
+        super().__init__()
+        self.scale, self.note = scale, note
+
+    def forward(self, x):
+        return x.repeat(1, self.scale)
+
+
+def test_the_picture_of_a_summary_shows_the_attributes_that_are_evidence_and_no_others():
+    def view(scale, note):
+        blocks = [Repeated(scale if number == 5 else 1, note) for number in range(6)]
+        return ModelSummaryView(nn.Sequential(*blocks), input_data=torch.ones(1, 3))
+
+    one, other = view(1, "a"), view(2, "b")
+    before, after = one.capture(), other.capture()
+    verdict = other.compare(before, after, Tolerances(ignored=("*.note",)))
+    lines = _lines(before.facts["layers"], after.facts["layers"], verdict)
+    changed = [(sign, text) for sign, text in lines if sign != " "]
+    assert [(sign, text) for sign, text in changed if "scale" in text] == [
+        ("-", "5: Repeated  scale: 1"),
+        ("+", "5: Repeated  scale: 2"),
+    ]
+    assert not [text for _, text in changed if text.startswith(tuple("01234")) or "note" in text]

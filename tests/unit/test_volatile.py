@@ -14,10 +14,10 @@ from torch import nn
 from pytest_modelviz.compare.diagnosis import compare_traces
 from pytest_modelviz.compare.graphs import difference
 from pytest_modelviz.compare.ignored import lasting_modules, matches
-from pytest_modelviz.compare.texts import same, same_text
+from pytest_modelviz.compare.texts import same, same_setting, same_text
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.compare.tree import compare_trees
-from pytest_modelviz.compare.volatile import is_machinery, lasting, rewritten
+from pytest_modelviz.compare.volatile import is_machinery, lasting, object_text, rewritten
 from pytest_modelviz.graph import EXPORTED, Operator, OperatorGraph
 from pytest_modelviz.trace import Call, Leaf, ModuleRecord, TensorRecord, Trace
 from pytest_modelviz.views.model_summary import _lines
@@ -49,8 +49,7 @@ from pytest_modelviz.views.model_summary import _lines
         ("'cuda:1'", "'cpu'"),
         ("{'b', 'a'}", "{'a', 'b'}"),
         ("frozenset({(2, 'b'), (1, 'a')})", "frozenset({(1, 'a'), (2, 'b')})"),
-        ("('b', 'a', 'c')", "('c', 'a', 'b')"),
-        ("{'x': 1, 'y': ('b', 'a')}", "{'y': ('a', 'b'), 'x': 1}"),
+        ("{'x': 1, 'y': ('b', 'a')}", "{'y': ('b', 'a'), 'x': 1}"),
         ("{'eps': 1, '_use_default_values': (1, 2)}", "{'eps': 1}"),
         ("eps=1, pid=41", "eps=1, pid=42"),
         ("Config(eps=1, device=cuda)", "Config(eps=1)"),
@@ -72,6 +71,7 @@ def test_two_processes_write_the_same(one, two):
         "'gpt-4-2024-05-13'",
         "'</s>'",
         "'reflect'",
+        "('b', 'a', 'c')",
         "(3, 1, 2)",
         "(32,)",
         "1234567890",  # a seed
@@ -88,6 +88,62 @@ def test_two_processes_write_the_same(one, two):
 )
 def test_what_people_configure_stays_as_it_is(text):
     assert rewritten(text) == text
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "same"),
+    [
+        ("('b', 'a', 'c')", "('c', 'a', 'b')", True),
+        ("{'x': 1, 'y': ('b', 'a')}", "{'x': 1, 'y': ('a', 'b')}", True),
+        ("words=['b', 'a'], eps=1", "words=['a', 'b'], eps=1", True),
+        ("{('b', 'a'), ('c', 'd')}", "{('a', 'b'), ('c', 'd')}", True),
+        ("('b', 'a', 'c')", "('b', 'a', 'd')", False),
+        ("('a', 'a', 'b')", "('a', 'b', 'a')", False),  # no set
+        ("(2, 1)", "(1, 2)", False),
+        ("('a', 1)", "(1, 'a')", False),
+    ],
+)
+def test_a_list_of_texts_is_compared_without_its_order(one, two, same):
+    assert same_setting(one, two) is same_setting(two, one) is same
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_the_order_of_texts_is_evidence_where_there_is_no_other(shared):
+    """`[tanh, exp]` may be what a module is to do, in that order, and may be a set in the order of this process."""
+
+    def holding(*order, **others):
+        text = str(order)
+        if not shared:
+            return {"": {}, "a": {}, "b": {"order": text, **others}}
+        config = object_text("Config", {"order": text})
+        return {"": {"config": config, "config.order": text}, "a": {}, "b": {"config": config, **others}}
+
+    old, new = holding("tanh", "exp"), holding("exp", "tanh")
+    one, two = (Trace.from_arrays(trace(configs).to_arrays()) for configs in (old, new))
+    assert compare_traces(one, two, Tolerances()).matched
+    found = verdict(old, new)
+    assert (found.first.layer, found.cause) == ("b", "architecture")
+    (finding,) = (finding for finding in found.findings if finding.kind == "attribute")
+    assert finding.what == ("config.order" if shared else "order")
+    assert (finding.before, finding.after) == ("('tanh', 'exp')", "('exp', 'tanh')")
+    assert not [finding for finding in found.findings if finding.kind == "code"]
+    stronger = verdict(holding("tanh", "exp", size="1"), holding("exp", "tanh", size="2"))
+    assert [one.what for one in stronger.findings if one.kind.endswith("attribute")] == ["size"]
+    elsewhere = {**new, "b": old["b"], "a": new["b"]} if not shared else new
+    assert verdict(old, old).cause == "computation"
+    if not shared:
+        assert verdict({**old, "a": old["b"]}, elsewhere).cause == "computation"
+        assert not [one for one in verdict({**old, "a": old["b"]}, elsewhere).findings if "attribute" in one.kind]
+
+
+def test_a_summary_shows_no_other_order_of_texts():
+    old, new = (
+        {"layers": {"": {"class": "Net"}, "a": {"class": "Steps", "config": f"steps={order}"}}}
+        for order in (["tanh", "exp"], ["exp", "tanh"])
+    )
+    assert compare_trees(old, new).matched
+    new["layers"]["b"] = new["layers"].pop("a")
+    assert [one.kind for one in compare_trees(old, new).findings] == ["renamed"]
 
 
 def test_attributes_are_left_out_by_name_with_what_is_in_them():
@@ -279,7 +335,7 @@ def test_a_graph_compares_computed_numbers_as_numbers():
     assert difference(graph("0.01885072886943817"), graph("0.0189")).findings
 
 
-def test_an_attribute_made_of_a_set_is_kept_in_one_order():
+def test_an_attribute_made_of_a_set_is_the_same_in_any_order():
     class Net(nn.Module):
         def __init__(self, words) -> None:
             super().__init__()
@@ -290,7 +346,8 @@ def test_an_attribute_made_of_a_set_is_kept_in_one_order():
     words = [f"word {number}" for number in range(70)]  # more than are written out
     for count in (3, 70):
         one, two = configuration(Net(words[:count])), configuration(Net(words[:count][::-1]))
-        assert one["words"] == two["words"]
+        assert same_setting(one["words"], two["words"])
+    assert one["words"] == two["words"]  # a digest
     assert configuration(Net(words[:3]))["table"] == configuration(Net(words[:3][::-1]))["table"]
     assert configuration(Net(words[:3])) != configuration(Net(words[:4]))
 
