@@ -15,14 +15,15 @@ from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.probe.containers import rebuilt
 from pytest_modelviz.probe.explain import TRACE_WEIGHT_WIDTH, TRACE_WIDTH, Explanation, Taps
+from pytest_modelviz.probe.fake import only_shapes
 from pytest_modelviz.probe.flops import MultAdds
 from pytest_modelviz.probe.observe import Observer
 from pytest_modelviz.probe.purity import untouched
 from pytest_modelviz.probe.run import call, prepared, require_model
 from pytest_modelviz.probe.scores import Target, scores_of
-from pytest_modelviz.probe.summary import ModelSummary, table_without_pass
+from pytest_modelviz.probe.summary import ModelSummary, caches_of, table_without_pass, unsaved_shapes
 from pytest_modelviz.probe.thumbnails import Album
-from pytest_modelviz.trace import Call
+from pytest_modelviz.trace import Call, Trace
 from pytest_modelviz.verdict import Verdict
 from pytest_modelviz.views import View
 from pytest_modelviz.views.cam_map import CamMap, CamMapView
@@ -83,21 +84,31 @@ class Together:
         return self._looks[number][view]
 
     def _look(self) -> dict[str, Capture]:
-        with prepared(self._model, self._input, grad=self._cam is not None) as model:
+        if self._summary is not None and self._maps is None and self._cam is None:
+            return {"model_summary": self._summary.with_table(table_without_pass)}  # which needs no numbers
+        with prepared(self._model, self._input, grad=self._cam is not None) as model, only_shapes(model):
             if self._summary is None:
-                return self._pass(model, None)
+                return self._pass(model, None)[0]
             counter = MultAdds(model)
             try:
                 with untouched(model, self._input):
-                    return self._pass(model, counter)
+                    found, trace, caches = self._pass(model, counter)
+                own = counter.own
             except ModelvizError:
                 raise
             except Exception as error:
                 if not counter.is_to_blame(error):
                     raise
-                return self._pass(model, None)
+                with untouched(model, self._input):
+                    found, trace, caches = self._pass(model, None)
+                own = {}
+            table = table_without_pass(model)
+            return {**found, "model_summary": self._summary.captured(model, trace, own, table, caches)}
 
-    def _pass(self, model: torch.nn.Module, counter: MultAdds | None) -> dict[str, Capture]:
+    def _pass(
+        self, model: torch.nn.Module, counter: MultAdds | None
+    ) -> tuple[dict[str, Capture], Trace, dict[str, list[str]]]:
+        """What was seen of a pass, its trace, and the buffers that it has made or given another shape."""
         album = Album(model, None) if self._maps is not None else None
         taps = Taps([self._layer], self._input) if self._layer is not None else None
         steps = [one.see for one in (album, taps) if one is not None]
@@ -111,9 +122,10 @@ class Together:
 
         enter, close = (None, None) if counter is None else (counter.enter, counter.close)
         observer = Observer(model, on_enter=enter, on_output=left, on_raise=close)
+        before = unsaved_shapes(model)
         with contextlib.nullcontext() if counter is None else counter.counting(), observer.watching():
             output = call(model, self._input)
-        trace, found = observer.trace, {}
+        trace, found, caches = observer.trace, {}, caches_of(before, unsaved_shapes(model))
         if taps is not None and self._cam is not None:
             scores = scores_of(output, self._target)
             narrow = trace.narrowed(TRACE_WIDTH, TRACE_WEIGHT_WIDTH)
@@ -121,10 +133,7 @@ class Together:
         if self._maps is not None and album is not None:
             output = _detached(output) if taps is not None else output
             found["feature_maps"] = self._maps.captured(trace, album, photos(self._input), output)
-        if self._summary is not None:
-            table = table_without_pass(model)
-            found["model_summary"] = self._summary.captured(model, trace, {} if counter is None else counter.own, table)
-        return found
+        return found, trace, caches
 
 
 class _Member:

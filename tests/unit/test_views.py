@@ -435,6 +435,12 @@ class TestCachesOfAPass:
         again(torch.rand(7, 8))
         assert self.verdict(again, used).matched
 
+    def test_several_views_at_once_find_the_same_caches(self):
+        alone = ModelSummaryView(Caches(), vectors()).capture().facts
+        assert alone["layers"][""]["state"] == ["indices", "mask"]
+        for maps in (True, False):
+            assert Together(Caches(), vectors(), feature_maps=maps).views()["summary"].capture().facts == alone
+
     def test_also_where_nothing_is_run(self):
         used = Caches()
         used(vectors())
