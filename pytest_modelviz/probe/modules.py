@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from pytest_modelviz.compare.ignored import lasting_config
 from pytest_modelviz.compare.volatile import is_machinery, is_volatile, lasting, object_text, rewritten, settings_of
 from pytest_modelviz.probe.structure import plain_text
 from pytest_modelviz.trace import LOOSE, ModuleRecord
@@ -82,7 +83,7 @@ def configuration(module: torch.nn.Module) -> dict[str, str]:
         text = None if is_volatile(name) else _plain(value)
         if text is not None:
             config[name] = text
-    return lasting(config)
+    return lasting_config(config)
 
 
 def _without_numbers(text: str) -> str:
