@@ -67,6 +67,10 @@ class ModelSummaryView:
     def model(self) -> torch.nn.Module:
         return self._model
 
+    @property
+    def is_on_meta(self) -> bool:
+        return _device(self._model).type == "meta"
+
     def capture(self) -> Capture:
         return self.with_table(self._table)
 
@@ -79,7 +83,7 @@ class ModelSummaryView:
                 try:
                     trace, mult_adds, caches = self._pass(model)
                 except Exception as error:
-                    if _device(model).type != "meta" or not needs_values(error):
+                    if not self.is_on_meta or not needs_values(error):
                         raise
                     trace, mult_adds, caches, notes = self._faked_pass(model)
             return self.captured(model, trace, mult_adds, table(model), caches, notes)

@@ -23,7 +23,7 @@ from pytest_modelviz.probe.run import call, prepared, require_model
 from pytest_modelviz.probe.scores import Target, scores_of
 from pytest_modelviz.probe.summary import ModelSummary, caches_of, table_without_pass, unsaved_shapes
 from pytest_modelviz.probe.thumbnails import Album
-from pytest_modelviz.trace import Call, Trace
+from pytest_modelviz.trace import Call
 from pytest_modelviz.verdict import Verdict
 from pytest_modelviz.views import View
 from pytest_modelviz.views.cam_map import CamMap, CamMapView
@@ -84,31 +84,23 @@ class Together:
         return self._looks[number][view]
 
     def _look(self) -> dict[str, Capture]:
-        if self._summary is not None and self._maps is None and self._cam is None:
-            return {"model_summary": self._summary.with_table(table_without_pass)}  # which needs no numbers
+        if self._summary is not None and self._maps is None and self._cam is None and self._summary.is_on_meta:
+            return {"model_summary": self._summary.with_table(table_without_pass)}  # which can do without values
         with prepared(self._model, self._input, grad=self._cam is not None) as model, only_shapes(model):
             if self._summary is None:
-                return self._pass(model, None)[0]
+                return self._pass(model, None)
             counter = MultAdds(model)
             try:
                 with untouched(model, self._input):
-                    found, trace, caches = self._pass(model, counter)
-                own = counter.own
+                    return self._pass(model, counter)
             except ModelvizError:
                 raise
             except Exception as error:
                 if not counter.is_to_blame(error):
                     raise
-                with untouched(model, self._input):
-                    found, trace, caches = self._pass(model, None)
-                own = {}
-            table = table_without_pass(model)
-            return {**found, "model_summary": self._summary.captured(model, trace, own, table, caches)}
+                return self._pass(model, None)
 
-    def _pass(
-        self, model: torch.nn.Module, counter: MultAdds | None
-    ) -> tuple[dict[str, Capture], Trace, dict[str, list[str]]]:
-        """What was seen of a pass, its trace, and the buffers that it has made or given another shape."""
+    def _pass(self, model: torch.nn.Module, counter: MultAdds | None) -> dict[str, Capture]:
         album = Album(model, None) if self._maps is not None else None
         taps = Taps([self._layer], self._input) if self._layer is not None else None
         steps = [one.see for one in (album, taps) if one is not None]
@@ -125,7 +117,7 @@ class Together:
         before = unsaved_shapes(model)
         with contextlib.nullcontext() if counter is None else counter.counting(), observer.watching():
             output = call(model, self._input)
-        trace, found, caches = observer.trace, {}, caches_of(before, unsaved_shapes(model))
+        trace, found = observer.trace, {}
         if taps is not None and self._cam is not None:
             scores = scores_of(output, self._target)
             narrow = trace.narrowed(TRACE_WIDTH, TRACE_WEIGHT_WIDTH)
@@ -133,7 +125,11 @@ class Together:
         if self._maps is not None and album is not None:
             output = _detached(output) if taps is not None else output
             found["feature_maps"] = self._maps.captured(trace, album, photos(self._input), output)
-        return found, trace, caches
+        if self._summary is not None:
+            table, caches = table_without_pass(model), caches_of(before, unsaved_shapes(model))
+            own = {} if counter is None else counter.own
+            found["model_summary"] = self._summary.captured(model, trace, own, table, caches)
+        return found
 
 
 class _Member:
