@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import TracebackType
 
-_HOME = str(Path(__file__).parent)
+_HOME = f"{Path(__file__).parent}{os.sep}"  # a package beside may have a name that begins as this one's
 _MODES = ("__torch_dispatch__", "__torch_function__")  # operators of the model pass through these
 _MACHINERY = ("torch/_ops.py", "torch/_compile.py", "torch/_dynamo/eval_frame.py", "torch/utils/flop_counter.py")
 

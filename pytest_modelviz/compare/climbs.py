@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from pytest_modelviz.capture import Capture
 from pytest_modelviz.compare.explained import by_forward_pass, forward_verdict
 from pytest_modelviz.compare.gradients import gradient_difference, worse
 from pytest_modelviz.compare.places import same_places
@@ -22,10 +22,11 @@ Rows = npt.NDArray[np.float64]
 
 
 class Climb(NamedTuple):
-    """`curves` (steps + 1, filters), and for each filter the gradient of the first step."""
+    """`curves` (steps + 1, filters), for each filter the gradient of the first step, and the forward pass to there."""
 
     curves: Rows
     gradients: tuple[TensorRecord, ...]
+    trace: Trace
 
 
 def gradient_key(at: int) -> str:
@@ -37,25 +38,26 @@ def compare_climbs(
     before: Climb,
     after: Climb,
     findings: Sequence[Finding],
-    baseline: Capture,
-    actual: Capture,
+    facts: Mapping[str, Any],
     own: Tolerances,
 ) -> Verdict:
-    """The activation on the start as strictly as maps, the curves as an optimisation allows; `own` are the layer's.
+    """The activation on the start as strictly as maps, the curves as an optimisation allows.
+
+    `facts` are those of the capture that is compared, `own` the layer's tolerances.
 
     The gradient on the start as strictly as maps, but for what kinks may do to it while the forward pass agrees. The
     pictures at the end are shown and not judged: networks with untrained weights take, from weights that differ in
     the eighth digit, to another one of equal height.
     """
-    dtype = str(actual.facts.get("precision"))
+    dtype = str(facts.get("precision"))
     # what climbs in double precision begins with weights in single, which one seed gives as parts in a hundred million
-    start, now = (Trace.from_arrays(capture.arrays, own.ignored) for capture in (baseline, actual))
-    forward = forward_verdict(start, now, own)
+    # a match asks for no comparison of the forward pass
+    forward = functools.cache(functools.partial(forward_verdict, before.trace, after.trace, own))
     own = own.in_full_precision() if dtype == "float64" else own
     dtype = "float32" if dtype == "float64" else dtype
     strict, loose = own.explanation(dtype), own.climb
     errors = {
-        "gradient on the start": _gradients_differ(before.gradients, after.gradients, dtype, own, forward.matched),
+        "gradient on the start": _gradients_differ(before, after, dtype, own, lambda: forward().matched),
         "mean activation of the start": (_start_differs(before.curves, after.curves), strict),
         "mean activation while climbing": (_curves_differ(before.curves, after.curves), loose),
     }
@@ -64,12 +66,12 @@ def compare_climbs(
     if all(one <= most for one, most in errors.values()):
         return Verdict(True, 1, 0, error, allowed)
     drifted = [key for key, (one, most) in errors.items() if not one <= most]
-    layer, climbing = str(actual.facts.get("layer")), "mean activation while climbing"
+    layer, climbing = str(facts.get("layer")), "mean activation while climbing"
     told = [*findings]
     for key in drifted:
         ends = _ends(before, after) if key == climbing else ("", "")
         told.append(Finding("climb", layer, key, *ends, error=errors[key][0]))
-    verdict = by_forward_pass(error, allowed, told, forward)
+    verdict = by_forward_pass(error, allowed, told, forward())
     # the pass ends at the layer: what it says of the model's output is about none
     return replace(verdict, findings=tuple(one for one in verdict.findings if one.kind != "outputs"))
 
@@ -84,13 +86,14 @@ def _ends(before: Climb, after: Climb) -> tuple[str, str]:
 
 
 def _gradients_differ(
-    before: Sequence[TensorRecord], after: Sequence[TensorRecord], dtype: str, own: Tolerances, kinks: bool
+    one: Climb, other: Climb, dtype: str, own: Tolerances, kinks: Callable[[], bool]
 ) -> tuple[float, float]:
     """(error, what is allowed) of the filter whose gradient is furthest off."""
+    before, after = one.gradients, other.gradients
     if len(before) != len(after) or not before:
         return (math.inf if len(before) != len(after) else 0.0), own.explanation(dtype)
     pairs = zip(before, after, strict=True)
-    return worse(*(gradient_difference(one, two, dtype, own, kinks=kinks) for one, two in pairs))
+    return worse(*(gradient_difference(*pair, dtype, own, kinks=kinks) for pair in pairs))
 
 
 def _start_differs(before: Rows, after: Rows) -> float:

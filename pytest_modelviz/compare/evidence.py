@@ -19,6 +19,8 @@ MERE_LISTS = ("ModuleList", "ModuleDict", "ParameterList", "ParameterDict")
 
 def under_old_names(baseline: Trace, actual: Trace) -> tuple[Trace, list[Finding]]:
     """The actual trace with its renamed and moved modules called as in the baseline, and what was renamed."""
+    if baseline.modules.keys() == actual.modules.keys():
+        return actual, []
     rows = [
         {name: (module.class_name, _kept(module.config), sorted(module.weights)) for name, module in modules}
         for modules in (baseline.modules.items(), actual.modules.items())

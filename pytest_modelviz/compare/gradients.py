@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -28,27 +29,27 @@ def compare_gradients(
     """
     one, two = (Trace.from_arrays(capture.arrays, tolerances.ignored) for capture in (baseline, actual))
     before, after = _gradient(one), _gradient(two)
-    forward = forward_verdict(one, two, tolerances)
+    forward = functools.cache(functools.partial(forward_verdict, one, two, tolerances))  # a match asks for none
     tolerances = tolerances.of("")  # the gradient on the input is the whole model's
     dtype = str(actual.facts.get("dtype", "float32"))
-    error, allowed = gradient_difference(before, after, dtype, tolerances, kinks=forward.matched)
+    error, allowed = gradient_difference(before, after, dtype, tolerances, kinks=lambda: forward().matched)
     if error <= allowed and not findings:
         return Verdict(True, 1, 0, error, allowed)
-    return by_forward_pass(error, allowed, findings, forward)
+    return by_forward_pass(error, allowed, findings, forward())
 
 
 def gradient_difference(
-    before: TensorRecord, after: TensorRecord, dtype: str, tolerances: Tolerances, *, kinks: bool
+    before: TensorRecord, after: TensorRecord, dtype: str, tolerances: Tolerances, *, kinks: Callable[[], bool]
 ) -> tuple[float, float]:
     """(error, what is allowed) of two gradients, relative L2.
 
     A rectifier whose input is next to zero may open on one processor and not on another, and then the gradient jumps
-    where the forward pass does not. So with `kinks`, where the forward pass agrees, more is allowed; less of that to a
-    gradient that has kept its direction and changed its size, which kinks do not do.
+    where the forward pass does not. So where the forward pass agrees, which `kinks` says, more is allowed; less of that
+    to a gradient that has kept its direction and changed its size, which kinks do not do.
     """
     strict = tolerances.explanation(dtype)
     error = difference(before, after, allowed=strict)
-    if error <= strict or not kinks or tolerances.rtol is not None:
+    if error <= strict or tolerances.rtol is not None or not kinks():
         return error, strict
     loose = tolerances.differentiated(dtype)
     turned = difference(before, after, allowed=loose), loose

@@ -21,21 +21,33 @@ def lasting_modules(configurations: Configurations, patterns: Iterable[str] = ()
     kept: dict[str, dict[str, str]] = {}
     objects: dict[str, str] = {}
     for layer, config in configurations.items():
-        kept[layer] = lasting(config, functools.partial(is_ignored, patterns, layer) if patterns else None)
+        kept[layer] = lasting_config(config, patterns, layer)
         for attribute, text in config.items():
-            kind = object_class(text)
+            kind = object_class(text) if text[:1] == "<" else ""
             if kind and settings_of(config, attribute):  # it is written out here
                 objects[text] = object_text(kind, settings_of(kept[layer], attribute))
-    for config in kept.values():
+    for config in kept.values() if objects else ():
         config.update({key: objects[text] for key, text in config.items() if text in objects})
     return kept
 
 
 def lasting_text(text: str, patterns: Iterable[str], layer: str) -> str:
     """What a module shows of its configuration, `extra_repr` or its own `repr`, after the same rules."""
-    if is_ignored(patterns, layer, "extra_repr") or is_ignored(patterns, layer, "repr"):
+    patterns = tuple(patterns)
+    if patterns and (is_ignored(patterns, layer, "extra_repr") or is_ignored(patterns, layer, "repr")):
         return ""
-    return lasting({"extra_repr": text}, functools.partial(is_ignored, tuple(patterns), layer))["extra_repr"]
+    return lasting_config({"extra_repr": text}, patterns, layer).get("extra_repr", "")
+
+
+def lasting_config(config: Mapping[str, str], patterns: tuple[str, ...] = (), layer: str = "") -> dict[str, str]:
+    """The configuration of one module after the same rules."""
+    # only globs look at the layer: without them, modules of equal configuration are looked at once
+    return dict(_lasting(tuple(config.items()), patterns, layer if patterns else ""))
+
+
+@functools.lru_cache(maxsize=4096)
+def _lasting(config: tuple[tuple[str, str], ...], patterns: tuple[str, ...], layer: str) -> dict[str, str]:
+    return lasting(dict(config), functools.partial(is_ignored, patterns, layer) if patterns else None)
 
 
 def is_ignored(patterns: Iterable[str], layer: str, attribute: str) -> bool:

@@ -153,7 +153,7 @@ def leaf_errors(
     tensor of the baseline, by its key; `scale` is the size of what the values were computed from: rounding of
     that size is forgiven; with None nothing is, nor a user's atol.
     """
-    lacking = [path for path in sorted(set(baseline) ^ set(actual)) if not _newly_seen(path, baseline, actual)]
+    lacking = [path for path in sorted(baseline.keys() ^ actual.keys()) if not _newly_seen(path, baseline, actual)]
     if lacking:
         return dict.fromkeys(lacking, (math.inf, 0.0))
     errors = {}

@@ -51,7 +51,7 @@ def compare_trees(baseline: Mapping[str, Any], actual: Mapping[str, Any], ignore
             findings.append(Finding("removed", name, before=str(before[name].get("class", ""))))
         elif name not in before:
             findings.append(Finding("added", name, after=str(after[name].get("class", ""))))
-        else:
+        elif before[name] != after[name]:
             findings += _fields(name, *_without_state(before[name], after[name], is_run=is_run))
     ties = _groups(baseline), _tied(_groups(actual), names)
     if not findings and not renamed and ties[0] == ties[1]:

@@ -232,7 +232,8 @@ class Walk:
 
     def _errors(self, before: Event, after: Event, scale: float | None) -> dict[str, tuple[float, float]]:
         one, other = before.leaves, after.leaves
-        if before.kind == "enter" and _lent(one) != _lent(other):  # no earlier baseline knows of it
+        if before.kind == "enter" and one.keys() != other.keys() and _lent(one) != _lent(other):
+            # no earlier baseline knows of it
             self.lent.add(id(before.call))
             one, other = (
                 {path: leaf for path, leaf in some.items() if path not in _lent(some)} for some in (one, other)
@@ -298,10 +299,6 @@ def _by_old_names(before: Leaves, after: Leaves) -> Leaves:
 
 def _lent(leaves: Leaves) -> set[str]:
     return {path for path in leaves if path.endswith(LENT)}
-
-
-def _own_inputs(leaves: Leaves) -> Leaves:
-    return {path: leaf for path, leaf in leaves.items() if not path.endswith(LENT)}
 
 
 def _alike(one: Event | None, other: Event | None) -> bool:

@@ -52,7 +52,7 @@ def float32_precision(model: torch.nn.Module, device: str) -> str:
     if "cuda" in device and torch.version.cuda and torch.cuda.get_device_capability() >= _HAS_TF32:
         found |= _cuda_precisions(_products(model))
     if "cpu" in device:
-        found |= _cpu_precisions(_products(model))
+        found |= _cpu_precisions(model)
     return next(precision for precision in ("bf16", "tf32", "ieee") if precision in found)
 
 
@@ -73,12 +73,14 @@ def _cuda_precisions(products: list[str]) -> set[str]:
     return {str(_setting(f"backends.{owners.get(kind, 'cudnn')}.{kind}.fp32_precision")) for kind in products}
 
 
-def _cpu_precisions(products: list[str]) -> set[str]:
+def _cpu_precisions(model: torch.nn.Module) -> set[str]:
     """What oneDNN is allowed, where this processor makes use of it: most do not, whatever is set."""
-    allowed = {kind: str(_setting(f"backends.mkldnn.{kind}.fp32_precision")) for kind in products}
+    allowed = {kind: str(_setting(f"backends.mkldnn.{kind}.fp32_precision")) for kind in ("matmul", "conv", "rnn")}
     if _setting("backends.mkldnn.matmul.fp32_precision") is None:  # torch before 2.9
         allowed = {"matmul": {"medium": "bf16"}.get(_matmul_precision(), "ieee")}
-    return {value for kind, value in allowed.items() if value in ("tf32", "bf16") and shortens(kind)}
+    shortened = {kind: value for kind, value in allowed.items() if value in ("tf32", "bf16")}
+    products = _products(model) if shortened else []  # the usual answer needs no look at the model
+    return {value for kind, value in shortened.items() if kind in products and shortens(kind)}
 
 
 def shortens(kind: str) -> bool:

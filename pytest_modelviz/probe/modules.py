@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from pytest_modelviz.compare.ignored import lasting_config
 from pytest_modelviz.compare.volatile import (
     in_one_order,
     is_machinery,
@@ -90,7 +91,7 @@ def configuration(module: torch.nn.Module) -> dict[str, str]:
         text = None if is_volatile(name) else _plain(value)
         if text is not None:
             config[name] = text
-    return lasting(config)
+    return lasting_config(config)
 
 
 def _without_numbers(text: str) -> str:

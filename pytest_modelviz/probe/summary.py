@@ -19,6 +19,7 @@ from pytest_modelviz.probe.modules import (
     own_tensors,
     packed_tensors,
     tie_groups,
+    unsaved_buffers,
 )
 from pytest_modelviz.probe.sketch import record_shape
 from pytest_modelviz.trace import LENT, NOT_SAVED, REWRITTEN, UNSAVED, Call, Leaves, TensorRecord, Trace
@@ -85,18 +86,21 @@ def table_without_pass(model: torch.nn.Module) -> str:
         return f"torchinfo cannot show this model ({type(error).__name__}: {error})"
 
 
-def unsaved_buffers(model: torch.nn.Module) -> dict[tuple[str, str], str]:
+def unsaved_shapes(model: torch.nn.Module) -> dict[tuple[str, str], str]:
     """The shapes of buffers that are in no state dict, by layer and name."""
     return {
         (name, local): _text(tensor)
         for name, module in observed_modules(model)
-        for local, tensor in module._buffers.items()
-        if tensor is not None and _volatile(module, local)
+        for local, tensor in unsaved_buffers(module)
     }
 
 
 def caches_of(before: Mapping[tuple[str, str], str], after: Mapping[tuple[str, str], str]) -> dict[str, list[str]]:
-    """By layer, the unsaved buffers that are another thing after a pass than before it."""
+    """By layer, the unsaved buffers that have another shape after a pass than before it, or that only one of both has.
+
+    The observer marks those that the pass writes (`REWRITTEN`). What was not there before has no place in a trace: a
+    summary needs both.
+    """
     found: dict[str, list[str]] = {}
     for layer, local in sorted({*before, *after}):
         if before.get((layer, local)) != after.get((layer, local)):
@@ -156,7 +160,7 @@ def _layer(name: str, module: torch.nn.Module, trace: Trace | None, calls: list[
         class_name=class_name(module),
         config=_config(module),
         parameters={n: _text(t) for n, t in parameters.items()},
-        buffers={n: _text(t) + _volatile(module, n) for n, t in own.items() if n not in parameters},
+        buffers={n: _text(t) + _mark_of(module, n) for n, t in own.items() if n not in parameters},
         frozen=tuple(n for n, p in parameters.items() if not p.requires_grad),
         inputs=_shapes(calls[0].inputs, trace) if calls and trace else "",
         outputs=_shapes(calls[0].outputs or {}, trace) if calls and trace else "",
@@ -192,7 +196,8 @@ def _shape_text(record: TensorRecord) -> str:
     return f"{record.dtype}{list(record.shape)}"
 
 
-def _volatile(module: torch.nn.Module, name: str) -> str:
+def _mark_of(module: torch.nn.Module, name: str) -> str:
+    """What is said of a buffer beside its shape: whether it is in no state dict."""
     return NOT_SAVED if name in getattr(module, "_non_persistent_buffers_set", ()) else ""
 
 

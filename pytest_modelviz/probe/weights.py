@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 
 import torch
@@ -29,14 +30,13 @@ class Weights:
         owners: dict[str, int] = {}
         held: list[tuple[str, torch.Tensor]] = []
         named = list(modules)
-        registered = {(name, id(tensor)) for name, module in named for _, tensor in own_tensors(module)}
-        holders = _with_ancestors(registered)
+        holders = functools.cache(lambda: _holders(named))  # most models keep no tensors in lists
         for name, module in named:
             own = self._names[id(module)] = {}
             for local, tensor in (*own_tensors(module), *packed_tensors(module), *loose_tensors(module)):
                 if width is None or torch.nn.parameter.is_lazy(tensor):
                     continue
-                if local.endswith(LOOSE) and (name, id(tensor)) in holders:
+                if local.endswith(LOOSE) and (name, id(tensor)) in holders():
                     continue  # a list of the module's own parameters, or of those inside of it
                 if id(tensor) not in known:
                     key = known[id(tensor)] = f"{name}.{local}" if name else local
@@ -72,8 +72,9 @@ class Weights:
         return record_tensor(tensor, self._width or 0, statistics=False)
 
 
-def _with_ancestors(registered: set[tuple[str, int]]) -> set[tuple[str, int]]:
+def _holders(modules: list[tuple[str, torch.nn.Module]]) -> set[tuple[str, int]]:
     """(module, tensor) of every tensor and each module that it is registered in or inside of."""
+    registered = {(name, id(tensor)) for name, module in modules for _, tensor in own_tensors(module)}
     found = set(registered)
     for name, tensor in registered:
         outer = name

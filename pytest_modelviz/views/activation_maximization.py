@@ -118,7 +118,7 @@ class ActivationMaximizationView:
         }
 
     def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
-        before, after = _climb(baseline), _climb(actual)
+        before, after = (_climb(capture, tolerances.ignored) for capture in (baseline, actual))
         changed = [kind for kind in _ASKED if baseline.facts.get(kind) != actual.facts.get(kind)]
         findings = [
             Finding("asked", what=kind, before=str(baseline.facts.get(kind)), after=str(actual.facts.get(kind)))
@@ -127,7 +127,7 @@ class ActivationMaximizationView:
         answered = {"call", "precision"}  # by the model; the rest was asked by the caller
         if set(changed) - answered:
             return Verdict(False, 1, 1, math.inf, 0.0, None, None, tuple(findings))
-        return compare_climbs(before, after, findings, baseline, actual, tolerances.of(self._layer))
+        return compare_climbs(before, after, findings, actual.facts, tolerances.of(self._layer))
 
     def picture(
         self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None
@@ -181,17 +181,17 @@ def _images(capture: Capture) -> npt.NDArray[np.uint8] | None:
     return stored.astype(np.uint8, copy=False)
 
 
-def _climb(capture: Capture) -> Climb:
+def _climb(capture: Capture, ignored: Sequence[str] = ()) -> Climb:
     curves, filters, steps = capture.arrays.get("curves"), capture.facts.get("filters"), capture.facts.get("steps")
     if curves is None or curves.dtype != np.float64 or not isinstance(filters, list) or not isinstance(steps, int):
         raise UnreadableBaselineError("it holds no climb")
     if not curves.size or curves.shape != (steps + 1, len(filters)):
         raise UnreadableBaselineError("its climb is damaged")
-    tensors = Trace.from_arrays(capture.arrays).tensors
+    trace = Trace.from_arrays(capture.arrays, ignored)
     keys = [gradient_key(at) for at in range(len(filters))]
-    if not tensors.keys() >= set(keys):
+    if not trace.tensors.keys() >= set(keys):
         raise UnreadableBaselineError("it does not hold the gradient of every filter")
-    return Climb(curves.astype(np.float64), tuple(tensors[key] for key in keys))
+    return Climb(curves.astype(np.float64), tuple(trace.tensors[key] for key in keys), trace)
 
 
 def _doubts(found: Ascent, filters: Sequence[int]) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,7 @@ from pytest_modelviz.probe.summary import (
     caches_of,
     summarised,
     table_without_pass,
-    unsaved_buffers,
+    unsaved_shapes,
 )
 from pytest_modelviz.trace import Trace
 from pytest_modelviz.verdict import Finding, Verdict
@@ -67,7 +67,15 @@ class ModelSummaryView:
     def model(self) -> torch.nn.Module:
         return self._model
 
+    @property
+    def is_on_meta(self) -> bool:
+        return _device(self._model).type == "meta"
+
     def capture(self) -> Capture:
+        return self.with_table(self._table)
+
+    def with_table(self, table: Callable[[torch.nn.Module], str]) -> Capture:
+        """The capture with a table for people that is made by this."""
         with prepared(self._model, self._input) as model:
             notes: tuple[str, ...] = ()
             trace, mult_adds, caches = None, dict[str, int](), dict[str, list[str]]()
@@ -75,10 +83,10 @@ class ModelSummaryView:
                 try:
                     trace, mult_adds, caches = self._pass(model)
                 except Exception as error:
-                    if _device(model).type != "meta" or not needs_values(error):
+                    if not self.is_on_meta or not needs_values(error):
                         raise
                     trace, mult_adds, caches, notes = self._faked_pass(model)
-            return self.captured(model, trace, mult_adds, self._table(model), caches, notes)
+            return self.captured(model, trace, mult_adds, table(model), caches, notes)
 
     def captured(
         self,
@@ -155,12 +163,12 @@ class ModelSummaryView:
             on_output=counter.leave,
             on_raise=counter.close,
         )
-        before = unsaved_buffers(model)
+        before = unsaved_shapes(model)
         try:
             with untouched(model, given), around() as data:
                 with counter.counting(), observer.watching():
                     call(model, data)
-                return observer.trace, counter.own, caches_of(before, unsaved_buffers(model))
+                return observer.trace, counter.own, caches_of(before, unsaved_shapes(model))
         except Exception as error:
             if not counter.is_to_blame(error):
                 raise
@@ -168,7 +176,7 @@ class ModelSummaryView:
             with untouched(model, given), around() as data:
                 with observer.watching():
                     call(model, data)
-                return observer.trace, {}, caches_of(before, unsaved_buffers(model))
+                return observer.trace, {}, caches_of(before, unsaved_shapes(model))
 
     def _table(self, model: torch.nn.Module) -> str:
         """torchinfo's table, for people. It fails on outputs it does not know; then it is made without a pass."""

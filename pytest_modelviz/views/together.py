@@ -15,12 +15,13 @@ from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.probe.containers import rebuilt
 from pytest_modelviz.probe.explain import TRACE_WEIGHT_WIDTH, TRACE_WIDTH, Explanation, Taps
+from pytest_modelviz.probe.fake import only_shapes
 from pytest_modelviz.probe.flops import MultAdds
 from pytest_modelviz.probe.observe import Observer
 from pytest_modelviz.probe.purity import untouched
 from pytest_modelviz.probe.run import call, prepared, require_model
 from pytest_modelviz.probe.scores import Target, scores_of
-from pytest_modelviz.probe.summary import ModelSummary, table_without_pass
+from pytest_modelviz.probe.summary import ModelSummary, caches_of, table_without_pass, unsaved_shapes
 from pytest_modelviz.probe.thumbnails import Album
 from pytest_modelviz.trace import Call
 from pytest_modelviz.verdict import Verdict
@@ -83,7 +84,9 @@ class Together:
         return self._looks[number][view]
 
     def _look(self) -> dict[str, Capture]:
-        with prepared(self._model, self._input, grad=self._cam is not None) as model:
+        if self._summary is not None and self._maps is None and self._cam is None and self._summary.is_on_meta:
+            return {"model_summary": self._summary.with_table(table_without_pass)}  # which can do without values
+        with prepared(self._model, self._input, grad=self._cam is not None) as model, only_shapes(model):
             if self._summary is None:
                 return self._pass(model, None)
             counter = MultAdds(model)
@@ -111,6 +114,7 @@ class Together:
 
         enter, close = (None, None) if counter is None else (counter.enter, counter.close)
         observer = Observer(model, on_enter=enter, on_output=left, on_raise=close)
+        before = unsaved_shapes(model)
         with contextlib.nullcontext() if counter is None else counter.counting(), observer.watching():
             output = call(model, self._input)
         trace, found = observer.trace, {}
@@ -122,8 +126,9 @@ class Together:
             output = _detached(output) if taps is not None else output
             found["feature_maps"] = self._maps.captured(trace, album, photos(self._input), output)
         if self._summary is not None:
-            table = table_without_pass(model)
-            found["model_summary"] = self._summary.captured(model, trace, {} if counter is None else counter.own, table)
+            table, caches = table_without_pass(model), caches_of(before, unsaved_shapes(model))
+            own = {} if counter is None else counter.own
+            found["model_summary"] = self._summary.captured(model, trace, own, table, caches)
         return found
 
 

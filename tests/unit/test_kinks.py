@@ -107,6 +107,15 @@ def test_where_the_forward_pass_is_another_nothing_is_forgiven(view):
     assert (verdict.matched, verdict.cause, verdict.first.layer) == (False, "architecture", "")
 
 
+@pytest.mark.parametrize("view", VIEWS)
+def test_where_the_gradient_agrees_no_forward_pass_is_compared(view, monkeypatch):
+    one = VIEWS[view](Jumping())
+    captures = one.capture(), one.capture()
+    for home in ("compare.climbs", "compare.gradients", "views.cam_map"):
+        monkeypatch.setattr(f"pytest_modelviz.{home}.forward_verdict", lambda *_: pytest.fail("it was compared"))
+    assert one.compare(*captures, Tolerances()).matched
+
+
 def test_a_method_without_gradients_has_no_kinks():
     torch.manual_seed(0)
     model = SmallNet()

@@ -418,6 +418,15 @@ class Caches(nn.Module):
         return self.linear(x) + self.indices.sum() * self.mask
 
 
+class Grows(nn.Linear):
+    """Makes a cache that it needs in its first pass, and a larger one where that is too small."""
+
+    def forward(self, x):
+        if not hasattr(self, "cache") or len(self.cache) < len(x):
+            self.register_buffer("cache", torch.zeros(len(x), 1), persistent=False)
+        return super().forward(x) + self.cache[: len(x)]
+
+
 class TestCachesOfAPass:
     def verdict(self, before, after, data=vectors):
         views = [ModelSummaryView(model, data() if data else None) for model in (before, after)]
@@ -434,6 +443,15 @@ class TestCachesOfAPass:
         again = Caches()
         again(torch.rand(7, 8))
         assert self.verdict(again, used).matched
+
+    @pytest.mark.parametrize("maps", [True, False])
+    def test_several_views_at_once_find_the_same_caches(self, maps):
+        used = Grows(8, 8)
+        used(torch.rand(5, 8))
+        views = [Together(model, vectors(), feature_maps=maps).views()["summary"] for model in (Grows(8, 8), used)]
+        captures = [ModelSummaryView(Grows(8, 8), vectors()).capture(), *(view.capture() for view in views)]
+        for one in captures:
+            assert all(views[0].compare(one, other, Tolerances()).matched for other in captures)
 
     def test_also_where_nothing_is_run(self):
         used = Caches()

@@ -288,6 +288,14 @@ class TestIgnored:
         (config,) = {str(lasting_modules(one, ["b.scale"])) for one in (self.OLD, self.NEW)}
         assert "bias=True" in config
 
+    def test_a_glob_of_one_layer_leaves_another_of_equal_configuration_as_it_is(self):
+        config = {"extra_repr": "scale=0.5", "scale": "0.5"}
+        for _ in range(2):
+            found = lasting_modules({"a": config, "b": config}, ["b.scale"])
+            assert found == {"a": config, "b": {"extra_repr": ""}}
+            assert lasting_modules({"a": config, "b": config}) == {"a": config, "b": config}
+            found["a"].clear()  # what is handed out is the caller's own
+
     def test_an_object_is_compared_by_what_is_left_of_it(self):
         old, new = (recorded_by_an_earlier_version("/a/b", 2**60 + 1, scale) for scale in ("0.5", "0.7"))
         assert verdict(old, new).cause == "architecture"
