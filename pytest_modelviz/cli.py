@@ -158,7 +158,7 @@ def list_(where: Where, patterns: Sequence[str], every: bool, as_json: bool) -> 
         )
         return
     for one in shown:
-        _say(_line(one))
+        _say(_line(one) + (f"  run {one.run.id}" if len(review.runs) > 1 else ""))
     waiting = sum(one.state == "waiting" for one in rows)
     decided = sum(one.state in ("accepted", "rejected") for one in rows)
     told = f"{waiting} waiting" + (f", {decided} decided" if decided else "")
@@ -253,7 +253,7 @@ def accept(where: Where, patterns: Sequence[str], as_json: bool) -> None:
     review = where.review()
     rows = review.chosen(patterns)
     rows = [one for one in rows if patterns or one.state != "rejected"]
-    decisions = [review.accept(one) for one in rows]
+    decisions = review.accept_all(rows)
     left = not patterns and not as_json and _tell_unnamed(review)
     _warn_of_ignored(review.place, [Path(one.path) for one in decisions if one.done == "accepted"])
     _decided(decisions, as_json, "nothing to accept")

@@ -11,6 +11,7 @@ from typing import Any
 
 from pytest_modelviz.baselines.names import Location
 from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.project import path_in_repository
 from pytest_modelviz.reports.closing import Closing, closing_lines
 from pytest_modelviz.reports.results import ResultsFolder, run_facts, totals_of
 from pytest_modelviz.settings import Mode, Settings
@@ -107,7 +108,8 @@ class Outcome:
             self._results.forget_others(
                 Location.of(entry["nodeid"], entry["name"], entry["variant"]) for entry in entries if entry["candidate"]
             )
-            facts = run_facts(self._run_id, self.workers, entries, self.lost)
+            project = path_in_repository(self._settings.rootdir)
+            facts = run_facts(self._run_id, self.workers, entries, self.lost, project)
             self._results.write(facts, entries, self._orphans, self._judged)
             self._written = True
         if self._settings.html:

@@ -115,6 +115,12 @@ def results_place(project: Project) -> Path:
     return project.root / (project.setting("--modelviz-results-dir") or ".modelviz")
 
 
+def path_in_repository(root: Path) -> str | None:
+    """A project's folder within its git repository, `.` for the repository itself; None where there is none."""
+    top = next((folder for folder in (root, *root.parents) if (folder / ".git").exists()), None)
+    return None if top is None else root.relative_to(top).as_posix()
+
+
 def results_folders(named: str, root: Path) -> list[Path]:
     """The results folders that are meant by a folder: itself, as an archive unpacks, or all that lie in it.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from pytest_modelviz.baselines.formats import text_sha256
@@ -25,6 +25,7 @@ from pytest_modelviz.orphans import (
     orphan_row,
     suggest_renames,
 )
+from pytest_modelviz.project import path_in_repository
 from pytest_modelviz.reports.results import Candidate, ResultsFolder
 
 _CHANGED = "its baseline has changed since it was compared: run pytest --modelviz again"
@@ -201,6 +202,29 @@ class Review:
             return _REPLACED
         return _ACCEPTED if candidate == self.baselines.digest(location) else _WAITING
 
+    def _rivals(self, chosen: Sequence[Waiting]) -> dict[PurePosixPath, list[str]]:
+        """Where several runs wait with other captures of one check: the baseline's path -> their ids."""
+        found: dict[PurePosixPath, dict[str | None, str]] = {}
+        for one in chosen:
+            if one.state == _WAITING:
+                digests = found.setdefault(one.location.path, {})
+                digests.setdefault(one.run.candidates.digest(one.location), one.run.id)
+        return {path: list(digests.values()) for path, digests in found.items() if len(digests) > 1}
+
+    def accept_all(self, chosen: Sequence[Waiting]) -> list[Decision]:
+        """Accept each; of a check that several runs have captured otherwise, none: which is meant is not guessed."""
+        rivals = self._rivals(chosen)
+        decisions = []
+        for one in chosen:
+            runs = rivals.get(one.location.path)
+            if runs is None or one.state != _WAITING:
+                decisions.append(self.accept(one))
+            else:
+                reason = f"runs {' and '.join(runs)} have captured it differently: choose one with --run"
+                path = self.baselines.shown(one.location)
+                decisions.append(Decision(one.nodeid, one.check["name"], "refused", reason, path))
+        return decisions
+
     def accept(self, one: Waiting) -> Decision:
         """Make a candidate the baseline, unless that has changed since it was compared."""
         check, location = one.check, one.location
@@ -218,7 +242,7 @@ class Review:
             if one.state == _ACCEPTED:
                 self.baselines.load(location, nodeid=check["nodeid"], name=check["name"])
                 return decided("already accepted")
-            self._require_project(check, location)
+            self._require_project(one.run, check, location)
             files = self._candidate(one)
             self.baselines.put_instead(location, files, of=self._expected(check, location))
         except ChangedMeanwhileError:
@@ -231,8 +255,14 @@ class Review:
             return decided("refused", str(error))
         return decided("accepted")
 
-    def _require_project(self, check: dict[str, Any], location: Location) -> None:
+    def _require_project(self, run: Run, check: dict[str, Any], location: Location) -> None:
         """The results must be of this project, and the baselines where they were, or where the user says they are."""
+        theirs, ours = run.document["run"].get("project"), path_in_repository(self.rootdir)
+        if theirs is not None and ours is not None and theirs != ours:
+            raise ModelvizError(
+                f"run {run.id} is of the project in {theirs!r}, not of the one in {ours!r} (folders of the "
+                f"repository): name that one with --rootdir"
+            )
         if file_digest(self.rootdir, check["nodeid"]) is None:
             file = check["nodeid"].partition("::")[0]
             raise ModelvizError(f"there is no {file} in {self.rootdir}: name the project's folder with --rootdir")

@@ -83,6 +83,7 @@ class Session:
     _events: EventFiles | None = field(default=None, init=False)
     _baselines: dict[str, Store] = field(default_factory=dict, init=False)
     _owners: dict[str, str] = field(default_factory=dict, init=False)
+    recorded: set[Location] = field(default_factory=set, init=False)
 
     def check(self, check: Check) -> tuple[Capture, Entry]:
         """Make one check; return what was captured and the entry for results.json."""
@@ -213,8 +214,8 @@ class _Judgement:
         unstable = self._unstable()
         if unstable is not None:
             return unstable
-        if self._settings.mode is Mode.UPDATE:
-            return self._record()
+        if self._settings.mode is Mode.UPDATE and self._location not in self._session.recorded:
+            return self._record()  # what this very run has recorded, another go at the same test does not replace
         tags = self._show(baseline, verdict)
         candidate = self._keep_candidate()
         return self._entry("drift", verdict, digest=stored.digest, candidate=candidate, tags=tags)
@@ -262,6 +263,7 @@ class _Judgement:
     def _record(self, known: Capture | None = None) -> Entry:
         """Store the capture, or anew what is `known`: that changes no byte, and mends what a cut-off write left."""
         self._compared_with = self._location
+        self._session.recorded.add(self._location)
         files = None if known is None else self._baselines.files(self._location, **self._ids)
         if files is None:
             picture = _png(self._check.view, self._capture)

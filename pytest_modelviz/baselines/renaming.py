@@ -89,9 +89,22 @@ def renaming(old: str, new: str, rootdir: Path) -> Renaming:
         raise ModelvizError(f"{old!r} is a test and {new!r} is none: say what it is called, such as '{after}::{name}'")
     if "::" in after and "::" not in before:
         raise ModelvizError(f"{new!r} is a test and {old!r} is none: name both a file, or both a test")
+    if (
+        before.endswith(".py")
+        and "*" not in before
+        and (rootdir / before).is_file()
+        and _are_two(rootdir, before, after)
+    ):
+        raise ModelvizError(f"{before} is still there: rename it first, or name those of its tests that have moved")
     if before.endswith(".py") and not after.endswith(".py") and (rootdir / after).is_dir():
         after = posixpath.normpath(f"{after}/{posixpath.basename(before)}")  # as mv puts a file into a folder
     return Renaming(before, after)
+
+
+def _are_two(rootdir: Path, before: str, after: str) -> bool:
+    """Whether these are two files, and not one under names that the file system does not tell apart."""
+    other = rootdir / after
+    return other.is_file() and not other.samefile(rootdir / before)
 
 
 def _cleaned(name: str, rootdir: Path) -> str:

@@ -273,9 +273,9 @@ def totals_of(checks: Iterable[Mapping[str, Any]]) -> dict[str, int]:
 
 
 def run_facts(
-    run_id: str, workers: int, checks: Sequence[Mapping[str, Any]], lost: Sequence[str] = ()
+    run_id: str, workers: int, checks: Sequence[Mapping[str, Any]], lost: Sequence[str] = (), project: str | None = None
 ) -> dict[str, Any]:
-    """The run's part of results.json; `lost` names workers that died."""
+    """The run's part of results.json; `lost` names workers that died, `project` where in its repository it belongs."""
     devices = {device for check in checks for device in str(check["device"]).split(",")}
     return {
         "id": run_id,
@@ -285,6 +285,7 @@ def run_facts(
         "device": ",".join(sorted(devices)) or "cpu",
         "workers": workers,
         **({"lost_workers": list(lost)} if lost else {}),
+        **({} if project is None else {"project": project}),
     }
 
 
@@ -302,6 +303,7 @@ def _is_sound(document: Mapping[str, Any]) -> bool:
             isinstance(run.get(key), (str, int)) for key in ("id", "torch", "python", "platform", "device", "workers")
         )
         and _are_texts(run.get("lost_workers", []))
+        and isinstance(run.get("project", ""), str)
         and _are_texts(document.get("judged_files", []))
         and isinstance(totals, dict)
         and all(type(count) is int for count in totals.values())

@@ -36,7 +36,7 @@ _CURVES = {
     "curve:update:start": "step {what}: scalars and gradients agree, the parameters are moved otherwise: the optimiser",
     "curve:update:later": "all agrees up to step {what}, which moves the parameters otherwise: the optimiser",
     "curve:update:known": "the updates part at step {what}",
-    "curve:none": "all curves agree",
+    "curve:none": "all curves agree within what is allowed",
     "curve:names": "the parameters have other names",
     "curve:once": "a training runs once: what its seed does not reach, such as the order of data, would look the same",
     "parted:scalar": "{what}: {before} -> {after}",

@@ -78,7 +78,7 @@ def visible(value: Any) -> Any:
 def _drift(entry: Mapping[str, Any], findings: Sequence[Mapping[str, Any]], accept: str, most: int | None) -> str:
     lines = [f"{entry['name']} drifted{_where(entry)}"]
     if entry["cause"]:
-        lines.append(f"  cause     {entry['cause']}: {_CAUSES[entry['cause']]}")
+        lines.append(f"  cause     {entry['cause']}: {_cause(entry)}")
     if entry["tolerance"] != 0.0:
         lines.append(f"  error     {amount(entry['error'], entry['tolerance'])}")
     lines += [f"  {label:9} {text}" for label, text in _evidence(findings, most)]
@@ -95,6 +95,12 @@ def _drift(entry: Mapping[str, Any], findings: Sequence[Mapping[str, Any]], acce
 def accept_command(options: str) -> str:
     """The command that takes what was captured, given its options and the test."""
     return f"modelviz accept {options}"
+
+
+def _cause(entry: Mapping[str, Any]) -> str:
+    if entry["cause"] == "computation" and entry.get("view") == "training_curve":
+        return "the model begins as it did; its code, the data, the loss or the optimiser is another"
+    return _CAUSES[entry["cause"]]
 
 
 def _reached(findings: Sequence[Mapping[str, Any]]) -> str:

@@ -303,6 +303,16 @@ class TestRepetition:
         assert "orphans" not in project.results
         assert project.modelviz("prune", "--dry-run").output == "nothing to remove\n"
 
+    def test_what_differs_from_go_to_go_is_not_recorded_twice(self, project):
+        shutil.rmtree(project.path / "baselines")
+        project.test(
+            "from net import *\nfrom pathlib import Path\ndef test_q(feature_maps):\n"
+            "    count = Path('count.txt')\n    number = len(count.read_text()) if count.exists() else 0\n"
+            "    count.write_text('x' * (number + 1))\n    feature_maps(load(), photo() * (2 if number == 1 else 1))\n"
+        )
+        project.run("--modelviz-update", "--count=3").assert_outcomes(passed=2, failed=1)
+        assert project.check("feature_maps")["status"] == "drift"
+
     def test_the_worst_of_several_is_told(self, project):
         project.test(
             "from net import *\nfrom pathlib import Path\ndef test_q(feature_maps):\n"

@@ -66,6 +66,13 @@ class TestAFile:
         execute(recorded, command)
         recorded.run("--modelviz").assert_outcomes(passed=3)
 
+    def test_a_file_that_is_still_there_has_not_been_renamed(self, recorded):
+        recorded.test(TESTS, name="test_model")
+        before = recorded.files()
+        done = recorded.modelviz("mv", "test_net.py", "test_model.py")
+        assert (done.exit_code, "test_net.py is still there: rename it first" in done.output) == (1, True)
+        assert recorded.files() == before
+
     def test_a_file_that_was_split_is_no_file_that_was_moved(self, recorded):
         one, other = TESTS.split("@pytest")
         recorded.test(one, name="test_one")

@@ -307,13 +307,31 @@ class TestShards:
         assert len(set(runs)) == 2
 
     def test_one_test_in_two_shards(self, drifted, shards):
-        """What two machines have captured of one test is not taken for one: the second is refused if it differs."""
+        """What two machines have captured of one test differently is not guessed between."""
         drifted.fault("weight, input")
         drifted.run("--modelviz", "test_a.py")
         shutil.move(drifted.path / ".modelviz", drifted.path / "shards/c")
         done = drifted.modelviz("accept", "--from", "shards/a", "--from", "shards/c", A)
-        assert [line.split()[0] for line in done.output.splitlines()] == ["accepted", "refused"]
+        assert [line.split()[0] for line in done.output.splitlines()] == ["refused", "refused"]
+        assert done.output.count("have captured it differently: choose one with --run") == 2
         assert done.exit_code == 1
+        run = json.loads((drifted.path / "shards/c/results.json").read_text())["run"]["id"]
+        options = ("--from", "shards/a", "--from", "shards/c")
+        assert f"  run {run}" in drifted.modelviz("list", *options).output
+        assert drifted.modelviz("accept", "--run", run, *options, A).exit_code == 0
+
+    def test_of_another_project_of_the_repository(self, drifted):
+        """Two packages may have equal ids: what one has captured is not accepted for the other."""
+        (drifted.path / ".git").mkdir()
+        drifted.run("--modelviz")
+        assert drifted.results["run"]["project"] == "."
+        other = drifted.path / "packages/other"
+        other.mkdir(parents=True)
+        (other / "test_a.py").write_text(TWO_FILES["test_a"])
+        done = drifted.modelviz("accept", "--rootdir", str(other), "--from", str(drifted.path / ".modelviz"), A)
+        assert done.exit_code == 1
+        assert "is of the project in '.', not of the one in 'packages/other'" in done.output
+        assert drifted.modelviz("accept", A).exit_code == 0
 
     def test_the_same_capture_in_two_shards(self, drifted, shards):
         drifted.run("--modelviz", "test_a.py")

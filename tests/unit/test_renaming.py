@@ -311,6 +311,7 @@ class TestAfterFilesWereMoved:
     def test_a_moved_file(self, place, tmp_path):
         (place / "t").rename(place / "u")
         arrays = contents(place)["u/test_old/n.safetensors"]
+        (tmp_path / "t.py").unlink()
         assert move(Store(place), "t.py", "u.py", tmp_path) == {OLD: "moved", f"{OLD}[p]": "moved"}
         assert (peak(Store(place), "u.py::test_old"), peak(Store(place), "u.py::test_old[p]")) == (1.0, 1.0)
         assert contents(place)["u/test_old/n.safetensors"] == arrays
@@ -328,6 +329,7 @@ class TestAfterFilesWereMoved:
 
     def test_a_copy_by_hand(self, place, tmp_path):
         shutil.copytree(place / "t", place / "u")
+        (tmp_path / "t.py").unlink()
         assert set(move(Store(place), "t.py", "u.py", tmp_path).values()) <= {"moved", "already there"}
         assert peak(Store(place), "u.py::test_old") == 1.0
         assert not (place / "t").exists()
@@ -335,6 +337,7 @@ class TestAfterFilesWereMoved:
     def test_a_copy_elsewhere_is_left_alone(self, place, tmp_path):
         shutil.copytree(place / "t", place / "backup/t")
         before = contents(place / "backup")
+        (tmp_path / "t.py").unlink()
         move(Store(place), "t.py", "u.py", tmp_path)
         assert peak(Store(place), "u.py::test_old") == 1.0
         assert contents(place / "backup") == before
@@ -342,6 +345,7 @@ class TestAfterFilesWereMoved:
     def test_two_that_both_lie_elsewhere_are_no_guess(self, place, tmp_path):
         shutil.copytree(place / "t", place / "x/t")
         (place / "t").rename(place / "y")
+        (tmp_path / "t.py").unlink()
         with pytest.raises(ModelvizError, match=r"are both of t\.py::test_old"):
             move(Store(place), "t.py", "u.py", tmp_path)
 
