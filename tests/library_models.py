@@ -7,6 +7,7 @@ views keep of its configuration. Run twice, in other surroundings, the two texts
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import functools
 import json
@@ -232,14 +233,14 @@ def main(folder: Path, libraries: list[str]) -> None:
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
     found: dict[str, Any] = {}
-    standard_output, sys.stdout = sys.stdout, sys.stderr  # libraries tell about themselves
-    for library in libraries:
-        for name, build in LIBRARIES[library]().items():
-            torch.manual_seed(0)
-            own = folder / library / name
-            own.mkdir(parents=True)
-            found[f"{library}/{name}"] = recorded(build(own).eval())
-    json.dump(found, standard_output)
+    with contextlib.redirect_stdout(sys.stderr):  # libraries tell about themselves
+        for library in libraries:
+            for name, build in LIBRARIES[library]().items():
+                torch.manual_seed(0)
+                own = folder / library / name
+                own.mkdir(parents=True)
+                found[f"{library}/{name}"] = recorded(build(own).eval())
+    print(json.dumps(found), flush=True)
 
 
 if __name__ == "__main__":

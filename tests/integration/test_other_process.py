@@ -26,7 +26,7 @@ def started(folder: Path, seed: str, libraries: list[str]) -> subprocess.Popen[s
         cwd=folder,
         env={**os.environ, **surroundings},
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         text=True,
     )
 
@@ -50,7 +50,13 @@ def processes(tmp_path_factory) -> list[dict[str, Any]]:
     installed = [name for name in LIBRARIES if _is_installed(name)]
     folder = tmp_path_factory.mktemp("processes")
     running = [started(folder / name, seed, ["own", *installed]) for name, seed in (("a", "1"), ("a longer", "2"))]
-    return [json.loads(process.communicate()[0]) for process in running]
+    return [_kept(process) for process in running]
+
+
+def _kept(process: subprocess.Popen[str]) -> dict[str, Any]:
+    output, told = process.communicate()
+    assert process.returncode == 0, told
+    return json.loads(output)
 
 
 def _is_installed(name: str) -> bool:
