@@ -275,6 +275,18 @@ class TestC:
 """
 
 
+OTHER_THE_SECOND_TIME = """
+from net import *
+from pathlib import Path
+
+def test_q(feature_maps):
+    count = Path("count.txt")
+    number = len(count.read_text()) if count.exists() else 0
+    count.write_text("x" * (number + 1))
+    feature_maps(load(), photo() * (2 if number == 1 else 1))
+"""
+
+
 class TestRepetition:
     """pytest-repeat and flake-finder add a parameter to each test: it is the same test all the same."""
 
@@ -305,20 +317,12 @@ class TestRepetition:
 
     def test_what_differs_from_go_to_go_is_not_recorded_twice(self, project):
         shutil.rmtree(project.path / "baselines")
-        project.test(
-            "from net import *\nfrom pathlib import Path\ndef test_q(feature_maps):\n"
-            "    count = Path('count.txt')\n    number = len(count.read_text()) if count.exists() else 0\n"
-            "    count.write_text('x' * (number + 1))\n    feature_maps(load(), photo() * (2 if number == 1 else 1))\n"
-        )
+        project.test(OTHER_THE_SECOND_TIME)
         project.run("--modelviz-update", "--count=3").assert_outcomes(passed=2, failed=1)
         assert project.check("feature_maps")["status"] == "drift"
 
     def test_the_worst_of_several_is_told(self, project):
-        project.test(
-            "from net import *\nfrom pathlib import Path\ndef test_q(feature_maps):\n"
-            "    count = Path('count.txt')\n    number = len(count.read_text()) if count.exists() else 0\n"
-            "    count.write_text('x' * (number + 1))\n    feature_maps(load(), photo() * (2 if number == 1 else 1))\n"
-        )
+        project.test(OTHER_THE_SECOND_TIME)
         project.run("--modelviz", "--count=3").assert_outcomes(passed=2, failed=1)
         assert project.check("feature_maps")["status"] == "drift"
         assert project.modelviz("accept").output.count("accepted") == 1
