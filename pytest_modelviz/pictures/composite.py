@@ -11,7 +11,7 @@ from pytest_modelviz.pictures.colour import DIVERGING, Image, Scale, Values, ove
 from pytest_modelviz.pictures.layout import below, beside, enlarge, grid, labelled
 
 TILE = 96
-PANEL = 224
+PANEL = 192  # pixels: twice the longest side that is kept of what is shown, so that its pixels stay squares of one size
 _STEPS = (1, 2, 5)
 
 

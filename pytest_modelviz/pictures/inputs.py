@@ -7,10 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from pytest_modelviz.pictures.colour import Image
-from pytest_modelviz.pictures.composite import Picture
+from pytest_modelviz.pictures.composite import PANEL, Picture
 from pytest_modelviz.pictures.layout import below, beside, enlarge, grid, labelled
-
-_PANEL = 192
 
 
 def inputs_picture(labels: Sequence[str], captions: Sequence[str], images: Image) -> Picture:
@@ -38,4 +36,4 @@ def inputs_composite(headline: str, labels: Sequence[str], baseline: Image | Non
 
 
 def _panel(image: Image) -> Image:
-    return enlarge(np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image, _PANEL, smooth=True)
+    return enlarge(np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image, PANEL, smooth=True)

@@ -8,6 +8,7 @@ from hypothesis.extra import numpy as arrays
 
 from pytest_modelviz.pictures.colour import DIVERGING, NOT_A_NUMBER, SEQUENTIAL, Scale, overlay, paint
 from pytest_modelviz.pictures.composite import (
+    PANEL,
     channels_composite,
     channels_picture,
     heat_composite,
@@ -110,24 +111,24 @@ class TestComposites:
         broken[0, 0, 0] = np.nan
         image = channels_composite("layer", base, broken, "h").image
         found = (image == NOT_A_NUMBER).all(-1)
-        thirds = [found[:, start : start + 224].any() for start in (0, 236, 472)]
+        thirds = [found[:, start : start + PANEL].any() for start in (0, PANEL + 12, 2 * (PANEL + 12))]
         assert thirds == [False, True, True]
 
     @pytest.mark.parametrize("photo", [None, block(RED, 10, 10), block(RED, 10, 20)])
     def test_heatmaps_with_and_without_a_photo(self, photo):
         heat = np.linspace(0, 1, 49, dtype=np.float32).reshape(7, 7)
-        assert heat_picture("map", "caption", [(heat, photo)]).image.shape[0] >= 224
+        assert heat_picture("map", "caption", [(heat, photo)]).image.shape[0] >= PANEL
         picture = heat_composite("map", "headline", [(heat, photo)], [(heat[::-1], photo)])
-        assert picture.image.shape[1] >= 3 * 224
+        assert picture.image.shape[1] >= 3 * PANEL
         assert (
             heat_composite("map", "h", [(heat, None)], [(heat[:3], None)]).image.shape[1] < picture.image.shape[1] + 10
         )
 
     def test_nan_in_a_heatmap_is_not_smoothed_away(self):
-        heat = np.zeros((7, 7), np.float32)
+        heat = np.zeros((8, 8), np.float32)
         heat[3, 3] = np.nan
         image = heat_picture("map", "caption", [(heat, None)]).image
-        assert (image == NOT_A_NUMBER).all(-1).sum() == 32 * 32
+        assert (image == NOT_A_NUMBER).all(-1).sum() == (PANEL // 8) ** 2
 
     def test_sheets(self):
         assert sheet([]) is None
