@@ -216,6 +216,7 @@ class _Judgement:
             return unstable
         if self._settings.mode is Mode.UPDATE and self._location not in self._session.recorded:
             return self._record()  # what this very run has recorded, another go at the same test does not replace
+        self._note_precision(baseline)
         tags = self._show(baseline, verdict)
         candidate = self._keep_candidate()
         return self._entry("drift", verdict, digest=stored.digest, candidate=candidate, tags=tags)
@@ -246,14 +247,25 @@ class _Judgement:
 
     def _verdict(self, baseline: Capture, scale: float) -> Verdict:
         before, after = baseline.environment, self._capture.environment
-        tolerances = replace(self._tolerances, scale=scale, precision=coarsest_precision(before, after))
-        verdict = self._check.view.compare(baseline, self._capture, tolerances)
+        verdict = self._check.view.compare(baseline, self._capture, replace(self._tolerances, scale=scale))
         changes = {
             key: (before.get(key, "-"), after.get(key, "-"))
             for key in sorted({*before, *after})
             if before.get(key) != after.get(key)
         }
         return replace(verdict, environment_changes=changes)
+
+    def _note_precision(self, baseline: Capture) -> None:
+        """Say so where a drift is no more than the baseline's own precision, which a file cannot ask for."""
+        own, coarsest = self._tolerances.precision, coarsest_precision(baseline.environment, self._capture.environment)
+        tolerances = replace(self._tolerances, precision=coarsest)
+        if coarsest != own and self._check.view.compare(baseline, self._capture, tolerances).matched:
+            self._notes.append(
+                f"the difference is no more than {coarsest.upper()} makes, which the baseline says it was recorded in. "
+                f"What is allowed follows from this run, which computes in full precision: record the baseline in "
+                f"full precision too, keep one for each precision (--modelviz-variant), or say with rtol= what is "
+                f"allowed"
+            )
 
     def _is_noise(self, baseline: Capture, verdict: Verdict) -> bool:
         """Whether recording would change nothing but the last digits."""

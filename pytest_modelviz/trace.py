@@ -81,14 +81,17 @@ class ModuleRecord:
     config: Mapping[str, str]
     weights: Mapping[str, str]
 
+    @property
+    def rewritten(self) -> set[str]:
+        """Buffers that the pass itself writes."""
+        return set(self.config.get(REWRITTEN, "").splitlines())
+
     def state(self, baseline: ModuleRecord) -> set[str]:
         """Buffers that are no weights: a pass, this one or the baseline's, writes them itself, and nobody saves them.
 
         What a baseline says counts only of those that are not saved now: a file must not hide a weight.
         """
-        written = set(self.config.get(REWRITTEN, "").splitlines())
-        earlier = set(baseline.config.get(REWRITTEN, "").splitlines())
-        return written | (earlier & set(self.config.get(UNSAVED, "").splitlines()))
+        return self.rewritten | (baseline.rewritten & set(self.config.get(UNSAVED, "").splitlines()))
 
 
 @dataclass

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 CAUSES = ("architecture", "weights", "input", "computation", "gradient")
+UNCOMPARED = "uncompared"  # the kind of a finding about what, by the baseline, is not to be compared: told of a match
 
 
 @dataclass(frozen=True)

@@ -58,8 +58,8 @@ def compare_climbs(
     strict, loose = own.explanation(dtype), own.climb
     errors = {
         "gradient on the start": _gradients_differ(before, after, dtype, own, lambda: forward().matched),
-        "mean activation of the start": (_start_differs(before.curves, after.curves), strict),
-        "mean activation while climbing": (_curves_differ(before.curves, after.curves), loose),
+        "mean activation of the start": (_curves_differ(before.curves[:1], after.curves[:1], after.curves), strict),
+        "mean activation while climbing": (_curves_differ(before.curves, after.curves, after.curves), loose),
     }
     what = max(errors, key=lambda key: _excess(*errors[key]))
     error, allowed = errors[what]
@@ -96,16 +96,12 @@ def _gradients_differ(
     return worse(*(gradient_difference(*pair, dtype, own, kinks=kinks) for pair in pairs))
 
 
-def _start_differs(before: Rows, after: Rows) -> float:
-    """At the start, as a fraction of each filter's highest point: the start itself may be nearly nothing."""
-    return _curves_differ(before[:1], after[:1], before)
-
-
-def _curves_differ(before: Rows, after: Rows, whole: Rows | None = None) -> float:
+def _curves_differ(before: Rows, after: Rows, actual: Rows) -> float:
+    """As a fraction of each filter's highest point in the actual climb: the start itself may be nearly nothing."""
     if not same_places(before, after):
         return math.inf
     one, two = np.nan_to_num(before, posinf=0, neginf=0), np.nan_to_num(after, posinf=0, neginf=0)
-    size = np.abs(np.nan_to_num(before if whole is None else whole, posinf=0, neginf=0)).max(0)
+    size = np.abs(np.nan_to_num(actual, posinf=0, neginf=0)).max(0)
     with np.errstate(all="ignore"):
         apart = np.abs(two - one).max(0)
     return max((_ratio(float(a), float(s)) for a, s in zip(apart, size, strict=True)), default=0.0)

@@ -2,7 +2,8 @@
 
 A step computes scalars, then gradients, then moves the parameters; what parts first in that order is where to look.
 Rounding grows from step to step, so what is allowed at one step follows from how far apart the earlier ones are, until
-they may be so far apart that nothing can be said of the steps after them.
+they may be so far apart that nothing can be said of the steps after them. What is small, and what is rounding, follows
+from the actual training: a baseline must not say how closely it is looked at.
 """
 
 from __future__ import annotations
@@ -121,7 +122,7 @@ def part(baseline: Training, actual: Training, dtype: str, tolerances: Tolerance
                 return Parting(tuple(parts.values()), _drifted(tables, step), found[0][1])
     table = max(tables, key=lambda one: float(one.excess.max()))
     place = divmod(int(table.excess.argmax()), len(table.names))
-    unjudged = np.flatnonzero(~np.logical_or.reduce([table.judged.any(axis=1) for table in tables]))
+    unjudged = np.flatnonzero(~np.logical_and.reduce([table.judged.all(axis=1) for table in tables]))
     return Parting((), frozenset(), table.part(*place), int(unjudged[0]) if unjudged.size else None)
 
 
@@ -148,20 +149,21 @@ def _tables(baseline: Training, actual: Training, dtype: str, tolerances: Tolera
     own = tolerances.of("")
     names, layers = tuple(baseline.scalars), baseline.parameters
     before, after = (np.stack([one.scalars[name] for name in names], axis=1) for one in (baseline, actual))
-    scalars = _differences(before, after, _SMALL_SCALAR * _largest(before, 0), own.absolute)
+    peaks = np.minimum(_largest(before, 0), _largest(after, 0))
+    scalars = _differences(before, after, _SMALL_SCALAR * peaks, own.absolute)
     if not layers:
         apart = _Apart(dtype, _earlier(scalars), np.zeros(len(scalars)))
         allowed = apart.allowed([own.unwatched] * len(names))
         return [_Table(SCALAR, names, before, after, scalars, allowed, apart.judged([own] * len(names)))]
-    pulled = _largest(np.stack([baseline.gradient, actual.gradient], axis=1), 1)
+    pulled = _largest(actual.gradient[:, None], 1)
     gradients = _differences(baseline.gradients, actual.gradients, _SMALL_GRADIENT * pulled, own.absolute)
-    counts = np.minimum(baseline.gradients, actual.gradients) > _NOISE * pulled
+    counts = actual.gradients > _NOISE * pulled
     meant = [_meant(one) for one in (baseline, actual)]
     moved, moves_together = (_norm(np.where(counts, one, 0.0)) for one in meant)
     together = _differences(moved, moves_together, np.zeros_like(moved), own.absolute)
-    larger = np.fmax(baseline.updates, actual.updates)
+    larger = np.fmax(baseline.updates, actual.updates)  # so that the error is at most 1
     single = np.where(counts, _differences(baseline.updates, actual.updates, larger, own.absolute), 0.0)
-    scale = np.maximum(meant[0], _SMALL_UPDATE * moved)
+    scale = np.maximum(meant[1], _SMALL_UPDATE * moves_together)
     moves = [
         (kind, one, other, np.where(counts, _differences(one, other, scale, own.absolute), 0.0))
         for kind, one, other in _moves(baseline, actual)
@@ -185,14 +187,14 @@ def _tables(baseline: Training, actual: Training, dtype: str, tolerances: Tolera
     if baseline.moves is None or actual.moves is None:
         return tables
     total, totals = (_decay(one, counts) for one in (baseline.moves, actual.moves))
-    decays = _differences(total, totals, moved, own.absolute)
+    decays = _differences(total, totals, moves_together, own.absolute)
     tables.append(_Table(DECAY, ("",), total, totals, decays, steps, judged))
     if dtype not in _LAST_DIGIT or own.precision != "ieee":
         return tables
     allowed = apart.allowed([one.update for one in at_layer])
     if own.rtol is None:
         allowed = np.maximum(allowed, _AS_GRADIENT * _finite_largest(gradients))
-        allowed = allowed + _ratio(_LAST_DIGIT[dtype] * baseline.moves.size, scale)
+        allowed = allowed + _ratio(_LAST_DIGIT[dtype] * actual.moves.size, scale)
     return [*tables, *(_Table(kind, layers, one, other, errors, allowed, each) for kind, one, other, errors in moves)]
 
 

@@ -24,7 +24,7 @@ from pytest_modelviz.compare.tensors import difference, mismatch
 from pytest_modelviz.compare.tolerance import Tolerances, is_exact, significant_weight_change
 from pytest_modelviz.compare.walk import Seen, Walk, what
 from pytest_modelviz.trace import LENT, LOOSE, Event, Trace
-from pytest_modelviz.verdict import Divergence, Finding, LayerError, Verdict
+from pytest_modelviz.verdict import UNCOMPARED, Divergence, Finding, LayerError, Verdict
 
 Changed = Mapping[tuple[str, str], float]  # of weights, by module and local name
 
@@ -127,9 +127,12 @@ def _unseen_in_outputs(walk: Walk, changed: Changed, tolerances: Tolerances) -> 
         if not is_exact(before.dtype) and not error <= allowed and not local.endswith(LOOSE):
             heavy[name, local] = error
     built = module_findings(walk.baseline, walk.actual)
+    for name in walk.actual.modules:
+        built += [one for one in config_findings(name, walk.baseline, walk.actual) if one.kind == "shape"]
     built += tie_findings(walk.baseline.ties, walk.actual.ties)
     if not heavy and not built:
-        return Verdict(True, count, 0, worst.error, worst.tolerance, layers=tuple(walk.layers))
+        left = _uncompared(walk)
+        return Verdict(True, count, 0, worst.error, worst.tolerance, findings=left, layers=tuple(walk.layers))
     if heavy:
         owner, local = max(heavy, key=lambda key: heavy[key])
         dtype = walk.baseline.weights[walk.baseline.modules[owner].weights[local]].dtype
@@ -143,6 +146,22 @@ def _unseen_in_outputs(walk: Walk, changed: Changed, tolerances: Tolerances) -> 
     findings += built
     first = Divergence(owner, _class_of(owner, walk.baseline, walk.actual), 0, error, allowed)
     return Verdict(False, count, 0, error, allowed, first, cause, tuple(findings), tuple(walk.layers))
+
+
+def _uncompared(walk: Walk) -> tuple[Finding, ...]:
+    """What differs, or was not there, and was passed over for what the baseline says of it."""
+    differ = dict.fromkeys(changed_state(walk.baseline, walk.actual))
+    for name in walk.baseline.modules.keys() & walk.actual.modules.keys():
+        before, after = walk.baseline.modules[name], walk.actual.modules[name]
+        differ.update(dict.fromkeys((name, local) for local in after.weights.keys() - before.weights.keys()))
+    found = [
+        Finding(UNCOMPARED, name, f"buffer {local}")
+        for name, local in sorted(differ)
+        if local in walk.actual.modules[name].state(walk.baseline.modules[name]) - walk.actual.modules[name].rewritten
+    ]
+    lent = {call.layer for call in walk.baseline.calls if id(call) in walk.lent}
+    found += [Finding(UNCOMPARED, name, f"weights{LENT}") for name in sorted(lent)]
+    return tuple(found)
 
 
 def _suspect(event: Event) -> tuple[str, int]:

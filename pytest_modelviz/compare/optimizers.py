@@ -27,13 +27,12 @@ def optimizer_findings(
 ) -> list[Finding]:
     """What differs, said by the optimisers' classes, options and parameters' names.
 
-    Options that two processes do not share, or that match one of the globs in `ignored`, are left out. A baseline
-    without optimisers says nothing about those of today. One whose optimiser is no longer given is another question.
+    Options that two processes do not share, or that match one of the globs in `ignored`, are left out. Where only one
+    side was given its optimisers, that is another question.
     """
-    if before is None:
-        return []
-    if after is None:
-        return [Finding(OPTIMIZER, what="optimizer=", before="given", after="not given")]
+    if before is None or after is None:
+        given = ["not given" if records is None else "given" for records in (before, after)]
+        return [] if before is after else [Finding(OPTIMIZER, what="optimizer=", before=given[0], after=given[1])]
     if len(before) != len(after):
         return [Finding(OPTIMIZER, what="optimisers", before=_names(before), after=_names(after))]
     return [one for pair in zip(before, after, strict=True) for one in _compare(*pair, ignored)]

@@ -21,6 +21,7 @@ from pytest_modelviz.compare.evidence import (
 )
 from pytest_modelviz.compare.naming import tie_findings
 from pytest_modelviz.compare.tolerance import Tolerances, is_exact, significant_weight_change
+from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.trace import LOOSE, Trace
 from pytest_modelviz.training import Training
 from pytest_modelviz.verdict import Divergence, Finding, Verdict
@@ -52,8 +53,11 @@ def compare_training(
     if set(baseline.parameters) != set(actual.parameters):
         return model.other_parameters(baseline, actual)
     actual = actual.in_order_of(baseline.parameters)
-    if baseline.moves is None or actual.moves is None:  # one is of an older file
-        baseline, actual = (replace(one, moves=None) for one in (baseline, actual))
+    if baseline.moves is None:
+        raise UnreadableBaselineError(
+            "it does not say how its steps moved each parameter: an earlier version recorded it, or something was cut "
+            "out of it. Record it anew"
+        )
     return model.verdict(part(baseline, actual, dtype, tolerances), baseline, actual)
 
 
@@ -72,7 +76,7 @@ def _of_scalars(parting: Parting, optimizers: Sequence[Finding]) -> Verdict:
     if not parting.parts:
         if optimizers:
             return Verdict(False, 1, 0, 0.0, 0.0, None, "computation", (Finding("curve:none"), *optimizers))
-        return Verdict(True, 1, 0, worst.error, worst.allowed, findings=_unjudged(parting))
+        return _agreeing(parting, 1)
     findings = [_heading(worst, known=False), *(_told(one) for one in parting.parts)]
     if optimizers and worst.step:  # it has moved nothing before the first scalars
         said = (findings[0], *optimizers, *findings[1:])
@@ -81,9 +85,15 @@ def _of_scalars(parting: Parting, optimizers: Sequence[Finding]) -> Verdict:
     return Verdict(False, 1, 1, worst.error, worst.allowed, findings=(*findings, Finding("curve:once"), *also))
 
 
-def _unjudged(parting: Parting) -> tuple[Finding, ...]:
-    """From which step on two trainings that match were too far apart, by what rounding may do, to be compared."""
-    return () if parting.judged is None else (Finding("curve:unjudged", what=str(parting.judged)),)
+def _agreeing(parting: Parting, compared: int) -> Verdict:
+    """A match, if all steps could be compared.
+
+    From where two trainings are too far apart, by what rounding may do, nothing is known: that is no match.
+    """
+    error, allowed = parting.worst.error, parting.worst.allowed
+    if parting.judged is None:
+        return Verdict(True, compared, 0, error, allowed)
+    return Verdict(False, compared, 0, error, allowed, findings=(Finding("curve:unjudged", what=str(parting.judged)),))
 
 
 class _Model:
@@ -116,14 +126,13 @@ class _Model:
 
     def verdict(self, parting: Parting, baseline: Training, actual: Training) -> Verdict:
         compared = _layers(baseline.parameters)
-        worst = parting.worst
         if not parting.parts:
             heavy = [one for one in self._weights if self._is_heavy(one)]
             if not heavy and not self._built and self._optimizers:
                 findings = [Finding("curve:none"), *self._optimizers]
                 return self._verdict("", 0.0, 0.0, "computation", findings, compared, set())
             if not heavy and not self._built:
-                return Verdict(True, len(compared), 0, worst.error, worst.allowed, findings=_unjudged(parting))
+                return _agreeing(parting, len(compared))
             error = max((one.error for one in heavy), default=0.0)
             allowed = self._significant(max(heavy, key=lambda one: one.error)) if heavy else 0.0
             reason = "weights" if heavy else "architecture"

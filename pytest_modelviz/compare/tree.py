@@ -17,13 +17,12 @@ from pytest_modelviz.compare.volatile import in_one_order
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.natural import natural
 from pytest_modelviz.trace import NOT_SAVED, Call, ModuleRecord, Trace
-from pytest_modelviz.verdict import Divergence, Finding, Verdict
+from pytest_modelviz.verdict import UNCOMPARED, Divergence, Finding, Verdict
 
 # What a module is made of comes before what follows from it: a changed stride explains a changed output shape.
 _STRUCTURE = ("class", "config", "parameters", "buffers", "frozen")
 _BEHAVIOUR = ("in", "out", "calls", "mult_adds")
 _ITEM_ENDS = re.compile(r", (?![^\[\](){}]*[\])}])")  # commas outside of brackets
-_OBJECT = re.compile(r"(?:(?<=, )|^)([^:,]*: |)(<\w+>)(?=, |$)")  # an input or output that is not looked into
 COMPARED = (*_STRUCTURE, *_BEHAVIOUR)
 
 _FUSED = ("RNN", "GRU", "LSTM")  # classes that accelerators run in kernels of their own
@@ -45,17 +44,20 @@ def compare_trees(baseline: Mapping[str, Any], actual: Mapping[str, Any], ignore
     names = {name: old_name(name, renamed) for name in new}
     after = {names[name]: row for name, row in new.items()}
     is_run = any(row.get("calls") for row in (*before.values(), *after.values()))
-    findings = []
+    findings: list[Finding] = []
+    uncompared: list[Finding] = []
     for name in sorted({*before, *after}, key=natural):
         if name not in after:
             findings.append(Finding("removed", name, before=str(before[name].get("class", ""))))
         elif name not in before:
             findings.append(Finding("added", name, after=str(after[name].get("class", ""))))
         elif before[name] != after[name]:
-            findings += _fields(name, *_without_state(before[name], after[name], is_run=is_run))
+            one, two, left = _without_state(before[name], after[name], is_run=is_run)
+            findings += _fields(name, one, two)
+            uncompared += [Finding(UNCOMPARED, name, f"buffer {local}") for local in left]
     ties = _groups(baseline), _tied(_groups(actual), names)
     if not findings and not renamed and ties[0] == ties[1]:
-        return Verdict(True, len(before), 0, 0.0, 0.0)
+        return Verdict(True, len(before), 0, 0.0, 0.0, findings=tuple(uncompared))
     findings += [*renamed, *tie_findings(*ties)]
     findings.sort(key=lambda finding: _RANK.get(finding.kind, len(_RANK)))  # stable: layers stay as people count
     attributes = attributes_of(baseline, before, ignored), attributes_of(actual, after, ignored)
@@ -121,8 +123,6 @@ def _fields(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> l
     found = []
     for key in COMPARED:
         old, new = before.get(key), after.get(key)
-        if key in ("in", "out") and isinstance(old, str) and isinstance(new, str):
-            new = _as_seen_before(old, new)
         if key == "config" and isinstance(old, str) and isinstance(new, str) and same_setting(old, new):
             continue
         if old != new and (isinstance(old, Mapping) or isinstance(new, Mapping)):
@@ -134,24 +134,26 @@ def _fields(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> l
 
 def _without_state(
     before: Mapping[str, Any], after: Mapping[str, Any], *, is_run: bool
-) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+) -> tuple[Mapping[str, Any], Mapping[str, Any], list[str]]:
     """Both rows without the buffers of which a pass makes what it needs: what they are tells what ran before.
 
-    Only buffers that are not saved can be such. Without a pass it is not known which.
+    Only buffers that are not saved can be such. Without a pass it is not known which. Last those of which only the
+    baseline says so, and which differ: they are not compared, and that is told.
     """
     old, new = (_mapping(row.get("buffers")) for row in (before, after))
     if old == new:
-        return before, after
-    marked = {str(name) for row in (before, after) for name in _list(row.get("state"))}
+        return before, after, []
+    earlier, marked = ({str(name) for name in _list(row.get("state"))} for row in (before, after))
     state = {
         name
         for name in {*old, *new}
-        if (name in marked or (not is_run and name in old and name in new))
+        if (name in marked or name in earlier or (not is_run and name in old and name in new))
         and all(str(table[name]).endswith(NOT_SAVED) for table in (old, new) if name in table)
     }
     kept = ({name: text for name, text in table.items() if name not in state} for table in (old, new))
     buffers = [table or None for table in kept]
-    return {**before, "buffers": buffers[0]}, {**after, "buffers": buffers[1]}
+    left = sorted(name for name in state - marked if is_run and old.get(name) != new.get(name))
+    return {**before, "buffers": buffers[0]}, {**after, "buffers": buffers[1]}, left
 
 
 def _same_inputs(old: Any, new: Any) -> bool:
@@ -163,27 +165,17 @@ def _nameless(inputs: Any) -> list[str]:
     return [item.partition(": ")[2] or item for item in _ITEM_ENDS.split(str(inputs or ""))]
 
 
-def _as_seen_before(old: str, new: str) -> str:
-    """The new text without what lies inside objects of which older baselines gave nothing but the class."""
-    for path, kind in _OBJECT.findall(old):
-        outer, entry = path.removesuffix(": "), f"{path}{kind}"
-        is_opaque = f", {outer}." not in old and f", {outer}[" not in old
-        if is_opaque and re.search(rf"(^|, ){re.escape(entry)}(, |$)", new):
-            new = re.sub(rf", {re.escape(outer)}[.\[][^:]*: (?:\w+\[[^\]]*\]|[^,]*)", "", new)
-    return new
-
-
 def _list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, (list, tuple)) else []
 
 
 def _depends_on_device(key: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
-    """Whether nothing differs but the device: its name, or that an older file has not counted in its fused kernels."""
+    """Whether nothing differs but the device: its name, or that nothing was counted in its fused kernels."""
     old, new = before.get(key), after.get(key)
     if key in ("in", "out"):
         items = [_ITEM_ENDS.split(_text(value)) for value in (old, new)]
         return len(items[0]) == len(items[1]) and all(map(_same_item, *items))
-    uncounted = key == "mult_adds" and (old is None or new is None)
+    uncounted = key == "mult_adds" and new is None
     return uncounted and before.get("class") == after.get("class") and before.get("class") in _FUSED
 
 

@@ -9,6 +9,9 @@ differs says whose code ran in between, and that module's own configuration and 
 | leaving M, all inside it agreed | M |
 | entering M, all before agreed | M's parent, between its children |
 | another module is entered or left here | the innermost module open at that moment |
+
+A baseline is data to be compared, and anybody may have written it: what is allowed, and how much of a difference is
+rounding, follows from the actual pass alone, and all that this one shows is compared.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from typing import NamedTuple
 
 from pytest_modelviz.compare.tensors import (
     NOTHING_LEFT,
+    allowed_for,
     is_no_more_than,
     leaf_errors,
     rms,
@@ -32,6 +36,7 @@ from pytest_modelviz.trace import LENT, Call, Event, Leaf, Leaves, ModuleRecord,
 from pytest_modelviz.verdict import Finding, LayerError
 
 _EXACT = Source()
+_ROUNDED = 0.1  # of what is allowed: ten times less than that is what processors do
 _LARGEST_SCALE = 1e8  # masks hold -1e9 and -3.4e38; they say nothing about the size of what is computed
 
 
@@ -76,13 +81,15 @@ class Walk:
     outputs: list[str] | None = None
     excused: bool = False
     _grants: dict[str, Source] = field(default_factory=dict)
+    _compared: set[str] = field(default_factory=set)  # tensors of the actual pass
 
     def run(self) -> None:
         """Compare event by event until the order of events itself differs."""
-        following = zip(self.baseline.calls, self.baseline.calls[1:], strict=False)
+        following = zip(self.actual.calls, self.actual.calls[1:], strict=False)
         self.callers = {id(call) for call, after in following if after.depth > call.depth}
         left, right = self.baseline.events(), self.actual.events()
         open_calls: list[Call] = []
+        givers: list[Call] = []  # the same calls of the actual pass
         last: list[str | None] = [None]  # for each open call, the layer it called last
         frames = [_EXACT]  # for each open call, what led to all that its code has got as a result so far
         while True:
@@ -97,17 +104,19 @@ class Walk:
                 return
             callers = open_calls if before.kind == "enter" else open_calls[:-1]
             before = Event(before.kind, before.call, callers[-1] if callers else None)  # not one that was passed over
-            led_to = self._led_to(before, frames[-1], open_calls[-1] if open_calls else before.call)
+            led_to = self._led_to(before, after, frames[-1], givers[-1] if givers else after.call)
             if self._compare(before, after, last[-1]):
                 led_to = _EXACT  # not a bit differs: no rounding comes from here
             elif self.excused:
-                led_to = led_to.and_from(self._handed_on(before))
+                led_to = led_to.and_from(self._handed_on(after))
             if before.kind == "enter":
                 open_calls.append(before.call)
+                givers.append(after.call)
                 last.append(None)
                 frames.append(led_to)
             else:
                 open_calls.pop()
+                givers.pop()
                 last.pop()
                 last[-1] = before.call.layer
                 frames.pop()
@@ -127,7 +136,11 @@ class Walk:
         while not _alike(before, after):
             if before is not None and self._is_mere_container(before, self.baseline, self.actual):
                 before = next(left, None)
-            elif after is not None and self._is_mere_container(after, self.actual, self.baseline):
+            elif (
+                after is not None
+                and self._is_mere_container(after, self.actual, self.baseline)
+                and (after.kind == "enter" or self._has_been_compared(after.call))
+            ):
                 after = next(right, None)
             else:
                 break
@@ -136,26 +149,30 @@ class Walk:
     def _is_mere_container(self, event: Event, trace: Trace, other: Trace) -> bool:
         """A Sequential that the other pass does not call: its parts may as well be called one by one."""
         layer = event.call.layer
-        if layer not in trace.modules or layer not in other.modules:
-            return False
-        if trace.modules[layer].class_name != "Sequential":
+        modules = trace.modules.get(layer), other.modules.get(layer)
+        if layer == "" or any(module is None or module.class_name != "Sequential" for module in modules):
             return False
         if layer not in self.passed_over and any(call.layer == layer for call in other.calls):
             return False
         self.passed_over.add(layer)
         return True
 
-    def _led_to(self, event: Event, frame: Source, caller: Call) -> Source:
-        """What led to the tensors of an event; notes it for each of them.
+    def _has_been_compared(self, call: Call) -> bool:
+        """Whether all tensors that a call was given, and returned, are those of calls that were compared."""
+        leaves = (*call.inputs.values(), *(call.outputs or {}).values())
+        return all(leaf.tensor is None or leaf.tensor in self._compared for leaf in leaves)
+
+    def _led_to(self, event: Event, actual: Event, frame: Source, caller: Call) -> Source:
+        """What led to the tensors of the actual event; notes it for each of them.
 
         What a module's code makes between two calls may come of anything that it has got from a call before; a Python
         number, which has every digit, also of what the code was given. What the module whose code ran is explicitly
         allowed is handed on with what it made.
         """
         led_to, granted = _EXACT, self._granted(_whose(event))
-        for leaf in event.leaves.values():
+        for leaf in actual.leaves.values():
             if leaf.tensor is not None:
-                record = self.baseline.tensors[leaf.tensor]
+                record = self.actual.tensors[leaf.tensor]
                 source = self.sources.get(leaf.tensor)
                 if source is None:
                     number = record.dtype == _EXACT.dtype and not record.shape
@@ -173,17 +190,17 @@ class Walk:
         return self._grants[layer]
 
     def _given(self, leaves: Leaves) -> Source:
-        kinds = [self.baseline.tensors[leaf.tensor].dtype for leaf in leaves.values() if leaf.tensor is not None]
+        kinds = [self.actual.tensors[leaf.tensor].dtype for leaf in leaves.values() if leaf.tensor is not None]
         return functools.reduce(Source.and_from, map(Source, kinds), _EXACT)
 
     def _compare(self, before: Event, after: Event, previous: str | None) -> bool:
         """Compare one event; returns whether the two are the same to the last digit."""
-        scale = self._scale(before)
+        scale = self._scale(after)
         errors = self._errors(before, after, scale)
         error, allowed, path = worst(errors)
         gap = self._gap(before, after) if self.first is None and not error <= allowed else 0.0
         if gap:
-            self._excuse(before, gap)
+            self._excuse(after, gap)
             errors = self._errors(before, after, scale)
             error, allowed, path = worst(errors)
         if before.kind == "leave":
@@ -206,7 +223,7 @@ class Walk:
     def _excuse(self, event: Event, gap: float) -> None:
         """Of a result that is no more than what its inputs differ by, and of what comes of it, forgive that much."""
         for leaf in event.leaves.values():
-            if leaf.tensor is not None and is_no_more_than(self.baseline.tensors[leaf.tensor], gap):
+            if leaf.tensor is not None and is_no_more_than(self.actual.tensors[leaf.tensor], NOTHING_LEFT * gap):
                 self.sources[leaf.tensor] = self.sources[leaf.tensor].and_from(Source(atol=NOTHING_LEFT * gap))
                 self.excused = True
 
@@ -216,19 +233,22 @@ class Walk:
         return functools.reduce(Source.and_from, sources, _EXACT)
 
     def _gap(self, before: Event, after: Event) -> float:
-        """By how much the inputs of a module that calls no other differ, as it is left; of anything else zero."""
-        if before.kind != "leave" or id(before.call) in self.callers:
+        """By how much the inputs of a module that calls no other differ, as it is left; of anything else zero.
+
+        No more than rounding is: a baseline that is a little off everywhere must not excuse what it likes.
+        """
+        if after.kind != "leave" or id(after.call) in self.callers:
             return 0.0
         one, other = before.call.inputs, after.call.inputs
-        pairs = [(one[path].tensor, other[path].tensor) for path in one if path in other]
-        return max(
-            (
-                rms_difference(self.baseline.tensors[a], self.actual.tensors[b])
-                for a, b in pairs
-                if a is not None and b is not None
-            ),
-            default=0.0,
-        )
+        gaps = [0.0]
+        for path in one.keys() & other.keys():
+            key, name = one[path].tensor, other[path].tensor
+            if key is not None and name is not None:
+                record, source = self.actual.tensors[name], self.sources.get(name, _EXACT)
+                allowed, _ = allowed_for(record, source, self.tolerances.of(_whose(before)))
+                gap = rms_difference(self.baseline.tensors[key], record)
+                gaps.append(min(gap, _ROUNDED * allowed * rms(record)))
+        return max(gaps)
 
     def _errors(self, before: Event, after: Event, scale: float | None) -> dict[str, tuple[float, float]]:
         one, other = before.leaves, after.leaves
@@ -246,6 +266,7 @@ class Walk:
             one, other = _with_defaults(one, other, old), _with_defaults(other, one, new)
             if renamed:
                 other = _by_old_names(one, other)
+        self._compared.update(leaf.tensor for leaf in other.values() if leaf.tensor is not None)
         return leaf_errors(
             one,
             other,
@@ -265,7 +286,7 @@ class Walk:
         if event.kind != "leave" or id(event.call) in self.callers:
             return 0.0
         leaves = [leaf for path, leaf in event.call.inputs.items() if not path.endswith(LENT)]
-        records = [self.baseline.tensors[leaf.tensor] for leaf in leaves if leaf.tensor is not None]
+        records = [self.actual.tensors[leaf.tensor] for leaf in leaves if leaf.tensor is not None]
         sizes = [rms(record) for record in records if not is_exact(record.dtype) and record.shape]
         return max((size for size in sizes if size < _LARGEST_SCALE), default=0.0)
 
@@ -283,7 +304,8 @@ def _by_place(leaves: Leaves, module: ModuleRecord, other: ModuleRecord) -> Leav
     named = [name for name in names if name]
     rest = module.config.get("forward", "").partition("*")[2].partition(",")[0]
     places = {f"{rest}[{at}]": name for at, name in enumerate(others[len(named) :])}
-    return {places.get(path, path): leaf for path, leaf in leaves.items()}
+    moved = {places.get(path, path): leaf for path, leaf in leaves.items()}
+    return moved if len(moved) == len(leaves) else leaves  # no name stands for two arguments
 
 
 def _by_old_names(before: Leaves, after: Leaves) -> Leaves:

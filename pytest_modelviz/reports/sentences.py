@@ -9,6 +9,7 @@ from typing import Any
 
 from pytest_modelviz.reports import operators
 from pytest_modelviz.texts import cut_apart, without_digests
+from pytest_modelviz.verdict import UNCOMPARED
 
 _ALIKE = 3  # from so many findings of one kind on they are told in one line
 _SHORT, _LONGEST = 80, 120  # letters of both sides up to which nothing is left out; of one side in any case
@@ -37,6 +38,8 @@ _CURVES = {
     "curve:update:later": "all agrees up to step {what}, which moves the parameters otherwise: the optimiser",
     "curve:update:known": "the updates part at step {what}",
     "curve:none": "all curves agree within what is allowed",
+    "curve:unjudged": "from step {what} on the two trainings are so far apart, be it by rounding, that nothing can be "
+    "said of them: compare fewer steps (steps={what}), train at a smaller rate, or say with rtol= what is allowed",
     "curve:names": "the parameters have other names",
     "curve:once": "a training runs once: what its seed does not reach, such as the order of data, would look the same",
     "parted:scalar": "{what}: {before} -> {after}",
@@ -49,14 +52,17 @@ _CURVES = {
 
 
 _NOTES = {
-    "curve:unjudged": "from step {what} on the two trainings are too far apart for their curves to be compared, be it "
-    "by rounding: fewer steps or a smaller rate say more",
+    UNCOMPARED: "{layer} {what} differs and was not compared: the baseline says that a pass makes it anew, or lacks it",
 }
 
 
 def limits_found(findings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What a comparison could not judge, said also of a match."""
-    return [_NOTES[finding["kind"]].format(what=finding["what"]) for finding in findings if finding["kind"] in _NOTES]
+    """What a comparison left out, said also of a match."""
+    return [
+        _NOTES[finding["kind"]].format(layer=finding["layer"] or "the model", what=finding["what"])
+        for finding in findings
+        if finding["kind"] in _NOTES
+    ]
 
 
 def sentences(findings: Sequence[Mapping[str, Any]]) -> list[str]:

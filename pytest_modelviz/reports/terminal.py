@@ -76,7 +76,7 @@ def visible(value: Any) -> Any:
 
 
 def _drift(entry: Mapping[str, Any], findings: Sequence[Mapping[str, Any]], accept: str, most: int | None) -> str:
-    lines = [f"{entry['name']} drifted{_where(entry)}"]
+    lines = [f"{entry['name']} {_happened(findings)}{_where(entry)}"]
     if entry["cause"]:
         lines.append(f"  cause     {entry['cause']}: {_cause(entry)}")
     if entry["tolerance"] != 0.0:
@@ -90,6 +90,12 @@ def _drift(entry: Mapping[str, Any], findings: Sequence[Mapping[str, Any]], acce
     if accept:
         lines.append(f"  accept    {accept}")
     return "\n".join(lines)
+
+
+def _happened(findings: Sequence[Mapping[str, Any]]) -> str:
+    """What was compared agrees up to a step from which on nothing can be, or it drifted."""
+    unjudged = next((finding["what"] for finding in findings if finding["kind"] == "curve:unjudged"), None)
+    return "drifted" if unjudged is None else f"could be compared only up to step {int(unjudged) - 1}"
 
 
 def accept_command(options: str) -> str:

@@ -184,7 +184,7 @@ class CamMapView:
         dtype = str(actual.facts["dtype"])
         layers = str(actual.facts["layer"]).split(", ")  # of RefineCAM several
         own = max((tolerances.of(layer) for layer in layers), key=lambda one: one.explanation(dtype))
-        floor, signless = ROUNDING * _number(baseline.facts.get("scale")), self._method in SIGNLESS
+        floor, signless = ROUNDING * _number(actual.facts.get("scale")), self._method in SIGNLESS
         error, allowed = map_difference(before, after, signless=signless, floor=floor), own.explanation(dtype)
         kinks = own.rtol is None and differentiates(self._method)
         forward = None if error <= allowed else _forward(baseline, actual, tolerances)
@@ -257,7 +257,7 @@ def _scale(maps: Sequence[Maps]) -> float:
 
 
 def _number(value: Any) -> float:
-    """A number out of a stored file, zero where it is something else."""
+    """A finite number, zero for what is none."""
     return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else 0.0
 
 

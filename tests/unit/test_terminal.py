@@ -224,9 +224,9 @@ def test_findings_that_are_alike_are_told_in_one_line():
     ]
 
 
-def test_what_could_not_be_judged_is_said_of_a_match_too():
+def test_steps_that_cannot_be_compared_are_not_said_to_have_drifted():
     found = [finding("curve:unjudged", "", "7")]
-    told = explain(entry(name="training_curve", status="match"), found).splitlines()
-    assert told[0] == "training_curve: match"
-    assert told[1].startswith("  note      from step 7 on the two trainings are too far apart")
+    told = explain(entry(name="training_curve", first_divergence=None, cause=None), found).splitlines()
+    assert told[0] == "training_curve could be compared only up to step 6"
+    assert any("from step 7 on the two trainings are so far apart" in line for line in told)
     assert explain(entry(status="match"), []) == ""

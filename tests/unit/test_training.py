@@ -704,12 +704,13 @@ def test_what_rounding_has_torn_apart_is_not_compared_and_that_is_told():
     assert (blind.parts, blind.judged) == ((), 2)
 
 
-def test_a_match_says_which_steps_were_not_compared():
+def test_steps_that_cannot_be_compared_are_no_match():
     def losing(values):
         return TrainingCurveView(lambda i: values[i], steps=3)
 
     verdict = compared(losing([1.0, 1.0, 1.0]), losing([1.000009, 1.05, 3.0]))
-    assert verdict.matched
+    assert not verdict.matched
+    assert (verdict.first, verdict.cause) == (None, None)
     assert [(finding.kind, finding.what) for finding in verdict.findings] == [("curve:unjudged", "2")]
     assert not compared(losing([1.0, 1.0, 1.0]), losing([1.0, 1.0, 1.0])).findings
 
