@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from pytest_modelviz.capture import Capture
 from pytest_modelviz.compare.explained import by_forward_pass, forward_verdict
+from pytest_modelviz.compare.readable import require_rows
 from pytest_modelviz.compare.tensors import difference
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import UnreadableBaselineError
@@ -29,6 +30,7 @@ def compare_gradients(
     """
     one, two = (Trace.from_arrays(capture.arrays, tolerances.ignored) for capture in (baseline, actual))
     before, after = _gradient(one), _gradient(two)
+    require_rows({"shape": baseline.facts.get("shape")}, {"shape": list(before.shape)}, "gradient's")
     forward = functools.cache(functools.partial(forward_verdict, one, two, tolerances))  # a match asks for none
     tolerances = tolerances.of("")  # the gradient on the input is the whole model's
     dtype = str(actual.facts.get("dtype", "float32"))

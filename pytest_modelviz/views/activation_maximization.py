@@ -13,6 +13,7 @@ import torch
 
 from pytest_modelviz.capture import Array, Capture
 from pytest_modelviz.compare.climbs import Climb, compare_climbs, gradient_key
+from pytest_modelviz.compare.readable import require_rows
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.pictures.exhibits import Curve, Exhibit
@@ -96,14 +97,6 @@ class ActivationMaximizationView:
         return Capture(self.view, self._facts(found), arrays, around, result, notes, tuple(found.trace.modules))
 
     def _facts(self, found: Ascent) -> dict[str, Any]:
-        climbs = {
-            str(one): {
-                "start": rounded(curve[0], 3),
-                "end": rounded(curve[-1], 3),
-                "highest": rounded(np.max(curve), 3),
-            }
-            for one, curve in zip(self._filters, found.curves.T, strict=True)
-        }
         return {
             "model": class_name(self._model),
             "layer": self._layer,
@@ -114,11 +107,12 @@ class ActivationMaximizationView:
             "learning_rate": self._rate,
             "input": list(self._start.shape),
             "precision": found.precision,
-            "climbs": climbs,
+            "climbs": _rows(self._filters, found.curves),
         }
 
     def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
         before, after = (_climb(capture, tolerances.ignored) for capture in (baseline, actual))
+        require_rows(baseline.facts.get("climbs"), _rows(baseline.facts["filters"], before.curves), "filter")
         changed = [kind for kind in _ASKED if baseline.facts.get(kind) != actual.facts.get(kind)]
         findings = [
             Finding("asked", what=kind, before=str(baseline.facts.get(kind)), after=str(actual.facts.get(kind)))
@@ -153,6 +147,17 @@ class ActivationMaximizationView:
     def describe(self, actual: Capture) -> str:
         rows = actual.facts["climbs"].items()
         return "\n".join(f"filter {name}: {', '.join(f'{k} {v}' for k, v in row.items())}" for name, row in rows)
+
+
+def _rows(filters: Sequence[int], curves: npt.NDArray[np.float64]) -> dict[str, dict[str, float | str]]:
+    return {
+        str(number): {
+            "start": rounded(curve[0], 3),
+            "end": rounded(curve[-1], 3),
+            "highest": rounded(np.max(curve), 3),
+        }
+        for number, curve in zip(filters, curves.T, strict=True)
+    }
 
 
 def _small(images: torch.Tensor) -> tuple[Array | None, Array]:

@@ -16,6 +16,7 @@ from pytest_modelviz.compare.explained import by_forward_pass, forward_verdict
 from pytest_modelviz.compare.gradients import worse
 from pytest_modelviz.compare.maps import aligned, map_difference, map_distance, map_findings
 from pytest_modelviz.compare.questions import asked_otherwise
+from pytest_modelviz.compare.readable import require_rows
 from pytest_modelviz.compare.tolerance import ROUNDING, Tolerances
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.pictures.composite import heat_composite, heat_picture
@@ -153,8 +154,6 @@ class CamMapView:
         )
         if self._method in ALL_LAYERS:
             raw = smaller(raw, _MOST_SIDE)
-        with np.errstate(all="ignore"):
-            peak = float(np.abs(raw).max(initial=0.0))
         facts: dict[str, Any] = {
             "model": class_name(self._model),
             "method": self._method,
@@ -164,7 +163,7 @@ class CamMapView:
             "targets": list(scores.targets),
             "predicted": list(scores.predicted),
             "score": rounded(scores.total),
-            "peak": rounded(peak),
+            "peak": _peak(raw),
             "scale": rounded(_scale(maps)),
             "shape": list(raw.shape),
         }
@@ -181,6 +180,8 @@ class CamMapView:
 
     def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
         before, after = _map(baseline), _map(actual)
+        stated = {key: baseline.facts.get(key) for key in ("peak", "shape")}
+        require_rows(stated, {"peak": _peak(before), "shape": list(before.shape)}, "map's")
         dtype = str(actual.facts["dtype"])
         layers = str(actual.facts["layer"]).split(", ")  # of RefineCAM several
         own = max((tolerances.of(layer) for layer in layers), key=lambda one: one.explanation(dtype))
@@ -248,6 +249,11 @@ def shown(raw: Map) -> Map:
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
     stretched = positive - low if high <= low else (positive - low) / (high - low)
     return np.asarray(stretched, dtype=np.float32)
+
+
+def _peak(raw: Map) -> float | str:
+    with np.errstate(all="ignore"):
+        return rounded(float(np.abs(raw).max(initial=0.0)))
 
 
 def _scale(maps: Sequence[Maps]) -> float:

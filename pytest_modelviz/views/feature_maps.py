@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,9 @@ import torch
 from pytest_modelviz.capture import Array, Capture
 from pytest_modelviz.compare.diagnosis import compare_traces
 from pytest_modelviz.compare.naming import old_name, renames_of
+from pytest_modelviz.compare.readable import agrees, contradiction, require_rows
 from pytest_modelviz.compare.tolerance import Tolerances
+from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.pictures.composite import channels_composite, channels_picture, photo_composite
 from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.probe.environment import environment
@@ -21,7 +23,7 @@ from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.observe import Observer
 from pytest_modelviz.probe.run import call, layer_patterns, prepared, require_model
 from pytest_modelviz.probe.thumbnails import CHANNELS, SIDE, Album, Thumbnail
-from pytest_modelviz.trace import Leaves, Trace
+from pytest_modelviz.trace import Call, Leaves, TensorRecord, Trace
 from pytest_modelviz.verdict import Verdict
 from pytest_modelviz.views.limits import limits
 from pytest_modelviz.views.numbers import error_text
@@ -83,6 +85,7 @@ class FeatureMapsView:
 
     def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
         before, after = (Trace.from_arrays(capture.arrays, tolerances.ignored) for capture in (baseline, actual))
+        _require_rows(baseline, before)
         return compare_traces(before, after, tolerances)
 
     def picture(
@@ -135,12 +138,12 @@ def _caption(capture: Capture, layer: str) -> str:
 def _rows(trace: Trace) -> dict[str, dict[str, Any]]:
     """One line a call, in the order of execution; a tensor is described where it came into being, else named."""
     rows: dict[str, dict[str, Any]] = {}
-    for one in trace.calls:
-        key = f"{one.layer}#{one.index}" if one.index else one.layer
+    for made in trace.calls:
+        key = _key(made)
         rows[key] = {
-            "class": trace.modules[one.layer].class_name,
-            "in": _texts(one.inputs, trace, f"{key}<"),
-            "out": _texts(one.outputs or {}, trace, key),
+            "class": trace.modules[made.layer].class_name,
+            "in": _texts(made.inputs, trace, f"{key}<"),
+            "out": _texts(made.outputs or {}, trace, key),
         }
     for name in trace.modules:
         if name not in rows:
@@ -150,15 +153,42 @@ def _rows(trace: Trace) -> dict[str, dict[str, Any]]:
 
 def _texts(leaves: Leaves, trace: Trace, place: str) -> str:
     parts = []
-    for path, leaf in leaves.items():
-        text = str(leaf.literal)
-        if leaf.tensor is not None:
-            record = trace.tensors[leaf.tensor]
-            text = f"{record.dtype}{list(record.shape)}"
-            if leaf.tensor != place + path:
-                text = f"= {leaf.tensor}"
-            elif record.statistics:
-                mean, rms = record.statistics
-                text += f" mean {mean:.3g} rms {rms:.3g}"
-        parts.append(f"{path}: {text}" if path else text)
+    for (text, *_), record in _described(leaves, trace, place):
+        if record is not None and record.statistics:
+            mean, rms = record.statistics
+            parts.append(f"{text} mean {mean:.3g} rms {rms:.3g}")
+        else:
+            parts.append(text)
     return "; ".join(parts)
+
+
+def _described(leaves: Leaves, trace: Trace, place: str) -> Iterator[tuple[list[str], TensorRecord | None]]:
+    """What is said of each leaf, and what earlier versions said; the record of a tensor that came into being here."""
+    for path, leaf in leaves.items():
+        texts, record = [str(leaf.literal)], None
+        if leaf.tensor is not None:
+            tensor = trace.tensors[leaf.tensor]
+            kind = f"{tensor.dtype}{list(tensor.shape)}"
+            is_new = leaf.tensor == place + path
+            record = tensor if is_new else None
+            texts = [kind] if is_new else [f"= {leaf.tensor}", f"{kind} = {leaf.tensor}"]
+        yield [f"{path}: {text}" if path else text for text in texts], record
+
+
+def _require_rows(baseline: Capture, trace: Trace) -> None:
+    """Make sure that the text of a baseline says what its trace holds; raises UnreadableBaselineError."""
+    stored, expected = baseline.facts.get("layers"), _rows(trace)
+    texts = {name: {**row, "in": "", "out": ""} for name, row in expected.items()}
+    if isinstance(stored, Mapping) and all(isinstance(row, Mapping) for row in stored.values()):
+        require_rows({name: {**row, "in": "", "out": ""} for name, row in stored.items()}, texts, "layer")
+    else:
+        raise UnreadableBaselineError("it does not list layers")
+    for made in trace.calls:
+        key = _key(made)
+        for part, leaves, place in (("in", made.inputs, f"{key}<"), ("out", made.outputs or {}, key)):
+            if not agrees(str(stored[key].get(part)), _described(leaves, trace, place)):
+                raise contradiction(f"layer {key or MODEL_LABEL!r}")
+
+
+def _key(call: Call) -> str:
+    return f"{call.layer}#{call.index}" if call.index else call.layer

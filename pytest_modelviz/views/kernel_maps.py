@@ -13,6 +13,7 @@ import torch
 from pytest_modelviz.capture import Array, Capture
 from pytest_modelviz.compare.kernels import compare_kernels
 from pytest_modelviz.compare.naming import old_name, renames_of
+from pytest_modelviz.compare.readable import contradiction, is_rms_of, require_rows
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.pictures.exhibits import Exhibit
@@ -109,6 +110,7 @@ class KernelMapsView:
         if asked[0] != asked[1]:
             finding = Finding("asked", what="layers", before=asked[0], after=asked[1])
             return Verdict(False, len(after.modules), 0, math.inf, 0.0, None, None, (finding,))
+        _require_rows(baseline, before)
         held = _held(baseline, before), _held(actual, after) or {}
         return compare_kernels(before, after, tolerances, _broken(baseline, actual), held)
 
@@ -186,6 +188,23 @@ def _row(one: KernelStatistics) -> dict[str, Any]:
     if one.not_finite:
         row["not_finite"] = f"{one.not_finite} of {one.filters} filters"
     return row
+
+
+def _require_rows(baseline: Capture, trace: Trace) -> None:
+    """Make sure that the text of a baseline says what its trace holds; raises UnreadableBaselineError."""
+    rows = baseline.facts.get("layers")
+    if not isinstance(rows, Mapping) or not all(isinstance(row, Mapping) for row in rows.values()):
+        raise UnreadableBaselineError("it does not list layers")
+    expected: dict[str, dict[str, str]] = {}
+    for name, module in trace.modules.items():
+        records = {local: trace.weights[key] for local, key in module.weights.items()}
+        texts = {local: f"{record.dtype}{list(record.shape)}" for local, record in records.items()}
+        expected[name] = {"class": module.class_name, "weight": "not initialised", **texts}
+        rms = rows.get(name, {}).get("rms")
+        if "weight" in records and rms is not None and not is_rms_of(records["weight"], rms):
+            raise contradiction(f"layer {name or MODEL_LABEL!r}")
+    kept = ("class", "weight", "bias")
+    require_rows({name: {k: row[k] for k in kept if k in row} for name, row in rows.items()}, expected, "layer")
 
 
 def _doubts(numbers: Mapping[str, KernelStatistics]) -> tuple[str, ...]:

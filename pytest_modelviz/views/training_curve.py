@@ -12,6 +12,7 @@ import torch
 
 from pytest_modelviz.capture import Array, Capture
 from pytest_modelviz.compare.optimizers import optimizer_findings, option_names
+from pytest_modelviz.compare.readable import require_rows
 from pytest_modelviz.compare.tolerance import Tolerances, coarser
 from pytest_modelviz.compare.trained import compare_training
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
@@ -116,6 +117,8 @@ class TrainingCurveView:
         if not all(isinstance(dtype, str) for dtype in dtypes):
             raise UnreadableBaselineError("it does not say in which dtype it was trained")
         one, other = (Training.from_arrays(capture.arrays) for capture in (baseline, actual))
+        require_rows(baseline.facts.get("steps"), _rows(one), "step")
+        require_rows(baseline.facts.get("parameters"), _parameter_rows(one), "parameter")
         optimizers = [optimizers_from_json(capture.facts.get("optimizer")) for capture in (baseline, actual)]
         return compare_training(
             one,
