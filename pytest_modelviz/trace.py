@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,6 +29,11 @@ LENT = ", given by its caller"  # ends the name of a parameter that a module has
 UNSAVED, REWRITTEN = "unsaved", "rewritten"
 NOT_SAVED = " (not saved)"  # ends what a summary says of such a buffer
 _LARGEST_NUMEL = 2**62
+_DTYPE = re.compile(  # all that torch has, and what it may well have next
+    r"bool|bfloat16|b?complex\d{2,3}|u?int\d{1,2}|qu?int\d{1,2}(?:x\d)?|float(?:16|32|64)|float\d{1,2}_e\d+m\d+\w*|"
+    r"bits\d{1,2}(?:x\d)?",
+    re.ASCII,
+)
 _WORTH_SHARING = 8  # numbers: to say where they are takes as much room as fewer do
 
 Sketch = npt.NDArray[np.float32] | npt.NDArray[np.float64]
@@ -235,6 +241,8 @@ class Trace:
             again = packed.get("same")
             sketch = pool.take(int(packed["n"])) if again is None else pool.again(*map(int, again))
             made = TensorRecord(str(packed["d"]), tuple(int(s) for s in packed["s"]), sketch, places)
+            if not _DTYPE.fullmatch(made.dtype):
+                raise UnreadableBaselineError(f"it holds a tensor of a dtype that does not exist: {made.dtype[:40]!r}")
             if any(side < 0 for side in made.shape) or made.numel > _LARGEST_NUMEL:
                 raise UnreadableBaselineError(f"it holds a tensor of shape {list(made.shape)}")
             return made

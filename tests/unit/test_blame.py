@@ -161,7 +161,7 @@ def test_lent_weights_change_nothing_for_an_earlier_baseline_or_a_summary():
     facts, arrays = {**capture.facts, "layers": rows}, {**capture.arrays, **trace.to_arrays()}
     verdict = view.compare(dataclasses.replace(capture, facts=facts, arrays=arrays), capture, Tolerances())
     assert verdict.matched
-    assert [(finding.kind, finding.layer) for finding in verdict.findings] == [("uncompared", "b")]
+    assert [(finding.kind, finding.layer) for finding in verdict.findings] == [("uncompared", "0.inner")]
     assert compared(lends(), lends(scaled_by(1)), vectors()).matched
     assert compared(lends(), lends(scaled_by(1)), vectors(), SUMMARY).matched
 

@@ -1,0 +1,471 @@
+"""No content of a baseline makes a drifted model match: forged ones, sealed as the real ones are, thousands of them.
+
+MODELVIZ_FORGERIES sets how many are tried for each view; the figures in the docs are of 10,000.
+"""
+
+import copy
+import dataclasses
+import os
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from pytest_modelviz.capture import Capture
+from pytest_modelviz.compare.arrays import compare_arrays
+from pytest_modelviz.compare.tolerance import Tolerances
+from pytest_modelviz.errors import UnreadableBaselineError
+from pytest_modelviz.trace import Leaf, TensorRecord, Trace
+from pytest_modelviz.views.activation_maximization import ActivationMaximizationView
+from pytest_modelviz.views.cam_map import CamMapView
+from pytest_modelviz.views.feature_maps import FeatureMapsView
+from pytest_modelviz.views.kernel_maps import KernelMapsView
+from pytest_modelviz.views.model_graph import ModelGraphView
+from pytest_modelviz.views.model_summary import ModelSummaryView
+from pytest_modelviz.views.saliency_map import SaliencyMapView
+from pytest_modelviz.views.training_curve import TrainingCurveView
+from tests.forging import forged, retold
+
+FORGERIES = int(os.environ.get("MODELVIZ_FORGERIES", "250"))
+
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm, self.act = nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU()
+        self.register_buffer("table", torch.arange(4.0), persistent=False)
+
+    def forward(self, x):
+        return x + self.act(self.norm(self.conv(x)))
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU())
+        self.block, self.head, self.spare = Block(), nn.Linear(4, 10), nn.Linear(2, 2)
+
+    def forward(self, x, scale=1.0):
+        return self.head(self.block(self.stem(x)).mean((2, 3))) * scale
+
+
+class Scores(Net):
+    def forward(self, x, scale=1.0):
+        return super().forward(x, scale) * 1.001
+
+
+def net(*changes, kind=Net):
+    torch.manual_seed(0)
+    model = kind().eval()
+    with torch.no_grad():
+        for change in changes:
+            change(model)
+    return model
+
+
+def image(change=lambda x: x):
+    return change(torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(1)))
+
+
+def negated(model):
+    model.head.weight.neg_()
+
+
+def scaled(model):
+    model.head.weight.mul_(1.01)
+    model.head.bias.mul_(1.01)
+
+
+def convolved(model):
+    model.block.conv.weight.mul_(1.5)
+
+
+def noisy(model):
+    torch.manual_seed(5)
+    for parameter in model.parameters():
+        parameter.add_(torch.randn_like(parameter) * parameter.std() * 0.1)
+
+
+def shifted(model):
+    model.block.norm.running_mean.add_(0.3)
+
+
+def smooth(model):
+    model.block.act = nn.GELU()
+
+
+def unused(model):
+    model.spare.weight.mul_(1.1)
+
+
+def wider(model):
+    model.block.conv = nn.Conv2d(4, 4, 5, padding=2)
+
+
+def strided(model):
+    model.stem[0] = nn.Conv2d(3, 4, 3, padding=1, stride=2)
+
+
+def longer(model):
+    model.block.table = torch.arange(5.0)
+    model.block.register_buffer("saved", torch.arange(5.0))
+
+
+def frozen(model):
+    model.block.conv.requires_grad_(False)
+
+
+def sequential(*changes):
+    torch.manual_seed(0)
+    layers = nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 10)
+    model = nn.Sequential(*layers).eval()
+    with torch.no_grad():
+        for change in changes:
+            change(model[-1])
+    return model
+
+
+def negative(layer):
+    layer.weight.neg_()
+    layer.bias.normal_()
+
+
+def tenth(layer):
+    layer.weight.mul_(1.1)
+    layer.bias.mul_(1.1)
+
+
+def training(kind="", *, given=True):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, weight_decay=0.1 if kind == "decay" else 0.0)
+
+    def step(number):
+        x = torch.randn(16, 4)
+        loss = nn.functional.mse_loss(model(x), x.sum(1, keepdim=True))
+        if kind != "accumulated" or number == 0:
+            optimizer.zero_grad()
+        if kind == "rate" and number > 0:
+            optimizer.param_groups[0]["lr"] = 5.0
+        if kind == "late" and number == 4:
+            optimizer.param_groups[0]["lr"] = 0.1
+        loss.backward()
+        optimizer.step()
+        return {"loss": loss * (7 if kind == "loss" else 1)}
+
+    return TrainingCurveView(step, steps=6, model=model if given else None, optimizer=optimizer)
+
+
+def falling(random_losses=False):
+    torch.manual_seed(3)
+    return TrainingCurveView(lambda i: {"loss": float(torch.rand(())) * 10 if random_losses else 1 / (i + 1)}, steps=8)
+
+
+class Plain:
+    """A view as another plugin may have it."""
+
+    view = "plain"
+
+    def __init__(self, bend):
+        self._bend = bend
+
+    def capture(self):
+        values = np.linspace(-1, 1, 40, dtype=np.float32)
+        values += self._bend * values**2
+        return Capture("plain", {"size": 40}, {"values": values, "count": np.arange(3)})
+
+    def compare(self, baseline, actual, tolerances):
+        return compare_arrays(baseline, actual, tolerances)
+
+
+def climb(*changes):
+    return ActivationMaximizationView(net(*changes), "block.conv", input_size=(3, 8, 8), steps=3, filters=(0, 2))
+
+
+def explained(view, **options):
+    def made(*changes, data=image):
+        return view(net(*changes), data(), target=3, **options)
+
+    return made
+
+
+cam, saliency = explained(CamMapView, target_layer="block"), explained(SaliencyMapView)
+POSITIONS = (negated, scaled, convolved, noisy, shifted, smooth, unused)
+
+# For each subject what was recorded, and what has drifted since.
+SUBJECTS = {
+    "feature_maps": lambda: (
+        FeatureMapsView(net(), image()),
+        [FeatureMapsView(net(one), image()) for one in POSITIONS]
+        + [FeatureMapsView(net(), image(lambda x: x.flip(1))), FeatureMapsView(net(), image(lambda x: x * 1.001))]
+        + [FeatureMapsView(net(kind=Scores), image()), FeatureMapsView(net(), (image(), 2.0))],
+    ),
+    "feature_maps of a Sequential": lambda: (
+        FeatureMapsView(sequential(), image()),
+        [FeatureMapsView(sequential(one), image()) for one in (negative, tenth)],
+    ),
+    "feature_maps in bfloat16": lambda: (
+        FeatureMapsView(net().bfloat16(), image(lambda x: (x * 255).bfloat16())),
+        [FeatureMapsView(net(one).bfloat16(), image(lambda x: (x * 255).bfloat16())) for one in (negated, convolved)],
+    ),
+    "model_summary": lambda: (
+        ModelSummaryView(net(), input_data=image()),
+        [ModelSummaryView(net(one), input_data=image()) for one in (smooth, wider, strided, longer, frozen)]
+        + [ModelSummaryView(net().half(), input_data=image(lambda x: x.half()))],
+    ),
+    "kernel_maps": lambda: (
+        KernelMapsView(net()),
+        [KernelMapsView(net(one)) for one in (convolved, noisy, wider, strided)],
+    ),
+    "model_graph": lambda: (
+        ModelGraphView(net(), image()),
+        [ModelGraphView(net(one), image()) for one in (smooth, wider, strided)]
+        + [ModelGraphView(net(kind=Scores), image())],
+    ),
+    "cam_map": lambda: (
+        cam(),
+        [cam(one) for one in (negated, convolved, noisy, smooth)] + [cam(data=lambda: image(lambda x: x.flip(1)))],
+    ),
+    "saliency_map": lambda: (
+        saliency(),
+        [saliency(one) for one in (convolved, noisy, smooth)],
+    ),
+    "activation_maximization": lambda: (climb(), [climb(convolved), climb(noisy)]),
+    "training_curve": lambda: (
+        training(),
+        [training(kind) for kind in ("accumulated", "rate", "late", "loss", "decay")],
+    ),
+    "training_curve without a model": lambda: (falling(), [falling(random_losses=True)]),
+    "a view of another plugin": lambda: (Plain(0.0), [Plain(0.01), Plain(-2.0)]),
+}
+
+
+@pytest.fixture(scope="module", params=SUBJECTS)
+def subject(request):
+    """(its name, what was recorded, each drifted view with what it captured)"""
+    recorded, drifted = SUBJECTS[request.param]()
+    return request.param, recorded.capture(), [(view, view.capture()) for view in drifted]
+
+
+def matches(view, baseline, actual):
+    try:
+        return view.compare(baseline, actual, Tolerances()).matched
+    except UnreadableBaselineError:
+        return False
+
+
+def test_no_forgery_makes_a_drift_match(subject):
+    name, recorded, drifted = subject
+    assert not any(matches(view, recorded, actual) for view, actual in drifted)
+    draw, changed = random.Random(name), 0
+    with np.errstate(all="ignore"):
+        for number in range(FORGERIES):
+            state = draw.getstate()
+            baseline = forged(recorded, draw)
+            view, actual = drifted[number % len(drifted)]
+            changed += baseline.facts != recorded.facts or baseline.arrays.keys() != recorded.arrays.keys()
+            assert not matches(view, baseline, actual), (name, number, state[1][-1])
+    assert FORGERIES < 100 or changed > FORGERIES / 10
+
+
+def test_what_is_recorded_matches_still(subject):
+    _, _, drifted = subject
+    view, actual = drifted[0]
+    assert view.compare(copy.deepcopy(actual), actual, Tolerances()).matched
+
+
+# what was tried by hand, each with what people read made to fit
+
+
+def mended(view, capture, facts=None, **arrays):
+    """A capture as somebody would forge it: with other arrays or facts, and a text that fits them."""
+    arrays = {**capture.arrays, **{key.replace("__", "."): values for key, values in arrays.items()}}
+    text = retold(view.view, {**capture.facts, **(facts or {})}, arrays)
+    return dataclasses.replace(capture, arrays=arrays, facts=text)
+
+
+def retraced(view, capture, change):
+    trace = Trace.from_arrays(capture.arrays)
+    change(trace)
+    arrays = {**capture.arrays, **trace.to_arrays()}
+    return dataclasses.replace(capture, arrays=arrays, facts=retold(view.view, dict(capture.facts), arrays))
+
+
+@pytest.mark.parametrize("scale", [1e300, 1e30, "inf", float("inf")])
+@pytest.mark.parametrize("drift", [negated, convolved, noisy, smooth])
+def test_the_scale_that_a_baseline_claims_makes_nothing_of_a_map_rounding(scale, drift):
+    view, other = cam(), cam(drift)
+    capture = view.capture()
+    claimed = mended(view, capture, {"scale": scale}, map=np.zeros_like(capture.arrays["map"]))
+    assert not matches(other, claimed, other.capture())
+    assert not matches(other, mended(view, capture, {"scale": scale}), other.capture())
+
+
+@pytest.mark.parametrize("giant", [1e30, 1e300, float("inf")])
+@pytest.mark.parametrize("at", [slice(0, 3), slice(1, 2), slice(5, None)])
+def test_giants_in_a_curve_hide_no_other_losses(giant, at):
+    view, other = falling(), falling(random_losses=True)
+    capture = view.capture()
+    losses = np.ones(8)
+    losses[at] = giant
+    assert not matches(other, mended(view, capture, curve__loss=losses), other.capture())
+
+
+@pytest.mark.parametrize("kind", ["accumulated", "rate", "late", "loss", "decay"])
+def test_a_start_that_is_a_little_off_excuses_no_later_step(kind):
+    view, other = training(), training(kind)
+    capture = view.capture()
+    gradients, updates = capture.arrays["parameters.gradients"].copy(), capture.arrays["parameters.updates"].copy()
+    gradients[0] *= 1.0049  # just within what is allowed: everything after that might be rounding
+    updates[0] *= 1.0145
+    gradients[1:], updates[1:] = 1.0, 1.0
+    losses = capture.arrays["curve.loss"].copy()
+    losses[1:] = 1e30
+    changed = {"parameters__gradients": gradients, "parameters__updates": updates}
+    for arrays in (changed, {**changed, "curve__loss": losses}):
+        assert not matches(other, mended(view, capture, **arrays), other.capture())
+
+
+def test_what_a_baseline_says_of_rounding_and_size_excuses_no_update():
+    view, other = training(), training("decay")
+    capture = view.capture()
+    moves = capture.arrays["parameters.moves"].copy()
+    moves[1:] = 1e30
+    assert not matches(other, mended(view, capture, parameters__moves=moves), other.capture())
+
+
+def beside(trace, call, path, dtype, value):
+    """Give a call one more input, before all others."""
+    key = f"{path} {dtype}"
+    trace.tensors[key] = TensorRecord(dtype, (1,), np.array([value], np.float32))
+    call.inputs = {path: Leaf(tensor=key), **call.inputs}
+
+
+def a_little_off(trace):
+    """Not a bit is the same any more, so that all of it might be rounding."""
+    for table in (trace.tensors, trace.weights):
+        for key, record in table.items():
+            table[key] = dataclasses.replace(record, sketch=record.sketch * np.float32(1 + 2e-6))
+
+
+def without_weights(trace):
+    trace.weights.clear()
+    for module in trace.modules.values():
+        module.weights.clear()
+
+
+def of_few_digits(trace, dtype="float8_e5m2"):
+    a_little_off(trace)
+    without_weights(trace)
+    trace.modules[""].config["forward"] = "*rest"
+    beside(trace, trace.calls[0], "rest[0]", dtype, 1.0)
+
+
+def of_no_dtype(trace):
+    of_few_digits(trace, "float8_bogus")
+
+
+def with_giants(trace):
+    a_little_off(trace)
+    without_weights(trace)
+    for call in trace.calls[1:]:
+        trace.modules[call.layer].config["forward"] = "*rest"
+        beside(trace, call, "rest[0]", "float32", 9.9e7)
+
+
+def without_root(trace):
+    with_giants(trace)
+    del trace.calls[0]
+
+
+def forgotten(trace):
+    without_weights(trace)
+
+
+@pytest.mark.parametrize("forge", [of_few_digits, of_no_dtype, with_giants, without_root, forgotten, a_little_off])
+@pytest.mark.parametrize("kind", ["net", "sequential"])
+def test_nothing_that_a_trace_adds_or_leaves_out_loosens_what_is_allowed(forge, kind):
+    plain, drifts = (net, (negated, scaled, noisy, unused)) if kind == "net" else (sequential, (negative, tenth))
+    view = FeatureMapsView(plain(), image())
+    baseline = retraced(view, view.capture(), forge)
+    for drift in drifts:
+        other = FeatureMapsView(plain(drift), image())
+        assert not matches(other, baseline, other.capture())
+
+
+def test_a_container_is_passed_over_only_where_its_results_are_those_of_its_parts():
+    class Sequential(nn.Sequential):  # it is called as torch's own is
+        factor = 1.0
+
+        def forward(self, x):
+            return super().forward(x) * self.factor
+
+    def model(factor):
+        torch.manual_seed(0)
+        part = Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+        part.factor = factor
+        return nn.Sequential(part, nn.Identity())
+
+    view, other = FeatureMapsView(model(1.0), image()), FeatureMapsView(model(-1.0), image())
+    actual = other.capture()
+
+    def uncalled(trace):
+        trace.calls[:] = [call for call in trace.calls if call.layer != "0"]
+        for call in trace.calls:
+            call.depth = min(call.depth, 1)
+
+    # what the actual pass returns, but for the call that made it
+    assert not matches(other, retraced(other, actual, uncalled), actual)
+    honest = view.capture()
+    assert matches(view, honest, honest)
+
+
+@pytest.mark.parametrize("mark", ["rewritten", "unsaved"])
+def test_no_baseline_declares_a_weight_mere_state(mark):
+    def declared(trace):
+        for module in trace.modules.values():
+            module.config[mark] = "\n".join(module.weights)
+
+    view, other = FeatureMapsView(net(), image()), FeatureMapsView(net(unused, shifted), image())
+    assert not matches(other, retraced(view, view.capture(), declared), other.capture())
+
+
+CONTRADICTIONS = {
+    "feature_maps": ("layers", "head", {"class": "Linear", "in": "input: float32[1, 4]", "out": "float32[1, 11]"}),
+    "kernel_maps": ("layers", "stem.0", {"class": "Conv2d", "weight": "float32[4, 3, 5, 5]", "bias": "float32[4]"}),
+    "cam_map": ("peak", None, 0.5),
+    "saliency_map": ("shape", None, [1, 3, 9, 9]),
+    "activation_maximization": ("climbs", "2", {"start": 0.0, "end": 1.0, "highest": 1.0}),
+    "training_curve": ("steps", "3", {"loss": 0.001, "gradient norm": 0.5}),
+}
+
+
+@pytest.mark.parametrize("name", CONTRADICTIONS)
+def test_a_text_that_contradicts_its_arrays_is_unreadable(name):
+    (key, row, value), (view, _) = CONTRADICTIONS[name], SUBJECTS[name]()
+    capture = view.capture()
+    assert view.compare(capture, capture, Tolerances()).matched
+    facts = copy.deepcopy(dict(capture.facts))
+    if row is None:
+        facts[key] = value
+    else:
+        assert facts[key][row] != value
+        facts[key][row] = value
+    with pytest.raises(UnreadableBaselineError, match="is not what its arrays hold"):
+        view.compare(dataclasses.replace(capture, facts=facts), capture, Tolerances())
+    for changed in ({**facts, key: None}, {k: v for k, v in facts.items() if k != key}):
+        with pytest.raises(UnreadableBaselineError):
+            view.compare(dataclasses.replace(capture, facts=changed), capture, Tolerances())
+
+
+def test_values_that_grew_are_told_in_the_text():
+    view = FeatureMapsView(net(), image())
+    capture = view.capture()
+    trace = Trace.from_arrays(capture.arrays)
+    key = next(key for key, record in trace.tensors.items() if record.sketch.size > 20)
+    trace.tensors[key] = dataclasses.replace(trace.tensors[key], sketch=trace.tensors[key].sketch * 3)
+    grown = dataclasses.replace(capture, arrays={**capture.arrays, **trace.to_arrays()})
+    with pytest.raises(UnreadableBaselineError, match="is not what its arrays hold"):
+        view.compare(grown, capture, Tolerances())
