@@ -303,13 +303,12 @@ def test_the_scale_that_a_baseline_claims_makes_nothing_of_a_map_rounding(scale,
     assert not matches(other, mended(view, capture, {"scale": scale}), other.capture())
 
 
-@pytest.mark.parametrize("giant", [1e30, 1e300, float("inf")])
-@pytest.mark.parametrize("at", [slice(0, 3), slice(1, 2), slice(5, None)])
-def test_giants_in_a_curve_hide_no_other_losses(giant, at):
+@pytest.mark.parametrize("giants", [[9e21, 5.9e25, 1e30], [1e30, 1e30, 1e30], [1.0, 1e300, 1.0], [1.0, np.inf, 1.0]])
+def test_giants_in_a_curve_hide_no_other_losses(giants):
     view, other = falling(), falling(random_losses=True)
     capture = view.capture()
     losses = np.ones(8)
-    losses[at] = giant
+    losses[:3] = giants
     assert not matches(other, mended(view, capture, curve__loss=losses), other.capture())
 
 
