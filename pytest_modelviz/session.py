@@ -23,7 +23,7 @@ from pytest_modelviz.elsewhere import baseline_elsewhere, former_note
 from pytest_modelviz.errors import ForeignBaselineError, ModelvizError, UnreadableBaselineError
 from pytest_modelviz.pictures.composite import sheet
 from pytest_modelviz.pictures.exhibits import pictures_of
-from pytest_modelviz.pictures.files import png_bytes
+from pytest_modelviz.pictures.files import png_bytes, quick_png_bytes
 from pytest_modelviz.reports.results import ResultsFolder
 from pytest_modelviz.reports.tensorboard import EventFiles
 from pytest_modelviz.reports.terminal import accept_command, explain, quoted
@@ -303,9 +303,10 @@ class _Judgement:
             events = self._session.events(self._settings)
             text = self._entry("drift", verdict, whole=True)["message"]
             events.text(self._tag, f"{text}\n\n{self._check.view.describe(self._capture)}")
-            tags = [events.show(self._tag, exhibit) for exhibit in exhibits]
-            pictures = enumerate(pictures_of(exhibits))
-            files = {f"{at:03}-{safe(one.label)}.png": png_bytes(one.image) for at, one in pictures}
+            encoded = [(one, quick_png_bytes(one.image)) for one in pictures_of(exhibits)]
+            pngs = {id(one): png for one, png in encoded}
+            tags = [events.show(self._tag, exhibit, pngs.get(id(exhibit))) for exhibit in exhibits]
+            files = {f"{at:03}-{safe(one.label)}.png": png for at, (one, png) in enumerate(encoded)}
             self._results.keep_pictures(self._location.path, files)
         except ModelvizError as error:
             self._notes.append(f"its pictures could not be kept: {error}")

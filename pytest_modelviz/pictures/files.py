@@ -21,6 +21,14 @@ def png_bytes(image: Image) -> bytes:
     return buffer.getvalue()
 
 
+def quick_png_bytes(image: Image) -> bytes:
+    """The same in a fifth of the time, a little larger: for what is looked at once and committed nowhere."""
+    whole = Pillow.fromarray(np.ascontiguousarray(image)).convert("RGB")
+    buffer = io.BytesIO()
+    whole.quantize(256, method=_Method.FASTOCTREE).save(buffer, format="PNG", compress_level=3)
+    return buffer.getvalue()
+
+
 def _in_256_colours(image: Pillow.Image) -> Pillow.Image:
     """Colours out of an octree, of which a noisy picture takes less room, unless those of median cut are better."""
     coarse, fine = (image.quantize(256, method=method) for method in (_Method.FASTOCTREE, _Method.MEDIANCUT))

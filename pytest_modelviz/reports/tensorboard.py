@@ -13,6 +13,7 @@ from pytest_modelviz.baselines.names import safe
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.pictures.composite import Picture
 from pytest_modelviz.pictures.exhibits import Curve, Exhibit, Graph, Histogram
+from pytest_modelviz.pictures.files import png_bytes
 
 
 class EventFiles:
@@ -26,11 +27,11 @@ class EventFiles:
         self._writers: dict[str, Any] = {}
         self._writer = self._of("")
 
-    def show(self, tag: str, exhibit: Exhibit) -> str:
-        """Write an exhibit; returns the tag it can be found under."""
+    def show(self, tag: str, exhibit: Exhibit, png: bytes | None = None) -> str:
+        """Write an exhibit, a picture as the PNG file that was made of it; returns the tag it can be found under."""
         tag = f"{tag}/{exhibit.label}"
         if isinstance(exhibit, Picture):
-            self._writer.add_image(tag, np.ascontiguousarray(exhibit.image), 0, dataformats="HWC")
+            self._picture(tag, exhibit, png_bytes(exhibit.image) if png is None else png)
         elif isinstance(exhibit, Curve):
             for series, values in exhibit.series.items():
                 for step, value in enumerate(values):
@@ -65,6 +66,13 @@ class EventFiles:
             f"cannot write event files into {folder}: {error.strerror or error}; "
             f"make it writable or choose another folder with --modelviz-results-dir"
         )
+
+    def _picture(self, tag: str, picture: Picture, png: bytes) -> None:
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        height, width = picture.image.shape[:2]
+        image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=png)
+        self._writer.file_writer.add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]), 0)
 
     def _histogram(self, tag: str, exhibit: Histogram) -> None:
         for series, (edges, counts) in exhibit.series.items():
