@@ -21,4 +21,6 @@ class ForeignBaselineError(UnreadableBaselineError):
 
 
 class ModelvizWarning(UserWarning):
-    """Something was asked for that had no effect, such as a layer glob that matches no layer."""
+    """Something was asked for that had no effect, such as a layer glob that matches no layer, or something that a model
+    has changed could not be put back.
+    """

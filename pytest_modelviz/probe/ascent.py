@@ -24,6 +24,7 @@ from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.explain import TRACE_WEIGHT_WIDTH, TRACE_WIDTH
 from pytest_modelviz.probe.modules import parameters_and_buffers
 from pytest_modelviz.probe.observe import Observer
+from pytest_modelviz.probe.process import modes_untouched
 from pytest_modelviz.probe.sketch import record_shape, record_tensor
 from pytest_modelviz.probe.structure import tensors
 from pytest_modelviz.trace import Call, ModuleRecord, TensorRecord, Trace
@@ -138,7 +139,7 @@ class _Climber:
             raise _Reached
 
         observer = Observer(self._model, look=record_shape, weight_width=None, on_output=see)
-        with contextlib.suppress(_Reached), observer.watching():
+        with contextlib.suppress(_Reached), observer.watching(), modes_untouched():
             self._model(images.to(self.dtype))
         if not found:
             raise ModelvizError(f"layer {self._layer!r} is called in one pass and not in the next: name another layer")
@@ -196,7 +197,7 @@ def _last_call(model: torch.nn.Module, layer: str, images: torch.Tensor) -> tupl
     look = functools.partial(record_tensor, width=TRACE_WIDTH, statistics=False)
     observer = Observer(model, look=look, weight_width=TRACE_WEIGHT_WIDTH, on_output=see)
     try:
-        with torch.no_grad(), observer.watching():
+        with torch.no_grad(), observer.watching(), modes_untouched():
             model(images.to(_dtype_of(model)))
     except Exception:
         if not ends:

@@ -39,10 +39,10 @@ class ModuleState:
         if self._scripted:
             module.training = self._training
         else:
-            _put_back(module.__dict__, self._attributes)
+            put_back(module.__dict__, self._attributes)
         for container, before in self._containers:
             if before is not None:
-                _restore_container(container, before)
+                restore_container(container, before)
             elif container:
                 container.clear()
 
@@ -100,9 +100,9 @@ class InnerState:
     def restore(self) -> None:
         for holder, state in self._states:
             if isinstance(holder, _CONTAINERS):
-                _restore_container(holder, state)
+                restore_container(holder, state)
             else:
-                _put_back(vars(holder), state)
+                put_back(vars(holder), state)
         for restore in self._generators:
             restore()
 
@@ -128,7 +128,8 @@ def _is_plain_object(value: Any) -> bool:
     return home not in ("torch", "logging", "threading") and isinstance(getattr(value, "__dict__", None), dict)
 
 
-def _put_back(now: dict[str, Any], before: dict[str, Any]) -> None:
+def put_back(now: dict[str, Any], before: dict[str, Any]) -> None:
+    """Give the table of an object's attributes the entries it had."""
     for name in [name for name in now if name not in before]:
         del now[name]
     for name, value in before.items():
@@ -136,7 +137,8 @@ def _put_back(now: dict[str, Any], before: dict[str, Any]) -> None:
             now[name] = value
 
 
-def _restore_container(container: Any, before: Any) -> None:
+def restore_container(container: Any, before: Any) -> None:
+    """Give a list, dict, set or deque the items it had, if it has others."""
     if isinstance(container, dict):
         if list(container) != list(before) or any(container[key] is not before[key] for key in before):
             container.clear()

@@ -27,6 +27,7 @@ from pytest_modelviz.probe.naming import (
     tensor_text,
 )
 from pytest_modelviz.probe.observe import Observer
+from pytest_modelviz.probe.process import modes_untouched
 from pytest_modelviz.probe.program import TRANSPARENT
 from pytest_modelviz.probe.run import arguments_of
 from pytest_modelviz.probe.sketch import record_shape
@@ -57,7 +58,7 @@ def traced(model: torch.nn.Module, input_data: Any, reason: str) -> OperatorGrap
     )
     rows = module_rows(model)
     torch.backends.mha.set_fastpath_enabled(False)
-    with observer.watching(), recorder:
+    with observer.watching(), recorder, modes_untouched():
         output = model(*args, **kwargs)
     outputs = tuple(recorder.reference(one) for one in tensors(output))
     inputs = {name: input_text(value) for name, value in given.items()}

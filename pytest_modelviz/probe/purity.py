@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, cast
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pytest_modelviz.probe.attributes import InnerState, ModuleState
+from pytest_modelviz.probe.modes import DISPATCH_MODES
 from pytest_modelviz.probe.modules import parameters_and_buffers
-from pytest_modelviz.probe.process import process_untouched
+from pytest_modelviz.probe.process import Step, process_untouched
 from pytest_modelviz.probe.structure import tensors
+from pytest_modelviz.probe.tensor_state import TensorState, distinct, has_storage, same_bits, view_of
 
 _PLAIN = (torch.Tensor, torch.nn.Buffer)
 
@@ -28,36 +30,29 @@ def untouched(model: torch.nn.Module, input_data: Any = None) -> Iterator[None]:
     """Run a block after which model, inputs and global state are bit for bit what they were before it.
 
     Covers per-module train/eval flags, gradients, `requires_grad`, parameters, buffers, hooks, plain attributes
-    (four levels of containers and objects) and the modules' classes; random states of Python, NumPy and torch on
-    every device; grad mode, default dtype and device, threads and backend flags.
+    (four levels of containers and objects) and the modules' classes; of tensors their hooks and attributes too; random
+    states of Python, NumPy and torch on every device; grad mode, default dtype and device, autocast, modes, global
+    hooks, threads and backend flags. docs/guide.md has the whole list, and what is not in it.
     """
     inner = InnerState(list(model.modules()))
-    modules = [ModuleState(module) for module in inner.modules]
+    modules = [(module, ModuleState(module)) for module in inner.modules]
     parameters, buffers = (list(table.values()) for table in parameters_and_buffers(model))
     for module in inner.hidden:
         buffers += [tensor for tensor in module._buffers.values() if tensor is not None]
         parameters += [tensor for tensor in module._parameters.values() if tensor is not None]
     given = list(tensors(input_data))
-    held = [*parameters, *buffers, *given]
-    plain = [*parameters, *buffers, *(tensor for tensor in given if _is_plain(tensor))]
-    states = [_TensorState(tensor) for tensor in plain if _has_storage(tensor)]
-    values = _BufferValues([buffer for buffer in buffers if not torch.nn.parameter.is_lazy(buffer)])
+    held = distinct([*parameters, *buffers, *inner.tensors, *given])
     gradients = [tensor.grad for tensor in held if tensor.is_leaf and tensor.grad is not None]
-    writes = _SaveBeforeWrite([*held, *gradients, *inner.tensors])
-    try:
-        with process_untouched(), writes:
-            yield
-    finally:
-        # who belongs to whom comes before what a tensor looks at, and that before what it holds
-        steps = [*(m.restore for m in modules), inner.restore, *(s.restore for s in states)]
-        _all_of([*steps, writes.restore, values.restore])
-
-
-def _all_of(steps: list[Callable[[], None]]) -> None:
-    """Run every step, also after one has failed; then raise the first failure."""
-    with contextlib.ExitStack() as stack:
-        for step in reversed(steps):
-            stack.callback(step)
+    states = [TensorState(tensor) for tensor in held]
+    values = _BufferValues([buffer for buffer in buffers if not torch.nn.parameter.is_lazy(buffer)])
+    writes = _SaveBeforeWrite([*held, *gradients])
+    # who belongs to whom comes before what a tensor looks at, and that before what it holds
+    steps: list[Step] = [(f"attributes of {type(module).__name__}", state.restore) for module, state in modules]
+    steps.append(("what attributes hold", inner.restore))
+    steps += [("a parameter, buffer or input", state.restore) for state in states]
+    steps += [("what was written into tensors", writes.restore), ("the values of buffers", values.restore)]
+    with process_untouched(steps), writes:
+        yield
 
 
 def state_of(tensor: torch.Tensor) -> Any:
@@ -66,54 +61,12 @@ def state_of(tensor: torch.Tensor) -> Any:
     Also what goes through `.data` counts, since the innermost `untouched` block began.
     """
     writes = _SaveBeforeWrite.active[-1].count(tensor) if _SaveBeforeWrite.active else 0
-    return (_view(tensor), writes) if _has_storage(tensor) else writes
+    return (view_of(tensor), writes) if has_storage(tensor) else writes
 
 
 def as_found(tensor: torch.Tensor) -> torch.Tensor:
     """The tensor with the values it had when the innermost `untouched` block began."""
     return _SaveBeforeWrite.active[-1].before(tensor) if _SaveBeforeWrite.active else tensor
-
-
-def _has_storage(tensor: torch.Tensor) -> bool:
-    if torch.nn.parameter.is_lazy(tensor) or (tensor.is_nested and tensor.layout == torch.strided):
-        return False  # the older nested tensors have neither a shape nor strides
-    try:
-        tensor.untyped_storage()
-    except (NotImplementedError, RuntimeError):
-        return False  # sparse tensors and some wrapper subclasses have none
-    return True
-
-
-def _is_plain(tensor: torch.Tensor) -> bool:
-    return tensor.layout == torch.strided and not tensor.is_nested
-
-
-def _view(tensor: torch.Tensor) -> tuple[Any, ...]:
-    """Which memory a tensor looks at, and how."""
-    return (tensor.untyped_storage()._cdata, tensor.shape, tensor.stride(), tensor.storage_offset(), tensor.dtype)
-
-
-class _TensorState:
-    """One parameter, buffer or input: the memory it looks at, its gradient and its trainability."""
-
-    def __init__(self, tensor: torch.Tensor) -> None:
-        self._tensor = tensor
-        self._requires_grad, self._is_leaf = tensor.requires_grad, tensor.is_leaf
-        self._grad = tensor.grad if tensor.is_leaf else None
-        self._memory = tensor.detach()
-
-    def restore(self) -> None:
-        tensor = self._tensor
-        if _view(tensor) != _view(self._memory):
-            with torch.no_grad():
-                tensor.data = self._memory
-        if self._is_leaf and not tensor.is_leaf:
-            tensor.detach_()  # something that requires a gradient was written into it
-        if tensor.is_leaf:
-            if tensor.requires_grad != self._requires_grad:
-                tensor.requires_grad_(self._requires_grad)
-            if tensor.grad is not self._grad:
-                tensor.grad = self._grad
 
 
 class _BufferValues:
@@ -132,24 +85,17 @@ class _BufferValues:
 
     def restore(self) -> None:
         for group, before in self._groups:
-            if not _same_bits(_joined(group), before):
+            if not same_bits(_joined(group), before):
                 with torch.no_grad():
                     shares = [before] if len(group) == 1 else before.split([buffer.numel() for buffer in group])
                     for buffer, values in zip(group, shares, strict=True):
-                        if not _same_bits(buffer, values.view_as(buffer)):
+                        if not same_bits(buffer, values.view_as(buffer)):
                             buffer.copy_(values.view_as(buffer))
 
 
 def _joined(group: list[torch.Tensor]) -> torch.Tensor:
     with torch.no_grad():
         return group[0].detach().clone() if len(group) == 1 else torch.cat([tensor.reshape(-1) for tensor in group])
-
-
-def _same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
-    if a.shape != b.shape or a.dtype != b.dtype or a.layout != torch.strided or a.is_quantized:
-        return False
-    one, two = (t.detach().resolve_conj().resolve_neg().contiguous().view(-1).view(torch.uint8) for t in (a, b))
-    return torch.equal(one, two)
 
 
 class _SaveBeforeWrite(TorchDispatchMode):
@@ -163,7 +109,7 @@ class _SaveBeforeWrite(TorchDispatchMode):
         self._storages = {
             tensor.untyped_storage()._cdata: tensor.untyped_storage()
             for tensor in protected
-            if not tensor.is_meta and _has_storage(tensor)
+            if not tensor.is_meta and has_storage(tensor)
         }
         self._saved: dict[int, torch.UntypedStorage] = {}
         self._counts: dict[int, int] = {}
@@ -171,10 +117,13 @@ class _SaveBeforeWrite(TorchDispatchMode):
     def __enter__(self) -> Any:
         _allow_higher_order_operators()
         self.active.append(self)
-        return super().__enter__()  # type: ignore[no-untyped-call]
+        super().__enter__()  # type: ignore[no-untyped-call]
+        self._entered = DISPATCH_MODES.read()
+        return self
 
     def __exit__(self, *raised: Any) -> Any:
         self.active.remove(self)
+        DISPATCH_MODES.restore(self._entered)  # what the block left above would be taken off instead of this
         return super().__exit__(*raised)  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -186,17 +135,17 @@ class _SaveBeforeWrite(TorchDispatchMode):
         return func(*args, **kwargs)
 
     def _save(self, tensor: Any) -> None:
-        if isinstance(tensor, torch.Tensor) and not tensor.is_meta and _has_storage(tensor):
+        if isinstance(tensor, torch.Tensor) and not tensor.is_meta and has_storage(tensor):
             key = tensor.untyped_storage()._cdata
             self._counts[key] = self._counts.get(key, 0) + 1
             if key in self._storages and key not in self._saved:
                 self._saved[key] = self._storages[key].clone()
 
     def count(self, tensor: torch.Tensor) -> int:
-        return self._counts.get(tensor.untyped_storage()._cdata, 0) if _has_storage(tensor) else 0
+        return self._counts.get(tensor.untyped_storage()._cdata, 0) if has_storage(tensor) else 0
 
     def before(self, tensor: torch.Tensor) -> torch.Tensor:
-        saved = self._saved.get(tensor.untyped_storage()._cdata) if self._saved and _has_storage(tensor) else None
+        saved = self._saved.get(tensor.untyped_storage()._cdata) if self._saved and has_storage(tensor) else None
         if saved is None:
             return tensor
         with torch.no_grad(), torch._C._DisableTorchDispatch():

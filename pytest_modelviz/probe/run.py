@@ -16,6 +16,7 @@ from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.attributes import InnerState
 from pytest_modelviz.probe.containers import modules_in
 from pytest_modelviz.probe.modules import observed_modules, parameters_and_buffers
+from pytest_modelviz.probe.process import modes_untouched
 from pytest_modelviz.probe.purity import untouched
 from pytest_modelviz.probe.streams import consumed
 from pytest_modelviz.probe.structure import tensors
@@ -24,7 +25,8 @@ from pytest_modelviz.probe.structure import tensors
 def call(model: torch.nn.Module, input_data: Any) -> Any:
     """Call the model with what `arguments_of` makes of the input; of generators that it returns, lists of items."""
     args, kwargs = arguments_of(input_data)
-    return consumed(model(*args, **kwargs))[0]
+    with modes_untouched():
+        return consumed(model(*args, **kwargs))[0]
 
 
 def arguments_of(input_data: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:

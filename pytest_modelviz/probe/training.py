@@ -16,7 +16,7 @@ import torch
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.modules import parameters_and_buffers
 from pytest_modelviz.probe.optimizers import OptimizerWatch
-from pytest_modelviz.probe.process import seeded
+from pytest_modelviz.probe.process import modes_untouched, seeded
 from pytest_modelviz.training import BINS, Bins, Moves, Training, Values
 
 LOSS = "loss"  # what a scalar is called that has no name
@@ -33,13 +33,13 @@ def train(
     """Call `step(0)` to `step(steps - 1)`, seeded, with gradients; returns what was seen and the coarsest dtype.
 
     `optimizers` are looked at before each step and after the last.
-    Random states, modes and flags of the process are put back, and the hooks removed, also when a step raises; what
-    it raises is passed on. Raises ModelvizError for what is no scalar.
+    Random states, modes, flags and global hooks of the process are put back, and the hooks on parameters removed, also
+    when a step raises; what it raises is passed on. Raises ModelvizError for what is no scalar.
     """
     watch = _Watch({} if model is None else parameters_and_buffers(model)[0])
     rows: list[dict[str, float]] = []
     dtypes: set[torch.dtype] = set()
-    with seeded(seed), torch.inference_mode(False), torch.enable_grad():
+    with seeded(seed), torch.inference_mode(False), torch.enable_grad(), modes_untouched():
         for number in range(steps):
             if optimizers is not None:
                 optimizers.look()
