@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -22,10 +21,11 @@ from pytest_modelviz.baselines.store import Store
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.options import InvalidSettingError
 from pytest_modelviz.orphans import Row, files_moved_whole
+from pytest_modelviz.printable import command_line, printable, printable_json, printable_lines, quoted
 from pytest_modelviz.project import Project, baseline_place, find_project, results_folders, results_place
 from pytest_modelviz.reports.closing import rename_hint
 from pytest_modelviz.reports.results import ResultsFolder
-from pytest_modelviz.reports.terminal import accept_command, amount, quoted, visible
+from pytest_modelviz.reports.terminal import accept_command, amount
 from pytest_modelviz.review import Decision, Review, Run, Waiting, matching
 
 
@@ -36,7 +36,7 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except (ModelvizError, InvalidSettingError) as error:
-            raise click.ClickException(visible(str(error))) from None
+            raise click.ClickException(printable(str(error))) from None
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -95,7 +95,7 @@ class Where:
 
 def _joined(**options: Sequence[str | None]) -> str:
     words = [(f"--{name.replace('_', '-')}", value) for name, values in options.items() for value in values]
-    return shlex.join(word for option, value in words if value is not None for word in (option, value))
+    return command_line(word for option, value in words if value is not None for word in (option, value))
 
 
 def _of_project(command: Callable[..., None]) -> Callable[..., None]:
@@ -134,12 +134,13 @@ _patterns = click.argument("patterns", nargs=-1, metavar="[PATTERN]...")
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
-def _say(text: str) -> None:
-    click.echo("\n".join(visible(line) for line in text.split("\n")))
+def _say(line: str) -> None:
+    """Print one line, whatever is in its fields."""
+    click.echo(printable(line))
 
 
 def _print_json(**parts: Any) -> None:
-    click.echo(json.dumps({"schema": 1, **parts}, indent=1, allow_nan=False))
+    click.echo(printable_json(json.dumps({"schema": 1, **parts}, indent=1, allow_nan=False)))
 
 
 @main.command("list")
@@ -221,7 +222,8 @@ def show(where: Where, patterns: Sequence[str], as_json: bool) -> None:
         _print_json(**_runs(review), checks=[_of_run(review, *pair) for pair in checks])
         return
     for run, check in checks:
-        _say(f"{check['nodeid']}\n{_message(check, where.options(run))}")
+        _say(check["nodeid"])
+        click.echo(_message(check, where.options(run)))
         for path in run.folder.pictures_of(check):
             _say(f"  picture   {_from_here(path)}")
         _say("")
@@ -231,10 +233,17 @@ def show(where: Where, patterns: Sequence[str], as_json: bool) -> None:
 
 
 def _message(check: dict[str, Any], options: str) -> str:
-    """A check's report with the command as it is needed here, which is not where the report was made."""
-    told, printed = str(check["message"]), check.get("commands", {}).get("accept")
-    here = accept_command(f"{options} {quoted(check['nodeid'])}")
-    return told.replace(printed, here) if isinstance(printed, str) and printed else told
+    """A check's report with the command as it is needed here, which is not where the report was made.
+
+    It may come from anybody: it begins with the check's name, and further lines stay indented as ours are.
+    """
+    message, printed = check["message"], check.get("commands", {}).get("accept")
+    if isinstance(printed, str) and printed:
+        message = message.replace(printed, accept_command(f"{options} {quoted(check['nodeid'])}"), 1)
+    first, *others = printable_lines(message).split("\n")
+    name = printable(check["name"])
+    lines = [first if first.startswith(name) else f"{name}: {first}"]
+    return "\n".join([*lines, *(line if line.startswith("  ") else f"  {line}" for line in others)])
 
 
 def _from_here(path: Path) -> Path:
@@ -264,7 +273,7 @@ def accept(where: Where, patterns: Sequence[str], as_json: bool) -> None:
 def _warn_of_ignored(place: str | Path, written: Sequence[Path]) -> None:
     warning = ignored_warning(place, written, Path.cwd()) if written else ""
     if warning:
-        click.echo(f"warning: {visible(warning)}", err=True)
+        click.echo(f"warning: {printable(warning)}", err=True)
 
 
 @main.command()

@@ -24,9 +24,10 @@ from pytest_modelviz.errors import ForeignBaselineError, ModelvizError, Unreadab
 from pytest_modelviz.pictures.composite import sheet
 from pytest_modelviz.pictures.exhibits import pictures_of
 from pytest_modelviz.pictures.files import png_bytes
+from pytest_modelviz.printable import quoted
 from pytest_modelviz.reports.results import ResultsFolder
 from pytest_modelviz.reports.tensorboard import EventFiles
-from pytest_modelviz.reports.terminal import accept_command, explain, quoted
+from pytest_modelviz.reports.terminal import accept_command, explain
 from pytest_modelviz.settings import Mode, Settings
 from pytest_modelviz.verdict import Verdict
 from pytest_modelviz.views import View, capture_with_other_randomness

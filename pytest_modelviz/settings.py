@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import os
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from pytest_modelviz.options import (
     tolerance,
     variant,
 )
+from pytest_modelviz.printable import quoted
 
 
 class Mode(enum.Enum):
@@ -150,7 +150,7 @@ def read_settings(command_line: Mapping[str, Any], ini: Mapping[str, Any], rootd
         orphans=values.get("--modelviz-orphans", "warn"),
         html=values.get("--modelviz-html", True),
         repeated=" ".join(
-            shlex.quote(f"{option.name}={command_line[option.name]}")
+            quoted(f"{option.name}={command_line[option.name]}")
             for option in OPTIONS
             if not option.is_flag and command_line.get(option.name) is not None
         ),

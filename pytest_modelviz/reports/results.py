@@ -18,6 +18,7 @@ from pytest_modelviz.baselines.names import Location, safe
 from pytest_modelviz.baselines.store import Store
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.orphans import location_of
+from pytest_modelviz.printable import printable_json
 
 _NOT_TOLD = ("device", "variant")  # of a check's entry, what the run itself needs, or the candidate says
 
@@ -237,9 +238,7 @@ class ResultsFolder:
             self._put({**document, "judged_files": files, "orphans": [*rows, *orphans]})
 
     def _put(self, document: Mapping[str, Any]) -> None:
-        data = (json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode(
-            "utf-8", "backslashreplace"
-        )
+        data = (printable_json(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)) + "\n").encode()
         self.put(self.results, data)
         # folders of several runs that are copied over each other keep the results of all
         self.put(self.runs / f"{safe(str(document['run']['id']))}.json", data)
