@@ -22,7 +22,14 @@ from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.options import InvalidSettingError
 from pytest_modelviz.orphans import Row, files_moved_whole
 from pytest_modelviz.printable import command_line, printable, printable_json, printable_lines, quoted
-from pytest_modelviz.project import Project, baseline_place, find_project, results_folders, results_place
+from pytest_modelviz.project import (
+    Project,
+    baseline_place,
+    find_project,
+    names_baselines,
+    results_folders,
+    results_place,
+)
 from pytest_modelviz.reports.closing import rename_hint
 from pytest_modelviz.reports.results import ResultsFolder
 from pytest_modelviz.reports.terminal import accept_command, amount
@@ -79,7 +86,9 @@ class Where:
         project = self.project
         place = baseline_place(project, self.baseline_dir)
         named = self.baseline_dir is not None
-        return Review(self.folders(), self.home(), project.root, place, named=named, wanted=self.runs)
+        configured = names_baselines(project, self.baseline_dir)
+        folders, home = self.folders(), self.home()
+        return Review(folders, home, project.root, place, named=named, configured=configured, wanted=self.runs)
 
     def options(self, run: Run) -> str:
         """What a command needs, started here, to find this run again."""
@@ -356,7 +365,7 @@ def mv(old: str, new: str, dry_run: bool, as_json: bool, rootdir: str | None, ba
     """
     project = Where((), (), rootdir, baseline_dir).project
     place = baseline_place(project, baseline_dir)
-    store = Store(place)
+    store = Store(place, configured=names_baselines(project, baseline_dir))
     asked = renaming(old, new, project.root)
     moves = find_moves(store, asked, project.root)
     moved = [*find_unreadable(store, moves, asked), *move_all(store, moves, dry_run=dry_run)]

@@ -177,3 +177,8 @@ def baseline_place(project: Project, given: str | None) -> str | Path:
     else:
         where = project.setting("--modelviz-baseline-dir") or "baselines"
     return where if "://" in where else project.root / where
+
+
+def names_baselines(project: Project, given: str | None) -> bool:
+    """Whether somebody has named the folder of the baselines, on the command line or in the configuration."""
+    return given is not None or project.setting("--modelviz-baseline-dir") is not None

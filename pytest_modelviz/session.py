@@ -106,10 +106,11 @@ class Session:
                 f"from lower case: rename one of the tests, their classes or their files"
             )
 
-    def baselines(self, place: Any) -> Store:
-        """The store at a folder or URL; what it has read from a URL is kept for the run."""
+    def baselines(self, settings: Settings) -> Store:
+        """The store at the settings' folder or URL; what it has read from a URL is kept for the run."""
+        place = settings.baseline_dir
         if str(place) not in self._baselines:
-            self._baselines[str(place)] = Store(place)
+            self._baselines[str(place)] = Store(place, configured=settings.baseline_dir_is_configured)
         return self._baselines[str(place)]
 
     def events(self, settings: Settings) -> EventFiles:
@@ -131,7 +132,7 @@ class _Judgement:
     def __init__(self, session: Session, check: Check, capture: Capture) -> None:
         self._session, self._check, self._capture = session, check, capture
         self._settings = check.settings
-        self._baselines = session.baselines(check.settings.baseline_dir)
+        self._baselines = session.baselines(check.settings)
         self._results = ResultsFolder(check.settings.results_dir)
         self._candidates = Store(self._results.candidates, what="candidate", option="--modelviz-results-dir")
         self._location = self._compared_with = Location.of(check.nodeid, check.name, check.settings.variant)

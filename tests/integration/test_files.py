@@ -220,6 +220,24 @@ class TestLinks:
         project.run("--modelviz").assert_outcomes(passed=1)
         assert not outside.exists()
 
+    def test_a_link_in_place_of_the_baselines_is_read_and_not_written_through(self, project, tmp_path_factory):
+        """A checkout may bring it; whoever names the folder knows of it."""
+        outside = tmp_path_factory.mktemp("outside") / "baselines"
+        (project.path / "baselines").rename(outside)
+        (project.path / "baselines").symlink_to(outside)
+        project.run("--modelviz").assert_outcomes(passed=1)
+        project.run("--modelviz-update").assert_outcomes(passed=1)  # nothing is to be written
+        before = project.files()
+        project.fault("weight")
+        result = project.run("--modelviz-update")
+        result.assert_outcomes(failed=1)
+        result.stdout.fnmatch_lines(
+            ["E*baselines is a symbolic link, and nothing is written or removed through a link*"]
+        )
+        assert project.files() == before
+        project.run("--modelviz-update", "--modelviz-baseline-dir=baselines").assert_outcomes(passed=1)
+        assert project.files() != before
+
     def test_the_results_may_lie_elsewhere_altogether(self, project, tmp_path_factory):
         shutil.rmtree(project.path / ".modelviz")
         (project.path / ".modelviz").symlink_to(tmp_path_factory.mktemp("scratch"))
