@@ -33,6 +33,7 @@ from pytest_modelviz.project import (
 from pytest_modelviz.reports.closing import rename_hint
 from pytest_modelviz.reports.results import ResultsFolder
 from pytest_modelviz.reports.terminal import accept_command, amount
+from pytest_modelviz.reports.unfinished import unfinished_line
 from pytest_modelviz.review import Decision, Review, Run, Waiting, matching
 
 
@@ -160,6 +161,7 @@ def _print_json(**parts: Any) -> None:
 def list_(where: Where, patterns: Sequence[str], every: bool, as_json: bool) -> None:
     """List what waits for a decision."""
     review = where.review()
+    _tell_unfinished(review)
     rows = review.chosen(patterns)
     shown = [one for one in rows if every or as_json or one.state in ("waiting", "replaced")]
     if as_json:
@@ -186,12 +188,20 @@ def _run_names(review: Review) -> str:
 def _runs(review: Review) -> dict[str, Any]:
     """For programs: the run or, of several, all of them."""
     facts = list({run.id: run.document["run"] for run in review.runs}.values())
-    return {"run": facts[0], **({"runs": facts} if len(facts) > 1 else {})}
+    several = {"runs": facts} if len(facts) > 1 else {}
+    return {"run": facts[0], **several, "unfinished_runs": review.unfinished}
 
 
 def _of_run(review: Review, run: Run, check: dict[str, Any]) -> dict[str, Any]:
     """A check for programs; where there are several runs, with the id of its own."""
     return {**check, "run": run.id} if len(review.runs) > 1 else check
+
+
+def _tell_unfinished(review: Review) -> None:
+    """Say on standard error that the last run has left no results, if so."""
+    line = unfinished_line(review.unfinished)
+    if line:
+        click.echo(f"warning: {printable(line)}", err=True)
 
 
 def _tell_unnamed(review: Review) -> bool:
@@ -224,6 +234,7 @@ def _line(one: Waiting) -> str:
 def show(where: Where, patterns: Sequence[str], as_json: bool) -> None:
     """Show the reports and pictures of checks that did not match."""
     review = where.review()
+    _tell_unfinished(review)
     quiet = ("match", "recorded", "not_compared")
     checks = [pair for pair in review.checks if pair[1]["status"] not in quiet]
     checks = matching(checks, patterns, lambda pair: str(pair[1]["nodeid"]), review.known, "no test that did not match")
@@ -237,7 +248,7 @@ def show(where: Where, patterns: Sequence[str], as_json: bool) -> None:
             _say(f"  picture   {_from_here(path)}")
         _say("")
     if not checks:
-        _say("all checks of the last run matched")
+        _say(f"all checks of {_run_names(review) if review.unfinished else 'the last run'} matched")
     _tell_unnamed(review)
 
 
@@ -269,6 +280,7 @@ def accept(where: Where, patterns: Sequence[str], as_json: bool) -> None:
     A baseline that has changed since it was compared is left alone.
     """
     review = where.review()
+    _tell_unfinished(review)
     rows = review.chosen(patterns)
     rows = [one for one in rows if patterns or one.state != "rejected"]
     decisions = review.accept_all(rows)
@@ -292,6 +304,7 @@ def _warn_of_ignored(place: str | Path, written: Sequence[Path]) -> None:
 def reject(where: Where, patterns: Sequence[str], as_json: bool) -> None:
     """Forget what was captured: of all tests, or of those that match. Baselines stay as they are."""
     review = where.review()
+    _tell_unfinished(review)
     rows = review.chosen(patterns)
     rows = [one for one in rows if patterns or one.state == "waiting"]
     _decided([review.reject(one) for one in rows], as_json, "nothing to reject")
@@ -318,6 +331,7 @@ def _decided(decisions: Sequence[Decision | Moved], as_json: bool, nothing: str)
 def orphans(where: Where, patterns: Sequence[str], as_json: bool) -> None:
     """List baselines whose test is gone, and what it may be called now."""
     review = where.review()
+    _tell_unfinished(review)
     without_file = review.without_file()
     moved = files_moved_whole(without_file)
     found = [(row, "test") for row in review.orphans()] + [(row, "file") for row in without_file]
@@ -346,6 +360,7 @@ def prune(where: Where, patterns: Sequence[str], dry_run: bool, as_json: bool) -
     if where.sources and not patterns:
         raise ModelvizError("with --from, name the tests whose baselines are to be removed: its list is not trusted")
     review = where.review()
+    _tell_unfinished(review)
     rows: list[Row] = [*review.orphans(), *(review.without_file() if patterns else ())]
     rows = matching(rows, patterns, lambda row: str(row["nodeid"]), review.known, "no test that is gone")
     _decided([review.prune(row, dry_run=dry_run) for row in rows], as_json, "nothing to remove")
@@ -398,7 +413,9 @@ def report(where: Where, opens: bool) -> None:
     """Write report.html anew: one file with all that did not match, pictures included."""
     from pytest_modelviz.reports.html import write_report
 
-    states = {(one.run.id, one.nodeid, one.check["name"]): one.state for one in where.review().waiting()}
+    review = where.review()
+    _tell_unfinished(review)
+    states = {(one.run.id, one.nodeid, one.check["name"]): one.state for one in review.waiting()}
     for folder in where.folders():
         path = write_report(folder, states)
         _say(str(_from_here(path)))

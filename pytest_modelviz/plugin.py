@@ -152,6 +152,12 @@ class ModelvizRun:
                 except ModelvizError as error:
                     raise pytest.UsageError(f"modelviz: {printable(str(error))}") from None
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self) -> None:
+        """From here on pytest ends every session that it can end."""
+        if self._reports():
+            self._outcome.begin()
+
     def pytest_itemcollected(self, item: pytest.Item) -> None:
         item.stash[NODEID] = item.nodeid
 

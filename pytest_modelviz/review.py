@@ -168,6 +168,12 @@ class Review:
         return {row["nodeid"] for run in self.runs for part in parts for row in run.document.get(part, ())}
 
     @property
+    def unfinished(self) -> list[str]:
+        """The ids of runs that have begun and of which there are no results."""
+        documents = [run.document for run in self._found]
+        return sorted({run_id for folder in self.folders for run_id in folder.unfinished(documents)})
+
+    @property
     def checks(self) -> list[tuple[Run, dict[str, Any]]]:
         """All checks by test id, each with the run that made it; what a run has made in several folders, once."""
         found: dict[tuple[str, str, str], tuple[Run, dict[str, Any]]] = {}

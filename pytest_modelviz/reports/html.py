@@ -12,6 +12,7 @@ from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.orphans import judged_together
 from pytest_modelviz.printable import printable, printable_lines
 from pytest_modelviz.reports.results import ResultsFolder, totals_of
+from pytest_modelviz.reports.unfinished import unfinished_line
 
 _QUIET = ("match", "recorded", "not_compared")
 _DECIDED = ("accepted", "rejected")
@@ -44,6 +45,7 @@ def write_report(results: ResultsFolder, states: States | None = None) -> Path:
             }
         ),
         checks=_with_pictures(results, checks, states or {}),
+        unfinished=printable(unfinished_line(results.unfinished(documents))),
         lines=printable_lines,
         text=printable,
     )

@@ -190,7 +190,7 @@ class TestLinks:
         project.test()
         project.run("--modelviz-update")
 
-    @pytest.mark.parametrize("folder", ["candidates", "pictures", "pruned", "tensorboard"])
+    @pytest.mark.parametrize("folder", ["candidates", "pictures", "pruned", "tensorboard", "unfinished"])
     @pytest.mark.parametrize("fault", ["", "weight"])
     def test_a_linked_folder_of_the_results_ends_the_run_before_it_begins(self, project, folder, fault):
         before = project.files()
