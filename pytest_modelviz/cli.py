@@ -258,7 +258,7 @@ def _message(check: dict[str, Any], options: str) -> str:
     It may come from anybody: it begins with the check's name, and further lines stay indented as ours are.
     """
     message, printed = check["message"], check.get("commands", {}).get("accept")
-    if isinstance(printed, str) and printed:
+    if isinstance(printed, str) and printed.startswith(accept_command("")):
         message = message.replace(printed, accept_command(f"{options} {quoted(check['nodeid'])}"), 1)
     first, *others = printable_lines(message).split("\n")
     name = printable(check["name"])

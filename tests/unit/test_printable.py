@@ -227,6 +227,15 @@ def test_a_report_that_is_shown_again_stays_indented(hostile, results):
         assert line == "" or line.startswith(("  ", printable(hostile)))
 
 
+@pytest.mark.parametrize("printed", ["e", "", " ", "drifted", 1, None, ["e"]])
+def test_a_report_is_only_changed_where_its_command_stands(printed, results):
+    folder = results("a")
+    document = json.loads(folder.results.read_text())
+    document["checks"] = [entry("a", message="a drifted\n  evidence  e", commands={"accept": printed})]
+    folder.write(document["run"], document["checks"])
+    assert "a drifted\n  evidence  e\n" in CliRunner().invoke(main, ["show"], catch_exceptions=False).output
+
+
 class _Tags(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
