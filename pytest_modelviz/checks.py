@@ -17,8 +17,8 @@ from pytest_modelviz.compare.tolerance import unmatched
 from pytest_modelviz.errors import ModelvizError, ModelvizWarning
 from pytest_modelviz.identity import CollectedTests, former_identity, identity, relative_file
 from pytest_modelviz.options import IGNORE, InvalidSettingError
+from pytest_modelviz.printable import printable, quoted
 from pytest_modelviz.project import pytest_root
-from pytest_modelviz.reports.terminal import quoted
 from pytest_modelviz.settings import Settings
 from pytest_modelviz.tracebacks import hide_own_frames
 
@@ -124,7 +124,7 @@ class TestChecks:
             raise ModelvizError(f"this test has two checks named {name!r}: pass name= to tell them apart")
         if self._run.tests().is_shared(self.nodeid):
             raise ModelvizError(
-                f"two different tests of this run are called {self.nodeid}, and would share a baseline: "
+                f"two different tests of this run are called {printable(self.nodeid)}, and would share a baseline: "
                 f"rename one of them"
             )
         try:
@@ -132,7 +132,7 @@ class TestChecks:
             check = self._check(name, view(), settings)
             capture, entry = self._run.session().check(check)
         except (ModelvizError, InvalidSettingError) as error:
-            raise ModelvizError(str(error)) from None  # the way here says nothing that the message does not
+            raise ModelvizError(printable(str(error))) from None  # the way here says nothing that the message does not
         except Exception as error:  # the model's own
             if not self.item.config.getoption("fulltrace"):
                 hide_own_frames(error)
@@ -189,13 +189,11 @@ class TestChecks:
         for pattern, matched in self._ignored.items():
             if not matched and self._names:
                 text = f"the glob {pattern!r} that {self.nodeid} ignores matches no attribute of its models"
-                warnings.warn(ModelvizWarning(text), stacklevel=1)
+                warnings.warn(ModelvizWarning(printable(text)), stacklevel=1)
         for pattern, matched in self._patterns.items():
             if not matched:
-                warnings.warn(
-                    ModelvizWarning(f"the layer glob {pattern!r} of {self.nodeid} matches no layer of its models"),
-                    stacklevel=1,
-                )
+                text = f"the layer glob {pattern!r} of {self.nodeid} matches no layer of its models"
+                warnings.warn(ModelvizWarning(printable(text)), stacklevel=1)
 
     def take_failures(self) -> str:
         """All that is to be reported, once."""

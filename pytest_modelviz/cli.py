@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -22,10 +21,19 @@ from pytest_modelviz.baselines.store import Store
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.options import InvalidSettingError
 from pytest_modelviz.orphans import Row, files_moved_whole
-from pytest_modelviz.project import Project, baseline_place, find_project, results_folders, results_place
+from pytest_modelviz.printable import command_line, printable, printable_json, printable_lines, quoted
+from pytest_modelviz.project import (
+    Project,
+    baseline_place,
+    find_project,
+    names_baselines,
+    results_folders,
+    results_place,
+)
 from pytest_modelviz.reports.closing import rename_hint
 from pytest_modelviz.reports.results import ResultsFolder
-from pytest_modelviz.reports.terminal import accept_command, amount, quoted, visible
+from pytest_modelviz.reports.terminal import accept_command, amount
+from pytest_modelviz.reports.unfinished import unfinished_line
 from pytest_modelviz.review import Decision, Review, Run, Waiting, matching
 
 
@@ -36,7 +44,7 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except (ModelvizError, InvalidSettingError) as error:
-            raise click.ClickException(visible(str(error))) from None
+            raise click.ClickException(printable(str(error))) from None
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -79,7 +87,9 @@ class Where:
         project = self.project
         place = baseline_place(project, self.baseline_dir)
         named = self.baseline_dir is not None
-        return Review(self.folders(), self.home(), project.root, place, named=named, wanted=self.runs)
+        configured = names_baselines(project, self.baseline_dir)
+        folders, home = self.folders(), self.home()
+        return Review(folders, home, project.root, place, named=named, configured=configured, wanted=self.runs)
 
     def options(self, run: Run) -> str:
         """What a command needs, started here, to find this run again."""
@@ -95,7 +105,7 @@ class Where:
 
 def _joined(**options: Sequence[str | None]) -> str:
     words = [(f"--{name.replace('_', '-')}", value) for name, values in options.items() for value in values]
-    return shlex.join(word for option, value in words if value is not None for word in (option, value))
+    return command_line(word for option, value in words if value is not None for word in (option, value))
 
 
 def _of_project(command: Callable[..., None]) -> Callable[..., None]:
@@ -134,12 +144,13 @@ _patterns = click.argument("patterns", nargs=-1, metavar="[PATTERN]...")
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
-def _say(text: str) -> None:
-    click.echo("\n".join(visible(line) for line in text.split("\n")))
+def _say(line: str) -> None:
+    """Print one line, whatever is in its fields."""
+    click.echo(printable(line))
 
 
 def _print_json(**parts: Any) -> None:
-    click.echo(json.dumps({"schema": 1, **parts}, indent=1, allow_nan=False))
+    click.echo(printable_json(json.dumps({"schema": 1, **parts}, indent=1, allow_nan=False)))
 
 
 @main.command("list")
@@ -150,6 +161,7 @@ def _print_json(**parts: Any) -> None:
 def list_(where: Where, patterns: Sequence[str], every: bool, as_json: bool) -> None:
     """List what waits for a decision."""
     review = where.review()
+    _tell_unfinished(review)
     rows = review.chosen(patterns)
     shown = [one for one in rows if every or as_json or one.state in ("waiting", "replaced")]
     if as_json:
@@ -176,12 +188,20 @@ def _run_names(review: Review) -> str:
 def _runs(review: Review) -> dict[str, Any]:
     """For programs: the run or, of several, all of them."""
     facts = list({run.id: run.document["run"] for run in review.runs}.values())
-    return {"run": facts[0], **({"runs": facts} if len(facts) > 1 else {})}
+    several = {"runs": facts} if len(facts) > 1 else {}
+    return {"run": facts[0], **several, "unfinished_runs": review.unfinished}
 
 
 def _of_run(review: Review, run: Run, check: dict[str, Any]) -> dict[str, Any]:
     """A check for programs; where there are several runs, with the id of its own."""
     return {**check, "run": run.id} if len(review.runs) > 1 else check
+
+
+def _tell_unfinished(review: Review) -> None:
+    """Say on standard error that the last run has left no results, if so."""
+    line = unfinished_line(review.unfinished)
+    if line:
+        click.echo(f"warning: {printable(line)}", err=True)
 
 
 def _tell_unnamed(review: Review) -> bool:
@@ -214,6 +234,7 @@ def _line(one: Waiting) -> str:
 def show(where: Where, patterns: Sequence[str], as_json: bool) -> None:
     """Show the reports and pictures of checks that did not match."""
     review = where.review()
+    _tell_unfinished(review)
     quiet = ("match", "recorded", "not_compared")
     checks = [pair for pair in review.checks if pair[1]["status"] not in quiet]
     checks = matching(checks, patterns, lambda pair: str(pair[1]["nodeid"]), review.known, "no test that did not match")
@@ -221,20 +242,28 @@ def show(where: Where, patterns: Sequence[str], as_json: bool) -> None:
         _print_json(**_runs(review), checks=[_of_run(review, *pair) for pair in checks])
         return
     for run, check in checks:
-        _say(f"{check['nodeid']}\n{_message(check, where.options(run))}")
+        _say(check["nodeid"])
+        click.echo(_message(check, where.options(run)))
         for path in run.folder.pictures_of(check):
             _say(f"  picture   {_from_here(path)}")
         _say("")
     if not checks:
-        _say("all checks of the last run matched")
+        _say(f"all checks of {_run_names(review) if review.unfinished else 'the last run'} matched")
     _tell_unnamed(review)
 
 
 def _message(check: dict[str, Any], options: str) -> str:
-    """A check's report with the command as it is needed here, which is not where the report was made."""
-    told, printed = str(check["message"]), check.get("commands", {}).get("accept")
-    here = accept_command(f"{options} {quoted(check['nodeid'])}")
-    return told.replace(printed, here) if isinstance(printed, str) and printed else told
+    """A check's report with the command as it is needed here, which is not where the report was made.
+
+    It may come from anybody: it begins with the check's name, and further lines stay indented as ours are.
+    """
+    message, printed = check["message"], check.get("commands", {}).get("accept")
+    if isinstance(printed, str) and printed.startswith(accept_command("")):
+        message = message.replace(printed, accept_command(f"{options} {quoted(check['nodeid'])}"), 1)
+    first, *others = printable_lines(message).split("\n")
+    name = printable(check["name"])
+    lines = [first if first.startswith(name) else f"{name}: {first}"]
+    return "\n".join([*lines, *(line if line.startswith("  ") else f"  {line}" for line in others)])
 
 
 def _from_here(path: Path) -> Path:
@@ -251,6 +280,7 @@ def accept(where: Where, patterns: Sequence[str], as_json: bool) -> None:
     A baseline that has changed since it was compared is left alone.
     """
     review = where.review()
+    _tell_unfinished(review)
     rows = review.chosen(patterns)
     rows = [one for one in rows if patterns or one.state != "rejected"]
     decisions = review.accept_all(rows)
@@ -264,7 +294,7 @@ def accept(where: Where, patterns: Sequence[str], as_json: bool) -> None:
 def _warn_of_ignored(place: str | Path, written: Sequence[Path]) -> None:
     warning = ignored_warning(place, written, Path.cwd()) if written else ""
     if warning:
-        click.echo(f"warning: {visible(warning)}", err=True)
+        click.echo(f"warning: {printable(warning)}", err=True)
 
 
 @main.command()
@@ -274,6 +304,7 @@ def _warn_of_ignored(place: str | Path, written: Sequence[Path]) -> None:
 def reject(where: Where, patterns: Sequence[str], as_json: bool) -> None:
     """Forget what was captured: of all tests, or of those that match. Baselines stay as they are."""
     review = where.review()
+    _tell_unfinished(review)
     rows = review.chosen(patterns)
     rows = [one for one in rows if patterns or one.state == "waiting"]
     _decided([review.reject(one) for one in rows], as_json, "nothing to reject")
@@ -300,6 +331,7 @@ def _decided(decisions: Sequence[Decision | Moved], as_json: bool, nothing: str)
 def orphans(where: Where, patterns: Sequence[str], as_json: bool) -> None:
     """List baselines whose test is gone, and what it may be called now."""
     review = where.review()
+    _tell_unfinished(review)
     without_file = review.without_file()
     moved = files_moved_whole(without_file)
     found = [(row, "test") for row in review.orphans()] + [(row, "file") for row in without_file]
@@ -328,6 +360,7 @@ def prune(where: Where, patterns: Sequence[str], dry_run: bool, as_json: bool) -
     if where.sources and not patterns:
         raise ModelvizError("with --from, name the tests whose baselines are to be removed: its list is not trusted")
     review = where.review()
+    _tell_unfinished(review)
     rows: list[Row] = [*review.orphans(), *(review.without_file() if patterns else ())]
     rows = matching(rows, patterns, lambda row: str(row["nodeid"]), review.known, "no test that is gone")
     _decided([review.prune(row, dry_run=dry_run) for row in rows], as_json, "nothing to remove")
@@ -347,7 +380,7 @@ def mv(old: str, new: str, dry_run: bool, as_json: bool, rootdir: str | None, ba
     """
     project = Where((), (), rootdir, baseline_dir).project
     place = baseline_place(project, baseline_dir)
-    store = Store(place)
+    store = Store(place, configured=names_baselines(project, baseline_dir))
     asked = renaming(old, new, project.root)
     moves = find_moves(store, asked, project.root)
     moved = [*find_unreadable(store, moves, asked), *move_all(store, moves, dry_run=dry_run)]
@@ -380,7 +413,9 @@ def report(where: Where, opens: bool) -> None:
     """Write report.html anew: one file with all that did not match, pictures included."""
     from pytest_modelviz.reports.html import write_report
 
-    states = {(one.run.id, one.nodeid, one.check["name"]): one.state for one in where.review().waiting()}
+    review = where.review()
+    _tell_unfinished(review)
+    states = {(one.run.id, one.nodeid, one.check["name"]): one.state for one in review.waiting()}
     for folder in where.folders():
         path = write_report(folder, states)
         _say(str(_from_here(path)))

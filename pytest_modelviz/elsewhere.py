@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pytest_modelviz.baselines.names import Location
 from pytest_modelviz.baselines.renaming import move_command
-from pytest_modelviz.reports.terminal import quoted
+from pytest_modelviz.printable import quoted
 
 if TYPE_CHECKING:
     from pytest_modelviz.session import Check

@@ -5,6 +5,7 @@ Knows no pytest. Everything here comes from plain data that any process of the r
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -39,8 +40,16 @@ class Outcome:
         self._judged: list[str] = []
         self._totals: dict[str, int] | None = None
         self._written = False
+        self._began = False
         self.workers = 1
         self.lost: list[str] = []
+
+    def begin(self) -> None:
+        """Leave a mark in the results folder until there are results: a run may die without a word."""
+        if self._settings.mode is not Mode.OFF:
+            with contextlib.suppress(ModelvizError):  # a folder that cannot be written is told at the end
+                self._results.begin(self._run_id)
+                self._began = True
 
     def began(self, test: str, attempt: str) -> None:
         """An attempt at a test begins, perhaps once more: what it has told before does not count."""
@@ -101,9 +110,11 @@ class Outcome:
         entries = self.entries
         self._totals = totals_of(entries)
         if not any(entry["status"] != "not_compared" for entry in entries) and self._results.has_compared():
+            if self._judged:
+                self._results.replace_orphans(self._orphans, self._judged)
+            self._end()
             if not self._judged:
                 return
-            self._results.replace_orphans(self._orphans, self._judged)
         else:
             self._results.forget_others(
                 Location.of(entry["nodeid"], entry["name"], entry["variant"]) for entry in entries if entry["candidate"]
@@ -112,8 +123,13 @@ class Outcome:
             facts = run_facts(self._run_id, self.workers, entries, self.lost, project)
             self._results.write(facts, entries, self._orphans, self._judged)
             self._written = True
+            self._results.marks.clear()
         if self._settings.html:
             self._write_report()
+
+    def _end(self) -> None:
+        if self._began:
+            self._results.marks.remove(self._run_id)
 
     def _failed_requirement(self) -> bool:
         compared = any(entry["status"] != "not_compared" for entry in self.entries)

@@ -21,6 +21,7 @@ from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.identity import NODEID, CollectedTests, identity
 from pytest_modelviz.options import IGNORE, IGNORE_HELP, OPTIONS, InvalidSettingError
 from pytest_modelviz.outcome import Outcome
+from pytest_modelviz.printable import printable
 from pytest_modelviz.registered import Registered
 from pytest_modelviz.reports.results import ResultsFolder
 from pytest_modelviz.settings import Mode, Settings, read_settings
@@ -69,7 +70,7 @@ def pytest_configure(config: pytest.Config) -> None:
         ini[IGNORE] = _ini(config, IGNORE)
         settings = read_settings(command_line, ini, config.rootpath)
     except InvalidSettingError as error:
-        raise pytest.UsageError(f"modelviz: {error}") from None
+        raise pytest.UsageError(f"modelviz: {printable(str(error))}") from None
     run = ModelvizRun(config, settings)
     config.stash[RUN] = run
     config.pluginmanager.register(run, "modelviz-run")
@@ -149,7 +150,13 @@ class ModelvizRun:
                 try:
                     ResultsFolder(self.settings.results_dir).refuse_links()
                 except ModelvizError as error:
-                    raise pytest.UsageError(f"modelviz: {error}") from None
+                    raise pytest.UsageError(f"modelviz: {printable(str(error))}") from None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self) -> None:
+        """From here on pytest ends every session that it can end."""
+        if self._reports():
+            self._outcome.begin()
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
         item.stash[NODEID] = item.nodeid
@@ -267,7 +274,7 @@ class ModelvizRun:
             terminalreporter.ensure_newline()  # else an empty line follows the title
             terminalreporter.section("modelviz")
         for line, is_error in lines:
-            terminalreporter.write_line(line, red=is_error)
+            terminalreporter.write_line(printable(line), red=is_error)
 
 
 def _pending(item: pytest.Item) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_modelviz.options import OPTIONS, place
+from pytest_modelviz.printable import command_line
 from pytest_modelviz.settings import Settings
 
 if sys.version_info >= (3, 11):
@@ -159,7 +160,7 @@ def review_options(settings: Settings, here: Path) -> str:
         options += ["--from", _from(here, settings.results_dir)]
     if baseline_place(project, None) != settings.baseline_dir:
         options += ["--baseline-dir", settings.shown(settings.baseline_dir)]
-    return shlex.join(options)
+    return command_line(options)
 
 
 def _from(here: Path, path: Path) -> str:
@@ -176,3 +177,8 @@ def baseline_place(project: Project, given: str | None) -> str | Path:
     else:
         where = project.setting("--modelviz-baseline-dir") or "baselines"
     return where if "://" in where else project.root / where
+
+
+def names_baselines(project: Project, given: str | None) -> bool:
+    """Whether somebody has named the folder of the baselines, on the command line or in the configuration."""
+    return given is not None or project.setting("--modelviz-baseline-dir") is not None

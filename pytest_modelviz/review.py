@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
+from pytest_modelviz.acceptance import candidate_files, require_test_file
 from pytest_modelviz.baselines.formats import text_sha256
 from pytest_modelviz.baselines.names import Location
-from pytest_modelviz.baselines.store import ChangedMeanwhileError, Files, Store
+from pytest_modelviz.baselines.store import ChangedMeanwhileError, Store
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.orphans import (
     Row,
@@ -128,7 +129,8 @@ class Review:
 
     `folders` hold the results: of the last run, or of the shards of one. `home` is the project's own results folder,
     which may be another: what is removed is kept there. `rootdir` is the project's folder, `place` where its baselines
-    are, `named` says that the user named that place. Where runs are `wanted`, the results of others do not count.
+    are, `named` says that the user named that place, `configured` that somebody did. Where runs are `wanted`, the
+    results of others do not count.
     """
 
     folders: Sequence[ResultsFolder]
@@ -136,6 +138,7 @@ class Review:
     rootdir: Path
     place: str | Path
     named: bool = False
+    configured: bool = True
     wanted: Sequence[str] = ()
     runs: list[Run] = field(init=False)
     _found: list[Run] = field(init=False, repr=False)
@@ -156,13 +159,19 @@ class Review:
                     f"name the folder that holds those with --from"
                 )
         self.runs = [run for run in found if not self.wanted or run.id in self.wanted]
-        self.baselines = Store(self.place)
+        self.baselines = Store(self.place, configured=self.configured)
 
     @property
     def known(self) -> set[str]:
         """The ids of all tests that the runs tell of."""
         parts = ("checks", "orphans")
         return {row["nodeid"] for run in self.runs for part in parts for row in run.document.get(part, ())}
+
+    @property
+    def unfinished(self) -> list[str]:
+        """The ids of runs that have begun and of which there are no results."""
+        documents = [run.document for run in self._found]
+        return sorted({run_id for folder in self.folders for run_id in folder.unfinished(documents)})
 
     @property
     def checks(self) -> list[tuple[Run, dict[str, Any]]]:
@@ -239,21 +248,28 @@ class Review:
         try:
             if one.state == _REPLACED:
                 return decided("refused", "what is kept of it was captured by another run: run pytest --modelviz again")
-            if one.state == _ACCEPTED:
-                self.baselines.load(location, nodeid=check["nodeid"], name=check["name"])
-                return decided("already accepted")
             self._require_project(one.run, check, location)
-            files = self._candidate(one)
-            self.baselines.put_instead(location, files, of=self._expected(check, location))
+            files = candidate_files(one.run.candidates, location, nodeid=check["nodeid"], name=check["name"])
+            if self._is_accepted(one):
+                self.baselines.load(location, nodeid=check["nodeid"], name=check["name"])
+                if self.baselines.is_complete(location, files):
+                    return decided("already accepted")
+            # an accept that was cut off after the JSON file was replaced is finished
+            expected = text_sha256(files.text) if self._is_accepted(one) else self._expected(check, location)
+            self.baselines.put_instead(location, files, of=expected)
         except ChangedMeanwhileError:
-            if one.run.candidates.digest(location) == self.baselines.digest(location):
-                return decided("already accepted")  # another shard has captured the same
+            if self._is_accepted(one):
+                return decided("already accepted")  # by somebody else at the same time
             return decided("refused", _CHANGED)
         except UnreadableBaselineError as error:
             return decided("refused", f"its baseline cannot be read: {error}")
         except ModelvizError as error:
             return decided("refused", str(error))
         return decided("accepted")
+
+    def _is_accepted(self, one: Waiting) -> bool:
+        """Whether its baseline is what was captured: accepted before, or another shard has captured the same."""
+        return one.run.candidates.digest(one.location) == self.baselines.digest(one.location)
 
     def _require_project(self, run: Run, check: dict[str, Any], location: Location) -> None:
         """The results must be of this project, and the baselines where they were, or where the user says they are."""
@@ -263,9 +279,9 @@ class Review:
                 f"run {run.id} is of the project in {theirs!r}, not of the one in {ours!r} (folders of the "
                 f"repository): name that one with --rootdir"
             )
-        if file_digest(self.rootdir, check["nodeid"]) is None:
-            file = check["nodeid"].partition("::")[0]
-            raise ModelvizError(f"there is no {file} in {self.rootdir}: name the project's folder with --rootdir")
+        folders = [self.home.root, *(folder.root for folder in self.folders)]
+        folders += [self.place] if isinstance(self.place, Path) else []
+        require_test_file(check["nodeid"], self.rootdir, folders)
         places = [self._shown(self.baselines.at(path)) for path in self._compared_with(check, location).paths]
         if not self.named and check["baseline"] not in places:
             raise ModelvizError(
@@ -296,16 +312,6 @@ class Review:
         if self.baselines.digest(common) != digest:
             raise ChangedMeanwhileError(self.baselines.shown(common))
         return None
-
-    def _candidate(self, one: Waiting) -> Files:
-        store = one.run.candidates
-        try:
-            files = store.files(one.location, nodeid=one.nodeid, name=one.check["name"])
-        except UnreadableBaselineError as error:
-            raise ModelvizError(f"the candidate {store.shown(one.location)} cannot be read: {error}") from error
-        if files is None:
-            raise ModelvizError("nothing is kept of what was captured: it was rejected, or its file is gone")
-        return files
 
     def reject(self, one: Waiting) -> Decision:
         """Forget a candidate; the baseline stays as it is."""

@@ -24,9 +24,10 @@ from pytest_modelviz.errors import ForeignBaselineError, ModelvizError, Unreadab
 from pytest_modelviz.pictures.composite import sheet
 from pytest_modelviz.pictures.exhibits import pictures_of
 from pytest_modelviz.pictures.files import png_bytes, quick_png_bytes
+from pytest_modelviz.printable import quoted
 from pytest_modelviz.reports.results import ResultsFolder
 from pytest_modelviz.reports.tensorboard import EventFiles
-from pytest_modelviz.reports.terminal import accept_command, explain, quoted
+from pytest_modelviz.reports.terminal import accept_command, explain
 from pytest_modelviz.settings import Mode, Settings
 from pytest_modelviz.verdict import Verdict
 from pytest_modelviz.views import View, capture_with_other_randomness
@@ -105,10 +106,11 @@ class Session:
                 f"from lower case: rename one of the tests, their classes or their files"
             )
 
-    def baselines(self, place: Any) -> Store:
-        """The store at a folder or URL; what it has read from a URL is kept for the run."""
+    def baselines(self, settings: Settings) -> Store:
+        """The store at the settings' folder or URL; what it has read from a URL is kept for the run."""
+        place = settings.baseline_dir
         if str(place) not in self._baselines:
-            self._baselines[str(place)] = Store(place)
+            self._baselines[str(place)] = Store(place, configured=settings.baseline_dir_is_configured)
         return self._baselines[str(place)]
 
     def events(self, settings: Settings) -> EventFiles:
@@ -130,7 +132,7 @@ class _Judgement:
     def __init__(self, session: Session, check: Check, capture: Capture) -> None:
         self._session, self._check, self._capture = session, check, capture
         self._settings = check.settings
-        self._baselines = session.baselines(check.settings.baseline_dir)
+        self._baselines = session.baselines(check.settings)
         self._results = ResultsFolder(check.settings.results_dir)
         self._candidates = Store(self._results.candidates, what="candidate", option="--modelviz-results-dir")
         self._location = self._compared_with = Location.of(check.nodeid, check.name, check.settings.variant)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import os
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from pytest_modelviz.options import (
     tolerance,
     variant,
 )
+from pytest_modelviz.printable import quoted
 
 
 class Mode(enum.Enum):
@@ -49,6 +49,7 @@ class Settings:
     """Everything a check needs to know about how it is to be made. Tolerances are None where the default holds.
 
     `ignored` are globs of attributes of modules that are no configuration.
+    `baseline_dir_is_configured` says that somebody has named that folder.
     `repeated` are those options of the command line that a printed pytest command must have too.
     """
 
@@ -65,6 +66,7 @@ class Settings:
     orphans: str = "warn"
     html: bool = True
     repeated: str = ""
+    baseline_dir_is_configured: bool = True
 
     def shown(self, path: str | Path) -> str:
         """A path as people write it: relative to the project where it lies inside; a URL as it is."""
@@ -141,6 +143,7 @@ def read_settings(command_line: Mapping[str, Any], ini: Mapping[str, Any], rootd
         mode=_mode(command_line) or _mode(ini) or Mode.OFF,
         rootdir=rootdir,
         baseline_dir=baselines,
+        baseline_dir_is_configured="--modelviz-baseline-dir" in values,
         results_dir=results,
         rtol=values.get("--modelviz-rtol"),
         atol=values.get("--modelviz-atol"),
@@ -150,7 +153,7 @@ def read_settings(command_line: Mapping[str, Any], ini: Mapping[str, Any], rootd
         orphans=values.get("--modelviz-orphans", "warn"),
         html=values.get("--modelviz-html", True),
         repeated=" ".join(
-            shlex.quote(f"{option.name}={command_line[option.name]}")
+            quoted(f"{option.name}={command_line[option.name]}")
             for option in OPTIONS
             if not option.is_flag and command_line.get(option.name) is not None
         ),

@@ -54,7 +54,7 @@ class Folder(Protocol):
         """All files whose names end so, hidden ones left out; sorted."""
 
     def is_linked(self, name: str) -> bool:
-        """Whether a file is reached through a symbolic link."""
+        """Whether a file is a link, or is reached through one."""
 
     def locked(self, name: str) -> contextlib.AbstractContextManager[None]:
         """Keep others from writing `name` for the while, where that is possible."""
@@ -67,14 +67,14 @@ class LinkedFolderError(OSError):
         super().__init__(f"the folder {link} is a symbolic link, and nothing is written or removed through a link")
 
 
-def open_folder(place: str | Path) -> Folder:
-    """The folder of baselines at a path or an fsspec URL.
+def open_folder(place: str | Path, *, configured: bool = True) -> Folder:
+    """The folder of baselines at a path or an fsspec URL, which somebody has `configured` or not.
 
     Raises ModelvizError where the URL's package is not installed.
     """
     url = str(place)
     if "://" not in url:
-        return BaselineFolder(Path(place))
+        return BaselineFolder(Path(place), configured=configured)
     import fsspec
 
     from pytest_modelviz.baselines.remote import RemoteFolder
@@ -92,6 +92,7 @@ class LocalFolder:
     """A folder of this machine, perhaps brought here by anybody. It is never left through a symbolic link."""
 
     settles = True
+    _root_may_be_link = True
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -137,11 +138,15 @@ class LocalFolder:
         return [*(folder for folder in reversed(path.parents) if folder.is_relative_to(self.root)), path]
 
     def is_linked(self, name: str) -> bool:
+        path = self.root / name
+        return self._is_reached_by_link(name) or (path.is_file() and path.stat().st_nlink > 1)
+
+    def _is_reached_by_link(self, name: str) -> bool:
         return any(path.is_symlink() for path in self._way(name))
 
     def _refuse_linked_folder(self, name: str) -> None:
-        """The root itself may be a link: the user has chosen it."""
-        for path in self._way(name)[1:-1]:
+        """The root itself may be a link where the user has chosen it."""
+        for path in self._way(name)[1 if self._root_may_be_link else 0 : -1]:
             if path.is_symlink():
                 raise LinkedFolderError(path)
 
@@ -149,6 +154,12 @@ class LocalFolder:
         """Write beside, flush to the disk, then move into place. A link there is replaced, what it leads to is not."""
         path = self.root / name
         self._refuse_linked_folder(name)
+        with contextlib.suppress(FileNotFoundError):  # tidied away by somebody who cannot see this process
+            self._write(path, data)
+            return
+        self._write(path, data)
+
+    def _write(self, path: Path, data: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
@@ -236,12 +247,34 @@ class BaselineFolder(LocalFolder):
     The first file brings rules for git with it.
     """
 
+    def __init__(self, root: Path, *, configured: bool = True) -> None:
+        """The folder itself may be a link where somebody has `configured` it, or it may be anybody's doing."""
+        super().__init__(root)
+        self._root_may_be_link = configured
+
+    def is_linked(self, name: str) -> bool:
+        """Hard links are how some data caches fill a folder."""
+        return self._is_reached_by_link(name)
+
     def _refuse_to_read(self, path: Path) -> None:
         """Whatever is a regular file may be read."""
 
     def write(self, name: str, data: bytes) -> None:
         super().write(name, data)
         write_attributes(self.root)
+
+
+def is_running(pid: int) -> bool:
+    """Whether there is a process of this number; where nobody can tell, it is taken to be there."""
+    if os.name != "posix":  # elsewhere the question would end it
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
 
 
 def _regular_file(path: Path, limit: int) -> bytes:

@@ -9,15 +9,17 @@ from __future__ import annotations
 import itertools
 import posixpath
 import re
-import shlex
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytest_modelviz.baselines.names import Location
 from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.printable import command_line
 
 _OPTIONS_OF_MV = ("--rootdir", "--baseline-dir")
+# a word as `quoted` writes it
+_SHELL_WORD = re.compile(r"""(?:\$'(?:\\.|[^'\\])*'|'[^']*'|"[^"]*"|[^\s'"])+""")
 
 
 @dataclass(frozen=True)
@@ -130,10 +132,9 @@ def move_command(old: str, new: str, *, whole_file: bool = False, options: str =
         (old_path, *old_parameters), (new_path, *new_parameters) = (name.partition("[") for name in (old, new))
         if old_parameters == new_parameters and old_path != new_path:
             old, new = old_path, new_path
-    words = shlex.split(options)
-    kept = [pair for pair in itertools.pairwise(words) if pair[0] in _OPTIONS_OF_MV]
+    kept = [pair for pair in itertools.pairwise(_SHELL_WORD.findall(options)) if pair[0] in _OPTIONS_OF_MV]
     no_option = ["--"] if old.startswith("-") or new.startswith("-") else []
-    return shlex.join(["modelviz", "mv", *(word for pair in kept for word in pair), *no_option, old, new])
+    return " ".join(["modelviz mv", *(word for pair in kept for word in pair), *no_option, command_line([old, new])])
 
 
 def foreign_reason(owner: str, nodeid: str, *, whole_file: bool = False, options: str = "") -> str:

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pytest_modelviz.baselines.earlier import find_baseline
-from pytest_modelviz.baselines.folder import Folder, LinkedFolderError, LocalFolder, open_folder
+from pytest_modelviz.baselines.folder import Folder, LinkedFolderError, LocalFolder, is_running, open_folder
 from pytest_modelviz.baselines.formats import (
     MAX_ARRAY_BYTES,
     MAX_JSON_BYTES,
@@ -37,6 +37,7 @@ from pytest_modelviz.capture import Capture
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 
 _ABANDONED_SECONDS = 3600.0  # a younger unfinished file may be another process's
+_ENDINGS = (".json", ".safetensors", ".png")
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -65,15 +66,22 @@ class Store:
     """A folder of baselines (or of candidates, which have the same layout)."""
 
     def __init__(
-        self, place: str | Path | Folder, *, what: str = "baseline", option: str = "--modelviz-baseline-dir"
+        self,
+        place: str | Path | Folder,
+        *,
+        what: str = "baseline",
+        option: str = "--modelviz-baseline-dir",
+        configured: bool = True,
     ) -> None:
         """`what` is kept at this `place`, and `option` chooses it.
+
+        Where nobody has `configured` the place, it is not written through a link either.
 
         Only baselines may be reached through symbolic links, and bring rules for git: what a run keeps may come from
         anybody's.
         """
         if isinstance(place, (str, Path)):
-            place = open_folder(place) if what == "baseline" else LocalFolder(Path(place))
+            place = open_folder(place, configured=configured) if what == "baseline" else LocalFolder(Path(place))
         self._folder, self._what, self._option = place, what, option
 
     @property
@@ -183,6 +191,35 @@ class Store:
             return None
         return data if data.startswith(_PNG) or not self._folder.is_linked(name) else None
 
+    def stored_picture(self, location: Location, limit: int) -> bytes | None:
+        """The file that lies there as the picture, whatever it is; raises UnreadableBaselineError."""
+        try:
+            return self._folder.read(f"{self.where(location).path}.png", limit)
+        except FileNotFoundError:
+            return None
+
+    def linked(self, location: Location) -> str | None:
+        """The name of a file that is a link, or is reached through a link; None where there is none."""
+        path = self.where(location).path
+        names = (f"{path}{ending}" for ending in _ENDINGS)
+        return next((PurePosixPath(name).name for name in names if self._folder.is_linked(name)), None)
+
+    def is_complete(self, location: Location, files: Files) -> bool:
+        """Whether exactly these files lie there, and nothing that a write which was cut off has left."""
+        location = self.where(location)
+        contents = dict(zip(_ENDINGS, (files.text, files.arrays, files.picture), strict=True))
+        return not self._leftovers(location, None) and all(
+            self._holds_text(f"{location.path}{ending}", data)
+            if ending == ".json" and data is not None
+            else self._holds(f"{location.path}{ending}", data)
+            if data is not None
+            else not self._exists(f"{location.path}{ending}")
+            for ending, data in contents.items()
+        )
+
+    def _exists(self, name: str) -> bool:
+        return PurePosixPath(name).name in self._folder.siblings(name)
+
     def save(
         self, location: Location, capture: Capture, *, nodeid: str, name: str, picture: bytes | None = None
     ) -> str:
@@ -237,7 +274,8 @@ class Store:
         except LinkedFolderError as error:
             raise ModelvizError(
                 f"cannot {verb} the {self._what} {self.shown(location)}: {error}. Put a real folder in its place "
-                f"(remove the link, and copy there what it led to), or choose another with {self._option}"
+                f"(remove the link, and copy there what it led to), or choose another with {self._option}; what is "
+                f"named by that may itself be a link"
             ) from error
         except OSError as error:
             raise ModelvizError(
@@ -320,14 +358,22 @@ class Store:
 
     def _tidy(self, location: Location, staged: str | None, *, every: bool = False) -> None:
         """Remove what interrupted writes of this very baseline left behind; another check's are another's."""
+        for name in self._leftovers(location, staged, every=every):
+            self._folder.delete(str(location.folder / name))
+
+    def _leftovers(self, location: Location, staged: str | None, *, every: bool = False) -> list[str]:
+        found = []
         stem = re.escape(location.stem)
         bears_digest = re.compile(rf"\.{stem}\.[0-9a-f]{{16}}\.(safetensors|png)")
-        unfinished = re.compile(rf"\.{{1,2}}{stem}\.([0-9a-f]{{16}}\.)?(json|png|safetensors)\.\d+\.tmp")
+        unfinished = re.compile(rf"\.{{1,2}}{stem}\.([0-9a-f]{{16}}\.)?(json|png|safetensors)\.(?P<writer>\d+)\.tmp")
         for name, age in self._folder.siblings(f"{location.path}.json").items():
             old = every or age > _ABANDONED_SECONDS
             mine = bears_digest.fullmatch(name) and (old or self._folder.settles)
-            if (mine and not (staged or "").endswith(f"/{name}")) or (unfinished.fullmatch(name) and old):
-                self._folder.delete(str(location.folder / name))
+            begun = unfinished.fullmatch(name)
+            abandoned = begun and (old or (self._folder.settles and not is_running(int(begun["writer"]))))
+            if (mine and not (staged or "").endswith(f"/{name}")) or abandoned:
+                found.append(name)
+        return found
 
     def _holds(self, name: str, data: bytes) -> bool:
         try:

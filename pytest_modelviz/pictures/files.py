@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 
 import numpy as np
 from PIL import Image as Pillow
@@ -11,13 +12,42 @@ from PIL import ImageChops, ImageStat
 from pytest_modelviz.pictures.colour import Image
 
 _Method = Pillow.Quantize
+_MOST_PIXELS = 2**27
 
 
 def png_bytes(image: Image) -> bytes:
     """A PNG of 256 colours: it looks the same to people and keeps the repository small."""
     whole = Pillow.fromarray(np.ascontiguousarray(image)).convert("RGB")
+    return _encoded(_in_256_colours(whole))
+
+
+def encoded_anew(data: bytes) -> bytes:
+    """The same colours in a PNG of our own: of one made here, the same bytes; nothing else that a file may hold.
+
+    Raises:
+        ValueError: It is no PNG as `png_bytes` makes them, is damaged, or has absurdly many pixels.
+
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)  # the bound here is another
+            image = Pillow.open(io.BytesIO(data), formats=("PNG",))
+        if image.width * image.height > _MOST_PIXELS:
+            raise ValueError(f"it has {image.width} x {image.height} pixels")
+        image.load()
+    except Exception as error:  # Pillow raises a dozen kinds for damaged files
+        raise ValueError(str(error) or type(error).__name__) from error
+    palette = image.getpalette()
+    if image.mode != "P" or palette is None:
+        raise ValueError(f"it has colours of the kind {image.mode}, not a palette")
+    bare = Pillow.frombytes("P", image.size, image.tobytes())
+    bare.putpalette(palette)
+    return _encoded(bare)
+
+
+def _encoded(image: Pillow.Image) -> bytes:
     buffer = io.BytesIO()
-    _in_256_colours(whole).save(buffer, format="PNG", optimize=True)
+    image.save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()
 
 

@@ -9,6 +9,7 @@ from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
 from pytest_modelviz.pictures.colour import Image
+from pytest_modelviz.printable import printable
 
 _BACKGROUND, _INK = 255, (40, 40, 40)
 _GAP = 4
@@ -49,9 +50,12 @@ def grid(images: Sequence[Image], columns: int, gap: int = 2) -> Image:
 
 
 def labelled(image: Image, *lines: str) -> Image:
-    """Write lines of text above an image, widening it where the text needs room. Long lines are cut."""
+    """Write lines of text above an image, widening it where the text needs room. Long lines are cut.
+
+    What is not printable is written out: Pillow refuses to measure it.
+    """
     font = ImageFont.load_default(size=12)
-    texts = [line if len(line) <= 90 else f"{line[:87]}..." for line in lines]
+    texts = [line if len(line) <= 90 else f"{line[:87]}..." for line in map(printable, lines)]
     wanted = max((int(np.ceil(font.getlength(text))) for text in texts), default=0) + 2
     canvas = np.full((_LINE * len(texts), max(wanted, image.shape[1]), 3), _BACKGROUND, np.uint8)
     drawing = Pillow.fromarray(canvas)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_modelviz.baselines.renaming import move_command
-from pytest_modelviz.reports.terminal import quoted, visible
+from pytest_modelviz.printable import printable, quoted
 
 _QUIET = ("match", "recorded", "not_compared")  # a test with nothing worse passes
 _ACCEPTABLE = ("drift", "missing")
@@ -43,7 +43,7 @@ def closing_lines(run: Closing) -> list[Line]:
     lines: list[Line] = []
     for entry in run.entries:
         if entry["message"] and entry["status"] in _QUIET:
-            lines += [(line, False) for line in f"{visible(entry['nodeid'])} {entry['message']}".splitlines()]
+            lines += [(line, False) for line in f"{printable(entry['nodeid'])} {entry['message']}".splitlines()]
     lines += [(line, True) for line in _lost(run)]
     lines += [(line, run.orphans_fail) for line in orphan_lines(run.orphans, review=run.review)]
     return lines + [(line, False) for line in _counts(run)]
@@ -52,7 +52,7 @@ def closing_lines(run: Closing) -> list[Line]:
 def _lost(run: Closing) -> list[str]:
     if not run.lost:
         return []
-    names = ", ".join(visible(name) for name in run.lost)
+    names = ", ".join(printable(name) for name in run.lost)
     told = f"worker {names} died" if len(run.lost) == 1 else f"workers {names} died"
     return [f"{told}: checks that were not finished are not among the results, and no orphans were judged"]
 
@@ -76,7 +76,7 @@ def orphan_lines(orphans: Sequence[Mapping[str, Any]], most: int = _MOST_ORPHANS
     for nodeid, rows in list(tests.items())[:most]:
         names = ", ".join(sorted({row["name"] for row in rows}))
         renamed = rename_hint(rows[0], review) if len({row["renamed_to"] for row in rows}) == 1 else ""
-        lines.append(f"  {visible(nodeid)}: {visible(names)}{renamed and '; '}{renamed}")
+        lines.append(f"  {printable(nodeid)}: {printable(names)}{renamed and '; '}{renamed}")
     if len(tests) > most:
         lines.append(f"  and {len(tests) - most} more: modelviz orphans{options}")
     return lines
@@ -90,7 +90,7 @@ def rename_hint(row: Mapping[str, Any], review: str, *, whole_file: bool = False
     command = move_command(old, new, whole_file=whole_file, options=review)
     if row.get("new_has_baseline"):
         command = " ".join(word for word in ("modelviz prune", review, quoted(old)) if word)
-    return str(visible(f"is it now {new}? {command}"))
+    return f"is it now {printable(new)}? {command}"
 
 
 def _counts(run: Closing) -> list[str]:
@@ -101,9 +101,11 @@ def _counts(run: Closing) -> list[str]:
         lines.append(f"{_many(totals['not_compared'], 'check')} not compared{hint}")
     told = [f"{totals[status]} {status}" for status in totals if totals[status] and status != "not_compared"]
     if told and run.written:
-        lines.append(f"{', '.join(told)}; details in {run.folder}/results.json")
+        lines.append(f"{', '.join(told)}; details in {printable(run.folder)}/results.json")
     if not run.written and totals["not_compared"]:
-        lines.append(f"this run compared nothing: {run.folder} still holds the results of the last one that did")
+        lines.append(
+            f"this run compared nothing: {printable(run.folder)} still holds the results of the last one that did"
+        )
     this = f" --run {run.run_id}{review}"
     kept = [entry["status"] for entry in run.entries if entry["candidate"]]
     if any(status in _ACCEPTABLE for status in kept):

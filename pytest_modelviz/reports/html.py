@@ -10,8 +10,9 @@ from typing import Any
 from pytest_modelviz.baselines.folder import LocalFolder
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.orphans import judged_together
+from pytest_modelviz.printable import printable, printable_lines
 from pytest_modelviz.reports.results import ResultsFolder, totals_of
-from pytest_modelviz.reports.terminal import visible
+from pytest_modelviz.reports.unfinished import unfinished_line
 
 _QUIET = ("match", "recorded", "not_compared")
 _DECIDED = ("accepted", "rejected")
@@ -35,7 +36,7 @@ def write_report(results: ResultsFolder, states: States | None = None) -> Path:
     checks = [pair for pair in every if pair[1]["status"] not in _QUIET]
     totals = totals_of(check for _, check in every)
     page = environment.get_template("report.html.jinja").render(
-        visible(
+        printable(
             {
                 "runs": [document["run"] for document in documents],
                 "totals": {status: count for status, count in totals.items() if count},
@@ -44,7 +45,9 @@ def write_report(results: ResultsFolder, states: States | None = None) -> Path:
             }
         ),
         checks=_with_pictures(results, checks, states or {}),
-        text=lambda text: "\n".join(visible(line) for line in str(text).split("\n")),
+        unfinished=printable(unfinished_line(results.unfinished(documents))),
+        lines=printable_lines,
+        text=printable,
     )
     results.put(results.report, page.encode("utf-8", "backslashreplace"))
     return results.report

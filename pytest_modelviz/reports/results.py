@@ -18,6 +18,8 @@ from pytest_modelviz.baselines.names import Location, safe
 from pytest_modelviz.baselines.store import Store
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.orphans import location_of
+from pytest_modelviz.printable import printable_json
+from pytest_modelviz.reports.unfinished import RunMarks, unfinished_line
 
 _NOT_TOLD = ("device", "variant")  # of a check's entry, what the run itself needs, or the candidate says
 
@@ -72,6 +74,20 @@ class ResultsFolder:
     def tensorboard(self) -> Path:
         return self.root / "tensorboard"
 
+    @property
+    def marks(self) -> RunMarks:
+        return RunMarks(self.root / "unfinished")
+
+    def unfinished(self, documents: Iterable[Mapping[str, Any]] = ()) -> list[str]:
+        """The ids of runs that have begun, and of which there are no results here, nor among these `documents`."""
+        ended = {path.stem for path in self._run_files()} | {safe(str(one["run"]["id"])) for one in documents}
+        return [name for name in self.marks.names() if name not in ended]
+
+    def begin(self, run_id: str) -> None:
+        """A run begins. Raises ModelvizError for links, and where the folder cannot be made."""
+        self.prepare()
+        self.marks.set(run_id)
+
     def event_folder(self, run_id: str, worker: str) -> Path:
         self.prepare()
         return self.tensorboard / run_id / worker if worker != "main" else self.tensorboard / run_id
@@ -89,7 +105,7 @@ class ResultsFolder:
 
     def refuse_links(self) -> None:
         """What is written here must stay here: raises ModelvizError where a folder of it is a symbolic link."""
-        for folder in (self.candidates, self.pictures, self.pruned, self.runs, self.tensorboard):
+        for folder in (self.candidates, self.pictures, self.pruned, self.runs, self.tensorboard, self.marks.root):
             if folder.is_symlink():
                 raise ModelvizError(f"{folder} is a symbolic link: remove it, what is written there must stay there")
 
@@ -195,8 +211,10 @@ class ResultsFolder:
         try:
             document = json.loads(LocalFolder(self.root).read(name, _MOST_BYTES), parse_constant=_refuse)
         except FileNotFoundError:
+            died = unfinished_line(self.unfinished())
             raise ModelvizError(
                 f"there are no results in {self.root}: run pytest --modelviz first, or name their folder with --from"
+                f"{died and '; '}{died}"
             ) from None
         except (UnreadableBaselineError, ValueError, RecursionError) as error:
             raise ModelvizError(f"{path} cannot be read ({error}): run pytest --modelviz again") from error
@@ -237,9 +255,7 @@ class ResultsFolder:
             self._put({**document, "judged_files": files, "orphans": [*rows, *orphans]})
 
     def _put(self, document: Mapping[str, Any]) -> None:
-        data = (json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode(
-            "utf-8", "backslashreplace"
-        )
+        data = (printable_json(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)) + "\n").encode()
         self.put(self.results, data)
         # folders of several runs that are copied over each other keep the results of all
         self.put(self.runs / f"{safe(str(document['run']['id']))}.json", data)

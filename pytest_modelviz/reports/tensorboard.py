@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,11 @@ from pytest_modelviz.baselines.names import safe
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.pictures.composite import Picture
 from pytest_modelviz.pictures.exhibits import Curve, Exhibit, Graph, Histogram
+<<<<<<< HEAD
 from pytest_modelviz.pictures.files import png_bytes
+=======
+from pytest_modelviz.printable import printable, printable_lines
+>>>>>>> twelve-a
 
 
 class EventFiles:
@@ -27,9 +32,15 @@ class EventFiles:
         self._writers: dict[str, Any] = {}
         self._writer = self._of("")
 
+<<<<<<< HEAD
     def show(self, tag: str, exhibit: Exhibit, png: bytes | None = None) -> str:
         """Write an exhibit, a picture as the PNG file that was made of it; returns the tag it can be found under."""
         tag = f"{tag}/{exhibit.label}"
+=======
+    def show(self, tag: str, exhibit: Exhibit) -> str:
+        """Write an exhibit; returns the tag it can be found under."""
+        tag = printable(f"{tag}/{exhibit.label}")
+>>>>>>> twelve-a
         if isinstance(exhibit, Picture):
             self._picture(tag, exhibit, png_bytes(exhibit.image) if png is None else png)
         elif isinstance(exhibit, Curve):
@@ -44,13 +55,13 @@ class EventFiles:
 
     def text(self, tag: str, text: str) -> None:
         """Write a text as it is: in Markdown's code block, so that names with signs stay what they are."""
-        fence = "~~~~"
-        self._writer.add_text(tag, f"{fence}\n{text.replace(fence, '~~~')}\n{fence}", 0)
+        fence = "~" * max(4, 1 + max(map(len, re.findall("~+", text)), default=0))  # longer than any in the text
+        self._writer.add_text(printable(tag), f"{fence}\n{printable_lines(text)}\n{fence}", 0)
 
     def scalar(self, tag: str, value: float) -> None:
         """Write one number; what is infinite has no place on a chart."""
         if math.isfinite(value):
-            self._writer.add_scalar(tag, value, 0)
+            self._writer.add_scalar(printable(tag), value, 0)
 
     def close(self) -> None:
         """Write what is still waiting. Raises ModelvizError where that cannot be written."""
@@ -102,9 +113,9 @@ class EventFiles:
 
         graph = GraphDef()
         for node in exhibit.nodes:
-            made = NodeDef(name=node.name, op=node.operator, input=node.inputs)
+            made = NodeDef(**printable({"name": node.name, "op": node.operator, "input": node.inputs}))
             for key, text in node.attributes.items():
-                made.attr[key].s = text.encode("utf-8", "replace")
+                made.attr[printable(key)].s = text.encode("utf-8", "replace")
             if node.shape is not None:
                 shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=side) for side in node.shape])
                 made.attr["_output_shapes"].CopyFrom(AttrValue(list=AttrValue.ListValue(shape=[shape])))

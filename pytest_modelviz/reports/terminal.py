@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pytest_modelviz.printable import printable, printable_lines
 from pytest_modelviz.reports.sentences import limits_found, sentences
 from pytest_modelviz.texts import apart
 
@@ -32,13 +32,13 @@ def explain(
     """The message of one check; empty for what needs no words. Long lists are cut unless the `whole` is wanted.
 
     `commands` are what follows `pytest --modelviz-update` to select the test again, and `modelviz accept` to take what
-    was captured; `notes` say what the check does not cover. Names and texts of models and files are shown with their
-    control characters escaped.
+    was captured; `notes` say what the check does not cover. Names and texts of models and files become printable.
     """
-    entry, findings, reason = visible(entry), visible(findings), visible(reason)
+    entry, findings, reason = printable(entry), printable(findings), printable(reason)
     message = _message(entry, findings, reason, commands, None if whole else _MOST_LISTED)
-    told = [f"  note      {visible(note)}" for note in (*notes, *limits_found(findings))]
-    return "\n".join([message or f"{entry['name']}: {entry['status']}", *told]) if told else message
+    told = [f"  note      {printable(note)}" for note in (*notes, *limits_found(findings))]
+    lines = [message or f"{entry['name']}: {entry['status']}", *told] if told else [message]
+    return printable_lines("\n".join(lines))
 
 
 def _message(
@@ -62,17 +62,6 @@ def _message(
         told = f"{entry['name']}: the baseline {entry['baseline']} cannot be read: {reason}"
         return f"{told}\n  to replace it by what was captured now: pytest --modelviz-update-all {command}"
     return ""
-
-
-def visible(value: Any) -> Any:
-    """The same with every character that a terminal would obey written out."""
-    if isinstance(value, str):
-        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in value)
-    if isinstance(value, Mapping):
-        return {visible(key): visible(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [visible(item) for item in value]
-    return value
 
 
 def _drift(entry: Mapping[str, Any], findings: Sequence[Mapping[str, Any]], accept: str, most: int | None) -> str:
@@ -165,8 +154,3 @@ def _cut(texts: list[str], most: int | None) -> list[str]:
     if most is None or len(texts) <= most:
         return texts
     return [*texts[: most - 1], f"and {len(texts) - most + 1} more"]
-
-
-def quoted(nodeid: str) -> str:
-    """A word as a shell takes it."""
-    return shlex.quote(nodeid)

@@ -190,7 +190,7 @@ class TestLinks:
         project.test()
         project.run("--modelviz-update")
 
-    @pytest.mark.parametrize("folder", ["candidates", "pictures", "pruned", "tensorboard"])
+    @pytest.mark.parametrize("folder", ["candidates", "pictures", "pruned", "tensorboard", "unfinished"])
     @pytest.mark.parametrize("fault", ["", "weight"])
     def test_a_linked_folder_of_the_results_ends_the_run_before_it_begins(self, project, folder, fault):
         before = project.files()
@@ -219,6 +219,24 @@ class TestLinks:
         (project.path / ".modelviz/.gitignore").symlink_to(outside)
         project.run("--modelviz").assert_outcomes(passed=1)
         assert not outside.exists()
+
+    def test_a_link_in_place_of_the_baselines_is_read_and_not_written_through(self, project, tmp_path_factory):
+        """A checkout may bring it; whoever names the folder knows of it."""
+        outside = tmp_path_factory.mktemp("outside") / "baselines"
+        (project.path / "baselines").rename(outside)
+        (project.path / "baselines").symlink_to(outside)
+        project.run("--modelviz").assert_outcomes(passed=1)
+        project.run("--modelviz-update").assert_outcomes(passed=1)  # nothing is to be written
+        before = project.files()
+        project.fault("weight")
+        result = project.run("--modelviz-update")
+        result.assert_outcomes(failed=1)
+        result.stdout.fnmatch_lines(
+            ["E*baselines is a symbolic link, and nothing is written or removed through a link*"]
+        )
+        assert project.files() == before
+        project.run("--modelviz-update", "--modelviz-baseline-dir=baselines").assert_outcomes(passed=1)
+        assert project.files() != before
 
     def test_the_results_may_lie_elsewhere_altogether(self, project, tmp_path_factory):
         shutil.rmtree(project.path / ".modelviz")

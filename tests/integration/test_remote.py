@@ -338,6 +338,11 @@ def test_a_run_opens_its_bucket_once_for_all_checks(project, memory, monkeypatch
     project.test()
     project.run("--modelviz-update", f"--modelviz-baseline-dir={memory}")
     opened, opening = [], store_module.open_folder
-    monkeypatch.setattr(store_module, "open_folder", lambda place: opened.append(str(place)) or opening(place))
+
+    def counted(place, **options):
+        opened.append(str(place))
+        return opening(place, **options)
+
+    monkeypatch.setattr(store_module, "open_folder", counted)
     project.run("--modelviz", f"--modelviz-baseline-dir={memory}").assert_outcomes(passed=1)
     assert opened.count(memory) == 2  # once more when it looks for orphans

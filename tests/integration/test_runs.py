@@ -142,7 +142,7 @@ class TestARunThatIsBrokenOff:
         assert done.exit_code == 1
         assert "what is kept of it was captured by another run: run pytest --modelviz again" in done.output
         assert killed.files() == before
-        assert killed.modelviz("list").output.startswith(f"replaced   {A}")
+        assert killed.modelviz("list").stdout.startswith(f"replaced   {A}")
 
     def test_what_no_results_tell_of_is_told(self, killed):
         killed.test(TWO_FILES["test_a"].replace("test_net", "test_new"), name="test_c")

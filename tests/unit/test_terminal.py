@@ -4,8 +4,9 @@ import math
 
 import pytest
 
+from pytest_modelviz.printable import printable
 from pytest_modelviz.reports.closing import Closing, closing_lines
-from pytest_modelviz.reports.terminal import amount, explain, visible
+from pytest_modelviz.reports.terminal import amount, explain
 
 
 def entry(**changed):
@@ -136,7 +137,7 @@ def test_amounts():
 
 
 def test_control_characters_are_written_out():
-    assert visible({"a\n": ["\x1b[2J", "é", 3]}) == {"a\\n": ["\\x1b[2J", "é", 3]}
+    assert printable({"a\n": ["\x1b[2J", "é", 3]}) == {"a\\n": ["\\x1b[2J", "é", 3]}
 
 
 class TestTheLastLines:

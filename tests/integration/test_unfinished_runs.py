@@ -1,0 +1,130 @@
+"""Runs that die without a word, with exit code 0 or any other: whoever asks for results learns that there are none."""
+
+import json
+import signal
+
+import pytest
+
+from pytest_modelviz.reports.results import ResultsFolder
+
+NET = "from net import *\ndef test_net(model_summary):\n    model_summary(load())\n"
+DEATHS = {
+    "exit 0": "os._exit(0)",
+    "killed": "os.kill(os.getpid(), 9)",
+    "crashed": "import faulthandler; faulthandler.disable(); os.kill(os.getpid(), 11)",
+}
+COMMANDS = ("list", "show", "accept", "reject", "orphans", "report")
+
+
+def dying(death: str) -> str:
+    return f"import os\nfrom net import *\ndef test_z(model_summary):\n    model_summary(load())\n    {death}\n"
+
+
+def marks(project) -> list[str]:
+    return ResultsFolder(project.path / ".modelviz").marks.names()
+
+
+@pytest.fixture
+def compared(project):
+    project.test(NET)
+    project.run("--modelviz-update").assert_outcomes(passed=1)
+    project.run("--modelviz").assert_outcomes(passed=1)
+    return project
+
+
+@pytest.mark.parametrize("death", DEATHS)
+def test_every_command_says_so_until_a_run_ends(compared, death):
+    before = compared.results["run"]["id"]
+    compared.test(dying(DEATHS[death]), name="test_z")
+    result = compared.run_apart("--modelviz")
+    assert result.ret == {"exit 0": 0, "killed": -signal.SIGKILL, "crashed": -signal.SIGSEGV}[death]
+    assert compared.results["run"]["id"] == before
+    (died,) = marks(compared)
+    for command in COMMANDS:
+        done = compared.modelviz(command)
+        assert f"warning: the last run, {died}, did not end: it died or still runs" in done.stderr
+    assert "all checks of the last run matched" not in compared.modelviz("show").output
+    for command in ("list", "show"):
+        assert json.loads(compared.modelviz(command, "--json").stdout)["unfinished_runs"] == [died]
+    page = (compared.path / ".modelviz/report.html").read_text()
+    assert f"the last run, {died}, did not end" in page
+    compared.run("--modelviz", "test_net.py").assert_outcomes(passed=1)
+    for command in COMMANDS:
+        assert "did not end" not in compared.modelviz(command).output
+    assert json.loads(compared.modelviz("list", "--json").stdout)["unfinished_runs"] == []
+    assert "did not end" not in (compared.path / ".modelviz/report.html").read_text()
+    assert not (compared.path / ".modelviz/unfinished").exists()
+
+
+@pytest.mark.parametrize("where", ["collection", "test without checks"])
+def test_also_where_it_dies_before_the_first_check(project, where):
+    """There are no results at all, neither of this run nor of another."""
+    project.test("import os\n" + ("os._exit(0)\n" if where == "collection" else "def test_a(): os._exit(0)\n"))
+    assert project.run_apart("--modelviz").ret == 0
+    done = project.modelviz("list")
+    assert done.exit_code == 1
+    assert "there are no results in " in done.output
+    assert "; the last run, " in done.output
+    project.test(NET)
+    project.run("--modelviz-update")
+    assert project.modelviz("list").exit_code == 0
+
+
+def test_a_folder_from_ci_says_so_too(compared, tmp_path_factory):
+    ResultsFolder(compared.path / ".modelviz").begin("2026-01-01_00-00-00.0_1")
+    folder = tmp_path_factory.mktemp("ci") / "results"
+    (compared.path / ".modelviz").rename(folder)
+    assert "2026-01-01_00-00-00.0_1, did not end" in compared.modelviz("list", "--from", str(folder)).output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--modelviz", "test_net.py"), False),
+        (("--modelviz-update", "test_net.py"), False),
+        (("--modelviz", "test_net.py", "test_fails.py", "-x"), False),
+        # runs that compare nothing leave the results as they are, and what is said of them
+        (("--modelviz", "-k", "nothing"), True),
+        (("--modelviz", "typo.py"), True),
+        (("--modelviz", "test_plain.py"), True),
+        (("--modelviz", "test_fails.py"), True),
+        (("--modelviz", "--collect-only"), True),
+        (("--modelviz", "--fixtures"), True),
+        (("--modelviz", "test_broken.py"), True),
+        (("test_net.py",), True),
+    ],
+)
+def test_runs_that_end_leave_no_mark_of_their_own(compared, arguments, says):
+    before = compared.results["run"]["id"]
+    for name, text in {"plain": "pass", "fails": "assert False"}.items():
+        compared.test(f"def test_x(): {text}\n", name=f"test_{name}")
+    compared.test("import nothing_of_that_name\n", name="test_broken")
+    compared.run(*arguments)
+    assert marks(compared) == []
+    ResultsFolder(compared.path / ".modelviz").begin("earlier")
+    compared.run(*arguments)
+    assert marks(compared) == (["earlier"] if says else [])
+    assert (compared.results["run"]["id"] == before) == says
+    assert ("did not end" in compared.modelviz("list").output) == says
+
+
+def test_a_worker_that_dies_is_no_run_that_did(compared):
+    """The controlling process goes on, and tells of the worker itself."""
+    compared.test(dying("os._exit(0)"), name="test_z")
+    compared.run_apart("--modelviz", "-n", "1", "-p", "xdist")
+    assert marks(compared) == []
+    assert compared.results["run"]["lost_workers"]
+    assert "did not end" not in compared.modelviz("list").output
+
+
+def test_the_controlling_process_of_workers_that_dies_is_one(compared):
+    compared.test(dying("os.kill(os.getppid(), 9)"), name="test_z")
+    compared.run_apart("--modelviz", "-n", "1", "-p", "xdist")
+    assert len(marks(compared)) == 1
+    assert "did not end" in compared.modelviz("list").output
+
+
+def test_a_folder_that_cannot_be_written_stops_no_run(compared):
+    (compared.path / ".modelviz/unfinished").write_text("in the way")
+    compared.run("--modelviz").assert_outcomes(passed=1)
+    assert "did not end" not in compared.modelviz("list").output
