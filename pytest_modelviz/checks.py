@@ -48,6 +48,9 @@ class Run(Protocol):
     def opened(self, checks: TestChecks) -> None:
         """A test has begun to make checks."""
 
+    def fail(self, trouble: str) -> None:
+        """Let the run fail for what no test can fail for any more, and say why at its end."""
+
 
 RUN = pytest.StashKey[Run]()
 CHECKS = pytest.StashKey["TestChecks"]()
@@ -66,6 +69,7 @@ class TestChecks:
         self._patterns: dict[str, bool] = {}
         self._ignored = dict.fromkeys(self._settings.ignored[len(run.settings.ignored) :], False)
         self.unreported: list[dict[str, Any]] = []
+        self._ended = False
         run.opened(self)
 
     @property
@@ -117,6 +121,7 @@ class TestChecks:
         __tracebackhide__ = True
         from pytest_modelviz.session import FAILING
 
+        self._refuse_when_ended()
         name = default if name is None else name
         if not isinstance(name, str) or not name or not name.isprintable():
             raise ModelvizError(f"name= takes a printable text that is not empty, not {name!r}")
@@ -140,10 +145,25 @@ class TestChecks:
         self._names.add(name)
         self._match_patterns(settings, capture.layers)
         self._match_ignored(check.view, capture)
+        self._refuse_when_ended()  # in another thread, while the test went on without it
         self.unreported.append(entry)
         if entry["status"] in FAILING:
             self._failures.append(entry["message"])
         return capture.result
+
+    def end(self) -> None:
+        """From here on nobody listens to what a check finds."""
+        self._ended = True
+
+    def _refuse_when_ended(self) -> None:
+        """What is found after the test would be told to nobody, and the test has passed already."""
+        if self._ended:
+            error = (
+                f"a check of {self.nodeid} was made after that test had ended, and could not fail it: make it in the "
+                f"test itself, or in a fixture that requests the check's fixture"
+            )
+            self._run.fail(error)  # a thread, or what swallows errors, must not hide it
+            raise ModelvizError(error)
 
     def _check(self, name: str, view: View, settings: Settings) -> Check:
         from pytest_modelviz.session import Check, Commands
@@ -213,6 +233,7 @@ def _modelviz_checks(request: pytest.FixtureRequest) -> Generator[TestChecks, No
     item.stash[CHECKS] = checks = TestChecks(request.config.stash[RUN], item)  # anew when a test is run again
     yield checks
     checks.warn()
+    checks.end()
     message = checks.take_failures()  # of checks made by other fixtures while they were torn down
     if message:
         pytest.fail(message, pytrace=False)

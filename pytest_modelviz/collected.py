@@ -7,6 +7,7 @@ command line left out was not seen, and its file was not collected whole.
 from __future__ import annotations
 
 import sys
+import types
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ class Collected:
         partly = _named_in_part(config)
         files: dict[str, list[str]] = {}
         for module in self._modules:
-            ids = self._ids(module) if module in self._opened else None
+            ids = self._ids(module) if module in self._opened or _is_empty(module) else None
             if ids is not None and partly is not None and module.path not in partly:
                 files.setdefault(relative_file(module.path, config.rootpath), []).extend(ids)
         for former in self._former:  # what a test was called before may look like another file's
@@ -85,6 +86,12 @@ def sources(root: Path) -> list[str]:
     paths = [Path(file) for file in files if isinstance(file, str) and file.endswith(".py")]
     inside = [path.relative_to(root) for path in paths if path.is_relative_to(root)]
     return sorted(path.as_posix() for path in inside if not _INSTALLED & set(path.parts))
+
+
+def _is_empty(module: pytest.Module) -> bool:
+    """Whether a file was imported and has no name in it that could be a test's: all its tests are gone."""
+    namespace = vars(getattr(module, "_obj", None) or types.SimpleNamespace(unknown=True))
+    return not any(name.isidentifier() and not name.startswith("__") for name in namespace)
 
 
 def _named_in_part(config: pytest.Config) -> set[Path] | None:

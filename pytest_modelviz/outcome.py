@@ -43,6 +43,7 @@ class Outcome:
         self._began = False
         self.workers = 1
         self.lost: list[str] = []
+        self.failures: list[str] = []
 
     def begin(self) -> None:
         """Leave a mark in the results folder until there are results: a run may die without a word."""
@@ -85,6 +86,11 @@ class Outcome:
         if trouble and trouble not in self._errors:
             self._errors.append(trouble)
 
+    def fail(self, trouble: str) -> None:
+        """The run as a whole has failed, whatever its tests did."""
+        self.tell(trouble)
+        self.failures.append(trouble)
+
     def write(self, *, ended: bool) -> bool:
         """Write what is to be kept of the run; returns whether the run as a whole has failed.
 
@@ -103,7 +109,8 @@ class Outcome:
             except ModelvizError as error:
                 self._errors.append(str(error))
             self._look_at_git()
-        return failed or bool(self._orphans and self._settings.orphans == "fail")
+        self._refuse_rival_recordings()
+        return failed or bool(self.failures or (self._orphans and self._settings.orphans == "fail"))
 
     def _write(self) -> None:
         """A run that has compared nothing leaves what the last one found to be decided, and adds orphans to it."""
@@ -130,6 +137,21 @@ class Outcome:
     def _end(self) -> None:
         if self._began:
             self._results.marks.remove(self._run_id)
+
+    def _refuse_rival_recordings(self) -> None:
+        """A test that was run several times over and recorded something else each time has no baseline."""
+        for attempts in self._entries.values():
+            digests: dict[tuple[str, Any], dict[str | None, str]] = {}
+            for entry in (entry for attempt in attempts.values() for entry in attempt.values()):
+                if entry["status"] == "recorded":
+                    recorded = digests.setdefault((entry["name"], entry["variant"]), {})
+                    recorded[entry["baseline_sha256"]] = entry["nodeid"]
+            for (name, _), recorded in digests.items():
+                if len(recorded) > 1:
+                    self.fail(
+                        f"{next(iter(recorded.values()))} was run more than once, and its {name} recorded differently "
+                        f"each time: only the last is kept. Make it the same every time, and record it anew"
+                    )
 
     def _failed_requirement(self) -> bool:
         compared = any(entry["status"] != "not_compared" for entry in self.entries)

@@ -139,6 +139,10 @@ class ModelvizRun:
         """A test has begun to make checks."""
         self._open = checks
 
+    def fail(self, trouble: str) -> None:
+        """Let the run fail for what no test can fail for any more, and say why at its end."""
+        self._outcome.fail(trouble)
+
     def _reports(self) -> bool:
         """Whether this process tells of the run: workers do not, nor does a run that only collects."""
         return not self._worker and not self._config.getoption("collectonly", False)
@@ -224,6 +228,8 @@ class ModelvizRun:
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:
         self._outcome.tell(getattr(node, "workeroutput", {}).get("modelviz_trouble", ""))
+        for failure in getattr(node, "workeroutput", {}).get("modelviz_failures", ()):
+            self._outcome.fail(failure)
         if error:
             self._outcome.lost.append(str(node.gateway.id))
         elif "modelviz_collected" in getattr(node, "workeroutput", {}):
@@ -237,6 +243,7 @@ class ModelvizRun:
         compares = self.settings.mode is not Mode.OFF
         if self._worker:
             self._worker_output()["modelviz_trouble"] = trouble
+            self._worker_output()["modelviz_failures"] = self._outcome.failures
             if compares:
                 self._worker_output()["modelviz_collected"] = self._seen()
         elif self._reports():

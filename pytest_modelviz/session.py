@@ -13,10 +13,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pytest_modelviz.baselines.formats import plain_number
+from pytest_modelviz.baselines.formats import plain_number, text_sha256
 from pytest_modelviz.baselines.names import Location, file_folder, safe
 from pytest_modelviz.baselines.renaming import foreign_reason
-from pytest_modelviz.baselines.store import Store, Stored
+from pytest_modelviz.baselines.store import ChangedMeanwhileError, Store, Stored, encode_files
 from pytest_modelviz.capture import Capture
 from pytest_modelviz.compare.tolerance import Tolerances, coarsest_precision
 from pytest_modelviz.elsewhere import baseline_elsewhere, former_note
@@ -139,10 +139,13 @@ class _Judgement:
         self._ids = {"nodeid": check.nodeid, "name": check.name}
         self._former: str | None = None
         self._notes: list[str] = []
+        self._found: str | None = None  # the digest of what lay there when it was compared
 
     def entry(self) -> Entry:
         if self._settings.mode is Mode.OFF:
             return self._entry("not_compared")
+        if self._settings.mode.records:
+            self._found = self._baselines.digest(self._location)
         try:
             stored = self._stored()
             return self._missing() if stored is None else self._compared(stored)
@@ -205,7 +208,7 @@ class _Judgement:
         if baseline.view != self._capture.view:
             raise UnreadableBaselineError(f"it was recorded by the view {baseline.view!r}, not {self._capture.view!r}")
         verdict = self._verdict(baseline, 1.0)
-        if self._settings.mode is Mode.UPDATE_ALL:
+        if self._settings.mode is Mode.UPDATE_ALL and self._location not in self._session.recorded:
             own = self._compared_with == self._location
             return self._unstable() or self._record(baseline if own and self._is_noise(baseline, verdict) else None)
         self._chart(verdict)
@@ -280,12 +283,13 @@ class _Judgement:
         self._session.recorded.add(self._location)
         files = None if known is None else self._baselines.files(self._location, **self._ids)
         if files is None:
-            picture = _png(self._check.view, self._capture)
-            self._baselines.save(self._location, self._capture, **self._ids, picture=picture)
-        else:
-            picture = files.picture or _png(self._check.view, self._capture)
-            self._baselines.put(self._location, replace(files, picture=picture))
-        return self._entry("recorded")
+            files = encode_files(self._location, self._capture, **self._ids)
+        files = replace(files, picture=files.picture or _png(self._check.view, self._capture))
+        try:
+            self._baselines.put_instead(self._location, files, self._found)
+        except ChangedMeanwhileError:  # another process has recorded it: what this one captured is compared with that
+            return self.entry()
+        return self._entry("recorded", digest=text_sha256(files.text))
 
     def _keep_candidate(self) -> str | None:
         """Keep what was captured; where that cannot be written, the report says so and stands all the same."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -227,10 +227,7 @@ class Store:
 
         Raises ModelvizError where that is not possible; then the old one is as it was.
         """
-        arrays = encode_arrays(capture.arrays)
-        digest = None if arrays is None else sha256(arrays)
-        text = encode_json(capture, nodeid=nodeid, name=name, variant=location.variant, data_sha256=digest)
-        self.put(location, Files(text, arrays, picture))
+        self.put(location, replace(encode_files(location, capture, nodeid=nodeid, name=name), picture=picture))
         return self.shown(location)
 
     def put(self, location: Location, files: Files) -> None:
@@ -398,6 +395,14 @@ class Store:
             return decode_json(self._folder.read(f"{stem}.json", MAX_JSON_BYTES))
         except (FileNotFoundError, UnreadableBaselineError):
             return None
+
+
+def encode_files(location: Location, capture: Capture, *, nodeid: str, name: str) -> Files:
+    """A baseline's files, but for its picture. Raises ModelvizError for what cannot be stored."""
+    arrays = encode_arrays(capture.arrays)
+    digest = None if arrays is None else sha256(arrays)
+    text = encode_json(capture, nodeid=nodeid, name=name, variant=location.variant, data_sha256=digest)
+    return Files(text, arrays, None)
 
 
 def _stored(files: Files, location: Location, nodeid: str, name: str) -> Stored:

@@ -14,11 +14,8 @@ from pytest_modelviz.baselines.names import safe
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.pictures.composite import Picture
 from pytest_modelviz.pictures.exhibits import Curve, Exhibit, Graph, Histogram
-<<<<<<< HEAD
 from pytest_modelviz.pictures.files import png_bytes
-=======
 from pytest_modelviz.printable import printable, printable_lines
->>>>>>> twelve-a
 
 
 class EventFiles:
@@ -32,15 +29,9 @@ class EventFiles:
         self._writers: dict[str, Any] = {}
         self._writer = self._of("")
 
-<<<<<<< HEAD
     def show(self, tag: str, exhibit: Exhibit, png: bytes | None = None) -> str:
         """Write an exhibit, a picture as the PNG file that was made of it; returns the tag it can be found under."""
-        tag = f"{tag}/{exhibit.label}"
-=======
-    def show(self, tag: str, exhibit: Exhibit) -> str:
-        """Write an exhibit; returns the tag it can be found under."""
         tag = printable(f"{tag}/{exhibit.label}")
->>>>>>> twelve-a
         if isinstance(exhibit, Picture):
             self._picture(tag, exhibit, png_bytes(exhibit.image) if png is None else png)
         elif isinstance(exhibit, Curve):

@@ -275,6 +275,13 @@ class TestC:
 """
 
 
+OTHER_IN_EACH_WORKER = """
+import time
+from net import *
+def test_q(feature_maps, worker_id):
+    feature_maps(load(), photo() * (1 + int(worker_id[2:])))
+    time.sleep(1)  # so that each worker has its turn
+"""
 OTHER_THE_SECOND_TIME = """
 from net import *
 from pathlib import Path
@@ -320,6 +327,22 @@ class TestRepetition:
         project.test(OTHER_THE_SECOND_TIME)
         project.run("--modelviz-update", "--count=3").assert_outcomes(passed=2, failed=1)
         assert project.check("feature_maps")["status"] == "drift"
+
+    def test_nor_where_everything_is_recorded_anew(self, project):
+        project.test(OTHER_THE_SECOND_TIME)
+        project.run("--modelviz-update-all", "--count=3").assert_outcomes(passed=2, failed=1)
+        assert project.check("feature_maps")["status"] == "drift"
+
+    @pytest.mark.parametrize("options", [("--count=2", "-n2"), ("--dist=each", "--tx=2*popen")], ids=" ".join)
+    @pytest.mark.parametrize("mode", ["--modelviz-update", "--modelviz-update-all"])
+    def test_workers_that_record_something_else_each_are_told(self, project, mode, options):
+        shutil.rmtree(project.path / "baselines")
+        project.test(OTHER_IN_EACH_WORKER)
+        result = project.run_apart(mode, *options)
+        assert result.ret == 1
+        told = [line for line in result.outlines if "recorded differently" in line or "drifted" in line]
+        assert told
+        assert project.check("feature_maps")["status"] in ("recorded", "drift")
 
     def test_the_worst_of_several_is_told(self, project):
         project.test(OTHER_THE_SECOND_TIME)

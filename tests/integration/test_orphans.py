@@ -52,6 +52,15 @@ def test_a_test_that_is_gone(recorded):
     assert recorded.files() == before
 
 
+@pytest.mark.parametrize("text", ["", "# moved to test_other.py\n", '"""Moved to test_other.py."""\n', "X = 1\n"])
+def test_all_tests_of_a_file_that_is_still_there(recorded, text):
+    recorded.test(text)
+    assert recorded.run("--modelviz", "--modelviz-orphans=fail").ret == 1
+    assert gone(recorded) == ALL
+    recorded.run("--modelviz", "--lf", "test_other.py")  # what is not looked into says nothing
+    assert "orphans" not in recorded.results
+
+
 def test_a_parameter_that_is_gone(recorded):
     recorded.test(TESTS.replace('["x", "y/z"]', '["x"]'))
     recorded.run("--modelviz").assert_outcomes(passed=4)
