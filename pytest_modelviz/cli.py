@@ -234,7 +234,7 @@ def _message(check: dict[str, Any], options: str) -> str:
     """A check's report with the command as it is needed here, which is not where the report was made."""
     told, printed = str(check["message"]), check.get("commands", {}).get("accept")
     here = accept_command(f"{options} {quoted(check['nodeid'])}")
-    return told.replace(printed, here) if isinstance(printed, str) and printed else told
+    return told.replace(printed, here, 1) if isinstance(printed, str) and printed else told
 
 
 def _from_here(path: Path) -> Path:

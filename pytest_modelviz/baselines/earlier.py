@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from pytest_modelviz.baselines.folder import Folder
-from pytest_modelviz.baselines.formats import MAX_ARRAY_BYTES, decode_json
+from pytest_modelviz.baselines.formats import decode_json
+from pytest_modelviz.baselines.limits import FIXED
 from pytest_modelviz.baselines.names import EarlierLocation, Location
 from pytest_modelviz.errors import UnreadableBaselineError
 
@@ -28,7 +29,7 @@ def _is_taken(folder: Folder, path: PurePosixPath) -> bool:
     """Whether anything lies there, in whatever state."""
     for ending in _ENDINGS:
         try:
-            folder.read(f"{path}{ending}", MAX_ARRAY_BYTES)
+            folder.read(f"{path}{ending}", FIXED.array_bytes)
         except FileNotFoundError:
             continue
         except UnreadableBaselineError:
@@ -40,7 +41,7 @@ def _is_taken(folder: Folder, path: PurePosixPath) -> bool:
 def _is_own(folder: Folder, earlier: EarlierLocation) -> bool:
     """Whether what lies there is this check's to read, and to complain about, or that of a twin but for case."""
     try:
-        document = decode_json(folder.read(f"{earlier.path}.json", MAX_ARRAY_BYTES))
+        document = decode_json(folder.read(f"{earlier.path}.json", FIXED.json_bytes))
     except (FileNotFoundError, UnreadableBaselineError):  # then the way it is spelled on the disk says whose it is
         return any(f"{earlier.path}{ending}" in folder.find(ending) for ending in _ENDINGS)
     found = (document["nodeid"], document["name"], document.get("variant"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from pytest_modelviz.reports.terminal import visible
 
 _QUIET = ("match", "recorded", "not_compared")
 _DECIDED = ("accepted", "rejected")
+_PNG_HEADER = re.compile(rb"\x89PNG\r\n\x1a\n.{4}IHDR(.{4})(.{4})", re.DOTALL)
+_MOST_PIXELS = 50_000_000  # of one picture: no view draws a tenth of that
 _MOST_PICTURE_BYTES = 40 * 2**20  # a report that no browser opens helps nobody
 
 
@@ -57,8 +60,8 @@ def _with_pictures(results: ResultsFolder, checks: list[tuple[str, Any]], states
     for run_id, check in checks:
         shown, omitted = [], 0
         for path in results.pictures_of(check):
-            data = _picture(results, path)
-            if data is None or len(data) > left:
+            data = _picture(results, path, left)
+            if data is None:
                 omitted += 1
             else:
                 left -= len(data)
@@ -68,9 +71,14 @@ def _with_pictures(results: ResultsFolder, checks: list[tuple[str, Any]], states
     return told
 
 
-def _picture(results: ResultsFolder, path: Path) -> bytes | None:
+def _picture(results: ResultsFolder, path: Path, most: int) -> bytes | None:
+    """A PNG file of at most so many bytes that a browser can decode: a small file may be a picture of gigabytes."""
     try:
-        data = LocalFolder(results.pictures).read(path.relative_to(results.pictures).as_posix(), _MOST_PICTURE_BYTES)
+        data = LocalFolder(results.pictures).read(path.relative_to(results.pictures).as_posix(), most)
     except (OSError, UnreadableBaselineError):
         return None
-    return data if data.startswith(b"\x89PNG") else None
+    header = _PNG_HEADER.match(data)
+    if header is None:
+        return None
+    width, height = (int.from_bytes(side, "big") for side in header.groups())
+    return data if width * height <= _MOST_PIXELS else None
