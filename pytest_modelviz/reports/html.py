@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pytest_modelviz.baselines.folder import LocalFolder
@@ -57,15 +57,19 @@ def _with_pictures(results: ResultsFolder, checks: list[tuple[str, Any]], states
     """The checks, each with its pictures as data URIs, as long as the page can bear them."""
     left = _MOST_PICTURE_BYTES
     told = []
+    known: dict[PurePosixPath, int] = {}  # how many pictures lie where another check has shown them already
     for run_id, check in checks:
-        shown, omitted = [], 0
-        for path in results.pictures_of(check):
-            data = _picture(results, path, left)
+        shown: list[str] = []
+        place = results.location(check).path
+        omitted = known.get(place, 0)
+        for path in results.pictures_of(check) if place not in known else ():
+            data = _picture(results, path, left) if left else None
             if data is None:
                 omitted += 1
             else:
                 left -= len(data)
                 shown.append(f"data:image/png;base64,{base64.b64encode(data).decode()}")
+        known.setdefault(place, len(shown) + omitted)
         state = states.get((run_id, check["nodeid"], check["name"]), "")
         told.append({**check, "shown": shown, "omitted": omitted, "state": state if state in _DECIDED else ""})
     return told

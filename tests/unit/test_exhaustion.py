@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from pytest_modelviz.baselines.folder import LocalFolder
 from pytest_modelviz.baselines.formats import decode_arrays, decode_json, encode_json, require_whole, seal, sha256
 from pytest_modelviz.baselines.limits import FIXED, SMALL, Limits, limits_for, structure_size
 from pytest_modelviz.baselines.names import Location
@@ -239,6 +240,37 @@ class TestWhatACheckReads:
 
 
 class TestPictures:
+    def test_pictures_of_one_place_are_shown_once(self, tmp_path):
+        """However many checks claim them: they are of one."""
+        results = ResultsFolder(tmp_path)
+        check = {
+            "nodeid": "t.py::test",
+            "view": "v",
+            "name": "n",
+            "status": "drift",
+            "message": "n drifted",
+            "baseline": "b",
+            "candidate": f"candidates/{WHERE.path}.json",
+            "baseline_sha256": None,
+            "cause": None,
+            "first_divergence": None,
+            "error": None,
+            "tolerance": None,
+        }
+        run = {"id": "r", "torch": "2", "python": "3", "platform": "p", "device": "cpu", "workers": 1}
+        results.prepare()
+        document = {"schema": 1, "run": run, "totals": {}, "checks": [check] * 2000}
+        (tmp_path / "results.json").write_text(json.dumps(document))
+        side = (1).to_bytes(4, "big")
+        results.keep_pictures(
+            WHERE.path, {f"{at:03}.png": b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + 2 * side for at in range(200)}
+        )
+        started = time.perf_counter()
+        page = write_report(results).read_text()
+        assert time.perf_counter() - started < 20
+        assert page.count("data:image/png") == 200
+        assert page.count("200 more pictures") == 1999
+
     def test_a_report_holds_no_picture_that_no_browser_can_bear(self, tmp_path):
         results = ResultsFolder(tmp_path)
         check = {
@@ -310,6 +342,21 @@ def test_calls_that_stand_for_millions_are_refused():
         tracemalloc.stop()
     assert len(calls_of({"": ["a"] * 99_000}, ["", "a"], needed=10) or ()) == 99_001
     assert len(calls_of({"": ["a"] * 300_000}, ["", "a"], needed=100_000) or ()) == 300_001
+
+
+def test_damaged_baselines_of_an_earlier_version_are_not_looked_for_in_all_of_them(tmp_path, monkeypatch):
+    """Names with capital letters lay elsewhere once, and of a damaged file only its name says whose it is."""
+    for number in range(20):
+        path = tmp_path / f"t/test_n[A{number}]/n.json"
+        path.parent.mkdir(parents=True)
+        path.write_text("{")
+    monkeypatch.setattr(LocalFolder, "find", lambda folder, ending: pytest.fail("it lists all baselines"))
+    store = Store(tmp_path)
+    for number in range(20):
+        location = Location.of(f"t.py::test_n[A{number}]", "n")
+        if (tmp_path / "T").exists():
+            pytest.skip("a file system that does not tell upper from lower case")
+        assert str(store.where(location).path) == f"t/test_n[A{number}]/n"
 
 
 def test_too_large_is_an_error_of_its_own():
