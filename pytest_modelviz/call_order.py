@@ -15,7 +15,7 @@ from pytest_modelviz.natural import natural
 from pytest_modelviz.trace import Call
 
 Runs: TypeAlias = list[str] | list[list[str]]
-_MOST_CALLS = 1_000_000
+_MOST_CALLS, _LEAST_CALLS, _TIMES = 1_000_000, 100_000, 4
 
 
 def runs_of(calls: Sequence[Call], layers: Iterable[str]) -> dict[str, Runs]:
@@ -44,10 +44,11 @@ def runs_of(calls: Sequence[Call], layers: Iterable[str]) -> dict[str, Runs]:
     return found
 
 
-def calls_of(runs: Mapping[str, Any], layers: Iterable[str]) -> list[Call] | None:
+def calls_of(runs: Mapping[str, Any], layers: Iterable[str], *, needed: int = _MOST_CALLS) -> list[Call] | None:
     """The calls of a pass, in the order of entering, without what they were given; None where none are recorded.
 
-    Raises UnreadableBaselineError for what `runs_of` cannot have made.
+    A few lists that name each other can stand for millions of calls: there may be four times as many as are `needed`,
+    or as a small file may hold. Raises UnreadableBaselineError for what `runs_of` cannot have made.
     """
     layers = list(layers)
     if "" not in runs:
@@ -57,9 +58,10 @@ def calls_of(runs: Mapping[str, Any], layers: Iterable[str]) -> list[Call] | Non
     calls: list[Call] = []
     counts: dict[str, int] = {}
     waiting = [("", 0)]
+    most = min(max(_TIMES * needed, _LEAST_CALLS), _MOST_CALLS)
     while waiting:
         layer, depth = waiting.pop()
-        if layer not in known or len(calls) >= _MOST_CALLS:
+        if layer not in known or len(calls) + len(waiting) >= most:
             raise UnreadableBaselineError("the order of its calls is damaged")
         index = counts.get(layer, 0)
         counts[layer] = index + 1

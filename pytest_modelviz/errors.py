@@ -12,6 +12,10 @@ class UnreadableBaselineError(Exception):
     """A stored baseline is damaged, foreign or newer than this version. It is never overwritten silently."""
 
 
+class OversizedBaselineError(UnreadableBaselineError):
+    """A stored baseline would take more memory than is given to one."""
+
+
 class ForeignBaselineError(UnreadableBaselineError):
     """A stored baseline is another test's, its `owner`'s; its file may have been moved when the test was renamed."""
 

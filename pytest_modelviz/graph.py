@@ -145,7 +145,7 @@ class OperatorGraph:
         reason = _text({"reason": "", **facts}, "reason")
         outputs = _texts(facts.get("outputs"))
         runs = {name: row["runs"] for name, row in _rows(facts, "modules") if "runs" in row}
-        calls = calls_of(runs, modules)
+        calls = calls_of(runs, modules, needed=len(operators))
         groups = facts.get("ties", [])
         if not isinstance(groups, (list, tuple)):
             raise UnreadableBaselineError("what its graph says of shared parameters is no list of names")
@@ -173,6 +173,17 @@ class OperatorGraph:
         owners = dict.fromkeys(one.module for one in self.operators)
         calls = [Call(name, 0, 0, {}) for name in owners] if self.calls is None else list(self.calls)
         return Trace(modules, calls, {}, weights, self.ties or ())
+
+
+def split_result(reference: str, brackets: tuple[str, ...] = ("[]",)) -> tuple[str, str]:
+    """`layer1.0/chunk[0]` as `layer1.0/chunk` and `[0]`: what a reference is to, and which of its results."""
+    end, closing = len(reference), {pair[1]: pair[0] for pair in brackets}
+    while end and reference[end - 1] in closing:
+        start = reference.rfind(closing[reference[end - 1]], 0, end - 1)
+        if start < 0 or not reference[start + 1 : end - 1].isdecimal():
+            break
+        end = start
+    return reference[:end], reference[end:]
 
 
 def _rows(facts: Mapping[str, Any], part: str) -> list[tuple[str, Mapping[str, Any]]]:

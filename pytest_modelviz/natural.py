@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 
 def natural(name: str) -> list[tuple[int, int, str]]:
-    """Sort key that puts `layer.10` after `layer.9`."""
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
+    """Sort key that puts `layer.10` after `layer.9`.
+
+    Of two numbers the longer one is larger, as digits: Python makes no integers of more than a few thousand of them.
+    """
+    return [_number(part) if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
+
+
+def _number(digits: str) -> tuple[int, int, str]:
+    if not digits.isascii():  # digits of another script count the same
+        digits = "".join(str(unicodedata.decimal(digit)) for digit in digits)
+    digits = digits.lstrip("0")
+    return (0, len(digits), digits)

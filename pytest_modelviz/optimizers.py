@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from pytest_modelviz.errors import UnreadableBaselineError
+from pytest_modelviz.training import MOST_STEPS
 
 # What JSON can hold: numbers, texts, truth values, None, and lists and mappings of these.
 Option: TypeAlias = Any
@@ -83,7 +84,7 @@ class OptimizerRecord:
         """Raises UnreadableBaselineError for what `to_json` never makes."""
         schedules = {}
         for key, values in _member(stored, "schedules", dict).items():
-            if not isinstance(values, dict) or not all(step.isdecimal() for step in values):
+            if not isinstance(values, dict) or not all(_is_step(step) for step in values):
                 raise UnreadableBaselineError("its optimizer facts are damaged: schedules")
             schedules[key] = {int(step): value for step, value in _options(values).items()}
         return cls(
@@ -109,6 +110,10 @@ def _member(stored: Any, key: str, kind: type) -> Any:
     if not isinstance(stored, dict) or not isinstance(stored.get(key), kind):
         raise UnreadableBaselineError(f"its optimizer facts are damaged: {key}")
     return stored[key]
+
+
+def _is_step(text: str) -> bool:
+    return text.isdecimal() and len(text) <= len(str(MOST_STEPS))
 
 
 def _options(stored: dict[str, Any]) -> Options:

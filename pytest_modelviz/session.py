@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pytest_modelviz.baselines.formats import plain_number, text_sha256
+from pytest_modelviz.baselines.limits import SMALL, TIMES, limits_for
 from pytest_modelviz.baselines.names import Location, file_folder, safe
 from pytest_modelviz.baselines.renaming import foreign_reason
 from pytest_modelviz.baselines.store import ChangedMeanwhileError, Store, Stored, encode_files
 from pytest_modelviz.capture import Capture
 from pytest_modelviz.compare.tolerance import Tolerances, coarsest_precision
 from pytest_modelviz.elsewhere import baseline_elsewhere, former_note
-from pytest_modelviz.errors import ForeignBaselineError, ModelvizError, UnreadableBaselineError
+from pytest_modelviz.errors import ForeignBaselineError, ModelvizError, OversizedBaselineError, UnreadableBaselineError
 from pytest_modelviz.pictures.composite import sheet
 from pytest_modelviz.pictures.exhibits import pictures_of
 from pytest_modelviz.pictures.files import png_bytes, quick_png_bytes
@@ -38,6 +39,7 @@ FAILING = ("drift", "missing", "unreadable", "unstable")
 # An update leaves a baseline alone that differs by less than this part of the tolerance: that is the machine, not
 # the model. Nothing creeps, because what is compared with stays the baseline that was recorded.
 _NOISE = 0.1
+_LONGEST_REASON = 200  # letters of an error that a damaged baseline has led to
 _RANDOM = "it draws random numbers, also in eval mode (functional dropout, noise, sampling)"
 _RESTLESS = "it differs from call to call with the same random state (state kept outside of it, data-dependent code)"
 
@@ -166,11 +168,24 @@ class _Judgement:
 
     def _stored_as(self, nodeid: str) -> Stored | None:
         for location in self._locations(nodeid):
-            stored = self._baselines.load(location, nodeid=nodeid, name=self._check.name)
+            stored = self._loaded(location, nodeid)
             if stored is not None:
                 self._compared_with = location
                 return stored
         return None
+
+    def _loaded(self, location: Location, nodeid: str) -> Stored | None:
+        """A baseline no larger than this capture allows; a small one is read without asking."""
+        ids = {"nodeid": nodeid, "name": self._check.name}
+        with contextlib.suppress(OversizedBaselineError):
+            return self._baselines.load(location, **ids, limits=SMALL)
+        try:
+            return self._baselines.load(location, **ids, limits=limits_for(self._capture))
+        except OversizedBaselineError as error:
+            raise UnreadableBaselineError(
+                f"{error}: more than {TIMES} times what this check captures now, and than any small model needs. If "
+                f"the model was that much larger, record it anew"
+            ) from error
 
     def _holds(self, nodeid: str) -> bool:
         return any(self._baselines.digest(location) is not None for location in self._locations(nodeid))
@@ -252,7 +267,10 @@ class _Judgement:
 
     def _verdict(self, baseline: Capture, scale: float) -> Verdict:
         before, after = baseline.environment, self._capture.environment
-        verdict = self._check.view.compare(baseline, self._capture, replace(self._tolerances, scale=scale))
+        tolerances = replace(self._tolerances, scale=scale)
+        view, actual = self._check.view, self._capture
+        with _blaming(baseline, lambda: view.compare(actual, actual, tolerances)):
+            verdict = view.compare(baseline, actual, tolerances)
         changes = {
             key: (before.get(key, "-"), after.get(key, "-"))
             for key in sorted({*before, *after})
@@ -304,7 +322,9 @@ class _Judgement:
 
     def _show(self, baseline: Capture, verdict: Verdict) -> list[str]:
         """Put the pictures of a drift into TensorBoard and into files; returns their tags."""
-        exhibits = self._check.view.picture(self._capture, baseline, verdict)
+        view, actual = self._check.view, self._capture
+        with _blaming(baseline, lambda: view.picture(actual, actual, verdict)):
+            exhibits = view.picture(actual, baseline, verdict)
         try:
             events = self._session.events(self._settings)
             text = self._entry("drift", verdict, whole=True)["message"]
@@ -381,6 +401,25 @@ class _Judgement:
         if candidate is not None and status in ("drift", "missing"):
             entry["commands"] = {"accept": accept_command(accept)}
         return entry
+
+
+@contextlib.contextmanager
+def _blaming(baseline: Capture, without_it: Callable[[], object]) -> Iterator[None]:
+    """What a view raises about a baseline, and not about a capture beside itself, is damage of the baseline.
+
+    Its file is whole, but somebody wrote into it what no view records: no reader can think of all of that.
+    """
+    try:
+        yield
+    except (UnreadableBaselineError, ModelvizError):
+        raise
+    except Exception as error:
+        without_it()  # raises what is the view's own doing
+        kind, text = type(error).__name__, " ".join(str(error).split())[:_LONGEST_REASON]
+        raise UnreadableBaselineError(
+            f"it holds what the view {baseline.view!r} never records, and cannot be compared ({kind}: {text}): restore "
+            f"it from version control, or record it anew"
+        ) from error
 
 
 def _told(verdict: Verdict) -> dict[str, Any]:

@@ -6,7 +6,25 @@ import re
 
 _MARGIN = 24  # letters of what two long texts share that are left before what they do not
 _DIGEST = re.compile(r"(?<=items), [0-9a-f]{8}(?=[)}])|(?<=\w) [0-9a-f]{8}(?=>)|<[0-9a-f]{8}>")
+_BRACKET = re.compile(r"[\[\](){}]")
 _MOST_DIGITS = 17
+
+
+def split_items(text: str) -> list[str]:
+    """The items of a list in text form: split at commas that are followed by a blank and stand outside of brackets.
+
+    Outside is where the next bracket, if any, is an opening one.
+    """
+    items: list[list[str]] = [[]]
+    following = ""  # the first bracket in what stands after this piece
+    for piece in reversed(text.split(", ")):
+        if following in ("]", ")", "}") or not items[-1]:
+            items[-1].append(piece)
+        else:
+            items.append([piece])
+        found = _BRACKET.search(piece)
+        following = found[0] if found else following
+    return [", ".join(reversed(item)) for item in reversed(items)]
 
 
 def apart(one: float, other: float, digits: int = 3) -> tuple[str, str]:

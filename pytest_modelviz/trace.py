@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pytest_modelviz.baselines.limits import FIXED
 from pytest_modelviz.capture import Array
 from pytest_modelviz.compare.ignored import is_ignored, lasting_modules
 from pytest_modelviz.errors import UnreadableBaselineError
+from pytest_modelviz.strict_json import parse_json
 
-MAX_STRUCTURE_BYTES = 64 * 2**20
 SKETCH_VERSION = 2  # of the signs and sums in `probe.sketch`: with other ones no earlier baseline can be compared
 LOOSE = " (attribute)"  # ends the name of a tensor that is neither parameter nor buffer: it may be mere state
 LENT = ", given by its caller"  # ends the name of a parameter that a module has for one call only (see `probe.lent`)
@@ -213,7 +214,7 @@ class Trace:
             return cls._unpack(arrays).without(ignored)
         except UnreadableBaselineError:
             raise
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError, zlib.error) as error:
+        except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, zlib.error) as error:
             raise UnreadableBaselineError(f"its trace is damaged ({type(error).__name__}: {error})") from error
 
     @classmethod
@@ -222,14 +223,19 @@ class Trace:
         if packed.dtype != np.uint8 or packed.ndim != 1:
             raise UnreadableBaselineError("its trace is not a byte string")
         inflater = zlib.decompressobj()
-        text = inflater.decompress(packed.tobytes(), MAX_STRUCTURE_BYTES)
+        text = inflater.decompress(packed.tobytes(), FIXED.structure_bytes)
         if not inflater.eof:
             raise UnreadableBaselineError("its trace is truncated or absurdly large")
-        structure = json.loads(text)
+        try:
+            structure = parse_json(text, most_values=FIXED.structure_values)
+        except RecursionError as error:
+            raise UnreadableBaselineError("its trace is nested absurdly deeply") from error
         if structure["sketch"] != SKETCH_VERSION:
             raise UnreadableBaselineError(
                 "its sketches were made by another version of pytest-modelviz and cannot be compared: record it anew"
             )
+        if [arrays[f"trace.{name}"].dtype.name for name in ("sketches", "wide")] != ["float32", "float64"]:
+            raise UnreadableBaselineError("its sketches are of another dtype than any that is recorded")
         pools = {
             0: _Pool(np.asarray(arrays["trace.sketches"], dtype=np.float32)),
             1: _Pool(np.asarray(arrays["trace.wide"], dtype=np.float64)),

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from pytest_modelviz.capture import Array
 from pytest_modelviz.errors import UnreadableBaselineError
+from pytest_modelviz.strict_json import parse_json
 
 Values: TypeAlias = npt.NDArray[np.float64]
 Counts: TypeAlias = npt.NDArray[np.int64]
@@ -161,7 +162,7 @@ def _moves(arrays: Mapping[str, Array], shape: tuple[int, int]) -> Moves | None:
 
 def _names(packed: Array) -> tuple[str, ...]:
     try:
-        names = json.loads(packed.tobytes())
+        names = parse_json(packed.tobytes())
     except (ValueError, RecursionError) as error:
         raise UnreadableBaselineError(f"its parameters' names are damaged ({error})") from error
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):

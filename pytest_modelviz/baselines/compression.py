@@ -7,16 +7,19 @@ neighbouring pixels lie there.
 
 from __future__ import annotations
 
+import collections
 import math
 import re
 import zlib
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from pytest_modelviz.baselines.limits import pieces
 from pytest_modelviz.capture import Array
-from pytest_modelviz.errors import UnreadableBaselineError
+from pytest_modelviz.errors import OversizedBaselineError, UnreadableBaselineError
 
 _LEAST = 1024  # bytes; of less there is little to gain
 _GAIN = 0.95
@@ -36,20 +39,65 @@ def compressed(arrays: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def expanded(arrays: Mapping[str, Array], most: int) -> dict[str, Array]:
-    """Arrays as they were; raises UnreadableBaselineError, also where they would take more than `most` bytes."""
-    made: dict[str, Array] = {}
+    """Arrays as they were; raises UnreadableBaselineError.
+
+    Where they would take more than `most` bytes, none of them is unpacked.
+    """
+    plain, packed = _sorted_out(arrays, most)
+    return {**plain, **{one.key: _inflated(one) for one in packed}}
+
+
+def require_expandable(arrays: Mapping[str, Array], most: int) -> None:
+    """Raises UnreadableBaselineError where `expanded` would; what it unpacks is counted and forgotten."""
+    for one in _sorted_out(arrays, most)[1]:
+        inflater, size = zlib.decompressobj(), 0
+        try:
+            for piece in pieces(inflater, one.data):
+                size += len(piece)
+                if size > one.size:
+                    break
+        except zlib.error as error:
+            raise one.damage(f" ({error})") from error
+        if size != one.size or not inflater.eof:
+            raise one.damage()
+
+
+class _Packed(NamedTuple):
+    """An array as bytes, and what it was."""
+
+    key: str
+    dtype: np.dtype[np.generic]
+    shape: tuple[int, ...]
+    data: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes unpacked."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def damage(self, why: str = "") -> UnreadableBaselineError:
+        return UnreadableBaselineError(f"its array {self.key!r} is damaged{why}")
+
+
+def _sorted_out(arrays: Mapping[str, Array], most: int) -> tuple[dict[str, Array], list[_Packed]]:
+    """Arrays that are as they were, and those that are to be unpacked, which takes no more than `most` with them."""
+    plain: dict[str, Array] = {}
+    packed: list[_Packed] = []
     for key, array in arrays.items():
         found = _KEY.fullmatch(key)
         if found is None or array.dtype != np.uint8 or array.ndim != 1:
-            made[key] = array
-            continue
-        shape = tuple(int(side) for side in found["shape"].split(","))
-        size = math.prod(shape) * np.dtype(found["kind"]).itemsize
-        most -= size
-        if most < 0:
-            raise UnreadableBaselineError(f"its array {found['key']!r} is absurdly large")
-        made[found["key"]] = _inflated(array.tobytes(), found["kind"], shape, found["key"])
-    return made
+            plain[key] = array
+        else:
+            shape = tuple(int(side) for side in found["shape"].split(","))
+            packed.append(_Packed(found["key"], np.dtype(found["kind"]), shape, array.tobytes()))
+    names = collections.Counter([*plain, *(one.key for one in packed)])
+    if len(names) != len(arrays):
+        raise UnreadableBaselineError(f"its array {names.most_common(1)[0][0]!r} stands there twice")
+    size = sum(array.nbytes for array in plain.values()) + sum(one.size for one in packed)
+    if size > most:
+        largest = f", {max(packed, key=lambda one: one.size).key!r} above all" if packed else ""
+        raise OversizedBaselineError(f"its arrays are absurdly large ({size} bytes unpacked{largest})")
+    return plain, packed
 
 
 def _deflated(array: Array) -> bytes:
@@ -58,19 +106,17 @@ def _deflated(array: Array) -> bytes:
     return zlib.compress(planes.T.tobytes(), 9)
 
 
-def _inflated(data: bytes, kind: str, shape: tuple[int, ...], key: str) -> Array:
-    dtype = np.dtype(kind)
-    size = math.prod(shape) * dtype.itemsize
+def _inflated(packed: _Packed) -> Array:
     inflater = zlib.decompressobj()
     try:
-        raw = inflater.decompress(data, size + 1)
+        raw = inflater.decompress(packed.data, packed.size + 1)
     except zlib.error as error:
-        raise UnreadableBaselineError(f"its array {key!r} is damaged ({error})") from error
-    if len(raw) != size or not inflater.eof:
-        raise UnreadableBaselineError(f"its array {key!r} is damaged")
-    planes = np.frombuffer(raw, np.uint8).reshape(dtype.itemsize, -1)
-    array = np.frombuffer(planes.T.tobytes(), dtype).reshape(shape)
-    return np.cumsum(array, axis=1, dtype=np.uint8) if _is_photo(dtype, shape) else array
+        raise packed.damage(f" ({error})") from error
+    if len(raw) != packed.size or not inflater.eof:
+        raise packed.damage()
+    planes = np.frombuffer(raw, np.uint8).reshape(packed.dtype.itemsize, -1)
+    array = np.frombuffer(planes.T.tobytes(), packed.dtype).reshape(packed.shape)
+    return np.cumsum(array, axis=1, dtype=np.uint8) if _is_photo(packed.dtype, packed.shape) else array
 
 
 def _is_photo(dtype: npt.DTypeLike, shape: tuple[int, ...]) -> bool:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from pytest_modelviz.baselines.folder import Folder
-from pytest_modelviz.baselines.formats import MAX_ARRAY_BYTES, decode_json
+from pytest_modelviz.baselines.formats import decode_json
+from pytest_modelviz.baselines.limits import FIXED
 from pytest_modelviz.baselines.names import EarlierLocation, Location
 from pytest_modelviz.errors import UnreadableBaselineError
 
@@ -25,10 +26,11 @@ def find_baseline(folder: Folder, location: Location) -> Location:
 
 
 def _is_taken(folder: Folder, path: PurePosixPath) -> bool:
-    """Whether anything lies there, in whatever state."""
+    """Whether anything lies there, in whatever state: nothing of it is read, unless what is read is kept."""
+    most = 0 if folder.settles else FIXED.array_bytes
     for ending in _ENDINGS:
         try:
-            folder.read(f"{path}{ending}", MAX_ARRAY_BYTES)
+            folder.read(f"{path}{ending}", most)
         except FileNotFoundError:
             continue
         except UnreadableBaselineError:
@@ -40,8 +42,19 @@ def _is_taken(folder: Folder, path: PurePosixPath) -> bool:
 def _is_own(folder: Folder, earlier: EarlierLocation) -> bool:
     """Whether what lies there is this check's to read, and to complain about, or that of a twin but for case."""
     try:
-        document = decode_json(folder.read(f"{earlier.path}.json", MAX_ARRAY_BYTES))
+        document = decode_json(folder.read(f"{earlier.path}.json", FIXED.json_bytes))
     except (FileNotFoundError, UnreadableBaselineError):  # then the way it is spelled on the disk says whose it is
-        return any(f"{earlier.path}{ending}" in folder.find(ending) for ending in _ENDINGS)
+        return _is_spelled_so(folder, earlier.path)
     found = (document["nodeid"], document["name"], document.get("variant"))
     return found == earlier.owner or repr(found).casefold() != repr(earlier.owner).casefold()
+
+
+def _is_spelled_so(folder: Folder, path: PurePosixPath) -> bool:
+    """Whether what lies there has this very name on the disk, case included.
+
+    Where another case leads to nothing, it has. Only else all that is there has to be listed.
+    """
+    other_case = PurePosixPath(str(path).swapcase())
+    if other_case != path and not _is_taken(folder, other_case):
+        return True
+    return any(f"{path}{ending}" in folder.find(ending) for ending in _ENDINGS)

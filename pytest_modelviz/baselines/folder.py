@@ -16,9 +16,10 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Protocol
 
 from pytest_modelviz.baselines.git import write_attributes
-from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
+from pytest_modelviz.errors import ModelvizError, OversizedBaselineError, UnreadableBaselineError
 
 _LOCK_SECONDS = 60.0
+_CHUNK = 64 * 2**10
 
 
 class Folder(Protocol):
@@ -281,10 +282,18 @@ def _regular_file(path: Path, limit: int) -> bytes:
     """A whole file of at most `limit` bytes; a pipe or a device would never end."""
     information = path.stat()
     if information.st_size > limit:
-        raise UnreadableBaselineError(f"{path.name} is absurdly large ({information.st_size} bytes)")
+        raise OversizedBaselineError(f"{path.name} is absurdly large ({information.st_size} bytes)")
     if not stat.S_ISREG(information.st_mode):
         raise UnreadableBaselineError(f"{path.name} cannot be read: it is no file")
-    return path.read_bytes()
+    # the system makes some files up as they are read (/proc), and says that they are empty
+    data, most = [], information.st_size + 1
+    with path.open("rb", buffering=0) as file:
+        while limit >= 0 and (chunk := file.read(min(limit + 1, max(most, _CHUNK)))):
+            data.append(chunk)
+            limit -= len(chunk)
+    if limit < 0:
+        raise OversizedBaselineError(f"{path.name} is absurdly large (at least {sum(map(len, data))} bytes)")
+    return b"".join(data)
 
 
 def _new_file(path: Path) -> BinaryIO:

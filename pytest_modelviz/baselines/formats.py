@@ -14,16 +14,22 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from pytest_modelviz.baselines.limits import FIXED, Limits, require_structure
 from pytest_modelviz.baselines.renaming import foreign_reason
 from pytest_modelviz.capture import Array, Capture
-from pytest_modelviz.errors import ForeignBaselineError, ModelvizError, UnreadableBaselineError
+from pytest_modelviz.errors import (
+    ForeignBaselineError,
+    ModelvizError,
+    OversizedBaselineError,
+    UnreadableBaselineError,
+)
+from pytest_modelviz.strict_json import TooManyValuesError, parse_json
 
 SCHEMA = 1
-MAX_JSON_BYTES = 64 * 2**20
-MAX_ARRAY_BYTES = 512 * 2**20
 
 _SEAL = "content_sha256"  # the key of a document's digest of its content
 _PARTS = {"view": str, "facts": dict, "environment": dict}
+_LENGTH_BYTES = 8  # a safetensors file begins with the length of its header
 _ROWS_FROM = 2  # below this depth a value stands on one line
 
 
@@ -45,10 +51,21 @@ def encode_json(
         "facts": capture.facts,
     }
     try:
-        document[_SEAL] = seal(json.loads(_encoded(document)))
-    except (TypeError, ValueError) as error:
+        document[_SEAL] = seal(parse_json(_encoded(document)))
+    except (TypeError, ValueError, RecursionError) as error:
         raise ModelvizError(f"what the view captured cannot be stored: its facts are not JSON ({error})") from error
-    return _encoded({key: document[key] for key in sorted(document, key=lambda key: key in ("environment", "facts"))})
+    text = _encoded({key: document[key] for key in sorted(document, key=lambda key: key in ("environment", "facts"))})
+    _require_room("JSON", len(text), FIXED.json_bytes)
+    return text
+
+
+def _require_room(what: str, size: int, most: int) -> None:
+    """Nothing is recorded that could not be read again."""
+    if size > most:
+        raise ModelvizError(
+            f"what the view captured cannot be stored: it takes {size} bytes of {what}, and no more than {most} are "
+            f"ever read. Look at a part of the model, or at fewer layers"
+        )
 
 
 def _encoded(document: Mapping[str, Any]) -> bytes:
@@ -91,6 +108,7 @@ def encode_arrays(arrays: Mapping[str, Array]) -> bytes | None:
     from pytest_modelviz.baselines.compression import compressed
 
     stored = compressed({key: arrays[key] for key in sorted(arrays)})
+    _require_room("arrays", sum(array.nbytes for array in arrays.values()), FIXED.array_bytes)
     ordered = {key: np.require(array, requirements="C") for key, array in stored.items()}
     try:
         return bytes(safetensors.numpy.save(ordered))
@@ -129,10 +147,10 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def decode_json(data: bytes) -> dict[str, Any]:
+def decode_json(data: bytes, limits: Limits = FIXED) -> dict[str, Any]:
     """Parse and check the reviewable file; raises UnreadableBaselineError with the reason and the remedy."""
-    if len(data) > MAX_JSON_BYTES:
-        raise UnreadableBaselineError(f"it is absurdly large ({len(data)} bytes)")
+    if len(data) > limits.json_bytes:
+        raise OversizedBaselineError(f"it is absurdly large ({len(data)} bytes)")
     data = data.removeprefix(codecs.BOM_UTF8)
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise UnreadableBaselineError("it is not valid JSON (something has made UTF-16 of it): restore it")
@@ -142,8 +160,10 @@ def decode_json(data: bytes) -> dict[str, Any]:
     if any(line.startswith((b"<<<<<<< ", b">>>>>>> ")) for line in data.splitlines()):
         raise UnreadableBaselineError("it holds a merge conflict: take one side, or record it anew")
     try:
-        document = json.loads(data.decode("utf-8"), parse_constant=_refuse_constant)
+        document = parse_json(data, most_values=limits.json_values)
         whole = isinstance(document, dict) and document.get(_SEAL) == seal(document)
+    except TooManyValuesError as error:
+        raise OversizedBaselineError(f"it is absurdly large ({error})") from error
     except (ValueError, RecursionError) as error:
         raise UnreadableBaselineError(f"it is not valid JSON ({error}): restore it from version control") from error
     if not isinstance(document, dict) or type(document.get("schema")) is not int or document["schema"] < 1:
@@ -178,31 +198,53 @@ def belongs(document: Mapping[str, Any], *, nodeid: str, name: str, variant: str
         raise UnreadableBaselineError(f"it belongs to another variant, {document.get('variant')!r}")
 
 
-def decode_arrays(data: bytes) -> dict[str, Array]:
-    """Parse safetensors bytes; raises UnreadableBaselineError."""
-    if len(data) > MAX_ARRAY_BYTES:
-        raise UnreadableBaselineError(f"its safetensors file is absurdly large ({len(data)} bytes)")
+def decode_arrays(data: bytes, limits: Limits = FIXED) -> dict[str, Array]:
+    """Parse safetensors bytes; raises UnreadableBaselineError, before anything is unpacked that is too large."""
+    from pytest_modelviz.baselines.compression import expanded
+
+    arrays = expanded(_stored_arrays(data, limits), limits.array_bytes)
+    require_structure(arrays, limits)
+    return arrays
+
+
+def require_whole(data: bytes) -> None:
+    """Raises UnreadableBaselineError for safetensors bytes that `decode_arrays` would refuse; keeps nothing of them."""
+    from pytest_modelviz.baselines.compression import require_expandable
+
+    require_expandable(_stored_arrays(data, FIXED), FIXED.array_bytes)
+
+
+def _stored_arrays(data: bytes, limits: Limits) -> dict[str, Array]:
+    """The arrays as they stand in the file."""
+    if len(data) > limits.array_bytes:
+        raise OversizedBaselineError(f"its safetensors file is absurdly large ({len(data)} bytes)")
     _refuse_pointer(data)
+    _require_header(data, limits)
     import safetensors.numpy
     from safetensors import SafetensorError
-
-    from pytest_modelviz.baselines.compression import expanded
 
     try:
         stored = dict(safetensors.numpy.load(data))
     # the last three: a shape whose size overflows, a dtype for which a package is missing, a size beyond memory
     except (SafetensorError, ValueError, KeyError, TypeError, OverflowError, ImportError, MemoryError) as error:
         raise UnreadableBaselineError(f"its safetensors file is damaged ({error})") from error
-    return expanded(stored, MAX_ARRAY_BYTES)
+    return stored
+
+
+def _require_header(data: bytes, limits: Limits) -> None:
+    """The list of arrays before them: each is named once, and there are no more than anybody needs."""
+    length = int.from_bytes(data[:_LENGTH_BYTES], "little")
+    if limits.header_bytes < length <= len(data):
+        raise OversizedBaselineError(f"its safetensors file names an absurd number of arrays ({length} bytes of names)")
+    try:
+        parse_json(data[_LENGTH_BYTES : _LENGTH_BYTES + length])
+    except (ValueError, RecursionError) as error:
+        raise UnreadableBaselineError(f"its safetensors file is damaged ({error})") from error
 
 
 def _refuse_pointer(data: bytes) -> None:
     if data.startswith(b"version https://git-lfs"):
         raise UnreadableBaselineError("it is a Git LFS pointer, not the file itself: run 'git lfs pull'")
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is not a JSON number")
 
 
 def plain_number(value: float) -> float | None:

@@ -7,6 +7,7 @@ that the same command goes on from there, and does not take an equal baseline fo
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -95,8 +96,11 @@ def find_moves(store: Store, renaming: Renaming, rootdir: Path) -> list[Move]:
     # what lies where neither id belongs may be anything: the folder of yet another name, or somebody's copy
     moves = [move for move in moves if move.is_at_home] or _distinct(store, moves)
     _require_files(moves, rootdir)
-    leaving = [move for move in moves if move.source != move.destination]
-    return [move for move in moves if not any(move.is_copy_of(other) for other in leaving)]
+    arriving: dict[Location, list[Move]] = {}
+    for move in moves:
+        if move.source != move.destination:
+            arriving.setdefault(move.destination, []).append(move)
+    return [move for move in moves if not any(move.is_copy_of(other) for other in arriving.get(move.source, ()))]
 
 
 def find_unreadable(store: Store, moves: Sequence[Move], renaming: Renaming) -> list[Moved]:
@@ -142,9 +146,10 @@ def move_all(store: Store, moves: Sequence[Move], *, dry_run: bool = False) -> l
     vacated: set[PurePosixPath] = set()  # by what would have been moved away
     while waiting:
         occupied = {move.source.path for move in waiting}
-        ready = [move for move in waiting if move.destination.path not in occupied - {move.source.path}] or waiting
-        done += [_moved(store, move, vacated if dry_run else None) for move in ready]
-        waiting = [move for move in waiting if move not in ready]
+        free = [move.destination.path not in occupied or move.destination.path == move.source.path for move in waiting]
+        free = free if any(free) else [True] * len(waiting)
+        done += [_moved(store, move, vacated if dry_run else None) for move in itertools.compress(waiting, free)]
+        waiting = [move for move, is_free in zip(waiting, free, strict=True) if not is_free]
     return sorted(done, key=lambda moved: (moved.nodeid, moved.path))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
-from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
+from pytest_modelviz.errors import ModelvizError, OversizedBaselineError
 
 # Stores whose files appear whole or not at all when they are written; with others a file is written beside and moved.
 _WHOLE_WRITES = frozenset({"memory", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oci", "oss"})
@@ -52,7 +52,7 @@ class RemoteFolder:
             # one byte more than allowed tells a file that is too large, in a single request
             data = self._ask("read", name, lambda: self._first_bytes(self._at(name), limit + 1))
             if len(data) > limit:
-                raise UnreadableBaselineError(f"{PurePosixPath(name).name} is absurdly large (over {limit} bytes)")
+                raise OversizedBaselineError(f"{PurePosixPath(name).name} is absurdly large (over {limit} bytes)")
             self._kept[name] = data
         return self._kept[name]
 

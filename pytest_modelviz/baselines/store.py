@@ -21,16 +21,16 @@ from typing import Any
 from pytest_modelviz.baselines.earlier import find_baseline
 from pytest_modelviz.baselines.folder import Folder, LinkedFolderError, LocalFolder, is_running, open_folder
 from pytest_modelviz.baselines.formats import (
-    MAX_ARRAY_BYTES,
-    MAX_JSON_BYTES,
     belongs,
     decode_arrays,
     decode_json,
     encode_arrays,
     encode_json,
+    require_whole,
     sha256,
     text_sha256,
 )
+from pytest_modelviz.baselines.limits import FIXED, Limits
 from pytest_modelviz.baselines.line_ends import line_end_damage
 from pytest_modelviz.baselines.names import Location
 from pytest_modelviz.capture import Capture
@@ -101,11 +101,14 @@ class Store:
         """The JSON file of whatever lies at exactly this path, as people write it."""
         return self._folder.shown(f"{path}.json")
 
-    def load(self, location: Location, *, nodeid: str, name: str) -> Stored | None:
-        """The baseline of a check, None where there is none; raises UnreadableBaselineError."""
+    def load(self, location: Location, *, nodeid: str, name: str, limits: Limits = FIXED) -> Stored | None:
+        """The baseline of a check, None where there is none; raises UnreadableBaselineError.
+
+        Nothing is unpacked that is beyond the limits: that is an OversizedBaselineError.
+        """
         location = self.where(location)
-        files = self._files(location)
-        return None if files is None else _stored(files, location, nodeid, name)
+        files = self._files(location, limits)
+        return None if files is None else _stored(files, location, nodeid, name, limits)
 
     def files(self, location: Location, *, nodeid: str, name: str) -> Files | None:
         """The files of a baseline as they are, found whole; raises UnreadableBaselineError."""
@@ -113,43 +116,45 @@ class Store:
         files = self._files(location)
         if files is None:
             return None
-        _stored(files, location, nodeid, name)
+        _owned(files, location, nodeid, name)
+        if files.arrays is not None:
+            require_whole(files.arrays)
         return Files(files.text, files.arrays, self.picture(location))
 
-    def _files(self, location: Location) -> Files | None:
+    def _files(self, location: Location, limits: Limits = FIXED) -> Files | None:
         """JSON and safetensors that belong together.
 
         What does not is looked at again while nobody writes: somebody may just have been replacing it.
         """
         try:
-            return self._read(location)
+            return self._read(location, limits)
         except UnreadableBaselineError:
             self._forget(location)
             with contextlib.suppress(TimeoutError), self._folder.locked(str(location.path)):
-                return self._read(location)
+                return self._read(location, limits)
             raise
 
-    def _read(self, location: Location) -> Files | None:
+    def _read(self, location: Location, limits: Limits) -> Files | None:
         try:
-            text = self._folder.read(f"{location.path}.json", MAX_JSON_BYTES)
+            text = self._folder.read(f"{location.path}.json", limits.json_bytes)
         except FileNotFoundError:
             self._refuse_remains(location)
             return None
-        wanted = decode_json(text).get("data_sha256")
-        return Files(text, None if wanted is None else self._data(location, str(wanted)))
+        wanted = decode_json(text, limits).get("data_sha256")
+        return Files(text, None if wanted is None else self._data(location, str(wanted), limits))
 
     def _refuse_remains(self, location: Location) -> None:
         with contextlib.suppress(FileNotFoundError):
-            self._folder.read(f"{location.path}.safetensors", MAX_ARRAY_BYTES)
+            self._folder.read(f"{location.path}.safetensors", FIXED.array_bytes)
             raise UnreadableBaselineError(f"{location.stem}.json is missing beside its safetensors file")
 
-    def _data(self, location: Location, wanted: str) -> bytes:
+    def _data(self, location: Location, wanted: str, limits: Limits) -> bytes:
         """The safetensors file of this digest, under its name or, where a write was cut off, still under its digest."""
         found = None
         places = (f"{location.path}.safetensors", _staged(location, wanted))
         for name in places if self._folder.settles else reversed(places):
             with contextlib.suppress(FileNotFoundError):
-                data = self._folder.read(name, MAX_ARRAY_BYTES)
+                data = self._folder.read(name, limits.array_bytes)
                 if sha256(data) == wanted:
                     return data
                 found = data
@@ -158,7 +163,7 @@ class Store:
         damage = line_end_damage(found, wanted)
         if damage is not None:
             raise UnreadableBaselineError(f"its safetensors file is damaged: {damage}")
-        decode_arrays(found)  # says what is wrong with it, if it can tell
+        require_whole(found)  # says what is wrong with it, if it can tell
         raise UnreadableBaselineError(
             "its safetensors file does not belong to its JSON file (half of a merge, or a damaged file): "
             "restore both from version control, or record it anew"
@@ -176,7 +181,7 @@ class Store:
         location = self.where(location)
         self._forget(location)
         try:
-            return text_sha256(self._folder.read(f"{location.path}.json", MAX_JSON_BYTES))
+            return text_sha256(self._folder.read(f"{location.path}.json", FIXED.json_bytes))
         except FileNotFoundError:
             return None
         except UnreadableBaselineError:
@@ -186,7 +191,7 @@ class Store:
         """The stored picture, as it is. No digest vouches for it: what a link leads to must at least be a picture."""
         name = f"{self.where(location).path}.png"
         try:
-            data = self._folder.read(name, MAX_ARRAY_BYTES)
+            data = self._folder.read(name, FIXED.array_bytes)
         except (OSError, UnreadableBaselineError):
             return None
         return data if data.startswith(_PNG) or not self._folder.is_linked(name) else None
@@ -346,7 +351,7 @@ class Store:
             return
         location = self.where(location)
         with self._told("write", location), self._folder.locked(str(location.path)):
-            text = self._folder.read(f"{location.path}.json", MAX_JSON_BYTES)
+            text = self._folder.read(f"{location.path}.json", FIXED.json_bytes)
             wanted = {"safetensors": decode_json(text).get("data_sha256"), "png": text_sha256(text)}
             for ending, digest in wanted.items():
                 if digest is not None:
@@ -381,7 +386,7 @@ class Store:
     def _holds_text(self, name: str, text: bytes) -> bool:
         """Whether a file says this, whatever its line ends."""
         try:
-            return text_sha256(self._folder.read(name, MAX_JSON_BYTES)) == text_sha256(text)
+            return text_sha256(self._folder.read(name, FIXED.json_bytes)) == text_sha256(text)
         except (FileNotFoundError, UnreadableBaselineError):
             return False
 
@@ -392,7 +397,7 @@ class Store:
     def ids(self, stem: PurePosixPath) -> dict[str, Any] | None:
         """The document of a baseline that lies there, None for what is none of ours or damaged."""
         try:
-            return decode_json(self._folder.read(f"{stem}.json", MAX_JSON_BYTES))
+            return decode_json(self._folder.read(f"{stem}.json", FIXED.json_bytes))
         except (FileNotFoundError, UnreadableBaselineError):
             return None
 
@@ -405,10 +410,16 @@ def encode_files(location: Location, capture: Capture, *, nodeid: str, name: str
     return Files(text, arrays, None)
 
 
-def _stored(files: Files, location: Location, nodeid: str, name: str) -> Stored:
-    document = decode_json(files.text)
+def _owned(files: Files, location: Location, nodeid: str, name: str, limits: Limits = FIXED) -> dict[str, Any]:
+    """The document, which is this check's."""
+    document = decode_json(files.text, limits)
     belongs(document, nodeid=nodeid, name=name, variant=location.variant)
-    arrays = {} if files.arrays is None else decode_arrays(files.arrays)
+    return document
+
+
+def _stored(files: Files, location: Location, nodeid: str, name: str, limits: Limits) -> Stored:
+    document = _owned(files, location, nodeid, name, limits)
+    arrays = {} if files.arrays is None else decode_arrays(files.arrays, limits)
     environment = {str(key): str(value) for key, value in document["environment"].items()}
     return Stored(Capture(document["view"], document["facts"], arrays, environment), text_sha256(files.text))
 

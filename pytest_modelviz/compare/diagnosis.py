@@ -254,13 +254,14 @@ def _explain(walk: Walk, event: Event, suspect: str, changed: Changed) -> tuple[
     if event.kind == "order":
         structure = [f for f in module_findings(baseline, actual) if _inside(f.layer, suspect)]
         structure += [f for f in walk.renamed if _inside(f.before, suspect) or _inside(f.after, suspect)]
-        configured = [finding for finding in configured if finding not in structure]
+        known = set(structure)
+        configured = [finding for finding in configured if finding not in known]
         if structure or configured:
             return "architecture", structure + configured
         return "computation", []
     if any(finding.kind != "attribute" for finding in configured):
         return "architecture", configured
-    own = own_modules(suspect, baseline)
+    own = set(own_modules(suspect, baseline))
     weighed = [Finding("weights", *key, error=error) for key, error in changed.items() if key[0] in own]
     if weighed:
         return "weights", weighed + configured

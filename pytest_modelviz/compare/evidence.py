@@ -6,10 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from pytest_modelviz.compare.naming import below, old_name, renames
+from pytest_modelviz.compare.naming import old_name, renames
 from pytest_modelviz.compare.tensors import weight_difference
 from pytest_modelviz.compare.texts import same_setting, same_text
-from pytest_modelviz.compare.volatile import in_one_order, object_class, settings_of
+from pytest_modelviz.compare.volatile import in_one_order, object_class, settings_by_attribute
+from pytest_modelviz.dotted import holders
 from pytest_modelviz.trace import LOOSE, REWRITTEN, UNSAVED, Call, ModuleRecord, Trace
 from pytest_modelviz.verdict import Finding
 
@@ -98,14 +99,15 @@ def first_built(findings: Sequence[Finding], baseline: Trace, actual: Trace) -> 
     It is the first in the order of the modules, each after all that it holds. What was added or removed is named itself
     where a pass has shown that it changes nothing, else the module that calls it.
     """
-    order = {name: rank for rank, name in enumerate(dict.fromkeys((*baseline.modules, *actual.modules)))}
-
-    def left(name: str) -> tuple[int, int]:
-        return max((rank for other, rank in order.items() if name == "" or below(other, name)), default=0), -len(name)
-
     unseen = () if baseline.calls and actual.calls else ("removed", "added")
     layers = [caller_of(one.layer, baseline, actual) if one.kind in unseen else one.layer for one in findings]
-    return min(dict.fromkeys(layers), key=left)
+    ranks = dict.fromkeys(layers, 0)  # of the last module that each of them holds
+    lengths = {len(layer) for layer in ranks}
+    for rank, name in enumerate(dict.fromkeys((*baseline.modules, *actual.modules))):
+        ranks.update(dict.fromkeys(holders(name, ranks, lengths), rank))
+        if "" in ranks:
+            ranks[""] = rank
+    return min(ranks, key=lambda layer: (ranks[layer], -len(layer)))
 
 
 def config_findings(name: str, baseline: Trace, actual: Trace) -> list[Finding]:
@@ -187,10 +189,11 @@ def _inside_of_object(old: str, new: str, baseline: Trace, actual: Trace) -> lis
 def _written_out(text: str, trace: Trace) -> tuple[str, str, dict[str, str]] | None:
     """Of an object that modules share: the module and the attribute where it is written out, and what it says."""
     for name, module in trace.modules.items():
-        for attribute, held in module.config.items():
-            settings = settings_of(module.config, attribute) if held == text else {}
-            if settings:
-                return name, attribute, settings
+        held = [attribute for attribute, one in module.config.items() if one == text]
+        settings = settings_by_attribute(module.config, set(held)) if held else {}
+        attribute = next((one for one in held if one in settings), None)
+        if attribute is not None:
+            return name, attribute, settings[attribute]
     return None
 
 

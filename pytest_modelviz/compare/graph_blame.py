@@ -7,7 +7,6 @@ something else, the change was made by the module that calls it.
 from __future__ import annotations
 
 import collections
-import re
 from collections.abc import Mapping
 
 from pytest_modelviz.compare.diagnosis import blamed
@@ -22,12 +21,11 @@ from pytest_modelviz.compare.evidence import (
 from pytest_modelviz.compare.naming import below, tie_findings
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.compare.walk import Walk
-from pytest_modelviz.graph import INPUT, OperatorGraph
+from pytest_modelviz.graph import INPUT, OperatorGraph, split_result
 from pytest_modelviz.trace import Call, Trace
 from pytest_modelviz.verdict import Finding
 
 _OTHERS = ("graph:replaced", "graph:removed", "graph:added")
-_RESULT = re.compile(r"(\[\d+\]|<\d+>)+$")
 
 
 def blame(baseline: OperatorGraph, actual: OperatorGraph, first: Finding) -> tuple[str, str, list[Finding]]:
@@ -120,7 +118,7 @@ def _giver(first: Finding, baseline: OperatorGraph, actual: OperatorGraph, befor
 
 def _producer(reference: str) -> str:
     """What a reference is to, without which argument it is given as and which of several results it is."""
-    return _RESULT.sub("", reference.rpartition("=")[2])
+    return split_result(reference.rpartition("=")[2], ("[]", "<>"))[0]
 
 
 def _inside(producer: str, layer: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -11,13 +10,12 @@ from pytest_modelviz.compare.evidence import config_findings, module_findings, u
 from pytest_modelviz.compare.graph_blame import blame
 from pytest_modelviz.compare.naming import below, old_name
 from pytest_modelviz.compare.texts import same_text
-from pytest_modelviz.graph import Operator, OperatorGraph
+from pytest_modelviz.graph import Operator, OperatorGraph, split_result
 from pytest_modelviz.trace import Trace
 from pytest_modelviz.verdict import Divergence, Finding, Verdict
 
 # What these say follows from the shapes of what they are given.
 _SHAPES = frozenset({"shape", "size", "sizes", "split_sizes", "normalized_shape", "output_size", "end"})
-_RESULT = re.compile(r"(\[\d+\])+$")
 
 
 @dataclass
@@ -219,15 +217,14 @@ def _calls(one: Operator, two: Operator, arguments: Mapping[str, tuple[str, str]
 def _reference(name: str, pairs: Mapping[str, str]) -> str:
     """A reference of the actual graph in the names of the baseline."""
     prefix, equals, given = name.rpartition("=")
-    result = _RESULT.search(given)
-    stem = given[: result.start()] if result else given
-    return f"{prefix}{equals}{pairs.get(stem, stem)}{result[0] if result else ''}"
+    stem, result = split_result(given)
+    return f"{prefix}{equals}{pairs.get(stem, stem)}{result}"
 
 
 def _touches(unpaired: set[str], before: tuple[str, ...], after: tuple[str, ...]) -> bool:
     """Whether one of these comes from an operator that the other graph does not have."""
     names = [*((name, "") for name in before), *((name, "+") for name in after)]
-    return any(f"{mark}{_RESULT.sub('', name.rpartition('=')[2])}" in unpaired for name, mark in names)
+    return any(f"{mark}{split_result(name.rpartition('=')[2])[0]}" in unpaired for name, mark in names)
 
 
 def _divergence(layer: str, before: Trace, after: Trace) -> Divergence:

@@ -7,7 +7,9 @@ import functools
 import re
 from collections.abc import Iterable, Mapping
 
-from pytest_modelviz.compare.volatile import lasting, object_class, object_text, settings_of
+from pytest_modelviz.compare.volatile import lasting, object_class, object_text, settings_by_attribute
+
+_LONGEST_KEPT = 20_000  # letters of a configuration whose outcome is remembered
 
 Configurations = Mapping[str, Mapping[str, str]]
 
@@ -22,10 +24,11 @@ def lasting_modules(configurations: Configurations, patterns: Iterable[str] = ()
     objects: dict[str, str] = {}
     for layer, config in configurations.items():
         kept[layer] = lasting_config(config, patterns, layer)
-        for attribute, text in config.items():
-            kind = object_class(text) if text[:1] == "<" else ""
-            if kind and settings_of(config, attribute):  # it is written out here
-                objects[text] = object_text(kind, settings_of(kept[layer], attribute))
+        held = {attribute: text for attribute, text in config.items() if text[:1] == "<" and object_class(text)}
+        left = settings_by_attribute(kept[layer], held) if held else {}
+        for attribute in settings_by_attribute(config, held) if held else ():  # those that are written out here
+            text = held[attribute]
+            objects[text] = object_text(object_class(text), left.get(attribute, {}))
     for config in kept.values() if objects else ():
         config.update({key: objects[text] for key, text in config.items() if text in objects})
     return kept
@@ -42,7 +45,9 @@ def lasting_text(text: str, patterns: Iterable[str], layer: str) -> str:
 def lasting_config(config: Mapping[str, str], patterns: tuple[str, ...] = (), layer: str = "") -> dict[str, str]:
     """The configuration of one module after the same rules."""
     # only globs look at the layer: without them, modules of equal configuration are looked at once
-    return dict(_lasting(tuple(config.items()), patterns, layer if patterns else ""))
+    items = tuple(config.items())
+    remembered = sum(len(text) for _, text in items) <= _LONGEST_KEPT
+    return dict((_lasting if remembered else _lasting.__wrapped__)(items, patterns, layer if patterns else ""))
 
 
 @functools.lru_cache(maxsize=4096)

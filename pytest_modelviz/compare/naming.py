@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pytest_modelviz.compare.texts import same
+from pytest_modelviz.dotted import holders
 from pytest_modelviz.natural import natural
 from pytest_modelviz.verdict import Finding, Verdict
 
@@ -13,12 +14,14 @@ from pytest_modelviz.verdict import Finding, Verdict
 def renames(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Finding]:
     """Subtrees that are gone under one name and there, with equal contents, under another: one finding for each."""
     gone, new = _roots(set(before) - set(after)), _roots(set(after) - set(before))
+    if not new:
+        return []
+    old_contents, free = _contents(before, gone), _contents(after, new)
     findings: list[Finding] = []
     for old in gone:
-        contents = _contents(before, old)
-        taken = {finding.after for finding in findings}
-        twin = next((name for name in new if name not in taken and same(_contents(after, name), contents)), None)
+        twin = next((name for name, content in free.items() if same(content, old_contents[old])), None)
         if twin is not None:
+            del free[twin]
             kind = "moved" if old.rpartition(".")[2] == twin.rpartition(".")[2] else "renamed"
             findings.append(Finding(kind, twin, before=old, after=twin))
     return findings
@@ -45,8 +48,14 @@ def below(name: str, root: str) -> bool:
     return name == root or name.startswith(f"{root}.")
 
 
-def _contents(layers: Mapping[str, Any], root: str) -> dict[str, Any]:
-    return {name[len(root) :]: row for name, row in layers.items() if below(name, root)}
+def _contents(layers: Mapping[str, Any], roots: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """For each root what is in its subtree, by the rest of the name, in one go over all layers."""
+    contents: dict[str, dict[str, Any]] = {root: {} for root in roots}
+    lengths = {len(root) for root in roots}
+    for name, row in layers.items():
+        for root in holders(name, contents, lengths):
+            contents[root][name[len(root) :]] = row
+    return contents
 
 
 def tie_findings(before: Sequence[Sequence[str]], after: Sequence[Sequence[str]]) -> list[Finding]:
@@ -54,5 +63,6 @@ def tie_findings(before: Sequence[Sequence[str]], after: Sequence[Sequence[str]]
     old, new = ([tuple(group) for group in groups] for groups in (before, after))
     if old == new:
         return []
-    lost, found = [" = ".join(g) for g in old if g not in new], [" = ".join(g) for g in new if g not in old]
+    pair = set(old), set(new)
+    lost, found = [" = ".join(g) for g in old if g not in pair[1]], [" = ".join(g) for g in new if g not in pair[0]]
     return [Finding("ties", before="; ".join(lost), after="; ".join(found))]

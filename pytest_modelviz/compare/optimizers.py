@@ -182,8 +182,8 @@ def _schedules(before: OptimizerRecord, after: OptimizerRecord, label: str) -> l
 
 
 def _start(record: OptimizerRecord, group: str, name: str) -> Option:
-    at = int(group) if group.isdecimal() else -1
-    return record.groups[at].options.get(name) if 0 <= at < len(record.groups) else None
+    at = {str(number): number for number in range(len(record.groups))}.get(group)
+    return None if at is None else record.groups[at].options.get(name)
 
 
 def _at(schedule: Mapping[int, Option], step: int) -> Option:

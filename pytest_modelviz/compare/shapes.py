@@ -26,6 +26,7 @@ Attributes = Mapping[str, Mapping[str, str]]
 
 _SAME, _OTHER = TensorRecord("float32", (0,), np.zeros(0)), TensorRecord("float32", (1,), np.zeros(0))
 _BUILT = ("class", "config", "parameters", "buffers", "removed", "added")
+_MOST_INSERTED = 2000  # calls: beyond this the two models have little in common
 _READ = "read"  # something that the module reads without calling it is built otherwise
 
 
@@ -124,7 +125,8 @@ def passes(baseline: Rows, actual: Rows, names: Mapping[str, str]) -> tuple[list
     """Both passes call by call, under the baseline's names; of one recorded without its order, as the other has it."""
     counts = [{name: _count(row) for name, row in rows.items()} for rows in (baseline, actual)]
     counts[1] = {names[name]: count for name, count in counts[1].items()}
-    before, after = (_recorded(rows) for rows in (baseline, actual))
+    after = _recorded(actual)
+    before = _recorded(baseline, needed=len(after or ()))
     after = after and [Call(names[call.layer], call.index, call.depth, {}, {}) for call in after]
     if before is None and after is not None:
         before = _likely(after, counts[0])
@@ -133,8 +135,8 @@ def passes(baseline: Rows, actual: Rows, names: Mapping[str, str]) -> tuple[list
     return before or [], after or []
 
 
-def _recorded(rows: Rows) -> list[Call] | None:
-    return calls_of({name: row["runs"] for name, row in rows.items() if "runs" in row}, rows)
+def _recorded(rows: Rows, **limit: int) -> list[Call] | None:
+    return calls_of({name: row["runs"] for name, row in rows.items() if "runs" in row}, rows, **limit)
 
 
 def _count(row: Mapping[str, Any]) -> int:
@@ -160,7 +162,7 @@ def _likely(calls: Sequence[Call], counts: Mapping[str, int]) -> list[Call]:
             likely.append(call)
         else:
             skipped = call.depth
-    for layer in [name for name, count in left.items() for _ in range(min(count, 1))]:
+    for layer in [name for name, count in left.items() if count][:_MOST_INSERTED]:
         _insert(likely, layer, counts)
     return likely
 

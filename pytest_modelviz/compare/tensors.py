@@ -190,7 +190,8 @@ def _number(leaf: Leaf, table: Mapping[str, TensorRecord]) -> float | None:
         except ValueError:
             return None
     record = table[leaf.tensor]
-    return float(record.sketch[0]) if (record.dtype, record.shape) == ("float64", ()) else None
+    is_number = (record.dtype, record.shape) == ("float64", ()) and record.sketch.size
+    return float(record.sketch[0]) if is_number else None
 
 
 def worst(errors: Mapping[str, tuple[float, float]]) -> tuple[float, float, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,13 +15,13 @@ from pytest_modelviz.compare.texts import same, same_setting
 from pytest_modelviz.compare.volatile import in_one_order
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.natural import natural
+from pytest_modelviz.texts import split_items
 from pytest_modelviz.trace import NOT_SAVED, Call, ModuleRecord, Trace
 from pytest_modelviz.verdict import UNCOMPARED, Divergence, Finding, Verdict
 
 # What a module is made of comes before what follows from it: a changed stride explains a changed output shape.
 _STRUCTURE = ("class", "config", "parameters", "buffers", "frozen")
 _BEHAVIOUR = ("in", "out", "calls", "mult_adds")
-_ITEM_ENDS = re.compile(r", (?![^\[\](){}]*[\])}])")  # commas outside of brackets
 COMPARED = (*_STRUCTURE, *_BEHAVIOUR)
 
 _FUSED = ("RNN", "GRU", "LSTM")  # classes that accelerators run in kernels of their own
@@ -162,7 +161,7 @@ def _same_inputs(old: Any, new: Any) -> bool:
 
 def _nameless(inputs: Any) -> list[str]:
     """What a module is given, by place: a parameter of `forward` that has another name is no other input."""
-    return [item.partition(": ")[2] or item for item in _ITEM_ENDS.split(str(inputs or ""))]
+    return [item.partition(": ")[2] or item for item in split_items(str(inputs or ""))]
 
 
 def _list(value: Any) -> list[Any]:
@@ -173,7 +172,7 @@ def _depends_on_device(key: str, before: Mapping[str, Any], after: Mapping[str, 
     """Whether nothing differs but the device: its name, or that nothing was counted in its fused kernels."""
     old, new = before.get(key), after.get(key)
     if key in ("in", "out"):
-        items = [_ITEM_ENDS.split(_text(value)) for value in (old, new)]
+        items = [split_items(_text(value)) for value in (old, new)]
         return len(items[0]) == len(items[1]) and all(map(_same_item, *items))
     uncounted = key == "mult_adds" and new is None
     return uncounted and before.get("class") == after.get("class") and before.get("class") in _FUSED
@@ -200,7 +199,8 @@ def _entries(name: str, kind: str, before: Mapping[str, Any], after: Mapping[str
 def _first(findings: Sequence[Finding], before: Trace, after: Trace) -> tuple[str, str, list[Finding]]:
     built = [one for one in findings if one.kind in (*_STRUCTURE, "removed", "added", "renamed", "moved", "ties")]
     if built:
-        most = [one for one in built if _RANK[one.kind] == min(_RANK[other.kind] for other in built)]
+        highest = min(_RANK[one.kind] for one in built)
+        most = [one for one in built if _RANK[one.kind] == highest]
         return first_built(most, before, after), "architecture", []
     if any(one.kind in ("in", "calls") and one.layer == "" for one in findings):
         return "", "input", []

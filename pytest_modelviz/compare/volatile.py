@@ -20,10 +20,11 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from pytest_modelviz.compare import devices
+from pytest_modelviz.dotted import holders
 
 # Names that libraries, and people, give to what belongs to a process, a machine or a checkout.
 NAMES = frozenset(
@@ -70,7 +71,8 @@ _REWRITTEN = tuple(
         (r"\bdevice\(type='\w+'(?:, index=\d+)?\)", "<device>"),
         (rf"'{_DEVICE}'|\"{_DEVICE}\"", "<device>"),
         (rf"'{_START}[^'\n]*'|\"{_START}[^\"\n]*\"", "'<path>'"),
-        (rf"(?<=')([^'\n]*?){_INSIDE}[^'\n]*(?=')", r"\1<path>"),  # as long as the text: folders have blanks
+        # as long as the text, since folders have blanks; a text that does not end is not searched for one
+        (rf"(?<=')(?=[^'\n]*')([^'\n]*?){_INSIDE}[^'\n]*(?=')", r"\1<path>"),
         (_INSIDE, "<path>"),
         (r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b", "<uuid>"),
         (r"\b(?=[0-9a-f]*[a-f])(?=[0-9a-f]*\d)[0-9a-f]{32,}\b", "<digest>"),
@@ -85,9 +87,12 @@ _LARGE = re.compile(r"(?<![\w.])-?\d{10,20}(?:\.\d+)?(?![\w.])")
 _FROM, _TO = 1_500_000_000, 2_100_000_000  # seconds since 1970: from 2017 to 2036
 _LARGEST = 2**32  # beyond what counts, sizes and seeds come to
 
-_MARK = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[\[\](){}]|,|[^'"\[\](){},]+|.""", re.DOTALL)
+_QUOTED = {"'": r"'(?:[^'\\]|\\.)*'", '"': r'"(?:[^"\\]|\\.)*"'}
+_DEEPEST = 100  # brackets within brackets
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 _ENTRY = re.compile(r"""\s*(?:'(?P<quoted>[\w.]+)'|"(?P<json>[\w.]+)")\s*:|\s*(?P<argument>\w+)=""")
+
+_LONGEST_KEPT, _LONGEST_NAME_KEPT = 2000, 200  # letters of a text whose outcome is remembered
 
 Names = Callable[[str], bool]
 Entries = Callable[[list[str]], bool]
@@ -95,12 +100,13 @@ Entries = Callable[[list[str]], bool]
 
 def lasting(config: Mapping[str, str], ignored: Names | None = None) -> dict[str, str]:
     """What of a module's configuration two processes share; `ignored` says which attributes are left out as well."""
-    gone = [key for key, text in config.items() if _stands_for_machinery(text)]
+    gone = {key for key, text in config.items() if _stands_for_machinery(text)}
+    lengths = {len(key) for key in gone}
     kept = {}
     for key, text in config.items():
         if key in _CODE:
             kept[key] = text
-        elif not (is_volatile(key) or _is_clock(key, text) or any(_holds(attribute, key) for attribute in gone)):
+        elif not (is_volatile(key) or _is_clock(key, text) or any(holders(key, gone, lengths))):
             if ignored is None:
                 kept[key] = rewritten(text)
             elif not ignored(key):
@@ -112,13 +118,13 @@ def _is_entry_of(key: str, ignored: Names, entry: str) -> bool:
     return ignored(entry if key in ("extra_repr", "repr") else f"{key}.{entry}")
 
 
-def _holds(attribute: str, key: str) -> bool:
-    return key == attribute or key.startswith(f"{attribute}.")
+def is_volatile(name: str) -> bool:
+    """Whether an attribute belongs to a process, a machine or a checkout, or lies in something that does."""
+    return (_is_volatile if len(name) <= _LONGEST_NAME_KEPT else _is_volatile.__wrapped__)(name)
 
 
 @functools.lru_cache(maxsize=8192)
-def is_volatile(name: str) -> bool:
-    """Whether an attribute belongs to a process, a machine or a checkout, or lies in something that does."""
+def _is_volatile(name: str) -> bool:
     return any(part in NAMES for part in name.split("."))
 
 
@@ -137,7 +143,9 @@ def _stands_for_machinery(text: str) -> bool:
 
 def rewritten(text: str) -> str:
     """A text of configuration without what differs between two processes."""
-    return text if len(text) < 10 and text.isalnum() else _rewritten(text)
+    if len(text) < 10 and text.isalnum():
+        return text
+    return (_rewritten if len(text) <= _LONGEST_KEPT else _rewritten.__wrapped__)(text)
 
 
 @functools.lru_cache(maxsize=8192)
@@ -149,7 +157,9 @@ def _rewritten(text: str) -> str:
 
 def in_one_order(text: str) -> str:
     """A rewritten text with lists of texts sorted, as which two processes may write one set."""
-    return _in_one_order(text) if "'" in text or '"' in text else text
+    if "'" not in text and '"' not in text:
+        return text
+    return (_in_one_order if len(text) <= _LONGEST_KEPT else _in_one_order.__wrapped__)(text)
 
 
 @functools.lru_cache(maxsize=8192)
@@ -171,24 +181,25 @@ def _number(found: re.Match[str]) -> str:
 
 @dataclass
 class _Group:
-    """What stands between two brackets: entries, with the blanks around them."""
+    """What stands between two brackets: entries, in pieces, with the blanks around them."""
 
     opening: str
-    entries: list[str] = field(default_factory=lambda: [""])
+    pieces: list[list[str]] = field(default_factory=lambda: [[]])
 
     def text(self, left_out: Names, are_sorted: Entries) -> str:
         """Its text without entries of such names, and in an order that says nothing.
 
         That of entries between braces never does, that of others does unless they `are_sorted`.
         """
-        cores = [entry.strip() for entry in self.entries]
+        entries = ["".join(some) for some in self.pieces]
+        cores = [entry.strip() for entry in entries]
         end = [""] if len(cores) > 1 and not cores[-1] else []  # after a comma at the end
         kept = [core for core in cores if core and not _is_named(core, left_out)]
         if self.opening == "{" or (self.opening and are_sorted(kept)):
             kept.sort()
         elif len(kept) + len(end) == len(cores):
-            return ",".join(self.entries)
-        around = [(entry[: len(entry) - len(entry.lstrip())], entry[len(entry.rstrip()) :]) for entry in self.entries]
+            return ",".join(entries)
+        around = [(entry[: len(entry) - len(entry.lstrip())], entry[len(entry.rstrip()) :]) for entry in entries]
         return ",".join(before + core + after for (before, after), core in zip(around, kept + end, strict=False))
 
 
@@ -209,20 +220,43 @@ def _none(entries: list[str]) -> bool:
 def _arranged(text: str, left_out: Names, are_sorted: Entries = _none) -> str:
     """A text without entries and arguments of such names; sets and dictionaries are sorted, and such lists."""
     groups = [_Group("")]
-    for found in _MARK.finditer(text):
-        mark = found[0]
+    for mark in _marks(text):
         if mark in _CLOSING:
+            if len(groups) > _DEEPEST:
+                return text  # not how values are written
             groups.append(_Group(mark))
         elif mark == ",":
-            groups[-1].entries.append("")
+            groups[-1].pieces.append([])
         elif mark in (")", "]", "}"):
             group = groups.pop()
             if _CLOSING.get(group.opening) != mark:
-                return text  # not how values are written
-            groups[-1].entries[-1] += group.opening + group.text(left_out, are_sorted) + mark
+                return text
+            groups[-1].pieces[-1].append(group.opening + group.text(left_out, are_sorted) + mark)
         else:
-            groups[-1].entries[-1] += mark
+            groups[-1].pieces[-1].append(mark)
     return groups[0].text(left_out, are_sorted) if len(groups) == 1 else text
+
+
+def _marks(text: str) -> Iterator[str]:
+    """Brackets, commas, quoted texts and what stands between them.
+
+    A quotation mark that opens a text which does not end is a mark by itself, and so are all such after it: to look
+    for the end of each would take hours.
+    """
+    quotes, at = "'\"", 0
+    while at < len(text):
+        found = _mark(quotes).match(text, at)
+        if found is None:
+            return
+        at, mark = found.end(), found[0]
+        if mark in quotes:
+            quotes = quotes.replace(mark, "")
+        yield mark
+
+
+@functools.cache
+def _mark(quotes: str) -> re.Pattern[str]:
+    return re.compile("|".join([*(_QUOTED[one] for one in quotes), r"""[\[\](){}]|,|[^'"\[\](){},]+|."""]), re.DOTALL)
 
 
 def object_text(class_name: str, settings: Mapping[str, str]) -> str:
@@ -241,3 +275,14 @@ def settings_of(config: Mapping[str, str], attribute: str) -> dict[str, str]:
     """What the object in an attribute says: it is written out at the first module that holds it."""
     start = f"{attribute}."
     return {key[len(start) :]: text for key, text in config.items() if key.startswith(start)}
+
+
+def settings_by_attribute(config: Mapping[str, str], attributes: Collection[str]) -> dict[str, dict[str, str]]:
+    """The same of several attributes at once, of those that say anything."""
+    lengths = {len(attribute) for attribute in attributes}
+    found: dict[str, dict[str, str]] = {}
+    for key, text in config.items():
+        for attribute in holders(key, attributes, lengths):
+            if attribute != key:
+                found.setdefault(attribute, {})[key[len(attribute) + 1 :]] = text
+    return found

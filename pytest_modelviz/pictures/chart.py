@@ -29,6 +29,7 @@ _STYLES: Mapping[str, Mapping[str, Any]] = {
 }
 _DIFFERENCE = {"color": "#b3372f", "linewidth": 1.2, "marker": "o", "markersize": 2.5}
 _NOT_A_NUMBER = tuple(part / 255 for part in NOT_A_NUMBER)
+_LARGEST = 1e300  # that matplotlib can scale
 _LOWEST = 1e-9  # on a logarithmic scale: what differs by less lies there
 
 
@@ -101,7 +102,7 @@ def _draw_difference(axes: Any, series: Series) -> None:
     with np.errstate(all="ignore"):
         distance = np.abs(after - before)
         relative = distance / np.abs(before)
-    relative = np.where(np.isfinite(relative) & (distance > 0), np.maximum(relative, _LOWEST), np.nan)
+    relative = np.where(np.isfinite(relative) & (distance > 0), np.clip(relative, _LOWEST, _LARGEST), np.nan)
     axes.plot(np.arange(steps), relative, **_DIFFERENCE)
     axes.set_yscale("log")
     drawn = relative[np.isfinite(relative)]
@@ -115,7 +116,7 @@ def _draw_difference(axes: Any, series: Series) -> None:
 
 def _finite(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Gaps where there is no number to draw; matplotlib cannot scale the largest ones."""
-    return np.asarray(np.where(np.isfinite(values) & (np.abs(values) < 1e300), values, np.nan), np.float64)
+    return np.asarray(np.where(np.isfinite(values) & (np.abs(values) < _LARGEST), values, np.nan), np.float64)
 
 
 def _tidy(axes: Any, series: Series, xlabel: str) -> None:

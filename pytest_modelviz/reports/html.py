@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pytest_modelviz.baselines.folder import LocalFolder
@@ -16,6 +17,8 @@ from pytest_modelviz.reports.unfinished import unfinished_line
 
 _QUIET = ("match", "recorded", "not_compared")
 _DECIDED = ("accepted", "rejected")
+_PNG_HEADER = re.compile(rb"\x89PNG\r\n\x1a\n.{4}IHDR(.{4})(.{4})", re.DOTALL)
+_MOST_PIXELS = 50_000_000  # of one picture: no view draws a tenth of that
 _MOST_PICTURE_BYTES = 40 * 2**20  # a report that no browser opens helps nobody
 
 
@@ -57,23 +60,32 @@ def _with_pictures(results: ResultsFolder, checks: list[tuple[str, Any]], states
     """The checks, each with its pictures as data URIs, as long as the page can bear them."""
     left = _MOST_PICTURE_BYTES
     told = []
+    known: dict[PurePosixPath, int] = {}  # how many pictures lie where another check has shown them already
     for run_id, check in checks:
-        shown, omitted = [], 0
-        for path in results.pictures_of(check):
-            data = _picture(results, path)
-            if data is None or len(data) > left:
+        shown: list[str] = []
+        place = results.location(check).path
+        omitted = known.get(place, 0)
+        for path in results.pictures_of(check) if place not in known else ():
+            data = _picture(results, path, left) if left else None
+            if data is None:
                 omitted += 1
             else:
                 left -= len(data)
                 shown.append(f"data:image/png;base64,{base64.b64encode(data).decode()}")
+        known.setdefault(place, len(shown) + omitted)
         state = states.get((run_id, check["nodeid"], check["name"]), "")
         told.append({**check, "shown": shown, "omitted": omitted, "state": state if state in _DECIDED else ""})
     return told
 
 
-def _picture(results: ResultsFolder, path: Path) -> bytes | None:
+def _picture(results: ResultsFolder, path: Path, most: int) -> bytes | None:
+    """A PNG file of at most so many bytes that a browser can decode: a small file may be a picture of gigabytes."""
     try:
-        data = LocalFolder(results.pictures).read(path.relative_to(results.pictures).as_posix(), _MOST_PICTURE_BYTES)
+        data = LocalFolder(results.pictures).read(path.relative_to(results.pictures).as_posix(), most)
     except (OSError, UnreadableBaselineError):
         return None
-    return data if data.startswith(b"\x89PNG") else None
+    header = _PNG_HEADER.match(data)
+    if header is None:
+        return None
+    width, height = (int.from_bytes(side, "big") for side in header.groups())
+    return data if width * height <= _MOST_PIXELS else None

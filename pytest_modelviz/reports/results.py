@@ -20,13 +20,16 @@ from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.orphans import location_of
 from pytest_modelviz.printable import printable_json
 from pytest_modelviz.reports.unfinished import RunMarks, unfinished_line
+from pytest_modelviz.strict_json import parse_json
 
 _NOT_TOLD = ("device", "variant")  # of a check's entry, what the run itself needs, or the candidate says
 
 _LARGEST = 1e300  # of a number that can be written out
-_MOST_BYTES = 256 * 2**20
+_MOST_BYTES, _MOST_VALUES = 128 * 2**20, 5_000_000  # a hundred thousand drifts, as they are told
 _TEXTS = ("nodeid", "view", "name", "message", "baseline")
 _TEXTS_OR_NONE = ("candidate", "candidate_sha256", "baseline_sha256", "former_nodeid", "cause")
+
+_REQUIRED = ("candidate", "baseline_sha256", "cause", "first_divergence", "error", "tolerance")  # even if they are None
 
 STATUSES = ("match", "drift", "missing", "unreadable", "unstable", "recorded", "not_compared")
 
@@ -209,7 +212,7 @@ class ResultsFolder:
     def _read(self, path: Path) -> dict[str, Any]:
         name = path.relative_to(self.root).as_posix()
         try:
-            document = json.loads(LocalFolder(self.root).read(name, _MOST_BYTES), parse_constant=_refuse)
+            document = parse_json(LocalFolder(self.root).read(name, _MOST_BYTES), most_values=_MOST_VALUES)
         except FileNotFoundError:
             died = unfinished_line(self.unfinished())
             raise ModelvizError(
@@ -305,10 +308,6 @@ def run_facts(
     }
 
 
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not a JSON number")
-
-
 def _is_sound(document: Mapping[str, Any]) -> bool:
     checks, run, totals, orphans = (
         document.get(part, default) for part, default in {"checks": 0, "run": 0, "totals": 0, "orphans": []}.items()
@@ -333,7 +332,8 @@ def _is_sound(document: Mapping[str, Any]) -> bool:
 def _is_check(check: Mapping[str, Any]) -> bool:
     first = check.get("first_divergence")
     return (
-        check.get("status") in STATUSES
+        all(key in check for key in _REQUIRED)
+        and check.get("status") in STATUSES
         and all(isinstance(check.get(key), str) for key in _TEXTS)
         and all(isinstance(check.get(key), (str, type(None))) for key in _TEXTS_OR_NONE)
         and (first is None or (isinstance(first, dict) and isinstance(first.get("layer"), str)))
@@ -354,7 +354,7 @@ def _is_orphan(row: Mapping[str, Any]) -> bool:
     return (
         all(isinstance(row.get(key), str) for key in ("nodeid", "view", "name", "baseline"))
         and all(
-            isinstance(row.get(key), (str, type(None)))
+            key in row and isinstance(row[key], (str, type(None)))
             for key in ("variant", "baseline_sha256", "test_file_sha256", "renamed_to")
         )
         and isinstance(row.get("sources"), dict)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pytest_modelviz.reports import operators
-from pytest_modelviz.texts import cut_apart, without_digests
+from pytest_modelviz.texts import cut_apart, split_items, without_digests
 from pytest_modelviz.verdict import UNCOMPARED
 
 _ALIKE = 3  # from so many findings of one kind on they are told in one line
 _SHORT, _LONGEST = 80, 120  # letters of both sides up to which nothing is left out; of one side in any case
-_ITEM_ENDS = re.compile(r", (?![^\[\](){}]*[\])}])")  # commas outside of brackets
 
 _FOLLOWS = ("in", "out", "calls", "mult_adds")
 MODEL = "(model)"  # the model itself, whose name is empty
@@ -198,7 +196,7 @@ def _shorten(before: str, after: str) -> str:
     before, after = without_digests(before, after)
     if len(before) + len(after) <= _SHORT:
         return f"{before or 'none'} -> {after or 'none'}"
-    one, two = _ITEM_ENDS.split(before), _ITEM_ENDS.split(after)
+    one, two = split_items(before), split_items(after)
     if len(one) == len(two):
         differing = [pair for pair in zip(one, two, strict=True) if pair[0] != pair[1]]
         one, two = [pair[0] for pair in differing], [pair[1] for pair in differing]

@@ -15,6 +15,7 @@ import s3fs  # up front: pytester forgets what an inner run imported, and fsspec
 from pytest_modelviz.baselines import remote as remote_module
 from pytest_modelviz.baselines import store as store_module
 from pytest_modelviz.baselines.folder import open_folder
+from pytest_modelviz.baselines.limits import Limits
 from pytest_modelviz.baselines.names import Location
 from pytest_modelviz.baselines.remote import RemoteFolder
 from pytest_modelviz.baselines.store import ChangedMeanwhileError, Store
@@ -247,7 +248,7 @@ def test_baselines_copied_there_by_hand_are_read(tmp_path, memory):
     assert peak(Store(memory)) == 1.0
 
 
-def test_damage_and_size_are_told(url, monkeypatch):
+def test_damage_and_size_are_told(url):
     if url.startswith("file"):
         pytest.skip("a folder of this machine is tested by tests/unit/test_store.py")
     Store(url).save(WHERE, capture(), **IDS)
@@ -258,9 +259,8 @@ def test_damage_and_size_are_told(url, monkeypatch):
     files.pipe_file(f"{root}/{STEM}.json", b"version https://git-lfs")
     with pytest.raises(UnreadableBaselineError, match="git lfs pull"):
         Store(url).load(WHERE, **IDS)
-    monkeypatch.setattr(store_module, "MAX_JSON_BYTES", 10)
     with pytest.raises(UnreadableBaselineError, match="absurdly large"):
-        Store(url).load(WHERE, **IDS)
+        Store(url).load(WHERE, **IDS, limits=Limits(json_bytes=10))
     files.rm_file(f"{root}/{STEM}.json")
     with pytest.raises(UnreadableBaselineError, match=r"feature_maps\.json is missing"):
         Store(url).load(WHERE, **IDS)

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_modelviz.baselines import folder, formats, store
+from pytest_modelviz.baselines import folder, formats
+from pytest_modelviz.baselines.limits import Limits
 from pytest_modelviz.baselines.names import Location, safe
 from pytest_modelviz.baselines.store import Store
 from pytest_modelviz.capture import Capture
@@ -185,13 +186,11 @@ class TestFormats:
         text = formats.encode_json(Capture("v", facts), nodeid="t", name="n")
         assert formats.decode_json(text)["facts"] == facts
 
-    def test_absurd_sizes_are_refused(self, monkeypatch):
-        monkeypatch.setattr(formats, "MAX_JSON_BYTES", 10)
-        monkeypatch.setattr(formats, "MAX_ARRAY_BYTES", 10)
+    def test_absurd_sizes_are_refused(self):
         with pytest.raises(UnreadableBaselineError, match="absurdly large"):
-            formats.decode_json(b"x" * 11)
+            formats.decode_json(b"x" * 11, Limits(json_bytes=10))
         with pytest.raises(UnreadableBaselineError, match="absurdly large"):
-            formats.decode_arrays(b"x" * 11)
+            formats.decode_arrays(b"x" * 11, Limits(array_bytes=10))
 
     @given(st.binary(max_size=200))
     def test_arbitrary_bytes_are_unreadable_and_nothing_worse(self, data):
@@ -372,8 +371,8 @@ class TestStore:
             Store(tmp_path / "baselines").save(WHERE, capture(), **IDS)
         assert Store(tmp_path / "baselines").load(WHERE, **IDS) is None
 
-    def test_too_large_a_file_is_not_read(self, tmp_path, monkeypatch):
+    @pytest.mark.parametrize("limits", [Limits(json_bytes=10), Limits(array_bytes=10)])
+    def test_too_large_a_file_is_not_read(self, tmp_path, limits):
         Store(tmp_path).save(WHERE, capture(), **IDS)
-        monkeypatch.setattr(store, "MAX_JSON_BYTES", 10)
         with pytest.raises(UnreadableBaselineError, match="absurdly large"):
-            Store(tmp_path).load(WHERE, **IDS)
+            Store(tmp_path).load(WHERE, **IDS, limits=limits)
