@@ -61,7 +61,7 @@ class Project:
             "candidate": f".modelviz/candidates/{where.path}.json",
             "candidate_sha256": candidates.digest(where),
             "baseline_sha256": baselines.digest(where),
-            "first_divergence": None,
+            **dict.fromkeys(("first_divergence", "cause", "error", "tolerance")),
         }
         run = dict.fromkeys(("id", "torch", "python", "platform", "device"), "R")
         self.results.write({**run, "workers": 1}, [check])
