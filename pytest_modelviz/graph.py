@@ -136,6 +136,7 @@ class OperatorGraph:
             )
             for name, row in _rows(facts, "operators")
         )
+        _require_names(operators, _table(facts.get("inputs")))
         rows = dict(_rows(facts, "modules"))
         configs = lasting_modules({name: _table(row.get("config", {})) for name, row in rows.items()}, ignored)
         modules = {
@@ -191,6 +192,22 @@ def _rows(facts: Mapping[str, Any], part: str) -> list[tuple[str, Mapping[str, A
     if not isinstance(rows, Mapping) or not all(isinstance(row, Mapping) for row in rows.values()):
         raise UnreadableBaselineError(f"it does not list {part}")
     return [(str(name), row) for name, row in rows.items()]
+
+
+def _require_names(operators: Sequence[Operator], inputs: Mapping[str, str]) -> None:
+    """Make sure that no name can be taken for another's: of an operator, an input, a weight or one of several results.
+
+    Raises UnreadableBaselineError.
+    """
+    names = {one.name for one in operators}
+    for name in names:
+        _, slash, kind = name.rpartition("/")
+        is_named = name.rpartition("=")[2] in names - {name}  # it may be an argument with its name before it
+        if not slash or not kind or kind.endswith("]") or is_named:
+            raise UnreadableBaselineError(f"its graph has an operator of an impossible name: {name[:80]!r}")
+    for name in inputs:
+        if not name.startswith(INPUT) or name in names:
+            raise UnreadableBaselineError(f"its graph has an input of an impossible name: {name[:80]!r}")
 
 
 def _text(row: Mapping[str, Any], key: str) -> str:

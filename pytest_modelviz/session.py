@@ -19,6 +19,7 @@ from pytest_modelviz.baselines.names import Location, file_folder, safe
 from pytest_modelviz.baselines.renaming import foreign_reason
 from pytest_modelviz.baselines.store import ChangedMeanwhileError, Store, Stored, encode_files
 from pytest_modelviz.capture import Capture
+from pytest_modelviz.compare.readable import is_same_but_for_rounding
 from pytest_modelviz.compare.tolerance import Tolerances, coarsest_precision
 from pytest_modelviz.elsewhere import baseline_elsewhere, former_note
 from pytest_modelviz.errors import ForeignBaselineError, ModelvizError, OversizedBaselineError, UnreadableBaselineError
@@ -293,7 +294,8 @@ class _Judgement:
     def _is_noise(self, baseline: Capture, verdict: Verdict) -> bool:
         """Whether recording would change nothing but the last digits."""
         same_pictures = set(baseline.arrays) == set(self._capture.arrays)
-        return verdict.matched and same_pictures and self._verdict(baseline, _NOISE).matched
+        same_text = is_same_but_for_rounding(baseline.facts, self._capture.facts)
+        return verdict.matched and same_pictures and same_text and self._verdict(baseline, _NOISE).matched
 
     def _record(self, known: Capture | None = None) -> Entry:
         """Store the capture, or anew what is `known`: that changes no byte, and mends what a cut-off write left."""
@@ -302,7 +304,8 @@ class _Judgement:
         files = None if known is None else self._baselines.files(self._location, **self._ids)
         if files is None:
             files = encode_files(self._location, self._capture, **self._ids)
-        files = replace(files, picture=files.picture or _png(self._check.view, self._capture))
+        # a picture of what is kept, made anew: nothing proves that the one that lies there is one
+        files = replace(files, picture=_png(self._check.view, known or self._capture))
         try:
             self._baselines.put_instead(self._location, files, self._found)
         except ChangedMeanwhileError:  # another process has recorded it: what this one captured is compared with that

@@ -10,6 +10,7 @@ import copy
 import dataclasses
 import json
 import random
+import re
 import zlib
 
 import numpy as np
@@ -101,7 +102,17 @@ def forged_value(value, draw: random.Random):
         return [*value[:at], forged_value(value[at], draw), *value[at + 1 :]]
     if isinstance(value, (int, float)) and not isinstance(value, bool) and draw.random() < 0.7:
         return draw.choice((value * 2, -value, value + 1, 1e300, 1e-300, 0))
+    if isinstance(value, str) and draw.random() < 0.6:
+        return forged_text(value, draw)
     return draw.choice((*NUMBERS, *WORDS, [], {}))
+
+
+def forged_text(text: str, draw: random.Random) -> str:
+    """A text with its numbers, or one of them, made near every other, or with a dtype of few digits."""
+    new = draw.choice(("1000000e+999", "9" * 400, "0.9999450", "1e308", "1", "-1", "0x7f0000000000", "1700000000.123"))
+    if draw.random() < 0.2:
+        return draw.choice((*DTYPES, "cuda:0", "device(type='cuda', index=0)", "/tmp/x", f"{text} ", f"{text}, {text}"))
+    return re.sub(r"(?<![\w.])\d[\d.]*(?:e-\d+)?(?![\w.])", new, text, count=draw.choice((0, 1)))
 
 
 def forged_array(arrays: dict, draw: random.Random) -> dict:
@@ -154,7 +165,7 @@ def forged_trace(arrays: dict, draw: random.Random) -> dict:
 
 def change_trace(trace: Trace, draw: random.Random) -> None:
     names, tensors = list(trace.modules), list(trace.tensors)
-    kind = draw.randrange(17)
+    kind = draw.randrange(18)
     if kind == 0 and trace.calls:  # a call that nobody made
         del trace.calls[draw.randrange(len(trace.calls))]
     elif kind == 1 and trace.calls:
@@ -232,6 +243,10 @@ def change_trace(trace: Trace, draw: random.Random) -> None:
                 call.layer = new if call.layer == name else call.layer
         else:
             trace.calls[:] = [call for call in trace.calls if call.layer != name]
+    elif kind == 17:
+        config = trace.modules[draw.choice(names)].config
+        for key in list(config):
+            config[key] = forged_text(config[key], draw)
     elif kind == 16 and trace.weights:
         table = trace.modules[draw.choice(names)].weights
         if table:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 
 from pytest_modelviz.capture import Array, Capture
+from pytest_modelviz.compare.tensors import fair_size
 from pytest_modelviz.compare.tolerance import Tolerances, is_exact
 from pytest_modelviz.verdict import Divergence, Finding, LayerError, Verdict
 
@@ -54,15 +56,21 @@ def _difference(one: Array, two: Array, atol: float) -> float:
         return math.inf
     if is_exact(str(one.dtype)):
         return 0.0 if np.array_equal(one, two) else math.inf
-    before, after = (np.asarray(values, np.complex128).ravel() for values in (one, two))
+    before, after = (_numbers(values) for values in (one, two))
     odd = ~np.isfinite(before)
     if not np.array_equal(odd, ~np.isfinite(after)) or not np.array_equal(before[odd], after[odd], equal_nan=True):
         return math.inf
     distance = float(np.linalg.norm(after[~odd] - before[~odd]))
     if distance == 0.0 or distance <= atol * math.sqrt(one.size):
         return 0.0
-    size = float(np.linalg.norm(before[~odd]))
+    size = fair_size(*(float(np.linalg.norm(values[~odd])) for values in (before, after)))
     return distance / size if size else math.inf
+
+
+def _numbers(values: Array) -> npt.NDArray[np.float64]:
+    """All numbers in one dimension, of complex ones both parts: one of them may be none."""
+    parts = np.ascontiguousarray(values, np.complex128 if values.dtype.kind == "c" else np.float64)
+    return parts.view(np.float64).ravel()
 
 
 def _text(values: Array) -> str:

@@ -258,8 +258,9 @@ class _Apart(NamedTuple):
 
 def _differences(before: Values, after: Values, floor: Values, atol: float) -> Values:
     """|a - b| relative to |a|, or to the floor where that is larger; equal infinities and NaN do not differ."""
-    distance = np.abs(after - before)
-    scale = np.maximum(np.abs(before), np.nan_to_num(floor, nan=0.0, posinf=0.0))
+    distance, sizes = np.abs(after - before), (np.abs(before), np.abs(after))
+    fair = np.where((sizes[0] > 2 * sizes[1]) & (sizes[1] > 0), sizes[1], sizes[0])  # see `tensors.fair_size`
+    scale = np.maximum(fair, np.nan_to_num(floor, nan=0.0, posinf=0.0))
     relative = np.where(scale > 0, distance / np.where(scale > 0, scale, 1.0), np.where(distance > 0, np.inf, 0.0))
     same = (before == after) | (np.isnan(before) & np.isnan(after)) | (distance <= atol)
     finite = np.isfinite(before) & np.isfinite(after)

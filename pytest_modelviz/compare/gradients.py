@@ -5,19 +5,21 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pytest_modelviz.capture import Capture
 from pytest_modelviz.compare.explained import by_forward_pass, forward_verdict
-from pytest_modelviz.compare.readable import require_rows
-from pytest_modelviz.compare.tensors import difference
+from pytest_modelviz.compare.readable import contradiction, require_rows
+from pytest_modelviz.compare.tensors import difference, rms
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.trace import TensorRecord, Trace
 from pytest_modelviz.verdict import Finding, Verdict
 
+_SKETCHED = 2.0  # so much a root mean square taken from a sketch may be off
 GRADIENT = "(gradient)"  # its key among the tensors of the trace; no layer can be called that
 
 
@@ -31,6 +33,8 @@ def compare_gradients(
     one, two = (Trace.from_arrays(capture.arrays, tolerances.ignored) for capture in (baseline, actual))
     before, after = _gradient(one), _gradient(two)
     require_rows({"shape": baseline.facts.get("shape")}, {"shape": list(before.shape)}, "gradient's")
+    if not _is_peak_of(before, baseline.facts.get("peak")):
+        raise contradiction("the gradient's peak")
     forward = functools.cache(functools.partial(forward_verdict, one, two, tolerances))  # a match asks for none
     tolerances = tolerances.of("")  # the gradient on the input is the whole model's
     dtype = str(actual.facts.get("dtype", "float32"))
@@ -38,6 +42,14 @@ def compare_gradients(
     if error <= allowed and not findings:
         return Verdict(True, 1, 0, error, allowed)
     return by_forward_pass(error, allowed, findings, forward())
+
+
+def _is_peak_of(record: TensorRecord, stated: Any) -> bool:
+    """Whether the largest magnitude that is told can be that of a gradient of which there is a sketch."""
+    size = rms(record)
+    if isinstance(stated, bool) or not isinstance(stated, (int, float)) or record.places or not math.isfinite(size):
+        return isinstance(stated, (int, float, str))  # "inf" and "nan" are words
+    return size / _SKETCHED <= stated <= size * math.sqrt(record.numel) * _SKETCHED
 
 
 def gradient_difference(

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from pytest_modelviz.compare.gradients import size_difference
 from pytest_modelviz.compare.places import same_places
+from pytest_modelviz.compare.tensors import fair_size
 from pytest_modelviz.texts import apart
 from pytest_modelviz.verdict import Finding
 
@@ -66,7 +67,8 @@ def map_difference(
     if pair is None:
         return math.inf
     before, after = pair
-    greatest, peak = float(np.abs(after - before).max(initial=0.0)), float(np.abs(before).max(initial=0.0))
+    greatest = float(np.abs(after - before).max(initial=0.0))
+    peak = fair_size(*(float(np.abs(values).max(initial=0.0)) for values in (before, after)))
     if greatest <= floor:
         return 0.0
     return greatest / peak if peak > 0.0 else math.inf
@@ -83,7 +85,8 @@ def map_distance(
     if pair is None or not pair[0].any():
         return math.inf, math.inf
     before, after = pair
-    return float(np.linalg.norm(after - before) / np.linalg.norm(before)), size_difference(before, after)
+    size = fair_size(float(np.linalg.norm(before)), float(np.linalg.norm(after)))
+    return float(np.linalg.norm(after - before)) / size, size_difference(before, after)
 
 
 def _comparable(

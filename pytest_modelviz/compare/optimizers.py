@@ -139,10 +139,10 @@ def _group_of(record: OptimizerRecord) -> dict[str, int]:
 
 
 def _schedulers(before: OptimizerRecord, after: OptimizerRecord, label: str) -> list[Finding]:
-    """Schedulers that were found in one training and not in the other may merely be kept elsewhere now."""
+    """Schedulers that the baseline has and that are not found now may merely be kept elsewhere."""
     if _is_scheduled(before) != _is_scheduled(after):
         return [_option("scheduler", label, _classes(before), _classes(after))]
-    if not (before.schedulers and after.schedulers):
+    if not after.schedulers:
         return []
     if _classes(before) != _classes(after):
         return [_option("scheduler", label, _classes(before), _classes(after))]
@@ -192,13 +192,16 @@ def _at(schedule: Mapping[int, Option], step: int) -> Option:
 
 
 def _differences(before: Options, after: Options, *, missing_counts: bool) -> Iterator[tuple[str, Option, Option]]:
-    """(option, before, after) of what differs; an option that one of them lacks is off there."""
+    """(option, before, after) of what differs; an option that one of them lacks is off there.
+
+    One that only the baseline has may be an earlier version's: where missing ones do not count, it is none.
+    """
     one, other = _lasting(before), _lasting(after)
     for key in {**one, **other}:
         if key in one and key in other:
             if not (_same(one[key], other[key]) or _lasting_text(one[key]) == _lasting_text(other[key])):
                 yield key, one[key], other[key]
-        elif missing_counts and (one.get(key) or other.get(key)):
+        elif other.get(key) or (missing_counts and one.get(key)):
             yield key, one.get(key), other.get(key)
 
 

@@ -16,11 +16,11 @@ import numpy as np
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.trace import TensorRecord
 
-_ESTIMATE = (
-    2.0  # a sketch of 61 numbers gives the root mean square within a tenth or two, one of 251 within a twentieth
-)
+_DIGITS = 1e-2  # of a number of which three are told
+_FACTOR = 2.0  # a sketch of 61 numbers gives a root mean square within a tenth or two
 _NUMBER = r"-?(?:\d[\d.e+-]*|nan|inf)"
-_STATISTICS = re.compile(rf" mean {_NUMBER} rms ({_NUMBER})")
+_IN_TEXT = re.compile(r"(?<=mean |.rms )-?\d[\d.]*(?:e[+-]\d+)?(?![\w.])")
+_STATISTICS = re.compile(rf" mean ({_NUMBER}) rms ({_NUMBER})")
 
 
 def require_rows(stored: Any, expected: Mapping[str, Any], what: str) -> None:
@@ -49,8 +49,11 @@ def contradiction(what: str) -> UnreadableBaselineError:
     )
 
 
-def is_rms_of(record: TensorRecord, text: str | float) -> bool:
-    """Whether a root mean square that is told can be that of a sketched tensor; where the sketch cannot say, it can."""
+def is_rms_of(record: TensorRecord, text: Any, *, measured: bool = False) -> bool:
+    """Whether a root mean square that is told is that of a sketched tensor; where the sketch cannot say, it may be.
+
+    What is told of activations was taken from the sketch, what is told of kernels was `measured` on all of them.
+    """
     sketch = record.sketches[0].astype(np.float64)
     if not sketch.size or not record.numel or sketch.size > record.numel or record.dtype.startswith("complex"):
         return True
@@ -62,7 +65,23 @@ def is_rms_of(record: TensorRecord, text: str | float) -> bool:
         return False
     if not (math.isfinite(rms) and math.isfinite(estimate)):
         return True  # beyond what numbers hold; where the others are is compared
-    return estimate / _ESTIMATE <= rms <= estimate * _ESTIMATE
+    if measured and sketch.size < record.numel:
+        return estimate / _FACTOR <= rms <= estimate * _FACTOR
+    return abs(rms - estimate) <= _DIGITS * estimate
+
+
+def is_mean_of(record: TensorRecord, text: Any) -> bool:
+    """The same of a mean; only where the sketch is the tensor itself it says what that is."""
+    sketch = record.sketches[0].astype(np.float64)
+    if not sketch.size or sketch.size != record.numel or record.places or record.dtype.startswith("complex"):
+        return True
+    try:
+        mean = float(text)
+    except (TypeError, ValueError):
+        return False
+    if not math.isfinite(mean):
+        return True  # the sum of the lowest numbers of a mask is beyond single precision
+    return abs(mean - float(sketch.mean())) <= _DIGITS * float(np.abs(sketch).max())
 
 
 def agrees(text: str, described: Iterable[tuple[Sequence[str], TensorRecord | None]]) -> bool:
@@ -85,7 +104,7 @@ def agrees(text: str, described: Iterable[tuple[Sequence[str], TensorRecord | No
         found = _STATISTICS.match(text, at) if record is not None else None
         if record is not None and found is not None:
             at = found.end()
-            if not is_rms_of(record, found[1]):
+            if not (is_mean_of(record, found[1]) and is_rms_of(record, found[2])):
                 return False
     return at == len(text)
 
@@ -101,3 +120,24 @@ def _same(stored: Any, expected: Any) -> bool:
     if isinstance(expected, (list, tuple)):
         return isinstance(stored, (list, tuple)) and len(stored) == len(expected) and all(map(_same, stored, expected))
     return type(stored) is type(expected) and bool(stored == expected)
+
+
+def is_same_but_for_rounding(before: Any, after: Any) -> bool:
+    """Whether two facts say the same, but for the last of the few digits in which people are told numbers."""
+    if isinstance(before, str) and isinstance(after, str):
+        return before == after or (
+            _IN_TEXT.split(before) == _IN_TEXT.split(after)
+            and all(map(_close, map(float, _IN_TEXT.findall(before)), map(float, _IN_TEXT.findall(after))))
+        )
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        return before.keys() == after.keys() and all(is_same_but_for_rounding(before[key], after[key]) for key in after)
+    if isinstance(before, (list, tuple)) and isinstance(after, (list, tuple)):
+        return len(before) == len(after) and all(map(is_same_but_for_rounding, before, after))
+    if isinstance(before, float) or isinstance(after, float):
+        numbers = isinstance(before, (int, float)) and isinstance(after, (int, float))
+        return numbers and _close(float(before), float(after))
+    return type(before) is type(after) and bool(before == after)
+
+
+def _close(before: float, after: float) -> bool:
+    return before == after or abs(before - after) <= _DIGITS * abs(after) < math.inf

@@ -69,15 +69,24 @@ def difference(baseline: TensorRecord, actual: TensorRecord, *, atol: float = 0.
 
 
 def _distance(one: Sketch, two: Sketch, floor: float, allowed: float) -> float:
-    before = one.astype(np.float64)
-    delta = two.astype(np.float64) - before
-    distance, size = float(np.linalg.norm(delta)), float(np.linalg.norm(before))
+    before, after = one.astype(np.float64), two.astype(np.float64)
+    delta = after - before
+    distance = float(np.linalg.norm(delta))
+    size = fair_size(float(np.linalg.norm(before)), float(np.linalg.norm(after)))
     if distance == 0.0 or distance <= floor:
         return 0.0
     if size == 0.0 or not math.isfinite(distance):
         return math.inf
     worst = float(np.abs(delta).max()) * math.sqrt(delta.size) / WORST_BUCKET
     return worst / size if distance <= allowed * size < worst else distance / size
+
+
+def fair_size(baseline: float, actual: float) -> float:
+    """What a difference is relative to: the baseline's size, unless that is more than twice the actual one's.
+
+    Beside a giant everything would be alike, where as much as the whole may differ.
+    """
+    return actual if baseline > 2 * actual > 0.0 else baseline
 
 
 def _forgiven(record: TensorRecord, scale: float, allowed: float) -> float:
@@ -87,6 +96,17 @@ def _forgiven(record: TensorRecord, scale: float, allowed: float) -> float:
     """
     rounding, size = ROUNDING * scale, rms(record)
     return 4 * rounding if size <= 3 * rounding else min(rounding, 3 * allowed * size)
+
+
+def _excused(record: TensorRecord, source: Source | None, allowed: float) -> float:
+    """How much of a difference is that of a result that was nothing, or comes of it.
+
+    Of what comes of it no more than three times what is allowed anyway: it may have another size altogether.
+    """
+    if source is None or not source.excused:
+        return 0.0
+    size = rms(record)
+    return source.excused if size <= NOTHING_LEFT * source.excused else min(source.excused, 3 * allowed * size)
 
 
 def mismatch(
@@ -165,7 +185,9 @@ def leaf_errors(
         else:
             one, two = before[leaf.tensor], after[other.tensor]
             allowed, atol = allowed_for(two, sources.get(other.tensor, Source()), tolerances)
-            forgiven = 0.0 if is_exact(two.dtype) or scale is None else atol + _forgiven(two, scale, allowed)
+            forgiven = 0.0
+            if scale is not None and not is_exact(two.dtype):
+                forgiven = atol + _forgiven(two, scale, allowed) + _excused(two, sources.get(other.tensor), allowed)
             errors[path] = difference(one, two, atol=forgiven, allowed=allowed), allowed
     return errors
 
@@ -190,7 +212,7 @@ def _number(leaf: Leaf, table: Mapping[str, TensorRecord]) -> float | None:
         except ValueError:
             return None
     record = table[leaf.tensor]
-    is_number = (record.dtype, record.shape) == ("float64", ()) and record.sketch.size
+    is_number = (record.dtype, record.shape) == ("float64", ()) and record.sketch.size and not record.places
     return float(record.sketch[0]) if is_number else None
 
 

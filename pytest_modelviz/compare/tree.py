@@ -146,12 +146,12 @@ def _without_state(
     state = {
         name
         for name in {*old, *new}
-        if (name in marked or name in earlier or (not is_run and name in old and name in new))
+        if (name in marked or (name in earlier if is_run else name in old and name in new))
         and all(str(table[name]).endswith(NOT_SAVED) for table in (old, new) if name in table)
     }
     kept = ({name: text for name, text in table.items() if name not in state} for table in (old, new))
     buffers = [table or None for table in kept]
-    left = sorted(name for name in state - marked if is_run and old.get(name) != new.get(name))
+    left = sorted(name for name in state - marked if old.get(name) != new.get(name))
     return {**before, "buffers": buffers[0]}, {**after, "buffers": buffers[1]}, left
 
 

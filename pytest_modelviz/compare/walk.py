@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -36,6 +37,9 @@ from pytest_modelviz.trace import LENT, Call, Event, Leaf, Leaves, ModuleRecord,
 from pytest_modelviz.verdict import Finding, LayerError
 
 _EXACT = Source()
+# What may let nothing through, by the names that many libraries have for it: ReLU6, QuickGELUActivation, HardSwish.
+_RECTIFIER = re.compile(r"relu|gelu|silu|swish|[^a-z]elu|^[CS]?ELU|mish|shrink|threshold|hardtanh", re.IGNORECASE)
+_ENDS_NAME = re.compile(r"[.\[]")  # of an argument: what follows leads into it
 _ROUNDED = 0.1  # of what is allowed: ten times less than that is what processors do
 _LARGEST_SCALE = 1e8  # masks hold -1e9 and -3.4e38; they say nothing about the size of what is computed
 
@@ -198,16 +202,16 @@ class Walk:
         scale = self._scale(after)
         errors = self._errors(before, after, scale)
         error, allowed, path = worst(errors)
-        gap = self._gap(before, after) if self.first is None and not error <= allowed else 0.0
-        if gap:
-            self._excuse(after, gap)
+        full = worst(self._errors(before, after, None))[0] if scale or self._forgives else error
+        gap = self._gap(before, after) if self.first is None and not full <= allowed else 0.0
+        if gap and self._excuse(after, gap):
             errors = self._errors(before, after, scale)
             error, allowed, path = worst(errors)
+            full = worst(self._errors(before, after, None))[0]
         if before.kind == "leave":
             self.layers.append(LayerError(before.call.layer, before.call.index, error, allowed))
             if before.parent is None:
                 self.outputs = [path for path, (error, allowed) in errors.items() if not error <= allowed]
-        full = worst(self._errors(before, after, None))[0] if scale or self._forgives else error
         if self.first is None:
             seen = Seen(before, error, allowed, path, previous, full)
             self.seen.append(seen)
@@ -220,12 +224,14 @@ class Walk:
         """Whether an absolute tolerance may hide that two tensors differ."""
         return self.excused or bool(self.tolerances.atol) or any(layer.atol for layer in self.tolerances.layers)
 
-    def _excuse(self, event: Event, gap: float) -> None:
+    def _excuse(self, event: Event, gap: float) -> bool:
         """Of a result that is no more than what its inputs differ by, and of what comes of it, forgive that much."""
+        found = False
         for leaf in event.leaves.values():
             if leaf.tensor is not None and is_no_more_than(self.actual.tensors[leaf.tensor], NOTHING_LEFT * gap):
-                self.sources[leaf.tensor] = self.sources[leaf.tensor].and_from(Source(atol=NOTHING_LEFT * gap))
-                self.excused = True
+                self.sources[leaf.tensor] = self.sources[leaf.tensor].and_from(Source(excused=NOTHING_LEFT * gap))
+                self.excused = found = True
+        return found
 
     def _handed_on(self, event: Event) -> Source:
         """What was forgiven to an event's tensors, for what is computed from them."""
@@ -233,12 +239,14 @@ class Walk:
         return functools.reduce(Source.and_from, sources, _EXACT)
 
     def _gap(self, before: Event, after: Event) -> float:
-        """By how much the inputs of a module that calls no other differ, as it is left; of anything else zero.
+        """By how much the inputs of a rectifier differ, as it is left; of anything else zero.
 
         No more than rounding is: a baseline that is a little off everywhere must not excuse what it likes.
         """
         if after.kind != "leave" or id(after.call) in self.callers:
             return 0.0
+        if not _RECTIFIER.search(self.actual.modules[after.call.layer].class_name):
+            return 0.0  # its results may well be small because it made them so
         one, other = before.call.inputs, after.call.inputs
         gaps = [0.0]
         for path in one.keys() & other.keys():
@@ -246,8 +254,8 @@ class Walk:
             if key is not None and name is not None:
                 record, source = self.actual.tensors[name], self.sources.get(name, _EXACT)
                 allowed, _ = allowed_for(record, source, self.tolerances.of(_whose(before)))
-                gap = rms_difference(self.baseline.tensors[key], record)
-                gaps.append(min(gap, _ROUNDED * allowed * rms(record)))
+                gap, size = rms_difference(self.baseline.tensors[key], record), rms(record)
+                gaps.append(min(gap, _ROUNDED * allowed * size) if size < _LARGEST_SCALE else 0.0)
         return max(gaps)
 
     def _errors(self, before: Event, after: Event, scale: float | None) -> dict[str, tuple[float, float]]:
@@ -265,7 +273,7 @@ class Walk:
                 one, other = _by_place(one, old, new), _by_place(other, new, old)
             one, other = _with_defaults(one, other, old), _with_defaults(other, one, new)
             if renamed:
-                other = _by_old_names(one, other)
+                other = _by_old_names(one, other, old, new)
         self._compared.update(leaf.tensor for leaf in other.values() if leaf.tensor is not None)
         return leaf_errors(
             one,
@@ -308,15 +316,28 @@ def _by_place(leaves: Leaves, module: ModuleRecord, other: ModuleRecord) -> Leav
     return moved if len(moved) == len(leaves) else leaves  # no name stands for two arguments
 
 
-def _by_old_names(before: Leaves, after: Leaves) -> Leaves:
+def _by_old_names(before: Leaves, after: Leaves, module: ModuleRecord, other: ModuleRecord) -> Leaves:
     """Arguments under the names that the baseline has for them, where forward's own parameters were renamed.
 
-    Those of which only the name is new are matched by their order: that is no other input. Where the parameters were
-    not renamed, another name is another argument.
+    A parameter that has another name in the same place is no other input. Where the parameters were not renamed, or are
+    more or fewer now, another name is another argument.
     """
-    gone, new = [path for path in before if path not in after], [path for path in after if path not in before]
-    old = dict(zip(new, gone, strict=False))
-    return {old.get(path, path): leaf for path, leaf in after.items()}
+    names, others = (_parameters(one) for one in (module, other))
+    if len(names) != len(others):
+        return after
+    old = {new: name for name, new in zip(names, others, strict=True) if name not in others and new not in names}
+
+    def renamed(path: str) -> str:
+        name = _ENDS_NAME.split(path, maxsplit=1)[0]
+        return old[name] + path[len(name) :] if name in old else path
+
+    made = {renamed(path): leaf for path, leaf in after.items()}
+    return made if len(made) == len(after) else after
+
+
+def _parameters(module: ModuleRecord) -> list[str]:
+    """What forward's parameters are called, those behind `*` too."""
+    return [name.strip("* ") for name in module.config.get("forward", "").split(",") if name.strip("* ")]
 
 
 def _lent(leaves: Leaves) -> set[str]:

@@ -13,7 +13,7 @@ import torch
 from pytest_modelviz.capture import Array, Capture
 from pytest_modelviz.compare.kernels import compare_kernels
 from pytest_modelviz.compare.naming import old_name, renames_of
-from pytest_modelviz.compare.readable import contradiction, is_rms_of, require_rows
+from pytest_modelviz.compare.readable import contradiction, is_mean_of, is_rms_of, require_rows
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.pictures.exhibits import Exhibit
@@ -39,6 +39,7 @@ from pytest_modelviz.views.numbers import error_text
 from pytest_modelviz.views.packing import packed, unpacked_values
 from pytest_modelviz.views.photos import MODEL_LABEL
 
+_ROUNDED = 1.01  # what numbers of three digits may be larger in truth
 _PICTURE, _INPUTS = "picture.", "inputs."
 _SHOWN, _KEPT = MOST_FILTERS, 16  # filters of a layer that is pictured, and of others, which are shown if they drift
 _KINDS = {
@@ -200,11 +201,21 @@ def _require_rows(baseline: Capture, trace: Trace) -> None:
         records = {local: trace.weights[key] for local, key in module.weights.items()}
         texts = {local: f"{record.dtype}{list(record.shape)}" for local, record in records.items()}
         expected[name] = {"class": module.class_name, "weight": "not initialised", **texts}
-        rms = rows.get(name, {}).get("rms")
-        if "weight" in records and rms is not None and not is_rms_of(records["weight"], rms):
+        row, weight = rows.get(name, {}), records.get("weight")
+        if weight is None or "rms" not in row:
+            continue
+        low, mean, high = (_number(row.get(key)) for key in ("min", "mean", "max"))
+        rms = _number(row["rms"])
+        slack = (_ROUNDED - 1) * max(-low, high)
+        is_ordered = low - slack <= mean <= high + slack and max(-low, high) + slack >= rms
+        if not (is_ordered and is_rms_of(weight, rms, measured=True) and is_mean_of(weight, mean)):
             raise contradiction(f"layer {name or MODEL_LABEL!r}")
     kept = ("class", "weight", "bias")
     require_rows({name: {k: row[k] for k in kept if k in row} for name, row in rows.items()}, expected, "layer")
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
 
 
 def _doubts(numbers: Mapping[str, KernelStatistics]) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import torch
 from pytest_modelviz.capture import Array, Capture
 from pytest_modelviz.compare.optimizers import optimizer_findings, option_names
 from pytest_modelviz.compare.readable import require_rows
-from pytest_modelviz.compare.tolerance import Tolerances, coarser
+from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.compare.trained import compare_training
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.optimizers import optimizers_from_json
@@ -120,15 +120,21 @@ class TrainingCurveView:
         require_rows(baseline.facts.get("steps"), _rows(one), "step")
         require_rows(baseline.facts.get("parameters"), _parameter_rows(one), "parameter")
         optimizers = [optimizers_from_json(capture.facts.get("optimizer")) for capture in (baseline, actual)]
-        return compare_training(
+        verdict = compare_training(
             one,
             other,
             _stored_start(baseline, one, tolerances),
             _stored_start(actual, other, tolerances),
             optimizer_findings(optimizers[0], optimizers[1], tolerances.ignored),
-            dtype=coarser(str(dtypes[0]), str(dtypes[1])),
+            dtype=str(dtypes[1]),
             tolerances=tolerances,
         )
+        if dtypes[0] == dtypes[1]:
+            return verdict
+        finding = Finding("dtype", what="dtype", before=str(dtypes[0]), after=str(dtypes[1]))
+        if verdict.matched:
+            return Verdict(False, verdict.compared, 0, math.inf, 0.0, findings=(finding,))
+        return replace(verdict, findings=(*verdict.findings, finding))
 
     def picture(
         self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None

@@ -107,11 +107,15 @@ def test_a_run_that_cannot_count_in_a_fused_kernel_matches():
 # devices among arguments
 
 
+def test_what_the_actual_text_shows_to_be_a_device_makes_one_of_the_baseline_s_word():
+    assert same_but_for_devices("cpu", "cuda:0", "where")
+    assert not same_but_for_devices("cuda:0", "cpu", "where")
+
+
 @pytest.mark.parametrize(
     ("one", "other", "path", "same"),
     [
         ("device(type='cuda', index=1)", "device(type='cpu')", "x", True),
-        ("cuda:0", "cpu", "where", True),  # the one shows what the other is
         ("cuda", "cpu", "map_device", True),
         ("cuda torch.float16", "cpu torch.float16", "(autocast)", True),
         ("cuda torch.float16", "cpu torch.bfloat16", "(autocast)", False),
@@ -127,7 +131,8 @@ def test_a_mere_word_is_a_device_where_something_says_so(one, other, path, same)
 
 def test_arguments_and_attributes_know_the_same_devices():
     for kind in TYPES:
-        assert same_but_for_devices(f"{kind}:0", "cpu", "")
+        assert same_but_for_devices("cpu", f"{kind}:0", "")
+        assert same_but_for_devices(f"{kind}:0", "cpu", "") is False  # of the actual text nothing says that it is one
         assert rewritten(f"'{kind}:0'") == rewritten("'cpu'")
     assert rewritten("'meta'") != rewritten("'cpu'")  # of a task, say
 

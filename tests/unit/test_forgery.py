@@ -5,14 +5,17 @@ MODELVIZ_FORGERIES sets how many are tried for each view; the figures in the doc
 
 import copy
 import dataclasses
+import json
 import os
 import random
+import re
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from pytest_modelviz.baselines.formats import decode_json, encode_json
 from pytest_modelviz.capture import Capture
 from pytest_modelviz.compare.arrays import compare_arrays
 from pytest_modelviz.compare.tolerance import Tolerances
@@ -194,6 +197,43 @@ def explained(view, **options):
 cam, saliency = explained(CamMapView, target_layer="block"), explained(SaliencyMapView)
 POSITIONS = (negated, scaled, convolved, noisy, shifted, smooth, unused)
 
+
+def rows():
+    return torch.randn(2, 6, 8, generator=torch.Generator().manual_seed(1))
+
+
+class Masked(nn.Module):
+    def forward(self, scores, mask):
+        return (scores + mask).softmax(-1)
+
+
+class Attention(nn.Module):
+    def __init__(self, factor):
+        super().__init__()
+        torch.manual_seed(0)
+        self.query, self.value, self.soft, self.factor = nn.Linear(8, 8), nn.Linear(8, 8), Masked(), factor
+
+    def forward(self, x):
+        scores = self.query(x) @ x.transpose(1, 2)
+        mask = torch.full(scores.shape[-2:], -1e9).triu(1)
+        return self.value(self.soft(scores, mask) @ x * self.factor)
+
+
+class Scales(nn.Module):
+    def forward(self, x):
+        return x / 65535
+
+
+class Small(nn.Module):
+    def __init__(self, factor):
+        super().__init__()
+        torch.manual_seed(0)
+        self.scale, self.head, self.factor = Scales(), nn.Linear(8, 4), factor
+
+    def forward(self, x):
+        return self.head(self.scale(x * 65535) * self.factor)
+
+
 # For each subject what was recorded, and what has drifted since.
 SUBJECTS = {
     "feature_maps": lambda: (
@@ -205,6 +245,14 @@ SUBJECTS = {
     "feature_maps of a Sequential": lambda: (
         FeatureMapsView(sequential(), image()),
         [FeatureMapsView(sequential(one), image()) for one in (negative, tenth)],
+    ),
+    "feature_maps with a mask": lambda: (
+        FeatureMapsView(Attention(1.0), rows()),
+        [FeatureMapsView(Attention(factor), rows()) for factor in (-1.0, 0.5, 0.0, 100.0)],
+    ),
+    "feature_maps that grow small": lambda: (
+        FeatureMapsView(Small(1.0), rows()),
+        [FeatureMapsView(Small(factor), rows()) for factor in (-1.0, 0.5, 0.0, 100.0)],
     ),
     "feature_maps in bfloat16": lambda: (
         FeatureMapsView(net().bfloat16(), image(lambda x: (x * 255).bfloat16())),
@@ -226,7 +274,7 @@ SUBJECTS = {
     ),
     "cam_map": lambda: (
         cam(),
-        [cam(one) for one in (negated, convolved, noisy, smooth)] + [cam(data=lambda: image(lambda x: x.flip(1)))],
+        [cam(one) for one in (convolved, noisy, smooth)] + [cam(data=lambda: image(lambda x: x.flip(1)))],
     ),
     "saliency_map": lambda: (
         saliency(),
@@ -468,3 +516,293 @@ def test_values_that_grew_are_told_in_the_text():
     grown = dataclasses.replace(capture, arrays={**capture.arrays, **trace.to_arrays()})
     with pytest.raises(UnreadableBaselineError, match="is not what its arrays hold"):
         view.compare(grown, capture, Tolerances())
+
+
+# what an attacker with the source found
+
+
+def reread(view, capture, change):
+    """A capture whose facts were changed, read back as a file is."""
+    facts = json.loads(json.dumps(capture.facts))
+    change(facts)
+    document = decode_json(encode_json(dataclasses.replace(capture, facts=facts), nodeid="t.py::t", name="n"))
+    return dataclasses.replace(capture, facts=document["facts"])
+
+
+@pytest.mark.parametrize("number", ["1000000e+999", "9" * 400, "0.9999450", "1e308", "50257.50"])
+def test_no_number_in_a_text_is_near_every_other(number):
+    """One that is infinite is near everything, if nobody looks; one of many digits makes no computed one of 0.9999."""
+
+    class Decays(nn.Module):
+        def __init__(self, decay, count):
+            super().__init__()
+            self.decay, self.count = decay, count
+
+        def extra_repr(self):
+            return f"decay={self.decay}, count={self.count}"
+
+    def any_number(text):
+        return re.sub(r"(?<![\w.])\d[\d.]*(?:e-\d+)?(?![\w.])", number, text)
+
+    def everywhere(facts):
+        for row in facts["layers"].values():
+            row.update({key: any_number(row[key]) for key in ("config", "in", "out") if key in row})
+
+    def in_arguments(facts):
+        for row in facts["operators"].values():
+            row["arguments"] = {key: any_number(text) for key, text in row.get("arguments", {}).items()}
+
+    view, others = ModelSummaryView(Decays(0.9999, 50257)), [Decays(0.99999, 50257), Decays(0.9999, 50260)]
+    baseline = reread(view, view.capture(), everywhere)
+    assert not any(matches(other, baseline, other.capture()) for other in map(ModelSummaryView, others))
+    view, other = ModelGraphView(net(), image()), ModelGraphView(net(wider), image())
+    assert not matches(other, reread(view, view.capture(), in_arguments), other.capture())
+
+    def configured(trace):
+        for module in trace.modules.values():
+            module.config.update({key: any_number(text) for key, text in module.config.items()})
+
+    view, other = KernelMapsView(net()), KernelMapsView(net(strided))
+    capture = view.capture()
+    trace = Trace.from_arrays(capture.arrays)
+    configured(trace)
+    baseline = dataclasses.replace(capture, arrays={**capture.arrays, **trace.to_arrays()})
+    assert not matches(other, baseline, other.capture())
+
+
+@pytest.mark.parametrize(("model", "layer"), [(Attention, "soft"), (Small, "scale")])
+@pytest.mark.parametrize("factor", [-1.0, 0.5, 0.0, 100.0])
+def test_results_that_a_layer_made_small_are_not_excused(model, layer, factor):
+    def off(trace):
+        call = next(call for call in trace.calls if call.layer == layer)
+        for leaves, by in ((call.inputs, 1 - 9e-6), (call.outputs, 1.01)):
+            for leaf in leaves.values():
+                record = trace.tensors[leaf.tensor]
+                sketch = (record.sketch * by).astype(record.sketch.dtype)
+                trace.tensors[leaf.tensor] = dataclasses.replace(record, sketch=sketch)
+
+    view, other = FeatureMapsView(model(1.0), rows()), FeatureMapsView(model(factor), rows())
+    capture = view.capture()
+    assert not matches(other, retraced(view, capture, off), other.capture())
+
+
+def test_a_rectifier_that_lets_nothing_through_is_excused_still():
+    class Dead(nn.Module):
+        def __init__(self, shift):
+            super().__init__()
+            torch.manual_seed(0)
+            self.act, self.head, self.shift = nn.ReLU(), nn.Linear(64, 4), shift
+
+        def forward(self, x):
+            return self.head(self.act(x + self.shift)) + x.mean()
+
+    x = -torch.rand(1, 64, generator=torch.Generator().manual_seed(1)) - 0.5
+    x[0, 0] = 0.0
+    view, other = FeatureMapsView(Dead(0.0), x), FeatureMapsView(Dead(2e-6), x)
+    assert matches(other, view.capture(), other.capture())
+
+
+@pytest.mark.parametrize("dtype", ["float8_e5m2", "qint8", "float16", "nothing", ""])
+@pytest.mark.parametrize("kind", ["loss", "rate", "late", ""])
+def test_the_dtype_of_a_training_is_the_actual_one(dtype, kind):
+    view, other = training(), training(kind)
+    baseline = reread(view, view.capture(), lambda facts: facts.update(dtype=dtype))
+    assert not matches(other, baseline, other.capture())
+
+
+@pytest.mark.parametrize("forge", [{"schedulers": []}, {"schedulers": [{"class": "StepLR", "options": {}}]}])
+def test_a_schedule_that_a_baseline_leaves_out_is_compared(forge):
+    def scheduled(gamma):
+        torch.manual_seed(0)
+        model = nn.Linear(4, 1)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+        scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 30, gamma=gamma)  # stepped later than here
+
+        def step(number):
+            optimizer.zero_grad()
+            loss = model(torch.ones(2, 4)).square().mean()
+            loss.backward()
+            optimizer.step()
+            return loss if number < 99 else scheduler.step()
+
+        return TrainingCurveView(step, steps=3, model=model, optimizer=optimizer)
+
+    view, other = scheduled(0.1), scheduled(0.9)
+    capture = view.capture()
+    assert matches(scheduled(0.1), capture, scheduled(0.1).capture())
+    baseline = reread(view, capture, lambda facts: facts["optimizer"][0].update(forge))
+    assert not matches(other, baseline, other.capture())
+
+
+@pytest.mark.parametrize("factor", [-1.0, 9.0, 1e3])
+def test_giants_are_beside_nothing_where_half_precision_is_allowed_much(factor):
+    def half(scale):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
+        model[4].weight.data.mul_(scale)
+        return model.half().eval()
+
+    gpu, data = Tolerances(device="cuda:0"), image().half()
+    view, other = (CamMapView(half(scale), data, target_layer="1", target=1) for scale in (1.0, factor))
+    capture = view.capture()
+    forged_map = mended(view, capture, map=np.full_like(capture.arrays["map"], 3e30))
+    assert not other.compare(forged_map, other.capture(), gpu).matched
+    view, other = (SaliencyMapView(half(scale), data, target=1) for scale in (1.0, factor))
+    capture = view.capture()
+    trace = Trace.from_arrays(capture.arrays)
+    record = trace.tensors["(gradient)"]
+    trace.tensors["(gradient)"] = dataclasses.replace(record, sketch=np.full_like(record.sketch, 3e30))
+    arrays = {**capture.arrays, **trace.to_arrays()}
+    baseline = dataclasses.replace(capture, arrays=arrays, facts={**capture.facts, "peak": 3e30})
+    assert not other.compare(baseline, other.capture(), gpu).matched
+
+
+class Gated(nn.Module):
+    def __init__(self, skip=True):
+        super().__init__()
+        self.gain, self.skip = nn.Parameter(torch.ones(2, 8)), skip
+
+    def forward(self, x):
+        bent = torch.tanh(x)
+        return torch.relu(bent) * self.gain + (x if self.skip else bent)
+
+
+@pytest.mark.parametrize("new", ["input.x", "gain", "/tanh[0]", "x"])
+def test_no_operator_bears_a_name_that_stands_for_something_else(new):
+    x = torch.rand(2, 8)
+
+    def renamed(facts):
+        rows = {}
+        for name, row in facts["operators"].items():
+            given = [new if one == "/tanh" else one for one in row.get("in", [])]
+            rows[new if name == "/tanh" else name] = {**row, **({"in": given} if given else {})}
+        facts["operators"] = rows
+
+    view, other = ModelGraphView(Gated(), x), ModelGraphView(Gated(skip=False), x)
+    baseline = reread(view, view.capture(), renamed)
+    with pytest.raises(UnreadableBaselineError, match="impossible name"):
+        other.compare(baseline, other.capture(), Tolerances())
+
+
+def test_an_input_is_not_called_like_a_weight():
+    x = torch.rand(2, 8)
+
+    def renamed(facts):
+        facts["inputs"] = {"gain": facts["inputs"]["input.x"]}
+
+    view = ModelGraphView(Gated(), x)
+    capture = view.capture()
+    with pytest.raises(UnreadableBaselineError, match="impossible name"):
+        view.compare(reread(view, capture, renamed), capture, Tolerances())
+
+
+@pytest.mark.parametrize("size", [4, 99])
+def test_a_summary_without_a_pass_believes_no_baseline_about_caches(size):
+    class Cached(nn.Module):
+        def __init__(self, size):
+            super().__init__()
+            self.linear = nn.Linear(2, 2)
+            if size:
+                self.register_buffer("mask", torch.zeros(size), persistent=False)
+
+    view, other = ModelSummaryView(Cached(0)), ModelSummaryView(Cached(size))
+    baseline = reread(view, view.capture(), lambda facts: facts["layers"][""].update(state=["mask"]))
+    assert not matches(other, baseline, other.capture())
+
+
+def test_no_argument_stands_for_another():
+    class Takes(nn.Module):
+        def forward(self, x, mask=None, bias=None):
+            return x + 0
+
+    class Gives(nn.Module):
+        def __init__(self, name):
+            super().__init__()
+            self.name, self.inner = name, Takes()
+
+        def forward(self, x):
+            return self.inner(x, **{self.name: x * 2})
+
+    def unnamed(trace):
+        call = next(call for call in trace.calls if call.layer == "inner")
+        call.inputs = {"x": call.inputs["x"], "q": Leaf(tensor="inner<q")}
+        trace.tensors["inner<q"] = trace.tensors.pop("inner<mask")
+        trace.modules["inner"].config.update(forward="x, q", defaults="")
+
+    view, other = FeatureMapsView(Gives("mask"), image()), FeatureMapsView(Gives("bias"), image())
+    assert not matches(other, retraced(view, view.capture(), unnamed), other.capture())
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan"), 1.0])
+def test_the_number_0_is_none_that_is_not_finite(value):
+    class Scaled(nn.Module):
+        def forward(self, x, factor):
+            return x
+
+    class Gives(nn.Module):
+        def __init__(self, factor):
+            super().__init__()
+            self.factor, self.inner = factor, Scaled()
+
+        def forward(self, x):
+            return self.inner(x, self.factor)
+
+    view, other = FeatureMapsView(Gives(0), image()), FeatureMapsView(Gives(value), image())
+    assert not matches(other, view.capture(), other.capture())
+    assert matches(view, view.capture(), FeatureMapsView(Gives(0.0), image()).capture())
+
+
+def test_a_word_is_no_device_because_the_baseline_has_one():
+    class Modes(nn.Module):
+        def forward(self, x, mode):
+            return x
+
+    class Gives(nn.Module):
+        def __init__(self, mode):
+            super().__init__()
+            self.mode, self.inner = mode, Modes()
+
+        def forward(self, x):
+            return self.inner(x, self.mode)
+
+    def on_a_device(trace):
+        call = next(call for call in trace.calls if call.layer == "inner")
+        call.inputs = {**call.inputs, "mode": Leaf(literal="cuda:0")}
+
+    view = FeatureMapsView(Gives("meta"), image())
+    baseline = retraced(view, view.capture(), on_a_device)
+    for mode in ("meta", "cpu", "xla"):
+        other = FeatureMapsView(Gives(mode), image())
+        assert not matches(other, baseline, other.capture())
+
+
+@pytest.mark.parametrize("factor", [-1.0, 1.9, 0.6])
+def test_arrays_of_another_model_under_the_text_of_this_one_are_unreadable(factor):
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.linear, self.factor = nn.Linear(4, 10), 1.0
+
+        def forward(self, x):
+            return self.linear(x) * self.factor
+
+    model = Scaled()
+    view = FeatureMapsView(model, torch.ones(1, 4))
+    capture = view.capture()
+    model.factor = factor
+    actual = view.capture()
+    arrays = {**capture.arrays, **{key: values for key, values in actual.arrays.items() if key.startswith("trace")}}
+    with pytest.raises(UnreadableBaselineError, match="is not what its arrays hold"):
+        view.compare(dataclasses.replace(capture, arrays=arrays), actual, Tolerances())
+    view, other = KernelMapsView(net()), KernelMapsView(net(convolved, lambda model: model.stem[0].weight.mul_(-3)))
+    capture, actual = view.capture(), other.capture()
+    arrays = {**capture.arrays, **{key: values for key, values in actual.arrays.items() if key.startswith("trace")}}
+    with pytest.raises(UnreadableBaselineError, match="is not what its arrays hold"):
+        other.compare(dataclasses.replace(capture, arrays=arrays), actual, Tolerances())
+
+
+def test_one_part_of_a_complex_number_may_be_none():
+    one, two = (Capture("plain", {}, {"z": np.array([complex(np.nan, part), 1j])}) for part in (1.0, 9.0))
+    assert compare_arrays(one, one, Tolerances()).matched
+    assert not compare_arrays(one, two, Tolerances()).matched

@@ -384,7 +384,7 @@ class Logging(torch.optim.SGD):
     def __init__(self, parameters, log_dir, note="plain"):
         super().__init__(parameters, lr=0.01)
         self.log_dir, self.logger, self.note = str(log_dir), str(log_dir), note
-        self.started = 1764176567.1234567 if note == "plain" else 1700000000.5
+        self.started = 1764176567.1234567 if note == "plain" else 1700000000.7654321
 
 
 def test_what_two_processes_do_not_share_is_no_option(tmp_path):
