@@ -71,6 +71,11 @@ class Run:
     def candidates(self) -> Store:
         return Store(self.folder.candidates, what="candidate", option="--from")
 
+    def holds(self, check: dict[str, Any]) -> bool:
+        """Whether what this run has captured of a check is still there."""
+        digest = self.candidates.digest(self.folder.location(check))
+        return digest is not None and check.get("candidate_sha256") in (None, digest)
+
 
 @dataclass(frozen=True)
 class Waiting:
@@ -149,11 +154,16 @@ class Review:
 
     @property
     def checks(self) -> list[tuple[Run, dict[str, Any]]]:
-        """All checks by test id, each with the run that made it; what a run has made in several folders, once."""
+        """All checks by test id, each with the run that made it; what a run has made in several folders, once.
+
+        Of several folders the first that holds what was captured, which in another may have been overwritten.
+        """
         found: dict[tuple[str, str, str], tuple[Run, dict[str, Any]]] = {}
         for run in self.runs:
             for check in run.checks:
-                found.setdefault((run.id, check["nodeid"], check["name"]), (run, check))
+                known = found.setdefault((run.id, check["nodeid"], check["name"]), (run, check))
+                if known[0] is not run and not known[0].holds(known[1]) and run.holds(check):
+                    found[run.id, check["nodeid"], check["name"]] = (run, check)
         return sorted(found.values(), key=lambda pair: str(pair[1]["nodeid"]))
 
     def foreign_project(self, run: Run) -> str | None:

@@ -341,6 +341,17 @@ class TestShards:
         assert drifted.files() == before
         assert drifted.modelviz("accept", "--from", folder, "--run", kept).exit_code == 0
 
+    def test_what_one_folder_has_overwritten_another_still_holds(self, drifted, shards, tmp_path):
+        drifted.fault("weight, input")
+        drifted.run("--modelviz", "test_a.py")
+        both = [shards[0], shutil.move(drifted.path / ".modelviz", drifted.path / "shards/c")]
+        first = json.loads((Path(both[0]) / "results.json").read_text())["run"]["id"]
+        options = ("--from", str(self.merged(both, tmp_path / "m")), "--from", both[0])
+        assert drifted.modelviz("accept", *options).output.count(": choose one with --run") == 2
+        assert drifted.modelviz("accept", "--run", first, *options).exit_code == 0
+        drifted.fault("weight")
+        drifted.run("--modelviz", "test_a.py").assert_outcomes(passed=1)
+
     @staticmethod
     def rows(project, *options: str) -> list[dict]:
         return json.loads(project.modelviz("list", "--json", *options).output)["checks"]

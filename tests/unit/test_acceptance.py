@@ -173,6 +173,14 @@ class TestCutOff:
         assert project.accept()[0] == "accepted"
         assert project.baselines() == whole
 
+    def test_what_the_dead_have_left_goes_with_the_next(self, project):
+        project.compared()
+        project.accept()
+        whole = project.baselines()
+        (project.root / "baselines" / FOLDER / ".n.json.999999999.tmp").write_text("{")
+        project.accept()
+        assert project.baselines() == whole
+
     def test_a_running_process_keeps_its_unfinished_file(self, project):
         project.compared()
         project.accept()

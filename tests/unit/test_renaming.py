@@ -349,6 +349,17 @@ class TestMoving:
         assert move(store, OLD, OLD, tmp_path) == {OLD: "already there"}
         assert peak(store, OLD) == 1.0
 
+    def test_what_the_dead_have_left_there_goes(self, tmp_path):
+        (tmp_path / "t.py").touch()
+        store = Store(tmp_path / "baselines")
+        save(store, OLD)
+        unfinished = tmp_path / "baselines/t/test_old/.n.json.999999999.tmp"
+        unfinished.write_bytes(b"half")
+        assert move(store, OLD, OLD, tmp_path, dry_run=True) == {OLD: "already there"}
+        assert unfinished.exists()
+        assert move(store, OLD, OLD, tmp_path) == {OLD: "already there"}
+        assert not unfinished.exists()
+
     def test_a_name_that_no_baseline_has(self, store, tmp_path):
         (tmp_path / "sub").mkdir()
         (tmp_path / "sub/t.py").touch()
