@@ -178,6 +178,7 @@ class TestChecks:
             settings=settings,
             former_nodeid=former,
             is_former=former is not None and tests.is_former(former, item),
+            is_former_taken=former is not None and tests.is_taken(former, item.config.rootpath),
             folders=lambda: [item.path.parent, *self._run.arguments()],
         )
 

@@ -34,7 +34,8 @@ from pytest_modelviz.reports.closing import rename_hint
 from pytest_modelviz.reports.results import ResultsFolder
 from pytest_modelviz.reports.terminal import accept_command, amount
 from pytest_modelviz.reports.unfinished import unfinished_line
-from pytest_modelviz.review import Decision, Review, Run, Waiting, matching
+from pytest_modelviz.review import Decision, Review, Run, Waiting
+from pytest_modelviz.selection import matching
 
 
 class _Group(click.Group):
@@ -163,21 +164,30 @@ def list_(where: Where, patterns: Sequence[str], every: bool, as_json: bool) -> 
     review = where.review()
     _tell_unfinished(review)
     rows = review.chosen(patterns)
-    shown = [one for one in rows if every or as_json or one.state in ("waiting", "replaced")]
+    shown = [one for one in rows if every or as_json or one.state in ("waiting", "replaced", "foreign")]
     if as_json:
         _print_json(
             **_runs(review), checks=[{**_of_run(review, one.run, one.check), "state": one.state} for one in shown]
         )
         return
     for one in shown:
-        _say(_line(one) + (f"  run {one.run.id}" if len(review.runs) > 1 else ""))
+        run = f"  run {one.run.id}" if len(review.runs) > 1 else ""
+        _say(f"{_line(one)}{run}{_foreign_mark(review, one.run)}")
     waiting = sum(one.state == "waiting" for one in rows)
     decided = sum(one.state in ("accepted", "rejected") for one in rows)
+    foreign = sum(one.state == "foreign" for one in rows)
     told = f"{waiting} waiting" + (f", {decided} decided" if decided else "")
+    told += f", {foreign} of other projects" if foreign else ""
     unhappy = [check for _, check in review.checks if check["status"] in ("unreadable", "unstable")]
     told += f"; {len(unhappy)} cannot be accepted, see modelviz show {where.given()}".rstrip() if unhappy else ""
     _say(f"{told}; {_run_names(review)}")
     _tell_unnamed(review)
+
+
+def _foreign_mark(review: Review, run: Run) -> str:
+    """What tells the results of another project of the repository from the own ones."""
+    project = review.foreign_project(run)
+    return "" if project is None else f"  (of the project in {project!r})"
 
 
 def _run_names(review: Review) -> str:
@@ -216,7 +226,7 @@ def _tell_unnamed(review: Review) -> bool:
 
 def _line(one: Waiting) -> str:
     check = one.check
-    status = check["status"] if one.state == "waiting" else one.state
+    status = check["status"] if one.state in ("waiting", "foreign") else one.state
     first = check["first_divergence"]
     where = f" at {first['layer'] or 'the model itself'}" if first else ""
     much = f", {amount(check['error'], check['tolerance'])}" if check["tolerance"] else ""
@@ -242,7 +252,7 @@ def show(where: Where, patterns: Sequence[str], as_json: bool) -> None:
         _print_json(**_runs(review), checks=[_of_run(review, *pair) for pair in checks])
         return
     for run, check in checks:
-        _say(check["nodeid"])
+        _say(f"{check['nodeid']}{_foreign_mark(review, run)}")
         click.echo(_message(check, where.options(run)))
         for path in run.folder.pictures_of(check):
             _say(f"  picture   {_from_here(path)}")
@@ -283,7 +293,7 @@ def accept(where: Where, patterns: Sequence[str], as_json: bool) -> None:
     _tell_unfinished(review)
     rows = review.chosen(patterns)
     rows = [one for one in rows if patterns or one.state != "rejected"]
-    decisions = review.accept_all(rows)
+    decisions = review.accept_all(rows, named=bool(patterns))
     left = not patterns and not as_json and _tell_unnamed(review)
     _warn_of_ignored(review.place, [Path(one.path) for one in decisions if one.done == "accepted"])
     _decided(decisions, as_json, "nothing to accept")
@@ -319,7 +329,7 @@ def _decided(decisions: Sequence[Decision | Moved], as_json: bool, nothing: str)
     else:
         for one in decisions:
             path = one.path if "://" in one.path else str(_from_here(Path(one.path)))
-            _say(f"{one.done:10} {one.nodeid}  {one.name}  " + (one.reason if one.refused else path))
+            _say(f"{one.done:10} {one.nodeid}  {one.name}  " + (one.reason or path))
     if any(one.refused for one in decisions):
         raise click.exceptions.Exit(1)
 
@@ -355,7 +365,8 @@ def orphans(where: Where, patterns: Sequence[str], as_json: bool) -> None:
 def prune(where: Where, patterns: Sequence[str], dry_run: bool, as_json: bool) -> None:
     """Remove baselines whose test is gone; a copy stays in the results folder, under pruned/.
 
-    Those whose whole test file is gone are removed only if a PATTERN names them.
+    Those whose whole test file is gone are removed only if a PATTERN names them. Where a parameter is gone from a test
+    that is still there, and a file is newer than the results, name the whole test id.
     """
     if where.sources and not patterns:
         raise ModelvizError("with --from, name the tests whose baselines are to be removed: its list is not trusted")
@@ -363,7 +374,8 @@ def prune(where: Where, patterns: Sequence[str], dry_run: bool, as_json: bool) -
     _tell_unfinished(review)
     rows: list[Row] = [*review.orphans(), *(review.without_file() if patterns else ())]
     rows = matching(rows, patterns, lambda row: str(row["nodeid"]), review.known, "no test that is gone")
-    _decided([review.prune(row, dry_run=dry_run) for row in rows], as_json, "nothing to remove")
+    decisions = [review.prune(row, named=row["nodeid"] in patterns, dry_run=dry_run) for row in rows]
+    _decided(decisions, as_json, "nothing to remove")
 
 
 @main.command()

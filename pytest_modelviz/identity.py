@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from pytest_modelviz.definitions import is_defined
+
 NODEID = pytest.StashKey[str]()  # a test's id as it was collected: xdist changes some afterwards
 _IDENTITY = pytest.StashKey[str]()
 _PRIVATE = "__"  # begins the names of parameters that pytest-repeat, flake-finder and the like add to every test
@@ -130,5 +132,11 @@ class CollectedTests:
         """Whether an id that earlier versions gave to a test was this one's alone, and is no other test's now."""
         if nodeid in self._names or self._former.get(nodeid, {identity(item)}) != {identity(item)}:
             return False
+        if is_defined(item.config.rootpath, nodeid):  # not collected here, but elsewhere or with other options
+            return False
         file = nodeid.partition("::")[0]
         return (self._whole and file in self._files) or not (item.config.rootpath / file).exists()
+
+    def is_taken(self, nodeid: str, root: Path) -> bool:
+        """Whether a test has this id: one of this run, or one whose function stands in its file, or may stand there."""
+        return nodeid in self._names or is_defined(root, nodeid) is not False

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from pytest_modelviz.baselines.formats import text_sha256
 from pytest_modelviz.baselines.names import Location, file_folder
 from pytest_modelviz.baselines.store import Store
+from pytest_modelviz.definitions import is_defined
 
 Row = dict[str, Any]
 
@@ -37,7 +38,8 @@ def find_orphans(store: Store, files: Mapping[str, Iterable[str]], rootdir: Path
             continue  # none of ours, damaged, or moved by hand
         nodeid = document["nodeid"]
         if nodeid.partition("::")[0] == file and not {nodeid, any_parameters(nodeid)} & ids[file]:
-            rows.append(orphan_row(store, document, file_digest(rootdir, nodeid)))
+            is_there = is_defined(rootdir, nodeid) is True
+            rows.append(orphan_row(store, document, file_digest(rootdir, nodeid), is_there=is_there))
     return sorted(rows, key=lambda row: (row["nodeid"], row["baseline"]))
 
 
@@ -53,8 +55,12 @@ def location_of(document: Mapping[str, Any]) -> Location:
     return Location.of(document["nodeid"], document["name"], variant if isinstance(variant, str) else None)
 
 
-def orphan_row(store: Store, document: Mapping[str, Any], test_file: str | None) -> Row:
-    """What is kept of an orphan; `test_file` is the digest of its test's file, None where there is none."""
+def orphan_row(store: Store, document: Mapping[str, Any], test_file: str | None, *, is_there: bool = False) -> Row:
+    """What is kept of an orphan.
+
+    `test_file` is the digest of its test's file, None where there is none; `is_there` says that the test's function is
+    still in it, so that only parameters are gone.
+    """
     location = location_of(document)
     return {
         "nodeid": document["nodeid"],
@@ -65,6 +71,7 @@ def orphan_row(store: Store, document: Mapping[str, Any], test_file: str | None)
         "baseline_sha256": store.digest(location),
         "test_file_sha256": test_file,
         "sources": {},
+        "function_is_there": is_there,
         "renamed_to": None,
         "new_has_baseline": False,
     }

@@ -6,11 +6,11 @@ the test's id and the check's name alone, and a candidate must be whole and be o
 
 from __future__ import annotations
 
-import fnmatch
-from collections.abc import Callable, Collection, Iterable, Sequence
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import Any
 
 from pytest_modelviz.acceptance import candidate_files, require_test_file
 from pytest_modelviz.baselines.formats import text_sha256
@@ -27,13 +27,14 @@ from pytest_modelviz.orphans import (
     suggest_renames,
 )
 from pytest_modelviz.project import path_in_repository
+from pytest_modelviz.pruning import keep_copy, may_have_parameters_back, newer_file, reason_of_data, reason_to_stay
 from pytest_modelviz.reports.results import Candidate, ResultsFolder
+from pytest_modelviz.selection import KnownTests, matching
 
 _CHANGED = "its baseline has changed since it was compared: run pytest --modelviz again"
 _ACCEPTABLE = ("drift", "missing")
 _REJECTED, _ACCEPTED, _REPLACED, _WAITING = "rejected", "accepted", "replaced", "waiting"
-
-Item = TypeVar("Item")
+_FOREIGN = "foreign"
 
 
 @dataclass(frozen=True)
@@ -70,13 +71,19 @@ class Run:
     def candidates(self) -> Store:
         return Store(self.folder.candidates, what="candidate", option="--from")
 
+    def holds(self, check: dict[str, Any]) -> bool:
+        """Whether what this run has captured of a check is still there."""
+        digest = self.candidates.digest(self.folder.location(check))
+        return digest is not None and check.get("candidate_sha256") in (None, digest)
+
 
 @dataclass(frozen=True)
 class Waiting:
     """A check for which something can be accepted, and the run that made it.
 
     `state` is `waiting`, `accepted` (its baseline is what was captured), `rejected` (nothing is kept any more),
-    `replaced` (what is kept is another run's), or the status of a check for which nothing can be accepted.
+    `replaced` (what is kept is another run's), `foreign` (the run is another project's), or the status of a check for
+    which nothing can be accepted.
     """
 
     run: Run
@@ -87,40 +94,6 @@ class Waiting:
     @property
     def nodeid(self) -> str:
         return str(self.check["nodeid"])
-
-
-def matching(
-    items: Iterable[Item], patterns: Sequence[str], nodeid: Callable[[Item], str], known: Collection[str], what: str
-) -> list[Item]:
-    """The items whose test id is a pattern or matches it as a shell glob; all of them if there are no patterns.
-
-    A pattern that is one of the `known` test ids means that test alone. Raises ModelvizError for a pattern that matches
-    nothing.
-    """
-    items = list(items)
-    if not patterns:
-        return items
-    ids = {nodeid(item) for item in items}
-    for pattern in patterns:
-        if not any(_matches(one, pattern, known) for one in ids):
-            raise ModelvizError(f"{what} matches {pattern!r}{_hint(pattern, sorted(ids))}")
-    return [item for item in items if any(_matches(nodeid(item), pattern, known) for pattern in patterns)]
-
-
-def _matches(nodeid: str, pattern: str, ids: Collection[str]) -> bool:
-    """A whole test id matches itself alone, whatever it would match as a glob."""
-    return nodeid == pattern if pattern in ids else fnmatch.fnmatchcase(nodeid, pattern)
-
-
-def _hint(pattern: str, ids: Sequence[str]) -> str:
-    """What may have been meant."""
-    escaped = pattern.replace("[", "[[]")
-    meant = next((p for p in (f"{escaped}::*", escaped, f"*{escaped}*") if _any(ids, p)), None)
-    return "" if meant is None else f"; did you mean {meant!r}?"
-
-
-def _any(ids: Sequence[str], pattern: str) -> bool:
-    return any(fnmatch.fnmatchcase(nodeid, pattern) for nodeid in ids)
 
 
 @dataclass
@@ -142,6 +115,7 @@ class Review:
     wanted: Sequence[str] = ()
     runs: list[Run] = field(init=False)
     _found: list[Run] = field(init=False, repr=False)
+    _project: str | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         for folder in self.folders:
@@ -160,12 +134,17 @@ class Review:
                 )
         self.runs = [run for run in found if not self.wanted or run.id in self.wanted]
         self.baselines = Store(self.place, configured=self.configured)
+        self._project = path_in_repository(self.rootdir)
 
     @property
-    def known(self) -> set[str]:
-        """The ids of all tests that the runs tell of."""
-        parts = ("checks", "orphans")
-        return {row["nodeid"] for run in self.runs for part in parts for row in run.document.get(part, ())}
+    def known(self) -> KnownTests:
+        """The ids of all tests that the runs tell of, those that are not wanted too, and of all that are stored."""
+        checks = [check for run in self._found for check in run.checks]
+        orphans = [row for run in self._found for row in run.document.get("orphans", ())]
+        reported = {row["nodeid"] for row in (*checks, *orphans)}
+        reported |= {check["former_nodeid"] for check in checks if check.get("former_nodeid")}
+        stores = [self.baselines, *(Store(folder.candidates, what="candidate") for folder in self.folders)]
+        return KnownTests(reported, stores)
 
     @property
     def unfinished(self) -> list[str]:
@@ -175,12 +154,26 @@ class Review:
 
     @property
     def checks(self) -> list[tuple[Run, dict[str, Any]]]:
-        """All checks by test id, each with the run that made it; what a run has made in several folders, once."""
+        """All checks by test id, each with the run that made it; what a run has made in several folders, once.
+
+        Of several folders the first that holds what was captured, which in another may have been overwritten.
+        """
         found: dict[tuple[str, str, str], tuple[Run, dict[str, Any]]] = {}
         for run in self.runs:
             for check in run.checks:
-                found.setdefault((run.id, check["nodeid"], check["name"]), (run, check))
+                known = found.setdefault((run.id, check["nodeid"], check["name"]), (run, check))
+                if known[0] is not run and not known[0].holds(known[1]) and run.holds(check):
+                    found[run.id, check["nodeid"], check["name"]] = (run, check)
         return sorted(found.values(), key=lambda pair: str(pair[1]["nodeid"]))
+
+    def foreign_project(self, run: Run) -> str | None:
+        """The folder within the repository of the project that a run is of, where that is not this project's."""
+        theirs = run.document["run"].get("project")
+        return None if theirs is None or self._project is None or theirs == self._project else str(theirs)
+
+    @property
+    def _own_runs(self) -> list[Run]:
+        return [run for run in self.runs if self.foreign_project(run) is None]
 
     def waiting(self) -> list[Waiting]:
         """All checks that have kept a candidate, and what has become of it."""
@@ -202,6 +195,8 @@ class Review:
         return found
 
     def _state(self, run: Run, check: dict[str, Any], location: Location) -> str:
+        if self.foreign_project(run) is not None:
+            return _FOREIGN
         if check["status"] not in _ACCEPTABLE:
             return str(check["status"])
         candidate = run.candidates.digest(location)
@@ -211,28 +206,40 @@ class Review:
             return _REPLACED
         return _ACCEPTED if candidate == self.baselines.digest(location) else _WAITING
 
-    def _rivals(self, chosen: Sequence[Waiting]) -> dict[PurePosixPath, list[str]]:
-        """Where several runs wait with other captures of one check: the baseline's path -> their ids."""
-        found: dict[PurePosixPath, dict[str | None, str]] = {}
-        for one in chosen:
-            if one.state == _WAITING:
-                digests = found.setdefault(one.location.path, {})
-                digests.setdefault(one.run.candidates.digest(one.location), one.run.id)
-        return {path: list(digests.values()) for path, digests in found.items() if len(digests) > 1}
+    def _rivals(self, chosen: Sequence[Waiting]) -> dict[PurePosixPath, list[Waiting]]:
+        """Where several runs have captured one check differently: the baseline's path -> a check of each capture.
 
-    def accept_all(self, chosen: Sequence[Waiting]) -> list[Decision]:
-        """Accept each; of a check that several runs have captured otherwise, none: which is meant is not guessed."""
+        Of folders that were copied over each other only one of the captures is left, and it is no better for that.
+        """
+        found: dict[PurePosixPath, dict[str | None, Waiting]] = {}
+        for one in chosen:
+            if one.state in (_WAITING, _REPLACED):
+                captured = one.check.get("candidate_sha256") or one.run.candidates.digest(one.location)
+                found.setdefault(one.location.path, {}).setdefault(captured, one)
+        return {path: list(captures.values()) for path, captures in found.items() if len(captures) > 1}
+
+    def accept_all(self, chosen: Sequence[Waiting], *, named: bool = False) -> list[Decision]:
+        """Accept each; of a check that several runs have captured otherwise, none: which is meant is not guessed.
+
+        Beside own results those of other projects are left alone, and refused where only they are `named`.
+        """
         rivals = self._rivals(chosen)
+        leaves_foreign = bool(self._own_runs) and not (named and all(one.state == _FOREIGN for one in chosen))
         decisions = []
         for one in chosen:
-            runs = rivals.get(one.location.path)
-            if runs is None or one.state != _WAITING:
+            rows = rivals.get(one.location.path)
+            if one.state == _FOREIGN and leaves_foreign:
+                decisions.append(self._left(one))
+            elif rows is None or one.state not in (_WAITING, _REPLACED):
                 decisions.append(self.accept(one))
             else:
-                reason = f"runs {' and '.join(runs)} have captured it differently: choose one with --run"
                 path = self.baselines.shown(one.location)
-                decisions.append(Decision(one.nodeid, one.check["name"], "refused", reason, path))
+                decisions.append(Decision(one.nodeid, one.check["name"], "refused", _rivalry(rows), path))
         return decisions
+
+    def _left(self, one: Waiting) -> Decision:
+        reason = f"it is of the project in {self.foreign_project(one.run)!r}: --rootdir chooses that one"
+        return Decision(one.nodeid, one.check["name"], "left", reason, one.run.candidates.shown(one.location))
 
     def accept(self, one: Waiting) -> Decision:
         """Make a candidate the baseline, unless that has changed since it was compared."""
@@ -243,7 +250,9 @@ class Review:
 
         if check["status"] not in _ACCEPTABLE:
             return decided(
-                "refused", f"its baseline is {check['status']}; pytest --modelviz-update-all replaces such a one"
+                "refused",
+                f"its baseline is {check['status']}; pytest --modelviz-update-all replaces such a one (and records "
+                f"all checks of the tests that it runs)",
             )
         try:
             if one.state == _REPLACED:
@@ -273,15 +282,13 @@ class Review:
 
     def _require_project(self, run: Run, check: dict[str, Any], location: Location) -> None:
         """The results must be of this project, and the baselines where they were, or where the user says they are."""
-        theirs, ours = run.document["run"].get("project"), path_in_repository(self.rootdir)
-        if theirs is not None and ours is not None and theirs != ours:
+        theirs = self.foreign_project(run)
+        if theirs is not None:
             raise ModelvizError(
-                f"run {run.id} is of the project in {theirs!r}, not of the one in {ours!r} (folders of the "
+                f"run {run.id} is of the project in {theirs!r}, not of the one in {self._project!r} (folders of the "
                 f"repository): name that one with --rootdir"
             )
-        folders = [self.home.root, *(folder.root for folder in self.folders)]
-        folders += [self.place] if isinstance(self.place, Path) else []
-        require_test_file(check["nodeid"], self.rootdir, folders)
+        require_test_file(check["nodeid"], self.rootdir, self._folders_of_ours())
         places = [self._shown(self.baselines.at(path)) for path in self._compared_with(check, location).paths]
         if not self.named and check["baseline"] not in places:
             raise ModelvizError(
@@ -319,6 +326,8 @@ class Review:
         path = one.run.candidates.shown(location)
         if one.state == _REJECTED:
             return Decision(one.nodeid, one.check["name"], "already rejected", path=path)
+        if one.state == _FOREIGN:
+            return self._left(one)
         try:
             one.run.candidates.discard(location)
         except ModelvizError as error:
@@ -330,7 +339,7 @@ class Review:
         return [row for row in self._judged() if self.baselines.digest(location_of(row)) is not None]
 
     def _judged(self) -> list[Row]:
-        return judged_together([run.document for run in self.runs])
+        return judged_together([run.document for run in self._own_runs])
 
     def without_file(self) -> list[Row]:
         """Baselines whose test file does not exist any more. No run can say so: it collects what is there."""
@@ -353,34 +362,59 @@ class Review:
         suggest_renames(rows, self.baselines, missing)
         return rows
 
-    def prune(self, row: Row, *, dry_run: bool = False) -> Decision:
-        """Remove an orphan and keep a copy of it in the results folder."""
+    def prune(self, row: Row, *, named: bool = False, dry_run: bool = False) -> Decision:
+        """Remove an orphan and keep a copy of it in the results folder.
+
+        One that was `named` by its whole id is removed also where its parameters may be back.
+        """
         location = location_of(row)
         path = self.baselines.shown(location)
 
         def decided(done: str, reason: str = "") -> Decision:
             return Decision(row["nodeid"], row["name"], done, reason, path)
 
-        if file_digest(self.rootdir, row["nodeid"]) != row["test_file_sha256"]:
-            return decided("refused", "its test file has changed since: run pytest --modelviz again")
-        changed = [name for name, digest in row["sources"].items() if file_digest(self.rootdir, str(name)) != digest]
-        if changed:
-            return decided("refused", f"{changed[0]} has changed since: run pytest --modelviz again")
+        reason = reason_to_stay(row, self.rootdir)
+        if not reason and not named and may_have_parameters_back(row, self.rootdir) and self._newer_file:
+            reason = reason_of_data(self._newer_file)
+        if reason:
+            return decided("refused", reason)
         if dry_run:
             return decided("would be removed")
-        kept = Store(self.home.pruned, what="copy", option="--modelviz-results-dir")
         try:
             files = self.baselines.files(location, nodeid=row["nodeid"], name=row["name"])
             if files is None or text_sha256(files.text) != row["baseline_sha256"]:
                 raise ChangedMeanwhileError(path)
             self.home.prepare()
-            kept.put(location, files)
+            keep_copy(Store(self.home.pruned, what="copy", option="--modelviz-results-dir"), location, files)
             self.baselines.remove(location, only=row["baseline_sha256"])
         except ChangedMeanwhileError:
             return decided("refused", "it has changed since: run pytest --modelviz again")
         except (ModelvizError, UnreadableBaselineError) as error:
             return decided("refused", str(error))
         return decided("removed")
+
+    @functools.cached_property
+    def _newer_file(self) -> Path | None:
+        """A file of the project that is newer than the first of the results that judge orphans here."""
+        folders = {run.folder.root: run.folder for run in self._own_runs}.values()
+        judged = min((folder.written_at() for folder in folders), default=0.0)
+        return newer_file(self.rootdir, judged, self._folders_of_ours())
+
+    def _folders_of_ours(self) -> list[Path]:
+        places = [self.place] if isinstance(self.place, Path) else []
+        return [self.home.root, *(folder.root for folder in self.folders), *places]
+
+
+def _rivalry(rows: Sequence[Waiting]) -> str:
+    """Why none of several captures of one check is accepted, and how to choose one."""
+    told = f"runs {' and '.join(one.run.id for one in rows)} have captured it differently"
+    present = [one.run.id for one in rows if one.state == _WAITING]
+    if len(present) == len(rows):
+        return f"{told}: choose one with --run"
+    where = "name each run's own folder with --from"
+    if not present:
+        return f"{told}, and nothing of that is here: {where}"
+    return f"{told}, and only what {present[0]} has captured is here: take that with --run, or {where}"
 
 
 def _overlap(one: Path, other: Path) -> bool:

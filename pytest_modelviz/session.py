@@ -21,6 +21,7 @@ from pytest_modelviz.baselines.store import ChangedMeanwhileError, Store, Stored
 from pytest_modelviz.capture import Capture
 from pytest_modelviz.compare.readable import is_same_but_for_rounding
 from pytest_modelviz.compare.tolerance import Tolerances, coarsest_precision
+from pytest_modelviz.definitions import is_defined
 from pytest_modelviz.elsewhere import baseline_elsewhere, former_note
 from pytest_modelviz.errors import ForeignBaselineError, ModelvizError, OversizedBaselineError, UnreadableBaselineError
 from pytest_modelviz.pictures.composite import sheet
@@ -63,8 +64,8 @@ class Check:
     """One check of one test: which test, under what name, with which view and settings.
 
     `title` stands for the test in TensorBoard, `former_nodeid` is the id under which earlier versions recorded it,
-    where that was another one, `is_former` that no other test can be meant by it. Above `folders` lie the roots of
-    projects that may have a baseline of it as well.
+    where that was another one, `is_former` that no other test can be meant by it, `is_former_taken` that a test of
+    this run has it now, or may have. Above `folders` lie the roots of projects that may have a baseline of it as well.
     """
 
     nodeid: str
@@ -75,6 +76,7 @@ class Check:
     settings: Settings
     former_nodeid: str | None = None
     is_former: bool = False
+    is_former_taken: bool = False
     folders: Callable[[], Sequence[Path]] = tuple
 
 
@@ -163,7 +165,8 @@ class _Judgement:
             if self._check.is_former:
                 stored = self._stored_as(former)
                 self._former = None if stored is None else former
-            if self._former or (not self._check.is_former and self._holds(former)):
+            may_be = not (self._check.is_former or self._check.is_former_taken)
+            if self._former or (may_be and self._holds(former)):
                 self._notes.append(former_note(former, self._check))
         return stored
 
@@ -217,7 +220,8 @@ class _Judgement:
         whole = isinstance(place, Path) and not (place / file_folder(error.owner)).exists()
         whole = whole and not (self._settings.rootdir / file).exists()
         options = self._check.commands.review
-        return foreign_reason(error.owner, self._check.nodeid, whole_file=whole, options=options)
+        is_there = is_defined(self._settings.rootdir, error.owner) is True
+        return foreign_reason(error.owner, self._check.nodeid, whole_file=whole, is_there=is_there, options=options)
 
     def _compared(self, stored: Stored) -> Entry:
         baseline = stored.capture

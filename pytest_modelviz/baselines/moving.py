@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,6 +18,7 @@ from pytest_modelviz.baselines.formats import renamed_json, text_sha256
 from pytest_modelviz.baselines.names import Location
 from pytest_modelviz.baselines.renaming import Renaming
 from pytest_modelviz.baselines.store import ChangedMeanwhileError, Files, Store
+from pytest_modelviz.definitions import function_of, is_defined, is_same_file
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 
 
@@ -96,6 +97,7 @@ def find_moves(store: Store, renaming: Renaming, rootdir: Path) -> list[Move]:
     # what lies where neither id belongs may be anything: the folder of yet another name, or somebody's copy
     moves = [move for move in moves if move.is_at_home] or _distinct(store, moves)
     _require_files(moves, rootdir)
+    _require_gone(moves, renaming, rootdir)
     arriving: dict[Location, list[Move]] = {}
     for move in moves:
         if move.source != move.destination:
@@ -131,6 +133,31 @@ def _distinct(store: Store, moves: Sequence[Move]) -> list[Move]:
     return list(moves)
 
 
+def _require_gone(moves: Sequence[Move], renaming: Renaming, rootdir: Path) -> None:
+    """Raises ModelvizError where a test that is to be called otherwise is still called as it was.
+
+    Nobody can see from a file which parameters a function has: those may move within it, and between two that exist.
+    """
+    if "::" in renaming.old and "[" not in renaming.old and "*" not in renaming.old:
+        names = [(renaming.old, renaming.new)]  # a class may be there without the tests
+    else:
+        names = []
+    names += [(move.old_nodeid, move.nodeid) for move in moves]
+    for old, new in dict.fromkeys(names):
+        if _is_renamed(old, new, rootdir) and is_defined(rootdir, old):
+            if "[" in old and "[" in renaming.old and is_defined(rootdir, new) is not False:
+                continue
+            raise ModelvizError(
+                f"{function_of(old)} is still there: rename it first, or name those of its tests that have moved"
+            )
+
+
+def _is_renamed(old: str, new: str, rootdir: Path) -> bool:
+    """Whether two ids are of different functions."""
+    (old_file, _, old_test), (new_file, _, new_test) = (function_of(name).partition("::") for name in (old, new))
+    return old_test != new_test or not is_same_file(rootdir, old_file, new_file)
+
+
 def _require_files(moves: Sequence[Move], rootdir: Path) -> None:
     for file in sorted({move.nodeid.partition("::")[0] for move in moves}):
         if not (rootdir / file).is_file():
@@ -141,43 +168,69 @@ def _require_files(moves: Sequence[Move], rootdir: Path) -> None:
 
 
 def move_all(store: Store, moves: Sequence[Move], *, dry_run: bool = False) -> list[Moved]:
-    """Make all moves that can be made; one that goes where another comes from waits for that one."""
-    waiting, done = list(moves), []
-    vacated: set[PurePosixPath] = set()  # by what would have been moved away
+    """Make all moves, or none of them where other baselines lie where some of them go: then those are returned.
+
+    One that goes where another comes from waits for that one.
+    """
+    ordered = _in_order(moves)
+    taken = _taken(store, ordered)
+    if taken:
+        return sorted(taken, key=lambda moved: (moved.nodeid, moved.path))
+    done = [_moved(store, move, dry_run=dry_run) for move in ordered]
+    return sorted(done, key=lambda moved: (moved.nodeid, moved.path))
+
+
+def _in_order(moves: Sequence[Move]) -> list[Move]:
+    waiting, ordered = list(moves), list[Move]()
     while waiting:
         occupied = {move.source.path for move in waiting}
         free = [move.destination.path not in occupied or move.destination.path == move.source.path for move in waiting]
         free = free if any(free) else [True] * len(waiting)
-        done += [_moved(store, move, vacated if dry_run else None) for move in itertools.compress(waiting, free)]
+        ordered += itertools.compress(waiting, free)
         waiting = [move for move, is_free in zip(waiting, free, strict=True) if not is_free]
-    return sorted(done, key=lambda moved: (moved.nodeid, moved.path))
+    return ordered
 
 
-def _moved(store: Store, move: Move, vacated: set[PurePosixPath] | None) -> Moved:
-    """Make one move; where `vacated` is given, only say what would become of it."""
+def _taken(store: Store, ordered: Sequence[Move]) -> list[Moved]:
+    """The moves that go to another baseline's place, or to where another of them goes."""
+    refused, vacated, filled = list[Moved](), set[PurePosixPath](), dict[PurePosixPath, str | None]()
+    for move in ordered:
+        digest = store.digest(move.source)
+        if filled.setdefault(move.destination.path, digest) != digest or not _is_free(store, move, vacated):
+            refused.append(_said(store, move, "refused", _conflict(store, move)))
+        vacated.add(move.source.path)
+    return refused
 
-    def told(done: str, reason: str = "") -> Moved:
-        path = store.shown(move.destination)
-        return Moved(move.old_nodeid, move.document["name"], done, reason, path, move.nodeid)
 
+def _conflict(store: Store, move: Move) -> str:
+    there = store.shown(move.target)
+    return f"{move.nodeid} has a baseline already, {there}: keep one of the two, until then nothing is moved"
+
+
+def _moved(store: Store, move: Move, *, dry_run: bool) -> Moved:
     if move.source == move.destination and move.nodeid == move.old_nodeid and "moved_from" not in move.document:
-        return told("already there")
+        if not dry_run:
+            store.finish(move.source)
+        return _said(store, move, "already there")
+    if dry_run:
+        return _said(store, move, "would be moved")
     try:
-        if not _is_free(store, move, vacated or set()):
-            there = store.shown(move.target)
-            return told("refused", f"{move.nodeid} has a baseline already, {there}: keep one of the two")
-        if vacated is not None:
-            vacated.add(move.source.path)
-            return told("would be moved")
+        if not _is_free(store, move, set()):  # somebody has recorded it meanwhile, or what lay there could not be moved
+            return _said(store, move, "refused", _conflict(store, move))
         _make(store, move)
     except ChangedMeanwhileError:
-        return told("refused", "somebody else has changed it meanwhile: try again")
+        return _said(store, move, "refused", "somebody else has changed it meanwhile: try again")
     except (ModelvizError, UnreadableBaselineError) as error:
-        return told("refused", str(error))
-    return told("moved")
+        return _said(store, move, "refused", str(error))
+    return _said(store, move, "moved")
 
 
-def _is_free(store: Store, move: Move, vacated: set[PurePosixPath]) -> bool:
+def _said(store: Store, move: Move, done: str, reason: str = "") -> Moved:
+    path = store.shown(move.destination)
+    return Moved(move.old_nodeid, move.document["name"], done, reason, path, move.nodeid)
+
+
+def _is_free(store: Store, move: Move, vacated: Collection[PurePosixPath]) -> bool:
     """Whether no other baseline lies where a move goes to."""
     here = store.where(move.target)
     if here.path == move.source.path or here.path in vacated:

@@ -73,7 +73,8 @@ class Renaming:
         """What may follow a name in the ids for which it stands."""
         if "::" not in self.old:
             return "(?:/.*)?"
-        return "(?:(?:::|\\[).*)?" if "[" not in self.old else ""
+        is_one_id = "[" in self.old or "[" in self.new  # what had no parameters may have got some
+        return "" if is_one_id else "(?:(?:::|\\[).*)?"
 
 
 def _regex(name: str) -> str:
@@ -120,28 +121,38 @@ def _cleaned(name: str, rootdir: Path) -> str:
     return posixpath.normpath(Path(path).as_posix()) + separator + (test.replace("[[]", "[") if "*" in test else test)
 
 
-def move_command(old: str, new: str, *, whole_file: bool = False, options: str = "") -> str:
+def move_command(
+    old: str, new: str, *, whole_file: bool = False, only_parameters: bool = False, options: str = ""
+) -> str:
     """The command that moves the baselines of a renamed test, or of the `whole_file` if all its tests have gone there.
 
-    Of `options`, those of the command line that says where a run's files are, it gets what it takes.
+    With `only_parameters` the old test is still there with others: nothing but this id moves. Of `options`, those of
+    the command line that says where a run's files are, it gets what it takes.
     """
     (old_file, *old_test), (new_file, *new_test) = (name.partition("::") for name in (old, new))
     if whole_file and old_file != new_file and old_test == new_test:
         old, new = old_file, new_file
     else:
         (old_path, *old_parameters), (new_path, *new_parameters) = (name.partition("[") for name in (old, new))
-        if old_parameters == new_parameters and old_path != new_path:
+        if old_parameters == new_parameters and old_path != new_path and not only_parameters:
             old, new = old_path, new_path
     kept = [pair for pair in itertools.pairwise(_SHELL_WORD.findall(options)) if pair[0] in _OPTIONS_OF_MV]
     no_option = ["--"] if old.startswith("-") or new.startswith("-") else []
     return " ".join(["modelviz mv", *(word for pair in kept for word in pair), *no_option, command_line([old, new])])
 
 
-def foreign_reason(owner: str, nodeid: str, *, whole_file: bool = False, options: str = "") -> str:
-    """Why a baseline cannot be this test's, and what to do; for the rest see `move_command`."""
+def foreign_reason(
+    owner: str, nodeid: str, *, whole_file: bool = False, is_there: bool = False, options: str = ""
+) -> str:
+    """Why a baseline cannot be this test's, and what to do; for the rest see `move_command`.
+
+    `is_there` says that the function of the test that it belongs to is still there.
+    """
     found = f"it belongs to another test, {owner!r}"
     moved = f"if that one is called {nodeid!r} now: "
-    moved += move_command(owner, nodeid, whole_file=whole_file, options=options)
+    moved += move_command(owner, nodeid, whole_file=whole_file, only_parameters=is_there, options=options)
+    if is_there and "[" not in owner and owner.casefold() != nodeid.casefold():
+        return f"{found}, which is still there"
     if owner.casefold() != nodeid.casefold():
         return f"{found}; {moved}"
     has_own_folder = Location.of(owner, "").earlier is not None

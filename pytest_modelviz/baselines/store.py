@@ -346,7 +346,10 @@ class Store:
         self._folder.write(proper, data)
 
     def finish(self, location: Location) -> None:
-        """Give a baseline's files their proper names, where a write was cut off after the JSON file was replaced."""
+        """Give a baseline's files their proper names, where a write was cut off after the JSON file was replaced.
+
+        What else interrupted writes have left of it is removed; the unfinished files of running processes stay.
+        """
         if not self._folder.settles:
             return
         location = self.where(location)
@@ -357,6 +360,8 @@ class Store:
                 if digest is not None:
                     with contextlib.suppress(FileNotFoundError):
                         self._folder.move(_staged(location, digest, ending), f"{location.path}.{ending}")
+            with contextlib.suppress(OSError):  # all that counts is in its place
+                self._tidy(location, None)
 
     def _tidy(self, location: Location, staged: str | None, *, every: bool = False) -> None:
         """Remove what interrupted writes of this very baseline left behind; another check's are another's."""
@@ -393,6 +398,23 @@ class Store:
     def stems(self) -> list[PurePosixPath]:
         """Where baselines lie, by the names of their JSON files without the ending."""
         return [PurePosixPath(name).with_suffix("") for name in self._folder.find(".json")]
+
+    def holds_test(self, nodeid: str) -> bool:
+        """Whether there is anything of this test, in whatever state. Its own folders are looked into, no others."""
+        location = Location.of(nodeid, "")
+        if self._named(location.folder):
+            return True
+        earlier = location.earlier.folder if location.earlier else location.folder
+        documents = [self.ids(earlier / PurePosixPath(name).stem) for name in self._named(earlier)]
+        return any(document is None or document["nodeid"] == nodeid for document in documents)
+
+    def _named(self, folder: PurePosixPath) -> list[str]:
+        """The files of checks in a folder."""
+        try:
+            names = self._folder.siblings(f"{folder}/_")
+        except OSError:  # there is no such folder
+            return []
+        return [name for name in names if name.endswith(_ENDINGS) and not name.startswith(".")]
 
     def ids(self, stem: PurePosixPath) -> dict[str, Any] | None:
         """The document of a baseline that lies there, None for what is none of ours or damaged."""

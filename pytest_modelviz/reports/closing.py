@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_modelviz.baselines.renaming import move_command
+from pytest_modelviz.definitions import function_of
 from pytest_modelviz.printable import printable, quoted
 
 _QUIET = ("match", "recorded", "not_compared")  # a test with nothing worse passes
@@ -87,7 +88,10 @@ def rename_hint(row: Mapping[str, Any], review: str, *, whole_file: bool = False
     old, new = row["nodeid"], row["renamed_to"]
     if new is None:
         return ""
-    command = move_command(old, new, whole_file=whole_file, options=review)
+    is_there = bool(row.get("function_is_there"))
+    if is_there and "[" not in old and function_of(old) != function_of(new):
+        return f"is it now {printable(new)}?"  # a move would take along what the function has now
+    command = move_command(old, new, whole_file=whole_file, only_parameters=is_there, options=review)
     if row.get("new_has_baseline"):
         command = " ".join(word for word in ("modelviz prune", review, quoted(old)) if word)
     return f"is it now {printable(new)}? {command}"

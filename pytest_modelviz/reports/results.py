@@ -205,6 +205,11 @@ class ResultsFolder:
             found.setdefault(str(document["run"]["id"]), document)
         return list(found.values())
 
+    def written_at(self) -> float:
+        """When the first results that lie here were written, in seconds since the epoch; 0.0 where there are none."""
+        paths = [path for path in (self.results, *self._run_files()) if path.is_file()]
+        return min((path.stat().st_mtime for path in paths), default=0.0)
+
     def read(self) -> dict[str, Any]:
         """results.json, with all that its readers count on. Raises ModelvizError with the reason."""
         return self._read(self.results)

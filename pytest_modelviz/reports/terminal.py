@@ -60,7 +60,8 @@ def _message(
         return _unstable(entry, findings, reason, most)
     if status == "unreadable":
         told = f"{entry['name']}: the baseline {entry['baseline']} cannot be read: {reason}"
-        return f"{told}\n  to replace it by what was captured now: pytest --modelviz-update-all {command}"
+        lines = (told, f"  to replace it by what was captured now: pytest --modelviz-update-all {command}")
+        return "\n".join((*lines, "  this records all checks of the test, and not this one alone"))
     return ""
 
 

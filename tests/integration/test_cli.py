@@ -157,6 +157,39 @@ class TestAccepting:
     def test_the_hint_works(self, drifted):
         assert drifted.modelviz("accept", "*test_net[[]a]*").exit_code == 0
 
+    @pytest.mark.parametrize(
+        ("command", "known_by"),
+        [
+            *(("accept", where) for where in ("baselines", "baselines of a variant", "another run", "candidates")),
+            *((command, "baselines") for command in ("reject", "show", "list")),
+        ],
+    )
+    def test_a_whole_id_that_this_run_has_not_seen_means_that_test_alone(self, project, command, known_by, tmp_path):
+        """As a glob `test_net[1]` is `test_net1`, which has drifted in this shard."""
+        project.test(
+            "import pytest\nfrom net import *\n@pytest.mark.parametrize('n', [1])\n"
+            "def test_net(feature_maps, n):\n    feature_maps(load(), photo())\n"
+            "def test_net1(feature_maps):\n    feature_maps(load(), photo())\n"
+        )
+        options, variant = [], ["--modelviz-variant=cuda"] if "variant" in known_by else []
+        project.run("--modelviz-update", *variant).assert_outcomes(passed=2)
+        if "baselines" not in known_by:
+            shutil.rmtree(project.path / "baselines/test_net/test_net[1]")
+            project.run("--modelviz", "-k", "not test_net1").assert_outcomes(failed=1)
+            shutil.move(project.path / ".modelviz", tmp_path / "other")
+        project.fault("weight")
+        project.run("--modelviz", "-k", "test_net1", *variant).assert_outcomes(failed=1)
+        if known_by == "another run":
+            options = ["--from", str(tmp_path / "other"), "--from", ".modelviz", "--run", project.results["run"]["id"]]
+        elif known_by == "candidates":
+            shutil.copytree(tmp_path / "other/candidates", project.path / ".modelviz/candidates", dirs_exist_ok=True)
+        before, kept = project.files(), project.files(".modelviz/candidates")
+        done = project.modelviz(command, "test_net.py::test_net[1]", *options)
+        assert done.exit_code == 1
+        assert re.fullmatch(r"Error: no test that .* matches 'test_net.py::test_net\[1\]'\n", done.output)
+        assert (project.files(), project.files(".modelviz/candidates")) == (before, kept)
+        assert project.modelviz("accept", "test_net.py::test_net1", *options).output.count("accepted ") == 1
+
     def test_a_baseline_that_has_changed_since_is_left_alone(self, drifted):
         path = drifted.baseline("feature_maps.json", "test_net/test_net[a]")
         document = json.loads(path.read_text())

@@ -113,7 +113,11 @@ def test_a_damaged_baseline_fails_is_kept_and_replaced_only_when_all_is(project,
             ["feature_maps: the baseline baselines/test_net/test_net/feature_maps.json cannot be read: *"]
         )
         result.stdout.fnmatch_lines(
-            ["  to replace it by what was captured now: pytest --modelviz-update-all test_net.py::test_net"]
+            [
+                "  to replace it by what was captured now: pytest --modelviz-update-all test_net.py::test_net",
+                "  this records all checks of the test, and not this one alone",
+            ],
+            consecutive=True,
         )
         assert project.files() == damaged
     project.run("--modelviz-update-all").assert_outcomes(passed=1)

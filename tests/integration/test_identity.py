@@ -69,6 +69,18 @@ class TestTwoPackages:
         assert f"--rootdir={root}" in missing["message"]
         monorepo.run("--modelviz", f"--rootdir={root}", "packages/b").assert_outcomes(passed=1)
 
+    @pytest.mark.parametrize("arguments", [("packages/a", "packages/b"), ("--rootdir=packages/a", "packages/b")])
+    def test_no_move_is_advised_that_takes_the_other_s_baseline(self, monorepo, arguments):
+        root = monorepo.path / "packages/a"
+        before = recorded(root / "baselines")
+        result = monorepo.run("--modelviz", *arguments)
+        assert statuses(root)["../b/tests/test_net.py::test_net"] == "missing"
+        assert "modelviz mv" not in result.stdout.str()
+        own, other = "tests/test_net.py::test_net", "../b/tests/test_net.py::test_net"
+        done = monorepo.modelviz("mv", "--rootdir", "packages/a", own, other)
+        assert (done.exit_code, f"{own} is still there: rename it first" in done.output) == (1, True)
+        assert recorded(root / "baselines") == before
+
     def test_results_and_commands_tell_them_apart(self, monorepo):
         monorepo.run("--modelviz-update", "packages/a", "packages/b")
         monorepo.fault("weight")
@@ -218,10 +230,27 @@ class TestRecordedByEarlierVersions:
         write(project.path / "config/test_net.py", CHECK.format(scale=1))
         result = project.run("--modelviz", *self.OPTIONS)
         result.assert_outcomes(failed=1)
-        result.stdout.fnmatch_lines(
-            [f"*{self.FORMER}, and perhaps to another one; if it is this test's: modelviz mv *"]
-        )
+        assert "modelviz mv" not in result.stdout.str()  # it would take that test's baseline
         project.run("--modelviz", "-c", "config/pytest.ini", "config", "tests/unit").assert_outcomes(failed=1, passed=1)
+
+    @pytest.mark.parametrize("arguments", [("config", "tests/unit"), ("tests/unit",)])
+    def test_nor_where_its_function_is_defined_and_not_collected_here(self, project, arguments):
+        source = CHECK.format(scale=1).replace("def ", "if False:\n  def ")
+        write(project.path / "config/test_net.py", source + "def test_other(): ...\n")
+        result = project.run("--modelviz", "-c", "config/pytest.ini", *arguments)
+        assert statuses(project.path / "config") == {self.NOW: "missing"}
+        assert "modelviz mv" not in result.stdout.str()
+
+    def test_where_two_may_be_meant_the_move_is_for_the_user_to_decide(self, project):
+        write(project.path / "tests/integration/test_net.py", CHECK.format(scale=1))
+        result = project.run("--modelviz", *self.OPTIONS, "tests/integration")
+        told = f"*{self.FORMER}, and perhaps to another one; if it is this test's: modelviz mv --rootdir config {{}}"
+        lines = [
+            told.format(f"{self.FORMER} ../tests/{name}/test_net.py::test_net") for name in ("integration", "unit")
+        ]
+        result.stdout.fnmatch_lines_random(lines)
+        done = project.modelviz("mv", "--rootdir", "config", self.FORMER, self.NOW)
+        assert (done.exit_code, done.output.count("moved ")) == (0, 1)
 
     def test_where_only_the_file_is_another_s_it_is_found_and_no_orphan(self, project):
         """As in two packages, of which one has a test in a file of the same name."""

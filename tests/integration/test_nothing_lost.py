@@ -123,6 +123,20 @@ def test_a_whole_run_killed_while_it_updates(project):
     assert {name: data for name, data in project.files().items() if not name.rpartition("/")[2].startswith(".")} == new
 
 
+@pytest.mark.parametrize("option", ["--modelviz-update", "--modelviz-update-missing", "--modelviz-update-all"])
+def test_an_update_that_finds_all_done_tidies_what_the_dead_have_left(project, option):
+    project.test()
+    project.run("--modelviz-update")
+    before = project.files()
+    folder = project.path / "baselines/test_net/test_net"
+    (folder / ".model_summary.json.999999999.tmp").write_bytes(b"half")
+    (folder / f".cam_map.png.{os.getppid()}.tmp").write_bytes(b"of a running process")
+    project.run("--modelviz").assert_outcomes(passed=1)
+    assert (folder / ".model_summary.json.999999999.tmp").exists()  # a comparison writes nothing
+    project.run(option).assert_outcomes(passed=1)
+    assert set(project.files()) == {*before, f"test_net/test_net/.cam_map.png.{os.getppid()}.tmp"}
+
+
 def test_two_updates_at_once_do_not_mix_files(tmp_path):
     store = Store(tmp_path)
     save(store, 0)

@@ -1,6 +1,7 @@
 """Baselines whose test is gone: found, never guessed, never removed by a run."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -286,6 +287,33 @@ class TestPruning:
         assert gone(orphaned) == set()
         assert orphaned.files(".modelviz/pruned") == removed  # the next run leaves it there
 
+    def test_each_copy_is_kept(self, orphaned):
+        """What is removed, recorded otherwise and removed again is there twice; what is the same, once."""
+        copies = []
+        for source in ("", "nn.Linear(1, 2)", "", "nn.Linear(1, 3)"):
+            orphaned.test(
+                TESTS.replace(
+                    "test_a(model_summary):\n    model_summary(load()",
+                    f"test_a(model_summary):\n    model_summary({source or 'load()'}",
+                )
+            )
+            orphaned.run("--modelviz-update-all", "-k", "test_a")
+            copies.append({n: d for n, d in orphaned.files().items() if n.startswith("test_net/test_a/")})
+            orphaned.test(without("test_a"))
+            orphaned.run("--modelviz")
+            assert orphaned.modelviz("prune").exit_code == 0
+        kept = orphaned.files(".modelviz/pruned")
+        assert kept == {
+            name.replace("/test_a/", f"/{folder}/"): data
+            for folder, files in zip(("test_a", "test_a@2", "test_a@3"), (copies[0], copies[1], copies[3]), strict=True)
+            for name, data in files.items()
+        }
+        shutil.copytree(
+            orphaned.path / ".modelviz/pruned/test_net/test_a@2", orphaned.path / "baselines/test_net/test_a"
+        )
+        orphaned.test(TESTS.replace("model_summary(load())", "model_summary(nn.Linear(1, 2))", 1))
+        orphaned.run("--modelviz", "-k", "test_a").assert_outcomes(passed=1)
+
     def test_only_what_is_named(self, orphaned):
         orphaned.test(without("test_a", "test_b"))
         orphaned.run("--modelviz")
@@ -369,3 +397,62 @@ def test_a_foreign_folder_s_list_is_not_trusted(recorded, tmp_path):
     assert recorded.modelviz("prune", "--from", str(tmp_path / "ci"), "test_net.py::test_a").exit_code == 0
     assert list(recorded.files(".modelviz/pruned")) == ["test_net/test_a/model_summary.json"]  # kept at home
     assert not (tmp_path / "ci/pruned").exists()
+
+
+class TestParametersFromAFile:
+    """No code has changed, but a file of data may have brought a parameter back."""
+
+    SOURCE = (
+        "import json, pathlib, pytest\nfrom net import *\n"
+        "CASES = json.loads((pathlib.Path(__file__).parent / 'data/cases.json').read_text())\n"
+        "@pytest.mark.parametrize('n', CASES)\ndef test_q(model_summary, n):\n    model_summary(load())\n"
+    )
+    GONE = "test_net.py::test_q[b]"
+
+    @pytest.fixture
+    def orphaned(self, project):
+        self.data = project.path / "data/cases.json"
+        self.data.parent.mkdir()
+        self.data.write_text('["a", "b"]')
+        project.test(self.SOURCE)
+        project.run("--modelviz-update").assert_outcomes(passed=2)
+        self.data.write_text('["a"]')
+        project.run("--modelviz").assert_outcomes(passed=1)
+        assert gone(project) == {self.GONE}
+        return project
+
+    def test_it_is_removed_where_nothing_has_changed(self, orphaned):
+        orphaned.modelviz("report")
+        (orphaned.path / "baselines/note.txt").write_text("newer, and no data of a test")
+        (orphaned.path / ".hidden").write_text("newer")
+        (orphaned.path / "cache").mkdir()
+        (orphaned.path / "cache/.gitignore").write_text("*\n")
+        (orphaned.path / "cache/data.json").write_text("newer")
+        assert orphaned.modelviz("prune").output.split()[:2] == ["removed", self.GONE]
+
+    @pytest.mark.parametrize("way", ["written", "moved here"])
+    def test_it_is_not_where_a_file_is_newer(self, orphaned, way):
+        before = orphaned.files()
+        if way == "written":
+            self.data.write_text('["a", "b"]')
+        else:
+            new = orphaned.path / ".new"
+            new.write_text('["a", "b"]')
+            os.utime(new, (0, 0))
+            new.rename(self.data)
+        for command in (("prune",), ("prune", "--dry-run"), ("prune", "*")):
+            done = orphaned.modelviz(*command)
+            assert (done.exit_code, done.output.split()[:2]) == (1, ["refused", self.GONE])
+            assert "its parameters may come from a file that is newer than the results, such as data/cases.json" in (
+                done.output
+            )
+        assert orphaned.files() == before
+        orphaned.run("--modelviz", "--modelviz-orphans=fail").assert_outcomes(passed=2)
+
+    def test_it_is_where_it_is_named_or_the_function_is_gone(self, orphaned):
+        (orphaned.path / "newer.txt").write_text("")
+        assert orphaned.modelviz("prune", self.GONE).output.split()[0] == "removed"
+        orphaned.test("def test_other(): ...\n")
+        orphaned.run("--modelviz")
+        (orphaned.path / "newer.txt").write_text("")
+        assert orphaned.modelviz("prune").output.split()[:2] == ["removed", "test_net.py::test_q[a]"]

@@ -141,6 +141,102 @@ class TestATest:
         recorded.run("--modelviz", "--modelviz-orphans=fail").assert_outcomes(passed=3)
 
 
+class TestWhatIsStillThere:
+    """A test that was not renamed keeps its baselines, whatever else has come."""
+
+    @pytest.mark.parametrize(
+        ("old", "new", "named"),
+        [
+            ("test_net.py::test_a", "test_net.py::test_new", "test_net.py::test_a"),
+            ("test_net.py::test_b", "test_net.py::test_new", "test_net.py::test_b"),
+            ("test_net.py::test_a", "test_new.py::test_a", "test_net.py::test_a"),
+            ("test_net.py::test_*", "test_new.py::test_*", "test_net.py::test_a"),
+            ("*_net.py", "*_new.py", "test_net.py::test_a"),
+        ],
+    )
+    @pytest.mark.parametrize("options", [(), ("--dry-run",)], ids=["", "dry"])
+    def test_is_not_moved_from(self, recorded, old, new, named, options):
+        recorded.test(TESTS + "def test_new(model_summary):\n    model_summary(load(), photo())\n")
+        recorded.test(TESTS, name="test_new")
+        before = recorded.files()
+        done = recorded.modelviz("mv", old, new, *options)
+        told = f"Error: {named} is still there: rename it first, or name those of its tests that have moved\n"
+        assert (done.exit_code, done.output) == (1, told)
+        assert recorded.files() == before
+
+    @pytest.mark.parametrize(
+        ("old", "new", "source"),
+        [
+            ("test_b[x]", "test_b[z]", TESTS.replace('"x"', '"z"')),
+            ("test_b[*]", "test_b[n-*]", TESTS.replace('"x", "Y"', '"n-x", "n-Y"')),
+            ("test_a", "test_a[1]", TESTS.replace("def test_a(", "@pytest.mark.parametrize('m', [1])\ndef test_a(m, ")),
+            (
+                "test_b[x]",
+                "test_x",
+                TESTS.replace('"x", ', "") + TESTS[TESTS.index("def test_b") :].replace("b(f", "x(f"),
+            ),
+        ],
+    )
+    def test_parameters_may_change(self, recorded, old, new, source):
+        recorded.test(source.replace("test_x(feature_maps, n)", "test_x(feature_maps)"))
+        assert recorded.modelviz("mv", f"test_net.py::{old}", f"test_net.py::{new}").exit_code == 0
+        recorded.run("--modelviz", "--modelviz-orphans=fail").assert_outcomes(passed=3)
+
+    def test_the_command_that_is_printed_for_a_parameter_leaves_the_others(self, recorded):
+        """`[x]` has become a test of its own with the same content; `[Y]` is where it was."""
+        moved = "@pytest.mark.parametrize('n', ['x'])\ndef test_own(feature_maps, n):\n"
+        recorded.test(TESTS.replace('"x", ', "") + moved + "    feature_maps(load(), photo(), name='Maps')\n")
+        result = recorded.run("--modelviz")
+        (command,) = commands(result.stdout.str())
+        assert command == "modelviz mv 'test_net.py::test_b[x]' 'test_net.py::test_own[x]'"
+        assert execute(recorded, command).exit_code == 0
+        recorded.run("--modelviz", "--modelviz-orphans=fail").assert_outcomes(passed=3)
+
+    def test_a_copy_by_hand_is_not_advised_to_be_moved(self, recorded):
+        shutil.copytree(recorded.path / "baselines/test_net/test_a", recorded.path / "baselines/test_net/test_new")
+        recorded.test(TESTS + "def test_new(model_summary):\n    model_summary(load())\n")
+        result = recorded.run("--modelviz")
+        result.assert_outcomes(passed=3, failed=1)
+        result.stdout.fnmatch_lines(["*it belongs to another test, 'test_net.py::test_a', which is still there"])
+        assert commands(result.stdout.str()) == []
+
+
+class TestAGroup:
+    """Moved as a whole, or not at all: what was left behind would be taken along by the next move."""
+
+    SOURCE = (
+        "from net import *\nclass TestA:\n    def test_only_a(self, model_summary):\n        model_summary(load())\n"
+        "    def test_q(self, model_summary):\n        model_summary(load())\n"
+        "class TestB:\n    def test_q(self, model_summary):\n        model_summary(load(), photo())\n"
+    )
+
+    def test_of_which_one_has_a_baseline_there(self, project):
+        project.test(self.SOURCE)
+        project.run("--modelviz-update").assert_outcomes(passed=3)
+        before = project.files()
+        project.test(self.SOURCE.replace("TestB", "TestOld").replace("TestA", "TestB"))
+        for options in ((), ("--dry-run",)):
+            done = project.modelviz("mv", "test_net.py::TestA", "test_net.py::TestB", *options)
+            (line,) = done.output.splitlines()
+            assert (done.exit_code, line.startswith("refused    test_net.py::TestA::test_q  model_summary  ")) == (
+                1,
+                True,
+            )
+            assert "test_net.py::TestB::test_q has a baseline already, " in line
+            assert line.endswith("keep one of the two, until then nothing is moved")
+            assert project.files() == before
+        project.modelviz("mv", "test_net.py::TestB", "test_net.py::TestOld")
+        assert project.modelviz("mv", "test_net.py::TestA", "test_net.py::TestB").output.count("moved  ") == 0
+
+    def test_whose_target_was_pruned_is_moved(self, project):
+        project.test(self.SOURCE)
+        project.run("--modelviz-update")
+        project.test(self.SOURCE[: self.SOURCE.index("class TestB")].replace("TestA", "TestB"))
+        shutil.rmtree(project.path / "baselines/test_net/TestB.test_q")
+        assert project.modelviz("mv", "test_net.py::TestA", "test_net.py::TestB").output.count("moved  ") == 2
+        project.run("--modelviz", "--modelviz-orphans=fail").assert_outcomes(passed=2)
+
+
 class TestTheCommand:
     def test_a_mistake_is_one_line_and_nothing_is_done(self, recorded):
         before = recorded.files()
@@ -176,6 +272,7 @@ class TestTheCommand:
         assert path.exists()
 
     def test_json_and_dry_run(self, recorded):
+        recorded.test(TESTS.replace("test_b", "test_c"))
         before = recorded.files()
         done = recorded.modelviz("mv", "test_net.py::test_b*", "test_net.py::test_c*", "--dry-run", "--json")
         rows = json.loads(done.output)["decisions"]

@@ -320,6 +320,110 @@ class TestShards:
         assert f"  run {run}" in drifted.modelviz("list", *options).output
         assert drifted.modelviz("accept", "--run", run, *options, A).exit_code == 0
 
+    @pytest.mark.parametrize("backwards", [False, True])
+    def test_one_test_in_two_shards_that_were_copied_over_each_other(self, drifted, shards, backwards, tmp_path):
+        """That only one of the captures is left makes it no better than the other."""
+        drifted.fault("weight, input")
+        drifted.run("--modelviz", "test_a.py")
+        both = [shards[0], shutil.move(drifted.path / ".modelviz", drifted.path / "shards/c")]
+        folder = str(self.merged(both[::-1] if backwards else both, tmp_path / "m"))
+        kept, gone = (json.loads((Path(one) / "results.json").read_text())["run"]["id"] for one in both[::-1])
+        kept, gone = (gone, kept) if backwards else (kept, gone)
+        before = drifted.files()
+        for patterns in ((), (A,), ("*",)):
+            done = drifted.modelviz("accept", "--from", folder, *patterns)
+            assert [line.split()[0] for line in done.output.splitlines()] == ["refused", "refused"]
+            assert done.output.count(f"and only what {kept} has captured is here: take that with --run, or name") == 2
+            assert done.exit_code == 1
+        states = {row["run"]: row["state"] for row in self.rows(drifted, "--from", folder)}
+        assert states == {kept: "waiting", gone: "replaced"}
+        assert drifted.modelviz("accept", "--from", folder, "--run", gone).exit_code == 1
+        assert drifted.files() == before
+        assert drifted.modelviz("accept", "--from", folder, "--run", kept).exit_code == 0
+
+    def test_what_one_folder_has_overwritten_another_still_holds(self, drifted, shards, tmp_path):
+        drifted.fault("weight, input")
+        drifted.run("--modelviz", "test_a.py")
+        both = [shards[0], shutil.move(drifted.path / ".modelviz", drifted.path / "shards/c")]
+        first = json.loads((Path(both[0]) / "results.json").read_text())["run"]["id"]
+        options = ("--from", str(self.merged(both, tmp_path / "m")), "--from", both[0])
+        assert drifted.modelviz("accept", *options).output.count(": choose one with --run") == 2
+        assert drifted.modelviz("accept", "--run", first, *options).exit_code == 0
+        drifted.fault("weight")
+        drifted.run("--modelviz", "test_a.py").assert_outcomes(passed=1)
+
+    @staticmethod
+    def rows(project, *options: str) -> list[dict]:
+        return json.loads(project.modelviz("list", "--json", *options).output)["checks"]
+
+    def test_other_checks_beside_a_conflict_are_accepted(self, drifted, shards, tmp_path):
+        drifted.fault("weight, input")
+        drifted.run("--modelviz", "test_a.py")
+        shards.append(shutil.move(drifted.path / ".modelviz", drifted.path / "shards/c"))
+        done = drifted.modelviz("accept", "--from", str(self.merged(shards, tmp_path / "m")))
+        assert [line.split()[:2] for line in done.output.splitlines()] == [
+            ["refused", A],
+            ["refused", A],
+            ["accepted", B],
+        ]
+
+    @pytest.fixture
+    def monorepo(self, drifted):
+        """Two projects of a repository, each with a drift of a test of one id, and the results of its job."""
+        (drifted.path / ".git").mkdir()
+        for number, name in enumerate("ab", 1):
+            root = drifted.path / "packages" / name
+            (root / "tests").mkdir(parents=True)
+            (root / "pyproject.toml").write_text('[tool.pytest.ini_options]\naddopts = "--import-mode=importlib"\n')
+            source = f"from net import *\ndef test_net(feature_maps):\n    feature_maps(load(), photo() * {number})\n"
+            (root / "tests/test_net.py").write_text(source)
+            drifted.fault("")
+            drifted.run("--modelviz-update", f"--rootdir={root}", str(root))
+            drifted.fault("weight")
+            drifted.run("--modelviz", f"--rootdir={root}", str(root)).assert_outcomes(failed=1)
+            shutil.move(root / ".modelviz", drifted.path / f"all/{name}")
+        return drifted
+
+    @pytest.mark.parametrize("way", ["parent", "merged", "merged backwards"])
+    @pytest.mark.parametrize("own", ["a", "b"])
+    def test_of_two_projects_each_takes_its_own(self, monorepo, monkeypatch, own, way, tmp_path):
+        other = {"a": "b", "b": "a"}[own]
+        folders = [monorepo.path / "all" / name for name in "ab"]
+        place = self.merged(folders[::-1] if "back" in way else folders, tmp_path / "m") if "m" in way else None
+        options = ("--from", str(place or monorepo.path / "all"))
+        monkeypatch.chdir(monorepo.path / "packages" / own)
+        before = monorepo.files("packages")
+        listed = monorepo.modelviz("list", *options).output
+        assert f"(of the project in 'packages/{other}')" in listed
+        assert f"packages/{own}'" not in listed
+        assert "1 of other projects" in listed
+        assert (
+            f"tests/test_net.py::test_net  (of the project in 'packages/{other}')"
+            in monorepo.modelviz("show", *options).output.splitlines()
+        )
+        lost = place is not None and own == ("b" if "back" in way else "a")
+        done = monorepo.modelviz("accept", *options)
+        lines = sorted(done.output.splitlines())
+        assert [line.split()[0] for line in lines] == (["left", "refused"] if lost else ["accepted", "left"])
+        assert f"it is of the project in 'packages/{other}': --rootdir chooses that one" in done.output
+        assert "differently" not in done.output
+        assert done.exit_code == lost
+        changed = {name for name, data in monorepo.files("packages").items() if before.get(name) != data}
+        assert {name.partition("/")[0] for name in changed} == (set() if lost else {own})
+        monorepo.modelviz("reject", *options)
+        monkeypatch.chdir(monorepo.path / "packages" / other)
+        expected = 1 if place is not None and not lost else 0  # its own was overwritten, or rejected by nobody
+        assert monorepo.modelviz("accept", *options).exit_code == expected
+
+    def test_where_only_another_project_s_is_named_it_is_refused(self, monorepo, monkeypatch):
+        monkeypatch.chdir(monorepo.path / "packages/a")
+        (monorepo.path / "packages/b/tests/test_net.py").rename(monorepo.path / "packages/b/tests/test_more.py")
+        monorepo.run("--modelviz", f"--rootdir={monorepo.path}/packages/b", "../b")
+        options = ("--from", "../../all/a", "--from", "../b/.modelviz")
+        done = monorepo.modelviz("accept", *options, "tests/test_more.py::test_net")
+        assert (done.exit_code, done.output.split()[0]) == (1, "refused")
+        assert "is of the project in 'packages/b', not of the one in 'packages/a'" in done.output
+
     def test_of_another_project_of_the_repository(self, drifted):
         """Two packages may have equal ids: what one has captured is not accepted for the other."""
         (drifted.path / ".git").mkdir()

@@ -13,7 +13,7 @@ from pytest_modelviz.baselines.folder import LocalFolder
 from pytest_modelviz.baselines.moving import find_moves, move_all
 from pytest_modelviz.baselines.names import Location, distinct
 from pytest_modelviz.baselines.renaming import renaming
-from pytest_modelviz.baselines.store import ChangedMeanwhileError, Store
+from pytest_modelviz.baselines.store import ChangedMeanwhileError, Store, encode_files
 from pytest_modelviz.capture import Capture
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.orphans import find_orphans
@@ -136,6 +136,45 @@ class TestTwins:
         assert peak(store, UPPER) is None
         save(store, UPPER, 1.0)
         assert (tmp_path / "baselines/t/test_x[s]/n.json").read_bytes() == damage
+
+
+CLASSES = ({"nodeid": "t.py::TestA::test_q", "name": "n"}, {"nodeid": "t.py::Testa::test_q", "name": "n"})
+
+
+class TestClasses:
+    """They have no hash: two that differ only in case have one place where the file system does not tell case."""
+
+    def test_neither_is_taken_for_the_other(self, store, folder):
+        one, other = CLASSES
+        save(store, one, 1.0)
+        if isinstance(folder, CaselessFolder):
+            with pytest.raises(UnreadableBaselineError, match="the two ids differ only in case"):
+                peak(store, other)
+            files = encode_files(Location.of(**other), capture(2.0), **other)
+            with pytest.raises(ChangedMeanwhileError):
+                store.put_instead(Location.of(**other), files, of=None)
+        else:
+            assert peak(store, other) is None
+        assert peak(store, one) == 1.0
+
+    def test_a_class_that_is_renamed_so_keeps_its_baselines(self, store, folder, tmp_path):
+        old, new = CLASSES
+        save(store, old, 1.0)
+        (tmp_path / "t.py").write_text("class Testa:\n    def test_q(self): ...\n")
+        moves = find_moves(store, renaming("t.py::TestA", "t.py::Testa", tmp_path), tmp_path)
+        assert [moved.done for moved in move_all(store, moves)] == ["moved"]
+        assert peak(store, new) == 1.0
+        names = [path.name for path in (tmp_path / "baselines/t").iterdir()]
+        assert names == ["TestA.test_q" if isinstance(folder, CaselessFolder) else "Testa.test_q"]
+
+    def test_one_that_has_a_baseline_is_not_overwritten(self, store, folder, tmp_path):
+        for value, ids in enumerate(CLASSES):
+            if value == 0 or not isinstance(folder, CaselessFolder):
+                save(store, ids, float(value))
+        (tmp_path / "t.py").write_text("class Testa:\n    def test_q(self): ...\n")
+        moves = find_moves(store, renaming("t.py::TestA", "t.py::Testa", tmp_path), tmp_path)
+        done = [moved.done for moved in move_all(store, moves)]
+        assert done == (["moved"] if isinstance(folder, CaselessFolder) else ["refused"])
 
 
 @pytest.mark.parametrize("ids", [UPPER, {"nodeid": "t.py::test_a", "name": "Maps"}, LOWER | {"variant": "CUDA"}])

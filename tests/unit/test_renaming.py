@@ -1,6 +1,7 @@
 """`modelviz mv`: which tests a name stands for, and baselines moved whole, never over another, never lost."""
 
 import shutil
+from dataclasses import replace
 
 import fsspec
 import numpy as np
@@ -220,11 +221,85 @@ class TestMoving:
     def test_a_dry_run_says_the_same_and_does_nothing(self, store, tmp_path):
         save(store, OLD)
         save(store, f"{OLD}[p]")
-        save(store, f"{NEW}[p]", 2.0)
-        wanted = {OLD: "would be moved", f"{OLD}[p]": "refused"}
-        assert move(store, OLD, NEW, tmp_path, dry_run=True) == wanted
+        assert set(move(store, OLD, NEW, tmp_path, dry_run=True).values()) == {"would be moved"}
         assert (peak(store, OLD), peak(store, NEW)) == (1.0, None)
-        assert move(store, OLD, NEW, tmp_path) == {OLD: "moved", f"{OLD}[p]": "refused"}
+        assert set(move(store, OLD, NEW, tmp_path).values()) == {"moved"}
+
+    @pytest.mark.parametrize("dry_run", [True, False])
+    def test_where_one_has_a_baseline_there_none_is_moved(self, store, tmp_path, dry_run):
+        save(store, OLD)
+        save(store, f"{OLD}[p]")
+        save(store, f"{OLD}[q]")
+        for parameter in "pq":
+            save(store, f"{NEW}[{parameter}]", 2.0)
+        assert move(store, OLD, NEW, tmp_path, dry_run=dry_run) == {f"{OLD}[{one}]": "refused" for one in "pq"}
+        assert [peak(store, f"{OLD}{one}") for one in ("", "[p]", "[q]")] == [1.0, 1.0, 1.0]
+        assert [peak(store, f"{NEW}{one}") for one in ("", "[p]", "[q]")] == [None, 2.0, 2.0]
+
+    def test_nor_where_two_go_to_one_place(self, store, tmp_path):
+        """A baseline of today's beside what an earlier version has recorded of the same test, and differs."""
+        upper = "t.py::test_Old"
+        earlier = Location.of(upper, "n").earlier
+        save(store, upper, 1.0)
+        store.save(Location(earlier.folder, earlier.stem), Capture("v", {"peak": 2.0}), nodeid=upper, name="n")
+        before = store.stems()
+        assert set(move(store, upper, NEW, tmp_path).values()) == {"refused"}
+        assert store.stems() == before
+
+    def test_a_group_that_was_cut_off_goes_on(self, store, tmp_path):
+        """One has been moved already, and one is on its way: neither is another's."""
+        ids = [f"{OLD}[{one}]" for one in "abc"]
+        for number, nodeid in enumerate(ids):
+            save(store, nodeid, float(number))
+        moves = find_moves(store, renaming(OLD, NEW, tmp_path), tmp_path)
+        move_all(store, moves[:1])
+        target = moves[1].destination
+        files = store.files(moves[1].source, nodeid=ids[1], name="n")
+        store.put(target, replace(files, text=moves[1].text(arriving=True)))
+        assert set(move(store, OLD, NEW, tmp_path).values()) == {"moved"}
+        assert [peak(store, nodeid.replace("old", "new")) for nodeid in ids] == [0.0, 1.0, 2.0]
+        assert not [stem for stem in store.stems() if "test_old" in str(stem)]
+
+    def test_what_had_no_parameters_and_has_some_now_is_one_test(self, store, tmp_path):
+        save(store, OLD, 1.0)
+        save(store, f"{OLD}[y]", 2.0)
+        assert move(store, OLD, f"{OLD}[x]", tmp_path) == {OLD: "moved"}
+        assert (peak(store, f"{OLD}[x]"), peak(store, f"{OLD}[y]")) == (1.0, 2.0)
+
+    @pytest.mark.parametrize(
+        ("old", "new"),
+        [
+            ("t.py::TestA::test_q", "t.py::TestB::test_q"),
+            ("t.py::TestA", "t.py::TestB"),
+            ("t.py::TestA", "u.py::TestA"),
+            ("t.py::TestGone", "t.py::TestB"),  # a class that is there, with its tests elsewhere
+            ("t.py::test_old", "t.py::test_new"),
+            ("t.py::test_old*", "t.py::test_new*"),
+            ("t.py::test_old[[]*", "t.py::test_typo[[]*"),
+            (".", "deep"),
+        ],
+    )
+    def test_from_a_test_that_is_there_it_is_refused(self, store, tmp_path, old, new):
+        (tmp_path / "deep").mkdir()
+        source = "class TestA:\n    def test_q(self): ...\nclass TestB(TestA): ...\nclass TestGone: ...\n"
+        source += "def test_old(): ...\n"
+        for file in ("t.py", "u.py", "deep/t.py"):
+            (tmp_path / file).write_text(source)
+        for nodeid in ("t.py::TestA::test_q", "t.py::TestGone::test_q", OLD, f"{OLD}[p]"):
+            save(store, nodeid)
+        before = store.stems()
+        with pytest.raises(
+            ModelvizError, match=r"t\.py::(TestA::test_q|TestA|TestGone|test_old) is still there: rename"
+        ):
+            move(store, old, new, tmp_path)
+        assert store.stems() == before
+
+    def test_a_file_that_the_file_system_spells_otherwise_is_the_same(self, store, tmp_path):
+        """As `T.py` and `t.py` on Windows and macOS."""
+        (tmp_path / "t.py").write_text("def test_old(): ...\n")
+        (tmp_path / "T.py").hardlink_to(tmp_path / "t.py")
+        save(store, OLD)
+        assert move(store, OLD, "T.py::test_old", tmp_path) == {OLD: "moved"}
 
     def test_a_baseline_that_is_there_is_never_overwritten(self, store, tmp_path):
         save(store, OLD, 1.0)
@@ -273,6 +348,17 @@ class TestMoving:
         save(store, OLD)
         assert move(store, OLD, OLD, tmp_path) == {OLD: "already there"}
         assert peak(store, OLD) == 1.0
+
+    def test_what_the_dead_have_left_there_goes(self, tmp_path):
+        (tmp_path / "t.py").touch()
+        store = Store(tmp_path / "baselines")
+        save(store, OLD)
+        unfinished = tmp_path / "baselines/t/test_old/.n.json.999999999.tmp"
+        unfinished.write_bytes(b"half")
+        assert move(store, OLD, OLD, tmp_path, dry_run=True) == {OLD: "already there"}
+        assert unfinished.exists()
+        assert move(store, OLD, OLD, tmp_path) == {OLD: "already there"}
+        assert not unfinished.exists()
 
     def test_a_name_that_no_baseline_has(self, store, tmp_path):
         (tmp_path / "sub").mkdir()

@@ -285,6 +285,56 @@ class TestStore:
         assert Store(tmp_path).load(WHERE, **IDS).capture.facts["peak"] == 2.0
         Store(tmp_path).finish(WHERE)  # nothing is left to do
 
+    def test_to_finish_tidies_what_the_dead_have_left(self, tmp_path):
+        store, where = Store(tmp_path), Location.of("t.py::test_a", "n")
+        store.save(where, capture(), nodeid="t.py::test_a", name="n", picture=b"p")
+        whole = files(tmp_path)
+        folder = tmp_path / "t/test_a"
+        dead = [".n.json.999999999.tmp", "..n.0123456789abcdef.safetensors.999999999.tmp", ".n.0123456789abcdef.png"]
+        for name in dead:
+            (folder / name).write_bytes(b"half")
+        others = [f".n.json.{os.getppid()}.tmp", ".m.json.999999999.tmp"]  # of a running process, of another check
+        for name in others:
+            (folder / name).write_bytes(b"half")
+        store.finish(where)
+        left = {path.name for path in folder.iterdir()}
+        assert left == {*others, "n.json", "n.safetensors", "n.png"}
+        assert {name: data for name, data in files(tmp_path).items() if name in whole} == whole
+
+    def test_to_finish_needs_no_right_to_tidy(self, tmp_path, monkeypatch):
+        store, where = Store(tmp_path), Location.of("t.py::test_a", "n")
+        store.save(where, capture(), nodeid="t.py::test_a", name="n")
+        (tmp_path / "t/test_a/.n.json.999999999.tmp").write_bytes(b"half")
+
+        def refuse(*_: object) -> None:
+            raise PermissionError(13, "Permission denied")
+
+        monkeypatch.setattr("pytest_modelviz.baselines.folder.LocalFolder.delete", refuse)
+        store.finish(where)
+        assert store.load(where, nodeid="t.py::test_a", name="n") is not None
+
+    @pytest.mark.parametrize("ending", ["json", "safetensors"])
+    def test_whether_there_is_anything_of_a_test(self, tmp_path, ending):
+        store = Store(tmp_path)
+        for nodeid in ("t.py::test_a[1]", "t.py::test_b", "t.py::TestA::test_q[1]"):
+            store.save(Location.of(nodeid, "n", "cuda"), capture(), nodeid=nodeid, name="n")
+            (tmp_path / Location.of(nodeid, "n", "cuda").folder / f"n@cuda.{ending}").unlink()
+        found = [
+            name for name in ("t.py::test_a[1]", "t.py::test_b", "t.py::TestA::test_q[1]") if store.holds_test(name)
+        ]
+        assert len(found) == 3
+        for nodeid in ("t.py::test_a1", "t.py::test_a", "u.py::test_b", "t.py::TestA", "t.py", "*", "\0", "a/" * 3000):
+            assert not store.holds_test(nodeid)
+
+    def test_where_an_earlier_version_has_recorded_it_only_if_it_is_its_own(self, tmp_path):
+        store, nodeid = Store(tmp_path), "t.py::test_a[S]"
+        earlier = Location.of(nodeid, "n").earlier
+        where = Location(earlier.folder, earlier.stem)
+        store.save(where, capture(), nodeid="t.py::test_other", name="n")
+        assert not store.holds_test(nodeid)
+        store.save(where, capture(), nodeid=nodeid, name="n")
+        assert store.holds_test(nodeid)
+
     def test_a_full_disk_at_the_picture_changes_nothing(self, tmp_path, monkeypatch):
         Store(tmp_path).save(WHERE, capture(1.0), **IDS, picture=b"old")
         before = files(tmp_path)

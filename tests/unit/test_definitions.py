@@ -1,0 +1,120 @@
+"""What a test file says of its tests without being run: there, not there, or open."""
+
+import pytest
+
+from pytest_modelviz.definitions import is_defined, is_same_file
+
+SOURCE = """
+import sys
+import unittest
+from elsewhere import Base, test_imported
+from elsewhere import other as test_renamed
+
+def test_plain(): ...
+async def test_async(): ...
+test_assigned = made()
+test_one, (test_two, *_) = several()
+test_typed: object = made()
+
+if sys.platform == "win32":
+    def test_windows(): ...
+else:
+    try:
+        def test_other(): ...
+    except ImportError:
+        def test_fallback(): ...
+with context():
+    for _ in range(3):
+        def test_loop(): ...
+match sys.platform:
+    case "linux":
+        def test_matched(): ...
+
+def describe_net():
+    def test_inner(): ...
+
+class TestOwn:
+    def test_q(self): ...
+    class TestInner:
+        def test_deep(self): ...
+class TestChild(TestOwn): ...
+class TestForeign(Base):
+    def test_q(self): ...
+class TestUnit(unittest.TestCase):
+    def test_q(self): ...
+class TestCircle(TestCircle): ...
+class TestMade(make()): ...
+"""
+
+
+@pytest.fixture
+def answer(tmp_path):
+    (tmp_path / "t.py").write_text(SOURCE)
+    return lambda test: is_defined(tmp_path, f"t.py::{test}")
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        *("test_plain", "test_plain[a::b]", "test_async", "test_assigned", "test_one", "test_two", "test_typed"),
+        *("test_imported", "test_renamed", "test_windows", "test_other", "test_fallback", "test_loop", "test_matched"),
+        *("describe_net::test_inner", "TestOwn", "TestOwn::test_q[x]", "TestOwn::TestInner::test_deep"),
+        *("TestChild::test_q", "TestForeign::test_q", "TestUnit::test_q"),
+    ],
+)
+def test_there(answer, test):
+    assert answer(test) is True
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        *("test", "test_plai", "test_plain2", "sys.platform", "other", "test_inner", "test_q", "TestInner"),
+        *("TestOwn::test_deep", "TestOwn::test_x", "TestChild::test_x", "TestUnit::test_x", "TestCircle::test_x"),
+        *("describe_net::test_x", "test_plain::test_q", "", "\0"),
+    ],
+)
+def test_not_there(answer, test):
+    assert answer(test) is False
+
+
+@pytest.mark.parametrize("test", ["TestForeign::test_x", "TestMade::test_x", "test_assigned::test_x", "Base::test_q"])
+def test_open(answer, test):
+    assert answer(test) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("from elsewhere import *\n", None),
+        ("def broken(:\n", None),
+        ("x = " + "(" * 5000, None),
+        ("\0", None),
+        ("", False),
+        ("# test_x\n'def test_x(): ...'\n", False),
+        ("class TestCase:\n    def test_x(self): ...\nclass TestY(TestCase): ...\n", False),
+    ],
+)
+def test_other_files(tmp_path, text, wanted):
+    (tmp_path / "t.py").write_text(text)
+    assert is_defined(tmp_path, "t.py::test_x") is wanted
+    if "TestY" in text:
+        assert is_defined(tmp_path, "t.py::TestY::test_x") is True
+
+
+def test_a_file_that_changed_is_read_again(tmp_path):
+    (tmp_path / "t.py").write_text("def test_x(): ...\n")
+    assert is_defined(tmp_path, "t.py::test_x") is True
+    (tmp_path / "t.py").write_text("def test_yy(): ...\n")
+    assert is_defined(tmp_path, "t.py::test_x") is False
+
+
+@pytest.mark.parametrize("file", ["nowhere.py", "", ".", "\0.py", "x" * 5000])
+def test_no_file(tmp_path, file):
+    assert is_defined(tmp_path, f"{file}::test_x") is False
+    assert not is_same_file(tmp_path, file, "t.py")
+
+
+def test_nothing_is_run(tmp_path):
+    (tmp_path / "t.py").write_text("raise SystemExit\ndef test_x(): ...\n")
+    assert is_defined(tmp_path, "t.py::test_x") is True
