@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -53,7 +54,9 @@ def is_same_file(rootdir: Path, one: str, other: str) -> bool:
 @functools.lru_cache(maxsize=128)
 def _parsed(path: Path, _changed: int, _size: int) -> ast.Module | None:
     try:
-        return ast.parse(path.read_bytes())
+        with warnings.catch_warnings():  # of the file's own escapes, which whoever runs it has seen
+            warnings.simplefilter("ignore")
+            return ast.parse(path.read_bytes())
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 

@@ -1,5 +1,7 @@
 """What a test file says of its tests without being run: there, not there, or open."""
 
+import warnings
+
 import pytest
 
 from pytest_modelviz.definitions import is_defined, is_same_file
@@ -113,6 +115,14 @@ def test_a_file_that_changed_is_read_again(tmp_path):
 def test_no_file(tmp_path, file):
     assert is_defined(tmp_path, f"{file}::test_x") is False
     assert not is_same_file(tmp_path, file, "t.py")
+
+
+def test_what_python_warns_of_is_no_matter(tmp_path, recwarn):
+    (tmp_path / "t.py").write_text("def test_x():\n    return '\\d' is 1\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert is_defined(tmp_path, "t.py::test_x") is True
+    assert not recwarn.list
 
 
 def test_nothing_is_run(tmp_path):
