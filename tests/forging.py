@@ -165,6 +165,8 @@ def forged_trace(arrays: dict, draw: random.Random) -> dict:
 
 def change_trace(trace: Trace, draw: random.Random) -> None:
     names, tensors = list(trace.modules), list(trace.tensors)
+    if not names:
+        return
     kind = draw.randrange(18)
     if kind == 0 and trace.calls:  # a call that nobody made
         del trace.calls[draw.randrange(len(trace.calls))]

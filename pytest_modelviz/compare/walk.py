@@ -19,7 +19,7 @@ from __future__ import annotations
 import functools
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -312,8 +312,7 @@ def _by_place(leaves: Leaves, module: ModuleRecord, other: ModuleRecord) -> Leav
     named = [name for name in names if name]
     rest = module.config.get("forward", "").partition("*")[2].partition(",")[0]
     places = {f"{rest}[{at}]": name for at, name in enumerate(others[len(named) :])}
-    moved = {places.get(path, path): leaf for path, leaf in leaves.items()}
-    return moved if len(moved) == len(leaves) else leaves  # no name stands for two arguments
+    return _under({path: _moved(path, places) for path in leaves}, leaves)
 
 
 def _by_old_names(before: Leaves, after: Leaves, module: ModuleRecord, other: ModuleRecord) -> Leaves:
@@ -327,12 +326,21 @@ def _by_old_names(before: Leaves, after: Leaves, module: ModuleRecord, other: Mo
         return after
     old = {new: name for name, new in zip(names, others, strict=True) if name not in others and new not in names}
 
-    def renamed(path: str) -> str:
-        name = _ENDS_NAME.split(path, maxsplit=1)[0]
-        return old[name] + path[len(name) :] if name in old else path
+    return _under({path: _moved(path, old) for path in after}, after)
 
-    made = {renamed(path): leaf for path, leaf in after.items()}
-    return made if len(made) == len(after) else after
+
+def _moved(path: str, names: Mapping[str, str]) -> str:
+    """A path within an argument that has another name: that of the longest beginning that has one."""
+    for end in (len(path), *(found.start() for found in reversed(list(_ENDS_NAME.finditer(path))))):
+        if path[:end] in names:
+            return names[path[:end]] + path[end:]
+    return path
+
+
+def _under(names: Mapping[str, str], leaves: Leaves) -> Leaves:
+    """Arguments under other names, unless one of them would stand for two."""
+    moved = {names[path]: leaf for path, leaf in leaves.items()}
+    return moved if len(moved) == len(leaves) else leaves
 
 
 def _parameters(module: ModuleRecord) -> list[str]:

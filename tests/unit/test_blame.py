@@ -376,3 +376,41 @@ def test_the_order_of_calls_costs_few_bytes():
         facts = {**capture.facts, "layers": layers}
         sizes.append(len(encode_json(dataclasses.replace(capture, facts=facts), nodeid="t", name="n")))
     assert sizes[0] < 1.05 * sizes[1]
+
+
+@pytest.mark.parametrize(
+    "nested", [lambda x: [x, x + 1], lambda x: {"a": x}, lambda x: x], ids=["list", "dict", "tensor"]
+)
+def test_what_is_inside_of_an_argument_is_found_behind_a_star_too(nested):
+    """A decorator that takes `*args` changes what the argument is called, not what it is."""
+
+    class Adds(nn.Module):
+        def forward(self, given):
+            parts = (
+                [given]
+                if isinstance(given, torch.Tensor)
+                else [*(given.values() if isinstance(given, dict) else given)]
+            )
+            return sum(parts)
+
+    class Decorated(Adds):
+        factor = 1.0
+
+        def forward(self, *args):
+            return super().forward(*args) * self.factor
+
+    Decorated.__name__ = Decorated.__qualname__ = "Adds"
+
+    class Net(nn.Module):
+        def __init__(self, inner):
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, x):
+            return self.inner(nested(x)) * 2
+
+    assert compared(Net(Adds()), Net(Decorated()), vectors()).matched
+    changed = Decorated()
+    changed.factor = 1.01
+    verdict = compared(Net(Adds()), Net(changed), vectors())
+    assert (verdict.first.layer, verdict.cause) == ("inner", "computation")
