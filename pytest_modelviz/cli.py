@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -262,14 +263,19 @@ def show(where: Where, patterns: Sequence[str], as_json: bool) -> None:
     _tell_unnamed(review)
 
 
+_COMMANDS = re.compile(r"\s*(?:accept\s|record it:)")  # lines of a report that are commands: only ours are shown
+
+
 def _message(check: dict[str, Any], options: str) -> str:
     """A check's report with the command as it is needed here, which is not where the report was made.
 
     It may come from anybody: it begins with the check's name, and further lines stay indented as ours are.
     """
     message, printed = check["message"], check.get("commands", {}).get("accept")
+    ours = accept_command(f"{options} {quoted(check['nodeid'])}")
     if isinstance(printed, str) and printed.startswith(accept_command("")):
-        message = message.replace(printed, accept_command(f"{options} {quoted(check['nodeid'])}"), 1)
+        message = message.replace(printed, ours, 1)
+    message = "\n".join(line for line in message.split("\n") if ours in line or not _COMMANDS.match(line))
     first, *others = printable_lines(message).split("\n")
     name = printable(check["name"])
     lines = [first if first.startswith(name) else f"{name}: {first}"]

@@ -19,6 +19,25 @@ from pytest_modelviz.trace import Call, ModuleRecord, TensorRecord, Trace
 
 EXPORTED, TRACED = "exported", "traced"
 INPUT = "input."  # begins the names of the model's inputs
+_ESCAPED = {"%": "%25", "=": "%3D"}  # of names in references: an argument's name and "=" may stand before them
+
+
+def escaped(name: str) -> str:
+    """The name of a module or tensor as references have it: without what means something else there."""
+    if "=" in name or name.startswith(INPUT) or unescaped(name) != name:
+        name = "".join(_ESCAPED.get(character, character) for character in name)
+        name = name.replace(".", "%2E", 1) if name.startswith(INPUT) else name
+    return name
+
+
+def unescaped(name: str) -> str:
+    """The name of a module or tensor, as a reference has it."""
+    return name.replace("%3D", "=").replace("%2E", ".").replace("%25", "%") if "%" in name else name
+
+
+def module_of(operator: str) -> str:
+    """The module whose code runs an operator, by the operator's name."""
+    return unescaped(operator.rpartition("/")[0])
 
 
 @dataclass(frozen=True)
@@ -39,7 +58,7 @@ class Operator:
 
     @property
     def module(self) -> str:
-        return self.name.rpartition("/")[0]
+        return module_of(self.name)
 
     @property
     def call(self) -> str:
@@ -136,8 +155,8 @@ class OperatorGraph:
             )
             for name, row in _rows(facts, "operators")
         )
-        _require_names(operators, _table(facts.get("inputs")))
         rows = dict(_rows(facts, "modules"))
+        _require_names(operators, _table(facts.get("inputs")), rows)
         configs = lasting_modules({name: _table(row.get("config", {})) for name, row in rows.items()}, ignored)
         modules = {
             name: ModuleRow(_text(row, "class"), configs[name], _table(row.get("tensors", {})))
@@ -194,19 +213,25 @@ def _rows(facts: Mapping[str, Any], part: str) -> list[tuple[str, Mapping[str, A
     return [(str(name), row) for name, row in rows.items()]
 
 
-def _require_names(operators: Sequence[Operator], inputs: Mapping[str, str]) -> None:
+def _require_names(
+    operators: Sequence[Operator], inputs: Mapping[str, str], modules: Mapping[str, Mapping[str, Any]]
+) -> None:
     """Make sure that no name can be taken for another's: of an operator, an input, a weight or one of several results.
 
     Raises UnreadableBaselineError.
     """
     names = {one.name for one in operators}
+    tensors = {
+        escaped(f"{name}.{local}" if name else local)
+        for name, row in modules.items()
+        for local in _table(row.get("tensors", {}))
+    }
     for name in names:
         _, slash, kind = name.rpartition("/")
-        is_named = name.rpartition("=")[2] in names - {name}  # it may be an argument with its name before it
-        if not slash or not kind or kind.endswith("]") or is_named:
+        if not slash or not kind or kind.endswith(("]", ">")) or "=" in name or name in tensors:
             raise UnreadableBaselineError(f"its graph has an operator of an impossible name: {name[:80]!r}")
     for name in inputs:
-        if not name.startswith(INPUT) or name in names:
+        if not name.startswith(INPUT) or name in names or name in tensors:
             raise UnreadableBaselineError(f"its graph has an input of an impossible name: {name[:80]!r}")
 
 

@@ -43,6 +43,7 @@ FAILING = ("drift", "missing", "unreadable", "unstable")
 _NOISE = 0.1
 _LONGEST_REASON = 200  # letters of an error that a damaged baseline has led to
 _RANDOM = "it draws random numbers, also in eval mode (functional dropout, noise, sampling)"
+_DECISIVE = ("device", "dtype", "autocast", "float32_precision")  # of the environment: what numbers mean
 _RESTLESS = "it differs from call to call with the same random state (state kept outside of it, data-dependent code)"
 
 
@@ -299,7 +300,10 @@ class _Judgement:
         """Whether recording would change nothing but the last digits."""
         same_pictures = set(baseline.arrays) == set(self._capture.arrays)
         same_text = is_same_but_for_rounding(baseline.facts, self._capture.facts)
-        return verdict.matched and same_pictures and same_text and self._verdict(baseline, _NOISE).matched
+        around = baseline.environment, self._capture.environment
+        same_place = all(around[0].get(key) == around[1].get(key) for key in _DECISIVE)
+        same = verdict.matched and same_pictures and same_text and same_place and not verdict.findings
+        return same and self._verdict(baseline, _NOISE).matched
 
     def _record(self, known: Capture | None = None) -> Entry:
         """Store the capture, or anew what is `known`: that changes no byte, and mends what a cut-off write left."""

@@ -358,10 +358,17 @@ class Store:
             wanted = {"safetensors": decode_json(text).get("data_sha256"), "png": text_sha256(text)}
             for ending, digest in wanted.items():
                 if digest is not None:
-                    with contextlib.suppress(FileNotFoundError):
-                        self._folder.move(_staged(location, digest, ending), f"{location.path}.{ending}")
+                    with contextlib.suppress(FileNotFoundError, UnreadableBaselineError):
+                        self._finish(_staged(location, digest, ending), f"{location.path}.{ending}", digest)
             with contextlib.suppress(OSError):  # all that counts is in its place
                 self._tidy(location, None)
+
+    def _finish(self, staged: str, proper: str, digest: str) -> None:
+        """Give a file its proper name if it is what it is called for: anybody may have laid it there."""
+        data = self._folder.read(staged, FIXED.array_bytes)
+        is_it = data.startswith(_PNG) if proper.endswith(".png") else sha256(data) == digest
+        if is_it:
+            self._folder.move(staged, proper)
 
     def _tidy(self, location: Location, staged: str | None, *, every: bool = False) -> None:
         """Remove what interrupted writes of this very baseline left behind; another check's are another's."""

@@ -49,7 +49,7 @@ def _is_peak_of(record: TensorRecord, stated: Any) -> bool:
     size = rms(record)
     if isinstance(stated, bool) or not isinstance(stated, (int, float)) or record.places or not math.isfinite(size):
         return isinstance(stated, (int, float, str))  # "inf" and "nan" are words
-    return size / _SKETCHED <= stated <= size * math.sqrt(record.numel) * _SKETCHED
+    return stated >= size / _SKETCHED  # numbers may cancel out in a sketch
 
 
 def gradient_difference(

@@ -21,7 +21,7 @@ from pytest_modelviz.compare.evidence import (
 from pytest_modelviz.compare.naming import below, tie_findings
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.compare.walk import Walk
-from pytest_modelviz.graph import INPUT, OperatorGraph, split_result
+from pytest_modelviz.graph import INPUT, OperatorGraph, module_of, split_result, unescaped
 from pytest_modelviz.trace import Call, Trace
 from pytest_modelviz.verdict import Finding
 
@@ -125,12 +125,12 @@ def _inside(producer: str, layer: str) -> bool:
     """Whether something is made, or held, within a module."""
     if producer.startswith(INPUT):
         return layer == ""
-    owner = producer.rpartition("/")[0] if "/" in producer else producer.rpartition(".")[0]
+    owner = module_of(producer) if "/" in producer else unescaped(producer).rpartition(".")[0]
     return layer == "" or below(owner, layer)
 
 
 def _holder(reference: str, graph: OperatorGraph) -> tuple[str, str] | None:
     """The module that holds a parameter or buffer, and its name there; None for what was computed."""
-    owner, _, local = _producer(reference).rpartition(".")
+    owner, _, local = unescaped(_producer(reference)).rpartition(".")
     row = graph.modules.get(owner)
     return (owner, local) if row is not None and local in row.tensors else None

@@ -10,7 +10,7 @@ from pytest_modelviz.compare.evidence import config_findings, module_findings, u
 from pytest_modelviz.compare.graph_blame import blame
 from pytest_modelviz.compare.naming import below, old_name
 from pytest_modelviz.compare.texts import same_text
-from pytest_modelviz.graph import Operator, OperatorGraph, split_result
+from pytest_modelviz.graph import INPUT, Operator, OperatorGraph, escaped, module_of, split_result, unescaped
 from pytest_modelviz.trace import Trace
 from pytest_modelviz.verdict import Divergence, Finding, Verdict
 
@@ -52,14 +52,14 @@ def compare_graphs(baseline: OperatorGraph, actual: OperatorGraph) -> Verdict:
     also = [one for one in module_findings(before, after) if one not in evidence]
     for name in before.modules:
         also += [one for one in config_findings(name, before, after) if one not in evidence]
-    touched = {one.layer for one in found.findings} | {name.rpartition("/")[0] for name in found.follows}
+    touched = {one.layer for one in found.findings} | {module_of(name) for name in found.follows}
     if not found.findings:
         evidence = renamed
     else:
         also += renamed
     findings = [*found.findings[:1], *evidence, *found.findings[1:]]
     if found.follows:
-        findings.append(Finding("graph:follows", found.follows[0].rpartition("/")[0], str(len(found.follows))))
+        findings.append(Finding("graph:follows", module_of(found.follows[0]), str(len(found.follows))))
     findings += [replace(one, kind=f"also:{one.kind}") for one in also]
     count = max(len(baseline.operators), len(actual.operators), 1)
     changed = len(found.findings) + len(found.follows)
@@ -98,10 +98,10 @@ def renamed_back(baseline: OperatorGraph, actual: OperatorGraph) -> tuple[Operat
 
     def reference(text: str) -> str:
         prefix, equals, given = text.rpartition("=")
-        if given in inputs:
-            return f"{prefix}{equals}{inputs[given]}"
+        if given.startswith(INPUT):
+            return f"{prefix}{equals}{inputs.get(given, given)}"
         owner, slash, rest = given.partition("/")
-        return f"{prefix}{equals}{module(owner)}{slash}{rest}"
+        return f"{prefix}{equals}{escaped(module(unescaped(owner)))}{slash}{rest}"
 
     operators = tuple(
         replace(one, name=reference(one.name), inputs=tuple(reference(name) for name in one.inputs))

@@ -10,6 +10,7 @@ from typing import Any
 
 from pytest_modelviz.compare.ignored import is_ignored
 from pytest_modelviz.compare.volatile import in_one_order, lasting, rewritten
+from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.optimizers import OptimizerRecord, Option, Options, SchedulerRecord
 from pytest_modelviz.verdict import Finding
 
@@ -197,6 +198,8 @@ def _differences(before: Options, after: Options, *, missing_counts: bool) -> It
     One that only the baseline has may be an earlier version's: where missing ones do not count, it is none.
     """
     one, other = _lasting(before), _lasting(after)
+    if _doubled(before) - _doubled(after):
+        raise UnreadableBaselineError("what it says of an optimiser names an option twice")
     for key in {**one, **other}:
         if key in one and key in other:
             if not (_same(one[key], other[key]) or _lasting_text(one[key]) == _lasting_text(other[key])):
@@ -216,6 +219,11 @@ def _flat(options: Options, prefix: str = "") -> Iterator[tuple[str, Option]]:
                 yield from _flat(item if isinstance(item, Mapping) else {"": item}, f"{name}[{at}].")
         else:
             yield name, value
+
+
+def _doubled(options: Options) -> set[str]:
+    """Paths that stand there more than once, with and without underscores before them."""
+    return {key for key, count in Counter(key for key, _ in _flat(options)).items() if count > 1}
 
 
 def _lasting(options: Options) -> dict[str, Option]:

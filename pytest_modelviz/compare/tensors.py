@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -98,17 +98,6 @@ def _forgiven(record: TensorRecord, scale: float, allowed: float) -> float:
     return 4 * rounding if size <= 3 * rounding else min(rounding, 3 * allowed * size)
 
 
-def _excused(record: TensorRecord, source: Source | None, allowed: float) -> float:
-    """How much of a difference is that of a result that was nothing, or comes of it.
-
-    Of what comes of it no more than three times what is allowed anyway: it may have another size altogether.
-    """
-    if source is None or not source.excused:
-        return 0.0
-    size = rms(record)
-    return source.excused if size <= NOTHING_LEFT * source.excused else min(source.excused, 3 * allowed * size)
-
-
 def mismatch(
     baseline: Leaf | None, actual: Leaf | None, before: Mapping[str, TensorRecord], after: Mapping[str, TensorRecord]
 ) -> tuple[str, str]:
@@ -166,12 +155,15 @@ def leaf_errors(
     sources: Mapping[str, Source],
     tolerances: Tolerances,
     scale: float | None = 0.0,
+    nothing: Collection[str] = (),
+    renamed: Collection[str] = (),
 ) -> dict[str, tuple[float, float]]:
     """Compare two nested values leaf by leaf: path -> (error, tolerance).
 
     Where they are not made of the same parts, only the parts that one of them lacks. `sources` say what led to each
     tensor of the actual side, by its key; `scale` is the size of what the values were computed from: rounding of
-    that size is forgiven; with None nothing is, nor a user's atol.
+    that size is forgiven; with None nothing is, nor a user's atol. `nothing` are tensors of the actual side that are no
+    more than what their inputs differ by, `renamed` paths that the actual side does not have itself.
     """
     lacking = sorted(baseline.keys() ^ actual.keys())
     if lacking:
@@ -180,14 +172,18 @@ def leaf_errors(
     for path, leaf in baseline.items():
         other = actual[path]
         if leaf.tensor is None or other.tensor is None:
-            same = leaf == other or _same_device(leaf, other, path) or _same_number(leaf, other, before, after)
+            same = leaf == other or _same_number(leaf, other, before, after)
+            same = same or (path not in renamed and _same_device(leaf, other, path))
             errors[path] = (0.0 if same else math.inf), 0.0
         else:
             one, two = before[leaf.tensor], after[other.tensor]
             allowed, atol = allowed_for(two, sources.get(other.tensor, Source()), tolerances)
             forgiven = 0.0
             if scale is not None and not is_exact(two.dtype):
-                forgiven = atol + _forgiven(two, scale, allowed) + _excused(two, sources.get(other.tensor), allowed)
+                excused = sources.get(other.tensor, Source()).excused
+                # of what comes of nothing no more than of anything: it may have another size altogether
+                excused = excused if other.tensor in nothing else min(excused, 3 * allowed * rms(two))
+                forgiven = atol + _forgiven(two, scale, allowed) + excused
             errors[path] = difference(one, two, atol=forgiven, allowed=allowed), allowed
     return errors
 

@@ -37,8 +37,11 @@ from pytest_modelviz.trace import LENT, Call, Event, Leaf, Leaves, ModuleRecord,
 from pytest_modelviz.verdict import Finding, LayerError
 
 _EXACT = Source()
-# What may let nothing through, by the names that many libraries have for it: ReLU6, QuickGELUActivation, HardSwish.
-_RECTIFIER = re.compile(r"relu|gelu|silu|swish|[^a-z]elu|^[CS]?ELU|mish|shrink|threshold|hardtanh", re.IGNORECASE)
+# What lets nothing through of what is negative, and all of what is not, by the names that libraries have for it. What
+# is bounded, as ReLU6 is, may make a large input small.
+_RECTIFIER = re.compile(
+    r"ReLU|(?:PyTorch|New|Fast|Quick|Accurate)?GELU(?:Activation|Tanh)?|SiLU(?:Activation)?|Swish|Mish|Hard[Ss]wish"
+)
 _ENDS_NAME = re.compile(r"[.\[]")  # of an argument: what follows leads into it
 _ROUNDED = 0.1  # of what is allowed: ten times less than that is what processors do
 _LARGEST_SCALE = 1e8  # masks hold -1e9 and -3.4e38; they say nothing about the size of what is computed
@@ -85,6 +88,8 @@ class Walk:
     outputs: list[str] | None = None
     excused: bool = False
     _grants: dict[str, Source] = field(default_factory=dict)
+    _nothing: set[str] = field(default_factory=set)  # those of them that were found to be no more than a difference
+    _let_nothing_through: bool = False  # whether the event before this one was such a result
     _compared: set[str] = field(default_factory=set)  # tensors of the actual pass
 
     def run(self) -> None:
@@ -200,6 +205,9 @@ class Walk:
     def _compare(self, before: Event, after: Event, previous: str | None) -> bool:
         """Compare one event; returns whether the two are the same to the last digit."""
         scale = self._scale(after)
+        if self._let_nothing_through and before.kind == "enter":
+            self._hand_over(after)
+        self._let_nothing_through = False
         errors = self._errors(before, after, scale)
         error, allowed, path = worst(errors)
         full = worst(self._errors(before, after, None))[0] if scale or self._forgives else error
@@ -230,8 +238,16 @@ class Walk:
         for leaf in event.leaves.values():
             if leaf.tensor is not None and is_no_more_than(self.actual.tensors[leaf.tensor], NOTHING_LEFT * gap):
                 self.sources[leaf.tensor] = self.sources[leaf.tensor].and_from(Source(excused=NOTHING_LEFT * gap))
-                self.excused = found = True
+                self._nothing.add(leaf.tensor)
+                self._let_nothing_through = self.excused = found = True
         return found
+
+    def _hand_over(self, event: Event) -> None:
+        """What the caller makes of nothing, before it gives it to the next module, is nothing if it is as small."""
+        for leaf in event.leaves.values():
+            excused = self.sources[leaf.tensor].excused if leaf.tensor is not None else 0.0
+            if leaf.tensor is not None and excused and is_no_more_than(self.actual.tensors[leaf.tensor], excused):
+                self._nothing.add(leaf.tensor)
 
     def _handed_on(self, event: Event) -> Source:
         """What was forgiven to an event's tensors, for what is computed from them."""
@@ -245,7 +261,8 @@ class Walk:
         """
         if after.kind != "leave" or id(after.call) in self.callers:
             return 0.0
-        if not _RECTIFIER.search(self.actual.modules[after.call.layer].class_name):
+        module = self.actual.modules[after.call.layer]
+        if not _RECTIFIER.fullmatch(module.class_name) or module.weights:
             return 0.0  # its results may well be small because it made them so
         one, other = before.call.inputs, after.call.inputs
         gaps = [0.0]
@@ -283,6 +300,8 @@ class Walk:
             sources=self.sources,
             tolerances=self.tolerances.of(_whose(before)),
             scale=scale,
+            nothing=self._nothing,
+            renamed=other.keys() - after.leaves.keys(),
         )
 
     def _scale(self, event: Event) -> float:

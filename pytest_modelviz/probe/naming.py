@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.utils._pytree import keystr, tree_flatten_with_path
 
-from pytest_modelviz.graph import INPUT, ModuleRow
+from pytest_modelviz.graph import INPUT, ModuleRow, escaped
 from pytest_modelviz.probe.modules import (
     class_name,
     configuration,
@@ -67,7 +67,7 @@ class Counts:
     def name(self, module: str, kind: str) -> str:
         count = self._counts.get((module, kind), 0)
         self._counts[module, kind] = count + 1
-        return f"{module}/{kind}" + (f"#{count}" if count else "")
+        return f"{escaped(module)}/{kind}" + (f"#{count}" if count else "")
 
 
 class Names:
@@ -81,7 +81,7 @@ class Names:
         for name, module in observed_modules(model):
             self._modules[id(module)] = name
             for local, tensor in own_tensors(module):
-                self._own.append((f"{name}.{local}" if name else local, tensor))
+                self._own.append((escaped(f"{name}.{local}" if name else local), tensor))
                 self.tensors.setdefault(id(tensor), self._own[-1][0])
 
     def module(self, path: str) -> str:

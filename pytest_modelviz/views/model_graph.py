@@ -15,7 +15,7 @@ from pytest_modelviz.capture import Capture
 from pytest_modelviz.compare.graphs import compare_graphs, difference, renamed_back
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.graph import INPUT, TRACED, Operator, OperatorGraph
+from pytest_modelviz.graph import INPUT, TRACED, Operator, OperatorGraph, unescaped
 from pytest_modelviz.pictures.diff import Line, around_changes, text_picture
 from pytest_modelviz.pictures.exhibits import Exhibit, Graph, Node
 from pytest_modelviz.probe.calls import traced
@@ -179,7 +179,7 @@ def _nodes(graph: OperatorGraph) -> list[Node]:
 
 
 def _node_name(name: str) -> str:
-    module, slash, kind = name.rpartition("/")
+    module, slash, kind = unescaped(name).rpartition("/")
     path = "/".join(part for part in (*module.split("."), kind) if part) if slash else name.replace(".", "/", 1)
     return re.sub(r"[^\w/.\\-]", "_", path)
 

@@ -18,8 +18,10 @@ from torch import nn
 from pytest_modelviz.baselines.formats import decode_json, encode_json
 from pytest_modelviz.capture import Capture
 from pytest_modelviz.compare.arrays import compare_arrays
+from pytest_modelviz.compare.readable import is_same_but_for_rounding
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import UnreadableBaselineError
+from pytest_modelviz.graph import OperatorGraph
 from pytest_modelviz.trace import Leaf, TensorRecord, Trace
 from pytest_modelviz.views.activation_maximization import ActivationMaximizationView
 from pytest_modelviz.views.cam_map import CamMapView
@@ -806,3 +808,200 @@ def test_one_part_of_a_complex_number_may_be_none():
     one, two = (Capture("plain", {}, {"z": np.array([complex(np.nan, part), 1j])}) for part in (1.0, 9.0))
     assert compare_arrays(one, one, Tolerances()).matched
     assert not compare_arrays(one, two, Tolerances()).matched
+
+
+class Bounded(nn.Module):
+    def __init__(self, act, factor, gain=4.0):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.act, self.head, self.factor = nn.Conv2d(3, 8, 3), act, nn.Linear(8, 5), factor
+        self.conv.weight.data.mul_(gain)
+
+    def forward(self, x):
+        return self.head(self.act(self.conv(x)).mean((2, 3)) * self.factor)
+
+
+class ReluctantScale(nn.Module):
+    def forward(self, x):
+        return x * 1e-3
+
+
+class GELU(nn.Module):  # a leaf with weights of its own, whatever it is called
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((1,), 1e-3))
+
+    def forward(self, x):
+        return nn.functional.gelu(x) * self.weight
+
+
+@pytest.mark.parametrize("act", [nn.Hardtanh, nn.ReLU6, ReluctantScale, GELU, nn.Sigmoid, nn.Hardshrink])
+@pytest.mark.parametrize("factor", [-1.0, 0.0, 0.5])
+def test_what_is_bounded_or_scaled_is_no_rectifier_that_let_nothing_through(act, factor):
+    pixels = (image() * 255).bfloat16()
+
+    def off(trace):
+        call = next(call for call in trace.calls if call.layer == "act")
+        for leaves, by in ((call.inputs, 1.0029), (call.outputs, 1.08)):
+            for leaf in leaves.values():
+                record = trace.tensors[leaf.tensor]
+                trace.tensors[leaf.tensor] = dataclasses.replace(record, sketch=record.sketch * np.float32(by))
+
+    view, other = (FeatureMapsView(Bounded(act(), one).bfloat16(), pixels) for one in (1.0, factor))
+    baseline = retraced(view, view.capture(), off)
+    assert not matches(other, baseline, other.capture())
+
+
+def test_no_word_is_a_device_because_the_baseline_calls_its_parameter_so():
+    class Modes(nn.Module):
+        def forward(self, x, mode):
+            return x
+
+    class Gives(nn.Module):
+        def __init__(self, mode):
+            super().__init__()
+            self.mode, self.inner = mode, Modes()
+
+        def forward(self, x):
+            return self.inner(x, self.mode)
+
+    def called_device(trace):
+        call = next(call for call in trace.calls if call.layer == "inner")
+        call.inputs = {"x": call.inputs["x"], "device": call.inputs["mode"]}
+        trace.modules["inner"].config["forward"] = "x, device"
+
+    view = FeatureMapsView(Gives("meta"), image())
+    baseline = retraced(view, view.capture(), called_device)
+    for mode in ("cpu", "xla"):
+        other = FeatureMapsView(Gives(mode), image())
+        assert not matches(other, baseline, other.capture())
+
+
+def test_no_operator_is_called_like_a_parameter_with_a_slash_in_its_name():
+    class Odd(nn.Module):
+        def __init__(self, skip):
+            super().__init__()
+            self.register_parameter("block/gain", nn.Parameter(torch.ones(2, 8)))
+            self.block, self.skip = nn.Tanh(), skip
+
+        def forward(self, x):
+            bent = self.block(x)
+            return torch.relu(bent) * getattr(self, "block/gain") + (bent if self.skip else getattr(self, "block/gain"))
+
+    x = torch.rand(2, 8)
+
+    def renamed(facts):
+        old, new = "block/tanh", "block/gain"
+        facts["operators"] = {
+            (new if name == old else name): {**row, "in": [new if one == old else one for one in row.get("in", [])]}
+            for name, row in facts["operators"].items()
+        }
+
+    view, other = ModelGraphView(Odd(True), x), ModelGraphView(Odd(False), x)
+    assert not matches(other, reread(view, view.capture(), renamed), other.capture())
+
+
+@pytest.mark.parametrize("name", ["dilation=2", "a=b=c", "k%3D", "input"])
+def test_modules_of_any_name_are_in_the_graph(name):
+    class Branches(nn.Module):
+        def __init__(self, dilation):
+            super().__init__()
+            self.add_module(name, nn.Conv2d(3, 4, 3, padding=dilation, dilation=dilation))
+
+        def forward(self, x):
+            return torch.relu(getattr(self, name)(x))
+
+    view, other = ModelGraphView(Branches(2), image()), ModelGraphView(Branches(5), image())
+    capture = view.capture()
+    assert [one.module for one in capture.result.operators] == [name, ""]
+    assert matches(view, capture, ModelGraphView(Branches(2), image()).capture())
+    verdict = other.compare(capture, other.capture(), Tolerances())
+    assert (verdict.matched, verdict.first.layer) == (False, name)
+
+
+def test_a_weight_of_a_module_called_input_is_no_input():
+    class Reads(nn.Module):
+        def __init__(self, own):
+            super().__init__()
+            self.input, self.own = nn.Linear(4, 4), own
+
+        def forward(self, x, weight):
+            return x @ (self.input.weight if self.own else weight)
+
+    data = {"x": torch.rand(4, 4), "weight": torch.rand(4, 4)}
+    view, other = ModelGraphView(Reads(True), data), ModelGraphView(Reads(False), data)
+    assert not matches(other, view.capture(), other.capture())
+    assert matches(view, view.capture(), view.capture())
+
+
+def test_an_option_of_an_optimiser_has_one_name():
+    view, other = training("decay"), training()
+
+    def doubled(facts):
+        group = facts["optimizer"][0]["groups"][0]
+        group["options"] = {**group["options"], "_weight_decay": 0.0}
+
+    capture = view.capture()
+    assert "weight_decay" in capture.facts["optimizer"][0]["groups"][0]["options"]
+    with pytest.raises(UnreadableBaselineError, match="twice"):
+        other.compare(reread(view, capture, doubled), other.capture(), Tolerances())
+
+
+def test_statistics_are_not_left_out_of_a_text():
+    view = FeatureMapsView(net(), image())
+
+    def cut(facts):
+        for row in facts["layers"].values():
+            row["out"] = re.sub(r" mean \S+ rms [^\s;]+", "", row.get("out", ""))
+
+    capture = view.capture()
+    assert not matches(view, reread(view, capture, cut), capture)
+    view = KernelMapsView(net())
+    capture = view.capture()
+
+    def without_numbers(facts):
+        for row in facts["layers"].values():
+            del row["rms"]
+
+    assert not matches(view, reread(view, capture, without_numbers), capture)
+
+
+def nan_filter(model):
+    model.stem[0].weight[0] = float("nan")
+
+
+@pytest.mark.parametrize("change", [nan_filter, lambda model: model.stem[0].weight.mul_(float("inf")), negated])
+def test_honest_kernels_are_readable_whatever_they_hold(change):
+    view = KernelMapsView(net(change))
+    capture = view.capture()
+    assert matches(view, reread(view, capture, lambda facts: None), capture)
+
+
+@pytest.mark.parametrize("parts", [[1, 0, 1, 1], [2] * 300, [5] * 20])
+def test_honest_nested_tensors_are_readable(parts):
+    view = FeatureMapsView(nn.ReLU(), torch.nested.nested_tensor([torch.rand(size) for size in parts]))
+    capture = view.capture()
+    assert matches(view, reread(view, capture, lambda facts: None), capture)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "same"),
+    [
+        ("x mean 2.24e-08 rms 0.5", "x mean 1.12e-08 rms 0.5", True),
+        ("x mean 0.24 rms 0.5", "x mean 0.25 rms 0.5", False),
+        ("mean 0.5, std 0.2", "mean 0.5.5, std 0.2", False),
+        ("x mean 0.5 rms 1.00; y mean nan rms nan", "x mean 0.5 rms 1.01; y mean nan rms nan", True),
+        ({"mean": 1e-9, "rms": 0.5}, {"mean": -1e-9, "rms": 0.5}, True),
+        ({"mean": 0.1, "rms": 0.5}, {"mean": -0.1, "rms": 0.5}, False),
+        ({"a": 1}, {"a": True}, False),
+        ([1.0, 2], [1.0, 3], False),
+    ],
+)
+def test_texts_are_the_same_but_for_rounding(before, after, same):
+    assert is_same_but_for_rounding(before, after) is same
+
+
+def test_the_names_of_a_large_graph_are_looked_at_once():
+    rows = {f"m/add#{number}": {"operator": "add", "out": "float32[1]"} for number in range(40_000)}
+    facts = {"source": "exported", "inputs": {"input.x": "float32[1]"}, "outputs": [], "operators": rows, "modules": {}}
+    assert len(OperatorGraph.from_facts(facts).operators) == 40_000  # a look at each pair would take half a minute

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_modelviz.baselines import folder, formats
+from pytest_modelviz.baselines.formats import decode_json, text_sha256
 from pytest_modelviz.baselines.limits import Limits
 from pytest_modelviz.baselines.names import Location, safe
 from pytest_modelviz.baselines.store import Store
@@ -273,17 +274,28 @@ class TestStore:
         assert seen == {1.0, 2.0}
 
     def test_what_was_cut_off_is_finished_by_the_next_update(self, tmp_path, monkeypatch):
-        where = Path(Store(tmp_path).save(WHERE, capture(1.0), **IDS, picture=b"old")).parent
+        old, new = b"\x89PNG\r\n\x1a\nold", b"\x89PNG\r\n\x1a\nnew"
+        where = Path(Store(tmp_path).save(WHERE, capture(1.0), **IDS, picture=old)).parent
         with monkeypatch.context() as patch:
             patch.setattr(folder.LocalFolder, "move", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
             with pytest.raises(KeyboardInterrupt):
-                Store(tmp_path).save(WHERE, capture(2.0), **IDS, picture=b"new")
+                Store(tmp_path).save(WHERE, capture(2.0), **IDS, picture=new)
         assert len(list(where.iterdir())) == 5
         Store(tmp_path).finish(WHERE)
         assert len(list(where.iterdir())) == 3
-        assert (where / "feature_maps.png").read_bytes() == b"new"
+        assert (where / "feature_maps.png").read_bytes() == new
         assert Store(tmp_path).load(WHERE, **IDS).capture.facts["peak"] == 2.0
         Store(tmp_path).finish(WHERE)  # nothing is left to do
+
+    @pytest.mark.parametrize("ending", ["safetensors", "png"])
+    def test_what_somebody_laid_there_under_the_name_of_an_interrupted_write_is_not_taken(self, tmp_path, ending):
+        path = Path(Store(tmp_path).save(WHERE, capture(1.0), **IDS, picture=b"\x89PNG\r\n\x1a\nold"))
+        whole = {one.name: one.read_bytes() for one in path.parent.iterdir()}
+        text = path.read_bytes()
+        digest = decode_json(text)["data_sha256"] if ending == "safetensors" else text_sha256(text)
+        (path.parent / f".{path.stem}.{digest[:16]}.{ending}").write_bytes(b"garbage")
+        Store(tmp_path).finish(WHERE)
+        assert {one.name: one.read_bytes() for one in path.parent.iterdir()} == whole
 
     def test_to_finish_tidies_what_the_dead_have_left(self, tmp_path):
         store, where = Store(tmp_path), Location.of("t.py::test_a", "n")
