@@ -228,7 +228,8 @@ def _require_names(
     }
     for name in names:
         _, slash, kind = name.rpartition("/")
-        if not slash or not kind or kind.endswith(("]", ">")) or "=" in name or name in tensors:
+        is_result = bool(split_result(name, ("[]", "<>"))[1])
+        if not slash or not kind or is_result or "=" in name or name in tensors:
             raise UnreadableBaselineError(f"its graph has an operator of an impossible name: {name[:80]!r}")
     for name in inputs:
         if not name.startswith(INPUT) or name in names or name in tensors:

@@ -59,7 +59,9 @@ def retold(view: str, facts: dict, arrays: dict) -> dict:
     facts = dict(facts)
     try:
         if view == "feature_maps":
-            facts["layers"] = _rows(Trace._unpack(arrays))
+            trace = Trace._unpack(arrays)
+            trace.tensors = {key: with_statistics(record) for key, record in trace.tensors.items()}
+            facts["layers"] = _rows(trace)
         elif view == "cam_map":
             raw = arrays["map"]
             facts |= {"peak": float(f"{float(np.abs(raw).max(initial=0.0)):.4g}"), "shape": list(raw.shape)}
@@ -75,6 +77,15 @@ def retold(view: str, facts: dict, arrays: dict) -> dict:
     except Exception:
         return facts
     return facts
+
+
+def with_statistics(record: TensorRecord) -> TensorRecord:
+    """A record with the mean and root mean square that are told of its sketch."""
+    sketch = record.sketches[0].astype(np.float64)
+    if not sketch.size or not record.numel:
+        return record
+    mean = float(sketch.mean()) if sketch.size == record.numel else 0.0
+    return dataclasses.replace(record, statistics=(mean, float(np.linalg.norm(sketch)) / record.numel**0.5))
 
 
 def forged_value(value, draw: random.Random):

@@ -10,6 +10,7 @@ from pytest_modelviz.compare.evidence import config_findings, module_findings, u
 from pytest_modelviz.compare.graph_blame import blame
 from pytest_modelviz.compare.naming import below, old_name
 from pytest_modelviz.compare.texts import same_text
+from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.graph import INPUT, Operator, OperatorGraph, escaped, module_of, split_result, unescaped
 from pytest_modelviz.trace import Trace
 from pytest_modelviz.verdict import Divergence, Finding, Verdict
@@ -37,6 +38,7 @@ def compare_graphs(baseline: OperatorGraph, actual: OperatorGraph) -> Verdict:
     if baseline.source != actual.source:
         return _made_otherwise(baseline, actual)
     actual, renamed = renamed_back(baseline, actual)
+    _refuse_aliases(baseline, actual)
     found = difference(baseline, actual)
     owners = dict.fromkeys(one.module for one in (*baseline.operators, *actual.operators))
     renamed = [one for one in renamed if any(below(owner, one.before) for owner in owners)]
@@ -73,6 +75,22 @@ def compare_graphs(baseline: OperatorGraph, actual: OperatorGraph) -> Verdict:
         cause=cause,
         findings=tuple(findings),
     )
+
+
+def _refuse_aliases(baseline: OperatorGraph, actual: OperatorGraph) -> None:
+    """No operator of a baseline is called as the actual graph calls something else: a weight, a constant, an input.
+
+    Raises UnreadableBaselineError.
+    """
+    made = {one.name for one in actual.operators}
+    given = [name for one in actual.operators for name in one.inputs] + [*actual.outputs, *actual.inputs]
+    held: set[str] = set()
+    for reference in given:
+        name = reference.rpartition("=")[2]
+        held |= {name, split_result(name, ("[]", "<>"))[0]} - made
+    for one in baseline.operators:
+        if one.name in held:
+            raise UnreadableBaselineError(f"its graph has an operator of an impossible name: {one.name[:80]!r}")
 
 
 def _made_otherwise(baseline: OperatorGraph, actual: OperatorGraph) -> Verdict:

@@ -18,6 +18,7 @@ from pytest_modelviz.trace import TensorRecord
 
 _DIGITS = 1e-2  # of a number of which three are told
 _WIDTH = 61  # of the narrowest sketch
+_PARTS = 8.0  # root of the mean size of a nested tensor's parts, of which there may be as many as numbers elsewhere
 _FACTOR = 2.0  # a sketch of 61 numbers gives a root mean square within a tenth or two
 _NUMBER = r"-?(?:\d[\d.e+-]*|nan|inf)"
 _NUMERAL = r"-?\d+(?:\.\d*)?(?:e[+-]\d+)?(?![\w.])"
@@ -59,8 +60,8 @@ def is_rms_of(record: TensorRecord, text: Any, *, measured: bool = False) -> boo
     sketch = record.sketches[0].astype(np.float64)
     if not sketch.size or not record.numel or sketch.size > record.numel or record.dtype.startswith("complex"):
         return True
-    if (measured and record.places) or _is_nested(record):
-        return True  # how many numbers there are is not known
+    if (measured and record.places) or (len(record.shape) == 1 and sketch.size < min(record.numel, _WIDTH)):
+        return True  # how many numbers there are is not known: of nested tensors the shape counts the parts
     with np.errstate(over="ignore"):
         estimate = float(np.linalg.norm(sketch)) / math.sqrt(record.numel)
     try:
@@ -68,15 +69,11 @@ def is_rms_of(record: TensorRecord, text: Any, *, measured: bool = False) -> boo
     except (TypeError, ValueError):
         return False
     if not (math.isfinite(rms) and math.isfinite(estimate)):
-        return True  # beyond what numbers hold; where the others are is compared
+        return bool(record.places) or not math.isfinite(estimate)  # beyond what numbers hold
     if measured and sketch.size < record.numel:
         return rms >= estimate / _FACTOR  # numbers may cancel out in a sketch
-    return abs(rms - estimate) <= _DIGITS * estimate
-
-
-def _is_nested(record: TensorRecord) -> bool:
-    """Whether it may be a nested tensor, whose shape counts its parts and not its numbers."""
-    return len(record.shape) == 1 and (record.sketches[0].size < min(record.numel, _WIDTH) or record.numel > _WIDTH)
+    least = estimate / _PARTS if len(record.shape) == 1 and record.numel > _WIDTH else estimate
+    return least * (1 - _DIGITS) <= rms <= estimate * (1 + _DIGITS)
 
 
 def is_mean_of(record: TensorRecord, text: Any) -> bool:

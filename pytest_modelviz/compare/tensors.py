@@ -9,6 +9,7 @@ import numpy as np
 
 from pytest_modelviz.compare.devices import same_but_for_devices
 from pytest_modelviz.compare.tolerance import (
+    MOST,
     ROUNDING,
     WORST_BUCKET,
     Source,
@@ -182,7 +183,8 @@ def leaf_errors(
             if scale is not None and not is_exact(two.dtype):
                 excused = sources.get(other.tensor, Source()).excused
                 # of what comes of nothing no more than of anything: it may have another size altogether
-                excused = excused if other.tensor in nothing else min(excused, 3 * allowed * rms(two))
+                if excused and other.tensor not in nothing:
+                    excused = min(excused, min(3 * allowed, MOST) * min(rms(one), rms(two)))
                 forgiven = atol + _forgiven(two, scale, allowed) + excused
             errors[path] = difference(one, two, atol=forgiven, allowed=allowed), allowed
     return errors

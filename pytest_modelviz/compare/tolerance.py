@@ -16,7 +16,7 @@ from typing import NamedTuple
 _RTOL = {"float64": 1e-6, "float32": 1e-4, "float16": 1e-2, "bfloat16": 3e-2}
 _RTOL_8_BIT = 2e-1
 # More than half of something is no rounding, in whatever dtype and wherever it was computed.
-_MOST = 5e-1
+MOST = 5e-1
 # Other orders of summation make accelerators ten times less repeatable than CPUs, in full precision.
 _ACCELERATOR_FACTOR = 10.0
 # Weights are compared to tell them apart, not to forgive arithmetic: the same seed differs by 4e-8 between processors.
@@ -166,7 +166,7 @@ class Tolerances:
         if self.rtol is not None:
             return self.rtol
         base = _RTOL.get(self._digits(dtype), 0.0 if is_exact(dtype) else _RTOL_8_BIT)
-        return base if dtype == "float64" else min(base * self._device_factor(dtype), _MOST)
+        return base if dtype == "float64" else min(base * self._device_factor(dtype), MOST)
 
     @property
     def absolute(self) -> float:
@@ -191,7 +191,7 @@ class Tolerances:
 
     def explanation(self, dtype: str) -> float:
         """Largest difference allowed between two maps, as a fraction of the baseline's peak."""
-        relative = self.rtol if self.rtol is not None else min(self._relative(dtype) * EXPLANATION_FACTOR, _MOST)
+        relative = self.rtol if self.rtol is not None else min(self._relative(dtype) * EXPLANATION_FACTOR, MOST)
         return self.scale * (relative + (self.atol or 0.0))
 
     def step(self, dtype: str, earlier: float, pulled: float = 0.0) -> float:
@@ -230,7 +230,7 @@ class Tolerances:
         return self.scale * max(self._first(first, dtype), grown)
 
     def _first(self, first: Mapping[str, float], dtype: str) -> float:
-        return min(first.get(self._digits(dtype), _MOST) * self._device_factor(dtype), _MOST)
+        return min(first.get(self._digits(dtype), MOST) * self._device_factor(dtype), MOST)
 
     def _digits(self, dtype: str) -> str:
         """The dtype with as many digits as what was computed in this one has."""

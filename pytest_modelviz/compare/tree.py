@@ -179,8 +179,10 @@ def _depends_on_device(key: str, before: Mapping[str, Any], after: Mapping[str, 
 
 
 def _same_item(old: str, new: str) -> bool:
-    path, mark, _ = old.partition(": ")
-    return same_but_for_devices(old, new, path if mark else "")
+    (path, mark, before), (own, own_mark, after) = (item.partition(": ") for item in (old, new))
+    if not (mark and own_mark):
+        return same_but_for_devices(old, new, "")
+    return path == own and same_but_for_devices(before, after, own)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -40,7 +40,7 @@ _EXACT = Source()
 # What lets nothing through of what is negative, and all of what is not, by the names that libraries have for it. What
 # is bounded, as ReLU6 is, may make a large input small.
 _RECTIFIER = re.compile(
-    r"ReLU|(?:PyTorch|New|Fast|Quick|Accurate)?GELU(?:Activation|Tanh)?|SiLU(?:Activation)?|Swish|Mish|Hard[Ss]wish"
+    r"ReLU|(?:Py[Tt]orch|New|Fast|Quick|Accurate)?GELU(?:Activation|Tanh)?|(?:SiLU|Mish)(?:Activation)?|Swish|Hard[Ss]wish"
 )
 _ENDS_NAME = re.compile(r"[.\[]")  # of an argument: what follows leads into it
 _ROUNDED = 0.1  # of what is allowed: ten times less than that is what processors do
@@ -89,6 +89,7 @@ class Walk:
     excused: bool = False
     _grants: dict[str, Source] = field(default_factory=dict)
     _nothing: set[str] = field(default_factory=set)  # those of them that were found to be no more than a difference
+    _handed: set[str] = field(default_factory=set)  # what is made of those, for this event alone
     _let_nothing_through: bool = False  # whether the event before this one was such a result
     _compared: set[str] = field(default_factory=set)  # tensors of the actual pass
 
@@ -205,8 +206,8 @@ class Walk:
     def _compare(self, before: Event, after: Event, previous: str | None) -> bool:
         """Compare one event; returns whether the two are the same to the last digit."""
         scale = self._scale(after)
-        if self._let_nothing_through and before.kind == "enter":
-            self._hand_over(after)
+        handed = self._let_nothing_through and before.kind == "enter"
+        self._handed = self._made_of_nothing(after) if handed else set()
         self._let_nothing_through = False
         errors = self._errors(before, after, scale)
         error, allowed, path = worst(errors)
@@ -242,12 +243,14 @@ class Walk:
                 self._let_nothing_through = self.excused = found = True
         return found
 
-    def _hand_over(self, event: Event) -> None:
-        """What the caller makes of nothing, before it gives it to the next module, is nothing if it is as small."""
+    def _made_of_nothing(self, event: Event) -> set[str]:
+        """What the caller makes of nothing, and gives to the next module, is nothing there if it is as small."""
+        found = set()
         for leaf in event.leaves.values():
             excused = self.sources[leaf.tensor].excused if leaf.tensor is not None else 0.0
             if leaf.tensor is not None and excused and is_no_more_than(self.actual.tensors[leaf.tensor], excused):
-                self._nothing.add(leaf.tensor)
+                found.add(leaf.tensor)
+        return found
 
     def _handed_on(self, event: Event) -> Source:
         """What was forgiven to an event's tensors, for what is computed from them."""
@@ -300,7 +303,7 @@ class Walk:
             sources=self.sources,
             tolerances=self.tolerances.of(_whose(before)),
             scale=scale,
-            nothing=self._nothing,
+            nothing=self._nothing | self._handed if self._handed else self._nothing,
             renamed=other.keys() - after.leaves.keys(),
         )
 

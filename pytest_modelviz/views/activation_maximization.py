@@ -121,7 +121,10 @@ class ActivationMaximizationView:
         answered = {"call", "precision"}  # by the model; the rest was asked by the caller
         if set(changed) - answered:
             return Verdict(False, 1, 1, math.inf, 0.0, None, None, tuple(findings))
-        return compare_climbs(before, after, findings, actual.facts, tolerances.of(self._layer))
+        verdict = compare_climbs(before, after, findings, actual.facts, tolerances.of(self._layer))
+        if verdict.matched and findings:  # what climbs in another precision is no measure of this climb
+            return Verdict(False, 1, 1, math.inf, 0.0, findings=tuple(findings))
+        return verdict
 
     def picture(
         self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.overrides import handle_torch_function, has_torch_function
 
 from pytest_modelviz.baselines.formats import decode_json, encode_json
 from pytest_modelviz.capture import Capture
@@ -1005,3 +1006,165 @@ def test_the_names_of_a_large_graph_are_looked_at_once():
     rows = {f"m/add#{number}": {"operator": "add", "out": "float32[1]"} for number in range(40_000)}
     facts = {"source": "exported", "inputs": {"input.x": "float32[1]"}, "outputs": [], "operators": rows, "modules": {}}
     assert len(OperatorGraph.from_facts(facts).operators) == 40_000  # a look at each pair would take half a minute
+
+
+def scaled_at(layer, by_input, by_output=1.0, value=None):
+    """A change of a trace: what a layer is given, and what it returns, times a number, or all of it another."""
+
+    def off(trace):
+        call = next(call for call in trace.calls if call.layer == layer)
+        for leaves, factor in ((call.inputs, by_input), (call.outputs, by_output)):
+            for leaf in leaves.values():
+                record = trace.tensors[leaf.tensor]
+                sketch = record.sketch * np.float32(factor)
+                if value is not None and leaves is call.outputs:
+                    sketch = np.full_like(record.sketch, value)
+                trace.tensors[leaf.tensor] = dataclasses.replace(record, sketch=sketch)
+
+    return off
+
+
+@pytest.mark.parametrize("factor", [-1.0, 0.0, 0.5])
+@pytest.mark.parametrize(
+    ("dtype", "bias", "by", "tolerances"),
+    [
+        (torch.bfloat16, -1.7, 1.0029, Tolerances()),
+        (torch.bfloat16, -1.0, 1.029, Tolerances(device="cuda:0")),
+        (torch.float32, -1.6, 1.0049, Tolerances(rtol=0.05)),
+    ],
+)
+def test_what_is_made_of_a_small_result_is_compared(dtype, bias, by, tolerances, factor):
+    class Sparse(nn.Module):
+        def __init__(self, factor):
+            super().__init__()
+            torch.manual_seed(0)
+            self.enc, self.act, self.drop, self.factor = nn.Linear(64, 256), nn.ReLU(), nn.Dropout(), factor
+            self.enc.bias.data.fill_(bias)
+
+        def forward(self, x):
+            return self.drop(self.act(self.enc(x)) * self.factor)
+
+    x = torch.randn(16, 64, generator=torch.Generator().manual_seed(1)).to(dtype)
+    view, other = (FeatureMapsView(Sparse(one).to(dtype).eval(), x) for one in (1.0, factor))
+    baseline = retraced(view, view.capture(), scaled_at("act", by, 1.6))
+    assert not other.compare(baseline, other.capture(), tolerances).matched
+
+
+@pytest.mark.parametrize("factor", [4.0, 8.0, -6.0])
+@pytest.mark.parametrize(
+    ("dtype", "by", "tolerances"),
+    [(torch.bfloat16, 1.029, Tolerances(device="cuda:0")), (torch.float32, 1.039, Tolerances(rtol=0.4))],
+)
+def test_a_dead_rectifier_excuses_nothing_large(dtype, by, tolerances, factor):
+    class Dead(nn.Module):
+        def __init__(self, factor):
+            super().__init__()
+            torch.manual_seed(0)
+            self.fc, self.act, self.head, self.factor = nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10), factor
+            self.fc.bias.data.fill_(-40.0)
+
+        def forward(self, x):
+            return self.head(x) * self.factor + self.act(self.fc(x)).mean()
+
+    x = torch.randn(4, 64, generator=torch.Generator().manual_seed(1)).to(dtype)
+    view, other = (FeatureMapsView(Dead(one).to(dtype).eval(), x) for one in (1.0, factor))
+    baseline = retraced(view, view.capture(), scaled_at("act", by, value=0.5))
+    assert not other.compare(baseline, other.capture(), tolerances).matched
+
+
+def test_no_operator_is_called_like_a_weight_that_the_baseline_keeps_to_itself():
+    class Bends(nn.Module):
+        def forward(self, x):
+            return torch.tanh(x)
+
+    class Heads(nn.Module):
+        def __init__(self, skip):
+            super().__init__()
+            self.heads = nn.ModuleDict({"aux": Bends(), "aux/seg": nn.Linear(8, 8, bias=False)})
+            self.skip = skip
+
+        def forward(self, x):
+            bent, weight = self.heads["aux"](x), self.heads["aux/seg"].weight
+            return torch.relu(bent) @ weight + (bent if self.skip else weight)
+
+    def alias(facts):
+        old, new = "heads.aux/tanh", "heads.aux/seg.weight"
+        facts["operators"] = {
+            (new if name == old else name): {**row, "in": [new if one == old else one for one in row["in"]]}
+            for name, row in facts["operators"].items()
+        }
+        del facts["modules"]["heads.aux/seg"]["tensors"]
+
+    x = torch.rand(8, 8)
+    view, other = ModelGraphView(Heads(True), x), ModelGraphView(Heads(False), x)
+    assert not matches(other, reread(view, view.capture(), alias), other.capture())
+
+
+def test_a_summary_s_word_is_no_device_because_the_baseline_calls_its_parameter_so():
+    class Modes(nn.Module):
+        def forward(self, x, meta):
+            return x
+
+    class Gives(nn.Module):
+        def __init__(self, mode):
+            super().__init__()
+            self.mode, self.inner = mode, Modes()
+
+        def forward(self, x):
+            return self.inner(x, self.mode)
+
+    def called_device(facts):
+        row = facts["layers"]["inner"]
+        row["in"] = row["in"].replace("meta: ", "device: ")
+
+    view = ModelSummaryView(Gives("meta"), input_data=image())
+    baseline = reread(view, view.capture(), called_device)
+    for mode in ("cpu", "xla"):
+        other = ModelSummaryView(Gives(mode), input_data=image())
+        assert not matches(other, baseline, other.capture())
+
+
+@pytest.mark.parametrize("moments", ["mean nan rms nan", "mean 1 rms 1e999", "mean 0 rms 0"])
+def test_statistics_that_are_no_numbers_are_those_of_nothing_else(moments):
+    view = FeatureMapsView(net(), image())
+
+    def replaced(facts):
+        row = facts["layers"]["head"]
+        row["out"] = re.sub(r"mean \S+ rms \S+", moments, row["out"])
+
+    capture = view.capture()
+    assert not matches(view, reread(view, capture, replaced), capture)
+
+
+def test_finite_kernels_are_not_said_to_be_others():
+    view, other = KernelMapsView(net()), KernelMapsView(net(lambda model: model.block.conv.weight.mul_(1000)))
+    capture, actual = view.capture(), other.capture()
+    facts = copy.deepcopy(dict(capture.facts))
+    for row in facts["layers"].values():
+        row["not_finite"] = f"0 of {4} filters"
+    arrays = {**capture.arrays, **{key: values for key, values in actual.arrays.items() if key.startswith("trace")}}
+    assert not matches(other, dataclasses.replace(capture, facts=facts, arrays=arrays), actual)
+
+
+def test_a_function_without_a_name_is_an_operator():
+    plain = lambda x: x + 1  # noqa: E731  # which has no other name
+
+    def overridable(x):
+        return handle_torch_function(plain, (x,), x) if has_torch_function((x,)) else x + 1
+
+    class Reads(nn.Module):
+        def forward(self, x):
+            return overridable(x) if float(x.sum()) < 1e9 else x
+
+    view = ModelGraphView(Reads(), torch.rand(2, 2))
+    capture = view.capture()
+    assert "/<lambda>" in {one.name for one in capture.result.operators}
+    assert matches(view, reread(view, capture, lambda facts: None), capture)
+
+
+@pytest.mark.parametrize("change", [{"precision": "float16"}, {"call": 7}])
+def test_a_climb_in_another_precision_or_call_is_no_match(change):
+    view = climb()
+    capture = view.capture()
+    assert matches(view, capture, capture)
+    assert not matches(view, reread(view, capture, lambda facts: facts.update(change)), capture)
