@@ -312,8 +312,7 @@ class _Judgement:
         files = None if known is None else self._baselines.files(self._location, **self._ids)
         if files is None:
             files = encode_files(self._location, self._capture, **self._ids)
-        # a picture of what is kept, made anew: nothing proves that the one that lies there is one
-        files = replace(files, picture=_png(self._check.view, known or self._capture))
+        files = replace(files, picture=files.picture or _png(self._check.view, self._capture))
         try:
             self._baselines.put_instead(self._location, files, self._found)
         except ChangedMeanwhileError:  # another process has recorded it: what this one captured is compared with that
