@@ -755,19 +755,21 @@ def test_the_number_0_is_none_that_is_not_finite(value):
     assert matches(view, view.capture(), FeatureMapsView(Gives(0.0), image()).capture())
 
 
+class Modes(nn.Module):
+    def forward(self, x, mode):
+        return x
+
+
+class Gives(nn.Module):
+    def __init__(self, mode):
+        super().__init__()
+        self.mode, self.inner = mode, Modes()
+
+    def forward(self, x):
+        return self.inner(x, self.mode)
+
+
 def test_a_word_is_no_device_because_the_baseline_has_one():
-    class Modes(nn.Module):
-        def forward(self, x, mode):
-            return x
-
-    class Gives(nn.Module):
-        def __init__(self, mode):
-            super().__init__()
-            self.mode, self.inner = mode, Modes()
-
-        def forward(self, x):
-            return self.inner(x, self.mode)
-
     def on_a_device(trace):
         call = next(call for call in trace.calls if call.layer == "inner")
         call.inputs = {**call.inputs, "mode": Leaf(literal="cuda:0")}
@@ -854,18 +856,6 @@ def test_what_is_bounded_or_scaled_is_no_rectifier_that_let_nothing_through(act,
 
 
 def test_no_word_is_a_device_because_the_baseline_calls_its_parameter_so():
-    class Modes(nn.Module):
-        def forward(self, x, mode):
-            return x
-
-    class Gives(nn.Module):
-        def __init__(self, mode):
-            super().__init__()
-            self.mode, self.inner = mode, Modes()
-
-        def forward(self, x):
-            return self.inner(x, self.mode)
-
     def called_device(trace):
         call = next(call for call in trace.calls if call.layer == "inner")
         call.inputs = {"x": call.inputs["x"], "device": call.inputs["mode"]}
