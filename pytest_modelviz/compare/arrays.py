@@ -16,7 +16,7 @@ from pytest_modelviz.verdict import Divergence, Finding, LayerError, Verdict
 def compare_arrays(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
     """Compare the arrays of two captures, name by name, as whole arrays.
 
-    The error of one is its relative L2 difference (see `tensors.fair_size`), infinite where dtype, shape or places of NaN
+    The error of one is its relative L2 difference, by `fair_size`; infinite where dtype, shape or the places of NaN
     and infinities differ; it may be as large as its dtype's tolerance, or the user's for a layer of that name. A
     difference whose root mean square is not above `atol` counts as none. Integers and booleans are compared exactly.
     """
