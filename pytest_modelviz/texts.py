@@ -7,6 +7,7 @@ import re
 _MARGIN = 24  # letters of what two long texts share that are left before what they do not
 _DIGEST = re.compile(r"(?<=items), [0-9a-f]{8}(?=[)}])|(?<=\w) [0-9a-f]{8}(?=>)|<[0-9a-f]{8}>")
 _BRACKET = re.compile(r"[\[\](){}]")
+_ENDS_NAME = re.compile(r"[.\[]")
 _MOST_DIGITS = 17
 
 
@@ -25,6 +26,12 @@ def split_items(text: str) -> list[str]:
         found = _BRACKET.search(piece)
         following = found[0] if found else following
     return [", ".join(reversed(item)) for item in reversed(items)]
+
+
+def split_path(path: str) -> tuple[str, str]:
+    """The argument that a path such as `boxes[0].size` begins with, and what leads into it."""
+    end = _ENDS_NAME.search(path)
+    return (path[: end.start()], path[end.start() :]) if end else (path, "")
 
 
 def apart(one: float, other: float, digits: int = 3) -> tuple[str, str]:

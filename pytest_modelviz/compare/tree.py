@@ -15,7 +15,7 @@ from pytest_modelviz.compare.texts import same, same_setting
 from pytest_modelviz.compare.volatile import in_one_order
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.natural import natural
-from pytest_modelviz.texts import split_items
+from pytest_modelviz.texts import split_items, split_path
 from pytest_modelviz.trace import NOT_SAVED, Call, ModuleRecord, Trace
 from pytest_modelviz.verdict import UNCOMPARED, Divergence, Finding, Verdict
 
@@ -126,7 +126,9 @@ def _fields(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> l
             continue
         if old != new and (isinstance(old, Mapping) or isinstance(new, Mapping)):
             found += _entries(name, key, _mapping(old), _mapping(new))
-        elif not (same(old, new) or _depends_on_device(key, before, after) or (key == "in" and _same_inputs(old, new))):
+        elif not (
+            same(old, new) or _depends_on_device(key, before, after) or (key == "in" and _same_inputs(before, after))
+        ):
             found.append(Finding(key, name, key, _text(old), _text(new)))
     return found
 
@@ -155,13 +157,39 @@ def _without_state(
     return {**before, "buffers": buffers[0]}, {**after, "buffers": buffers[1]}, left
 
 
-def _same_inputs(old: Any, new: Any) -> bool:
-    return _nameless(old) == _nameless(new)
+def _same_inputs(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether a module is given the same in the same places: a parameter of another name is no other input."""
+    if before.get("forward") or after.get("forward"):
+        return _arguments(before) == _arguments(after)
+    return _nameless(before) == _nameless(after)
 
 
-def _nameless(inputs: Any) -> list[str]:
-    """What a module is given, by place: a parameter of `forward` that has another name is no other input."""
-    return [item.partition(": ")[2] or item for item in split_items(str(inputs or ""))]
+def _nameless(row: Mapping[str, Any]) -> list[str]:
+    return [item.partition(": ")[2] or item for item in _inputs(row)]
+
+
+def _arguments(row: Mapping[str, Any]) -> list[tuple[int | str, str, str]]:
+    """What a module is given: the place of each argument among forward's parameters, the path within it, the text.
+
+    A row that does not say what the parameters are was given the first of them.
+    """
+    names = split_items(str(row.get("forward") or ""))
+    found: list[tuple[int | str, str, str]] = []
+    first: dict[str, int] = {}
+    for item in _inputs(row):
+        path, _, text = item.partition(": ")
+        argument, within = split_path(path)
+        place: int | str = argument
+        if not row.get("forward"):
+            place = first.setdefault(argument, len(first))
+        elif argument in names:
+            place = names.index(argument)
+        found.append((place, within, text))
+    return found
+
+
+def _inputs(row: Mapping[str, Any]) -> list[str]:
+    return split_items(str(row.get("in") or ""))
 
 
 def _list(value: Any) -> list[Any]:

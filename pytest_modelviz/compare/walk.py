@@ -38,10 +38,11 @@ from pytest_modelviz.verdict import Finding, LayerError
 
 _EXACT = Source()
 # What lets nothing through of what is negative, and all of what is not, by the names that libraries have for it. What
-# is bounded, as ReLU6 is, may make a large input small.
+# is bounded makes a large input small: ReLU6 is one of them only for inputs that are no larger than its bound.
 _RECTIFIER = re.compile(
-    r"ReLU|(?:Py[Tt]orch|New|Fast|Quick|Accurate)?GELU(?:Activation|Tanh)?|(?:SiLU|Mish)(?:Activation)?|Swish|Hard[Ss]wish"
+    r"ReLU6?|(?:Py[Tt]orch|New|Fast|Quick|Accurate)?GELU(?:Activation|Tanh)?|(?:SiLU|Mish)(?:Activation)?|Swish|Hard[Ss]wish"
 )
+_BOUNDS = {"ReLU6": 6.0}
 _ENDS_NAME = re.compile(r"[.\[]")  # of an argument: what follows leads into it
 _ROUNDED = 0.1  # of what is allowed: ten times less than that is what processors do
 _LARGEST_SCALE = 1e8  # masks hold -1e9 and -3.4e38; they say nothing about the size of what is computed
@@ -268,14 +269,14 @@ class Walk:
         if not _RECTIFIER.fullmatch(module.class_name) or module.weights:
             return 0.0  # its results may well be small because it made them so
         one, other = before.call.inputs, after.call.inputs
-        gaps = [0.0]
+        gaps, bound = [0.0], _BOUNDS.get(module.class_name, _LARGEST_SCALE)
         for path in one.keys() & other.keys():
             key, name = one[path].tensor, other[path].tensor
             if key is not None and name is not None:
                 record, source = self.actual.tensors[name], self.sources.get(name, _EXACT)
                 allowed, _ = allowed_for(record, source, self.tolerances.of(_whose(before)))
                 gap, size = rms_difference(self.baseline.tensors[key], record), rms(record)
-                gaps.append(min(gap, _ROUNDED * allowed * size) if size < _LARGEST_SCALE else 0.0)
+                gaps.append(min(gap, _ROUNDED * allowed * size) if size < bound else 0.0)
         return max(gaps)
 
     def _errors(self, before: Event, after: Event, scale: float | None) -> dict[str, tuple[float, float]]:

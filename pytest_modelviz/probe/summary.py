@@ -22,6 +22,7 @@ from pytest_modelviz.probe.modules import (
     unsaved_buffers,
 )
 from pytest_modelviz.probe.sketch import record_shape
+from pytest_modelviz.texts import split_path
 from pytest_modelviz.trace import LENT, NOT_SAVED, REWRITTEN, UNSAVED, Call, Leaves, TensorRecord, Trace
 
 _NO_ATTRIBUTES = ("extra_repr", "repr", "forward", "defaults", UNSAVED, REWRITTEN)
@@ -41,7 +42,8 @@ class LayerSummary:
     `parameters` and `buffers` map own names to the same kind of text; `mult_adds` counts the module's own code.
     `attributes` are plain values that the module keeps beside `config`, `state` names buffers that are not saved and
     that the pass itself makes, writes or gives another shape, `runs` is what it calls, in that order, None where that
-    is each of its children once (see `call_order`).
+    is each of its children once (see `call_order`). `forward` names the parameters of its forward, where the arguments
+    it is given are not simply the first of them.
     """
 
     name: str
@@ -57,6 +59,7 @@ class LayerSummary:
     attributes: Mapping[str, str] = field(default_factory=dict)
     state: tuple[str, ...] = ()
     runs: Runs | None = None
+    forward: str = ""
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,7 @@ def summarised(
             attributes=_attributes(modules[name], records[name].config),
             state=_state(records[name].config, (caches or {}).get(name, ())),
             runs=runs.get(name),
+            forward=_forward(records[name].config["forward"], calls.get(name, [])),
         )
         for name, layer in layers.items()
     }
@@ -167,6 +171,14 @@ def _layer(name: str, module: torch.nn.Module, trace: Trace | None, calls: list[
         calls=len(calls),
         mult_adds=mult_adds,
     )
+
+
+def _forward(parameters: str, calls: list[Call]) -> str:
+    """The parameters of a forward, unless the first call gives it the first of them, or has none."""
+    paths = (path for path in (calls[0].inputs if calls else ()) if not path.endswith(LENT))
+    given = [*dict.fromkeys(split_path(path)[0] for path in paths)]
+    names = [name.lstrip("*") for name in parameters.split(", ")]
+    return "" if given == names[: len(given)] else parameters
 
 
 def _config(module: torch.nn.Module) -> str:

@@ -243,6 +243,7 @@ def _row(layer: LayerSummary) -> dict[str, Any]:
         "class": layer.class_name,
         "config": layer.config,
         "in": layer.inputs,
+        "forward": layer.forward,
         "out": layer.outputs,
         "parameters": dict(layer.parameters),
         "buffers": dict(layer.buffers),

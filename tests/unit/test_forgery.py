@@ -589,12 +589,13 @@ def test_results_that_a_layer_made_small_are_not_excused(model, layer, factor):
     assert not matches(other, retraced(view, capture, off), other.capture())
 
 
-def test_a_rectifier_that_lets_nothing_through_is_excused_still():
+@pytest.mark.parametrize("act", [nn.ReLU, nn.ReLU6])
+def test_a_rectifier_that_lets_nothing_through_is_excused_still(act):
     class Dead(nn.Module):
         def __init__(self, shift):
             super().__init__()
             torch.manual_seed(0)
-            self.act, self.head, self.shift = nn.ReLU(), nn.Linear(64, 4), shift
+            self.act, self.head, self.shift = act(), nn.Linear(64, 4), shift
 
         def forward(self, x):
             return self.head(self.act(x + self.shift)) + x.mean()

@@ -99,27 +99,60 @@ def test_a_renamed_parameter_of_forward_is_no_other_input():
     assert compared(FeatureMapsView(model, vectors()), FeatureMapsView(renamed, vectors())).matched
 
 
-def test_a_value_handed_to_another_argument_is_the_caller_s_doing():
-    class Both(nn.Module):
-        def forward(self, x, scale=1.0, shift=1.0):
-            return x * scale + shift
+class ByName(nn.Module):
+    """Gives its only child the input and one more value by name."""
 
-    class Net(nn.Module):
-        def __init__(self, keyword):
-            super().__init__()
-            self.both, self.keyword = Both(), [keyword]
+    def __init__(self, child, keyword):
+        super().__init__()
+        self.child, self.keyword = child, [keyword]  # no configuration: hidden in the name of a function
 
-        def forward(self, x):
-            return self.both(x, **{self.keyword[0].__name__: 3.0})
+    def forward(self, x):
+        return self.child(x, **{self.keyword[0].__name__: x})
 
-    def scale():
+
+def named(name):
+    def function():
         raise NotImplementedError
 
-    def shift():
-        raise NotImplementedError
+    function.__name__ = name
+    return function
 
-    verdict = compared(FeatureMapsView(Net(scale), vectors()), FeatureMapsView(Net(shift), vectors()))
-    assert verdict.first.layer == ""
+
+class QueryAndKey(nn.Module):
+    def forward(self, x, query=1.0, key=1.0):
+        return x * query + key
+
+
+class RenamedKey(nn.Module):
+    def forward(self, x, query=1.0, memory=1.0):
+        return x * query + memory
+
+
+class AnyKeyword(nn.Module):
+    def forward(self, x, **rest):
+        return x + sum(rest.values())
+
+
+RenamedKey.__name__ = "QueryAndKey"
+
+
+@pytest.mark.parametrize("view", [FeatureMapsView, ModelSummaryView])
+@pytest.mark.parametrize(
+    ("before", "after", "matched"),
+    [
+        ((QueryAndKey, "query"), (QueryAndKey, "query"), True),
+        ((QueryAndKey, "query"), (QueryAndKey, "key"), False),
+        ((QueryAndKey, "key"), (QueryAndKey, "query"), False),
+        ((QueryAndKey, "key"), (RenamedKey, "memory"), True),
+        ((QueryAndKey, "query"), (RenamedKey, "memory"), False),
+        ((AnyKeyword, "query"), (AnyKeyword, "key"), False),
+    ],
+)
+def test_a_value_handed_to_another_argument_is_the_caller_s_doing(view, before, after, matched):
+    models = [ByName(child(), named(keyword)) for child, keyword in (before, after)]
+    verdict = compared(*(view(model, input_data=vectors()) for model in models))
+    assert verdict.matched == matched
+    assert matched or verdict.first.layer == ""
 
 
 def test_a_changed_eps_is_named_by_model_summary_and_feature_maps():
