@@ -14,6 +14,7 @@ lint: environment
 	.tox/py/bin/ruff check
 	.tox/py/bin/ruff format --check
 	.tox/py/bin/mypy
+	.tox/py/bin/lint-imports
 
 environment: $(TOX)
 	$(TOX) run -q -e py --notest

@@ -14,8 +14,8 @@ import time
 import torch
 import torchvision
 
-from pytest_modelviz.baselines.formats import encode_arrays, encode_json
-from pytest_modelviz.views.feature_maps import FeatureMapsView
+from pytest_modelviz.storage.formats import encode_arrays, encode_json
+from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
 
 ROUNDS = 15
 MODELS = ("resnet50", "resnet18", "mobilenet_v3_small", "efficientnet_b0", "vit_b_16")

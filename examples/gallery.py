@@ -14,14 +14,14 @@ from PIL import Image
 from torch import nn
 
 from pytest_modelviz.extend import Picture, Tolerances
-from pytest_modelviz.views.activation_maximization import ActivationMaximizationView
-from pytest_modelviz.views.cam_map import CamMapView
-from pytest_modelviz.views.feature_maps import FeatureMapsView
-from pytest_modelviz.views.kernel_maps import KernelMapsView
-from pytest_modelviz.views.model_graph import ModelGraphView
-from pytest_modelviz.views.model_summary import ModelSummaryView
-from pytest_modelviz.views.saliency_map import SaliencyMapView
-from pytest_modelviz.views.training_curve import TrainingCurveView
+from pytest_modelviz.views.activation_maximization.capture import ActivationMaximizationView
+from pytest_modelviz.views.cam_map.capture import CamMapView
+from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
+from pytest_modelviz.views.kernel_maps.capture import KernelMapsView
+from pytest_modelviz.views.model_graph.capture import ModelGraphView
+from pytest_modelviz.views.model_summary.capture import ModelSummaryView
+from pytest_modelviz.views.saliency_map.capture import SaliencyMapView
+from pytest_modelviz.views.training_curve.capture import TrainingCurveView
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "images" / "gallery"
 CAT = 285

@@ -4,7 +4,7 @@ Importing this package imports neither torch nor numpy nor pillow: a test run th
 fixtures pays nothing.
 """
 
-from pytest_modelviz.targets import WholeOutput, whole_output
+from pytest_modelviz.attribution.targets import WholeOutput, whole_output
 
 __all__ = ["WholeOutput", "whole_output"]
 

@@ -3,16 +3,16 @@
 Unlike the package itself, this module imports torch.
 """
 
-from pytest_modelviz.capture import Capture
 from pytest_modelviz.compare.arrays import compare_arrays
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.pictures.composite import Picture, channels_composite, channels_picture
 from pytest_modelviz.pictures.exhibits import Curve, Exhibit, Graph, Histogram, Node
 from pytest_modelviz.probe.environment import environment
-from pytest_modelviz.probe.run import call, prepared
-from pytest_modelviz.verdict import Divergence, Finding, LayerError, Verdict
-from pytest_modelviz.views import View
+from pytest_modelviz.probe.forward import call, prepared
+from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.records.verdict import Divergence, Finding, LayerError, Verdict
+from pytest_modelviz.views.base import View
 
 __all__ = [
     "Capture",

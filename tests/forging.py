@@ -15,10 +15,10 @@ import zlib
 
 import numpy as np
 
-from pytest_modelviz.capture import Capture
-from pytest_modelviz.trace import Leaf, TensorRecord, Trace
-from pytest_modelviz.training import Training
-from pytest_modelviz.views.feature_maps import _rows
+from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.records.trace import Leaf, TensorRecord, Trace
+from pytest_modelviz.views.feature_maps.capture import _rows
+from pytest_modelviz.views.training_curve.records import Training
 
 GIANT = 9.9e7
 FACTORS = (1 + 2e-6, 1 + 9e-5, 1.0049, 1.0145, 1.1, 0.9, 0.0, -1.0, 1e30, 1e-30)
@@ -66,12 +66,12 @@ def retold(view: str, facts: dict, arrays: dict) -> dict:
             raw = arrays["map"]
             facts |= {"peak": float(f"{float(np.abs(raw).max(initial=0.0)):.4g}"), "shape": list(raw.shape)}
         elif view == "training_curve":
-            from pytest_modelviz.views import training_curve
+            from pytest_modelviz.views.training_curve import capture as training_curve
 
             training = Training.from_arrays(arrays)
             facts |= {"steps": training_curve._rows(training), "parameters": training_curve._parameter_rows(training)}
         elif view == "activation_maximization":
-            from pytest_modelviz.views import activation_maximization
+            from pytest_modelviz.views.activation_maximization import capture as activation_maximization
 
             facts["climbs"] = activation_maximization._rows(facts["filters"], arrays["curves"])
     except Exception:

@@ -27,7 +27,7 @@ import torch
 from torch import nn
 
 from pytest_modelviz.probe.modules import Describer, configuration, observed_modules
-from pytest_modelviz.probe.naming import module_rows
+from pytest_modelviz.views.model_graph.naming import module_rows
 
 Build = Callable[[Path], nn.Module]
 

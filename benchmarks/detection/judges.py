@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from pytest_modelviz.baselines.names import Location
-from pytest_modelviz.baselines.store import Store
 from pytest_modelviz.compare.tolerance import Tolerances
-from pytest_modelviz.views.cam_map import CamMapView
-from pytest_modelviz.views.feature_maps import FeatureMapsView
-from pytest_modelviz.views.model_summary import ModelSummaryView
+from pytest_modelviz.storage.names import Location
+from pytest_modelviz.storage.store import Store
+from pytest_modelviz.views.cam_map.capture import CamMapView
+from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
+from pytest_modelviz.views.model_summary.capture import ModelSummaryView
 
 
 class Judgement(NamedTuple):

@@ -7,10 +7,10 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from pytest_modelviz.capture import Array, Capture
 from pytest_modelviz.compare.tensors import fair_size
 from pytest_modelviz.compare.tolerance import Tolerances, is_exact
-from pytest_modelviz.verdict import Divergence, Finding, LayerError, Verdict
+from pytest_modelviz.records.capture import Array, Capture
+from pytest_modelviz.records.verdict import Divergence, Finding, LayerError, Verdict
 
 
 def compare_arrays(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:

@@ -23,8 +23,8 @@ from pytest_modelviz.compare.spread import drifted_layers
 from pytest_modelviz.compare.tensors import difference, mismatch
 from pytest_modelviz.compare.tolerance import Tolerances, is_exact, significant_weight_change
 from pytest_modelviz.compare.walk import Seen, Walk, what
-from pytest_modelviz.trace import LENT, LOOSE, Event, Trace
-from pytest_modelviz.verdict import UNCOMPARED, Divergence, Finding, LayerError, Verdict
+from pytest_modelviz.records.trace import LENT, LOOSE, Event, Trace
+from pytest_modelviz.records.verdict import UNCOMPARED, Divergence, Finding, LayerError, Verdict
 
 Changed = Mapping[tuple[str, str], float]  # of weights, by module and local name
 

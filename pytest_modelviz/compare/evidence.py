@@ -10,9 +10,9 @@ from pytest_modelviz.compare.naming import old_name, renames
 from pytest_modelviz.compare.tensors import weight_difference
 from pytest_modelviz.compare.texts import same_setting, same_text
 from pytest_modelviz.compare.volatile import in_one_order, object_class, settings_by_attribute
-from pytest_modelviz.dotted import holders
-from pytest_modelviz.trace import LOOSE, REWRITTEN, UNSAVED, Call, ModuleRecord, Trace
-from pytest_modelviz.verdict import Finding
+from pytest_modelviz.records.trace import LOOSE, REWRITTEN, UNSAVED, Call, ModuleRecord, Trace
+from pytest_modelviz.records.verdict import Finding
+from pytest_modelviz.text.dotted import holders
 
 _NO_CONFIGURATION = {"forward", "defaults", UNSAVED, REWRITTEN}
 MERE_LISTS = ("ModuleList", "ModuleDict", "ParameterList", "ParameterDict")

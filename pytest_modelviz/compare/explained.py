@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from pytest_modelviz.compare.diagnosis import compare_traces
 from pytest_modelviz.compare.tolerance import Tolerances
-from pytest_modelviz.trace import Trace
-from pytest_modelviz.verdict import Finding, Verdict
+from pytest_modelviz.records.trace import Trace
+from pytest_modelviz.records.verdict import Finding, Verdict
 
 
 def forward_verdict(baseline: Trace, actual: Trace, tolerances: Tolerances) -> Verdict:

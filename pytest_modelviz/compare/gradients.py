@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pytest_modelviz.capture import Capture
 from pytest_modelviz.compare.explained import by_forward_pass, forward_verdict
 from pytest_modelviz.compare.readable import contradiction, require_rows
+from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tensors import difference, rms
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import UnreadableBaselineError
-from pytest_modelviz.trace import TensorRecord, Trace
-from pytest_modelviz.verdict import Finding, Verdict
+from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.records.trace import TensorRecord, Trace
+from pytest_modelviz.records.verdict import Finding, Verdict
 
 _SKETCHED = 2.0  # so much a root mean square taken from a sketch may be off
 GRADIENT = "(gradient)"  # its key among the tensors of the trace; no layer can be called that
@@ -30,7 +31,7 @@ def compare_gradients(
 
     Raises UnreadableBaselineError for a damaged baseline.
     """
-    one, two = (Trace.from_arrays(capture.arrays, tolerances.ignored) for capture in (baseline, actual))
+    one, two = (stored_trace(capture.arrays, tolerances.ignored) for capture in (baseline, actual))
     before, after = _gradient(one), _gradient(two)
     require_rows({"shape": baseline.facts.get("shape")}, {"shape": list(before.shape)}, "gradient's")
     if not _is_peak_of(before, baseline.facts.get("peak")):

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pytest_modelviz.compare.texts import same
-from pytest_modelviz.dotted import holders
-from pytest_modelviz.natural import natural
-from pytest_modelviz.verdict import Finding, Verdict
+from pytest_modelviz.records.verdict import Finding, Verdict
+from pytest_modelviz.text.dotted import holders
+from pytest_modelviz.text.natural import natural
 
 
 def renames(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Finding]:

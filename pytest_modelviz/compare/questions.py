@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 
-from pytest_modelviz.capture import Capture
-from pytest_modelviz.verdict import Finding, Verdict
+from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.records.verdict import Finding, Verdict
 
 _LATER = ("explained",)  # facts that baselines of older versions lack, and outputs of a single tensor
 

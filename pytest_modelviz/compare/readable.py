@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from pytest_modelviz.errors import UnreadableBaselineError
-from pytest_modelviz.trace import TensorRecord
+from pytest_modelviz.records.trace import TensorRecord
 
 _DIGITS = 1e-2  # of a number of which three are told
 _WIDTH = 61  # of the narrowest sketch

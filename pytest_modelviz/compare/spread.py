@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from pytest_modelviz.compare.tolerance import is_exact
 from pytest_modelviz.compare.walk import Walk
-from pytest_modelviz.trace import Call, TensorRecord
+from pytest_modelviz.records.trace import Call, TensorRecord
 
 Key = tuple[str, tuple[int, ...], int]
 

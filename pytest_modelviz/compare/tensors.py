@@ -18,8 +18,8 @@ from pytest_modelviz.compare.tolerance import (
     is_exact,
     weight_tolerance,
 )
-from pytest_modelviz.texts import apart
-from pytest_modelviz.trace import Leaf, Sketch, TensorRecord
+from pytest_modelviz.records.trace import Leaf, Sketch, TensorRecord
+from pytest_modelviz.text.side_by_side import apart
 
 _KINDS = {"nan": "NaN", "+inf": "infinite", "-inf": "-infinite"}
 # Where a result is no more than what its inputs differ by (a ReLU lets nothing through), there is nothing for a

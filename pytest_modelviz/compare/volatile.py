@@ -24,7 +24,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from pytest_modelviz.compare import devices
-from pytest_modelviz.dotted import holders
+from pytest_modelviz.text.dotted import holders
 
 # Names that libraries, and people, give to what belongs to a process, a machine or a checkout.
 NAMES = frozenset(

@@ -33,8 +33,8 @@ from pytest_modelviz.compare.tensors import (
     worst,
 )
 from pytest_modelviz.compare.tolerance import Source, Tolerances, is_exact
-from pytest_modelviz.trace import LENT, Call, Event, Leaf, Leaves, ModuleRecord, Trace
-from pytest_modelviz.verdict import Finding, LayerError
+from pytest_modelviz.records.trace import LENT, Call, Event, Leaf, Leaves, ModuleRecord, Trace
+from pytest_modelviz.records.verdict import Finding, LayerError
 
 _EXACT = Source()
 # What lets nothing through of what is negative, and all of what is not, by the names that libraries have for it. What

@@ -11,7 +11,7 @@ from PIL import ImageDraw, ImageFont
 
 from pytest_modelviz.pictures.composite import Picture
 from pytest_modelviz.pictures.layout import labelled
-from pytest_modelviz.texts import cut_apart
+from pytest_modelviz.text.side_by_side import cut_apart
 
 _MOST_LINES, _MOST_LETTERS = 60, 130
 _HEIGHT, _MARGIN = 18, 6

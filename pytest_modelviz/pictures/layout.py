@@ -9,7 +9,7 @@ from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
 from pytest_modelviz.pictures.colour import Image
-from pytest_modelviz.printable import printable
+from pytest_modelviz.text.printable import printable
 
 _BACKGROUND, _INK = 255, (40, 40, 40)
 _GAP = 4

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from pytest_modelviz.trace import LENT, Call, Leaf
+from pytest_modelviz.records.trace import LENT, Call, Leaf
 
 
 @dataclass

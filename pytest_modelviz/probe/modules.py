@@ -25,7 +25,7 @@ from pytest_modelviz.compare.volatile import (
     settings_of,
 )
 from pytest_modelviz.probe.structure import plain_text
-from pytest_modelviz.trace import LOOSE, ModuleRecord
+from pytest_modelviz.records.trace import LOOSE, ModuleRecord
 
 # Wrappers that add a segment to every name and nothing to what the model is, by class name: some live in packages
 # that need not be installed.

@@ -34,7 +34,7 @@ from pytest_modelviz.probe.sketch import WEIGHT_WIDTH, record_number, record_sha
 from pytest_modelviz.probe.streams import consumed, is_lazy, stepwise
 from pytest_modelviz.probe.structure import leaves, literal
 from pytest_modelviz.probe.weights import Weights
-from pytest_modelviz.trace import LOOSE, REWRITTEN, UNSAVED, Call, Leaf, ModuleRecord, TensorRecord, Trace
+from pytest_modelviz.records.trace import LOOSE, REWRITTEN, UNSAVED, Call, Leaf, ModuleRecord, TensorRecord, Trace
 
 _LITERALS = (bool, int, float, str, type(None))
 Look = Callable[[torch.Tensor], TensorRecord]

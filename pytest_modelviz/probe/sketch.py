@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pytest_modelviz.trace import Sketch, TensorRecord, hashed
+from pytest_modelviz.records.trace import Sketch, TensorRecord, hashed
 
 ACTIVATION_WIDTH = 251
 WEIGHT_WIDTH = 61

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from pytest_modelviz.probe.forward import matching
 from pytest_modelviz.probe.modules import observed_modules
-from pytest_modelviz.probe.run import matching
 from pytest_modelviz.probe.sketch import is_plain_type
 from pytest_modelviz.probe.structure import tensors
-from pytest_modelviz.trace import Call
+from pytest_modelviz.records.trace import Call
 
 MOST = 8
 CHANNELS = 8

@@ -10,7 +10,7 @@ import torch
 from pytest_modelviz.probe.modules import loose_tensors, own_tensors, packed_tensors
 from pytest_modelviz.probe.purity import as_found
 from pytest_modelviz.probe.sketch import WEIGHT_WIDTH, record_tensor, record_together
-from pytest_modelviz.trace import LOOSE, TensorRecord
+from pytest_modelviz.records.trace import LOOSE, TensorRecord
 
 
 class Weights:

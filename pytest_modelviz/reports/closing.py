@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_modelviz.baselines.renaming import move_command
-from pytest_modelviz.definitions import function_of
-from pytest_modelviz.printable import printable, quoted
+from pytest_modelviz.storage.definitions import function_of
+from pytest_modelviz.storage.renaming import move_command
+from pytest_modelviz.text.printable import printable, quoted
 
 _QUIET = ("match", "recorded", "not_compared")  # a test with nothing worse passes
 _ACCEPTABLE = ("drift", "missing")

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pytest_modelviz.baselines.folder import LocalFolder
 from pytest_modelviz.errors import UnreadableBaselineError
-from pytest_modelviz.orphans import judged_together
-from pytest_modelviz.printable import printable, printable_lines
-from pytest_modelviz.reports.results import ResultsFolder, totals_of
-from pytest_modelviz.reports.unfinished import unfinished_line
+from pytest_modelviz.storage.folder import LocalFolder
+from pytest_modelviz.storage.orphans import judged_together
+from pytest_modelviz.storage.results import ResultsFolder, totals_of
+from pytest_modelviz.storage.unfinished import unfinished_line
+from pytest_modelviz.text.printable import printable, printable_lines
 
 _QUIET = ("match", "recorded", "not_compared")
 _DECIDED = ("accepted", "rejected")

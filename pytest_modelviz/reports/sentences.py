@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pytest_modelviz.records.verdict import UNCOMPARED
 from pytest_modelviz.reports import operators
-from pytest_modelviz.texts import cut_apart, split_items, without_digests
-from pytest_modelviz.verdict import UNCOMPARED
+from pytest_modelviz.text.side_by_side import cut_apart, split_items, without_digests
 
 _ALIKE = 3  # from so many findings of one kind on they are told in one line
 _SHORT, _LONGEST = 80, 120  # letters of both sides up to which nothing is left out; of one side in any case

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from pytest_modelviz.baselines.names import safe
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.pictures.composite import Picture
 from pytest_modelviz.pictures.exhibits import Curve, Exhibit, Graph, Histogram
 from pytest_modelviz.pictures.files import png_bytes
-from pytest_modelviz.printable import printable, printable_lines
+from pytest_modelviz.storage.names import safe
+from pytest_modelviz.text.printable import printable, printable_lines
 
 
 class EventFiles:

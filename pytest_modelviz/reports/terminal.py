@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pytest_modelviz.printable import printable, printable_lines
 from pytest_modelviz.reports.sentences import limits_found, sentences
-from pytest_modelviz.texts import apart
+from pytest_modelviz.text.printable import printable, printable_lines
+from pytest_modelviz.text.side_by_side import apart
 
 _MOST_LISTED = 8
 _MOST_SHORT = 999.5  # from here on a ratio has no three digits

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
+from pytest_modelviz.attribution.scores import Scores
 from pytest_modelviz.probe.modules import opaque_modules
-from pytest_modelviz.probe.scores import Scores
-from pytest_modelviz.trace import Trace
+from pytest_modelviz.records.trace import Trace
 
 
 def limits(model: torch.nn.Module, trace: Trace) -> tuple[str, ...]:

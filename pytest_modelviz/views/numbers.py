@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from pytest_modelviz.texts import apart
-from pytest_modelviz.verdict import Verdict
+from pytest_modelviz.records.verdict import Verdict
+from pytest_modelviz.text.side_by_side import apart
 
 
 def rounded(number: float, digits: int = 4) -> float | str:

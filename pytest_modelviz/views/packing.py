@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pytest_modelviz.capture import Array
 from pytest_modelviz.errors import UnreadableBaselineError
+from pytest_modelviz.records.capture import Array
 
 _LARGEST_EXPONENT = 200
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from pytest_modelviz.capture import Array, Capture
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.pictures.colour import Image
 from pytest_modelviz.probe.thumbnails import photo
+from pytest_modelviz.records.capture import Array, Capture
 
 PHOTO = "input"
 PHOTO_LABEL = "(input)"  # no layer can be called that

@@ -18,14 +18,14 @@ from torch.utils import tensorboard
 
 import pytest_modelviz
 from pytest_modelviz.cli import main
-from pytest_modelviz.views.activation_maximization import ActivationMaximizationView
-from pytest_modelviz.views.cam_map import CamMapView
-from pytest_modelviz.views.feature_maps import FeatureMapsView
-from pytest_modelviz.views.kernel_maps import KernelMapsView
-from pytest_modelviz.views.model_graph import ModelGraphView
-from pytest_modelviz.views.model_summary import ModelSummaryView
-from pytest_modelviz.views.saliency_map import SaliencyMapView
-from pytest_modelviz.views.training_curve import TrainingCurveView
+from pytest_modelviz.views.activation_maximization.capture import ActivationMaximizationView
+from pytest_modelviz.views.cam_map.capture import CamMapView
+from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
+from pytest_modelviz.views.kernel_maps.capture import KernelMapsView
+from pytest_modelviz.views.model_graph.capture import ModelGraphView
+from pytest_modelviz.views.model_summary.capture import ModelSummaryView
+from pytest_modelviz.views.saliency_map.capture import SaliencyMapView
+from pytest_modelviz.views.training_curve.capture import TrainingCurveView
 
 # pytester forgets what an inner run imported, and torch aborts the process when its parts are imported twice: all of
 # it must have been imported before. Of our own modules a second copy would escape a test that patches the first.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_modelviz.baselines.names import Location
+from pytest_modelviz.storage.names import Location
 
 FEATURES = "from net import *\ndef test_net(feature_maps):\n    feature_maps(load(), photo())\n"
 

@@ -10,11 +10,11 @@ import sys
 
 import pytest
 
-from pytest_modelviz.baselines.formats import seal
-from pytest_modelviz.baselines.names import Location
-from pytest_modelviz.baselines.store import Store
-from pytest_modelviz.capture import Capture
-from pytest_modelviz.project import find_project
+from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.run.project import find_project
+from pytest_modelviz.storage.formats import seal
+from pytest_modelviz.storage.names import Location
+from pytest_modelviz.storage.store import Store
 
 TWO = """
 import pytest

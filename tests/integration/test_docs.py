@@ -85,7 +85,7 @@ def test_pages_link_to_what_exists():
 
 
 def test_the_table_of_options_is_complete():
-    from pytest_modelviz.options import OPTIONS
+    from pytest_modelviz.run.options import OPTIONS
 
     text = (ROOT / "README.md").read_text("utf-8")
     rows = re.findall(r"^\| `(--[\w-]+)", text, re.MULTILINE)

@@ -211,8 +211,8 @@ def test_an_error_of_the_plugin_itself_keeps_its_way(project, monkeypatch):
     def broken(*_):
         return 1 + "1"
 
-    monkeypatch.setattr("pytest_modelviz.views.feature_maps.environment", broken)
-    monkeypatch.setattr("pytest_modelviz.tracebacks._HOME", str(__file__))
+    monkeypatch.setattr("pytest_modelviz.views.feature_maps.capture.environment", broken)
+    monkeypatch.setattr("pytest_modelviz.plugin.tracebacks._HOME", str(__file__))
     project.test(ONE)
     project.run().stdout.fnmatch_lines(["*test_errors.py:*: TypeError"])
 

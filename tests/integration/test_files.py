@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from pytest_modelviz.baselines.formats import seal
+from pytest_modelviz.storage.formats import seal
 
 TWO = (
     "from net import *\ndef test_a(feature_maps):\n    feature_maps(load(), photo())\n"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_modelviz import fixtures
+from pytest_modelviz.plugin import fixtures
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_modelviz.baselines.formats import decode_json
+from pytest_modelviz.storage.formats import decode_json
 
 CHECK = "from net import *\ndef test_net(feature_maps):\n    feature_maps(load(), photo() * {scale})\n"
 

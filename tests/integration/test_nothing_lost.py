@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pytest_modelviz.baselines.names import Location
-from pytest_modelviz.baselines.store import Store
-from pytest_modelviz.capture import Capture
 from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.storage.names import Location
+from pytest_modelviz.storage.store import Store
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pytest_modelviz.options import OPTIONS
+from pytest_modelviz.run.options import OPTIONS
 
 ONE = "from net import *\ndef test_net(feature_maps):\n    feature_maps(load(), photo())\n"
 TWO = """
@@ -53,7 +53,7 @@ class TestUpdates:
     def test_update_all_leaves_a_baseline_of_another_layout_alone(self, project, monkeypatch):
         project.test()
         with monkeypatch.context() as earlier:
-            earlier.setattr("pytest_modelviz.baselines.compression.compressed", dict)
+            earlier.setattr("pytest_modelviz.storage.compression.compressed", dict)
             project.run("--modelviz-update")
         before = project.files()
         project.run("--modelviz-update-all").assert_outcomes(passed=1)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pytest_modelviz.baselines import formats
+from pytest_modelviz.storage import formats
 
 TEST = """
 import torch

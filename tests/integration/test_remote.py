@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 import s3fs  # up front: pytester forgets what an inner run imported, and fsspec would keep two of them
 
-from pytest_modelviz.baselines import remote as remote_module
-from pytest_modelviz.baselines import store as store_module
-from pytest_modelviz.baselines.folder import open_folder
-from pytest_modelviz.baselines.limits import Limits
-from pytest_modelviz.baselines.names import Location
-from pytest_modelviz.baselines.remote import RemoteFolder
-from pytest_modelviz.baselines.store import ChangedMeanwhileError, Store
-from pytest_modelviz.capture import Capture
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
+from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.records.limits import Limits
+from pytest_modelviz.storage import remote as remote_module
+from pytest_modelviz.storage import store as store_module
+from pytest_modelviz.storage.folder import open_folder
+from pytest_modelviz.storage.names import Location
+from pytest_modelviz.storage.remote import RemoteFolder
+from pytest_modelviz.storage.store import ChangedMeanwhileError, Store
 
 IDS = {"nodeid": "tests/test_net.py::test_a", "name": "feature_maps"}
 WHERE = Location.of(**IDS)

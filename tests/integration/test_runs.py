@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_modelviz.baselines.formats import decode_json
+from pytest_modelviz.storage.formats import decode_json
 
 TWO_FILES = {
     "test_a": "from net import *\ndef test_net(feature_maps):\n    feature_maps(load(), photo())\n",

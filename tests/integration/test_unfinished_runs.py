@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from pytest_modelviz.reports.results import ResultsFolder
+from pytest_modelviz.storage.results import ResultsFolder
 
 NET = "from net import *\ndef test_net(model_summary):\n    model_summary(load())\n"
 DEATHS = {

@@ -12,13 +12,13 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image, PngImagePlugin
 
-from pytest_modelviz.baselines.formats import text_sha256
-from pytest_modelviz.baselines.names import Location
-from pytest_modelviz.baselines.store import Store
-from pytest_modelviz.capture import Capture
 from pytest_modelviz.cli import main
 from pytest_modelviz.pictures.files import encoded_anew, png_bytes
-from pytest_modelviz.reports.results import ResultsFolder
+from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.storage.formats import text_sha256
+from pytest_modelviz.storage.names import Location
+from pytest_modelviz.storage.results import ResultsFolder
+from pytest_modelviz.storage.store import Store
 
 NODEID = "tests/test_net.py::test_a"
 FOLDER = "tests/test_net/test_a"

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays, floating_dtypes
 
-from pytest_modelviz.capture import Capture
 from pytest_modelviz.compare.arrays import compare_arrays
 from pytest_modelviz.compare.tolerance import LayerTolerance, Tolerances
+from pytest_modelviz.records.capture import Capture
 
 
 def verdict(before, after, **tolerances):

@@ -13,9 +13,9 @@ from zoo import SmallNet, data_parallel, images, vectors
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.sketch import WEIGHT_WIDTH, record_tensor
-from pytest_modelviz.views.cam_map import CamMapView
-from pytest_modelviz.views.feature_maps import FeatureMapsView
-from pytest_modelviz.views.model_summary import ModelSummaryView
+from pytest_modelviz.views.cam_map.capture import CamMapView
+from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
+from pytest_modelviz.views.model_summary.capture import ModelSummaryView
 
 
 def compared(one, two, data=None):

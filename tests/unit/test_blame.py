@@ -9,14 +9,15 @@ import pytest
 import torch
 from torch import nn
 
-from pytest_modelviz.baselines.formats import encode_json
+from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tolerance import Tolerances
+from pytest_modelviz.records.trace import LENT, REWRITTEN, UNSAVED, ModuleRecord
 from pytest_modelviz.reports.terminal import explain
-from pytest_modelviz.session import _told
-from pytest_modelviz.trace import LENT, REWRITTEN, UNSAVED, ModuleRecord, Trace
-from pytest_modelviz.views.feature_maps import FeatureMapsView
-from pytest_modelviz.views.model_graph import ModelGraphView
-from pytest_modelviz.views.model_summary import ModelSummaryView
+from pytest_modelviz.run.session import _told
+from pytest_modelviz.storage.formats import encode_json
+from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
+from pytest_modelviz.views.model_graph.capture import ModelGraphView
+from pytest_modelviz.views.model_summary.capture import ModelSummaryView
 
 SUMMARY = "model_summary"
 VIEWS = {
@@ -153,7 +154,7 @@ def without_lent(row):
 def test_lent_weights_change_nothing_for_an_earlier_baseline_or_a_summary():
     view = FeatureMapsView(lends(scaled_by(2)), vectors())
     capture = view.capture()
-    trace = Trace.from_arrays(capture.arrays)
+    trace = stored_trace(capture.arrays)
     assert [path for call in trace.calls for path in call.inputs if path.endswith(LENT)] == [f"b.weight{LENT}"]
     for call in trace.calls:
         call.inputs = {path: leaf for path, leaf in call.inputs.items() if not path.endswith(LENT)}
@@ -276,7 +277,7 @@ def test_a_buffer_that_is_only_read_is_a_weight_and_so_is_what_a_baseline_calls_
         assert compared(model, other, vectors()).cause == "weights"
     view, actual = (FeatureMapsView(holding(value, True), vectors()) for value in (1.0, 2.0))
     capture = view.capture()
-    trace = Trace.from_arrays(capture.arrays)
+    trace = stored_trace(capture.arrays)
     record = trace.modules["0"]
     marks = {UNSAVED: "scale", REWRITTEN: "scale"}  # a file that says so hides no weight
     trace.modules["0"] = ModuleRecord(record.class_name, {**record.config, **marks}, record.weights)
@@ -290,7 +291,7 @@ def test_an_earlier_baseline_of_such_a_buffer_matches_too():
         used(torch.ones(7, 4))
     view = FeatureMapsView(used, vectors())
     capture = view.capture()
-    trace = Trace.from_arrays(capture.arrays)
+    trace = stored_trace(capture.arrays)
     for name, record in trace.modules.items():
         config = {key: text for key, text in record.config.items() if key not in (UNSAVED, REWRITTEN)}
         trace.modules[name] = ModuleRecord(record.class_name, config, record.weights)

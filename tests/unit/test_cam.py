@@ -7,11 +7,11 @@ import torch
 from torch import nn
 from zoo import ZOO, InPlace, Output, SmallNet, images, sequences
 
-from pytest_modelviz.compare.maps import map_difference, map_findings
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.views.cam_map import CamMapView, shown
-from pytest_modelviz.views.cam_methods import METHODS
+from pytest_modelviz.views.cam_map.capture import CamMapView, shown
+from pytest_modelviz.views.cam_map.compare import map_difference, map_findings
+from pytest_modelviz.views.cam_map.methods import METHODS
 
 
 def compared(view, other, **tolerances):

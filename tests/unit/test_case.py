@@ -8,15 +8,15 @@ from folders import CaselessFolder
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_modelviz.baselines import formats
-from pytest_modelviz.baselines.folder import LocalFolder
-from pytest_modelviz.baselines.moving import find_moves, move_all
-from pytest_modelviz.baselines.names import Location, distinct
-from pytest_modelviz.baselines.renaming import renaming
-from pytest_modelviz.baselines.store import ChangedMeanwhileError, Store, encode_files
-from pytest_modelviz.capture import Capture
 from pytest_modelviz.errors import UnreadableBaselineError
-from pytest_modelviz.orphans import find_orphans
+from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.storage import formats
+from pytest_modelviz.storage.folder import LocalFolder
+from pytest_modelviz.storage.moving import find_moves, move_all
+from pytest_modelviz.storage.names import Location, distinct
+from pytest_modelviz.storage.orphans import find_orphans
+from pytest_modelviz.storage.renaming import renaming
+from pytest_modelviz.storage.store import ChangedMeanwhileError, Store, encode_files
 
 UPPER = {"nodeid": "t.py::test_x[S]", "name": "n"}
 LOWER = {"nodeid": "t.py::test_x[s]", "name": "n"}

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from pytest_modelviz.compare.diagnosis import compare_traces
+from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tensors import difference, leaf_errors, rms, weight_difference, worst
 from pytest_modelviz.compare.tolerance import Source, Tolerances, coarser, is_exact, weight_tolerance
-from pytest_modelviz.compare.tree import compare_trees
 from pytest_modelviz.errors import UnreadableBaselineError
-from pytest_modelviz.natural import natural
-from pytest_modelviz.trace import Call, Leaf, ModuleRecord, TensorRecord, Trace
+from pytest_modelviz.records.trace import Call, Leaf, ModuleRecord, TensorRecord, Trace
+from pytest_modelviz.text.natural import natural
+from pytest_modelviz.views.model_summary.compare import compare_trees
 
 
 def tensor(*values: float, dtype: str = "float32") -> TensorRecord:
@@ -437,7 +438,7 @@ class TestTraceAsArrays:
         original = trace()
         original.ties = (("a", "b"),)
         original.calls[1].outputs = None
-        again = Trace.from_arrays(original.to_arrays())
+        again = stored_trace(original.to_arrays())
         assert again.calls == original.calls
         assert again.modules == original.modules
         assert again.ties == original.ties
@@ -457,19 +458,19 @@ class TestTraceAsArrays:
             {**arrays, "trace.sketches": arrays["trace.sketches"][None]},
         ):
             with pytest.raises(UnreadableBaselineError):
-                Trace.from_arrays(damaged)
+                stored_trace(damaged)
 
     def test_other_sketches_are_not_compared(self, monkeypatch):
         arrays = trace().to_arrays()
-        monkeypatch.setattr("pytest_modelviz.trace.SKETCH_VERSION", 0)
+        monkeypatch.setattr("pytest_modelviz.records.trace.SKETCH_VERSION", 0)
         with pytest.raises(UnreadableBaselineError, match="made by another version"):
-            Trace.from_arrays(arrays)
+            stored_trace(arrays)
 
     def test_a_trace_that_names_what_it_does_not_hold_is_damaged(self):
         broken = trace()
         broken.calls[0].inputs = {"x": Leaf(tensor="nothing")}
         with pytest.raises(UnreadableBaselineError, match="names a tensor it does not hold: 'nothing'"):
-            Trace.from_arrays(broken.to_arrays())
+            stored_trace(broken.to_arrays())
 
 
 class TestTree:

@@ -16,21 +16,21 @@ from hypothesis import strategies as st
 from test_fuzz import IDS, VIEWS, WHERE, outcome
 from torch import nn
 
-from pytest_modelviz.baselines.compression import compressed
-from pytest_modelviz.baselines.formats import decode_arrays, decode_json, encode_json, seal, sha256
-from pytest_modelviz.baselines.names import Location
-from pytest_modelviz.baselines.store import Store
-from pytest_modelviz.capture import Capture
 from pytest_modelviz.cli import main
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
-from pytest_modelviz.natural import natural
-from pytest_modelviz.optimizers import OptimizerRecord
-from pytest_modelviz.reports.results import ResultsFolder
-from pytest_modelviz.session import Check, Commands, Session
-from pytest_modelviz.settings import Mode, Settings
-from pytest_modelviz.strict_json import TooManyValuesError, parse_json
-from pytest_modelviz.verdict import Verdict
-from pytest_modelviz.views.model_summary import ModelSummaryView
+from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.records.verdict import Verdict
+from pytest_modelviz.run.session import Check, Commands, Session
+from pytest_modelviz.run.settings import Mode, Settings
+from pytest_modelviz.storage.compression import compressed
+from pytest_modelviz.storage.formats import decode_arrays, decode_json, encode_json, seal, sha256
+from pytest_modelviz.storage.names import Location
+from pytest_modelviz.storage.results import ResultsFolder
+from pytest_modelviz.storage.store import Store
+from pytest_modelviz.text.natural import natural
+from pytest_modelviz.text.strict_json import TooManyValuesError, parse_json
+from pytest_modelviz.views.model_summary.capture import ModelSummaryView
+from pytest_modelviz.views.training_curve.optimizer_records import OptimizerRecord
 
 FORGERIES = 150  # of each view
 FORGED_RESULTS = 40

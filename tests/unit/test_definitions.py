@@ -4,7 +4,7 @@ import warnings
 
 import pytest
 
-from pytest_modelviz.definitions import is_defined, is_same_file
+from pytest_modelviz.storage.definitions import is_defined, is_same_file
 
 SOURCE = """
 import sys

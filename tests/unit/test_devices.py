@@ -7,14 +7,14 @@ import torch
 from torch import nn
 from zoo import SmallNet, data_parallel, images
 
-from pytest_modelviz.capture import Capture
 from pytest_modelviz.compare.devices import TYPES, same_but_for_devices
 from pytest_modelviz.compare.tolerance import Tolerances, coarsest_precision, precision_of
 from pytest_modelviz.compare.volatile import rewritten
 from pytest_modelviz.probe import environment as surroundings
-from pytest_modelviz.probe import flops
-from pytest_modelviz.views.feature_maps import FeatureMapsView
-from pytest_modelviz.views.model_summary import ModelSummaryView
+from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
+from pytest_modelviz.views.model_summary import flops
+from pytest_modelviz.views.model_summary.capture import ModelSummaryView
 
 
 def test_the_zoo_has_a_data_parallel_model_on_the_cpu_also_where_there_is_a_gpu(monkeypatch):

@@ -13,26 +13,27 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from pytest_modelviz.baselines.folder import LocalFolder
-from pytest_modelviz.baselines.formats import decode_arrays, decode_json, encode_json, require_whole, seal, sha256
-from pytest_modelviz.baselines.limits import FIXED, SMALL, Limits, limits_for, structure_size
-from pytest_modelviz.baselines.names import Location
-from pytest_modelviz.baselines.store import Store
-from pytest_modelviz.call_order import calls_of
-from pytest_modelviz.capture import Capture
 from pytest_modelviz.compare.ignored import lasting_modules
 from pytest_modelviz.compare.naming import renames, tie_findings
-from pytest_modelviz.compare.tree import compare_trees
+from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.volatile import in_one_order, rewritten
 from pytest_modelviz.errors import OversizedBaselineError, UnreadableBaselineError
-from pytest_modelviz.graph import split_result
+from pytest_modelviz.records.call_order import calls_of
+from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.records.limits import FIXED, SMALL, Limits
+from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.reports.html import write_report
-from pytest_modelviz.reports.results import ResultsFolder
-from pytest_modelviz.session import Check, Commands, Session
-from pytest_modelviz.settings import Mode, Settings
-from pytest_modelviz.texts import split_items
-from pytest_modelviz.trace import Trace
-from pytest_modelviz.verdict import Verdict
+from pytest_modelviz.run.session import Check, Commands, Session
+from pytest_modelviz.run.settings import Mode, Settings
+from pytest_modelviz.storage.folder import LocalFolder
+from pytest_modelviz.storage.formats import decode_arrays, decode_json, encode_json, require_whole, seal, sha256
+from pytest_modelviz.storage.limits import limits_for, structure_size
+from pytest_modelviz.storage.names import Location
+from pytest_modelviz.storage.results import ResultsFolder
+from pytest_modelviz.storage.store import Store
+from pytest_modelviz.text.side_by_side import split_items
+from pytest_modelviz.views.model_graph.records import split_result
+from pytest_modelviz.views.model_summary.compare import compare_trees
 
 IDS = {"nodeid": "t.py::test", "name": "n"}
 WHERE = Location.of(**IDS)
@@ -107,7 +108,7 @@ class TestBeforeItIsUnpacked:
 
     def test_a_trace_refuses_it_also_by_itself(self):
         with pytest.raises(UnreadableBaselineError, match="more than the"):
-            Trace.from_arrays(structure(b"[" + b"[]," * 3_100_000 + b"0]"))
+            stored_trace(structure(b"[" + b"[]," * 3_100_000 + b"0]"))
 
     def test_a_file_that_says_it_is_empty(self, tmp_path):
         """The system makes it up as it is read, and a link may lead to it."""

@@ -16,22 +16,23 @@ import torch
 from torch import nn
 from torch.overrides import handle_torch_function, has_torch_function
 
-from pytest_modelviz.baselines.formats import decode_json, encode_json
-from pytest_modelviz.capture import Capture
 from pytest_modelviz.compare.arrays import compare_arrays
 from pytest_modelviz.compare.readable import is_same_but_for_rounding
+from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import UnreadableBaselineError
-from pytest_modelviz.graph import OperatorGraph
-from pytest_modelviz.trace import Leaf, TensorRecord, Trace
-from pytest_modelviz.views.activation_maximization import ActivationMaximizationView
-from pytest_modelviz.views.cam_map import CamMapView
-from pytest_modelviz.views.feature_maps import FeatureMapsView
-from pytest_modelviz.views.kernel_maps import KernelMapsView
-from pytest_modelviz.views.model_graph import ModelGraphView
-from pytest_modelviz.views.model_summary import ModelSummaryView
-from pytest_modelviz.views.saliency_map import SaliencyMapView
-from pytest_modelviz.views.training_curve import TrainingCurveView
+from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.records.trace import Leaf, TensorRecord
+from pytest_modelviz.storage.formats import decode_json, encode_json
+from pytest_modelviz.views.activation_maximization.capture import ActivationMaximizationView
+from pytest_modelviz.views.cam_map.capture import CamMapView
+from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
+from pytest_modelviz.views.kernel_maps.capture import KernelMapsView
+from pytest_modelviz.views.model_graph.capture import ModelGraphView
+from pytest_modelviz.views.model_graph.records import OperatorGraph
+from pytest_modelviz.views.model_summary.capture import ModelSummaryView
+from pytest_modelviz.views.saliency_map.capture import SaliencyMapView
+from pytest_modelviz.views.training_curve.capture import TrainingCurveView
 from tests.forging import forged, retold
 
 FORGERIES = int(os.environ.get("MODELVIZ_FORGERIES", "250"))
@@ -338,7 +339,7 @@ def mended(view, capture, facts=None, **arrays):
 
 
 def retraced(view, capture, change):
-    trace = Trace.from_arrays(capture.arrays)
+    trace = stored_trace(capture.arrays)
     change(trace)
     arrays = {**capture.arrays, **trace.to_arrays()}
     return dataclasses.replace(capture, arrays=arrays, facts=retold(view.view, dict(capture.facts), arrays))
@@ -513,7 +514,7 @@ def test_a_text_that_contradicts_its_arrays_is_unreadable(name):
 def test_values_that_grew_are_told_in_the_text():
     view = FeatureMapsView(net(), image())
     capture = view.capture()
-    trace = Trace.from_arrays(capture.arrays)
+    trace = stored_trace(capture.arrays)
     key = next(key for key, record in trace.tensors.items() if record.sketch.size > 20)
     trace.tensors[key] = dataclasses.replace(trace.tensors[key], sketch=trace.tensors[key].sketch * 3)
     grown = dataclasses.replace(capture, arrays={**capture.arrays, **trace.to_arrays()})
@@ -567,7 +568,7 @@ def test_no_number_in_a_text_is_near_every_other(number):
 
     view, other = KernelMapsView(net()), KernelMapsView(net(strided))
     capture = view.capture()
-    trace = Trace.from_arrays(capture.arrays)
+    trace = stored_trace(capture.arrays)
     configured(trace)
     baseline = dataclasses.replace(capture, arrays={**capture.arrays, **trace.to_arrays()})
     assert not matches(other, baseline, other.capture())
@@ -653,7 +654,7 @@ def test_giants_are_beside_nothing_where_half_precision_is_allowed_much(factor):
     assert not other.compare(forged_map, other.capture(), gpu).matched
     view, other = (SaliencyMapView(half(scale), data, target=1) for scale in (1.0, factor))
     capture = view.capture()
-    trace = Trace.from_arrays(capture.arrays)
+    trace = stored_trace(capture.arrays)
     record = trace.tensors["(gradient)"]
     trace.tensors["(gradient)"] = dataclasses.replace(record, sketch=np.full_like(record.sketch, 3e30))
     arrays = {**capture.arrays, **trace.to_arrays()}

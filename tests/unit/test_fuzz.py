@@ -10,21 +10,21 @@ import pytest
 import torch
 from torch import nn
 
-from pytest_modelviz.baselines.formats import decode_json, encode_arrays, seal, sha256
-from pytest_modelviz.baselines.names import Location
-from pytest_modelviz.baselines.store import Store
-from pytest_modelviz.capture import Capture
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import UnreadableBaselineError
-from pytest_modelviz.verdict import Verdict
-from pytest_modelviz.views.activation_maximization import ActivationMaximizationView
-from pytest_modelviz.views.cam_map import CamMapView
-from pytest_modelviz.views.feature_maps import FeatureMapsView
-from pytest_modelviz.views.kernel_maps import KernelMapsView
-from pytest_modelviz.views.model_graph import ModelGraphView
-from pytest_modelviz.views.model_summary import ModelSummaryView
-from pytest_modelviz.views.saliency_map import SaliencyMapView
-from pytest_modelviz.views.training_curve import TrainingCurveView
+from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.records.verdict import Verdict
+from pytest_modelviz.storage.formats import decode_json, encode_arrays, seal, sha256
+from pytest_modelviz.storage.names import Location
+from pytest_modelviz.storage.store import Store
+from pytest_modelviz.views.activation_maximization.capture import ActivationMaximizationView
+from pytest_modelviz.views.cam_map.capture import CamMapView
+from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
+from pytest_modelviz.views.kernel_maps.capture import KernelMapsView
+from pytest_modelviz.views.model_graph.capture import ModelGraphView
+from pytest_modelviz.views.model_summary.capture import ModelSummaryView
+from pytest_modelviz.views.saliency_map.capture import SaliencyMapView
+from pytest_modelviz.views.training_curve.capture import TrainingCurveView
 
 IDS = {"nodeid": "t.py::test", "name": "n"}
 WHERE = Location.of(**IDS)

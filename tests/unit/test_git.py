@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pytest_modelviz.baselines import git as git_module
-from pytest_modelviz.baselines.git import ignored_files, ignored_warning
-from pytest_modelviz.baselines.names import Location
-from pytest_modelviz.baselines.store import Store
-from pytest_modelviz.capture import Capture
 from pytest_modelviz.errors import UnreadableBaselineError
+from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.storage import git as git_module
+from pytest_modelviz.storage.git import ignored_files, ignored_warning
+from pytest_modelviz.storage.names import Location
+from pytest_modelviz.storage.store import Store
 
 IDS = {"nodeid": "test_net.py::test_a", "name": "n"}
 WHERE = Location.of(**IDS)

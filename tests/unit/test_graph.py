@@ -23,18 +23,18 @@ from hypothesis import strategies as st
 from torch import nn
 from zoo import ZOO, Recurrent, SmallNet, data_parallel, images, sequences, vectors
 
-from pytest_modelviz.compare.align import align
-from pytest_modelviz.compare.graphs import compare_graphs
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
-from pytest_modelviz.graph import Operator, OperatorGraph
 from pytest_modelviz.pictures.files import png_bytes
-from pytest_modelviz.probe.naming import tensor_text
 from pytest_modelviz.reports.tensorboard import EventFiles
 from pytest_modelviz.reports.terminal import explain
-from pytest_modelviz.session import _told
-from pytest_modelviz.views.feature_maps import FeatureMapsView
-from pytest_modelviz.views.model_graph import ModelGraphView, _reason
+from pytest_modelviz.run.session import _told
+from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
+from pytest_modelviz.views.model_graph.align import align
+from pytest_modelviz.views.model_graph.capture import ModelGraphView, _reason
+from pytest_modelviz.views.model_graph.compare import compare_graphs
+from pytest_modelviz.views.model_graph.naming import tensor_text
+from pytest_modelviz.views.model_graph.records import Operator, OperatorGraph
 
 
 class Block(nn.Module):
@@ -823,7 +823,8 @@ def test_every_awkward_model_has_a_graph_that_equals_itself(name):
 
 def test_another_process_makes_the_same_facts():
     code = (
-        "import json, torch; from zoo import ZOO; from pytest_modelviz.views.model_graph import ModelGraphView\n"
+        "import json, torch; from zoo import ZOO\n"
+        "from pytest_modelviz.views.model_graph.capture import ModelGraphView\n"
         "print(json.dumps([ModelGraphView(ZOO[n].build(), ZOO[n].input()).capture().facts "
         "for n in ('attention', 'packed')]))"
     )

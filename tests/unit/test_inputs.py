@@ -14,16 +14,16 @@ from zoo import SmallNet, images
 
 from pytest_modelviz.compare.tensors import leaf_errors
 from pytest_modelviz.compare.tolerance import Tolerances
-from pytest_modelviz.compare.tree import compare_trees
 from pytest_modelviz.probe.containers import tensors_to_replace
 from pytest_modelviz.probe.structure import leaves, tensors
-from pytest_modelviz.trace import Leaf, TensorRecord
-from pytest_modelviz.views.cam_map import CamMapView
-from pytest_modelviz.views.feature_maps import FeatureMapsView
-from pytest_modelviz.views.model_graph import ModelGraphView
-from pytest_modelviz.views.model_summary import ModelSummaryView
-from pytest_modelviz.views.saliency_map import SaliencyMapView
-from pytest_modelviz.views.together import Together
+from pytest_modelviz.records.trace import Leaf, TensorRecord
+from pytest_modelviz.views.cam_map.capture import CamMapView
+from pytest_modelviz.views.combined import Together
+from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
+from pytest_modelviz.views.model_graph.capture import ModelGraphView
+from pytest_modelviz.views.model_summary.capture import ModelSummaryView
+from pytest_modelviz.views.model_summary.compare import compare_trees
+from pytest_modelviz.views.saliency_map.capture import SaliencyMapView
 
 VIEWS = {
     "model_summary": lambda model, data: ModelSummaryView(model, input_data=data),

@@ -13,15 +13,15 @@ from torch import nn
 from torch.nn.utils import prune
 from zoo import ZOO, SmallNet
 
-from pytest_modelviz.baselines.names import Location
-from pytest_modelviz.baselines.store import Store
 from pytest_modelviz.compare.tolerance import LayerTolerance, Tolerances
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.pictures.colour import NOT_A_NUMBER
-from pytest_modelviz.pictures.kernels import kernel_scale, kernels_composite, kernels_picture
-from pytest_modelviz.probe.convolutions import convolutions, first_of_stages
-from pytest_modelviz.probe.kernels import filters_first, sample
-from pytest_modelviz.views.kernel_maps import KernelMapsView
+from pytest_modelviz.storage.names import Location
+from pytest_modelviz.storage.store import Store
+from pytest_modelviz.views.kernel_maps.capture import KernelMapsView
+from pytest_modelviz.views.kernel_maps.convolutions import convolutions, first_of_stages
+from pytest_modelviz.views.kernel_maps.kernels import filters_first, sample
+from pytest_modelviz.views.kernel_maps.pictures import kernel_scale, kernels_composite, kernels_picture
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # torch has another home for them by now

@@ -5,9 +5,9 @@ import torch
 from zoo import SmallNet, images
 
 from pytest_modelviz.compare.tolerance import Tolerances
-from pytest_modelviz.views.activation_maximization import ActivationMaximizationView
-from pytest_modelviz.views.cam_map import CamMapView
-from pytest_modelviz.views.saliency_map import SaliencyMapView
+from pytest_modelviz.views.activation_maximization.capture import ActivationMaximizationView
+from pytest_modelviz.views.cam_map.capture import CamMapView
+from pytest_modelviz.views.saliency_map.capture import SaliencyMapView
 
 
 class Backward(torch.autograd.Function):

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pytest_modelviz.baselines.folder import BaselineFolder, LocalFolder
-from pytest_modelviz.baselines.moving import find_moves, move_all
-from pytest_modelviz.baselines.names import Location
-from pytest_modelviz.baselines.renaming import renaming
-from pytest_modelviz.baselines.store import Files, Store
-from pytest_modelviz.capture import Capture
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
+from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.storage.folder import BaselineFolder, LocalFolder
+from pytest_modelviz.storage.moving import find_moves, move_all
+from pytest_modelviz.storage.names import Location
+from pytest_modelviz.storage.renaming import renaming
+from pytest_modelviz.storage.store import Files, Store
 
 IDS = {"nodeid": "tests/test_net.py::test_a", "name": "n"}
 WHERE = Location.of(**IDS)

@@ -10,15 +10,15 @@ from test_purity import state_of_model, state_of_process
 from torch import nn
 from zoo import ZOO, InPlace, SmallNet
 
-from pytest_modelviz.baselines.names import Location
-from pytest_modelviz.baselines.store import Store
-from pytest_modelviz.compare.climbs import gradient_key
+from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.pictures.exhibits import Curve, pictures_of
-from pytest_modelviz.probe.ascent import noise
-from pytest_modelviz.trace import Trace
-from pytest_modelviz.views.activation_maximization import ActivationMaximizationView
+from pytest_modelviz.storage.names import Location
+from pytest_modelviz.storage.store import Store
+from pytest_modelviz.views.activation_maximization.ascent import noise
+from pytest_modelviz.views.activation_maximization.capture import ActivationMaximizationView
+from pytest_modelviz.views.activation_maximization.compare import gradient_key
 
 SMALL = {"input_size": (3, 16, 16), "steps": 5}
 
@@ -434,7 +434,7 @@ def test_what_is_kept_is_small_and_survives_the_store(tmp_path):
 def test_damaged_climbs_are_unreadable():
     view = ActivationMaximizationView(SmallNet(), "conv2", **SMALL)
     capture = view.capture()
-    without = Trace.from_arrays(capture.arrays)
+    without = stored_trace(capture.arrays)
     del without.tensors[gradient_key(0)]
     for damage in (
         {"curves": None},

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.views.feature_maps import FeatureMapsView
-from pytest_modelviz.views.model_summary import ModelSummaryView
-from pytest_modelviz.views.together import Together
+from pytest_modelviz.views.combined import Together
+from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
+from pytest_modelviz.views.model_summary.capture import ModelSummaryView
 
 
 class Reads(nn.Module):

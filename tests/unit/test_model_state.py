@@ -9,7 +9,7 @@ from torch.nn.utils import parametrizations
 from pytest_modelviz.errors import ModelvizWarning
 from pytest_modelviz.probe.process import process_untouched
 from pytest_modelviz.probe.purity import untouched
-from pytest_modelviz.views.feature_maps import FeatureMapsView
+from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
 
 
 class Net(nn.Module):

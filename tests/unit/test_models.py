@@ -10,9 +10,9 @@ from torch import nn
 from zoo import Complex, Empty, Packed, SmallNet, data_parallel, encoder, images, sequences, vectors
 
 from pytest_modelviz.compare.tolerance import Tolerances
-from pytest_modelviz.views.cam_map import CamMapView
-from pytest_modelviz.views.feature_maps import FeatureMapsView
-from pytest_modelviz.views.model_summary import ModelSummaryView
+from pytest_modelviz.views.cam_map.capture import CamMapView
+from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
+from pytest_modelviz.views.model_summary.capture import ModelSummaryView
 
 
 def judged(model, other, data, context=contextlib.nullcontext):

@@ -13,8 +13,8 @@ from pytest_modelviz.compare.ignored import is_ignored
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.reports.sentences import sentences
-from pytest_modelviz.training import Training
-from pytest_modelviz.views.training_curve import TrainingCurveView
+from pytest_modelviz.views.training_curve.capture import TrainingCurveView
+from pytest_modelviz.views.training_curve.records import Training
 
 
 class Net(nn.Module):

@@ -11,12 +11,12 @@ from pytorch_grad_cam.utils.model_targets import SemanticSegmentationTarget
 from torch import nn
 
 from pytest_modelviz import whole_output
+from pytest_modelviz.attribution.outputs import main_output, main_path, sample_outputs
+from pytest_modelviz.attribution.scores import scores_of
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.probe.outputs import main_output, main_path, sample_outputs
-from pytest_modelviz.probe.scores import scores_of
-from pytest_modelviz.views.cam_map import CamMapView
-from pytest_modelviz.views.saliency_map import SaliencyMapView
+from pytest_modelviz.views.cam_map.capture import CamMapView
+from pytest_modelviz.views.saliency_map.capture import SaliencyMapView
 
 TABLE, OTHER = torch.arange(6.0).view(2, 3), torch.ones(2, 8)
 LOSS = torch.tensor(3.0)

@@ -6,10 +6,10 @@ import torchvision
 from torch import nn
 from zoo import SmallNet, images
 
+from pytest_modelviz.attribution.spatial_layout import Places, PlacesFinder, image_frame
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.probe.places import Places, PlacesFinder, image_frame
-from pytest_modelviz.trace import Call
-from pytest_modelviz.views.cam_map import CamMapView
+from pytest_modelviz.records.trace import Call
+from pytest_modelviz.views.cam_map.capture import CamMapView
 
 NOWHERE = Call("layer", 0, 0, {})
 

@@ -16,16 +16,16 @@ from click.testing import CliRunner
 from tensorboard.plugin_util import markdown_to_safe_html
 from torch.utils import tensorboard
 
-from pytest_modelviz.baselines.renaming import move_command
 from pytest_modelviz.cli import main
 from pytest_modelviz.pictures.exhibits import Curve, Graph, Node
 from pytest_modelviz.pictures.layout import labelled
-from pytest_modelviz.printable import command_line, printable, printable_json, quoted
 from pytest_modelviz.reports.closing import Closing, closing_lines
 from pytest_modelviz.reports.html import write_report
-from pytest_modelviz.reports.results import ResultsFolder
 from pytest_modelviz.reports.tensorboard import EventFiles
 from pytest_modelviz.reports.terminal import explain
+from pytest_modelviz.storage.renaming import move_command
+from pytest_modelviz.storage.results import ResultsFolder
+from pytest_modelviz.text.printable import command_line, printable, printable_json, quoted
 
 HOSTILE = {
     "newline": "a\naccepted   test_net.py::test_x  feature_maps",

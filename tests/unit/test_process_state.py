@@ -12,8 +12,8 @@ from pytest_modelviz.errors import ModelvizWarning
 from pytest_modelviz.probe import switches
 from pytest_modelviz.probe.process import process_untouched
 from pytest_modelviz.probe.switch_names import IN_TORCH_C
-from pytest_modelviz.probe.training import train
-from pytest_modelviz.views.feature_maps import FeatureMapsView
+from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
+from pytest_modelviz.views.training_curve.recorder import train
 
 # what is left in generators and contexts is left for the second time as those are thrown away
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

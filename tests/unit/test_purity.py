@@ -13,10 +13,10 @@ from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.process import seeded
 from pytest_modelviz.probe.purity import untouched
 from pytest_modelviz.probe.structure import leaves, tensors
-from pytest_modelviz.views.cam_map import CamMapView
-from pytest_modelviz.views.feature_maps import FeatureMapsView
-from pytest_modelviz.views.model_graph import ModelGraphView
-from pytest_modelviz.views.model_summary import ModelSummaryView
+from pytest_modelviz.views.cam_map.capture import CamMapView
+from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
+from pytest_modelviz.views.model_graph.capture import ModelGraphView
+from pytest_modelviz.views.model_summary.capture import ModelSummaryView
 
 
 def bits(tensor: torch.Tensor) -> object:

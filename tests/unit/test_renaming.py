@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from folders import CaselessFolder
 
-from pytest_modelviz.baselines import folder as folder_module
-from pytest_modelviz.baselines import formats
-from pytest_modelviz.baselines.moving import find_moves, move_all
-from pytest_modelviz.baselines.names import Location
-from pytest_modelviz.baselines.renaming import move_command, renaming
-from pytest_modelviz.baselines.store import Store
-from pytest_modelviz.capture import Capture
 from pytest_modelviz.errors import ForeignBaselineError, ModelvizError
+from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.storage import folder as folder_module
+from pytest_modelviz.storage import formats
+from pytest_modelviz.storage.moving import find_moves, move_all
+from pytest_modelviz.storage.names import Location
+from pytest_modelviz.storage.renaming import move_command, renaming
+from pytest_modelviz.storage.store import Store
 
 PARAMETERS = ("tests/test_a.py::test_x[1]", "tests/test_a.py::test_x[2]")
 KNOWN = {

@@ -11,8 +11,8 @@ from zoo import ZOO, SmallNet, images, sequences, vectors
 
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
-from pytest_modelviz.probe.saliency import METHODS, normal
-from pytest_modelviz.views.saliency_map import SaliencyMapView
+from pytest_modelviz.views.saliency_map.capture import SaliencyMapView
+from pytest_modelviz.views.saliency_map.gradients import METHODS, normal
 
 
 def result(model, inputs, **options):

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import nn
 
+from pytest_modelviz.attribution.spatial_layout import Places, PlacesFinder
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.pictures.composite import PANEL
-from pytest_modelviz.probe.places import Places, PlacesFinder
-from pytest_modelviz.trace import Call
-from pytest_modelviz.views.cam_map import CamMapView, shown
-from pytest_modelviz.views.cam_methods import METHODS, RUNNING, known_methods
+from pytest_modelviz.records.trace import Call
+from pytest_modelviz.views.cam_map.capture import CamMapView, shown
+from pytest_modelviz.views.cam_map.methods import METHODS, RUNNING, known_methods
 
 EVERY_METHOD = sorted(set(METHODS) | set(RUNNING) | {"finercam", "refinecam"} - {"fullgrad"})
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_modelviz.options import OPTIONS, InvalidSettingError
-from pytest_modelviz.settings import Mode, read_settings
+from pytest_modelviz.run.options import OPTIONS, InvalidSettingError
+from pytest_modelviz.run.settings import Mode, read_settings
 
 ROOT = Path("/project")
 

@@ -13,16 +13,17 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 from PIL import Image
 
-from pytest_modelviz.baselines.compression import compressed, expanded
-from pytest_modelviz.baselines.formats import decode_arrays, encode_arrays
-from pytest_modelviz.baselines.names import Location
-from pytest_modelviz.baselines.store import Store
+from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.pictures.composite import sheet
 from pytest_modelviz.pictures.exhibits import pictures_of
 from pytest_modelviz.pictures.files import png_bytes
-from pytest_modelviz.trace import ModuleRecord, TensorRecord, Trace
-from pytest_modelviz.views.feature_maps import FeatureMapsView
+from pytest_modelviz.records.trace import ModuleRecord, TensorRecord, Trace
+from pytest_modelviz.storage.compression import compressed, expanded
+from pytest_modelviz.storage.formats import decode_arrays, encode_arrays
+from pytest_modelviz.storage.names import Location
+from pytest_modelviz.storage.store import Store
+from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
 
 WIDE = 2**24
 
@@ -40,7 +41,7 @@ def test_equal_sketches_lie_there_once_and_come_back_each():
     arrays = made.to_arrays()
     assert arrays["trace.sketches"].size == 2 * 251 + 4 * 3
     assert arrays["trace.wide"].size == 20
-    read = Trace.from_arrays(arrays)
+    read = stored_trace(arrays)
     for before, after in ((made.tensors, read.tensors), (made.weights, read.weights)):
         assert list(before) == list(after)
         assert all(np.array_equal(before[key].sketch, after[key].sketch) for key in before)
@@ -62,7 +63,7 @@ def test_a_record_that_shares_what_is_not_there_is_damaged(same):
     structure["weights"]["w0"]["same"] = same
     arrays["trace.structure"] = np.frombuffer(zlib.compress(json.dumps(structure).encode()), np.uint8)
     with pytest.raises(UnreadableBaselineError):
-        Trace.from_arrays(arrays)
+        stored_trace(arrays)
 
 
 @given(

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tensors import difference, rms
 from pytest_modelviz.probe import sketch
 from pytest_modelviz.probe.sketch import (
@@ -20,8 +21,7 @@ from pytest_modelviz.probe.sketch import (
     record_together,
     sketch_values,
 )
-from pytest_modelviz.trace import Trace
-from pytest_modelviz.views.feature_maps import FeatureMapsView
+from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
 
 
 def true_error(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -316,7 +316,7 @@ class TestGiants:
         values = torch.randn(1000)
         values[7] = -1e9
         trace = FeatureMapsView(torch.nn.Identity(), values).capture().result.trace
-        again = Trace.from_arrays(trace.to_arrays())
+        again = stored_trace(trace.to_arrays())
         (record,) = again.tensors.values()
         assert difference(record, record_tensor(values)) == 0.0
         assert [sketch.size for sketch in record.sketches] == [ACTIVATION_WIDTH, ACTIVATION_WIDTH]

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_modelviz.baselines import folder, formats
-from pytest_modelviz.baselines.formats import decode_json, text_sha256
-from pytest_modelviz.baselines.limits import Limits
-from pytest_modelviz.baselines.names import Location, safe
-from pytest_modelviz.baselines.store import Store
-from pytest_modelviz.capture import Capture
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
+from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.records.limits import Limits
+from pytest_modelviz.storage import folder, formats
+from pytest_modelviz.storage.formats import decode_json, text_sha256
+from pytest_modelviz.storage.names import Location, safe
+from pytest_modelviz.storage.store import Store
 
 IDS = {"nodeid": "tests/test_net.py::test_a", "name": "feature_maps"}
 WHERE = Location.of(**IDS)
@@ -321,7 +321,7 @@ class TestStore:
         def refuse(*_: object) -> None:
             raise PermissionError(13, "Permission denied")
 
-        monkeypatch.setattr("pytest_modelviz.baselines.folder.LocalFolder.delete", refuse)
+        monkeypatch.setattr("pytest_modelviz.storage.folder.LocalFolder.delete", refuse)
         store.finish(where)
         assert store.load(where, nodeid="t.py::test_a", name="n") is not None
 

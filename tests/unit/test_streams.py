@@ -9,12 +9,12 @@ from torch import nn
 
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.probe.streams import MOST_ITEMS, consumed
-from pytest_modelviz.views.cam_map import CamMapView
-from pytest_modelviz.views.feature_maps import FeatureMapsView
-from pytest_modelviz.views.model_graph import ModelGraphView
-from pytest_modelviz.views.model_summary import ModelSummaryView
-from pytest_modelviz.views.saliency_map import SaliencyMapView
-from pytest_modelviz.views.together import Together
+from pytest_modelviz.views.cam_map.capture import CamMapView
+from pytest_modelviz.views.combined import Together
+from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
+from pytest_modelviz.views.model_graph.capture import ModelGraphView
+from pytest_modelviz.views.model_summary.capture import ModelSummaryView
+from pytest_modelviz.views.saliency_map.capture import SaliencyMapView
 
 
 def values():

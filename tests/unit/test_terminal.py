@@ -4,9 +4,9 @@ import math
 
 import pytest
 
-from pytest_modelviz.printable import printable
 from pytest_modelviz.reports.closing import Closing, closing_lines
 from pytest_modelviz.reports.terminal import amount, explain
+from pytest_modelviz.text.printable import printable
 
 
 def entry(**changed):

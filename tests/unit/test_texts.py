@@ -9,20 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from pytest_modelviz.compare.maps import map_findings
 from pytest_modelviz.compare.tensors import mismatch
 from pytest_modelviz.compare.tolerance import Tolerances
-from pytest_modelviz.compare.tree import compare_trees
 from pytest_modelviz.pictures import diff
 from pytest_modelviz.pictures.layout import labelled
 from pytest_modelviz.probe.sketch import record_tensor
+from pytest_modelviz.records.trace import Leaf
 from pytest_modelviz.reports.sentences import sentences
 from pytest_modelviz.reports.terminal import amount
-from pytest_modelviz.texts import apart, cut_apart, without_digests
-from pytest_modelviz.trace import Leaf
-from pytest_modelviz.views.feature_maps import FeatureMapsView
-from pytest_modelviz.views.kernel_maps import KernelMapsView
-from pytest_modelviz.views.model_summary import ModelSummaryView, _lines
+from pytest_modelviz.text.side_by_side import apart, cut_apart, without_digests
+from pytest_modelviz.views.cam_map.compare import map_findings
+from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
+from pytest_modelviz.views.kernel_maps.capture import KernelMapsView
+from pytest_modelviz.views.model_summary.capture import ModelSummaryView, _lines
+from pytest_modelviz.views.model_summary.compare import compare_trees
 from pytest_modelviz.views.numbers import error_text
 
 
@@ -211,7 +211,10 @@ def test_a_renamed_layer_is_pictured_beside_what_it_was(view, monkeypatch):
     verdict = before.compare(first, second, Tolerances())
     told: list[str] = []
     monkeypatch.setattr(
-        f"pytest_modelviz.pictures.{view}.labelled",
+        {
+            "kernels": "pytest_modelviz.views.kernel_maps.pictures.labelled",
+            "composite": "pytest_modelviz.pictures.composite.labelled",
+        }[view],
         lambda picture, *texts: told.extend(texts) or labelled(picture, *texts),
     )
     assert "new" in [picture.label for picture in after.picture(second, first, verdict)]

@@ -11,11 +11,11 @@ from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.sketch import record_tensor
 from pytest_modelviz.probe.structure import tensors
-from pytest_modelviz.trace import Trace
-from pytest_modelviz.views.cam_map import CamMapView
-from pytest_modelviz.views.feature_maps import FeatureMapsView
-from pytest_modelviz.views.model_summary import ModelSummaryView
-from pytest_modelviz.views.together import Together
+from pytest_modelviz.records.trace import Trace
+from pytest_modelviz.views.cam_map.capture import CamMapView
+from pytest_modelviz.views.combined import Together
+from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
+from pytest_modelviz.views.model_summary.capture import ModelSummaryView
 
 
 class Counting(SmallNet):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import pytest_modelviz
-from pytest_modelviz.tracebacks import hide_own_frames
+from pytest_modelviz.plugin.tracebacks import hide_own_frames
 
 HOME = Path(pytest_modelviz.__file__).parent
 

@@ -8,15 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from pytest_modelviz.baselines.formats import decode_arrays, encode_arrays
-from pytest_modelviz.compare.curves import part
 from pytest_modelviz.compare.tolerance import LayerTolerance, Tolerances
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
-from pytest_modelviz.pictures.chart import chart
 from pytest_modelviz.pictures.exhibits import Curve, Histogram
 from pytest_modelviz.reports.tensorboard import EventFiles
-from pytest_modelviz.training import BINS, Training
-from pytest_modelviz.views.training_curve import TrainingCurveView
+from pytest_modelviz.storage.formats import decode_arrays, encode_arrays
+from pytest_modelviz.views.training_curve.capture import TrainingCurveView
+from pytest_modelviz.views.training_curve.curves import part
+from pytest_modelviz.views.training_curve.pictures import chart
+from pytest_modelviz.views.training_curve.records import BINS, Training
 
 
 class Scale(nn.Module):

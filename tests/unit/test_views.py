@@ -8,13 +8,13 @@ import torch
 from torch import nn
 from zoo import ZOO, Keywords, SmallNet, data_parallel, images, vectors
 
+from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.trace import Trace
-from pytest_modelviz.views.cam_map import CamMapView
-from pytest_modelviz.views.feature_maps import FeatureMapsView
-from pytest_modelviz.views.model_summary import ModelSummaryView, _lines
-from pytest_modelviz.views.together import Together
+from pytest_modelviz.views.cam_map.capture import CamMapView
+from pytest_modelviz.views.combined import Together
+from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
+from pytest_modelviz.views.model_summary.capture import ModelSummaryView, _lines
 
 
 def compared(view, other=None):
@@ -30,7 +30,7 @@ def test_feature_maps_match_themselves_and_a_copy(name):
     if name not in ("lazy", "scripted", "traced_child"):
         assert compared(view, FeatureMapsView(copy.deepcopy(model), data)).matched
     capture = view.capture()
-    trace = Trace.from_arrays(capture.arrays)
+    trace = stored_trace(capture.arrays)
     assert [(c.layer, c.index, c.depth) for c in trace.calls] == [
         (c.layer, c.index, c.depth) for c in capture.result.trace.calls
     ]

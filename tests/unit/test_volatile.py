@@ -12,15 +12,16 @@ import torch
 from torch import nn
 
 from pytest_modelviz.compare.diagnosis import compare_traces
-from pytest_modelviz.compare.graphs import difference
 from pytest_modelviz.compare.ignored import lasting_modules, matches
+from pytest_modelviz.compare.stored import lasting_trace, stored_trace
 from pytest_modelviz.compare.texts import same, same_setting, same_text
 from pytest_modelviz.compare.tolerance import Tolerances
-from pytest_modelviz.compare.tree import compare_trees
 from pytest_modelviz.compare.volatile import is_machinery, lasting, object_text, rewritten
-from pytest_modelviz.graph import EXPORTED, Operator, OperatorGraph
-from pytest_modelviz.trace import Call, Leaf, ModuleRecord, TensorRecord, Trace
-from pytest_modelviz.views.model_summary import _lines
+from pytest_modelviz.records.trace import Call, Leaf, ModuleRecord, TensorRecord, Trace
+from pytest_modelviz.views.model_graph.compare import difference
+from pytest_modelviz.views.model_graph.records import EXPORTED, Operator, OperatorGraph
+from pytest_modelviz.views.model_summary.capture import _lines
+from pytest_modelviz.views.model_summary.compare import compare_trees
 
 
 @pytest.mark.parametrize(
@@ -119,7 +120,7 @@ def test_the_order_of_texts_is_evidence_where_there_is_no_other(shared):
         return {"": {"config": config, "config.order": text}, "a": {}, "b": {"config": config, **others}}
 
     old, new = holding("tanh", "exp"), holding("exp", "tanh")
-    one, two = (Trace.from_arrays(trace(configs).to_arrays()) for configs in (old, new))
+    one, two = (stored_trace(trace(configs).to_arrays()) for configs in (old, new))
     assert compare_traces(one, two, Tolerances()).matched
     found = verdict(old, new)
     assert (found.first.layer, found.cause) == ("b", "architecture")
@@ -214,7 +215,7 @@ def trace(configs: dict[str, dict[str, str]], output: float = 1.0) -> Trace:
 
 def verdict(before, after, ignored=()):
     """The verdict on two traces of which the second drifts, through what is stored."""
-    one, two = (Trace.from_arrays(made.to_arrays(), ignored) for made in (trace(before), trace(after, 2.0)))
+    one, two = (stored_trace(made.to_arrays(), ignored) for made in (trace(before), trace(after, 2.0)))
     return compare_traces(one, two, Tolerances())
 
 
@@ -251,7 +252,7 @@ def test_a_renamed_module_is_known_in_spite_of_them():
     one, two = trace(old), trace(new)
     two.modules["c"] = two.modules.pop("b")
     two.calls[2] = Call("c", 0, 1, two.calls[2].inputs, two.calls[2].outputs)
-    stored = (Trace.from_arrays(made.to_arrays()) for made in (one, two))
+    stored = (stored_trace(made.to_arrays()) for made in (one, two))
     findings = compare_traces(*stored, Tolerances()).findings
     assert [(f.kind, f.before, f.after) for f in findings if f.kind != "event:none"] == [("renamed", "b", "c")]
 
@@ -316,8 +317,8 @@ class TestIgnored:
         made = trace({"": {}, "a": {}, "b": {}})
         made.weights["cache (attribute)"] = made.tensors["x"]
         made.modules["a"] = ModuleRecord("Net", {}, {"cache[0] (attribute)": "cache (attribute)"})
-        assert made.without([]).modules["a"].weights
-        assert not made.without(["*.cache"]).modules["a"].weights
+        assert lasting_trace(made).modules["a"].weights
+        assert not lasting_trace(made, ["*.cache"]).modules["a"].weights
 
 
 def quantised(scale: str, padding: str = "1") -> dict:
@@ -361,7 +362,7 @@ def test_an_attribute_made_of_a_set_is_the_same_in_any_order():
 
 
 def test_a_tensor_of_the_module_s_own_in_a_list_is_no_second_weight():
-    from pytest_modelviz.views.feature_maps import FeatureMapsView
+    from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
 
     class Net(nn.Module):
         def __init__(self) -> None:
@@ -391,5 +392,5 @@ def test_a_baseline_that_lists_such_a_tensor_twice_is_read_without():
     made.weights.update({"a.w": made.tensors["x"], "b.w": made.tensors["x"]})
     own = {"w": "a.w", "_flat_weights[0] (attribute)": "a.w", "other (attribute)": "b.w"}
     made.modules["a"] = ModuleRecord("LSTM", {}, own)
-    read = Trace.from_arrays(made.to_arrays())
+    read = stored_trace(made.to_arrays())
     assert list(read.modules["a"].weights) == ["w", "other (attribute)"]

@@ -1,0 +1,289 @@
+"""pytest's door: options, markers, hooks.
+
+With `fixtures`, `checks`, `registered` and `collected` all that knows pytest; imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import unittest
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.plugin import fixtures, hooks
+from pytest_modelviz.plugin.checks import CHECKS, RUN, TestChecks
+from pytest_modelviz.plugin.collection import Collected, sources
+from pytest_modelviz.plugin.identity import NODEID, CollectedTests, identity
+from pytest_modelviz.plugin.third_party_views import Registered
+from pytest_modelviz.run.options import IGNORE, IGNORE_HELP, OPTIONS, InvalidSettingError
+from pytest_modelviz.run.settings import Mode, Settings, read_settings
+from pytest_modelviz.run.summary import Outcome
+from pytest_modelviz.storage.results import ResultsFolder
+from pytest_modelviz.text.printable import printable
+
+if TYPE_CHECKING:
+    from pytest_modelviz.run.session import Session
+
+# Attributes of a report: they tell the controlling process what a test is called, which of several runs of it this is,
+# and what has become of its checks.
+_TEST, _ATTEMPT, _ENTRIES = "modelviz_test", "modelviz_attempt", "modelviz_checks"
+_ENDED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
+_PASSED = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+_TOLD = pytest.StashKey[str]()  # what a test has failed with, in case that something else takes its place
+_TYPED_INI = pytest.version_tuple >= (8, 4)  # before, pytest had no numbers in ini files
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    pluginmanager.add_hookspecs(hooks)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("modelviz", "model visual regression testing")
+    parser.addini(IGNORE, IGNORE_HELP, type="linelist", default=None)
+    for option in OPTIONS:
+        kind: Any = option.ini_type if _TYPED_INI or option.ini_type != "float" else "string"
+        parser.addini(option.ini, option.help, type=kind, default=None)
+        if option.is_flag:
+            group.addoption(option.name, dest=option.ini, action="store_true", default=None, help=option.help)
+            if option.default:
+                group.addoption(option.off, dest=option.ini, action="store_false", help="do not " + option.help)
+        else:
+            group.addoption(option.name, default=None, metavar=option.metavar, help=option.help)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "modelviz(rtol=, atol=, variant=, compare=True, ignore=): tolerances of the model checks of a test, as "
+        "numbers or by layer ({'layer4.*': 1e-3}), baselines of their own for a platform, compare=False for none, or "
+        "globs of attributes that are no configuration",
+    )
+    config.addinivalue_line("markers", f"{IGNORE}(*globs): the same as modelviz(ignore=[...])")
+    command_line = {option.name: config.getoption(option.name) for option in OPTIONS}
+    try:
+        ini = {option.name: _ini(config, option.ini) for option in OPTIONS}
+        ini[IGNORE] = _ini(config, IGNORE)
+        settings = read_settings(command_line, ini, config.rootpath)
+    except InvalidSettingError as error:
+        raise pytest.UsageError(f"modelviz: {printable(str(error))}") from None
+    run = ModelvizRun(config, settings)
+    config.stash[RUN] = run
+    config.pluginmanager.register(run, "modelviz-run")
+    config.pluginmanager.register(fixtures, "modelviz-fixtures")
+    registered = Registered(config, fixtures.__all__)
+    config.hook.pytest_modelviz_views.call_historic(result_callback=registered.add)
+
+
+def _ini(config: pytest.Config, key: str) -> Any:
+    try:
+        return config.getini(key)
+    except (TypeError, ValueError, pytest.UsageError) as error:
+        raise InvalidSettingError(f"{key} in the configuration file: {error}") from None
+
+
+class ModelvizRun:
+    """The run: hands checks to the session, collects what every process reports, writes the results at the end."""
+
+    def __init__(self, config: pytest.Config, settings: Settings) -> None:
+        self.settings = settings
+        self._config = config
+        self._worker = getattr(config, "workerinput", None)
+        now = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S.%f")
+        self.run_id: str = self._worker["modelviz_run_id"] if self._worker else f"{now}_{os.getpid()}"
+        self._session: Session | None = None
+        self._open: TestChecks | None = None
+        self._outcome = Outcome(self.run_id, settings)
+        self._collected = Collected()
+        self._items: list[pytest.Item] = []
+        self._tests: CollectedTests | None = None
+        self._review: str | None = None
+
+    def session(self) -> Session:
+        """Made when the first check runs: this is where torch, numpy and pillow come in.
+
+        No property: pytest reads those when it looks for fixtures.
+        """
+        if self._session is None:
+            from pytest_modelviz.run.session import Session
+
+            self._session = Session(self.run_id, self._worker["workerid"] if self._worker else "main")
+        return self._session
+
+    def tests(self) -> CollectedTests:
+        """What the tests of this run are called."""
+        if self._tests is None:
+            whole = not any("::" in argument for argument in self._config.args)
+            self._tests = CollectedTests(self._items, whole=whole)
+        return self._tests
+
+    def arguments(self) -> list[Path]:
+        """The files and folders that pytest was given, and where it was started."""
+        here = self._config.invocation_params.dir
+        files = dict.fromkeys(argument.partition("::")[0] for argument in self._config.args)
+        return [here, *((here / file).absolute() for file in files)]
+
+    def review(self) -> str:
+        """The options with which the command `modelviz`, started here, finds what this run has written."""
+        if self._review is None:
+            from pytest_modelviz.run.project import review_options
+
+            self._review = review_options(self.settings, self._config.invocation_params.dir)
+        return self._review
+
+    def opened(self, checks: TestChecks) -> None:
+        """A test has begun to make checks."""
+        self._open = checks
+
+    def fail(self, trouble: str) -> None:
+        """Let the run fail for what no test can fail for any more, and say why at its end."""
+        self._outcome.fail(trouble)
+
+    def _reports(self) -> bool:
+        """Whether this process tells of the run: workers do not, nor does a run that only collects."""
+        return not self._worker and not self._config.getoption("collectonly", False)
+
+    def pytest_sessionstart(self) -> None:
+        if self.settings.mode is not Mode.OFF:
+            self._config.pluginmanager.register(self._collected, "modelviz-collected")
+            if self._reports():
+                try:
+                    ResultsFolder(self.settings.results_dir).refuse_links()
+                except ModelvizError as error:
+                    raise pytest.UsageError(f"modelviz: {printable(str(error))}") from None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self) -> None:
+        """From here on pytest ends every session that it can end."""
+        if self._reports():
+            self._outcome.begin()
+
+    def pytest_itemcollected(self, item: pytest.Item) -> None:
+        item.stash[NODEID] = item.nodeid
+
+    @pytest.hookimpl(tryfirst=True)  # before tests are deselected: a title must not depend on -k
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        self._items = list(items)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Report all drifts of a test when its body ends; an error of the body itself goes first.
+
+        A test that skips itself after a drift fails: a skip is no error, and it would hide the drift.
+        """
+        try:
+            result = yield
+        except (pytest.skip.Exception, unittest.SkipTest):
+            self._fail(item)
+            raise
+        except BaseException:
+            message = _pending(item)
+            if message:
+                item.add_report_section("call", "modelviz", message)
+            raise
+        self._fail(item)
+        return result
+
+    def _fail(self, item: pytest.Item) -> None:
+        message = _pending(item)
+        if message:
+            item.stash[_TOLD] = message
+            pytest.fail(message, pytrace=False)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        message = item.stash.get(_TOLD, "") if report.when == "call" else ""
+        if message and report.skipped and not hasattr(report, "wasxfail"):
+            report.outcome, report.longrepr = "failed", message  # of a TestCase that skipped itself
+        elif message and message not in report.longreprtext:
+            report.sections.append(("Captured modelviz call", message))  # of a TestCase with an error of its own
+        checks = item.stash.get(CHECKS, None)
+        setattr(report, _TEST, identity(item))
+        setattr(report, _ATTEMPT, self._attempt(item))
+        if checks is not None and checks.unreported:
+            setattr(report, _ENTRIES, checks.unreported)
+            checks.unreported = []
+        return report
+
+    def _attempt(self, item: pytest.Item) -> str:
+        """The same where a failed test is run again, another one where it was collected several times over."""
+        return f"{self._worker['workerid'] if self._worker else 'main'} {id(item)}"
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        test, attempt = getattr(report, _TEST, report.nodeid), getattr(report, _ATTEMPT, "")
+        if report.when == "setup":
+            self._outcome.began(test, attempt)
+        self._outcome.take(test, attempt, getattr(report, _ENTRIES, ()))
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        node.workerinput["modelviz_run_id"] = self.run_id
+        self._outcome.workers = max(self._outcome.workers, len(node.config.getoption("tx", None) or ()))
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any, error: object) -> None:
+        self._outcome.tell(getattr(node, "workeroutput", {}).get("modelviz_trouble", ""))
+        for failure in getattr(node, "workeroutput", {}).get("modelviz_failures", ()):
+            self._outcome.fail(failure)
+        if error:
+            self._outcome.lost.append(str(node.gateway.id))
+        elif "modelviz_collected" in getattr(node, "workeroutput", {}):
+            self._outcome.saw(*node.workeroutput["modelviz_collected"])
+
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int | pytest.ExitCode) -> None:
+        trouble = self._closed()
+        if self._open is not None:
+            attempt = self._attempt(self._open.item)
+            self._outcome.take(self._open.nodeid, attempt, self._open.unreported)  # of a test that was broken off
+        compares = self.settings.mode is not Mode.OFF
+        if self._worker:
+            self._worker_output()["modelviz_trouble"] = trouble
+            self._worker_output()["modelviz_failures"] = self._outcome.failures
+            if compares:
+                self._worker_output()["modelviz_collected"] = self._seen()
+        elif self._reports():
+            self._outcome.tell(trouble)
+            if compares and not self._distributes():
+                self._outcome.saw(*self._seen())
+            ended = exitstatus in _ENDED and not (session.shouldstop or session.shouldfail)
+            if self._outcome.write(ended=ended) and exitstatus in _PASSED:
+                session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _closed(self) -> str:
+        """Close the session; what went wrong with that."""
+        try:
+            if self._session is not None:
+                self._session.close()
+        except ModelvizError as error:
+            return str(error)
+        return ""
+
+    def _seen(self) -> tuple[dict[str, list[str]], list[str]]:
+        return self._collected.files(self._config), sources(self.settings.rootdir)
+
+    def _worker_output(self) -> dict[str, Any]:
+        output: dict[str, Any] = self._config.workeroutput  # type: ignore[attr-defined]  # xdist's
+        return output
+
+    def _distributes(self) -> bool:
+        """Whether tests run in workers, which collect them as well."""
+        return self._config.pluginmanager.hasplugin("dsession")
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        here = self._config.invocation_params.dir
+        lines = self._outcome.lines(here, self.review()) if self._reports() else []
+        if lines:
+            terminalreporter.ensure_newline()  # else an empty line follows the title
+            terminalreporter.section("modelviz")
+        for line, is_error in lines:
+            terminalreporter.write_line(printable(line), red=is_error)
+
+
+def _pending(item: pytest.Item) -> str:
+    checks = item.stash.get(CHECKS, None)
+    return "" if checks is None else checks.take_failures()

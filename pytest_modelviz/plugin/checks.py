@@ -1,0 +1,240 @@
+"""What stands behind the fixtures: the checks of one test.
+
+With `fixtures`, `plugin` and `collected` all that knows pytest.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+
+from pytest_modelviz.compare.tolerance import unmatched
+from pytest_modelviz.errors import ModelvizError, ModelvizWarning
+from pytest_modelviz.plugin.identity import CollectedTests, former_identity, identity, relative_file
+from pytest_modelviz.plugin.tracebacks import hide_own_frames
+from pytest_modelviz.run.options import IGNORE, InvalidSettingError
+from pytest_modelviz.run.project import pytest_root
+from pytest_modelviz.run.settings import Settings
+from pytest_modelviz.text.printable import printable, quoted
+
+if TYPE_CHECKING:
+    from pytest_modelviz.records.capture import Capture
+    from pytest_modelviz.run.session import Check, Session
+    from pytest_modelviz.views.base import View
+
+
+class Run(Protocol):
+    """What a test's checks need of the run they belong to."""
+
+    settings: Settings
+
+    def session(self) -> Session:
+        """The session of this process."""
+
+    def tests(self) -> CollectedTests:
+        """What the tests of this run are called."""
+
+    def review(self) -> str:
+        """The options that the command `modelviz` needs to find what is written."""
+
+    def arguments(self) -> Sequence[Path]:
+        """The files and folders that pytest was given, and where it was started."""
+
+    def opened(self, checks: TestChecks) -> None:
+        """A test has begun to make checks."""
+
+    def fail(self, trouble: str) -> None:
+        """Let the run fail for what no test can fail for any more, and say why at its end."""
+
+
+RUN = pytest.StashKey[Run]()
+CHECKS = pytest.StashKey["TestChecks"]()
+
+
+class TestChecks:
+    """The checks of one test, in the order in which they were made."""
+
+    __test__ = False  # not a test class, whatever its name
+
+    def __init__(self, run: Run, item: pytest.Item) -> None:
+        self._run, self.item = run, item
+        self._settings = self._marked(item)
+        self._names: set[str] = set()
+        self._failures: list[str] = []
+        self._patterns: dict[str, bool] = {}
+        self._ignored = dict.fromkeys(self._settings.ignored[len(run.settings.ignored) :], False)
+        self.unreported: list[dict[str, Any]] = []
+        self._ended = False
+        run.opened(self)
+
+    @property
+    def nodeid(self) -> str:
+        """What the test is called, whatever arguments pytest was given."""
+        return identity(self.item)
+
+    @property
+    def _argument(self) -> str:
+        """What selects the test on a command line in the folder in which pytest was started."""
+        file, separator, test = self.nodeid.partition("::")
+        folder = self.item.config.invocation_params.dir
+        return f"{relative_file(self._run.settings.rootdir / file, folder)}{separator}{test}"
+
+    def _pytest_options(self) -> str:
+        """What pytest must be told to find its root folder again when this test is all that is named."""
+        config, settings = self.item.config, self._run.settings
+        here, given = config.invocation_params.dir, config.known_args_namespace
+        if given.rootdir is None and given.inifilename is None and _root(self.item.path, here) == settings.rootdir:
+            return settings.repeated
+        options = [] if config.inipath is None else ["-c", relative_file(config.inipath, here)]
+        if config.inipath is None or config.inipath.parent != settings.rootdir:
+            options.append(f"--rootdir={relative_file(settings.rootdir, here)}")
+        return " ".join([*map(quoted, options), settings.repeated]).rstrip()
+
+    def _marked(self, item: pytest.Item) -> Settings:
+        markers = list(item.iter_markers("modelviz"))
+        try:
+            if any(len(marker.args) > 1 or "layers" in marker.kwargs for marker in markers):
+                raise InvalidSettingError(
+                    "the marker modelviz takes keywords such as rtol=1e-3, and one mapping of layer globs to tolerances"
+                )
+            given = [{**({"layers": one.args[0]} if one.args else {}), **one.kwargs} for one in markers]
+            given += [{"ignore": marker.args, **marker.kwargs} for marker in item.iter_markers(IGNORE)]
+            return self._run.settings.marked(given)
+        except InvalidSettingError as error:
+            pytest.fail(f"modelviz: {error}", pytrace=False)
+
+    def run(
+        self,
+        view: Callable[[], View],
+        name: str | None,
+        default: str,
+        *,
+        rtol: Any = None,
+        atol: Any = None,
+    ) -> Any:
+        """Make one check; returns what the view captured. A drift is kept until the test's body ends."""
+        __tracebackhide__ = True
+        from pytest_modelviz.run.session import FAILING
+
+        self._refuse_when_ended()
+        name = default if name is None else name
+        if not isinstance(name, str) or not name or not name.isprintable():
+            raise ModelvizError(f"name= takes a printable text that is not empty, not {name!r}")
+        if name in self._names:
+            raise ModelvizError(f"this test has two checks named {name!r}: pass name= to tell them apart")
+        if self._run.tests().is_shared(self.nodeid):
+            raise ModelvizError(
+                f"two different tests of this run are called {printable(self.nodeid)}, and would share a baseline: "
+                f"rename one of them"
+            )
+        try:
+            settings = self._settings.called(rtol=rtol, atol=atol)
+            check = self._check(name, view(), settings)
+            capture, entry = self._run.session().check(check)
+        except (ModelvizError, InvalidSettingError) as error:
+            raise ModelvizError(printable(str(error))) from None  # the way here says nothing that the message does not
+        except Exception as error:  # the model's own
+            if not self.item.config.getoption("fulltrace"):
+                hide_own_frames(error)
+            raise
+        self._names.add(name)
+        self._match_patterns(settings, capture.layers)
+        self._match_ignored(check.view, capture)
+        self._refuse_when_ended()  # in another thread, while the test went on without it
+        self.unreported.append(entry)
+        if entry["status"] in FAILING:
+            self._failures.append(entry["message"])
+        return capture.result
+
+    def end(self) -> None:
+        """From here on nobody listens to what a check finds."""
+        self._ended = True
+
+    def _refuse_when_ended(self) -> None:
+        """What is found after the test would be told to nobody, and the test has passed already."""
+        if self._ended:
+            error = (
+                f"a check of {self.nodeid} was made after that test had ended, and could not fail it: make it in the "
+                f"test itself, or in a fixture that requests the check's fixture"
+            )
+            self._run.fail(error)  # a thread, or what swallows errors, must not hide it
+            raise ModelvizError(error)
+
+    def _check(self, name: str, view: View, settings: Settings) -> Check:
+        from pytest_modelviz.run.session import Check, Commands
+
+        item, tests, former = self.item, self._run.tests(), former_identity(self.item)
+        return Check(
+            nodeid=self.nodeid,
+            title=tests.title(self.nodeid),
+            commands=Commands(self._pytest_options(), self._argument, self._run.review()),
+            name=name,
+            view=view,
+            settings=settings,
+            former_nodeid=former,
+            is_former=former is not None and tests.is_former(former, item),
+            is_former_taken=former is not None and tests.is_taken(former, item.config.rootpath),
+            folders=lambda: [item.path.parent, *self._run.arguments()],
+        )
+
+    def _match_patterns(self, settings: Settings, layers: Sequence[str]) -> None:
+        """Note which layer globs have matched; a check whose view knows no layers says nothing about them."""
+        if layers:
+            missed = set(unmatched(settings.layers, layers))
+            for one in settings.layers:
+                self._patterns[one.pattern] = self._patterns.get(one.pattern, False) or one.pattern not in missed
+
+    def _match_ignored(self, view: Any, capture: Capture) -> None:
+        """Note which globs have matched attributes of a view's model, or options that it has recorded beside it.
+
+        Those of the configuration file are meant for any model.
+        """
+        model = getattr(view, "model", None)
+        if model is not None and not all(self._ignored.values()):
+            from pytest_modelviz.compare.ignored import matches
+            from pytest_modelviz.probe.modules import attribute_names
+
+            names = list(attribute_names(model))
+            if hasattr(view, "option_names"):
+                names += view.option_names(capture)
+            for pattern, matched in self._ignored.items():
+                self._ignored[pattern] = matched or any(matches(pattern, *name) for name in names)
+
+    def warn(self) -> None:
+        """Warn of globs that no check of this test could use."""
+        for pattern, matched in self._ignored.items():
+            if not matched and self._names:
+                text = f"the glob {pattern!r} that {self.nodeid} ignores matches no attribute of its models"
+                warnings.warn(ModelvizWarning(printable(text)), stacklevel=1)
+        for pattern, matched in self._patterns.items():
+            if not matched:
+                text = f"the layer glob {pattern!r} of {self.nodeid} matches no layer of its models"
+                warnings.warn(ModelvizWarning(printable(text)), stacklevel=1)
+
+    def take_failures(self) -> str:
+        """All that is to be reported, once."""
+        message = "\n\n".join(self._failures)
+        self._failures = []
+        return message
+
+
+@functools.lru_cache(maxsize=256)
+def _root(file: Path, here: Path) -> Path:
+    return pytest_root(file, here)
+
+
+@pytest.fixture
+def _modelviz_checks(request: pytest.FixtureRequest) -> Generator[TestChecks, None, None]:
+    item = request.node
+    item.stash[CHECKS] = checks = TestChecks(request.config.stash[RUN], item)  # anew when a test is run again
+    yield checks
+    checks.warn()
+    checks.end()
+    message = checks.take_failures()  # of checks made by other fixtures while they were torn down
+    if message:
+        pytest.fail(message, pytrace=False)

@@ -1,0 +1,56 @@
+"""Fixtures for the views that other plugins register.
+
+With `fixtures`, `checks`, `plugin` and `collected` all that knows pytest.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+
+from pytest_modelviz.plugin.checks import TestChecks
+
+
+class Registered:
+    """The views of other plugins, by name."""
+
+    def __init__(self, config: pytest.Config, taken: Iterable[str]) -> None:
+        self._config, self._taken = config, dict.fromkeys(taken, "pytest-modelviz")
+
+    def add(self, views: Any) -> None:
+        """Make a fixture for each; raises pytest.UsageError for what is no view, or has a name that is taken."""
+        if isinstance(views, type) or not isinstance(views, (list, tuple)):
+            raise pytest.UsageError(f"modelviz: pytest_modelviz_views must return a list of classes, not {views!r}")
+        for view in views:
+            name = getattr(view, "view", None)
+            words = ("capture", "compare", "picture", "describe")
+            if not isinstance(view, type) or not isinstance(name, str) or not name.isidentifier():
+                raise pytest.UsageError(
+                    f"modelviz: pytest_modelviz_views returned {view!r}: a view is a class whose attribute `view` "
+                    f"is its name, which can be a fixture's"
+                )
+            missing = [word for word in words if not callable(getattr(view, word, None))]
+            if missing:
+                raise pytest.UsageError(f"modelviz: the view {name!r} has no {', '.join(missing)}")
+            owner = f"{view.__module__}.{view.__qualname__}"
+            if name in self._taken:
+                raise pytest.UsageError(f"modelviz: the view {name!r} of {owner} is there already: {self._taken[name]}")
+            self._taken[name] = owner
+            module = types.ModuleType(f"modelviz_view_{name}")  # pytest looks for fixtures in plugins' attributes
+            setattr(module, name, _fixture(view))
+            self._config.pluginmanager.register(module, module.__name__)
+
+
+def _fixture(view: Any) -> Any:
+    def fixture(_modelviz_checks: TestChecks) -> Callable[..., Any]:
+        def check(*arguments: Any, name: str | None = None, rtol: Any = None, atol: Any = None, **named: Any) -> Any:
+            __tracebackhide__ = True
+            return _modelviz_checks.run(lambda: view(*arguments, **named), name, view.view, rtol=rtol, atol=atol)
+
+        return check
+
+    fixture.__doc__ = view.__doc__
+    return pytest.fixture(name=view.view)(fixture)

@@ -1,0 +1,25 @@
+"""The most that is read of a baseline, whoever wrote it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pytest_modelviz.text.strict_json import MOST_VALUES
+
+
+class Limits(NamedTuple):
+    """The most that may be read.
+
+    Of the JSON file, of all arrays unpacked, of the header of the safetensors file, and of the structure of a trace.
+    """
+
+    json_bytes: int = 64 * 2**20
+    json_values: int = MOST_VALUES
+    array_bytes: int = 512 * 2**20
+    header_bytes: int = 32 * 2**20
+    structure_bytes: int = 64 * 2**20
+    structure_values: int = 2 * MOST_VALUES
+
+
+FIXED = Limits()
+SMALL = Limits(4 * 2**20, 250_000, 32 * 2**20, 2 * 2**20, 8 * 2**20, 500_000)

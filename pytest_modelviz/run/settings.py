@@ -1,0 +1,180 @@
+"""One frozen Settings out of call argument > marker > command line > ini > default. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import enum
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pytest_modelviz.compare.tolerance import LayerTolerance
+from pytest_modelviz.run.options import (
+    IGNORE,
+    OPTIONS,
+    InvalidSettingError,
+    attribute_globs,
+    layer_tolerances,
+    tolerance,
+    variant,
+)
+from pytest_modelviz.text.printable import quoted
+
+
+class Mode(enum.Enum):
+    """What a run does with what it captures."""
+
+    OFF = "off"
+    COMPARE = "compare"
+    UPDATE_MISSING = "update-missing"
+    UPDATE = "update"
+    UPDATE_ALL = "update-all"
+
+    @property
+    def records(self) -> bool:
+        return self not in (Mode.OFF, Mode.COMPARE)
+
+
+_UPDATES = {
+    "--modelviz-update": Mode.UPDATE,
+    "--modelviz-update-missing": Mode.UPDATE_MISSING,
+    "--modelviz-update-all": Mode.UPDATE_ALL,
+}
+_MARKER_KEYS = ("rtol", "atol", "layers", "variant", "compare", "ignore")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything a check needs to know about how it is to be made. Tolerances are None where the default holds.
+
+    `ignored` are globs of attributes of modules that are no configuration.
+    `baseline_dir_is_configured` says that somebody has named that folder.
+    `repeated` are those options of the command line that a printed pytest command must have too.
+    """
+
+    mode: Mode
+    rootdir: Path
+    baseline_dir: Path | str
+    results_dir: Path
+    rtol: float | None = None
+    atol: float | None = None
+    layers: tuple[LayerTolerance, ...] = ()
+    ignored: tuple[str, ...] = ()
+    variant: str | None = None
+    require: bool = False
+    orphans: str = "warn"
+    html: bool = True
+    repeated: str = ""
+    baseline_dir_is_configured: bool = True
+
+    def shown(self, path: str | Path) -> str:
+        """A path as people write it: relative to the project where it lies inside; a URL as it is."""
+        inside = "://" not in str(path) and Path(path).is_relative_to(self.rootdir)
+        return Path(path).relative_to(self.rootdir).as_posix() if inside else str(path)
+
+    def marked(self, markers: Sequence[Mapping[str, Any]]) -> Settings:
+        """With the keywords of `@pytest.mark.modelviz(...)`, the closest marker first.
+
+        A mapping of layer globs, which may stand without a keyword, is called `layers` here.
+        """
+        changed, compare = self, True
+        for keywords in reversed(markers):
+            # of one marker the numbers come first: a mapping refines them
+            for key, value in sorted(keywords.items(), key=lambda item: isinstance(item[1], Mapping)):
+                if key not in _MARKER_KEYS:
+                    raise InvalidSettingError(f"the marker modelviz takes {', '.join(_MARKER_KEYS)}, not {key!r}")
+                if key == "compare":
+                    if not isinstance(value, bool):
+                        raise InvalidSettingError(f"the marker's compare takes True or False, not {value!r}")
+                    compare = value
+                else:
+                    changed = changed._with(key, value)
+        return changed if compare else replace(changed, mode=Mode.OFF)
+
+    def _with(self, key: str, value: Any) -> Settings:
+        label = f"the marker's {key}"
+        if key == "variant":
+            return replace(self, variant=None if value is None else variant(label, value))
+        if key == "ignore":
+            return replace(self, ignored=self.ignored + attribute_globs(label, value))
+        if key == "layers":
+            return replace(self, layers=self.layers + layer_tolerances("the marker modelviz", value))
+        return self._tolerating(key, label, value)
+
+    def _tolerating(self, key: str, label: str, value: Any) -> Settings:
+        """With an rtol or atol: a number for all layers, or a mapping of layer globs that refines what holds."""
+        if isinstance(value, Mapping):
+            return replace(self, layers=self.layers + layer_tolerances(label, value, key))
+        number: dict[str, Any] = {key: tolerance(label, value)}
+        nothing: dict[str, Any] = {key: None}
+        others = tuple(replace(layer, **nothing) for layer in self.layers)
+        return replace(self, layers=tuple(o for o in others if (o.rtol, o.atol) != (None, None)), **number)
+
+    def called(self, *, rtol: Any = None, atol: Any = None) -> Settings:
+        """With the tolerances given in the call of a fixture: numbers, or mappings of layer globs to numbers."""
+        changed = self
+        for key, value in (("rtol", rtol), ("atol", atol)):
+            if value is not None:
+                changed = changed._tolerating(key, key, value)
+        return changed
+
+
+def read_settings(command_line: Mapping[str, Any], ini: Mapping[str, Any], rootdir: Path) -> Settings:
+    """Combine raw values, both keyed by option name (`--modelviz-rtol`); None and "" mean not given.
+
+    What ini files alone have is keyed by its own name (`modelviz_ignore`).
+
+    The update flags are one choice: one of them on the command line outweighs another in the ini file.
+    """
+    values: dict[str, Any] = {}
+    for option in OPTIONS:
+        for source, label in ((command_line, option.name), (ini, option.ini)):
+            value = source.get(option.name)
+            if value is not None and (value != "" or source is command_line):
+                values[option.name] = bool(value) if option.parse is None else option.parse(label, value)
+                break
+    baselines = values.get("--modelviz-baseline-dir", "baselines")
+    results = rootdir / values.get("--modelviz-results-dir", ".modelviz")
+    if "://" not in baselines:
+        baselines = rootdir / baselines
+        _keep_apart(baselines, results, rootdir)
+    return Settings(
+        mode=_mode(command_line) or _mode(ini) or Mode.OFF,
+        rootdir=rootdir,
+        baseline_dir=baselines,
+        baseline_dir_is_configured="--modelviz-baseline-dir" in values,
+        results_dir=results,
+        rtol=values.get("--modelviz-rtol"),
+        atol=values.get("--modelviz-atol"),
+        ignored=attribute_globs(IGNORE, ini.get(IGNORE) or ()),
+        variant=values.get("--modelviz-variant"),
+        require=values.get("--modelviz-require", False),
+        orphans=values.get("--modelviz-orphans", "warn"),
+        html=values.get("--modelviz-html", True),
+        repeated=" ".join(
+            quoted(f"{option.name}={command_line[option.name]}")
+            for option in OPTIONS
+            if not option.is_flag and command_line.get(option.name) is not None
+        ),
+    )
+
+
+def _keep_apart(baselines: Path, results: Path, rootdir: Path) -> None:
+    """The results folder hides itself from git: it must hold neither the baselines nor the project."""
+    for at in (os.path.abspath, os.path.realpath):  # as written, and where links lead
+        one, other, root = (Path(at(path)) for path in (results, baselines, rootdir))
+        if one.is_relative_to(other) or other.is_relative_to(one) or root.is_relative_to(one):
+            raise InvalidSettingError(
+                f"--modelviz-results-dir takes a folder of its own, not {str(results)!r}, "
+                f"which holds the project or the baselines or lies among them"
+            )
+
+
+def _mode(source: Mapping[str, Any]) -> Mode | None:
+    chosen = [name for name in _UPDATES if source.get(name)]
+    if len(chosen) > 1:
+        raise InvalidSettingError(f"{' and '.join(chosen)} exclude each other: choose one")
+    if chosen:
+        return _UPDATES[chosen[0]]
+    return Mode.COMPARE if source.get("--modelviz") else None

@@ -1,0 +1,129 @@
+"""The raw material of pictures, made smaller for the file; what is compared lies in it as it is.
+
+An array that is worth it stands there as bytes, under a key that says what it was: `picture.relu|float16[8,32,32]`.
+Numbers lie in planes, first bytes first: those of neighbours are alike. Of photographs the differences between
+neighbouring pixels lie there.
+"""
+
+from __future__ import annotations
+
+import collections
+import math
+import re
+import zlib
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from pytest_modelviz.errors import OversizedBaselineError, UnreadableBaselineError
+from pytest_modelviz.records.capture import Array
+from pytest_modelviz.storage.limits import pieces
+
+_LEAST = 1024  # bytes; of less there is little to gain
+_GAIN = 0.95
+_KEY = re.compile(r"(?s:(?P<key>.*))\|(?P<kind>float16|uint8)\[(?P<shape>\d{1,9}(?:,\d{1,9}){0,7})\]")
+
+
+def compressed(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """Arrays as they are put into a file."""
+    made: dict[str, Array] = {}
+    for key, array in arrays.items():
+        data = _deflated(array) if array.dtype in (np.float16, np.uint8) and array.nbytes >= _LEAST else None
+        if data is None or len(data) > _GAIN * array.nbytes:
+            made[key] = array
+        else:
+            made[f"{key}|{array.dtype}[{','.join(map(str, array.shape))}]"] = np.frombuffer(data, np.uint8)
+    return made
+
+
+def expanded(arrays: Mapping[str, Array], most: int) -> dict[str, Array]:
+    """Arrays as they were; raises UnreadableBaselineError.
+
+    Where they would take more than `most` bytes, none of them is unpacked.
+    """
+    plain, packed = _sorted_out(arrays, most)
+    return {**plain, **{one.key: _inflated(one) for one in packed}}
+
+
+def require_expandable(arrays: Mapping[str, Array], most: int) -> None:
+    """Raises UnreadableBaselineError where `expanded` would; what it unpacks is counted and forgotten."""
+    for one in _sorted_out(arrays, most)[1]:
+        inflater, size = zlib.decompressobj(), 0
+        try:
+            for piece in pieces(inflater, one.data):
+                size += len(piece)
+                if size > one.size:
+                    break
+        except zlib.error as error:
+            raise one.damage(f" ({error})") from error
+        if size != one.size or not inflater.eof:
+            raise one.damage()
+
+
+class _Packed(NamedTuple):
+    """An array as bytes, and what it was."""
+
+    key: str
+    dtype: np.dtype[np.generic]
+    shape: tuple[int, ...]
+    data: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes unpacked."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def damage(self, why: str = "") -> UnreadableBaselineError:
+        return UnreadableBaselineError(f"its array {self.key!r} is damaged{why}")
+
+
+def _sorted_out(arrays: Mapping[str, Array], most: int) -> tuple[dict[str, Array], list[_Packed]]:
+    """Arrays that are as they were, and those that are to be unpacked, which takes no more than `most` with them."""
+    plain: dict[str, Array] = {}
+    packed: list[_Packed] = []
+    for key, array in arrays.items():
+        found = _KEY.fullmatch(key)
+        if found is None or array.dtype != np.uint8 or array.ndim != 1:
+            plain[key] = array
+        else:
+            shape = tuple(int(side) for side in found["shape"].split(","))
+            packed.append(_Packed(found["key"], np.dtype(found["kind"]), shape, array.tobytes()))
+    names = collections.Counter([*plain, *(one.key for one in packed)])
+    if len(names) != len(arrays):
+        raise UnreadableBaselineError(f"its array {names.most_common(1)[0][0]!r} stands there twice")
+    size = sum(array.nbytes for array in plain.values()) + sum(one.size for one in packed)
+    if size > most:
+        largest = f", {max(packed, key=lambda one: one.size).key!r} above all" if packed else ""
+        raise OversizedBaselineError(f"its arrays are absurdly large ({size} bytes unpacked{largest})")
+    return plain, packed
+
+
+def _deflated(array: Array) -> bytes:
+    plain = _differences(array) if _is_photo(array.dtype, array.shape) else array
+    planes = np.frombuffer(plain.tobytes(), np.uint8).reshape(-1, plain.dtype.itemsize)
+    return zlib.compress(planes.T.tobytes(), 9)
+
+
+def _inflated(packed: _Packed) -> Array:
+    inflater = zlib.decompressobj()
+    try:
+        raw = inflater.decompress(packed.data, packed.size + 1)
+    except zlib.error as error:
+        raise packed.damage(f" ({error})") from error
+    if len(raw) != packed.size or not inflater.eof:
+        raise packed.damage()
+    planes = np.frombuffer(raw, np.uint8).reshape(packed.dtype.itemsize, -1)
+    array = np.frombuffer(planes.T.tobytes(), packed.dtype).reshape(packed.shape)
+    return np.cumsum(array, axis=1, dtype=np.uint8) if _is_photo(packed.dtype, packed.shape) else array
+
+
+def _is_photo(dtype: npt.DTypeLike, shape: tuple[int, ...]) -> bool:
+    return dtype == np.uint8 and len(shape) == 3 and shape[2] == 3
+
+
+def _differences(photo: Array) -> npt.NDArray[np.uint8]:
+    """Each pixel less the one to its left, modulo 256."""
+    pixels = photo.astype(np.uint8)
+    return np.concatenate([pixels[:, :1], pixels[:, 1:] - pixels[:, :-1]], axis=1)

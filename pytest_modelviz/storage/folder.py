@@ -1,0 +1,305 @@
+"""Where files lie: a folder of this machine, or a URL that fsspec knows. Files are read and replaced as a whole.
+
+Names are relative, with `/`. What cannot be done is an OSError; the store says what that means for a baseline.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, Protocol
+
+from pytest_modelviz.errors import ModelvizError, OversizedBaselineError, UnreadableBaselineError
+from pytest_modelviz.storage.git import write_attributes
+
+_LOCK_SECONDS = 60.0
+_CHUNK = 64 * 2**10
+
+
+class Folder(Protocol):
+    """A place for files.
+
+    `settles` says whether writers can be kept apart here and files moved in one step.
+    """
+
+    settles: bool
+
+    def shown(self, name: str) -> str:
+        """A file as people write it."""
+
+    def read(self, name: str, limit: int) -> bytes:
+        """A whole file of at most `limit` bytes; raises FileNotFoundError, UnreadableBaselineError, OSError."""
+
+    def forget(self, name: str) -> None:
+        """Read this file anew next time: somebody else may have changed it."""
+
+    def write(self, name: str, data: bytes) -> None:
+        """Replace a file in one step, folders included."""
+
+    def move(self, old: str, new: str) -> None:
+        """Give a file another name, in one step."""
+
+    def delete(self, name: str) -> None:
+        """Remove a file, if it is there, and the folders that it leaves empty."""
+
+    def siblings(self, name: str) -> dict[str, float]:
+        """The files of the folder in which `name` lies: file name -> age in seconds."""
+
+    def find(self, ending: str) -> list[str]:
+        """All files whose names end so, hidden ones left out; sorted."""
+
+    def is_linked(self, name: str) -> bool:
+        """Whether a file is a link, or is reached through one."""
+
+    def locked(self, name: str) -> contextlib.AbstractContextManager[None]:
+        """Keep others from writing `name` for the while, where that is possible."""
+
+
+class LinkedFolderError(OSError):
+    """A folder below the root is a symbolic link, and nothing is written or removed through one."""
+
+    def __init__(self, link: Path) -> None:
+        super().__init__(f"the folder {link} is a symbolic link, and nothing is written or removed through a link")
+
+
+def open_folder(place: str | Path, *, configured: bool = True) -> Folder:
+    """The folder of baselines at a path or an fsspec URL, which somebody has `configured` or not.
+
+    Raises ModelvizError where the URL's package is not installed.
+    """
+    url = str(place)
+    if "://" not in url:
+        return BaselineFolder(Path(place), configured=configured)
+    import fsspec
+
+    from pytest_modelviz.storage.remote import RemoteFolder
+
+    try:
+        files, root = fsspec.core.url_to_fs(url)
+    except (ImportError, ValueError) as error:
+        raise ModelvizError(f"cannot open {url}: {error}") from error
+    except Exception as error:  # whatever the package for this protocol raises: bad credentials, a host not found
+        raise ModelvizError(f"cannot open {url} ({type(error).__name__}: {error})") from error
+    return RemoteFolder(files, str(root), url)
+
+
+class LocalFolder:
+    """A folder of this machine, perhaps brought here by anybody. It is never left through a symbolic link."""
+
+    settles = True
+    _root_may_be_link = True
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def shown(self, name: str) -> str:
+        return str(self.root / name)
+
+    def read(self, name: str, limit: int) -> bytes:
+        path = self.root / name
+        try:
+            self._refuse_to_read(path)
+            return _regular_file(path, limit)
+        except (FileNotFoundError, NotADirectoryError):
+            self._refuse_dangling_link(name)
+            raise FileNotFoundError(path) from None
+        except OSError as error:
+            raise UnreadableBaselineError(f"{path.name} cannot be read: {error.strerror or error}") from error
+
+    def forget(self, name: str) -> None:
+        """Nothing is kept here."""
+
+    def _refuse_to_read(self, path: Path) -> None:
+        # resolve() follows the links of that part of the way which exists
+        try:
+            inside = path.resolve().is_relative_to(self.root.resolve())
+        except RuntimeError:  # links in a circle, until Python 3.13
+            inside = False
+        if not inside:
+            raise UnreadableBaselineError(f"{path.name} leads out of {self.root} through a symbolic link")
+
+    def _refuse_dangling_link(self, name: str) -> None:
+        """What a link should lead to is not there: that is not as if nothing had been recorded."""
+        for path in self._way(name):
+            if path.is_symlink() and not path.exists():
+                raise UnreadableBaselineError(
+                    f"{path} is a symbolic link to {path.readlink()}, which is not there: fetch what it leads to "
+                    f"(as by 'dvc pull' or 'git annex get'), or remove the link"
+                )
+
+    def _way(self, name: str) -> list[Path]:
+        """The root, each folder below it, and the file."""
+        path = self.root / name
+        return [*(folder for folder in reversed(path.parents) if folder.is_relative_to(self.root)), path]
+
+    def is_linked(self, name: str) -> bool:
+        path = self.root / name
+        return self._is_reached_by_link(name) or (path.is_file() and path.stat().st_nlink > 1)
+
+    def _is_reached_by_link(self, name: str) -> bool:
+        return any(path.is_symlink() for path in self._way(name))
+
+    def _refuse_linked_folder(self, name: str) -> None:
+        """The root itself may be a link where the user has chosen it."""
+        for path in self._way(name)[1 if self._root_may_be_link else 0 : -1]:
+            if path.is_symlink():
+                raise LinkedFolderError(path)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write beside, flush to the disk, then move into place. A link there is replaced, what it leads to is not."""
+        path = self.root / name
+        self._refuse_linked_folder(name)
+        with contextlib.suppress(FileNotFoundError):  # tidied away by somebody who cannot see this process
+            self._write(path, data)
+            return
+        self._write(path, data)
+
+    def _write(self, path: Path, data: bytes) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            with _new_file(beside) as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                beside.unlink(missing_ok=True)
+            raise
+
+    def move(self, old: str, new: str) -> None:
+        if os.path.lexists(self.root / old):
+            self._refuse_linked_folder(old)
+            self._refuse_linked_folder(new)
+        (self.root / old).replace(self.root / new)
+
+    def delete(self, name: str) -> None:
+        path = self.root / name
+        try:
+            self._refuse_linked_folder(name)
+        except LinkedFolderError:
+            if os.path.lexists(path):
+                raise
+            return
+        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # not empty, or gone
+            for folder in path.parents:
+                if folder == self.root:
+                    break
+                folder.rmdir()
+
+    def siblings(self, name: str) -> dict[str, float]:
+        ages = {}
+        now = time.time()
+        for entry in (self.root / name).parent.iterdir():
+            with contextlib.suppress(OSError):  # gone in between
+                ages[entry.name] = now - entry.lstat().st_mtime
+        return ages
+
+    def find(self, ending: str) -> list[str]:
+        found = []
+        for folder, folders, names in os.walk(self.root):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            below = PurePosixPath(Path(folder).relative_to(self.root).as_posix())
+            found += [str(below / name) for name in names if name.endswith(ending) and not name.startswith(".")]
+        return sorted(found)
+
+    @contextlib.contextmanager
+    def locked(self, name: str) -> Iterator[None]:
+        """By a lock file outside of the folder, so that nothing of it can be committed.
+
+        Processes that share the folder but no folder for temporary files (containers) do not see each other's locks.
+        """
+        import filelock
+
+        lock = None
+        try:
+            lock = filelock.FileLock(self._lock_file(name), timeout=_LOCK_SECONDS)
+            lock.acquire()
+        except filelock.Timeout:
+            raise TimeoutError(f"another process has been writing it for {_LOCK_SECONDS:.0f} seconds") from None
+        except OSError:  # no folder for temporary files: better without a lock than not at all
+            lock = None
+        try:
+            yield
+        finally:
+            if lock is not None:
+                lock.release()
+
+    def _lock_file(self, name: str) -> str:
+        user = getattr(os, "getuid", lambda: "user")()
+        folder = Path(tempfile.gettempdir()) / f"pytest-modelviz-{user}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        here, check = (hashlib.sha256(os.fsencode(text)).hexdigest() for text in (self.root.resolve(), name))
+        return str(folder / f"{here[:16]}-{check[:1]}.lock")
+
+
+class BaselineFolder(LocalFolder):
+    """The folder of a project's baselines, which has links where a build tool or a data cache has put them.
+
+    They may lead anywhere: a baseline is its own proof, by the digests in it. What is written is a file of its own.
+    The first file brings rules for git with it.
+    """
+
+    def __init__(self, root: Path, *, configured: bool = True) -> None:
+        """The folder itself may be a link where somebody has `configured` it, or it may be anybody's doing."""
+        super().__init__(root)
+        self._root_may_be_link = configured
+
+    def is_linked(self, name: str) -> bool:
+        """Hard links are how some data caches fill a folder."""
+        return self._is_reached_by_link(name)
+
+    def _refuse_to_read(self, path: Path) -> None:
+        """Whatever is a regular file may be read."""
+
+    def write(self, name: str, data: bytes) -> None:
+        super().write(name, data)
+        write_attributes(self.root)
+
+
+def is_running(pid: int) -> bool:
+    """Whether there is a process of this number; where nobody can tell, it is taken to be there."""
+    if os.name != "posix":  # elsewhere the question would end it
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
+
+
+def _regular_file(path: Path, limit: int) -> bytes:
+    """A whole file of at most `limit` bytes; a pipe or a device would never end."""
+    information = path.stat()
+    if information.st_size > limit:
+        raise OversizedBaselineError(f"{path.name} is absurdly large ({information.st_size} bytes)")
+    if not stat.S_ISREG(information.st_mode):
+        raise UnreadableBaselineError(f"{path.name} cannot be read: it is no file")
+    # the system makes some files up as they are read (/proc), and says that they are empty
+    data, most = [], information.st_size + 1
+    with path.open("rb", buffering=0) as file:
+        while limit >= 0 and (chunk := file.read(min(limit + 1, max(most, _CHUNK)))):
+            data.append(chunk)
+            limit -= len(chunk)
+    if limit < 0:
+        raise OversizedBaselineError(f"{path.name} is absurdly large (at least {sum(map(len, data))} bytes)")
+    return b"".join(data)
+
+
+def _new_file(path: Path) -> BinaryIO:
+    """A file that was not there: what lies there, perhaps as a link, is not written into."""
+    try:
+        return path.open("xb")
+    except FileExistsError:  # left by a process of this number that was killed
+        path.unlink()
+        return path.open("xb")

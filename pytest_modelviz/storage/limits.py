@@ -1,0 +1,88 @@
+"""How large a baseline may be: its files, what they unpack to, and how many values they hold.
+
+A file of a few kilobytes can unpack to gigabytes, so that all of this is looked at before anything is unpacked. A check
+knows what its own capture takes, and reads no baseline that would take more than four times that; small ones are always
+read, since a model may have been larger once. A command that has no capture reads what any check may have recorded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import Protocol
+
+from pytest_modelviz.errors import OversizedBaselineError
+from pytest_modelviz.records.capture import Array, Capture
+from pytest_modelviz.records.limits import FIXED, SMALL, Limits
+from pytest_modelviz.text.strict_json import count_values
+
+STRUCTURE = "trace.structure"  # the array that holds a trace's compressed JSON
+TIMES = 4
+_CHUNK = 64 * 2**10
+_ARRAY_HEADER = 200  # bytes in a safetensors file, beside the array's name
+
+
+class Inflater(Protocol):
+    """What `zlib.decompressobj` makes; its class has no public name."""
+
+    @property
+    def eof(self) -> bool:
+        """Whether all is unpacked."""
+
+    @property
+    def unconsumed_tail(self) -> bytes:
+        """What was not looked at yet."""
+
+    def decompress(self, data: bytes, max_length: int, /) -> bytes:
+        """The next bytes, no more than so many."""
+
+
+def limits_for(capture: Capture) -> Limits:
+    """What may be read to be compared with a capture: four times what it takes itself, and small baselines always."""
+    try:
+        text = json.dumps(capture.facts, default=str, skipkeys=True).encode()
+    except (TypeError, ValueError, RecursionError):  # of a view of somebody's own: nothing like it can be recorded
+        text = b""
+    names = sum(len(key.encode("utf-8", "replace")) + _ARRAY_HEADER for key in capture.arrays)
+    arrays = sum(array.nbytes for array in capture.arrays.values())
+    structure = structure_size(capture.arrays, FIXED)
+    needed = (len(text), count_values(text), arrays + names, names, *structure)
+    both = zip(needed, SMALL, FIXED, strict=True)
+    return Limits(*(min(max(TIMES * need, least), most) for need, least, most in both))
+
+
+def require_structure(arrays: Mapping[str, Array], limits: Limits) -> None:
+    """Raises OversizedBaselineError where the structure of a trace would unpack to more than is read."""
+    size, count = structure_size(arrays, limits)
+    if size > limits.structure_bytes or count > limits.structure_values:
+        raise OversizedBaselineError(
+            f"the structure of its trace is absurdly large (at least {size} bytes, up to {count} values)"
+        )
+
+
+def structure_size(arrays: Mapping[str, Array], limits: Limits) -> tuple[int, int]:
+    """(bytes, values) of the JSON that describes a trace, counted piece by piece until they are beyond the limits.
+
+    Zero where there is none, or what is no such thing: its reader says what is wrong with it.
+    """
+    packed = arrays.get(STRUCTURE)
+    if packed is None:
+        return 0, 0
+    size = count = 0
+    with contextlib.suppress(zlib.error):
+        for piece in pieces(zlib.decompressobj(), packed.tobytes()):
+            size, count = size + len(piece), count + count_values(piece)
+            if size > limits.structure_bytes or count > limits.structure_values:
+                break
+    return size, count
+
+
+def pieces(inflater: Inflater, data: bytes) -> Iterator[bytes]:
+    """What some compressed bytes unpack to, piece by piece. Raises zlib.error."""
+    left, piece = data, b" "
+    while not inflater.eof and (left or piece):
+        piece = inflater.decompress(left, _CHUNK)
+        left = inflater.unconsumed_tail
+        yield piece

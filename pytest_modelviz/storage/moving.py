@@ -1,0 +1,279 @@
+"""Baselines of renamed tests, moved to where they belong now, with the new ids in them. No torch, no pytest.
+
+Each is written whole at its new place before the old one is removed, and nothing is overwritten there: killed at any
+moment, a baseline is in the one place or in both. Until the old one is removed the new one says where it comes from, so
+that the same command goes on from there, and does not take an equal baseline for it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
+from pytest_modelviz.storage.definitions import function_of, is_defined, is_same_file
+from pytest_modelviz.storage.formats import renamed_json, text_sha256
+from pytest_modelviz.storage.names import Location
+from pytest_modelviz.storage.renaming import Renaming
+from pytest_modelviz.storage.store import ChangedMeanwhileError, Files, Store
+
+
+@dataclass(frozen=True)
+class Move:
+    """What is to become of the baseline with this `document`, which lies at exactly `source`."""
+
+    document: Mapping[str, Any]
+    source: Location
+    nodeid: str
+
+    @property
+    def old_nodeid(self) -> str:
+        return str(self.document["nodeid"])
+
+    @property
+    def target(self) -> Location:
+        """Where it belongs by its new id."""
+        return _location(self.document, self.nodeid)
+
+    def text(self, *, arriving: bool = False) -> bytes:
+        """The JSON file at the destination; while it is `arriving`, with its old id."""
+        return renamed_json(self.document, self.nodeid, moved_from=self.old_nodeid if arriving else None)
+
+    @property
+    def is_at_home(self) -> bool:
+        """Whether it lies where its old or its new id belongs, or belonged for earlier versions."""
+        homes = (*self.target.paths, *_location(self.document, self.old_nodeid).paths)
+        return self.source.path in homes
+
+    def is_copy_of(self, other: Move) -> bool:
+        """Whether it lies where another one goes, and says just the same or has come from there."""
+        comes_from_there = self.document.get("moved_from") == other.old_nodeid
+        alike = self.document == other.document or comes_from_there
+        return self is not other and self.source == other.destination and alike
+
+    @property
+    def destination(self) -> Location:
+        """Where it is put: also what earlier versions kept elsewhere moves to where it belongs today."""
+        return _exactly(self.target.path, self.target)
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What was done about one baseline: `moved`, `would be moved`, `already there`, or `refused` with the reason."""
+
+    nodeid: str
+    name: str
+    done: str
+    reason: str
+    path: str
+    new_nodeid: str
+
+    @property
+    def refused(self) -> bool:
+        return self.done == "refused"
+
+
+def find_moves(store: Store, renaming: Renaming, rootdir: Path) -> list[Move]:
+    """One for each baseline that a renaming concerns, by the ids in it: its files may have been moved already.
+
+    Raises ModelvizError where there is none, and where the file of a test's new name does not exist.
+    """
+    found = [(stem, document) for stem in store.stems() if (document := store.ids(stem)) is not None]
+    ids = {document["nodeid"] for _, document in found}
+    renaming.require_sense(ids)
+    moves = []
+    for stem, document in found:
+        nodeid = renaming.of(document["nodeid"], ids)
+        if nodeid is None and renaming.of(str(document.get("moved_from")), ids) == document["nodeid"]:
+            nodeid = document["nodeid"]  # such a move was cut off here
+        if nodeid is not None:
+            moves.append(Move(document, _exactly(stem, _location(document, nodeid)), nodeid))
+    if not moves:
+        raise ModelvizError(f"no baseline in {store.root} is of {renaming.old!r}{renaming.hint(ids)}")
+    # what lies where neither id belongs may be anything: the folder of yet another name, or somebody's copy
+    moves = [move for move in moves if move.is_at_home] or _distinct(store, moves)
+    _require_files(moves, rootdir)
+    _require_gone(moves, renaming, rootdir)
+    arriving: dict[Location, list[Move]] = {}
+    for move in moves:
+        if move.source != move.destination:
+            arriving.setdefault(move.destination, []).append(move)
+    return [move for move in moves if not any(move.is_copy_of(other) for other in arriving.get(move.source, ()))]
+
+
+def find_unreadable(store: Store, moves: Sequence[Move], renaming: Renaming) -> list[Moved]:
+    """What lies beside that which is moved and cannot be read, so that nobody knows whose it is: it stays there."""
+    files = {move.source.folder.parent for move in moves}
+    test = renaming.old.partition("::")[2].replace("::", ".").partition("*")[0]
+    end = r"(?!\w)" if test and "*" not in renaming.old else ""
+    refused = []
+    for stem in store.stems():
+        of_such_a_test = stem.parent.parent in files and re.match(f"{re.escape(test)}{end}", stem.parent.name)
+        if of_such_a_test and store.ids(stem) is None:
+            try:
+                store.load(Location(stem.parent, stem.name), nodeid="", name="")
+            except UnreadableBaselineError as error:
+                reason = f"it cannot be read and stays where it is: {error}"
+                refused.append(Moved(renaming.old, stem.name, "refused", reason, store.at(stem), ""))
+    return refused
+
+
+def _distinct(store: Store, moves: Sequence[Move]) -> list[Move]:
+    """Raises ModelvizError where two files are of the same check, so that nobody can tell which is meant."""
+    seen: dict[Location, Move] = {}
+    for move in moves:
+        other = seen.setdefault(move.target, move)
+        if other is not move:
+            places = " and ".join(store.shown(each.source) for each in (other, move))
+            raise ModelvizError(f"{places} are both of {move.old_nodeid}, and neither lies where it belongs")
+    return list(moves)
+
+
+def _require_gone(moves: Sequence[Move], renaming: Renaming, rootdir: Path) -> None:
+    """Raises ModelvizError where a test that is to be called otherwise is still called as it was.
+
+    Nobody can see from a file which parameters a function has: those may move within it, and between two that exist.
+    """
+    if "::" in renaming.old and "[" not in renaming.old and "*" not in renaming.old:
+        names = [(renaming.old, renaming.new)]  # a class may be there without the tests
+    else:
+        names = []
+    names += [(move.old_nodeid, move.nodeid) for move in moves]
+    for old, new in dict.fromkeys(names):
+        if _is_renamed(old, new, rootdir) and is_defined(rootdir, old):
+            if "[" in old and "[" in renaming.old and is_defined(rootdir, new) is not False:
+                continue
+            raise ModelvizError(
+                f"{function_of(old)} is still there: rename it first, or name those of its tests that have moved"
+            )
+
+
+def _is_renamed(old: str, new: str, rootdir: Path) -> bool:
+    """Whether two ids are of different functions."""
+    (old_file, _, old_test), (new_file, _, new_test) = (function_of(name).partition("::") for name in (old, new))
+    return old_test != new_test or not is_same_file(rootdir, old_file, new_file)
+
+
+def _require_files(moves: Sequence[Move], rootdir: Path) -> None:
+    for file in sorted({move.nodeid.partition("::")[0] for move in moves}):
+        if not (rootdir / file).is_file():
+            raise ModelvizError(
+                f"there is no {file} in {rootdir}: rename the tests first, then move their baselines; names are "
+                f"relative to that folder (--rootdir chooses another)"
+            )
+
+
+def move_all(store: Store, moves: Sequence[Move], *, dry_run: bool = False) -> list[Moved]:
+    """Make all moves, or none of them where other baselines lie where some of them go: then those are returned.
+
+    One that goes where another comes from waits for that one.
+    """
+    ordered = _in_order(moves)
+    taken = _taken(store, ordered)
+    if taken:
+        return sorted(taken, key=lambda moved: (moved.nodeid, moved.path))
+    done = [_moved(store, move, dry_run=dry_run) for move in ordered]
+    return sorted(done, key=lambda moved: (moved.nodeid, moved.path))
+
+
+def _in_order(moves: Sequence[Move]) -> list[Move]:
+    waiting, ordered = list(moves), list[Move]()
+    while waiting:
+        occupied = {move.source.path for move in waiting}
+        free = [move.destination.path not in occupied or move.destination.path == move.source.path for move in waiting]
+        free = free if any(free) else [True] * len(waiting)
+        ordered += itertools.compress(waiting, free)
+        waiting = [move for move, is_free in zip(waiting, free, strict=True) if not is_free]
+    return ordered
+
+
+def _taken(store: Store, ordered: Sequence[Move]) -> list[Moved]:
+    """The moves that go to another baseline's place, or to where another of them goes."""
+    refused, vacated, filled = list[Moved](), set[PurePosixPath](), dict[PurePosixPath, str | None]()
+    for move in ordered:
+        digest = store.digest(move.source)
+        if filled.setdefault(move.destination.path, digest) != digest or not _is_free(store, move, vacated):
+            refused.append(_said(store, move, "refused", _conflict(store, move)))
+        vacated.add(move.source.path)
+    return refused
+
+
+def _conflict(store: Store, move: Move) -> str:
+    there = store.shown(move.target)
+    return f"{move.nodeid} has a baseline already, {there}: keep one of the two, until then nothing is moved"
+
+
+def _moved(store: Store, move: Move, *, dry_run: bool) -> Moved:
+    if move.source == move.destination and move.nodeid == move.old_nodeid and "moved_from" not in move.document:
+        if not dry_run:
+            store.finish(move.source)
+        return _said(store, move, "already there")
+    if dry_run:
+        return _said(store, move, "would be moved")
+    try:
+        if not _is_free(store, move, set()):  # somebody has recorded it meanwhile, or what lay there could not be moved
+            return _said(store, move, "refused", _conflict(store, move))
+        _make(store, move)
+    except ChangedMeanwhileError:
+        return _said(store, move, "refused", "somebody else has changed it meanwhile: try again")
+    except (ModelvizError, UnreadableBaselineError) as error:
+        return _said(store, move, "refused", str(error))
+    return _said(store, move, "moved")
+
+
+def _said(store: Store, move: Move, done: str, reason: str = "") -> Moved:
+    path = store.shown(move.destination)
+    return Moved(move.old_nodeid, move.document["name"], done, reason, path, move.nodeid)
+
+
+def _is_free(store: Store, move: Move, vacated: Collection[PurePosixPath]) -> bool:
+    """Whether no other baseline lies where a move goes to."""
+    here = store.where(move.target)
+    if here.path == move.source.path or here.path in vacated:
+        return True
+    # what lies there is this very baseline: copied there by hand, left by a move that was cut off, or, where the file
+    # system does not tell the two places apart, not elsewhere at all
+    return store.digest(here) in (None, store.digest(move.source), text_sha256(move.text(arriving=True)))
+
+
+def _make(store: Store, move: Move) -> None:
+    old, new, arriving = store.digest(move.source), move.text(), move.text(arriving=True)
+    if move.source.path == move.destination.path:
+        store.put_instead(move.destination, replace(_files(store, move, old), text=new), of=old)
+        return
+    there = store.digest(move.destination)
+    if there != text_sha256(arriving):
+        store.put_instead(move.destination, replace(_files(store, move, old), text=arriving), of=there)
+    files = store.files(move.destination, nodeid=move.nodeid, name=move.document["name"])  # raises unless it is whole
+    if old is not None and store.digest(move.source) == old:
+        _remove(store, move, old)
+    if files is not None:
+        store.put_instead(move.destination, replace(files, text=new), of=text_sha256(arriving))
+
+
+def _files(store: Store, move: Move, digest: str | None) -> Files:
+    """What is to be moved, found whole and as it was when it was looked for."""
+    files = store.files(move.source, nodeid=move.old_nodeid, name=move.document["name"])
+    if files is None or text_sha256(files.text) != digest:
+        raise ChangedMeanwhileError(store.shown(move.source))
+    return files
+
+
+def _remove(store: Store, move: Move, digest: str) -> None:
+    try:
+        store.remove(move.source, only=digest)
+    except ModelvizError as error:
+        raise ModelvizError(f"it lies at its new place, but is still at its old one: {error}") from error
+
+
+def _location(document: Mapping[str, Any], nodeid: str) -> Location:
+    variant = document.get("variant")
+    return Location.of(nodeid, document["name"], variant if isinstance(variant, str) else None)
+
+
+def _exactly(path: PurePosixPath, location: Location) -> Location:
+    return Location(path.parent, path.name, location.variant)

@@ -1,0 +1,161 @@
+"""Old and new names of tests: which ids a name stands for, what they are called afterwards, and the command for it.
+
+A name is a test file, a folder of them, a class, a test with all its parameters, or one test id; or such a name with
+`*` in it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import posixpath
+import re
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.storage.names import Location
+from pytest_modelviz.text.printable import command_line
+
+_OPTIONS_OF_MV = ("--rootdir", "--baseline-dir")
+# a word as `quoted` writes it
+_SHELL_WORD = re.compile(r"""(?:\$'(?:\\.|[^'\\])*'|'[^']*'|"[^"]*"|[^\s'"])+""")
+
+
+@dataclass(frozen=True)
+class Renaming:
+    """From one name to another, both as cleaned by `renaming`."""
+
+    old: str
+    new: str
+
+    def of(self, nodeid: str, known: Collection[str] = ()) -> str | None:
+        """What this test id is called afterwards; None where the old name does not stand for it.
+
+        `known` are all ids: a whole id with parameters means itself alone, and a `*` in it means a `*`.
+        """
+        if self.old in known and ("[" in self.old or "*" in self.old):
+            return self.new if nodeid == self.old else None
+        if self.old.count("*") != self.new.count("*"):
+            return None
+        # a file or folder is looked for in the file alone: parameters may hold anything
+        file, separator, test = nodeid.partition("::")
+        if self.old == ".":
+            return posixpath.normpath(f"{self.new}/{file}") + separator + test
+        head, tail = (nodeid, "") if "::" in self.old else (file, separator + test)
+        found = re.fullmatch(f"{_regex(self.old)}(?P<rest>{self._boundary})", head, re.DOTALL)
+        if found is None:
+            return None
+        *stars, rest = found.groups()
+        new = "".join(text + star for text, star in zip(self.new.split("*"), [*stars, ""], strict=True))
+        return posixpath.normpath(new + rest) + tail if "::" not in self.old else new + rest
+
+    def require_sense(self, known: Collection[str]) -> None:
+        """Raises ModelvizError unless what each `*` stands for can be carried over.
+
+        In an id that is `known` a `*` is a `*`.
+        """
+        if self.old not in known and self.old.count("*") != self.new.count("*"):
+            raise ModelvizError(
+                f"{self.old!r} and {self.new!r} need the same number of *: what each stands for is carried over"
+            )
+
+    def hint(self, known: Collection[str]) -> str:
+        """What may have been meant by somebody who stands in a folder below the project's."""
+        path, separator, test = self.old.partition("::")
+        found = sorted({found[0] for nodeid in known if (found := re.match(f".*/{re.escape(path)}(?=::|/)", nodeid))})
+        meant = [replace(self, old=path + separator + test) for path in found]
+        name = next((one.old for one in meant if any(one.of(nodeid, known) for nodeid in known)), None)
+        return "" if name is None else f"; did you mean {name!r}?"
+
+    @property
+    def _boundary(self) -> str:
+        """What may follow a name in the ids for which it stands."""
+        if "::" not in self.old:
+            return "(?:/.*)?"
+        is_one_id = "[" in self.old or "[" in self.new  # what had no parameters may have got some
+        return "" if is_one_id else "(?:(?:::|\\[).*)?"
+
+
+def _regex(name: str) -> str:
+    return "(.*?)".join(re.escape(part) for part in name.split("*"))
+
+
+def renaming(old: str, new: str, rootdir: Path) -> Renaming:
+    """The renaming that a user asks for; paths are relative to `rootdir`.
+
+    Raises ModelvizError where it makes no sense.
+    """
+    before, after = _cleaned(old, rootdir), _cleaned(new, rootdir)
+    if "::" in before and "::" not in after:
+        name = before.partition("::")[2]
+        raise ModelvizError(f"{old!r} is a test and {new!r} is none: say what it is called, such as '{after}::{name}'")
+    if "::" in after and "::" not in before:
+        raise ModelvizError(f"{new!r} is a test and {old!r} is none: name both a file, or both a test")
+    if (
+        before.endswith(".py")
+        and "*" not in before
+        and (rootdir / before).is_file()
+        and _are_two(rootdir, before, after)
+    ):
+        raise ModelvizError(f"{before} is still there: rename it first, or name those of its tests that have moved")
+    if before.endswith(".py") and not after.endswith(".py") and (rootdir / after).is_dir():
+        after = posixpath.normpath(f"{after}/{posixpath.basename(before)}")  # as mv puts a file into a folder
+    return Renaming(before, after)
+
+
+def _are_two(rootdir: Path, before: str, after: str) -> bool:
+    """Whether these are two files, and not one under names that the file system does not tell apart."""
+    other = rootdir / after
+    return other.is_file() and not other.samefile(rootdir / before)
+
+
+def _cleaned(name: str, rootdir: Path) -> str:
+    """A name with its path as ids have it. `[[]` stands for `[`, as in the patterns of other commands."""
+    path, separator, test = name.partition("::")
+    if not path or name.endswith("::"):
+        raise ModelvizError(f"{name!r} is no test file, folder or test id")
+    if Path(path).is_absolute():
+        inside = Path(path).is_relative_to(rootdir)
+        path = Path(path).relative_to(rootdir).as_posix() if inside else path
+    return posixpath.normpath(Path(path).as_posix()) + separator + (test.replace("[[]", "[") if "*" in test else test)
+
+
+def move_command(
+    old: str, new: str, *, whole_file: bool = False, only_parameters: bool = False, options: str = ""
+) -> str:
+    """The command that moves the baselines of a renamed test, or of the `whole_file` if all its tests have gone there.
+
+    With `only_parameters` the old test is still there with others: nothing but this id moves. Of `options`, those of
+    the command line that says where a run's files are, it gets what it takes.
+    """
+    (old_file, *old_test), (new_file, *new_test) = (name.partition("::") for name in (old, new))
+    if whole_file and old_file != new_file and old_test == new_test:
+        old, new = old_file, new_file
+    else:
+        (old_path, *old_parameters), (new_path, *new_parameters) = (name.partition("[") for name in (old, new))
+        if old_parameters == new_parameters and old_path != new_path and not only_parameters:
+            old, new = old_path, new_path
+    kept = [pair for pair in itertools.pairwise(_SHELL_WORD.findall(options)) if pair[0] in _OPTIONS_OF_MV]
+    no_option = ["--"] if old.startswith("-") or new.startswith("-") else []
+    return " ".join(["modelviz mv", *(word for pair in kept for word in pair), *no_option, command_line([old, new])])
+
+
+def foreign_reason(
+    owner: str, nodeid: str, *, whole_file: bool = False, is_there: bool = False, options: str = ""
+) -> str:
+    """Why a baseline cannot be this test's, and what to do; for the rest see `move_command`.
+
+    `is_there` says that the function of the test that it belongs to is still there.
+    """
+    found = f"it belongs to another test, {owner!r}"
+    moved = f"if that one is called {nodeid!r} now: "
+    moved += move_command(owner, nodeid, whole_file=whole_file, only_parameters=is_there, options=options)
+    if is_there and "[" not in owner and owner.casefold() != nodeid.casefold():
+        return f"{found}, which is still there"
+    if owner.casefold() != nodeid.casefold():
+        return f"{found}; {moved}"
+    has_own_folder = Location.of(owner, "").earlier is not None
+    both = move_command(owner, owner, options=options) if has_own_folder else "rename one of them"
+    alike = "the two ids differ only in case, which this file system does not tell apart"
+    return f"{found}: {alike}. If there are both: {both}; {moved}"

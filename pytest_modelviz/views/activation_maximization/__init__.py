@@ -1,0 +1,1 @@
+"""Inputs that drive a unit as high as it goes, and what its climb looks like."""

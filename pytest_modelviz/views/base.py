@@ -1,0 +1,47 @@
+"""One file a view. A view is one way of looking at a model; it answers four words and keeps no state of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from pytest_modelviz.compare.tolerance import Tolerances
+from pytest_modelviz.pictures.exhibits import Exhibit
+from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.records.verdict import Verdict
+
+
+def capture_with_other_randomness(view: View) -> Capture:
+    """Look once more, from other random states: a model that draws random numbers shows it."""
+    from pytest_modelviz.probe.process import other_randomness
+
+    with other_randomness():
+        return view.capture()
+
+
+class View(Protocol):
+    """What the session asks of a view. An instance stands for one check: it holds the model and the arguments.
+
+    A view that hands out its `model` too lets a run warn of globs in `ignore=` that match none of its attributes.
+    """
+
+    @property
+    def view(self) -> str:
+        """The view's name, which is the fixture's."""
+
+    def capture(self) -> Capture:
+        """Look at the model and leave it as it was. Raises ModelvizError for what cannot be looked at."""
+
+    def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
+        """Find out whether two captures are of the same model. Raises UnreadableBaselineError for a damaged one."""
+
+    def picture(
+        self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None
+    ) -> Sequence[Exhibit]:
+        """Pictures of one capture; with a baseline, composites of baseline, actual and difference.
+
+        Beside pictures, for TensorBoard: curves, histograms and graphs.
+        """
+
+    def describe(self, actual: Capture) -> str:
+        """The capture in words, for the text report; may be long."""

@@ -1,0 +1,1 @@
+"""Heatmaps of the class activation methods of pytorch-grad-cam."""

@@ -1,0 +1,50 @@
+"""At which layers a class activation map is made: those that were named, or the last ones that could be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from pytest_modelviz.attribution.explain import Maps, with_places
+from pytest_modelviz.attribution.spatial_layout import Places
+from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.probe.forward import find_layer
+from pytest_modelviz.views.cam_map.methods import ALL_LAYERS
+
+_MOST_TRIED, _MOST_TRIED_EACH = 24, 8  # layers, from the last one back, until one has a gradient at its places
+
+
+def named_layers(model: torch.nn.Module, given: Any, method: str) -> tuple[str, ...]:
+    """What `target_layer` names, none for None. Raises ModelvizError for what is no layer, or not of this method."""
+    if given is None:
+        return ()
+    layers = tuple(given) if isinstance(given, (list, tuple)) else (given,)
+    for layer in layers:
+        find_layer(model, layer, "target_layer")
+    if method in ALL_LAYERS:
+        raise ModelvizError(f"method {method!r} explains all layers at once: leave target_layer out")
+    if not layers:
+        raise ModelvizError("target_layer is empty: name a layer, or leave it out")
+    if len(layers) != 1 and method != "refinecam":
+        raise ModelvizError(f"target_layer takes one layer's name; several are for method 'refinecam', not {method!r}")
+    return layers
+
+
+def candidates(layers: Mapping[str, Places], method: str) -> list[str]:
+    """The layers to choose from, last first; for RefineCAM some of each size."""
+    if method != "refinecam":
+        return list(layers)[:_MOST_TRIED]
+    sizes: dict[tuple[int, ...], list[str]] = {}
+    for layer, places in layers.items():
+        sizes.setdefault(places.grid, []).append(layer)
+    return [layer for names in sizes.values() for layer in names[:_MOST_TRIED_EACH]]
+
+
+def one_of_each_size(maps: Sequence[Maps]) -> list[Maps]:
+    """Of the layers of each resolution the first whose gradient reaches any place."""
+    sizes: dict[tuple[int, ...], list[Maps]] = {}
+    for one in maps:
+        sizes.setdefault(tuple(one.activation.shape[2:]), []).append(one)
+    return [with_places(group) for group in sizes.values()]

@@ -1,0 +1,1 @@
+"""Activations of every layer in one forward pass."""

@@ -1,0 +1,137 @@
+"""Which modules of a model are convolutions, and which of them a person would look at first."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch.nn.modules.conv import _ConvNd
+
+from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.probe.forward import matching
+from pytest_modelviz.probe.modules import class_name, observed_modules, packed_tensors
+
+MOST_PICTURED = 8
+_NAMED_SO = re.compile(r"(Lazy)?Conv(Transpose)?[123]d")  # a traced module keeps nothing of its class but the name
+_MOST_OF = 0.75  # a child with more than this part of all convolutions is not a stage but holds them
+
+
+class Convolution(NamedTuple):
+    """A convolution with the weight and the bias that it computes with, None for what it has not or not yet.
+
+    `weight` is (filters, inputs / groups, *kernel); of a transposed one (inputs, filters / groups, *kernel).
+    """
+
+    name: str
+    module: torch.nn.Module
+    weight: torch.Tensor | None
+    bias: torch.Tensor | None
+
+    @property
+    def transposed(self) -> bool:
+        return bool(getattr(self.module, "transposed", "Transpose" in class_name(self.module)))
+
+    @property
+    def has_extent(self) -> bool:
+        """Whether the kernel covers more than one position."""
+        return self.weight is not None and self.weight.shape[2:].numel() > 1
+
+    @property
+    def groups(self) -> int:
+        return int(getattr(self.module, "groups", 1))
+
+
+def convolutions(model: torch.nn.Module) -> list[Convolution]:
+    """All convolutions of a model, in the order of registration, shared ones once.
+
+    torch's own in one to three dimensions, plain, transposed, lazy, quantised and scripted, those derived from them,
+    and what else has a `kernel_size` and a weight of three to five dimensions. The weight is what the module computes
+    with: where it is put together from other parameters (weight norm, spectral norm, pruning), it is put together anew,
+    which may write attributes: to be called inside `prepared`. Raises ModelvizError for a model without any.
+    """
+    found = [one for name, module in observed_modules(model) if (one := _convolution(name, module)) is not None]
+    if not found:
+        raise ModelvizError(
+            f"{class_name(model)} has no convolution, so it has no kernels to show; feature_maps compares the weights "
+            f"of every layer"
+        )
+    return found
+
+
+def _convolution(name: str, module: torch.nn.Module) -> Convolution | None:
+    by_kind = isinstance(module, _ConvNd) or _NAMED_SO.fullmatch(class_name(module))
+    if not by_kind and not hasattr(module, "kernel_size"):
+        return None
+    _refresh(module)
+    given = dict(packed_tensors(module))
+    weight, bias = (given.get(local, getattr(module, local, None)) for local in ("weight", "bias"))
+    weight = weight if isinstance(weight, torch.Tensor) and not torch.nn.parameter.is_lazy(weight) else None
+    bias = bias if isinstance(bias, torch.Tensor) and not torch.nn.parameter.is_lazy(bias) else None
+    if (weight is None and not by_kind) or (weight is not None and weight.dim() not in (3, 4, 5)):
+        return None
+    return Convolution(name, module, weight, bias)
+
+
+def _refresh(module: torch.nn.Module) -> None:
+    """Bring `weight` up to date where one of torch's own hooks makes it right before each call only."""
+    if not isinstance(module, torch.jit.ScriptModule):
+        for hook in list(module._forward_pre_hooks.values()):
+            if type(hook).__module__.startswith("torch.nn.utils."):
+                hook(module, ())
+
+
+def asked_for(model: torch.nn.Module, found: Sequence[Convolution], patterns: Sequence[str]) -> list[Convolution]:
+    """Those convolutions that names and globs stand for. Raises ModelvizError for what stands for none."""
+    modules = dict(observed_modules(model))
+    known = {one.name for one in found}
+    wanted: set[str] = set()
+    for pattern in patterns:
+        names = matching(pattern, list(modules))
+        if not known.intersection(names):
+            if len(names) > 1:
+                raise ModelvizError(f"layers={pattern!r} matches {len(names)} layers, but no convolution among them")
+            inside = any(one.startswith(f"{names[0]}.") for one in known) or not names[0]
+            remedy = f"those inside of it are {f'{names[0]}.*'.lstrip('.')!r}" if inside else "name one that is"
+            kind = class_name(modules[names[0]])
+            raise ModelvizError(f"layer {names[0]!r} is {kind}, not a convolution, and has no kernels; {remedy}")
+        wanted.update(names)
+    return [one for one in found if one.name in wanted]
+
+
+def first_of_stages(found: Sequence[Convolution]) -> list[Convolution]:
+    """The first convolution of each stage, at most eight; of kernels with more than one position where it has any.
+
+    A stage is a child of the model that holds convolutions; a child that holds nearly all of them (`features`,
+    `blocks`) stands for its own children. Of many small children those count that have more output channels than all
+    before them.
+    """
+    groups = [list(found)]
+    depth = 0
+    while True:
+        deepest = max(one.name.count(".") + 1 for one in found)
+        wide = next((at for at, group in enumerate(groups) if len(group) > max(1, _MOST_OF * len(found))), None)
+        if wide is None or depth >= deepest:
+            break
+        depth += 1
+        inner: dict[str, list[Convolution]] = {}
+        for one in groups[wide]:
+            inner.setdefault(".".join(one.name.split(".")[:depth]), []).append(one)
+        groups[wide : wide + 1] = inner.values()
+    if len(groups) > MOST_PICTURED:
+        groups = _growing(groups)
+    if len(groups) > MOST_PICTURED:
+        groups = [groups[at * len(groups) // MOST_PICTURED] for at in range(MOST_PICTURED)]
+    return [next((one for one in group if one.has_extent), group[0]) for group in groups]
+
+
+def _growing(groups: Sequence[list[Convolution]]) -> list[list[Convolution]]:
+    kept: list[list[Convolution]] = []
+    most = -1
+    for group in groups:
+        filters = max(int(getattr(one.module, "out_channels", 0)) for one in group)
+        if filters > most:
+            most = filters
+            kept.append(group)
+    return kept

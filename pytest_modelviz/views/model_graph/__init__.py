@@ -1,0 +1,1 @@
+"""The operator graph: exported, or traced where export fails."""

@@ -1,0 +1,136 @@
+"""Whose code the first difference between two operator graphs belongs to.
+
+An operator stands in the module whose code runs it. Where that module is called more or less often, or is handed
+something else, the change was made by the module that calls it.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Mapping
+
+from pytest_modelviz.compare.diagnosis import blamed
+from pytest_modelviz.compare.evidence import (
+    MERE_LISTS,
+    built_otherwise,
+    caller_of,
+    module_findings,
+    order_findings,
+    own_modules,
+)
+from pytest_modelviz.compare.naming import below, tie_findings
+from pytest_modelviz.compare.tolerance import Tolerances
+from pytest_modelviz.compare.walk import Walk
+from pytest_modelviz.records.trace import Call, Trace
+from pytest_modelviz.records.verdict import Finding
+from pytest_modelviz.views.model_graph.records import INPUT, OperatorGraph, module_of, split_result, unescaped
+
+_OTHERS = ("graph:replaced", "graph:removed", "graph:added")
+
+
+def blame(baseline: OperatorGraph, actual: OperatorGraph, first: Finding) -> tuple[str, str, list[Finding]]:
+    """Layer, cause and evidence of the first difference; the actual graph has the names of the baseline."""
+    if first.kind == "graph:input":
+        return "", "input", []
+    before, after = _traces(baseline, actual)
+    walk = Walk(before, after, Tolerances())
+    walk.run()
+    if walk.first is not None and walk.parted is not None:
+        entered = [event.call.layer for event in walk.parted if event is not None and event.kind == "enter"]
+        if any(layer and below(first.layer, layer) for layer in entered):
+            found = blamed(walk, walk.first, {})
+            return found.layer, found.cause, found.evidence
+    layer = first.layer
+    if baseline.ties is not None and actual.ties is not None and first.kind == "graph:receives":
+        ties = tie_findings(baseline.ties, actual.ties)
+        if ties and _holder(first.before, baseline) != _holder(first.after, actual):
+            return "", "architecture", ties
+    if layer not in before.modules or layer not in after.modules:
+        layer = caller_of(layer, before, after)
+    evidence = built_otherwise(layer, before, after)
+    if first.kind == "graph:receives" and not evidence:
+        layer = _giver(first, baseline, actual, before, after)
+        evidence = built_otherwise(layer, before, after)
+    if first.kind in _OTHERS:
+        inner = [one for one in module_findings(before, after) if layer == "" or below(one.layer, layer)]
+        evidence += [one for one in inner if one not in evidence]
+    evidence = evidence or order_findings(own_modules(layer, before), before, after)
+    return layer, "architecture" if evidence else "computation", evidence
+
+
+def _traces(baseline: OperatorGraph, actual: OperatorGraph) -> tuple[Trace, Trace]:
+    """Both with their calls; where one was recorded without them, both with those that their operators show."""
+    before, after = baseline.as_trace(), actual.as_trace()
+    if baseline.calls is None or actual.calls is None:
+        counts = [collections.Counter(call.layer for call in graph.calls or ()) for graph in (baseline, actual)]
+        called = counts[0] if baseline.calls is not None else counts[1]
+        before.calls, after.calls = (_shown_calls(graph, called) for graph in (baseline, actual))
+    return before, after
+
+
+def _shown_calls(graph: OperatorGraph, called: Mapping[str, int]) -> list[Call]:
+    """The calls that can be told from whose code runs which operator.
+
+    A module without children that runs its first kind of operator again is `called` again, if it ever is.
+    """
+    holding = {name.rpartition(".")[0] for name in graph.modules if name}
+    calls: list[Call] = []
+    counts: collections.Counter[str] = collections.Counter()
+    stack: list[str] = []
+    kind = ""  # of operator, with which the innermost call began
+    for one in graph.operators:
+        path = _path(one.module, graph)
+        again = stack == path and one.kind == kind and one.module not in holding and called.get(one.module, 0) > 1
+        parting = (at for at, (outer, other) in enumerate(zip(stack, path, strict=False)) if outer != other)
+        shared = next(parting, min(len(stack), len(path)))
+        shared = len(path) - 1 if again else shared
+        if path[shared:]:
+            kind = one.kind
+        for depth, layer in enumerate(path[shared:], shared):
+            calls.append(Call(layer, counts[layer], depth, {}, {}))
+            counts[layer] += 1
+        stack = path
+    return calls
+
+
+def _path(module: str, graph: OperatorGraph) -> list[str]:
+    """The modules around an operator, as far as their names say, from the model itself on."""
+    parts = module.split(".") if module else []
+    outer = ["", *(".".join(parts[: count + 1]) for count in range(len(parts)))]
+    mere = {name for name in outer if name in graph.modules and graph.modules[name].class_name in MERE_LISTS}
+    return [name for name in outer if name == module or name not in mere]
+
+
+def _giver(first: Finding, baseline: OperatorGraph, actual: OperatorGraph, before: Trace, after: Trace) -> str:
+    """The module whose code hands an operator something else: its own, unless it was handed both things itself."""
+    layer = first.layer
+    known = {_producer(name) for one in baseline.operators if below(one.module, layer) for name in one.inputs}
+    old, new = _producer(first.before), _producer(first.after)
+    if new in known:  # it had both before, and now uses the other
+        return layer
+    weight = _holder(first.before, baseline)
+    if weight is not None and weight[0] == layer and not _inside(new, layer):
+        return caller_of(layer, before, after)  # its weights were given to it for this call
+    while layer and not _inside(old, layer) and not _inside(new, layer):
+        layer = caller_of(layer, before, after)
+    return layer
+
+
+def _producer(reference: str) -> str:
+    """What a reference is to, without which argument it is given as and which of several results it is."""
+    return split_result(reference.rpartition("=")[2], ("[]", "<>"))[0]
+
+
+def _inside(producer: str, layer: str) -> bool:
+    """Whether something is made, or held, within a module."""
+    if producer.startswith(INPUT):
+        return layer == ""
+    owner = module_of(producer) if "/" in producer else unescaped(producer).rpartition(".")[0]
+    return layer == "" or below(owner, layer)
+
+
+def _holder(reference: str, graph: OperatorGraph) -> tuple[str, str] | None:
+    """The module that holds a parameter or buffer, and its name there; None for what was computed."""
+    owner, _, local = unescaped(_producer(reference)).rpartition(".")
+    row = graph.modules.get(owner)
+    return (owner, local) if row is not None and local in row.tensors else None

@@ -1,0 +1,147 @@
+"""The operators of a model as `torch.export` finds them, in terms that do not depend on torch's version.
+
+What is exported is the training IR: the operators that a model's code calls (`conv2d`, `batch_norm`, `dropout`), not
+what they are made of. Export computes no numbers, so the list depends on no processor. It runs the model's code on fake
+tensors: a cache that the code fills then keeps those, so one real pass (`probe.run.warm`) has to go before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.probe.forward import arguments_of, warm
+from pytest_modelviz.probe.observe import Observer
+from pytest_modelviz.probe.sketch import record_shape
+from pytest_modelviz.probe.streams import consumed
+from pytest_modelviz.probe.structure import tensors
+from pytest_modelviz.records.trace import Call
+from pytest_modelviz.views.model_graph.export_reader import Reader
+from pytest_modelviz.views.model_graph.naming import Counts, in_order, module_rows, named_inputs
+from pytest_modelviz.views.model_graph.records import EXPORTED, Operator, OperatorGraph
+
+_HOOKED = ("buffer", "module", "parameter")
+_TENSORS = ("float", "bfloat", "int", "uint", "bool", "complex", "(")  # begin the output's text where it holds any
+
+
+def exported(model: torch.nn.Module, input_data: Any) -> OperatorGraph:
+    """Export a prepared model. What `torch.export` raises for a model that it cannot follow is passed on."""
+    args, kwargs = arguments_of(input_data)
+    kwargs = in_order(model, kwargs)  # export tells inputs by their place
+    rows = module_rows(model)
+    for module in list(model.modules()):  # a compiled child runs what it wraps without a call that export sees
+        for name, child in module._modules.items():
+            if child is not None:
+                module._modules[name] = getattr(child, "_orig_mod", child)
+    held = _Held(model)
+    # a fused fast path, taken or not by device and grad mode, would hide the operators of a transformer
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with _silence(), _no_hooks_left():
+            program = _export()(held, args, kwargs, strict=False)
+        reader = Reader(model, held)
+        inputs, outputs = reader.read(program, dict(named_inputs(model, args, kwargs)))
+    finally:
+        held._modules.clear()  # whoever still knows what was exported keeps no model alive
+    operators, outputs = _needed(reader.operators, outputs)
+    return OperatorGraph(EXPORTED, "", inputs, operators, outputs, rows)
+
+
+def warm_calls(model: torch.nn.Module, input_data: Any) -> tuple[Call, ...] | None:
+    """Run a prepared model once (see `probe.run.warm`) and return which module called which; None where that failed."""
+    observer = Observer(model, look=record_shape, weight_width=None)
+    try:
+        with observer.watching():
+            warm(model, input_data)
+    except ModelvizError:
+        if observer.calls:
+            raise
+    whole = observer.calls and all(call.outputs is not None for call in observer.calls)
+    return tuple(Call(call.layer, call.index, call.depth, {}, {}) for call in observer.calls) if whole else None
+
+
+class _Held(torch.nn.Module):
+    """A model inside another: what export refuses of a model itself, attributes that it sets and objects that it
+    returns, it does not see of an inner one.
+    """
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.held = model
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return list(tensors(consumed(self.held(*args, **kwargs))[0]))
+
+
+def _export() -> Callable[..., Any]:
+    major, minor = (int(part) for part in torch.__version__.split(".")[:2])
+    # before 2.7 `export` itself takes operators apart
+    old: Callable[..., Any] | None = getattr(torch.export, "export_for_training", None)
+    return old if old is not None and (major, minor) < (2, 7) else torch.export.export
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Without torch.export's remarks on its own workings; where it fails it prints the graph so far."""
+    before = logging.root.manager.disable
+    structured = logging.getLogger("torch.__trace")  # heeds nothing but its own level
+    level = structured.level
+    logging.disable(logging.CRITICAL)
+    structured.setLevel(logging.CRITICAL + 1)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+        structured.setLevel(level)
+
+
+@contextlib.contextmanager
+def _no_hooks_left() -> Iterator[None]:
+    """Put back torch's global hooks: in torch 2.6 an export that fails leaves one that holds what was exported."""
+    tables = [getattr(torch.nn.modules.module, f"_global_{kind}_registration_hooks") for kind in _HOOKED]
+    before = [dict(table) for table in tables]
+    try:
+        yield
+    finally:
+        for table, hooks in zip(tables, before, strict=True):
+            table.clear()
+            table.update(hooks)
+
+
+def _needed(operators: list[Operator], outputs: tuple[str, ...]) -> tuple[tuple[Operator, ...], tuple[str, ...]]:
+    """Without what nothing is computed from, whether export keeps it or not; the rest is counted anew."""
+    wanted = {_producer(name) for name in outputs}
+    kept = []
+    for one in reversed(operators):
+        if one.name in wanted or one.kind.endswith("_") or not one.output.startswith(_TENSORS):
+            kept.append(one)
+            wanted |= {_producer(name) for name in one.inputs}
+    counts = Counts()
+    names = {one.name: counts.name(one.module, one.kind) for one in reversed(kept)}
+
+    def renamed(reference: str) -> str:
+        producer = _producer(reference)
+        at = reference.find("=") + 1
+        return f"{reference[:at]}{names.get(producer, producer)}{reference[at + len(producer) :]}"
+
+    called = [
+        replace(one, name=names[one.name], inputs=tuple(renamed(name) for name in one.inputs)) for one in reversed(kept)
+    ]
+    return tuple(called), tuple(renamed(name) for name in outputs)
+
+
+def _producer(reference: str) -> str:
+    """The name of the operator that a reference is to, without which argument and which of its results it is."""
+    _, equals, given = reference.partition("=")
+    return re.sub(r"(\[\d+\]|<\d+>)+$", "", given if equals else reference)

@@ -1,0 +1,177 @@
+"""An exported program read into operators, in terms that do not depend on torch's version."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+
+from pytest_modelviz.views.model_graph.naming import Counts, Names, constant, input_text, plain, tensor_text
+from pytest_modelviz.views.model_graph.records import INPUT, Operator
+
+# They hand on what they were given, or check something that holds for this input.
+TRANSPARENT = frozenset({"detach", "detach_", "alias", "lift", "lift_fresh", "lift_fresh_copy", "contiguous"})
+# The same to all who look at the result; which of them torch's own layers call changes with its version.
+_SAME = {"view": "reshape", "_unsafe_view": "reshape"}
+_SAME_ARGUMENTS = {"view": {"size": "shape"}, "_unsafe_view": {"size": "shape"}}
+_CHECKS = re.compile(r"_assert|sym_|_set_grad_enabled|_(enter|exit)_autocast|_functional_(assert|sym)|_log_api_usage")
+_WRAPPERS = frozenset({"wrap_with_set_grad_enabled", "wrap_with_autocast", "wrap"})  # run what is in them, once
+# Where and how a result lies in memory, and backend switches: no part of what is computed.
+_UNMEANT = frozenset(
+    {"device", "layout", "pin_memory", "memory_format", "non_blocking", "cudnn_enable", "cudnn_enabled", "generator"}
+)
+_END = 2**63 - 1
+_NUMBER = re.compile(r"constant \w+\[\] \((.*)\)")  # a tensor that is one number, as `constant` tells it
+
+
+class Reader:
+    """Walks an exported program's graph, subgraphs included; `held` is the module that was exported."""
+
+    def __init__(self, model: torch.nn.Module, held: torch.nn.Module) -> None:
+        self._names, self._counts = Names(model, held), Counts()
+        self._owner = ""
+        self.operators: list[Operator] = []
+
+    def read(self, program: Any, given: Mapping[str, Any]) -> tuple[dict[str, str], tuple[str, ...]]:
+        """List all operators; returns the model's inputs, of those `given`, and what it returns."""
+        known: dict[Any, Any] = {}
+        names = iter(given)
+        specs = {spec.arg.name: spec for spec in program.graph_signature.input_specs}
+        for node in program.graph.nodes:
+            if node.op == "placeholder":
+                spec = specs[node.name]
+                kind = spec.kind.name
+                if kind == "USER_INPUT":
+                    known[node] = next(names, f"{INPUT}{node.name}")
+                elif kind == "CONSTANT_TENSOR" and spec.target.rpartition(".")[2].startswith("lifted_tensor"):
+                    known[node] = constant(program.constants.get(spec.target))
+                else:
+                    known[node] = self._names.tensor(spec.target or node.name)
+        returned = self._walk(program.graph_module, known)
+        specs_out = program.graph_signature.output_specs
+        if len(specs_out) == len(returned):  # what is written back into buffers is returned, too
+            returned = [one for one, spec in zip(returned, specs_out, strict=True) if spec.kind.name == "USER_OUTPUT"]
+        return {name: input_text(value) for name, value in given.items()}, tuple(returned)
+
+    def _walk(self, module: Any, known: dict[Any, Any]) -> list[str]:
+        for node in module.graph.nodes:
+            if node.op == "output":
+                returned = node.args[0] if isinstance(node.args[0], (list, tuple)) else [node.args[0]]
+                return [self._reference(item, known) for item in returned]
+            if node.op == "get_attr":
+                held = operator.attrgetter(node.target)(module)
+                known[node] = (self._names.faked(held) or constant(held)) if isinstance(held, torch.Tensor) else held
+            elif node.op == "call_function":
+                known[node] = self._call(node, known)
+        return []
+
+    def _reference(self, value: Any, known: Mapping[Any, Any]) -> str:
+        if isinstance(value, torch.fx.Node):
+            found = known.get(value, value.name)
+            return found if isinstance(found, str) else plain(found)
+        return plain(value)
+
+    def _call(self, node: Any, known: dict[Any, Any]) -> Any:
+        if node.target is operator.getitem:
+            whole = known[node.args[0]]
+            return whole[node.args[1]] if isinstance(whole, list) else f"{whole}[{node.args[1]}]"
+        kind = _kind(node.target)
+        if _CHECKS.match(kind):
+            return "none"
+        values = dict(_arguments(node))
+        if kind in TRANSPARENT or (kind == "slice" and not {"start", "end", "step"} & {name for name, _ in values}):
+            return known.get(node.args[0], "none")
+        inner = [known[v] for v in node.args if isinstance(v, torch.fx.Node) and _is_graph(known.get(v))]
+        if kind in _WRAPPERS and len(inner) == 1:
+            at = next(i for i, v in enumerate(node.args) if isinstance(v, torch.fx.Node) and known.get(v) is inner[0])
+            return self._inside(inner[0], [self._reference(v, known) for v in node.args[at + 1 :]])
+        inputs, arguments = self._given(values, known)
+        stack = node.meta.get("nn_module_stack")
+        owner = self._names.module(next(reversed(stack.values()))[0]) if stack else self._owner
+        name = self._counts.name(owner, kind)
+        for at, branch in enumerate(inner):  # of a condition or loop: what it is given, the operator hands it
+            count = sum(one.op == "placeholder" for one in branch.graph.nodes)
+            outer, self._owner = self._owner, owner  # whose code the branch is
+            results = self._inside(branch, [f"{name}<{number}>" for number in range(count)])
+            self._owner = outer
+            inputs = (*inputs, *(f"branch{at}={result}" for result in results))
+        self.operators.append(Operator(name, kind, inputs, arguments, tensor_text(node.meta.get("val"))))
+        return name
+
+    def _inside(self, module: Any, given: list[str]) -> list[str]:
+        placeholders = [node for node in module.graph.nodes if node.op == "placeholder"]
+        return self._walk(module, dict(zip(placeholders, given, strict=False)))
+
+    def _given(
+        self, values: Mapping[tuple[str, bool], Any], known: Mapping[Any, Any]
+    ) -> tuple[tuple[str, ...], dict[str, str]]:
+        """Tensors and other arguments, apart."""
+        inputs: list[str] = []
+        arguments: dict[str, str] = {}
+        for (name, optional), value in values.items():
+            prefix = f"{name}=" if optional else ""
+            if isinstance(value, torch.fx.Node):
+                reference = self._reference(value, known)
+                number = _NUMBER.fullmatch(reference)
+                if number:  # which way it stands in the graph depends on torch's version
+                    arguments[name] = number[1]
+                elif not _is_graph(known.get(value)):
+                    inputs.append(prefix + reference)
+            elif isinstance(value, (list, tuple)) and any(isinstance(item, torch.fx.Node) for item in value):
+                inputs += [prefix + self._reference(item, known) for item in value]
+            else:
+                arguments[name] = plain(value)
+        return tuple(inputs), arguments
+
+
+def _is_graph(value: Any) -> bool:
+    return isinstance(value, torch.fx.GraphModule)
+
+
+def _kind(target: Any) -> str:
+    """An operator's name without what depends on overloads; those of other packages keep their namespace."""
+    schema = getattr(target, "_schema", None)
+    if schema is not None:
+        name = str(schema.name).removeprefix("aten::").replace("::", ".")
+        return _SAME.get(name, name)
+    name = getattr(target, "__name__", None) or str(target)
+    return str(name)
+
+
+def _arguments(node: Any) -> Iterator[tuple[tuple[str, bool], Any]]:
+    """((name, may it be left out), value) of what is given and no default."""
+    schema = getattr(node.target, "_schema", None)
+    if schema is None:
+        yield from (((f"argument{at}", False), value) for at, value in enumerate(node.args))
+        yield from (((name, True), value) for name, value in node.kwargs.items())
+        return
+    called = _SAME_ARGUMENTS.get(schema.name.removeprefix("aten::"), {})
+    for at, argument in enumerate(schema.arguments):
+        if at < len(node.args):
+            value = node.args[at]
+        elif argument.name in node.kwargs:
+            value = node.kwargs[argument.name]
+        else:
+            continue
+        optional = argument.has_default_value() or argument.kwarg_only
+        if argument.name in _UNMEANT or value is None or (optional and _is_default(value, argument)):
+            continue
+        yield (called.get(argument.name, argument.name), optional), value
+
+
+def _is_default(value: Any, argument: Any) -> bool:
+    default = argument.default_value if argument.has_default_value() else None
+    if value == default:
+        return True
+    if argument.name == "end" and value == _END:
+        return default is None
+    if argument.name == "start" and value == 0:
+        return default is None
+    if not isinstance(value, (list, tuple)):
+        return False
+    if isinstance(default, (list, tuple)):
+        return list(value) == list(default)
+    return bool(value) and all(item == default for item in value)

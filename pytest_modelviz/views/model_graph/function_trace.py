@@ -1,0 +1,168 @@
+"""The operators of a model as one pass calls them, for models that `torch.export` cannot follow.
+
+What is seen is the outermost call into torch (`F.relu`, `torch.add`, a method of Tensor): what a caller writes, not
+what it is made of.
+"""
+
+from __future__ import annotations
+
+import inspect
+import weakref
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from pytest_modelviz.probe.forward import arguments_of
+from pytest_modelviz.probe.modules import loose_tensors, observed_modules, opaque_modules
+from pytest_modelviz.probe.observe import Observer
+from pytest_modelviz.probe.process import modes_untouched
+from pytest_modelviz.probe.sketch import record_shape
+from pytest_modelviz.probe.structure import leaves, tensors
+from pytest_modelviz.records.trace import Call
+from pytest_modelviz.views.model_graph.export_reader import TRANSPARENT
+from pytest_modelviz.views.model_graph.naming import (
+    Counts,
+    Names,
+    constant,
+    input_text,
+    module_rows,
+    named_inputs,
+    plain,
+    tensor_text,
+)
+from pytest_modelviz.views.model_graph.records import TRACED, Operator, OperatorGraph
+
+# They are about a tensor, or hand out the same one.
+_NOT_COMPUTED = frozenset({"data", "__set__", "detach", "detach_", "requires_grad_", "register_hook", "contiguous"})
+# Values leave torch by these: numbers after them, and tensors that come from elsewhere, may be made of activations.
+_READS = frozenset({"item", "tolist", "__float__", "__int__", "__index__", "__complex__", "numpy", "__array__"})
+_UNMEANT = frozenset(
+    {"device", "layout", "pin_memory", "memory_format", "non_blocking", "generator", "out", "_stacklevel"}
+)
+
+
+def traced(model: torch.nn.Module, input_data: Any, reason: str) -> OperatorGraph:
+    """Run a prepared model once and list what it calls; `reason` says why it could not be exported."""
+    args, kwargs = arguments_of(input_data)
+    given = dict(named_inputs(model, args, kwargs))
+    recorder = _Recorder(model, given)
+    observer = Observer(
+        model,
+        look=record_shape,
+        weight_width=None,
+        on_enter=recorder.enter,
+        on_output=recorder.leave,
+        on_raise=recorder.give_up,
+    )
+    rows = module_rows(model)
+    torch.backends.mha.set_fastpath_enabled(False)
+    with observer.watching(), recorder, modes_untouched():
+        output = model(*args, **kwargs)
+    outputs = tuple(recorder.reference(one) for one in tensors(output))
+    inputs = {name: input_text(value) for name, value in given.items()}
+    return OperatorGraph(TRACED, reason, inputs, tuple(recorder.operators), outputs, rows)
+
+
+class _Recorder(TorchFunctionMode):
+    """Lists calls into torch, and what TorchScript modules return."""
+
+    def __init__(self, model: torch.nn.Module, given: Mapping[str, Any]) -> None:
+        super().__init__()
+        self._names, self._counts = Names(model, model), Counts()
+        self._open: list[str] = [""]
+        self._opaque = opaque_modules(model)
+        self._made: dict[int, tuple[weakref.ref[torch.Tensor], str]] = {}
+        self._held = {id(tensor) for _, module in observed_modules(model) for _, tensor in loose_tensors(module)}
+        self._any_read = False
+        self._read: set[float | complex] = set()
+        self.operators: list[Operator] = []
+        for name, value in given.items():
+            if isinstance(value, torch.Tensor):
+                self._keep(value, name)
+
+    def enter(self, call: Call) -> None:
+        self._open.append(call.layer)
+
+    def leave(self, call: Call, module: torch.nn.Module, output: Any) -> Any:
+        layer = self._open.pop()
+        if layer in self._opaque:
+            self._record(layer, "torchscript", (), {}, output)
+        return output
+
+    def give_up(self, call: Call) -> None:
+        self._open.pop()
+
+    def reference(self, tensor: torch.Tensor) -> str:
+        made = self._made.get(id(tensor))
+        if made is not None and made[0]() is tensor:
+            return made[1]
+        name = self._names.tensors.get(id(tensor))
+        if name is None:
+            name = constant(tensor)
+            if self._any_read and id(tensor) not in self._held:
+                name = name.partition(" (")[0]
+        return name
+
+    def _keep(self, tensor: torch.Tensor, name: str) -> None:
+        self._made[id(tensor)] = (weakref.ref(tensor), name)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if self._open[-1] in self._opaque:  # what runs in there depends on torch's version and on the device
+            return func(*args, **kwargs)
+        inputs: list[str] = []
+        arguments: dict[str, str] = {}
+        for name, value in [*((f"argument{at}", value) for at, value in enumerate(args)), *sorted(kwargs.items())]:
+            held = [self.reference(one) for one in tensors(value)]
+            prefix = f"{name}=" if name in kwargs else ""
+            inputs += [prefix + one for one in held]
+            if not held and name not in _UNMEANT and not isinstance(value, (torch.device, torch.memory_format)):
+                arguments[name] = self._text(value)
+        output = func(*args, **kwargs)
+        kind = _kind(func)
+        if kind in _READS:
+            self._any_read = True
+            self._read.update(one for _, one in leaves(output) if isinstance(one, (float, complex)))
+        if kind not in _NOT_COMPUTED and kind.partition(".")[0] not in TRANSPARENT:
+            self._record(self._open[-1], _plain_name(kind), tuple(inputs), arguments, output)
+        elif kind != "__set__" and args and isinstance(args[0], torch.Tensor) and isinstance(output, torch.Tensor):
+            self._keep(output, self.reference(args[0]))
+        return output
+
+    def _text(self, value: Any) -> str:
+        """An argument that holds no tensor. Numbers are equal to those read before because they are those, mostly."""
+        if isinstance(value, (list, tuple)):
+            return f"({', '.join(self._text(item) for item in value)})"
+        if isinstance(value, (float, complex)) and value in self._read:
+            return "a number"
+        if inspect.isroutine(value):  # the text of a method is that of its whole module
+            return f"<{getattr(value, '__qualname__', type(value).__name__)}>"
+        return plain(value)
+
+    def _record(
+        self, module: str, kind: str, inputs: tuple[str, ...], arguments: Mapping[str, str], output: Any
+    ) -> None:
+        found = list(tensors(output))
+        if not found and kind != "setitem":
+            return
+        name = self._counts.name(module, kind)
+        for at, tensor in enumerate(found):
+            self._keep(tensor, name if len(found) == 1 else f"{name}[{at}]")
+        text = tensor_text(found[0]) if len(found) == 1 else tensor_text(found)
+        self.operators.append(Operator(name, kind, inputs, dict(arguments), text))
+
+
+def _kind(func: Any) -> str:
+    """What a call is called; reading an attribute such as `x.mT` by the attribute."""
+    kind = getattr(func, "__name__", None) or type(func).__name__
+    if kind == "__get__":
+        read = func.__self__
+        kind = getattr(read, "__name__", None) or getattr(getattr(read, "fget", None), "__name__", None) or kind
+    return str(kind)
+
+
+def _plain_name(name: str) -> str:
+    """`__add__` and `_max_pool2d` are called for what they do."""
+    return name.strip("_") + ("_" if name.endswith("_") and not name.endswith("__") else "")

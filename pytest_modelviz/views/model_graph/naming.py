@@ -1,0 +1,142 @@
+"""How operators, modules, tensors and inputs are called in an operator graph, whichever way it was made."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch.utils._pytree import keystr, tree_flatten_with_path
+
+from pytest_modelviz.probe.modules import (
+    class_name,
+    configuration,
+    observed_modules,
+    own_tensors,
+    parameters_of,
+    unwrapped,
+)
+from pytest_modelviz.probe.structure import literal
+from pytest_modelviz.views.model_graph.records import INPUT, ModuleRow, escaped
+
+_SHOWN = ("extra_repr", "repr")
+_WRITTEN_OUT = 8  # constants of at most so many elements are told by their values
+
+
+def module_rows(model: torch.nn.Module) -> dict[str, ModuleRow]:
+    """Every module with its configuration and its own parameters and buffers."""
+    rows = {}
+    for name, module in observed_modules(model):
+        config = configuration(module)
+        if type(module).extra_repr.__module__.startswith("torch.nn."):  # what these show grows with torch's version
+            config = {key: text for key, text in config.items() if key not in _SHOWN}
+        if type(module).__module__.startswith("torch.nn."):
+            config = {key: text for key, text in config.items() if not key.startswith("_")}
+        config = {key: text for key, text in config.items() if text and key != "_is_torch_compile"}
+        tensors = {local: tensor_text(tensor) for local, tensor in own_tensors(module)}
+        rows[name] = ModuleRow(class_name(module), config, tensors)
+    return rows
+
+
+def named_inputs(model: torch.nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """(name, tensor or literal) of everything that the model is given, by the names of forward's parameters and in
+    their order.
+    """
+    parameters = parameters_of(unwrapped(model))
+    names = [*parameters.names, *(f"{parameters.rest}[{at}]" for at in range(len(args) - len(parameters.names)))]
+    for name, value in [*zip(names, args, strict=False), *in_order(model, kwargs).items()]:
+        for path, leaf in tree_flatten_with_path(value)[0]:
+            yield f"{INPUT}{name}{keystr(path)}", leaf
+
+
+def in_order(model: torch.nn.Module, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Keyword arguments in the order of forward's signature, whatever order the caller gave them in."""
+    parameters = parameters_of(unwrapped(model))
+    known = (*parameters.names, *parameters.only_by_name)
+    places = {name: (known.index(name) if name in known else len(known), name) for name in kwargs}
+    return {name: kwargs[name] for name in sorted(kwargs, key=places.__getitem__)}
+
+
+class Counts:
+    """Names for operators: by module and kind, counted from the second on."""
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[str, str], int] = {}
+
+    def name(self, module: str, kind: str) -> str:
+        count = self._counts.get((module, kind), 0)
+        self._counts[module, kind] = count + 1
+        return f"{escaped(module)}/{kind}" + (f"#{count}" if count else "")
+
+
+class Names:
+    """Names for modules, parameters and buffers of a model; paths to them start at `root`."""
+
+    def __init__(self, model: torch.nn.Module, root: torch.nn.Module) -> None:
+        self._root = root
+        self._modules: dict[int, str] = {}
+        self.tensors: dict[int, str] = {}
+        self._own: list[tuple[str, torch.Tensor]] = []
+        for name, module in observed_modules(model):
+            self._modules[id(module)] = name
+            for local, tensor in own_tensors(module):
+                self._own.append((escaped(f"{name}.{local}" if name else local), tensor))
+                self.tensors.setdefault(id(tensor), self._own[-1][0])
+
+    def module(self, path: str) -> str:
+        """The name of the module at a path in which wrappers, or a second name of a shared module, may stand."""
+        path = re.sub(r"@\d+", "", path).removeprefix("_export_root.")  # which a branch's paths begin with
+        return self._modules.get(id(self._at(path)), path)
+
+    def tensor(self, path: str) -> str:
+        return self.tensors.get(id(self._at(path)), path)
+
+    def faked(self, fake: torch.Tensor) -> str | None:
+        """The name of the tensor that export has put this fake one in the place of."""
+        made = getattr(getattr(fake, "fake_mode", None), "from_tensor", None)  # hands out the same one each time
+        return made and next((name for name, tensor in self._own if made(tensor) is fake), None)
+
+    def _at(self, path: str) -> Any:
+        found: Any = self._root
+        for part in path.split(".") if path else ():
+            found = getattr(found, part, None)
+        return found
+
+
+def tensor_text(value: Any) -> str:
+    """`float32[1, 3]` for a tensor, a list of such for several, a type's name for what is none."""
+    if isinstance(value, torch.Tensor):
+        return f"{str(value.dtype).removeprefix('torch.')}{[int(side) for side in value.shape]}"
+    if isinstance(value, (list, tuple)):
+        return f"({', '.join(tensor_text(item) for item in value)})"
+    kinds = {torch.SymInt: "int", torch.SymFloat: "float", torch.SymBool: "bool", type(None): "none"}
+    return kinds.get(type(value), type(value).__name__)
+
+
+def input_text(value: Any) -> str:
+    return tensor_text(value) if isinstance(value, torch.Tensor) else literal(value)
+
+
+def constant(value: Any) -> str:
+    """A tensor that stands in the code itself: a small one is told by its values."""
+    if not isinstance(value, torch.Tensor):
+        return "constant"
+    text = tensor_text(value)
+    if value.is_meta or type(value) is not torch.Tensor or value.numel() > _WRITTEN_OUT:
+        return f"constant {text}"
+    numbers = value.detach().reshape(-1).tolist()
+    return f"constant {text} ({', '.join(f'{n:.6g}' if isinstance(n, float) else str(n) for n in numbers)})"
+
+
+def plain(value: Any) -> str:
+    """A text for what is no tensor."""
+    if isinstance(value, (list, tuple)):
+        return f"({', '.join(plain(item) for item in value)})"
+    if isinstance(value, torch.dtype):
+        return str(value).removeprefix("torch.")
+    if value is None:
+        return "none"
+    if isinstance(value, torch.fx.Node):
+        return str(value.name)
+    return value if isinstance(value, str) else literal(value)

@@ -1,0 +1,263 @@
+"""What a model computes, operator by operator, as plain data: the probe makes it, facts hold it, two are compared.
+
+A name is given by the module whose code runs the operator and by the operators of that kind before it in that module
+(`layer1.0/relu#1`), so that what happens in one module renames nothing in another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from pytest_modelviz.compare.ignored import lasting_modules
+from pytest_modelviz.errors import UnreadableBaselineError
+from pytest_modelviz.records.call_order import calls_of, runs_of
+from pytest_modelviz.records.trace import Call, ModuleRecord, TensorRecord, Trace
+
+EXPORTED, TRACED = "exported", "traced"
+INPUT = "input."  # begins the names of the model's inputs
+_ESCAPED = {"%": "%25", "=": "%3D"}  # of names in references: an argument's name and "=" may stand before them
+
+
+def escaped(name: str) -> str:
+    """The name of a module or tensor as references have it: without what means something else there."""
+    if "=" in name or name.startswith(INPUT) or unescaped(name) != name:
+        name = "".join(_ESCAPED.get(character, character) for character in name)
+        name = name.replace(".", "%2E", 1) if name.startswith(INPUT) else name
+    return name
+
+
+def unescaped(name: str) -> str:
+    """The name of a module or tensor, as a reference has it."""
+    return name.replace("%3D", "=").replace("%2E", ".").replace("%25", "%") if "%" in name else name
+
+
+def module_of(operator: str) -> str:
+    """The module whose code runs an operator, by the operator's name."""
+    return unescaped(operator.rpartition("/")[0])
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One operator call.
+
+    `inputs` name operators (`layer1.0/chunk[0]` is one of several results), parameters and buffers
+    (`layer1.0.conv1.weight`) or the model's inputs (`input.x`); what may be left out has its argument's name before it
+    (`bias=conv1.bias`). `arguments` are those that are no tensors and not the default, `output` is a text such as
+    `float32[1, 64, 56, 56]`.
+    """
+
+    name: str
+    kind: str
+    inputs: tuple[str, ...]
+    arguments: Mapping[str, str]
+    output: str
+
+    @property
+    def module(self) -> str:
+        return module_of(self.name)
+
+    @property
+    def call(self) -> str:
+        """The operator with those of its arguments that are no tensors."""
+        arguments = ", ".join(f"{key}={text}" for key, text in self.arguments.items())
+        return f"{self.kind}({arguments})" if arguments else self.kind
+
+    def __str__(self) -> str:
+        arguments = (*self.inputs, *(f"{key}={text}" for key, text in self.arguments.items()))
+        return f"{self.name}: {self.output} = {self.kind}({', '.join(arguments)})"
+
+
+@dataclass(frozen=True)
+class ModuleRow:
+    """One module: its class, its configuration and the shapes of its own parameters and buffers."""
+
+    class_name: str
+    config: Mapping[str, str] = field(default_factory=dict)
+    tensors: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class OperatorGraph:
+    """What `model_graph` returns: the operators in the order of execution. `str()` lists them.
+
+    `source` is "exported" or, where `torch.export` failed for the `reason` told, "traced". `inputs` maps names such as
+    `input.x` to shapes, `outputs` name what the model returns. `calls` are those of a pass, without what was given, and
+    `ties` names that stand for one parameter or module; both are None where they were not recorded.
+    """
+
+    source: str
+    reason: str
+    inputs: Mapping[str, str]
+    operators: tuple[Operator, ...]
+    outputs: tuple[str, ...]
+    modules: Mapping[str, ModuleRow]
+    calls: tuple[Call, ...] | None = None
+    ties: tuple[tuple[str, ...], ...] | None = None
+
+    def __str__(self) -> str:
+        return "\n".join(
+            [
+                *(f"{name}: {text}" for name, text in self.inputs.items()),
+                *(str(one) for one in self.operators),
+                f"returns {', '.join(self.outputs) or 'nothing'}",
+            ]
+        )
+
+    def to_facts(self) -> dict[str, Any]:
+        """As JSON can hold it: one operator, one module a line."""
+        runs = {} if self.calls is None else runs_of(self.calls, self.modules)
+        return {
+            "source": self.source,
+            **({"reason": self.reason} if self.reason else {}),
+            "inputs": dict(self.inputs),
+            "outputs": list(self.outputs),
+            "operators": {
+                one.name: {
+                    "operator": one.kind,
+                    **({"in": list(one.inputs)} if one.inputs else {}),
+                    **({"arguments": dict(one.arguments)} if one.arguments else {}),
+                    "out": one.output,
+                }
+                for one in self.operators
+            },
+            "modules": {
+                name: {
+                    "class": row.class_name,
+                    **({"config": dict(row.config)} if row.config else {}),
+                    **({"tensors": dict(row.tensors)} if row.tensors else {}),
+                    **({"runs": runs[name]} if name in runs else {}),
+                }
+                for name, row in self.modules.items()
+            },
+            **({"ties": [list(group) for group in self.ties]} if self.ties else {}),
+        }
+
+    @classmethod
+    def from_facts(cls, facts: Mapping[str, Any], ignored: Sequence[str] = ()) -> OperatorGraph:
+        """Read what `to_facts` made, without attributes that match a glob in `ignored`.
+
+        Raises UnreadableBaselineError for anything else.
+        """
+        source = facts.get("source")
+        if source not in (EXPORTED, TRACED):
+            raise UnreadableBaselineError(f"its graph was made in a way that is not known: {source!r}")
+        operators = tuple(
+            Operator(
+                name,
+                _text(row, "operator"),
+                _texts(row.get("in", [])),
+                _table(row.get("arguments", {})),
+                _text(row, "out"),
+            )
+            for name, row in _rows(facts, "operators")
+        )
+        rows = dict(_rows(facts, "modules"))
+        _require_names(operators, _table(facts.get("inputs")), rows)
+        configs = lasting_modules({name: _table(row.get("config", {})) for name, row in rows.items()}, ignored)
+        modules = {
+            name: ModuleRow(_text(row, "class"), configs[name], _table(row.get("tensors", {})))
+            for name, row in rows.items()
+        }
+        reason = _text({"reason": "", **facts}, "reason")
+        outputs = _texts(facts.get("outputs"))
+        runs = {name: row["runs"] for name, row in _rows(facts, "modules") if "runs" in row}
+        calls = calls_of(runs, modules, needed=len(operators))
+        groups = facts.get("ties", [])
+        if not isinstance(groups, (list, tuple)):
+            raise UnreadableBaselineError("what its graph says of shared parameters is no list of names")
+        ties = None if calls is None else tuple(_texts(group) for group in groups)
+        return cls(
+            source,
+            reason,
+            _table(facts.get("inputs")),
+            operators,
+            outputs,
+            modules,
+            None if calls is None else tuple(calls),
+            ties,
+        )
+
+    def as_trace(self) -> Trace:
+        """The modules and their calls; where those were not recorded, those that run operators count as called."""
+        weights: dict[str, TensorRecord] = {}
+        modules = {}
+        for name, row in self.modules.items():
+            keys = {local: f"{name}.{local}" if name else local for local in row.tensors}
+            for local, text in row.tensors.items():
+                weights[keys[local]] = TensorRecord(*_shape(text), np.zeros(0, np.float32))
+            modules[name] = ModuleRecord(row.class_name, row.config, keys)
+        owners = dict.fromkeys(one.module for one in self.operators)
+        calls = [Call(name, 0, 0, {}) for name in owners] if self.calls is None else list(self.calls)
+        return Trace(modules, calls, {}, weights, self.ties or ())
+
+
+def split_result(reference: str, brackets: tuple[str, ...] = ("[]",)) -> tuple[str, str]:
+    """`layer1.0/chunk[0]` as `layer1.0/chunk` and `[0]`: what a reference is to, and which of its results."""
+    end, closing = len(reference), {pair[1]: pair[0] for pair in brackets}
+    while end and reference[end - 1] in closing:
+        start = reference.rfind(closing[reference[end - 1]], 0, end - 1)
+        if start < 0 or not reference[start + 1 : end - 1].isdecimal():
+            break
+        end = start
+    return reference[:end], reference[end:]
+
+
+def _rows(facts: Mapping[str, Any], part: str) -> list[tuple[str, Mapping[str, Any]]]:
+    rows = facts.get(part)
+    if not isinstance(rows, Mapping) or not all(isinstance(row, Mapping) for row in rows.values()):
+        raise UnreadableBaselineError(f"it does not list {part}")
+    return [(str(name), row) for name, row in rows.items()]
+
+
+def _require_names(
+    operators: Sequence[Operator], inputs: Mapping[str, str], modules: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Make sure that no name can be taken for another's: of an operator, an input, a weight or one of several results.
+
+    Raises UnreadableBaselineError.
+    """
+    names = {one.name for one in operators}
+    tensors = {
+        escaped(f"{name}.{local}" if name else local)
+        for name, row in modules.items()
+        for local in _table(row.get("tensors", {}))
+    }
+    for name in names:
+        _, slash, kind = name.rpartition("/")
+        is_result = bool(split_result(name, ("[]", "<>"))[1])
+        if not slash or not kind or is_result or "=" in name or name in tensors:
+            raise UnreadableBaselineError(f"its graph has an operator of an impossible name: {name[:80]!r}")
+    for name in inputs:
+        if not name.startswith(INPUT) or name in names or name in tensors:
+            raise UnreadableBaselineError(f"its graph has an input of an impossible name: {name[:80]!r}")
+
+
+def _text(row: Mapping[str, Any], key: str) -> str:
+    if not isinstance(row.get(key), str):
+        raise UnreadableBaselineError(f"what its graph says of {key!r} is no text")
+    return str(row[key])
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
+        raise UnreadableBaselineError("what its graph says of inputs or outputs is no list of names")
+    return tuple(value)
+
+
+def _table(value: Any) -> dict[str, str]:
+    if not isinstance(value, Mapping) or not all(isinstance(item, str) for item in value.values()):
+        raise UnreadableBaselineError("what its graph says of inputs, arguments or modules is no table of texts")
+    return {str(key): item for key, item in value.items()}
+
+
+def _shape(text: str) -> tuple[str, tuple[int, ...]]:
+    """dtype and shape out of a text such as `float32[64, 3]`."""
+    dtype, bracket, sides = text.rstrip("]").partition("[")
+    try:
+        return dtype if bracket else text, tuple(int(side) for side in sides.split(",") if side.strip())
+    except ValueError as error:
+        raise UnreadableBaselineError(f"its graph holds a tensor of no readable shape: {text[:80]!r}") from error

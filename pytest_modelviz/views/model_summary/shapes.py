@@ -1,0 +1,182 @@
+"""Two summaries as passes without numbers, so that the first event that differs is looked for in them, too.
+
+What differs was found before, field by field; here it only gets its place among the calls.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pytest_modelviz.compare.diagnosis import blamed
+from pytest_modelviz.compare.ignored import lasting_modules
+from pytest_modelviz.compare.tolerance import Tolerances
+from pytest_modelviz.compare.walk import Walk
+from pytest_modelviz.errors import UnreadableBaselineError
+from pytest_modelviz.records.call_order import calls_of
+from pytest_modelviz.records.trace import Call, Leaf, ModuleRecord, TensorRecord, Trace
+from pytest_modelviz.records.verdict import Finding
+
+Rows = Mapping[str, Mapping[str, Any]]
+Findings = Sequence[Finding]
+Attributes = Mapping[str, Mapping[str, str]]
+
+_SAME, _OTHER = TensorRecord("float32", (0,), np.zeros(0)), TensorRecord("float32", (1,), np.zeros(0))
+_BUILT = ("class", "config", "parameters", "buffers", "removed", "added")
+_MOST_INSERTED = 2000  # calls: beyond this the two models have little in common
+_READ = "read"  # something that the module reads without calling it is built otherwise
+
+
+def common_attributes(rows: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, str]]:
+    """Take out of the rows those attributes that all modules of a class share, and return them by class."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in rows.values():
+        groups.setdefault(row["class"], []).append(row)
+    common = {}
+    for name, alike in groups.items():
+        first = alike[0].get("attributes", {})
+        shared = {k: v for k, v in first.items() if all(row.get("attributes", {}).get(k) == v for row in alike)}
+        for row in alike if shared else ():
+            row["attributes"] = {key: text for key, text in row["attributes"].items() if key not in shared}
+            if not row["attributes"]:
+                del row["attributes"]
+        if shared:
+            common[name] = shared
+    return common
+
+
+def attributes_of(facts: Mapping[str, Any], rows: Rows, ignored: Sequence[str] = ()) -> Attributes | None:
+    """The plain attributes of every module that two processes share; None of a summary recorded before they were."""
+    common = facts.get("attributes", {})
+    found = {}
+    for name, row in rows.items():
+        tables = [common.get(str(row.get("class"))) if isinstance(common, Mapping) else None, row.get("attributes")]
+        if not all(table is None or isinstance(table, Mapping) for table in tables):
+            raise UnreadableBaselineError("what it says of attributes is no table")
+        found[name] = {str(key): str(text) for table in tables for key, text in (table or {}).items()}
+    return lasting_modules(found, ignored) if any(found.values()) else None
+
+
+def first_event(
+    before: Rows,
+    after: Rows,
+    calls: tuple[list[Call], list[Call]],
+    attributes: tuple[Attributes | None, Attributes | None],
+    findings: Findings,
+) -> tuple[str, str, list[Finding]] | None:
+    """Layer, cause and the attributes that are evidence; None where no event of the passes differs.
+
+    `after` has the baseline's names; `findings` are all that differs.
+    """
+    if not calls[0] or not calls[1]:
+        return None
+    kinds = _kinds(findings, {call.layer for passed in calls for call in passed})
+    known = None not in attributes
+    traces = []
+    for number, rows in enumerate((before, after)):
+        modules = {}
+        for name, row in rows.items():
+            differs = kinds.get(name, set()) if number else set()
+            config = dict((attributes[number] or {}).get(name, {})) if known else {}
+            config["extra_repr"] = "other" if "config" in differs else ""
+            shapes = "other" if {"parameters", "buffers"} & differs else "same"
+            modules[name] = ModuleRecord(str(row.get("class", "")), config, {"shapes": shapes})
+        passed = [_seen(call, kinds.get(call.layer, set()) if number else set()) for call in calls[number]]
+        traces.append(Trace(modules, passed, {}, {"same": _SAME, "other": _OTHER}))
+    walk = Walk(traces[0], traces[1], Tolerances())
+    walk.run()
+    if walk.first is None:
+        return None
+    blame = blamed(walk, walk.first, {})
+    return blame.layer, blame.cause, [one for one in blame.evidence if one.kind == "attribute"]
+
+
+def _kinds(findings: Findings, called: Collection[str]) -> dict[str, set[str]]:
+    """What differs, by layer: how a module that is never called is built is for its caller to read."""
+    kinds: dict[str, set[str]] = {}
+    for finding in findings:
+        layer = finding.layer
+        kinds.setdefault(layer, set()).add(finding.kind)
+        while layer and layer not in called and finding.kind in _BUILT and finding.kind not in ("removed", "added"):
+            layer = layer.rpartition(".")[0]
+        if layer != finding.layer:
+            kinds.setdefault(layer, set()).add(_READ)
+    return kinds
+
+
+def _seen(call: Call, kinds: set[str]) -> Call:
+    """A call with what differs about its first time, and of the others what calls for a caller that has changed."""
+    entered, left = {"in"} & kinds, {"out", _READ, *_BUILT} & kinds
+    if call.index:
+        entered, left = {"mult_adds"} & kinds - {"in"}, set()
+    elif not {"in", "calls"} & kinds:
+        left |= {"mult_adds"} & kinds
+    return Call(call.layer, call.index, call.depth, _leaf(entered), _leaf(left))
+
+
+def _leaf(differs: set[str]) -> dict[str, Leaf]:
+    return {"": Leaf(literal=", ".join(sorted(differs)))}
+
+
+def passes(baseline: Rows, actual: Rows, names: Mapping[str, str]) -> tuple[list[Call], list[Call]]:
+    """Both passes call by call, under the baseline's names; of one recorded without its order, as the other has it."""
+    counts = [{name: _count(row) for name, row in rows.items()} for rows in (baseline, actual)]
+    counts[1] = {names[name]: count for name, count in counts[1].items()}
+    after = _recorded(actual)
+    before = _recorded(baseline, needed=len(after or ()))
+    after = after and [Call(names[call.layer], call.index, call.depth, {}, {}) for call in after]
+    if before is None and after is not None:
+        before = _likely(after, counts[0])
+    elif after is None and before is not None:
+        after = _likely(before, counts[1])
+    return before or [], after or []
+
+
+def _recorded(rows: Rows, **limit: int) -> list[Call] | None:
+    return calls_of({name: row["runs"] for name, row in rows.items() if "runs" in row}, rows, **limit)
+
+
+def _count(row: Mapping[str, Any]) -> int:
+    count = row.get("calls", 0)
+    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+        raise UnreadableBaselineError("what it says of calls is no number")
+    return count
+
+
+def _likely(calls: Sequence[Call], counts: Mapping[str, int]) -> list[Call]:
+    """A pass that calls each module so many times, as much like this one as possible."""
+    if not any(counts.values()):
+        return []
+    left = dict(counts)
+    likely: list[Call] = []
+    skipped = math.inf  # the depth of a call that is left out, with all that it calls
+    for call in calls:
+        if call.depth > skipped:
+            continue
+        skipped = math.inf
+        if left.get(call.layer, 0) > 0:
+            left[call.layer] -= 1
+            likely.append(call)
+        else:
+            skipped = call.depth
+    for layer in [name for name, count in left.items() if count][:_MOST_INSERTED]:
+        _insert(likely, layer, counts)
+    return likely
+
+
+def _insert(calls: list[Call], layer: str, counts: Mapping[str, int]) -> None:
+    """One call more: after the last one that its caller makes, or the last of its own."""
+    own = [at for at, call in enumerate(calls) if call.layer == layer]
+    caller = layer.rpartition(".")[0]
+    while caller and not counts.get(caller):
+        caller = caller.rpartition(".")[0]
+    outer = own or [at for at, call in enumerate(calls) if call.layer == caller]
+    if outer:
+        depth = calls[outer[-1]].depth + (0 if own else 1)
+        end = next((at for at in range(outer[-1] + 1, len(calls)) if calls[at].depth < depth), len(calls))
+        if own:
+            end = next((at for at in range(outer[-1] + 1, len(calls)) if calls[at].depth <= depth), len(calls))
+        calls.insert(end, Call(layer, len(own), depth, {}, {}))

@@ -1,0 +1,227 @@
+"""What a model is made of, as numbers and texts for people and for git: modules, shapes, parameters, totals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+
+from pytest_modelviz.compare.volatile import in_one_order
+from pytest_modelviz.probe.modules import (
+    Describer,
+    class_name,
+    configuration,
+    digest,
+    observed_modules,
+    own_tensors,
+    packed_tensors,
+    tie_groups,
+    unsaved_buffers,
+)
+from pytest_modelviz.probe.sketch import record_shape
+from pytest_modelviz.records.call_order import Runs, runs_of
+from pytest_modelviz.records.trace import LENT, NOT_SAVED, REWRITTEN, UNSAVED, Call, Leaves, TensorRecord, Trace
+from pytest_modelviz.text.side_by_side import split_path
+
+_NO_ATTRIBUTES = ("extra_repr", "repr", "forward", "defaults", UNSAVED, REWRITTEN)
+_LONGEST = 200  # letters of an attribute that are written out
+
+TABLE_OPTIONS: dict[str, Any] = {
+    "verbose": 0,
+    "depth": 4,
+    "row_settings": ("depth", "var_names"),
+}  # torchinfo's options
+
+
+@dataclass(frozen=True)
+class LayerSummary:
+    """One module. `inputs` and `outputs` are texts such as `float32[1, 64, 56, 56]`, empty where it never ran.
+
+    `parameters` and `buffers` map own names to the same kind of text; `mult_adds` counts the module's own code.
+    `attributes` are plain values that the module keeps beside `config`, `state` names buffers that are not saved and
+    that the pass itself makes, writes or gives another shape, `runs` is what it calls, in that order, None where that
+    is each of its children once (see `call_order`). `forward` names the parameters of its forward, where the arguments
+    it is given are not simply the first of them.
+    """
+
+    name: str
+    class_name: str
+    config: str
+    parameters: Mapping[str, str]
+    buffers: Mapping[str, str]
+    frozen: tuple[str, ...]
+    inputs: str = ""
+    outputs: str = ""
+    calls: int = 0
+    mult_adds: int = 0
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    state: tuple[str, ...] = ()
+    runs: Runs | None = None
+    forward: str = ""
+
+
+@dataclass(frozen=True)
+class ModelSummary:
+    """What `model_summary` returns. Counts are of elements; shared parameters count once. `str()` is a table."""
+
+    layers: Mapping[str, LayerSummary]
+    total_params: int
+    trainable_params: int
+    buffer_elements: int
+    parameter_bytes: int
+    mult_adds: int
+    ties: tuple[tuple[str, ...], ...]
+    table: str = field(repr=False)
+
+    def __str__(self) -> str:
+        return self.table
+
+
+def table_without_pass(model: torch.nn.Module) -> str:
+    """torchinfo's table without shapes."""
+    import torchinfo
+
+    try:
+        return str(torchinfo.summary(model, **TABLE_OPTIONS, mode="eval"))
+    except Exception as error:  # scripted and lazy modules, by version
+        return f"torchinfo cannot show this model ({type(error).__name__}: {error})"
+
+
+def unsaved_shapes(model: torch.nn.Module) -> dict[tuple[str, str], str]:
+    """The shapes of buffers that are in no state dict, by layer and name."""
+    return {
+        (name, local): _text(tensor)
+        for name, module in observed_modules(model)
+        for local, tensor in unsaved_buffers(module)
+    }
+
+
+def caches_of(before: Mapping[tuple[str, str], str], after: Mapping[tuple[str, str], str]) -> dict[str, list[str]]:
+    """By layer, the unsaved buffers that have another shape after a pass than before it, or that only one of both has.
+
+    The observer marks those that the pass writes (`REWRITTEN`). What was not there before has no place in a trace: a
+    summary needs both.
+    """
+    found: dict[str, list[str]] = {}
+    for layer, local in sorted({*before, *after}):
+        if before.get((layer, local)) != after.get((layer, local)):
+            found.setdefault(layer, []).append(local)
+    return found
+
+
+def summarised(
+    model: torch.nn.Module,
+    trace: Trace | None,
+    mult_adds: Mapping[str, int],
+    table: str,
+    caches: Mapping[str, Sequence[str]] | None = None,
+) -> ModelSummary:
+    """The summary of a model as it stands; `trace` is that of a pass, if one was made, `mult_adds` by layer.
+
+    `caches` are what `caches_of` that pass has found.
+    """
+    calls: dict[str, list[Call]] = {}
+    for one in trace.calls if trace else ():
+        calls.setdefault(one.layer, []).append(one)
+    modules = dict(observed_modules(model))
+    layers = {
+        name: _layer(name, module, trace, calls.get(name, []), mult_adds.get(name, 0))
+        for name, module in modules.items()
+    }
+    runs = runs_of(trace.calls if trace else (), modules)
+    describer = Describer()
+    records = trace.modules if trace else {name: describer.describe(one, {}) for name, one in modules.items()}
+    layers = {
+        name: replace(
+            layer,
+            attributes=_attributes(modules[name], records[name].config),
+            state=_state(records[name].config, (caches or {}).get(name, ())),
+            runs=runs.get(name),
+            forward=_forward(records[name].config["forward"], calls.get(name, [])),
+        )
+        for name, layer in layers.items()
+    }
+    sizes = [(_numel(p), p.requires_grad, p.dtype.itemsize) for p in model.parameters()]
+    return ModelSummary(
+        layers=layers,
+        total_params=sum(count for count, _, _ in sizes),
+        trainable_params=sum(count for count, trainable, _ in sizes if trainable),
+        buffer_elements=sum(_numel(b) for b in model.buffers()),
+        parameter_bytes=sum(count * size for count, _, size in sizes),
+        mult_adds=sum(mult_adds.values()),
+        ties=tie_groups(model),
+        table=table,
+    )
+
+
+def _layer(name: str, module: torch.nn.Module, trace: Trace | None, calls: list[Call], mult_adds: int) -> LayerSummary:
+    own = dict([*own_tensors(module), *packed_tensors(module)])
+    parameters = {n: t for n, t in own.items() if isinstance(t, torch.nn.Parameter)}
+    return LayerSummary(
+        name=name,
+        class_name=class_name(module),
+        config=_config(module),
+        parameters={n: _text(t) for n, t in parameters.items()},
+        buffers={n: _text(t) + _mark_of(module, n) for n, t in own.items() if n not in parameters},
+        frozen=tuple(n for n, p in parameters.items() if not p.requires_grad),
+        inputs=_shapes(calls[0].inputs, trace) if calls and trace else "",
+        outputs=_shapes(calls[0].outputs or {}, trace) if calls and trace else "",
+        calls=len(calls),
+        mult_adds=mult_adds,
+    )
+
+
+def _forward(parameters: str, calls: list[Call]) -> str:
+    """The parameters of a forward, unless the first call gives it the first of them, or has none."""
+    paths = (path for path in (calls[0].inputs if calls else ()) if not path.endswith(LENT))
+    given = [*dict.fromkeys(split_path(path)[0] for path in paths)]
+    names = [name.lstrip("*") for name in parameters.split(", ")]
+    return "" if given == names[: len(given)] else parameters
+
+
+def _config(module: torch.nn.Module) -> str:
+    config = configuration(module)
+    return config.get("repr") or config["extra_repr"]
+
+
+def _state(config: Mapping[str, str], caches: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys([*config.get(REWRITTEN, "").splitlines(), *caches]))
+
+
+def _attributes(module: torch.nn.Module, config: Mapping[str, str]) -> dict[str, str]:
+    """Plain attributes, which torch's own modules show in `extra_repr` if they have one."""
+    if type(module).__module__.startswith("torch.nn.") and config.get("extra_repr"):
+        return {}
+    kept = {key: text for key, text in config.items() if key not in _NO_ATTRIBUTES}
+    return {key: text if len(text) <= _LONGEST else f"<{digest(in_one_order(text))}>" for key, text in kept.items()}
+
+
+def _text(tensor: torch.Tensor) -> str:
+    if torch.nn.parameter.is_lazy(tensor):
+        return "uninitialized"
+    return _shape_text(record_shape(tensor))
+
+
+def _shape_text(record: TensorRecord) -> str:
+    return f"{record.dtype}{list(record.shape)}"
+
+
+def _mark_of(module: torch.nn.Module, name: str) -> str:
+    """What is said of a buffer beside its shape: whether it is in no state dict."""
+    return NOT_SAVED if name in getattr(module, "_non_persistent_buffers_set", ()) else ""
+
+
+def _numel(tensor: torch.Tensor) -> int:
+    return 0 if torch.nn.parameter.is_lazy(tensor) else tensor.numel()
+
+
+def _shapes(leaves: Leaves, trace: Trace) -> str:
+    parts = []
+    for path, leaf in leaves.items():
+        if path.endswith(LENT):
+            continue
+        text = _shape_text(trace.tensors[leaf.tensor]) if leaf.tensor is not None else str(leaf.literal)
+        parts.append(f"{path}: {text}" if path else text)
+    return ", ".join(parts)

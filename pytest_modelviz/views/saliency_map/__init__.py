@@ -1,0 +1,1 @@
+"""Gradients of a score with respect to the input."""

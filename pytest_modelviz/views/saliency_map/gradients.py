@@ -1,0 +1,157 @@
+"""The gradient of a score on the input, plain and in the variants that people look at.
+
+Plain passes are made here, so that the model stays as it is; integrated gradients are captum's. captum's guided
+back-propagation hooks `nn.ReLU` modules and so does not see functional ones; here it is done to the operators of the
+backward pass, which all of them come down to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from pytest_modelviz.attribution.explain import TRACE_WEIGHT_WIDTH, NotDifferentiableError, look
+from pytest_modelviz.attribution.images import image_in
+from pytest_modelviz.attribution.scores import Scores, Target, scores_of
+from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.probe.containers import Put
+from pytest_modelviz.probe.forward import call
+from pytest_modelviz.probe.observe import Observer
+from pytest_modelviz.records.trace import Trace
+
+METHODS = ("gradient", "guided", "integrated_gradients", "smoothgrad", "input_x_gradient")
+_STEPS = 32  # of integrated gradients, by Gauss and Legendre
+_SAMPLES, _NOISE = 16, 0.15  # of smoothgrad: noisy images, and their noise as a part of the image's range
+
+
+@dataclass(frozen=True)
+class Saliency:
+    """`gradient` is float32 (maps, *shape of one sample) on the CPU; `rectifiers` counts those met."""
+
+    gradient: torch.Tensor
+    scores: Scores
+    trace: Trace
+    dtype: str
+    rectifiers: int = 0
+
+
+def saliency(model: torch.nn.Module, input_data: Any, target: Target, method: str) -> Saliency:
+    """Differentiate the target's score by the input. Raises ModelvizError where that cannot be done."""
+    image, put = image_in(input_data, "saliency_map")
+    leaf = image.detach().clone().requires_grad_()
+    observer = Observer(model, look=look, weight_width=TRACE_WEIGHT_WIDTH)
+    with observer.watching():
+        output = call(model, put(leaf.clone()))  # a leaf itself must not be written into
+    scores = scores_of(output, target)
+    rectifiers = 0
+    if method == "guided":
+        with _GuidedBackward() as guided:
+            gradient = _gradients(scores, leaf)
+        rectifiers = guided.met
+    else:
+        gradient = _gradients(scores, leaf)
+    if method == "input_x_gradient":
+        gradient = gradient * leaf.detach()
+    elif method in ("integrated_gradients", "smoothgrad"):
+        # what the model predicts for another image is another question
+        asked: Target = scores.targets or scores.functions or target
+        number_of = _Numbers(model, put, image.dtype, asked)
+        many = _integrated if method == "integrated_gradients" else _smooth
+        gradient = torch.cat([many(number_of.only(at), leaf.detach().float()) for at in range(len(scores.values))])
+    dtype = str(image.dtype).removeprefix("torch.")
+    return Saliency(gradient.detach().float().cpu(), scores, observer.trace, dtype, rectifiers)
+
+
+def _gradients(scores: Scores, leaf: torch.Tensor) -> torch.Tensor:
+    rows = []
+    for number, value in enumerate(scores.values):
+        more = number + 1 < len(scores.values)
+        gradient = None
+        if value.requires_grad:
+            (gradient,) = torch.autograd.grad(value, leaf, allow_unused=True, retain_graph=more)
+        if gradient is None:
+            raise NotDifferentiableError(
+                "the score does not depend on the input in a differentiable way: look for no_grad, detach, argmax or "
+                "a conversion to another kind of array on the way"
+            )
+        rows.append(gradient)
+    return torch.cat(rows)
+
+
+class _Numbers:
+    """The score as a function of an image tensor in float32, as captum wants it: shape (1,)."""
+
+    def __init__(self, model: torch.nn.Module, put: Put, dtype: torch.dtype, target: Target, at: int = 0) -> None:
+        self._model, self._put, self._dtype, self._target, self._at = model, put, dtype, target, at
+
+    def only(self, at: int) -> _Numbers:
+        """Of several scores, this one."""
+        return _Numbers(self._model, self._put, self._dtype, self._target, at)
+
+    def __call__(self, image: torch.Tensor) -> torch.Tensor:
+        output = call(self._model, self._put(image.to(self._dtype, copy=True)))
+        return scores_of(output, self._target).values[self._at].reshape(1).float()
+
+
+def _integrated(number_of: Callable[[torch.Tensor], torch.Tensor], image: torch.Tensor) -> torch.Tensor:
+    """Integrated gradients from a black (zero) input (Sundararajan, Taly and Yan 2017)."""
+    from captum.attr import IntegratedGradients
+
+    made: torch.Tensor = IntegratedGradients(number_of).attribute(
+        image, n_steps=_STEPS, internal_batch_size=len(image), method="gausslegendre"
+    )
+    return made
+
+
+def _smooth(number_of: Callable[[torch.Tensor], torch.Tensor], image: torch.Tensor) -> torch.Tensor:
+    """The mean gradient of noisy copies (Smilkov et al. 2017).
+
+    captum draws its noise on the image's device; this one is the same on all of them.
+    """
+    size = _NOISE * float(image.max() - image.min())
+    total = torch.zeros_like(image)
+    for sample in range(_SAMPLES):
+        noise = torch.from_numpy(normal(image.numel(), sample)).view(image.shape)
+        leaf = (image + size * noise.to(image.device)).requires_grad_()
+        (gradient,) = torch.autograd.grad(number_of(leaf), leaf)
+        total += gradient
+    return total / _SAMPLES
+
+
+def normal(count: int, seed: int) -> npt.NDArray[np.float32]:
+    """(count,) numbers with mean 0 and variance 1, each the sum of twelve uniform ones, and so nearly normal.
+
+    Integers are added up, so they are the same on every machine; NumPy promises the bits of PCG64, not distributions.
+    """
+    twelve = np.random.PCG64(seed).random_raw(3 * count).view(np.uint16).reshape(count, 12)
+    made: npt.NDArray[np.float32] = ((twelve.sum(axis=1, dtype=np.int64) + 6) / 65536.0 - 6.0).astype(np.float32)
+    return made
+
+
+class _GuidedBackward(TorchDispatchMode):
+    """Guided back-propagation (Springenberg et al. 2014): rectifiers let only positive gradients back.
+
+    However a ReLU was written (module, function, method, in place), its derivative is one of these operators.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # torch leaves its modes untyped
+        self.met = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (torch.ops.aten.threshold_backward.default, torch.ops.aten.hardtanh_backward.default):
+            self.met += 1
+            args = (args[0].clamp(min=0), *args[1:])
+        return func(*args, **(kwargs or {}))
+
+
+def require_saliency_method(method: Any) -> None:
+    """Raise for a method that does not exist."""
+    if method not in METHODS:
+        raise ModelvizError(f"unknown saliency method {method!r}: known are {', '.join(METHODS)}")

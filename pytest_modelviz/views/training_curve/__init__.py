@@ -1,0 +1,1 @@
+"""A short training: losses, gradients and moves of the parameters."""

@@ -1,0 +1,123 @@
+"""Optimisers and their schedulers as plain data: classes, options, and which parameters each group holds.
+
+The probe makes it, the store keeps it as JSON, the comparison lays two of them over each other. No tensor is kept.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from pytest_modelviz.errors import UnreadableBaselineError
+from pytest_modelviz.views.training_curve.records import MOST_STEPS
+
+# What JSON can hold: numbers, texts, truth values, None, and lists and mappings of these.
+Option: TypeAlias = Any
+Options: TypeAlias = Mapping[str, Option]
+
+
+@dataclass(frozen=True)
+class ParameterGroup:
+    """One group: its options, and its parameters' names, or what they are where the model does not name them."""
+
+    options: Options
+    parameters: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"options": dict(self.options), "parameters": list(self.parameters)}
+
+    @classmethod
+    def from_json(cls, stored: Any) -> ParameterGroup:
+        parameters = _member(stored, "parameters", list)
+        if not all(isinstance(name, str) for name in parameters):
+            raise UnreadableBaselineError("its optimizer facts are damaged: parameters")
+        return cls(_options(_member(stored, "options", dict)), tuple(parameters))
+
+
+@dataclass(frozen=True)
+class SchedulerRecord:
+    """A scheduler: its class and its options; those of the schedulers that it is made of are nested in them."""
+
+    class_name: str
+    options: Options
+
+    def to_json(self) -> dict[str, Any]:
+        return {"class": self.class_name, "options": dict(self.options)}
+
+    @classmethod
+    def from_json(cls, stored: Any) -> SchedulerRecord:
+        return cls(_member(stored, "class", str), _options(_member(stored, "options", dict)))
+
+
+@dataclass(frozen=True)
+class OptimizerRecord:
+    """An optimiser before the first step, under the name that the caller gave it ("" for one alone).
+
+    `schedules` are the options that changed while it trained: "0.lr" (that of group 0) maps each step from which on a
+    value held to that value; a step's value is the one that it began with.
+    """
+
+    name: str
+    class_name: str
+    options: Options
+    groups: tuple[ParameterGroup, ...]
+    schedulers: tuple[SchedulerRecord, ...] = ()
+    schedules: Mapping[str, Mapping[int, Option]] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """What `from_json` takes; keys are texts."""
+        return {
+            "name": self.name,
+            "class": self.class_name,
+            "options": dict(self.options),
+            "groups": [group.to_json() for group in self.groups],
+            "schedulers": [scheduler.to_json() for scheduler in self.schedulers],
+            "schedules": {
+                key: {str(step): value for step, value in values.items()} for key, values in self.schedules.items()
+            },
+        }
+
+    @classmethod
+    def from_json(cls, stored: Any) -> OptimizerRecord:
+        """Raises UnreadableBaselineError for what `to_json` never makes."""
+        schedules = {}
+        for key, values in _member(stored, "schedules", dict).items():
+            if not isinstance(values, dict) or not all(_is_step(step) for step in values):
+                raise UnreadableBaselineError("its optimizer facts are damaged: schedules")
+            schedules[key] = {int(step): value for step, value in _options(values).items()}
+        return cls(
+            _member(stored, "name", str),
+            _member(stored, "class", str),
+            _options(_member(stored, "options", dict)),
+            tuple(ParameterGroup.from_json(group) for group in _member(stored, "groups", list)),
+            tuple(SchedulerRecord.from_json(one) for one in _member(stored, "schedulers", list)),
+            schedules,
+        )
+
+
+def optimizers_from_json(stored: Any) -> tuple[OptimizerRecord, ...] | None:
+    """The optimisers of a stored training; None where none was given. Raises UnreadableBaselineError."""
+    if stored is None:
+        return None
+    if not isinstance(stored, list):
+        raise UnreadableBaselineError("its optimizer facts are damaged")
+    return tuple(OptimizerRecord.from_json(one) for one in stored)
+
+
+def _member(stored: Any, key: str, kind: type) -> Any:
+    if not isinstance(stored, dict) or not isinstance(stored.get(key), kind):
+        raise UnreadableBaselineError(f"its optimizer facts are damaged: {key}")
+    return stored[key]
+
+
+def _is_step(text: str) -> bool:
+    return text.isdecimal() and len(text) <= len(str(MOST_STEPS))
+
+
+def _options(stored: dict[str, Any]) -> Options:
+    for value in stored.values():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UnreadableBaselineError("its optimizer facts are damaged: options")
+    return stored

@@ -1,0 +1,235 @@
+"""What an optimiser was told to do: class, options and parameters of its groups, its schedulers, before the first step.
+
+An option that changes nothing but how the same numbers are computed is left out: its default differs between versions
+of torch and between devices.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from types import CellType
+from typing import Any
+
+import numpy as np
+import torch
+from torch.optim.lr_scheduler import LRScheduler
+
+from pytest_modelviz.compare.volatile import is_volatile, rewritten
+from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.probe.modules import parameters_and_buffers
+from pytest_modelviz.probe.structure import plain_text
+from pytest_modelviz.views.training_curve.optimizer_records import (
+    OptimizerRecord,
+    Option,
+    ParameterGroup,
+    SchedulerRecord,
+)
+
+# How a step is computed, not what it does.
+_IMPLEMENTATION = frozenset({"params", "param_names", "foreach", "fused", "capturable", "differentiable"})
+# Of the attributes of an optimiser and of a scheduler: what is recorded elsewhere, and what counts steps.
+_STATE = frozenset({"param_groups", "defaults", "state", "step"})
+_SCHEDULER_STATE = frozenset({"optimizer", "last_epoch", "verbose", "base_lrs"})
+# What schedulers move. Other options that change while training are an optimiser's own state, such as an estimate of
+# its rate.
+_SCHEDULED = frozenset({"lr", "momentum", "betas", "weight_decay"})
+# Private attributes in which torch's own schedulers keep what they were made with.
+_PRIVATE = frozenset({"_schedulers", "_milestones", "_schedule_phases"})
+_MOST_ITEMS = 1000
+_DEEPEST = 4
+
+
+def require_optimizers(given: Any) -> None:
+    """Raises ModelvizError unless these are optimisers and schedulers."""
+    list(_named(given, ""))
+
+
+class OptimizerWatch:
+    """The optimisers of a training, and how their options change from step to step."""
+
+    def __init__(self, given: Any, model: torch.nn.Module | None, step: Callable[..., Any]) -> None:
+        """`given` is an optimiser, a scheduler, or a list, tuple or dict of them.
+
+        Schedulers that `step` refers to by a name of its own are found. Raises ModelvizError for anything else.
+        """
+        found = list(_named(given, ""))
+        self._optimizers = [(name, one) for name, one in found if _is_optimizer(one)]
+        schedulers = [one for _, one in found if _is_scheduler(one)]
+        for scheduler in schedulers:
+            if all(scheduler.optimizer is not one for _, one in self._optimizers):
+                self._optimizers.append(("", scheduler.optimizer))
+        schedulers += [one for one in _schedulers_of(step) if all(one is not other for other in schedulers)]
+        names = {id(p): name for name, p in parameters_and_buffers(model)[0].items()} if model is not None else {}
+        self._records = [_record(name, one, names, schedulers) for name, one in self._optimizers]
+        self._history: list[list[dict[str, Option]]] = []
+
+    def look(self) -> None:
+        """Note the options that hold now: before each step, and after the last."""
+        self._history.append([_flat(optimizer) for _, optimizer in self._optimizers])
+
+    def records(self) -> tuple[OptimizerRecord, ...]:
+        """What was given, in that order, with the schedules that `look` has seen."""
+        found = []
+        for at, record in enumerate(self._records):
+            rows = [row[at] for row in self._history]
+            keys = list(dict.fromkeys(key for row in rows for key in row))
+            schedules = {key: _changes([row.get(key) for row in rows]) for key in keys}
+            schedules = {key: values for key, values in schedules.items() if len(values) > 1}
+            found.append(
+                OptimizerRecord(
+                    record.name, record.class_name, record.options, record.groups, record.schedulers, schedules
+                )
+            )
+        return tuple(found)
+
+
+def _named(given: Any, name: str) -> Iterator[tuple[str, Any]]:
+    if _is_optimizer(given) or _is_scheduler(given):
+        yield name, given
+    elif isinstance(given, Mapping) and given:
+        for key, one in given.items():
+            yield from _named(one, f"{name}.{key}" if name else str(key))
+    elif isinstance(given, (list, tuple)) and given:
+        for at, one in enumerate(given):
+            yield from _named(one, f"{name}.{at}" if name else str(at))
+    else:
+        raise ModelvizError(
+            f"optimizer takes an optimiser of torch.optim (or one with param_groups), a scheduler, or a list or dict "
+            f"of them, not {given!r:.80}"
+        )
+
+
+def _is_optimizer(value: Any) -> bool:
+    groups = getattr(value, "param_groups", None)
+    return isinstance(value, torch.optim.Optimizer) or (
+        isinstance(groups, list) and all(isinstance(group, dict) and "params" in group for group in groups)
+    )
+
+
+def _is_scheduler(value: Any) -> bool:
+    return isinstance(value, (LRScheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)) and _is_optimizer(
+        getattr(value, "optimizer", None)
+    )
+
+
+def _schedulers_of(step: Callable[..., Any]) -> list[Any]:
+    """The schedulers that a step function can name: in its closure, its globals, the object whose method it is."""
+    function = getattr(step, "__func__", step)
+    code = getattr(function, "__code__", None)
+    held: list[Any] = []
+    held += [value for cell in getattr(function, "__closure__", None) or () for value in _contents(cell)]
+    if code is not None:
+        module_names = getattr(function, "__globals__", {})
+        held += [module_names[name] for name in code.co_names if name in module_names]
+    for owner in (getattr(step, "__self__", None), *held):
+        if owner is not None and not isinstance(owner, (torch.nn.Module, type)):
+            attributes = getattr(owner, "__dict__", None)
+            held += list(attributes.values()) if isinstance(attributes, dict) else []
+    held += [one for value in held if isinstance(value, (list, tuple)) for one in value]
+    held += [one for value in held if isinstance(value, dict) for one in value.values()]
+    found: list[Any] = []
+    for one in held:
+        if _is_scheduler(one) and all(one is not other for other in found):
+            found.append(one)
+    return found
+
+
+def _contents(cell: CellType) -> list[Any]:
+    """What a variable of a closure holds; nothing where it has no value yet."""
+    try:
+        return [cell.cell_contents]
+    except ValueError:
+        return []
+
+
+def _record(name: str, optimizer: Any, names: Mapping[int, str], schedulers: list[Any]) -> OptimizerRecord:
+    groups = tuple(
+        ParameterGroup(
+            _plain_options(group, _IMPLEMENTATION), tuple(sorted(_parameter(p, names) for p in group["params"]))
+        )
+        for group in optimizer.param_groups
+    )
+    own = [one for one in schedulers if one.optimizer is optimizer]
+    inner = {id(part) for one in own for part in getattr(one, "_schedulers", ())}
+    records = sorted(
+        (_scheduler(one) for one in own if id(one) not in inner), key=lambda one: (one.class_name, str(one.options))
+    )
+    return OptimizerRecord(name, type(optimizer).__name__, _attributes(optimizer, _STATE), groups, tuple(records))
+
+
+def _scheduler(scheduler: Any) -> SchedulerRecord:
+    return SchedulerRecord(type(scheduler).__name__, _attributes(scheduler, _SCHEDULER_STATE))
+
+
+def _attributes(holder: Any, without: frozenset[str]) -> dict[str, Option]:
+    """The plain attributes of an optimiser or a scheduler, without state and what is private."""
+    held = vars(holder) if hasattr(holder, "__dict__") else {}
+    chosen = {name: value for name, value in held.items() if not name.startswith("_") or name in _PRIVATE}
+    return _plain_options(chosen, without)
+
+
+def _plain_options(held: Mapping[Any, Any], without: frozenset[str]) -> dict[str, Option]:
+    found = {}
+    for name, value in sorted(held.items(), key=lambda pair: str(pair[0])):
+        if name not in without and not is_volatile(str(name)):
+            try:
+                found[str(name)] = _plain(value)
+            except _NotPlainError:
+                continue  # functions, tensors, counters: what they do shows in the options from step to step
+    return found
+
+
+class _NotPlainError(Exception):
+    """A value that is no number, text, or nest of these."""
+
+
+def _plain(value: Any, depth: int = 0) -> Option:
+    if isinstance(value, torch.Tensor):
+        if value.numel() != 1 or value.is_complex() or value.is_meta:
+            raise _NotPlainError
+        value = value.detach().item()
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else repr(value)
+    if value is None or isinstance(value, (bool, int)):
+        return value
+    if isinstance(value, str):
+        return _lasting_text(plain_text(value))
+    if _is_scheduler(value) and depth < _DEEPEST:
+        return {"class": type(value).__name__, **_attributes(value, _SCHEDULER_STATE)}
+    if isinstance(value, torch.optim.Optimizer):
+        return {"class": type(value).__name__}
+    if depth < _DEEPEST and isinstance(value, (list, tuple)) and len(value) <= _MOST_ITEMS:
+        return [_plain(item, depth + 1) for item in value]
+    if depth < _DEEPEST and isinstance(value, Mapping) and len(value) <= _MOST_ITEMS:
+        return {str(key): _plain(item, depth + 1) for key, item in value.items()}
+    raise _NotPlainError
+
+
+def _lasting_text(text: str) -> str:
+    """A text without what differs between two processes, such as the name of a temporary folder."""
+    quoted = repr(text)
+    lasting = rewritten(quoted)
+    return text if lasting == quoted else lasting[1:-1]
+
+
+def _parameter(parameter: torch.Tensor, names: Mapping[int, str]) -> str:
+    """Its name in the model; what it is where it has none."""
+    known = names.get(id(parameter))
+    return known or f"{str(parameter.dtype).removeprefix('torch.')}{list(parameter.shape)}"
+
+
+def _flat(optimizer: Any) -> dict[str, Option]:
+    return {
+        f"{at}.{name}": value
+        for at, group in enumerate(optimizer.param_groups)
+        for name, value in _plain_options(group, _IMPLEMENTATION).items()
+        if name in _SCHEDULED
+    }
+
+
+def _changes(values: list[Option]) -> dict[int, Option]:
+    """The steps from which on another value held."""
+    return {step: value for step, value in enumerate(values) if not step or value != values[step - 1]}

@@ -1,0 +1,255 @@
+"""What is different about how two trainings were asked to move their parameters: optimisers, options, schedules."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from pytest_modelviz.compare.ignored import is_ignored
+from pytest_modelviz.compare.volatile import in_one_order, lasting, rewritten
+from pytest_modelviz.errors import UnreadableBaselineError
+from pytest_modelviz.records.verdict import Finding
+from pytest_modelviz.views.training_curve.optimizer_records import OptimizerRecord, Option, Options, SchedulerRecord
+
+OPTIMIZER = "optimizer"
+# Options are numbers that were written down, and rates computed from them, whose last digits are the processor's.
+_SAME_OPTION = 1e-6
+_MOST_LISTED = 4
+_ATTACHED = "initial_lr"  # what a scheduler leaves in the groups of its optimiser, wherever it is kept
+
+
+def optimizer_findings(
+    before: Sequence[OptimizerRecord] | None,
+    after: Sequence[OptimizerRecord] | None,
+    ignored: Sequence[str] = (),
+) -> list[Finding]:
+    """What differs, said by the optimisers' classes, options and parameters' names.
+
+    Options that two processes do not share, or that match one of the globs in `ignored`, are left out. Where only one
+    side was given its optimisers, that is another question.
+    """
+    if before is None or after is None:
+        given = ["not given" if records is None else "given" for records in (before, after)]
+        return [] if before is after else [Finding(OPTIMIZER, what="optimizer=", before=given[0], after=given[1])]
+    if len(before) != len(after):
+        return [Finding(OPTIMIZER, what="optimisers", before=_names(before), after=_names(after))]
+    return [one for pair in zip(before, after, strict=True) for one in _compare(*pair, ignored)]
+
+
+def option_names(records: Sequence[OptimizerRecord]) -> Iterator[tuple[str, str]]:
+    """(class, option) of all that a user may want to ignore, each also without its class."""
+    for record in records:
+        names = [name for name, _ in _flat(record.options)] + [key for group in record.groups for key in group.options]
+        yield from ((holder, name) for name in names for holder in ("", record.class_name))
+        for scheduler in record.schedulers:
+            yield from ((holder, name) for name, _ in _flat(scheduler.options) for holder in ("", scheduler.class_name))
+
+
+def _names(records: Sequence[OptimizerRecord]) -> str:
+    return ", ".join(_label(one) for one in records)
+
+
+def _label(record: OptimizerRecord) -> str:
+    return f"{record.class_name} {record.name!r}" if record.name else record.class_name
+
+
+def _compare(before: OptimizerRecord, after: OptimizerRecord, ignored: Sequence[str]) -> list[Finding]:
+    before, after = (_without(record, ignored) for record in (before, after))
+    label = _label(before)
+    found = []
+    if before.class_name != after.class_name:
+        label = f"{label} -> {after.class_name}"
+        found.append(Finding(OPTIMIZER, what="class", before=before.class_name, after=after.class_name))
+    for key, one, other in _differences(before.options, after.options, missing_counts=False):
+        found.append(_option(key, label, one, other))
+    options = _group_options(before, after, label)
+    found += options
+    found += _parameters(before, after, label)
+    found += _schedulers(before, after, label)
+    return found if options else [*found, *_schedules(before, after, label)]
+
+
+def _without(record: OptimizerRecord, ignored: Sequence[str]) -> OptimizerRecord:
+    """The record without options that are ignored: a glob is held against `<class>.<option>` and the option alone."""
+
+    def kept(options: Options, holder: str) -> dict[str, Option]:
+        layers = ("", holder)
+        return {key: one for key, one in options.items() if not any(is_ignored(ignored, at, key) for at in layers)}
+
+    def settings(options: Options, holder: str) -> dict[str, Option]:
+        return kept(dict(_flat(options)), holder)
+
+    if not ignored:
+        return record
+    return replace(
+        record,
+        options=settings(record.options, record.class_name),
+        groups=tuple(replace(one, options=kept(one.options, record.class_name)) for one in record.groups),
+        schedulers=tuple(replace(one, options=settings(one.options, one.class_name)) for one in record.schedulers),
+        schedules={
+            key: values
+            for key, values in record.schedules.items()
+            if kept({key.partition(".")[2]: None}, record.class_name)
+        },
+    )
+
+
+def _option(key: str, label: str, before: Option, after: Option) -> Finding:
+    return Finding(OPTIMIZER, what=f"{key} ({label})", before=_text(before), after=_text(after))
+
+
+def _group_options(before: OptimizerRecord, after: OptimizerRecord, label: str) -> list[Finding]:
+    if len(before.groups) != len(after.groups):
+        return [_option("parameter groups", label, len(before.groups), len(after.groups))]
+    rows: dict[tuple[str, str, str], list[int]] = {}
+    for at, pair in enumerate(zip(before.groups, after.groups, strict=True)):
+        options = [{key: value for key, value in group.options.items() if key != _ATTACHED} for group in pair]
+        for key, one, other in _differences(*options, missing_counts=before.class_name == after.class_name):
+            rows.setdefault((key, _text(one), _text(other)), []).append(at)
+    found = []
+    for (key, one, other), groups in rows.items():
+        everywhere = len(groups) == len(before.groups)
+        where = label if everywhere else f"{label}, {'group' if len(groups) == 1 else 'groups'} {_listed(groups)}"
+        found.append(Finding(OPTIMIZER, what=f"{key} ({where})", before=one, after=other))
+    return found
+
+
+def _parameters(before: OptimizerRecord, after: OptimizerRecord, label: str) -> list[Finding]:
+    """Parameters that only one of them moves, and those that are in another group."""
+    one, other = (Counter(name for group in record.groups for name in group.parameters) for record in (before, after))
+    found = [
+        _option(_listed(sorted(names.elements())), label, *states)
+        for names, states in ((one - other, ("optimised", "left out")), (other - one, ("left out", "optimised")))
+        if names
+    ]
+    if found or len(before.groups) != len(after.groups):
+        return found
+    old, new = _group_of(before), _group_of(after)
+    moved: dict[tuple[int, int], list[str]] = {}
+    for name in sorted(old):
+        if old[name] != new[name]:
+            moved.setdefault((old[name], new[name]), []).append(name)
+    return [_option(_listed(names), label, f"group {at}", f"group {to}") for (at, to), names in moved.items()]
+
+
+def _group_of(record: OptimizerRecord) -> dict[str, int]:
+    return {name: at for at, group in enumerate(record.groups) for name in group.parameters}
+
+
+def _schedulers(before: OptimizerRecord, after: OptimizerRecord, label: str) -> list[Finding]:
+    """Schedulers that the baseline has and that are not found now may merely be kept elsewhere."""
+    if _is_scheduled(before) != _is_scheduled(after):
+        return [_option("scheduler", label, _classes(before), _classes(after))]
+    if not after.schedulers:
+        return []
+    if _classes(before) != _classes(after):
+        return [_option("scheduler", label, _classes(before), _classes(after))]
+    return [
+        _option(f"{one.class_name} {key}", label, old, new)
+        for one, other in zip(before.schedulers, after.schedulers, strict=True)
+        for key, old, new in _scheduler_differences(one, other)
+    ]
+
+
+def _scheduler_differences(one: SchedulerRecord, other: SchedulerRecord) -> list[tuple[str, Option, Option]]:
+    return list(_differences(one.options, other.options, missing_counts=False))
+
+
+def _is_scheduled(record: OptimizerRecord) -> bool:
+    return bool(record.schedulers) or any(_ATTACHED in group.options for group in record.groups)
+
+
+def _classes(record: OptimizerRecord) -> str:
+    unknown = "some" if _is_scheduled(record) else "none"
+    return ", ".join(one.class_name for one in record.schedulers) or unknown
+
+
+def _schedules(before: OptimizerRecord, after: OptimizerRecord, label: str) -> list[Finding]:
+    """Of each option that moved while training the first step at which it was another one."""
+    found: dict[tuple[str, int, str, str], None] = {}
+    for key in {**before.schedules, **after.schedules}:
+        group, _, name = key.partition(".")
+        start = _start(before, group, name)
+        one, other = (record.schedules.get(key, {0: start}) for record in (before, after))
+        for step in sorted({*one, *other}):
+            old, new = _at(one, step), _at(other, step)
+            if not _same(old, new):
+                found[name, step, _text(old), _text(new)] = None
+                break
+    return [_option(f"{name} of step {step}", label, old, new) for name, step, old, new in found]
+
+
+def _start(record: OptimizerRecord, group: str, name: str) -> Option:
+    at = {str(number): number for number in range(len(record.groups))}.get(group)
+    return None if at is None else record.groups[at].options.get(name)
+
+
+def _at(schedule: Mapping[int, Option], step: int) -> Option:
+    held = [at for at in schedule if at <= step]
+    return schedule[max(held)] if held else None
+
+
+def _differences(before: Options, after: Options, *, missing_counts: bool) -> Iterator[tuple[str, Option, Option]]:
+    """(option, before, after) of what differs; an option that one of them lacks is off there.
+
+    One that only the baseline has may be an earlier version's: where missing ones do not count, it is none.
+    """
+    one, other = _lasting(before), _lasting(after)
+    if _doubled(before) - _doubled(after):
+        raise UnreadableBaselineError("what it says of an optimiser names an option twice")
+    for key in {**one, **other}:
+        if key in one and key in other:
+            if not (_same(one[key], other[key]) or _lasting_text(one[key]) == _lasting_text(other[key])):
+                yield key, one[key], other[key]
+        elif other.get(key) or (missing_counts and one.get(key)):
+            yield key, one.get(key), other.get(key)
+
+
+def _flat(options: Options, prefix: str = "") -> Iterator[tuple[str, Option]]:
+    """Nested options (schedulers made of schedulers) one by one, by their path."""
+    for key, value in options.items():
+        name = f"{prefix}{key.lstrip('_')}"
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{name}.")
+        elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
+            for at, item in enumerate(value):
+                yield from _flat(item if isinstance(item, Mapping) else {"": item}, f"{name}[{at}].")
+        else:
+            yield name, value
+
+
+def _doubled(options: Options) -> set[str]:
+    """Paths that stand there more than once, with and without underscores before them."""
+    return {key for key, count in Counter(key for key, _ in _flat(options)).items() if count > 1}
+
+
+def _lasting(options: Options) -> dict[str, Option]:
+    """Options that two processes share, by their path."""
+    found = dict(_flat(options))
+    kept = lasting({key: repr(value) for key, value in found.items()})
+    return {key: value for key, value in found.items() if key in kept}
+
+
+def _lasting_text(option: Option) -> str:
+    return in_one_order(rewritten(repr(option)))
+
+
+def _same(one: Option, other: Option) -> bool:
+    if isinstance(one, (int, float)) and isinstance(other, (int, float)):
+        return math.isclose(one, other, rel_tol=_SAME_OPTION)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(_same(*pair) for pair in zip(one, other, strict=True))
+    return bool(one == other)
+
+
+def _text(value: Option) -> str:
+    return f"({', '.join(_text(item) for item in value)})" if isinstance(value, list) else str(value)
+
+
+def _listed(values: Sequence[Any]) -> str:
+    texts = [str(value) for value in values]
+    rest = len(texts) - _MOST_LISTED
+    return ", ".join(texts) if rest <= 1 else f"{', '.join(texts[:_MOST_LISTED])} and {rest} more"

@@ -1,0 +1,240 @@
+"""Run a user's training steps under watch: scalars, gradients as they are accumulated, how far parameters move.
+
+This is the one look that changes a model; it leaves behind nothing of its own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.probe.modules import parameters_and_buffers
+from pytest_modelviz.probe.process import modes_untouched, seeded
+from pytest_modelviz.views.training_curve.optimizer_state import OptimizerWatch
+from pytest_modelviz.views.training_curve.records import BINS, Bins, Moves, Training, Values
+
+LOSS = "loss"  # what a scalar is called that has no name
+_FAINT = 1e-5  # of the root mean square of a gradient: what is smaller may be rounding
+
+
+def train(
+    step: Callable[[int], Any],
+    steps: int,
+    model: torch.nn.Module | None,
+    seed: int,
+    optimizers: OptimizerWatch | None = None,
+) -> tuple[Training, str]:
+    """Call `step(0)` to `step(steps - 1)`, seeded, with gradients; returns what was seen and the coarsest dtype.
+
+    `optimizers` are looked at before each step and after the last.
+    Random states, modes, flags and global hooks of the process are put back, and the hooks on parameters removed, also
+    when a step raises; what it raises is passed on. Raises ModelvizError for what is no scalar.
+    """
+    watch = _Watch({} if model is None else parameters_and_buffers(model)[0])
+    rows: list[dict[str, float]] = []
+    dtypes: set[torch.dtype] = set()
+    with seeded(seed), torch.inference_mode(False), torch.enable_grad(), modes_untouched():
+        for number in range(steps):
+            if optimizers is not None:
+                optimizers.look()
+            with watch.step(last=number == steps - 1):
+                returned = step(number)
+            rows.append(_scalars(returned, number, dtypes))
+            if set(rows[0]) != set(rows[number]):
+                raise ModelvizError(
+                    f"step({number}) returned the scalars {_listed(rows[number])}, but step(0) {_listed(rows[0])}: "
+                    f"return the same names at every step (NaN for what a step does not have)"
+                )
+    if optimizers is not None:
+        optimizers.look()
+    curves = {name: np.array([row[name] for row in rows], np.float64) for name in rows[0]}
+    dtypes.update(parameter.dtype for parameter in watch.parameters.values())
+    return watch.training(curves), _coarsest(dtypes)
+
+
+class _Watch:
+    """The parameters of a model during a training, shared ones once."""
+
+    def __init__(self, parameters: Mapping[str, torch.Tensor]) -> None:
+        for name, parameter in parameters.items():
+            if torch.nn.parameter.is_lazy(parameter):
+                raise ModelvizError(
+                    f"the parameter {name!r} is not initialised yet: call the model once before training_curve"
+                )
+            if parameter.is_meta:
+                raise ModelvizError(f"the parameter {name!r} is on the meta device, which cannot be trained")
+        self.parameters = parameters
+        self._gradients: list[list[float]] = []
+        self._moves: list[list[_Move]] = []
+        self._values, self._pulls = Bins(), Bins()
+
+    @contextmanager
+    def step(self, *, last: bool) -> Iterator[None]:
+        """Watch one step. A gradient is looked at when it is accumulated: the step may throw it away at its end."""
+        norms: dict[str, torch.Tensor] = {}
+        faint: dict[str, torch.Tensor] = {}
+        bins: dict[str, tuple[tuple[float, float], list[int]]] = {}
+
+        def see(name: str, parameter: torch.Tensor) -> None:
+            if parameter.grad is not None:  # else another hook has already used it up
+                gradient = numbers(parameter.grad)
+                norms[name] = _norm(gradient)
+                faint[name] = _faint(gradient, norms[name])
+                if last:
+                    bins[name] = _histogram(gradient)
+
+        def hook(name: str) -> Callable[[torch.Tensor], None]:
+            return lambda parameter: see(name, parameter)
+
+        handles = {}
+        before = {name: numbers(parameter).clone() for name, parameter in self.parameters.items()}
+        try:
+            for name, parameter in self.parameters.items():
+                if parameter.requires_grad and parameter.is_leaf:
+                    handles[name] = parameter.register_post_accumulate_grad_hook(hook(name))
+            yield
+        finally:
+            for handle in handles.values():
+                handle.remove()
+        for name, parameter in self.parameters.items():
+            if name not in handles and parameter.requires_grad and parameter.is_leaf:
+                see(name, parameter)  # which the step itself has made trainable
+        self._gradients.append([float(norms[name]) if name in norms else 0.0 for name in self.parameters])
+        self._moves.append([_move(before[name], numbers(p), faint.get(name)) for name, p in self.parameters.items()])
+        if last:
+            self._values = _together([_histogram(numbers(p)) for p in self.parameters.values()])
+            self._pulls = _together([bins.get(name, _NONE) for name in self.parameters])
+
+    def training(self, curves: Mapping[str, Values]) -> Training:
+        if not self.parameters:
+            return Training(curves)
+        gradients, moves = np.array(self._gradients, np.float64), np.array(self._moves, np.float64)
+        updates, along, size, rounding = (moves[..., at].copy() for at in range(4))
+        details = Moves(along, size, rounding)
+        return Training(curves, tuple(self.parameters), gradients, updates, self._values, self._pulls, details)
+
+
+def numbers(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor's values in one dimension, float32 or float64; of a sparse one those that it holds."""
+    tensor = tensor.detach()
+    if tensor.layout == torch.sparse_coo:
+        tensor = tensor.coalesce().values()
+    elif tensor.layout != torch.strided:
+        tensor = tensor.to_dense()
+    if tensor.is_complex():
+        tensor = torch.view_as_real(tensor.resolve_conj())
+    if tensor.dtype not in (torch.float32, torch.float64):
+        tensor = tensor.to(torch.float32)
+    return tensor.reshape(-1)
+
+
+def _norm(values: torch.Tensor) -> torch.Tensor:
+    wide = None if values.device.type == "mps" else torch.float64
+    norm: torch.Tensor = torch.linalg.vector_norm(values, dtype=wide)
+    return norm
+
+
+class _Move(NamedTuple):
+    """How far a step moved a parameter; see `training.Moves` for the rest."""
+
+    distance: float
+    along: float = 0.0
+    size: float = 0.0
+    rounding: float = 0.0
+
+
+def _move(before: torch.Tensor, after: torch.Tensor, faint: torch.Tensor | None) -> _Move:
+    """The move of a parameter from what it was before; infinitely far where it has got another size.
+
+    `faint` says which elements have a gradient that is mere rounding: an optimiser that scales each element by itself
+    makes a full step of it, in any direction.
+    """
+    if before.shape != after.shape:
+        return _Move(math.inf)
+    before = before.to(after.device)
+    move = after - before
+    distance, rounding = float(_norm(move)), 0.0
+    if faint is not None and faint.shape == move.shape and bool(faint.any()):
+        faint = faint.to(move.device)
+        rounding = float(_norm(move[faint]))
+        move = move.masked_fill(faint, 0.0)
+    size = float(_norm(before))
+    wide = move.dtype if move.device.type == "mps" else torch.float64
+    along = float(torch.dot(move.to(wide), before.to(wide))) / size if size > 0 else 0.0
+    return _Move(distance, along, size, rounding)
+
+
+def _faint(gradient: torch.Tensor, norm: torch.Tensor) -> torch.Tensor:
+    """Which elements of a gradient are so small beside the others that they may be rounding; exact zeros are not."""
+    least = norm.to(gradient.dtype) * (_FAINT / math.sqrt(max(gradient.numel(), 1)))
+    return (gradient != 0) & (gradient.abs() <= least)
+
+
+_NONE = ((0.0, 0.0), [0] * BINS)
+
+
+def _histogram(values: torch.Tensor) -> tuple[tuple[float, float], list[int]]:
+    finite = values[torch.isfinite(values)]
+    if not finite.numel():
+        return _NONE
+    wide = finite.cpu().numpy().astype(np.float64)
+    low, high = float(wide.min()), float(wide.max())
+    # np.histogram refuses ranges that it cannot cut into so many bins, and those whose width is no number
+    unit = 1.0 if math.isfinite(high - low) else 0.5
+    width = high * unit - low * unit
+    at = (wide * unit - low * unit) / width * BINS if width > 0 else np.full(len(wide), BINS / 2)
+    found = np.bincount(np.minimum(at.astype(np.int64), BINS - 1), minlength=BINS)
+    return (low, high), [int(count) for count in found]
+
+
+def _together(found: list[tuple[tuple[float, float], list[int]]]) -> Bins:
+    return Bins(
+        np.array([ends for ends, _ in found], np.float64).reshape(-1, 2),
+        np.array([counts for _, counts in found], np.int64).reshape(-1, BINS),
+    )
+
+
+def _scalars(returned: Any, step: int, dtypes: set[torch.dtype]) -> dict[str, float]:
+    """What a step returned, as numbers by name."""
+    if not isinstance(returned, Mapping):
+        return {LOSS: _number(returned, f"step({step}) returned", dtypes)}
+    if not returned:
+        raise ModelvizError(f"step({step}) returned an empty dict: return the loss, or a dict of scalars")
+    for name in returned:
+        if not isinstance(name, str) or not name or not name.isprintable():
+            raise ModelvizError(f"step({step}) returned a scalar named {name!r}: names are printable texts")
+    return {name: _number(value, f"step({step}) returned for {name!r}", dtypes) for name, value in returned.items()}
+
+
+def _number(value: Any, where: str, dtypes: set[torch.dtype]) -> float:
+    if isinstance(value, (bool, int, float, np.bool_, np.integer, np.floating)):
+        return float(value)
+    if not isinstance(value, torch.Tensor):
+        raise ModelvizError(f"{where} a {type(value).__name__}: return the loss, a number or a tensor of one element")
+    if value.is_meta or value.numel() != 1 or value.is_complex():
+        kind = str(value.dtype).removeprefix("torch.")
+        place = ", which holds no numbers" if value.is_meta else ""
+        raise ModelvizError(
+            f"{where} a {kind} tensor of shape {list(value.shape)} on {value.device}{place}: "
+            f"return one real number, for example loss.mean()"
+        )
+    if value.is_floating_point():
+        dtypes.add(value.dtype)
+    return float(value.detach())
+
+
+def _coarsest(dtypes: set[torch.dtype]) -> str:
+    """The dtype with the fewest digits; that of Python's numbers says nothing of what they were computed in."""
+    real = [dtype for dtype in dtypes if dtype.is_floating_point or dtype.is_complex]
+    worst = max(real, key=lambda dtype: (torch.finfo(dtype).eps, str(dtype)), default=torch.float32)
+    return str(worst).removeprefix("torch.")
+
+
+def _listed(row: Mapping[str, float]) -> str:
+    return ", ".join(repr(name) for name in sorted(row))
