@@ -13,7 +13,7 @@ from zoo import ZOO, SmallNet, images
 
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.views.cam_map.capture import CamMapView
-from pytest_modelviz.views.cam_map.capture import methods as cam_methods
+from pytest_modelviz.views.cam_map import methods as cam_methods
 
 RUNNING = [*cam_methods.RUNNING, *cam_methods.COMPOSED]
 
