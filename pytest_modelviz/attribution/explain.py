@@ -20,6 +20,7 @@ from pytest_modelviz.probe.forward import call
 from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.observe import Observer
 from pytest_modelviz.probe.sketch import record_shape, record_tensor
+from pytest_modelviz.probe.torch_internals import child_table
 from pytest_modelviz.records.trace import Call, TensorRecord, Trace
 
 # Narrower than a feature map's: it only has to tell an equal forward pass from another one.
@@ -64,7 +65,7 @@ def spatial_layers(model: torch.nn.Module, input_data: Any) -> dict[str, Places]
         places = finder.see(one, module, output)
         if one.layer and places is not None:
             of_tokens = places.form == "tokens" or (places.form == "channels last" and len(places.grid) == 1)
-            inner = of_tokens and not module._modules and "norm" not in class_name(module).lower()
+            inner = of_tokens and not child_table(module) and "norm" not in class_name(module).lower()
             if not inner:
                 found.pop(one.layer, None)
                 found[one.layer] = places

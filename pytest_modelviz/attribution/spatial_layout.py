@@ -13,10 +13,11 @@ from typing import Any
 import torch
 
 from pytest_modelviz.probe.structure import tensors
+from pytest_modelviz.probe.torch_internals import BatchNorm, ConvNd
 from pytest_modelviz.records.trace import Call
 
 _MOST_BEFORE = 8  # class, distillation and register tokens stand before the grid's
-_FIRST = (torch.nn.modules.conv._ConvNd, torch.nn.modules.batchnorm._BatchNorm)  # they compute on channels first
+_FIRST = (ConvNd, BatchNorm)  # they compute on channels first
 _STRIPS = (  # those compute on (batch, channels, length)
     torch.nn.Conv1d,
     torch.nn.ConvTranspose1d,

@@ -2,7 +2,7 @@
 
 What is computed from the input alone, such as masks, lengths and positions, has values then; what a parameter took part
 in has a shape. Fake tensors for the input too, as `torch.export` has them, would answer fewer models: lengths out of a
-tensor, for one, have no value there. The private names of torch that this takes are in this file only.
+tensor, for one, have no value there.
 """
 
 from __future__ import annotations
@@ -12,12 +12,18 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map_only
 
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.structure import tensors
+from pytest_modelviz.probe.torch_internals import (
+    FakeTensor,
+    FakeTensorMode,
+    TorchDispatchMode,
+    buffer_table,
+    parameter_table,
+    tree_leaves,
+    tree_map_only,
+)
 
 
 def needs_values(error: Exception) -> bool:
@@ -68,7 +74,7 @@ def faked(model: torch.nn.Module, input_data: Any) -> Iterator[Any]:
 def _holders(module: torch.nn.Module) -> Iterator[Any]:
     """Where a module keeps tensors: its tables, its attributes, and lists and dictionaries there."""
     if not isinstance(module, torch.jit.ScriptModule):
-        yield from (module._parameters, module._buffers, vars(module))
+        yield from (parameter_table(module), buffer_table(module), vars(module))
         yield from (value for name, value in vars(module).items() if type(value) in (list, dict) and name[:1] != "_")
         yield from (value for name, value in vars(module).items() if type(value) is list and name[:1] == "_")
 

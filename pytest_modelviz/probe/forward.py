@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import fnmatch
-import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
@@ -20,6 +19,7 @@ from pytest_modelviz.probe.process import modes_untouched
 from pytest_modelviz.probe.purity import untouched
 from pytest_modelviz.probe.streams import consumed
 from pytest_modelviz.probe.structure import tensors
+from pytest_modelviz.probe.torch_internals import compiled_from, is_compiler_imported
 
 
 def call(model: torch.nn.Module, input_data: Any) -> Any:
@@ -113,12 +113,12 @@ def prepared(model: torch.nn.Module, input_data: Any, *, grad: bool = False) -> 
         with contextlib.suppress(NotImplementedError):  # a module out of torch.export is what it was exported as
             if any(module.training for module in model.modules()):
                 model.eval()
-        yield getattr(model, "_orig_mod", model)
+        yield compiled_from(model)
 
 
 def eager() -> contextlib.AbstractContextManager[Any]:
     """Run compiled models uncompiled: a compiled graph calls no modules."""
-    if "torch._dynamo" not in sys.modules:  # nothing is compiled; importing it would cost a second
+    if not is_compiler_imported():
         return contextlib.nullcontext()
     stance: contextlib.AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
     return stance

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
+from pytest_modelviz.probe.torch_internals import parameter_table
 from pytest_modelviz.records.trace import LENT, Call, Leaf
 
 
@@ -30,7 +31,8 @@ class LentWeights:
 
     def __init__(self, modules: Iterable[torch.nn.Module]) -> None:
         self._own = {
-            id(module): {local: id(parameter) for local, parameter in module._parameters.items()} for module in modules
+            id(module): {local: id(parameter) for local, parameter in parameter_table(module).items()}
+            for module in modules
         }
         self._modules: dict[int, torch.nn.Module] = {}  # of the calls that loans were found in
         self._open: list[_Loan] = []
@@ -38,7 +40,7 @@ class LentWeights:
     def enter(self, call: Call, module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
         """The parameters of a module that is being called which are not its own."""
         for local, before in self._own[id(module)].items():
-            now = module._parameters.get(local)
+            now = parameter_table(module).get(local)
             if id(now) != before and isinstance(now, torch.Tensor):
                 self._modules[id(call)] = module
                 yield local, now
@@ -50,7 +52,7 @@ class LentWeights:
     def leave(self, call: Call) -> None:
         """A call has ended: what is still lent was lent to it, or to a caller of it."""
         for loan in list(self._open):
-            now = loan.module._parameters.get(loan.local)
+            now = parameter_table(loan.module).get(loan.local)
             if id(now) == self._own[id(loan.module)][loan.local]:
                 self._open.remove(loan)
                 self._note(loan, loan.call)

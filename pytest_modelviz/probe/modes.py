@@ -1,7 +1,7 @@
 """What a caller enters and leaves again: autocast, devices, modes that intercept, hooks on saved tensors, levels.
 
 A `with` statement leaves what it enters; a generator that is never resumed and a bare `__enter__` do not. The stacks
-are torch's own (`torch._C`), since there is no public way to look at them. What a torch does not have is left out.
+are torch's own, since there is no public way to look at them. What a torch does not have is left out.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from torch._C import _autograd, _functorch
 from torch.autograd import forward_ad
+
+from pytest_modelviz.probe.torch_internals import autograd, functorch, mode_stack
 
 _AUTOCAST_DEVICES = ("cpu", "cuda", "mps", "xpu", "mtia", "hpu", "xla", "ipu", "maia", "privateuseone")
 
@@ -22,9 +23,9 @@ class Modes:
 
     def __init__(self) -> None:
         self._stacks = [(stack, stack.read()) for stack in _STACKS]
-        self._saving = _SavedTensorHooks() if hasattr(_autograd, "_top_saved_tensors_default_hooks") else None
+        self._saving = _SavedTensorHooks() if hasattr(autograd, "_top_saved_tensors_default_hooks") else None
         self._autocast = _Autocast()
-        self._functorch = _functorch_depth()
+        self.functorch = functorch_depth()
         self._dual = _dual_level()
 
     def steps(self) -> Iterator[tuple[str, Callable[[], Any]]]:
@@ -34,16 +35,16 @@ class Modes:
         if self._saving is not None:
             yield "hooks on saved tensors", self._saving.restore
         yield "autocast", self._autocast.restore
-        if _functorch_depth() > self._functorch:
-            leave = functools.partial(_functorch.pop_dynamic_layer_stack_and_undo_to_depth, self._functorch)
+        if functorch_depth() > self.functorch:
+            leave = functools.partial(functorch.pop_dynamic_layer_stack_and_undo_to_depth, self.functorch)
             yield "torch.func's levels", leave
         for level in range(_dual_level(), self._dual, -1):
             yield "forward-mode AD's levels", functools.partial(forward_ad.exit_dual_level, level=level)
 
 
-def _functorch_depth() -> int:
+def functorch_depth() -> int:
     """How many of torch.func's transforms are active."""
-    depth = getattr(_functorch, "get_dynamic_layer_stack_depth", None)
+    depth = getattr(functorch, "get_dynamic_layer_stack_depth", None)
     return 0 if depth is None else int(depth())
 
 
@@ -56,11 +57,8 @@ class ModeStack:
 
     def __init__(self, name: str, kind: str) -> None:
         self.name = name
-        self._length: Callable[[], int] = getattr(torch._C, f"_len_torch_{kind}_stack")
-        self._at: Callable[[int], Any] = getattr(torch._C, f"_get_{kind}_stack_at")
-        self._pop: Callable[..., Any] = getattr(torch._C, f"_pop_torch_{kind}_stack")
+        self._length, self._at, self._pop, self._push = mode_stack(kind)
         self._innermost = () if kind == "function" else (None,)
-        self._push: Callable[[Any], Any] = getattr(torch._C, f"_push_on_torch_{kind}_stack")
 
     def read(self) -> list[Any]:
         return [self._at(at) for at in range(self._length())]
@@ -90,7 +88,7 @@ class _SavedTensorHooks:
 
     def restore(self) -> None:
         if _disabled() != self._message:
-            _autograd._saved_tensors_hooks_enable()
+            autograd._saved_tensors_hooks_enable()
         now = self._read()
         same = len(now) == len(self._hooks) and all(
             a is c and b is d for (a, b), (c, d) in zip(now, self._hooks, strict=True)
@@ -99,7 +97,7 @@ class _SavedTensorHooks:
             self._take_off()
             self._put_on(self._hooks)
         if self._message is not None and _disabled() != self._message:
-            _autograd._saved_tensors_hooks_disable(self._message)
+            autograd._saved_tensors_hooks_disable(self._message)
 
     def _read(self) -> list[Any]:
         """All pairs, innermost last; none where they are not allowed, for then none could be put on again."""
@@ -112,19 +110,19 @@ class _SavedTensorHooks:
     def _take_off(self) -> list[Any]:
         """Torch shows the innermost pair only."""
         hooks: list[Any] = []
-        while (top := _autograd._top_saved_tensors_default_hooks(True)) is not None:
+        while (top := autograd._top_saved_tensors_default_hooks(True)) is not None:
             hooks.insert(0, top)
-            _autograd._pop_saved_tensors_default_hooks()
+            autograd._pop_saved_tensors_default_hooks()
         return hooks
 
     def _put_on(self, hooks: list[Any]) -> None:
         for pair in hooks:
-            _autograd._push_saved_tensors_default_hooks(*pair)
+            autograd._push_saved_tensors_default_hooks(*pair)
 
 
 def _disabled() -> str | None:
     """Why hooks on saved tensors are not allowed, None where they are."""
-    return _autograd._saved_tensors_hooks_get_disabled_error_message()
+    return autograd._saved_tensors_hooks_get_disabled_error_message()
 
 
 class _Autocast:

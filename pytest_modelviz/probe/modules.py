@@ -25,12 +25,19 @@ from pytest_modelviz.compare.volatile import (
     settings_of,
 )
 from pytest_modelviz.probe.structure import plain_text
+from pytest_modelviz.probe.torch_internals import (
+    ORIGINAL_OF_COMPILED,
+    buffer_table,
+    child_table,
+    parameter_table,
+    unsaved_buffer_names,
+)
 from pytest_modelviz.records.trace import LOOSE, ModuleRecord
 
 # Wrappers that add a segment to every name and nothing to what the model is, by class name: some live in packages
 # that need not be installed.
 _WRAPPERS = {
-    "OptimizedModule": "_orig_mod",
+    "OptimizedModule": ORIGINAL_OF_COMPILED,
     "DataParallel": "module",
     "DistributedDataParallel": "module",
     "FullyShardedDataParallel": "_fsdp_wrapped_module",
@@ -67,7 +74,7 @@ def observed_modules(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Mod
         if id(module) not in seen:
             seen.add(id(module))
             yield name, module
-            children = [(local, child) for local, child in module._modules.items() if child is not None]
+            children = [(local, child) for local, child in child_table(module).items() if child is not None]
             waiting += [(f"{name}.{local}" if name else local, child) for local, child in reversed(children)]
 
 
@@ -204,14 +211,14 @@ class Describer:
 
 def own_tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
     """A module's own parameters and buffers, without its children's."""
-    for table in (module._parameters, module._buffers):
+    for table in (parameter_table(module), buffer_table(module)):
         yield from ((name, tensor) for name, tensor in table.items() if tensor is not None)
 
 
 def unsaved_buffers(module: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:
     """Buffers that are in no state dict."""
-    names = getattr(module, "_non_persistent_buffers_set", ())
-    return [(name, buffer) for name, buffer in module._buffers.items() if name in names and buffer is not None]
+    names = unsaved_buffer_names(module)
+    return [(name, buffer) for name, buffer in buffer_table(module).items() if name in names and buffer is not None]
 
 
 def loose_tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
@@ -257,7 +264,7 @@ def parameters_and_buffers(model: torch.nn.Module) -> tuple[dict[str, torch.Tens
     found: tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]] = ({}, {})
     seen: set[int] = set()
     for prefix, module in observed_modules(model):
-        for into, table in ((found[0], module._parameters), (found[1], module._buffers)):
+        for into, table in ((found[0], parameter_table(module)), (found[1], buffer_table(module))):
             for name, tensor in table.items():
                 if tensor is not None and id(tensor) not in seen:
                     seen.add(id(tensor))
@@ -273,7 +280,7 @@ def tie_groups(model: torch.nn.Module) -> tuple[tuple[str, ...], ...]:
     names: dict[int, set[str]] = {}
     for prefix, module in _every_name(model):
         names.setdefault(id(module), set()).add(prefix)
-        for local, parameter in module._parameters.items():
+        for local, parameter in parameter_table(module).items():
             if parameter is not None:
                 names.setdefault(id(parameter), set()).add(f"{prefix}.{local}" if prefix else local)
     return tuple(sorted(tuple(sorted(group)) for group in names.values() if len(group) > 1))
@@ -289,7 +296,7 @@ def _every_name(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]
         if id(module) in seen:
             return
         seen.add(id(module))
-        for child_name, child in module._modules.items():
+        for child_name, child in child_table(module).items():
             if child is not None:
                 yield from walk(child, f"{name}.{child_name}" if name else child_name)
 

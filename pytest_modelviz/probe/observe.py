@@ -33,6 +33,7 @@ from pytest_modelviz.probe.purity import state_of
 from pytest_modelviz.probe.sketch import WEIGHT_WIDTH, record_number, record_shape, record_tensor
 from pytest_modelviz.probe.streams import consumed, is_lazy, stepwise
 from pytest_modelviz.probe.structure import leaves, literal
+from pytest_modelviz.probe.torch_internals import buffer_table, is_any_autocast_enabled
 from pytest_modelviz.probe.weights import Weights
 from pytest_modelviz.records.trace import LOOSE, REWRITTEN, UNSAVED, Call, Leaf, ModuleRecord, TensorRecord, Trace
 
@@ -139,7 +140,7 @@ class Observer:
         written: dict[str, list[str]] = {}
         for name, module, local, buffer, state in buffers:
             unsaved.setdefault(name, []).append(local)
-            if module._buffers.get(local) is not buffer or state_of(buffer) != state:
+            if buffer_table(module).get(local) is not buffer or state_of(buffer) != state:
                 written.setdefault(name, []).append(local)
         for name, names in unsaved.items():
             record = self._modules[name]
@@ -251,7 +252,7 @@ def _is_of(local: str, attributes: set[str]) -> bool:
 
 def _autocast() -> str:
     """Which devices compute in which dtype by themselves, empty where none does."""
-    if not torch._C._is_any_autocast_enabled():
+    if not is_any_autocast_enabled():
         return ""
     kinds = [kind for kind in ("cpu", "cuda") if torch.is_autocast_enabled(kind)]
     return ", ".join(f"{kind} {torch.get_autocast_dtype(kind)}" for kind in kinds) or "other devices"

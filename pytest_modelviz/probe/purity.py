@@ -10,10 +10,9 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from pytest_modelviz.probe.attributes import InnerState, ModuleState
 from pytest_modelviz.probe.modes import DISPATCH_MODES
@@ -21,6 +20,15 @@ from pytest_modelviz.probe.modules import parameters_and_buffers
 from pytest_modelviz.probe.process import Step, process_untouched
 from pytest_modelviz.probe.structure import tensors
 from pytest_modelviz.probe.tensor_state import TensorState, distinct, has_storage, same_bits, view_of
+from pytest_modelviz.probe.torch_internals import (
+    TorchDispatchMode,
+    buffer_table,
+    higher_order_operators,
+    parameter_table,
+    schema_of,
+    storage_key,
+    without_dispatch_modes,
+)
 
 _PLAIN = (torch.Tensor, torch.nn.Buffer)
 
@@ -38,8 +46,8 @@ def untouched(model: torch.nn.Module, input_data: Any = None) -> Iterator[None]:
     modules = [(module, ModuleState(module)) for module in inner.modules]
     parameters, buffers = (list(table.values()) for table in parameters_and_buffers(model))
     for module in inner.hidden:
-        buffers += [tensor for tensor in module._buffers.values() if tensor is not None]
-        parameters += [tensor for tensor in module._parameters.values() if tensor is not None]
+        buffers += [tensor for tensor in buffer_table(module).values() if tensor is not None]
+        parameters += [tensor for tensor in parameter_table(module).values() if tensor is not None]
     given = list(tensors(input_data))
     held = distinct([*parameters, *buffers, *inner.tensors, *given])
     gradients = [tensor.grad for tensor in held if tensor.is_leaf and tensor.grad is not None]
@@ -107,7 +115,7 @@ class _SaveBeforeWrite(TorchDispatchMode):
     def __init__(self, protected: list[torch.Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # torch leaves its modes untyped
         self._storages = {
-            tensor.untyped_storage()._cdata: tensor.untyped_storage()
+            storage_key(tensor): tensor.untyped_storage()
             for tensor in protected
             if not tensor.is_meta and has_storage(tensor)
         }
@@ -136,19 +144,19 @@ class _SaveBeforeWrite(TorchDispatchMode):
 
     def _save(self, tensor: Any) -> None:
         if isinstance(tensor, torch.Tensor) and not tensor.is_meta and has_storage(tensor):
-            key = tensor.untyped_storage()._cdata
+            key = storage_key(tensor)
             self._counts[key] = self._counts.get(key, 0) + 1
             if key in self._storages and key not in self._saved:
                 self._saved[key] = self._storages[key].clone()
 
     def count(self, tensor: torch.Tensor) -> int:
-        return self._counts.get(tensor.untyped_storage()._cdata, 0) if has_storage(tensor) else 0
+        return self._counts.get(storage_key(tensor), 0) if has_storage(tensor) else 0
 
     def before(self, tensor: torch.Tensor) -> torch.Tensor:
-        saved = self._saved.get(tensor.untyped_storage()._cdata) if self._saved and has_storage(tensor) else None
+        saved = self._saved.get(storage_key(tensor)) if self._saved and has_storage(tensor) else None
         if saved is None:
             return tensor
-        with torch.no_grad(), torch._C._DisableTorchDispatch():
+        with torch.no_grad(), without_dispatch_modes():
             return tensor.new_empty(0).set_(saved, tensor.storage_offset(), tensor.shape, tensor.stride())
 
     def restore(self) -> None:
@@ -160,7 +168,7 @@ def _allow_higher_order_operators() -> None:
     """Before 2.7 torch does not ask `supports_higher_order_operators`: each of them (torch.cond) must know the mode."""
     if hasattr(TorchDispatchMode, "supports_higher_order_operators"):
         return
-    for one in cast(Any, torch._ops)._higher_order_ops.values():  # they appear as torch imports them
+    for one in higher_order_operators():  # they appear as torch imports them
         if _SaveBeforeWrite not in one.python_key_table:
             one.py_impl(_SaveBeforeWrite)(functools.partial(_higher_order, one))
 
@@ -172,7 +180,7 @@ def _higher_order(func: Any, mode: _SaveBeforeWrite, *args: Any, **kwargs: Any) 
 @functools.lru_cache(maxsize=4096)
 def _written_by(func: Any) -> tuple[tuple[int, str], ...]:
     """Position and name of the arguments that an operator writes into."""
-    schema = getattr(func, "_schema", None)  # higher-order operators have none
+    schema = schema_of(func)
     if schema is None or not schema.is_mutable:
         return ()
     arguments = enumerate(schema.arguments)

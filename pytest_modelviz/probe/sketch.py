@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from pytest_modelviz.probe.torch_internals import is_inside_transform, without_dispatch_modes
 from pytest_modelviz.records.trace import Sketch, TensorRecord, hashed
 
 ACTIVATION_WIDTH = 251
@@ -138,7 +139,7 @@ def record_tensor(tensor: torch.Tensor, width: int = ACTIVATION_WIDTH, *, statis
     A tensor without data (meta) has an empty sketch. The statistics are mean and root mean square; of a large tensor
     the latter is the sketch's estimate, good to a few per cent.
     """
-    if tensor.is_meta or torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+    if tensor.is_meta or is_inside_transform(tensor):
         return record_shape(tensor)  # inside vmap or grad there are no values to be had
     try:
         return _record(tensor, width, statistics)
@@ -150,13 +151,13 @@ def record_tensor(tensor: torch.Tensor, width: int = ACTIVATION_WIDTH, *, statis
 
 def is_plain_type(tensor: torch.Tensor) -> bool:
     """Whether a tensor is torch's own kind, not a subclass with a mind of its own."""
-    return type(tensor) in _PLAIN_TENSORS and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+    return type(tensor) in _PLAIN_TENSORS and not is_inside_transform(tensor)
 
 
 def _record(tensor: torch.Tensor, width: int, statistics: bool) -> TensorRecord:
-    # Our own arithmetic is nobody's business: modes that watch the model must not see it.
+    # Modes that watch the model must not see our own arithmetic.
     plain = is_plain_type(tensor)
-    with torch._C._DisableTorchDispatch() if plain else contextlib.nullcontext():
+    with without_dispatch_modes() if plain else contextlib.nullcontext():
         values = _flat(tensor.detach() if plain else _readable(tensor.detach()))
         count = values.numel()
         kept: Sketch = sketch_values(values, width).cpu().numpy()
@@ -228,7 +229,7 @@ def record_together(tensors: Iterable[torch.Tensor], width: int) -> dict[int, Te
         if plain and tensor.dtype in _ARITHMETIC and 0 < tensor.numel() <= _SMALL:
             groups.setdefault((tensor.numel(), tensor.dtype, tensor.device), []).append(tensor)
     found = {}
-    with torch.no_grad(), torch._C._DisableTorchDispatch():
+    with torch.no_grad(), without_dispatch_modes():
         for (count, dtype, _), group in groups.items():
             rows = torch.stack([tensor.reshape(-1) for tensor in group]).to(_arithmetic(dtype))
             sketches = (

@@ -14,11 +14,10 @@ from collections.abc import Callable, Generator, Iterator
 from typing import Any, NamedTuple
 
 import torch
-import torch.utils._device
-import torch.utils._python_dispatch
 
 from pytest_modelviz.probe.attributes import restore_container
 from pytest_modelviz.probe.switch_names import IN_TORCH_C, OF_AUTOGRAD, PRECISIONS, VARIABLES
+from pytest_modelviz.probe.torch_internals import compiler_stance, native, python_dispatch, set_compiler_stance
 
 
 class Switch(NamedTuple):
@@ -77,24 +76,24 @@ def _differ(before: Any, now: Any) -> bool:
 @functools.lru_cache(maxsize=1)
 def all_switches() -> tuple[Switch, ...]:
     """The switches that this torch has, in the order in which they are put back."""
-    switches = [_fine_precision(*pair) for pair in PRECISIONS if hasattr(torch._C, "_get_fp32_precision_getter")]
+    switches = [_fine_precision(*pair) for pair in PRECISIONS if hasattr(native, "_get_fp32_precision_getter")]
     switches += [
         Switch("float32 matmul precision", torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
         Switch("grad mode", torch.is_grad_enabled, torch.set_grad_enabled),
         Switch("anomaly detection", _anomaly, lambda values: torch.autograd.set_detect_anomaly(*values)),
-        Switch("the default tensor type", torch._C._get_default_device, _set_default_tensor_type),
+        Switch("the default tensor type", native._get_default_device, _set_default_tensor_type),
         Switch("the default dtype", torch.get_default_dtype, torch.set_default_dtype),
         Switch("the number of threads", torch.get_num_threads, torch.set_num_threads),
         Switch("the number of inter-op threads", torch.get_num_interop_threads, _set_interop_threads),
         Switch("flushing of denormal numbers", _flushes_denormals, torch.set_flush_denormal),
         Switch("deterministic algorithms", _deterministic, _set_deterministic),
         Switch("the fast path", torch.backends.mha.get_fastpath_enabled, torch.backends.mha.set_fastpath_enabled),
-        Switch("torch.compiler's stance", _stance, _set_stance),
+        Switch("torch.compiler's stance", compiler_stance, set_compiler_stance),
         Switch("dispatch modes that compile", _compiles_inside, _set_compiles_inside),
     ]
     for reader, writer in IN_TORCH_C.items():
-        read = _attribute(torch._C, reader)
-        write = _attribute(torch._C, writer or reader.replace("_get_", "_set_", 1))
+        read = _attribute(native, reader)
+        write = _attribute(native, writer or reader.replace("_get_", "_set_", 1))
         if read is not None and write is not None:
             switches.append(Switch(reader, read, functools.partial(_write, write)))
     for owner, names in VARIABLES.items():
@@ -104,8 +103,8 @@ def all_switches() -> tuple[Switch, ...]:
 
 def _fine_precision(backend: str, kind: str) -> Switch:
     """The precision in which one kind of operation computes float32; what it has none of its own, it inherits."""
-    read = functools.partial(_attribute(torch._C, "_get_fp32_precision_getter"), backend, kind)
-    set_to = functools.partial(_attribute(torch._C, "_set_fp32_precision_setter"), backend, kind)
+    read = functools.partial(_attribute(native, "_get_fp32_precision_getter"), backend, kind)
+    set_to = functools.partial(_attribute(native, "_set_fp32_precision_setter"), backend, kind)
 
     def write(value: str) -> None:
         set_to("none")
@@ -212,25 +211,15 @@ def _flushes_denormals() -> bool:
     return _DENORMAL == 0.0
 
 
-def _stance() -> Any:
-    return getattr(sys.modules.get("torch._dynamo.eval_frame"), "_stance", None)
-
-
-def _set_stance(before: Any) -> None:
-    """Put the stance back; to the default where the compiler was imported meanwhile."""
-    compiler: Any = sys.modules["torch._dynamo.eval_frame"]
-    compiler._stance = type(compiler._stance)() if before is None else before
-
-
 _COMPILES_INSIDE = "_is_in_any_mode_without_ignore_compile_internals"
 
 
 def _compiles_inside() -> Any:
-    return vars(torch.utils._python_dispatch).get(_COMPILES_INSIDE)
+    return vars(python_dispatch).get(_COMPILES_INSIDE)
 
 
 def _set_compiles_inside(value: Any) -> None:
     """Torch keeps this twice, once for its compiler."""
-    home: Any = torch.utils._python_dispatch
+    home: Any = python_dispatch
     setattr(home, _COMPILES_INSIDE, value)
     home.set_is_in_mode_without_ignore_compile_internals(value)

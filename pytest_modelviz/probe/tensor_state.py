@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from pytest_modelviz.probe.attributes import put_back, restore_container
+from pytest_modelviz.probe.torch_internals import TENSOR_HOOKS, as_subclass, coordinates, storage_key
 
 
 def distinct(tensors: Iterable[torch.Tensor]) -> list[torch.Tensor]:
@@ -27,7 +28,7 @@ def has_storage(tensor: torch.Tensor) -> bool:
 
 def view_of(tensor: torch.Tensor) -> tuple[Any, ...]:
     """Which memory a tensor looks at, and how."""
-    return (tensor.untyped_storage()._cdata, tensor.shape, tensor.stride(), tensor.storage_offset(), tensor.dtype)
+    return (storage_key(tensor), tensor.shape, tensor.stride(), tensor.storage_offset(), tensor.dtype)
 
 
 class TensorState:
@@ -43,7 +44,7 @@ class TensorState:
         self._of_grad = None if self._grad is None else TensorState(self._grad)
         self._memory = tensor.detach() if has_storage(tensor) else None
         self._sparse = tensor.detach().clone() if tensor.layout == torch.sparse_coo else None
-        self._hooks = [(name, _contents(getattr(tensor, name, None))) for name in _HOOKS]
+        self._hooks = [(name, _contents(getattr(tensor, name, None))) for name in TENSOR_HOOKS]
         self._attributes = dict(vars(tensor))
 
     def restore(self) -> None:
@@ -78,7 +79,7 @@ class TensorState:
                 self._tensor.data = memory
             except RuntimeError:  # it was swapped for one of another kind, on another device for example
                 kind: Any = type(self._tensor)
-                torch.utils.swap_tensors(self._tensor, torch.Tensor._make_subclass(kind, memory, self._requires_grad))
+                torch.utils.swap_tensors(self._tensor, as_subclass(kind, memory, self._requires_grad))
 
     def _memory_if_changed(self) -> torch.Tensor | None:
         if self._sparse is not None:
@@ -88,9 +89,6 @@ class TensorState:
         return self._memory
 
 
-_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")  # torch's own names, as they have long been
-
-
 def _contents(hooks: Any) -> tuple[Any, Any]:
     return hooks, None if hooks is None else hooks.copy()
 
@@ -98,7 +96,10 @@ def _contents(hooks: Any) -> tuple[Any, Any]:
 def _same_entries(a: torch.Tensor, b: torch.Tensor) -> bool:
     """Whether two tensors in coordinate format hold the same values in the same order."""
     same = (a.layout, a.device, a.shape) == (b.layout, b.device, b.shape) and a.is_coalesced() == b.is_coalesced()
-    return same and torch.equal(a._indices(), b._indices()) and same_bits(a._values(), b._values())
+    if not same:
+        return False
+    (indices, values), (other_indices, other_values) = coordinates(a), coordinates(b)
+    return torch.equal(indices, other_indices) and same_bits(values, other_values)
 
 
 def same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:

@@ -14,6 +14,7 @@ from pytest_modelviz.probe.forward import matching
 from pytest_modelviz.probe.modules import observed_modules
 from pytest_modelviz.probe.sketch import is_plain_type
 from pytest_modelviz.probe.structure import tensors
+from pytest_modelviz.probe.torch_internals import child_table, without_dispatch_modes
 from pytest_modelviz.records.trace import Call
 
 MOST = 8
@@ -40,7 +41,7 @@ def sample(tensor: torch.Tensor) -> Sample | None:
     """
     if not _is_plain(tensor) or tensor.dim() not in (2, 3, 4, 5):
         return None
-    with torch._C._DisableTorchDispatch():  # our own copies are nobody's business
+    with without_dispatch_modes():
         first = tensor.detach()[0]
         if first.dim() == 1:
             count = first.numel()
@@ -121,7 +122,7 @@ class Album:
                 self._keep(call.layer, call.layer, tensor)
         elif call.layer:
             tensor = spatial(output)
-            if tensor is not None and not module._modules and not _pads(module):
+            if tensor is not None and not child_table(module) and not _pads(module):
                 self._keep(tensor.shape[2:], call.layer, tensor)
             elif isinstance(output, torch.Tensor) and output.dim() == 3:
                 self._keep("sequence", call.layer, output)

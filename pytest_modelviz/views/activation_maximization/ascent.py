@@ -27,6 +27,7 @@ from pytest_modelviz.probe.observe import Observer
 from pytest_modelviz.probe.process import modes_untouched
 from pytest_modelviz.probe.sketch import record_shape, record_tensor
 from pytest_modelviz.probe.structure import tensors
+from pytest_modelviz.probe.torch_internals import StatisticsNorm
 from pytest_modelviz.records.trace import Call, ModuleRecord, TensorRecord, Trace
 
 BLUR_EVERY, BLUR_WIDTH = 4, 0.5  # steps, and pixels of standard deviation
@@ -249,5 +250,5 @@ def _objective(layer: str, module: torch.nn.Module, output: Any, filters: Sequen
 
 def _has_channels(module: torch.nn.Module) -> bool:
     """Whether (batch, x, y) of this module is channels and positions; of all others it is tokens and features."""
-    norms = (torch.nn.modules.batchnorm._NormBase, torch.nn.GroupNorm)
+    norms = (StatisticsNorm, torch.nn.GroupNorm)
     return hasattr(module, "kernel_size") or isinstance(module, norms)

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from torch.nn.modules.conv import _ConvNd
 
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.forward import matching
 from pytest_modelviz.probe.modules import class_name, observed_modules, packed_tensors
+from pytest_modelviz.probe.torch_internals import ConvNd, forward_pre_hooks
 
 MOST_PICTURED = 8
 _NAMED_SO = re.compile(r"(Lazy)?Conv(Transpose)?[123]d")  # a traced module keeps nothing of its class but the name
@@ -61,7 +61,7 @@ def convolutions(model: torch.nn.Module) -> list[Convolution]:
 
 
 def _convolution(name: str, module: torch.nn.Module) -> Convolution | None:
-    by_kind = isinstance(module, _ConvNd) or _NAMED_SO.fullmatch(class_name(module))
+    by_kind = isinstance(module, ConvNd) or _NAMED_SO.fullmatch(class_name(module))
     if not by_kind and not hasattr(module, "kernel_size"):
         return None
     _refresh(module)
@@ -77,7 +77,7 @@ def _convolution(name: str, module: torch.nn.Module) -> Convolution | None:
 def _refresh(module: torch.nn.Module) -> None:
     """Bring `weight` up to date where one of torch's own hooks makes it right before each call only."""
     if not isinstance(module, torch.jit.ScriptModule):
-        for hook in list(module._forward_pre_hooks.values()):
+        for hook in forward_pre_hooks(module):
             if type(hook).__module__.startswith("torch.nn.utils."):
                 hook(module, ())
 

@@ -24,6 +24,7 @@ from pytest_modelviz.probe.observe import Observer
 from pytest_modelviz.probe.sketch import record_shape
 from pytest_modelviz.probe.streams import consumed
 from pytest_modelviz.probe.structure import tensors
+from pytest_modelviz.probe.torch_internals import child_table, compiled_from
 from pytest_modelviz.records.trace import Call
 from pytest_modelviz.views.model_graph.export_reader import Reader
 from pytest_modelviz.views.model_graph.naming import Counts, in_order, module_rows, named_inputs
@@ -39,9 +40,9 @@ def exported(model: torch.nn.Module, input_data: Any) -> OperatorGraph:
     kwargs = in_order(model, kwargs)  # export tells inputs by their place
     rows = module_rows(model)
     for module in list(model.modules()):  # a compiled child runs what it wraps without a call that export sees
-        for name, child in module._modules.items():
+        for name, child in child_table(module).items():
             if child is not None:
-                module._modules[name] = getattr(child, "_orig_mod", child)
+                child_table(module)[name] = compiled_from(child)
     held = _Held(model)
     # a fused fast path, taken or not by device and grad mode, would hide the operators of a transformer
     torch.backends.mha.set_fastpath_enabled(False)
@@ -51,7 +52,7 @@ def exported(model: torch.nn.Module, input_data: Any) -> OperatorGraph:
         reader = Reader(model, held)
         inputs, outputs = reader.read(program, dict(named_inputs(model, args, kwargs)))
     finally:
-        held._modules.clear()  # whoever still knows what was exported keeps no model alive
+        child_table(held).clear()  # whoever still knows what was exported keeps no model alive
     operators, outputs = _needed(reader.operators, outputs)
     return OperatorGraph(EXPORTED, "", inputs, operators, outputs, rows)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from pytest_modelviz.probe.torch_internals import schema_of
 from pytest_modelviz.views.model_graph.naming import Counts, Names, constant, input_text, plain, tensor_text
 from pytest_modelviz.views.model_graph.records import INPUT, Operator
 
@@ -133,7 +134,7 @@ def _is_graph(value: Any) -> bool:
 
 def _kind(target: Any) -> str:
     """An operator's name without what depends on overloads; those of other packages keep their namespace."""
-    schema = getattr(target, "_schema", None)
+    schema = schema_of(target)
     if schema is not None:
         name = str(schema.name).removeprefix("aten::").replace("::", ".")
         return _SAME.get(name, name)
@@ -143,7 +144,7 @@ def _kind(target: Any) -> str:
 
 def _arguments(node: Any) -> Iterator[tuple[tuple[str, bool], Any]]:
     """((name, may it be left out), value) of what is given and no default."""
-    schema = getattr(node.target, "_schema", None)
+    schema = schema_of(node.target)
     if schema is None:
         yield from (((f"argument{at}", False), value) for at, value in enumerate(node.args))
         yield from (((name, True), value) for name, value in node.kwargs.items())

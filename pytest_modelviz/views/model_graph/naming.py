@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from torch.utils._pytree import keystr, tree_flatten_with_path
 
 from pytest_modelviz.probe.modules import (
     class_name,
@@ -18,6 +17,7 @@ from pytest_modelviz.probe.modules import (
     unwrapped,
 )
 from pytest_modelviz.probe.structure import literal
+from pytest_modelviz.probe.torch_internals import keystr, tree_flatten_with_path
 from pytest_modelviz.views.model_graph.records import INPUT, ModuleRow, escaped
 
 _SHOWN = ("extra_repr", "repr")

@@ -21,6 +21,7 @@ from pytest_modelviz.probe.modules import (
     unsaved_buffers,
 )
 from pytest_modelviz.probe.sketch import record_shape
+from pytest_modelviz.probe.torch_internals import unsaved_buffer_names
 from pytest_modelviz.records.call_order import Runs, runs_of
 from pytest_modelviz.records.trace import LENT, NOT_SAVED, REWRITTEN, UNSAVED, Call, Leaves, TensorRecord, Trace
 from pytest_modelviz.text.side_by_side import split_path
@@ -210,7 +211,7 @@ def _shape_text(record: TensorRecord) -> str:
 
 def _mark_of(module: torch.nn.Module, name: str) -> str:
     """What is said of a buffer beside its shape: whether it is in no state dict."""
-    return NOT_SAVED if name in getattr(module, "_non_persistent_buffers_set", ()) else ""
+    return NOT_SAVED if name in unsaved_buffer_names(module) else ""
 
 
 def _numel(tensor: torch.Tensor) -> int:

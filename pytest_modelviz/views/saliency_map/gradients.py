@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from pytest_modelviz.attribution.explain import TRACE_WEIGHT_WIDTH, NotDifferentiableError, look
 from pytest_modelviz.attribution.images import image_in
@@ -23,6 +22,7 @@ from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.containers import Put
 from pytest_modelviz.probe.forward import call
 from pytest_modelviz.probe.observe import Observer
+from pytest_modelviz.probe.torch_internals import TorchDispatchMode
 from pytest_modelviz.records.trace import Trace
 
 METHODS = ("gradient", "guided", "integrated_gradients", "smoothgrad", "input_x_gradient")

@@ -1,0 +1,170 @@
+"""Torch's private names, all that this package uses, in one place.
+
+Each was last seen in torch 2.14. Those that a module's `import` below needs are in every torch from 2.6 on: without one
+of them the package does not import, and says which. The rest is looked up when it is needed, and what happens without
+it stands beside it. The private switches of a process are listed in `switch_names`; one that is gone is left out.
+
+| name | what for | without it |
+|---|---|---|
+| `Module._parameters`, `_buffers`, `_modules` | own tensors and children, None and shared ones too | AttributeError |
+| `Module._non_persistent_buffers_set` | which buffers no state dict holds | none is taken for one |
+| `Module._forward_pre_hooks` | to bring normed weights up to date | AttributeError |
+| `OptimizedModule._orig_mod` | what `torch.compile` has wrapped | the wrapper itself is looked at |
+| `OpOverload._schema` | names of arguments, and which are written into | an operator writes into nothing |
+| `Tensor._indices`, `_values` | to compare sparse tensors that are not coalesced | AttributeError |
+| `UntypedStorage._cdata` | which tensors share memory | AttributeError |
+| `Tensor._backward_hooks`, `_post_accumulate_grad_hooks` | hooks that a pass leaves behind | they stay |
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterable, MutableMapping
+from typing import Any, cast
+
+import torch
+import torch.utils._device
+from torch._C import _autograd as autograd
+from torch._C import _functorch as functorch
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
+from torch.nn.modules.batchnorm import _NormBase as StatisticsNorm
+from torch.nn.modules.conv import _ConvNd as ConvNd
+from torch.utils import _python_dispatch as python_dispatch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import keystr, tree_flatten_with_path, tree_leaves, tree_map_only
+
+__all__ = [
+    "ORIGINAL_OF_COMPILED",
+    "TENSOR_HOOKS",
+    "BatchNorm",
+    "ConvNd",
+    "FakeTensor",
+    "FakeTensorMode",
+    "StatisticsNorm",
+    "TorchDispatchMode",
+    "as_subclass",
+    "autograd",
+    "buffer_table",
+    "child_table",
+    "compiled_from",
+    "compiler_stance",
+    "coordinates",
+    "forward_pre_hooks",
+    "functorch",
+    "higher_order_operators",
+    "is_any_autocast_enabled",
+    "is_compiler_imported",
+    "is_inside_transform",
+    "keystr",
+    "mode_stack",
+    "native",
+    "parameter_table",
+    "python_dispatch",
+    "schema_of",
+    "set_compiler_stance",
+    "storage_key",
+    "tree_flatten_with_path",
+    "tree_leaves",
+    "tree_map_only",
+    "unsaved_buffer_names",
+    "without_dispatch_modes",
+]
+
+TENSOR_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
+ORIGINAL_OF_COMPILED = "_orig_mod"
+native = torch._C
+
+
+def parameter_table(module: torch.nn.Module) -> MutableMapping[str, torch.nn.Parameter | None]:
+    """The parameters that a module has registered itself, also shared ones and those that are None."""
+    return module._parameters
+
+
+def buffer_table(module: torch.nn.Module) -> MutableMapping[str, torch.Tensor | None]:
+    """The buffers that a module has registered itself, also shared ones and those that are None."""
+    return module._buffers
+
+
+def child_table(module: torch.nn.Module) -> MutableMapping[str, torch.nn.Module | None]:
+    """The children that a module has registered, also shared ones and those that are None."""
+    return module._modules
+
+
+def unsaved_buffer_names(module: torch.nn.Module) -> Iterable[str]:
+    """The names of a module's own buffers that are in no state dict."""
+    return cast("Iterable[str]", getattr(module, "_non_persistent_buffers_set", ()))
+
+
+def forward_pre_hooks(module: torch.nn.Module) -> list[Callable[..., Any]]:
+    """The functions that run before each call of a module, in that order."""
+    return list(module._forward_pre_hooks.values())
+
+
+def compiled_from(module: torch.nn.Module) -> torch.nn.Module:
+    """The module that `torch.compile` has wrapped, or the module itself."""
+    return cast("torch.nn.Module", getattr(module, ORIGINAL_OF_COMPILED, module))
+
+
+def storage_key(tensor: torch.Tensor) -> int:
+    """Equal for tensors that share their memory."""
+    return int(tensor.untyped_storage()._cdata)
+
+
+def coordinates(tensor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The indices and values of a sparse tensor in coordinate format, coalesced or not."""
+    return tensor._indices(), tensor._values()
+
+
+def as_subclass(kind: type[torch.Tensor], values: torch.Tensor, requires_grad: bool) -> torch.Tensor:
+    """A tensor of a subclass on the memory of another tensor."""
+    return torch.Tensor._make_subclass(kind, values, requires_grad)
+
+
+def compiler_stance() -> Any:
+    """How `torch.compile` is told to behave (`torch.compiler.set_stance`), None where it was never imported."""
+    return getattr(sys.modules.get("torch._dynamo.eval_frame"), "_stance", None)
+
+
+def set_compiler_stance(stance: Any) -> None:
+    """Put a stance back; the default one where the compiler was imported meanwhile and `stance` is None."""
+    compiler: Any = sys.modules["torch._dynamo.eval_frame"]
+    compiler._stance = type(compiler._stance)() if stance is None else stance
+
+
+def is_compiler_imported() -> bool:
+    """Whether anything may have been compiled; importing the compiler to ask would take a second."""
+    return "torch._dynamo" in sys.modules
+
+
+def schema_of(operator: object) -> Any:
+    """An operator's schema, None for what has none, such as higher-order operators."""
+    return getattr(operator, "_schema", None)
+
+
+def higher_order_operators() -> Iterable[Any]:
+    """Operators that take functions, such as `torch.cond`, as far as torch has imported them."""
+    return cast("Iterable[Any]", cast(Any, torch._ops)._higher_order_ops.values())
+
+
+def without_dispatch_modes() -> contextlib.AbstractContextManager[None]:
+    """Inside the block no dispatch mode that somebody else has entered sees an operator."""
+    return cast("contextlib.AbstractContextManager[None]", torch._C._DisableTorchDispatch())
+
+
+def is_inside_transform(tensor: torch.Tensor) -> bool:
+    """Whether a tensor is `vmap`'s or `grad`'s stand-in, which has no values to be read."""
+    return functorch.is_functorch_wrapped_tensor(tensor)
+
+
+def is_any_autocast_enabled() -> bool:
+    """Whether autocast is on for any device."""
+    return torch._C._is_any_autocast_enabled()
+
+
+def mode_stack(kind: str) -> tuple[Callable[[], int], Callable[[int], Any], Callable[..., Any], Callable[[Any], Any]]:
+    """(length, item at, pop, push) of the stack of modes of a kind, "function" or "dispatch"."""
+    names = (f"_len_torch_{kind}_stack", f"_get_{kind}_stack_at", f"_pop_torch_{kind}_stack")
+    length, at, pop = (getattr(torch._C, name) for name in names)
+    return length, at, pop, getattr(torch._C, f"_push_on_torch_{kind}_stack")

@@ -1,0 +1,75 @@
+"""Torch's private names stand in one file, which says what happens without them."""
+
+import ast
+from pathlib import Path
+
+import pytest
+import torch
+
+import pytest_modelviz
+from pytest_modelviz.probe import torch_internals
+
+HOME = Path(pytest_modelviz.__file__).parent
+# `switch_names` is a list of names to be looked up, each left out where a torch does not have it.
+ALLOWED = {HOME / "probe/torch_internals.py", HOME / "probe/switch_names.py"}
+OF_MODULES = {"_parameters", "_buffers", "_modules", "_forward_pre_hooks", "_non_persistent_buffers_set", "_orig_mod"}
+OF_TENSORS = {"_cdata", "_schema", "_indices", "_values", "_make_subclass"}
+
+
+def private_names(source: str) -> list[str]:
+    """`torch._C` and the like, imports of private names from torch, and private tables of modules and tensors."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "torch":
+            steps = [*node.module.split("."), *(alias.name for alias in node.names)]
+            found += [step for step in steps if step.startswith("_")]
+        elif isinstance(node, ast.Import):
+            found += [a.name for a in node.names if a.name.startswith("torch.") and "._" in a.name]
+        elif isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
+            owner = ast.unparse(node.value)
+            if owner.partition(".")[0] == "torch" or (owner != "self" and node.attr in OF_MODULES | OF_TENSORS):
+                found.append(f"{owner}.{node.attr}")
+        elif isinstance(node, ast.Constant) and node.value in OF_MODULES | OF_TENSORS | {"torch._dynamo"}:
+            found.append(node.value)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("torch._C._is_any_autocast_enabled()", ["torch._C._is_any_autocast_enabled", "torch._C"]),
+        ("from torch.utils._pytree import keystr", ["_pytree"]),
+        ("from torch.nn.modules.conv import _ConvNd", ["_ConvNd"]),
+        ("import torch.utils._device", ["torch.utils._device"]),
+        ("module._buffers.items()", ["module._buffers"]),
+        ("getattr(module, '_orig_mod', None)", ["_orig_mod"]),
+        ("self._modules = torch.nn.Module.__call__", []),
+    ],
+)
+def test_private_names_are_found(source, found):
+    assert private_names(source) == found
+
+
+def test_no_other_file_uses_them():
+    files = [path for path in sorted(HOME.rglob("*.py")) if path not in ALLOWED]
+    used = {str(path.relative_to(HOME)): private_names(path.read_text("utf-8")) for path in files}
+    assert len(files) > 100
+    assert {name: names for name, names in used.items() if names} == {}
+
+
+def test_every_attribute_in_the_table_is_there_in_this_torch():
+    linear = torch.nn.Linear(2, 2)
+    assert torch_internals.parameter_table(linear).keys() == {"weight", "bias"}
+    assert not torch_internals.buffer_table(linear)
+    assert not torch_internals.child_table(linear)
+    norm = torch.nn.BatchNorm1d(2)
+    norm.register_buffer("scratch", torch.zeros(1), persistent=False)
+    assert list(torch_internals.unsaved_buffer_names(norm)) == ["scratch"]
+    compiled = torch.compile(linear)
+    assert torch_internals.compiled_from(compiled) is linear
+    assert torch_internals.compiled_from(linear) is linear
+    assert torch_internals.schema_of(torch.ops.aten.add.Tensor).name == "aten::add"
+    assert torch_internals.schema_of(len) is None
+    base = torch.zeros(4)
+    assert torch_internals.storage_key(base) == torch_internals.storage_key(base[1:]) != id(base)
+    assert all(hasattr(base, name) for name in torch_internals.TENSOR_HOOKS)
