@@ -253,7 +253,10 @@ LEFT = {
     ),
     "sparse invariants": (torch.sparse.check_sparse_tensor_invariants.enable, torch._C._check_sparse_tensor_invariants),
     "distributions": (
-        lambda: torch.distributions.Distribution.set_default_validate_args(False),
+        # importing torch's compiler has set it to False
+        lambda: torch.distributions.Distribution.set_default_validate_args(
+            not torch.distributions.Distribution._validate_args
+        ),
         lambda: torch.distributions.Distribution._validate_args,
     ),
     "warnings": (lambda: torch.set_warn_always(True), torch.is_warn_always_enabled),
