@@ -17,7 +17,7 @@ import numpy as np
 
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.trace import Leaf, TensorRecord, Trace
-from pytest_modelviz.views.feature_maps.capture import _rows
+from pytest_modelviz.views.feature_maps.records import layer_rows
 from pytest_modelviz.views.training_curve.records import Training
 
 GIANT = 9.9e7
@@ -61,7 +61,7 @@ def retold(view: str, facts: dict, arrays: dict) -> dict:
         if view == "feature_maps":
             trace = Trace._unpack(arrays)
             trace.tensors = {key: with_statistics(record) for key, record in trace.tensors.items()}
-            facts["layers"] = _rows(trace)
+            facts["layers"] = layer_rows(trace)
         elif view == "cam_map":
             raw = arrays["map"]
             facts |= {"peak": float(f"{float(np.abs(raw).max(initial=0.0)):.4g}"), "shape": list(raw.shape)}

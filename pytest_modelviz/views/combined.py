@@ -19,17 +19,18 @@ from pytest_modelviz.probe.fake import only_shapes
 from pytest_modelviz.probe.forward import call, prepared, require_model
 from pytest_modelviz.probe.observe import Observer
 from pytest_modelviz.probe.purity import untouched
-from pytest_modelviz.probe.thumbnails import Album
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.trace import Call
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.views.base import View
 from pytest_modelviz.views.cam_map.capture import CamMap, CamMapView
-from pytest_modelviz.views.feature_maps.capture import FeatureMaps, FeatureMapsView
+from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
+from pytest_modelviz.views.feature_maps.records import FeatureMaps
+from pytest_modelviz.views.feature_maps.thumbnails import ThumbnailCollector
+from pytest_modelviz.views.input_pictures import input_pictures
 from pytest_modelviz.views.model_summary.capture import ModelSummaryView
 from pytest_modelviz.views.model_summary.flops import MultAdds
 from pytest_modelviz.views.model_summary.summary import ModelSummary, caches_of, table_without_pass, unsaved_shapes
-from pytest_modelviz.views.photos import photos
 
 
 @dataclass(frozen=True)
@@ -101,9 +102,9 @@ class Together:
                 return self._pass(model, None)
 
     def _pass(self, model: torch.nn.Module, counter: MultAdds | None) -> dict[str, Capture]:
-        album = Album(model, None) if self._maps is not None else None
+        collector = ThumbnailCollector(model, None) if self._maps is not None else None
         taps = Taps([self._layer], self._input) if self._layer is not None else None
-        steps = [one.see for one in (album, taps) if one is not None]
+        steps = [one.see for one in (collector, taps) if one is not None]
 
         def left(one: Call, module: torch.nn.Module, output: Any) -> Any:
             if counter is not None:
@@ -122,9 +123,9 @@ class Together:
             scores = scores_of(output, self._target)
             narrow = trace.narrowed(TRACE_WIDTH, TRACE_WEIGHT_WIDTH)
             found["cam_map"] = self._cam.explained(Explanation(narrow, scores, taps.maps(scores)))
-        if self._maps is not None and album is not None:
+        if self._maps is not None and collector is not None:
             output = _detached(output) if taps is not None else output
-            found["feature_maps"] = self._maps.captured(trace, album, photos(self._input), output)
+            found["feature_maps"] = self._maps.captured(trace, collector, input_pictures(self._input), output)
         if self._summary is not None:
             table, caches = table_without_pass(model), caches_of(before, unsaved_shapes(model))
             own = {} if counter is None else counter.own

@@ -19,11 +19,11 @@ from pytest_modelviz.reports.sentences import sentences
 from pytest_modelviz.reports.terminal import amount
 from pytest_modelviz.text.side_by_side import apart, cut_apart, without_digests
 from pytest_modelviz.views.cam_map.compare import map_findings
+from pytest_modelviz.views.captions import error_caption
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
 from pytest_modelviz.views.kernel_maps.capture import KernelMapsView
 from pytest_modelviz.views.model_summary.capture import ModelSummaryView, _lines
 from pytest_modelviz.views.model_summary.compare import compare_trees
-from pytest_modelviz.views.numbers import error_text
 
 
 @given(st.floats(allow_nan=False), st.floats(allow_nan=False))
@@ -122,7 +122,7 @@ def test_where_the_passes_part_further_on_it_is_not_said_to_be_here():
 def test_an_error_just_beyond_what_is_allowed_says_so():
     assert amount(1.00004e-4, 1e-4) == "0.000100004, 1.00004 times what is allowed (0.0001)"
     assert amount(0.0999951, 1e-4) == "0.1, 1,000 times what is allowed (0.0001)"
-    assert error_text(1.00004e-4, 1e-4) == "   error 0.000100004, allowed 0.0001"
+    assert error_caption(1.00004e-4, 1e-4) == "   error 0.000100004, allowed 0.0001"
 
 
 BASE = np.array([[[4.0, -2.0, 1.0, 0.5]]], np.float32)

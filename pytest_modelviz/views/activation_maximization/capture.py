@@ -26,8 +26,9 @@ from pytest_modelviz.views.activation_maximization.ascent import Ascent, ascend
 from pytest_modelviz.views.activation_maximization.compare import Climb, compare_climbs, gradient_key
 from pytest_modelviz.views.activation_maximization.pictures import inputs_composite, inputs_picture
 from pytest_modelviz.views.activation_maximization.starts import require_filters, require_number, start_of
-from pytest_modelviz.views.limits import limits
-from pytest_modelviz.views.numbers import rounded, told
+from pytest_modelviz.views.captions import verdict_caption
+from pytest_modelviz.views.coverage_notes import coverage_notes
+from pytest_modelviz.views.numbers import rounded
 
 STEPS, LEARNING_RATE = 20, 0.5
 _SIDE = 72  # of the pictures that are kept: four filters stay below 100 kB
@@ -92,7 +93,7 @@ class ActivationMaximizationView:
             arrays |= {"images": pictures, "scales": scales}
         images = found.images.numpy()
         result = ActivationMaximization(images, found.curves, self._layer, self._filters)
-        notes = (*limits(self._model, found.trace), *_doubts(found, self._filters))
+        notes = (*coverage_notes(self._model, found.trace), *_doubts(found, self._filters))
         around = environment(self._model, self._start)
         return Capture(self.view, self._facts(found), arrays, around, result, notes, tuple(found.trace.modules))
 
@@ -138,7 +139,7 @@ class ActivationMaximizationView:
         exhibits: list[Exhibit] = []
         before = _images(baseline)
         if after is not None:
-            exhibits.append(inputs_composite(f"{layer}{told(verdict)}", labels, before, after))
+            exhibits.append(inputs_composite(f"{layer}{verdict_caption(verdict)}", labels, before, after))
         old, new = _climb(baseline).curves, _climb(actual).curves
         if old.shape == new.shape:
             exhibits += [

@@ -48,9 +48,11 @@ from pytest_modelviz.views.cam_map.methods import (
     require_method,
     uses_gradients,
 )
-from pytest_modelviz.views.limits import doubts_of_target, limits
-from pytest_modelviz.views.numbers import rounded, told
-from pytest_modelviz.views.photos import MODEL_LABEL, MOST_SHOWN, photos, stored_photo
+from pytest_modelviz.views.captions import MODEL_LABEL, verdict_caption
+from pytest_modelviz.views.coverage_notes import coverage_notes, target_notes
+from pytest_modelviz.views.input_pictures import input_pictures
+from pytest_modelviz.views.numbers import rounded
+from pytest_modelviz.views.stored_pictures import MOST_INPUTS, stored_input
 
 _MOST_NUMBERS = 2**24  # of a map
 _MOST_SIDE = 56  # of what is compared of a map that is made at the input's resolution
@@ -172,9 +174,9 @@ class CamMapView:
         places = ", ".join(one.places.text for one in maps if one.places is not None and one.places.text)
         if places:
             facts["places"] = places
-        photographs = photos(self._input, len(raw)) if raw.ndim > 2 else {}  # a sequence is no picture
+        photographs = input_pictures(self._input, len(raw)) if raw.ndim > 2 else {}  # a sequence is no picture
         arrays: dict[str, Array] = {"map": raw, **seen.trace.to_arrays(), **photographs}
-        notes = (*limits(self._model, seen.trace), *doubts_of_target(scores), *_doubts(raw, layer))
+        notes = (*coverage_notes(self._model, seen.trace), *target_notes(scores), *_doubts(raw, layer))
         around = environment(self._model, self._input)
         return Capture(self.view, facts, arrays, around, result, notes, tuple(seen.trace.modules))
 
@@ -215,15 +217,15 @@ class CamMapView:
     ) -> Sequence[Exhibit]:
         label = str(actual.facts["layer"]) or MODEL_LABEL
         after = _map(actual)
-        shots = [(shown(one), stored_photo(actual, number)) for number, one in enumerate(after[:MOST_SHOWN])]
+        shots = [(shown(one), stored_input(actual, number)) for number, one in enumerate(after[:MOST_INPUTS])]
         if baseline is None:
             return [heat_picture(label, _headline(actual), shots)]
         before = _map(baseline)
         if self._method in SIGNLESS and before.shape == after.shape:
             after = aligned(before, after)
             shots = [(shown(one), photograph) for one, (_, photograph) in zip(after, shots, strict=False)]
-        old = [(shown(one), stored_photo(baseline, number)) for number, one in enumerate(before[:MOST_SHOWN])]
-        return [heat_composite(label, f"{_headline(actual)}{told(verdict)}", old, shots)]
+        old = [(shown(one), stored_input(baseline, number)) for number, one in enumerate(before[:MOST_INPUTS])]
+        return [heat_composite(label, f"{_headline(actual)}{verdict_caption(verdict)}", old, shots)]
 
     def describe(self, actual: Capture) -> str:
         facts = actual.facts

@@ -22,6 +22,7 @@ from pytest_modelviz.probe.modules import class_name, observed_modules
 from pytest_modelviz.records.capture import Array, Capture
 from pytest_modelviz.records.trace import Trace
 from pytest_modelviz.records.verdict import Finding, Verdict
+from pytest_modelviz.views.captions import MODEL_LABEL, error_caption
 from pytest_modelviz.views.kernel_maps.compare import compare_kernels
 from pytest_modelviz.views.kernel_maps.convolutions import MOST_PICTURED, asked_for, convolutions, first_of_stages
 from pytest_modelviz.views.kernel_maps.kernels import (
@@ -36,9 +37,7 @@ from pytest_modelviz.views.kernel_maps.kernels import (
     statistics,
 )
 from pytest_modelviz.views.kernel_maps.pictures import kernels_composite, kernels_picture
-from pytest_modelviz.views.numbers import error_text
-from pytest_modelviz.views.packing import packed, unpacked_values
-from pytest_modelviz.views.photos import MODEL_LABEL
+from pytest_modelviz.views.stored_pictures import packed, unpacked_values
 
 _ROUNDED = 1.01  # what numbers of three digits may be larger in truth
 _PICTURE, _INPUTS = "picture.", "inputs."
@@ -133,7 +132,7 @@ class KernelMapsView:
         pictures = []
         for name in sorted(set(drifted[:MOST_PICTURED]), key=list(after).index) or pictured:
             label, error = name or MODEL_LABEL, errors.get(old[name])
-            told = "" if error is None else error_text(error.error, error.tolerance)
+            told = "" if error is None else error_caption(error.error, error.tolerance)
             captions = _captions(actual, name)
             if old[name] != name:
                 captions = [f"was {old[name]}", *captions]

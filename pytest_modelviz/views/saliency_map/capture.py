@@ -23,12 +23,13 @@ from pytest_modelviz.probe.sketch import record_tensor
 from pytest_modelviz.probe.thumbnails import smaller
 from pytest_modelviz.records.capture import Array, Capture
 from pytest_modelviz.records.verdict import Verdict
-from pytest_modelviz.views.limits import doubts_of_target, limits
-from pytest_modelviz.views.numbers import rounded, told
-from pytest_modelviz.views.packing import packed, unpacked_values
-from pytest_modelviz.views.photos import MOST_SHOWN, photos, stored_photo
+from pytest_modelviz.views.captions import verdict_caption
+from pytest_modelviz.views.coverage_notes import coverage_notes, target_notes
+from pytest_modelviz.views.input_pictures import input_pictures
+from pytest_modelviz.views.numbers import rounded
 from pytest_modelviz.views.saliency_map.gradients import Saliency, require_saliency_method, saliency
 from pytest_modelviz.views.saliency_map.pictures import Shot, saliency_composite, saliency_picture
+from pytest_modelviz.views.stored_pictures import MOST_INPUTS, packed, stored_input, unpacked_values
 
 _SIDE = 96  # of the pictures' raw material
 _PICTURE = "gradient"
@@ -82,16 +83,16 @@ class SaliencyMapView:
             "peak": rounded(float(np.abs(gradient).max(initial=0.0))),
             "shape": list(gradient.shape),
         }
-        arrays: dict[str, Array] = {**seen.trace.to_arrays(), **photos(self._input, len(gradient))}
+        arrays: dict[str, Array] = {**seen.trace.to_arrays(), **input_pictures(self._input, len(gradient))}
         if scores.explained:
             facts["explained"] = scores.explained
         pictures: dict[str, Any] = {}
-        for number, one in enumerate(gradient[:MOST_SHOWN] if gradient.ndim == 4 else ()):
+        for number, one in enumerate(gradient[:MOST_INPUTS] if gradient.ndim == 4 else ()):
             key = f"{_PICTURE}.{number}"
             arrays[key], exponent = packed(_thumbnail(one))
             pictures[key] = {"exponent": exponent}
         facts["pictures"] = pictures
-        notes = (*limits(self._model, seen.trace), *doubts_of_target(scores), *_doubts(self._method, seen))
+        notes = (*coverage_notes(self._model, seen.trace), *target_notes(scores), *_doubts(self._method, seen))
         around = environment(self._model, self._input)
         return Capture(self.view, facts, arrays, around, result, notes, tuple(seen.trace.modules))
 
@@ -117,7 +118,9 @@ class SaliencyMapView:
             return []
         if baseline is None:
             return [saliency_picture(self._method, _headline(actual), after)]
-        return [saliency_composite(self._method, f"{_headline(actual)}{told(verdict)}", _shots(baseline), after)]
+        return [
+            saliency_composite(self._method, f"{_headline(actual)}{verdict_caption(verdict)}", _shots(baseline), after)
+        ]
 
     def describe(self, actual: Capture) -> str:
         facts = actual.facts
@@ -140,10 +143,10 @@ def _shots(capture: Capture) -> list[Shot]:
     shots = []
     for number, key in enumerate(sorted(pages) if isinstance(pages, dict) else ()):
         stored = capture.arrays.get(key)
-        if stored is None or stored.shape[0] != 4 or number >= MOST_SHOWN:
+        if stored is None or stored.shape[0] != 4 or number >= MOST_INPUTS:
             raise UnreadableBaselineError(f"its picture {key!r} is damaged")
         values = unpacked_values(stored, pages, key, (4, _SIDE, _SIDE))
-        shots.append(Shot(values[:3], values[3], stored_photo(capture, number)))
+        shots.append(Shot(values[:3], values[3], stored_input(capture, number)))
     return shots
 
 

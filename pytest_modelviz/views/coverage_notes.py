@@ -1,4 +1,4 @@
-"""What a pass could not show, in words for the user."""
+"""What a check does not cover, in words for the user."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pytest_modelviz.probe.modules import opaque_modules
 from pytest_modelviz.records.trace import Trace
 
 
-def limits(model: torch.nn.Module, trace: Trace) -> tuple[str, ...]:
+def coverage_notes(model: torch.nn.Module, trace: Trace) -> tuple[str, ...]:
     """Notes on what this look at the model does not cover."""
     notes = []
     opaque = opaque_modules(model)
@@ -23,7 +23,7 @@ def limits(model: torch.nn.Module, trace: Trace) -> tuple[str, ...]:
     return (*notes, *trace.notes)
 
 
-def doubts_of_target(scores: Scores) -> tuple[str, ...]:
+def target_notes(scores: Scores) -> tuple[str, ...]:
     """A note where a target function may have been meant for the whole output."""
     if not scores.is_ambiguous:
         return ()

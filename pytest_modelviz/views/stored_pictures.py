@@ -1,4 +1,7 @@
-"""The pictures' raw material as views store it: half precision beside a power of two."""
+"""The pictures' raw material as captures hold it: maps in half precision beside a power of two, and the model's input.
+
+Knows no torch: the pictures of stored captures are made from this.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_modelviz.errors import UnreadableBaselineError
-from pytest_modelviz.records.capture import Array
+from pytest_modelviz.pictures.colour import Image
+from pytest_modelviz.records.capture import Array, Capture
 
+MOST_INPUTS = 4  # samples of a batch
+_INPUT = "input"
 _LARGEST_EXPONENT = 200
 
 
@@ -36,3 +42,21 @@ def unpacked_values(
     if abs(exponent) > _LARGEST_EXPONENT or values.dtype != np.float16 or not values.size or not fits:
         raise UnreadableBaselineError(f"its picture of {layer!r} is damaged")
     return np.ldexp(values.astype(np.float32), exponent)
+
+
+def input_key(sample: int = 0) -> str:
+    """The name of the array that holds a sample's picture."""
+    return f"{_INPUT}.{sample}" if sample else _INPUT
+
+
+def stored_input(capture: Capture, sample: int = 0) -> Image | None:
+    """A sample's picture (h, w, 3), uint8, None where the input was none; where samples look alike, the first one's.
+
+    Raises UnreadableBaselineError for a damaged one.
+    """
+    stored = capture.arrays.get(input_key(sample), capture.arrays.get(_INPUT))
+    if stored is None:
+        return None
+    if stored.dtype != np.uint8 or stored.ndim != 3 or stored.shape[2] != 3 or not stored.size:
+        raise UnreadableBaselineError("its picture of the input is damaged")
+    return stored.astype(np.uint8, copy=False)

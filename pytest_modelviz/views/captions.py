@@ -1,0 +1,20 @@
+"""Labels and headlines of pictures, for people. Knows no torch."""
+
+from __future__ import annotations
+
+from pytest_modelviz.records.verdict import Verdict
+from pytest_modelviz.text.side_by_side import apart
+
+INPUT_LABEL = "(input)"  # no layer can be called that
+MODEL_LABEL = "(model)"  # the root module, whose name is empty
+
+
+def error_caption(error: float, tolerance: float) -> str:
+    """The error that follows a picture's headline: two numbers that never read the same where they differ."""
+    size, allowed = apart(error, tolerance, 2)
+    return f"   error {size}, allowed {allowed}"
+
+
+def verdict_caption(verdict: Verdict | None) -> str:
+    """The error of a whole check that follows a picture's headline; nothing without a verdict."""
+    return "" if verdict is None else error_caption(verdict.error, verdict.tolerance)

@@ -1,0 +1,41 @@
+"""Two forward passes side by side, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pytest_modelviz.compare.diagnosis import compare_traces
+from pytest_modelviz.compare.readable import agrees, contradiction, require_rows
+from pytest_modelviz.compare.stored import stored_trace
+from pytest_modelviz.compare.tolerance import Tolerances
+from pytest_modelviz.errors import UnreadableBaselineError
+from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.records.trace import Trace
+from pytest_modelviz.records.verdict import Verdict
+from pytest_modelviz.views.captions import MODEL_LABEL
+from pytest_modelviz.views.feature_maps.records import described, layer_rows, row_key
+
+
+def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
+    """Compare two captures of `feature_maps`.
+
+    Raises UnreadableBaselineError for a damaged baseline, or one whose text says another thing than its arrays.
+    """
+    before, after = (stored_trace(capture.arrays, tolerances.ignored) for capture in (baseline, actual))
+    _require_rows(baseline, before)
+    return compare_traces(before, after, tolerances)
+
+
+def _require_rows(baseline: Capture, trace: Trace) -> None:
+    """Make sure that the text of a baseline says what its trace holds; raises UnreadableBaselineError."""
+    stored, expected = baseline.facts.get("layers"), layer_rows(trace)
+    texts = {name: {**row, "in": "", "out": ""} for name, row in expected.items()}
+    if isinstance(stored, Mapping) and all(isinstance(row, Mapping) for row in stored.values()):
+        require_rows({name: {**row, "in": "", "out": ""} for name, row in stored.items()}, texts, "layer")
+    else:
+        raise UnreadableBaselineError("it does not list layers")
+    for call in trace.calls:
+        key = row_key(call)
+        for field, leaves, origin in (("in", call.inputs, f"{key}<"), ("out", call.outputs or {}, key)):
+            if not agrees(str(stored[key].get(field)), described(leaves, trace, origin)):
+                raise contradiction(f"layer {key or MODEL_LABEL!r}")

@@ -1,0 +1,44 @@
+"""Small pictures of a model's input, which views keep beside what they compare."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from pytest_modelviz.pictures.colour import Image
+from pytest_modelviz.probe.structure import tensors
+from pytest_modelviz.probe.thumbnails import has_picture
+from pytest_modelviz.records.capture import Array
+from pytest_modelviz.views.stored_pictures import MOST_INPUTS, input_key
+
+_SIDE = 96
+
+
+def input_pictures(input_data: Any, count: int = 1) -> dict[str, Array]:
+    """The pictures of the first `count` samples as a capture's arrays; none where the input is no image."""
+    found: dict[str, Array] = {}
+    for sample in range(min(count, MOST_INPUTS)):
+        picture = _picture(input_data, sample)
+        if picture is not None and not (sample and np.array_equal(picture, found[input_key()])):
+            found[input_key(sample)] = picture
+    return found
+
+
+def _picture(input_data: Any, sample: int) -> Image | None:
+    """A sample of the first image-like tensor, (h, w, 3), uint8, stretched to its full contrast."""
+    for tensor in tensors(input_data):
+        if has_picture(tensor) and tensor.dim() in (3, 4) and tensor.shape[-3] in (1, 3) and min(tensor.shape[-2:]) > 7:
+            with torch.no_grad():
+                image = tensor.detach()[min(sample, len(tensor) - 1)] if tensor.dim() == 4 else tensor.detach()
+                image = torch.nan_to_num(image.float(), posinf=0.0, neginf=0.0)
+                factor = _SIDE / max(image.shape[-2:])
+                if factor < 1:
+                    height, width = (max(1, round(side * factor)) for side in image.shape[-2:])
+                    image = torch.nn.functional.adaptive_avg_pool2d(image, (height, width))
+                low, high = image.min(), image.max()
+                unit = (image - low) / (high - low if high > low else 1.0)
+                pixels = (unit * 255).round().to(torch.uint8).permute(1, 2, 0).expand(-1, -1, 3)
+                return np.array(pixels.cpu().numpy(), dtype=np.uint8)
+    return None
