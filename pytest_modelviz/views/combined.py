@@ -30,7 +30,8 @@ from pytest_modelviz.views.feature_maps.thumbnails import ThumbnailCollector
 from pytest_modelviz.views.input_pictures import input_pictures
 from pytest_modelviz.views.model_summary.capture import ModelSummaryView
 from pytest_modelviz.views.model_summary.flops import MultAdds
-from pytest_modelviz.views.model_summary.summary import ModelSummary, caches_of, table_without_pass, unsaved_shapes
+from pytest_modelviz.views.model_summary.records import ModelSummary
+from pytest_modelviz.views.model_summary.summary import caches_of, table_without_pass, unsaved_shapes
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,9 @@ from pytest_modelviz.views.cam_map.compare import map_findings
 from pytest_modelviz.views.captions import error_caption
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
 from pytest_modelviz.views.kernel_maps.capture import KernelMapsView
-from pytest_modelviz.views.model_summary.capture import ModelSummaryView, _lines
+from pytest_modelviz.views.model_summary.capture import ModelSummaryView
 from pytest_modelviz.views.model_summary.compare import compare_trees
+from pytest_modelviz.views.model_summary.pictures import diff_lines
 
 
 @given(st.floats(allow_nan=False), st.floats(allow_nan=False))
@@ -177,7 +178,7 @@ def test_long_lines_of_a_picture_are_cut_around_what_differs():
 def test_the_lines_of_a_summary_show_each_side_as_it_is():
     before = {"": {"class": "Net"}, "a": {"class": "Old", "config": "k=1"}, "b": {"class": "Same"}}
     after = {"": {"class": "Net"}, "a": {"class": "New", "config": "k=2"}, "c": {"class": "Same"}}
-    assert _lines(before, after, compare_trees({"layers": before}, {"layers": after})) == [
+    assert diff_lines(before, after, compare_trees({"layers": before}, {"layers": after})) == [
         (" ", "(model): Net"),
         ("-", "a: Old"),
         ("+", "a: New"),

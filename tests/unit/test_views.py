@@ -14,7 +14,8 @@ from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.views.cam_map.capture import CamMapView
 from pytest_modelviz.views.combined import Together
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
-from pytest_modelviz.views.model_summary.capture import ModelSummaryView, _lines
+from pytest_modelviz.views.model_summary.capture import ModelSummaryView
+from pytest_modelviz.views.model_summary.pictures import diff_lines
 
 
 def compared(view, other=None):
@@ -424,7 +425,7 @@ def test_a_summary_s_drift_is_pictured_as_a_diff():
     del model.pool
     model.pool = nn.Identity()
     after = ModelSummaryView(model, input_data=images()).capture()
-    lines = _lines(before.facts["layers"], after.facts["layers"])
+    lines = diff_lines(before.facts["layers"], after.facts["layers"])
     assert ("-", "bn1: BatchNorm2d  config: " + before.facts["layers"]["bn1"]["config"]) in lines
     assert ("+", "bn1: BatchNorm2d  config: " + after.facts["layers"]["bn1"]["config"]) in lines
     assert ("+", "extra: Linear(in_features=2, out_features=2, bias=True)") in lines
@@ -580,7 +581,7 @@ def test_the_picture_of_a_summary_shows_the_attributes_that_are_evidence_and_no_
     one, other = view(1, "a"), view(2, "b")
     before, after = one.capture(), other.capture()
     verdict = other.compare(before, after, Tolerances(ignored=("*.note",)))
-    lines = _lines(before.facts["layers"], after.facts["layers"], verdict)
+    lines = diff_lines(before.facts["layers"], after.facts["layers"], verdict)
     changed = [(sign, text) for sign, text in lines if sign != " "]
     assert [(sign, text) for sign, text in changed if "scale" in text] == [
         ("-", "5: Repeated  scale: 1"),

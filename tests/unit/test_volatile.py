@@ -20,8 +20,8 @@ from pytest_modelviz.compare.volatile import is_machinery, lasting, object_text,
 from pytest_modelviz.records.trace import Call, Leaf, ModuleRecord, TensorRecord, Trace
 from pytest_modelviz.views.model_graph.compare import difference
 from pytest_modelviz.views.model_graph.records import EXPORTED, Operator, OperatorGraph
-from pytest_modelviz.views.model_summary.capture import _lines
 from pytest_modelviz.views.model_summary.compare import compare_trees
+from pytest_modelviz.views.model_summary.pictures import diff_lines
 
 
 @pytest.mark.parametrize(
@@ -329,7 +329,7 @@ def quantised(scale: str, padding: str = "1") -> dict:
 def test_a_summary_compares_computed_numbers_as_numbers():
     one, two = quantised("0.01885072886943817"), quantised("0.018850727006793022")
     assert compare_trees(one, two).matched
-    assert [sign for sign, _ in _lines(one["layers"], two["layers"])] == [" ", " "]
+    assert [sign for sign, _ in diff_lines(one["layers"], two["layers"])] == [" ", " "]
     other = quantised("0.018850727006793022", padding="2")
     assert compare_trees(one, other).first.layer == "1"
     assert not compare_trees(one, quantised("0.0189")).matched

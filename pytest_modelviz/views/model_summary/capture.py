@@ -9,40 +9,29 @@ from typing import Any
 import numpy as np
 import torch
 
-from pytest_modelviz.compare.naming import old_name, renames_of
-from pytest_modelviz.compare.texts import same
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.pictures.diff import Line, around_changes, text_picture
 from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.fake import faked, needs_values
 from pytest_modelviz.probe.forward import arguments_of, call, prepared, require_model
-from pytest_modelviz.probe.modules import (
-    class_name,
-)
+from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.observe import Observer
 from pytest_modelviz.probe.purity import untouched
 from pytest_modelviz.probe.sketch import record_shape
 from pytest_modelviz.probe.structure import tensors
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.trace import Trace
-from pytest_modelviz.records.verdict import Finding, Verdict
-from pytest_modelviz.text.natural import natural
-from pytest_modelviz.views.captions import MODEL_LABEL
-from pytest_modelviz.views.model_summary.compare import COMPARED, compare_trees, layers_of
+from pytest_modelviz.records.verdict import Verdict
+from pytest_modelviz.views.model_summary import compare, pictures
 from pytest_modelviz.views.model_summary.flops import MultAdds
-from pytest_modelviz.views.model_summary.shapes import common_attributes
 from pytest_modelviz.views.model_summary.summary import (
     TABLE_OPTIONS,
-    LayerSummary,
     caches_of,
-    summarised,
+    summarise,
     table_without_pass,
     unsaved_shapes,
 )
-
-_BESIDE = ("runs",)  # shown where both have it, and no drift by itself
 
 
 class ModelSummaryView:
@@ -98,36 +87,19 @@ class ModelSummaryView:
         notes: tuple[str, ...] = (),
     ) -> Capture:
         """The capture of a model of which a pass, if any, was made already."""
-        summary = summarised(model, trace, mult_adds, table, caches)
-        facts: dict[str, Any] = {
-            "model": class_name(self._model),
-            "totals": {
-                "parameters": summary.total_params,
-                "trainable": summary.trainable_params,
-                "buffers": summary.buffer_elements,
-                "parameter_bytes": summary.parameter_bytes,
-                "mult_adds": summary.mult_adds,
-            },
-            "ties": [list(group) for group in summary.ties],
-            "layers": {name: _row(summary.layers[name]) for name in sorted(summary.layers, key=natural)},
-        }
-        common = common_attributes(facts["layers"])
-        if common:
-            facts["attributes"] = common
+        summary = summarise(model, trace, mult_adds, table, caches)
+        facts = {"model": class_name(self._model), **summary.to_facts()}
         around = environment(self._model, self._input)
         notes = notes if trace is None else (*notes, *trace.notes)
         return Capture(self.view, facts, environment=around, result=summary, notes=notes, layers=tuple(summary.layers))
 
     def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
-        return compare_trees(baseline.facts, actual.facts, tolerances.ignored)
+        return compare.compare(baseline, actual, tolerances)
 
     def picture(
         self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None
     ) -> Sequence[Exhibit]:
-        if baseline is None:
-            return []  # the JSON file is a page for people already
-        lines = _lines(layers_of(baseline.facts), layers_of(actual.facts), verdict)
-        return [text_picture("layers", f"{actual.facts['model']}, layer by layer", around_changes(lines))]
+        return pictures.picture(actual, baseline, verdict)
 
     def describe(self, actual: Capture) -> str:
         return str(actual.result)
@@ -194,68 +166,6 @@ class ModelSummaryView:
         finally:
             torchinfo.torchinfo.clear_cached_forward_pass()
         return table_without_pass(model)
-
-
-def _lines(before: Mapping[str, Any], after: Mapping[str, Any], verdict: Verdict | None = None) -> list[Line]:
-    """A line for each module; of one that changed, or has another name, what it was and what it is now.
-
-    Of what is compared, only that which was found to differ; of attributes, those that are evidence.
-    """
-    renamed = renames_of(verdict)
-    found = None if verdict is None else {(finding.layer, finding.kind) for finding in verdict.findings}
-    attributes: dict[str, list[Finding]] = {}
-    for finding in verdict.findings if verdict is not None else ():
-        if finding.kind == "attribute":
-            attributes.setdefault(finding.layer, []).append(finding)
-    new = {old_name(name, renamed): name for name in after}
-    lines: list[Line] = []
-    for name in sorted({*before, *new}, key=natural):
-        one, two = before.get(name), after.get(new.get(name, ""), None) if name in new else None
-        if one is None or two is None:
-            sign, row, told = ("-", one or {}, name) if two is None else ("+", two, new[name])
-            lines.append((sign, f"{_title(told, row)}({row.get('config', '')})"))
-            continue
-        beside = [key for key in _BESIDE if key in one and key in two]
-        keys = [key for key in (*COMPARED, *beside) if not same(one.get(key), two.get(key))]
-        keys = [key for key in keys if found is None or key in beside or (name, key) in found]
-        if any(finding.before == name for finding in renamed) or "class" in keys:
-            lines += [("-", _title(name, one)), ("+", _title(new[name], two))]
-        elif not keys and name not in attributes:
-            lines.append((" ", _title(new[name], two)))
-        for key in (key for key in keys if key != "class"):
-            pairs = [(sign, told, row) for sign, told, row in (("-", name, one), ("+", new[name], two)) if key in row]
-            lines += [(sign, f"{_title(told, row)}  {key}: {row[key]}") for sign, told, row in pairs]
-        for changed in attributes.get(name, ()):
-            lines += [
-                ("-", f"{_title(name, one)}  {changed.what}: {changed.before}"),
-                ("+", f"{_title(new[name], two)}  {changed.what}: {changed.after}"),
-            ]
-    return lines
-
-
-def _title(name: str, row: Mapping[str, Any]) -> str:
-    return f"{name or MODEL_LABEL}: {row.get('class', '')}"
-
-
-def _row(layer: LayerSummary) -> dict[str, Any]:
-    """One line of the JSON file: what is empty is left out."""
-    row = {
-        "class": layer.class_name,
-        "config": layer.config,
-        "in": layer.inputs,
-        "forward": layer.forward,
-        "out": layer.outputs,
-        "parameters": dict(layer.parameters),
-        "buffers": dict(layer.buffers),
-        "frozen": list(layer.frozen),
-        "calls": layer.calls,
-        "mult_adds": layer.mult_adds,
-        "attributes": dict(layer.attributes),
-        "state": list(layer.state),
-        "runs": layer.runs,
-    }
-    # a module that runs nothing, though it has children, says so
-    return {key: value for key, value in row.items() if value or key == "class" or (key == "runs" and value == [])}
 
 
 def _device(model: torch.nn.Module) -> torch.device:

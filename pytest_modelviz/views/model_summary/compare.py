@@ -1,32 +1,23 @@
-"""Two module trees, described as plain facts, side by side: what was added, removed and changed."""
+"""Two module trees side by side: what was added, removed and changed, and which layer is at fault. Knows no torch."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pytest_modelviz.compare.devices import same_but_for_devices
 from pytest_modelviz.compare.evidence import caller_of, first_built
-from pytest_modelviz.compare.ignored import lasting_text
 from pytest_modelviz.compare.naming import old_name, renames, tie_findings
-from pytest_modelviz.compare.texts import same, same_setting
+from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.compare.volatile import in_one_order
 from pytest_modelviz.errors import UnreadableBaselineError
-from pytest_modelviz.records.trace import NOT_SAVED, Call, ModuleRecord, Trace
+from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.records.trace import Call, ModuleRecord, Trace
 from pytest_modelviz.records.verdict import UNCOMPARED, Divergence, Finding, Verdict
 from pytest_modelviz.text.natural import natural
-from pytest_modelviz.text.side_by_side import split_items, split_path
-from pytest_modelviz.views.model_summary.shapes import Rows, attributes_of, first_event, passes
+from pytest_modelviz.views.model_summary.passes import attributes_of, first_event, passes
+from pytest_modelviz.views.model_summary.rows import STRUCTURE, Rows, field_findings, layers_of, without_state
 
-# What a module is made of comes before what follows from it: a changed stride explains a changed output shape.
-_STRUCTURE = ("class", "config", "parameters", "buffers", "frozen")
-_BEHAVIOUR = ("in", "out", "calls", "mult_adds")
-COMPARED = (*_STRUCTURE, *_BEHAVIOUR)
-
-_FUSED = ("RNN", "GRU", "LSTM")  # classes that accelerators run in kernels of their own
-
-# The order in which findings are told, and of which the first names the layer.
+# The order of findings, of which the first names the layer.
 _RANK = {
     kind: rank
     for rank, kinds in enumerate(
@@ -36,8 +27,13 @@ _RANK = {
 }
 
 
+def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
+    """Compare two captures of `model_summary`. Raises UnreadableBaselineError for a damaged baseline."""
+    return compare_trees(baseline.facts, actual.facts, tolerances.ignored)
+
+
 def compare_trees(baseline: Mapping[str, Any], actual: Mapping[str, Any], ignored: Sequence[str] = ()) -> Verdict:
-    """Compare two summaries (see `views.model_summary`) field by field; `ignored` are globs of attributes."""
+    """Compare the facts of two summaries field by field; `ignored` are globs of attributes."""
     before, new = layers_of(baseline, ignored), layers_of(actual, ignored)
     renamed = renames(_built(before), _built(new))
     names = {name: old_name(name, renamed) for name in new}
@@ -51,9 +47,9 @@ def compare_trees(baseline: Mapping[str, Any], actual: Mapping[str, Any], ignore
         elif name not in before:
             findings.append(Finding("added", name, after=str(after[name].get("class", ""))))
         elif before[name] != after[name]:
-            one, two, left = _without_state(before[name], after[name], is_run=is_run)
-            findings += _fields(name, one, two)
-            uncompared += [Finding(UNCOMPARED, name, f"buffer {local}") for local in left]
+            *rows, buffers = without_state(before[name], after[name], is_run=is_run)
+            findings += field_findings(name, *rows)
+            uncompared += [Finding(UNCOMPARED, name, f"buffer {local}") for local in buffers]
     ties = _groups(baseline), _tied(_groups(actual), names)
     if not findings and not renamed and ties[0] == ties[1]:
         return Verdict(True, len(before), 0, 0.0, 0.0, findings=tuple(uncompared))
@@ -66,7 +62,8 @@ def compare_trees(baseline: Mapping[str, Any], actual: Mapping[str, Any], ignore
     layer, cause, evidence = first_event(before, after, calls, attributes, findings) or _first(findings, *traces)
     findings.sort(key=lambda finding: finding.layer != layer)
     count, drifted = len({*before, *after}), len({finding.layer for finding in findings})
-    row = before.get(layer) or next((after[one.before] for one in renamed if one.after == layer), after.get(layer, {}))
+    baseline_name = {finding.after: finding.before for finding in renamed}.get(layer, layer)
+    row = before.get(layer) or after.get(baseline_name, {})
     return Verdict(
         matched=False,
         compared=count,
@@ -83,7 +80,7 @@ def _built(layers: Rows) -> dict[str, dict[str, Any]]:
     """What modules are made of: by that one is known again under another name."""
     built = {}
     for name, row in layers.items():
-        built[name] = {key: row[key] for key in _STRUCTURE if key in row}
+        built[name] = {key: row[key] for key in STRUCTURE if key in row}
         if isinstance(row.get("config"), str):
             built[name]["config"] = in_one_order(row["config"])
     return built
@@ -99,18 +96,6 @@ def _tied(groups: Sequence[Sequence[str]], names: Mapping[str, str]) -> list[lis
     return [sorted(old(name) for name in group) for group in groups]
 
 
-def layers_of(facts: Mapping[str, Any], ignored: Sequence[str] = ()) -> Rows:
-    """The rows of a summary, without configuration that two processes do not share or that is ignored."""
-    layers = facts.get("layers")
-    if not isinstance(layers, Mapping) or not all(isinstance(row, Mapping) for row in layers.values()):
-        raise UnreadableBaselineError("it does not list layers")
-    rows = {}
-    for name, row in layers.items():
-        text = row.get("config")
-        rows[name] = {**row, "config": lasting_text(text, ignored, name)} if isinstance(text, str) else row
-    return rows
-
-
 def _groups(facts: Mapping[str, Any]) -> list[list[str]]:
     groups = facts.get("ties", [])
     if not isinstance(groups, (list, tuple)) or not all(isinstance(group, (list, tuple)) for group in groups):
@@ -118,124 +103,18 @@ def _groups(facts: Mapping[str, Any]) -> list[list[str]]:
     return [[str(name) for name in group] for group in groups]
 
 
-def _fields(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Finding]:
-    found = []
-    for key in COMPARED:
-        old, new = before.get(key), after.get(key)
-        if key == "config" and isinstance(old, str) and isinstance(new, str) and same_setting(old, new):
-            continue
-        if old != new and (isinstance(old, Mapping) or isinstance(new, Mapping)):
-            found += _entries(name, key, _mapping(old), _mapping(new))
-        elif not (
-            same(old, new) or _depends_on_device(key, before, after) or (key == "in" and _same_inputs(before, after))
-        ):
-            found.append(Finding(key, name, key, _text(old), _text(new)))
-    return found
-
-
-def _without_state(
-    before: Mapping[str, Any], after: Mapping[str, Any], *, is_run: bool
-) -> tuple[Mapping[str, Any], Mapping[str, Any], list[str]]:
-    """Both rows without the buffers of which a pass makes what it needs: what they are tells what ran before.
-
-    Only buffers that are not saved can be such. Without a pass it is not known which. Last those of which only the
-    baseline says so, and which differ: they are not compared, and that is told.
-    """
-    old, new = (_mapping(row.get("buffers")) for row in (before, after))
-    if old == new:
-        return before, after, []
-    earlier, marked = ({str(name) for name in _list(row.get("state"))} for row in (before, after))
-    state = {
-        name
-        for name in {*old, *new}
-        if (name in marked or (name in earlier if is_run else name in old and name in new))
-        and all(str(table[name]).endswith(NOT_SAVED) for table in (old, new) if name in table)
-    }
-    kept = ({name: text for name, text in table.items() if name not in state} for table in (old, new))
-    buffers = [table or None for table in kept]
-    left = sorted(name for name in state - marked if old.get(name) != new.get(name))
-    return {**before, "buffers": buffers[0]}, {**after, "buffers": buffers[1]}, left
-
-
-def _same_inputs(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
-    """Whether a module is given the same in the same places: a parameter of another name is no other input."""
-    if before.get("forward") or after.get("forward"):
-        return _arguments(before) == _arguments(after)
-    return _nameless(before) == _nameless(after)
-
-
-def _nameless(row: Mapping[str, Any]) -> list[str]:
-    return [item.partition(": ")[2] or item for item in _inputs(row)]
-
-
-def _arguments(row: Mapping[str, Any]) -> list[tuple[int | str, str, str]]:
-    """What a module is given: the place of each argument among forward's parameters, the path within it, the text.
-
-    A row that does not say what the parameters are was given the first of them.
-    """
-    names = split_items(str(row.get("forward") or ""))
-    found: list[tuple[int | str, str, str]] = []
-    first: dict[str, int] = {}
-    for item in _inputs(row):
-        path, _, text = item.partition(": ")
-        argument, within = split_path(path)
-        place: int | str = argument
-        if not row.get("forward"):
-            place = first.setdefault(argument, len(first))
-        elif argument in names:
-            place = names.index(argument)
-        found.append((place, within, text))
-    return found
-
-
-def _inputs(row: Mapping[str, Any]) -> list[str]:
-    return split_items(str(row.get("in") or ""))
-
-
-def _list(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, (list, tuple)) else []
-
-
-def _depends_on_device(key: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
-    """Whether nothing differs but the device: its name, or that nothing was counted in its fused kernels."""
-    old, new = before.get(key), after.get(key)
-    if key in ("in", "out"):
-        items = [split_items(_text(value)) for value in (old, new)]
-        return len(items[0]) == len(items[1]) and all(map(_same_item, *items))
-    uncounted = key == "mult_adds" and new is None
-    return uncounted and before.get("class") == after.get("class") and before.get("class") in _FUSED
-
-
-def _same_item(old: str, new: str) -> bool:
-    (path, mark, before), (own, own_mark, after) = (item.partition(": ") for item in (old, new))
-    if not (mark and own_mark):
-        return same_but_for_devices(old, new, "")
-    return path == own and same_but_for_devices(before, after, own)
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _entries(name: str, kind: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Finding]:
-    """Parameters or buffers, one by one; where only their order changed, that."""
-    keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
-    if not keys:
-        return [Finding(kind, name, kind, ", ".join(before), ", ".join(after))]
-    what = kind.removesuffix("s")
-    return [Finding(kind, name, f"{what} {key}", _text(before.get(key)), _text(after.get(key))) for key in keys]
-
-
 def _first(findings: Sequence[Finding], before: Trace, after: Trace) -> tuple[str, str, list[Finding]]:
-    built = [one for one in findings if one.kind in (*_STRUCTURE, "removed", "added", "renamed", "moved", "ties")]
+    built = [
+        finding for finding in findings if finding.kind in (*STRUCTURE, "removed", "added", "renamed", "moved", "ties")
+    ]
     if built:
-        highest = min(_RANK[one.kind] for one in built)
-        most = [one for one in built if _RANK[one.kind] == highest]
+        highest = min(_RANK[finding.kind] for finding in built)
+        most = [finding for finding in built if _RANK[finding.kind] == highest]
         return first_built(most, before, after), "architecture", []
-    if any(one.kind in ("in", "calls") and one.layer == "" for one in findings):
+    if any(finding.kind in ("in", "calls") and finding.layer == "" for finding in findings):
         return "", "input", []
     layer = findings[0].layer
-    kinds = {one.kind for one in findings if one.layer == layer}
+    kinds = {finding.kind for finding in findings if finding.layer == layer}
     # what it is given, and how often, is its caller's doing
     return (caller_of(layer, before, after) if {"in", "calls"} & kinds else layer), "computation", []
 
@@ -244,9 +123,3 @@ def _modules(rows: Rows, calls: list[Call]) -> Trace:
     """The modules alone, in the order of execution as far as that is known, then as people count."""
     order = dict.fromkeys([*(call.layer for call in calls), *sorted(rows, key=natural)])
     return Trace({name: ModuleRecord(str(rows[name].get("class", "")), {}, {}) for name in order}, calls, {}, {})
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else json.dumps(value)

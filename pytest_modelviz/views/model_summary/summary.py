@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -22,9 +22,10 @@ from pytest_modelviz.probe.modules import (
 )
 from pytest_modelviz.probe.sketch import record_shape
 from pytest_modelviz.probe.torch_internals import unsaved_buffer_names
-from pytest_modelviz.records.call_order import Runs, runs_of
+from pytest_modelviz.records.call_order import runs_of
 from pytest_modelviz.records.trace import LENT, NOT_SAVED, REWRITTEN, UNSAVED, Call, Leaves, TensorRecord, Trace
 from pytest_modelviz.text.side_by_side import split_path
+from pytest_modelviz.views.model_summary.records import LayerSummary, ModelSummary
 
 _NO_ATTRIBUTES = ("extra_repr", "repr", "forward", "defaults", UNSAVED, REWRITTEN)
 _LONGEST = 200  # letters of an attribute that are written out
@@ -34,50 +35,6 @@ TABLE_OPTIONS: dict[str, Any] = {
     "depth": 4,
     "row_settings": ("depth", "var_names"),
 }  # torchinfo's options
-
-
-@dataclass(frozen=True)
-class LayerSummary:
-    """One module. `inputs` and `outputs` are texts such as `float32[1, 64, 56, 56]`, empty where it never ran.
-
-    `parameters` and `buffers` map own names to the same kind of text; `mult_adds` counts the module's own code.
-    `attributes` are plain values that the module keeps beside `config`, `state` names buffers that are not saved and
-    that the pass itself makes, writes or gives another shape, `runs` is what it calls, in that order, None where that
-    is each of its children once (see `call_order`). `forward` names the parameters of its forward, where the arguments
-    it is given are not simply the first of them.
-    """
-
-    name: str
-    class_name: str
-    config: str
-    parameters: Mapping[str, str]
-    buffers: Mapping[str, str]
-    frozen: tuple[str, ...]
-    inputs: str = ""
-    outputs: str = ""
-    calls: int = 0
-    mult_adds: int = 0
-    attributes: Mapping[str, str] = field(default_factory=dict)
-    state: tuple[str, ...] = ()
-    runs: Runs | None = None
-    forward: str = ""
-
-
-@dataclass(frozen=True)
-class ModelSummary:
-    """What `model_summary` returns. Counts are of elements; shared parameters count once. `str()` is a table."""
-
-    layers: Mapping[str, LayerSummary]
-    total_params: int
-    trainable_params: int
-    buffer_elements: int
-    parameter_bytes: int
-    mult_adds: int
-    ties: tuple[tuple[str, ...], ...]
-    table: str = field(repr=False)
-
-    def __str__(self) -> str:
-        return self.table
 
 
 def table_without_pass(model: torch.nn.Module) -> str:
@@ -102,8 +59,8 @@ def unsaved_shapes(model: torch.nn.Module) -> dict[tuple[str, str], str]:
 def caches_of(before: Mapping[tuple[str, str], str], after: Mapping[tuple[str, str], str]) -> dict[str, list[str]]:
     """By layer, the unsaved buffers that have another shape after a pass than before it, or that only one of both has.
 
-    The observer marks those that the pass writes (`REWRITTEN`). What was not there before has no place in a trace: a
-    summary needs both.
+    The observer marks those that the pass writes (`REWRITTEN`). What was not there before is in no trace: a summary
+    needs both.
     """
     found: dict[str, list[str]] = {}
     for layer, local in sorted({*before, *after}):
@@ -112,7 +69,7 @@ def caches_of(before: Mapping[tuple[str, str], str], after: Mapping[tuple[str, s
     return found
 
 
-def summarised(
+def summarise(
     model: torch.nn.Module,
     trace: Trace | None,
     mult_adds: Mapping[str, int],
@@ -124,8 +81,8 @@ def summarised(
     `caches` are what `caches_of` that pass has found.
     """
     calls: dict[str, list[Call]] = {}
-    for one in trace.calls if trace else ():
-        calls.setdefault(one.layer, []).append(one)
+    for call in trace.calls if trace else ():
+        calls.setdefault(call.layer, []).append(call)
     modules = dict(observed_modules(model))
     layers = {
         name: _layer(name, module, trace, calls.get(name, []), mult_adds.get(name, 0))
@@ -133,7 +90,7 @@ def summarised(
     }
     runs = runs_of(trace.calls if trace else (), modules)
     describer = Describer()
-    records = trace.modules if trace else {name: describer.describe(one, {}) for name, one in modules.items()}
+    records = trace.modules if trace else {name: describer.describe(module, {}) for name, module in modules.items()}
     layers = {
         name: replace(
             layer,
@@ -195,8 +152,8 @@ def _attributes(module: torch.nn.Module, config: Mapping[str, str]) -> dict[str,
     """Plain attributes, which torch's own modules show in `extra_repr` if they have one."""
     if type(module).__module__.startswith("torch.nn.") and config.get("extra_repr"):
         return {}
-    kept = {key: text for key, text in config.items() if key not in _NO_ATTRIBUTES}
-    return {key: text if len(text) <= _LONGEST else f"<{digest(in_one_order(text))}>" for key, text in kept.items()}
+    texts = {key: text for key, text in config.items() if key not in _NO_ATTRIBUTES}
+    return {key: text if len(text) <= _LONGEST else f"<{digest(in_one_order(text))}>" for key, text in texts.items()}
 
 
 def _text(tensor: torch.Tensor) -> str:
@@ -210,7 +167,7 @@ def _shape_text(record: TensorRecord) -> str:
 
 
 def _mark_of(module: torch.nn.Module, name: str) -> str:
-    """What is said of a buffer beside its shape: whether it is in no state dict."""
+    """Beside a buffer's shape: whether it is in no state dict."""
     return NOT_SAVED if name in unsaved_buffer_names(module) else ""
 
 
@@ -219,10 +176,10 @@ def _numel(tensor: torch.Tensor) -> int:
 
 
 def _shapes(leaves: Leaves, trace: Trace) -> str:
-    parts = []
+    texts = []
     for path, leaf in leaves.items():
         if path.endswith(LENT):
             continue
         text = _shape_text(trace.tensors[leaf.tensor]) if leaf.tensor is not None else str(leaf.literal)
-        parts.append(f"{path}: {text}" if path else text)
-    return ", ".join(parts)
+        texts.append(f"{path}: {text}" if path else text)
+    return ", ".join(texts)

@@ -1,6 +1,6 @@
 """Two summaries as passes without numbers, so that the first event that differs is looked for in them, too.
 
-What differs was found before, field by field; here it only gets its place among the calls.
+What differs was found before, field by field; here it is put in order with the calls.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.call_order import calls_of
 from pytest_modelviz.records.trace import Call, Leaf, ModuleRecord, TensorRecord, Trace
 from pytest_modelviz.records.verdict import Finding
+from pytest_modelviz.views.model_summary.rows import Rows
 
-Rows = Mapping[str, Mapping[str, Any]]
 Findings = Sequence[Finding]
 Attributes = Mapping[str, Mapping[str, str]]
 
@@ -28,24 +28,6 @@ _SAME, _OTHER = TensorRecord("float32", (0,), np.zeros(0)), TensorRecord("float3
 _BUILT = ("class", "config", "parameters", "buffers", "removed", "added")
 _MOST_INSERTED = 2000  # calls: beyond this the two models have little in common
 _READ = "read"  # something that the module reads without calling it is built otherwise
-
-
-def common_attributes(rows: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, str]]:
-    """Take out of the rows those attributes that all modules of a class share, and return them by class."""
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for row in rows.values():
-        groups.setdefault(row["class"], []).append(row)
-    common = {}
-    for name, alike in groups.items():
-        first = alike[0].get("attributes", {})
-        shared = {k: v for k, v in first.items() if all(row.get("attributes", {}).get(k) == v for row in alike)}
-        for row in alike if shared else ():
-            row["attributes"] = {key: text for key, text in row["attributes"].items() if key not in shared}
-            if not row["attributes"]:
-                del row["attributes"]
-        if shared:
-            common[name] = shared
-    return common
 
 
 def attributes_of(facts: Mapping[str, Any], rows: Rows, ignored: Sequence[str] = ()) -> Attributes | None:
@@ -84,14 +66,14 @@ def first_event(
             config["extra_repr"] = "other" if "config" in differs else ""
             shapes = "other" if {"parameters", "buffers"} & differs else "same"
             modules[name] = ModuleRecord(str(row.get("class", "")), config, {"shapes": shapes})
-        passed = [_seen(call, kinds.get(call.layer, set()) if number else set()) for call in calls[number]]
+        passed = [_marked(call, kinds.get(call.layer, set()) if number else set()) for call in calls[number]]
         traces.append(Trace(modules, passed, {}, {"same": _SAME, "other": _OTHER}))
     walk = Walk(traces[0], traces[1], Tolerances())
     walk.run()
     if walk.first is None:
         return None
     blame = blamed(walk, walk.first, {})
-    return blame.layer, blame.cause, [one for one in blame.evidence if one.kind == "attribute"]
+    return blame.layer, blame.cause, [finding for finding in blame.evidence if finding.kind == "attribute"]
 
 
 def _kinds(findings: Findings, called: Collection[str]) -> dict[str, set[str]]:
@@ -107,7 +89,7 @@ def _kinds(findings: Findings, called: Collection[str]) -> dict[str, set[str]]:
     return kinds
 
 
-def _seen(call: Call, kinds: set[str]) -> Call:
+def _marked(call: Call, kinds: set[str]) -> Call:
     """A call with what differs about its first time, and of the others what calls for a caller that has changed."""
     entered, left = {"in"} & kinds, {"out", _READ, *_BUILT} & kinds
     if call.index:
@@ -150,19 +132,19 @@ def _likely(calls: Sequence[Call], counts: Mapping[str, int]) -> list[Call]:
     """A pass that calls each module so many times, as much like this one as possible."""
     if not any(counts.values()):
         return []
-    left = dict(counts)
+    remaining = dict(counts)
     likely: list[Call] = []
     skipped = math.inf  # the depth of a call that is left out, with all that it calls
     for call in calls:
         if call.depth > skipped:
             continue
         skipped = math.inf
-        if left.get(call.layer, 0) > 0:
-            left[call.layer] -= 1
+        if remaining.get(call.layer, 0) > 0:
+            remaining[call.layer] -= 1
             likely.append(call)
         else:
             skipped = call.depth
-    for layer in [name for name, count in left.items() if count][:_MOST_INSERTED]:
+    for layer in [name for name, count in remaining.items() if count][:_MOST_INSERTED]:
         _insert(likely, layer, counts)
     return likely
 

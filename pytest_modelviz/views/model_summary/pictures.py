@@ -1,0 +1,68 @@
+"""Two module trees as the rows of a diff. Knows no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pytest_modelviz.compare.naming import old_name, renames_of
+from pytest_modelviz.compare.texts import same
+from pytest_modelviz.pictures.diff import Line, around_changes, text_picture
+from pytest_modelviz.pictures.exhibits import Exhibit
+from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.records.verdict import Finding, Verdict
+from pytest_modelviz.text.natural import natural
+from pytest_modelviz.views.captions import MODEL_LABEL
+from pytest_modelviz.views.model_summary.rows import COMPARED, layers_of
+
+_BESIDE = ("runs",)  # pictured where both have it, and no drift by itself
+
+
+def picture(actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None) -> Sequence[Exhibit]:
+    """One text; none without a baseline, as the JSON file is a page for people already."""
+    if baseline is None:
+        return []
+    lines = diff_lines(layers_of(baseline.facts), layers_of(actual.facts), verdict)
+    return [text_picture("layers", f"{actual.facts['model']}, layer by layer", around_changes(lines))]
+
+
+def diff_lines(before: Mapping[str, Any], after: Mapping[str, Any], verdict: Verdict | None = None) -> list[Line]:
+    """A line for each module; of one that changed, or has another name, what it was and what it is now.
+
+    Of what is compared, only that which was found to differ; of attributes, those that are evidence.
+    """
+    renamed = renames_of(verdict)
+    found = None if verdict is None else {(finding.layer, finding.kind) for finding in verdict.findings}
+    attributes: dict[str, list[Finding]] = {}
+    for finding in verdict.findings if verdict is not None else ():
+        if finding.kind == "attribute":
+            attributes.setdefault(finding.layer, []).append(finding)
+    new = {old_name(name, renamed): name for name in after}
+    lines: list[Line] = []
+    for name in sorted({*before, *new}, key=natural):
+        old_row, new_row = before.get(name), after[new[name]] if name in new else None
+        if old_row is None or new_row is None:
+            sign, title, row = ("-", name, old_row or {}) if new_row is None else ("+", new[name], new_row)
+            lines.append((sign, f"{_title(title, row)}({row.get('config', '')})"))
+            continue
+        both = (("-", name, old_row), ("+", new[name], new_row))
+        beside = [key for key in _BESIDE if key in old_row and key in new_row]
+        keys = [key for key in (*COMPARED, *beside) if not same(old_row.get(key), new_row.get(key))]
+        keys = [key for key in keys if found is None or key in beside or (name, key) in found]
+        if any(finding.before == name for finding in renamed) or "class" in keys:
+            lines += [(sign, _title(title, row)) for sign, title, row in both]
+        elif not keys and name not in attributes:
+            lines.append((" ", _title(new[name], new_row)))
+        for key in (key for key in keys if key != "class"):
+            lines += [(sign, f"{_title(title, row)}  {key}: {row[key]}") for sign, title, row in both if key in row]
+        for changed in attributes.get(name, ()):
+            texts = (changed.before, changed.after)
+            lines += [
+                (sign, f"{_title(title, row)}  {changed.what}: {text}")
+                for (sign, title, row), text in zip(both, texts, strict=True)
+            ]
+    return lines
+
+
+def _title(name: str, row: Mapping[str, Any]) -> str:
+    return f"{name or MODEL_LABEL}: {row.get('class', '')}"

@@ -1,0 +1,153 @@
+"""A module's row in one summary beside its row in another, field by field.
+
+Rows are read out of facts, of which a baseline's may say anything.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pytest_modelviz.compare.devices import same_but_for_devices
+from pytest_modelviz.compare.ignored import lasting_text
+from pytest_modelviz.compare.texts import same, same_setting
+from pytest_modelviz.errors import UnreadableBaselineError
+from pytest_modelviz.records.trace import NOT_SAVED
+from pytest_modelviz.records.verdict import Finding
+from pytest_modelviz.text.side_by_side import split_items, split_path
+
+Rows = Mapping[str, Mapping[str, Any]]
+
+# What a module is made of comes before what follows from it: a changed stride explains a changed output shape.
+STRUCTURE = ("class", "config", "parameters", "buffers", "frozen")
+_BEHAVIOUR = ("in", "out", "calls", "mult_adds")
+COMPARED = (*STRUCTURE, *_BEHAVIOUR)
+
+_FUSED = ("RNN", "GRU", "LSTM")  # classes that accelerators run in kernels of their own
+
+
+def layers_of(facts: Mapping[str, Any], ignored: Sequence[str] = ()) -> Rows:
+    """The rows of a summary, without configuration that two processes do not share or that is ignored."""
+    layers = facts.get("layers")
+    if not isinstance(layers, Mapping) or not all(isinstance(row, Mapping) for row in layers.values()):
+        raise UnreadableBaselineError("it does not list layers")
+    rows = {}
+    for name, row in layers.items():
+        text = row.get("config")
+        rows[name] = {**row, "config": lasting_text(text, ignored, name)} if isinstance(text, str) else row
+    return rows
+
+
+def field_findings(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Finding]:
+    found = []
+    for key in COMPARED:
+        old, new = before.get(key), after.get(key)
+        if key == "config" and isinstance(old, str) and isinstance(new, str) and same_setting(old, new):
+            continue
+        if old != new and (isinstance(old, Mapping) or isinstance(new, Mapping)):
+            found += _entries(name, key, _mapping(old), _mapping(new))
+        elif not (
+            same(old, new) or _depends_on_device(key, before, after) or (key == "in" and _same_inputs(before, after))
+        ):
+            found.append(Finding(key, name, key, _text(old), _text(new)))
+    return found
+
+
+def without_state(
+    before: Mapping[str, Any], after: Mapping[str, Any], *, is_run: bool
+) -> tuple[Mapping[str, Any], Mapping[str, Any], list[str]]:
+    """Both rows without the buffers of which a pass makes what it needs: what they are tells what ran before.
+
+    Only buffers that are not saved can be such. Without a pass it is not known which. Last those of which only the
+    baseline says so, and which differ: they are not compared, which the report mentions.
+    """
+    old, new = (_mapping(row.get("buffers")) for row in (before, after))
+    if old == new:
+        return before, after, []
+    earlier, marked = ({str(name) for name in _list(row.get("state"))} for row in (before, after))
+    state = {
+        name
+        for name in {*old, *new}
+        if (name in marked or (name in earlier if is_run else name in old and name in new))
+        and all(str(table[name]).endswith(NOT_SAVED) for table in (old, new) if name in table)
+    }
+    remaining = ({name: text for name, text in table.items() if name not in state} for table in (old, new))
+    buffers = [table or None for table in remaining]
+    uncompared = sorted(name for name in state - marked if old.get(name) != new.get(name))
+    return {**before, "buffers": buffers[0]}, {**after, "buffers": buffers[1]}, uncompared
+
+
+def _same_inputs(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether a module is given the same arguments: a parameter of another name is no other input."""
+    if before.get("forward") or after.get("forward"):
+        return _arguments(before) == _arguments(after)
+    return _nameless(before) == _nameless(after)
+
+
+def _nameless(row: Mapping[str, Any]) -> list[str]:
+    return [item.partition(": ")[2] or item for item in _inputs(row)]
+
+
+def _arguments(row: Mapping[str, Any]) -> list[tuple[int | str, str, str]]:
+    """What a module is given: each argument's position among forward's parameters, the path within it, the text.
+
+    A row that does not say what the parameters are was given the first of them.
+    """
+    names = split_items(str(row.get("forward") or ""))
+    found: list[tuple[int | str, str, str]] = []
+    first: dict[str, int] = {}
+    for item in _inputs(row):
+        path, _, text = item.partition(": ")
+        argument, within = split_path(path)
+        position: int | str = argument
+        if not row.get("forward"):
+            position = first.setdefault(argument, len(first))
+        elif argument in names:
+            position = names.index(argument)
+        found.append((position, within, text))
+    return found
+
+
+def _inputs(row: Mapping[str, Any]) -> list[str]:
+    return split_items(str(row.get("in") or ""))
+
+
+def _list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else []
+
+
+def _depends_on_device(key: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether nothing differs but the device: its name, or that nothing was counted in its fused kernels."""
+    old, new = before.get(key), after.get(key)
+    if key in ("in", "out"):
+        items = [split_items(_text(value)) for value in (old, new)]
+        return len(items[0]) == len(items[1]) and all(map(_same_item, *items))
+    uncounted = key == "mult_adds" and new is None
+    return uncounted and before.get("class") == after.get("class") and before.get("class") in _FUSED
+
+
+def _same_item(old: str, new: str) -> bool:
+    (path, mark, before), (own, own_mark, after) = (item.partition(": ") for item in (old, new))
+    if not (mark and own_mark):
+        return same_but_for_devices(old, new, "")
+    return path == own and same_but_for_devices(before, after, own)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _entries(name: str, kind: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Finding]:
+    """Parameters or buffers, one by one; where only their order changed, that."""
+    keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+    if not keys:
+        return [Finding(kind, name, kind, ", ".join(before), ", ".join(after))]
+    noun = kind.removesuffix("s")
+    return [Finding(kind, name, f"{noun} {key}", _text(before.get(key)), _text(after.get(key))) for key in keys]
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value)
