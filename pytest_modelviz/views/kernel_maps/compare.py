@@ -1,68 +1,93 @@
-"""Two models' convolutions side by side: how they are built, then their weights. No pass is looked at."""
+"""Two models' convolutions side by side: how they are built, then their weights. No pass is looked at, nor torch."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from types import MappingProxyType
+from typing import Any
 
 from pytest_modelviz.compare.evidence import config_findings, first_built, module_findings, under_old_names
 from pytest_modelviz.compare.naming import below, old_name, tie_findings
+from pytest_modelviz.compare.readable import contradiction, is_mean_of, is_rms_of, require_rows
+from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tensors import difference, worst
 from pytest_modelviz.compare.tolerance import Tolerances, is_exact, significant_weight_change
+from pytest_modelviz.errors import UnreadableBaselineError
+from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.trace import ModuleRecord, Trace
 from pytest_modelviz.records.verdict import Divergence, Finding, LayerError, Verdict
+from pytest_modelviz.views.captions import MODEL_LABEL
 
 Containers = Mapping[str, str]  # class names of the modules that hold convolutions
 
 # In coarse dtypes a hundred times what processors do to one seed is more than anybody calls the same weights.
 _MOST_ALLOWED = 1e-2
+_ROUNDED = 1.01  # what numbers of three digits may be larger in truth
 
 
-def compare_kernels(
+def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
+    """Compare two captures of `kernel_maps`.
+
+    Raises UnreadableBaselineError for a damaged baseline, or one whose text says another thing than its arrays.
+    """
+    before, after = (stored_trace(capture.arrays, tolerances.ignored) for capture in (baseline, actual))
+    requested = [_requested(capture.facts.get("asked")) for capture in (baseline, actual)]
+    if requested[0] != requested[1]:
+        finding = Finding("asked", what="layers", before=requested[0], after=requested[1])
+        return Verdict(False, len(after.modules), 0, math.inf, 0.0, None, None, (finding,))
+    _require_rows(baseline, before)
+    containers = _containers(baseline, before), _containers(actual, after) or {}
+    return _compare_kernels(before, after, tolerances, _broken(baseline, actual), containers)
+
+
+def _compare_kernels(
     baseline: Trace,
     actual: Trace,
     tolerances: Tolerances,
-    broken: Sequence[Finding] = (),
-    containers: tuple[Containers | None, Containers] = (None, MappingProxyType({})),
+    broken: Sequence[Finding],
+    containers: tuple[Containers | None, Containers],
 ) -> Verdict:
     """Compare two traces without calls. How the convolutions are built counts before what their weights are.
 
-    `broken` are findings about kernels that are not finite, told of layers that drifted. `containers` are the modules
-    that hold convolutions, in both models; None where a baseline does not tell. An attribute that `extra_repr` does not
-    show may be mere state: it is told beside a drift and is none by itself.
+    `broken` are findings about kernels that are not finite, reported of layers that drifted. `containers` are the
+    modules that hold convolutions, in both models; None where a baseline does not say. An attribute that `extra_repr`
+    does not show may be mere state: it is reported beside a drift and is none by itself.
     """
     known = (containers[0] or {}, containers[1]) if containers[0] is not None else ({}, {})
     before, after = (_tree(*pair) for pair in zip((baseline, actual), known, strict=True))
     after, renamed = under_old_names(before, after)
-    kept = {old_name(name, renamed) for name in actual.modules}
-    actual = replace(after, modules={name: one for name, one in after.modules.items() if name in kept})
+    names = {old_name(name, renamed) for name in actual.modules}
+    actual = replace(after, modules={name: module for name, module in after.modules.items() if name in names})
     if containers[0] is None:  # those of the model now, if they hold what the baseline has
-        names = [name for name in containers[1] if any(name == "" or below(one, name) for one in baseline.modules)]
-        held = {name: containers[1][name] for name in names}
-        before, after = _tree(baseline, held), _tree(actual, containers[1])
+        outer = {
+            outer: class_name
+            for outer, class_name in containers[1].items()
+            if outer == "" or any(below(name, outer) for name in baseline.modules)
+        }
+        before, after = _tree(baseline, outer), _tree(actual, containers[1])
     built = module_findings(baseline, actual)
     for name in baseline.modules:
         built += config_findings(name, baseline, actual)
-    structural = [*(one for one in built if one.kind != "attribute")]
-    structural = [*structural, *renamed, *tie_findings(baseline.ties, actual.ties)]
+    attributes = [finding for finding in built if finding.kind == "attribute"]
+    structural = [finding for finding in built if finding.kind != "attribute"]
+    structural += [*renamed, *tie_findings(baseline.ties, actual.ties)]
     layers, weights = _weights(baseline, actual, tolerances)
     drifted = {layer.layer: layer for layer in layers if layer.drifted}
     if not structural and not drifted:
         error = max((layer.error for layer in layers), default=0.0)
         allowed = max((layer.tolerance for layer in layers if layer.error == error), default=0.0)
         return Verdict(True, len(layers), 0, error, allowed, layers=tuple(layers))
-    told = weights + [one for one in broken if one.layer in drifted]
-    others = [one for one in built if one.kind == "attribute"]
+    evidence = weights + [finding for finding in broken if finding.layer in drifted]
+    others = attributes
     if structural:
         first, cause = _first(structural, before, after), "architecture"
-        told, others = structural, told + others
+        evidence, others = structural, evidence + attributes
     else:
-        where = next(iter(drifted.values()))
-        class_name = baseline.modules[where.layer].class_name
-        first, cause = Divergence(where.layer, class_name, 0, where.error, where.tolerance), "weights"
-    touched = {one.layer for one in structural if one.layer and one.kind not in ("renamed", "moved")}
+        drift = next(iter(drifted.values()))
+        class_name = baseline.modules[drift.layer].class_name
+        first, cause = Divergence(drift.layer, class_name, 0, drift.error, drift.tolerance), "weights"
+    touched = {finding.layer for finding in structural if finding.layer and finding.kind not in ("renamed", "moved")}
     return Verdict(
         matched=False,
         compared=len({*baseline.modules, *actual.modules}),
@@ -71,7 +96,7 @@ def compare_kernels(
         tolerance=first.tolerance,
         first=first,
         cause=cause,
-        findings=(*told, *(replace(one, kind=f"also:{one.kind}") for one in others)),
+        findings=(*evidence, *(replace(finding, kind=f"also:{finding.kind}") for finding in others)),
         layers=tuple(layers),
     )
 
@@ -108,7 +133,7 @@ def _allowed(dtype: str, tolerances: Tolerances) -> float:
 
 def _first(structural: Sequence[Finding], baseline: Trace, actual: Trace) -> Divergence:
     """The first layer that is built differently; ties and new names only for want of others."""
-    own = [one for one in structural if one.kind not in ("renamed", "moved", "ties")]
+    own = [finding for finding in structural if finding.kind not in ("renamed", "moved", "ties")]
     layer = first_built(own, baseline, actual) if own else structural[0].layer
     renamed = not own and structural[0].kind in ("renamed", "moved")
     module = baseline.modules.get(structural[0].before if renamed else layer) or actual.modules.get(layer)
@@ -127,6 +152,62 @@ def _parents_first(names: Collection[str], containers: Collection[str]) -> list[
     for name in names:
         parts = name.split(".")
         outer = ("", *(".".join(parts[:count]) for count in range(1, len(parts))))
-        found.update(dict.fromkeys(one for one in outer if one in containers and one not in names))
+        found.update(dict.fromkeys(module for module in outer if module in containers and module not in names))
         found[name] = None
     return list(found)
+
+
+def _requested(layers: Any) -> str:
+    if layers is None:
+        return "all"
+    return ", ".join(str(name) or MODEL_LABEL for name in layers) if isinstance(layers, list) else str(layers)
+
+
+def _containers(capture: Capture, trace: Trace) -> dict[str, str] | None:
+    """The modules around the convolutions; None of a baseline that was recorded before they were."""
+    containers = capture.facts.get("containers")
+    if containers is None:
+        return None
+    if not isinstance(containers, Mapping) or any(name in trace.modules for name in containers):
+        raise UnreadableBaselineError("what it says of the modules around its convolutions is damaged")
+    return {str(name): str(text) for name, text in containers.items()}
+
+
+def _require_rows(baseline: Capture, trace: Trace) -> None:
+    """Make sure that the text of a baseline says what its trace holds; raises UnreadableBaselineError."""
+    rows = baseline.facts.get("layers")
+    if not isinstance(rows, Mapping) or not all(isinstance(row, Mapping) for row in rows.values()):
+        raise UnreadableBaselineError("it does not list layers")
+    expected: dict[str, dict[str, str]] = {}
+    for name, module in trace.modules.items():
+        records = {local: trace.weights[key] for local, key in module.weights.items()}
+        texts = {local: f"{record.dtype}{list(record.shape)}" for local, record in records.items()}
+        expected[name] = {"class": module.class_name, "weight": "not initialised", **texts}
+        row, weight = rows.get(name, {}), records.get("weight")
+        if weight is None or not weight.sketch.size or ("not_finite" in row and weight.places):
+            continue
+        low, mean, high = (_number(row.get(key)) for key in ("min", "mean", "max"))
+        rms = _number(row.get("rms"))
+        slack = (_ROUNDED - 1) * max(-low, high)
+        is_ordered = low - slack <= mean <= high + slack and max(-low, high) + slack >= rms
+        if not (is_ordered and is_rms_of(weight, rms, measured=True) and is_mean_of(weight, mean)):
+            raise contradiction(f"layer {name or MODEL_LABEL!r}")
+    compared = ("class", "weight", "bias")
+    require_rows({name: {k: row[k] for k in compared if k in row} for name, row in rows.items()}, expected, "layer")
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
+
+
+def _broken(baseline: Capture, actual: Capture) -> list[Finding]:
+    """Where the count of filters that are not finite changed."""
+    counts = []
+    for capture in (baseline, actual):
+        rows = capture.facts.get("layers")
+        if not isinstance(rows, Mapping) or not all(isinstance(row, Mapping) for row in rows.values()):
+            raise UnreadableBaselineError("it does not list layers")
+        counts.append({name: str(row.get("not_finite", "none")) for name, row in rows.items()})
+    before, after = counts
+    changed = [name for name in after if name in before and before[name] != after[name]]
+    return [Finding("broken", name, "kernels that are not finite", before[name], after[name]) for name in changed]

@@ -12,10 +12,10 @@ from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.forward import matching
 from pytest_modelviz.probe.modules import class_name, observed_modules, packed_tensors
 from pytest_modelviz.probe.torch_internals import ConvNd, forward_pre_hooks
+from pytest_modelviz.views.kernel_maps.records import MOST_PICTURED
 
-MOST_PICTURED = 8
 _NAMED_SO = re.compile(r"(Lazy)?Conv(Transpose)?[123]d")  # a traced module keeps nothing of its class but the name
-_MOST_OF = 0.75  # a child with more than this part of all convolutions is not a stage but holds them
+_MOST_OF = 0.75  # a child with a larger share of all convolutions is not a stage but holds them
 
 
 class Convolution(NamedTuple):
@@ -51,7 +51,8 @@ def convolutions(model: torch.nn.Module) -> list[Convolution]:
     with: where it is put together from other parameters (weight norm, spectral norm, pruning), it is put together anew,
     which may write attributes: to be called inside `prepared`. Raises ModelvizError for a model without any.
     """
-    found = [one for name, module in observed_modules(model) if (one := _convolution(name, module)) is not None]
+    candidates = (_convolution(name, module) for name, module in observed_modules(model))
+    found = [convolution for convolution in candidates if convolution is not None]
     if not found:
         raise ModelvizError(
             f"{class_name(model)} has no convolution, so it has no kernels to show; feature_maps compares the weights "
@@ -82,22 +83,22 @@ def _refresh(module: torch.nn.Module) -> None:
                 hook(module, ())
 
 
-def asked_for(model: torch.nn.Module, found: Sequence[Convolution], patterns: Sequence[str]) -> list[Convolution]:
+def selected(model: torch.nn.Module, found: Sequence[Convolution], patterns: Sequence[str]) -> list[Convolution]:
     """Those convolutions that names and globs stand for. Raises ModelvizError for what stands for none."""
     modules = dict(observed_modules(model))
-    known = {one.name for one in found}
+    known = {convolution.name for convolution in found}
     wanted: set[str] = set()
     for pattern in patterns:
         names = matching(pattern, list(modules))
         if not known.intersection(names):
             if len(names) > 1:
                 raise ModelvizError(f"layers={pattern!r} matches {len(names)} layers, but no convolution among them")
-            inside = any(one.startswith(f"{names[0]}.") for one in known) or not names[0]
+            inside = any(name.startswith(f"{names[0]}.") for name in known) or not names[0]
             remedy = f"those inside of it are {f'{names[0]}.*'.lstrip('.')!r}" if inside else "name one that is"
             kind = class_name(modules[names[0]])
             raise ModelvizError(f"layer {names[0]!r} is {kind}, not a convolution, and has no kernels; {remedy}")
         wanted.update(names)
-    return [one for one in found if one.name in wanted]
+    return [convolution for convolution in found if convolution.name in wanted]
 
 
 def first_of_stages(found: Sequence[Convolution]) -> list[Convolution]:
@@ -110,28 +111,28 @@ def first_of_stages(found: Sequence[Convolution]) -> list[Convolution]:
     groups = [list(found)]
     depth = 0
     while True:
-        deepest = max(one.name.count(".") + 1 for one in found)
+        deepest = max(convolution.name.count(".") + 1 for convolution in found)
         wide = next((at for at, group in enumerate(groups) if len(group) > max(1, _MOST_OF * len(found))), None)
         if wide is None or depth >= deepest:
             break
         depth += 1
         inner: dict[str, list[Convolution]] = {}
-        for one in groups[wide]:
-            inner.setdefault(".".join(one.name.split(".")[:depth]), []).append(one)
+        for convolution in groups[wide]:
+            inner.setdefault(".".join(convolution.name.split(".")[:depth]), []).append(convolution)
         groups[wide : wide + 1] = inner.values()
     if len(groups) > MOST_PICTURED:
         groups = _growing(groups)
     if len(groups) > MOST_PICTURED:
         groups = [groups[at * len(groups) // MOST_PICTURED] for at in range(MOST_PICTURED)]
-    return [next((one for one in group if one.has_extent), group[0]) for group in groups]
+    return [next((convolution for convolution in group if convolution.has_extent), group[0]) for group in groups]
 
 
 def _growing(groups: Sequence[list[Convolution]]) -> list[list[Convolution]]:
-    kept: list[list[Convolution]] = []
+    growing: list[list[Convolution]] = []
     most = -1
     for group in groups:
-        filters = max(int(getattr(one.module, "out_channels", 0)) for one in group)
+        filters = max(int(getattr(convolution.module, "out_channels", 0)) for convolution in group)
         if filters > most:
             most = filters
-            kept.append(group)
-    return kept
+            growing.append(group)
+    return growing
