@@ -32,7 +32,7 @@ from pytest_modelviz.storage.names import Location
 from pytest_modelviz.storage.results import ResultsFolder
 from pytest_modelviz.storage.store import Store
 from pytest_modelviz.text.side_by_side import split_items
-from pytest_modelviz.views.model_graph.records import split_result
+from pytest_modelviz.views.model_graph.references import split_result
 from pytest_modelviz.views.model_summary.compare import compare_trees
 
 IDS = {"nodeid": "t.py::test", "name": "n"}

@@ -18,7 +18,7 @@ from pytest_modelviz.compare.texts import same, same_setting, same_text
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.compare.volatile import is_machinery, lasting, object_text, rewritten
 from pytest_modelviz.records.trace import Call, Leaf, ModuleRecord, TensorRecord, Trace
-from pytest_modelviz.views.model_graph.compare import difference
+from pytest_modelviz.views.model_graph.difference import difference
 from pytest_modelviz.views.model_graph.records import EXPORTED, Operator, OperatorGraph
 from pytest_modelviz.views.model_summary.compare import compare_trees
 from pytest_modelviz.views.model_summary.pictures import diff_lines

@@ -23,7 +23,8 @@ from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.compare.walk import Walk
 from pytest_modelviz.records.trace import Call, Trace
 from pytest_modelviz.records.verdict import Finding
-from pytest_modelviz.views.model_graph.records import INPUT, OperatorGraph, module_of, split_result, unescaped
+from pytest_modelviz.views.model_graph.records import OperatorGraph
+from pytest_modelviz.views.model_graph.references import INPUT, module_of, producer_of, unescaped
 
 _OTHERS = ("graph:replaced", "graph:removed", "graph:added")
 
@@ -52,24 +53,24 @@ def blame(baseline: OperatorGraph, actual: OperatorGraph, first: Finding) -> tup
         layer = _giver(first, baseline, actual, before, after)
         evidence = built_otherwise(layer, before, after)
     if first.kind in _OTHERS:
-        inner = [one for one in module_findings(before, after) if layer == "" or below(one.layer, layer)]
-        evidence += [one for one in inner if one not in evidence]
+        inner = [finding for finding in module_findings(before, after) if layer == "" or below(finding.layer, layer)]
+        evidence += [finding for finding in inner if finding not in evidence]
     evidence = evidence or order_findings(own_modules(layer, before), before, after)
     return layer, "architecture" if evidence else "computation", evidence
 
 
 def _traces(baseline: OperatorGraph, actual: OperatorGraph) -> tuple[Trace, Trace]:
-    """Both with their calls; where one was recorded without them, both with those that their operators show."""
+    """Both with their calls; where either was recorded without them, both with those that their operators imply."""
     before, after = baseline.as_trace(), actual.as_trace()
     if baseline.calls is None or actual.calls is None:
         counts = [collections.Counter(call.layer for call in graph.calls or ()) for graph in (baseline, actual)]
         called = counts[0] if baseline.calls is not None else counts[1]
-        before.calls, after.calls = (_shown_calls(graph, called) for graph in (baseline, actual))
+        before.calls, after.calls = (_implied_calls(graph, called) for graph in (baseline, actual))
     return before, after
 
 
-def _shown_calls(graph: OperatorGraph, called: Mapping[str, int]) -> list[Call]:
-    """The calls that can be told from whose code runs which operator.
+def _implied_calls(graph: OperatorGraph, called: Mapping[str, int]) -> list[Call]:
+    """The calls that follow from whose code runs which operator.
 
     A module without children that runs its first kind of operator again is `called` again, if it ever is.
     """
@@ -78,14 +79,15 @@ def _shown_calls(graph: OperatorGraph, called: Mapping[str, int]) -> list[Call]:
     counts: collections.Counter[str] = collections.Counter()
     stack: list[str] = []
     kind = ""  # of operator, with which the innermost call began
-    for one in graph.operators:
-        path = _path(one.module, graph)
-        again = stack == path and one.kind == kind and one.module not in holding and called.get(one.module, 0) > 1
+    for operator in graph.operators:
+        module = operator.module
+        path = _path(module, graph)
+        again = stack == path and operator.kind == kind and module not in holding and called.get(module, 0) > 1
         parting = (at for at, (outer, other) in enumerate(zip(stack, path, strict=False)) if outer != other)
         shared = next(parting, min(len(stack), len(path)))
         shared = len(path) - 1 if again else shared
         if path[shared:]:
-            kind = one.kind
+            kind = operator.kind
         for depth, layer in enumerate(path[shared:], shared):
             calls.append(Call(layer, counts[layer], depth, {}, {}))
             counts[layer] += 1
@@ -95,8 +97,8 @@ def _shown_calls(graph: OperatorGraph, called: Mapping[str, int]) -> list[Call]:
 
 def _path(module: str, graph: OperatorGraph) -> list[str]:
     """The modules around an operator, as far as their names say, from the model itself on."""
-    parts = module.split(".") if module else []
-    outer = ["", *(".".join(parts[: count + 1]) for count in range(len(parts)))]
+    steps = module.split(".") if module else []
+    outer = ["", *(".".join(steps[: count + 1]) for count in range(len(steps)))]
     mere = {name for name in outer if name in graph.modules and graph.modules[name].class_name in MERE_LISTS}
     return [name for name in outer if name == module or name not in mere]
 
@@ -104,8 +106,9 @@ def _path(module: str, graph: OperatorGraph) -> list[str]:
 def _giver(first: Finding, baseline: OperatorGraph, actual: OperatorGraph, before: Trace, after: Trace) -> str:
     """The module whose code hands an operator something else: its own, unless it was handed both things itself."""
     layer = first.layer
-    known = {_producer(name) for one in baseline.operators if below(one.module, layer) for name in one.inputs}
-    old, new = _producer(first.before), _producer(first.after)
+    inside = [operator for operator in baseline.operators if below(operator.module, layer)]
+    known = {producer_of(name) for operator in inside for name in operator.inputs}
+    old, new = producer_of(first.before), producer_of(first.after)
     if new in known:  # it had both before, and now uses the other
         return layer
     weight = _holder(first.before, baseline)
@@ -114,11 +117,6 @@ def _giver(first: Finding, baseline: OperatorGraph, actual: OperatorGraph, befor
     while layer and not _inside(old, layer) and not _inside(new, layer):
         layer = caller_of(layer, before, after)
     return layer
-
-
-def _producer(reference: str) -> str:
-    """What a reference is to, without which argument it is given as and which of several results it is."""
-    return split_result(reference.rpartition("=")[2], ("[]", "<>"))[0]
 
 
 def _inside(producer: str, layer: str) -> bool:
@@ -131,6 +129,6 @@ def _inside(producer: str, layer: str) -> bool:
 
 def _holder(reference: str, graph: OperatorGraph) -> tuple[str, str] | None:
     """The module that holds a parameter or buffer, and its name there; None for what was computed."""
-    owner, _, local = unescaped(_producer(reference)).rpartition(".")
+    owner, _, local = unescaped(producer_of(reference)).rpartition(".")
     row = graph.modules.get(owner)
     return (owner, local) if row is not None and local in row.tensors else None

@@ -11,7 +11,8 @@ import torch
 
 from pytest_modelviz.probe.torch_internals import schema_of
 from pytest_modelviz.views.model_graph.naming import Counts, Names, constant, input_text, plain, tensor_text
-from pytest_modelviz.views.model_graph.records import INPUT, Operator
+from pytest_modelviz.views.model_graph.records import Operator
+from pytest_modelviz.views.model_graph.references import INPUT
 
 # They hand on what they were given, or check something that holds for this input.
 TRANSPARENT = frozenset({"detach", "detach_", "alias", "lift", "lift_fresh", "lift_fresh_copy", "contiguous"})

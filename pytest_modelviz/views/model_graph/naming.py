@@ -18,7 +18,8 @@ from pytest_modelviz.probe.modules import (
 )
 from pytest_modelviz.probe.structure import literal
 from pytest_modelviz.probe.torch_internals import keystr, tree_flatten_with_path
-from pytest_modelviz.views.model_graph.records import INPUT, ModuleRow, escaped
+from pytest_modelviz.views.model_graph.records import ModuleRow
+from pytest_modelviz.views.model_graph.references import INPUT, escaped
 
 _SHOWN = ("extra_repr", "repr")
 _WRITTEN_OUT = 8  # constants of at most so many elements are told by their values

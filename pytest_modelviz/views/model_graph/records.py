@@ -1,8 +1,4 @@
-"""What a model computes, operator by operator, as plain data: the probe makes it, facts hold it, two are compared.
-
-A name is given by the module whose code runs the operator and by the operators of that kind before it in that module
-(`layer1.0/relu#1`), so that what happens in one module renames nothing in another.
-"""
+"""What a model computes, operator by operator, as plain data: captures hold it as facts. Knows no torch."""
 
 from __future__ import annotations
 
@@ -16,28 +12,9 @@ from pytest_modelviz.compare.ignored import lasting_modules
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.call_order import calls_of, runs_of
 from pytest_modelviz.records.trace import Call, ModuleRecord, TensorRecord, Trace
+from pytest_modelviz.views.model_graph.references import INPUT, escaped, module_of, split_result
 
 EXPORTED, TRACED = "exported", "traced"
-INPUT = "input."  # begins the names of the model's inputs
-_ESCAPED = {"%": "%25", "=": "%3D"}  # of names in references: an argument's name and "=" may stand before them
-
-
-def escaped(name: str) -> str:
-    """The name of a module or tensor as references have it: without what means something else there."""
-    if "=" in name or name.startswith(INPUT) or unescaped(name) != name:
-        name = "".join(_ESCAPED.get(character, character) for character in name)
-        name = name.replace(".", "%2E", 1) if name.startswith(INPUT) else name
-    return name
-
-
-def unescaped(name: str) -> str:
-    """The name of a module or tensor, as a reference has it."""
-    return name.replace("%3D", "=").replace("%2E", ".").replace("%25", "%") if "%" in name else name
-
-
-def module_of(operator: str) -> str:
-    """The module whose code runs an operator, by the operator's name."""
-    return unescaped(operator.rpartition("/")[0])
 
 
 @dataclass(frozen=True)
@@ -84,7 +61,7 @@ class ModuleRow:
 class OperatorGraph:
     """What `model_graph` returns: the operators in the order of execution. `str()` lists them.
 
-    `source` is "exported" or, where `torch.export` failed for the `reason` told, "traced". `inputs` maps names such as
+    `source` is "exported" or, where `torch.export` failed for the `reason` given, "traced". `inputs` maps names such as
     `input.x` to shapes, `outputs` name what the model returns. `calls` are those of a pass, without what was given, and
     `ties` names that stand for one parameter or module; both are None where they were not recorded.
     """
@@ -102,7 +79,7 @@ class OperatorGraph:
         return "\n".join(
             [
                 *(f"{name}: {text}" for name, text in self.inputs.items()),
-                *(str(one) for one in self.operators),
+                *map(str, self.operators),
                 f"returns {', '.join(self.outputs) or 'nothing'}",
             ]
         )
@@ -116,13 +93,13 @@ class OperatorGraph:
             "inputs": dict(self.inputs),
             "outputs": list(self.outputs),
             "operators": {
-                one.name: {
-                    "operator": one.kind,
-                    **({"in": list(one.inputs)} if one.inputs else {}),
-                    **({"arguments": dict(one.arguments)} if one.arguments else {}),
-                    "out": one.output,
+                operator.name: {
+                    "operator": operator.kind,
+                    **({"in": list(operator.inputs)} if operator.inputs else {}),
+                    **({"arguments": dict(operator.arguments)} if operator.arguments else {}),
+                    "out": operator.output,
                 }
-                for one in self.operators
+                for operator in self.operators
             },
             "modules": {
                 name: {
@@ -190,26 +167,15 @@ class OperatorGraph:
             for local, text in row.tensors.items():
                 weights[keys[local]] = TensorRecord(*_shape(text), np.zeros(0, np.float32))
             modules[name] = ModuleRecord(row.class_name, row.config, keys)
-        owners = dict.fromkeys(one.module for one in self.operators)
+        owners = dict.fromkeys(operator.module for operator in self.operators)
         calls = [Call(name, 0, 0, {}) for name in owners] if self.calls is None else list(self.calls)
         return Trace(modules, calls, {}, weights, self.ties or ())
 
 
-def split_result(reference: str, brackets: tuple[str, ...] = ("[]",)) -> tuple[str, str]:
-    """`layer1.0/chunk[0]` as `layer1.0/chunk` and `[0]`: what a reference is to, and which of its results."""
-    end, closing = len(reference), {pair[1]: pair[0] for pair in brackets}
-    while end and reference[end - 1] in closing:
-        start = reference.rfind(closing[reference[end - 1]], 0, end - 1)
-        if start < 0 or not reference[start + 1 : end - 1].isdecimal():
-            break
-        end = start
-    return reference[:end], reference[end:]
-
-
-def _rows(facts: Mapping[str, Any], part: str) -> list[tuple[str, Mapping[str, Any]]]:
-    rows = facts.get(part)
+def _rows(facts: Mapping[str, Any], key: str) -> list[tuple[str, Mapping[str, Any]]]:
+    rows = facts.get(key)
     if not isinstance(rows, Mapping) or not all(isinstance(row, Mapping) for row in rows.values()):
-        raise UnreadableBaselineError(f"it does not list {part}")
+        raise UnreadableBaselineError(f"it does not list {key}")
     return [(str(name), row) for name, row in rows.items()]
 
 
@@ -220,7 +186,7 @@ def _require_names(
 
     Raises UnreadableBaselineError.
     """
-    names = {one.name for one in operators}
+    names = {operator.name for operator in operators}
     tensors = {
         escaped(f"{name}.{local}" if name else local)
         for name, row in modules.items()

@@ -1,0 +1,140 @@
+"""Two lists of operators side by side: what was replaced, removed, added and changed, as a diff lists it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+
+from pytest_modelviz.compare.texts import same_text
+from pytest_modelviz.records.verdict import Finding
+from pytest_modelviz.views.model_graph.align import align
+from pytest_modelviz.views.model_graph.records import Operator, OperatorGraph
+from pytest_modelviz.views.model_graph.references import INPUT, split_result
+
+# What these say follows from the shapes of what they are given.
+_SHAPES = frozenset({"shape", "size", "sizes", "split_sizes", "normalized_shape", "output_size", "end"})
+
+
+@dataclass
+class Difference:
+    """What two graphs do not share, in the order of execution.
+
+    `findings` say where, `follows` names the operators that differ only because of an earlier one, `pairs` maps names
+    of the actual graph to those of the baseline, `lines` are the rows of a diff: (sign, operator).
+    """
+
+    findings: list[Finding] = field(default_factory=list)
+    follows: list[str] = field(default_factory=list)
+    pairs: dict[str, str] = field(default_factory=dict)
+    lines: list[tuple[str, Operator]] = field(default_factory=list)
+
+
+def difference(baseline: OperatorGraph, actual: OperatorGraph) -> Difference:
+    """Everything that differs between two graphs that were made in the same way."""
+    found = Difference()
+    for name in dict.fromkeys((*baseline.inputs, *actual.inputs)):
+        texts = baseline.inputs.get(name, ""), actual.inputs.get(name, "")
+        if texts[0] != texts[1]:
+            found.findings.append(Finding("graph:input", "", name, *texts))
+    found.pairs.update((name, name) for name in actual.inputs)
+    before, after = baseline.operators, actual.operators
+    unpaired: set[str] = set()  # what has no counterpart, by names of the baseline and (marked) of the actual graph
+    for block in align([_key(operator) for operator in before], [_key(operator) for operator in after]):
+        old, new = [before[at] for at in block.before], [after[at] for at in block.after]
+        if block.equal:
+            for pair in zip(old, new, strict=True):
+                _pair(*pair, found, unpaired)
+        else:
+            _gap(old, new, found, unpaired)
+    returned = [_reference(name, found.pairs) for name in actual.outputs]
+    if returned != list(baseline.outputs) and not _touches(unpaired, baseline.outputs, actual.outputs):
+        found.findings.append(Finding("graph:returns", "", "", ", ".join(baseline.outputs), ", ".join(returned)))
+    return found
+
+
+def _key(operator: Operator) -> tuple[str, ...]:
+    return (operator.module, operator.kind, *(f"{name}={text}" for name, text in operator.arguments.items()))
+
+
+def _gap(old: list[Operator], new: list[Operator], found: Difference, unpaired: set[str]) -> None:
+    """A stretch in which no two operators are equal: first those that only have other arguments are paired."""
+    for block in align([(op.module, op.kind) for op in old], [(op.module, op.kind) for op in new]):
+        removed, added = [old[at] for at in block.before], [new[at] for at in block.after]
+        if block.equal or [op.module for op in removed] == [op.module for op in added]:
+            for pair in zip(removed, added, strict=True):
+                _pair(*pair, found, unpaired)
+        else:
+            _unmatched(removed, added, found, unpaired)
+
+
+def _unmatched(removed: list[Operator], added: list[Operator], found: Difference, unpaired: set[str]) -> None:
+    if removed and added and len({op.module for op in (*removed, *added)}) == 1:
+        before, after = (", ".join(op.call for op in stretch) for stretch in (removed, added))
+        found.findings.append(Finding("graph:replaced", removed[0].module, _predecessor(removed[0]), before, after))
+    else:
+        for op in removed:
+            found.findings.append(Finding("graph:removed", op.module, _predecessor(op), before=op.call))
+        for op in added:
+            found.findings.append(Finding("graph:added", op.module, _predecessor(op, found.pairs), after=op.call))
+    found.lines += [("-", op) for op in removed] + [("+", op) for op in added]
+    unpaired.update(op.name for op in removed)
+    unpaired.update(f"+{op.name}" for op in added)
+
+
+def _predecessor(operator: Operator, pairs: Mapping[str, str] | None = None) -> str:
+    """What an operator comes after: its first input."""
+    producers = [name for name in operator.inputs if "/" in name or name.startswith(INPUT)]
+    name = producers[0].rpartition("=")[2] if producers else ""
+    return _reference(name, pairs or {})
+
+
+def _pair(before: Operator, after: Operator, found: Difference, unpaired: set[str]) -> None:
+    """Two operators that stand for one another: what is different about them."""
+    found.pairs[after.name] = before.name
+    inputs = tuple(_reference(name, found.pairs) for name in after.inputs)
+    arguments = {
+        key: (before.arguments.get(key, ""), after.arguments.get(key, ""))
+        for key in dict.fromkeys((*before.arguments, *after.arguments))
+        if not same_text(before.arguments.get(key, ""), after.arguments.get(key, ""))
+    }
+    same_kind = before.kind == after.kind
+    if same_kind and not arguments and inputs == before.inputs and before.output == after.output:
+        found.lines.append((" ", before))
+        return
+    found.lines += [("-", before), ("+", after)]
+    count = len(found.findings)
+    if not same_kind:
+        calls = _call(before, arguments), _call(after, arguments)
+        found.findings.append(Finding("graph:replaced", before.module, _predecessor(before), *calls))
+    elif arguments and not (set(arguments) <= _SHAPES and before.output != after.output and found.findings):
+        found.findings += [
+            Finding("graph:argument", before.module, f"{before.name} {key}", *arguments[key]) for key in arguments
+        ]
+    if inputs != before.inputs and not _touches(unpaired, before.inputs, after.inputs):
+        changed = [pair for pair in zip(before.inputs, inputs, strict=False) if pair[0] != pair[1]]
+        if len(before.inputs) != len(inputs):
+            changed = [(", ".join(before.inputs), ", ".join(inputs))]
+        found.findings += [Finding("graph:receives", before.module, before.name, *pair) for pair in changed]
+    if len(found.findings) == count:
+        if not found.findings:
+            found.findings.append(Finding("graph:output", before.module, before.name, before.output, after.output))
+        else:
+            found.follows.append(before.name)
+
+
+def _call(operator: Operator, changed: Collection[str]) -> str:
+    """An operator with the arguments that changed; only its name where there are none."""
+    return replace(operator, arguments={key: text for key, text in operator.arguments.items() if key in changed}).call
+
+
+def _reference(name: str, pairs: Mapping[str, str]) -> str:
+    """A reference of the actual graph in the names of the baseline."""
+    prefix, equals, given = name.rpartition("=")
+    stem, result = split_result(given)
+    return f"{prefix}{equals}{pairs.get(stem, stem)}{result}"
+
+
+def _touches(unpaired: set[str], before: tuple[str, ...], after: tuple[str, ...]) -> bool:
+    """Whether any of these comes from an operator that the other graph does not have."""
+    names = [*((name, "") for name in before), *((name, "+") for name in after)]
+    return any(f"{mark}{split_result(name.rpartition('=')[2])[0]}" in unpaired for name, mark in names)
