@@ -1,4 +1,4 @@
-"""One file a view. A view is one way of looking at a model; it answers four words and keeps no state of a run."""
+"""One package a view. A view is one way of looking at a model; it answers four words and keeps no state of a run."""
 
 from __future__ import annotations
 

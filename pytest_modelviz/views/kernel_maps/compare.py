@@ -150,8 +150,8 @@ def _tree(trace: Trace, containers: Containers) -> Trace:
 def _parents_first(names: Collection[str], containers: Collection[str]) -> list[str]:
     found: dict[str, None] = {}
     for name in names:
-        parts = name.split(".")
-        outer = ("", *(".".join(parts[:count]) for count in range(1, len(parts))))
+        steps = name.split(".")
+        outer = ("", *(".".join(steps[:count]) for count in range(1, len(steps))))
         found.update(dict.fromkeys(module for module in outer if module in containers and module not in names))
         found[name] = None
     return list(found)

@@ -60,7 +60,7 @@ class FilterSample:
     `kind` says what a filter shows. "colour": all of it, (filters, 3, h, w). "strongest": of each filter the input
     channel with the largest norm, which is in `inputs`, (filters, h, w), of a volume the middle slice. As rows of one
     picture, (1, filters, length): "positions" of the strongest channel of a one-dimensional kernel, and "inputs" of
-    a kernel that has a single position. Of enormous kernels the first positions are kept.
+    a kernel that has a single position. Of enormous kernels the first positions.
     """
 
     kind: str
@@ -84,7 +84,7 @@ class FilterSample:
 
 @dataclass(frozen=True)
 class KernelMaps:
-    """What `kernel_maps` returns: statistics of every convolution compared, and the filters that are shown.
+    """What `kernel_maps` returns: statistics of every convolution compared, and the filters that are pictured.
 
     `pictures` maps a layer's name to float32: (filters, 3, h, w) for filters of three channels, (filters, h, w) of each
     filter's strongest input channel (of a volume the middle slice), (1, filters, n) where a filter is a row.

@@ -1,4 +1,4 @@
-"""Which operators of two lists are the same one: matched runs, and the gaps between them.
+"""Which operators of two lists correspond: matched runs, and the gaps between them.
 
 Operators that are unlike all others in both lists are anchors (as in patience diff), so that ten thousand of them are
 aligned in the time of a sort; only what lies between two anchors is searched.
@@ -12,6 +12,8 @@ import difflib
 from collections.abc import Hashable, Iterator, Sequence
 from typing import NamedTuple
 
+Items = Sequence[Hashable]
+
 _MOST_EDITS = 300
 _MOST_PAIRS = 1_000_000  # a search looks at all pairs of equal items; beyond this it would take more than a second
 
@@ -24,27 +26,27 @@ class Block(NamedTuple):
     after: range
 
 
-def align(before: Sequence[Hashable], after: Sequence[Hashable]) -> list[Block]:
+def align(before: Items, after: Items) -> list[Block]:
     """Blocks that cover both lists in order; equal and unequal ones alternate."""
     pairs = list(_pairs(before, after, range(len(before)), range(len(after))))
     blocks: list[Block] = []
     i = j = 0
-    for one, two in [*pairs, (len(before), len(after))]:
-        if (i, j) != (one, two):
-            blocks.append(Block(False, range(i, one), range(j, two)))
-        if one < len(before) or two < len(after):
-            last = blocks[-1] if blocks else None
-            if last is not None and last.equal:
-                blocks[-1] = Block(True, range(last.before.start, one + 1), range(last.after.start, two + 1))
-            else:
-                blocks.append(Block(True, range(one, one + 1), range(two, two + 1)))
-        i, j = one + 1, two + 1
+    for next_i, next_j in [*pairs, (len(before), len(after))]:
+        if (i, j) != (next_i, next_j):
+            blocks.append(Block(False, range(i, next_i), range(j, next_j)))
+        i, j = next_i + 1, next_j + 1
+        if next_i < len(before) or next_j < len(after):
+            start_i, start_j = next_i, next_j
+            if blocks and blocks[-1].equal:
+                last = blocks.pop()
+                start_i, start_j = last.before.start, last.after.start
+            blocks.append(Block(True, range(start_i, i), range(start_j, j)))
     return blocks
 
 
-def _pairs(before: Sequence[Hashable], after: Sequence[Hashable], one: range, two: range) -> Iterator[tuple[int, int]]:
+def _pairs(before: Items, after: Items, rows: range, columns: range) -> Iterator[tuple[int, int]]:
     """Matching positions, ascending in both lists."""
-    i, j, i_end, j_end = one.start, two.start, one.stop, two.stop
+    i, j, i_end, j_end = rows.start, columns.start, rows.stop, columns.stop
     while i < i_end and j < j_end and before[i] == after[j]:
         yield i, j
         i, j = i + 1, j + 1
@@ -65,11 +67,11 @@ def _pairs(before: Sequence[Hashable], after: Sequence[Hashable], one: range, tw
     yield from zip(range(i_end, i_end + tail), range(j_end, j_end + tail), strict=True)
 
 
-def _anchors(before: Sequence[Hashable], after: Sequence[Hashable], one: range, two: range) -> list[tuple[int, int]]:
+def _anchors(before: Items, after: Items, rows: range, columns: range) -> list[tuple[int, int]]:
     """The longest ascending chain of items that occur once in either stretch."""
-    counts = [collections.Counter(items[at] for at in part) for items, part in ((before, one), (after, two))]
-    places = {after[j]: j for j in two if counts[1][after[j]] == 1}
-    pairs = [(i, places[before[i]]) for i in one if counts[0][before[i]] == 1 and before[i] in places]
+    counts = collections.Counter(before[i] for i in rows), collections.Counter(after[j] for j in columns)
+    positions = {after[j]: j for j in columns if counts[1][after[j]] == 1}
+    pairs = [(i, positions[before[i]]) for i in rows if counts[0][before[i]] == 1 and before[i] in positions]
     ends: list[int] = []  # the smallest end of a chain of each length, and which pair it is
     chosen: list[int] = []
     previous: list[int] = []
@@ -86,19 +88,19 @@ def _anchors(before: Sequence[Hashable], after: Sequence[Hashable], one: range, 
     return chain[::-1]
 
 
-def _searched(before: Sequence[Hashable], after: Sequence[Hashable], one: range, two: range) -> list[tuple[int, int]]:
-    first, second = [before[at] for at in one], [after[at] for at in two]
+def _searched(before: Items, after: Items, rows: range, columns: range) -> list[tuple[int, int]]:
+    first, second = before[rows.start : rows.stop], after[columns.start : columns.stop]
     pairs = _shortest(first, second)
     if pairs is None:
         counts = collections.Counter(second)
         crowded = sum(counts[item] for item in first) > _MOST_PAIRS
         blocks = difflib.SequenceMatcher(None, first, second, autojunk=crowded).get_matching_blocks()
         pairs = [(i + step, j + step) for i, j, size in blocks for step in range(size)]
-    return [(one.start + i, two.start + j) for i, j in pairs]
+    return [(rows.start + i, columns.start + j) for i, j in pairs]
 
 
-def _shortest(first: Sequence[Hashable], second: Sequence[Hashable]) -> list[tuple[int, int]] | None:
-    """What is left in place by the fewest removals and additions; None where they are too many.
+def _shortest(first: Items, second: Items) -> list[tuple[int, int]] | None:
+    """What the fewest removals and additions leave; None where they are too many.
 
     E. W. Myers, "An O(ND) difference algorithm and its variations", Algorithmica 1 (1986).
     """

@@ -1,4 +1,4 @@
-"""Two operator graphs side by side: whether, where and why they part. Knows no torch."""
+"""Two operator graphs side by side: whether, where and why they differ. Knows no torch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdi
 
 
 def compare_graphs(baseline: OperatorGraph, actual: OperatorGraph) -> Verdict:
-    """Say whether, where and why two graphs part. Graphs made in different ways cannot be compared."""
+    """Say whether, where and why two graphs differ. Graphs made in different ways cannot be compared."""
     if baseline.source != actual.source:
         return _made_otherwise(baseline, actual)
     actual, renamed = renamed_back(baseline, actual)

@@ -2,7 +2,7 @@
 
 What is exported is the training IR: the operators that a model's code calls (`conv2d`, `batch_norm`, `dropout`), not
 what they are made of. Export computes no numbers, so the list depends on no processor. It runs the model's code on fake
-tensors: a cache that the code fills then keeps those, so one real pass (`probe.run.warm`) has to go before.
+tensors: a cache that the code fills then keeps those, so one real pass (`probe.forward.warm`) has to go before.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _TENSORS = ("float", "bfloat", "int", "uint", "bool", "complex", "(")  # begin t
 def exported(model: torch.nn.Module, input_data: Any) -> OperatorGraph:
     """Export a prepared model. What `torch.export` raises for a model that it cannot follow is passed on."""
     args, kwargs = arguments_of(input_data)
-    kwargs = in_order(model, kwargs)  # export tells inputs by their place
+    kwargs = in_order(model, kwargs)  # export tells inputs apart by their position
     rows = module_rows(model)
     for module in list(model.modules()):  # a compiled child runs what it wraps without a call that export sees
         for name, child in child_table(module).items():
@@ -123,23 +123,24 @@ def _no_hooks_left() -> Iterator[None]:
 def _needed(operators: list[Operator], outputs: tuple[str, ...]) -> tuple[tuple[Operator, ...], tuple[str, ...]]:
     """Without what nothing is computed from, whether export keeps it or not; the rest is counted anew."""
     wanted = {_producer(name) for name in outputs}
-    kept = []
-    for one in reversed(operators):
-        if one.name in wanted or one.kind.endswith("_") or not one.output.startswith(_TENSORS):
-            kept.append(one)
-            wanted |= {_producer(name) for name in one.inputs}
+    needed = []
+    for operator in reversed(operators):
+        if operator.name in wanted or operator.kind.endswith("_") or not operator.output.startswith(_TENSORS):
+            needed.append(operator)
+            wanted |= {_producer(name) for name in operator.inputs}
+    needed.reverse()
     counts = Counts()
-    names = {one.name: counts.name(one.module, one.kind) for one in reversed(kept)}
+    names = {operator.name: counts.name(operator.module, operator.kind) for operator in needed}
 
     def renamed(reference: str) -> str:
         producer = _producer(reference)
         at = reference.find("=") + 1
         return f"{reference[:at]}{names.get(producer, producer)}{reference[at + len(producer) :]}"
 
-    called = [
-        replace(one, name=names[one.name], inputs=tuple(renamed(name) for name in one.inputs)) for one in reversed(kept)
-    ]
-    return tuple(called), tuple(renamed(name) for name in outputs)
+    called = (
+        replace(operator, name=names[operator.name], inputs=tuple(map(renamed, operator.inputs))) for operator in needed
+    )
+    return tuple(called), tuple(map(renamed, outputs))
 
 
 def _producer(reference: str) -> str:

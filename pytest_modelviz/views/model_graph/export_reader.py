@@ -21,7 +21,7 @@ _SAME = {"view": "reshape", "_unsafe_view": "reshape"}
 _SAME_ARGUMENTS = {"view": {"size": "shape"}, "_unsafe_view": {"size": "shape"}}
 _CHECKS = re.compile(r"_assert|sym_|_set_grad_enabled|_(enter|exit)_autocast|_functional_(assert|sym)|_log_api_usage")
 _WRAPPERS = frozenset({"wrap_with_set_grad_enabled", "wrap_with_autocast", "wrap"})  # run what is in them, once
-# Where and how a result lies in memory, and backend switches: no part of what is computed.
+# Where and how a result lies in memory, and backend switches: they change nothing that is computed.
 _UNMEANT = frozenset(
     {"device", "layout", "pin_memory", "memory_format", "non_blocking", "cudnn_enable", "cudnn_enabled", "generator"}
 )
@@ -55,7 +55,7 @@ class Reader:
         returned = self._walk(program.graph_module, known)
         specs_out = program.graph_signature.output_specs
         if len(specs_out) == len(returned):  # what is written back into buffers is returned, too
-            returned = [one for one, spec in zip(returned, specs_out, strict=True) if spec.kind.name == "USER_OUTPUT"]
+            returned = [text for text, spec in zip(returned, specs_out, strict=True) if spec.kind.name == "USER_OUTPUT"]
         return {name: input_text(value) for name, value in given.items()}, tuple(returned)
 
     def _walk(self, module: Any, known: dict[Any, Any]) -> list[str]:
@@ -95,7 +95,7 @@ class Reader:
         owner = self._names.module(next(reversed(stack.values()))[0]) if stack else self._owner
         name = self._counts.name(owner, kind)
         for at, branch in enumerate(inner):  # of a condition or loop: what it is given, the operator hands it
-            count = sum(one.op == "placeholder" for one in branch.graph.nodes)
+            count = sum(inner.op == "placeholder" for inner in branch.graph.nodes)
             outer, self._owner = self._owner, owner  # whose code the branch is
             results = self._inside(branch, [f"{name}<{number}>" for number in range(count)])
             self._owner = outer

@@ -60,7 +60,7 @@ def traced(model: torch.nn.Module, input_data: Any, reason: str) -> OperatorGrap
     torch.backends.mha.set_fastpath_enabled(False)
     with observer.watching(), recorder, modes_untouched():
         output = model(*args, **kwargs)
-    outputs = tuple(recorder.reference(one) for one in tensors(output))
+    outputs = tuple(map(recorder.reference, tensors(output)))
     inputs = {name: input_text(value) for name, value in given.items()}
     return OperatorGraph(TRACED, reason, inputs, tuple(recorder.operators), outputs, rows)
 
@@ -115,16 +115,16 @@ class _Recorder(TorchFunctionMode):
         inputs: list[str] = []
         arguments: dict[str, str] = {}
         for name, value in [*((f"argument{at}", value) for at, value in enumerate(args)), *sorted(kwargs.items())]:
-            held = [self.reference(one) for one in tensors(value)]
+            references = [self.reference(tensor) for tensor in tensors(value)]
             prefix = f"{name}=" if name in kwargs else ""
-            inputs += [prefix + one for one in held]
-            if not held and name not in _UNMEANT and not isinstance(value, (torch.device, torch.memory_format)):
+            inputs += [prefix + reference for reference in references]
+            if not references and name not in _UNMEANT and not isinstance(value, (torch.device, torch.memory_format)):
                 arguments[name] = self._text(value)
         output = func(*args, **kwargs)
         kind = _kind(func)
         if kind in _READS:
             self._any_read = True
-            self._read.update(one for _, one in leaves(output) if isinstance(one, (float, complex)))
+            self._read.update(number for _, number in leaves(output) if isinstance(number, (float, complex)))
         if kind not in _NOT_COMPUTED and kind.partition(".")[0] not in TRANSPARENT:
             self._record(self._open[-1], _plain_name(kind), tuple(inputs), arguments, output)
         elif kind != "__set__" and args and isinstance(args[0], torch.Tensor) and isinstance(output, torch.Tensor):

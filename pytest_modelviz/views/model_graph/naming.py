@@ -22,7 +22,7 @@ from pytest_modelviz.views.model_graph.records import ModuleRow
 from pytest_modelviz.views.model_graph.references import INPUT, escaped
 
 _SHOWN = ("extra_repr", "repr")
-_WRITTEN_OUT = 8  # constants of at most so many elements are told by their values
+_WRITTEN_OUT = 8  # constants of at most so many elements are given by their values
 
 
 def module_rows(model: torch.nn.Module) -> dict[str, ModuleRow]:
@@ -55,8 +55,8 @@ def in_order(model: torch.nn.Module, kwargs: Mapping[str, Any]) -> dict[str, Any
     """Keyword arguments in the order of forward's signature, whatever order the caller gave them in."""
     parameters = parameters_of(unwrapped(model))
     known = (*parameters.names, *parameters.only_by_name)
-    places = {name: (known.index(name) if name in known else len(known), name) for name in kwargs}
-    return {name: kwargs[name] for name in sorted(kwargs, key=places.__getitem__)}
+    positions = {name: (known.index(name) if name in known else len(known), name) for name in kwargs}
+    return {name: kwargs[name] for name in sorted(kwargs, key=positions.__getitem__)}
 
 
 class Counts:
@@ -94,14 +94,14 @@ class Names:
         return self.tensors.get(id(self._at(path)), path)
 
     def faked(self, fake: torch.Tensor) -> str | None:
-        """The name of the tensor that export has put this fake one in the place of."""
+        """The name of the tensor that export has replaced by this fake one."""
         made = getattr(getattr(fake, "fake_mode", None), "from_tensor", None)  # hands out the same one each time
         return made and next((name for name, tensor in self._own if made(tensor) is fake), None)
 
     def _at(self, path: str) -> Any:
         found: Any = self._root
-        for part in path.split(".") if path else ():
-            found = getattr(found, part, None)
+        for name in path.split(".") if path else ():
+            found = getattr(found, name, None)
         return found
 
 
@@ -120,7 +120,7 @@ def input_text(value: Any) -> str:
 
 
 def constant(value: Any) -> str:
-    """A tensor that stands in the code itself: a small one is told by its values."""
+    """A tensor that stands in the code itself: a small one is given by its values."""
     if not isinstance(value, torch.Tensor):
         return "constant"
     text = tensor_text(value)

@@ -37,7 +37,7 @@ from pytest_modelviz.views.model_summary.summary import (
 class ModelSummaryView:
     """`model_summary(model, input_size=None, *, input_data=None)`.
 
-    Tensors in the place of `input_size`, or anything that holds some, are `input_data`.
+    Tensors given as `input_size`, or anything that holds some, are `input_data`.
     """
 
     view = "model_summary"

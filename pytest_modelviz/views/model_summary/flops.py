@@ -44,7 +44,7 @@ class MultAdds:
         self._counter = FlopCounterMode(display=False)
         # its own tracker hooks gradients, which views of parameters and functional transforms do not bear
         self._counter.mod_tracker = cast(Any, _NoTracker())
-        self._hidden = 0  # what the counter has not seen
+        self._hidden = 0  # what the counter has missed
         self._open: list[tuple[int, int]] = []  # total at entry, of it inside children
 
     @contextlib.contextmanager
@@ -94,7 +94,7 @@ class MultAdds:
         self._close(call, 0)
 
     def _close(self, call: Call, hidden: int) -> None:
-        """`hidden` is what the call must have spent where the counter has seen nothing."""
+        """`hidden` is what the call must have spent where the counter has counted nothing."""
         at_entry, inside = self._open.pop()
         spent = self._total() - at_entry
         if not spent:
