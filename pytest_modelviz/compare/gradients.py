@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pytest_modelviz.compare.explained import by_forward_pass, forward_verdict
+from pytest_modelviz.compare.explain_drift import compare_forward_passes, explain_drift
 from pytest_modelviz.compare.readable import contradiction, require_rows
 from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tensors import difference, rms
@@ -36,13 +36,13 @@ def compare_gradients(
     require_rows({"shape": baseline.facts.get("shape")}, {"shape": list(before.shape)}, "gradient's")
     if not _is_peak_of(before, baseline.facts.get("peak")):
         raise contradiction("the gradient's peak")
-    forward = functools.cache(functools.partial(forward_verdict, one, two, tolerances))  # a match asks for none
+    forward = functools.cache(functools.partial(compare_forward_passes, one, two, tolerances))  # a match asks for none
     tolerances = tolerances.of("")  # the gradient on the input is the whole model's
     dtype = str(actual.facts.get("dtype", "float32"))
     error, allowed = gradient_difference(before, after, dtype, tolerances, kinks=lambda: forward().matched)
     if error <= allowed and not findings:
         return Verdict(True, 1, 0, error, allowed)
-    return by_forward_pass(error, allowed, findings, forward())
+    return explain_drift(error, allowed, findings, forward())
 
 
 def _is_peak_of(record: TensorRecord, stated: Any) -> bool:

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pytest_modelviz.compare.explained import by_forward_pass, forward_verdict
+from pytest_modelviz.compare.explain_drift import compare_forward_passes, explain_drift
 from pytest_modelviz.compare.gradients import gradient_difference, worse
-from pytest_modelviz.compare.places import same_places
+from pytest_modelviz.compare.nonfinite import has_same_nonfinite
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.trace import TensorRecord, Trace
 from pytest_modelviz.records.verdict import Finding, Verdict
@@ -52,7 +52,7 @@ def compare_climbs(
     dtype = str(facts.get("precision"))
     # what climbs in double precision begins with weights in single, which one seed gives as parts in a hundred million
     # a match asks for no comparison of the forward pass
-    forward = functools.cache(functools.partial(forward_verdict, before.trace, after.trace, own))
+    forward = functools.cache(functools.partial(compare_forward_passes, before.trace, after.trace, own))
     own = own.in_full_precision() if dtype == "float64" else own
     dtype = "float32" if dtype == "float64" else dtype
     strict, loose = own.explanation(dtype), own.climb
@@ -71,7 +71,7 @@ def compare_climbs(
     for key in drifted:
         ends = _ends(before, after) if key == climbing else ("", "")
         told.append(Finding("climb", layer, key, *ends, error=errors[key][0]))
-    verdict = by_forward_pass(error, allowed, told, forward())
+    verdict = explain_drift(error, allowed, told, forward())
     # the pass ends at the layer: what it says of the model's output is about none
     return replace(verdict, findings=tuple(one for one in verdict.findings if one.kind != "outputs"))
 
@@ -98,7 +98,7 @@ def _gradients_differ(
 
 def _curves_differ(before: Rows, after: Rows, actual: Rows) -> float:
     """As a fraction of each filter's highest point in the actual climb: the start itself may be nearly nothing."""
-    if not same_places(before, after):
+    if not has_same_nonfinite(before, after):
         return math.inf
     one, two = np.nan_to_num(before, posinf=0, neginf=0), np.nan_to_num(after, posinf=0, neginf=0)
     size = np.abs(np.nan_to_num(actual, posinf=0, neginf=0)).max(0)

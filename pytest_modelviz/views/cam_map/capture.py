@@ -15,10 +15,10 @@ from pytest_modelviz.attribution.explain import Explanation, Maps, Reshape, Taps
 from pytest_modelviz.attribution.images import image_in
 from pytest_modelviz.attribution.scores import Target, class_score, is_class, require_target
 from pytest_modelviz.attribution.spatial_layout import image_frame
-from pytest_modelviz.compare.explained import by_forward_pass, forward_verdict
+from pytest_modelviz.compare.explain_drift import compare_forward_passes, explain_drift
 from pytest_modelviz.compare.gradients import worse
-from pytest_modelviz.compare.questions import asked_otherwise
 from pytest_modelviz.compare.readable import require_rows
+from pytest_modelviz.compare.request_differences import request_differences
 from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tolerance import ROUNDING, Tolerances
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
@@ -201,7 +201,7 @@ class CamMapView:
             )
         # a target that the caller chose is part of the question; one that the model chose is its answer
         asked = {"method", "layer", "call", *({"targets"} if self._target is not None else ())}
-        other, findings = asked_otherwise(
+        other, findings = request_differences(
             baseline, actual, ("method", "layer", "call", "dtype", "targets", "predicted", "explained"), asked
         )
         if other:
@@ -210,7 +210,7 @@ class CamMapView:
             return Verdict(True, 1, 0, error, allowed)
         if not error <= allowed:
             findings += map_findings(before, after)
-        return by_forward_pass(error, allowed, findings, forward or _forward(baseline, actual, tolerances))
+        return explain_drift(error, allowed, findings, forward or _forward(baseline, actual, tolerances))
 
     def picture(
         self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None
@@ -234,7 +234,7 @@ class CamMapView:
 
 def _forward(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
     before, after = (stored_trace(capture.arrays, tolerances.ignored) for capture in (baseline, actual))
-    return forward_verdict(before, after, tolerances)
+    return compare_forward_passes(before, after, tolerances)
 
 
 def shown(raw: Map) -> Map:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_modelviz.compare.gradients import size_difference
-from pytest_modelviz.compare.places import same_places
+from pytest_modelviz.compare.nonfinite import has_same_nonfinite
 from pytest_modelviz.compare.tensors import fair_size
 from pytest_modelviz.records.verdict import Finding
 from pytest_modelviz.text.side_by_side import apart
@@ -94,7 +94,7 @@ def _comparable(
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None:
     """Both without NaN and infinities, which must be at the same places."""
     before, after = baseline.astype(np.float64), actual.astype(np.float64)
-    if not same_places(before, after):
+    if not has_same_nonfinite(before, after):
         return None
     before, after = np.nan_to_num(before, posinf=0, neginf=0), np.nan_to_num(after, posinf=0, neginf=0)
     return before, aligned(before, after) if signless else after

@@ -12,7 +12,7 @@ import torch
 
 from pytest_modelviz.attribution.scores import Target, require_target
 from pytest_modelviz.compare.gradients import GRADIENT, compare_gradients
-from pytest_modelviz.compare.questions import asked_otherwise
+from pytest_modelviz.compare.request_differences import request_differences
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.pictures.exhibits import Exhibit
@@ -100,7 +100,7 @@ class SaliencyMapView:
         # a target that the caller chose is part of the question; one that the model chose is its answer
         asked = {"method", *({"targets"} if self._target is not None else ())}
         kinds = ("method", "dtype", "targets", "predicted", "explained")
-        other, findings = asked_otherwise(baseline, actual, kinds, asked)
+        other, findings = request_differences(baseline, actual, kinds, asked)
         if other:
             return other
         parted = [finding for finding in findings if finding.kind in ("targets", "dtype")]

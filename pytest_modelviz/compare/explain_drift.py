@@ -10,8 +10,8 @@ from pytest_modelviz.records.trace import Trace
 from pytest_modelviz.records.verdict import Finding, Verdict
 
 
-def forward_verdict(baseline: Trace, actual: Trace, tolerances: Tolerances) -> Verdict:
-    """Whether two forward passes agree, whatever tolerance the explanation itself was given.
+def compare_forward_passes(baseline: Trace, actual: Trace, tolerances: Tolerances) -> Verdict:
+    """Compare two forward passes, whatever tolerance the explanation itself was given.
 
     Raises UnreadableBaselineError for a damaged trace.
     """
@@ -19,8 +19,8 @@ def forward_verdict(baseline: Trace, actual: Trace, tolerances: Tolerances) -> V
     return compare_traces(baseline, actual, defaults)
 
 
-def by_forward_pass(error: float, allowed: float, findings: Sequence[Finding], forward: Verdict) -> Verdict:
-    """The verdict on something that drifted by `error`, whose forward passes were compared.
+def explain_drift(error: float, allowed: float, findings: Sequence[Finding], forward: Verdict) -> Verdict:
+    """Give the verdict on something that drifted by `error`, whose forward passes were compared.
 
     Layer and cause are those of the forward pass; where that agrees, the cause is "gradient".
     """
