@@ -1,24 +1,26 @@
-"""Which places of an image, or of a sequence, a layer's output stands for.
+"""How a layer's output lies over the image, or over the sequence, that the model was given.
 
-Of an image they lie channels first, channels last, or as tokens in a grid; of a sequence that one-dimensional
-convolutions have read, channels first or last.
+Positions of an image come channels first, channels last, or as tokens in a grid; those of a sequence that
+one-dimensional convolutions have read, channels first or last.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from pytest_modelviz.probe.structure import tensors
 from pytest_modelviz.probe.torch_internals import BatchNorm, ConvNd
-from pytest_modelviz.records.trace import Call
 
-_MOST_BEFORE = 8  # class, distillation and register tokens stand before the grid's
-_FIRST = (ConvNd, BatchNorm)  # they compute on channels first
-_STRIPS = (  # those compute on (batch, channels, length)
+Form = Literal["channels first", "channels last", "tokens"]
+
+_MOST_LEADING_TOKENS = 8  # class, distillation and register tokens stand before the grid's
+_CHANNELS_FIRST_MODULES = (ConvNd, BatchNorm)
+_CHANNELS_LAST_MODULES = (torch.nn.LayerNorm, torch.nn.Linear)  # they compute along the last dimension
+_SEQUENCE_MODULES = (  # they compute on (batch, channels, length)
     torch.nn.Conv1d,
     torch.nn.ConvTranspose1d,
     torch.nn.BatchNorm1d,
@@ -29,7 +31,6 @@ _STRIPS = (  # those compute on (batch, channels, length)
     torch.nn.AdaptiveAvgPool1d,
     torch.nn.AdaptiveMaxPool1d,
 )
-_LAST = (torch.nn.LayerNorm, torch.nn.Linear)  # and these along the last dimension
 _SHRINKS = (1, 2, 4, 8, 16, 32)  # how far later stages merge an earlier grid's tokens
 
 
@@ -47,14 +48,14 @@ def image_frame(input_data: Any) -> tuple[int, ...] | None:
 
 
 @dataclass(frozen=True)
-class Places:
+class SpatialLayout:
     """How an output lies over the image: (batch, channels, *grid), (batch, *grid, channels), (batch, tokens, channels).
 
     The grid of a sequence has one side. Of tokens, `before` stand before those of the grid, which are in the order of
     rows.
     """
 
-    form: str
+    form: Form
     grid: tuple[int, ...]
     before: int = 0
 
@@ -66,8 +67,8 @@ class Places:
             return f"{size} tokens{f' after {self.before} of another kind' if self.before else ''}"
         return "" if self.form == "channels first" else f"{size}, channels last"
 
-    def maps(self, tensor: torch.Tensor) -> torch.Tensor:
-        """(batch, channels, *grid), whatever the form."""
+    def channels_first(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Turn an output of this form into maps, (batch, channels, *grid)."""
         if self.form == "channels first":
             return tensor
         if self.form == "channels last":
@@ -75,8 +76,8 @@ class Places:
         tokens = tensor[:, self.before :].transpose(1, 2)
         return tokens.reshape(*tokens.shape[:2], *self.grid)
 
-    def output(self, maps: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-        """The way back: an output with these maps; tokens before the grid's are those of `like`."""
+    def restore(self, maps: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+        """Turn maps into an output of this form; tokens before the grid's are those of `like`."""
         if self.form == "channels first":
             return maps
         if self.form == "channels last":
@@ -84,8 +85,8 @@ class Places:
         return torch.cat([like[:, : self.before].expand(len(maps), -1, -1), maps.flatten(2).transpose(1, 2)], 1)
 
 
-class PlacesFinder:
-    """Follows a pass and says of each output which places it stands for.
+class SpatialLayoutTracker:
+    """Follows a pass and says of each output how it lies over the input.
 
     A grid is known by its proportions, which are the image's; a number of tokens by the grids before it: a patch
     embedding shows how many rows and columns there are.
@@ -96,89 +97,96 @@ class PlacesFinder:
         self._batch: int | None = None if frame is None else frame[0]
         self._frame: tuple[int, ...] | None = None if frame is None else frame[-2:]
         self._is_image = any(tensor.dim() in (4, 5) for tensor in tensors(input_data))
-        self._lines: set[int] = set()  # lengths of sequences
-        self._widths: set[int] = set()  # and how many channels they had
+        self._sequence_lengths: set[int] = set()
+        self._channel_counts: set[int] = set()
         self._grids: list[tuple[int, int]] = []
-        self._lengths: set[int] = set()
-        self._forms: dict[tuple[int, ...], str] = {}
+        self._token_counts: set[int] = set()
+        self._forms: dict[tuple[int, ...], Form] = {}
 
-    def see(self, one: Call, module: torch.nn.Module, output: Any) -> Places | None:
-        """The output's places, None where it is not one floating tensor with several of them."""
+    def track(self, module: torch.nn.Module, output: Any) -> SpatialLayout | None:
+        """The output's layout, None where it is not one floating tensor with several positions."""
         if not isinstance(output, torch.Tensor) or not output.is_floating_point() or output.dim() not in (3, 4, 5):
             return None
         if output.dim() == 3 and not self._is_image:
-            found = self._of_line(output, module)
+            found = self._sequence_layout(output, module)
             if found is not None:
                 return found
         if self._batch is not None and output.shape[0] != self._batch:
-            return None  # one for each region or window, not for each image
-        found = self._of(output, module)
+            return None  # an output for each region or window, not for each image
+        found = self._image_layout(output, module)
         if found is not None and len(found.grid) == 2 and found.form != "tokens":
             self._grids.append((found.grid[0], found.grid[1]))
             self._forms[tuple(output.shape)] = found.form
         elif output.dim() == 3:
-            self._lengths.add(output.shape[1])
+            self._token_counts.add(output.shape[1])
         return found
 
-    def _of(self, output: torch.Tensor, module: torch.nn.Module) -> Places | None:
+    def _image_layout(self, output: torch.Tensor, module: torch.nn.Module) -> SpatialLayout | None:
         shape = tuple(output.shape)
         if len(shape) == 5:
-            return Places("channels first", shape[2:]) if math.prod(shape[2:]) > 1 and self._fits(shape[3:]) else None
+            return (
+                SpatialLayout("channels first", shape[2:])
+                if math.prod(shape[2:]) > 1 and self._fits(shape[3:])
+                else None
+            )
         if len(shape) == 4:
             first, last = self._is_grid(shape[2:]), self._frame is not None and self._is_grid(shape[1:3])
-            if first and last:  # as many channels as rows and columns: what it was computed by tells
-                last = isinstance(module, _LAST) or self._forms.get(shape) == "channels last"
-                first = not last or isinstance(module, _FIRST)
+            if first and last:  # as many channels as rows and columns: the module that computed it decides
+                last = isinstance(module, _CHANNELS_LAST_MODULES) or self._forms.get(shape) == "channels last"
+                first = not last or isinstance(module, _CHANNELS_FIRST_MODULES)
             if first:
-                return Places("channels first", shape[2:])
-            return Places("channels last", shape[1:3]) if last else None
-        return self._of_tokens(shape[1]) if len(shape) == 3 else None
+                return SpatialLayout("channels first", shape[2:])
+            return SpatialLayout("channels last", shape[1:3]) if last else None
+        return self._token_layout(shape[1]) if len(shape) == 3 else None
 
-    def _of_line(self, output: torch.Tensor, module: torch.nn.Module) -> Places | None:
+    def _sequence_layout(self, output: torch.Tensor, module: torch.nn.Module) -> SpatialLayout | None:
         """Of a sequence; None before the first convolution along it."""
         shape = tuple(output.shape)
-        if isinstance(module, _STRIPS):
+        form: Form | None
+        if isinstance(module, _SEQUENCE_MODULES):
             form = "channels first"
-        elif isinstance(module, _LAST):
-            form = "channels last" if shape[1] in self._lines else ""
+        elif isinstance(module, _CHANNELS_LAST_MODULES):
+            form = "channels last" if shape[1] in self._sequence_lengths else None
         else:
-            form = self._forms.get(shape) or self._line_form(shape)
-        if not form:
+            form = self._forms.get(shape) or self._sequence_form(shape)
+        if form is None:
             return None
         self._forms[shape] = form
         channels, length = shape[1:] if form == "channels first" else (shape[2], shape[1])
-        self._lines.add(length)
-        self._widths.add(channels)
-        return Places(form, (length,)) if length > 1 else None
+        self._sequence_lengths.add(length)
+        self._channel_counts.add(channels)
+        return SpatialLayout(form, (length,)) if length > 1 else None
 
-    def _line_form(self, shape: tuple[int, ...]) -> str:
-        """By the lengths and numbers of channels before; empty where they do not tell."""
-        for first, known in ((2, self._lines), (1, self._widths)):
+    def _sequence_form(self, shape: tuple[int, ...]) -> Form | None:
+        """By the lengths and numbers of channels before; None where they do not say."""
+        for dimension, known in ((2, self._sequence_lengths), (1, self._channel_counts)):
             if (shape[1] in known) != (shape[2] in known):
-                return "channels first" if shape[first] in known else "channels last"
-        return ""
+                return "channels first" if shape[dimension] in known else "channels last"
+        return None
 
     def _is_grid(self, size: tuple[int, ...]) -> bool:
         """Whether these are rows and columns, and not, as in attention, from each token to each."""
-        between_tokens = size[0] == size[1] and size[0] in self._lengths and size not in self._grids
+        between_tokens = size[0] == size[1] and size[0] in self._token_counts and size not in self._grids
         return math.prod(size) > 1 and self._fits(size) and not between_tokens
 
-    def _of_tokens(self, count: int) -> Places | None:
+    def _token_layout(self, count: int) -> SpatialLayout | None:
         for height, width in reversed(self._grids):
             for shrink in _SHRINKS:
                 grid = math.ceil(height / shrink), math.ceil(width / shrink)
                 before = count - math.prod(grid)
-                if (before == 0 or (shrink == 1 and 0 < before <= _MOST_BEFORE)) and math.prod(grid) > before + 1:
-                    return Places("tokens", grid, before)
-        return None if self._grids or self._frame is None else self._of_proportions(count)
+                if (before == 0 or (shrink == 1 and 0 < before <= _MOST_LEADING_TOKENS)) and math.prod(
+                    grid
+                ) > before + 1:
+                    return SpatialLayout("tokens", grid, before)
+        return None if self._grids or self._frame is None else self._token_layout_by_proportions(count)
 
-    def _of_proportions(self, count: int) -> Places | None:
+    def _token_layout_by_proportions(self, count: int) -> SpatialLayout | None:
         """Of a model that embeds its patches without a convolution."""
-        high, wide = self._frame or (1, 1)
+        height, width = self._frame or (1, 1)
         for before in range(3):
-            rows = round(math.sqrt((count - before) * high / wide)) if count > before + 1 else 0
+            rows = round(math.sqrt((count - before) * height / width)) if count > before + 1 else 0
             if rows and (count - before) % rows == 0 and self._fits((rows, (count - before) // rows)):
-                return Places("tokens", (rows, (count - before) // rows), before)
+                return SpatialLayout("tokens", (rows, (count - before) // rows), before)
         return None
 
     def _fits(self, size: tuple[int, ...]) -> bool:

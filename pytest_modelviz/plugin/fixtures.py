@@ -185,9 +185,11 @@ def modelviz(_modelviz_checks: TestChecks) -> Callable[..., Any]:
         atol: Tolerance = None,
     ) -> Any:
         __tracebackhide__ = True
-        from pytest_modelviz.views.combined import Together, Views
+        from pytest_modelviz.views.combined import CombinedCapture, Views
 
-        views = Together(model, input_data, summary=summary, feature_maps=feature_maps, cam=cam, target=target).views()
+        views = CombinedCapture(
+            model, input_data, summary=summary, feature_maps=feature_maps, cam=cam, target=target
+        ).views()
         made = {}
         for part, view in views.items():
             own = view.view if name is None else f"{name}_{view.view}"

@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from pytest_modelviz.attribution.explain import TRACE_WEIGHT_WIDTH, TRACE_WIDTH, Explanation, Taps
+from pytest_modelviz.attribution.activation_recorder import ActivationRecorder
+from pytest_modelviz.attribution.explain import TRACE_WEIGHT_WIDTH, TRACE_WIDTH, Explanation
 from pytest_modelviz.attribution.scores import Target, scores_of
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError
@@ -23,7 +24,8 @@ from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.trace import Call
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.views.base import View
-from pytest_modelviz.views.cam_map.capture import CamMap, CamMapView
+from pytest_modelviz.views.cam_map.capture import CamMapView
+from pytest_modelviz.views.cam_map.records import CamMap
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
 from pytest_modelviz.views.feature_maps.records import FeatureMaps
 from pytest_modelviz.views.feature_maps.thumbnails import ThumbnailCollector
@@ -43,7 +45,7 @@ class Views:
     cam: CamMap | None = None
 
 
-class Together:
+class CombinedCapture:
     """`modelviz(model, input_data, *, summary=True, feature_maps=True, cam=None, target=None)`.
 
     Multiply-adds are counted in the same pass, which therefore takes torch's unfused paths of attention.
@@ -72,20 +74,20 @@ class Together:
         self._summary = ModelSummaryView(model, input_data=input_data) if summary else None
         self._maps = FeatureMapsView(model, input_data) if feature_maps else None
         self._cam = CamMapView(model, input_data, target_layer=cam, target=target) if cam is not None else None
-        self._looks: list[Mapping[str, Capture]] = []
+        self._captures: list[Mapping[str, Capture]] = []
 
     def views(self) -> dict[str, View]:
-        """One for each check, by its name in `Views`. The second look of one of them is the second look of all."""
-        inner: dict[str, View | None] = {"summary": self._summary, "feature_maps": self._maps, "cam": self._cam}
-        return {part: _Member(view, self) for part, view in inner.items() if view is not None}
+        """The views, by their names in `Views`. When a view captures again, all of them do, in one pass."""
+        views: dict[str, View | None] = {"summary": self._summary, "feature_maps": self._maps, "cam": self._cam}
+        return {name: CombinedView(view, self) for name, view in views.items() if view is not None}
 
-    def look(self, number: int, view: str) -> Capture:
-        """What a view has seen at the first look (0), or at a later one, which is made when it is first asked for."""
-        while len(self._looks) <= number:
-            self._looks.append(self._look())
-        return self._looks[number][view]
+    def capture(self, number: int, view: str) -> Capture:
+        """A view's first capture (0), or a later one. All views' are made when the first of them is asked for."""
+        while len(self._captures) <= number:
+            self._captures.append(self._capture())
+        return self._captures[number][view]
 
-    def _look(self) -> dict[str, Capture]:
+    def _capture(self) -> dict[str, Capture]:
         if self._summary is not None and self._maps is None and self._cam is None and self._summary.is_on_meta:
             return {"model_summary": self._summary.with_table(table_without_pass)}  # which can do without values
         with prepared(self._model, self._input, grad=self._cam is not None) as model, only_shapes(model):
@@ -104,64 +106,63 @@ class Together:
 
     def _pass(self, model: torch.nn.Module, counter: MultAdds | None) -> dict[str, Capture]:
         collector = ThumbnailCollector(model, None) if self._maps is not None else None
-        taps = Taps([self._layer], self._input) if self._layer is not None else None
-        steps = [one.see for one in (collector, taps) if one is not None]
+        recorder = ActivationRecorder([self._layer], self._input) if self._layer is not None else None
 
-        def left(one: Call, module: torch.nn.Module, output: Any) -> Any:
+        def leave(call: Call, module: torch.nn.Module, output: Any) -> Any:
             if counter is not None:
-                counter.leave(one, module, output)
-            for step in steps:
-                output = step(one, module, output)
-            return output
+                counter.leave(call, module, output)
+            if collector is not None:
+                output = collector.see(call, module, output)
+            return output if recorder is None else recorder.leave(call, module, output)
 
         enter, close = (None, None) if counter is None else (counter.enter, counter.close)
-        observer = Observer(model, on_enter=enter, on_output=left, on_raise=close)
+        observer = Observer(model, on_enter=enter, on_output=leave, on_raise=close)
         before = unsaved_shapes(model)
         with contextlib.nullcontext() if counter is None else counter.counting(), observer.watching():
             output = call(model, self._input)
-        trace, found = observer.trace, {}
-        if taps is not None and self._cam is not None:
+        trace, captures = observer.trace, {}
+        if recorder is not None and self._cam is not None:
             scores = scores_of(output, self._target)
             narrow = trace.narrowed(TRACE_WIDTH, TRACE_WEIGHT_WIDTH)
-            found["cam_map"] = self._cam.explained(Explanation(narrow, scores, taps.maps(scores)))
+            captures["cam_map"] = self._cam.capture_of(Explanation(narrow, scores, recorder.activations(scores)))
         if self._maps is not None and collector is not None:
-            output = _detached(output) if taps is not None else output
-            found["feature_maps"] = self._maps.captured(trace, collector, input_pictures(self._input), output)
+            output = _detached(output) if recorder is not None else output
+            captures["feature_maps"] = self._maps.captured(trace, collector, input_pictures(self._input), output)
         if self._summary is not None:
             table, caches = table_without_pass(model), caches_of(before, unsaved_shapes(model))
             own = {} if counter is None else counter.own
-            found["model_summary"] = self._summary.captured(model, trace, own, table, caches)
-        return found
+            captures["model_summary"] = self._summary.captured(model, trace, own, table, caches)
+        return captures
 
 
-class _Member:
-    """One view of several."""
+class CombinedView:
+    """One view of a `CombinedCapture`: it compares, pictures and describes by itself, and captures with the others."""
 
-    def __init__(self, inner: View, together: Together) -> None:
-        self._inner, self._together, self._number = inner, together, 0
+    def __init__(self, view: View, combined: CombinedCapture) -> None:
+        self._view, self._combined, self._number = view, combined, 0
 
     @property
     def view(self) -> str:
-        return self._inner.view
+        return self._view.view
 
     @property
     def model(self) -> torch.nn.Module | None:
-        return getattr(self._inner, "model", None)
+        return getattr(self._view, "model", None)
 
     def capture(self) -> Capture:
         self._number += 1
-        return self._together.look(self._number - 1, self.view)
+        return self._combined.capture(self._number - 1, self.view)
 
     def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
-        return self._inner.compare(baseline, actual, tolerances)
+        return self._view.compare(baseline, actual, tolerances)
 
     def picture(
         self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None
     ) -> Sequence[Exhibit]:
-        return self._inner.picture(actual, baseline, verdict)
+        return self._view.picture(actual, baseline, verdict)
 
     def describe(self, actual: Capture) -> str:
-        return self._inner.describe(actual)
+        return self._view.describe(actual)
 
 
 def _detached(value: Any) -> Any:

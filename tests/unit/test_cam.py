@@ -9,9 +9,10 @@ from zoo import ZOO, InPlace, Output, SmallNet, images, sequences
 
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.views.cam_map.capture import CamMapView, shown
+from pytest_modelviz.views.cam_map.capture import CamMapView
 from pytest_modelviz.views.cam_map.compare import map_difference, map_findings
 from pytest_modelviz.views.cam_map.methods import METHODS
+from pytest_modelviz.views.cam_map.pictures import heatmap
 
 
 def compared(view, other, **tolerances):
@@ -310,8 +311,8 @@ def test_what_is_no_number_must_be_in_the_same_places(odd):
 
 
 def test_a_map_that_is_nowhere_positive_is_shown_empty():
-    assert shown(np.float32([[[-1.0, -2.0]]])).tolist() == [[0.0, 0.0]]
-    assert shown(np.float32([[[-1.0, 4.0], [2.0, 0.0]]])).tolist() == [[0.0, 1.0], [0.5, 0.0]]
+    assert heatmap(np.float32([[[-1.0, -2.0]]])).tolist() == [[0.0, 0.0]]
+    assert heatmap(np.float32([[[-1.0, 4.0], [2.0, 0.0]]])).tolist() == [[0.0, 1.0], [0.5, 0.0]]
 
 
 def test_what_a_map_is_as_a_whole():

@@ -12,10 +12,11 @@ from torch import nn
 from zoo import ZOO, SmallNet, images
 
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.views.cam_map import methods as cam_methods
 from pytest_modelviz.views.cam_map.capture import CamMapView
+from pytest_modelviz.views.cam_map.library import known_methods, normalized_map
+from pytest_modelviz.views.cam_map.methods import COMPOSED, METHODS, RUNNING, differentiates, uses_gradients
 
-RUNNING = [*cam_methods.RUNNING, *cam_methods.COMPOSED]
+BEYOND_ONE_PASS = {**RUNNING, **COMPOSED}
 
 
 def raw(model, inputs, **options):
@@ -56,7 +57,7 @@ class TestByHand:
             for layer in ("0.1", "0.3")
         ]
         assert result.layer == "0.1, 0.3"
-        assert result.raw == pytest.approx(cam_methods.normalized_map(each[0] * each[1], None), abs=1e-4)
+        assert result.raw == pytest.approx(normalized_map(each[0] * each[1], None), abs=1e-4)
 
     def test_several_classes_of_one_sample_have_a_map_each(self):
         for method in ("gradcam", "scorecam"):
@@ -76,7 +77,7 @@ class TestByHand:
 def test_the_map_is_pytorch_grad_cam_s_own(method):
     model = SmallNet().eval()
     layers = ["relu", "bn2"] if method == "refinecam" else ["bn2"]
-    kind = getattr(pytorch_grad_cam, {**cam_methods.RUNNING, **cam_methods.COMPOSED}[method])
+    kind = getattr(pytorch_grad_cam, BEYOND_ONE_PASS[method])
     theirs = copy.deepcopy(model)
     cam = kind(theirs, [] if method == "fullgrad" else [theirs.get_submodule(layer) for layer in layers])
     if method == "finercam":
@@ -96,7 +97,7 @@ def test_the_map_is_pytorch_grad_cam_s_own(method):
     assert ours == pytest.approx(expected, abs=2e-3)
 
 
-@pytest.mark.parametrize("method", RUNNING)
+@pytest.mark.parametrize("method", BEYOND_ONE_PASS)
 class TestWhoRunsTheModel:
     def test_repeats_itself_and_sees_a_changed_weight(self, method):
         model = SmallNet()
@@ -295,7 +296,7 @@ def test_every_class_of_the_installed_version_has_a_name():
         for name, value in vars(pytorch_grad_cam).items()
         if isinstance(value, type) and issubclass(value, base) and value is not base
     }
-    assert kinds - set(cam_methods.known_methods().values()) == {"RandomCAM"}
+    assert kinds - set(known_methods().values()) == {"RandomCAM"}
 
 
 def test_the_sign_of_a_principal_component_follows_the_baseline_s_in_the_picture():
@@ -337,3 +338,11 @@ def test_fullgrad_is_pytorch_grad_cam_s_own_at_any_size_and_kept_small():
     assert capture.result.normalized == pytest.approx(expected, abs=2e-3)
     assert capture.result.raw.shape == (1, 96, 80)
     assert capture.arrays["map"].shape == (1, 56, 56)
+
+
+@pytest.mark.parametrize("method", [*METHODS, "scorecam", "ablationcam"])
+def test_the_table_of_methods_without_a_gradient_is_the_library_s(method):
+    kind = getattr(pytorch_grad_cam, known_methods()[method])
+    made = kind(nn.Sequential(nn.Conv2d(1, 1, 1)), [])
+    assert made.uses_gradients == differentiates(method)
+    assert uses_gradients(method) == (method in METHODS and differentiates(method))

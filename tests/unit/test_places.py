@@ -6,20 +6,17 @@ import torchvision
 from torch import nn
 from zoo import SmallNet, images
 
-from pytest_modelviz.attribution.spatial_layout import Places, PlacesFinder, image_frame
+from pytest_modelviz.attribution.spatial_layout import SpatialLayout, SpatialLayoutTracker, image_frame
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.records.trace import Call
 from pytest_modelviz.views.cam_map.capture import CamMapView
-
-NOWHERE = Call("layer", 0, 0, {})
 
 
 def places(image, *shapes):
     """Of the last of some outputs that follow each other in a pass; a module may stand before a shape."""
-    finder, found = PlacesFinder(torch.zeros(image)), None
+    tracker, found = SpatialLayoutTracker(torch.zeros(image)), None
     for given in shapes:
         module, shape = given if isinstance(given[0], nn.Module) else (nn.Identity(), given)
-        found = finder.see(NOWHERE, module, torch.zeros(shape))
+        found = tracker.track(module, torch.zeros(shape))
     return found
 
 
@@ -29,34 +26,34 @@ SQUARE, WIDE = (2, 3, 64, 64), (2, 3, 64, 128)
 @pytest.mark.parametrize(
     ("image", "outputs", "expected"),
     [
-        (SQUARE, [(2, 5, 16, 16)], Places("channels first", (16, 16))),
-        (SQUARE, [(2, 16, 16, 5)], Places("channels last", (16, 16))),
-        (WIDE, [(2, 4, 8, 16)], Places("channels first", (8, 16))),
-        (WIDE, [(2, 4, 8, 96)], Places("channels last", (4, 8))),
-        (SQUARE, [(2, 8, 8, 8)], Places("channels first", (8, 8))),  # both would do
-        (SQUARE, [(2, 9, 8, 8), (2, 64, 9)], Places("tokens", (8, 8), 0)),
-        (SQUARE, [(2, 9, 8, 8), (2, 65, 9)], Places("tokens", (8, 8), 1)),  # a class token
-        (SQUARE, [(2, 9, 8, 8), (2, 69, 9)], Places("tokens", (8, 8), 5)),  # and four registers
-        (WIDE, [(2, 9, 4, 8), (2, 33, 9)], Places("tokens", (4, 8), 1)),
-        (SQUARE, [(2, 9, 8, 8), (2, 16, 9)], Places("tokens", (4, 4), 0)),  # merged two by two
+        (SQUARE, [(2, 5, 16, 16)], SpatialLayout("channels first", (16, 16))),
+        (SQUARE, [(2, 16, 16, 5)], SpatialLayout("channels last", (16, 16))),
+        (WIDE, [(2, 4, 8, 16)], SpatialLayout("channels first", (8, 16))),
+        (WIDE, [(2, 4, 8, 96)], SpatialLayout("channels last", (4, 8))),
+        (SQUARE, [(2, 8, 8, 8)], SpatialLayout("channels first", (8, 8))),  # both would do
+        (SQUARE, [(2, 9, 8, 8), (2, 64, 9)], SpatialLayout("tokens", (8, 8), 0)),
+        (SQUARE, [(2, 9, 8, 8), (2, 65, 9)], SpatialLayout("tokens", (8, 8), 1)),  # a class token
+        (SQUARE, [(2, 9, 8, 8), (2, 69, 9)], SpatialLayout("tokens", (8, 8), 5)),  # and four registers
+        (WIDE, [(2, 9, 4, 8), (2, 33, 9)], SpatialLayout("tokens", (4, 8), 1)),
+        (SQUARE, [(2, 9, 8, 8), (2, 16, 9)], SpatialLayout("tokens", (4, 4), 0)),  # merged two by two
         (SQUARE, [(2, 9, 8, 8), (2, 90, 9)], None),
-        (SQUARE, [(2, 65, 9)], Places("tokens", (8, 8), 1)),  # no grid was seen: by proportions
-        (WIDE, [(2, 33, 9)], Places("tokens", (4, 8), 1)),
+        (SQUARE, [(2, 65, 9)], SpatialLayout("tokens", (8, 8), 1)),  # no grid was seen: by proportions
+        (WIDE, [(2, 33, 9)], SpatialLayout("tokens", (4, 8), 1)),
         (SQUARE, [(2, 9, 8, 8), (2, 65, 9), (2, 12, 65, 65)], None),  # attention from each token to each
         (SQUARE, [(2, 12, 65, 8)], None),  # heads
         (SQUARE, [(150, 5, 7, 7)], None),  # regions, not images
         (SQUARE, [(2, 5, 1, 1)], None),
         (SQUARE, [(2, 10)], None),
         # as many channels as rows and columns, beside as many tokens
-        (SQUARE, [(2, 5, 16, 16), (2, 16, 9), (2, 16, 16, 16)], Places("channels first", (16, 16))),
-        (SQUARE, [(nn.LayerNorm(8), (2, 8, 8, 8))], Places("channels last", (8, 8))),
-        (SQUARE, [(nn.LayerNorm(8), (2, 8, 8, 8)), (2, 8, 8, 8)], Places("channels last", (8, 8))),
+        (SQUARE, [(2, 5, 16, 16), (2, 16, 9), (2, 16, 16, 16)], SpatialLayout("channels first", (16, 16))),
+        (SQUARE, [(nn.LayerNorm(8), (2, 8, 8, 8))], SpatialLayout("channels last", (8, 8))),
+        (SQUARE, [(nn.LayerNorm(8), (2, 8, 8, 8)), (2, 8, 8, 8)], SpatialLayout("channels last", (8, 8))),
         (
             SQUARE,
             [(nn.Linear(8, 8), (2, 8, 8, 8)), (nn.Conv2d(8, 8, 1), (2, 8, 8, 8))],
-            Places("channels first", (8, 8)),
+            SpatialLayout("channels first", (8, 8)),
         ),
-        ((2, 3, 8, 16, 16), [(2, 5, 4, 8, 8)], Places("channels first", (4, 8, 8))),
+        ((2, 3, 8, 16, 16), [(2, 5, 4, 8, 8)], SpatialLayout("channels first", (4, 8, 8))),
     ],
 )
 def test_places_of_an_output(image, outputs, expected):
@@ -66,17 +63,17 @@ def test_places_of_an_output(image, outputs, expected):
 @pytest.mark.parametrize(
     ("one", "shape"),
     [
-        (Places("channels first", (2, 3)), (2, 4, 2, 3)),
-        (Places("channels last", (2, 3)), (2, 2, 3, 4)),
-        (Places("tokens", (2, 3), 1), (2, 7, 4)),
-        (Places("tokens", (2, 3), 0), (2, 6, 4)),
+        (SpatialLayout("channels first", (2, 3)), (2, 4, 2, 3)),
+        (SpatialLayout("channels last", (2, 3)), (2, 2, 3, 4)),
+        (SpatialLayout("tokens", (2, 3), 1), (2, 7, 4)),
+        (SpatialLayout("tokens", (2, 3), 0), (2, 6, 4)),
     ],
 )
 def test_maps_and_back(one, shape):
     output = torch.rand(shape)
-    maps = one.maps(output)
+    maps = one.channels_first(output)
     assert maps.shape == (2, 4, 2, 3)
-    assert torch.equal(one.output(maps, output), output)
+    assert torch.equal(one.restore(maps, output), output)
     if one.form == "tokens":
         assert torch.equal(maps[:, :, 1, 2], output[:, one.before + 5])  # row by row
 

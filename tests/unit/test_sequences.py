@@ -7,13 +7,14 @@ import pytest
 import torch
 from torch import nn
 
-from pytest_modelviz.attribution.spatial_layout import Places, PlacesFinder
+from pytest_modelviz.attribution.spatial_layout import SpatialLayout, SpatialLayoutTracker
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.pictures.composite import PANEL
-from pytest_modelviz.records.trace import Call
-from pytest_modelviz.views.cam_map.capture import CamMapView, shown
-from pytest_modelviz.views.cam_map.methods import METHODS, RUNNING, known_methods
+from pytest_modelviz.views.cam_map.capture import CamMapView
+from pytest_modelviz.views.cam_map.library import known_methods
+from pytest_modelviz.views.cam_map.methods import METHODS, RUNNING
+from pytest_modelviz.views.cam_map.pictures import heatmap
 
 EVERY_METHOD = sorted(set(METHODS) | set(RUNNING) | {"finercam", "refinecam"} - {"fullgrad"})
 
@@ -93,13 +94,13 @@ def test_a_sequence_s_map_is_drawn_as_a_strip():
     view = CamMapView(Wave(), signal(length=2000), target=1)
     capture = view.capture()
     assert not [name for name in capture.arrays if name.startswith("input")]
-    strip = shown(capture.result.raw[0])
+    strip = heatmap(capture.result.raw[0])
     assert strip.shape == (56, 448)
     assert (strip == strip[:1]).all()
     (picture,), (composite,) = view.picture(capture), view.picture(capture, capture)
     assert picture.image.shape[1] > picture.image.shape[0]
     assert composite.image.shape[1] >= 3 * PANEL
-    short = shown(np.float32([0.0, np.nan, 1.0]))
+    short = heatmap(np.float32([0.0, np.nan, 1.0]))
     assert short.shape == (1, 3)
     assert np.isnan(short[0, 1])
 
@@ -137,23 +138,26 @@ def test_a_transformer_over_a_sequence_is_explained_at_its_tokens():
 @pytest.mark.parametrize(
     ("outputs", "expected"),
     [
-        ([(nn.Conv1d(1, 1, 1), (1, 8, 30))], Places("channels first", (30,))),
+        ([(nn.Conv1d(1, 1, 1), (1, 8, 30))], SpatialLayout("channels first", (30,))),
         ([(nn.Linear(1, 1), (1, 8, 30))], None),  # nothing says that this is a sequence
-        ([(nn.Conv1d(1, 1, 1), (1, 8, 30)), (nn.ReLU(), (1, 8, 30))], Places("channels first", (30,))),
-        ([(nn.Conv1d(1, 1, 1), (1, 8, 30)), (nn.LayerNorm(8), (1, 30, 8))], Places("channels last", (30,))),
-        ([(nn.Conv1d(1, 1, 1), (1, 30, 30)), (nn.Linear(1, 1), (1, 30, 30))], Places("channels last", (30,))),
+        ([(nn.Conv1d(1, 1, 1), (1, 8, 30)), (nn.ReLU(), (1, 8, 30))], SpatialLayout("channels first", (30,))),
+        ([(nn.Conv1d(1, 1, 1), (1, 8, 30)), (nn.LayerNorm(8), (1, 30, 8))], SpatialLayout("channels last", (30,))),
+        ([(nn.Conv1d(1, 1, 1), (1, 30, 30)), (nn.Linear(1, 1), (1, 30, 30))], SpatialLayout("channels last", (30,))),
         ([(nn.Conv1d(1, 1, 1), (1, 8, 30)), (nn.AdaptiveAvgPool1d(1), (1, 8, 1))], None),
-        ([(nn.Conv1d(1, 1, 1), (1, 8, 30)), (nn.Identity(), (1, 8, 15))], Places("channels first", (15,))),  # pooled
-        ([(nn.Conv1d(1, 1, 1), (1, 8, 30)), (nn.Identity(), (1, 15, 8))], Places("channels last", (15,))),
+        (
+            [(nn.Conv1d(1, 1, 1), (1, 8, 30)), (nn.Identity(), (1, 8, 15))],
+            SpatialLayout("channels first", (15,)),
+        ),  # pooled
+        ([(nn.Conv1d(1, 1, 1), (1, 8, 30)), (nn.Identity(), (1, 15, 8))], SpatialLayout("channels last", (15,))),
         ([(nn.Conv1d(1, 1, 1), (1, 8, 30)), (nn.ReLU(), (1, 5, 7))], None),
     ],
 )
 def test_places_of_a_sequence(outputs, expected):
     for batch in (1, 3):  # three channels do not make an image of it
-        finder = PlacesFinder(torch.rand(batch, 2, 60))
+        tracker = SpatialLayoutTracker(torch.rand(batch, 2, 60))
         found = None
         for module, (_, *shape) in outputs:
-            found = finder.see(Call("layer", 0, 1, {}), module, torch.rand(batch, *shape))
+            found = tracker.track(module, torch.rand(batch, *shape))
         assert found == expected
 
 

@@ -13,7 +13,7 @@ from pytest_modelviz.probe.sketch import record_tensor
 from pytest_modelviz.probe.structure import tensors
 from pytest_modelviz.records.trace import Trace
 from pytest_modelviz.views.cam_map.capture import CamMapView
-from pytest_modelviz.views.combined import Together
+from pytest_modelviz.views.combined import CombinedCapture
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
 from pytest_modelviz.views.model_summary.capture import ModelSummaryView
 
@@ -40,7 +40,7 @@ class Counting(SmallNet):
 
 def test_three_views_take_one_forward_and_one_backward_pass():
     Counting.forwards = Counting.backwards = 0
-    together = Together(Counting(), images(), cam="bn2", target=1)
+    together = CombinedCapture(Counting(), images(), cam="bn2", target=1)
     captures = {part: view.capture() for part, view in together.views().items()}
     assert list(captures) == ["summary", "feature_maps", "cam"]
     assert (Counting.forwards, Counting.backwards) == (1, 1)
@@ -51,7 +51,7 @@ def test_three_views_take_one_forward_and_one_backward_pass():
 
 def test_a_second_look_is_a_second_pass_once_for_all():
     Counting.forwards = Counting.backwards = 0
-    views = Together(Counting(), images(), cam="bn2", target=1).views()
+    views = CombinedCapture(Counting(), images(), cam="bn2", target=1).views()
     for _ in range(2):
         for view in views.values():
             view.capture()
@@ -60,7 +60,7 @@ def test_a_second_look_is_a_second_pass_once_for_all():
 
 def test_without_a_cam_nothing_is_differentiated():
     Counting.forwards = Counting.backwards = 0
-    views = Together(Counting(), images(), summary=False).views()
+    views = CombinedCapture(Counting(), images(), summary=False).views()
     assert list(views) == ["feature_maps"]
     assert not views["feature_maps"].capture().result.output.requires_grad
     assert (Counting.forwards, Counting.backwards) == (1, 0)
@@ -69,7 +69,7 @@ def test_without_a_cam_nothing_is_differentiated():
 @pytest.mark.parametrize("cam", [None, "bn2"])
 def test_it_sees_what_the_views_see_by_themselves(cam):
     model = SmallNet()
-    together = Together(model, images(), cam=cam, target=None if cam is None else 1).views()
+    together = CombinedCapture(model, images(), cam=cam, target=None if cam is None else 1).views()
     alone = {"summary": ModelSummaryView(model, input_data=images()), "feature_maps": FeatureMapsView(model, images())}
     if cam:
         alone["cam"] = CamMapView(model, images(), target_layer=cam, target=1)
@@ -85,10 +85,12 @@ def test_it_sees_what_the_views_see_by_themselves(cam):
 
 def test_a_fault_is_named_by_every_part():
     model = SmallNet()
-    before = {part: view.capture() for part, view in Together(model, images(), cam="bn2", target=1).views().items()}
+    before = {
+        part: view.capture() for part, view in CombinedCapture(model, images(), cam="bn2", target=1).views().items()
+    }
     with torch.no_grad():
         model.conv2.weight[:3].neg_()
-    for part, view in Together(model, images(), cam="bn2", target=1).views().items():
+    for part, view in CombinedCapture(model, images(), cam="bn2", target=1).views().items():
         verdict = view.compare(before[part], view.capture(), Tolerances())
         if part == "summary":
             assert verdict.matched
@@ -103,11 +105,11 @@ def test_every_model_of_the_zoo_and_it_is_left_as_it_was(name):
     case = ZOO[name]
     model, inputs = case.build(), case.input()
     before = [(p, p.grad, p.requires_grad) for p in model.parameters()]
-    views = Together(model, inputs).views()
+    views = CombinedCapture(model, inputs).views()
     captures = {part: view.capture() for part, view in views.items()}
     alone = FeatureMapsView(model, inputs)
     if name not in ("random", "restless"):
-        again = Together(model, inputs).views()["feature_maps"]
+        again = CombinedCapture(model, inputs).views()["feature_maps"]
         assert again.compare(captures["feature_maps"], again.capture(), Tolerances()).matched
     assert alone.capture().facts["model"] == captures["feature_maps"].facts["model"]
     assert all(p.grad is grad and p.requires_grad == wanted for p, grad, wanted in before)
@@ -116,23 +118,23 @@ def test_every_model_of_the_zoo_and_it_is_left_as_it_was(name):
 class TestErrors:
     def test_nothing_to_look_at(self):
         with pytest.raises(ModelvizError, match="modelviz has nothing to look at"):
-            Together(SmallNet(), images(), summary=False, feature_maps=False)
+            CombinedCapture(SmallNet(), images(), summary=False, feature_maps=False)
 
     def test_a_target_without_a_layer(self):
         with pytest.raises(ModelvizError, match="takes a target only with cam="):
-            Together(SmallNet(), images(), target=1)
+            CombinedCapture(SmallNet(), images(), target=1)
 
     def test_a_layer_that_does_not_exist(self):
         with pytest.raises(ModelvizError, match="no layer 'conv9'"):
-            Together(SmallNet(), images(), cam="conv9")
+            CombinedCapture(SmallNet(), images(), cam="conv9")
 
     def test_cam_is_a_name(self):
         with pytest.raises(ModelvizError, match="cam takes the name of a layer, not True"):
-            Together(SmallNet(), images(), cam=True)
+            CombinedCapture(SmallNet(), images(), cam=True)
 
     def test_no_model(self):
         with pytest.raises(ModelvizError, match=r"must be a torch.nn.Module, not str"):
-            Together("model", images())
+            CombinedCapture("model", images())
 
 
 class TestNarrowed:
@@ -170,7 +172,7 @@ class TestNarrowed:
 def test_a_model_with_attention_is_counted_and_watched_in_one_pass():
     torch.manual_seed(0)
     layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True).eval()
-    seen = {part: view.capture() for part, view in Together(layer, torch.rand(2, 5, 8)).views().items()}
+    seen = {part: view.capture() for part, view in CombinedCapture(layer, torch.rand(2, 5, 8)).views().items()}
     alone = ModelSummaryView(layer, input_data=torch.rand(2, 5, 8)).capture()
     assert seen["summary"].result.mult_adds == alone.result.mult_adds > 0
 
@@ -192,7 +194,7 @@ def test_the_output_holds_no_graph_whatever_it_is(wrap):
         def forward(self, x):
             return wrap(super().forward(x))
 
-    seen = Together(Wrapped(), images(), cam="bn2", target=0).views()["feature_maps"].capture().result
+    seen = CombinedCapture(Wrapped(), images(), cam="bn2", target=0).views()["feature_maps"].capture().result
     assert type(seen.output) is type(wrap(torch.zeros(1)))
     found = list(tensors(seen.output))
     assert found

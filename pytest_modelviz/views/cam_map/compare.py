@@ -1,4 +1,4 @@
-"""The difference between two heatmaps, which are small enough to be kept whole."""
+"""Whether two heatmaps are those of one model: small enough to be kept whole, they are compared raw and signed."""
 
 from __future__ import annotations
 
@@ -8,18 +8,83 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pytest_modelviz.compare.gradients import size_difference
+from pytest_modelviz.compare.explain_drift import compare_forward_passes, explain_drift
+from pytest_modelviz.compare.gradients import size_difference, worse
 from pytest_modelviz.compare.nonfinite import has_same_nonfinite
+from pytest_modelviz.compare.readable import require_rows
+from pytest_modelviz.compare.request_differences import request_differences
+from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tensors import fair_size
-from pytest_modelviz.records.verdict import Finding
+from pytest_modelviz.compare.tolerance import ROUNDING, Tolerances
+from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.records.verdict import Finding, Verdict
 from pytest_modelviz.text.side_by_side import apart
+from pytest_modelviz.views.cam_map.methods import CANCELLING, SIGNLESS, differentiates
+from pytest_modelviz.views.cam_map.records import Map, peak, stored_map
 
 _SCALED = 1e-3  # what may be left when one map is fitted to the other, as a part of it
 _UNEXPLAINED = 0.1  # and as a part of the difference between them
+_ANSWER = ("method", "layer", "call", "dtype", "targets", "predicted", "explained")
 
 
-def map_findings(baseline: npt.NDArray[np.float32], actual: npt.NDArray[np.float32]) -> list[Finding]:
-    """What can be said of a changed map as a whole: that it has NaN, is empty, or is the old one in another size.
+def compare(baseline: Capture, actual: Capture, tolerances: Tolerances, *, is_target_chosen: bool = False) -> Verdict:
+    """Compare two class activation maps.
+
+    Args:
+        baseline: the stored capture.
+        actual: the capture that is compared with it; what is allowed follows from its facts, not the baseline's.
+        tolerances: those of the check; of several layers the most tolerant one's count.
+        is_target_chosen: whether the caller chose the target, which then is part of the request. A target that the
+            model chose is its answer.
+
+    Returns:
+        The verdict; its error is a fraction of the baseline's largest magnitude. Where maps of equal forward passes
+        differ, layer and cause are those of the gradient.
+
+    Raises:
+        UnreadableBaselineError: the baseline is damaged, or its text says another thing than its arrays.
+
+    """
+    before, after = stored_map(baseline), stored_map(actual)
+    stated = {key: baseline.facts.get(key) for key in ("peak", "shape")}
+    require_rows(stated, {"peak": peak(before), "shape": list(before.shape)}, "map's")
+    dtype, method = str(actual.facts["dtype"]), str(actual.facts["method"])
+    layers = str(actual.facts["layer"]).split(", ")  # of RefineCAM several
+    own = max((tolerances.of(layer) for layer in layers), key=lambda tolerance: tolerance.explanation(dtype))
+    floor, signless = ROUNDING * _finite(actual.facts.get("scale")), method in SIGNLESS
+    error, allowed = map_difference(before, after, signless=signless, floor=floor), own.explanation(dtype)
+    forward = None if error <= allowed else _compare_forward(baseline, actual, tolerances)
+    if forward is not None and forward.matched and own.rtol is None and differentiates(method):
+        # a kink turns a map everywhere by a little, and at one position by more
+        whole, size = map_distance(before, after, signless=signless)
+        error, allowed = worse(
+            (error, own.at_one_place(dtype)),
+            (whole, own.differentiated(dtype)),
+            (size, own.differentiated(dtype) if method in CANCELLING else own.resized(dtype)),
+        )
+    requested = {"method", "layer", "call", *({"targets"} if is_target_chosen else ())}
+    refusal, findings = request_differences(baseline, actual, _ANSWER, requested)
+    if refusal:
+        return refusal
+    if error <= allowed and not any(finding.kind in ("targets", "dtype") for finding in findings):
+        return Verdict(True, 1, 0, error, allowed)
+    if not error <= allowed:
+        findings += map_findings(before, after)
+    return explain_drift(error, allowed, findings, forward or _compare_forward(baseline, actual, tolerances))
+
+
+def _compare_forward(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
+    before, after = (stored_trace(capture.arrays, tolerances.ignored) for capture in (baseline, actual))
+    return compare_forward_passes(before, after, tolerances)
+
+
+def _finite(value: Any) -> float:
+    """A finite number, zero for what is none."""
+    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else 0.0
+
+
+def map_findings(baseline: Map, actual: Map) -> list[Finding]:
+    """Say what changed about a map as a whole: that it has NaN, is empty, or is the old one in another size.
 
     "map:blank" is a map of which people see nothing, because no part of it is positive any more. "map:scale" and
     "map:negated" are the old map times a number, where that explains nearly all of the difference.
@@ -31,18 +96,18 @@ def map_findings(baseline: npt.NDArray[np.float32], actual: npt.NDArray[np.float
     if odd[0] or before.shape != after.shape:
         return []
     if before.any() != after.any():
-        return [Finding("map:empty", before=_peak(before), after=_peak(after))]
+        return [Finding("map:empty", before=_range(before), after=_range(after))]
     if (before > 0).any() != (after > 0).any():
-        return [Finding("map:blank", before=_peak(before), after=_peak(after))]
+        return [Finding("map:blank", before=_range(before), after=_range(after))]
     square = float((before * before).sum())
     factor = float((before * after).sum()) / square if square else 0.0
-    left, apart_by = float(np.linalg.norm(after - factor * before)), float(np.linalg.norm(after - before))
-    if factor and left <= min(_SCALED * float(np.linalg.norm(after)), _UNEXPLAINED * apart_by):
+    rest, distance = float(np.linalg.norm(after - factor * before)), float(np.linalg.norm(after - before))
+    if factor and rest <= min(_SCALED * float(np.linalg.norm(after)), _UNEXPLAINED * distance):
         return [Finding("map:scale" if factor > 0 else "map:negated", before="1", after=apart(factor, 1.0, 4)[0])]
     return []
 
 
-def _peak(values: npt.NDArray[np.float64]) -> str:
+def _range(values: npt.NDArray[np.float64]) -> str:
     return f"{values.min():.3g} to {values.max():.3g}"
 
 
@@ -53,14 +118,12 @@ def aligned(baseline: npt.NDArray[Any], actual: npt.NDArray[Any]) -> npt.NDArray
     return np.where(agreement < 0, -actual, actual)
 
 
-def map_difference(
-    baseline: npt.NDArray[np.float32], actual: npt.NDArray[np.float32], *, signless: bool = False, floor: float = 0.0
-) -> float:
+def map_difference(baseline: Map, actual: Map, *, signless: bool = False, floor: float = 0.0) -> float:
     """The largest absolute difference, as a fraction of the baseline's largest magnitude.
 
     Differences that are nowhere above `floor` count as none.
 
-    Infinite where shapes or the places of NaN and infinities differ, or where a map that was zero no longer is.
+    Infinite where shapes or the positions of NaN and infinities differ, or where a map that was zero no longer is.
     With `signless` a map and its negative are the same, sample by sample.
     """
     pair = _comparable(baseline, actual, signless=signless)
@@ -74,9 +137,7 @@ def map_difference(
     return greatest / peak if peak > 0.0 else math.inf
 
 
-def map_distance(
-    baseline: npt.NDArray[np.float32], actual: npt.NDArray[np.float32], *, signless: bool = False
-) -> tuple[float, float]:
+def map_distance(baseline: Map, actual: Map, *, signless: bool = False) -> tuple[float, float]:
     """The relative L2 difference of all maps together, and by how much their sizes differ.
 
     Infinite where `map_difference` is.
@@ -90,9 +151,9 @@ def map_distance(
 
 
 def _comparable(
-    baseline: npt.NDArray[np.float32], actual: npt.NDArray[np.float32], *, signless: bool
+    baseline: Map, actual: Map, *, signless: bool
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None:
-    """Both without NaN and infinities, which must be at the same places."""
+    """Both without NaN and infinities, which must stand at the same indices."""
     before, after = baseline.astype(np.float64), actual.astype(np.float64)
     if not has_same_nonfinite(before, after):
         return None

@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 
-from pytest_modelviz.attribution.explain import Maps, with_places
-from pytest_modelviz.attribution.spatial_layout import Places
+from pytest_modelviz.attribution.activation_recorder import LayerActivation, first_with_gradient
+from pytest_modelviz.attribution.spatial_layout import SpatialLayout
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.forward import find_layer
 from pytest_modelviz.views.cam_map.methods import ALL_LAYERS
 
-_MOST_TRIED, _MOST_TRIED_EACH = 24, 8  # layers, from the last one back, until one has a gradient at its places
+_MOST_TRIED, _MOST_TRIED_EACH = 24, 8  # layers, from the last one back, until one has a gradient
 
 
 def named_layers(model: torch.nn.Module, given: Any, method: str) -> tuple[str, ...]:
@@ -32,19 +32,19 @@ def named_layers(model: torch.nn.Module, given: Any, method: str) -> tuple[str, 
     return layers
 
 
-def candidates(layers: Mapping[str, Places], method: str) -> list[str]:
+def candidates(layers: Mapping[str, SpatialLayout], method: str) -> list[str]:
     """The layers to choose from, last first; for RefineCAM some of each size."""
     if method != "refinecam":
         return list(layers)[:_MOST_TRIED]
     sizes: dict[tuple[int, ...], list[str]] = {}
-    for layer, places in layers.items():
-        sizes.setdefault(places.grid, []).append(layer)
+    for layer, layout in layers.items():
+        sizes.setdefault(layout.grid, []).append(layer)
     return [layer for names in sizes.values() for layer in names[:_MOST_TRIED_EACH]]
 
 
-def one_of_each_size(maps: Sequence[Maps]) -> list[Maps]:
-    """Of the layers of each resolution the first whose gradient reaches any place."""
-    sizes: dict[tuple[int, ...], list[Maps]] = {}
-    for one in maps:
-        sizes.setdefault(tuple(one.activation.shape[2:]), []).append(one)
-    return [with_places(group) for group in sizes.values()]
+def first_of_each_size(activations: Sequence[LayerActivation]) -> list[LayerActivation]:
+    """Of the layers of each resolution the first whose gradient is not zero everywhere."""
+    sizes: dict[tuple[int, ...], list[LayerActivation]] = {}
+    for activation in activations:
+        sizes.setdefault(tuple(activation.activation.shape[2:]), []).append(activation)
+    return [first_with_gradient(group) for group in sizes.values()]

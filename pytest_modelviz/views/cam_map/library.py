@@ -1,167 +1,114 @@
-"""The methods of pytorch-grad-cam that run the model themselves, on a copy that they may do as they like with.
-
-They replace layers, fill gradients, print, and cannot do half precision, dict outputs or layers called twice. So they
-get a stand-in: a module that takes one image tensor, runs the copy, and hands the wanted layer's output, as (batch,
-channels, h, w) in float32, through a probe for them to watch or to replace.
-"""
+"""pytorch-grad-cam: which methods the installed one has, and its maps from activations and gradients."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-from collections.abc import Callable, Sequence
+import difflib
+import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-from pytest_modelviz.attribution.explain import Maps
-from pytest_modelviz.attribution.outputs import main_output, sample_outputs, samples_of
-from pytest_modelviz.attribution.targets import WholeOutput
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.probe.forward import call, copied, find_layer
 from pytest_modelviz.probe.process import process_untouched
-from pytest_modelviz.views.cam_map.methods import Map, grad_cam, known_methods
+from pytest_modelviz.views.cam_map.methods import COMPOSED, METHODS, RUNNING
+from pytest_modelviz.views.cam_map.records import Map
+
+_RANDOM = "randomcam"
+_COMPARED_CLASSES = 3  # of FinerCAM, its authors' default
 
 
-class _StandIn(torch.nn.Module):
-    def __init__(
-        self,
-        model: torch.nn.Module,
-        layer: Maps | None,
-        put: Callable[[Any], Any],
-        targets: Sequence[Any],
-        dtype: torch.dtype,
-    ) -> None:
-        super().__init__()
-        self.model = model
-        self.probe: torch.nn.Module = torch.nn.Identity()
-        self._layer, self._put, self._dtype = layer, put, dtype
-        self._rows = not any(callable(one) for one in targets)
-        self._whole = any(isinstance(one, WholeOutput) for one in targets)
-        self._calls = 0
-        if layer is not None:
-            find_layer(model, layer.layer).register_forward_hook(self._pass_through)
-
-    def forward(self, image: torch.Tensor) -> Any:
-        self._calls = 0
-        output = call(self.model, self._put(image.to(self._dtype)))
-        if self._whole:
-            return sample_outputs(output, len(image))
-        if self._rows:
-            return main_output(output).float()
-        samples = samples_of(output)
-        if isinstance(samples, torch.Tensor) and not samples.dim():
-            if len(image) > 1:
-                raise ModelvizError(
-                    "the model returns a single number for a whole batch, and this method runs it on batches of "
-                    "changed images: choose a method that needs no more than one pass, such as gradcam"
-                )
-            return samples[None]
-        return samples
-
-    def _pass_through(self, module: torch.nn.Module, inputs: Any, output: torch.Tensor) -> torch.Tensor:
-        self._calls += 1
-        if self._layer is None or self._calls - 1 != self._layer.call:
-            return output
-        places = self._layer.places
-        if places is None:
-            probed: torch.Tensor = self.probe(output.float().clone())
-            return probed.to(output.dtype)
-        maps = places.maps(output).float().clone()
-        maps = self.probe(maps[:, :, None])[:, :, 0] if maps.dim() == 3 else self.probe(maps)
-        return places.output(maps.to(output.dtype), output).clone()
+def known_methods() -> dict[str, str]:
+    """Name -> class in pytorch-grad-cam, with those that only the installed version has."""
+    package = grad_cam()
+    base = package.GradCAM.__mro__[1]
+    named = {**METHODS, **RUNNING, **COMPOSED}
+    taken = {*named.values(), "RandomCAM"}
+    others = {
+        name.lower(): name
+        for name, value in vars(package).items()
+        if inspect.isclass(value) and issubclass(value, base) and value is not base and name not in taken
+    }
+    return {**named, **others}
 
 
-def library_map(
-    method: str,
-    model: torch.nn.Module,
-    image: torch.Tensor,
-    put: Callable[[Any], Any],
-    layer: Maps | None,
-    reshape: Callable[[torch.Tensor], torch.Tensor] | None,
-    targets: Sequence[int | Callable[[Any], Any]],
-) -> Map:
-    """The map as the method's own class makes it: signed at layer resolution, (maps, h, w), or (maps, length).
+def require_method(method: str) -> None:
+    """Raise for a method that is unknown, random, or missing from the installed pytorch-grad-cam."""
+    if method == _RANDOM:
+        raise ModelvizError("method 'randomcam' draws random weights: it explains nothing that could be compared")
+    methods = known_methods()
+    if method not in methods:
+        close = difflib.get_close_matches(str(method), methods, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise ModelvizError(f"unknown CAM method {method!r}: {hint}known are {', '.join(sorted(methods))}")
+    if not hasattr(grad_cam(), methods[method]):
+        raise ModelvizError(f"the installed grad-cam has no {methods[method]}: upgrade it for method {method!r}")
 
-    Of a method that explains all layers at once (`layer` None) it is not signed, and at the image's resolution. `put`
-    makes the model's input out of an image tensor; `targets` are classes or functions, one a map.
-    """
+
+def grad_cam() -> Any:
+    """The package, imported when first needed; it imports torchvision, which must fit torch."""
     try:
-        model = copied(model)
-    except Exception as error:
-        raise ModelvizError(f"method {method!r} runs a copy of the model, which cannot be copied: {error}") from error
-    if layer is None and not all(p.dtype == torch.float32 for p in model.parameters()):
-        model, image = model.float(), image.float()
-    for parameter in model.parameters():
-        parameter.requires_grad_(parameter.is_floating_point() or parameter.is_complex())
-    if len(image) > 1 and any(isinstance(one, WholeOutput) for one in targets):
+        with process_untouched():  # some of what it imports draws random numbers
+            import pytorch_grad_cam
+    except (ImportError, RuntimeError) as error:
         raise ModelvizError(
-            f"method {method!r} explains sample by sample: a function of the whole output needs a batch of one"
-        )
-    if len(image) != len(targets):
-        image = image.expand(len(targets), *image.shape[1:])
-    is_sequence = image.dim() == 3  # to pytorch-grad-cam a row of an image
-    if is_sequence:
-        image, put, reshape = image[:, :, None], _of_rows(put), None if reshape is None else _rows_of(reshape)
-    stand_in = _StandIn(model, layer, put, targets, image.dtype)
-    module = grad_cam()
-    made: Any = getattr(module, known_methods()[method])
-    options: dict[str, Any] = {"reshape_transform": reshape} if layer is not None and layer.places is None else {}
-    if method == "ablationcam":
-        options["ablation_layer"] = module.AblationLayerVit() if options else module.AblationLayer()
-    kept: list[Any] = []
-    try:
-        with process_untouched(), np.errstate(all="ignore"), _silence(), torch.enable_grad(), _twice_differentiable():
-            cam = made(stand_in, [] if layer is None else [stand_in.probe], **options)
-            _keep(cam, "aggregate_multi_layers" if layer is None else "get_cam_image", kept)
-            cam(image.detach().clone(), [_function(one) for one in targets])
-            for held in (cam.activations_and_grads.gradients, cam.activations_and_grads.activations):
-                held.clear()  # its own way to let go fails on views
-            cam.activations_and_grads.release()
-    except ModelvizError:
-        raise
-    except Exception as error:
-        told = f"{type(error).__name__}: {error}".removesuffix(": ")
-        raise ModelvizError(f"pytorch-grad-cam's {made.__name__} cannot explain this model ({told})") from error
-    raw = np.asarray(kept[-1], dtype=np.float32)
-    return raw[:, 0] if is_sequence else raw
+            f"pytorch-grad-cam cannot be imported ({error}). It needs a torchvision built for the installed torch "
+            f"{torch.__version__}: install torch and torchvision together from one source"
+        ) from error
+    return pytorch_grad_cam
 
 
-def _of_rows(put: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """What takes (batch, channels, 1, length) and puts (batch, channels, length) into the input."""
-    return lambda image: put(image[:, :, 0])
+def _unattached(name: str) -> Any:
+    """The class wants a model to watch; one without layers to watch keeps it from touching the user's."""
+    return getattr(grad_cam(), name)(torch.nn.Linear(1, 1), [])
 
 
-def _rows_of(reshape: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
-    return lambda output: reshape(output)[:, :, None]
+def raw_map(method: str, activation: torch.Tensor, gradient: torch.Tensor | None) -> Map:
+    """The signed map at layer resolution: two tensors (maps, channels, h, w[, d]) -> (maps, h, w[, d]).
+
+    Of sequences, (maps, channels, length) -> (maps, length).
+    """
+    if activation.dim() == 3:  # to pytorch-grad-cam a row of an image
+        row = None if gradient is None else gradient[:, :, None]
+        return raw_map(method, activation[:, :, None], row)[:, 0]
+    arrays = activation.detach().cpu().numpy(), None if gradient is None else gradient.detach().cpu().numpy()
+    name = METHODS["gradcam" if method == "finercam" else method]
+    with process_untouched(), np.errstate(all="ignore"):
+        cam_image = _unattached(name).get_cam_image(None, None, None, *arrays, False)
+    return np.asarray(cam_image, dtype=np.float32)
 
 
-def _keep(cam: Any, method: str, kept: list[Any]) -> None:
-    """Note what there is before negative parts are cut and all is stretched to 0..1."""
-    inner = getattr(cam, method)
+def refined_map(maps: Sequence[Map]) -> Map:
+    """RefineCAM: the product of the maps of several layers, (maps, h, w) each, at the finest one's resolution, 0..1."""
+    if maps[0].ndim == 2:
+        return refined_map([lines[:, None] for lines in maps])[:, 0]
+    finest = max(maps, key=lambda raw: raw[0].size)
+    size = tuple(reversed(finest.shape[1:]))
+    scaled = [normalized_map(raw, size) for raw in maps]
 
-    def keeping(*arguments: Any) -> Any:
-        value = inner(*arguments)
-        kept.append(np.sum(arguments[0], axis=1) if method == "aggregate_multi_layers" else value)
-        return value
+    def ready(model: Any, layers: list[Any], *_: Any, **__: Any) -> Any:
+        return lambda *_: layers[0]
 
-    setattr(cam, method, keeping)
-
-
-def _function(target: int | Callable[[Any], Any]) -> Callable[[Any], Any]:
-    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
-
-    return target if callable(target) else ClassifierOutputTarget(target)
+    with np.errstate(all="ignore"):
+        refined = grad_cam().RefineCAM(None, scaled, base_method=ready)(None)
+    return np.asarray(refined, dtype=np.float32)
 
 
-def _twice_differentiable() -> Any:
-    """The fused kernels of attention have no second derivative, which ShapleyCAM takes."""
-    return torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)
+def contrast_with_similar(scores: torch.Tensor, index: int) -> torch.Tensor:
+    """FinerCAM's number for a class: its score against those of the classes whose scores are most like it."""
+    from pytorch_grad_cam.utils.model_targets import FinerWeightedTarget
+
+    distance = (scores - scores[index]).detach().abs()
+    nearest = [other for other in distance.argsort(stable=True).tolist() if other != index][:_COMPARED_CLASSES]
+    return FinerWeightedTarget(index, nearest, 1)(scores)  # type: ignore[no-any-return]
 
 
-@contextlib.contextmanager
-def _silence() -> Any:
-    """Progress bars and warnings on the console are for notebooks."""
-    with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
-        yield
+def normalized_map(raw: Map, size: tuple[int, ...] | None) -> Map:
+    """What pytorch-grad-cam shows: negative parts cut, stretched to 0..1, resized to `size` (width, height)."""
+    from pytorch_grad_cam.utils.image import scale_cam_image
+
+    if raw.ndim == 2:  # of a sequence
+        return normalized_map(raw[:, None], size)[:, 0]
+    with np.errstate(all="ignore"):
+        return np.asarray(scale_cam_image(scale_cam_image(np.maximum(raw, 0), size)), dtype=np.float32)

@@ -1,20 +1,9 @@
-"""pytorch-grad-cam's methods by name: from activations and gradients to a map."""
+"""The class activation methods of pytorch-grad-cam by name, and what sets some of them apart.
+
+Plain data: whether two maps agree depends on it, and is found out where neither torch nor that package is installed.
+"""
 
 from __future__ import annotations
-
-import difflib
-import inspect
-from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
-import torch
-
-from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.probe.process import process_untouched
-
-Map = npt.NDArray[np.float32]
 
 # Those that need no more than one activation and one gradient, by the name of their class in pytorch-grad-cam.
 METHODS = {
@@ -37,111 +26,14 @@ COMPOSED = {"finercam": "FinerCAM", "refinecam": "RefineCAM"}
 SIGNLESS = {"eigencam", "eigengradcam", "kpcacam", "segeigencam"}
 CANCELLING = {"xgradcam"}  # it divides by a sum that may nearly cancel: rounding changes the size of its maps
 ALL_LAYERS = {"fullgrad"}  # they explain all layers at once
-_FORWARD_ONLY = {"scorecam", "ablationcam"}  # of those that run the model themselves
-_RANDOM = "randomcam"
-_COMPARED_CLASSES = 3  # of FinerCAM, its authors' default
-
-
-def known_methods() -> dict[str, str]:
-    """Name -> class in pytorch-grad-cam, with those that only the installed version has."""
-    package = grad_cam()
-    base = package.GradCAM.__mro__[1]
-    named = {**METHODS, **RUNNING, **COMPOSED}
-    taken = {*named.values(), "RandomCAM"}
-    others = {
-        name.lower(): name
-        for name, value in vars(package).items()
-        if inspect.isclass(value) and issubclass(value, base) and value is not base and name not in taken
-    }
-    return {**named, **others}
-
-
-def require_method(method: str) -> None:
-    """Raise for a method that is unknown, random, or missing from the installed pytorch-grad-cam."""
-    if method == _RANDOM:
-        raise ModelvizError("method 'randomcam' draws random weights: it explains nothing that could be compared")
-    methods = known_methods()
-    if method not in methods:
-        close = difflib.get_close_matches(str(method), methods, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        raise ModelvizError(f"unknown CAM method {method!r}: {hint}known are {', '.join(sorted(methods))}")
-    if not hasattr(grad_cam(), methods[method]):
-        raise ModelvizError(f"the installed grad-cam has no {methods[method]}: upgrade it for method {method!r}")
+_WITHOUT_GRADIENT = {"eigencam", "kpcacam", "fem", "scorecam", "ablationcam"}
 
 
 def uses_gradients(method: str) -> bool:
     """Whether the gradient of one pass is part of the map; methods that run the model make their own."""
-    return method in COMPOSED or (method in METHODS and bool(_unattached(METHODS[method]).uses_gradients))
+    return differentiates(method) and (method in METHODS or method in COMPOSED)
 
 
 def differentiates(method: str) -> bool:
     """Whether any gradient is part of the map, also one that the method makes itself."""
-    return uses_gradients(method) or method not in {*METHODS, *_FORWARD_ONLY}
-
-
-def grad_cam() -> Any:
-    """The package, imported when first needed; it imports torchvision, which must fit torch."""
-    try:
-        with process_untouched():  # some of what it imports draws random numbers
-            import pytorch_grad_cam
-    except (ImportError, RuntimeError) as error:
-        raise ModelvizError(
-            f"pytorch-grad-cam cannot be imported ({error}). It needs a torchvision built for the installed torch "
-            f"{torch.__version__}: install torch and torchvision together from one source"
-        ) from error
-    return pytorch_grad_cam
-
-
-def _unattached(name: str) -> Any:
-    """The class wants a model to watch; one without layers to watch keeps it from touching the user's."""
-    return getattr(grad_cam(), name)(torch.nn.Linear(1, 1), [])
-
-
-def raw_map(method: str, activation: torch.Tensor, gradient: torch.Tensor | None) -> Map:
-    """The signed map at layer resolution: two tensors (maps, channels, h, w[, d]) -> (maps, h, w[, d]).
-
-    Of sequences, (maps, channels, length) -> (maps, length).
-    """
-    if activation.dim() == 3:  # to pytorch-grad-cam a row of an image
-        row = None if gradient is None else gradient[:, :, None]
-        return raw_map(method, activation[:, :, None], row)[:, 0]
-    arrays = activation.detach().cpu().numpy(), None if gradient is None else gradient.detach().cpu().numpy()
-    name = METHODS["gradcam" if method == "finercam" else method]
-    with process_untouched(), np.errstate(all="ignore"):
-        cam_image = _unattached(name).get_cam_image(None, None, None, *arrays, False)
-    return np.asarray(cam_image, dtype=np.float32)
-
-
-def refined_map(maps: Sequence[Map]) -> Map:
-    """RefineCAM: the product of the maps of several layers, (maps, h, w) each, at the finest one's resolution, 0..1."""
-    if maps[0].ndim == 2:
-        return refined_map([one[:, None] for one in maps])[:, 0]
-    finest = max(maps, key=lambda one: one[0].size)
-    size = tuple(reversed(finest.shape[1:]))
-    scaled = [normalized_map(one, size) for one in maps]
-
-    def ready(model: Any, layers: list[Any], *_: Any, **__: Any) -> Any:
-        return lambda *_: layers[0]
-
-    with np.errstate(all="ignore"):
-        refined = grad_cam().RefineCAM(None, scaled, base_method=ready)(None)
-    return np.asarray(refined, dtype=np.float32)
-
-
-def against_similar(scores: torch.Tensor, one: int) -> torch.Tensor:
-    """FinerCAM's number for a class: its score against those of the classes whose scores are most like it."""
-    from pytorch_grad_cam.utils.model_targets import FinerWeightedTarget
-
-    distance = (scores - scores[one]).detach().abs()
-    nearest = [index for index in distance.argsort(stable=True).tolist() if index != one][:_COMPARED_CLASSES]
-    return FinerWeightedTarget(one, nearest, 1)(scores)  # type: ignore[no-any-return]
-
-
-def normalized_map(raw: Map, size: tuple[int, ...] | None) -> Map:
-    """What pytorch-grad-cam shows: negative parts cut, stretched to 0..1, resized to `size` (width, height)."""
-    from pytorch_grad_cam.utils.image import scale_cam_image
-
-    if raw.ndim == 2:  # of a sequence
-        return normalized_map(raw[:, None], size)[:, 0]
-    with np.errstate(all="ignore"):
-        return np.asarray(scale_cam_image(scale_cam_image(np.maximum(raw, 0), size)), dtype=np.float32)
+    return method not in _WITHOUT_GRADIENT

@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pytest_modelviz.attribution.explain import TRACE_WEIGHT_WIDTH, NotDifferentiableError, look
+from pytest_modelviz.attribution.activation_recorder import NotDifferentiableError
+from pytest_modelviz.attribution.explain import TRACE_WEIGHT_WIDTH, record_narrow
 from pytest_modelviz.attribution.images import image_in
 from pytest_modelviz.attribution.scores import Scores, Target, scores_of
 from pytest_modelviz.errors import ModelvizError
@@ -45,7 +46,7 @@ def saliency(model: torch.nn.Module, input_data: Any, target: Target, method: st
     """Differentiate the target's score by the input. Raises ModelvizError where that cannot be done."""
     image, put = image_in(input_data, "saliency_map")
     leaf = image.detach().clone().requires_grad_()
-    observer = Observer(model, look=look, weight_width=TRACE_WEIGHT_WIDTH)
+    observer = Observer(model, look=record_narrow, weight_width=TRACE_WEIGHT_WIDTH)
     with observer.watching():
         output = call(model, put(leaf.clone()))  # a leaf itself must not be written into
     scores = scores_of(output, target)

@@ -1,0 +1,168 @@
+"""The methods of pytorch-grad-cam that run the model themselves, on a copy that they may do as they like with.
+
+They replace layers, fill gradients, print, and cannot do half precision, dict outputs or layers called twice. So they
+get a stand-in: a module that takes one image tensor, runs the copy, and hands the wanted layer's output, as (batch,
+channels, h, w) in float32, through a probe for them to watch or to replace.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from pytest_modelviz.attribution.activation_recorder import LayerActivation
+from pytest_modelviz.attribution.outputs import main_output, sample_outputs, samples_of
+from pytest_modelviz.attribution.targets import WholeOutput
+from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.probe.forward import call, copied, find_layer
+from pytest_modelviz.probe.process import process_untouched
+from pytest_modelviz.views.cam_map.library import grad_cam, known_methods
+from pytest_modelviz.views.cam_map.records import Map
+
+
+class _StandIn(torch.nn.Module):
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        layer: LayerActivation | None,
+        put: Callable[[Any], Any],
+        targets: Sequence[Any],
+        dtype: torch.dtype,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.probe: torch.nn.Module = torch.nn.Identity()
+        self._layer, self._put, self._dtype = layer, put, dtype
+        self._rows = not any(callable(target) for target in targets)
+        self._whole = any(isinstance(target, WholeOutput) for target in targets)
+        self._calls = 0
+        if layer is not None:
+            find_layer(model, layer.layer).register_forward_hook(self._pass_through)
+
+    def forward(self, image: torch.Tensor) -> Any:
+        self._calls = 0
+        output = call(self.model, self._put(image.to(self._dtype)))
+        if self._whole:
+            return sample_outputs(output, len(image))
+        if self._rows:
+            return main_output(output).float()
+        samples = samples_of(output)
+        if isinstance(samples, torch.Tensor) and not samples.dim():
+            if len(image) > 1:
+                raise ModelvizError(
+                    "the model returns a single number for a whole batch, and this method runs it on batches of "
+                    "changed images: choose a method that needs no more than one pass, such as gradcam"
+                )
+            return samples[None]
+        return samples
+
+    def _pass_through(self, module: torch.nn.Module, inputs: Any, output: torch.Tensor) -> torch.Tensor:
+        self._calls += 1
+        if self._layer is None or self._calls - 1 != self._layer.call:
+            return output
+        layout = self._layer.layout
+        if layout is None:
+            probed: torch.Tensor = self.probe(output.float().clone())
+            return probed.to(output.dtype)
+        maps = layout.channels_first(output).float().clone()
+        maps = self.probe(maps[:, :, None])[:, :, 0] if maps.dim() == 3 else self.probe(maps)
+        return layout.restore(maps.to(output.dtype), output).clone()
+
+
+def running_map(
+    method: str,
+    model: torch.nn.Module,
+    image: torch.Tensor,
+    put: Callable[[Any], Any],
+    layer: LayerActivation | None,
+    reshape: Callable[[torch.Tensor], torch.Tensor] | None,
+    targets: Sequence[int | Callable[[Any], Any]],
+) -> Map:
+    """The map as the method's own class makes it: signed at layer resolution, (maps, h, w), or (maps, length).
+
+    Of a method that explains all layers at once (`layer` None) it is not signed, and at the image's resolution. `put`
+    makes the model's input out of an image tensor; `targets` are classes or functions, one a map.
+    """
+    try:
+        model = copied(model)
+    except Exception as error:
+        raise ModelvizError(f"method {method!r} runs a copy of the model, which cannot be copied: {error}") from error
+    if layer is None and not all(p.dtype == torch.float32 for p in model.parameters()):
+        model, image = model.float(), image.float()
+    for parameter in model.parameters():
+        parameter.requires_grad_(parameter.is_floating_point() or parameter.is_complex())
+    if len(image) > 1 and any(isinstance(target, WholeOutput) for target in targets):
+        raise ModelvizError(
+            f"method {method!r} explains sample by sample: a function of the whole output needs a batch of one"
+        )
+    if len(image) != len(targets):
+        image = image.expand(len(targets), *image.shape[1:])
+    is_sequence = image.dim() == 3  # to pytorch-grad-cam a row of an image
+    if is_sequence:
+        image, put, reshape = image[:, :, None], _of_rows(put), None if reshape is None else _rows_of(reshape)
+    stand_in = _StandIn(model, layer, put, targets, image.dtype)
+    module = grad_cam()
+    made: Any = getattr(module, known_methods()[method])
+    options: dict[str, Any] = {"reshape_transform": reshape} if layer is not None and layer.layout is None else {}
+    if method == "ablationcam":
+        options["ablation_layer"] = module.AblationLayerVit() if options else module.AblationLayer()
+    unscaled: list[Any] = []
+    try:
+        with process_untouched(), np.errstate(all="ignore"), _silence(), torch.enable_grad(), _twice_differentiable():
+            cam = made(stand_in, [] if layer is None else [stand_in.probe], **options)
+            _record_unscaled(cam, "aggregate_multi_layers" if layer is None else "get_cam_image", unscaled)
+            cam(image.detach().clone(), [_function(target) for target in targets])
+            for held in (cam.activations_and_grads.gradients, cam.activations_and_grads.activations):
+                held.clear()  # its own way to let go fails on views
+            cam.activations_and_grads.release()
+    except ModelvizError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".removesuffix(": ")
+        raise ModelvizError(f"pytorch-grad-cam's {made.__name__} cannot explain this model ({reason})") from error
+    raw = np.asarray(unscaled[-1], dtype=np.float32)
+    return raw[:, 0] if is_sequence else raw
+
+
+def _of_rows(put: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """What takes (batch, channels, 1, length) and puts (batch, channels, length) into the input."""
+    return lambda image: put(image[:, :, 0])
+
+
+def _rows_of(reshape: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
+    return lambda output: reshape(output)[:, :, None]
+
+
+def _record_unscaled(cam: Any, method: str, unscaled: list[Any]) -> None:
+    """Record the map before its negative values are cut and the rest is stretched to 0..1."""
+    inner = getattr(cam, method)
+
+    def recording(*arguments: Any) -> Any:
+        value = inner(*arguments)
+        unscaled.append(np.sum(arguments[0], axis=1) if method == "aggregate_multi_layers" else value)
+        return value
+
+    setattr(cam, method, recording)
+
+
+def _function(target: int | Callable[[Any], Any]) -> Callable[[Any], Any]:
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+    return target if callable(target) else ClassifierOutputTarget(target)
+
+
+def _twice_differentiable() -> Any:
+    """The fused kernels of attention have no second derivative, which ShapleyCAM takes."""
+    return torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)
+
+
+@contextlib.contextmanager
+def _silence() -> Any:
+    """Progress bars and warnings on the console are for notebooks."""
+    with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+        yield
