@@ -1,9 +1,8 @@
-"""Which parts of an input a score depends on: its gradient there, plain and in variants."""
+"""What of an input a score depends on: its gradient there, plain and in variants."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,10 +10,7 @@ import numpy.typing as npt
 import torch
 
 from pytest_modelviz.attribution.scores import Target, require_target
-from pytest_modelviz.compare.gradients import GRADIENT, compare_gradients
-from pytest_modelviz.compare.request_differences import request_differences
 from pytest_modelviz.compare.tolerance import Tolerances
-from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.forward import prepared, require_model
@@ -23,32 +19,14 @@ from pytest_modelviz.probe.sketch import record_tensor
 from pytest_modelviz.probe.thumbnails import smaller
 from pytest_modelviz.records.capture import Array, Capture
 from pytest_modelviz.records.verdict import Verdict
-from pytest_modelviz.views.captions import verdict_caption
 from pytest_modelviz.views.coverage_notes import coverage_notes, target_notes
 from pytest_modelviz.views.input_pictures import input_pictures
 from pytest_modelviz.views.numbers import rounded
+from pytest_modelviz.views.saliency_map.compare import compare
 from pytest_modelviz.views.saliency_map.gradients import Saliency, require_saliency_method, saliency
-from pytest_modelviz.views.saliency_map.pictures import Shot, saliency_composite, saliency_picture
-from pytest_modelviz.views.stored_pictures import MOST_INPUTS, packed, stored_input, unpacked_values
-
-_SIDE = 96  # of the pictures' raw material
-_PICTURE = "gradient"
-
-
-@dataclass(frozen=True)
-class SaliencyMap:
-    """What `saliency_map` returns.
-
-    `gradient` is float32 (maps, *shape of one sample): a map for each sample, or, of a single sample, for each class
-    wanted. `saliency` is its largest magnitude over the channels, float32 (maps, height, width) for images; where the
-    input is no image, the magnitude itself. `targets` and `predicted` are classes, one a map.
-    """
-
-    gradient: npt.NDArray[np.float32]
-    saliency: npt.NDArray[np.float32]
-    targets: tuple[int, ...]
-    predicted: tuple[int, ...]
-    score: float
+from pytest_modelviz.views.saliency_map.pictures import describe, picture
+from pytest_modelviz.views.saliency_map.records import GRADIENT, SIDE, SaliencyMap
+from pytest_modelviz.views.stored_pictures import MOST_INPUTS, packed
 
 
 class SaliencyMapView:
@@ -68,63 +46,43 @@ class SaliencyMapView:
 
     def capture(self) -> Capture:
         with prepared(self._model, self._input, grad=True) as model:
-            seen = saliency(model, self._input, self._target, self._method)
-        seen.trace.tensors[GRADIENT] = record_tensor(seen.gradient, statistics=False)
-        gradient = seen.gradient.numpy()
-        scores = seen.scores
+            found = saliency(model, self._input, self._target, self._method)
+        trace, scores, gradient = found.trace, found.scores, found.gradient.numpy()
+        trace.tensors[GRADIENT] = record_tensor(found.gradient, statistics=False)
         result = SaliencyMap(gradient, magnitude(gradient), scores.targets, scores.predicted, scores.total)
         facts: dict[str, Any] = {
             "model": class_name(self._model),
             "method": self._method,
-            "dtype": seen.dtype,
+            "dtype": found.dtype,
             "targets": list(scores.targets),
             "predicted": list(scores.predicted),
             "score": rounded(scores.total),
             "peak": rounded(float(np.abs(gradient).max(initial=0.0))),
             "shape": list(gradient.shape),
         }
-        arrays: dict[str, Array] = {**seen.trace.to_arrays(), **input_pictures(self._input, len(gradient))}
+        arrays: dict[str, Array] = {**trace.to_arrays(), **input_pictures(self._input, len(gradient))}
         if scores.explained:
             facts["explained"] = scores.explained
         pictures: dict[str, Any] = {}
-        for number, one in enumerate(gradient[:MOST_INPUTS] if gradient.ndim == 4 else ()):
-            key = f"{_PICTURE}.{number}"
-            arrays[key], exponent = packed(_thumbnail(one))
+        for number, sample in enumerate(gradient[:MOST_INPUTS] if gradient.ndim == 4 else ()):
+            key = f"gradient.{number}"
+            arrays[key], exponent = packed(_thumbnail(sample))
             pictures[key] = {"exponent": exponent}
         facts["pictures"] = pictures
-        notes = (*coverage_notes(self._model, seen.trace), *target_notes(scores), *_doubts(self._method, seen))
+        notes = (*coverage_notes(self._model, trace), *target_notes(scores), *_quality_notes(self._method, found))
         around = environment(self._model, self._input)
-        return Capture(self.view, facts, arrays, around, result, notes, tuple(seen.trace.modules))
+        return Capture(self.view, facts, arrays, around, result, notes, tuple(trace.modules))
 
     def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
-        # a target that the caller chose is part of the question; one that the model chose is its answer
-        asked = {"method", *({"targets"} if self._target is not None else ())}
-        kinds = ("method", "dtype", "targets", "predicted", "explained")
-        other, findings = request_differences(baseline, actual, kinds, asked)
-        if other:
-            return other
-        parted = [finding for finding in findings if finding.kind in ("targets", "dtype")]
-        verdict = compare_gradients(baseline, actual, tolerances, findings if parted else ())
-        if verdict.matched or parted:
-            return verdict
-        explained = [finding for finding in findings if finding.kind == "explained"]
-        return replace(verdict, findings=(*explained, *verdict.findings))
+        return compare(baseline, actual, tolerances, is_target_chosen=self._target is not None)
 
     def picture(
         self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None
     ) -> Sequence[Exhibit]:
-        after = _shots(actual)
-        if not after:
-            return []
-        if baseline is None:
-            return [saliency_picture(self._method, _headline(actual), after)]
-        return [
-            saliency_composite(self._method, f"{_headline(actual)}{verdict_caption(verdict)}", _shots(baseline), after)
-        ]
+        return picture(actual, baseline, verdict)
 
     def describe(self, actual: Capture) -> str:
-        facts = actual.facts
-        return "\n".join(f"{key}: {facts[key]}" for key in ("method", "targets", "predicted", "score", "peak", "shape"))
+        return describe(actual)
 
 
 def magnitude(gradient: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -135,34 +93,17 @@ def magnitude(gradient: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 def _thumbnail(gradient: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """(channels, h, w) -> (4, h, w), no side over 96: three channels (or the first, thrice), and the largest."""
     colours = gradient if len(gradient) == 3 else np.repeat(gradient[:1], 3, axis=0)
-    return smaller(np.concatenate([colours, np.abs(gradient).max(axis=0, keepdims=True)]), _SIDE)
+    return smaller(np.concatenate([colours, np.abs(gradient).max(axis=0, keepdims=True)]), SIDE)
 
 
-def _shots(capture: Capture) -> list[Shot]:
-    pages = capture.facts.get("pictures")
-    shots = []
-    for number, key in enumerate(sorted(pages) if isinstance(pages, dict) else ()):
-        stored = capture.arrays.get(key)
-        if stored is None or stored.shape[0] != 4 or number >= MOST_INPUTS:
-            raise UnreadableBaselineError(f"its picture {key!r} is damaged")
-        values = unpacked_values(stored, pages, key, (4, _SIDE, _SIDE))
-        shots.append(Shot(values[:3], values[3], stored_input(capture, number)))
-    return shots
-
-
-def _headline(capture: Capture) -> str:
-    target = ", ".join(map(str, capture.facts.get("targets", []))) or "function"
-    return f"{capture.facts['method']}, target {target}"
-
-
-def _doubts(method: str, seen: Saliency) -> tuple[str, ...]:
+def _quality_notes(method: str, found: Saliency) -> tuple[str, ...]:
     """What is odd about a gradient by itself, whatever the baseline says."""
     notes = []
-    if method == "guided" and not seen.rectifiers:
+    if method == "guided" and not found.rectifiers:
         notes.append("no ReLU takes part in this model: guided back-propagation is its plain gradient")
-    odd = int((~torch.isfinite(seen.gradient)).sum())
+    odd = int((~torch.isfinite(found.gradient)).sum())
     if odd:
-        notes.append(f"{odd} of the gradient's {seen.gradient.numel()} values are not finite")
-    elif not bool(seen.gradient.any()):
+        notes.append(f"{odd} of the gradient's {found.gradient.numel()} values are not finite")
+    elif not bool(found.gradient.any()):
         notes.append("the gradient is zero everywhere: the score does not change with the input")
     return tuple(notes)
