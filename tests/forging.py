@@ -17,6 +17,7 @@ import numpy as np
 
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.trace import Leaf, TensorRecord, Trace
+from pytest_modelviz.views.activation_maximization.records import climb_rows
 from pytest_modelviz.views.feature_maps.records import layer_rows
 from pytest_modelviz.views.training_curve.records import Training
 
@@ -71,9 +72,7 @@ def retold(view: str, facts: dict, arrays: dict) -> dict:
             training = Training.from_arrays(arrays)
             facts |= {"steps": training_curve._rows(training), "parameters": training_curve._parameter_rows(training)}
         elif view == "activation_maximization":
-            from pytest_modelviz.views.activation_maximization import capture as activation_maximization
-
-            facts["climbs"] = activation_maximization._rows(facts["filters"], arrays["curves"])
+            facts["climbs"] = climb_rows(facts["filters"], arrays["curves"])
     except Exception:
         return facts
     return facts

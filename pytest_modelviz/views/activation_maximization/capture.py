@@ -1,52 +1,34 @@
-"""What excites a filter most: an input that is climbed to from a fixed start, with the way there."""
+"""What excites a filter most: an input that is climbed to from a fixed start, with the curve of the climb."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from pytest_modelviz.compare.readable import require_rows
-from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tolerance import Tolerances
-from pytest_modelviz.errors import UnreadableBaselineError
-from pytest_modelviz.pictures.exhibits import Curve, Exhibit
+from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.forward import find_layer, prepared, require_model
 from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.sketch import record_tensor
 from pytest_modelviz.records.capture import Array, Capture
-from pytest_modelviz.records.verdict import Finding, Verdict
+from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.views.activation_maximization.ascent import Ascent, ascend
-from pytest_modelviz.views.activation_maximization.compare import Climb, compare_climbs, gradient_key
-from pytest_modelviz.views.activation_maximization.pictures import inputs_composite, inputs_picture
+from pytest_modelviz.views.activation_maximization.compare import compare
+from pytest_modelviz.views.activation_maximization.pictures import describe, picture
+from pytest_modelviz.views.activation_maximization.records import (
+    ActivationMaximization,
+    climb_rows,
+    gradient_key,
+)
 from pytest_modelviz.views.activation_maximization.starts import require_filters, require_number, start_of
-from pytest_modelviz.views.captions import verdict_caption
 from pytest_modelviz.views.coverage_notes import coverage_notes
-from pytest_modelviz.views.numbers import rounded
 
 STEPS, LEARNING_RATE = 20, 0.5
-_SIDE = 72  # of the pictures that are kept: four filters stay below 100 kB
-_ASKED = ("layer", "filters", "steps", "seed", "learning_rate", "input", "call", "precision")
-
-
-@dataclass(frozen=True)
-class ActivationMaximization:
-    """What `activation_maximization` returns.
-
-    `images` is float32 (filters, *input), `curves` float64 (steps + 1, filters): the filter's mean activation before
-    the first step and after each. Both are in the order of `filters`.
-    """
-
-    images: npt.NDArray[np.float32]
-    curves: npt.NDArray[np.float64]
-    layer: str
-    filters: tuple[int, ...]
+_SIDE = 72  # of the stored pictures: four filters stay below 100 kB
 
 
 class ActivationMaximizationView:
@@ -82,18 +64,14 @@ class ActivationMaximizationView:
     def capture(self) -> Capture:
         with prepared(self._model, self._start[None], grad=True) as model:
             found = ascend(model, self._layer, self._filters, self._start, self._steps, self._rate)
-        for at, one in enumerate(found.gradients):
-            found.trace.tensors[gradient_key(at)] = record_tensor(one, statistics=False)
-        arrays: dict[str, Array] = {
-            "curves": found.curves,
-            **found.trace.to_arrays(),
-        }
+        for at, gradient in enumerate(found.gradients):
+            found.trace.tensors[gradient_key(at)] = record_tensor(gradient, statistics=False)
+        arrays: dict[str, Array] = {"curves": found.curves, **found.trace.to_arrays()}
         pictures, scales = _small(found.images)
         if pictures is not None:
             arrays |= {"images": pictures, "scales": scales}
-        images = found.images.numpy()
-        result = ActivationMaximization(images, found.curves, self._layer, self._filters)
-        notes = (*coverage_notes(self._model, found.trace), *_doubts(found, self._filters))
+        result = ActivationMaximization(found.images.numpy(), found.curves, self._layer, self._filters)
+        notes = (*coverage_notes(self._model, found.trace), *_quality_notes(found, self._filters))
         around = environment(self._model, self._start)
         return Capture(self.view, self._facts(found), arrays, around, result, notes, tuple(found.trace.modules))
 
@@ -108,60 +86,19 @@ class ActivationMaximizationView:
             "learning_rate": self._rate,
             "input": list(self._start.shape),
             "precision": found.precision,
-            "climbs": _rows(self._filters, found.curves),
+            "climbs": climb_rows(self._filters, found.curves),
         }
 
     def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
-        before, after = (_climb(capture, tolerances.ignored) for capture in (baseline, actual))
-        require_rows(baseline.facts.get("climbs"), _rows(baseline.facts["filters"], before.curves), "filter")
-        changed = [kind for kind in _ASKED if baseline.facts.get(kind) != actual.facts.get(kind)]
-        findings = [
-            Finding("asked", what=kind, before=str(baseline.facts.get(kind)), after=str(actual.facts.get(kind)))
-            for kind in changed
-        ]
-        answered = {"call", "precision"}  # by the model; the rest was asked by the caller
-        if set(changed) - answered:
-            return Verdict(False, 1, 1, math.inf, 0.0, None, None, tuple(findings))
-        verdict = compare_climbs(before, after, findings, actual.facts, tolerances.of(self._layer))
-        if verdict.matched and findings:  # what climbs in another precision is no measure of this climb
-            return Verdict(False, 1, 1, math.inf, 0.0, findings=tuple(findings))
-        return verdict
+        return compare(baseline, actual, tolerances)
 
     def picture(
         self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None
     ) -> Sequence[Exhibit]:
-        layer, filters = str(actual.facts["layer"]), actual.facts["filters"]
-        labels = [f"filter {one} of {layer or 'the model'}" for one in filters]
-        ends = [f"{row['start']} to {row['end']}" for row in actual.facts["climbs"].values()]
-        after = _images(actual)
-        if baseline is None:
-            return [] if after is None else [inputs_picture(labels, [f"mean activation {one}" for one in ends], after)]
-        exhibits: list[Exhibit] = []
-        before = _images(baseline)
-        if after is not None:
-            exhibits.append(inputs_composite(f"{layer}{verdict_caption(verdict)}", labels, before, after))
-        old, new = _climb(baseline).curves, _climb(actual).curves
-        if old.shape == new.shape:
-            exhibits += [
-                Curve(label, {"baseline": one.tolist(), "actual": two.tolist()})
-                for label, one, two in zip(labels, old.T, new.T, strict=True)
-            ]
-        return exhibits
+        return picture(actual, baseline, verdict)
 
     def describe(self, actual: Capture) -> str:
-        rows = actual.facts["climbs"].items()
-        return "\n".join(f"filter {name}: {', '.join(f'{k} {v}' for k, v in row.items())}" for name, row in rows)
-
-
-def _rows(filters: Sequence[int], curves: npt.NDArray[np.float64]) -> dict[str, dict[str, float | str]]:
-    return {
-        str(number): {
-            "start": rounded(curve[0], 3),
-            "end": rounded(curve[-1], 3),
-            "highest": rounded(np.max(curve), 3),
-        }
-        for number, curve in zip(filters, curves.T, strict=True)
-    }
+        return describe(actual)
 
 
 def _small(images: torch.Tensor) -> tuple[Array | None, Array]:
@@ -180,33 +117,10 @@ def _small(images: torch.Tensor) -> tuple[Array | None, Array]:
     return pixels.numpy().copy(), torch.stack([mean - reach, mean + reach], 1).numpy()
 
 
-def _images(capture: Capture) -> npt.NDArray[np.uint8] | None:
-    """The pictures (n, h, w, 1 or 3), None where the input is no image; raises UnreadableBaselineError."""
-    stored = capture.arrays.get("images")
-    if stored is None:
-        return None
-    if stored.dtype != np.uint8 or stored.ndim != 4 or stored.shape[3] not in (1, 3) or not stored.size:
-        raise UnreadableBaselineError("its pictures are damaged")
-    return stored.astype(np.uint8, copy=False)
-
-
-def _climb(capture: Capture, ignored: Sequence[str] = ()) -> Climb:
-    curves, filters, steps = capture.arrays.get("curves"), capture.facts.get("filters"), capture.facts.get("steps")
-    if curves is None or curves.dtype != np.float64 or not isinstance(filters, list) or not isinstance(steps, int):
-        raise UnreadableBaselineError("it holds no climb")
-    if not curves.size or curves.shape != (steps + 1, len(filters)):
-        raise UnreadableBaselineError("its climb is damaged")
-    trace = stored_trace(capture.arrays, ignored)
-    keys = [gradient_key(at) for at in range(len(filters))]
-    if not trace.tensors.keys() >= set(keys):
-        raise UnreadableBaselineError("it does not hold the gradient of every filter")
-    return Climb(curves.astype(np.float64), tuple(trace.tensors[key] for key in keys), trace)
-
-
-def _doubts(found: Ascent, filters: Sequence[int]) -> tuple[str, ...]:
+def _quality_notes(found: Ascent, filters: Sequence[int]) -> tuple[str, ...]:
     """What is odd about the climb by itself, whatever the baseline says."""
     notes = []
-    dead = [str(one) for one, row in zip(filters, found.gradients, strict=True) if not row.any()]
+    dead = [str(number) for number, row in zip(filters, found.gradients, strict=True) if not row.any()]
     if dead:
         notes.append(f"nothing excites filter {', '.join(dead)} from this start: the gradient is zero there")
     if not np.isfinite(found.curves).all() or not torch.isfinite(found.images).all():

@@ -6,104 +6,109 @@ import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from pytest_modelviz.compare.explain_drift import compare_forward_passes, explain_drift
 from pytest_modelviz.compare.gradients import gradient_difference, worse
 from pytest_modelviz.compare.nonfinite import has_same_nonfinite
+from pytest_modelviz.compare.readable import require_rows
 from pytest_modelviz.compare.tolerance import Tolerances
-from pytest_modelviz.records.trace import TensorRecord, Trace
+from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.verdict import Finding, Verdict
+from pytest_modelviz.views.activation_maximization.records import Climb, Curves, climb_rows, stored_climb
 
-Rows = npt.NDArray[np.float64]
-
-
-class Climb(NamedTuple):
-    """`curves` (steps + 1, filters), for each filter the gradient of the first step, and the forward pass to there."""
-
-    curves: Rows
-    gradients: tuple[TensorRecord, ...]
-    trace: Trace
+_REQUEST = ("layer", "filters", "steps", "seed", "learning_rate", "input", "call", "precision")
+_ANSWER = {"call", "precision"}  # what of it the model decides; the caller asked for the rest
+_CLIMBING = "mean activation while climbing"
 
 
-def gradient_key(at: int) -> str:
-    """The key of a filter's gradient among the tensors of the trace; no layer can be called that."""
-    return f"(gradient {at})"
+def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
+    """Compare two climbs.
 
+    The activation on the start is compared as strictly as maps, the curves as an optimisation allows, the gradient on
+    the start as strictly as maps but for what kinks may do to it while the forward pass agrees. The pictures at the end
+    are shown and not judged: networks with untrained weights take, from weights that differ in the eighth digit, to
+    another one of equal height.
 
-def compare_climbs(
-    before: Climb,
-    after: Climb,
-    findings: Sequence[Finding],
-    facts: Mapping[str, Any],
-    own: Tolerances,
-) -> Verdict:
-    """The activation on the start as strictly as maps, the curves as an optimisation allows.
+    Args:
+        baseline: the stored capture.
+        actual: the capture that is compared with it; what is allowed follows from its facts, not the baseline's.
+        tolerances: those of the check; the layer's own count.
 
-    `facts` are those of the capture that is compared, `own` the layer's tolerances.
+    Raises:
+        UnreadableBaselineError: the baseline is damaged, or its text says another thing than its arrays.
 
-    The gradient on the start as strictly as maps, but for what kinks may do to it while the forward pass agrees. The
-    pictures at the end are shown and not judged: networks with untrained weights take, from weights that differ in
-    the eighth digit, to another one of equal height.
     """
-    dtype = str(facts.get("precision"))
-    # what climbs in double precision begins with weights in single, which one seed gives as parts in a hundred million
+    before, after = (stored_climb(capture, tolerances.ignored) for capture in (baseline, actual))
+    require_rows(baseline.facts.get("climbs"), climb_rows(baseline.facts["filters"], before.curves), "filter")
+    changed = [kind for kind in _REQUEST if baseline.facts.get(kind) != actual.facts.get(kind)]
+    findings = [
+        Finding("asked", what=kind, before=str(baseline.facts.get(kind)), after=str(actual.facts.get(kind)))
+        for kind in changed
+    ]
+    if set(changed) - _ANSWER:
+        return Verdict(False, 1, 1, math.inf, 0.0, None, None, tuple(findings))
+    verdict = _compare_climbs(before, after, findings, actual.facts, tolerances)
+    if verdict.matched and findings:  # what climbs in another precision is no measure of this climb
+        return Verdict(False, 1, 1, math.inf, 0.0, findings=tuple(findings))
+    return verdict
+
+
+def _compare_climbs(
+    before: Climb, after: Climb, findings: Sequence[Finding], facts: Mapping[str, Any], tolerances: Tolerances
+) -> Verdict:
+    layer, dtype = str(facts.get("layer")), str(facts.get("precision"))
+    own = tolerances.of(layer)
     # a match asks for no comparison of the forward pass
     forward = functools.cache(functools.partial(compare_forward_passes, before.trace, after.trace, own))
-    own = own.in_full_precision() if dtype == "float64" else own
-    dtype = "float32" if dtype == "float64" else dtype
+    if dtype == "float64":
+        # such a climb begins with weights in single precision, which a seed gives as far as a hundred millionth
+        own, dtype = own.in_full_precision(), "float32"
     strict, loose = own.explanation(dtype), own.climb
     errors = {
         "gradient on the start": _gradients_differ(before, after, dtype, own, lambda: forward().matched),
         "mean activation of the start": (_curves_differ(before.curves[:1], after.curves[:1], after.curves), strict),
-        "mean activation while climbing": (_curves_differ(before.curves, after.curves, after.curves), loose),
+        _CLIMBING: (_curves_differ(before.curves, after.curves, after.curves), loose),
     }
-    what = max(errors, key=lambda key: _excess(*errors[key]))
-    error, allowed = errors[what]
-    if all(one <= most for one, most in errors.values()):
+    error, allowed = worse(*errors.values())
+    if all(size <= most for size, most in errors.values()):
         return Verdict(True, 1, 0, error, allowed)
-    drifted = [key for key, (one, most) in errors.items() if not one <= most]
-    layer, climbing = str(facts.get("layer")), "mean activation while climbing"
-    told = [*findings]
-    for key in drifted:
-        ends = _ends(before, after) if key == climbing else ("", "")
-        told.append(Finding("climb", layer, key, *ends, error=errors[key][0]))
-    verdict = explain_drift(error, allowed, told, forward())
-    # the pass ends at the layer: what it says of the model's output is about none
-    return replace(verdict, findings=tuple(one for one in verdict.findings if one.kind != "outputs"))
+    evidence = [*findings]
+    for name, (size, most) in errors.items():
+        if not size <= most:
+            ends = _ends(before, after) if name == _CLIMBING else ("", "")
+            evidence.append(Finding("climb", layer, name, *ends, error=size))
+    verdict = explain_drift(error, allowed, evidence, forward())
+    # the pass ends at the layer: its outputs are not the model's
+    return replace(verdict, findings=tuple(finding for finding in verdict.findings if finding.kind != "outputs"))
 
 
-def _excess(error: float, allowed: float) -> float:
-    return error / allowed if allowed else (math.inf if error else 0.0)
-
-
-def _ends(before: Climb, after: Climb) -> tuple[str, str]:
-    one, two = (", ".join(f"{value:.3g}" for value in climb.curves[-1]) for climb in (before, after))
-    return one, two
+def _ends(baseline: Climb, actual: Climb) -> tuple[str, str]:
+    before, after = (", ".join(f"{value:.3g}" for value in climb.curves[-1]) for climb in (baseline, actual))
+    return before, after
 
 
 def _gradients_differ(
-    one: Climb, other: Climb, dtype: str, own: Tolerances, kinks: Callable[[], bool]
+    baseline: Climb, actual: Climb, dtype: str, own: Tolerances, kinks: Callable[[], bool]
 ) -> tuple[float, float]:
     """(error, what is allowed) of the filter whose gradient is furthest off."""
-    before, after = one.gradients, other.gradients
+    before, after = baseline.gradients, actual.gradients
     if len(before) != len(after) or not before:
         return (math.inf if len(before) != len(after) else 0.0), own.explanation(dtype)
     pairs = zip(before, after, strict=True)
     return worse(*(gradient_difference(*pair, dtype, own, kinks=kinks) for pair in pairs))
 
 
-def _curves_differ(before: Rows, after: Rows, actual: Rows) -> float:
+def _curves_differ(before: Curves, after: Curves, actual: Curves) -> float:
     """As a fraction of each filter's highest point in the actual climb: the start itself may be nearly nothing."""
     if not has_same_nonfinite(before, after):
         return math.inf
-    one, two = np.nan_to_num(before, posinf=0, neginf=0), np.nan_to_num(after, posinf=0, neginf=0)
+    old, new = np.nan_to_num(before, posinf=0, neginf=0), np.nan_to_num(after, posinf=0, neginf=0)
     size = np.abs(np.nan_to_num(actual, posinf=0, neginf=0)).max(0)
     with np.errstate(all="ignore"):
-        apart = np.abs(two - one).max(0)
+        apart = np.abs(new - old).max(0)
     return max((_ratio(float(a), float(s)) for a, s in zip(apart, size, strict=True)), default=0.0)
 
 
