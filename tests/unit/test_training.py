@@ -14,8 +14,8 @@ from pytest_modelviz.pictures.exhibits import Curve, Histogram
 from pytest_modelviz.reports.tensorboard import EventFiles
 from pytest_modelviz.storage.formats import decode_arrays, encode_arrays
 from pytest_modelviz.views.training_curve.capture import TrainingCurveView
-from pytest_modelviz.views.training_curve.curves import part
-from pytest_modelviz.views.training_curve.pictures import chart
+from pytest_modelviz.views.training_curve.chart import chart
+from pytest_modelviz.views.training_curve.curve_comparison import compare_curves
 from pytest_modelviz.views.training_curve.records import BINS, Training
 
 
@@ -626,7 +626,7 @@ def pulled(gradients, updates=None, loss=None):
 
 
 def first(one, other, **tolerances):
-    found = part(one, other, "float32", Tolerances(**tolerances)).parts
+    found = compare_curves(one, other, "float32", Tolerances(**tolerances)).differences
     return (found[0].step, found[0].kind, found[0].name) if found else None
 
 
@@ -693,15 +693,15 @@ def test_no_difference_may_grow_without_end():
 def test_what_rounding_has_torn_apart_is_not_compared_and_that_is_told():
     two = [[1.0, 1.0]] * 4
     lost = pulled(two, two, [1.000009, 1.0026, 1.1, 7.0])
-    found = part(pulled(two), lost, "float32", Tolerances())
-    assert (found.parts, found.judged) == ((), 3)
+    found = compare_curves(pulled(two), lost, "float32", Tolerances())
+    assert (found.differences, found.judged_steps) == ((), 3)
     assert found.worst.step < 3
-    assert part(pulled(two), pulled(two), "float32", Tolerances()).judged is None
+    assert compare_curves(pulled(two), pulled(two), "float32", Tolerances()).judged_steps is None
     # a user's own tolerance holds to the end, and so does what is a number and then none
     assert first(pulled(two), lost, rtol=0.2) == (3, "scalar", "loss")
     assert first(pulled(two), pulled(two, two, [1.000009, 1.0026, 1.1, math.nan])) == (3, "scalar", "loss")
-    blind = part(curves(a=[1.0, 1.0, 1.0]), curves(a=[1.000009, 1.05, 3.0]), "float32", Tolerances())
-    assert (blind.parts, blind.judged) == ((), 2)
+    blind = compare_curves(curves(a=[1.0, 1.0, 1.0]), curves(a=[1.000009, 1.05, 3.0]), "float32", Tolerances())
+    assert (blind.differences, blind.judged_steps) == ((), 2)
 
 
 def test_steps_that_cannot_be_compared_are_no_match():
@@ -752,7 +752,7 @@ def test_what_is_no_number_must_be_so_in_the_same_steps(odd):
     assert first(curves(a=[1.0, odd]), curves(a=[1.0, odd])) is None
     for one, other in (([1.0, odd, 1.0], [1.0, 2.0, 1.0]), ([1.0, 2.0, 1.0], [1.0, odd, 1.0])):
         assert first(curves(a=one), curves(a=other)) == (1, "scalar", "a")
-        (found,) = part(curves(a=one), curves(a=other), "float32", Tolerances(rtol=1e9)).parts
+        (found,) = compare_curves(curves(a=one), curves(a=other), "float32", Tolerances(rtol=1e9)).differences
         assert math.isinf(found.error)
     assert first(curves(a=[math.inf]), curves(a=[-math.inf])) == (0, "scalar", "a")
     table, plain = [[odd, 1.0]], [[1.0, 1.0]]
@@ -782,8 +782,8 @@ def test_coarse_types_and_accelerators_are_allowed_more():
     one, other = curves(a=[1.0]), curves(a=[1.0 + 5e-5])
     assert first(one, other, device="cuda:0") is None
     assert first(one, other) is not None
-    assert not part(one, curves(a=[1.01]), "bfloat16", Tolerances()).parts
-    assert part(one, curves(a=[1.01]), "float64", Tolerances()).parts
+    assert not compare_curves(one, curves(a=[1.01]), "bfloat16", Tolerances()).differences
+    assert compare_curves(one, curves(a=[1.01]), "float64", Tolerances()).differences
     assert Tolerances(scale=0.1).step("float32", 0.0) == pytest.approx(1e-6)
 
 
@@ -791,7 +791,10 @@ def test_the_spread_counts_what_is_beyond_what_the_first_step_allows():
     # later steps are allowed anything, once they have parted: that says nothing about them
     same = [[1.0, 1.0, 1.0]] * 3
     later = [[1.0, 1.0, 1.0], [1.0, 1.0, 1.5], [1.0, 1.5, 1.5]]
-    assert part(pulled(same), pulled(later, same), "float32", Tolerances()).parameters == {"b.weight", "c.weight"}
+    assert compare_curves(pulled(same), pulled(later, same), "float32", Tolerances()).drifted == {
+        "b.weight",
+        "c.weight",
+    }
 
 
 numbers = st.floats(allow_nan=True, allow_infinity=True, width=64)
@@ -802,12 +805,14 @@ numbers = st.floats(allow_nan=True, allow_infinity=True, width=64)
 def test_any_training_matches_itself_and_no_other(rows, data):
     loss, other = ([row[at] for row in rows] for at in (0, 1))
     one = pulled([[abs(x), abs(y)] for x, y in zip(loss, other, strict=True)], loss=loss)
-    assert not part(one, one, "float32", Tolerances()).parts
+    assert not compare_curves(one, one, "float32", Tolerances()).differences
     step = data.draw(st.integers(0, len(rows) - 1))
     changed = list(loss)
     changed[step] = math.nan if math.isfinite(loss[step]) else 0.0
     two = Training({"loss": np.array(changed)}, one.parameters, one.gradients, one.updates)
-    assert [(f.step, f.kind) for f in part(one, two, "float32", Tolerances()).parts] == [(step, "scalar")]
+    assert [(f.step, f.kind) for f in compare_curves(one, two, "float32", Tolerances()).differences] == [
+        (step, "scalar")
+    ]
 
 
 # what is stored
@@ -819,7 +824,7 @@ def test_it_comes_back_from_its_file():
     one, other = Training.from_arrays(capture.arrays), Training.from_arrays(arrays)
     assert one.parameters == other.parameters == tuple(dict(Net().named_parameters()))
     assert np.array_equal(one.gradients, other.gradients)
-    assert not part(one, other, "float32", Tolerances()).parts
+    assert not compare_curves(one, other, "float32", Tolerances()).differences
 
 
 DAMAGE = {

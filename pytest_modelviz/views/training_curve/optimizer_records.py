@@ -1,6 +1,6 @@
 """Optimisers and their schedulers as plain data: classes, options, and which parameters each group holds.
 
-The probe makes it, the store keeps it as JSON, the comparison lays two of them over each other. No tensor is kept.
+The recorder makes it, a capture holds it as JSON, and two of them are compared. It holds no tensor.
 """
 
 from __future__ import annotations

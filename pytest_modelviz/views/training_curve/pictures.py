@@ -1,138 +1,84 @@
-"""Line charts of curves, one number a step: a capture's own, or baseline and actual with how far they part below.
-
-matplotlib's objects are used without pyplot, which would keep every figure and may open windows.
-"""
+"""A training in line charts and histograms, and in words."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping
-from typing import Any
+import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, findfont, get_font
-from matplotlib.ticker import MaxNLocator
 
-from pytest_modelviz.pictures.colour import NOT_A_NUMBER, Image
-from pytest_modelviz.pictures.composite import Picture
+from pytest_modelviz.pictures.exhibits import Curve, Exhibit, Histogram
+from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.records.verdict import Verdict
+from pytest_modelviz.views.training_curve.chart import chart
+from pytest_modelviz.views.training_curve.records import Bins, Training, Values
 
-Series = Mapping[str, npt.NDArray[np.float64]]
-
-_WIDTH, _DPI = 7.0, 100  # inches: 700 pixels
-_MOST_PANELS = 6
-_STYLES: Mapping[str, Mapping[str, Any]] = {
-    "baseline": {"color": "#9aa5b1", "linewidth": 3.5},
-    "actual": {"color": "#1f5fa8", "linewidth": 1.4, "marker": "o", "markersize": 2.5},
-}
-_DIFFERENCE = {"color": "#b3372f", "linewidth": 1.2, "marker": "o", "markersize": 2.5}
-_NOT_A_NUMBER = tuple(part / 255 for part in NOT_A_NUMBER)
-_LARGEST = 1e300  # that matplotlib can scale
-_LOWEST = 1e-9  # on a logarithmic scale: what differs by less lies there
+_MOST_PARAMETERS = 12  # that get exhibits of their own, those that differ most
 
 
-def chart(label: str, curves: Mapping[str, Series]) -> Picture:
-    """Draw curves by name, each with the series "actual" or both "baseline" and "actual", in panels two abreast.
-
-    Of more than six the first five and the last are drawn, and a line below says how many are not.
-    """
-    with warnings.catch_warnings():  # of fonts and layout: they are no business of the test's
-        warnings.simplefilter("ignore")
-        return _chart(label, curves)
-
-
-def _chart(label: str, curves: Mapping[str, Series]) -> Picture:
-    names = list(curves)
-    if len(names) > _MOST_PANELS:
-        names = [*names[: _MOST_PANELS - 1], names[-1]]
-    compared = any("baseline" in curves[name] for name in names)
-    columns = min(2, len(names))
-    rows = -(-len(names) // columns)
-    heights = [2.1, 1.1] * rows if compared else [2.1] * rows
-    figure = Figure(figsize=(_WIDTH, sum(heights) + 0.3), dpi=_DPI, layout="constrained", facecolor="white")
-    canvas = FigureCanvasAgg(figure)
-    panels = figure.subplots(len(heights), columns, squeeze=False, height_ratios=heights)
-    for at, name in enumerate(names):
-        row, column = divmod(at, columns)
-        _draw(panels[2 * row if compared else row, column], name, curves[name])
-        if compared:
-            _draw_difference(panels[2 * row + 1, column], curves[name])
-    for at in range(len(names), rows * columns):
-        for row in range(2 if compared else 1):
-            panels[(2 if compared else 1) * (at // columns) + row, at % columns].set_axis_off()
-    if len(curves) > len(names):
-        figure.supxlabel(f"{len(curves) - len(names)} more curves are not drawn here", fontsize=8)
-    canvas.draw()
-    image: Image = np.asarray(canvas.buffer_rgba(), np.uint8)[..., :3].copy()
-    return Picture(label, image)
+def picture(actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None) -> Sequence[Exhibit]:
+    """A chart of a capture's curves; with a baseline, of both, and curves and histograms of the parameters."""
+    after = Training.from_arrays(actual.arrays)
+    if baseline is None:
+        return [chart("chart", {name: {"actual": values} for name, values in after.curves.items()})]
+    before = Training.from_arrays(baseline.arrays).within(after)
+    pairs = _pairs(before.curves, after.curves)
+    most_changed = _most_changed(before, after)
+    norms = _pairs(before.by_parameter(before.gradients), after.by_parameter(after.gradients))
+    # TensorBoard keeps one kind of thing a tag: scalars have folders that neither histograms nor pictures are in
+    curves = {f"curves/{name}": pair for name, pair in pairs.items()}
+    curves |= {f"gradient norms/{name}": norms[name] for name in most_changed}
+    exhibits: list[Exhibit] = [chart("chart", pairs)]
+    exhibits += [
+        Curve(label, {series: values.tolist() for series, values in pair.items()}) for label, pair in curves.items()
+    ]
+    for label, bins in (("parameters", "values"), ("gradients", "pulls")):
+        for name in most_changed:
+            trainings = {"baseline": before, "actual": after}
+            found = {key: _distribution(each, getattr(each, bins), name) for key, each in trainings.items()}
+            series = {key: distribution for key, distribution in found.items() if distribution is not None}
+            if series:
+                exhibits.append(Histogram(f"{label}/{name}", series, after.steps - 1))
+    return exhibits
 
 
-def _draw(axes: Any, name: str, series: Series) -> None:
-    for key in ("baseline", "actual"):
-        if key in series:
-            axes.plot(np.arange(len(series[key])), _finite(series[key]), label=key, **_STYLES[key])
-        if key in series:
-            _mark(axes, ~np.isfinite(series[key]), f"{key} not finite" if "baseline" in series else "not finite")
-    axes.set_title(_shortened(name), fontsize=9, loc="left", parse_math=False)
-    if len(axes.get_legend_handles_labels()[1]) > 1:
-        axes.legend(fontsize=7, frameon=False)
-    _tidy(axes, series, "" if "baseline" in series else "step")
+def describe(actual: Capture) -> str:
+    """The curves in numbers, a line for each step."""
+    return "\n".join(
+        f"step {step}: " + ", ".join(f"{name} {value}" for name, value in row.items())
+        for step, row in actual.facts["steps"].items()
+    )
 
 
-def _mark(axes: Any, steps: npt.NDArray[np.bool_], label: str) -> None:
-    """Steps that have no number to draw, in the colour that it has in other pictures."""
-    for at in np.flatnonzero(steps):
-        axes.axvline(float(at), color=_NOT_A_NUMBER, linewidth=0.8, alpha=0.6, label=label)
-        label = "_"  # told once
+def _pairs(before: Mapping[str, Values], after: Mapping[str, Values]) -> dict[str, dict[str, Values]]:
+    return {
+        name: {key: curves[name] for key, curves in (("baseline", before), ("actual", after)) if name in curves}
+        for name in {**before, **after}
+    }
 
 
-def _draw_difference(axes: Any, series: Series) -> None:
-    """The relative difference at each step, on a logarithmic scale: rounding that grows is a straight line there.
+def _most_changed(before: Training, after: Training) -> list[str]:
+    """Names of the parameters whose gradients are furthest apart over all steps."""
+    old, new = before.by_parameter(before.gradients), after.by_parameter(after.gradients)
 
-    Equal steps are left out.
-    """
-    pair = [series.get(key) for key in ("baseline", "actual")]
-    if pair[0] is None or pair[1] is None:
-        axes.set_axis_off()
-        return
-    steps = min(len(pair[0]), len(pair[1]))
-    before, after = pair[0][:steps], pair[1][:steps]
-    with np.errstate(all="ignore"):
-        distance = np.abs(after - before)
-        relative = distance / np.abs(before)
-    relative = np.where(np.isfinite(relative) & (distance > 0), np.clip(relative, _LOWEST, _LARGEST), np.nan)
-    axes.plot(np.arange(steps), relative, **_DIFFERENCE)
-    axes.set_yscale("log")
-    drawn = relative[np.isfinite(relative)]
-    axes.set_ylim(_LOWEST / 2, max(3 * float(drawn.max(initial=0.0)), 1e-3))
-    _mark(axes, np.isfinite(before) != np.isfinite(after), "_")
-    if not drawn.size and np.array_equal(before, after, equal_nan=True):
-        axes.text(0.5, 0.5, "no difference", transform=axes.transAxes, fontsize=7, ha="center", va="center")
-    axes.set_ylabel("relative\ndifference", fontsize=7)
-    _tidy(axes, series, "step")
+    def distance(name: str) -> float:
+        if name not in old or old[name].shape != new[name].shape:
+            return math.inf
+        with np.errstate(all="ignore"):
+            size = float(np.linalg.norm(new[name] - old[name]) / max(float(np.linalg.norm(old[name])), 1e-30))
+        return size if math.isfinite(size) else math.inf
+
+    return sorted(new, key=lambda name: -distance(name))[:_MOST_PARAMETERS]
 
 
-def _finite(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Gaps where there is no number to draw; matplotlib cannot scale the largest ones."""
-    return np.asarray(np.where(np.isfinite(values) & (np.abs(values) < _LARGEST), values, np.nan), np.float64)
-
-
-def _tidy(axes: Any, series: Series, xlabel: str) -> None:
-    last = max(len(values) for values in series.values()) - 1
-    axes.set_xlim(-0.03 * last - 0.1, 1.03 * last + 0.1)  # the same in both panels, also where there are gaps
-    axes.set_xlabel(xlabel, fontsize=8)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
-    axes.tick_params(labelsize=7)
-    axes.grid(visible=True, color="#e6e6e6", linewidth=0.6)
-    axes.set_axisbelow(True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-
-
-def _shortened(name: str) -> str:
-    """A name as it can be drawn: what the font has no glyph for is written out."""
-    glyphs = get_font(findfont(FontProperties())).get_charmap()
-    name = "".join(one if ord(one) in glyphs else one.encode("unicode_escape").decode("ascii") for one in name)
-    return name if len(name) <= 48 else f"{name[:45]}..."
+def _distribution(training: Training, bins: Bins, name: str) -> tuple[list[float], list[int]] | None:
+    """Edges and counts of a parameter, None where it has no finite values."""
+    if name not in training.parameters:
+        return None
+    at = training.parameters.index(name)
+    counts = [int(count) for count in bins.counts[at]]
+    low, high = (float(end) for end in bins.ranges[at])
+    if low == high:  # as numpy does with equal values
+        low, high = low - 0.5, high + 0.5
+    edges = 2 * np.linspace(low / 2, high / 2, len(counts) + 1)  # the width itself may be no number
+    return ([float(edge) for edge in edges], counts) if sum(counts) else None

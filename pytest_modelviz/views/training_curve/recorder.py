@@ -1,6 +1,6 @@
-"""Run a user's training steps under watch: scalars, gradients as they are accumulated, how far parameters move.
+"""Run a user's training steps and record scalars, gradients as they are accumulated, and how far parameters move.
 
-This is the one look that changes a model; it leaves behind nothing of its own.
+No other capture changes a model; this leaves nothing of its own behind.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.modules import parameters_and_buffers
 from pytest_modelviz.probe.process import modes_untouched, seeded
-from pytest_modelviz.views.training_curve.optimizer_state import OptimizerWatch
+from pytest_modelviz.views.training_curve.optimizer_recorder import OptimizerRecorder
 from pytest_modelviz.views.training_curve.records import BINS, Bins, Moves, Training, Values
 
 LOSS = "loss"  # what a scalar is called that has no name
@@ -28,22 +28,22 @@ def train(
     steps: int,
     model: torch.nn.Module | None,
     seed: int,
-    optimizers: OptimizerWatch | None = None,
+    optimizers: OptimizerRecorder | None = None,
 ) -> tuple[Training, str]:
-    """Call `step(0)` to `step(steps - 1)`, seeded, with gradients; returns what was seen and the coarsest dtype.
+    """Call `step(0)` to `step(steps - 1)`, seeded, with gradients; returns the training and the coarsest dtype.
 
-    `optimizers` are looked at before each step and after the last.
+    `optimizers` are recorded before each step and after the last.
     Random states, modes, flags and global hooks of the process are put back, and the hooks on parameters removed, also
     when a step raises; what it raises is passed on. Raises ModelvizError for what is no scalar.
     """
-    watch = _Watch({} if model is None else parameters_and_buffers(model)[0])
+    recorder = _ParameterRecorder({} if model is None else parameters_and_buffers(model)[0])
     rows: list[dict[str, float]] = []
     dtypes: set[torch.dtype] = set()
     with seeded(seed), torch.inference_mode(False), torch.enable_grad(), modes_untouched():
         for number in range(steps):
             if optimizers is not None:
-                optimizers.look()
-            with watch.step(last=number == steps - 1):
+                optimizers.record()
+            with recorder.step(last=number == steps - 1):
                 returned = step(number)
             rows.append(_scalars(returned, number, dtypes))
             if set(rows[0]) != set(rows[number]):
@@ -52,13 +52,13 @@ def train(
                     f"return the same names at every step (NaN for what a step does not have)"
                 )
     if optimizers is not None:
-        optimizers.look()
+        optimizers.record()
     curves = {name: np.array([row[name] for row in rows], np.float64) for name in rows[0]}
-    dtypes.update(parameter.dtype for parameter in watch.parameters.values())
-    return watch.training(curves), _coarsest(dtypes)
+    dtypes.update(parameter.dtype for parameter in recorder.parameters.values())
+    return recorder.training(curves), _coarsest(dtypes)
 
 
-class _Watch:
+class _ParameterRecorder:
     """The parameters of a model during a training, shared ones once."""
 
     def __init__(self, parameters: Mapping[str, torch.Tensor]) -> None:
@@ -76,12 +76,12 @@ class _Watch:
 
     @contextmanager
     def step(self, *, last: bool) -> Iterator[None]:
-        """Watch one step. A gradient is looked at when it is accumulated: the step may throw it away at its end."""
+        """Record a step. A gradient is read when it is accumulated: the step may throw it away at its end."""
         norms: dict[str, torch.Tensor] = {}
         faint: dict[str, torch.Tensor] = {}
         bins: dict[str, tuple[tuple[float, float], list[int]]] = {}
 
-        def see(name: str, parameter: torch.Tensor) -> None:
+        def record_gradient(name: str, parameter: torch.Tensor) -> None:
             if parameter.grad is not None:  # else another hook has already used it up
                 gradient = numbers(parameter.grad)
                 norms[name] = _norm(gradient)
@@ -90,7 +90,7 @@ class _Watch:
                     bins[name] = _histogram(gradient)
 
         def hook(name: str) -> Callable[[torch.Tensor], None]:
-            return lambda parameter: see(name, parameter)
+            return lambda parameter: record_gradient(name, parameter)
 
         handles = {}
         before = {name: numbers(parameter).clone() for name, parameter in self.parameters.items()}
@@ -104,7 +104,7 @@ class _Watch:
                 handle.remove()
         for name, parameter in self.parameters.items():
             if name not in handles and parameter.requires_grad and parameter.is_leaf:
-                see(name, parameter)  # which the step itself has made trainable
+                record_gradient(name, parameter)  # which the step itself has made trainable
         self._gradients.append([float(norms[name]) if name in norms else 0.0 for name in self.parameters])
         self._moves.append([_move(before[name], numbers(p), faint.get(name)) for name, p in self.parameters.items()])
         if last:
@@ -141,7 +141,7 @@ def _norm(values: torch.Tensor) -> torch.Tensor:
 
 
 class _Move(NamedTuple):
-    """How far a step moved a parameter; see `training.Moves` for the rest."""
+    """How far a step moved a parameter; see `records.Moves` for the rest."""
 
     distance: float
     along: float = 0.0
@@ -219,9 +219,9 @@ def _number(value: Any, where: str, dtypes: set[torch.dtype]) -> float:
         raise ModelvizError(f"{where} a {type(value).__name__}: return the loss, a number or a tensor of one element")
     if value.is_meta or value.numel() != 1 or value.is_complex():
         kind = str(value.dtype).removeprefix("torch.")
-        place = ", which holds no numbers" if value.is_meta else ""
+        device = f"{value.device}{', which holds no numbers' if value.is_meta else ''}"
         raise ModelvizError(
-            f"{where} a {kind} tensor of shape {list(value.shape)} on {value.device}{place}: "
+            f"{where} a {kind} tensor of shape {list(value.shape)} on {device}: "
             f"return one real number, for example loss.mean()"
         )
     if value.is_floating_point():

@@ -1,6 +1,6 @@
-"""A short training as plain data: its scalars step by step, and how its parameters were pulled and moved.
+"""A short training as plain data: its scalars step by step, the parameters' gradients, and how each step moved them.
 
-The probe makes it, the store keeps it as arrays, the comparison lays two of them over each other.
+The recorder makes it, a capture holds it as arrays, and two of them are compared.
 """
 
 from __future__ import annotations
@@ -21,11 +21,26 @@ Values: TypeAlias = npt.NDArray[np.float64]
 Counts: TypeAlias = npt.NDArray[np.int64]
 
 BINS = 30
+GRADIENT_NORM = "gradient norm"
 MOST_STEPS = 100_000
 _CURVE = "curve."
 _NAMES, _GRADIENTS, _UPDATES = "parameters.names", "parameters.gradients", "parameters.updates"
 _MOVES = "parameters.moves"
 _EDGES, _COUNTS = "histograms.edges", "histograms.counts"
+
+
+@dataclass(frozen=True)
+class TrainingCurve:
+    """What `training_curve` returns.
+
+    `scalars` maps the names that the step returned ("loss" for one without a name) to float64 (steps,). `gradients` and
+    `updates` map the parameters' names to float64 (steps,): the norm of the gradient as it was last accumulated in each
+    step, before any clipping, and how far the step moved the parameter; empty without a model.
+    """
+
+    scalars: Mapping[str, Values]
+    gradients: Mapping[str, Values]
+    updates: Mapping[str, Values]
 
 
 def _empty(*shape: int) -> Values:
@@ -34,7 +49,7 @@ def _empty(*shape: int) -> Values:
 
 @dataclass(frozen=True)
 class Bins:
-    """How the finite values of parameters are distributed after the last step, or their gradients in it.
+    """How the finite values of the parameters are distributed after the last step, or those of their gradients in it.
 
     `ranges` (parameters, 2) are the lowest and the highest value, `counts` (parameters, BINS) those in equal bins
     between them; all zero where there is none.
@@ -84,8 +99,20 @@ class Training:
         """The norm of the whole gradient, (steps,)."""
         return np.asarray(np.linalg.norm(self.gradients, axis=1), np.float64)
 
+    @property
+    def curves(self) -> dict[str, Values]:
+        """The scalars and, with a model, the norm of its whole gradient under a name that is free; each (steps,)."""
+        curves = dict(self.scalars)
+        if self.parameters:
+            curves[GRADIENT_NORM if GRADIENT_NORM not in curves else f"{GRADIENT_NORM} (model)"] = self.gradient
+        return curves
+
+    def by_parameter(self, table: Values) -> dict[str, Values]:
+        """A table (steps, parameters) as a curve for each parameter, (steps,)."""
+        return {name: table[:, at] for at, name in enumerate(self.parameters)}
+
     def within(self, other: Training) -> Training:
-        """What of this training has its like in the other: its steps and scalars; more than that is not shown."""
+        """The steps and scalars of this training that the other has too."""
         scalars = {name: values[: other.steps] for name, values in self.scalars.items() if name in other.scalars}
         return replace(
             self,

@@ -1,4 +1,4 @@
-"""What an optimiser was told to do: class, options and parameters of its groups, its schedulers, before the first step.
+"""What an optimiser is asked to do: class, options and parameters of its groups, its schedulers, before the first step.
 
 An option that changes nothing but how the same numbers are computed is left out: its default differs between versions
 of torch and between devices.
@@ -45,8 +45,8 @@ def require_optimizers(given: Any) -> None:
     list(_named(given, ""))
 
 
-class OptimizerWatch:
-    """The optimisers of a training, and how their options change from step to step."""
+class OptimizerRecorder:
+    """Records the optimisers of a training, and how their options change from step to step."""
 
     def __init__(self, given: Any, model: torch.nn.Module | None, step: Callable[..., Any]) -> None:
         """`given` is an optimiser, a scheduler, or a list, tuple or dict of them.
@@ -64,12 +64,12 @@ class OptimizerWatch:
         self._records = [_record(name, one, names, schedulers) for name, one in self._optimizers]
         self._history: list[list[dict[str, Option]]] = []
 
-    def look(self) -> None:
-        """Note the options that hold now: before each step, and after the last."""
+    def record(self) -> None:
+        """Record the options that hold now: before each step, and after the last."""
         self._history.append([_flat(optimizer) for _, optimizer in self._optimizers])
 
     def records(self) -> tuple[OptimizerRecord, ...]:
-        """What was given, in that order, with the schedules that `look` has seen."""
+        """What was given, in that order, with the schedules of the steps that were recorded."""
         found = []
         for at, record in enumerate(self._records):
             rows = [row[at] for row in self._history]

@@ -1,4 +1,4 @@
-"""What is different about how two trainings were asked to move their parameters: optimisers, options, schedules."""
+"""How two trainings differ in what moves their parameters: optimisers, their options, their schedules."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def optimizer_findings(
     after: Sequence[OptimizerRecord] | None,
     ignored: Sequence[str] = (),
 ) -> list[Finding]:
-    """What differs, said by the optimisers' classes, options and parameters' names.
+    """Find what differs in the optimisers' classes, options and parameters' names.
 
     Options that two processes do not share, or that match one of the globs in `ignored`, are left out. Where only one
     side was given its optimisers, that is another question.
@@ -36,7 +36,7 @@ def optimizer_findings(
         return [] if before is after else [Finding(OPTIMIZER, what="optimizer=", before=given[0], after=given[1])]
     if len(before) != len(after):
         return [Finding(OPTIMIZER, what="optimisers", before=_names(before), after=_names(after))]
-    return [one for pair in zip(before, after, strict=True) for one in _compare(*pair, ignored)]
+    return [finding for pair in zip(before, after, strict=True) for finding in _compare(*pair, ignored)]
 
 
 def option_names(records: Sequence[OptimizerRecord]) -> Iterator[tuple[str, str]]:
@@ -49,7 +49,7 @@ def option_names(records: Sequence[OptimizerRecord]) -> Iterator[tuple[str, str]
 
 
 def _names(records: Sequence[OptimizerRecord]) -> str:
-    return ", ".join(_label(one) for one in records)
+    return ", ".join(map(_label, records))
 
 
 def _label(record: OptimizerRecord) -> str:
@@ -75,24 +75,24 @@ def _compare(before: OptimizerRecord, after: OptimizerRecord, ignored: Sequence[
 def _without(record: OptimizerRecord, ignored: Sequence[str]) -> OptimizerRecord:
     """The record without options that are ignored: a glob is held against `<class>.<option>` and the option alone."""
 
-    def kept(options: Options, holder: str) -> dict[str, Option]:
+    def without(options: Options, holder: str) -> dict[str, Option]:
         layers = ("", holder)
         return {key: one for key, one in options.items() if not any(is_ignored(ignored, at, key) for at in layers)}
 
     def settings(options: Options, holder: str) -> dict[str, Option]:
-        return kept(dict(_flat(options)), holder)
+        return without(dict(_flat(options)), holder)
 
     if not ignored:
         return record
     return replace(
         record,
         options=settings(record.options, record.class_name),
-        groups=tuple(replace(one, options=kept(one.options, record.class_name)) for one in record.groups),
+        groups=tuple(replace(one, options=without(one.options, record.class_name)) for one in record.groups),
         schedulers=tuple(replace(one, options=settings(one.options, one.class_name)) for one in record.schedulers),
         schedules={
             key: values
             for key, values in record.schedules.items()
-            if kept({key.partition(".")[2]: None}, record.class_name)
+            if without({key.partition(".")[2]: None}, record.class_name)
         },
     )
 
@@ -229,8 +229,8 @@ def _doubled(options: Options) -> set[str]:
 def _lasting(options: Options) -> dict[str, Option]:
     """Options that two processes share, by their path."""
     found = dict(_flat(options))
-    kept = lasting({key: repr(value) for key, value in found.items()})
-    return {key: value for key, value in found.items() if key in kept}
+    names = lasting({key: repr(value) for key, value in found.items()})
+    return {key: value for key, value in found.items() if key in names}
 
 
 def _lasting_text(option: Option) -> str:

@@ -1,0 +1,233 @@
+"""The curves of two short trainings side by side: at which step they part, and in what.
+
+A step computes scalars, then gradients, then moves the parameters; what parts first in that order is where to look.
+What is small, and what is rounding, follows from the actual training: a baseline must not say how closely it is looked
+at.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from pytest_modelviz.compare.tolerance import ROUNDED, Tolerances
+from pytest_modelviz.views.training_curve.accumulated_drift import (
+    AccumulatedDrift,
+    Flags,
+    largest_before,
+    largest_finite,
+    relative_differences,
+)
+from pytest_modelviz.views.training_curve.records import Moves, Training, Values
+
+SCALAR, GRADIENT, UPDATE, DECAY = "scalar", "gradient", "update", "decay"
+_IN_ORDER = ((SCALAR,), (GRADIENT,), (UPDATE, DECAY))  # of a step
+
+_SMALL_SCALAR = 1e-3  # of a curve's peak: what is smaller is compared with that much of it
+_SMALL_GRADIENT = 1e-2  # of the whole gradient's norm, likewise
+_NOISE = 1e-5  # of the whole gradient's norm: such a gradient is rounding, which Adam makes a full step of
+_AS_GRADIENT = 3.0  # times as far apart as the gradients of a step may its updates be, but
+_MOST_FOLLOWED = 0.5  # no further than this
+# One parameter's update may be almost anything where single elements of its gradient are rounding, but it is there or
+# not. Of dtypes with few digits not even that: the step may be too small for the parameter to move.
+_MOVED = {"float32": 0.9, "float64": 0.9}
+_SMALL_UPDATE = 1e-2  # of all updates together: what is smaller is compared with that much of them
+# A small move may be lost in the last digits of a large parameter: before, and after.
+_LAST_DIGIT = {"float64": 0.0, "float32": 1.2e-7}
+
+
+class CurveDifference(NamedTuple):
+    """What differs at a step: a scalar, a parameter's gradient, a parameter's update, or all updates together ("").
+
+    A decay is how far of an update is along the parameter itself.
+    """
+
+    step: int
+    kind: str
+    name: str
+    before: float
+    after: float
+    error: float
+    allowed: float
+
+
+@dataclass(frozen=True)
+class CurveComparison:
+    """How far two trainings are apart.
+
+    `differences` are those of the step and kind that parted first, the worst first. `drifted` names the parameters that
+    drifted then or later, in gradient or update. `worst` is what came nearest to what is allowed, or went farthest
+    beyond it. `judged_steps` is the number of steps that could be compared, where that is not all of them; then no
+    difference is of a later step, but for what is a number in one training only.
+    """
+
+    differences: tuple[CurveDifference, ...] = ()
+    drifted: frozenset[str] = frozenset()
+    worst: CurveDifference = field(default=CurveDifference(0, SCALAR, "", 0.0, 0.0, 0.0, 0.0))
+    judged_steps: int | None = None
+
+
+class _Table(NamedTuple):
+    """Everything of one kind: (steps, names) before, after, error, allowed, and whether that says anything."""
+
+    kind: str
+    names: tuple[str, ...]
+    before: Values
+    after: Values
+    error: Values
+    allowed: Values
+    judged: Flags
+
+    @property
+    def excess(self) -> Values:
+        """How many times what is allowed, (steps, names)."""
+        with np.errstate(all="ignore"):
+            nothing = np.where(self.error > 0, math.inf, 0.0)
+            excess = np.where(self.allowed > 0, self.error / self.allowed, nothing)
+        return np.asarray(np.where(self._counts, excess, 0.0), np.float64)
+
+    @property
+    def beyond(self) -> Flags:
+        return ~(self.error <= self.allowed) & self._counts
+
+    @property
+    def _counts(self) -> Flags:
+        """Also unjudged steps where only one of the trainings has a number: that is no rounding."""
+        return self.judged | ~np.isfinite(self.error)
+
+    def difference(self, step: int, at: int) -> CurveDifference:
+        numbers = (float(values[step, at]) for values in (self.before, self.after, self.error, self.allowed))
+        return CurveDifference(step, self.kind, self.names[at], *numbers)
+
+
+def compare_curves(baseline: Training, actual: Training, dtype: str, tolerances: Tolerances) -> CurveComparison:
+    """Compare two trainings of as many steps, the same scalars and the same parameters, step by step."""
+    with np.errstate(all="ignore"):
+        tables = _tables(baseline, actual, dtype, tolerances)
+    for step in range(baseline.steps):
+        for kinds in _IN_ORDER:
+            found = [
+                (float(table.excess[step, at]), table.difference(step, int(at)))
+                for table in tables
+                if table.kind in kinds
+                for at in np.flatnonzero(table.beyond[step])
+            ]
+            if found:
+                found.sort(key=lambda pair: -pair[0])
+                worst_of: dict[tuple[str, str], CurveDifference] = {}
+                for _, difference in found:
+                    worst_of.setdefault((_subject(difference), difference.name), difference)
+                return CurveComparison(tuple(worst_of.values()), _drifted(tables, step), found[0][1])
+    table = max(tables, key=lambda candidate: float(candidate.excess.max()))
+    nearest = divmod(int(table.excess.argmax()), len(table.names))
+    unjudged = np.flatnonzero(~np.logical_and.reduce([table.judged.all(axis=1) for table in tables]))
+    return CurveComparison((), frozenset(), table.difference(*nearest), int(unjudged[0]) if unjudged.size else None)
+
+
+def _subject(difference: CurveDifference) -> str:
+    """What a difference is about: where a whole update differs, how far of it is along the parameter says no more."""
+    return UPDATE if difference.kind == DECAY else difference.kind
+
+
+def _drifted(tables: list[_Table], first: int) -> frozenset[str]:
+    """The parameters that are beyond what the first step that parted allows, at that step or later.
+
+    An update by itself is measured here with what all of them together are allowed.
+    """
+    found: set[str] = set()
+    updates = min((float(table.allowed[first].min()) for table in tables if table.kind == UPDATE), default=0.0)
+    for table in tables:
+        if table.kind in (GRADIENT, UPDATE):
+            beyond = ~(table.error[first:] <= (updates if table.kind == UPDATE else table.allowed[first]))
+            found.update(table.names[at] for at in np.flatnonzero(beyond.any(axis=0)))
+    return frozenset(found - {""})
+
+
+def _tables(baseline: Training, actual: Training, dtype: str, tolerances: Tolerances) -> list[_Table]:
+    own, names, parameters = tolerances.of(""), tuple(baseline.scalars), baseline.parameters
+    before, after = (np.stack([training.scalars[name] for name in names], axis=1) for training in (baseline, actual))
+    peaks = np.minimum(largest_finite(before, 0), largest_finite(after, 0))
+    scalars = relative_differences(before, after, _SMALL_SCALAR * peaks, own.absolute)
+    if not parameters:
+        drift = AccumulatedDrift(dtype, largest_before(scalars), np.zeros(len(scalars)))
+        allowed = drift.allowed([own.unwatched] * len(names))
+        return [_Table(SCALAR, names, before, after, scalars, allowed, drift.judged([own] * len(names)))]
+    norm = largest_finite(actual.gradient[:, None], 1)
+    gradients = relative_differences(baseline.gradients, actual.gradients, _SMALL_GRADIENT * norm, own.absolute)
+    counts = actual.gradients > _NOISE * norm
+    meant_before, meant_after = (_meant(training) for training in (baseline, actual))
+    whole_before, whole_after = (_norm(np.where(counts, meant, 0.0)) for meant in (meant_before, meant_after))
+    whole = relative_differences(whole_before, whole_after, np.zeros_like(whole_before), own.absolute)
+    larger = np.fmax(baseline.updates, actual.updates)  # so that the error is at most 1
+    single = np.where(counts, relative_differences(baseline.updates, actual.updates, larger, own.absolute), 0.0)
+    scale = np.maximum(meant_after, _SMALL_UPDATE * whole_after)
+    moves: list[tuple[str, Values, Values]] = []
+    if baseline.moves is not None and actual.moves is not None:  # else the file is too old to say
+        moves = [(UPDATE, meant_before, meant_after), (DECAY, baseline.moves.along, actual.moves.along)]
+    move_errors = [np.where(counts, relative_differences(old, new, scale, own.absolute), 0.0) for _, old, new in moves]
+    turned = [np.minimum(largest_before(errors), ROUNDED) for errors in move_errors]
+    drift = AccumulatedDrift(
+        dtype,
+        largest_before(np.concatenate([scalars, whole], axis=1)),
+        np.maximum.reduce([largest_before(gradients), *turned]),
+    )
+    at_layer = [tolerances.of(name.rpartition(".")[0]) for name in parameters]
+    update_allowed = drift.allowed([own.step])
+    gradient_allowed = drift.allowed([tolerance.gradient for tolerance in at_layer])
+    if own.rtol is None:
+        followed = np.minimum(_AS_GRADIENT * largest_finite(gradients, 1), _MOST_FOLLOWED)
+        update_allowed = np.maximum(update_allowed, followed)
+    single_allowed = np.maximum(gradient_allowed, _MOVED.get(dtype, 1.0))
+    scalar_allowed = drift.allowed([own.step] * len(names))
+    judged, each = drift.judged([own]), drift.judged(at_layer)
+    tables = [
+        _Table(SCALAR, names, before, after, scalars, scalar_allowed, drift.judged([own] * len(names))),
+        _Table(GRADIENT, parameters, baseline.gradients, actual.gradients, gradients, gradient_allowed, each),
+        _Table(UPDATE, ("",), whole_before, whole_after, whole, update_allowed, judged),
+        _Table(UPDATE, parameters, baseline.updates, actual.updates, single, single_allowed, each),
+    ]
+    if baseline.moves is None or actual.moves is None:
+        return tables
+    decay_before, decay_after = (_decay(training, counts) for training in (baseline.moves, actual.moves))
+    decays = relative_differences(decay_before, decay_after, whole_after, own.absolute)
+    tables.append(_Table(DECAY, ("",), decay_before, decay_after, decays, update_allowed, judged))
+    if dtype not in _LAST_DIGIT or own.precision != "ieee":
+        return tables
+    allowed = drift.allowed([tolerance.update for tolerance in at_layer])
+    if own.rtol is None:
+        allowed = np.maximum(allowed, _AS_GRADIENT * largest_finite(gradients, 1))
+        allowed = allowed + _ratio(_LAST_DIGIT[dtype] * actual.moves.size, scale)
+    for (kind, old, new), errors in zip(moves, move_errors, strict=True):
+        tables.append(_Table(kind, parameters, old, new, errors, allowed, each))
+    return tables
+
+
+def _meant(training: Training) -> Values:
+    """How far each step moved each parameter, without what follows from rounding.
+
+    The key's bias of attention, for one, has no gradient but rounding: Adagrad moved it otherwise by 0.018 where
+    everything else agreed within 1e-6.
+    """
+    if training.moves is None:
+        return training.updates
+    with np.errstate(all="ignore"):
+        return np.asarray(np.sqrt(np.maximum(training.updates**2 - training.moves.rounding**2, 0.0)), np.float64)
+
+
+def _decay(moves: Moves, counts: Flags) -> Values:
+    """How far all parameters together have moved along themselves at each step, (steps, 1)."""
+    along, size = (np.where(counts, table, 0.0) for table in (moves.along, moves.size))
+    return _ratio((along * size).sum(axis=1, keepdims=True), _norm(size))
+
+
+def _norm(table: Values) -> Values:
+    return np.asarray(np.sqrt((table**2).sum(axis=1, keepdims=True)), np.float64)
+
+
+def _ratio(numerator: Values, denominator: Values) -> Values:
+    """The quotient, zero where that is no number."""
+    with np.errstate(all="ignore"):
+        return np.asarray(np.nan_to_num(numerator / denominator, nan=0.0, posinf=0.0, neginf=0.0), np.float64)
