@@ -21,9 +21,9 @@ Weigh = Callable[[torch.Tensor, int], torch.Tensor]  # of one sample's scores an
 _EMPTY = "the batch is empty: there is no sample to explain"
 
 
-def class_score(scores: torch.Tensor, one: int) -> torch.Tensor:
+def class_score(scores: torch.Tensor, index: int) -> torch.Tensor:
     """The score of a class, as the model gives it."""
-    return scores[one]
+    return scores[index]
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,12 @@ def is_explained_by_itself(output: Any) -> bool:
 
 def require_target(target: Any) -> None:
     """Raise for a target that is neither a class, nor a function, nor several of one kind."""
-    several = target if isinstance(target, (list, tuple)) else [target]
-    for one in several:
-        if not (one is None and target is None) and not callable(one) and (isinstance(one, bool) or not _is_index(one)):
+    if target is None:
+        return
+    for item in target if isinstance(target, (list, tuple)) else [target]:
+        if not callable(item) and (isinstance(item, bool) or not _is_index(item)):
             raise ModelvizError(
-                f"target takes a class (an integer), one a sample, or functions of one sample's output, not {one!r}"
+                f"target takes a class (an integer), one a sample, or functions of one sample's output, not {item!r}"
             )
 
 
@@ -111,9 +112,9 @@ def scores_of(output: Any, target: Target, weigh: Weigh = class_score) -> Scores
         )
     wanted = _classes(target, scores, predicted)
     if len(wanted) == len(scores):
-        numbers = [weigh(sample, one) for sample, one in zip(scores, wanted, strict=True)]
+        numbers = [weigh(sample, index) for sample, index in zip(scores, wanted, strict=True)]
         return Scores((torch.stack(numbers).sum(),), wanted, predicted, explained)
-    return Scores(tuple(weigh(scores[0], one) for one in wanted), wanted, predicted * len(wanted), explained)
+    return Scores(tuple(weigh(scores[0], index) for index in wanted), wanted, predicted * len(wanted), explained)
 
 
 def _classes(target: Any, scores: torch.Tensor, predicted: tuple[int, ...]) -> tuple[int, ...]:
@@ -123,14 +124,14 @@ def _classes(target: Any, scores: torch.Tensor, predicted: tuple[int, ...]) -> t
     if target is None:
         wanted = predicted
     elif isinstance(target, Sequence):
-        wanted = tuple(int(one) for one in target)
+        wanted = tuple(int(index) for index in target)
     else:
         wanted = (int(target),) * count
     if len(wanted) != count and (count != 1 or not wanted):
         raise ModelvizError(_count(len(wanted), count))
-    for one in wanted:
-        if not 0 <= one < classes:
-            raise ModelvizError(f"target {one} is out of range: the model has {classes} classes, from 0")
+    for index in wanted:
+        if not 0 <= index < classes:
+            raise ModelvizError(f"target {index} is out of range: the model has {classes} classes, from 0")
     return wanted
 
 
@@ -139,7 +140,7 @@ def _count(wanted: int, batch: int) -> str:
 
 
 def _are_functions(target: Any) -> bool:
-    return isinstance(target, Sequence) and bool(target) and all(callable(one) for one in target)
+    return isinstance(target, Sequence) and bool(target) and all(map(callable, target))
 
 
 def _predicted(scores: Any) -> tuple[int, ...]:
@@ -208,7 +209,7 @@ def _has_another_meaning(output: Any, functions: list[Callable[[Any], Any]], num
             others = [_number(function, output) for function in functions]
     except Exception:  # it can do nothing with the whole output
         return False
-    return [float(one.detach()) for one in others] != [float(one.detach()) for one in numbers]
+    return [float(other.detach()) for other in others] != [float(number.detach()) for number in numbers]
 
 
 def _meant_for_all(output: Any, functions: list[Callable[[Any], Any]]) -> Scores | None:
@@ -233,7 +234,7 @@ def _of_whole(output: Any, functions: list[Callable[[Any], Any]]) -> Scores:
     except _NoNumberError as error:
         raise ModelvizError(str(error)) from None
     explained = "" if isinstance(output, torch.Tensor) else "a function of the whole output"
-    whole = (one if isinstance(one, WholeOutput) else WholeOutput(one) for one in functions)
+    whole = (target if isinstance(target, WholeOutput) else WholeOutput(target) for target in functions)
     return Scores(values, (), (), explained, tuple(whole))
 
 
@@ -248,15 +249,18 @@ def _batch(output: Any) -> int:
 def _number(target: Callable[[Any], Any], value: Any) -> torch.Tensor:
     number = target(value)
     if not isinstance(number, torch.Tensor) or number.numel() != 1:
-        shown = f"a tensor {list(number.shape)}" if isinstance(number, torch.Tensor) else type(number).__name__
-        raise _NoNumberError(f"a target function must return a tensor with one number, not {shown}")
+        kind = f"a tensor {list(number.shape)}" if isinstance(number, torch.Tensor) else type(number).__name__
+        raise _NoNumberError(f"a target function must return a tensor with one number, not {kind}")
     return number.reshape(())
 
 
 def _neither(sample: Exception, whole: Exception) -> str:
     """What is wrong with a function that could use neither one sample's scores nor the whole output."""
     known = (_NoNumberError, ModelvizError)
-    told = [str(one) if isinstance(one, known) else f"it raises {type(one).__name__}: {one}" for one in (sample, whole)]
-    if isinstance(sample, _NoNumberError) and (told[0] == told[1] or not isinstance(whole, _NoNumberError)):
-        return told[0]
-    return f"the target function fails on one sample's scores ({told[0]}) and on the whole output ({told[1]})"
+    reasons = [
+        str(error) if isinstance(error, known) else f"it raises {type(error).__name__}: {error}"
+        for error in (sample, whole)
+    ]
+    if isinstance(sample, _NoNumberError) and (reasons[0] == reasons[1] or not isinstance(whole, _NoNumberError)):
+        return reasons[0]
+    return f"the target function fails on one sample's scores ({reasons[0]}) and on the whole output ({reasons[1]})"

@@ -39,7 +39,7 @@ class Ascent:
     """What the climb gave, on the CPU, one row a filter.
 
     `images` and `gradients` (of the first step) are float32 (filters, *input), `curves` float64 (steps + 1, filters):
-    each filter's mean activation before the first step and after each. `call` is the layer's call that is looked at,
+    each filter's mean activation before the first step and after each. `call` is the layer's call that is maximised,
     `precision` the dtype that it climbed in, `trace` the model's own pass from the start up to that call.
     """
 
@@ -51,7 +51,7 @@ class Ascent:
     trace: Trace
 
 
-class _Reached(BaseException):  # no error: nobody who catches errors may catch it
+class _Reached(BaseException):  # no error, so that no model that catches errors catches it
     """The layer's output is there."""
 
 
@@ -68,7 +68,7 @@ def ascend(
 ) -> Ascent:
     """Climb `steps` steps from `start`, (*input), with one copy for each filter; inside `prepared(grad=True)`.
 
-    A layer that is called several times is looked at in its last call. What comes after it is not run again.
+    Of a layer that is called several times it is the last call. What comes after it is not run again.
 
     It climbs on a copy of the model in double precision: at kinks (ReLU, max pooling) rounding turns the gradient by
     parts in a thousand, and a few steps later two climbs in single precision have nothing in common. A model that
@@ -77,20 +77,20 @@ def ascend(
     images = start.detach().expand(len(filters), *start.shape).contiguous()
     with _enough_memory():
         call, trace = _last_call(model, layer, images)
-        climber, leaf, objective = _first_look(model, layer, call, filters, images)
+        climber, leaf, objective = _start_climb(model, layer, call, filters, images)
         curves = np.zeros((steps + 1, len(filters)))
         gradients = []
         for step in range(steps):
             if step:
                 leaf = images.detach().requires_grad_()
-                objective = climber.look(leaf)
+                objective = climber.measure(leaf)
             curves[step] = objective.detach().cpu().double().numpy()
             gradients.append(_gradient(objective, leaf, layer))
             images = leaf.detach() + rate * _unit(gradients.pop() if step else gradients[0])
             if (step + 1) % BLUR_EVERY == 0 and step + 1 < steps:
                 images = _blurred(images)
         with torch.no_grad():
-            curves[steps] = climber.look(images).cpu().double().numpy()
+            curves[steps] = climber.measure(images).cpu().double().numpy()
     precision = str(climber.dtype).removeprefix("torch.")
     return Ascent(images.float().cpu(), gradients[0].float().cpu(), curves, call, precision, trace)
 
@@ -100,46 +100,46 @@ def _enough_memory() -> Iterator[None]:
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError) as error:
-        told = (str(error) or repr(error)).splitlines()[0]
+        reason = (str(error) or repr(error)).splitlines()[0]
         raise ModelvizError(
-            f"the climb does not fit into memory: pass a smaller input_size= or image=, or fewer filters ({told})"
+            f"the climb does not fit into memory: pass a smaller input_size= or image=, or fewer filters ({reason})"
         ) from error
 
 
-def _first_look(
+def _start_climb(
     model: torch.nn.Module, layer: str, call: int, filters: Sequence[int], images: torch.Tensor
 ) -> tuple[_Climber, torch.Tensor, torch.Tensor]:
-    """A climber, the images it begins with and what it sees there: in double precision where that can be."""
+    """A climber, the images it begins with and each filter's activation there; in double precision where possible."""
     try:
         climber = _Climber(copy.deepcopy(model).double(), layer, call, filters)
         leaf = images.to(climber.dtype).detach().requires_grad_()
-        return climber, leaf, climber.look(leaf)
+        return climber, leaf, climber.measure(leaf)
     except (ModelvizError, torch.OutOfMemoryError, MemoryError):
         raise
     except Exception:  # tensors that are no buffers, code that asks for single precision, what cannot be copied
         climber = _Climber(model, layer, call, filters)
         leaf = images.to(climber.dtype).detach().requires_grad_()
-        return climber, leaf, climber.look(leaf)
+        return climber, leaf, climber.measure(leaf)
 
 
 class _Climber:
-    """One pass after the other up to a call of a layer."""
+    """Runs the model up to a call of a layer, again and again."""
 
     def __init__(self, model: torch.nn.Module, layer: str, call: int, filters: Sequence[int]) -> None:
         self._model, self._layer, self._call, self._filters = model, layer, call, filters
         self.dtype = _dtype_of(model)
 
-    def look(self, images: torch.Tensor) -> torch.Tensor:
+    def measure(self, images: torch.Tensor) -> torch.Tensor:
         """Each filter's mean activation (filters,), differentiable by the images where those ask for it."""
         found: list[torch.Tensor] = []
 
-        def see(one: Call, module: torch.nn.Module, output: Any) -> Any:
-            if (one.layer, one.index) != (self._layer, self._call):
+        def leave(call: Call, module: torch.nn.Module, output: Any) -> Any:
+            if (call.layer, call.index) != (self._layer, self._call):
                 return output
             found.append(_objective(self._layer, module, output, self._filters))
             raise _Reached
 
-        observer = Observer(self._model, look=record_shape, weight_width=None, on_output=see)
+        observer = Observer(self._model, look=record_shape, weight_width=None, on_output=leave)
         with contextlib.suppress(_Reached), observer.watching(), modes_untouched():
             self._model(images.to(self.dtype))
         if not found:
@@ -186,17 +186,17 @@ def _blurred(images: torch.Tensor) -> torch.Tensor:
 def _last_call(model: torch.nn.Module, layer: str, images: torch.Tensor) -> tuple[int, Trace]:
     """Which call of the layer is its last one, and the pass up to its end.
 
-    What the model raises after a call of the layer is none of this check's business: a size may not fit there.
+    What the model raises after a call of the layer is ignored: a size may not fit there.
     """
     ends: list[tuple[int, list[Call], dict[str, TensorRecord]]] = []
 
-    def see(one: Call, module: torch.nn.Module, output: Any) -> Any:
-        if one.layer == layer:
-            ends.append((one.index, [replace(call) for call in observer.calls], dict(observer.tensors)))
+    def leave(call: Call, module: torch.nn.Module, output: Any) -> Any:
+        if call.layer == layer:
+            ends.append((call.index, [replace(each) for each in observer.calls], dict(observer.tensors)))
         return output
 
     look = functools.partial(record_tensor, width=TRACE_WIDTH, statistics=False)
-    observer = Observer(model, look=look, weight_width=TRACE_WEIGHT_WIDTH, on_output=see)
+    observer = Observer(model, look=look, weight_width=TRACE_WEIGHT_WIDTH, on_output=leave)
     try:
         with torch.no_grad(), observer.watching(), modes_untouched():
             model(images.to(_dtype_of(model)))
@@ -205,11 +205,11 @@ def _last_call(model: torch.nn.Module, layer: str, images: torch.Tensor) -> tupl
             raise
     if not ends:
         raise ModelvizError(f"layer {layer!r} is never called in this pass; name one that is")
-    index, calls, seen = ends[-1]
-    return index, _without_what_follows(observer.trace, calls, seen)
+    index, calls, recorded = ends[-1]
+    return index, _trace_until(observer.trace, calls, recorded)
 
 
-def _without_what_follows(trace: Trace, calls: list[Call], seen: dict[str, TensorRecord]) -> Trace:
+def _trace_until(trace: Trace, calls: list[Call], recorded: dict[str, TensorRecord]) -> Trace:
     """The pass up to a moment, and of the modules those that had a part in it.
 
     A module that was not called by then may have been read by one whose call had ended.
@@ -223,16 +223,16 @@ def _without_what_follows(trace: Trace, calls: list[Call], seen: dict[str, Tenso
             modules[name] = module
     weights = {key: trace.weights[key] for module in modules.values() for key in module.weights.values()}
     own = {*modules, *weights}
-    return Trace(modules, calls, seen, weights, tuple(group for group in trace.ties if own.issuperset(group)))
+    return Trace(modules, calls, recorded, weights, tuple(group for group in trace.ties if own.issuperset(group)))
 
 
 def _objective(layer: str, module: torch.nn.Module, output: Any, filters: Sequence[int]) -> torch.Tensor:
     """Each sample's mean activation of its own filter, float32 or float64."""
     tensor = output if isinstance(output, torch.Tensor) else next(tensors(output), None)
     if tensor is None or tensor.dim() < 2 or tensor.shape[0] != len(filters):
-        what = type(output).__name__ if tensor is None else str(list(tensor.shape))
+        kind = type(output).__name__ if tensor is None else str(list(tensor.shape))
         raise ModelvizError(
-            f"layer {layer!r} returns {what} for a batch of {len(filters)}; name one that returns a tensor (batch, "
+            f"layer {layer!r} returns {kind} for a batch of {len(filters)}; name one that returns a tensor (batch, "
             f"filters, ...) or (batch, tokens, features)"
         )
     if not tensor.is_floating_point():
@@ -240,9 +240,9 @@ def _objective(layer: str, module: torch.nn.Module, output: Any, filters: Sequen
     if tensor.dim() == 3 and not _has_channels(module):
         tensor = tensor.transpose(1, 2)
     count = tensor.shape[1]
-    for one in filters:
-        if one >= count:
-            raise ModelvizError(f"filter {one} is out of range: layer {layer!r} has {count}, from 0")
+    for number in filters:
+        if number >= count:
+            raise ModelvizError(f"filter {number} is out of range: layer {layer!r} has {count}, from 0")
     wide = tensor if tensor.dtype == torch.float64 else tensor.float()
     chosen = wide[torch.arange(len(filters), device=wide.device), list(filters)]
     return chosen.flatten(1).mean(1) if chosen.dim() > 1 else chosen

@@ -25,11 +25,11 @@ def inputs_composite(headline: str, labels: Sequence[str], baseline: Image | Non
     for at, label in enumerate(labels):
         panels = [labelled(_panel(actual[at]), "actual")]
         if baseline is not None and baseline.shape == actual.shape:
-            apart = (actual[at].astype(np.int16) - baseline[at].astype(np.int16)) // 2 + 128
+            difference = (actual[at].astype(np.int16) - baseline[at].astype(np.int16)) // 2 + 128
             panels = [
                 labelled(_panel(baseline[at]), "baseline"),
                 *panels,
-                labelled(_panel(apart.astype(np.uint8)), "difference"),
+                labelled(_panel(difference.astype(np.uint8)), "difference"),
             ]
         rows.append(labelled(beside(panels, gap=12), label))
     return Picture(labels[0], labelled(below(rows, gap=8), headline))

@@ -1,4 +1,4 @@
-"""Where a climb starts, and whether it was asked for sensibly."""
+"""Where a climb starts, and whether its arguments make sense."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def require_filters(filters: Any) -> tuple[int, ...]:
     """One filter or several different ones, counted from 0."""
     given = [filters] if isinstance(filters, int) else filters
     try:
-        wanted = tuple(operator.index(one) for one in given)
+        wanted = tuple(map(operator.index, given))
     except TypeError:
         wanted = ()
-    if not wanted or any(one < 0 for one in wanted) or isinstance(filters, (bool, str)):
+    if not wanted or any(number < 0 for number in wanted) or isinstance(filters, (bool, str)):
         raise ModelvizError(f"filters takes the numbers of filters, counted from 0, not {filters!r}")
     if len(set(wanted)) < len(wanted):
         raise ModelvizError(f"filters={filters!r} names a filter twice")
@@ -32,7 +32,7 @@ def require_filters(filters: Any) -> tuple[int, ...]:
 
 
 def require_number(name: str, value: Any, *, least: float, whole: bool = False) -> float:
-    """A finite number, no less than the least, or for one that is not whole above it."""
+    """A finite number: a whole one of at least `least`, or any above it."""
     kind = "a whole number" if whole else "a number"
     fits = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
     if not fits or not math.isfinite(value) or value < least or (not whole and value <= least):
@@ -52,9 +52,9 @@ def start_of(model: torch.nn.Module, input_size: Sequence[int] | None, image: An
 
 def _of_image(model: torch.nn.Module, image: Any) -> torch.Tensor:
     if not isinstance(image, torch.Tensor) or not image.is_floating_point() or image.dim() < 2 or image.shape[0] != 1:
-        what = f"{image.dtype}{list(image.shape)}" if isinstance(image, torch.Tensor) else type(image).__name__
+        kind = f"{image.dtype}{list(image.shape)}" if isinstance(image, torch.Tensor) else type(image).__name__
         raise ModelvizError(
-            f"image takes one floating tensor (1, channels, height, width) as the model does, not {what}"
+            f"image takes one floating tensor (1, channels, height, width) as the model does, not {kind}"
         )
     require_same_device(model, image)
     return image.detach()[0].float().clone()

@@ -60,11 +60,11 @@ def saliency(model: torch.nn.Module, input_data: Any, target: Target, method: st
     if method == "input_x_gradient":
         gradient = gradient * leaf.detach()
     elif method in ("integrated_gradients", "smoothgrad"):
-        # what the model predicts for another image is another question
-        asked: Target = scores.targets or scores.functions or target
-        number_of = _Numbers(model, put, image.dtype, asked)
-        many = _integrated if method == "integrated_gradients" else _smooth
-        gradient = torch.cat([many(number_of.only(at), leaf.detach().float()) for at in range(len(scores.values))])
+        # for another image the model may predict another class
+        explained: Target = scores.targets or scores.functions or target
+        score_of = _ScoreFunction(model, put, image.dtype, explained)
+        attribute = _integrated if method == "integrated_gradients" else _smooth
+        gradient = torch.cat([attribute(score_of.only(at), leaf.detach().float()) for at in range(len(scores.values))])
     dtype = str(image.dtype).removeprefix("torch.")
     return Saliency(gradient.detach().float().cpu(), scores, observer.trace, dtype, rectifiers)
 
@@ -85,32 +85,32 @@ def _gradients(scores: Scores, leaf: torch.Tensor) -> torch.Tensor:
     return torch.cat(rows)
 
 
-class _Numbers:
+class _ScoreFunction:
     """The score as a function of an image tensor in float32, as captum wants it: shape (1,)."""
 
     def __init__(self, model: torch.nn.Module, put: Put, dtype: torch.dtype, target: Target, at: int = 0) -> None:
         self._model, self._put, self._dtype, self._target, self._at = model, put, dtype, target, at
 
-    def only(self, at: int) -> _Numbers:
-        """Of several scores, this one."""
-        return _Numbers(self._model, self._put, self._dtype, self._target, at)
+    def only(self, at: int) -> _ScoreFunction:
+        """The same of another score of several."""
+        return _ScoreFunction(self._model, self._put, self._dtype, self._target, at)
 
     def __call__(self, image: torch.Tensor) -> torch.Tensor:
         output = call(self._model, self._put(image.to(self._dtype, copy=True)))
         return scores_of(output, self._target).values[self._at].reshape(1).float()
 
 
-def _integrated(number_of: Callable[[torch.Tensor], torch.Tensor], image: torch.Tensor) -> torch.Tensor:
+def _integrated(score_of: Callable[[torch.Tensor], torch.Tensor], image: torch.Tensor) -> torch.Tensor:
     """Integrated gradients from a black (zero) input (Sundararajan, Taly and Yan 2017)."""
     from captum.attr import IntegratedGradients
 
-    made: torch.Tensor = IntegratedGradients(number_of).attribute(
+    attribution: torch.Tensor = IntegratedGradients(score_of).attribute(
         image, n_steps=_STEPS, internal_batch_size=len(image), method="gausslegendre"
     )
-    return made
+    return attribution
 
 
-def _smooth(number_of: Callable[[torch.Tensor], torch.Tensor], image: torch.Tensor) -> torch.Tensor:
+def _smooth(score_of: Callable[[torch.Tensor], torch.Tensor], image: torch.Tensor) -> torch.Tensor:
     """The mean gradient of noisy copies (Smilkov et al. 2017).
 
     captum draws its noise on the image's device; this one is the same on all of them.
@@ -120,7 +120,7 @@ def _smooth(number_of: Callable[[torch.Tensor], torch.Tensor], image: torch.Tens
     for sample in range(_SAMPLES):
         noise = torch.from_numpy(normal(image.numel(), sample)).view(image.shape)
         leaf = (image + size * noise.to(image.device)).requires_grad_()
-        (gradient,) = torch.autograd.grad(number_of(leaf), leaf)
+        (gradient,) = torch.autograd.grad(score_of(leaf), leaf)
         total += gradient
     return total / _SAMPLES
 
