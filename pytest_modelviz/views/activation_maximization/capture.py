@@ -29,7 +29,6 @@ from pytest_modelviz.views.activation_maximization.starts import require_filters
 from pytest_modelviz.views.limits import limits
 from pytest_modelviz.views.numbers import rounded, told
 
-STEPS, LEARNING_RATE = 20, 0.5
 _SIDE = 72  # of the pictures that are kept: four filters stay below 100 kB
 _ASKED = ("layer", "filters", "steps", "seed", "learning_rate", "input", "call", "precision")
 
@@ -49,7 +48,7 @@ class ActivationMaximization:
 
 
 class ActivationMaximizationView:
-    """`activation_maximization(model, layer, *, filters=(0,), steps=20, seed=0, ...)`."""
+    """The view of `activation_maximization`; `ActivationMaximizationFixture` says what its arguments mean."""
 
     view = "activation_maximization"
 
@@ -59,9 +58,9 @@ class ActivationMaximizationView:
         layer: str,
         *,
         filters: Sequence[int] | int = (0,),
-        steps: int = STEPS,
+        steps: int = 20,
         seed: int = 0,
-        learning_rate: float = LEARNING_RATE,
+        learning_rate: float = 0.5,
         input_size: Sequence[int] | None = None,
         image: torch.Tensor | None = None,
     ):
@@ -78,7 +77,7 @@ class ActivationMaximizationView:
     def model(self) -> torch.nn.Module:
         return self._model
 
-    def capture(self) -> Capture:
+    def capture(self) -> Capture[ActivationMaximization]:
         with prepared(self._model, self._start[None], grad=True) as model:
             found = ascend(model, self._layer, self._filters, self._start, self._steps, self._rate)
         for at, one in enumerate(found.gradients):

@@ -13,8 +13,9 @@ import torch
 
 from pytest_modelviz.attribution.explain import Explanation, Maps, Reshape, Taps, explain, spatial_layers, with_places
 from pytest_modelviz.attribution.images import image_in
-from pytest_modelviz.attribution.scores import Target, class_score, is_class, require_target
+from pytest_modelviz.attribution.scores import class_score, is_class, require_target
 from pytest_modelviz.attribution.spatial_layout import image_frame
+from pytest_modelviz.attribution.targets import Target
 from pytest_modelviz.compare.explained import by_forward_pass, forward_verdict
 from pytest_modelviz.compare.gradients import worse
 from pytest_modelviz.compare.questions import asked_otherwise
@@ -25,7 +26,7 @@ from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.pictures.composite import heat_composite, heat_picture
 from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.probe.environment import environment
-from pytest_modelviz.probe.forward import prepared, require_model
+from pytest_modelviz.probe.forward import ModelInput, prepared, require_model
 from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.structure import tensors
 from pytest_modelviz.probe.thumbnails import smaller
@@ -76,14 +77,14 @@ class CamMap:
 
 
 class CamMapView:
-    """`cam_map(model, input_data, *, target_layer=None, target=None, method="gradcam", reshape_transform=None)`."""
+    """The view of `cam_map`; `CamMapFixture` says what its arguments mean."""
 
     view = "cam_map"
 
     def __init__(
         self,
         model: torch.nn.Module,
-        input_data: Any,
+        input_data: ModelInput,
         *,
         target_layer: str | Sequence[str] | None = None,
         target: Target = None,
@@ -103,7 +104,7 @@ class CamMapView:
     def model(self) -> torch.nn.Module:
         return self._model
 
-    def capture(self) -> Capture:
+    def capture(self) -> Capture[CamMap]:
         with prepared(self._model, self._input, grad=True) as model:
             seen = self._explain(model)
             maps, raw = self._raw(model, seen)
@@ -138,11 +139,11 @@ class CamMapView:
         targets: Sequence[Any] = seen.scores.targets or seen.scores.functions
         return chosen, library_map(self._method, model, image, put, layer, self._reshape, targets)
 
-    def explained(self, seen: Explanation) -> Capture:
+    def explained(self, seen: Explanation) -> Capture[CamMap]:
         """The capture of an explanation that was made already, by a method that needs no more than one pass."""
         return self._captured(seen, *self._raw(self._model, seen))
 
-    def _captured(self, seen: Explanation, maps: Sequence[Maps], raw: Map) -> Capture:
+    def _captured(self, seen: Explanation, maps: Sequence[Maps], raw: Map) -> Capture[CamMap]:
         scores, layer = seen.scores, ", ".join(one.layer for one in maps)
         result = CamMap(
             raw=raw,

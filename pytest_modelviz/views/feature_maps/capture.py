@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from pytest_modelviz.pictures.composite import channels_composite, channels_pict
 from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.fake import only_shapes
-from pytest_modelviz.probe.forward import call, layer_patterns, prepared, require_model
+from pytest_modelviz.probe.forward import ModelInput, call, layer_patterns, prepared, require_model
 from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.observe import Observer
 from pytest_modelviz.probe.thumbnails import CHANNELS, SIDE, Album, Thumbnail
@@ -47,11 +47,11 @@ class FeatureMaps:
 
 
 class FeatureMapsView:
-    """`feature_maps(model, input_data, *, layers=None)`."""
+    """The view of `feature_maps`; `FeatureMapsFixture` says what its arguments mean."""
 
     view = "feature_maps"
 
-    def __init__(self, model: torch.nn.Module, input_data: Any, *, layers: Sequence[str] | str | None = None):
+    def __init__(self, model: torch.nn.Module, input_data: ModelInput, *, layers: str | Collection[str] | None = None):
         require_model(model)
         self._model, self._input = model, input_data
         self._layers = layer_patterns(layers)
@@ -60,7 +60,7 @@ class FeatureMapsView:
     def model(self) -> torch.nn.Module:
         return self._model
 
-    def capture(self) -> Capture:
+    def capture(self) -> Capture[FeatureMaps]:
         with prepared(self._model, self._input) as model:
             album = Album(model, self._layers)
             observer = Observer(model, on_output=album.see)
@@ -69,7 +69,9 @@ class FeatureMapsView:
                 output = call(model, self._input)
         return self.captured(observer.trace, album, photographs, output)
 
-    def captured(self, trace: Trace, album: Album, photographs: Mapping[str, Array], output: Any) -> Capture:
+    def captured(
+        self, trace: Trace, album: Album, photographs: Mapping[str, Array], output: Any
+    ) -> Capture[FeatureMaps]:
         """The capture of a pass that was made already."""
         pages = album.pages()
         arrays: dict[str, Array] = dict(trace.to_arrays())

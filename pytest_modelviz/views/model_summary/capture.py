@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from pytest_modelviz.pictures.diff import Line, around_changes, text_picture
 from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.fake import faked, needs_values
-from pytest_modelviz.probe.forward import arguments_of, call, prepared, require_model
+from pytest_modelviz.probe.forward import ModelInput, arguments_of, call, prepared, require_model
 from pytest_modelviz.probe.modules import (
     class_name,
 )
@@ -35,6 +35,7 @@ from pytest_modelviz.views.model_summary.shapes import common_attributes
 from pytest_modelviz.views.model_summary.summary import (
     TABLE_OPTIONS,
     LayerSummary,
+    ModelSummary,
     caches_of,
     summarised,
     table_without_pass,
@@ -44,16 +45,16 @@ from pytest_modelviz.views.photos import MODEL_LABEL
 
 _BESIDE = ("runs",)  # shown where both have it, and no drift by itself
 
+# One shape or several; a tensor, or what holds some, is input_data that was given in its place.
+InputSize: TypeAlias = torch.Tensor | Sequence[object] | Mapping[str, object]
+
 
 class ModelSummaryView:
-    """`model_summary(model, input_size=None, *, input_data=None)`.
-
-    Tensors in the place of `input_size`, or anything that holds some, are `input_data`.
-    """
+    """The view of `model_summary`; `ModelSummaryFixture` says what its arguments mean."""
 
     view = "model_summary"
 
-    def __init__(self, model: torch.nn.Module, input_size: Any = None, *, input_data: Any = None):
+    def __init__(self, model: torch.nn.Module, input_size: InputSize | None = None, *, input_data: ModelInput = None):
         require_model(model)
         if input_size is not None and input_data is not None:
             raise ModelvizError("model_summary takes input_size or input_data, not both")
@@ -71,10 +72,10 @@ class ModelSummaryView:
     def is_on_meta(self) -> bool:
         return _device(self._model).type == "meta"
 
-    def capture(self) -> Capture:
+    def capture(self) -> Capture[ModelSummary]:
         return self.with_table(self._table)
 
-    def with_table(self, table: Callable[[torch.nn.Module], str]) -> Capture:
+    def with_table(self, table: Callable[[torch.nn.Module], str]) -> Capture[ModelSummary]:
         """The capture with a table for people that is made by this."""
         with prepared(self._model, self._input) as model:
             notes: tuple[str, ...] = ()
@@ -96,7 +97,7 @@ class ModelSummaryView:
         table: str,
         caches: Mapping[str, Sequence[str]] | None = None,
         notes: tuple[str, ...] = (),
-    ) -> Capture:
+    ) -> Capture[ModelSummary]:
         """The capture of a model of which a pass, if any, was made already."""
         summary = summarised(model, trace, mult_adds, table, caches)
         facts: dict[str, Any] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,10 +25,10 @@ from pytest_modelviz.records.verdict import Finding, Verdict
 from pytest_modelviz.views.numbers import rounded
 from pytest_modelviz.views.training_curve.compare import compare_training
 from pytest_modelviz.views.training_curve.optimizer_records import optimizers_from_json
-from pytest_modelviz.views.training_curve.optimizer_state import OptimizerWatch, require_optimizers
+from pytest_modelviz.views.training_curve.optimizer_state import Optimizers, OptimizerWatch, require_optimizers
 from pytest_modelviz.views.training_curve.optimizers import optimizer_findings, option_names
 from pytest_modelviz.views.training_curve.pictures import chart
-from pytest_modelviz.views.training_curve.recorder import train
+from pytest_modelviz.views.training_curve.recorder import Step, train
 from pytest_modelviz.views.training_curve.records import MOST_STEPS, Bins, Training, Values
 
 GRADIENT_NORM = "gradient norm"
@@ -50,7 +50,7 @@ class TrainingCurve:
 
 
 class TrainingCurveView:
-    """`training_curve(step, *, steps=20, model=None, optimizer=None, seed=0)`.
+    """The view of `training_curve`; `TrainingCurveFixture` says what its arguments mean.
 
     It trains the model: what it learns stays learned.
     """
@@ -59,11 +59,11 @@ class TrainingCurveView:
 
     def __init__(
         self,
-        step: Callable[[int], Any],
+        step: Step,
         *,
         steps: int = 20,
         model: torch.nn.Module | None = None,
-        optimizer: Any = None,
+        optimizer: Optimizers | None = None,
         seed: int = 0,
     ):
         if not callable(step) or isinstance(step, (torch.nn.Module, type)):
@@ -83,7 +83,7 @@ class TrainingCurveView:
     def model(self) -> torch.nn.Module | None:
         return self._model
 
-    def capture(self) -> Capture:
+    def capture(self) -> Capture[TrainingCurve]:
         # the training may change modules and flags: what it starts from is looked at before
         model = self._model
         trace = None if model is None else _start(model)

@@ -5,22 +5,23 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, cast
 
 import torch
 
 from pytest_modelviz.attribution.explain import TRACE_WEIGHT_WIDTH, TRACE_WIDTH, Explanation, Taps
-from pytest_modelviz.attribution.scores import Target, scores_of
+from pytest_modelviz.attribution.scores import scores_of
+from pytest_modelviz.attribution.targets import Target
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.probe.containers import rebuilt
 from pytest_modelviz.probe.fake import only_shapes
-from pytest_modelviz.probe.forward import call, prepared, require_model
+from pytest_modelviz.probe.forward import ModelInput, call, prepared, require_model
 from pytest_modelviz.probe.observe import Observer
 from pytest_modelviz.probe.purity import untouched
 from pytest_modelviz.probe.thumbnails import Album
-from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.records.capture import Capture, Result_co
 from pytest_modelviz.records.trace import Call
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.views.base import View
@@ -42,7 +43,7 @@ class Views:
 
 
 class Together:
-    """`modelviz(model, input_data, *, summary=True, feature_maps=True, cam=None, target=None)`.
+    """The views that `modelviz` was asked for, None for the others. The second look of one is the second look of all.
 
     Multiply-adds are counted in the same pass, which therefore takes torch's unfused paths of attention.
     """
@@ -50,7 +51,7 @@ class Together:
     def __init__(
         self,
         model: torch.nn.Module,
-        input_data: Any,
+        input_data: ModelInput,
         *,
         summary: bool = True,
         feature_maps: bool = True,
@@ -71,11 +72,9 @@ class Together:
         self._maps = FeatureMapsView(model, input_data) if feature_maps else None
         self._cam = CamMapView(model, input_data, target_layer=cam, target=target) if cam is not None else None
         self._looks: list[Mapping[str, Capture]] = []
-
-    def views(self) -> dict[str, View]:
-        """One for each check, by its name in `Views`. The second look of one of them is the second look of all."""
-        inner: dict[str, View | None] = {"summary": self._summary, "feature_maps": self._maps, "cam": self._cam}
-        return {part: _Member(view, self) for part, view in inner.items() if view is not None}
+        self.summary = None if self._summary is None else _Member(self._summary, self)
+        self.feature_maps = None if self._maps is None else _Member(self._maps, self)
+        self.cam = None if self._cam is None else _Member(self._cam, self)
 
     def look(self, number: int, view: str) -> Capture:
         """What a view has seen at the first look (0), or at a later one, which is made when it is first asked for."""
@@ -117,7 +116,8 @@ class Together:
         before = unsaved_shapes(model)
         with contextlib.nullcontext() if counter is None else counter.counting(), observer.watching():
             output = call(model, self._input)
-        trace, found = observer.trace, {}
+        trace = observer.trace
+        found: dict[str, Capture] = {}
         if taps is not None and self._cam is not None:
             scores = scores_of(output, self._target)
             narrow = trace.narrowed(TRACE_WIDTH, TRACE_WEIGHT_WIDTH)
@@ -132,10 +132,10 @@ class Together:
         return found
 
 
-class _Member:
+class _Member(Generic[Result_co]):
     """One view of several."""
 
-    def __init__(self, inner: View, together: Together) -> None:
+    def __init__(self, inner: View[Result_co], together: Together) -> None:
         self._inner, self._together, self._number = inner, together, 0
 
     @property
@@ -146,9 +146,10 @@ class _Member:
     def model(self) -> torch.nn.Module | None:
         return getattr(self._inner, "model", None)
 
-    def capture(self) -> Capture:
+    def capture(self) -> Capture[Result_co]:
         self._number += 1
-        return self._together.look(self._number - 1, self.view)
+        look = self._together.look(self._number - 1, self.view)
+        return cast("Capture[Result_co]", look)  # looks are kept by the views' names
 
     def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
         return self._inner.compare(baseline, actual, tolerances)
