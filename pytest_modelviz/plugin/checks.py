@@ -192,7 +192,7 @@ class TestChecks:
             for one in settings.layers:
                 self._patterns[one.pattern] = self._patterns.get(one.pattern, False) or one.pattern not in missed
 
-    def _match_ignored(self, view: Any, capture: Capture) -> None:
+    def _match_ignored(self, view: View, capture: Capture) -> None:
         """Note which globs have matched attributes of a view's model, or options that it has recorded beside it.
 
         Those of the configuration file are meant for any model.

@@ -6,7 +6,6 @@ They import nothing heavy: a view's code is imported when its fixture is first c
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -36,7 +35,7 @@ __all__ = [
 ]
 
 
-def named_fixture(name: str, doc: str | None, make: Callable[[CheckRunner], object]) -> Any:  # pytest's decorated type
+def named_fixture(name: str, doc: str | None, make: Callable[[CheckRunner], object]) -> object:
     """A fixture for pytest, of that name and docstring."""
 
     def fixture(_modelviz_checks: TestChecks) -> object:
@@ -46,7 +45,7 @@ def named_fixture(name: str, doc: str | None, make: Callable[[CheckRunner], obje
     return pytest.fixture(name=name)(fixture)
 
 
-def _fixture(made: type[CheckFixture]) -> Any:
+def _fixture(made: type[CheckFixture]) -> object:
     return named_fixture(made.view, made.__doc__, made)
 
 
