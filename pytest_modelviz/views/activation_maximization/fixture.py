@@ -41,10 +41,10 @@ class ActivationMaximizationFixture(CheckFixture):
             filters: Their numbers, counted from 0.
             steps: How many steps are climbed.
             seed: Of the noise that is started from.
-            learning_rate: Of the steps, in units of the input.
-            input_size: The shape of one input, without its batch dimension; by default (3, 224, 224) or as the first
-                layer wants it.
-            image: A tensor (1, channels, h, w) to start from instead of noise.
+            learning_rate: The size of a step along the gradient, which is scaled to a root mean square of one.
+            input_size: The shape of an input, without its batch dimension; by default (channels, 224, 224) where the
+                model begins with a convolution of images.
+            image: A floating tensor (1, channels, h, w) to start from instead of noise.
             name: Tells several checks of one test apart; by default the fixture's name.
             rtol: The relative tolerance, a number or numbers by layer names and globs; by default that of the dtype.
             atol: The absolute tolerance, likewise.
