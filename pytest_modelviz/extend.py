@@ -13,6 +13,7 @@ from pytest_modelviz.probe.forward import call, prepared
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.verdict import Divergence, Finding, LayerError, Verdict
 from pytest_modelviz.views.base import View
+from pytest_modelviz.views.fixture import ViewFixture
 
 __all__ = [
     "Capture",
@@ -30,6 +31,7 @@ __all__ = [
     "UnreadableBaselineError",
     "Verdict",
     "View",
+    "ViewFixture",
     "call",
     "channels_composite",
     "channels_picture",

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from pytest_modelviz.attribution.activation_recorder import ActivationRecorder, LayerActivation
-from pytest_modelviz.attribution.scores import Scores, Target, Weigh, class_score, is_explained_by_itself, scores_of
+from pytest_modelviz.attribution.scores import Scores, Weigh, class_score, is_explained_by_itself, scores_of
 from pytest_modelviz.attribution.spatial_layout import SpatialLayout, SpatialLayoutTracker
+from pytest_modelviz.attribution.targets import Target
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.forward import call
 from pytest_modelviz.probe.modules import class_name

@@ -12,10 +12,9 @@ from typing import Any
 import torch
 
 from pytest_modelviz.attribution.outputs import main_output, main_path, samples_of
-from pytest_modelviz.attribution.targets import WholeOutput
+from pytest_modelviz.attribution.targets import Target, TargetFunction, WholeOutput
 from pytest_modelviz.errors import ModelvizError
 
-Target = int | Sequence[Any] | Callable[..., Any] | None
 Weigh = Callable[[torch.Tensor, int], torch.Tensor]  # of one sample's scores and a class, the number to explain
 
 _EMPTY = "the batch is empty: there is no sample to explain"
@@ -42,7 +41,7 @@ class Scores:
     targets: tuple[int, ...]
     predicted: tuple[int, ...]
     explained: str = ""
-    functions: tuple[Callable[[Any], Any], ...] = ()
+    functions: tuple[TargetFunction, ...] = ()
     is_ambiguous: bool = False
 
     @property
@@ -161,7 +160,7 @@ class _NoNumberError(Exception):
     """A target function made no number of what it was given."""
 
 
-def _of_functions(output: Any, functions: list[Callable[[Any], Any]], is_single: bool) -> Scores:
+def _of_functions(output: Any, functions: list[TargetFunction], is_single: bool) -> Scores:
     """Of each sample's scores, or, where the functions say so or can do nothing with those, of the whole output."""
     if any(isinstance(function, WholeOutput) for function in functions):
         return _of_whole(output, functions)
@@ -203,7 +202,7 @@ def _without_warnings() -> Iterator[None]:
         yield
 
 
-def _has_another_meaning(output: Any, functions: list[Callable[[Any], Any]], numbers: tuple[torch.Tensor, ...]) -> bool:
+def _has_another_meaning(output: Any, functions: list[TargetFunction], numbers: tuple[torch.Tensor, ...]) -> bool:
     try:
         with _without_warnings():
             others = [_number(function, output) for function in functions]
@@ -212,7 +211,7 @@ def _has_another_meaning(output: Any, functions: list[Callable[[Any], Any]], num
     return [float(other.detach()) for other in others] != [float(number.detach()) for number in numbers]
 
 
-def _meant_for_all(output: Any, functions: list[Callable[[Any], Any]]) -> Scores | None:
+def _meant_for_all(output: Any, functions: list[TargetFunction]) -> Scores | None:
     """The scores of functions of the whole output, where those can be differentiated."""
     try:
         with _without_warnings():
@@ -222,7 +221,7 @@ def _meant_for_all(output: Any, functions: list[Callable[[Any], Any]]) -> Scores
     return scores if all(value.requires_grad for value in scores.values) else None
 
 
-def _of_whole(output: Any, functions: list[Callable[[Any], Any]]) -> Scores:
+def _of_whole(output: Any, functions: list[TargetFunction]) -> Scores:
     batch = _batch(output)
     if len(functions) > 1 and batch > 1:
         raise ModelvizError(
@@ -246,7 +245,7 @@ def _batch(output: Any) -> int:
     return len(samples) if not isinstance(samples, torch.Tensor) or samples.dim() else 1
 
 
-def _number(target: Callable[[Any], Any], value: Any) -> torch.Tensor:
+def _number(target: TargetFunction, value: Any) -> torch.Tensor:
     number = target(value)
     if not isinstance(number, torch.Tensor) or number.numel() != 1:
         kind = f"a tensor {list(number.shape)}" if isinstance(number, torch.Tensor) else type(number).__name__

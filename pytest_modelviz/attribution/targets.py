@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypeAlias
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# Any: a sample's scores, or all that the model returns, which has any type
+TargetFunction: TypeAlias = "Callable[[Any], Tensor]"
+Target: TypeAlias = "SupportsIndex | TargetFunction | Sequence[SupportsIndex] | Sequence[TargetFunction] | None"
 
 
 @dataclass(frozen=True)
 class WholeOutput:
     """A target that is a function of all that a model returns; made by `whole_output`."""
 
-    function: Callable[[Any], Any]
+    function: TargetFunction
 
-    def __call__(self, output: Any) -> Any:
+    def __call__(self, output: object) -> Tensor:
         return self.function(output)
 
 
-def whole_output(function: Callable[[Any], Any]) -> WholeOutput:
+def whole_output(function: TargetFunction) -> WholeOutput:
     """A target for `cam_map` and `saliency_map` that is given the model's whole output, as the model returns it.
 
     Without it a target function is given one sample's scores, and the whole output only where it can make no number of

@@ -79,7 +79,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.hook.pytest_modelviz_views.call_historic(result_callback=registered.add)
 
 
-def _ini(config: pytest.Config, key: str) -> Any:
+def _ini(config: pytest.Config, key: str) -> object:
     try:
         return config.getini(key)
     except (TypeError, ValueError, pytest.UsageError) as error:
@@ -266,8 +266,8 @@ class ModelvizRun:
     def _seen(self) -> tuple[dict[str, list[str]], list[str]]:
         return self._collected.files(self._config), sources(self.settings.rootdir)
 
-    def _worker_output(self) -> dict[str, Any]:
-        output: dict[str, Any] = self._config.workeroutput  # type: ignore[attr-defined]  # xdist's
+    def _worker_output(self) -> dict[str, object]:
+        output: dict[str, object] = self._config.workeroutput  # type: ignore[attr-defined]  # xdist's
         return output
 
     def _distributes(self) -> bool:

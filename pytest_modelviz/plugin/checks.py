@@ -9,7 +9,7 @@ import functools
 import warnings
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 import pytest
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from pytest_modelviz.records.capture import Capture
     from pytest_modelviz.run.session import Check, Session
     from pytest_modelviz.views.base import View
+    from pytest_modelviz.views.fixture import ToleranceArgument
+
+ResultT = TypeVar("ResultT")
 
 
 class Run(Protocol):
@@ -110,13 +113,13 @@ class TestChecks:
 
     def run(
         self,
-        view: Callable[[], View],
+        view: Callable[[], View[ResultT]],
         name: str | None,
         default: str,
         *,
-        rtol: Any = None,
-        atol: Any = None,
-    ) -> Any:
+        rtol: ToleranceArgument = None,
+        atol: ToleranceArgument = None,
+    ) -> ResultT:
         """Make one check; returns what the view captured. A drift is kept until the test's body ends."""
         __tracebackhide__ = True
         from pytest_modelviz.run.session import FAILING
@@ -149,7 +152,7 @@ class TestChecks:
         self.unreported.append(entry)
         if entry["status"] in FAILING:
             self._failures.append(entry["message"])
-        return capture.result
+        return cast("ResultT", capture.result)  # of the view's own capture
 
     def end(self) -> None:
         """From here on nobody listens to what a check finds."""
@@ -189,7 +192,7 @@ class TestChecks:
             for one in settings.layers:
                 self._patterns[one.pattern] = self._patterns.get(one.pattern, False) or one.pattern not in missed
 
-    def _match_ignored(self, view: Any, capture: Capture) -> None:
+    def _match_ignored(self, view: View, capture: Capture) -> None:
         """Note which globs have matched attributes of a view's model, or options that it has recorded beside it.
 
         Those of the configuration file are meant for any model.

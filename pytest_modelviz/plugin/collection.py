@@ -10,7 +10,6 @@ import sys
 import types
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -25,8 +24,8 @@ class Collected:
 
     def __init__(self) -> None:
         self._modules: list[pytest.Module] = []
-        self._opened: set[Any] = set()
-        self._found: dict[Any, list[Any]] = {}
+        self._opened: set[pytest.Collector] = set()
+        self._found: dict[pytest.Collector, list[pytest.Collector | str]] = {}
         self._former: set[str] = set()
 
     @pytest.hookimpl(wrapper=True)
@@ -68,7 +67,7 @@ class Collected:
                 files[file].append(former)
         return {file: sorted(set(ids)) for file, ids in sorted(files.items())}
 
-    def _ids(self, collector: Any) -> list[str] | None:
+    def _ids(self, collector: pytest.Collector) -> list[str] | None:
         if collector not in self._found:
             return None
         ids: list[str] = []

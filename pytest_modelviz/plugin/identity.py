@@ -12,11 +12,15 @@ import functools
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_modelviz.storage.definitions import is_defined
+
+if TYPE_CHECKING:  # private to pytest, which has no other word for them
+    from _pytest.fixtures import FuncFixtureInfo
+    from _pytest.python import CallSpec2
 
 NODEID = pytest.StashKey[str]()  # a test's id as it was collected: xdist changes some afterwards
 _IDENTITY = pytest.StashKey[str]()
@@ -60,10 +64,10 @@ def relative_file(path: Path, root: Path) -> str:
 
 
 def _without_repetition(item: pytest.Item, test: str) -> str:
-    callspec: Any = getattr(item, "callspec", None)
+    callspec: CallSpec2 | None = getattr(item, "callspec", None)
     added = {name for name in getattr(callspec, "params", ()) if name.startswith(_PRIVATE)}
     added = added and added & unrequested_parameters(item)
-    if not added or not test.endswith(f"[{callspec.id}]"):
+    if callspec is None or not added or not test.endswith(f"[{callspec.id}]"):
         return test
     ids, groups = list(getattr(callspec, "_idlist", ())), _parametrisations(item, callspec)
     if len(ids) == len(groups):
@@ -75,7 +79,7 @@ def _without_repetition(item: pytest.Item, test: str) -> str:
     return f"{bare}[{'-'.join(kept)}]" if kept else bare
 
 
-def _parametrisations(item: pytest.Item, callspec: Any) -> list[tuple[str, ...]]:
+def _parametrisations(item: pytest.Item, callspec: CallSpec2) -> list[tuple[str, ...]]:
     """The names of each parametrisation, in their order: those of one mark share a single part of the test's id."""
     together: dict[str, tuple[str, ...]] = {}
     for mark in item.iter_markers("parametrize"):
@@ -87,7 +91,7 @@ def _parametrisations(item: pytest.Item, callspec: Any) -> list[tuple[str, ...]]
 
 def unrequested_parameters(item: pytest.Item) -> set[str]:
     """Parameters that neither the test nor any of its fixtures asks for: somebody else has added them."""
-    information: Any = getattr(item, "_fixtureinfo", None)
+    information: FuncFixtureInfo | None = getattr(item, "_fixtureinfo", None)
     parameters = set(getattr(getattr(item, "callspec", None), "params", ()))
     if information is None or not parameters:
         return set()
@@ -105,7 +109,7 @@ class CollectedTests:
 
     def __init__(self, items: Iterable[pytest.Item], *, whole: bool) -> None:
         """`whole` says that no test is named by itself: of each file that was collected all tests are known."""
-        sources: dict[str, set[Any]] = {}
+        sources: dict[str, set[tuple[int | None, str]]] = {}
         former: dict[str, set[str]] = {}
         for item in items:
             name = identity(item)

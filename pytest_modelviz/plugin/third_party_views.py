@@ -1,17 +1,15 @@
-"""Fixtures for the views that other plugins register.
-
-With `fixtures`, `checks`, `plugin` and `collected` all that knows pytest.
-"""
+"""Fixtures for the views that other plugins, and a project's conftest.py, register."""
 
 from __future__ import annotations
 
+import functools
 import types
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
 
 import pytest
 
-from pytest_modelviz.plugin.checks import TestChecks
+from pytest_modelviz.plugin.fixtures import named_fixture
+from pytest_modelviz.views.fixture import ViewFixture
 
 
 class Registered:
@@ -20,7 +18,7 @@ class Registered:
     def __init__(self, config: pytest.Config, taken: Iterable[str]) -> None:
         self._config, self._taken = config, dict.fromkeys(taken, "pytest-modelviz")
 
-    def add(self, views: Any) -> None:
+    def add(self, views: object) -> None:
         """Make a fixture for each; raises pytest.UsageError for what is no view, or has a name that is taken."""
         if isinstance(views, type) or not isinstance(views, (list, tuple)):
             raise pytest.UsageError(f"modelviz: pytest_modelviz_views must return a list of classes, not {views!r}")
@@ -40,17 +38,6 @@ class Registered:
                 raise pytest.UsageError(f"modelviz: the view {name!r} of {owner} is there already: {self._taken[name]}")
             self._taken[name] = owner
             module = types.ModuleType(f"modelviz_view_{name}")  # pytest looks for fixtures in plugins' attributes
-            setattr(module, name, _fixture(view))
+            make = functools.partial(ViewFixture, view=view, name=name)
+            setattr(module, name, named_fixture(name, view.__doc__, make))
             self._config.pluginmanager.register(module, module.__name__)
-
-
-def _fixture(view: Any) -> Any:
-    def fixture(_modelviz_checks: TestChecks) -> Callable[..., Any]:
-        def check(*arguments: Any, name: str | None = None, rtol: Any = None, atol: Any = None, **named: Any) -> Any:
-            __tracebackhide__ = True
-            return _modelviz_checks.run(lambda: view(*arguments, **named), name, view.view, rtol=rtol, atol=atol)
-
-        return check
-
-    fixture.__doc__ = view.__doc__
-    return pytest.fixture(name=view.view)(fixture)

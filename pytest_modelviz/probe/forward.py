@@ -7,7 +7,7 @@ import copy
 import fnmatch
 import warnings
 from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import torch
 
@@ -20,6 +20,10 @@ from pytest_modelviz.probe.purity import untouched
 from pytest_modelviz.probe.streams import consumed
 from pytest_modelviz.probe.structure import tensors
 from pytest_modelviz.probe.torch_internals import compiled_from, is_compiler_imported
+
+# A tensor, a tuple of positional arguments, a mapping of keyword arguments, or whatever else a model takes as one.
+ModelInput: TypeAlias = object
+ModelOutput: TypeAlias = object  # whatever a forward returns
 
 
 def call(model: torch.nn.Module, input_data: Any) -> Any:

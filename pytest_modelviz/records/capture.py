@@ -5,33 +5,39 @@ Nothing here knows torch or pytest; every room after the probe works with captur
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    from typing_extensions import TypeVar
+
+    Result_co = TypeVar("Result_co", covariant=True, default=object)
+else:  # Python has default= from 3.13 on
+    Result_co = typing.TypeVar("Result_co", covariant=True)
 
 Array: TypeAlias = "npt.NDArray[np.generic]"  # a text, so that nothing heavy is imported where captures are passed on
 
 
 @dataclass(frozen=True)
-class Capture:
+class Capture(Generic[Result_co]):
     """One look at one model.
 
     `facts` holds only what JSON can hold. `arrays` is what is compared, together with the facts of the views that
     compare facts. `environment` says under what circumstances the capture was made; it never makes a check fail.
-    `result` is what the fixture hands to the test, `notes` are what a user should know about the limits of this look,
-    `layers` the names of the model's layers where the view knows them, `repeatable` whether a second look, from other
-    random states, would show the same thing; none of these is stored.
+    `result` is what the fixture hands to the test, in a `Capture[FeatureMaps]` a `FeatureMaps`; `notes` are what a user
+    should know about the limits of this look, `layers` the names of the model's layers where the view knows them,
+    `repeatable` whether a second look, from other random states, would show the same thing; none of these is stored.
     """
 
     view: str
-    facts: Mapping[str, Any]
+    facts: Mapping[str, Any]  # JSON, of which each view knows its own
     arrays: Mapping[str, Array] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
-    result: object = None
+    result: Result_co = None  # type: ignore[assignment]  # what is read from a file has none
     notes: tuple[str, ...] = ()
     layers: tuple[str, ...] = ()
     repeatable: bool = True

@@ -10,7 +10,12 @@ from __future__ import annotations
 import collections
 import json
 import math
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+# What JSON holds. Sequences and mappings rather than lists and dicts: a dict[str, str] is an object of JSON, too.
+JsonValue: TypeAlias = "str | int | float | bool | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
+JsonObject: TypeAlias = Mapping[str, JsonValue]
 
 MOST_VALUES = 3_000_000  # a summary of a hundred thousand modules has two million
 _MOST_DEPTH = 64

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.pictures.exhibits import Exhibit
-from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.records.capture import Capture, Result_co
 from pytest_modelviz.records.verdict import Verdict
 
 
@@ -19,8 +19,10 @@ def capture_with_other_randomness(view: View) -> Capture:
         return view.capture()
 
 
-class View(Protocol):
+class View(Protocol[Result_co]):
     """What the session asks of a view. An instance stands for one check: it holds the model and the arguments.
+
+    A `View[FeatureMaps]` is one whose fixture returns a `FeatureMaps`.
 
     A view that hands out its `model` too lets a run warn of globs in `ignore=` that match none of its attributes.
     """
@@ -29,7 +31,7 @@ class View(Protocol):
     def view(self) -> str:
         """The view's name, which is the fixture's."""
 
-    def capture(self) -> Capture:
+    def capture(self) -> Capture[Result_co]:
         """Look at the model and leave it as it was. Raises ModelvizError for what cannot be looked at."""
 
     def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:

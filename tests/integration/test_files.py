@@ -18,7 +18,7 @@ TWO = (
 
 def test_importing_the_plugin_imports_nothing_heavy():
     code = (
-        "import sys, pytest_modelviz.plugin;"
+        "import sys, pytest_modelviz.plugin; from pytest_modelviz import FeatureMapsFixture, ViewFixture, whole_output;"
         "print([m for m in ('torch', 'numpy', 'PIL', 'matplotlib', 'tensorboard', 'safetensors') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

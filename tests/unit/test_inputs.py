@@ -18,7 +18,7 @@ from pytest_modelviz.probe.containers import tensors_to_replace
 from pytest_modelviz.probe.structure import leaves, tensors
 from pytest_modelviz.records.trace import Leaf, TensorRecord
 from pytest_modelviz.views.cam_map.capture import CamMapView
-from pytest_modelviz.views.combined import CombinedCapture
+from pytest_modelviz.views.combined.capture import CombinedCapture
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
 from pytest_modelviz.views.model_graph.capture import ModelGraphView
 from pytest_modelviz.views.model_summary.capture import ModelSummaryView
@@ -30,7 +30,7 @@ VIEWS = {
     "feature_maps": FeatureMapsView,
     "saliency_map": lambda model, data: SaliencyMapView(model, data, target=0),
     "model_graph": ModelGraphView,
-    "modelviz": lambda model, data: CombinedCapture(model, data, cam=None).views()["summary"],
+    "modelviz": lambda model, data: CombinedCapture(model, data, cam=None).summary,
 }
 
 

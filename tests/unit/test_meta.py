@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.views.combined import CombinedCapture
+from pytest_modelviz.views.combined.capture import CombinedCapture
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
 from pytest_modelviz.views.model_summary.capture import ModelSummaryView
 
@@ -65,11 +65,11 @@ def test_a_meta_model_that_reads_its_input_is_summarised_as_a_real_one(way):
 @pytest.mark.parametrize("way", ["item", "weights"])
 def test_several_views_at_once_summarise_it_as_the_summary_does(way):
     alone = ModelSummaryView(built(way), input_data=INPUT).capture()
-    together = CombinedCapture(built(way), INPUT, feature_maps=False).views()["summary"].capture()
+    together = CombinedCapture(built(way), INPUT, feature_maps=False).summary.capture()
     assert (together.facts, together.notes) == (alone.facts, alone.notes)
     data = {name: tensor.to("meta") for name, tensor in INPUT.items()}
     with pytest.raises(ModelvizError, match=r"reads values of tensors, which are on the meta device"):
-        CombinedCapture(built(way), data).views()["summary"].capture()
+        CombinedCapture(built(way), data).summary.capture()
 
 
 def test_an_input_of_which_only_the_size_is_known_is_zeros_as_for_a_real_model():

@@ -10,7 +10,7 @@ from torch import nn
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.probe.streams import MOST_ITEMS, consumed
 from pytest_modelviz.views.cam_map.capture import CamMapView
-from pytest_modelviz.views.combined import CombinedCapture
+from pytest_modelviz.views.combined.capture import CombinedCapture
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
 from pytest_modelviz.views.model_graph.capture import ModelGraphView
 from pytest_modelviz.views.model_summary.capture import ModelSummaryView
@@ -150,8 +150,8 @@ def test_every_view_consumes_them():
     last = SaliencyMapView(Stream(), values(), target=lambda items: items[2][0, 1]).capture().result
     assert last.gradient.any()
     assert not last.gradient[1].any()
-    everything = CombinedCapture(Stream(), values()).views()
-    assert everything["summary"].capture().result.layers["last"].calls == 1
+    everything = CombinedCapture(Stream(), values())
+    assert everything.summary.capture().result.layers["last"].calls == 1
 
 
 def test_a_map_of_a_stream():

@@ -12,7 +12,7 @@ from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.views.cam_map.capture import CamMapView
-from pytest_modelviz.views.combined import CombinedCapture
+from pytest_modelviz.views.combined.capture import CombinedCapture
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
 from pytest_modelviz.views.model_summary.capture import ModelSummaryView
 from pytest_modelviz.views.model_summary.pictures import diff_lines
@@ -482,9 +482,7 @@ class TestCachesOfAPass:
     def test_several_views_at_once_find_the_same_caches(self, maps):
         used = Grows(8, 8)
         used(torch.rand(5, 8))
-        views = [
-            CombinedCapture(model, vectors(), feature_maps=maps).views()["summary"] for model in (Grows(8, 8), used)
-        ]
+        views = [CombinedCapture(model, vectors(), feature_maps=maps).summary for model in (Grows(8, 8), used)]
         captures = [ModelSummaryView(Grows(8, 8), vectors()).capture(), *(view.capture() for view in views)]
         for one in captures:
             assert all(views[0].compare(one, other, Tolerances()).matched for other in captures)
@@ -527,7 +525,7 @@ def test_tensors_in_the_place_of_a_size_are_the_input(given):
         ModelSummaryView(SmallNet(), given(images()), input_data=images())
 
 
-@pytest.mark.parametrize("made", [ModelSummaryView, lambda model, x: CombinedCapture(model, x).views()["summary"]])
+@pytest.mark.parametrize("made", [ModelSummaryView, lambda model, x: CombinedCapture(model, x).summary])
 @pytest.mark.parametrize("kind", ["own", "operator", "assertion"])
 def test_a_model_that_fails_is_run_once(made, kind):
     calls = []

@@ -27,12 +27,11 @@ from pytest_modelviz.views.activation_maximization.records import (
 from pytest_modelviz.views.activation_maximization.starts import require_filters, require_number, start_of
 from pytest_modelviz.views.coverage_notes import coverage_notes
 
-STEPS, LEARNING_RATE = 20, 0.5
 _SIDE = 72  # of the stored pictures: four filters stay below 100 kB
 
 
 class ActivationMaximizationView:
-    """`activation_maximization(model, layer, *, filters=(0,), steps=20, seed=0, ...)`."""
+    """The view of `activation_maximization`; `ActivationMaximizationFixture` says what its arguments mean."""
 
     view = "activation_maximization"
 
@@ -42,9 +41,9 @@ class ActivationMaximizationView:
         layer: str,
         *,
         filters: Sequence[int] | int = (0,),
-        steps: int = STEPS,
+        steps: int = 20,
         seed: int = 0,
-        learning_rate: float = LEARNING_RATE,
+        learning_rate: float = 0.5,
         input_size: Sequence[int] | None = None,
         image: torch.Tensor | None = None,
     ):
@@ -61,7 +60,7 @@ class ActivationMaximizationView:
     def model(self) -> torch.nn.Module:
         return self._model
 
-    def capture(self) -> Capture:
+    def capture(self) -> Capture[ActivationMaximization]:
         with prepared(self._model, self._start[None], grad=True) as model:
             found = ascend(model, self._layer, self._filters, self._start, self._steps, self._rate)
         for at, gradient in enumerate(found.gradients):

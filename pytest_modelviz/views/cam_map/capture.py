@@ -16,13 +16,14 @@ from pytest_modelviz.attribution.activation_recorder import (
 )
 from pytest_modelviz.attribution.explain import Explanation, explain, spatial_layers
 from pytest_modelviz.attribution.images import image_in
-from pytest_modelviz.attribution.scores import Target, class_score, is_class, require_target
+from pytest_modelviz.attribution.scores import class_score, is_class, require_target
 from pytest_modelviz.attribution.spatial_layout import image_frame
+from pytest_modelviz.attribution.targets import Target
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.probe.environment import environment
-from pytest_modelviz.probe.forward import prepared, require_model
+from pytest_modelviz.probe.forward import ModelInput, prepared, require_model
 from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.structure import tensors
 from pytest_modelviz.probe.thumbnails import smaller
@@ -49,14 +50,14 @@ _LONGEST_SIDE = 56  # of what is compared of a map that is made at the input's r
 
 
 class CamMapView:
-    """`cam_map(model, input_data, *, target_layer=None, target=None, method="gradcam", reshape_transform=None)`."""
+    """The view of `cam_map`; `CamMapFixture` says what its arguments mean."""
 
     view = "cam_map"
 
     def __init__(
         self,
         model: torch.nn.Module,
-        input_data: Any,
+        input_data: ModelInput,
         *,
         target_layer: str | Sequence[str] | None = None,
         target: Target = None,
@@ -76,13 +77,13 @@ class CamMapView:
     def model(self) -> torch.nn.Module:
         return self._model
 
-    def capture(self) -> Capture:
+    def capture(self) -> Capture[CamMap]:
         with prepared(self._model, self._input, grad=True) as model:
             explanation = self._explain(model)
             layers, raw = self._raw(model, explanation)
         return self._captured(explanation, layers, raw)
 
-    def capture_of(self, explanation: Explanation) -> Capture:
+    def capture_of(self, explanation: Explanation) -> Capture[CamMap]:
         """The capture of an explanation that was made already, by a method that needs no more than one pass."""
         return self._captured(explanation, *self._raw(self._model, explanation))
 
@@ -127,7 +128,7 @@ class CamMapView:
         targets: Sequence[Any] = explanation.scores.targets or explanation.scores.functions
         return chosen, running_map(method, model, image, put, layer, self._reshape, targets)
 
-    def _captured(self, explanation: Explanation, layers: Sequence[LayerActivation], raw: Map) -> Capture:
+    def _captured(self, explanation: Explanation, layers: Sequence[LayerActivation], raw: Map) -> Capture[CamMap]:
         scores, trace, names = explanation.scores, explanation.trace, ", ".join(layer.layer for layer in layers)
         result = CamMap(
             raw=raw,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.fake import only_shapes
-from pytest_modelviz.probe.forward import call, layer_patterns, prepared, require_model
+from pytest_modelviz.probe.forward import ModelInput, call, layer_patterns, prepared, require_model
 from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.observe import Observer
 from pytest_modelviz.records.capture import Array, Capture
@@ -26,11 +26,11 @@ from pytest_modelviz.views.stored_pictures import packed
 
 
 class FeatureMapsView:
-    """`feature_maps(model, input_data, *, layers=None)`."""
+    """The view of `feature_maps`; `FeatureMapsFixture` says what its arguments mean."""
 
     view = "feature_maps"
 
-    def __init__(self, model: torch.nn.Module, input_data: Any, *, layers: Sequence[str] | str | None = None):
+    def __init__(self, model: torch.nn.Module, input_data: ModelInput, *, layers: str | Collection[str] | None = None):
         require_model(model)
         self._model, self._input = model, input_data
         self._layers = layer_patterns(layers)
@@ -39,7 +39,7 @@ class FeatureMapsView:
     def model(self) -> torch.nn.Module:
         return self._model
 
-    def capture(self) -> Capture:
+    def capture(self) -> Capture[FeatureMaps]:
         with prepared(self._model, self._input) as model:
             collector = ThumbnailCollector(model, self._layers)
             observer = Observer(model, on_output=collector.see)
@@ -50,7 +50,7 @@ class FeatureMapsView:
 
     def captured(
         self, trace: Trace, collector: ThumbnailCollector, inputs: Mapping[str, Array], output: Any
-    ) -> Capture:
+    ) -> Capture[FeatureMaps]:
         """The capture of a pass that was made already, with the pictures of its input."""
         thumbnails = collector.thumbnails()
         arrays: dict[str, Array] = dict(trace.to_arrays())

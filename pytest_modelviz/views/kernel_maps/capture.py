@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,11 +27,11 @@ _UNPICTURED_FILTERS = 16  # of a layer that is pictured only if it drifts
 
 
 class KernelMapsView:
-    """`kernel_maps(model, *, layers=None)`."""
+    """The view of `kernel_maps`; `KernelMapsFixture` says what its arguments mean."""
 
     view = "kernel_maps"
 
-    def __init__(self, model: torch.nn.Module, *, layers: Sequence[str] | str | None = None):
+    def __init__(self, model: torch.nn.Module, *, layers: str | Collection[str] | None = None):
         require_model(model)
         self._model, self._layers = model, layer_patterns(layers)
         if self._layers is not None and not self._layers:
@@ -41,7 +41,7 @@ class KernelMapsView:
     def model(self) -> torch.nn.Module:
         return self._model
 
-    def capture(self) -> Capture:
+    def capture(self) -> Capture[KernelMaps]:
         with prepared(self._model, None) as model:
             found = convolutions(model)
             if self._layers is not None:

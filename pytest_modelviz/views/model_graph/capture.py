@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 
@@ -13,7 +12,7 @@ from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.probe.environment import environment
-from pytest_modelviz.probe.forward import prepared, require_model
+from pytest_modelviz.probe.forward import ModelInput, prepared, require_model
 from pytest_modelviz.probe.modules import opaque_modules, tie_groups
 from pytest_modelviz.probe.structure import plain_text
 from pytest_modelviz.records.capture import Capture
@@ -27,7 +26,7 @@ _PATH = re.compile(r"\S*[/\\]\S+")
 
 
 class ModelGraphView:
-    """`model_graph(model, input_data)`.
+    """The view of `model_graph`; `ModelGraphFixture` says what its arguments mean.
 
     Compares operators, their arguments, shapes and order. The values of weights and activations do not count:
     `feature_maps` and `kernel_maps` compare those.
@@ -35,7 +34,7 @@ class ModelGraphView:
 
     view = "model_graph"
 
-    def __init__(self, model: torch.nn.Module, input_data: Any) -> None:
+    def __init__(self, model: torch.nn.Module, input_data: ModelInput) -> None:
         require_model(model)
         if input_data is None:
             raise ModelvizError(
@@ -48,7 +47,7 @@ class ModelGraphView:
     def model(self) -> torch.nn.Module:
         return self._model
 
-    def capture(self) -> Capture:
+    def capture(self) -> Capture[OperatorGraph]:
         graph = self._graph()
         notes = []
         if graph.source == TRACED:

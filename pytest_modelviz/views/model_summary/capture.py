@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.fake import faked, needs_values
-from pytest_modelviz.probe.forward import arguments_of, call, prepared, require_model
+from pytest_modelviz.probe.forward import ModelInput, arguments_of, call, prepared, require_model
 from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.observe import Observer
 from pytest_modelviz.probe.purity import untouched
@@ -25,6 +25,7 @@ from pytest_modelviz.records.trace import Trace
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.views.model_summary import compare, pictures
 from pytest_modelviz.views.model_summary.flops import MultAdds
+from pytest_modelviz.views.model_summary.records import ModelSummary
 from pytest_modelviz.views.model_summary.summary import (
     TABLE_OPTIONS,
     caches_of,
@@ -33,16 +34,16 @@ from pytest_modelviz.views.model_summary.summary import (
     unsaved_shapes,
 )
 
+# One shape or several; a tensor, or what holds some, is input_data that was given in its place.
+InputSize: TypeAlias = torch.Tensor | Sequence[object] | Mapping[str, object]
+
 
 class ModelSummaryView:
-    """`model_summary(model, input_size=None, *, input_data=None)`.
-
-    Tensors given as `input_size`, or anything that holds some, are `input_data`.
-    """
+    """The view of `model_summary`; `ModelSummaryFixture` says what its arguments mean."""
 
     view = "model_summary"
 
-    def __init__(self, model: torch.nn.Module, input_size: Any = None, *, input_data: Any = None):
+    def __init__(self, model: torch.nn.Module, input_size: InputSize | None = None, *, input_data: ModelInput = None):
         require_model(model)
         if input_size is not None and input_data is not None:
             raise ModelvizError("model_summary takes input_size or input_data, not both")
@@ -60,10 +61,10 @@ class ModelSummaryView:
     def is_on_meta(self) -> bool:
         return _device(self._model).type == "meta"
 
-    def capture(self) -> Capture:
+    def capture(self) -> Capture[ModelSummary]:
         return self.with_table(self._table)
 
-    def with_table(self, table: Callable[[torch.nn.Module], str]) -> Capture:
+    def with_table(self, table: Callable[[torch.nn.Module], str]) -> Capture[ModelSummary]:
         """The capture with a table for people that is made by this."""
         with prepared(self._model, self._input) as model:
             notes: tuple[str, ...] = ()
@@ -85,7 +86,7 @@ class ModelSummaryView:
         table: str,
         caches: Mapping[str, Sequence[str]] | None = None,
         notes: tuple[str, ...] = (),
-    ) -> Capture:
+    ) -> Capture[ModelSummary]:
         """The capture of a model of which a pass, if any, was made already."""
         summary = summarise(model, trace, mult_adds, table, caches)
         facts = {"model": class_name(self._model), **summary.to_facts()}

@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pytest_modelviz.attribution.scores import Target, require_target
+from pytest_modelviz.attribution.scores import require_target
+from pytest_modelviz.attribution.targets import Target
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.probe.environment import environment
-from pytest_modelviz.probe.forward import prepared, require_model
+from pytest_modelviz.probe.forward import ModelInput, prepared, require_model
 from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.sketch import record_tensor
 from pytest_modelviz.probe.thumbnails import smaller
@@ -30,11 +31,13 @@ from pytest_modelviz.views.stored_pictures import MOST_INPUTS, packed
 
 
 class SaliencyMapView:
-    """`saliency_map(model, input_data, *, target=None, method="gradient")`."""
+    """The view of `saliency_map`; `SaliencyMapFixture` says what its arguments mean."""
 
     view = "saliency_map"
 
-    def __init__(self, model: torch.nn.Module, input_data: Any, *, target: Target = None, method: str = "gradient"):
+    def __init__(
+        self, model: torch.nn.Module, input_data: ModelInput, *, target: Target = None, method: str = "gradient"
+    ):
         require_model(model)
         require_saliency_method(method)
         require_target(target)
@@ -44,7 +47,7 @@ class SaliencyMapView:
     def model(self) -> torch.nn.Module:
         return self._model
 
-    def capture(self) -> Capture:
+    def capture(self) -> Capture[SaliencyMap]:
         with prepared(self._model, self._input, grad=True) as model:
             found = saliency(model, self._input, self._target, self._method)
         trace, scores, gradient = found.trace, found.scores, found.gradient.numpy()

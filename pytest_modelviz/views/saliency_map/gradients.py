@@ -18,7 +18,8 @@ import torch
 from pytest_modelviz.attribution.activation_recorder import NotDifferentiableError
 from pytest_modelviz.attribution.explain import TRACE_WEIGHT_WIDTH, record_narrow
 from pytest_modelviz.attribution.images import image_in
-from pytest_modelviz.attribution.scores import Scores, Target, scores_of
+from pytest_modelviz.attribution.scores import Scores, scores_of
+from pytest_modelviz.attribution.targets import Target
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.containers import Put
 from pytest_modelviz.probe.forward import call

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,16 +20,16 @@ from pytest_modelviz.records.trace import Trace
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.views.training_curve.compare import compare
 from pytest_modelviz.views.training_curve.optimizer_comparison import option_names
-from pytest_modelviz.views.training_curve.optimizer_recorder import OptimizerRecorder, require_optimizers
+from pytest_modelviz.views.training_curve.optimizer_recorder import OptimizerRecorder, Optimizers, require_optimizers
 from pytest_modelviz.views.training_curve.optimizer_records import optimizers_from_json
 from pytest_modelviz.views.training_curve.pictures import describe, picture
-from pytest_modelviz.views.training_curve.recorder import train
+from pytest_modelviz.views.training_curve.recorder import Step, train
 from pytest_modelviz.views.training_curve.records import MOST_STEPS, Training, TrainingCurve
 from pytest_modelviz.views.training_curve.rows import parameter_rows, step_rows
 
 
 class TrainingCurveView:
-    """`training_curve(step, *, steps=20, model=None, optimizer=None, seed=0)`.
+    """The view of `training_curve`; `TrainingCurveFixture` says what its arguments mean.
 
     It trains the model: what it learns stays learned.
     """
@@ -38,11 +38,11 @@ class TrainingCurveView:
 
     def __init__(
         self,
-        step: Callable[[int], Any],
+        step: Step,
         *,
         steps: int = 20,
         model: torch.nn.Module | None = None,
-        optimizer: Any = None,
+        optimizer: Optimizers | None = None,
         seed: int = 0,
     ):
         if not callable(step) or isinstance(step, (torch.nn.Module, type)):
@@ -62,7 +62,7 @@ class TrainingCurveView:
     def model(self) -> torch.nn.Module | None:
         return self._model
 
-    def capture(self) -> Capture:
+    def capture(self) -> Capture[TrainingCurve]:
         # the training may change modules and flags: what it starts from is recorded before
         model = self._model
         trace = None if model is None else _model_before(model)

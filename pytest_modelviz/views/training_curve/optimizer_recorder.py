@@ -7,9 +7,9 @@ of torch and between devices.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import CellType
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -40,7 +40,16 @@ _MOST_ITEMS = 1000
 _DEEPEST = 4
 
 
-def require_optimizers(given: Any) -> None:
+class HasParameterGroups(Protocol):
+    """An optimiser of `torch.optim`, or one that is built like those."""
+
+    param_groups: list[dict[str, Any]]  # torch's own type
+
+
+Optimizers: TypeAlias = "HasParameterGroups | LRScheduler | Sequence[Optimizers] | Mapping[str, Optimizers]"
+
+
+def require_optimizers(given: Optimizers) -> None:
     """Raises ModelvizError unless these are optimisers and schedulers."""
     list(_named(given, ""))
 
@@ -48,7 +57,7 @@ def require_optimizers(given: Any) -> None:
 class OptimizerRecorder:
     """Records the optimisers of a training, and how their options change from step to step."""
 
-    def __init__(self, given: Any, model: torch.nn.Module | None, step: Callable[..., Any]) -> None:
+    def __init__(self, given: Optimizers, model: torch.nn.Module | None, step: Callable[..., Any]) -> None:
         """`given` is an optimiser, a scheduler, or a list, tuple or dict of them.
 
         Schedulers that `step` refers to by a name of its own are found. Raises ModelvizError for anything else.
@@ -84,7 +93,7 @@ class OptimizerRecorder:
         return tuple(found)
 
 
-def _named(given: Any, name: str) -> Iterator[tuple[str, Any]]:
+def _named(given: Optimizers, name: str) -> Iterator[tuple[str, Any]]:
     if _is_optimizer(given) or _is_scheduler(given):
         yield name, given
     elif isinstance(given, Mapping) and given:

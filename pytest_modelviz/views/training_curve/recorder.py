@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple, SupportsFloat, TypeAlias
 
 import numpy as np
 import torch
@@ -20,11 +20,14 @@ from pytest_modelviz.views.training_curve.optimizer_recorder import OptimizerRec
 from pytest_modelviz.views.training_curve.records import BINS, Bins, Moves, Training, Values
 
 LOSS = "loss"  # what a scalar is called that has no name
+# What a step returns: a loss, or scalars by name; numbers, or tensors of one element.
+StepResult: TypeAlias = SupportsFloat | Mapping[str, SupportsFloat]
+Step: TypeAlias = Callable[[int], StepResult]
 _FAINT = 1e-5  # of the root mean square of a gradient: what is smaller may be rounding
 
 
 def train(
-    step: Callable[[int], Any],
+    step: Step,
     steps: int,
     model: torch.nn.Module | None,
     seed: int,
@@ -200,7 +203,7 @@ def _together(found: list[tuple[tuple[float, float], list[int]]]) -> Bins:
     )
 
 
-def _scalars(returned: Any, step: int, dtypes: set[torch.dtype]) -> dict[str, float]:
+def _scalars(returned: StepResult, step: int, dtypes: set[torch.dtype]) -> dict[str, float]:
     """What a step returned, as numbers by name."""
     if not isinstance(returned, Mapping):
         return {LOSS: _number(returned, f"step({step}) returned", dtypes)}
@@ -212,7 +215,7 @@ def _scalars(returned: Any, step: int, dtypes: set[torch.dtype]) -> dict[str, fl
     return {name: _number(value, f"step({step}) returned for {name!r}", dtypes) for name, value in returned.items()}
 
 
-def _number(value: Any, where: str, dtypes: set[torch.dtype]) -> float:
+def _number(value: object, where: str, dtypes: set[torch.dtype]) -> float:
     if isinstance(value, (bool, int, float, np.bool_, np.integer, np.floating)):
         return float(value)
     if not isinstance(value, torch.Tensor):

@@ -5,22 +5,23 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, cast
 
 import torch
 
 from pytest_modelviz.attribution.activation_recorder import ActivationRecorder
 from pytest_modelviz.attribution.explain import TRACE_WEIGHT_WIDTH, TRACE_WIDTH, Explanation
-from pytest_modelviz.attribution.scores import Target, scores_of
+from pytest_modelviz.attribution.scores import scores_of
+from pytest_modelviz.attribution.targets import Target
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.probe.containers import rebuilt
 from pytest_modelviz.probe.fake import only_shapes
-from pytest_modelviz.probe.forward import call, prepared, require_model
+from pytest_modelviz.probe.forward import ModelInput, call, prepared, require_model
 from pytest_modelviz.probe.observe import Observer
 from pytest_modelviz.probe.purity import untouched
-from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.records.capture import Capture, Result_co
 from pytest_modelviz.records.trace import Call
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.views.base import View
@@ -46,7 +47,7 @@ class Views:
 
 
 class CombinedCapture:
-    """`modelviz(model, input_data, *, summary=True, feature_maps=True, cam=None, target=None)`.
+    """The views that `modelviz` was asked for, None for the others. When one captures again, all do, in one pass.
 
     Multiply-adds are counted in the same pass, which therefore takes torch's unfused paths of attention.
     """
@@ -54,7 +55,7 @@ class CombinedCapture:
     def __init__(
         self,
         model: torch.nn.Module,
-        input_data: Any,
+        input_data: ModelInput,
         *,
         summary: bool = True,
         feature_maps: bool = True,
@@ -75,11 +76,9 @@ class CombinedCapture:
         self._maps = FeatureMapsView(model, input_data) if feature_maps else None
         self._cam = CamMapView(model, input_data, target_layer=cam, target=target) if cam is not None else None
         self._captures: list[Mapping[str, Capture]] = []
-
-    def views(self) -> dict[str, View]:
-        """The views, by their names in `Views`. When a view captures again, all of them do, in one pass."""
-        views: dict[str, View | None] = {"summary": self._summary, "feature_maps": self._maps, "cam": self._cam}
-        return {name: CombinedView(view, self) for name, view in views.items() if view is not None}
+        self.summary = None if self._summary is None else CombinedView(self._summary, self)
+        self.feature_maps = None if self._maps is None else CombinedView(self._maps, self)
+        self.cam = None if self._cam is None else CombinedView(self._cam, self)
 
     def capture(self, number: int, view: str) -> Capture:
         """A view's first capture (0), or a later one. All views' are made when the first of them is asked for."""
@@ -120,7 +119,8 @@ class CombinedCapture:
         before = unsaved_shapes(model)
         with contextlib.nullcontext() if counter is None else counter.counting(), observer.watching():
             output = call(model, self._input)
-        trace, captures = observer.trace, {}
+        trace = observer.trace
+        captures: dict[str, Capture] = {}
         if recorder is not None and self._cam is not None:
             scores = scores_of(output, self._target)
             narrow = trace.narrowed(TRACE_WIDTH, TRACE_WEIGHT_WIDTH)
@@ -135,10 +135,10 @@ class CombinedCapture:
         return captures
 
 
-class CombinedView:
+class CombinedView(Generic[Result_co]):
     """One view of a `CombinedCapture`: it compares, pictures and describes by itself, and captures with the others."""
 
-    def __init__(self, view: View, combined: CombinedCapture) -> None:
+    def __init__(self, view: View[Result_co], combined: CombinedCapture) -> None:
         self._view, self._combined, self._number = view, combined, 0
 
     @property
@@ -149,9 +149,10 @@ class CombinedView:
     def model(self) -> torch.nn.Module | None:
         return getattr(self._view, "model", None)
 
-    def capture(self) -> Capture:
+    def capture(self) -> Capture[Result_co]:
         self._number += 1
-        return self._combined.capture(self._number - 1, self.view)
+        capture = self._combined.capture(self._number - 1, self.view)
+        return cast("Capture[Result_co]", capture)  # captures are kept by the views' names
 
     def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
         return self._view.compare(baseline, actual, tolerances)

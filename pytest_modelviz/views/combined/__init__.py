@@ -1,0 +1,1 @@
+"""Several views of one model from as few passes as possible."""

@@ -1,0 +1,75 @@
+"""The fixture `modelviz`, as a test calls it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from pytest_modelviz.views.fixture import CheckFixture, ToleranceArgument
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from pytest_modelviz.attribution.targets import Target
+    from pytest_modelviz.probe.forward import ModelInput
+    from pytest_modelviz.views.base import View
+    from pytest_modelviz.views.combined.capture import Views
+
+_ResultT = TypeVar("_ResultT")
+
+
+class ModelvizFixture(CheckFixture):
+    """Compare a model's summary, feature maps and class activation map, from one forward and one backward pass."""
+
+    view = "modelviz"
+
+    def __call__(
+        self,
+        model: nn.Module,
+        input_data: ModelInput,
+        *,
+        summary: bool = True,
+        feature_maps: bool = True,
+        cam: str | None = None,
+        target: Target = None,
+        name: str | None = None,
+        rtol: ToleranceArgument = None,
+        atol: ToleranceArgument = None,
+    ) -> Views:
+        """Capture several views from one pass and compare each with its own baseline.
+
+        Args:
+            model: It runs in eval mode, and is left as it was.
+            input_data: A tensor, a tuple of positional arguments or a mapping of keyword arguments; anything else is
+                one argument.
+            summary: Whether to check `model_summary`.
+            feature_maps: Whether to check `feature_maps`.
+            cam: The name of the layer of a check of `cam_map`; none is made without it.
+            target: What that explains: a class, one a sample, or a function (see `cam_map`).
+            name: Goes before the names of the checks, which are those of their views.
+            rtol: The relative tolerance, a number or numbers by layer names and globs; by default that of the dtype.
+            atol: The absolute tolerance, likewise.
+
+        Returns:
+            The result of each view, None for those that were not asked for.
+
+        Raises:
+            ModelvizError: No view is asked for, there is no such layer, or `target` is given without `cam`.
+
+        Example:
+            >>> views = modelviz(model, image, cam="layer4", target=285)
+            >>> assert views.cam is not None and views.cam.predicted == (285,)
+
+        """
+        __tracebackhide__ = True
+        from pytest_modelviz.views.combined.capture import CombinedCapture, Views
+
+        views = CombinedCapture(model, input_data, summary=summary, feature_maps=feature_maps, cam=cam, target=target)
+
+        def check(view: View[_ResultT] | None) -> _ResultT | None:
+            __tracebackhide__ = True
+            if view is None:
+                return None
+            own = view.view if name is None else f"{name}_{view.view}"
+            return self._run(lambda: view, own, view.view, rtol=rtol, atol=atol)
+
+        return Views(check(views.summary), check(views.feature_maps), check(views.cam))

@@ -1,0 +1,67 @@
+"""The fixture `saliency_map`, as a test calls it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_modelviz.views.fixture import CheckFixture, ToleranceArgument
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from pytest_modelviz.attribution.targets import Target
+    from pytest_modelviz.probe.forward import ModelInput
+    from pytest_modelviz.views.saliency_map.records import SaliencyMap
+
+
+class SaliencyMapFixture(CheckFixture):
+    """Compare the gradient of a score on the input; `method` is one of five, from "gradient" to "smoothgrad"."""
+
+    view = "saliency_map"
+
+    def __call__(
+        self,
+        model: nn.Module,
+        input_data: ModelInput,
+        *,
+        target: Target = None,
+        method: str = "gradient",
+        name: str | None = None,
+        rtol: ToleranceArgument = None,
+        atol: ToleranceArgument = None,
+    ) -> SaliencyMap:
+        """Differentiate a score by the input and compare the gradient with its baseline.
+
+        Args:
+            model: It runs in eval mode, and is left as it was.
+            input_data: A tensor, a tuple of positional arguments or a mapping of keyword arguments; anything else is
+                one argument.
+            target: A class, one class a sample, several classes of a single sample, or a function (or one a sample) of
+                a sample's scores that returns a tensor with one number; `whole_output(function)` takes all that the
+                model returns. By default the predicted class is explained.
+            method: "gradient", "guided", "integrated_gradients", "smoothgrad" or "input_x_gradient".
+            name: Tells several checks of one test apart; by default the fixture's name.
+            rtol: The relative tolerance, a number or numbers by layer names and globs; by default that of the dtype.
+            atol: The absolute tolerance, likewise.
+
+        Returns:
+            The gradient, float32 (maps, *shape of one sample), and its magnitude, float32 (maps, h, w).
+
+        Raises:
+            ModelvizError: Target or method are unknown, or the score does not depend on the input.
+
+        Example:
+            >>> saliency = saliency_map(model, image, target=285, method="guided")
+            >>> assert saliency.gradient.shape == (1, 3, 224, 224)
+
+        """
+        __tracebackhide__ = True
+        from pytest_modelviz.views.saliency_map.capture import SaliencyMapView
+
+        return self._run(
+            lambda: SaliencyMapView(model, input_data, target=target, method=method),
+            name,
+            self.view,
+            rtol=rtol,
+            atol=atol,
+        )

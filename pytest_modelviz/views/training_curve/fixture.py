@@ -1,0 +1,68 @@
+"""The fixture `training_curve`, as a test calls it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_modelviz.views.fixture import CheckFixture, ToleranceArgument
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from pytest_modelviz.views.training_curve.optimizer_recorder import Optimizers
+    from pytest_modelviz.views.training_curve.recorder import Step
+    from pytest_modelviz.views.training_curve.records import TrainingCurve
+
+
+class TrainingCurveFixture(CheckFixture):
+    """Compare a short seeded run of `step(i)`, which trains and returns a loss or a dict of scalars."""
+
+    view = "training_curve"
+
+    def __call__(
+        self,
+        step: Step,
+        *,
+        steps: int = 20,
+        model: nn.Module | None = None,
+        optimizer: Optimizers | None = None,
+        seed: int = 0,
+        name: str | None = None,
+        rtol: ToleranceArgument = None,
+        atol: ToleranceArgument = None,
+    ) -> TrainingCurve:
+        """Train for some steps and compare every step with the baseline.
+
+        Args:
+            step: Does training step `i` and returns the loss, or a mapping of names to scalars: numbers, or tensors of
+                one element.
+            steps: How many steps are made.
+            model: The model that is trained, whose gradients and updates are to be compared as well. It stays trained.
+            optimizer: An optimiser, a scheduler, or a list or mapping of them, whose options are to be compared as
+                well.
+            seed: Of the random numbers of the training.
+            name: Tells several checks of one test apart; by default the fixture's name.
+            rtol: The relative tolerance, a number or numbers by layer names and globs; by default that of the dtype.
+            atol: The absolute tolerance, likewise.
+
+        Returns:
+            Scalars by name, and norms of gradients and updates by parameter, each float64 (steps,).
+
+        Raises:
+            ModelvizError: `step` is no function, or returns what is no scalar.
+
+        Example:
+            >>> curve = training_curve(step, steps=10, model=model, optimizer=optimizer)
+            >>> assert curve.scalars["loss"][-1] < curve.scalars["loss"][0]
+
+        """
+        __tracebackhide__ = True
+        from pytest_modelviz.views.training_curve.capture import TrainingCurveView
+
+        return self._run(
+            lambda: TrainingCurveView(step, steps=steps, model=model, optimizer=optimizer, seed=seed),
+            name,
+            self.view,
+            rtol=rtol,
+            atol=atol,
+        )
