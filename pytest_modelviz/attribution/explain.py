@@ -20,7 +20,8 @@ from pytest_modelviz.probe.forward import call
 from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.observe import Observer
 from pytest_modelviz.probe.sketch import record_shape, record_tensor
-from pytest_modelviz.records.trace import Call, TensorRecord, Trace
+from pytest_modelviz.records.tensors import TensorRecord
+from pytest_modelviz.records.trace import Call, ForwardTrace
 
 # Narrower than a feature map's: it only has to tell an equal forward pass from another one.
 TRACE_WIDTH, TRACE_WEIGHT_WIDTH = 31, 13
@@ -198,7 +199,7 @@ def _no_places(layer: str, shape: tuple[int, ...]) -> str:
 class Explanation:
     """The trace of the pass, what was explained, and the layers' maps in the order of preference."""
 
-    trace: Trace
+    trace: ForwardTrace
     scores: Scores
     maps: Sequence[Maps]
 

@@ -17,26 +17,34 @@ from pytest_modelviz.compare.tensors import difference, rms
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
-from pytest_modelviz.records.trace import TensorRecord, Trace
+from pytest_modelviz.records.tensors import TensorRecord
+from pytest_modelviz.records.trace import GRADIENT, ForwardTrace
 from pytest_modelviz.records.verdict import Finding, Verdict
 
-_SKETCHED = 2.0  # so much a root mean square taken from a sketch may be off
-GRADIENT = "(gradient)"  # its key among the tensors of the trace; no layer can be called that
+_SKETCH_ERROR = 2.0  # a root mean square estimated from a sketch may be off by this factor
 
 
 def compare_gradients(
     baseline: Capture, actual: Capture, tolerances: Tolerances, findings: Sequence[Finding] = ()
 ) -> Verdict:
-    """Compare by relative L2 difference.
+    """Compare the gradients of two captures by their relative L2 difference.
 
-    Raises UnreadableBaselineError for a damaged baseline.
+    Args:
+        baseline: the recorded capture.
+        actual: the capture of this run.
+        tolerances: what is allowed.
+        findings: what else differs; with any of them the captures do not match.
+
+    Raises:
+        UnreadableBaselineError: the baseline is damaged.
+
     """
-    one, two = (stored_trace(capture.arrays, tolerances.ignored) for capture in (baseline, actual))
-    before, after = _gradient(one), _gradient(two)
+    passes = stored_trace(baseline.arrays, tolerances.ignored), stored_trace(actual.arrays, tolerances.ignored)
+    before, after = map(_gradient, passes)
     require_rows({"shape": baseline.facts.get("shape")}, {"shape": list(before.shape)}, "gradient's")
     if not _is_peak_of(before, baseline.facts.get("peak")):
         raise contradiction("the gradient's peak")
-    forward = functools.cache(functools.partial(forward_verdict, one, two, tolerances))  # a match asks for none
+    forward = functools.cache(functools.partial(forward_verdict, *passes, tolerances))  # only where it is needed
     tolerances = tolerances.of("")  # the gradient on the input is the whole model's
     dtype = str(actual.facts.get("dtype", "float32"))
     error, allowed = gradient_difference(before, after, dtype, tolerances, kinks=lambda: forward().matched)
@@ -46,21 +54,37 @@ def compare_gradients(
 
 
 def _is_peak_of(record: TensorRecord, stated: Any) -> bool:
-    """Whether the largest magnitude that is told can be that of a gradient of which there is a sketch."""
+    """Whether the largest magnitude that a baseline states can be that of this gradient."""
     size = rms(record)
-    if isinstance(stated, bool) or not isinstance(stated, (int, float)) or record.places or not math.isfinite(size):
+    if (
+        isinstance(stated, bool)
+        or not isinstance(stated, (int, float))
+        or record.value_fingerprints
+        or not math.isfinite(size)
+    ):
         return isinstance(stated, (int, float, str))  # "inf" and "nan" are words
-    return stated >= size / _SKETCHED  # numbers may cancel out in a sketch
+    return stated >= size / _SKETCH_ERROR  # numbers may cancel out in a sketch
 
 
 def gradient_difference(
     before: TensorRecord, after: TensorRecord, dtype: str, tolerances: Tolerances, *, kinks: Callable[[], bool]
 ) -> tuple[float, float]:
-    """(error, what is allowed) of two gradients, relative L2.
+    """Compare two gradients by their relative L2 difference.
 
-    A rectifier whose input is next to zero may open on one processor and not on another, and then the gradient jumps
-    where the forward pass does not. So where the forward pass agrees, which `kinks` says, more is allowed; less of that
-    to a gradient that has kept its direction and changed its size, which kinks do not do.
+    A rectifier whose input is next to zero may open on one processor and not on another; the gradient then jumps where
+    the forward pass does not. Where the forward passes agree, more is therefore allowed, but less of that to a gradient
+    that has kept its direction and changed its size, which kinks do not cause.
+
+    Args:
+        before: the baseline's gradient.
+        after: the actual gradient.
+        dtype: what the gradients were computed in.
+        tolerances: what is allowed.
+        kinks: whether the forward passes agree; only called if need be.
+
+    Returns:
+        (error, tolerance)
+
     """
     strict = tolerances.explanation(dtype)
     error = difference(before, after, allowed=strict)
@@ -68,12 +92,12 @@ def gradient_difference(
         return error, strict
     loose = tolerances.differentiated(dtype)
     turned = difference(before, after, allowed=loose), loose
-    one, two = (record.sketches[-1].astype(np.float64) for record in (before, after))
-    return worse(turned, (size_difference(one, two), tolerances.resized(dtype)))
+    sketches = (record.bulk_sketch.astype(np.float64) for record in (before, after))
+    return worse(turned, (size_difference(*sketches), tolerances.resized(dtype)))
 
 
 def size_difference(before: npt.NDArray[np.float64], after: npt.NDArray[np.float64]) -> float:
-    """By how much the factor that fits one to the other best is not one; zero where that says nothing."""
+    """How far the factor that best fits one gradient to the other is from 1; zero where there is no such factor."""
     if before.shape != after.shape or not (np.isfinite(before).all() and np.isfinite(after).all()):
         return 0.0
     square = float((before * before).sum())
@@ -81,11 +105,11 @@ def size_difference(before: npt.NDArray[np.float64], after: npt.NDArray[np.float
 
 
 def worse(*pairs: tuple[float, float]) -> tuple[float, float]:
-    """Of several errors with what is allowed to each the one that is further beyond it, or nearest to it."""
+    """The (error, tolerance) pair whose error is largest for its tolerance."""
     return max(pairs, key=lambda pair: pair[0] / pair[1] if pair[1] else (math.inf if pair[0] else 0.0))
 
 
-def _gradient(trace: Trace) -> TensorRecord:
-    if GRADIENT not in trace.tensors:
+def _gradient(trace: ForwardTrace) -> TensorRecord:
+    if GRADIENT not in trace.gradients:
         raise UnreadableBaselineError("it holds no gradient")
-    return trace.tensors[GRADIENT]
+    return trace.gradients[GRADIENT]

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import torch
 
-from pytest_modelviz.records.trace import LENT, Call, Leaf
+from pytest_modelviz.records.structure import LENT
+from pytest_modelviz.records.trace import Call, Leaf
 
 
 @dataclass

@@ -21,6 +21,7 @@ from pytest_modelviz.probe.forward import find_layer, prepared, require_model
 from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.sketch import record_tensor
 from pytest_modelviz.records.capture import Array, Capture
+from pytest_modelviz.records.trace_arrays import pack_trace
 from pytest_modelviz.records.verdict import Finding, Verdict
 from pytest_modelviz.views.activation_maximization.ascent import Ascent, ascend
 from pytest_modelviz.views.activation_maximization.compare import Climb, compare_climbs, gradient_key
@@ -82,10 +83,10 @@ class ActivationMaximizationView:
         with prepared(self._model, self._start[None], grad=True) as model:
             found = ascend(model, self._layer, self._filters, self._start, self._steps, self._rate)
         for at, one in enumerate(found.gradients):
-            found.trace.tensors[gradient_key(at)] = record_tensor(one, statistics=False)
+            found.trace.gradients[gradient_key(at)] = record_tensor(one, statistics=False)
         arrays: dict[str, Array] = {
             "curves": found.curves,
-            **found.trace.to_arrays(),
+            **pack_trace(found.trace),
         }
         pictures, scales = _small(found.images)
         if pictures is not None:
@@ -197,9 +198,9 @@ def _climb(capture: Capture, ignored: Sequence[str] = ()) -> Climb:
         raise UnreadableBaselineError("its climb is damaged")
     trace = stored_trace(capture.arrays, ignored)
     keys = [gradient_key(at) for at in range(len(filters))]
-    if not trace.tensors.keys() >= set(keys):
+    if not trace.gradients.keys() >= set(keys):
         raise UnreadableBaselineError("it does not hold the gradient of every filter")
-    return Climb(curves.astype(np.float64), tuple(trace.tensors[key] for key in keys), trace)
+    return Climb(curves.astype(np.float64), tuple(trace.gradients[key] for key in keys), trace)
 
 
 def _doubts(found: Ascent, filters: Sequence[int]) -> tuple[str, ...]:

@@ -15,7 +15,8 @@ from pytest_modelviz.compare.explained import by_forward_pass, forward_verdict
 from pytest_modelviz.compare.gradients import gradient_difference, worse
 from pytest_modelviz.compare.places import same_places
 from pytest_modelviz.compare.tolerance import Tolerances
-from pytest_modelviz.records.trace import TensorRecord, Trace
+from pytest_modelviz.records.tensors import TensorRecord
+from pytest_modelviz.records.trace import ForwardTrace
 from pytest_modelviz.records.verdict import Finding, Verdict
 
 Rows = npt.NDArray[np.float64]
@@ -26,11 +27,11 @@ class Climb(NamedTuple):
 
     curves: Rows
     gradients: tuple[TensorRecord, ...]
-    trace: Trace
+    trace: ForwardTrace
 
 
 def gradient_key(at: int) -> str:
-    """The key of a filter's gradient among the tensors of the trace; no layer can be called that."""
+    """The key of a filter's gradient among those of the trace."""
     return f"(gradient {at})"
 
 

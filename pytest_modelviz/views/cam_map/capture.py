@@ -30,6 +30,7 @@ from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.structure import tensors
 from pytest_modelviz.probe.thumbnails import smaller
 from pytest_modelviz.records.capture import Array, Capture
+from pytest_modelviz.records.trace_arrays import pack_trace
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.views.cam_map.compare import aligned, map_difference, map_distance, map_findings
 from pytest_modelviz.views.cam_map.layers import candidates, named_layers, one_of_each_size
@@ -173,7 +174,7 @@ class CamMapView:
         if places:
             facts["places"] = places
         photographs = photos(self._input, len(raw)) if raw.ndim > 2 else {}  # a sequence is no picture
-        arrays: dict[str, Array] = {"map": raw, **seen.trace.to_arrays(), **photographs}
+        arrays: dict[str, Array] = {"map": raw, **pack_trace(seen.trace), **photographs}
         notes = (*limits(self._model, seen.trace), *doubts_of_target(scores), *_doubts(raw, layer))
         around = environment(self._model, self._input)
         return Capture(self.view, facts, arrays, around, result, notes, tuple(seen.trace.modules))

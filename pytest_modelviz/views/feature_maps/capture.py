@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from pytest_modelviz.compare.diagnosis import compare_traces
-from pytest_modelviz.compare.naming import old_name, renames_of
+from pytest_modelviz.compare.naming import baseline_name, renames_of
 from pytest_modelviz.compare.readable import agrees, contradiction, require_rows
 from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tolerance import Tolerances
@@ -24,7 +24,9 @@ from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.observe import Observer
 from pytest_modelviz.probe.thumbnails import CHANNELS, SIDE, Album, Thumbnail
 from pytest_modelviz.records.capture import Array, Capture
-from pytest_modelviz.records.trace import Call, Leaves, TensorRecord, Trace
+from pytest_modelviz.records.tensors import TensorRecord
+from pytest_modelviz.records.trace import Call, ForwardTrace, Leaves
+from pytest_modelviz.records.trace_arrays import pack_trace
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.views.limits import limits
 from pytest_modelviz.views.numbers import error_text
@@ -41,7 +43,7 @@ class FeatureMaps:
     `pictures` maps a layer's name to float32 of shape (channels, h, w), `output` is what the observed pass returned.
     """
 
-    trace: Trace
+    trace: ForwardTrace
     output: Any
     pictures: Mapping[str, Thumbnail]
 
@@ -69,10 +71,10 @@ class FeatureMapsView:
                 output = call(model, self._input)
         return self.captured(observer.trace, album, photographs, output)
 
-    def captured(self, trace: Trace, album: Album, photographs: Mapping[str, Array], output: Any) -> Capture:
+    def captured(self, trace: ForwardTrace, album: Album, photographs: Mapping[str, Array], output: Any) -> Capture:
         """The capture of a pass that was made already."""
         pages = album.pages()
-        arrays: dict[str, Array] = dict(trace.to_arrays())
+        arrays: dict[str, Array] = dict(pack_trace(trace))
         pictures: dict[str, Any] = {}
         for layer, (small, chosen, count) in pages.items():
             arrays[_PICTURE + layer], exponent = packed(small)
@@ -100,7 +102,7 @@ class FeatureMapsView:
         renamed = renames_of(verdict)
         errors = {} if verdict is None else {error.layer: error for error in verdict.layers}
         before, after = unpacked(baseline), unpacked(actual)
-        old = {layer: old_name(layer, renamed) for layer in after}
+        old = {layer: baseline_name(layer, renamed) for layer in after}
         pictures = []
         one, two = stored_photo(baseline), stored_photo(actual)
         if one is not None and two is not None and not np.array_equal(one, two):
@@ -136,7 +138,7 @@ def _caption(capture: Capture, layer: str) -> str:
     return f"channels {', '.join(map(str, page['channels']))} of {page['of']}"
 
 
-def _rows(trace: Trace) -> dict[str, dict[str, Any]]:
+def _rows(trace: ForwardTrace) -> dict[str, dict[str, Any]]:
     """One line a call, in the order of execution; a tensor is described where it came into being, else named."""
     rows: dict[str, dict[str, Any]] = {}
     for made in trace.calls:
@@ -152,7 +154,7 @@ def _rows(trace: Trace) -> dict[str, dict[str, Any]]:
     return rows
 
 
-def _texts(leaves: Leaves, trace: Trace, place: str) -> str:
+def _texts(leaves: Leaves, trace: ForwardTrace, place: str) -> str:
     parts = []
     for (text, *_), record in _described(leaves, trace, place):
         if record is not None and record.statistics:
@@ -163,7 +165,7 @@ def _texts(leaves: Leaves, trace: Trace, place: str) -> str:
     return "; ".join(parts)
 
 
-def _described(leaves: Leaves, trace: Trace, place: str) -> Iterator[tuple[list[str], TensorRecord | None]]:
+def _described(leaves: Leaves, trace: ForwardTrace, place: str) -> Iterator[tuple[list[str], TensorRecord | None]]:
     """What is said of each leaf, and what earlier versions said; the record of a tensor that came into being here."""
     for path, leaf in leaves.items():
         texts, record = [str(leaf.literal)], None
@@ -176,7 +178,7 @@ def _described(leaves: Leaves, trace: Trace, place: str) -> Iterator[tuple[list[
         yield [f"{path}: {text}" if path else text for text in texts], record
 
 
-def _require_rows(baseline: Capture, trace: Trace) -> None:
+def _require_rows(baseline: Capture, trace: ForwardTrace) -> None:
     """Make sure that the text of a baseline says what its trace holds; raises UnreadableBaselineError."""
     stored, expected = baseline.facts.get("layers"), _rows(trace)
     texts = {name: {**row, "in": "", "out": ""} for name, row in expected.items()}

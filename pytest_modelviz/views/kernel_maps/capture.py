@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pytest_modelviz.compare.naming import old_name, renames_of
+from pytest_modelviz.compare.naming import baseline_name, renames_of
 from pytest_modelviz.compare.readable import contradiction, is_mean_of, is_rms_of, require_rows
 from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tolerance import Tolerances
@@ -20,7 +20,9 @@ from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.forward import layer_patterns, prepared, require_model
 from pytest_modelviz.probe.modules import class_name, observed_modules
 from pytest_modelviz.records.capture import Array, Capture
-from pytest_modelviz.records.trace import Trace
+from pytest_modelviz.records.structure import ModelStructure
+from pytest_modelviz.records.trace import ForwardTrace
+from pytest_modelviz.records.trace_arrays import pack_trace
 from pytest_modelviz.records.verdict import Finding, Verdict
 from pytest_modelviz.views.kernel_maps.compare import compare_kernels
 from pytest_modelviz.views.kernel_maps.convolutions import MOST_PICTURED, asked_for, convolutions, first_of_stages
@@ -31,7 +33,7 @@ from pytest_modelviz.views.kernel_maps.kernels import (
     Filters,
     FilterSample,
     KernelStatistics,
-    kernel_trace,
+    kernel_structure,
     sample,
     statistics,
 )
@@ -84,11 +86,11 @@ class KernelMapsView:
             if self._layers is not None:
                 found = asked_for(model, found, self._layers)
             pictured = {one.name for one in (found if self._layers is not None else first_of_stages(found))}
-            trace = kernel_trace(model, found)
+            structure = kernel_structure(model, found)
             numbers = {one.name: statistics(one) for one in found}
             containers = _containers(model, [one.name for one in found])
             samples = {one.name: sample(one, _SHOWN if one.name in pictured else _KEPT) for one in found}
-        arrays: dict[str, Array] = dict(trace.to_arrays())
+        arrays: dict[str, Array] = dict(pack_trace(ForwardTrace(structure)))
         pages: dict[str, Any] = {}
         for name, seen in samples.items():
             if seen is not None:
@@ -107,7 +109,7 @@ class KernelMapsView:
         return Capture(self.view, facts, arrays, environment(self._model), result, notes, tuple(numbers))
 
     def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
-        before, after = (stored_trace(capture.arrays, tolerances.ignored) for capture in (baseline, actual))
+        before, after = (stored_trace(capture.arrays, tolerances.ignored).structure for capture in (baseline, actual))
         asked = [_texts(capture.facts.get("asked")) for capture in (baseline, actual)]
         if asked[0] != asked[1]:
             finding = Finding("asked", what="layers", before=asked[0], after=asked[1])
@@ -125,7 +127,7 @@ class KernelMapsView:
             return [kernels_picture(name or MODEL_LABEL, _captions(actual, name), after[name]) for name in pictured]
         errors = {} if verdict is None else {error.layer: error for error in verdict.layers}
         renamed = renames_of(verdict)
-        old = {name: old_name(name, renamed) for name in after}
+        old = {name: baseline_name(name, renamed) for name in after}
         before = _unpacked(baseline, list(old.values()))
         drifted = [name for name in after if old[name] in errors and errors[old[name]].drifted]
         drifted += [name for name in after if old[name] not in before or before[old[name]].shape != after[name].shape]
@@ -157,12 +159,12 @@ def _containers(model: torch.nn.Module, names: Sequence[str]) -> dict[str, str]:
     return {name: class_name(module) for name, module in observed_modules(model) if name in outer - set(names)}
 
 
-def _held(capture: Capture, trace: Trace) -> dict[str, str] | None:
+def _held(capture: Capture, structure: ModelStructure) -> dict[str, str] | None:
     """The modules around the convolutions; None of a baseline that was recorded before they were."""
     held = capture.facts.get("containers")
     if held is None:
         return None
-    if not isinstance(held, Mapping) or any(name in trace.modules for name in held):
+    if not isinstance(held, Mapping) or any(name in structure.modules for name in held):
         raise UnreadableBaselineError("what it says of the modules around its convolutions is damaged")
     return {str(name): str(text) for name, text in held.items()}
 
@@ -192,18 +194,18 @@ def _row(one: KernelStatistics) -> dict[str, Any]:
     return row
 
 
-def _require_rows(baseline: Capture, trace: Trace) -> None:
-    """Make sure that the text of a baseline says what its trace holds; raises UnreadableBaselineError."""
+def _require_rows(baseline: Capture, structure: ModelStructure) -> None:
+    """Make sure that the text of a baseline says what its arrays hold; raises UnreadableBaselineError."""
     rows = baseline.facts.get("layers")
     if not isinstance(rows, Mapping) or not all(isinstance(row, Mapping) for row in rows.values()):
         raise UnreadableBaselineError("it does not list layers")
     expected: dict[str, dict[str, str]] = {}
-    for name, module in trace.modules.items():
-        records = {local: trace.weights[key] for local, key in module.weights.items()}
+    for name, module in structure.modules.items():
+        records = {local: structure.weights[key] for local, key in module.weights.items()}
         texts = {local: f"{record.dtype}{list(record.shape)}" for local, record in records.items()}
         expected[name] = {"class": module.class_name, "weight": "not initialised", **texts}
         row, weight = rows.get(name, {}), records.get("weight")
-        if weight is None or not weight.sketch.size or ("not_finite" in row and weight.places):
+        if weight is None or not weight.sketch.size or ("not_finite" in row and weight.value_fingerprints):
             continue
         low, mean, high = (_number(row.get(key)) for key in ("min", "mean", "max"))
         rms = _number(row.get("rms"))

@@ -7,11 +7,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
-from pytest_modelviz.compare.evidence import config_findings, first_built, module_findings, under_old_names
-from pytest_modelviz.compare.naming import below, old_name, tie_findings
+from pytest_modelviz.compare.evidence import config_findings, module_findings
+from pytest_modelviz.compare.naming import baseline_name, is_within, tie_findings, with_baseline_names
+from pytest_modelviz.compare.ownership import first_changed_layer
+from pytest_modelviz.compare.precision import is_exact
 from pytest_modelviz.compare.tensors import difference, worst
-from pytest_modelviz.compare.tolerance import Tolerances, is_exact, significant_weight_change
-from pytest_modelviz.records.trace import ModuleRecord, Trace
+from pytest_modelviz.compare.tolerance import Tolerances, significant_weight_change
+from pytest_modelviz.records.structure import ModelStructure, ModuleRecord
 from pytest_modelviz.records.verdict import Divergence, Finding, LayerError, Verdict
 
 Containers = Mapping[str, str]  # class names of the modules that hold convolutions
@@ -21,13 +23,13 @@ _MOST_ALLOWED = 1e-2
 
 
 def compare_kernels(
-    baseline: Trace,
-    actual: Trace,
+    baseline: ModelStructure,
+    actual: ModelStructure,
     tolerances: Tolerances,
     broken: Sequence[Finding] = (),
     containers: tuple[Containers | None, Containers] = (None, MappingProxyType({})),
 ) -> Verdict:
-    """Compare two traces without calls. How the convolutions are built counts before what their weights are.
+    """Compare two models' convolutions. How the convolutions are built counts before what their weights are.
 
     `broken` are findings about kernels that are not finite, told of layers that drifted. `containers` are the modules
     that hold convolutions, in both models; None where a baseline does not tell. An attribute that `extra_repr` does not
@@ -35,11 +37,11 @@ def compare_kernels(
     """
     known = (containers[0] or {}, containers[1]) if containers[0] is not None else ({}, {})
     before, after = (_tree(*pair) for pair in zip((baseline, actual), known, strict=True))
-    after, renamed = under_old_names(before, after)
-    kept = {old_name(name, renamed) for name in actual.modules}
+    after, renamed = with_baseline_names(before, after)
+    kept = {baseline_name(name, renamed) for name in actual.modules}
     actual = replace(after, modules={name: one for name, one in after.modules.items() if name in kept})
     if containers[0] is None:  # those of the model now, if they hold what the baseline has
-        names = [name for name in containers[1] if any(name == "" or below(one, name) for one in baseline.modules)]
+        names = [name for name in containers[1] if any(name == "" or is_within(one, name) for one in baseline.modules)]
         held = {name: containers[1][name] for name in names}
         before, after = _tree(baseline, held), _tree(actual, containers[1])
     built = module_findings(baseline, actual)
@@ -76,7 +78,9 @@ def compare_kernels(
     )
 
 
-def _weights(baseline: Trace, actual: Trace, tolerances: Tolerances) -> tuple[list[LayerError], list[Finding]]:
+def _weights(
+    baseline: ModelStructure, actual: ModelStructure, tolerances: Tolerances
+) -> tuple[list[LayerError], list[Finding]]:
     """The error of every convolution that both have, by its worst weight, and a finding for each weight that drifted.
 
     Weights of another shape or dtype are no other weights but another architecture: they are left to that.
@@ -106,20 +110,20 @@ def _allowed(dtype: str, tolerances: Tolerances) -> float:
     return allowed if is_exact(dtype) else min(allowed, own)
 
 
-def _first(structural: Sequence[Finding], baseline: Trace, actual: Trace) -> Divergence:
+def _first(structural: Sequence[Finding], baseline: ModelStructure, actual: ModelStructure) -> Divergence:
     """The first layer that is built differently; ties and new names only for want of others."""
     own = [one for one in structural if one.kind not in ("renamed", "moved", "ties")]
-    layer = first_built(own, baseline, actual) if own else structural[0].layer
+    layer = first_changed_layer(own, baseline, actual) if own else structural[0].layer
     renamed = not own and structural[0].kind in ("renamed", "moved")
     module = baseline.modules.get(structural[0].before if renamed else layer) or actual.modules.get(layer)
     return Divergence(layer, module.class_name if module else "", 0, 0.0 if renamed else math.inf, 0.0)
 
 
-def _tree(trace: Trace, containers: Containers) -> Trace:
+def _tree(structure: ModelStructure, containers: Containers) -> ModelStructure:
     """The convolutions with the modules that hold them, parents first."""
     modules = {name: ModuleRecord(class_name, {}, {}) for name, class_name in containers.items()}
-    order = _parents_first(trace.modules, modules)
-    return replace(trace, modules={name: trace.modules.get(name) or modules[name] for name in order})
+    order = _parents_first(structure.modules, modules)
+    return replace(structure, modules={name: structure.modules.get(name) or modules[name] for name in order})
 
 
 def _parents_first(names: Collection[str], containers: Collection[str]) -> list[str]:

@@ -12,7 +12,8 @@ import torch
 
 from pytest_modelviz.probe.modules import Describer, class_name, tie_groups
 from pytest_modelviz.probe.sketch import WEIGHT_WIDTH, record_shape, record_tensor
-from pytest_modelviz.records.trace import ModuleRecord, TensorRecord, Trace
+from pytest_modelviz.records.structure import ModelStructure, ModuleRecord
+from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.views.kernel_maps.convolutions import Convolution
 
 _MOST_INPUTS = 64  # columns of a picture that shows a filter as a row of its inputs
@@ -59,7 +60,7 @@ class FilterSample:
     inputs: tuple[int, ...] = ()
 
 
-def kernel_trace(model: torch.nn.Module, found: Sequence[Convolution]) -> Trace:
+def kernel_structure(model: torch.nn.Module, found: Sequence[Convolution]) -> ModelStructure:
     """Classes, configuration and sketched weights and biases, without any pass."""
     describer = Describer()
     modules: dict[str, ModuleRecord] = {}
@@ -76,7 +77,7 @@ def kernel_trace(model: torch.nn.Module, found: Sequence[Convolution]) -> Trace:
             names[local] = known[id(tensor)]
         modules[one.name] = describer.describe(one.module, names)
     own = {*modules, *weights}
-    return Trace(modules, [], {}, weights, tuple(group for group in tie_groups(model) if own.intersection(group)))
+    return ModelStructure(modules, weights, tuple(group for group in tie_groups(model) if own.intersection(group)))
 
 
 def filters_first(weight: torch.Tensor, *, transposed: bool = False, groups: int = 1) -> torch.Tensor:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from pytest_modelviz.compare.evidence import config_findings, module_findings, under_old_names
-from pytest_modelviz.compare.naming import below, old_name
+from pytest_modelviz.compare.evidence import config_findings, module_findings
+from pytest_modelviz.compare.naming import baseline_name, is_within, with_baseline_names
 from pytest_modelviz.compare.texts import same_text
 from pytest_modelviz.errors import UnreadableBaselineError
-from pytest_modelviz.records.trace import Trace
+from pytest_modelviz.records.structure import ModelStructure
 from pytest_modelviz.records.verdict import Divergence, Finding, Verdict
 from pytest_modelviz.views.model_graph.align import align
 from pytest_modelviz.views.model_graph.blame import blame
@@ -49,10 +49,10 @@ def compare_graphs(baseline: OperatorGraph, actual: OperatorGraph) -> Verdict:
     _refuse_aliases(baseline, actual)
     found = difference(baseline, actual)
     owners = dict.fromkeys(one.module for one in (*baseline.operators, *actual.operators))
-    renamed = [one for one in renamed if any(below(owner, one.before) for owner in owners)]
+    renamed = [one for one in renamed if any(is_within(owner, one.before) for owner in owners)]
     if not found.findings and not renamed:
         return Verdict(True, len(owners), 0, 0.0, 0.0)
-    before, after = baseline.as_trace(), actual.as_trace()
+    before, after = baseline.structure(), actual.structure()
     if found.findings:
         layer, cause, evidence = blame(baseline, actual, found.findings[0])
         first = _divergence(layer, before, after)
@@ -110,7 +110,7 @@ def _made_otherwise(baseline: OperatorGraph, actual: OperatorGraph) -> Verdict:
 
 def renamed_back(baseline: OperatorGraph, actual: OperatorGraph) -> tuple[OperatorGraph, list[Finding]]:
     """The actual graph with renamed modules, and inputs of another name, called as in the baseline."""
-    old, renamed = under_old_names(baseline.as_trace(), actual.as_trace())
+    old, renamed = with_baseline_names(baseline.structure(), actual.structure())
     inputs: dict[str, str] = {}
     # where only their order differs, names tell which is which
     other = baseline.inputs.keys() != actual.inputs.keys()
@@ -120,7 +120,7 @@ def renamed_back(baseline: OperatorGraph, actual: OperatorGraph) -> tuple[Operat
         return actual, renamed
 
     def module(name: str) -> str:
-        return old_name(name, renamed)
+        return baseline_name(name, renamed)
 
     def reference(text: str) -> str:
         prefix, equals, given = text.rpartition("=")
@@ -253,6 +253,6 @@ def _touches(unpaired: set[str], before: tuple[str, ...], after: tuple[str, ...]
     return any(f"{mark}{split_result(name.rpartition('=')[2])[0]}" in unpaired for name, mark in names)
 
 
-def _divergence(layer: str, before: Trace, after: Trace) -> Divergence:
+def _divergence(layer: str, before: ModelStructure, after: ModelStructure) -> Divergence:
     module = before.modules.get(layer) or after.modules.get(layer)
     return Divergence(layer, module.class_name if module else "", 0, 1.0, 0.0)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pytest_modelviz.compare.naming import old_name, renames_of
+from pytest_modelviz.compare.naming import baseline_name, renames_of
 from pytest_modelviz.compare.texts import same
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError
@@ -26,7 +26,7 @@ from pytest_modelviz.probe.purity import untouched
 from pytest_modelviz.probe.sketch import record_shape
 from pytest_modelviz.probe.structure import tensors
 from pytest_modelviz.records.capture import Capture
-from pytest_modelviz.records.trace import Trace
+from pytest_modelviz.records.trace import ForwardTrace
 from pytest_modelviz.records.verdict import Finding, Verdict
 from pytest_modelviz.text.natural import natural
 from pytest_modelviz.views.model_summary.compare import COMPARED, compare_trees, layers_of
@@ -91,7 +91,7 @@ class ModelSummaryView:
     def captured(
         self,
         model: torch.nn.Module,
-        trace: Trace | None,
+        trace: ForwardTrace | None,
         mult_adds: Mapping[str, int],
         table: str,
         caches: Mapping[str, Sequence[str]] | None = None,
@@ -134,7 +134,7 @@ class ModelSummaryView:
 
     def _faked_pass(
         self, model: torch.nn.Module
-    ) -> tuple[Trace | None, dict[str, int], dict[str, list[str]], tuple[str, ...]]:
+    ) -> tuple[ForwardTrace | None, dict[str, int], dict[str, list[str]], tuple[str, ...]]:
         """A pass of a meta model that reads values of its input, and a note where it reads others."""
         try:
             return *self._pass(model, fake=True), ()
@@ -148,7 +148,7 @@ class ModelSummaryView:
 
     def _pass(
         self, model: torch.nn.Module, *, fake: bool = False
-    ) -> tuple[Trace, dict[str, int], dict[str, list[str]]]:
+    ) -> tuple[ForwardTrace, dict[str, int], dict[str, list[str]]]:
         given = self._given if fake else self._input
 
         def around() -> contextlib.AbstractContextManager[Any]:
@@ -207,7 +207,7 @@ def _lines(before: Mapping[str, Any], after: Mapping[str, Any], verdict: Verdict
     for finding in verdict.findings if verdict is not None else ():
         if finding.kind == "attribute":
             attributes.setdefault(finding.layer, []).append(finding)
-    new = {old_name(name, renamed): name for name in after}
+    new = {baseline_name(name, renamed): name for name in after}
     lines: list[Line] = []
     for name in sorted({*before, *new}, key=natural):
         one, two = before.get(name), after.get(new.get(name, ""), None) if name in new else None

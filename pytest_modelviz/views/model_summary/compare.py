@@ -6,14 +6,15 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pytest_modelviz.compare.bracketed import in_one_order
 from pytest_modelviz.compare.devices import same_but_for_devices
-from pytest_modelviz.compare.evidence import caller_of, first_built
 from pytest_modelviz.compare.ignored import lasting_text
-from pytest_modelviz.compare.naming import old_name, renames, tie_findings
+from pytest_modelviz.compare.naming import baseline_name, renames, tie_findings
+from pytest_modelviz.compare.ownership import calling_layer, first_changed_layer
 from pytest_modelviz.compare.texts import same, same_setting
-from pytest_modelviz.compare.volatile import in_one_order
 from pytest_modelviz.errors import UnreadableBaselineError
-from pytest_modelviz.records.trace import NOT_SAVED, Call, ModuleRecord, Trace
+from pytest_modelviz.records.structure import NOT_SAVED, ModelStructure, ModuleRecord
+from pytest_modelviz.records.trace import Call
 from pytest_modelviz.records.verdict import UNCOMPARED, Divergence, Finding, Verdict
 from pytest_modelviz.text.natural import natural
 from pytest_modelviz.text.side_by_side import split_items, split_path
@@ -40,7 +41,7 @@ def compare_trees(baseline: Mapping[str, Any], actual: Mapping[str, Any], ignore
     """Compare two summaries (see `views.model_summary`) field by field; `ignored` are globs of attributes."""
     before, new = layers_of(baseline, ignored), layers_of(actual, ignored)
     renamed = renames(_built(before), _built(new))
-    names = {name: old_name(name, renamed) for name in new}
+    names = {name: baseline_name(name, renamed) for name in new}
     after = {names[name]: row for name, row in new.items()}
     is_run = any(row.get("calls") for row in (*before.values(), *after.values()))
     findings: list[Finding] = []
@@ -61,9 +62,11 @@ def compare_trees(baseline: Mapping[str, Any], actual: Mapping[str, Any], ignore
     findings.sort(key=lambda finding: _RANK.get(finding.kind, len(_RANK)))  # stable: layers stay as people count
     attributes = attributes_of(baseline, before, ignored), attributes_of(actual, after, ignored)
     calls = passes(before, new, names)
-    traces = _modules(before, calls[0]), _modules(after, calls[1])
+    structures = _modules(before, calls[0]), _modules(after, calls[1])
     # where no event differs, or there was no pass, what explains most comes first
-    layer, cause, evidence = first_event(before, after, calls, attributes, findings) or _first(findings, *traces)
+    layer, cause, evidence = first_event(before, after, calls, attributes, findings) or _first(
+        findings, *structures, passes_agree=all(calls)
+    )
     findings.sort(key=lambda finding: finding.layer != layer)
     count, drifted = len({*before, *after}), len({finding.layer for finding in findings})
     row = before.get(layer) or next((after[one.before] for one in renamed if one.after == layer), after.get(layer, {}))
@@ -226,24 +229,26 @@ def _entries(name: str, kind: str, before: Mapping[str, Any], after: Mapping[str
     return [Finding(kind, name, f"{what} {key}", _text(before.get(key)), _text(after.get(key))) for key in keys]
 
 
-def _first(findings: Sequence[Finding], before: Trace, after: Trace) -> tuple[str, str, list[Finding]]:
+def _first(
+    findings: Sequence[Finding], before: ModelStructure, after: ModelStructure, *, passes_agree: bool
+) -> tuple[str, str, list[Finding]]:
     built = [one for one in findings if one.kind in (*_STRUCTURE, "removed", "added", "renamed", "moved", "ties")]
     if built:
         highest = min(_RANK[one.kind] for one in built)
         most = [one for one in built if _RANK[one.kind] == highest]
-        return first_built(most, before, after), "architecture", []
+        return first_changed_layer(most, before, after, passes_agree=passes_agree), "architecture", []
     if any(one.kind in ("in", "calls") and one.layer == "" for one in findings):
         return "", "input", []
     layer = findings[0].layer
     kinds = {one.kind for one in findings if one.layer == layer}
     # what it is given, and how often, is its caller's doing
-    return (caller_of(layer, before, after) if {"in", "calls"} & kinds else layer), "computation", []
+    return (calling_layer(layer, before, after) if {"in", "calls"} & kinds else layer), "computation", []
 
 
-def _modules(rows: Rows, calls: list[Call]) -> Trace:
+def _modules(rows: Rows, calls: list[Call]) -> ModelStructure:
     """The modules alone, in the order of execution as far as that is known, then as people count."""
     order = dict.fromkeys([*(call.layer for call in calls), *sorted(rows, key=natural)])
-    return Trace({name: ModuleRecord(str(rows[name].get("class", "")), {}, {}) for name in order}, calls, {}, {})
+    return ModelStructure({name: ModuleRecord(str(rows[name].get("class", "")), {}, {}) for name in order})
 
 
 def _text(value: Any) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from pytest_modelviz.compare.volatile import in_one_order
+from pytest_modelviz.compare.bracketed import in_one_order
 from pytest_modelviz.probe.modules import (
     Describer,
     class_name,
@@ -22,7 +22,9 @@ from pytest_modelviz.probe.modules import (
 )
 from pytest_modelviz.probe.sketch import record_shape
 from pytest_modelviz.records.call_order import Runs, runs_of
-from pytest_modelviz.records.trace import LENT, NOT_SAVED, REWRITTEN, UNSAVED, Call, Leaves, TensorRecord, Trace
+from pytest_modelviz.records.structure import LENT, NOT_SAVED, REWRITTEN, UNSAVED
+from pytest_modelviz.records.tensors import TensorRecord
+from pytest_modelviz.records.trace import Call, ForwardTrace, Leaves
 from pytest_modelviz.text.side_by_side import split_path
 
 _NO_ATTRIBUTES = ("extra_repr", "repr", "forward", "defaults", UNSAVED, REWRITTEN)
@@ -113,7 +115,7 @@ def caches_of(before: Mapping[tuple[str, str], str], after: Mapping[tuple[str, s
 
 def summarised(
     model: torch.nn.Module,
-    trace: Trace | None,
+    trace: ForwardTrace | None,
     mult_adds: Mapping[str, int],
     table: str,
     caches: Mapping[str, Sequence[str]] | None = None,
@@ -156,7 +158,9 @@ def summarised(
     )
 
 
-def _layer(name: str, module: torch.nn.Module, trace: Trace | None, calls: list[Call], mult_adds: int) -> LayerSummary:
+def _layer(
+    name: str, module: torch.nn.Module, trace: ForwardTrace | None, calls: list[Call], mult_adds: int
+) -> LayerSummary:
     own = dict([*own_tensors(module), *packed_tensors(module)])
     parameters = {n: t for n, t in own.items() if isinstance(t, torch.nn.Parameter)}
     return LayerSummary(
@@ -217,7 +221,7 @@ def _numel(tensor: torch.Tensor) -> int:
     return 0 if torch.nn.parameter.is_lazy(tensor) else tensor.numel()
 
 
-def _shapes(leaves: Leaves, trace: Trace) -> str:
+def _shapes(leaves: Leaves, trace: ForwardTrace) -> str:
     parts = []
     for path, leaf in leaves.items():
         if path.endswith(LENT):

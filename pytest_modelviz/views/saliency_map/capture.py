@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from pytest_modelviz.attribution.scores import Target, require_target
-from pytest_modelviz.compare.gradients import GRADIENT, compare_gradients
+from pytest_modelviz.compare.gradients import compare_gradients
 from pytest_modelviz.compare.questions import asked_otherwise
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import UnreadableBaselineError
@@ -22,6 +22,8 @@ from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.sketch import record_tensor
 from pytest_modelviz.probe.thumbnails import smaller
 from pytest_modelviz.records.capture import Array, Capture
+from pytest_modelviz.records.trace import GRADIENT
+from pytest_modelviz.records.trace_arrays import pack_trace
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.views.limits import doubts_of_target, limits
 from pytest_modelviz.views.numbers import rounded, told
@@ -68,7 +70,7 @@ class SaliencyMapView:
     def capture(self) -> Capture:
         with prepared(self._model, self._input, grad=True) as model:
             seen = saliency(model, self._input, self._target, self._method)
-        seen.trace.tensors[GRADIENT] = record_tensor(seen.gradient, statistics=False)
+        seen.trace.gradients[GRADIENT] = record_tensor(seen.gradient, statistics=False)
         gradient = seen.gradient.numpy()
         scores = seen.scores
         result = SaliencyMap(gradient, magnitude(gradient), scores.targets, scores.predicted, scores.total)
@@ -82,7 +84,7 @@ class SaliencyMapView:
             "peak": rounded(float(np.abs(gradient).max(initial=0.0))),
             "shape": list(gradient.shape),
         }
-        arrays: dict[str, Array] = {**seen.trace.to_arrays(), **photos(self._input, len(gradient))}
+        arrays: dict[str, Array] = {**pack_trace(seen.trace), **photos(self._input, len(gradient))}
         if scores.explained:
             facts["explained"] = scores.explained
         pictures: dict[str, Any] = {}

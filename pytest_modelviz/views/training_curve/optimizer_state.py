@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch.optim.lr_scheduler import LRScheduler
 
-from pytest_modelviz.compare.volatile import is_volatile, rewritten
+from pytest_modelviz.compare.volatile import is_volatile, normalised
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.modules import parameters_and_buffers
 from pytest_modelviz.probe.structure import plain_text
@@ -211,7 +211,7 @@ def _plain(value: Any, depth: int = 0) -> Option:
 def _lasting_text(text: str) -> str:
     """A text without what differs between two processes, such as the name of a temporary folder."""
     quoted = repr(text)
-    lasting = rewritten(quoted)
+    lasting = normalised(quoted)
     return text if lasting == quoted else lasting[1:-1]
 
 
