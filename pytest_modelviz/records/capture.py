@@ -1,6 +1,6 @@
-"""What a view saw, as plain data: facts for people, arrays for comparison, pictures' raw material and provenance.
+"""A view's capture as plain data: facts for people, arrays for comparison and pictures, and the environment.
 
-Nothing here knows torch or pytest; every room after the probe works with captures alone.
+Every room after the probe works with captures alone; none of them needs torch or pytest for that.
 """
 
 from __future__ import annotations
@@ -13,18 +13,23 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-Array: TypeAlias = "npt.NDArray[np.generic]"  # a text, so that nothing heavy is imported where captures are passed on
+Array: TypeAlias = "npt.NDArray[np.generic]"  # quoted: numpy is not imported where captures are only passed on
 
 
 @dataclass(frozen=True)
 class Capture:
-    """One look at one model.
+    """What one view captured of one model.
 
-    `facts` holds only what JSON can hold. `arrays` is what is compared, together with the facts of the views that
-    compare facts. `environment` says under what circumstances the capture was made; it never makes a check fail.
-    `result` is what the fixture hands to the test, `notes` are what a user should know about the limits of this look,
-    `layers` the names of the model's layers where the view knows them, `repeatable` whether a second look, from other
-    random states, would show the same thing; none of these is stored.
+    Attributes:
+        view: the name of the view.
+        facts: what people read, and some views compare; only what JSON can hold.
+        arrays: what is compared.
+        environment: the circumstances of the capture; they never make a check fail.
+        result: what the fixture returns to the test; not stored.
+        notes: what a user should know about the limits of this capture; not stored.
+        layers: the names of the model's layers, where the view knows them; not stored.
+        repeatable: whether a second capture, from other random states, would show the same; not stored.
+
     """
 
     view: str

@@ -13,7 +13,6 @@ from pytest_modelviz.records.capture import Array, Capture
 
 PHOTO = "input"
 PHOTO_LABEL = "(input)"  # no layer can be called that
-MODEL_LABEL = "(model)"  # the root module, whose name is empty
 MOST_SHOWN = 4  # samples of a batch
 
 

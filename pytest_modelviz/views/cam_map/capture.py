@@ -32,6 +32,7 @@ from pytest_modelviz.probe.thumbnails import smaller
 from pytest_modelviz.records.capture import Array, Capture
 from pytest_modelviz.records.trace_arrays import pack_trace
 from pytest_modelviz.records.verdict import Verdict
+from pytest_modelviz.text.dotted import MODEL_LABEL
 from pytest_modelviz.views.cam_map.compare import aligned, map_difference, map_distance, map_findings
 from pytest_modelviz.views.cam_map.layers import candidates, named_layers, one_of_each_size
 from pytest_modelviz.views.cam_map.library import library_map
@@ -51,7 +52,7 @@ from pytest_modelviz.views.cam_map.methods import (
 )
 from pytest_modelviz.views.limits import doubts_of_target, limits
 from pytest_modelviz.views.numbers import rounded, told
-from pytest_modelviz.views.photos import MODEL_LABEL, MOST_SHOWN, photos, stored_photo
+from pytest_modelviz.views.photos import MOST_SHOWN, photos, stored_photo
 
 _MOST_NUMBERS = 2**24  # of a map
 _MOST_SIDE = 56  # of what is compared of a map that is made at the input's resolution
@@ -271,7 +272,7 @@ def _number(value: Any) -> float:
 def _headline(capture: Capture) -> str:
     facts = capture.facts
     target = ", ".join(map(str, facts.get("targets", []))) or "function"
-    return f"{facts['method']} at {facts['layer'] or '(model)'}, target {target}"
+    return f"{facts['method']} at {facts['layer'] or MODEL_LABEL}, target {target}"
 
 
 def _map(capture: Capture) -> Map:

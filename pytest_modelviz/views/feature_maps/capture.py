@@ -28,10 +28,11 @@ from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import Call, ForwardTrace, Leaves
 from pytest_modelviz.records.trace_arrays import pack_trace
 from pytest_modelviz.records.verdict import Verdict
+from pytest_modelviz.text.dotted import MODEL_LABEL
 from pytest_modelviz.views.limits import limits
 from pytest_modelviz.views.numbers import error_text
 from pytest_modelviz.views.packing import packed, unpacked_values
-from pytest_modelviz.views.photos import MODEL_LABEL, PHOTO_LABEL, photos, stored_photo
+from pytest_modelviz.views.photos import PHOTO_LABEL, photos, stored_photo
 
 _PICTURE = "picture."
 
@@ -119,7 +120,7 @@ class FeatureMapsView:
 
     def describe(self, actual: Capture) -> str:
         rows = actual.facts["layers"]
-        return "\n".join(f"{name or '(model)'}: {row.get('out', '')}" for name, row in rows.items())
+        return "\n".join(f"{name or MODEL_LABEL}: {row.get('out', '')}" for name, row in rows.items())
 
 
 def unpacked(capture: Capture) -> dict[str, Thumbnail]:
@@ -171,7 +172,7 @@ def _described(leaves: Leaves, trace: ForwardTrace, place: str) -> Iterator[tupl
         texts, record = [str(leaf.literal)], None
         if leaf.tensor is not None:
             tensor = trace.tensors[leaf.tensor]
-            kind = f"{tensor.dtype}{list(tensor.shape)}"
+            kind = tensor.dtype_and_shape
             is_new = leaf.tensor == place + path
             record = tensor if is_new else None
             texts = [kind] if is_new else [f"= {leaf.tensor}", f"{kind} = {leaf.tensor}"]

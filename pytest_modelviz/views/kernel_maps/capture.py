@@ -24,6 +24,7 @@ from pytest_modelviz.records.structure import ModelStructure
 from pytest_modelviz.records.trace import ForwardTrace
 from pytest_modelviz.records.trace_arrays import pack_trace
 from pytest_modelviz.records.verdict import Finding, Verdict
+from pytest_modelviz.text.dotted import MODEL_LABEL
 from pytest_modelviz.views.kernel_maps.compare import compare_kernels
 from pytest_modelviz.views.kernel_maps.convolutions import MOST_PICTURED, asked_for, convolutions, first_of_stages
 from pytest_modelviz.views.kernel_maps.kernels import (
@@ -40,7 +41,6 @@ from pytest_modelviz.views.kernel_maps.kernels import (
 from pytest_modelviz.views.kernel_maps.pictures import kernels_composite, kernels_picture
 from pytest_modelviz.views.numbers import error_text
 from pytest_modelviz.views.packing import packed, unpacked_values
-from pytest_modelviz.views.photos import MODEL_LABEL
 
 _ROUNDED = 1.01  # what numbers of three digits may be larger in truth
 _PICTURE, _INPUTS = "picture.", "inputs."
@@ -202,7 +202,7 @@ def _require_rows(baseline: Capture, structure: ModelStructure) -> None:
     expected: dict[str, dict[str, str]] = {}
     for name, module in structure.modules.items():
         records = {local: structure.weights[key] for local, key in module.weights.items()}
-        texts = {local: f"{record.dtype}{list(record.shape)}" for local, record in records.items()}
+        texts = {local: record.dtype_and_shape for local, record in records.items()}
         expected[name] = {"class": module.class_name, "weight": "not initialised", **texts}
         row, weight = rows.get(name, {}), records.get("weight")
         if weight is None or not weight.sketch.size or ("not_finite" in row and weight.value_fingerprints):

@@ -145,5 +145,4 @@ def sample(one: Convolution, most: int) -> FilterSample | None:
 
 
 def _text(tensor: torch.Tensor) -> str:
-    record = record_shape(tensor)
-    return f"{record.dtype}{list(record.shape)}"
+    return record_shape(tensor).dtype_and_shape

@@ -21,6 +21,7 @@ from pytest_modelviz.probe.modules import opaque_modules, tie_groups
 from pytest_modelviz.probe.structure import plain_text
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.verdict import Verdict
+from pytest_modelviz.text.dotted import MODEL_LABEL
 from pytest_modelviz.views.model_graph.compare import compare_graphs, difference, renamed_back
 from pytest_modelviz.views.model_graph.export import exported, warm_calls
 from pytest_modelviz.views.model_graph.function_trace import traced
@@ -161,7 +162,7 @@ def _overview(graph: OperatorGraph) -> list[Line]:
 def _stretch(name: str, operators: list[Operator]) -> str:
     kinds = [(kind, len(list(some))) for kind, some in itertools.groupby(one.kind for one in operators)]
     told = ", ".join(kind if count == 1 else f"{kind} x {count}" for kind, count in kinds)
-    return f"{name or '(model)'}: {operators[-1].output} = {told}"
+    return f"{name or MODEL_LABEL}: {operators[-1].output} = {told}"
 
 
 def _nodes(graph: OperatorGraph) -> list[Node]:

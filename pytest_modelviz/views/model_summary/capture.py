@@ -28,6 +28,7 @@ from pytest_modelviz.probe.structure import tensors
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.trace import ForwardTrace
 from pytest_modelviz.records.verdict import Finding, Verdict
+from pytest_modelviz.text.dotted import MODEL_LABEL
 from pytest_modelviz.text.natural import natural
 from pytest_modelviz.views.model_summary.compare import COMPARED, compare_trees, layers_of
 from pytest_modelviz.views.model_summary.flops import MultAdds
@@ -40,7 +41,6 @@ from pytest_modelviz.views.model_summary.summary import (
     table_without_pass,
     unsaved_shapes,
 )
-from pytest_modelviz.views.photos import MODEL_LABEL
 
 _BESIDE = ("runs",)  # shown where both have it, and no drift by itself
 

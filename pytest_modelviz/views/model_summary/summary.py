@@ -23,7 +23,6 @@ from pytest_modelviz.probe.modules import (
 from pytest_modelviz.probe.sketch import record_shape
 from pytest_modelviz.records.call_order import Runs, runs_of
 from pytest_modelviz.records.structure import LENT, NOT_SAVED, REWRITTEN, UNSAVED
-from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import Call, ForwardTrace, Leaves
 from pytest_modelviz.text.side_by_side import split_path
 
@@ -205,11 +204,7 @@ def _attributes(module: torch.nn.Module, config: Mapping[str, str]) -> dict[str,
 def _text(tensor: torch.Tensor) -> str:
     if torch.nn.parameter.is_lazy(tensor):
         return "uninitialized"
-    return _shape_text(record_shape(tensor))
-
-
-def _shape_text(record: TensorRecord) -> str:
-    return f"{record.dtype}{list(record.shape)}"
+    return record_shape(tensor).dtype_and_shape
 
 
 def _mark_of(module: torch.nn.Module, name: str) -> str:
@@ -226,6 +221,6 @@ def _shapes(leaves: Leaves, trace: ForwardTrace) -> str:
     for path, leaf in leaves.items():
         if path.endswith(LENT):
             continue
-        text = _shape_text(trace.tensors[leaf.tensor]) if leaf.tensor is not None else str(leaf.literal)
+        text = trace.tensors[leaf.tensor].dtype_and_shape if leaf.tensor is not None else str(leaf.literal)
         parts.append(f"{path}: {text}" if path else text)
     return ", ".join(parts)
