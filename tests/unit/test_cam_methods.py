@@ -12,8 +12,8 @@ from torch import nn
 from zoo import ZOO, SmallNet, images
 
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.views.cam_map.capture import CamMapView
 from pytest_modelviz.views.cam_map import methods as cam_methods
+from pytest_modelviz.views.cam_map.capture import CamMapView
 
 RUNNING = [*cam_methods.RUNNING, *cam_methods.COMPOSED]
 
