@@ -16,7 +16,9 @@ import zlib
 import numpy as np
 
 from pytest_modelviz.records.capture import Capture
-from pytest_modelviz.records.trace import Leaf, TensorRecord, Trace
+from pytest_modelviz.records.tensors import TensorRecord
+from pytest_modelviz.records.trace import ForwardTrace, Leaf
+from pytest_modelviz.records.trace_arrays import pack_trace, unpack_trace
 from pytest_modelviz.views.activation_maximization.records import climb_rows
 from pytest_modelviz.views.feature_maps.records import layer_rows
 from pytest_modelviz.views.training_curve.records import Training
@@ -61,7 +63,7 @@ def retold(view: str, facts: dict, arrays: dict) -> dict:
     facts = dict(facts)
     try:
         if view == "feature_maps":
-            trace = Trace._unpack(arrays)
+            trace = unpack_trace(arrays)
             trace.tensors = {key: with_statistics(record) for key, record in trace.tensors.items()}
             facts["layers"] = layer_rows(trace)
         elif view == "cam_map":
@@ -79,7 +81,7 @@ def retold(view: str, facts: dict, arrays: dict) -> dict:
 
 def with_statistics(record: TensorRecord) -> TensorRecord:
     """A record with the mean and root mean square that are told of its sketch."""
-    sketch = record.sketches[0].astype(np.float64)
+    sketch = record.sketch.astype(np.float64)
     if not sketch.size or not record.numel:
         return record
     mean = float(sketch.mean()) if sketch.size == record.numel else 0.0
@@ -156,13 +158,13 @@ def forged_array(arrays: dict, draw: random.Random) -> dict:
 def forged_trace(arrays: dict, draw: random.Random) -> dict:
     """The trace with what decides how it is compared changed: calls, leaves, dtypes, configuration, weights."""
     try:
-        trace = Trace._unpack(arrays)
+        trace = unpack_trace(arrays)
     except Exception:  # what an earlier change has left is no trace any more
         return arrays
     for _ in range(draw.choice((1, 1, 2, 4))):
         change_trace(trace, draw)
     try:
-        packed = trace.to_arrays()
+        packed = pack_trace(trace)
     except (TypeError, ValueError, KeyError, AttributeError):
         return arrays
     if draw.random() < 0.1:
@@ -172,7 +174,7 @@ def forged_trace(arrays: dict, draw: random.Random) -> dict:
     return {**arrays, **packed}
 
 
-def change_trace(trace: Trace, draw: random.Random) -> None:
+def change_trace(trace: ForwardTrace, draw: random.Random) -> None:
     names, tensors = list(trace.modules), list(trace.tensors)
     if not names:
         return
@@ -228,7 +230,7 @@ def change_trace(trace: Trace, draw: random.Random) -> None:
         key = draw.choice(tensors)
         trace.tensors[key] = dataclasses.replace(trace.tensors[key], dtype=draw.choice(DTYPES))
     elif kind == 12 and tensors:
-        table = draw.choice((trace.tensors, trace.weights)) if trace.weights else trace.tensors
+        table = draw.choice([table for table in (trace.tensors, trace.weights, trace.gradients) if table])
         factor = draw.choice(FACTORS)
         chosen = list(table) if draw.random() < 0.5 else [draw.choice(list(table))]
         for key in chosen:
@@ -238,7 +240,7 @@ def change_trace(trace: Trace, draw: random.Random) -> None:
     elif kind == 13 and tensors:
         key = draw.choice(tensors)
         places = draw.choice(({"+1e9": (1, 5)}, {"nan": (1, 5)}, {"-1e30": (2, 2), "+inf": (1, 1)}))
-        trace.tensors[key] = dataclasses.replace(trace.tensors[key], places=places)
+        trace.tensors[key] = dataclasses.replace(trace.tensors[key], value_fingerprints=places)
     elif kind == 14 and tensors:
         key = draw.choice(tensors)
         record = trace.tensors[key]

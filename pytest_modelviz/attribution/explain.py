@@ -18,7 +18,8 @@ from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.observe import Observer
 from pytest_modelviz.probe.sketch import record_shape, record_tensor
 from pytest_modelviz.probe.torch_internals import child_table
-from pytest_modelviz.records.trace import Call, TensorRecord, Trace
+from pytest_modelviz.records.tensors import TensorRecord
+from pytest_modelviz.records.trace import Call, ForwardTrace
 
 # Narrower than a feature map's: it only has to tell an equal forward pass from another one.
 TRACE_WIDTH, TRACE_WEIGHT_WIDTH = 31, 13
@@ -28,7 +29,7 @@ TRACE_WIDTH, TRACE_WEIGHT_WIDTH = 31, 13
 class Explanation:
     """The trace of the pass, what was explained, and the layers' activations in the order of preference."""
 
-    trace: Trace
+    trace: ForwardTrace
     scores: Scores
     activations: Sequence[LayerActivation]
 

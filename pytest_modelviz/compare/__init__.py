@@ -1,1 +1,1 @@
-"""Numbers against numbers, passes against passes, trees against trees. numpy only."""
+"""What the views' comparisons share: tensors, tolerances, passes and models. Knows numpy and plain data alone."""

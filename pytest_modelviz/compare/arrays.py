@@ -1,4 +1,4 @@
-"""Two captures' arrays, each against its namesake: enough for most views of other plugins."""
+"""The comparison of two captures' arrays by name, which is enough for most views of other plugins."""
 
 from __future__ import annotations
 
@@ -7,35 +7,47 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from pytest_modelviz.compare.precision import is_exact
 from pytest_modelviz.compare.tensors import fair_size
-from pytest_modelviz.compare.tolerance import Tolerances, is_exact
+from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.capture import Array, Capture
+from pytest_modelviz.records.tensors import dtype_and_shape
 from pytest_modelviz.records.verdict import Divergence, Finding, LayerError, Verdict
 
 
 def compare_arrays(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
     """Compare the arrays of two captures, name by name, as whole arrays.
 
-    The error of one is its relative L2 difference, by `fair_size`; infinite where dtype, shape or the places of NaN
-    and infinities differ; it may be as large as its dtype's tolerance, or the user's for a layer of that name. A
-    difference whose root mean square is not above `atol` counts as none. Integers and booleans are compared exactly.
+    The error of an array is its relative L2 difference (see `fair_size`); it is infinite where dtype, shape or the
+    positions of NaN and infinities differ. It may be as large as the tolerance of its dtype, or the user's for a layer
+    of that name. A difference whose root mean square is not above `atol` counts as none. Integers and booleans are
+    compared exactly.
+
+    Args:
+        baseline: the recorded capture.
+        actual: the capture of this run.
+        tolerances: what is allowed.
+
+    Returns:
+        A verdict in which each array stands as a layer.
+
     """
     names = [*baseline.arrays, *(name for name in actual.arrays if name not in baseline.arrays)]
     errors, findings = [], []
     for name in names:
-        one, two = baseline.arrays.get(name), actual.arrays.get(name)
+        before, after = baseline.arrays.get(name), actual.arrays.get(name)
         own = tolerances.of(name)
-        if one is None or two is None:
+        if before is None or after is None:
             errors.append(LayerError(name, 0, math.inf, 0.0))
-            findings.append(Finding("added" if one is None else "removed", name, before="array"))
+            findings.append(Finding("added" if before is None else "removed", name, before="array"))
             continue
-        exact = is_exact(str(one.dtype))
-        error = _difference(one, two, 0.0 if exact else own.absolute)
-        errors.append(LayerError(name, 0, error, 0.0 if exact else own.relative(str(one.dtype))))
+        exact = is_exact(str(before.dtype))
+        error = _difference(before, after, 0.0 if exact else own.absolute)
+        errors.append(LayerError(name, 0, error, 0.0 if exact else own.relative(str(before.dtype))))
         if not math.isfinite(error):
-            findings.append(Finding("array", name, "", _text(one), _text(two)))
+            findings.append(Finding("array", name, "", _text(before), _text(after)))
     drifted = [error for error in errors if error.drifted]
-    worst = max(errors, key=lambda one: one.error, default=LayerError("", 0, 0.0, 0.0))
+    worst = max(errors, key=lambda array: array.error, default=LayerError("", 0, 0.0, 0.0))
     if not drifted:
         return Verdict(True, len(errors), 0, worst.error, worst.tolerance, layers=tuple(errors))
     first = drifted[0]
@@ -51,28 +63,30 @@ def compare_arrays(baseline: Capture, actual: Capture, tolerances: Tolerances) -
     )
 
 
-def _difference(one: Array, two: Array, atol: float) -> float:
-    if one.dtype != two.dtype or one.shape != two.shape:
+def _difference(baseline: Array, actual: Array, atol: float) -> float:
+    if baseline.dtype != actual.dtype or baseline.shape != actual.shape:
         return math.inf
-    if is_exact(str(one.dtype)):
-        return 0.0 if np.array_equal(one, two) else math.inf
-    before, after = (_numbers(values) for values in (one, two))
-    odd = ~np.isfinite(before)
-    if not np.array_equal(odd, ~np.isfinite(after)) or not np.array_equal(before[odd], after[odd], equal_nan=True):
+    if is_exact(str(baseline.dtype)):
+        return 0.0 if np.array_equal(baseline, actual) else math.inf
+    before, after = _numbers(baseline), _numbers(actual)
+    finite = np.isfinite(before)
+    if not np.array_equal(finite, np.isfinite(after)):
         return math.inf
-    distance = float(np.linalg.norm(after[~odd] - before[~odd]))
-    if distance == 0.0 or distance <= atol * math.sqrt(one.size):
+    if not np.array_equal(before[~finite], after[~finite], equal_nan=True):
+        return math.inf
+    distance = float(np.linalg.norm(after[finite] - before[finite]))
+    if distance == 0.0 or distance <= atol * math.sqrt(baseline.size):
         return 0.0
-    size = fair_size(*(float(np.linalg.norm(values[~odd])) for values in (before, after)))
+    size = fair_size(*(float(np.linalg.norm(values[finite])) for values in (before, after)))
     return distance / size if size else math.inf
 
 
 def _numbers(values: Array) -> npt.NDArray[np.float64]:
-    """All numbers in one dimension, of complex ones both parts: one of them may be none."""
+    """All numbers in one dimension; complex ones as pairs, since only one number of a pair may be finite."""
     parts = np.ascontiguousarray(values, np.complex128 if values.dtype.kind == "c" else np.float64)
     return parts.view(np.float64).ravel()
 
 
 def _text(values: Array) -> str:
-    odd = "" if is_exact(str(values.dtype)) else f", {int((~np.isfinite(values)).sum())} not finite"
-    return f"{values.dtype}{list(values.shape)}{odd}"
+    counted = "" if is_exact(str(values.dtype)) else f", {int((~np.isfinite(values)).sum())} not finite"
+    return dtype_and_shape(values.dtype, values.shape) + counted

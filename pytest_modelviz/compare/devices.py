@@ -1,4 +1,4 @@
-"""Texts without the names of devices: on which device a model runs is no part of what it is or is given."""
+"""Texts compared without the names of devices: where a model runs is no part of what it is or what it is given."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _ABOUT_DEVICES = re.compile(r"device|autocast", re.IGNORECASE)
 
 
 def same_but_for_devices(before: str, after: str, path: str) -> bool:
-    """Whether two texts of the argument, output or option at a path differ in nothing but devices.
+    """Whether two texts of the argument, output or option at `path` differ in nothing but devices.
 
-    A mere word such as "cpu" or "meta" is a device where the path says so, or where the actual text, which is the
-    second, has certainly one; else it may be any setting.
+    A mere word such as "cpu" or "meta" counts as a device where the path says so, or where the actual text (`after`)
+    certainly names one; otherwise it may be any setting.
     """
-    one, two = (_CERTAIN.sub("device", text) for text in (before, after))
-    if _ABOUT_DEVICES.search(path) or two != after:
-        one, two = (_LIKELY.sub("device", text) for text in (one, two))
-    return one == two
+    baseline, actual = (_CERTAIN.sub("device", text) for text in (before, after))
+    if _ABOUT_DEVICES.search(path) or actual != after:
+        baseline, actual = (_LIKELY.sub("device", text) for text in (baseline, actual))
+    return baseline == actual

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from pytest_modelviz.compare.diagnosis import compare_traces
 from pytest_modelviz.compare.tolerance import Tolerances
-from pytest_modelviz.records.trace import Trace
+from pytest_modelviz.records.trace import ForwardTrace
 from pytest_modelviz.records.verdict import Finding, Verdict
 
 
-def compare_forward_passes(baseline: Trace, actual: Trace, tolerances: Tolerances) -> Verdict:
+def compare_forward_passes(baseline: ForwardTrace, actual: ForwardTrace, tolerances: Tolerances) -> Verdict:
     """Compare two forward passes, whatever tolerance the explanation itself was given.
 
     Raises UnreadableBaselineError for a damaged trace.

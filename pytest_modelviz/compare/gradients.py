@@ -10,17 +10,28 @@ import numpy.typing as npt
 
 from pytest_modelviz.compare.tensors import difference
 from pytest_modelviz.compare.tolerance import Tolerances
-from pytest_modelviz.records.trace import TensorRecord
+from pytest_modelviz.records.tensors import TensorRecord
 
 
 def gradient_difference(
     before: TensorRecord, after: TensorRecord, dtype: str, tolerances: Tolerances, *, kinks: Callable[[], bool]
 ) -> tuple[float, float]:
-    """(error, what is allowed) of two gradients, relative L2.
+    """Compare two gradients by their relative L2 difference.
 
-    A rectifier whose input is next to zero may open on one processor and not on another, and then the gradient jumps
-    where the forward pass does not. So where the forward pass agrees, which `kinks` says, more is allowed; less of that
-    to a gradient that has kept its direction and changed its size, which kinks do not do.
+    A rectifier whose input is next to zero may open on one processor and not on another; the gradient then jumps where
+    the forward pass does not. Where the forward passes agree, more is therefore allowed, but less of that to a gradient
+    that has kept its direction and changed its size, which kinks do not cause.
+
+    Args:
+        before: the baseline's gradient.
+        after: the actual gradient.
+        dtype: what the gradients were computed in.
+        tolerances: what is allowed.
+        kinks: whether the forward passes agree; only called if need be.
+
+    Returns:
+        (error, tolerance)
+
     """
     strict = tolerances.explanation(dtype)
     error = difference(before, after, allowed=strict)
@@ -28,12 +39,12 @@ def gradient_difference(
         return error, strict
     loose = tolerances.differentiated(dtype)
     turned = difference(before, after, allowed=loose), loose
-    one, two = (record.sketches[-1].astype(np.float64) for record in (before, after))
-    return worse(turned, (size_difference(one, two), tolerances.resized(dtype)))
+    sketches = (record.bulk_sketch.astype(np.float64) for record in (before, after))
+    return worse(turned, (size_difference(*sketches), tolerances.resized(dtype)))
 
 
 def size_difference(before: npt.NDArray[np.float64], after: npt.NDArray[np.float64]) -> float:
-    """By how much the factor that fits one to the other best is not one; zero where that says nothing."""
+    """How far the factor that best fits one gradient to the other is from 1; zero where there is no such factor."""
     if before.shape != after.shape or not (np.isfinite(before).all() and np.isfinite(after).all()):
         return 0.0
     square = float((before * before).sum())
@@ -41,5 +52,5 @@ def size_difference(before: npt.NDArray[np.float64], after: npt.NDArray[np.float
 
 
 def worse(*pairs: tuple[float, float]) -> tuple[float, float]:
-    """Of several errors with what is allowed to each the one that is further beyond it, or nearest to it."""
+    """The (error, tolerance) pair whose error is largest for its tolerance."""
     return max(pairs, key=lambda pair: pair[0] / pair[1] if pair[1] else (math.inf if pair[0] else 0.0))

@@ -1,68 +1,110 @@
-"""Modules that only have another name now, and names that stand for one and the same thing."""
+"""Modules that only have another name now, and groups of names that stand for the same module or tensor."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from pytest_modelviz.compare.bracketed import in_one_order
 from pytest_modelviz.compare.texts import same
+from pytest_modelviz.records.structure import REWRITTEN, UNSAVED, ModelStructure, ModuleRecord
 from pytest_modelviz.records.verdict import Finding, Verdict
 from pytest_modelviz.text.dotted import holders
 from pytest_modelviz.text.natural import natural
 
 
+def with_baseline_names(baseline: ModelStructure, actual: ModelStructure) -> tuple[ModelStructure, list[Finding]]:
+    """The actual structure with renamed and moved modules called as in the baseline, and a finding for each rename."""
+    if baseline.modules.keys() == actual.modules.keys():
+        return actual, []
+    findings = renames(_rows(baseline), _rows(actual))
+    if not findings:
+        return actual, findings
+    names = {name: baseline_name(name, findings) for name in actual.modules}
+
+    def key(weight: str) -> str:
+        owner, _, local = weight.rpartition(".")
+        return f"{names[owner]}.{local}" if names.get(owner, owner) != owner else weight
+
+    def module(record: ModuleRecord) -> ModuleRecord:
+        return replace(record, weights={local: key(weight) for local, weight in record.weights.items()})
+
+    return (
+        ModelStructure(
+            {names[name]: module(record) for name, record in actual.modules.items()},
+            {key(name): record for name, record in actual.weights.items()},
+            tuple(sorted(tuple(sorted(names.get(name, key(name)) for name in group)) for group in actual.ties)),
+        ),
+        findings,
+    )
+
+
 def renames(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Finding]:
-    """Subtrees that are gone under one name and there, with equal contents, under another: one finding for each."""
+    """One finding for each subtree that is gone under one name and has appeared, with equal contents, under another."""
     gone, new = _roots(set(before) - set(after)), _roots(set(after) - set(before))
     if not new:
         return []
-    old_contents, free = _contents(before, gone), _contents(after, new)
+    old_contents, candidates = _contents(before, gone), _contents(after, new)
     findings: list[Finding] = []
     for old in gone:
-        twin = next((name for name, content in free.items() if same(content, old_contents[old])), None)
+        twin = next((name for name, content in candidates.items() if same(content, old_contents[old])), None)
         if twin is not None:
-            del free[twin]
+            del candidates[twin]
             kind = "moved" if old.rpartition(".")[2] == twin.rpartition(".")[2] else "renamed"
             findings.append(Finding(kind, twin, before=old, after=twin))
     return findings
 
 
-def old_name(name: str, renamed: Sequence[Finding]) -> str:
-    """What a module of the actual model is called in the baseline."""
-    return next((one.before + name[len(one.after) :] for one in renamed if below(name, one.after)), name)
+def baseline_name(name: str, renamed: Sequence[Finding]) -> str:
+    """The name in the baseline of a module of the actual model."""
+    return next((f.before + name[len(f.after) :] for f in renamed if is_within(name, f.after)), name)
 
 
 def renames_of(verdict: Verdict | None) -> list[Finding]:
-    """What a comparison found to have only another name now."""
+    """The findings of a verdict that are about new names."""
     findings = verdict.findings if verdict is not None else ()
-    return [one for one in findings if one.kind.removeprefix("also:") in ("renamed", "moved")]
+    return [finding for finding in findings if finding.kind.removeprefix("also:") in ("renamed", "moved")]
 
 
-def _roots(names: set[str]) -> list[str]:
-    """Those names whose parents are not among them, as people count."""
-    return sorted((name for name in names if name.rpartition(".")[0] not in names), key=natural)
-
-
-def below(name: str, root: str) -> bool:
-    """Whether a module is `root` or inside of it."""
+def is_within(name: str, root: str) -> bool:
+    """Whether a module is `root` or inside it, where `root` is not the model itself."""
     return name == root or name.startswith(f"{root}.")
 
 
+def tie_findings(before: Sequence[Sequence[str]], after: Sequence[Sequence[str]]) -> list[Finding]:
+    """Differences between groups of names that stand for the same module or tensor."""
+    old, new = ([tuple(group) for group in groups] for groups in (before, after))
+    if old == new:
+        return []
+    old_set, new_set = set(old), set(new)
+    lost = [" = ".join(group) for group in old if group not in new_set]
+    gained = [" = ".join(group) for group in new if group not in old_set]
+    return [Finding("ties", before="; ".join(lost), after="; ".join(gained))]
+
+
+def _rows(structure: ModelStructure) -> dict[str, tuple[str, list[tuple[str, str]], list[str]]]:
+    """What must be equal in two modules for one of them to be the other renamed."""
+    return {
+        name: (
+            module.class_name,
+            sorted((key, in_one_order(text)) for key, text in module.config.items() if key not in (UNSAVED, REWRITTEN)),
+            sorted(module.weights),
+        )
+        for name, module in structure.modules.items()
+    }
+
+
+def _roots(names: set[str]) -> list[str]:
+    """Those names whose parents are not among them, in natural order."""
+    return sorted((name for name in names if name.rpartition(".")[0] not in names), key=natural)
+
+
 def _contents(layers: Mapping[str, Any], roots: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """For each root what is in its subtree, by the rest of the name, in one go over all layers."""
+    """For each root what is in its subtree, by the rest of the name, in one pass over all layers."""
     contents: dict[str, dict[str, Any]] = {root: {} for root in roots}
     lengths = {len(root) for root in roots}
     for name, row in layers.items():
         for root in holders(name, contents, lengths):
             contents[root][name[len(root) :]] = row
     return contents
-
-
-def tie_findings(before: Sequence[Sequence[str]], after: Sequence[Sequence[str]]) -> list[Finding]:
-    """Groups of names that stand for one and the same thing, where they differ."""
-    old, new = ([tuple(group) for group in groups] for groups in (before, after))
-    if old == new:
-        return []
-    pair = set(old), set(new)
-    lost, found = [" = ".join(g) for g in old if g not in pair[1]], [" = ".join(g) for g in new if g not in pair[0]]
-    return [Finding("ties", before="; ".join(lost), after="; ".join(found))]

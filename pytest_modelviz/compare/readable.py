@@ -1,7 +1,6 @@
-"""What a baseline says to people agrees with what is compared of it.
+"""Whether the text of a baseline agrees with its arrays.
 
-A reviewer reads the text of a baseline, and the comparison its arrays: if they contradict each other, nobody has
-recorded that.
+A reviewer reads the text, and the comparison reads the arrays: if they contradict each other, one of them was edited.
 """
 
 from __future__ import annotations
@@ -14,54 +13,56 @@ from typing import Any
 import numpy as np
 
 from pytest_modelviz.errors import UnreadableBaselineError
-from pytest_modelviz.records.trace import TensorRecord
+from pytest_modelviz.records.tensors import TensorRecord
 
-_DIGITS = 1e-2  # of a number of which three are told
-_WIDTH = 61  # of the narrowest sketch
-_PARTS = 8.0  # root of the mean size of a nested tensor's parts, of which there may be as many as numbers elsewhere
-_FACTOR = 2.0  # a sketch of 61 numbers gives a root mean square within a tenth or two
+_TEXT_ERROR = 1e-2  # relative error of a number that is written with three digits
+_NARROWEST_SKETCH = 61
+_NESTED_FACTOR = 8.0  # root of the mean size of a nested tensor's components, since its shape counts those only
+_SKETCH_ERROR = 2.0  # a sketch of 61 numbers gives a root mean square within a tenth or two
 _NUMBER = r"-?(?:\d[\d.e+-]*|nan|inf)"
 _NUMERAL = r"-?\d+(?:\.\d*)?(?:e[+-]\d+)?(?![\w.])"
 _IN_TEXT = re.compile(rf"(?<= mean )({_NUMERAL}) rms ({_NUMERAL})")
 _STATISTICS = re.compile(rf" mean ({_NUMBER}) rms ({_NUMBER})")
 
 
-def require_rows(stored: Any, expected: Mapping[str, Any], what: str) -> None:
-    """Compare what a baseline says with what follows from its arrays, row by row.
+def require_rows(stored: Any, expected: Mapping[str, Any], subject: str) -> None:
+    """Require that what a baseline says is what its arrays hold, row by row.
 
     Args:
         stored: a table out of the baseline's facts.
         expected: the same, made from the baseline's arrays.
-        what: what the rows are about, for the message.
+        subject: what the rows are about, for the message.
 
     Raises:
-        UnreadableBaselineError: it names the first row that differs.
+        UnreadableBaselineError: a row differs; the message names the first.
 
     """
     if not isinstance(stored, Mapping):
-        raise UnreadableBaselineError(f"it does not list its {what}")
+        raise UnreadableBaselineError(f"it does not list its {subject}")
     for name in (*expected, *stored):
         if name not in stored or name not in expected or not _same(stored[name], expected[name]):
-            raise contradiction(f"{what} {str(name)[:80]!r}")
+            raise contradiction(f"{subject} {str(name)[:80]!r}")
 
 
-def contradiction(what: str) -> UnreadableBaselineError:
+def contradiction(subject: str) -> UnreadableBaselineError:
     return UnreadableBaselineError(
-        f"what its text says of {what} is not what its arrays hold: one of them was edited. Restore both from version "
-        f"control, or record it anew"
+        f"what its text says of {subject} is not what its arrays hold: one of them was edited. Restore both from "
+        f"version control, or record it anew"
     )
 
 
 def is_rms_of(record: TensorRecord, text: Any, *, measured: bool = False) -> bool:
-    """Whether a root mean square that is told is that of a sketched tensor; where the sketch cannot say, it may be.
+    """Whether `text` can be the root mean square of a sketched tensor.
 
-    What is told of activations was taken from the sketch, what is told of kernels was `measured` on all of them.
+    That of an activation was estimated from the sketch, that of a kernel was `measured` on all values.
     """
-    sketch = record.sketches[0].astype(np.float64)
+    sketch = record.sketch.astype(np.float64)
     if not sketch.size or not record.numel or sketch.size > record.numel or record.dtype.startswith("complex"):
         return True
-    if (measured and record.places) or (len(record.shape) == 1 and sketch.size < min(record.numel, _WIDTH)):
-        return True  # how many numbers there are is not known: of nested tensors the shape counts the parts
+    if (measured and record.value_fingerprints) or (
+        len(record.shape) == 1 and sketch.size < min(record.numel, _NARROWEST_SKETCH)
+    ):
+        return True  # the number of values is not known: the shape of a nested tensor counts its components
     with np.errstate(over="ignore"):
         estimate = float(np.linalg.norm(sketch)) / math.sqrt(record.numel)
     try:
@@ -69,17 +70,22 @@ def is_rms_of(record: TensorRecord, text: Any, *, measured: bool = False) -> boo
     except (TypeError, ValueError):
         return False
     if not (math.isfinite(rms) and math.isfinite(estimate)):
-        return bool(record.places) or not math.isfinite(estimate)  # beyond what numbers hold
+        return bool(record.value_fingerprints) or not math.isfinite(estimate)  # beyond what numbers hold
     if measured and sketch.size < record.numel:
-        return rms >= estimate / _FACTOR  # numbers may cancel out in a sketch
-    least = estimate / _PARTS if len(record.shape) == 1 and record.numel > _WIDTH else estimate
-    return least * (1 - _DIGITS) <= rms <= estimate * (1 + _DIGITS)
+        return rms >= estimate / _SKETCH_ERROR  # numbers may cancel out in a sketch
+    least = estimate / _NESTED_FACTOR if len(record.shape) == 1 and record.numel > _NARROWEST_SKETCH else estimate
+    return least * (1 - _TEXT_ERROR) <= rms <= estimate * (1 + _TEXT_ERROR)
 
 
 def is_mean_of(record: TensorRecord, text: Any) -> bool:
-    """The same of a mean; only where the sketch is the tensor itself it says what that is."""
-    sketch = record.sketches[0].astype(np.float64)
-    if not sketch.size or sketch.size != record.numel or record.places or record.dtype.startswith("complex"):
+    """Whether `text` can be the mean of a sketched tensor, which is known only if the sketch holds all values."""
+    sketch = record.sketch.astype(np.float64)
+    if (
+        not sketch.size
+        or sketch.size != record.numel
+        or record.value_fingerprints
+        or record.dtype.startswith("complex")
+    ):
         return True
     try:
         mean = float(text)
@@ -87,38 +93,38 @@ def is_mean_of(record: TensorRecord, text: Any) -> bool:
         return False
     if not math.isfinite(mean):
         return True  # the sum of the lowest numbers of a mask is beyond single precision
-    return abs(mean - float(sketch.mean())) <= _DIGITS * float(np.abs(sketch).max())
+    return abs(mean - float(sketch.mean())) <= _TEXT_ERROR * float(np.abs(sketch).max())
 
 
 def agrees(text: str, described: Iterable[tuple[Sequence[str], TensorRecord | None]]) -> bool:
-    """Whether a text is made of these descriptions, "; " between them, each tensor's with its mean and rms.
+    """Whether a text consists of these descriptions, separated by "; ", each tensor's with its mean and rms.
 
     Args:
         text: a line of a baseline.
-        described: what may be said of each part and, of a tensor that is described here, its record.
+        described: for each description its possible wordings and, if it describes a tensor, the tensor's record.
 
     """
-    at = 0
-    for number, (parts, record) in enumerate(described):
-        if number and not text.startswith("; ", at):
+    position = 0
+    for number, (wordings, record) in enumerate(described):
+        if number and not text.startswith("; ", position):
             return False
-        at += 2 if number else 0
-        part = next((part for part in parts if text.startswith(part, at)), None)
-        if part is None:
+        position += 2 if number else 0
+        wording = next((wording for wording in wordings if text.startswith(wording, position)), None)
+        if wording is None:
             return False
-        at += len(part)
+        position += len(wording)
         if record is not None and record.sketch.size:
-            found = _STATISTICS.match(text, at)
-            if found is None:
+            match = _STATISTICS.match(text, position)
+            if match is None:
                 return False
-            at = found.end()
-            if not (is_mean_of(record, found[1]) and is_rms_of(record, found[2])):
+            position = match.end()
+            if not (is_mean_of(record, match[1]) and is_rms_of(record, match[2])):
                 return False
-    return at == len(text)
+    return position == len(text)
 
 
 def _same(stored: Any, expected: Any) -> bool:
-    """Equal, whether they have been through JSON or not."""
+    """Whether two values are equal, one of which may have been through JSON."""
     if isinstance(expected, Mapping):
         return (
             isinstance(stored, Mapping)
@@ -131,18 +137,20 @@ def _same(stored: Any, expected: Any) -> bool:
 
 
 def is_same_but_for_rounding(before: Any, after: Any) -> bool:
-    """Whether two facts say the same, but for the last of the few digits in which people are told numbers."""
+    """Whether two facts are equal except for the last of the few digits that numbers are written with."""
     if isinstance(before, str) and isinstance(after, str):
-        told = _IN_TEXT.findall(before), _IN_TEXT.findall(after)
+        moments = _IN_TEXT.findall(before), _IN_TEXT.findall(after)
         return before == after or (
-            _IN_TEXT.sub("", before) == _IN_TEXT.sub("", after) and all(map(_same_moments, *told))
+            _IN_TEXT.sub("", before) == _IN_TEXT.sub("", after) and all(map(_same_moments, *moments))
         )
     if isinstance(before, Mapping) and isinstance(after, Mapping):
-        left = after.keys() - ({"mean", "rms"} if _has_moments(before) and _has_moments(after) else set())
+        others = after.keys() - ({"mean", "rms"} if _has_moments(before) and _has_moments(after) else set())
         return (
             before.keys() == after.keys()
-            and all(is_same_but_for_rounding(before[key], after[key]) for key in left)
-            and (left == after.keys() or _same_moments((before["mean"], before["rms"]), (after["mean"], after["rms"])))
+            and all(is_same_but_for_rounding(before[key], after[key]) for key in others)
+            and (
+                others == after.keys() or _same_moments((before["mean"], before["rms"]), (after["mean"], after["rms"]))
+            )
         )
     if isinstance(before, (list, tuple)) and isinstance(after, (list, tuple)):
         return len(before) == len(after) and all(map(is_same_but_for_rounding, before, after))
@@ -157,10 +165,10 @@ def _has_moments(row: Mapping[str, Any]) -> bool:
 
 
 def _same_moments(before: Sequence[Any], after: Sequence[Any]) -> bool:
-    """Mean and root mean square: a mean that cancels out has no digits beyond those of what cancels."""
-    (mean, rms), (other, size) = map(float, before), map(float, after)
-    return _close(rms, size) and abs(mean - other) <= _DIGITS * abs(size) < math.inf
+    """Whether mean and root mean square agree: a mean of values that cancel is only as exact as these are."""
+    (old_mean, old_rms), (mean, rms) = map(float, before), map(float, after)
+    return _close(old_rms, rms) and abs(old_mean - mean) <= _TEXT_ERROR * abs(rms) < math.inf
 
 
 def _close(before: float, after: float) -> bool:
-    return before == after or abs(before - after) <= _DIGITS * abs(after) < math.inf
+    return before == after or abs(before - after) <= _TEXT_ERROR * abs(after) < math.inf

@@ -1,4 +1,4 @@
-"""Whether two texts of a configuration say the same: numbers that were computed have a few digits of their own."""
+"""Whether two texts of a configuration say the same, although the last digits of computed numbers differ."""
 
 from __future__ import annotations
 
@@ -7,21 +7,20 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from pytest_modelviz.compare.volatile import in_one_order
+from pytest_modelviz.compare.bracketed import in_one_order
 
-# A scale that was calibrated, or any other number that was computed in single precision, differs between processors as
-# its model's activations do: by up to 3e-6 in ResNets and MobileNets of int8, and activations part by up to 7e-6.
+# A calibrated scale, or any other number that was computed in single precision, differs between processors as
+# activations do: by up to 3e-6 in ResNets and MobileNets of int8, where activations differ by up to 7e-6.
 _RTOL = 5e-5
-_COMPUTED = 7  # so many digits nobody writes by hand
-_ROUND = 5e-7  # of a number with fewer, such as a decay of 0.9999: it may be a computed one that happens to be round
+_COMPUTED_DIGITS = 7  # nobody writes so many by hand
+_ROUND_RTOL = 5e-7  # of a number with fewer, such as a decay of 0.9999: it may be computed and happen to be round
 _NUMBER = re.compile(r"(?<![\w.])[+-]?\d+(?:\.\d*)?(?:e[+-]\d+)?(?![\w.])")
 
 
 def same_text(before: str, after: str) -> bool:
-    """Whether two texts differ in nothing but the last digits of numbers that were computed.
+    """Whether two texts differ in nothing but the last digits of computed numbers.
 
-    The sides are not equal: `before` is a baseline's, and whether a number was computed, and how far the other may be
-    off, is the actual one's to say.
+    Only the actual text, `after`, says whether a number was computed and how far the baseline's may be off.
     """
     if before == after:
         return True
@@ -31,7 +30,7 @@ def same_text(before: str, after: str) -> bool:
 
 
 def same_setting(before: str, after: str) -> bool:
-    """The same of a module's configuration, where a list of texts may have been a set, which has no order."""
+    """The same of a module's setting, where a list of texts may have been a set, which has no order."""
     return same_text(before, after) or same_text(in_one_order(before), in_one_order(after))
 
 
@@ -40,13 +39,13 @@ def _close(before: str, after: str) -> bool:
         return True
     if after.lstrip("+-").isdecimal():
         return False  # it was counted
-    first, second = float(before), float(after)
-    allowed = _RTOL if _digits(after) >= _COMPUTED and not second.is_integer() else _ROUND
-    return abs(first - second) <= allowed * abs(second) < math.inf
+    old, new = float(before), float(after)
+    allowed = _RTOL if _digits(after) >= _COMPUTED_DIGITS and not new.is_integer() else _ROUND_RTOL
+    return abs(old - new) <= allowed * abs(new) < math.inf
 
 
 def _digits(number: str) -> int:
-    """How many digits of a number mean something."""
+    """How many significant digits a number has."""
     return len(number.lstrip("+-").partition("e")[0].replace(".", "").lstrip("0"))
 
 

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from pytest_modelviz.compare.precision import coarser, effective_dtype, is_exact, real_dtype
+
 # Relative tolerance of an activation, by the coarsest floating dtype that took part in computing it.
 _RTOL = {"float64": 1e-6, "float32": 1e-4, "float16": 1e-2, "bfloat16": 3e-2}
 _RTOL_8_BIT = 2e-1
@@ -22,11 +24,11 @@ _ACCELERATOR_FACTOR = 10.0
 # Weights are compared to tell them apart, not to forgive arithmetic: the same seed differs by 4e-8 between processors.
 _WEIGHT_RTOL = {"float64": 1e-6, "float32": 1e-6, "float16": 1e-5, "bfloat16": 1e-4}
 
-# Where a result should be zero, what remains is rounding of the inputs: that much of their size is forgiven.
+# Where a result should be zero, what remains is rounding of the inputs: this share of their size is forgiven.
 ROUNDING = 1e-7
-# A weight that changed by so many times what processors do to one seed is drift, whether an output shows it or not.
+# A weight that changed by this many times the difference between processors drifted, even if no output shows it.
 _SIGNIFICANT = 100.0
-# The worst bucket may be this many times further off than the whole: rounding, too, gathers in places.
+# The worst bucket may be this many times further off than the whole: rounding, too, is uneven.
 WORST_BUCKET = 5.0
 # Explanations go through a backward pass and are compared at their largest difference, not at its mean.
 EXPLANATION_FACTOR = 10.0
@@ -55,49 +57,27 @@ _GRADIENT_RTOL = {"float64": 5e-3, "float32": 5e-3, "float16": 2e-1, "bfloat16":
 # (ResNet-18, RMSprop). All updates together, and how far they are along all parameters, by 1.2e-6 at first.
 _UPDATE_RTOL = {"float64": 1e-3, "float32": 1e-3}
 _JUMPS_OF_ONE, _MOST_OF_ONE = 160.0, 0.9
-# From step to step a training makes more of what rounding began. Of a difference e of scalars, updates and gradients
-# (of these no more than rounding is), scalars and updates made mostly up to 30 e, gradients 2.4 sqrt(e): so many ReLUs
-# decide otherwise as e grows, and each turns the gradient its own way. A gradient that jumped by g is no rounding to be
-# made more of: it turns the next step by g, and made scalars and updates part by up to 1.4 g.
+# From step to step a training amplifies rounding. A difference e of scalars, updates and gradients (of these at most as
+# much as rounding is) mostly grew to at most 30 e in scalars and updates and to 2.4 sqrt(e) in gradients: the larger e,
+# the more ReLUs decide otherwise, and each turns the gradient its own way. A gradient that jumped by g is not amplified
+# as rounding is: it turns the next step by g, and scalars and updates then differed by up to 1.4 g.
 _AMPLIFIED, _JUMPS, _FOLLOWS, ROUNDED = 300.0, 20.0, 10.0, 1e-5
-# No difference may grow to more than this, or nothing would be drift any more.
+# No difference may grow beyond this, or nothing would be a drift any more.
 _MOST_GROWN, _MOST_JUMPED = 0.2, 0.5
-# Beyond these (scalars and updates, gradients) rounding alone takes the next step further than that: the runs have
-# nothing in common any more. A ResNet-18 (SGD, Adam) is there after two to four steps, its gradients then part by 0.6.
+# Beyond these (scalars and updates, gradients) rounding alone takes the next step further than that, and two runs have
+# nothing in common any more. A ResNet-18 (SGD, Adam) gets there after two to four steps; its gradients then differ by
+# 0.6.
 _LOST, _LOST_GRADIENT = _MOST_GROWN / 30, 2e-2
-# A climb to what excites a filter most, as a fraction of the highest point. On equal weights climbs with and without
-# vector instructions agree to 2e-15 (trained EfficientNet-Lite0, 10 and 30 steps); what processors do to one seed's
-# weights parts them at the first kink: of an untrained ResNet-18 the curves by up to 5.8 %, the images by 29 %, so that
-# those cannot be judged. With weights changed by 6e-8 by hand it was up to 7 % and 90 %.
+# Activation maximization, as a fraction of the highest point. On equal weights, climbs with and without vector
+# instructions agree to 2e-15 (trained EfficientNet-Lite0, 10 and 30 steps). Where one seed gives slightly different
+# weights they separate at the first kink: the curves of an untrained ResNet-18 by up to 5.8 %, the images by 29 %, so
+# that images cannot be compared. With weights changed by 6e-8 by hand it was up to 7 % and 90 %.
 _CLIMB = 0.35
-
-# What products of float32 tensors may be computed in, the finest first. TF32 has float16's digits and no other range,
-# so these stand in other rows: float32 in TF32 in that of float16, whatever the device.
-_DIGITS = {"ieee": "float32", "tf32": "float16", "bf16": "bfloat16"}
-
-_COARSENESS = ("float64", "complex128", "float32", "complex64", "float16", "complex32", "bfloat16")
-_REAL = {"complex128": "float64", "complex64": "float32", "complex32": "float16"}
-
-
-def is_exact(dtype: str) -> bool:
-    """Integers and booleans are compared exactly."""
-    return not dtype.startswith(("float", "bfloat", "complex", "q"))
-
-
-def coarser(a: str, b: str) -> str:
-    """Of two dtypes the one with fewer digits; exact dtypes have no say."""
-    return max(a, b, key=_rank)
-
-
-def _rank(dtype: str) -> int:
-    if is_exact(dtype):
-        return -1
-    return _COARSENESS.index(dtype) if dtype in _COARSENESS else len(_COARSENESS)
 
 
 @dataclass(frozen=True)
 class LayerTolerance:
-    """What a layer whose name is `pattern`, or matches it as a glob, is allowed; None where that says nothing."""
+    """What is allowed to layers whose name is `pattern`, or matches it as a glob; None leaves the default."""
 
     pattern: str
     rtol: float | None = None
@@ -108,9 +88,14 @@ class LayerTolerance:
 
 
 class Source(NamedTuple):
-    """What led to a tensor: the coarsest dtype, and the most that a layer on the way was explicitly allowed.
+    """What led to a tensor.
 
-    `excused` is how much of a result on the way was nothing but a difference of its inputs.
+    Attributes:
+        dtype: the coarsest dtype on the way.
+        rtol: the largest rtol that a layer on the way was explicitly allowed.
+        atol: the largest atol, likewise.
+        excused: how much of a result on the way was nothing but a difference of its inputs.
+
     """
 
     dtype: str = "float64"
@@ -119,7 +104,7 @@ class Source(NamedTuple):
     excused: float = 0.0
 
     def and_from(self, other: Source) -> Source:
-        """Of both."""
+        """What led to a tensor that was computed from both."""
         return Source(
             coarser(self.dtype, other.dtype),
             max(self.rtol, other.rtol),
@@ -130,11 +115,17 @@ class Source(NamedTuple):
 
 @dataclass(frozen=True)
 class Tolerances:
-    """`rtol` and `atol` are the user's, or None for the defaults; `device` is where the results were computed.
+    """What a comparison allows.
 
-    `precision` is what products of float32 were computed in, by the coarser of the two sides ("ieee", "tf32", "bf16").
-    `scale` narrows (or widens) all of them. `layers` have their own; of several that match one, the last counts.
-    `ignored` are globs of attributes of modules that are no configuration.
+    Attributes:
+        rtol: the user's relative tolerance, None for the defaults.
+        atol: the user's absolute tolerance, None for none.
+        device: where the results were computed.
+        scale: a factor for all tolerances.
+        layers: tolerances of single layers; of several that match a layer, the last counts.
+        ignored: globs of attributes that are no configuration.
+        precision: what products of float32 were computed in, by the coarser side ("ieee", "tf32", "bf16").
+
     """
 
     rtol: float | None = None
@@ -146,26 +137,26 @@ class Tolerances:
     precision: str = "ieee"
 
     def of(self, layer: str) -> Tolerances:
-        """What holds for one layer."""
+        """The tolerances of one layer."""
         rtol, atol = self.rtol, self.atol
-        for one in self.layers:
-            if one.matches(layer):
-                rtol, atol = (rtol if one.rtol is None else one.rtol), (atol if one.atol is None else one.atol)
+        for own in self.layers:
+            if own.matches(layer):
+                rtol, atol = (rtol if own.rtol is None else own.rtol), (atol if own.atol is None else own.atol)
         return replace(self, rtol=rtol, atol=atol, layers=()) if self.layers else self
 
     def granted(self, layer: str) -> Source:
-        """What a layer is explicitly allowed, and hands on to what is computed from it."""
+        """What a layer is explicitly allowed, and passes on to what is computed from its results."""
         own = replace(self, rtol=None, atol=None).of(layer)
         return Source(rtol=self.scale * (own.rtol or 0.0), atol=own.absolute)
 
     def relative(self, dtype: str) -> float:
-        """Tolerance for a tensor computed in this dtype (or a coarser one before it)."""
+        """The relative tolerance of a tensor, by the coarsest dtype that led to it."""
         return self.scale * self._relative(dtype)
 
     def _relative(self, dtype: str) -> float:
         if self.rtol is not None:
             return self.rtol
-        base = _RTOL.get(self._digits(dtype), 0.0 if is_exact(dtype) else _RTOL_8_BIT)
+        base = _RTOL.get(effective_dtype(dtype, self.precision), 0.0 if is_exact(dtype) else _RTOL_8_BIT)
         return base if dtype == "float64" else min(base * self._device_factor(dtype), MOST)
 
     @property
@@ -173,52 +164,52 @@ class Tolerances:
         return self.scale * (self.atol or 0.0)
 
     def differentiated(self, dtype: str) -> float:
-        """What is allowed of a gradient, or a map made of one, whose forward pass agrees."""
-        given = self.explanation(dtype)
+        """The tolerance of a gradient, or of a map made from one, whose forward passes agree."""
+        strict = self.explanation(dtype)
         if self.rtol is not None:
-            return given
-        shortened = self._digits(dtype) != _REAL.get(dtype, dtype)
-        return max(given, self.scale * (_KINKS_SHORTENED[self.precision] if shortened else _KINKS))
+            return strict
+        shortened = effective_dtype(dtype, self.precision) != real_dtype(dtype)
+        return max(strict, self.scale * (_KINKS_SHORTENED[self.precision] if shortened else _KINKS))
 
     def resized(self, dtype: str) -> float:
-        """What is allowed to the factor between two such gradients or maps, less one."""
-        given = self.explanation(dtype)
-        return given if self.rtol is not None else max(given, self.scale * _KINKS_RESIZE)
+        """The tolerance of the factor between two such gradients or maps, as its distance from 1."""
+        strict = self.explanation(dtype)
+        return strict if self.rtol is not None else max(strict, self.scale * _KINKS_RESIZE)
 
     def at_one_place(self, dtype: str) -> float:
-        """What is allowed to the largest difference of a map made of a gradient, as a part of the baseline's peak."""
+        """The largest difference allowed at one position of such a map, as a fraction of the baseline's peak."""
         return max(self.differentiated(dtype), self.scale * _KINKS_AT_ONE_PLACE)
 
     def explanation(self, dtype: str) -> float:
-        """Largest difference allowed between two maps, as a fraction of the baseline's peak."""
+        """The largest difference allowed between two maps, as a fraction of the baseline's peak."""
         relative = self.rtol if self.rtol is not None else min(self._relative(dtype) * EXPLANATION_FACTOR, MOST)
         return self.scale * (relative + (self.atol or 0.0))
 
     def step(self, dtype: str, earlier: float, pulled: float = 0.0) -> float:
-        """Allowed to a scalar or an update at one step of a training.
+        """The tolerance of a scalar or an update at one step of a training.
 
-        At earlier steps scalars and updates were `earlier` apart, gradients `pulled`. A user's rtol holds as it stands,
+        At earlier steps scalars and updates differed by `earlier`, gradients by `pulled`. A user's rtol holds unchanged
         at every step.
         """
         grown = max(_AMPLIFIED * max(earlier, min(pulled, ROUNDED)), _FOLLOWS * pulled)
         return self._at_step(_STEP_RTOL, dtype, min(grown, _MOST_GROWN))
 
     def gradient(self, dtype: str, earlier: float, pulled: float = 0.0) -> float:
-        """The same of the norm of a parameter's gradient."""
+        """The tolerance of the norm of a parameter's gradient."""
         grown = _JUMPS * math.sqrt(max(earlier, pulled))
         return self._at_step(_GRADIENT_RTOL, dtype, min(grown, _MOST_JUMPED))
 
     def update(self, dtype: str, earlier: float, pulled: float = 0.0) -> float:
-        """The same of one parameter's update, by itself."""
+        """The tolerance of the update of a single parameter."""
         grown = _JUMPS_OF_ONE * math.sqrt(max(earlier, pulled))
         return self._at_step(_UPDATE_RTOL, dtype, min(grown, _MOST_OF_ONE))
 
     def unwatched(self, dtype: str, earlier: float, pulled: float = 0.0) -> float:
-        """The same of a scalar where no model was given: what the gradients did in between is not known."""
+        """The tolerance of a scalar where no model was given, so that its gradients are not known."""
         return self._at_step(_STEP_RTOL, dtype, min(_JUMPS * math.sqrt(earlier), _MOST_GROWN))
 
     def lost(self, dtype: str, earlier: float, pulled: float = 0.0) -> bool:
-        """Whether two trainings may be so far apart by rounding alone that their next step says nothing."""
+        """Whether two trainings differ so much that rounding alone may make anything of their next step."""
         if self.rtol is not None:
             return False
         bounds = max(_LOST, self._first(_STEP_RTOL, dtype)), max(_LOST_GRADIENT, self._first(_GRADIENT_RTOL, dtype))
@@ -230,55 +221,33 @@ class Tolerances:
         return self.scale * max(self._first(first, dtype), grown)
 
     def _first(self, first: Mapping[str, float], dtype: str) -> float:
-        return min(first.get(self._digits(dtype), MOST) * self._device_factor(dtype), MOST)
-
-    def _digits(self, dtype: str) -> str:
-        """The dtype with as many digits as what was computed in this one has."""
-        real = _REAL.get(dtype, dtype)
-        return _DIGITS.get(self.precision, real) if real == "float32" else real
+        return min(first.get(effective_dtype(dtype, self.precision), MOST) * self._device_factor(dtype), MOST)
 
     def _device_factor(self, dtype: str) -> float:
-        """An accelerator's other order of summation is far below what TF32 leaves away."""
-        on_cpu = all(place in ("cpu", "meta") for place in self.device.split(","))
-        return 1.0 if on_cpu or self._digits(dtype) != _REAL.get(dtype, dtype) else _ACCELERATOR_FACTOR
+        """Beside what TF32 cuts off, an accelerator's other order of summation does not matter."""
+        on_cpu = all(device in ("cpu", "meta") for device in self.device.split(","))
+        return 1.0 if on_cpu or effective_dtype(dtype, self.precision) != real_dtype(dtype) else _ACCELERATOR_FACTOR
 
     def in_full_precision(self) -> Tolerances:
-        """What holds for results computed in float64, of which no product is shortened."""
+        """The tolerances of results computed in float64, whose products are never shortened."""
         return replace(self, precision="ieee")
 
     @property
     def climb(self) -> float:
-        """Largest difference allowed between two curves of an optimisation, as a fraction of the baseline's peak."""
+        """The largest difference allowed between two curves of a climb, as a fraction of the baseline's peak."""
         return self.scale * (max(_CLIMB, self.rtol or 0.0) + (self.atol or 0.0))
-
-
-def precision_of(environment: Mapping[str, str]) -> str:
-    """What products of float32 were computed in under these circumstances, "ieee" where that is not known.
-
-    Files that are older than this say of TF32 only whether cuDNN was allowed it.
-    """
-    stated = environment.get("float32_precision")
-    if stated is None:
-        on_gpu, matmul = "cuda" in environment.get("device", "cpu"), environment.get("matmul_precision", "highest")
-        stated = "tf32" if on_gpu and (environment.get("tf32") == "True" or matmul in ("high", "medium")) else "ieee"
-    return stated if stated in _DIGITS else "ieee"
-
-
-def coarsest_precision(*environments: Mapping[str, str]) -> str:
-    """The coarsest of several: two captures agree to no more digits than the one that has fewer."""
-    return max((precision_of(one) for one in environments), key=list(_DIGITS).index, default="ieee")
 
 
 def unmatched(patterns: Iterable[LayerTolerance], layers: Iterable[str]) -> list[str]:
     """The patterns that match none of these layers."""
     names = list(layers)
-    return [one.pattern for one in patterns if not any(one.matches(name) for name in names)]
+    return [layer.pattern for layer in patterns if not any(layer.matches(name) for name in names)]
 
 
 def significant_weight_change(dtype: str, tolerances: Tolerances) -> float:
-    """From where on a changed parameter is drift although all activations agree."""
+    """The change from which on a parameter is a drift although all activations agree."""
     return max(_SIGNIFICANT * weight_tolerance(dtype), tolerances.rtol or 0.0) * tolerances.scale
 
 
 def weight_tolerance(dtype: str) -> float:
-    return _WEIGHT_RTOL.get(_REAL.get(dtype, dtype), 0.0 if is_exact(dtype) else 1e-3)
+    return _WEIGHT_RTOL.get(real_dtype(dtype), 0.0 if is_exact(dtype) else 1e-3)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import torch
 
 from pytest_modelviz.probe.torch_internals import parameter_table
-from pytest_modelviz.records.trace import LENT, Call, Leaf
+from pytest_modelviz.records.structure import LENT
+from pytest_modelviz.records.trace import Call, Leaf
 
 
 @dataclass

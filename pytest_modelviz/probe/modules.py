@@ -14,16 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from pytest_modelviz.compare.bracketed import in_one_order
 from pytest_modelviz.compare.ignored import lasting_config
-from pytest_modelviz.compare.volatile import (
-    in_one_order,
-    is_machinery,
-    is_volatile,
-    lasting,
-    object_text,
-    rewritten,
-    settings_of,
-)
+from pytest_modelviz.compare.shared_objects import object_text, settings_by_attribute
+from pytest_modelviz.compare.volatile import is_machinery, is_volatile, lasting, normalised
 from pytest_modelviz.probe.structure import plain_text
 from pytest_modelviz.probe.torch_internals import (
     ORIGINAL_OF_COMPILED,
@@ -32,7 +26,7 @@ from pytest_modelviz.probe.torch_internals import (
     parameter_table,
     unsaved_buffer_names,
 )
-from pytest_modelviz.records.trace import LOOSE, ModuleRecord
+from pytest_modelviz.records.structure import ATTRIBUTE_SUFFIX, ModuleRecord
 
 # Wrappers that add a segment to every name and nothing to what the model is, by class name: some live in packages
 # that need not be installed.
@@ -135,7 +129,7 @@ def _plain(value: Any, depth: int = 0) -> str | None:
 
 def _sorted_texts(value: Any, text: str) -> str:
     """The text of a long list; one of texts may have been a set."""
-    return in_one_order(rewritten(text)) if all(isinstance(item, str) for item in value) else text
+    return in_one_order(normalised(text)) if all(isinstance(item, str) for item in value) else text
 
 
 def digest(text: str) -> str:
@@ -204,7 +198,7 @@ class Describer:
             settings = lasting(dict(_settings_of(value, name)))
             if not settings:
                 return
-            self._known[id(value)] = object_text(type(value).__name__, settings_of(settings, name))
+            self._known[id(value)] = object_text(type(value).__name__, settings_by_attribute(settings, [name])[name])
             config.update(settings)
         config[name] = self._known[id(value)]
 
@@ -229,11 +223,17 @@ def loose_tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]
         if name in OWN_OF_MODULE:
             continue
         if isinstance(value, torch.Tensor):
-            yield f"{name}{LOOSE}", value
+            yield f"{name}{ATTRIBUTE_SUFFIX}", value
         elif isinstance(value, (list, tuple)):
-            yield from ((f"{name}[{at}]{LOOSE}", one) for at, one in enumerate(value) if isinstance(one, torch.Tensor))
+            yield from (
+                (f"{name}[{at}]{ATTRIBUTE_SUFFIX}", one)
+                for at, one in enumerate(value)
+                if isinstance(one, torch.Tensor)
+            )
         elif isinstance(value, dict):
-            yield from ((f"{name}[{key!r}]{LOOSE}", v) for key, v in value.items() if isinstance(v, torch.Tensor))
+            yield from (
+                (f"{name}[{key!r}]{ATTRIBUTE_SUFFIX}", v) for key, v in value.items() if isinstance(v, torch.Tensor)
+            )
 
 
 def packed_tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:

@@ -35,7 +35,9 @@ from pytest_modelviz.probe.streams import consumed, is_lazy, stepwise
 from pytest_modelviz.probe.structure import leaves, literal
 from pytest_modelviz.probe.torch_internals import buffer_table, is_any_autocast_enabled
 from pytest_modelviz.probe.weights import Weights
-from pytest_modelviz.records.trace import LOOSE, REWRITTEN, UNSAVED, Call, Leaf, ModuleRecord, TensorRecord, Trace
+from pytest_modelviz.records.structure import ATTRIBUTE_SUFFIX, REWRITTEN, UNSAVED, ModelStructure, ModuleRecord
+from pytest_modelviz.records.tensors import TensorRecord
+from pytest_modelviz.records.trace import Call, ForwardTrace, Leaf
 
 _LITERALS = (bool, int, float, str, type(None))
 Look = Callable[[torch.Tensor], TensorRecord]
@@ -44,7 +46,7 @@ OnOutput = Callable[[Call, torch.nn.Module, Any], Any]
 
 
 class Observer:
-    """Records one pass of one model into a Trace.
+    """Records one pass of one model into a ForwardTrace.
 
     `look` turns a tensor into its record; `weight_width` is the width of the sketches of parameters and buffers, None
     leaves them out.
@@ -91,8 +93,9 @@ class Observer:
         self._lent = LentWeights(module for _, module in named)
 
     @property
-    def trace(self) -> Trace:
-        return Trace(self._modules, self.calls, self.tensors, self._weights.records(), self._ties, self._notes)
+    def trace(self) -> ForwardTrace:
+        structure = ModelStructure(self._modules, self._weights.records(), self._ties)
+        return ForwardTrace(structure, self.calls, self.tensors, notes=self._notes)
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
@@ -247,7 +250,7 @@ class Observer:
 
 def _is_of(local: str, attributes: set[str]) -> bool:
     """Whether a loose tensor is, or lies in, one of these attributes."""
-    return local.endswith(LOOSE) and local.removesuffix(LOOSE).partition("[")[0] in attributes
+    return local.endswith(ATTRIBUTE_SUFFIX) and local.removesuffix(ATTRIBUTE_SUFFIX).partition("[")[0] in attributes
 
 
 def _autocast() -> str:

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from pytest_modelviz.probe.torch_internals import is_inside_transform, without_dispatch_modes
-from pytest_modelviz.records.trace import Sketch, TensorRecord, hashed
+from pytest_modelviz.records.tensors import Sketch, TensorRecord, splitmix64
 
 ACTIVATION_WIDTH = 251
 WEIGHT_WIDTH = 61
@@ -43,7 +43,7 @@ _NARROW = {torch.float32, torch.float16, torch.bfloat16}
 
 @functools.lru_cache(maxsize=16)
 def _sign_table(size: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    bits = hashed(np.arange(1, size + 1, dtype=np.uint64), 0) >> np.uint64(63)
+    bits = splitmix64(np.arange(1, size + 1, dtype=np.uint64), 0) >> np.uint64(63)
     values = bits.astype(np.float64) * 2 - 1
     with torch.inference_mode(False):
         return torch.from_numpy(values).to(device=device, dtype=dtype)
@@ -51,7 +51,7 @@ def _sign_table(size: int, dtype: torch.dtype, device: torch.device) -> torch.Te
 
 @functools.lru_cache(maxsize=1024)
 def _turn(index: int) -> int:
-    return 1 - 2 * int(hashed(np.array([index], np.uint64), 1)[0] >> np.uint64(63))
+    return 1 - 2 * int(splitmix64(np.array([index], np.uint64), 1)[0] >> np.uint64(63))
 
 
 class _Adder:
@@ -160,22 +160,24 @@ def _record(tensor: torch.Tensor, width: int, statistics: bool) -> TensorRecord:
     with without_dispatch_modes() if plain else contextlib.nullcontext():
         values = _flat(tensor.detach() if plain else _readable(tensor.detach()))
         count = values.numel()
-        kept: Sketch = sketch_values(values, width).cpu().numpy()
+        sketch: Sketch = sketch_values(values, width).cpu().numpy()
         if count <= width:
-            kept = kept.copy()  # it is the tensor itself, which somebody may write into
-        places: dict[str, tuple[int, int]] = {}
-        square = _square(kept)
+            sketch = sketch.copy()  # it is the tensor itself, which somebody may write into
+        fingerprints: dict[str, tuple[int, int]] = {}
+        without_giants: Sketch | None = None
+        square = _square(sketch)
         if not math.isfinite(square):
-            places, values = _take_out(values)
-            kept = sketch_values(values, width).cpu().numpy()
-            square = _square(kept)
+            fingerprints, values = _take_out(values)
+            sketch = sketch_values(values, width).cpu().numpy()
+            square = _square(sketch)
         if square > _LOUD * count:
             giants, rest = _without_giants(values)
             if giants:
-                places |= giants
-                kept = np.concatenate([kept, sketch_values(rest, width).cpu().numpy()])
+                fingerprints |= giants
+                without_giants = sketch_values(rest, width).cpu().numpy()
         moments = (float(values.sum()) / count, math.sqrt(square / count)) if statistics and count else ()
-    return TensorRecord(_dtype_name(tensor.dtype), _shape(tensor), kept, places, moments)
+    dtype, shape = _dtype_name(tensor.dtype), _shape(tensor)
+    return TensorRecord(dtype, shape, sketch, fingerprints, moments, without_giants)
 
 
 def _without_giants(values: torch.Tensor) -> tuple[dict[str, tuple[int, int]], torch.Tensor]:
@@ -202,7 +204,7 @@ def _fingerprint(mask: torch.Tensor) -> tuple[int, int] | None:
     where = mask.nonzero().reshape(-1).cpu().numpy().astype(np.uint64)
     if not where.size:
         return None
-    return int(where.size), int((hashed(where, 99) >> np.uint64(12)).sum(dtype=np.uint64) >> np.uint64(11))
+    return int(where.size), int((splitmix64(where, 99) >> np.uint64(12)).sum(dtype=np.uint64) >> np.uint64(11))
 
 
 def _square(sketch: Sketch) -> float:

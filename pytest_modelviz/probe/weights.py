@@ -10,7 +10,8 @@ import torch
 from pytest_modelviz.probe.modules import loose_tensors, own_tensors, packed_tensors
 from pytest_modelviz.probe.purity import as_found
 from pytest_modelviz.probe.sketch import WEIGHT_WIDTH, record_tensor, record_together
-from pytest_modelviz.records.trace import LOOSE, TensorRecord
+from pytest_modelviz.records.structure import ATTRIBUTE_SUFFIX
+from pytest_modelviz.records.tensors import TensorRecord
 
 
 class Weights:
@@ -36,7 +37,7 @@ class Weights:
             for local, tensor in (*own_tensors(module), *packed_tensors(module), *loose_tensors(module)):
                 if width is None or torch.nn.parameter.is_lazy(tensor):
                     continue
-                if local.endswith(LOOSE) and (name, id(tensor)) in holders():
+                if local.endswith(ATTRIBUTE_SUFFIX) and (name, id(tensor)) in holders():
                     continue  # a list of the module's own parameters, or of those inside of it
                 if id(tensor) not in known:
                     key = known[id(tensor)] = f"{name}.{local}" if name else local

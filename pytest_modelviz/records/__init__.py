@@ -1,1 +1,1 @@
-"""Plain data, and nothing but: captures, module trees, forward traces, verdicts, results of checks."""
+"""Plain data: captures, tensors, model structures, forward traces, verdicts. Knows numpy and no other room but text."""

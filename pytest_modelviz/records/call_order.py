@@ -1,8 +1,8 @@
-"""Which module calls which, in what order, as plain data that stands beside each module in a summary or a graph.
+"""Which module calls which, in what order, as plain data that a summary or a graph lists beside each module.
 
-A caller lists what it calls: `.conv1` is its own child of that name, `act` without a dot another module of the model. A
-caller that does not do the same at each of its calls has a list of lists. One that calls each of its children once, in
-the order in which people count, has none: most do.
+A caller lists what it calls: `.conv1` is its own child of that name, `act` without a dot any other module. A caller
+whose calls differ has a list of lists. A caller that calls each of its children once, in natural order, as most do, has
+none.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from pytest_modelviz.records.trace import Call
 from pytest_modelviz.text.natural import natural
 
 Runs: TypeAlias = list[str] | list[list[str]]
-_MOST_CALLS, _LEAST_CALLS, _TIMES = 1_000_000, 100_000, 4
+_MAX_CALLS, _MIN_LIMIT, _LIMIT_FACTOR = 1_000_000, 100_000, 4
 
 
 def runs_of(calls: Sequence[Call], layers: Iterable[str]) -> dict[str, Runs]:
-    """What each of the `layers` that was called calls, where that is not what is assumed of it.
+    """What each of the `layers` calls, where that is not what is assumed of a layer without a list.
 
-    The model itself is always listed: a summary without it was recorded before calls were.
+    The model itself is always listed, which tells this from a recording of before call orders were recorded.
     """
-    if len(calls) > _MOST_CALLS:
+    if len(calls) > _MAX_CALLS:
         return {}
-    made: dict[str, list[list[str]]] = {}
+    lists_by_layer: dict[str, list[list[str]]] = {}
     stack: list[tuple[Call, list[str]]] = []
     for call in calls:
         while stack and stack[-1][0].depth >= call.depth:
@@ -33,32 +33,36 @@ def runs_of(calls: Sequence[Call], layers: Iterable[str]) -> dict[str, Runs]:
         if stack:
             stack[-1][1].append(_relative(call.layer, stack[-1][0].layer))
         own: list[str] = []
-        made.setdefault(call.layer, []).append(own)
+        lists_by_layer.setdefault(call.layer, []).append(own)
         stack.append((call, own))
-    usual = _usual(layers)
-    found: dict[str, Runs] = {}
-    for layer, lists in made.items():
-        alike = all(one == lists[0] for one in lists)
-        if layer == "" or not alike or lists[0] != usual.get(layer, []):
-            found[layer] = lists[0] if alike else lists
-    return found
+    default = _children(layers)
+    runs: dict[str, Runs] = {}
+    for layer, lists in lists_by_layer.items():
+        alike = all(callees == lists[0] for callees in lists)
+        if layer == "" or not alike or lists[0] != default.get(layer, []):
+            runs[layer] = lists[0] if alike else lists
+    return runs
 
 
-def calls_of(runs: Mapping[str, Any], layers: Iterable[str], *, needed: int = _MOST_CALLS) -> list[Call] | None:
-    """The calls of a pass, in the order of entering, without what they were given; None where none are recorded.
+def calls_of(runs: Mapping[str, Any], layers: Iterable[str], *, needed: int = _MAX_CALLS) -> list[Call] | None:
+    """The calls of a pass in the order of entering, without inputs and outputs; None where none are recorded.
 
-    A few lists that name each other can stand for millions of calls: there may be four times as many as are `needed`,
-    or as a small file may hold. Raises UnreadableBaselineError for what `runs_of` cannot have made.
+    A few lists that name each other can stand for millions of calls, so their number is limited to four times what is
+    `needed`.
+
+    Raises:
+        UnreadableBaselineError: `runs` cannot have been made by `runs_of`.
+
     """
     layers = list(layers)
     if "" not in runs:
         return None
     lists = {layer: _lists(value) for layer, value in runs.items()}
-    known, usual = set(layers), _usual(layers)
+    known, default = set(layers), _children(layers)
     calls: list[Call] = []
     counts: dict[str, int] = {}
     waiting = [("", 0)]
-    most = min(max(_TIMES * needed, _LEAST_CALLS), _MOST_CALLS)
+    most = min(max(_LIMIT_FACTOR * needed, _MIN_LIMIT), _MAX_CALLS)
     while waiting:
         layer, depth = waiting.pop()
         if layer not in known or len(calls) + len(waiting) >= most:
@@ -66,14 +70,14 @@ def calls_of(runs: Mapping[str, Any], layers: Iterable[str], *, needed: int = _M
         index = counts.get(layer, 0)
         counts[layer] = index + 1
         calls.append(Call(layer, index, depth, {}, {}))
-        own = lists.get(layer, [usual.get(layer, [])])
+        own = lists.get(layer, [default.get(layer, [])])
         following = own[min(index, len(own) - 1)] if own else []
         waiting += [(_absolute(name, layer), depth + 1) for name in reversed(following)]
     return calls
 
 
-def _usual(layers: Iterable[str]) -> dict[str, list[str]]:
-    """The children of each module, as people count."""
+def _children(layers: Iterable[str]) -> dict[str, list[str]]:
+    """The children of each module, in natural order."""
     children: dict[str, list[str]] = {}
     for name in sorted(layers, key=natural):
         if name:

@@ -1,6 +1,6 @@
-"""What a view saw, as plain data: facts for people, arrays for comparison, pictures' raw material and provenance.
+"""A view's capture as plain data: facts for people, arrays for comparison and pictures, and the environment.
 
-Nothing here knows torch or pytest; every room after the probe works with captures alone.
+Every room after the probe works with captures alone; none of them needs torch or pytest for that.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 else:  # Python has default= from 3.13 on
     Result_co = typing.TypeVar("Result_co", covariant=True)
 
-Array: TypeAlias = "npt.NDArray[np.generic]"  # a text, so that nothing heavy is imported where captures are passed on
+Array: TypeAlias = "npt.NDArray[np.generic]"  # quoted: numpy is not imported where captures are only passed on
 
 
 @dataclass(frozen=True)

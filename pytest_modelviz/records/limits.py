@@ -1,4 +1,4 @@
-"""The most that is read of a baseline, whoever wrote it."""
+"""How much is read of a baseline at most: anybody may have written it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ from pytest_modelviz.text.strict_json import MOST_VALUES
 
 
 class Limits(NamedTuple):
-    """The most that may be read.
-
-    Of the JSON file, of all arrays unpacked, of the header of the safetensors file, and of the structure of a trace.
-    """
+    """The largest JSON file, arrays (unpacked), safetensors header and trace structure that are read."""
 
     json_bytes: int = 64 * 2**20
     json_values: int = MOST_VALUES

@@ -1,4 +1,4 @@
-"""What a comparison found, as plain data. Sentences are made of it in `reports`, never here."""
+"""The outcome of a comparison as plain data. `reports` makes sentences of it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 CAUSES = ("architecture", "weights", "input", "computation", "gradient")
-UNCOMPARED = "uncompared"  # the kind of a finding about what, by the baseline, is not to be compared: told of a match
+UNCOMPARED = "uncompared"  # kind of a finding about what the baseline keeps from being compared: reported with a match
 
 
 @dataclass(frozen=True)
 class Divergence:
-    """The first place where a capture leaves its baseline.
+    """Where a capture first departs from its baseline.
 
-    `layer` is the module's name (`""` is the model itself), `call` counts its calls from 0 in this pass, `error` and
-    `tolerance` are relative (0.05 is five per cent), `error` is infinite where two things cannot be subtracted.
+    Attributes:
+        layer: the module's name; "" is the model itself.
+        class_name: the module's class.
+        call: which of its calls in this pass, from 0.
+        error: relative (0.05 is five per cent); infinite where two things cannot be subtracted.
+        tolerance: the largest error allowed.
+
     """
 
     layer: str
@@ -29,7 +34,7 @@ class Divergence:
 class Finding:
     """One piece of evidence: `kind` says what it is about, `layer` where, `before` and `after` what changed.
 
-    `error` is a relative difference where the thing is a number.
+    `error` is the relative difference of numbers.
     """
 
     kind: str

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pytest_modelviz.text.dotted import MODEL_LABEL
+
 PREFIX = "graph:"
 
 
 def sentence(finding: Mapping[str, Any], change: str) -> str:
     """One finding in words; `change` is its before and after, shortened."""
-    kind, layer, what = _kind(finding), finding["layer"] or "(model)", finding["what"]
+    kind, layer, what = _kind(finding), finding["layer"] or MODEL_LABEL, finding["what"]
     after = f" (after {what})" if what else ""
     if kind == "replaced":
         return f"replaced in {layer}: {change}{after}"

@@ -8,13 +8,13 @@ from typing import Any
 
 from pytest_modelviz.records.verdict import UNCOMPARED
 from pytest_modelviz.reports import operators
+from pytest_modelviz.text.dotted import MODEL_LABEL
 from pytest_modelviz.text.side_by_side import cut_apart, split_items, without_digests
 
 _ALIKE = 3  # from so many findings of one kind on they are told in one line
 _SHORT, _LONGEST = 80, 120  # letters of both sides up to which nothing is left out; of one side in any case
 
 _FOLLOWS = ("in", "out", "calls", "mult_adds")
-MODEL = "(model)"  # the model itself, whose name is empty
 
 _MAPS = {
     "map:nan": "{after} values of the map are not finite, in the baseline {before}",
@@ -98,7 +98,7 @@ def _together(group: Sequence[Mapping[str, Any]]) -> str:
     if kind in ("removed", "added"):
         parent = layers[0].rpartition(".")[0]
         names = [f"{one['layer'].rpartition('.')[2]} ({one['before'] or one['after']})" for one in group]
-        return f"{parent or MODEL}: {_listed(names)} were {kind}"
+        return f"{parent or MODEL_LABEL}: {_listed(names)} were {kind}"
     if kind == "frozen" and not (first["before"] and first["after"]):
         return f"{len(layers)} layers are {'now' if first['after'] else 'no longer'} frozen: {_listed(layers)}"
     if kind in _FOLLOWS:
@@ -109,7 +109,7 @@ def _together(group: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _listed(layers: Sequence[str]) -> str:
-    names = [layer or MODEL for layer in layers]
+    names = [layer or MODEL_LABEL for layer in layers]
     return (
         ", ".join(names) if len(names) <= _ALIKE + 1 else f"{', '.join(names[:_ALIKE])} and {len(names) - _ALIKE} more"
     )
@@ -117,7 +117,7 @@ def _listed(layers: Sequence[str]) -> str:
 
 def _sentence(finding: Mapping[str, Any]) -> str:
     kind = finding["kind"].removeprefix("also:")
-    layer, what = finding["layer"] or MODEL, finding["what"]
+    layer, what = finding["layer"] or MODEL_LABEL, finding["what"]
     before, after = finding["before"], finding["after"]
     if kind.startswith(operators.PREFIX):
         return operators.sentence(finding, _shorten(before, after))
@@ -159,7 +159,9 @@ def _sentence(finding: Mapping[str, Any]) -> str:
     if kind == "optimizer":
         return f"the optimiser: {what}: {_shorten(before, after)}"
     if kind in ("predicted", "targets", "method", "layer", "call", "explained", "steps", "scalars", "model", "seed"):
-        return f"{kind}: {before or MODEL} -> {after or MODEL}" if kind == "layer" else f"{kind}: {before} -> {after}"
+        if kind == "layer":
+            before, after = before or MODEL_LABEL, after or MODEL_LABEL
+        return f"{kind}: {before} -> {after}"
     if kind == "ties":
         return f"what shares memory: {before or 'nothing'} -> {after or 'nothing'}"
     name = f"{layer} {what}" if what else layer

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pytest_modelviz.compare.precision import coarsest_precision
 from pytest_modelviz.compare.readable import is_same_but_for_rounding
-from pytest_modelviz.compare.tolerance import Tolerances, coarsest_precision
+from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ForeignBaselineError, ModelvizError, OversizedBaselineError, UnreadableBaselineError
 from pytest_modelviz.pictures.composite import sheet
 from pytest_modelviz.pictures.exhibits import pictures_of

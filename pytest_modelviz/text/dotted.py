@@ -1,16 +1,18 @@
-"""Dotted names: which of some others a name is, or lies in, found without holding each against each."""
+"""Dotted names of modules and attributes, and how the name of the model itself, which is empty, is written."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
 
+MODEL_LABEL = "(model)"
+
 
 def holders(name: str, among: Collection[str], lengths: Collection[int]) -> Iterator[str]:
-    """Those `among` some names, the longest last, that are this one or that it begins with before a dot.
+    """The names `among` which `name` is one, or lies inside one, the longest last.
 
-    `lengths` are those of all of them.
+    `lengths` are the lengths of all names `among`: only beginnings of such lengths are looked up.
     """
-    for end in (*(found.start() for found in re.finditer(r"\.", name) if found.start() in lengths), len(name)):
+    for end in (*(dot.start() for dot in re.finditer(r"\.", name) if dot.start() in lengths), len(name)):
         if name[:end] in among:
             yield name[:end]

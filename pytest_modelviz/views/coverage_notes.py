@@ -6,17 +6,17 @@ import torch
 
 from pytest_modelviz.attribution.scores import Scores
 from pytest_modelviz.probe.modules import opaque_modules
-from pytest_modelviz.records.trace import Trace
+from pytest_modelviz.records.trace import ForwardTrace
 
 
-def coverage_notes(model: torch.nn.Module, trace: Trace) -> tuple[str, ...]:
+def coverage_notes(model: torch.nn.Module, trace: ForwardTrace) -> tuple[str, ...]:
     """Notes on what this look at the model does not cover."""
     notes = []
     opaque = opaque_modules(model)
     if opaque:
         names = "the model" if opaque == [""] else ", ".join(opaque)
         notes.append(f"{names} is TorchScript: its inputs, outputs and weights are compared, not what happens inside")
-    records = list(trace.tensors.values())
+    records = [*trace.tensors.values(), *trace.gradients.values()]
     blind = [record for record in records if not record.sketch.size and record.numel]
     if blind and len(blind) == len(records):
         notes.append("its tensors hold no numbers (device meta): only shapes and dtypes are compared")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pytest_modelviz.compare.volatile import in_one_order
+from pytest_modelviz.compare.bracketed import in_one_order
 
 LIBRARIES = ("diffusers", "lightning", "peft", "transformers")
 PROGRAM = Path(__file__).parent.parent / "library_models.py"

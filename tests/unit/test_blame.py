@@ -11,7 +11,8 @@ from torch import nn
 
 from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tolerance import Tolerances
-from pytest_modelviz.records.trace import LENT, REWRITTEN, UNSAVED, ModuleRecord
+from pytest_modelviz.records.structure import LENT, REWRITTEN, UNSAVED, ModuleRecord
+from pytest_modelviz.records.trace_arrays import pack_trace
 from pytest_modelviz.reports.terminal import explain
 from pytest_modelviz.run.session import _told
 from pytest_modelviz.storage.formats import encode_json
@@ -159,7 +160,7 @@ def test_lent_weights_change_nothing_for_an_earlier_baseline_or_a_summary():
     for call in trace.calls:
         call.inputs = {path: leaf for path, leaf in call.inputs.items() if not path.endswith(LENT)}
     rows = {name: {**row, "in": without_lent(row)} for name, row in capture.facts["layers"].items()}
-    facts, arrays = {**capture.facts, "layers": rows}, {**capture.arrays, **trace.to_arrays()}
+    facts, arrays = {**capture.facts, "layers": rows}, {**capture.arrays, **pack_trace(trace)}
     verdict = view.compare(dataclasses.replace(capture, facts=facts, arrays=arrays), capture, Tolerances())
     assert verdict.matched
     assert [(finding.kind, finding.layer) for finding in verdict.findings] == [("uncompared", "0.inner")]
@@ -281,7 +282,7 @@ def test_a_buffer_that_is_only_read_is_a_weight_and_so_is_what_a_baseline_calls_
     record = trace.modules["0"]
     marks = {UNSAVED: "scale", REWRITTEN: "scale"}  # a file that says so hides no weight
     trace.modules["0"] = ModuleRecord(record.class_name, {**record.config, **marks}, record.weights)
-    forged = dataclasses.replace(capture, arrays={**capture.arrays, **trace.to_arrays()})
+    forged = dataclasses.replace(capture, arrays={**capture.arrays, **pack_trace(trace)})
     assert view.compare(forged, actual.capture(), Tolerances()).cause == "weights"
 
 
@@ -295,7 +296,7 @@ def test_an_earlier_baseline_of_such_a_buffer_matches_too():
     for name, record in trace.modules.items():
         config = {key: text for key, text in record.config.items() if key not in (UNSAVED, REWRITTEN)}
         trace.modules[name] = ModuleRecord(record.class_name, config, record.weights)
-    earlier = dataclasses.replace(capture, arrays={**capture.arrays, **trace.to_arrays()})
+    earlier = dataclasses.replace(capture, arrays={**capture.arrays, **pack_trace(trace)})
     verdict = view.compare(earlier, FeatureMapsView(Rope("copied"), vectors()).capture(), Tolerances())
     assert verdict.matched
 

@@ -7,11 +7,15 @@ import numpy as np
 import pytest
 
 from pytest_modelviz.compare.diagnosis import compare_traces
+from pytest_modelviz.compare.precision import coarser, is_exact
 from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tensors import difference, leaf_errors, rms, weight_difference, worst
-from pytest_modelviz.compare.tolerance import Source, Tolerances, coarser, is_exact, weight_tolerance
+from pytest_modelviz.compare.tolerance import Source, Tolerances, weight_tolerance
 from pytest_modelviz.errors import UnreadableBaselineError
-from pytest_modelviz.records.trace import Call, Leaf, ModuleRecord, TensorRecord, Trace
+from pytest_modelviz.records.structure import ModelStructure, ModuleRecord
+from pytest_modelviz.records.tensors import TensorRecord
+from pytest_modelviz.records.trace import Call, ForwardTrace, Leaf
+from pytest_modelviz.records.trace_arrays import pack_trace
 from pytest_modelviz.text.natural import natural
 from pytest_modelviz.views.model_summary.compare import compare_trees
 
@@ -108,7 +112,7 @@ def test_the_worst_leaf_is_the_one_furthest_off_for_what_it_may_be():
     assert worst({"a": (0.5, 0.1), "b": (0.1, 0.0)}) == (0.1, 0.0, "b")  # nothing was allowed
 
 
-def trace(**changed: float) -> Trace:
+def trace(**changed: float) -> ForwardTrace:
     """input -> [block: a -> b] -> head, each a scalar; keywords change what a tensor or weight holds."""
     values = {"in": 1.0, "a": 2.0, "b<": 2.0, "b": 3.0, "block": 4.0, "head": 5.0, "wa": 1.0, "wb": 1.0, "wblock": 1.0}
     values.update(changed)
@@ -136,11 +140,11 @@ def trace(**changed: float) -> Trace:
         call("block.b", 2, "b<", "b"),
         call("head", 1, "block", "head"),
     ]
-    return Trace(modules, calls, tensors, weights)
+    return ForwardTrace(ModelStructure(modules, weights), calls, tensors)
 
 
 class TestWalk:
-    def verdict(self, actual: Trace, baseline: Trace | None = None):
+    def verdict(self, actual: ForwardTrace, baseline: ForwardTrace | None = None):
         return compare_traces(baseline or trace(), actual, Tolerances())
 
     def test_events_come_in_the_order_in_which_they_happened(self):
@@ -214,7 +218,7 @@ class TestWalk:
         assert [(f.before, f.after) for f in verdict.findings if f.kind == "shape"] == [("float32[1]", "float32[2]")]
 
     def test_a_child_that_is_only_read_is_evidence_about_its_reader(self):
-        def with_reader(weight: float, out: float) -> Trace:
+        def with_reader(weight: float, out: float) -> ForwardTrace:
             made = trace(block=out)
             made.modules["block.read"] = ModuleRecord("Linear", {}, {"weight": "wread"})
             made.weights["wread"] = tensor(weight)
@@ -225,7 +229,7 @@ class TestWalk:
         assert ("weights", "block.read") in {(f.kind, f.layer) for f in verdict.findings}
 
     def test_of_two_changed_children_that_are_only_read_neither_is_named(self):
-        def with_readers(weight: float, out: float) -> Trace:
+        def with_readers(weight: float, out: float) -> ForwardTrace:
             made = trace(block=out)
             for name in ("one", "two"):
                 made.modules[f"block.{name}"] = ModuleRecord("Linear", {}, {"weight": f"w{name}"})
@@ -238,7 +242,7 @@ class TestWalk:
 
     def test_a_lost_tie_is_drift_though_it_changes_no_number(self):
         tied = trace()
-        tied.ties = (("block.a.weight", "block.b.weight"),)
+        tied.structure.ties = (("block.a.weight", "block.b.weight"),)
         verdict = self.verdict(trace(), tied)
         assert (verdict.matched, verdict.first.layer, verdict.cause) == (False, "", "architecture")
         assert ("ties", "block.a.weight = block.b.weight", "") in [
@@ -292,7 +296,7 @@ class TestWalk:
         def renamed(**changed):
             made = trace(**changed)
             for old, new in (("block.b", "body.b"), ("block.a", "body.a"), ("block", "body")):
-                made.modules = {new if name == old else name: module for name, module in made.modules.items()}
+                made.structure.modules = {new if name == old else name: module for name, module in made.modules.items()}
                 for one in made.calls:
                     one.layer = new if one.layer == old else one.layer
             return made
@@ -392,7 +396,7 @@ class TestWalk:
         # the code between a and b may have read what the branch returned
         noisy = {"b<": 2.02, "b": 3.03, "block": 4.04, "head": 5.05}
 
-        def inside(made: Trace) -> Trace:
+        def inside(made: ForwardTrace) -> ForwardTrace:
             made.modules["block.side"] = made.modules.pop("side")
             made.calls[1:3] = [made.calls[2], Call("block.side", 0, 2, made.calls[1].inputs, made.calls[1].outputs)]
             return made
@@ -436,17 +440,17 @@ class TestWalk:
 class TestTraceAsArrays:
     def test_it_comes_back_as_it_was(self):
         original = trace()
-        original.ties = (("a", "b"),)
+        original.structure.ties = (("a", "b"),)
         original.calls[1].outputs = None
-        again = stored_trace(original.to_arrays())
+        again = stored_trace(pack_trace(original))
         assert again.calls == original.calls
         assert again.modules == original.modules
-        assert again.ties == original.ties
+        assert again.structure.ties == original.structure.ties
         assert list(again.tensors) == list(original.tensors)
         assert all(np.array_equal(again.tensors[key].sketch, original.tensors[key].sketch) for key in again.tensors)
 
     def test_damage_is_told_as_such(self):
-        arrays = trace().to_arrays()
+        arrays = pack_trace(trace())
         packed = arrays["trace.structure"]
         for damaged in (
             {},
@@ -461,8 +465,8 @@ class TestTraceAsArrays:
                 stored_trace(damaged)
 
     def test_other_sketches_are_not_compared(self, monkeypatch):
-        arrays = trace().to_arrays()
-        monkeypatch.setattr("pytest_modelviz.records.trace.SKETCH_VERSION", 0)
+        arrays = pack_trace(trace())
+        monkeypatch.setattr("pytest_modelviz.records.trace_arrays.SKETCH_VERSION", 0)
         with pytest.raises(UnreadableBaselineError, match="made by another version"):
             stored_trace(arrays)
 
@@ -470,7 +474,7 @@ class TestTraceAsArrays:
         broken = trace()
         broken.calls[0].inputs = {"x": Leaf(tensor="nothing")}
         with pytest.raises(UnreadableBaselineError, match="names a tensor it does not hold: 'nothing'"):
-            stored_trace(broken.to_arrays())
+            stored_trace(pack_trace(broken))
 
 
 class TestTree:

@@ -8,8 +8,9 @@ from torch import nn
 from zoo import SmallNet, data_parallel, images
 
 from pytest_modelviz.compare.devices import TYPES, same_but_for_devices
-from pytest_modelviz.compare.tolerance import Tolerances, coarsest_precision, precision_of
-from pytest_modelviz.compare.volatile import rewritten
+from pytest_modelviz.compare.precision import coarsest_precision, precision_of
+from pytest_modelviz.compare.tolerance import Tolerances
+from pytest_modelviz.compare.volatile import normalised
 from pytest_modelviz.probe import environment as surroundings
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
@@ -133,8 +134,8 @@ def test_arguments_and_attributes_know_the_same_devices():
     for kind in TYPES:
         assert same_but_for_devices("cpu", f"{kind}:0", "")
         assert same_but_for_devices(f"{kind}:0", "cpu", "") is False  # of the actual text nothing says that it is one
-        assert rewritten(f"'{kind}:0'") == rewritten("'cpu'")
-    assert rewritten("'meta'") != rewritten("'cpu'")  # of a task, say
+        assert normalised(f"'{kind}:0'") == normalised("'cpu'")
+    assert normalised("'meta'") != normalised("'cpu'")  # of a task, say
 
 
 class Tasks(nn.Module):

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from pytest_modelviz.compare.bracketed import in_one_order
 from pytest_modelviz.compare.ignored import lasting_modules
 from pytest_modelviz.compare.naming import renames, tie_findings
 from pytest_modelviz.compare.stored import stored_trace
-from pytest_modelviz.compare.volatile import in_one_order, rewritten
+from pytest_modelviz.compare.volatile import normalised
 from pytest_modelviz.errors import OversizedBaselineError, UnreadableBaselineError
 from pytest_modelviz.records.call_order import calls_of
 from pytest_modelviz.records.capture import Capture
@@ -310,7 +311,7 @@ LINEAR = {
     "items in a list": lambda n: split_items(", " * n),
     "nested items": lambda n: split_items("[, " * n),
     "results of an operator": lambda n: split_result("[0" * n + "]"),
-    "a text that does not end": lambda n: rewritten("'" + "/a" * n),
+    "a text that does not end": lambda n: normalised("'" + "/a" * n),
     "escaped quotation marks": lambda n: in_one_order("\\'" * n),
     "brackets": lambda n: in_one_order("'" + "['a'," * n),
     "machinery": lambda n: lasting_modules({"a": {f"c{at}": "<MyTrainer 00000001>" for at in range(n)}}),

@@ -22,7 +22,9 @@ from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
-from pytest_modelviz.records.trace import Leaf, TensorRecord
+from pytest_modelviz.records.tensors import TensorRecord
+from pytest_modelviz.records.trace import Leaf
+from pytest_modelviz.records.trace_arrays import pack_trace
 from pytest_modelviz.storage.formats import decode_json, encode_json
 from pytest_modelviz.views.activation_maximization.capture import ActivationMaximizationView
 from pytest_modelviz.views.cam_map.capture import CamMapView
@@ -341,7 +343,7 @@ def mended(view, capture, facts=None, **arrays):
 def retraced(view, capture, change):
     trace = stored_trace(capture.arrays)
     change(trace)
-    arrays = {**capture.arrays, **trace.to_arrays()}
+    arrays = {**capture.arrays, **pack_trace(trace)}
     return dataclasses.replace(capture, arrays=arrays, facts=retold(view.view, dict(capture.facts), arrays))
 
 
@@ -517,7 +519,7 @@ def test_values_that_grew_are_told_in_the_text():
     trace = stored_trace(capture.arrays)
     key = next(key for key, record in trace.tensors.items() if record.sketch.size > 20)
     trace.tensors[key] = dataclasses.replace(trace.tensors[key], sketch=trace.tensors[key].sketch * 3)
-    grown = dataclasses.replace(capture, arrays={**capture.arrays, **trace.to_arrays()})
+    grown = dataclasses.replace(capture, arrays={**capture.arrays, **pack_trace(trace)})
     with pytest.raises(UnreadableBaselineError, match="is not what its arrays hold"):
         view.compare(grown, capture, Tolerances())
 
@@ -570,7 +572,7 @@ def test_no_number_in_a_text_is_near_every_other(number):
     capture = view.capture()
     trace = stored_trace(capture.arrays)
     configured(trace)
-    baseline = dataclasses.replace(capture, arrays={**capture.arrays, **trace.to_arrays()})
+    baseline = dataclasses.replace(capture, arrays={**capture.arrays, **pack_trace(trace)})
     assert not matches(other, baseline, other.capture())
 
 
@@ -655,9 +657,9 @@ def test_giants_are_beside_nothing_where_half_precision_is_allowed_much(factor):
     view, other = (SaliencyMapView(half(scale), data, target=1) for scale in (1.0, factor))
     capture = view.capture()
     trace = stored_trace(capture.arrays)
-    record = trace.tensors["(gradient)"]
-    trace.tensors["(gradient)"] = dataclasses.replace(record, sketch=np.full_like(record.sketch, 3e30))
-    arrays = {**capture.arrays, **trace.to_arrays()}
+    record = trace.gradients["(gradient)"]
+    trace.gradients["(gradient)"] = dataclasses.replace(record, sketch=np.full_like(record.sketch, 3e30))
+    arrays = {**capture.arrays, **pack_trace(trace)}
     baseline = dataclasses.replace(capture, arrays=arrays, facts={**capture.facts, "peak": 3e30})
     assert not other.compare(baseline, other.capture(), gpu).matched
 

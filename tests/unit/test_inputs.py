@@ -16,7 +16,8 @@ from pytest_modelviz.compare.tensors import leaf_errors
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.probe.containers import tensors_to_replace
 from pytest_modelviz.probe.structure import leaves, tensors
-from pytest_modelviz.records.trace import Leaf, TensorRecord
+from pytest_modelviz.records.tensors import TensorRecord
+from pytest_modelviz.records.trace import Leaf
 from pytest_modelviz.views.cam_map.capture import CamMapView
 from pytest_modelviz.views.combined.capture import CombinedCapture
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView

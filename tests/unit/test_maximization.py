@@ -14,6 +14,7 @@ from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.pictures.exhibits import Curve, pictures_of
+from pytest_modelviz.records.trace_arrays import pack_trace
 from pytest_modelviz.storage.names import Location
 from pytest_modelviz.storage.store import Store
 from pytest_modelviz.views.activation_maximization.ascent import noise
@@ -435,7 +436,7 @@ def test_damaged_climbs_are_unreadable():
     view = ActivationMaximizationView(SmallNet(), "conv2", **SMALL)
     capture = view.capture()
     without = stored_trace(capture.arrays)
-    del without.tensors[gradient_key(0)]
+    del without.gradients[gradient_key(0)]
     for damage in (
         {"curves": None},
         {"curves": np.zeros(6)},
@@ -443,7 +444,7 @@ def test_damaged_climbs_are_unreadable():
         {"curves": np.zeros((7, 1))},
         {"curves": np.zeros((6, 2))},
         {key: None for key in capture.arrays if key.startswith("trace.")},
-        without.to_arrays(),
+        pack_trace(without),
     ):
         arrays = {key: value for key, value in {**capture.arrays, **damage}.items() if value is not None}
         with pytest.raises(UnreadableBaselineError):

@@ -18,7 +18,10 @@ from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.pictures.composite import sheet
 from pytest_modelviz.pictures.exhibits import pictures_of
 from pytest_modelviz.pictures.files import png_bytes
-from pytest_modelviz.records.trace import ModuleRecord, TensorRecord, Trace
+from pytest_modelviz.records.structure import ModelStructure, ModuleRecord
+from pytest_modelviz.records.tensors import TensorRecord
+from pytest_modelviz.records.trace import ForwardTrace
+from pytest_modelviz.records.trace_arrays import pack_trace
 from pytest_modelviz.storage.compression import compressed, expanded
 from pytest_modelviz.storage.formats import decode_arrays, encode_arrays
 from pytest_modelviz.storage.names import Location
@@ -28,17 +31,17 @@ from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
 WIDE = 2**24
 
 
-def trace(*sketches: np.ndarray) -> Trace:
+def trace(*sketches: np.ndarray) -> ForwardTrace:
     records = {str(at): TensorRecord("float32", (1000,), sketch) for at, sketch in enumerate(sketches)}
     weights = {f"w{at}": TensorRecord("float32", (1000,), sketch) for at, sketch in enumerate(sketches)}
-    return Trace({"": ModuleRecord("Net", {}, {})}, [], records, weights)
+    return ForwardTrace(ModelStructure({"": ModuleRecord("Net", {}, {})}, weights), [], records)
 
 
 def test_equal_sketches_lie_there_once_and_come_back_each():
     one, two, short = np.arange(251, dtype=np.float32), np.ones(251, np.float32), np.zeros(3, np.float32)
     wide = np.arange(20, dtype=np.float64)
     made = trace(one, two, one.copy(), short, short, wide, wide)
-    arrays = made.to_arrays()
+    arrays = pack_trace(made)
     assert arrays["trace.sketches"].size == 2 * 251 + 4 * 3
     assert arrays["trace.wide"].size == 20
     read = stored_trace(arrays)
@@ -50,7 +53,7 @@ def test_equal_sketches_lie_there_once_and_come_back_each():
 
 def test_numbers_that_differ_in_sign_or_nan_are_not_the_same():
     zeros, negative = np.zeros(251, np.float32), -np.zeros(251, np.float32)
-    assert trace(zeros, negative).to_arrays()["trace.sketches"].size == 2 * 251
+    assert pack_trace(trace(zeros, negative))["trace.sketches"].size == 2 * 251
 
 
 @pytest.mark.parametrize("same", [[0, 252], [-1, 5], [1, -5], [200, 100], [0], [0, 251, 1], "ab", [None, 3]])
@@ -58,7 +61,7 @@ def test_a_record_that_shares_what_is_not_there_is_damaged(same):
     import json
     import zlib
 
-    arrays = trace(np.arange(251, dtype=np.float32)).to_arrays()
+    arrays = pack_trace(trace(np.arange(251, dtype=np.float32)))
     structure = json.loads(zlib.decompress(arrays["trace.structure"].tobytes()))
     structure["weights"]["w0"]["same"] = same
     arrays["trace.structure"] = np.frombuffer(zlib.compress(json.dumps(structure).encode()), np.uint8)

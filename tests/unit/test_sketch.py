@@ -15,12 +15,13 @@ from pytest_modelviz.probe import sketch
 from pytest_modelviz.probe.sketch import (
     ACTIVATION_WIDTH,
     WEIGHT_WIDTH,
-    hashed,
     record_shape,
     record_tensor,
     record_together,
     sketch_values,
+    splitmix64,
 )
+from pytest_modelviz.records.trace_arrays import pack_trace
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
 
 
@@ -37,7 +38,7 @@ def estimate(a: torch.Tensor, b: torch.Tensor) -> float:
 
 def test_the_hash_is_the_same_everywhere():
     # the published first outputs of SplitMix64 for the seeds 0 and 1; a change here makes every baseline worthless
-    assert hashed(np.array([0, 1], np.uint64), 1).tolist() == [16294208416658607535, 10451216379200822465]
+    assert splitmix64(np.array([0, 1], np.uint64), 1).tolist() == [16294208416658607535, 10451216379200822465]
 
 
 @pytest.mark.parametrize(
@@ -82,7 +83,7 @@ def test_tensors_sketched_together_are_as_sketched_alone():
     assert len(together) == len(tensors)
     for tensor in tensors:
         alone, one = record_tensor(tensor, WEIGHT_WIDTH, statistics=False), together[id(tensor)]
-        assert (one.dtype, one.shape, one.places, one.statistics) == (alone.dtype, alone.shape, {}, ())
+        assert (one.dtype, one.shape, one.value_fingerprints, one.statistics) == (alone.dtype, alone.shape, {}, ())
         assert np.allclose(one.sketch, alone.sketch, rtol=1e-5, atol=1e-5)
         assert one.sketch.dtype == alone.sketch.dtype
 
@@ -252,7 +253,11 @@ class TestWhatIsNotFinite:
         values = torch.ones(400)
         values[3], values[7], values[9] = math.nan, math.inf, -math.inf
         record = record_tensor(values)
-        assert {kind: count for kind, (count, _) in record.places.items()} == {"nan": 1, "+inf": 1, "-inf": 1}
+        assert {kind: count for kind, (count, _) in record.value_fingerprints.items()} == {
+            "nan": 1,
+            "+inf": 1,
+            "-inf": 1,
+        }
         assert np.isfinite(record.sketch).all()
         assert difference(record, record_tensor(values.clone())) == 0.0
         moved = values.clone()
@@ -299,7 +304,7 @@ class TestGiants:
         values = torch.randn(1000)
         values[:10] = -1e9
         record = record_tensor(values)
-        assert record.places["-1e9"][0] == 10
+        assert record.value_fingerprints["-1e9"][0] == 10
         for change in (lambda v: v[:10].neg_(), lambda v: v[9:11].copy_(v[9:11].flip(0)), lambda v: v[:10].mul_(100)):
             other = values.clone()
             change(other)
@@ -310,13 +315,13 @@ class TestGiants:
 
     def test_what_is_merely_large_is_none(self):
         for values in (torch.randn(1000) * 1e6, torch.randn(1000).exp() * 50, torch.full((500,), 1e9)):
-            assert not record_tensor(values).places
+            assert not record_tensor(values).value_fingerprints
 
     def test_they_come_back_from_a_file(self):
         values = torch.randn(1000)
         values[7] = -1e9
         trace = FeatureMapsView(torch.nn.Identity(), values).capture().result.trace
-        again = stored_trace(trace.to_arrays())
+        again = stored_trace(pack_trace(trace))
         (record,) = again.tensors.values()
         assert difference(record, record_tensor(values)) == 0.0
         assert [sketch.size for sketch in record.sketches] == [ACTIVATION_WIDTH, ACTIVATION_WIDTH]
@@ -338,4 +343,4 @@ def test_statistics_by_hand():
 def test_the_root_mean_square_of_enormous_numbers_is_no_overflow():
     record = record_tensor(torch.full((10_000,), 1e30))
     assert record.statistics == (pytest.approx(1e30), pytest.approx(1e30, rel=0.2))
-    assert not record.places
+    assert not record.value_fingerprints

@@ -13,11 +13,15 @@ from torch import nn
 
 from pytest_modelviz.compare.diagnosis import compare_traces
 from pytest_modelviz.compare.ignored import lasting_modules, matches
+from pytest_modelviz.compare.shared_objects import object_text
 from pytest_modelviz.compare.stored import lasting_trace, stored_trace
 from pytest_modelviz.compare.texts import same, same_setting, same_text
 from pytest_modelviz.compare.tolerance import Tolerances
-from pytest_modelviz.compare.volatile import is_machinery, lasting, object_text, rewritten
-from pytest_modelviz.records.trace import Call, Leaf, ModuleRecord, TensorRecord, Trace
+from pytest_modelviz.compare.volatile import is_machinery, lasting, normalised
+from pytest_modelviz.records.structure import ModelStructure, ModuleRecord
+from pytest_modelviz.records.tensors import TensorRecord
+from pytest_modelviz.records.trace import Call, ForwardTrace, Leaf
+from pytest_modelviz.records.trace_arrays import pack_trace
 from pytest_modelviz.views.model_graph.difference import difference
 from pytest_modelviz.views.model_graph.records import EXPORTED, Operator, OperatorGraph
 from pytest_modelviz.views.model_summary.compare import compare_trees
@@ -57,8 +61,8 @@ from pytest_modelviz.views.model_summary.pictures import diff_lines
     ],
 )
 def test_two_processes_write_the_same(one, two):
-    assert rewritten(one) == rewritten(two)
-    assert rewritten(rewritten(one)) == rewritten(one)
+    assert normalised(one) == normalised(two)
+    assert normalised(normalised(one)) == normalised(one)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +92,7 @@ def test_two_processes_write_the_same(one, two):
     ],
 )
 def test_what_people_configure_stays_as_it_is(text):
-    assert rewritten(text) == text
+    assert normalised(text) == text
 
 
 @pytest.mark.parametrize(
@@ -120,7 +124,7 @@ def test_the_order_of_texts_is_evidence_where_there_is_no_other(shared):
         return {"": {"config": config, "config.order": text}, "a": {}, "b": {"config": config, **others}}
 
     old, new = holding("tanh", "exp"), holding("exp", "tanh")
-    one, two = (stored_trace(trace(configs).to_arrays()) for configs in (old, new))
+    one, two = (stored_trace(pack_trace(trace(configs))) for configs in (old, new))
     assert compare_traces(one, two, Tolerances()).matched
     found = verdict(old, new)
     assert (found.first.layer, found.cause) == ("b", "architecture")
@@ -199,7 +203,7 @@ def test_numbers_that_were_computed_differ_in_their_last_digits(one, two, equal)
     assert same({"config": [one]}, {"config": [two]}) is equal
 
 
-def trace(configs: dict[str, dict[str, str]], output: float = 1.0) -> Trace:
+def trace(configs: dict[str, dict[str, str]], output: float = 1.0) -> ForwardTrace:
     """Two modules in a model, the second of which gives another output."""
     records = {
         key: TensorRecord("float32", (4,), np.full(4, value, np.float32)) for key, value in (("x", 1), ("y", output))
@@ -210,12 +214,12 @@ def trace(configs: dict[str, dict[str, str]], output: float = 1.0) -> Trace:
         Call("b", 0, 1, {"x": Leaf("x")}, {"": Leaf("y")}),
     ]
     modules = {name: ModuleRecord("Net", {"extra_repr": "", **config}, {}) for name, config in configs.items()}
-    return Trace(modules, calls, records, {})
+    return ForwardTrace(ModelStructure(modules), calls, records)
 
 
 def verdict(before, after, ignored=()):
     """The verdict on two traces of which the second drifts, through what is stored."""
-    one, two = (stored_trace(made.to_arrays(), ignored) for made in (trace(before), trace(after, 2.0)))
+    one, two = (stored_trace(pack_trace(made), ignored) for made in (trace(before), trace(after, 2.0)))
     return compare_traces(one, two, Tolerances())
 
 
@@ -252,7 +256,7 @@ def test_a_renamed_module_is_known_in_spite_of_them():
     one, two = trace(old), trace(new)
     two.modules["c"] = two.modules.pop("b")
     two.calls[2] = Call("c", 0, 1, two.calls[2].inputs, two.calls[2].outputs)
-    stored = (stored_trace(made.to_arrays()) for made in (one, two))
+    stored = (stored_trace(pack_trace(made)) for made in (one, two))
     findings = compare_traces(*stored, Tolerances()).findings
     assert [(f.kind, f.before, f.after) for f in findings if f.kind != "event:none"] == [("renamed", "b", "c")]
 
@@ -392,5 +396,5 @@ def test_a_baseline_that_lists_such_a_tensor_twice_is_read_without():
     made.weights.update({"a.w": made.tensors["x"], "b.w": made.tensors["x"]})
     own = {"w": "a.w", "_flat_weights[0] (attribute)": "a.w", "other (attribute)": "b.w"}
     made.modules["a"] = ModuleRecord("LSTM", {}, own)
-    read = stored_trace(made.to_arrays())
+    read = stored_trace(pack_trace(made))
     assert list(read.modules["a"].weights) == ["w", "other (attribute)"]

@@ -28,7 +28,9 @@ from pytest_modelviz.probe.process import modes_untouched
 from pytest_modelviz.probe.sketch import record_shape, record_tensor
 from pytest_modelviz.probe.structure import tensors
 from pytest_modelviz.probe.torch_internals import StatisticsNorm
-from pytest_modelviz.records.trace import Call, ModuleRecord, TensorRecord, Trace
+from pytest_modelviz.records.structure import ModelStructure, ModuleRecord
+from pytest_modelviz.records.tensors import TensorRecord
+from pytest_modelviz.records.trace import Call, ForwardTrace
 
 BLUR_EVERY, BLUR_WIDTH = 4, 0.5  # steps, and pixels of standard deviation
 _START = 0.1  # the largest magnitude of the noise, where images have a standard deviation of about one
@@ -48,7 +50,7 @@ class Ascent:
     curves: npt.NDArray[np.float64]
     call: int
     precision: str
-    trace: Trace
+    trace: ForwardTrace
 
 
 class _Reached(BaseException):  # no error, so that no model that catches errors catches it
@@ -183,7 +185,7 @@ def _blurred(images: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.conv2d(padded, kernel, groups=images.shape[1])
 
 
-def _last_call(model: torch.nn.Module, layer: str, images: torch.Tensor) -> tuple[int, Trace]:
+def _last_call(model: torch.nn.Module, layer: str, images: torch.Tensor) -> tuple[int, ForwardTrace]:
     """Which call of the layer is its last one, and the pass up to its end.
 
     What the model raises after a call of the layer is ignored: a size may not fit there.
@@ -209,7 +211,7 @@ def _last_call(model: torch.nn.Module, layer: str, images: torch.Tensor) -> tupl
     return index, _trace_until(observer.trace, calls, recorded)
 
 
-def _trace_until(trace: Trace, calls: list[Call], recorded: dict[str, TensorRecord]) -> Trace:
+def _trace_until(trace: ForwardTrace, calls: list[Call], recorded: dict[str, TensorRecord]) -> ForwardTrace:
     """The pass up to a moment, and of the modules those that had a part in it.
 
     A module that was not called by then may have been read by one whose call had ended.
@@ -223,7 +225,8 @@ def _trace_until(trace: Trace, calls: list[Call], recorded: dict[str, TensorReco
             modules[name] = module
     weights = {key: trace.weights[key] for module in modules.values() for key in module.weights.values()}
     own = {*modules, *weights}
-    return Trace(modules, calls, recorded, weights, tuple(group for group in trace.ties if own.issuperset(group)))
+    ties = tuple(group for group in trace.structure.ties if own.issuperset(group))
+    return ForwardTrace(ModelStructure(modules, weights, ties), calls, recorded)
 
 
 def _objective(layer: str, module: torch.nn.Module, output: Any, filters: Sequence[int]) -> torch.Tensor:

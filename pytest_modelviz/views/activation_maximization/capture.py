@@ -15,6 +15,7 @@ from pytest_modelviz.probe.forward import find_layer, prepared, require_model
 from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.sketch import record_tensor
 from pytest_modelviz.records.capture import Array, Capture
+from pytest_modelviz.records.trace_arrays import pack_trace
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.views.activation_maximization.ascent import Ascent, ascend
 from pytest_modelviz.views.activation_maximization.compare import compare
@@ -64,8 +65,8 @@ class ActivationMaximizationView:
         with prepared(self._model, self._start[None], grad=True) as model:
             found = ascend(model, self._layer, self._filters, self._start, self._steps, self._rate)
         for at, gradient in enumerate(found.gradients):
-            found.trace.tensors[gradient_key(at)] = record_tensor(gradient, statistics=False)
-        arrays: dict[str, Array] = {"curves": found.curves, **found.trace.to_arrays()}
+            found.trace.gradients[gradient_key(at)] = record_tensor(gradient, statistics=False)
+        arrays: dict[str, Array] = {"curves": found.curves, **pack_trace(found.trace)}
         pictures, scales = _small(found.images)
         if pictures is not None:
             arrays |= {"images": pictures, "scales": scales}

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
-from pytest_modelviz.records.trace import TensorRecord, Trace
+from pytest_modelviz.records.tensors import TensorRecord
+from pytest_modelviz.records.trace import ForwardTrace
 from pytest_modelviz.views.numbers import rounded
 
 Curves: TypeAlias = npt.NDArray[np.float64]
@@ -37,7 +38,7 @@ class Climb(NamedTuple):
 
     curves: Curves
     gradients: tuple[TensorRecord, ...]
-    trace: Trace
+    trace: ForwardTrace
 
 
 def gradient_key(at: int) -> str:
@@ -57,9 +58,9 @@ def stored_climb(capture: Capture, ignored: Sequence[str] = ()) -> Climb:
         raise UnreadableBaselineError("its climb is damaged")
     trace = stored_trace(capture.arrays, ignored)
     keys = [gradient_key(at) for at in range(len(filters))]
-    if not trace.tensors.keys() >= set(keys):
+    if not trace.gradients.keys() >= set(keys):
         raise UnreadableBaselineError("it does not hold the gradient of every filter")
-    return Climb(curves.astype(np.float64), tuple(trace.tensors[key] for key in keys), trace)
+    return Climb(curves.astype(np.float64), tuple(trace.gradients[key] for key in keys), trace)
 
 
 def climb_rows(filters: Sequence[int], curves: Curves) -> dict[str, dict[str, float | str]]:

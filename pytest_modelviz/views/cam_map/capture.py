@@ -28,6 +28,7 @@ from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.structure import tensors
 from pytest_modelviz.probe.thumbnails import smaller
 from pytest_modelviz.records.capture import Array, Capture
+from pytest_modelviz.records.trace_arrays import pack_trace
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.views.cam_map.compare import compare
 from pytest_modelviz.views.cam_map.layers import candidates, first_of_each_size, named_layers
@@ -159,7 +160,7 @@ class CamMapView:
         if layouts:
             facts["places"] = layouts
         inputs = input_pictures(self._input, len(raw)) if raw.ndim > 2 else {}  # a sequence is no picture
-        arrays: dict[str, Array] = {"map": raw, **trace.to_arrays(), **inputs}
+        arrays: dict[str, Array] = {"map": raw, **pack_trace(trace), **inputs}
         notes = (*coverage_notes(self._model, trace), *target_notes(scores), *_quality_notes(raw, names))
         return Capture(
             self.view, facts, arrays, environment(self._model, self._input), result, notes, tuple(trace.modules)

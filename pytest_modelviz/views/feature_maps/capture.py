@@ -15,7 +15,8 @@ from pytest_modelviz.probe.forward import ModelInput, call, layer_patterns, prep
 from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.observe import Observer
 from pytest_modelviz.records.capture import Array, Capture
-from pytest_modelviz.records.trace import Trace
+from pytest_modelviz.records.trace import ForwardTrace
+from pytest_modelviz.records.trace_arrays import pack_trace
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.views.coverage_notes import coverage_notes
 from pytest_modelviz.views.feature_maps import compare, pictures
@@ -49,11 +50,11 @@ class FeatureMapsView:
         return self.captured(observer.trace, collector, inputs, output)
 
     def captured(
-        self, trace: Trace, collector: ThumbnailCollector, inputs: Mapping[str, Array], output: Any
+        self, trace: ForwardTrace, collector: ThumbnailCollector, inputs: Mapping[str, Array], output: Any
     ) -> Capture[FeatureMaps]:
         """The capture of a pass that was made already, with the pictures of its input."""
         thumbnails = collector.thumbnails()
-        arrays: dict[str, Array] = dict(trace.to_arrays())
+        arrays: dict[str, Array] = dict(pack_trace(trace))
         pages: dict[str, Any] = {}
         for layer, thumbnail in thumbnails.items():
             arrays[PICTURE + layer], exponent = packed(thumbnail.maps)

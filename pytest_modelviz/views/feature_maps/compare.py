@@ -10,7 +10,7 @@ from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
-from pytest_modelviz.records.trace import Trace
+from pytest_modelviz.records.trace import ForwardTrace
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.views.captions import MODEL_LABEL
 from pytest_modelviz.views.feature_maps.records import described, layer_rows, row_key
@@ -26,7 +26,7 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdi
     return compare_traces(before, after, tolerances)
 
 
-def _require_rows(baseline: Capture, trace: Trace) -> None:
+def _require_rows(baseline: Capture, trace: ForwardTrace) -> None:
     """Make sure that the text of a baseline says what its trace holds; raises UnreadableBaselineError."""
     stored, expected = baseline.facts.get("layers"), layer_rows(trace)
     texts = {name: {**row, "in": "", "out": ""} for name, row in expected.items()}

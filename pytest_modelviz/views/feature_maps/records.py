@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pytest_modelviz.records.trace import Call, Leaves, TensorRecord, Trace
+from pytest_modelviz.records.tensors import TensorRecord
+from pytest_modelviz.records.trace import Call, ForwardTrace, Leaves
 
 CHANNELS, SIDE = 8, 32  # the most of a thumbnail
 PICTURE = "picture."  # begins the name of a layer's picture among a capture's arrays
@@ -32,12 +33,12 @@ class FeatureMaps:
     `pictures` maps a layer's name to float32 of shape (channels, h, w), `output` is what the observed pass returned.
     """
 
-    trace: Trace
+    trace: ForwardTrace
     output: Any
     pictures: Mapping[str, Maps]
 
 
-def layer_rows(trace: Trace) -> dict[str, dict[str, Any]]:
+def layer_rows(trace: ForwardTrace) -> dict[str, dict[str, Any]]:
     """One line a call, in the order of execution; a tensor is described where it came into being, else named."""
     rows: dict[str, dict[str, Any]] = {}
     for call in trace.calls:
@@ -53,7 +54,7 @@ def layer_rows(trace: Trace) -> dict[str, dict[str, Any]]:
     return rows
 
 
-def _texts(leaves: Leaves, trace: Trace, origin: str) -> str:
+def _texts(leaves: Leaves, trace: ForwardTrace, origin: str) -> str:
     texts = []
     for (text, *_), record in described(leaves, trace, origin):
         if record is not None and record.statistics:
@@ -64,7 +65,7 @@ def _texts(leaves: Leaves, trace: Trace, origin: str) -> str:
     return "; ".join(texts)
 
 
-def described(leaves: Leaves, trace: Trace, origin: str) -> Iterator[tuple[list[str], TensorRecord | None]]:
+def described(leaves: Leaves, trace: ForwardTrace, origin: str) -> Iterator[tuple[list[str], TensorRecord | None]]:
     """The texts for each leaf, this version's first; the record of a tensor that came into being at `origin`."""
     for path, leaf in leaves.items():
         texts, record = [str(leaf.literal)], None

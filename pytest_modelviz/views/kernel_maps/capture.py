@@ -15,11 +15,13 @@ from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.forward import layer_patterns, prepared, require_model
 from pytest_modelviz.probe.modules import class_name, observed_modules
 from pytest_modelviz.records.capture import Array, Capture
+from pytest_modelviz.records.trace import ForwardTrace
+from pytest_modelviz.records.trace_arrays import pack_trace
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.views.captions import MODEL_LABEL
 from pytest_modelviz.views.kernel_maps import compare, pictures
 from pytest_modelviz.views.kernel_maps.convolutions import convolutions, first_of_stages, selected
-from pytest_modelviz.views.kernel_maps.kernels import kernel_trace, sample, statistics
+from pytest_modelviz.views.kernel_maps.kernels import kernel_structure, sample, statistics
 from pytest_modelviz.views.kernel_maps.records import INPUTS, MOST_FILTERS, PICTURE, KernelMaps, KernelStatistics
 from pytest_modelviz.views.stored_pictures import packed
 
@@ -46,7 +48,7 @@ class KernelMapsView:
             found = convolutions(model)
             if self._layers is not None:
                 found = selected(model, found, self._layers)
-            trace = kernel_trace(model, found)
+            structure = kernel_structure(model, found)
             numbers = {convolution.name: statistics(convolution) for convolution in found}
             containers = _containers(model, list(numbers))
             pictured = set(numbers) if self._layers is not None else {first.name for first in first_of_stages(found)}
@@ -56,7 +58,7 @@ class KernelMapsView:
                 filters = sample(convolution, most)
                 if filters is not None:
                     samples[convolution.name] = filters
-        arrays: dict[str, Array] = dict(trace.to_arrays())
+        arrays: dict[str, Array] = dict(pack_trace(ForwardTrace(structure)))
         pages: dict[str, Any] = {}
         for name, filters in samples.items():
             arrays[PICTURE + name], exponent = packed(filters.values)

@@ -7,15 +7,17 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from pytest_modelviz.compare.evidence import config_findings, first_built, module_findings, under_old_names
-from pytest_modelviz.compare.naming import below, old_name, tie_findings
+from pytest_modelviz.compare.evidence import config_findings, module_findings
+from pytest_modelviz.compare.naming import baseline_name, is_within, tie_findings, with_baseline_names
+from pytest_modelviz.compare.ownership import first_changed_layer
+from pytest_modelviz.compare.precision import is_exact
 from pytest_modelviz.compare.readable import contradiction, is_mean_of, is_rms_of, require_rows
 from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tensors import difference, worst
-from pytest_modelviz.compare.tolerance import Tolerances, is_exact, significant_weight_change
+from pytest_modelviz.compare.tolerance import Tolerances, significant_weight_change
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
-from pytest_modelviz.records.trace import ModuleRecord, Trace
+from pytest_modelviz.records.structure import ModelStructure, ModuleRecord
 from pytest_modelviz.records.verdict import Divergence, Finding, LayerError, Verdict
 from pytest_modelviz.views.captions import MODEL_LABEL
 
@@ -31,7 +33,7 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdi
 
     Raises UnreadableBaselineError for a damaged baseline, or one whose text says another thing than its arrays.
     """
-    before, after = (stored_trace(capture.arrays, tolerances.ignored) for capture in (baseline, actual))
+    before, after = (stored_trace(capture.arrays, tolerances.ignored).structure for capture in (baseline, actual))
     requested = [_requested(capture.facts.get("asked")) for capture in (baseline, actual)]
     if requested[0] != requested[1]:
         finding = Finding("asked", what="layers", before=requested[0], after=requested[1])
@@ -42,13 +44,13 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdi
 
 
 def _compare_kernels(
-    baseline: Trace,
-    actual: Trace,
+    baseline: ModelStructure,
+    actual: ModelStructure,
     tolerances: Tolerances,
     broken: Sequence[Finding],
     containers: tuple[Containers | None, Containers],
 ) -> Verdict:
-    """Compare two traces without calls. How the convolutions are built counts before what their weights are.
+    """Compare two models' convolutions. How the convolutions are built counts before what their weights are.
 
     `broken` are findings about kernels that are not finite, reported of layers that drifted. `containers` are the
     modules that hold convolutions, in both models; None where a baseline does not say. An attribute that `extra_repr`
@@ -56,14 +58,14 @@ def _compare_kernels(
     """
     known = (containers[0] or {}, containers[1]) if containers[0] is not None else ({}, {})
     before, after = (_tree(*pair) for pair in zip((baseline, actual), known, strict=True))
-    after, renamed = under_old_names(before, after)
-    names = {old_name(name, renamed) for name in actual.modules}
+    after, renamed = with_baseline_names(before, after)
+    names = {baseline_name(name, renamed) for name in actual.modules}
     actual = replace(after, modules={name: module for name, module in after.modules.items() if name in names})
     if containers[0] is None:  # those of the model now, if they hold what the baseline has
         outer = {
             outer: class_name
             for outer, class_name in containers[1].items()
-            if outer == "" or any(below(name, outer) for name in baseline.modules)
+            if outer == "" or any(is_within(name, outer) for name in baseline.modules)
         }
         before, after = _tree(baseline, outer), _tree(actual, containers[1])
     built = module_findings(baseline, actual)
@@ -101,7 +103,9 @@ def _compare_kernels(
     )
 
 
-def _weights(baseline: Trace, actual: Trace, tolerances: Tolerances) -> tuple[list[LayerError], list[Finding]]:
+def _weights(
+    baseline: ModelStructure, actual: ModelStructure, tolerances: Tolerances
+) -> tuple[list[LayerError], list[Finding]]:
     """The error of every convolution that both have, by its worst weight, and a finding for each weight that drifted.
 
     Weights of another shape or dtype are no other weights but another architecture: they are left to that.
@@ -131,20 +135,20 @@ def _allowed(dtype: str, tolerances: Tolerances) -> float:
     return allowed if is_exact(dtype) else min(allowed, own)
 
 
-def _first(structural: Sequence[Finding], baseline: Trace, actual: Trace) -> Divergence:
+def _first(structural: Sequence[Finding], baseline: ModelStructure, actual: ModelStructure) -> Divergence:
     """The first layer that is built differently; ties and new names only for want of others."""
     own = [finding for finding in structural if finding.kind not in ("renamed", "moved", "ties")]
-    layer = first_built(own, baseline, actual) if own else structural[0].layer
+    layer = first_changed_layer(own, baseline, actual) if own else structural[0].layer
     renamed = not own and structural[0].kind in ("renamed", "moved")
     module = baseline.modules.get(structural[0].before if renamed else layer) or actual.modules.get(layer)
     return Divergence(layer, module.class_name if module else "", 0, 0.0 if renamed else math.inf, 0.0)
 
 
-def _tree(trace: Trace, containers: Containers) -> Trace:
+def _tree(structure: ModelStructure, containers: Containers) -> ModelStructure:
     """The convolutions with the modules that hold them, parents first."""
     modules = {name: ModuleRecord(class_name, {}, {}) for name, class_name in containers.items()}
-    order = _parents_first(trace.modules, modules)
-    return replace(trace, modules={name: trace.modules.get(name) or modules[name] for name in order})
+    order = _parents_first(structure.modules, modules)
+    return replace(structure, modules={name: structure.modules.get(name) or modules[name] for name in order})
 
 
 def _parents_first(names: Collection[str], containers: Collection[str]) -> list[str]:
@@ -163,28 +167,28 @@ def _requested(layers: Any) -> str:
     return ", ".join(str(name) or MODEL_LABEL for name in layers) if isinstance(layers, list) else str(layers)
 
 
-def _containers(capture: Capture, trace: Trace) -> dict[str, str] | None:
+def _containers(capture: Capture, structure: ModelStructure) -> dict[str, str] | None:
     """The modules around the convolutions; None of a baseline that was recorded before they were."""
     containers = capture.facts.get("containers")
     if containers is None:
         return None
-    if not isinstance(containers, Mapping) or any(name in trace.modules for name in containers):
+    if not isinstance(containers, Mapping) or any(name in structure.modules for name in containers):
         raise UnreadableBaselineError("what it says of the modules around its convolutions is damaged")
     return {str(name): str(text) for name, text in containers.items()}
 
 
-def _require_rows(baseline: Capture, trace: Trace) -> None:
+def _require_rows(baseline: Capture, structure: ModelStructure) -> None:
     """Make sure that the text of a baseline says what its trace holds; raises UnreadableBaselineError."""
     rows = baseline.facts.get("layers")
     if not isinstance(rows, Mapping) or not all(isinstance(row, Mapping) for row in rows.values()):
         raise UnreadableBaselineError("it does not list layers")
     expected: dict[str, dict[str, str]] = {}
-    for name, module in trace.modules.items():
-        records = {local: trace.weights[key] for local, key in module.weights.items()}
-        texts = {local: f"{record.dtype}{list(record.shape)}" for local, record in records.items()}
+    for name, module in structure.modules.items():
+        records = {local: structure.weights[key] for local, key in module.weights.items()}
+        texts = {local: record.dtype_and_shape for local, record in records.items()}
         expected[name] = {"class": module.class_name, "weight": "not initialised", **texts}
         row, weight = rows.get(name, {}), records.get("weight")
-        if weight is None or not weight.sketch.size or ("not_finite" in row and weight.places):
+        if weight is None or not weight.sketch.size or ("not_finite" in row and weight.value_fingerprints):
             continue
         low, mean, high = (_number(row.get(key)) for key in ("min", "mean", "max"))
         rms = _number(row.get("rms"))

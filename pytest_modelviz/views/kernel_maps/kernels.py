@@ -9,14 +9,15 @@ import torch
 
 from pytest_modelviz.probe.modules import Describer, class_name, tie_groups
 from pytest_modelviz.probe.sketch import WEIGHT_WIDTH, record_shape, record_tensor
-from pytest_modelviz.records.trace import ModuleRecord, TensorRecord, Trace
+from pytest_modelviz.records.structure import ModelStructure, ModuleRecord
+from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.views.kernel_maps.convolutions import Convolution
 from pytest_modelviz.views.kernel_maps.records import MOST_LENGTH, MOST_SIDE, FilterSample, KernelStatistics
 
 _MOST_INPUTS = 64  # columns of a picture that shows a filter as a row of its inputs
 
 
-def kernel_trace(model: torch.nn.Module, convolutions: Sequence[Convolution]) -> Trace:
+def kernel_structure(model: torch.nn.Module, convolutions: Sequence[Convolution]) -> ModelStructure:
     """Classes, configuration and sketched weights and biases, without any pass."""
     describer = Describer()
     modules: dict[str, ModuleRecord] = {}
@@ -33,7 +34,7 @@ def kernel_trace(model: torch.nn.Module, convolutions: Sequence[Convolution]) ->
             names[local] = known[id(tensor)]
         modules[convolution.name] = describer.describe(convolution.module, names)
     own = {*modules, *weights}
-    return Trace(modules, [], {}, weights, tuple(group for group in tie_groups(model) if own.intersection(group)))
+    return ModelStructure(modules, weights, tuple(group for group in tie_groups(model) if own.intersection(group)))
 
 
 def filters_first(weight: torch.Tensor, *, transposed: bool = False, groups: int = 1) -> torch.Tensor:
@@ -100,5 +101,4 @@ def sample(convolution: Convolution, most: int) -> FilterSample | None:
 
 
 def _text(tensor: torch.Tensor) -> str:
-    record = record_shape(tensor)
-    return f"{record.dtype}{list(record.shape)}"
+    return record_shape(tensor).dtype_and_shape

@@ -9,19 +9,13 @@ from __future__ import annotations
 import collections
 from collections.abc import Mapping
 
-from pytest_modelviz.compare.diagnosis import blamed
-from pytest_modelviz.compare.evidence import (
-    MERE_LISTS,
-    built_otherwise,
-    caller_of,
-    module_findings,
-    order_findings,
-    own_modules,
-)
-from pytest_modelviz.compare.naming import below, tie_findings
+from pytest_modelviz.compare.blame import assign_blame
+from pytest_modelviz.compare.evidence import module_findings, order_findings
+from pytest_modelviz.compare.lockstep import LockstepComparison
+from pytest_modelviz.compare.naming import is_within, tie_findings
+from pytest_modelviz.compare.ownership import MODULE_CONTAINERS, calling_layer, construction_findings, own_modules
 from pytest_modelviz.compare.tolerance import Tolerances
-from pytest_modelviz.compare.walk import Walk
-from pytest_modelviz.records.trace import Call, Trace
+from pytest_modelviz.records.trace import Call, ForwardTrace
 from pytest_modelviz.records.verdict import Finding
 from pytest_modelviz.views.model_graph.records import OperatorGraph
 from pytest_modelviz.views.model_graph.references import INPUT, module_of, producer_of, unescaped
@@ -34,12 +28,14 @@ def blame(baseline: OperatorGraph, actual: OperatorGraph, first: Finding) -> tup
     if first.kind == "graph:input":
         return "", "input", []
     before, after = _traces(baseline, actual)
-    walk = Walk(before, after, Tolerances())
-    walk.run()
-    if walk.first is not None and walk.parted is not None:
-        entered = [event.call.layer for event in walk.parted if event is not None and event.kind == "enter"]
-        if any(layer and below(first.layer, layer) for layer in entered):
-            found = blamed(walk, walk.first, {})
+    comparison = LockstepComparison(before, after, Tolerances())
+    comparison.run()
+    if comparison.first is not None and comparison.order_divergence is not None:
+        entered = [
+            event.call.layer for event in comparison.order_divergence if event is not None and event.kind == "enter"
+        ]
+        if any(layer and is_within(first.layer, layer) for layer in entered):
+            found = assign_blame(comparison, comparison.first, {})
             return found.layer, found.cause, found.evidence
     layer = first.layer
     if baseline.ties is not None and actual.ties is not None and first.kind == "graph:receives":
@@ -47,19 +43,20 @@ def blame(baseline: OperatorGraph, actual: OperatorGraph, first: Finding) -> tup
         if ties and _holder(first.before, baseline) != _holder(first.after, actual):
             return "", "architecture", ties
     if layer not in before.modules or layer not in after.modules:
-        layer = caller_of(layer, before, after)
-    evidence = built_otherwise(layer, before, after)
+        layer = calling_layer(layer, before.structure, after.structure)
+    evidence = construction_findings(layer, before, after)
     if first.kind == "graph:receives" and not evidence:
         layer = _giver(first, baseline, actual, before, after)
-        evidence = built_otherwise(layer, before, after)
+        evidence = construction_findings(layer, before, after)
     if first.kind in _OTHERS:
-        inner = [finding for finding in module_findings(before, after) if layer == "" or below(finding.layer, layer)]
+        changed = module_findings(before.structure, after.structure)
+        inner = [finding for finding in changed if layer == "" or is_within(finding.layer, layer)]
         evidence += [finding for finding in inner if finding not in evidence]
-    evidence = evidence or order_findings(own_modules(layer, before), before, after)
+    evidence = evidence or order_findings(own_modules(layer, before), before.structure, after.structure)
     return layer, "architecture" if evidence else "computation", evidence
 
 
-def _traces(baseline: OperatorGraph, actual: OperatorGraph) -> tuple[Trace, Trace]:
+def _traces(baseline: OperatorGraph, actual: OperatorGraph) -> tuple[ForwardTrace, ForwardTrace]:
     """Both with their calls; where either was recorded without them, both with those that their operators imply."""
     before, after = baseline.as_trace(), actual.as_trace()
     if baseline.calls is None or actual.calls is None:
@@ -99,23 +96,25 @@ def _path(module: str, graph: OperatorGraph) -> list[str]:
     """The modules around an operator, as far as their names say, from the model itself on."""
     steps = module.split(".") if module else []
     outer = ["", *(".".join(steps[: count + 1]) for count in range(len(steps)))]
-    mere = {name for name in outer if name in graph.modules and graph.modules[name].class_name in MERE_LISTS}
+    mere = {name for name in outer if name in graph.modules and graph.modules[name].class_name in MODULE_CONTAINERS}
     return [name for name in outer if name == module or name not in mere]
 
 
-def _giver(first: Finding, baseline: OperatorGraph, actual: OperatorGraph, before: Trace, after: Trace) -> str:
+def _giver(
+    first: Finding, baseline: OperatorGraph, actual: OperatorGraph, before: ForwardTrace, after: ForwardTrace
+) -> str:
     """The module whose code hands an operator something else: its own, unless it was handed both things itself."""
     layer = first.layer
-    inside = [operator for operator in baseline.operators if below(operator.module, layer)]
+    inside = [operator for operator in baseline.operators if is_within(operator.module, layer)]
     known = {producer_of(name) for operator in inside for name in operator.inputs}
     old, new = producer_of(first.before), producer_of(first.after)
     if new in known:  # it had both before, and now uses the other
         return layer
     weight = _holder(first.before, baseline)
     if weight is not None and weight[0] == layer and not _inside(new, layer):
-        return caller_of(layer, before, after)  # its weights were given to it for this call
+        return calling_layer(layer, before.structure, after.structure)  # its weights were given to it for this call
     while layer and not _inside(old, layer) and not _inside(new, layer):
-        layer = caller_of(layer, before, after)
+        layer = calling_layer(layer, before.structure, after.structure)
     return layer
 
 
@@ -124,7 +123,7 @@ def _inside(producer: str, layer: str) -> bool:
     if producer.startswith(INPUT):
         return layer == ""
     owner = module_of(producer) if "/" in producer else unescaped(producer).rpartition(".")[0]
-    return layer == "" or below(owner, layer)
+    return layer == "" or is_within(owner, layer)
 
 
 def _holder(reference: str, graph: OperatorGraph) -> tuple[str, str] | None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pytest_modelviz.compare.evidence import config_findings, module_findings, under_old_names
-from pytest_modelviz.compare.naming import below, old_name
+from pytest_modelviz.compare.evidence import config_findings, module_findings
+from pytest_modelviz.compare.naming import baseline_name, is_within, with_baseline_names
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
-from pytest_modelviz.records.trace import Trace
+from pytest_modelviz.records.structure import ModelStructure
 from pytest_modelviz.records.verdict import Divergence, Finding, Verdict
 from pytest_modelviz.views.model_graph.blame import blame
 from pytest_modelviz.views.model_graph.difference import difference
@@ -31,10 +31,10 @@ def compare_graphs(baseline: OperatorGraph, actual: OperatorGraph) -> Verdict:
     _refuse_aliases(baseline, actual)
     found = difference(baseline, actual)
     owners = dict.fromkeys(operator.module for operator in (*baseline.operators, *actual.operators))
-    renamed = [finding for finding in renamed if any(below(owner, finding.before) for owner in owners)]
+    renamed = [finding for finding in renamed if any(is_within(owner, finding.before) for owner in owners)]
     if not found.findings and not renamed:
         return Verdict(True, len(owners), 0, 0.0, 0.0)
-    before, after = baseline.as_trace(), actual.as_trace()
+    before, after = baseline.structure(), actual.structure()
     if found.findings:
         layer, cause, evidence = blame(baseline, actual, found.findings[0])
         first = _divergence(layer, before, after)
@@ -92,7 +92,7 @@ def _made_otherwise(baseline: OperatorGraph, actual: OperatorGraph) -> Verdict:
 
 def renamed_back(baseline: OperatorGraph, actual: OperatorGraph) -> tuple[OperatorGraph, list[Finding]]:
     """The actual graph with renamed modules, and inputs of another name, called as in the baseline."""
-    old, renamed = under_old_names(baseline.as_trace(), actual.as_trace())
+    old, renamed = with_baseline_names(baseline.structure(), actual.structure())
     inputs: dict[str, str] = {}
     # where only their order differs, names tell which is which
     other = baseline.inputs.keys() != actual.inputs.keys()
@@ -102,7 +102,7 @@ def renamed_back(baseline: OperatorGraph, actual: OperatorGraph) -> tuple[Operat
         return actual, renamed
 
     def module(name: str) -> str:
-        return old_name(name, renamed)
+        return baseline_name(name, renamed)
 
     def reference(text: str) -> str:
         prefix, equals, given = text.rpartition("=")
@@ -124,6 +124,6 @@ def renamed_back(baseline: OperatorGraph, actual: OperatorGraph) -> tuple[Operat
     return made, renamed
 
 
-def _divergence(layer: str, before: Trace, after: Trace) -> Divergence:
+def _divergence(layer: str, before: ModelStructure, after: ModelStructure) -> Divergence:
     module = before.modules.get(layer) or after.modules.get(layer)
     return Divergence(layer, module.class_name if module else "", 0, 1.0, 0.0)

@@ -11,7 +11,9 @@ import numpy as np
 from pytest_modelviz.compare.ignored import lasting_modules
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.call_order import calls_of, runs_of
-from pytest_modelviz.records.trace import Call, ModuleRecord, TensorRecord, Trace
+from pytest_modelviz.records.structure import ModelStructure, ModuleRecord
+from pytest_modelviz.records.tensors import TensorRecord
+from pytest_modelviz.records.trace import Call, ForwardTrace
 from pytest_modelviz.views.model_graph.references import INPUT, escaped, module_of, split_result
 
 EXPORTED, TRACED = "exported", "traced"
@@ -158,8 +160,8 @@ class OperatorGraph:
             ties,
         )
 
-    def as_trace(self) -> Trace:
-        """The modules and their calls; where those were not recorded, those that run operators count as called."""
+    def structure(self) -> ModelStructure:
+        """The modules, with the shapes of what they hold and without its values."""
         weights: dict[str, TensorRecord] = {}
         modules = {}
         for name, row in self.modules.items():
@@ -167,9 +169,13 @@ class OperatorGraph:
             for local, text in row.tensors.items():
                 weights[keys[local]] = TensorRecord(*_shape(text), np.zeros(0, np.float32))
             modules[name] = ModuleRecord(row.class_name, row.config, keys)
+        return ModelStructure(modules, weights, self.ties or ())
+
+    def as_trace(self) -> ForwardTrace:
+        """The modules and their calls; where those were not recorded, those that run operators count as called."""
         owners = dict.fromkeys(operator.module for operator in self.operators)
         calls = [Call(name, 0, 0, {}) for name in owners] if self.calls is None else list(self.calls)
-        return Trace(modules, calls, {}, weights, self.ties or ())
+        return ForwardTrace(self.structure(), calls)
 
 
 def _rows(facts: Mapping[str, Any], key: str) -> list[tuple[str, Mapping[str, Any]]]:

@@ -21,7 +21,7 @@ from pytest_modelviz.probe.purity import untouched
 from pytest_modelviz.probe.sketch import record_shape
 from pytest_modelviz.probe.structure import tensors
 from pytest_modelviz.records.capture import Capture
-from pytest_modelviz.records.trace import Trace
+from pytest_modelviz.records.trace import ForwardTrace
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.views.model_summary import compare, pictures
 from pytest_modelviz.views.model_summary.flops import MultAdds
@@ -81,7 +81,7 @@ class ModelSummaryView:
     def captured(
         self,
         model: torch.nn.Module,
-        trace: Trace | None,
+        trace: ForwardTrace | None,
         mult_adds: Mapping[str, int],
         table: str,
         caches: Mapping[str, Sequence[str]] | None = None,
@@ -107,7 +107,7 @@ class ModelSummaryView:
 
     def _faked_pass(
         self, model: torch.nn.Module
-    ) -> tuple[Trace | None, dict[str, int], dict[str, list[str]], tuple[str, ...]]:
+    ) -> tuple[ForwardTrace | None, dict[str, int], dict[str, list[str]], tuple[str, ...]]:
         """A pass of a meta model that reads values of its input, and a note where it reads others."""
         try:
             return *self._pass(model, fake=True), ()
@@ -121,7 +121,7 @@ class ModelSummaryView:
 
     def _pass(
         self, model: torch.nn.Module, *, fake: bool = False
-    ) -> tuple[Trace, dict[str, int], dict[str, list[str]]]:
+    ) -> tuple[ForwardTrace, dict[str, int], dict[str, list[str]]]:
         given = self._given if fake else self._input
 
         def around() -> contextlib.AbstractContextManager[Any]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pytest_modelviz.compare.evidence import caller_of, first_built
-from pytest_modelviz.compare.naming import old_name, renames, tie_findings
+from pytest_modelviz.compare.bracketed import in_one_order
+from pytest_modelviz.compare.naming import baseline_name, renames, tie_findings
+from pytest_modelviz.compare.ownership import calling_layer, first_changed_layer
 from pytest_modelviz.compare.tolerance import Tolerances
-from pytest_modelviz.compare.volatile import in_one_order
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
-from pytest_modelviz.records.trace import Call, ModuleRecord, Trace
+from pytest_modelviz.records.structure import ModelStructure, ModuleRecord
+from pytest_modelviz.records.trace import Call
 from pytest_modelviz.records.verdict import UNCOMPARED, Divergence, Finding, Verdict
 from pytest_modelviz.text.natural import natural
 from pytest_modelviz.views.model_summary.passes import attributes_of, first_event, passes
@@ -36,7 +37,7 @@ def compare_trees(baseline: Mapping[str, Any], actual: Mapping[str, Any], ignore
     """Compare the facts of two summaries field by field; `ignored` are globs of attributes."""
     before, new = layers_of(baseline, ignored), layers_of(actual, ignored)
     renamed = renames(_built(before), _built(new))
-    names = {name: old_name(name, renamed) for name in new}
+    names = {name: baseline_name(name, renamed) for name in new}
     after = {names[name]: row for name, row in new.items()}
     is_run = any(row.get("calls") for row in (*before.values(), *after.values()))
     findings: list[Finding] = []
@@ -57,13 +58,15 @@ def compare_trees(baseline: Mapping[str, Any], actual: Mapping[str, Any], ignore
     findings.sort(key=lambda finding: _RANK.get(finding.kind, len(_RANK)))  # stable: layers stay as people count
     attributes = attributes_of(baseline, before, ignored), attributes_of(actual, after, ignored)
     calls = passes(before, new, names)
-    traces = _modules(before, calls[0]), _modules(after, calls[1])
+    structures = _modules(before, calls[0]), _modules(after, calls[1])
     # where no event differs, or there was no pass, what explains most comes first
-    layer, cause, evidence = first_event(before, after, calls, attributes, findings) or _first(findings, *traces)
+    layer, cause, evidence = first_event(before, after, calls, attributes, findings) or _first(
+        findings, *structures, passes_agree=all(calls)
+    )
     findings.sort(key=lambda finding: finding.layer != layer)
     count, drifted = len({*before, *after}), len({finding.layer for finding in findings})
-    baseline_name = {finding.after: finding.before for finding in renamed}.get(layer, layer)
-    row = before.get(layer) or after.get(baseline_name, {})
+    before_renaming = {finding.after: finding.before for finding in renamed}
+    row = before.get(layer) or after.get(before_renaming.get(layer, layer), {})
     return Verdict(
         matched=False,
         compared=count,
@@ -103,23 +106,25 @@ def _groups(facts: Mapping[str, Any]) -> list[list[str]]:
     return [[str(name) for name in group] for group in groups]
 
 
-def _first(findings: Sequence[Finding], before: Trace, after: Trace) -> tuple[str, str, list[Finding]]:
+def _first(
+    findings: Sequence[Finding], before: ModelStructure, after: ModelStructure, *, passes_agree: bool
+) -> tuple[str, str, list[Finding]]:
     built = [
         finding for finding in findings if finding.kind in (*STRUCTURE, "removed", "added", "renamed", "moved", "ties")
     ]
     if built:
         highest = min(_RANK[finding.kind] for finding in built)
         most = [finding for finding in built if _RANK[finding.kind] == highest]
-        return first_built(most, before, after), "architecture", []
+        return first_changed_layer(most, before, after, passes_agree=passes_agree), "architecture", []
     if any(finding.kind in ("in", "calls") and finding.layer == "" for finding in findings):
         return "", "input", []
     layer = findings[0].layer
     kinds = {finding.kind for finding in findings if finding.layer == layer}
     # what it is given, and how often, is its caller's doing
-    return (caller_of(layer, before, after) if {"in", "calls"} & kinds else layer), "computation", []
+    return (calling_layer(layer, before, after) if {"in", "calls"} & kinds else layer), "computation", []
 
 
-def _modules(rows: Rows, calls: list[Call]) -> Trace:
+def _modules(rows: Rows, calls: list[Call]) -> ModelStructure:
     """The modules alone, in the order of execution as far as that is known, then as people count."""
     order = dict.fromkeys([*(call.layer for call in calls), *sorted(rows, key=natural)])
-    return Trace({name: ModuleRecord(str(rows[name].get("class", "")), {}, {}) for name in order}, calls, {}, {})
+    return ModelStructure({name: ModuleRecord(str(rows[name].get("class", "")), {}, {}) for name in order})

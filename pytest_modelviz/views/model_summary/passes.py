@@ -11,13 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from pytest_modelviz.compare.diagnosis import blamed
+from pytest_modelviz.compare.blame import assign_blame
 from pytest_modelviz.compare.ignored import lasting_modules
+from pytest_modelviz.compare.lockstep import LockstepComparison
 from pytest_modelviz.compare.tolerance import Tolerances
-from pytest_modelviz.compare.walk import Walk
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.call_order import calls_of
-from pytest_modelviz.records.trace import Call, Leaf, ModuleRecord, TensorRecord, Trace
+from pytest_modelviz.records.structure import ModelStructure, ModuleRecord
+from pytest_modelviz.records.tensors import TensorRecord
+from pytest_modelviz.records.trace import Call, ForwardTrace, Leaf
 from pytest_modelviz.records.verdict import Finding
 from pytest_modelviz.views.model_summary.rows import Rows
 
@@ -67,12 +69,12 @@ def first_event(
             shapes = "other" if {"parameters", "buffers"} & differs else "same"
             modules[name] = ModuleRecord(str(row.get("class", "")), config, {"shapes": shapes})
         passed = [_marked(call, kinds.get(call.layer, set()) if number else set()) for call in calls[number]]
-        traces.append(Trace(modules, passed, {}, {"same": _SAME, "other": _OTHER}))
-    walk = Walk(traces[0], traces[1], Tolerances())
-    walk.run()
-    if walk.first is None:
+        traces.append(ForwardTrace(ModelStructure(modules, {"same": _SAME, "other": _OTHER}), passed))
+    comparison = LockstepComparison(traces[0], traces[1], Tolerances())
+    comparison.run()
+    if comparison.first is None:
         return None
-    blame = blamed(walk, walk.first, {})
+    blame = assign_blame(comparison, comparison.first, {})
     return blame.layer, blame.cause, [finding for finding in blame.evidence if finding.kind == "attribute"]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pytest_modelviz.compare.naming import old_name, renames_of
+from pytest_modelviz.compare.naming import baseline_name, renames_of
 from pytest_modelviz.compare.texts import same
 from pytest_modelviz.pictures.diff import Line, around_changes, text_picture
 from pytest_modelviz.pictures.exhibits import Exhibit
@@ -37,7 +37,7 @@ def diff_lines(before: Mapping[str, Any], after: Mapping[str, Any], verdict: Ver
     for finding in verdict.findings if verdict is not None else ():
         if finding.kind == "attribute":
             attributes.setdefault(finding.layer, []).append(finding)
-    new = {old_name(name, renamed): name for name in after}
+    new = {baseline_name(name, renamed): name for name in after}
     lines: list[Line] = []
     for name in sorted({*before, *new}, key=natural):
         old_row, new_row = before.get(name), after[new[name]] if name in new else None

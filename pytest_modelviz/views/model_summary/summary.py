@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from pytest_modelviz.compare.volatile import in_one_order
+from pytest_modelviz.compare.bracketed import in_one_order
 from pytest_modelviz.probe.modules import (
     Describer,
     class_name,
@@ -23,7 +23,8 @@ from pytest_modelviz.probe.modules import (
 from pytest_modelviz.probe.sketch import record_shape
 from pytest_modelviz.probe.torch_internals import unsaved_buffer_names
 from pytest_modelviz.records.call_order import runs_of
-from pytest_modelviz.records.trace import LENT, NOT_SAVED, REWRITTEN, UNSAVED, Call, Leaves, TensorRecord, Trace
+from pytest_modelviz.records.structure import LENT, NOT_SAVED, REWRITTEN, UNSAVED
+from pytest_modelviz.records.trace import Call, ForwardTrace, Leaves
 from pytest_modelviz.text.side_by_side import split_path
 from pytest_modelviz.views.model_summary.records import LayerSummary, ModelSummary
 
@@ -71,7 +72,7 @@ def caches_of(before: Mapping[tuple[str, str], str], after: Mapping[tuple[str, s
 
 def summarise(
     model: torch.nn.Module,
-    trace: Trace | None,
+    trace: ForwardTrace | None,
     mult_adds: Mapping[str, int],
     table: str,
     caches: Mapping[str, Sequence[str]] | None = None,
@@ -114,7 +115,9 @@ def summarise(
     )
 
 
-def _layer(name: str, module: torch.nn.Module, trace: Trace | None, calls: list[Call], mult_adds: int) -> LayerSummary:
+def _layer(
+    name: str, module: torch.nn.Module, trace: ForwardTrace | None, calls: list[Call], mult_adds: int
+) -> LayerSummary:
     own = dict([*own_tensors(module), *packed_tensors(module)])
     parameters = {n: t for n, t in own.items() if isinstance(t, torch.nn.Parameter)}
     return LayerSummary(
@@ -159,11 +162,7 @@ def _attributes(module: torch.nn.Module, config: Mapping[str, str]) -> dict[str,
 def _text(tensor: torch.Tensor) -> str:
     if torch.nn.parameter.is_lazy(tensor):
         return "uninitialized"
-    return _shape_text(record_shape(tensor))
-
-
-def _shape_text(record: TensorRecord) -> str:
-    return f"{record.dtype}{list(record.shape)}"
+    return record_shape(tensor).dtype_and_shape
 
 
 def _mark_of(module: torch.nn.Module, name: str) -> str:
@@ -175,11 +174,11 @@ def _numel(tensor: torch.Tensor) -> int:
     return 0 if torch.nn.parameter.is_lazy(tensor) else tensor.numel()
 
 
-def _shapes(leaves: Leaves, trace: Trace) -> str:
+def _shapes(leaves: Leaves, trace: ForwardTrace) -> str:
     texts = []
     for path, leaf in leaves.items():
         if path.endswith(LENT):
             continue
-        text = _shape_text(trace.tensors[leaf.tensor]) if leaf.tensor is not None else str(leaf.literal)
+        text = trace.tensors[leaf.tensor].dtype_and_shape if leaf.tensor is not None else str(leaf.literal)
         texts.append(f"{path}: {text}" if path else text)
     return ", ".join(texts)

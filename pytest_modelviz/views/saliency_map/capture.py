@@ -19,6 +19,8 @@ from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.sketch import record_tensor
 from pytest_modelviz.probe.thumbnails import smaller
 from pytest_modelviz.records.capture import Array, Capture
+from pytest_modelviz.records.trace import GRADIENT
+from pytest_modelviz.records.trace_arrays import pack_trace
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.views.coverage_notes import coverage_notes, target_notes
 from pytest_modelviz.views.input_pictures import input_pictures
@@ -26,7 +28,7 @@ from pytest_modelviz.views.numbers import rounded
 from pytest_modelviz.views.saliency_map.compare import compare
 from pytest_modelviz.views.saliency_map.gradients import Saliency, require_saliency_method, saliency
 from pytest_modelviz.views.saliency_map.pictures import describe, picture
-from pytest_modelviz.views.saliency_map.records import GRADIENT, SIDE, SaliencyMap
+from pytest_modelviz.views.saliency_map.records import SIDE, SaliencyMap
 from pytest_modelviz.views.stored_pictures import MOST_INPUTS, packed
 
 
@@ -51,7 +53,7 @@ class SaliencyMapView:
         with prepared(self._model, self._input, grad=True) as model:
             found = saliency(model, self._input, self._target, self._method)
         trace, scores, gradient = found.trace, found.scores, found.gradient.numpy()
-        trace.tensors[GRADIENT] = record_tensor(found.gradient, statistics=False)
+        trace.gradients[GRADIENT] = record_tensor(found.gradient, statistics=False)
         result = SaliencyMap(gradient, magnitude(gradient), scores.targets, scores.predicted, scores.total)
         facts: dict[str, Any] = {
             "model": class_name(self._model),
@@ -63,7 +65,7 @@ class SaliencyMapView:
             "peak": rounded(float(np.abs(gradient).max(initial=0.0))),
             "shape": list(gradient.shape),
         }
-        arrays: dict[str, Array] = {**trace.to_arrays(), **input_pictures(self._input, len(gradient))}
+        arrays: dict[str, Array] = {**pack_trace(trace), **input_pictures(self._input, len(gradient))}
         if scores.explained:
             facts["explained"] = scores.explained
         pictures: dict[str, Any] = {}

@@ -17,9 +17,9 @@ from pytest_modelviz.compare.tensors import rms
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
-from pytest_modelviz.records.trace import TensorRecord, Trace
+from pytest_modelviz.records.tensors import TensorRecord
+from pytest_modelviz.records.trace import GRADIENT, ForwardTrace
 from pytest_modelviz.records.verdict import Finding, Verdict
-from pytest_modelviz.views.saliency_map.records import GRADIENT
 
 _SKETCHED = 2.0  # so much a root mean square taken from a sketch may be off
 _ANSWER = ("method", "dtype", "targets", "predicted", "explained")
@@ -75,12 +75,17 @@ def _compare_gradients(
 def _is_peak_of(record: TensorRecord, stated: Any) -> bool:
     """Whether the largest magnitude that is stated can be that of a gradient of which there is a sketch."""
     size = rms(record)
-    if isinstance(stated, bool) or not isinstance(stated, (int, float)) or record.places or not math.isfinite(size):
+    if (
+        isinstance(stated, bool)
+        or not isinstance(stated, (int, float))
+        or record.value_fingerprints
+        or not math.isfinite(size)
+    ):
         return isinstance(stated, (int, float, str))  # "inf" and "nan" are words
     return stated >= size / _SKETCHED  # numbers may cancel out in a sketch
 
 
-def _stored_gradient(trace: Trace) -> TensorRecord:
-    if GRADIENT not in trace.tensors:
+def _stored_gradient(trace: ForwardTrace) -> TensorRecord:
+    if GRADIENT not in trace.gradients:
         raise UnreadableBaselineError("it holds no gradient")
-    return trace.tensors[GRADIENT]
+    return trace.gradients[GRADIENT]

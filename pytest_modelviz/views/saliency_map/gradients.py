@@ -25,7 +25,7 @@ from pytest_modelviz.probe.containers import Put
 from pytest_modelviz.probe.forward import call
 from pytest_modelviz.probe.observe import Observer
 from pytest_modelviz.probe.torch_internals import TorchDispatchMode
-from pytest_modelviz.records.trace import Trace
+from pytest_modelviz.records.trace import ForwardTrace
 
 METHODS = ("gradient", "guided", "integrated_gradients", "smoothgrad", "input_x_gradient")
 _STEPS = 32  # of integrated gradients, by Gauss and Legendre
@@ -38,7 +38,7 @@ class Saliency:
 
     gradient: torch.Tensor
     scores: Scores
-    trace: Trace
+    trace: ForwardTrace
     dtype: str
     rectifiers: int = 0
 

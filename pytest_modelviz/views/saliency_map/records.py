@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-GRADIENT = "(gradient)"  # its key among the tensors of the trace; no layer can be called that
 SIDE = 96  # the longest of a picture of a gradient
 
 

@@ -16,7 +16,9 @@ from pytest_modelviz.probe.forward import require_model
 from pytest_modelviz.probe.modules import Describer, class_name, observed_modules, tie_groups
 from pytest_modelviz.probe.weights import Weights
 from pytest_modelviz.records.capture import Array, Capture
-from pytest_modelviz.records.trace import Trace
+from pytest_modelviz.records.structure import ModelStructure
+from pytest_modelviz.records.trace import ForwardTrace
+from pytest_modelviz.records.trace_arrays import pack_trace
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.views.training_curve.compare import compare
 from pytest_modelviz.views.training_curve.optimizer_comparison import option_names
@@ -65,7 +67,7 @@ class TrainingCurveView:
     def capture(self) -> Capture[TrainingCurve]:
         # the training may change modules and flags: what it starts from is recorded before
         model = self._model
-        trace = None if model is None else _model_before(model)
+        structure = None if model is None else _model_before(model)
         around = environment(torch.nn.Module() if model is None else model)
         optimizers = None if self._optimizer is None else OptimizerRecorder(self._optimizer, model, self._step)
         training, dtype = train(self._step, self._steps, model, self._seed, optimizers)
@@ -78,11 +80,14 @@ class TrainingCurveView:
         }
         if optimizers is not None:
             facts["optimizer"] = [record.to_json() for record in optimizers.records()]
-        arrays: dict[str, Array] = {**training.to_arrays(), **({} if trace is None else trace.to_arrays())}
+        arrays: dict[str, Array] = {
+            **training.to_arrays(),
+            **({} if structure is None else pack_trace(ForwardTrace(structure))),
+        }
         result = TrainingCurve(
             training.scalars, training.by_parameter(training.gradients), training.by_parameter(training.updates)
         )
-        layers = () if trace is None else tuple(trace.modules)
+        layers = () if structure is None else tuple(structure.modules)
         return Capture(self.view, facts, arrays, around, result, _quality_notes(training), layers, repeatable=False)
 
     def option_names(self, capture: Capture) -> list[tuple[str, str]]:
@@ -111,12 +116,12 @@ def _require_whole(name: str, value: Any, low: int, high: int) -> int:
     return int(value)
 
 
-def _model_before(model: torch.nn.Module) -> Trace:
-    """The model as it stands before the training: a trace without calls."""
+def _model_before(model: torch.nn.Module) -> ModelStructure:
+    """The model as it stands before the training."""
     modules = list(observed_modules(model))
     weights, describer = Weights(modules), Describer()
     records = {name: describer.describe(module, weights.names(module)) for name, module in modules}
-    return Trace(records, [], {}, weights.records(), tie_groups(model))
+    return ModelStructure(records, weights.records(), tie_groups(model))
 
 
 def _quality_notes(training: Training) -> tuple[str, ...]:

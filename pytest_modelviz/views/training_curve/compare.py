@@ -11,7 +11,7 @@ from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
-from pytest_modelviz.records.trace import Trace
+from pytest_modelviz.records.structure import ModelStructure
 from pytest_modelviz.records.verdict import Finding, Verdict
 from pytest_modelviz.views.training_curve.curve_comparison import compare_curves
 from pytest_modelviz.views.training_curve.diagnosis import ModelDiagnosis, diagnose_scalars
@@ -64,15 +64,15 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdi
     return replace(verdict, findings=(*verdict.findings, finding))
 
 
-def _stored_model(capture: Capture, training: Training, tolerances: Tolerances) -> Trace | None:
+def _stored_model(capture: Capture, training: Training, tolerances: Tolerances) -> ModelStructure | None:
     """The model that a training began with, a trace without calls; None where it had none."""
-    return stored_trace(capture.arrays, tolerances.ignored) if training.parameters else None
+    return stored_trace(capture.arrays, tolerances.ignored).structure if training.parameters else None
 
 
 def _compare_trainings(
     baseline: Training,
     actual: Training,
-    models: Sequence[Trace | None],
+    models: Sequence[ModelStructure | None],
     optimizers: Sequence[Finding],
     *,
     dtype: str,

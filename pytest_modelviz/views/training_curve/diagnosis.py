@@ -11,16 +11,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from pytest_modelviz.compare.evidence import (
-    changed_weights,
-    config_findings,
-    first_built,
-    module_findings,
-    under_old_names,
-)
-from pytest_modelviz.compare.naming import tie_findings
-from pytest_modelviz.compare.tolerance import Tolerances, is_exact, significant_weight_change
-from pytest_modelviz.records.trace import LOOSE, Trace
+from pytest_modelviz.compare.evidence import changed_weights, config_findings, module_findings
+from pytest_modelviz.compare.naming import tie_findings, with_baseline_names
+from pytest_modelviz.compare.ownership import first_changed_layer
+from pytest_modelviz.compare.precision import is_exact
+from pytest_modelviz.compare.tolerance import Tolerances, significant_weight_change
+from pytest_modelviz.records.structure import ATTRIBUTE_SUFFIX, ModelStructure
 from pytest_modelviz.records.verdict import Divergence, Finding, Verdict
 from pytest_modelviz.views.training_curve.curve_comparison import (
     DECAY,
@@ -72,14 +68,18 @@ class ModelDiagnosis:
     `optimizers` is what differs about the optimisers, where both trainings gave theirs: that alone is a drift.
     """
 
-    def __init__(self, before: Trace, after: Trace, optimizers: Sequence[Finding], tolerances: Tolerances) -> None:
+    def __init__(
+        self, before: ModelStructure, after: ModelStructure, optimizers: Sequence[Finding], tolerances: Tolerances
+    ) -> None:
         self._before = before
         self._optimizers = list(optimizers)
-        self._after, self._renamed = under_old_names(before, after)
+        self._after, self._renamed = with_baseline_names(before, after)
         self._tolerances = tolerances
         changed = changed_weights(before, self._after)
         self._weights = [
-            Finding("weights", *key, error=error) for key, error in changed.items() if not key[1].endswith(LOOSE)
+            Finding("weights", *key, error=error)
+            for key, error in changed.items()
+            if not key[1].endswith(ATTRIBUTE_SUFFIX)
         ]
         self._built = [
             *self._renamed,
@@ -161,7 +161,7 @@ class ModelDiagnosis:
         if layer is None:
             layer = next((finding.layer or finding.after for finding in findings if finding.kind in _OF_MODEL), "")
             built = [finding for finding in findings if finding.kind in _BUILT]
-            layer = first_built(built, self._before, self._after) if built else layer
+            layer = first_changed_layer(built, self._before, self._after) if built else layer
         old = next((rename.before for rename in self._renamed if rename.after == layer), layer)
         module = self._before.modules.get(old) or self._after.modules.get(layer)
         class_name = module.class_name if module else ""

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from pytest_modelviz.compare.bracketed import in_one_order
 from pytest_modelviz.compare.ignored import is_ignored
-from pytest_modelviz.compare.volatile import in_one_order, lasting, rewritten
+from pytest_modelviz.compare.volatile import lasting, normalised
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.verdict import Finding
 from pytest_modelviz.views.training_curve.optimizer_records import OptimizerRecord, Option, Options, SchedulerRecord
@@ -234,7 +235,7 @@ def _lasting(options: Options) -> dict[str, Option]:
 
 
 def _lasting_text(option: Option) -> str:
-    return in_one_order(rewritten(repr(option)))
+    return in_one_order(normalised(repr(option)))
 
 
 def _same(one: Option, other: Option) -> bool:

@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from torch.optim.lr_scheduler import LRScheduler
 
-from pytest_modelviz.compare.volatile import is_volatile, rewritten
+from pytest_modelviz.compare.volatile import is_volatile, normalised
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.modules import parameters_and_buffers
 from pytest_modelviz.probe.structure import plain_text
+from pytest_modelviz.records.tensors import dtype_and_shape
 from pytest_modelviz.views.training_curve.optimizer_records import (
     OptimizerRecord,
     Option,
@@ -220,14 +221,14 @@ def _plain(value: Any, depth: int = 0) -> Option:
 def _lasting_text(text: str) -> str:
     """A text without what differs between two processes, such as the name of a temporary folder."""
     quoted = repr(text)
-    lasting = rewritten(quoted)
+    lasting = normalised(quoted)
     return text if lasting == quoted else lasting[1:-1]
 
 
 def _parameter(parameter: torch.Tensor, names: Mapping[int, str]) -> str:
     """Its name in the model; what it is where it has none."""
     known = names.get(id(parameter))
-    return known or f"{str(parameter.dtype).removeprefix('torch.')}{list(parameter.shape)}"
+    return known or dtype_and_shape(parameter.dtype, parameter.shape)
 
 
 def _flat(optimizer: Any) -> dict[str, Option]:

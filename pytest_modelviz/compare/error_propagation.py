@@ -1,0 +1,157 @@
+"""How far each tensor of the actual pass may be off, given what it was computed from.
+
+A tensor is as coarse as the coarsest dtype that led to it, and inherits what a layer on the way was explicitly allowed.
+A result that is no larger than what its inputs differ by, as a rectifier makes of negative inputs, says nothing: that
+much is forgiven to it, and to what is computed from it. Everything here follows from the actual pass: a baseline, which
+anybody may have written, has no say in what it is forgiven.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable
+
+from pytest_modelviz.compare.precision import is_exact
+from pytest_modelviz.compare.tensors import NOTHING_LEFT, allowed_for, is_no_more_than, rms, rms_difference
+from pytest_modelviz.compare.tolerance import Source, Tolerances
+from pytest_modelviz.records.structure import LENT
+from pytest_modelviz.records.trace import Call, Event, ForwardTrace, Leaf
+
+EXACT = Source()
+# Activations that let nothing through of what is negative and all of what is not, by the names that libraries have for
+# them. A bounded one also makes large inputs small: ReLU6 counts only for inputs that are no larger than its bound.
+_RECTIFIER = re.compile(
+    r"ReLU6?|(?:Py[Tt]orch|New|Fast|Quick|Accurate)?GELU(?:Activation|Tanh)?|(?:SiLU|Mish)(?:Activation)?|Swish|Hard[Ss]wish"
+)
+_BOUNDS = {"ReLU6": 6.0}
+_ROUNDING_SHARE = 0.1  # of the tolerance: processors differ by ten times less than what is allowed
+_LARGEST_SCALE = 1e8  # masks hold -1e9 and -3.4e38, which say nothing about the size of what is computed
+
+
+class ErrorPropagation:
+    """Follows tolerances through the actual pass, event by event.
+
+    Attributes:
+        sources: what led to each tensor of the actual pass, by its key.
+        excuses: whether any result has been excused as no larger than what its inputs differ by.
+
+    """
+
+    def __init__(self, baseline: ForwardTrace, actual: ForwardTrace, tolerances: Tolerances) -> None:
+        self._baseline, self._actual, self._tolerances = baseline, actual, tolerances
+        self.sources: dict[str, Source] = {}
+        self.excuses = False
+        self._granted: dict[str, Source] = {}
+        self._vanished: set[str] = set()  # tensors that were excused
+        self._derived: set[str] = set()  # what is made of those and given to the next module, for this event alone
+        self._just_vanished = False  # whether the previous event was such a result
+        following = zip(actual.calls, actual.calls[1:], strict=False)
+        self._callers = {id(call) for call, after in following if after.depth > call.depth}
+
+    @property
+    def negligible(self) -> set[str]:
+        """Tensors of this event that are no larger than what their inputs differ by."""
+        return self._vanished | self._derived if self._derived else self._vanished
+
+    @property
+    def forgives(self) -> bool:
+        """Whether an absolute tolerance may hide that two tensors differ."""
+        layers = self._tolerances.layers
+        return self.excuses or bool(self._tolerances.atol) or any(layer.atol for layer in layers)
+
+    def add(self, event: Event, layer: str, received: Source, caller: Call) -> Source:
+        """Note what led to each tensor of an event of the actual pass, and return what led to all of them.
+
+        What a module's code makes between two calls may come from anything that it has `received` from calls before; a
+        Python number, which has every digit, also from the arguments of the `caller`. What the executing `layer` is
+        explicitly allowed is passed on with the tensors that it makes.
+        """
+        combined, granted = EXACT, self._grant(layer)
+        for key in _tensor_keys(event.leaves.values()):
+            record, source = self._actual.tensors[key], self.sources.get(key)
+            if source is None:
+                is_number = record.dtype == EXACT.dtype and not record.shape
+                source = received.and_from(self._given(caller)) if is_number else received
+                source = source.and_from(Source(record.dtype))
+            self.sources[key] = source = source.and_from(granted)
+            combined = combined.and_from(source)
+        return combined
+
+    def begin_event(self, event: Event) -> None:
+        """Find what the caller makes of an excused result and gives to the next module, if it is as small."""
+        self._derived = set()
+        if self._just_vanished and event.kind == "enter":
+            for key in _tensor_keys(event.leaves.values()):
+                excused = self.sources[key].excused
+                if excused and is_no_more_than(self._actual.tensors[key], excused):
+                    self._derived.add(key)
+        self._just_vanished = False
+
+    def excuse(self, event: Event, gap: float) -> bool:
+        """Forgive results that are no larger than the `gap` between their inputs; returns whether there are any."""
+        excused = False
+        for key in _tensor_keys(event.leaves.values()):
+            if is_no_more_than(self._actual.tensors[key], NOTHING_LEFT * gap):
+                self.sources[key] = self.sources[key].and_from(Source(excused=NOTHING_LEFT * gap))
+                self._vanished.add(key)
+                self._just_vanished = self.excuses = excused = True
+        return excused
+
+    def source_of(self, event: Event) -> Source:
+        """What led to all tensors of an event, with what was excused since."""
+        sources = (self.sources[key] for key in _tensor_keys(event.leaves.values()))
+        return functools.reduce(Source.and_from, sources, EXACT)
+
+    def input_gap(self, baseline: Event, actual: Event, layer: str) -> float:
+        """How far the inputs of a rectifier that is being left differ, as root mean square; zero for anything else.
+
+        At most what rounding may do: a baseline that is a little off everywhere must not excuse whatever it likes.
+        """
+        if not self._leaves_operation(actual):
+            return 0.0
+        module = self._actual.modules[actual.call.layer]
+        if not _RECTIFIER.fullmatch(module.class_name) or module.weights:
+            return 0.0  # its results may well be small because it made them so
+        before, after = baseline.call.inputs, actual.call.inputs
+        gaps, bound = [0.0], _BOUNDS.get(module.class_name, _LARGEST_SCALE)
+        for path in before.keys() & after.keys():
+            old, new = before[path].tensor, after[path].tensor
+            if old is not None and new is not None:
+                record, source = self._actual.tensors[new], self.sources.get(new, EXACT)
+                allowed, _ = allowed_for(record, source, self._tolerances.of(layer))
+                gap, size = rms_difference(self._baseline.tensors[old], record), rms(record)
+                gaps.append(min(gap, _ROUNDING_SHARE * allowed * size) if size < bound else 0.0)
+        return max(gaps)
+
+    def input_scale(self, event: Event) -> float:
+        """The size of the inputs of a module that calls no other and is being left; zero for anything else.
+
+        A single operation may cancel its inputs down to their rounding. Over several modules a signal may just as well
+        fade, with every digit meant.
+        """
+        if not self._leaves_operation(event):
+            return 0.0
+        inputs = (leaf for path, leaf in event.call.inputs.items() if not path.endswith(LENT))
+        records = [self._actual.tensors[key] for key in _tensor_keys(inputs)]
+        sizes = [rms(record) for record in records if not is_exact(record.dtype) and record.shape]
+        return max((size for size in sizes if size < _LARGEST_SCALE), default=0.0)
+
+    def _leaves_operation(self, event: Event) -> bool:
+        """Whether a module is left that has called no other."""
+        return event.kind == "leave" and id(event.call) not in self._callers
+
+    def _grant(self, layer: str) -> Source:
+        if not self._tolerances.layers:
+            return EXACT
+        if layer not in self._granted:
+            self._granted[layer] = self._tolerances.granted(layer)
+        return self._granted[layer]
+
+    def _given(self, call: Call) -> Source:
+        dtypes = (self._actual.tensors[key].dtype for key in _tensor_keys(call.inputs.values()))
+        return functools.reduce(Source.and_from, map(Source, dtypes), EXACT)
+
+
+def _tensor_keys(leaves: Iterable[Leaf]) -> Iterable[str]:
+    return (leaf.tensor for leaf in leaves if leaf.tensor is not None)

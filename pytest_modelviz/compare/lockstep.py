@@ -1,0 +1,232 @@
+"""Two forward passes event by event, up to the first event that differs.
+
+A pass is a sequence of events: a module is entered with inputs, or left with outputs. The first event that differs
+says whose code ran just before, and that module's configuration and weights say why.
+
+| first differing event | suspect |
+|---|---|
+| the model itself is entered | none: the input changed |
+| M is left, everything inside agreed | M |
+| M is entered, everything before agreed | M's caller, between its calls |
+| another module is entered or left here | the innermost module open at that moment |
+
+Anybody may have written a baseline: what is allowed, and how much of a difference is rounding, follows from the actual
+pass alone, and everything in the actual pass is compared.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from pytest_modelviz.compare.arguments import lent_weights, matched_arguments
+from pytest_modelviz.compare.error_propagation import EXACT, ErrorPropagation
+from pytest_modelviz.compare.tensors import leaf_errors, worst
+from pytest_modelviz.compare.tolerance import Source, Tolerances
+from pytest_modelviz.records.trace import Call, Event, ForwardTrace, Leaves
+from pytest_modelviz.records.verdict import Finding, LayerError
+
+
+class ComparedEvent(NamedTuple):
+    """One event in both passes.
+
+    Attributes:
+        event: the event of the baseline.
+        error: the error of its worst leaf.
+        allowed: the tolerance for that leaf.
+        path: where in the inputs or outputs that leaf is.
+        last_callee: the layer that the executing layer had called last, None where it had called none.
+        full_error: the error without anything forgiven as rounding.
+
+    """
+
+    event: Event
+    error: float
+    allowed: float
+    path: str
+    last_callee: str | None = None
+    full_error: float = 0.0
+
+
+@dataclass
+class _Frame:
+    """A call that is open in both passes; the outermost frame stands for the code that calls the model."""
+
+    baseline: Call | None = None
+    actual: Call | None = None
+    received: Source = EXACT  # what led to all that its code has received so far
+    last_callee: str | None = None
+
+
+@dataclass
+class LockstepComparison:
+    """Both passes, the actual one under the baseline's names.
+
+    Attributes:
+        renamed: modules that have another name in the actual pass.
+        layers: the error of every call that was compared, in the order of leaving.
+        events: all events up to the first that differs.
+        first: the first event that differs.
+        order_divergence: the two events from which on the order of events itself differs.
+        skipped_containers: Sequentials that only one of the passes calls.
+        lent_calls: the ids of calls for which only one of the passes was given weights.
+        drifted_outputs: paths within the model's output that drifted; None where the output was not reached.
+
+    """
+
+    baseline: ForwardTrace
+    actual: ForwardTrace
+    tolerances: Tolerances
+    renamed: list[Finding] = field(default_factory=list)
+    layers: list[LayerError] = field(default_factory=list)
+    events: list[ComparedEvent] = field(default_factory=list)
+    first: ComparedEvent | None = None
+    order_divergence: tuple[Event | None, Event | None] | None = None
+    skipped_containers: set[str] = field(default_factory=set)
+    lent_calls: set[int] = field(default_factory=set)
+    drifted_outputs: list[str] | None = None
+    _compared_tensors: set[str] = field(default_factory=set)  # of the actual pass
+
+    def __post_init__(self) -> None:
+        self._propagation = ErrorPropagation(self.baseline, self.actual, self.tolerances)
+
+    def run(self) -> None:
+        """Compare event by event until the order of events itself differs."""
+        remaining = self.baseline.events(), self.actual.events()
+        stack = [_Frame()]
+        while True:
+            baseline, actual = self._next_events(*remaining)
+            if baseline is None and actual is None:
+                return
+            innermost = stack[-1]
+            if baseline is None or actual is None or event_key(baseline) != event_key(actual):
+                self.order_divergence = (baseline, actual)
+                if self.first is None:
+                    culprit = Event("order", innermost.baseline or Call("", 0, 0, {}), None)
+                    self.first = ComparedEvent(culprit, math.inf, 0.0, "", innermost.last_callee)
+                return
+            caller = innermost if baseline.kind == "enter" else stack[-2]
+            baseline = Event(baseline.kind, baseline.call, caller.baseline)  # not a container that was skipped
+            source = self._compare(baseline, actual, innermost)
+            if baseline.kind == "enter":
+                stack.append(_Frame(baseline.call, actual.call, source))
+            else:
+                stack.pop()
+                caller.last_callee = baseline.call.layer
+                caller.received = caller.received.and_from(source)
+
+    def callers_of(self, call: Call | None) -> list[Call]:
+        """A call of the baseline and those around it, from the inside out."""
+        around: list[Call] = []
+        for earlier in reversed(self.baseline.calls):
+            if earlier is call or (around and earlier.depth < around[-1].depth):
+                around.append(earlier)
+        return around
+
+    def _next_events(
+        self, baseline_events: Iterator[Event], actual_events: Iterator[Event]
+    ) -> tuple[Event | None, Event | None]:
+        """The next event of each pass, past containers that only one of them calls."""
+        baseline, actual = next(baseline_events, None), next(actual_events, None)
+        while (baseline and event_key(baseline)) != (actual and event_key(actual)):
+            if baseline is not None and self._skips(baseline, self.baseline, self.actual):
+                baseline = next(baseline_events, None)
+            elif (
+                actual is not None
+                and self._skips(actual, self.actual, self.baseline)
+                and (actual.kind == "enter" or self._has_been_compared(actual.call))
+            ):
+                actual = next(actual_events, None)
+            else:
+                break
+        return baseline, actual
+
+    def _skips(self, event: Event, trace: ForwardTrace, other: ForwardTrace) -> bool:
+        """Whether it is of a Sequential that the other pass does not call: its children may be called one by one."""
+        layer = event.call.layer
+        modules = trace.modules.get(layer), other.modules.get(layer)
+        if layer == "" or any(module is None or module.class_name != "Sequential" for module in modules):
+            return False
+        if layer not in self.skipped_containers and any(call.layer == layer for call in other.calls):
+            return False
+        self.skipped_containers.add(layer)
+        return True
+
+    def _has_been_compared(self, call: Call) -> bool:
+        """Whether all tensors that a call was given, and returned, are those of calls that were compared."""
+        leaves = (*call.inputs.values(), *(call.outputs or {}).values())
+        return all(leaf.tensor is None or leaf.tensor in self._compared_tensors for leaf in leaves)
+
+    def _compare(self, baseline: Event, actual: Event, innermost: _Frame) -> Source:
+        """Compare one event; returns what led to its tensors, as far as rounding may come from there."""
+        propagation, layer = self._propagation, executing_layer(baseline)
+        source = propagation.add(actual, layer, innermost.received, innermost.actual or actual.call)
+        scale = propagation.input_scale(actual)
+        propagation.begin_event(actual)
+        leaves = self._matched_leaves(baseline, actual)
+        errors = self._errors(baseline, actual, leaves, scale)
+        error, allowed, path = worst(errors)
+        full_error = error
+        if scale or propagation.forgives:
+            full_error = worst(self._errors(baseline, actual, leaves, None))[0]
+        gap = 0.0
+        if self.first is None and not full_error <= allowed:
+            gap = propagation.input_gap(baseline, actual, layer)
+        if gap and propagation.excuse(actual, gap):
+            errors = self._errors(baseline, actual, leaves, scale)
+            error, allowed, path = worst(errors)
+            full_error = worst(self._errors(baseline, actual, leaves, None))[0]
+        if baseline.kind == "leave":
+            self.layers.append(LayerError(baseline.call.layer, baseline.call.index, error, allowed))
+            if baseline.parent is None:
+                self.drifted_outputs = [path for path, (error, allowed) in errors.items() if not error <= allowed]
+        if self.first is None:
+            compared = ComparedEvent(baseline, error, allowed, path, innermost.last_callee, full_error)
+            self.events.append(compared)
+            if not error <= allowed:
+                self.first = compared
+        if full_error == 0.0:
+            return EXACT  # no bit differs: no rounding comes from here
+        return source.and_from(propagation.source_of(actual)) if propagation.excuses else source
+
+    def _matched_leaves(self, baseline: Event, actual: Event) -> tuple[Leaves, Leaves]:
+        before, after = baseline.leaves, actual.leaves
+        if baseline.kind == "leave" or before.keys() == after.keys():
+            return before, after
+        if lent_weights(before) != lent_weights(after):  # earlier versions did not record them
+            self.lent_calls.add(id(baseline.call))
+            before, after = (
+                {path: leaf for path, leaf in leaves.items() if path not in lent_weights(leaves)}
+                for leaves in (before, after)
+            )
+        modules = self.baseline.modules[baseline.call.layer], self.actual.modules[actual.call.layer]
+        return matched_arguments(before, after, *modules)
+
+    def _errors(
+        self, baseline: Event, actual: Event, leaves: tuple[Leaves, Leaves], scale: float | None
+    ) -> dict[str, tuple[float, float]]:
+        before, after = leaves
+        self._compared_tensors.update(leaf.tensor for leaf in after.values() if leaf.tensor is not None)
+        return leaf_errors(
+            before,
+            after,
+            self.baseline.tensors,
+            self.actual.tensors,
+            sources=self._propagation.sources,
+            tolerances=self.tolerances.of(executing_layer(baseline)),
+            scale=scale,
+            negligible=self._propagation.negligible,
+            renamed=after.keys() - actual.leaves.keys(),
+        )
+
+
+def executing_layer(event: Event) -> str:
+    """The layer whose code ran just before an event: the caller's, if a module is entered."""
+    return event.parent.layer if event.kind == "enter" and event.parent is not None else event.call.layer
+
+
+def event_key(event: Event) -> tuple[str, str, int]:
+    """What two events have in common that are the same event of two passes."""
+    return event.kind, event.call.layer, event.call.index

@@ -1,0 +1,58 @@
+"""A model's structure as plain data: its modules, how each is configured, and its weights. It needs no forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pytest_modelviz.records.tensors import TensorRecord
+
+ATTRIBUTE_SUFFIX = " (attribute)"  # marks a tensor in a plain attribute, which is neither parameter nor buffer
+LENT = ", given by its caller"  # marks a parameter that a module has for one call only (see `probe.lent`)
+# In a module's configuration: its buffers that no state dict holds, and those that the pass itself writes.
+UNSAVED, REWRITTEN = "unsaved", "rewritten"
+NOT_SAVED = " (not saved)"  # marks such a buffer in a summary
+
+
+@dataclass(frozen=True)
+class ModuleRecord:
+    """A module as it stood before the pass.
+
+    Attributes:
+        class_name: the name of its class.
+        config: its attributes and what its `extra_repr` says, as text.
+        weights: its own parameters, buffers and other tensors: local name -> key in `ModelStructure.weights`.
+
+    """
+
+    class_name: str
+    config: Mapping[str, str]
+    weights: Mapping[str, str]
+
+    @property
+    def rewritten(self) -> set[str]:
+        """Buffers that the pass itself writes."""
+        return set(self.config.get(REWRITTEN, "").splitlines())
+
+    def state(self, baseline: ModuleRecord) -> set[str]:
+        """Buffers that hold state rather than weights: a pass writes them, in this model or the baseline's.
+
+        The baseline is believed only about buffers that are not saved now: a file must not be able to hide a weight.
+        """
+        return self.rewritten | (baseline.rewritten & set(self.config.get(UNSAVED, "").splitlines()))
+
+
+@dataclass
+class ModelStructure:
+    """The modules of a model.
+
+    Attributes:
+        modules: name -> record, parents before their children; the model itself is "".
+        weights: the tensors that the modules hold, by the name under which each was found first.
+        ties: groups of names that stand for the same module or tensor.
+
+    """
+
+    modules: dict[str, ModuleRecord]
+    weights: dict[str, TensorRecord] = field(default_factory=dict)
+    ties: tuple[tuple[str, ...], ...] = ()

@@ -1,0 +1,94 @@
+"""A tensor as plain data: its dtype, its shape and a sketch of its values, never the values of a large tensor.
+
+The probe makes these records from tensors of torch; everything after it compares records alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+
+Sketch = npt.NDArray[np.float32] | npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class TensorRecord:
+    """One tensor at one moment.
+
+    Attributes:
+        dtype: torch's name for it, e.g. "float32".
+        shape: the tensor's sizes.
+        sketch: a linear function of the finite values (see `probe.sketch`), with zeros for NaN and infinities; the
+            values themselves where there are no more of them than the sketch is wide.
+        value_fingerprints: for each kind of exceptional value ("nan", "+inf", "-inf", or "-1e9" for giants, which are
+            far larger than all other values) how many there are and a fingerprint of their positions.
+        statistics: mean and root mean square, for people; not stored.
+        sketch_without_giants: a second sketch with zeros for the giants, which would hide all other values in the
+            first; None where there are none.
+
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    sketch: Sketch
+    value_fingerprints: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    statistics: tuple[float, ...] = ()
+    sketch_without_giants: Sketch | None = None
+
+    @property
+    def numel(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def bulk_sketch(self) -> Sketch:
+        """The sketch of the values without giants, if there are any."""
+        return self.sketch if self.sketch_without_giants is None else self.sketch_without_giants
+
+    @property
+    def sketches(self) -> tuple[Sketch, ...]:
+        return (self.sketch,) if self.sketch_without_giants is None else (self.sketch, self.sketch_without_giants)
+
+    @property
+    def dtype_and_shape(self) -> str:
+        return dtype_and_shape(self.dtype, self.shape)
+
+    def narrowed(self, width: int) -> TensorRecord:
+        """The same tensor with sketches of at most `width` numbers: the buckets are added up, with random signs.
+
+        The result is a valid sketch, but not the one that `probe.sketch` computes at this width.
+        """
+        giants = self.sketch_without_giants
+        return replace(
+            self,
+            sketch=_narrowed(self.sketch, width),
+            sketch_without_giants=None if giants is None else _narrowed(giants, width),
+        )
+
+
+def dtype_and_shape(dtype: object, shape: tuple[int, ...]) -> str:
+    """How a tensor's kind is written everywhere, e.g. `float32[1, 3, 224, 224]`."""
+    return f"{str(dtype).removeprefix('torch.')}{list(shape)}"
+
+
+def splitmix64(index: npt.NDArray[np.uint64], salt: int) -> npt.NDArray[np.uint64]:
+    """Mix 64-bit integers (the finaliser of SplitMix64, Steele, Lea and Flood 2014)."""
+    with np.errstate(over="ignore"):
+        z = index + np.uint64(salt) * np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        mixed: npt.NDArray[np.uint64] = z ^ (z >> np.uint64(31))
+    return mixed
+
+
+def _narrowed(sketch: Sketch, width: int) -> Sketch:
+    if sketch.size <= width:
+        return sketch
+    signs = (splitmix64(np.arange(sketch.size, dtype=np.uint64), 2) >> np.uint64(63)).astype(np.float64) * 2 - 1
+    padded = np.zeros(-(-sketch.size // width) * width, np.float64)
+    padded[: sketch.size] = sketch * signs
+    folded: Sketch = padded.reshape(-1, width).sum(0).astype(sketch.dtype)
+    return folded

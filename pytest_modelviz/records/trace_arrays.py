@@ -1,0 +1,235 @@
+"""A forward trace as three arrays, and back. Whatever cannot have been packed here is refused as a damaged baseline.
+
+The structure is compressed JSON in an array of bytes, so that the trace of a whole ResNet-50 takes kilobytes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from pytest_modelviz.errors import UnreadableBaselineError
+from pytest_modelviz.records.capture import Array
+from pytest_modelviz.records.limits import FIXED
+from pytest_modelviz.records.structure import ModelStructure, ModuleRecord
+from pytest_modelviz.records.tensors import Sketch, TensorRecord
+from pytest_modelviz.records.trace import Call, ForwardTrace, Leaf, Leaves
+from pytest_modelviz.text.strict_json import parse_json
+
+SKETCH_VERSION = 2  # of the signs and sums in `probe.sketch`: baselines of other versions cannot be compared
+# What reading a trace that somebody else has written may raise.
+DAMAGE = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, zlib.error)
+_LARGEST_NUMEL = 2**62
+_DTYPE = re.compile(  # every dtype of torch, and those it may well have next
+    r"bool|bfloat16|b?complex\d{2,3}|u?int\d{1,2}|qu?int\d{1,2}(?:x\d)?|float(?:16|32|64)|float\d{1,2}_e\d+m\d+\w*|"
+    r"bits\d{1,2}(?:x\d)?",
+    re.ASCII,
+)
+_GRADIENT = re.compile(r"\(gradient(?: \d+)?\)")  # keys of observed tensors contain "<" or ">"
+_LEAST_SHARED = 8  # numbers: a reference to fewer takes as much room as the numbers
+
+
+def pack_trace(trace: ForwardTrace) -> dict[str, Array]:
+    """Pack a trace.
+
+    Returns:
+        "trace.structure" (uint8, compressed JSON), "trace.sketches" (float32) and "trace.wide" (float64), each of one
+        dimension.
+
+    """
+    narrow, wide = _SketchWriter(np.float32), _SketchWriter(np.float64)
+
+    def row(record: TensorRecord) -> dict[str, Any]:
+        is_wide = record.sketch.dtype == np.float64
+        sketch = np.concatenate(record.sketches)
+        packed: dict[str, Any] = {
+            "d": record.dtype,
+            "s": list(record.shape),
+            **(wide if is_wide else narrow).add(sketch),
+        }
+        if is_wide:
+            packed["w"] = 1
+        if record.value_fingerprints:
+            packed["p"] = {kind: list(fingerprint) for kind, fingerprint in record.value_fingerprints.items()}
+        return packed
+
+    structure = {
+        "sketch": SKETCH_VERSION,
+        "modules": {n: [m.class_name, dict(m.config), dict(m.weights)] for n, m in trace.modules.items()},
+        "calls": [
+            [c.layer, c.index, c.depth, _pack_leaves(c.inputs), None if c.outputs is None else _pack_leaves(c.outputs)]
+            for c in trace.calls
+        ],
+        "tensors": {key: row(record) for key, record in (*trace.tensors.items(), *trace.gradients.items())},
+        "weights": {key: row(record) for key, record in trace.weights.items()},
+        "ties": [list(group) for group in trace.structure.ties],
+    }
+    text = json.dumps(structure, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return {
+        "trace.structure": np.frombuffer(zlib.compress(text.encode(), 9), dtype=np.uint8),
+        "trace.sketches": narrow.joined(),
+        "trace.wide": wide.joined(),
+    }
+
+
+def unpack_trace(arrays: Mapping[str, Array]) -> ForwardTrace:
+    """Unpack what `pack_trace` made.
+
+    Raises:
+        UnreadableBaselineError: the arrays are anything else.
+
+    """
+    try:
+        return _unpacked(arrays)
+    except UnreadableBaselineError:
+        raise
+    except DAMAGE as error:
+        raise damaged_trace(error) from error
+
+
+def damaged_trace(error: Exception) -> UnreadableBaselineError:
+    """The error to raise where reading a stored trace has led to `error`."""
+    return UnreadableBaselineError(f"its trace is damaged ({type(error).__name__}: {error})")
+
+
+def _unpacked(arrays: Mapping[str, Array]) -> ForwardTrace:
+    structure = _parsed(arrays["trace.structure"])
+    if structure["sketch"] != SKETCH_VERSION:
+        raise UnreadableBaselineError(
+            "its sketches were made by another version of pytest-modelviz and cannot be compared: record it anew"
+        )
+    if [arrays[f"trace.{name}"].dtype.name for name in ("sketches", "wide")] != ["float32", "float64"]:
+        raise UnreadableBaselineError("its sketches are of another dtype than any that is recorded")
+    readers = {
+        0: _SketchReader(np.asarray(arrays["trace.sketches"], dtype=np.float32)),
+        1: _SketchReader(np.asarray(arrays["trace.wide"], dtype=np.float64)),
+    }
+    tensors = {str(key): _tensor(row, readers) for key, row in structure["tensors"].items()}
+    gradients = {key: tensors.pop(key) for key in list(tensors) if _GRADIENT.fullmatch(key)}
+    weights = {str(key): _tensor(row, readers) for key, row in structure["weights"].items()}
+    modules = {
+        str(name): ModuleRecord(str(class_name), _strings(config), _strings(names))
+        for name, (class_name, config, names) in structure["modules"].items()
+    }
+    for module in modules.values():
+        _require(module.weights.values(), weights)
+    calls = []
+    for layer, index, depth, inputs, outputs in structure["calls"]:
+        if str(layer) not in modules:
+            raise UnreadableBaselineError(f"its trace calls a layer it does not hold: {str(layer)!r}")
+        call = Call(str(layer), int(index), int(depth), _unpacked_leaves(inputs, tensors))
+        call.outputs = None if outputs is None else _unpacked_leaves(outputs, tensors)
+        calls.append(call)
+    for reader in readers.values():
+        reader.require_end()
+    ties = tuple(tuple(str(name) for name in group) for group in structure["ties"])
+    return ForwardTrace(ModelStructure(modules, weights, ties), calls, tensors, gradients)
+
+
+def _parsed(packed: Array) -> Any:
+    if packed.dtype != np.uint8 or packed.ndim != 1:
+        raise UnreadableBaselineError("its trace is not a byte string")
+    inflater = zlib.decompressobj()
+    text = inflater.decompress(packed.tobytes(), FIXED.structure_bytes)
+    if not inflater.eof:
+        raise UnreadableBaselineError("its trace is truncated or absurdly large")
+    try:
+        return parse_json(text, most_values=FIXED.structure_values)
+    except RecursionError as error:
+        raise UnreadableBaselineError("its trace is nested absurdly deeply") from error
+
+
+def _tensor(row: Mapping[str, Any], readers: Mapping[int, _SketchReader]) -> TensorRecord:
+    fingerprints = {str(kind): (int(count), int(print_)) for kind, (count, print_) in row.get("p", {}).items()}
+    reader = readers[int(row.get("w", 0))]
+    shared = row.get("same")
+    sketch = reader.take(int(row["n"])) if shared is None else reader.shared(*map(int, shared))
+    without_giants: Sketch | None = None
+    if any(kind.lstrip("+-").startswith("1e") for kind in fingerprints):
+        half = sketch.size // 2
+        sketch, without_giants = sketch[:half], sketch[half:]
+    shape = tuple(int(side) for side in row["s"])
+    record = TensorRecord(str(row["d"]), shape, sketch, fingerprints, sketch_without_giants=without_giants)
+    if not _DTYPE.fullmatch(record.dtype):
+        raise UnreadableBaselineError(f"it holds a tensor of a dtype that does not exist: {record.dtype[:40]!r}")
+    if any(side < 0 for side in shape) or record.numel > _LARGEST_NUMEL:
+        raise UnreadableBaselineError(f"it holds a tensor of shape {list(shape)}")
+    return record
+
+
+class _SketchWriter:
+    """Sketches laid end to end. One that is there already is not repeated: its position is noted instead."""
+
+    def __init__(self, dtype: type[np.float32] | type[np.float64]) -> None:
+        self._dtype = dtype
+        self._sketches: list[Array] = []
+        self._positions: dict[bytes, int] = {}
+        self._size = 0
+
+    def add(self, sketch: Array) -> dict[str, Any]:
+        """Add a sketch; returns how many numbers were laid down for it and, if none, which ones it shares."""
+        content = sketch.tobytes()
+        if sketch.size >= _LEAST_SHARED and content in self._positions:
+            return {"n": 0, "same": [self._positions[content], int(sketch.size)]}
+        self._positions.setdefault(content, self._size)
+        self._sketches.append(sketch)
+        self._size += sketch.size
+        return {"n": int(sketch.size)}
+
+    def joined(self) -> Array:
+        return np.concatenate([np.zeros(0, self._dtype), *self._sketches]).astype(self._dtype, copy=False)
+
+
+class _SketchReader:
+    """Sketches laid end to end; each record takes its share in turn."""
+
+    def __init__(self, values: Sketch) -> None:
+        if values.ndim != 1:
+            raise UnreadableBaselineError("its sketches are not laid out as expected")
+        self._values, self._position = values, 0
+
+    def take(self, count: int) -> Sketch:
+        if count < 0 or self._position + count > self._values.size:
+            raise UnreadableBaselineError("it holds fewer numbers than its structure says")
+        self._position += count
+        return self._values[self._position - count : self._position]
+
+    def shared(self, start: int, count: int) -> Sketch:
+        """Numbers that another record has taken before."""
+        if start < 0 or count < 0 or start + count > self._position:
+            raise UnreadableBaselineError("it shares numbers that its structure does not hold")
+        return self._values[start : start + count]
+
+    def require_end(self) -> None:
+        if self._position != self._values.size:
+            raise UnreadableBaselineError("it holds more numbers than its structure says")
+
+
+def _pack_leaves(leaves: Leaves) -> dict[str, Any]:
+    return {path: leaf.tensor if leaf.tensor is not None else [leaf.literal] for path, leaf in leaves.items()}
+
+
+def _unpacked_leaves(packed: Mapping[str, Any], tensors: Mapping[str, TensorRecord]) -> Leaves:
+    leaves = {}
+    for path, value in packed.items():
+        if isinstance(value, str):
+            _require([value], tensors)
+            leaves[str(path)] = Leaf(tensor=value)
+        else:
+            leaves[str(path)] = Leaf(literal=str(value[0]))
+    return leaves
+
+
+def _require(keys: Iterable[str], table: Mapping[str, TensorRecord]) -> None:
+    for key in keys:
+        if key not in table:
+            raise UnreadableBaselineError(f"its trace names a tensor it does not hold: {key!r}")
+
+
+def _strings(mapping: Mapping[str, Any]) -> dict[str, str]:
+    return {str(key): str(value) for key, value in mapping.items()}
