@@ -16,6 +16,7 @@ import torch
 from pytest_modelviz.attribution.scores import Scores
 from pytest_modelviz.attribution.spatial_layout import SpatialLayout, SpatialLayoutTracker
 from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.probe.call_observer import CallObserver
 from pytest_modelviz.records.trace import Call
 
 Reshape = Callable[[torch.Tensor], torch.Tensor]
@@ -40,7 +41,7 @@ class LayerActivation:
     layout: SpatialLayout | None
 
 
-class ActivationRecorder:
+class ActivationRecorder(CallObserver):
     """Records the outputs of some layers, such that the score can be differentiated by them.
 
     Of several calls of a layer it is the last whose output has a spatial layout, or that `reshape`, the user's own way
@@ -54,7 +55,7 @@ class ActivationRecorder:
         self._unusable: dict[str, str] = {}
 
     def leave(self, call: Call, module: torch.nn.Module, output: Any) -> Any:
-        """An observer's `on_output`: the pass goes on from a copy, so that it may work in place."""
+        """The pass goes on from a copy, so that it may work in place."""
         layout = self._layouts.track(module, output)
         if call.layer not in self._layers:
             return output

@@ -13,9 +13,10 @@ from pytest_modelviz.attribution.scores import Scores, Weigh, class_score, is_ex
 from pytest_modelviz.attribution.spatial_layout import SpatialLayout, SpatialLayoutTracker
 from pytest_modelviz.attribution.targets import Target
 from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.probe.call_observer import CallObserver
 from pytest_modelviz.probe.forward import call
 from pytest_modelviz.probe.modules import class_name
-from pytest_modelviz.probe.observe import Observer
+from pytest_modelviz.probe.pass_recorder import PassRecorder
 from pytest_modelviz.probe.sketch import record_shape, record_tensor
 from pytest_modelviz.probe.torch_internals import child_table
 from pytest_modelviz.records.tensors import TensorRecord
@@ -44,14 +45,14 @@ def explain(
     differentiate: bool = True,
 ) -> Explanation:
     """Run the model once and differentiate the target's score by the last outputs of the recorded layers."""
-    on_output = None if recorder is None else recorder.leave
-    observer = Observer(model, look=record_narrow, weight_width=TRACE_WEIGHT_WIDTH, on_output=on_output)
-    with observer.watching():
+    observers = [] if recorder is None else [recorder]
+    pass_recorder = PassRecorder(model, observers, look=record_narrow, weight_width=TRACE_WEIGHT_WIDTH)
+    with pass_recorder.recording():
         output = call(model, input_data)
     needless = target is None and not differentiate and not is_explained_by_itself(output)
     scores = Scores((), (), ()) if needless else scores_of(output, target, weigh)
     activations = [] if recorder is None else recorder.activations(scores if differentiate else None)
-    return Explanation(observer.trace, scores, activations)
+    return Explanation(pass_recorder.trace, scores, activations)
 
 
 def record_narrow(tensor: torch.Tensor) -> TensorRecord:
@@ -64,25 +65,31 @@ def spatial_layers(model: torch.nn.Module, input_data: Any) -> dict[str, Spatial
 
     Of those whose outputs are tokens only norms and blocks count: what lies inside attention is no picture of a stage.
     """
-    found: dict[str, SpatialLayout] = {}
-    layouts = SpatialLayoutTracker(input_data)
-
-    def leave(call: Call, module: torch.nn.Module, output: Any) -> Any:
-        layout = layouts.track(module, output)
-        if call.layer and layout is not None:
-            of_tokens = layout.form == "tokens" or (layout.form == "channels last" and len(layout.grid) == 1)
-            inner = of_tokens and not child_table(module) and "norm" not in class_name(module).lower()
-            if not inner:
-                found.pop(call.layer, None)
-                found[call.layer] = layout
-        return output
-
-    with Observer(model, look=record_shape, weight_width=None, on_output=leave).watching(), torch.no_grad():
+    layers = _SpatialLayers(input_data)
+    with PassRecorder(model, [layers], look=record_shape, weight_width=None).recording(), torch.no_grad():
         call(model, input_data)
-    if not found:
+    if not layers.layouts:
         raise ModelvizError(
             "no layer of the model has an output with spatial extent (batch, channels, height, width), nor tokens in a "
             "grid that can be inferred, nor (batch, channels, length) of a one-dimensional convolution, which a class "
             "activation map needs; name a target_layer and pass reshape_transform="
         )
-    return dict(reversed(found.items()))
+    return dict(reversed(layers.layouts.items()))
+
+
+class _SpatialLayers(CallObserver):
+    """Collects the layers whose outputs have a spatial layout, in the order in which they return last."""
+
+    def __init__(self, input_data: Any) -> None:
+        self._tracker = SpatialLayoutTracker(input_data)
+        self.layouts: dict[str, SpatialLayout] = {}
+
+    def leave(self, call: Call, module: torch.nn.Module, output: Any) -> Any:
+        layout = self._tracker.track(module, output)
+        if call.layer and layout is not None:
+            of_tokens = layout.form == "tokens" or (layout.form == "channels last" and len(layout.grid) == 1)
+            inner = of_tokens and not child_table(module) and "norm" not in class_name(module).lower()
+            if not inner:
+                self.layouts.pop(call.layer, None)
+                self.layouts[call.layer] = layout
+        return output

@@ -72,7 +72,7 @@ def state_of(tensor: torch.Tensor) -> Any:
     return (view_of(tensor), writes) if has_storage(tensor) else writes
 
 
-def as_found(tensor: torch.Tensor) -> torch.Tensor:
+def value_at_entry(tensor: torch.Tensor) -> torch.Tensor:
     """The tensor with the values it had when the innermost `untouched` block began."""
     return _SaveBeforeWrite.active[-1].before(tensor) if _SaveBeforeWrite.active else tensor
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 import torch
 
 from pytest_modelviz.probe.modules import loose_tensors, own_tensors, packed_tensors
-from pytest_modelviz.probe.purity import as_found
+from pytest_modelviz.probe.purity import value_at_entry
 from pytest_modelviz.probe.sketch import WEIGHT_WIDTH, record_tensor, record_together
 from pytest_modelviz.records.structure import ATTRIBUTE_SUFFIX
 from pytest_modelviz.records.tensors import TensorRecord
@@ -60,12 +60,12 @@ class Weights:
     def called(self, module: torch.nn.Module) -> None:
         """The module's call has ended: what it computed with is at hand."""
         for key, tensor in self._waiting.pop(id(module), ()):
-            self._records[key] = self._record(as_found(tensor))
+            self._records[key] = self._record(value_at_entry(tensor))
 
     def records(self) -> dict[str, TensorRecord]:
         """All of them, in the order of registration."""
         for key, tensor in [one for waiting in self._waiting.values() for one in waiting]:
-            self._records[key] = self._record(as_found(tensor))
+            self._records[key] = self._record(value_at_entry(tensor))
         self._waiting.clear()
         return {key: record for key, record in self._records.items() if record is not None}
 

@@ -22,8 +22,9 @@ import torch
 
 from pytest_modelviz.attribution.explain import TRACE_WEIGHT_WIDTH, TRACE_WIDTH
 from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.probe.call_observer import CallObserver
 from pytest_modelviz.probe.modules import parameters_and_buffers
-from pytest_modelviz.probe.observe import Observer
+from pytest_modelviz.probe.pass_recorder import PassRecorder
 from pytest_modelviz.probe.process import modes_untouched
 from pytest_modelviz.probe.sketch import record_shape, record_tensor
 from pytest_modelviz.probe.structure import tensors
@@ -133,20 +134,27 @@ class _Climber:
 
     def measure(self, images: torch.Tensor) -> torch.Tensor:
         """Each filter's mean activation (filters,), differentiable by the images where those ask for it."""
-        found: list[torch.Tensor] = []
-
-        def leave(call: Call, module: torch.nn.Module, output: Any) -> Any:
-            if (call.layer, call.index) != (self._layer, self._call):
-                return output
-            found.append(_objective(self._layer, module, output, self._filters))
-            raise _Reached
-
-        observer = Observer(self._model, look=record_shape, weight_width=None, on_output=leave)
-        with contextlib.suppress(_Reached), observer.watching(), modes_untouched():
+        objective = _Objective(self._layer, self._call, self._filters)
+        recorder = PassRecorder(self._model, [objective], look=record_shape, weight_width=None)
+        with contextlib.suppress(_Reached), recorder.recording(), modes_untouched():
             self._model(images.to(self.dtype))
-        if not found:
+        if objective.value is None:
             raise ModelvizError(f"layer {self._layer!r} is called in one pass and not in the next: name another layer")
-        return found[0]
+        return objective.value
+
+
+class _Objective(CallObserver):
+    """Takes what is maximised from one call of a layer, and ends the pass there."""
+
+    def __init__(self, layer: str, call: int, filters: Sequence[int]) -> None:
+        self._layer, self._call, self._filters = layer, call, filters
+        self.value: torch.Tensor | None = None
+
+    def leave(self, call: Call, module: torch.nn.Module, output: Any) -> Any:
+        if (call.layer, call.index) != (self._layer, self._call):
+            return output
+        self.value = _objective(self._layer, module, output, self._filters)
+        raise _Reached
 
 
 def _dtype_of(model: torch.nn.Module) -> torch.dtype:
@@ -190,25 +198,34 @@ def _last_call(model: torch.nn.Module, layer: str, images: torch.Tensor) -> tupl
 
     What the model raises after a call of the layer is ignored: a size may not fit there.
     """
-    ends: list[tuple[int, list[Call], dict[str, TensorRecord]]] = []
-
-    def leave(call: Call, module: torch.nn.Module, output: Any) -> Any:
-        if call.layer == layer:
-            ends.append((call.index, [replace(each) for each in observer.calls], dict(observer.tensors)))
-        return output
-
+    last = _LastCall(layer)
     look = functools.partial(record_tensor, width=TRACE_WIDTH, statistics=False)
-    observer = Observer(model, look=look, weight_width=TRACE_WEIGHT_WIDTH, on_output=leave)
+    recorder = last.recorder = PassRecorder(model, [last], look=look, weight_width=TRACE_WEIGHT_WIDTH)
     try:
-        with torch.no_grad(), observer.watching(), modes_untouched():
+        with torch.no_grad(), recorder.recording(), modes_untouched():
             model(images.to(_dtype_of(model)))
     except Exception:
-        if not ends:
+        if last.end is None:
             raise
-    if not ends:
+    if last.end is None:
         raise ModelvizError(f"layer {layer!r} is never called in this pass; name one that is")
-    index, calls, recorded = ends[-1]
-    return index, _trace_until(observer.trace, calls, recorded)
+    index, calls, recorded = last.end
+    return index, _trace_until(recorder.trace, calls, recorded)
+
+
+class _LastCall(CallObserver):
+    """Copies what is recorded by the end of each call of a layer."""
+
+    recorder: PassRecorder
+
+    def __init__(self, layer: str) -> None:
+        self._layer = layer
+        self.end: tuple[int, list[Call], dict[str, TensorRecord]] | None = None
+
+    def leave(self, call: Call, module: torch.nn.Module, output: Any) -> Any:
+        if call.layer == self._layer:
+            self.end = call.index, [replace(each) for each in self.recorder.calls], dict(self.recorder.tensors)
+        return output
 
 
 def _trace_until(trace: ForwardTrace, calls: list[Call], recorded: dict[str, TensorRecord]) -> ForwardTrace:

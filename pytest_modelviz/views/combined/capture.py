@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, cast
@@ -19,10 +20,8 @@ from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.probe.containers import rebuilt
 from pytest_modelviz.probe.fake import only_shapes
 from pytest_modelviz.probe.forward import ModelInput, call, prepared, require_model
-from pytest_modelviz.probe.observe import Observer
-from pytest_modelviz.probe.purity import untouched
+from pytest_modelviz.probe.pass_recorder import PassRecorder
 from pytest_modelviz.records.capture import Capture, Result_co
-from pytest_modelviz.records.trace import Call
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.views.base import View
 from pytest_modelviz.views.cam_map.capture import CamMapView
@@ -32,7 +31,7 @@ from pytest_modelviz.views.feature_maps.records import FeatureMaps
 from pytest_modelviz.views.feature_maps.thumbnails import ThumbnailCollector
 from pytest_modelviz.views.input_pictures import input_pictures
 from pytest_modelviz.views.model_summary.capture import ModelSummaryView
-from pytest_modelviz.views.model_summary.flops import MultAdds
+from pytest_modelviz.views.model_summary.flops import MultAdds, counted_pass
 from pytest_modelviz.views.model_summary.records import ModelSummary
 from pytest_modelviz.views.model_summary.summary import caches_of, table_without_pass, unsaved_shapes
 
@@ -92,34 +91,17 @@ class CombinedCapture:
         with prepared(self._model, self._input, grad=self._cam is not None) as model, only_shapes(model):
             if self._summary is None:
                 return self._pass(model, None)
-            counter = MultAdds(model)
-            try:
-                with untouched(model, self._input):
-                    return self._pass(model, counter)
-            except ModelvizError:
-                raise
-            except Exception as error:
-                if not counter.is_to_blame(error):
-                    raise
-                return self._pass(model, None)
+            return counted_pass(model, self._input, functools.partial(self._pass, model))
 
     def _pass(self, model: torch.nn.Module, counter: MultAdds | None) -> dict[str, Capture]:
         collector = ThumbnailCollector(model, None) if self._maps is not None else None
         recorder = ActivationRecorder([self._layer], self._input) if self._layer is not None else None
-
-        def leave(call: Call, module: torch.nn.Module, output: Any) -> Any:
-            if counter is not None:
-                counter.leave(call, module, output)
-            if collector is not None:
-                output = collector.see(call, module, output)
-            return output if recorder is None else recorder.leave(call, module, output)
-
-        enter, close = (None, None) if counter is None else (counter.enter, counter.close)
-        observer = Observer(model, on_enter=enter, on_output=leave, on_raise=close)
+        observers = [observer for observer in (counter, collector, recorder) if observer is not None]
+        pass_recorder = PassRecorder(model, observers)
         before = unsaved_shapes(model)
-        with contextlib.nullcontext() if counter is None else counter.counting(), observer.watching():
+        with contextlib.nullcontext() if counter is None else counter.counting(), pass_recorder.recording():
             output = call(model, self._input)
-        trace = observer.trace
+        trace = pass_recorder.trace
         captures: dict[str, Capture] = {}
         if recorder is not None and self._cam is not None:
             scores = scores_of(output, self._target)

@@ -13,7 +13,7 @@ from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.fake import only_shapes
 from pytest_modelviz.probe.forward import ModelInput, call, layer_patterns, prepared, require_model
 from pytest_modelviz.probe.modules import class_name
-from pytest_modelviz.probe.observe import Observer
+from pytest_modelviz.probe.pass_recorder import PassRecorder
 from pytest_modelviz.records.capture import Array, Capture
 from pytest_modelviz.records.trace import ForwardTrace
 from pytest_modelviz.records.trace_arrays import pack_trace
@@ -43,11 +43,11 @@ class FeatureMapsView:
     def capture(self) -> Capture[FeatureMaps]:
         with prepared(self._model, self._input) as model:
             collector = ThumbnailCollector(model, self._layers)
-            observer = Observer(model, on_output=collector.see)
+            recorder = PassRecorder(model, [collector])
             inputs = input_pictures(self._input)
-            with only_shapes(model), observer.watching():
+            with only_shapes(model), recorder.recording():
                 output = call(model, self._input)
-        return self.captured(observer.trace, collector, inputs, output)
+        return self.captured(recorder.trace, collector, inputs, output)
 
     def captured(
         self, trace: ForwardTrace, collector: ThumbnailCollector, inputs: Mapping[str, Array], output: Any

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from pytest_modelviz.probe.call_observer import CallObserver
 from pytest_modelviz.probe.forward import matching
 from pytest_modelviz.probe.modules import observed_modules
 from pytest_modelviz.probe.structure import tensors
@@ -66,7 +67,7 @@ def spatial(output: Any) -> torch.Tensor | None:
     return None
 
 
-class ThumbnailCollector:
+class ThumbnailCollector(CallObserver):
     """Collects thumbnails during a pass: of the layers asked for, else of the last layer of each resolution."""
 
     def __init__(self, model: torch.nn.Module, layers: Iterable[str] | None) -> None:
@@ -78,8 +79,7 @@ class ThumbnailCollector:
                 self._wanted |= set(matching(pattern, names))
         self._samples: dict[object, tuple[str, Sample]] = {}
 
-    def see(self, call: Call, module: torch.nn.Module, output: Any) -> Any:
-        """An observer's `on_output`; the output passes through unchanged."""
+    def leave(self, call: Call, module: torch.nn.Module, output: Any) -> Any:
         if self._wanted is not None:
             if call.layer in self._wanted:
                 tensor = next(iter(tensors(output)), None)

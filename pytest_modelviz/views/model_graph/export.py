@@ -20,7 +20,7 @@ import torch
 
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.forward import arguments_of, warm
-from pytest_modelviz.probe.observe import Observer
+from pytest_modelviz.probe.pass_recorder import PassRecorder
 from pytest_modelviz.probe.sketch import record_shape
 from pytest_modelviz.probe.streams import consumed
 from pytest_modelviz.probe.structure import tensors
@@ -59,15 +59,15 @@ def exported(model: torch.nn.Module, input_data: Any) -> OperatorGraph:
 
 def warm_calls(model: torch.nn.Module, input_data: Any) -> tuple[Call, ...] | None:
     """Run a prepared model once (see `probe.run.warm`) and return which module called which; None where that failed."""
-    observer = Observer(model, look=record_shape, weight_width=None)
+    recorder = PassRecorder(model, look=record_shape, weight_width=None)
     try:
-        with observer.watching():
+        with recorder.recording():
             warm(model, input_data)
     except ModelvizError:
-        if observer.calls:
+        if recorder.calls:
             raise
-    whole = observer.calls and all(call.outputs is not None for call in observer.calls)
-    return tuple(Call(call.layer, call.index, call.depth, {}, {}) for call in observer.calls) if whole else None
+    whole = recorder.calls and all(call.outputs is not None for call in recorder.calls)
+    return tuple(Call(call.layer, call.index, call.depth, {}, {}) for call in recorder.calls) if whole else None
 
 
 class _Held(torch.nn.Module):

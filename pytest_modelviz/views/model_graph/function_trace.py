@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
+from pytest_modelviz.probe.call_observer import CallObserver
 from pytest_modelviz.probe.forward import arguments_of
 from pytest_modelviz.probe.modules import loose_tensors, observed_modules, opaque_modules
-from pytest_modelviz.probe.observe import Observer
+from pytest_modelviz.probe.pass_recorder import PassRecorder
 from pytest_modelviz.probe.process import modes_untouched
 from pytest_modelviz.probe.sketch import record_shape
 from pytest_modelviz.probe.structure import leaves, tensors
@@ -48,24 +49,17 @@ def traced(model: torch.nn.Module, input_data: Any, reason: str) -> OperatorGrap
     args, kwargs = arguments_of(input_data)
     given = dict(named_inputs(model, args, kwargs))
     recorder = _Recorder(model, given)
-    observer = Observer(
-        model,
-        look=record_shape,
-        weight_width=None,
-        on_enter=recorder.enter,
-        on_output=recorder.leave,
-        on_raise=recorder.give_up,
-    )
+    calls = PassRecorder(model, [recorder], look=record_shape, weight_width=None)
     rows = module_rows(model)
     torch.backends.mha.set_fastpath_enabled(False)
-    with observer.watching(), recorder, modes_untouched():
+    with calls.recording(), recorder, modes_untouched():
         output = model(*args, **kwargs)
     outputs = tuple(map(recorder.reference, tensors(output)))
     inputs = {name: input_text(value) for name, value in given.items()}
     return OperatorGraph(TRACED, reason, inputs, tuple(recorder.operators), outputs, rows)
 
 
-class _Recorder(TorchFunctionMode):
+class _Recorder(TorchFunctionMode, CallObserver):
     """Lists calls into torch, and what TorchScript modules return."""
 
     def __init__(self, model: torch.nn.Module, given: Mapping[str, Any]) -> None:
@@ -91,7 +85,7 @@ class _Recorder(TorchFunctionMode):
             self._record(layer, "torchscript", (), {}, output)
         return output
 
-    def give_up(self, call: Call) -> None:
+    def abandon(self, call: Call) -> None:
         self._open.pop()
 
     def reference(self, tensor: torch.Tensor) -> str:

@@ -16,7 +16,7 @@ from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.fake import faked, needs_values
 from pytest_modelviz.probe.forward import ModelInput, arguments_of, call, prepared, require_model
 from pytest_modelviz.probe.modules import class_name
-from pytest_modelviz.probe.observe import Observer
+from pytest_modelviz.probe.pass_recorder import PassRecorder
 from pytest_modelviz.probe.purity import untouched
 from pytest_modelviz.probe.sketch import record_shape
 from pytest_modelviz.probe.structure import tensors
@@ -24,7 +24,7 @@ from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.trace import ForwardTrace
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.views.model_summary import compare, pictures
-from pytest_modelviz.views.model_summary.flops import MultAdds
+from pytest_modelviz.views.model_summary.flops import MultAdds, counted_pass
 from pytest_modelviz.views.model_summary.records import ModelSummary
 from pytest_modelviz.views.model_summary.summary import (
     TABLE_OPTIONS,
@@ -124,32 +124,19 @@ class ModelSummaryView:
     ) -> tuple[ForwardTrace, dict[str, int], dict[str, list[str]]]:
         given = self._given if fake else self._input
 
-        def around() -> contextlib.AbstractContextManager[Any]:
-            return faked(model, given) if fake else contextlib.nullcontext(given)
-
-        counter = MultAdds(model)
-        observer = Observer(
-            model,
-            look=record_shape,
-            weight_width=None,
-            on_enter=counter.enter,
-            on_output=counter.leave,
-            on_raise=counter.close,
-        )
         before = unsaved_shapes(model)
-        try:
-            with untouched(model, given), around() as data:
-                with counter.counting(), observer.watching():
+
+        def run(counter: MultAdds | None) -> tuple[ForwardTrace, dict[str, int], dict[str, list[str]]]:
+            observers = [] if counter is None else [counter]
+            recorder = PassRecorder(model, observers, look=record_shape, weight_width=None)
+            counting = contextlib.nullcontext() if counter is None else counter.counting()
+            with faked(model, given) if fake else contextlib.nullcontext(given) as data:
+                with counting, recorder.recording():
                     call(model, data)
-                return observer.trace, counter.own, caches_of(before, unsaved_shapes(model))
-        except Exception as error:
-            if not counter.is_to_blame(error):
-                raise
-            observer = Observer(model, look=record_shape, weight_width=None)
-            with untouched(model, given), around() as data:
-                with observer.watching():
-                    call(model, data)
-                return observer.trace, {}, caches_of(before, unsaved_shapes(model))
+                own = {} if counter is None else counter.own
+                return recorder.trace, own, caches_of(before, unsaved_shapes(model))
+
+        return counted_pass(model, given, run)
 
     def _table(self, model: torch.nn.Module) -> str:
         """torchinfo's table, for people. It fails on outputs it does not know; then it is made without a pass."""

@@ -9,15 +9,18 @@ nothing of one, its products are worked out from its sizes, so that the count do
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.utils.flop_counter
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.probe.call_observer import CallObserver
+from pytest_modelviz.probe.purity import untouched
 from pytest_modelviz.records.trace import Call
 
 _UNFUSED = (torch.nn.modules.activation.__file__, torch.nn.modules.transformer.__file__)  # these look at what is fused
@@ -35,7 +38,25 @@ class _NoTracker:
         return None
 
 
-class MultAdds:
+_ResultT = TypeVar("_ResultT")
+
+
+def counted_pass(model: torch.nn.Module, given: Any, run: Callable[[MultAdds | None], _ResultT]) -> _ResultT:
+    """Run a pass with a counter; where it fails because it is counted, once more without one."""
+    counter = MultAdds(model)
+    try:
+        with untouched(model, given):
+            return run(counter)
+    except ModelvizError:
+        raise
+    except Exception as error:
+        if not counter.is_to_blame(error):
+            raise
+        with untouched(model, given):
+            return run(None)
+
+
+class MultAdds(CallObserver):
     """Counts, for each layer name, the multiply-adds of its own code, without those of the modules it calls."""
 
     def __init__(self, model: torch.nn.Module) -> None:
@@ -89,8 +110,8 @@ class MultAdds:
         self._close(call, recurrent_mult_adds(module, output))
         return output
 
-    def close(self, call: Call) -> None:
-        """A call has ended with an exception: what it spent is its own."""
+    def abandon(self, call: Call) -> None:
+        """What a call that failed has spent is its own."""
         self._close(call, 0)
 
     def _close(self, call: Call, hidden: int) -> None:

@@ -60,7 +60,7 @@ def unsaved_shapes(model: torch.nn.Module) -> dict[tuple[str, str], str]:
 def caches_of(before: Mapping[tuple[str, str], str], after: Mapping[tuple[str, str], str]) -> dict[str, list[str]]:
     """By layer, the unsaved buffers that have another shape after a pass than before it, or that only one of both has.
 
-    The observer marks those that the pass writes (`REWRITTEN`). What was not there before is in no trace: a summary
+    The recorder marks those that the pass writes (`REWRITTEN`). What was not there before is in no trace: a summary
     needs both.
     """
     found: dict[str, list[str]] = {}

@@ -23,7 +23,7 @@ from pytest_modelviz.attribution.targets import Target
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.containers import Put
 from pytest_modelviz.probe.forward import call
-from pytest_modelviz.probe.observe import Observer
+from pytest_modelviz.probe.pass_recorder import PassRecorder
 from pytest_modelviz.probe.torch_internals import TorchDispatchMode
 from pytest_modelviz.records.trace import ForwardTrace
 
@@ -47,8 +47,8 @@ def saliency(model: torch.nn.Module, input_data: Any, target: Target, method: st
     """Differentiate the target's score by the input. Raises ModelvizError where that cannot be done."""
     image, put = image_in(input_data, "saliency_map")
     leaf = image.detach().clone().requires_grad_()
-    observer = Observer(model, look=record_narrow, weight_width=TRACE_WEIGHT_WIDTH)
-    with observer.watching():
+    recorder = PassRecorder(model, look=record_narrow, weight_width=TRACE_WEIGHT_WIDTH)
+    with recorder.recording():
         output = call(model, put(leaf.clone()))  # a leaf itself must not be written into
     scores = scores_of(output, target)
     rectifiers = 0
@@ -67,7 +67,7 @@ def saliency(model: torch.nn.Module, input_data: Any, target: Target, method: st
         attribute = _integrated if method == "integrated_gradients" else _smooth
         gradient = torch.cat([attribute(score_of.only(at), leaf.detach().float()) for at in range(len(scores.values))])
     dtype = str(image.dtype).removeprefix("torch.")
-    return Saliency(gradient.detach().float().cpu(), scores, observer.trace, dtype, rectifiers)
+    return Saliency(gradient.detach().float().cpu(), scores, recorder.trace, dtype, rectifiers)
 
 
 def _gradients(scores: Scores, leaf: torch.Tensor) -> torch.Tensor:

@@ -1,8 +1,8 @@
-"""Watch every module call of a pass, in the order in which it happens.
+"""Records every module call of a pass, in the order in which they happen.
 
-Calls are seen by putting a function around `torch.nn.Module.__call__` for the length of the pass (as `torch.fx` does
-when it traces), not by hooks on each module. No module is touched; TransformerEncoderLayer stays on its fast path,
-which hooks would push it off; and keyword arguments are seen.
+The recorder puts a function around `torch.nn.Module.__call__` for the length of the pass (as `torch.fx` does when it
+traces) and hooks no module. No module is touched; TransformerEncoderLayer stays on its fast path, which hooks would
+push it off; and keyword arguments are recorded.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ import contextlib
 import functools
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 import torch
 
 from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.probe.call_observer import CallObserver
 from pytest_modelviz.probe.lent import LentWeights
 from pytest_modelviz.probe.modules import (
     OWN_OF_MODULE,
@@ -41,29 +42,32 @@ from pytest_modelviz.records.trace import Call, ForwardTrace, Leaf
 
 _LITERALS = (bool, int, float, str, type(None))
 Look = Callable[[torch.Tensor], TensorRecord]
-OnCall = Callable[[Call], None]
-OnOutput = Callable[[Call, torch.nn.Module, Any], Any]
 
 
-class Observer:
-    """Records one pass of one model into a ForwardTrace.
+class PassRecorder:
+    """Records one pass of one model into a `ForwardTrace`.
 
-    `look` turns a tensor into its record; `weight_width` is the width of the sketches of parameters and buffers, None
-    leaves them out.
-    `on_enter` is called as each call is entered, `on_output` as it is left: it may return another output to be used
-    instead (returning what it was given changes nothing), `on_raise` instead where it is left by an exception, which
-    the caller's code may swallow.
+    Args:
+        model: the model that is to be called.
+        observers: what else follows the calls; each gets the output that the one before it gave.
+        look: turns a tensor into its record.
+        weight_width: the width of the sketches of parameters and buffers, None leaves them out.
+
+    Example:
+        >>> recorder = PassRecorder(model)
+        >>> with recorder.recording():
+        ...     model(image)
+        >>> [call.layer for call in recorder.trace.calls]
+
     """
 
     def __init__(
         self,
         model: torch.nn.Module,
+        observers: Sequence[CallObserver] = (),
         *,
         look: Look = record_tensor,
         weight_width: int | None = WEIGHT_WIDTH,
-        on_enter: OnCall | None = None,
-        on_output: OnOutput | None = None,
-        on_raise: OnCall | None = None,
     ) -> None:
         named = list(observed_modules(model))
         self._names = {id(module): name for name, module in named}
@@ -73,7 +77,7 @@ class Observer:
         self._ambient: str | None = None
         self._look = look
         self._numbers = look is not record_shape
-        self._on_enter, self._on_output, self._on_raise = on_enter, on_output, on_raise
+        self._observers = tuple(observers)
         self._thread = threading.get_ident()
         self._depth = 0
         self._counts: dict[str, int] = {}
@@ -98,8 +102,8 @@ class Observer:
         return ForwardTrace(structure, self.calls, self.tensors, notes=self._notes)
 
     @contextlib.contextmanager
-    def watching(self) -> Iterator[None]:
-        """Observe every call made by this thread inside the block. A pass that calls nothing is an error."""
+    def recording(self) -> Iterator[None]:
+        """Record every call made by this thread inside the block. A pass that calls nothing is an error."""
         classes = {base for module in self._modules_seen for base in type(module).__mro__ if "__call__" in vars(base)}
         classes = {base for base in classes if issubclass(base, torch.nn.Module)} | {torch.nn.Module}
         originals = {base: vars(base)["__call__"] for base in classes}
@@ -183,8 +187,8 @@ class Observer:
         self.calls.append(call)
         for local, tensor in self._lent.enter(call, module):
             self._lent.give(call, local, Leaf(self._key(tensor, f"{place}<{local}")))
-        if self._on_enter is not None:
-            self._on_enter(call)
+        for observer in self._observers:
+            observer.enter(call)
         self._depth += 1
         try:
             output = call_on(*args, **kwargs)
@@ -192,16 +196,16 @@ class Observer:
                 output, notes = consumed(output)
                 self._notes += notes
         except BaseException:
-            if self._on_raise is not None:
-                self._on_raise(call)
+            for observer in self._observers:
+                observer.abandon(call)
             raise
         finally:
             self._depth -= 1
             self._lent.leave(call)
         call.outputs = self._leaves([("", output)], place)
         self._weights.called(module)
-        if self._on_output is not None:
-            output = self._on_output(call, module, output)
+        for observer in self._observers:
+            output = observer.leave(call, module, output)
         return self._watched(output, module, name) if self._depth and is_lazy(output) else output
 
     def _watched(self, output: Iterator[Any], module: torch.nn.Module, name: str) -> Any:
