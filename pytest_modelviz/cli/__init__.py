@@ -18,16 +18,16 @@ from pytest_modelviz import __version__
 from pytest_modelviz.cli.review import Decision, Review, Run, Waiting
 from pytest_modelviz.cli.selection import matching
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.reports.closing import rename_hint
 from pytest_modelviz.reports.terminal import accept_command, amount
+from pytest_modelviz.reports.terminal_summary import rename_hint
 from pytest_modelviz.run.options import InvalidSettingError
 from pytest_modelviz.run.project import (
     Project,
-    baseline_place,
+    baselines_location,
     find_project,
     names_baselines,
     results_folders,
-    results_place,
+    results_location,
 )
 from pytest_modelviz.storage.git import ignored_warning
 from pytest_modelviz.storage.moving import Moved, find_moves, find_unreadable, move_all
@@ -75,7 +75,7 @@ class Where:
 
     def home(self) -> ResultsFolder:
         """The project's own results folder."""
-        return ResultsFolder(results_place(self.project))
+        return ResultsFolder(results_location(self.project))
 
     def folders(self) -> list[ResultsFolder]:
         """The results folders that are meant, at least one."""
@@ -87,7 +87,7 @@ class Where:
 
     def review(self) -> Review:
         project = self.project
-        place = baseline_place(project, self.baseline_dir)
+        place = baselines_location(project, self.baseline_dir)
         named = self.baseline_dir is not None
         configured = names_baselines(project, self.baseline_dir)
         folders, home = self.folders(), self.home()
@@ -397,7 +397,7 @@ def mv(old: str, new: str, dry_run: bool, as_json: bool, rootdir: str | None, ba
     or such names with * (quoted), where NEW takes over what each * of OLD stands for.
     """
     project = Where((), (), rootdir, baseline_dir).project
-    place = baseline_place(project, baseline_dir)
+    place = baselines_location(project, baseline_dir)
     store = Store(place, configured=names_baselines(project, baseline_dir))
     asked = renaming(old, new, project.root)
     moves = find_moves(store, asked, project.root)

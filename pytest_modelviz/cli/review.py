@@ -75,7 +75,7 @@ class Run:
 
     @property
     def candidates(self) -> Store:
-        return Store(self.folder.candidates, what="candidate", option="--from")
+        return Store(self.folder.candidates, kind="candidate", option="--from")
 
     def holds(self, check: dict[str, Any]) -> bool:
         """Whether what this run has captured of a check is still there."""
@@ -149,7 +149,7 @@ class Review:
         orphans = [row for run in self._found for row in run.document.get("orphans", ())]
         reported = {row["nodeid"] for row in (*checks, *orphans)}
         reported |= {check["former_nodeid"] for check in checks if check.get("former_nodeid")}
-        stores = [self.baselines, *(Store(folder.candidates, what="candidate") for folder in self.folders)]
+        stores = [self.baselines, *(Store(folder.candidates, kind="candidate") for folder in self.folders)]
         return KnownTests(reported, stores)
 
     @property
@@ -239,20 +239,20 @@ class Review:
             elif rows is None or one.state not in (_WAITING, _REPLACED):
                 decisions.append(self.accept(one))
             else:
-                path = self.baselines.shown(one.location)
+                path = self.baselines.display_path(one.location)
                 decisions.append(Decision(one.nodeid, one.check["name"], "refused", _rivalry(rows), path))
         return decisions
 
     def _left(self, one: Waiting) -> Decision:
         reason = f"it is of the project in {self.foreign_project(one.run)!r}: --rootdir chooses that one"
-        return Decision(one.nodeid, one.check["name"], "left", reason, one.run.candidates.shown(one.location))
+        return Decision(one.nodeid, one.check["name"], "left", reason, one.run.candidates.display_path(one.location))
 
     def accept(self, one: Waiting) -> Decision:
         """Make a candidate the baseline, unless that has changed since it was compared."""
         check, location = one.check, one.location
 
         def decided(done: str, reason: str = "") -> Decision:
-            return Decision(check["nodeid"], check["name"], done, reason, self.baselines.shown(location))
+            return Decision(check["nodeid"], check["name"], done, reason, self.baselines.display_path(location))
 
         if check["status"] not in _ACCEPTABLE:
             return decided(
@@ -271,7 +271,7 @@ class Review:
                     return decided("already accepted")
             # an accept that was cut off after the JSON file was replaced is finished
             expected = text_sha256(files.text) if self._is_accepted(one) else self._expected(check, location)
-            self.baselines.put_instead(location, files, of=expected)
+            self.baselines.replace_if_unchanged(location, files, expected_digest=expected)
         except ChangedMeanwhileError:
             if self._is_accepted(one):
                 return decided("already accepted")  # by somebody else at the same time
@@ -323,13 +323,13 @@ class Review:
         if common == location:
             return digest
         if self.baselines.digest(common) != digest:
-            raise ChangedMeanwhileError(self.baselines.shown(common))
+            raise ChangedMeanwhileError(self.baselines.display_path(common))
         return None
 
     def reject(self, one: Waiting) -> Decision:
         """Forget a candidate; the baseline stays as it is."""
         location = one.location
-        path = one.run.candidates.shown(location)
+        path = one.run.candidates.display_path(location)
         if one.state == _REJECTED:
             return Decision(one.nodeid, one.check["name"], "already rejected", path=path)
         if one.state == _FOREIGN:
@@ -374,7 +374,7 @@ class Review:
         One that was `named` by its whole id is removed also where its parameters may be back.
         """
         location = location_of(row)
-        path = self.baselines.shown(location)
+        path = self.baselines.display_path(location)
 
         def decided(done: str, reason: str = "") -> Decision:
             return Decision(row["nodeid"], row["name"], done, reason, path)
@@ -391,8 +391,8 @@ class Review:
             if files is None or text_sha256(files.text) != row["baseline_sha256"]:
                 raise ChangedMeanwhileError(path)
             self.home.prepare()
-            keep_copy(Store(self.home.pruned, what="copy", option="--modelviz-results-dir"), location, files)
-            self.baselines.remove(location, only=row["baseline_sha256"])
+            keep_copy(Store(self.home.pruned, kind="copy", option="--modelviz-results-dir"), location, files)
+            self.baselines.remove(location, expected_digest=row["baseline_sha256"])
         except ChangedMeanwhileError:
             return decided("refused", "it has changed since: run pytest --modelviz again")
         except (ModelvizError, UnreadableBaselineError) as error:

@@ -1,7 +1,4 @@
-"""What stands behind the fixtures: the checks of one test.
-
-With `fixtures`, `plugin` and `collected` all that knows pytest.
-"""
+"""The checks of one test, which every fixture makes through `ItemChecks`."""
 
 from __future__ import annotations
 
@@ -48,7 +45,7 @@ class Run(Protocol):
     def arguments(self) -> Sequence[Path]:
         """The files and folders that pytest was given, and where it was started."""
 
-    def opened(self, checks: TestChecks) -> None:
+    def opened(self, checks: ItemChecks) -> None:
         """A test has begun to make checks."""
 
     def fail(self, trouble: str) -> None:
@@ -56,13 +53,11 @@ class Run(Protocol):
 
 
 RUN = pytest.StashKey[Run]()
-CHECKS = pytest.StashKey["TestChecks"]()
+CHECKS = pytest.StashKey["ItemChecks"]()
 
 
-class TestChecks:
+class ItemChecks:
     """The checks of one test, in the order in which they were made."""
-
-    __test__ = False  # not a test class, whatever its name
 
     def __init__(self, run: Run, item: pytest.Item) -> None:
         self._run, self.item = run, item
@@ -232,9 +227,9 @@ def _root(file: Path, here: Path) -> Path:
 
 
 @pytest.fixture
-def _modelviz_checks(request: pytest.FixtureRequest) -> Generator[TestChecks, None, None]:
+def _modelviz_checks(request: pytest.FixtureRequest) -> Generator[ItemChecks, None, None]:
     item = request.node
-    item.stash[CHECKS] = checks = TestChecks(request.config.stash[RUN], item)  # anew when a test is run again
+    item.stash[CHECKS] = checks = ItemChecks(request.config.stash[RUN], item)  # anew when a test is run again
     yield checks
     checks.warn()
     checks.end()

@@ -1,6 +1,6 @@
 """Which tests exist, as far as this run has seen: for each test file that was collected whole, the ids of its tests.
 
-With `plugin` and `fixtures` all that knows pytest. What was deselected exists; what pytest's `--lf` or an id on the
+What was deselected exists; what pytest's `--lf` or an id on the
 command line left out was not seen, and its file was not collected whole.
 """
 
@@ -19,7 +19,7 @@ from pytest_modelviz.storage.orphans import any_parameters
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 
-class Collected:
+class CollectionRecorder:
     """Watches the collection of test files. Registered only in runs that compare."""
 
     def __init__(self) -> None:

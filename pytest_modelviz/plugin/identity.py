@@ -1,8 +1,7 @@
 """What a test is called: its file relative to rootdir and its id within that file, whatever arguments pytest was given.
 
 pytest's own ids say so of files inside of rootdir only. Others it calls by the argument they were found under, so that
-two folders' tests may share an id, and one test may have several. Knows pytest, as its neighbours `plugin`, `fixtures`,
-`checks`, `registered` and `collected` do, and nothing of models.
+two folders' tests may share an id, and one test may have several. Knows nothing of models.
 """
 
 from __future__ import annotations

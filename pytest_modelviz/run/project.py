@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pytest_modelviz.run.options import OPTIONS, place
+from pytest_modelviz.run.options import OPTIONS, parse_location
 from pytest_modelviz.run.settings import Settings
 from pytest_modelviz.text.printable import command_line
 
@@ -111,7 +111,7 @@ def _pytest_ini(path: Path) -> Mapping[str, Any] | None:
     return found if isinstance(found, Mapping) else None
 
 
-def results_place(project: Project) -> Path:
+def results_location(project: Project) -> Path:
     """The folder that a run writes into, as configured or `.modelviz` under the project's root."""
     return project.root / (project.setting("--modelviz-results-dir") or ".modelviz")
 
@@ -156,10 +156,10 @@ def review_options(settings: Settings, here: Path) -> str:
     if project.root != settings.rootdir:
         project = Project(settings.rootdir, find_project(settings.rootdir).ini)
         options += ["--rootdir", _from(here, settings.rootdir)]
-    if results_place(project) != settings.results_dir:
+    if results_location(project) != settings.results_dir:
         options += ["--from", _from(here, settings.results_dir)]
-    if baseline_place(project, None) != settings.baseline_dir:
-        options += ["--baseline-dir", settings.shown(settings.baseline_dir)]
+    if baselines_location(project, None) != settings.baseline_dir:
+        options += ["--baseline-dir", settings.display_path(settings.baseline_dir)]
     return command_line(options)
 
 
@@ -167,13 +167,13 @@ def _from(here: Path, path: Path) -> str:
     return os.path.relpath(path, here) if path.is_relative_to(here) or here.is_relative_to(path) else str(path)
 
 
-def baseline_place(project: Project, given: str | None) -> str | Path:
+def baselines_location(project: Project, given: str | None) -> str | Path:
     """Where the baselines are: as given on the command line, as configured, or in `baselines` under the project's root.
 
     Raises InvalidSettingError.
     """
     if given is not None:
-        where = place("--baseline-dir", given)
+        where = parse_location("--baseline-dir", given)
     else:
         where = project.setting("--modelviz-baseline-dir") or "baselines"
     return where if "://" in where else project.root / where

@@ -27,13 +27,14 @@ from pytest_modelviz.reports.tensorboard import EventFiles
 from pytest_modelviz.reports.terminal import accept_command, explain
 from pytest_modelviz.run.elsewhere import baseline_elsewhere, former_note
 from pytest_modelviz.run.settings import Mode, Settings
+from pytest_modelviz.storage.baseline_files import Stored, encode_files
 from pytest_modelviz.storage.definitions import is_defined
 from pytest_modelviz.storage.formats import plain_number, text_sha256
 from pytest_modelviz.storage.limits import TIMES, limits_for
 from pytest_modelviz.storage.names import Location, file_folder, safe
 from pytest_modelviz.storage.renaming import foreign_reason
 from pytest_modelviz.storage.results import ResultsFolder
-from pytest_modelviz.storage.store import ChangedMeanwhileError, Store, Stored, encode_files
+from pytest_modelviz.storage.store import ChangedMeanwhileError, Store
 from pytest_modelviz.text.printable import quoted
 from pytest_modelviz.views.base import View, capture_with_other_randomness
 
@@ -100,7 +101,7 @@ class Session:
         if check.settings.mode is not Mode.OFF:
             self._claim(check)
         capture = check.view.capture()
-        entry = _Judgement(self, check, capture).entry()
+        entry = CheckEvaluator(self, check, capture).entry()
         entry["seconds"] = round(time.perf_counter() - started, 4)
         return capture, entry
 
@@ -134,7 +135,7 @@ class Session:
             events.close()
 
 
-class _Judgement:
+class CheckEvaluator:
     """What becomes of one capture."""
 
     def __init__(self, session: Session, check: Check, capture: Capture) -> None:
@@ -142,7 +143,7 @@ class _Judgement:
         self._settings = check.settings
         self._baselines = session.baselines(check.settings)
         self._results = ResultsFolder(check.settings.results_dir)
-        self._candidates = Store(self._results.candidates, what="candidate", option="--modelviz-results-dir")
+        self._candidates = Store(self._results.candidates, kind="candidate", option="--modelviz-results-dir")
         self._location = self._compared_with = Location.of(check.nodeid, check.name, check.settings.variant)
         self._ids = {"nodeid": check.nodeid, "name": check.name}
         self._former: str | None = None
@@ -237,7 +238,7 @@ class _Judgement:
         self._chart(verdict)
         if verdict.matched:
             if self._settings.mode.records:
-                self._baselines.finish(self._compared_with)
+                self._baselines.complete_interrupted_write(self._compared_with)
             return self._entry("match", verdict, digest=stored.digest)
         unstable = self._unstable()
         if unstable is not None:
@@ -316,7 +317,7 @@ class _Judgement:
             files = encode_files(self._location, self._capture, **self._ids)
         files = replace(files, picture=files.picture or _png(self._check.view, self._capture))
         try:
-            self._baselines.put_instead(self._location, files, self._found)
+            self._baselines.replace_if_unchanged(self._location, files, expected_digest=self._found)
         except ChangedMeanwhileError:  # another process has recorded it: what this one captured is compared with that
             return self.entry()
         return self._entry("recorded", digest=text_sha256(files.text))
@@ -330,7 +331,7 @@ class _Judgement:
         except ModelvizError as error:
             self._notes.append(f"what was captured could not be kept, so that it cannot be accepted: {error}")
             return None
-        return self._settings.shown(path)
+        return self._settings.display_path(path)
 
     def _show(self, baseline: Capture, verdict: Verdict) -> list[str]:
         """Put the pictures of a drift into TensorBoard and into files; returns their tags."""
@@ -386,7 +387,7 @@ class _Judgement:
             "cause": None,
             "environment_changes": {},
             "device": self._capture.environment.get("device", "cpu"),
-            "baseline": self._settings.shown(self._baselines.shown(self._compared_with)),
+            "baseline": self._settings.display_path(self._baselines.display_path(self._compared_with)),
             "candidate": candidate,
             "candidate_sha256": None if candidate is None else self._candidates.digest(self._location),
             "baseline_sha256": digest,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.reports.closing import Closing, closing_lines
+from pytest_modelviz.reports.terminal_summary import TerminalSummary, summary_lines
 from pytest_modelviz.run.project import path_in_repository
 from pytest_modelviz.run.settings import Mode, Settings
 from pytest_modelviz.storage.names import Location
@@ -21,7 +21,7 @@ from pytest_modelviz.storage.results import ResultsFolder, run_facts, totals_of
 _WORST_LAST = ("not_compared", "match", "recorded", "unstable", "unreadable", "missing", "drift")
 
 
-class Outcome:
+class RunSummary:
     """The entries of a run, by test, attempt and check, and what is to be said about the run as a whole.
 
     A test that is run again because it failed is one attempt, of which the last run counts; a test that was collected
@@ -52,17 +52,17 @@ class Outcome:
                 self._results.begin(self._run_id)
                 self._began = True
 
-    def began(self, test: str, attempt: str) -> None:
+    def start_test(self, test: str, attempt: str) -> None:
         """An attempt at a test begins, perhaps once more: what it has told before does not count."""
         self._entries.get(test, {}).pop(attempt, None)
         self._run.add(test)
 
-    def take(self, test: str, attempt: str, entries: Iterable[dict[str, Any]]) -> None:
+    def add_results(self, test: str, attempt: str, entries: Iterable[dict[str, Any]]) -> None:
         """Keep the entries of a test's checks."""
         for entry in entries:
             self._entries.setdefault(test, {}).setdefault(attempt, {})[entry["name"]] = entry
 
-    def saw(self, files: Mapping[str, list[str]], sources: Iterable[str]) -> None:
+    def add_collection(self, files: Mapping[str, list[str]], sources: Iterable[str]) -> None:
         """A process has collected these test files whole, and loaded these modules of the project for it."""
         self._sources.update(sources)
         seen = files if self._files is None else self._files
@@ -81,14 +81,14 @@ class Outcome:
             rows += checks.values()
         return sorted(rows, key=lambda entry: str(entry["nodeid"]))
 
-    def tell(self, trouble: str) -> None:
+    def add_error(self, trouble: str) -> None:
         """Say at the end what went wrong beside the checks, if anything did."""
         if trouble and trouble not in self._errors:
             self._errors.append(trouble)
 
     def fail(self, trouble: str) -> None:
         """The run as a whole has failed, whatever its tests did."""
-        self.tell(trouble)
+        self.add_error(trouble)
         self.failures.append(trouble)
 
     def write(self, *, ended: bool) -> bool:
@@ -174,7 +174,7 @@ class Outcome:
         self._orphans = [row for row in rows if row["nodeid"] not in alive]
         if not self._orphans:
             return
-        candidates = Store(self._results.candidates, what="candidate")
+        candidates = Store(self._results.candidates, kind="candidate")
         new = []
         for entry in self.entries:
             if entry["status"] in ("missing", "recorded"):
@@ -184,7 +184,7 @@ class Outcome:
         judged_by = digests(self._settings.rootdir, self._sources)
         for row in self._orphans:
             row["sources"] = judged_by
-            row["baseline"] = self._settings.shown(row["baseline"])
+            row["baseline"] = self._settings.display_path(row["baseline"])
 
     def _look_at_git(self) -> None:
         """Say so where git ignores what was recorded."""
@@ -193,7 +193,7 @@ class Outcome:
         if written:
             from pytest_modelviz.storage.git import ignored_warning
 
-            self.tell(ignored_warning(self._settings.baseline_dir, written, root))
+            self.add_error(ignored_warning(self._settings.baseline_dir, written, root))
 
     def _write_report(self) -> None:
         from pytest_modelviz.reports.html import write_report
@@ -209,7 +209,7 @@ class Outcome:
         if self._totals is None:
             return told
         results = self._settings.results_dir
-        closing = Closing(
+        closing = TerminalSummary(
             totals=self._totals,
             entries=self.entries,
             orphans=self._orphans,
@@ -222,7 +222,7 @@ class Outcome:
             compares=self._settings.mode is not Mode.OFF,
             orphans_fail=self._settings.orphans == "fail",
         )
-        return told + closing_lines(closing)
+        return told + summary_lines(closing)
 
 
 def _rank(entry: Mapping[str, Any]) -> int:

@@ -13,9 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
+from pytest_modelviz.storage.baseline_files import Files
 from pytest_modelviz.storage.names import Location
 from pytest_modelviz.storage.orphans import file_digest
-from pytest_modelviz.storage.store import Files, Store
+from pytest_modelviz.storage.store import Store
 
 _MOST_PICTURE_BYTES = 64 * 2**20
 # Tests are Python; doctests and their like also stand in documents, of which those outside of the project are refused.
@@ -62,7 +63,7 @@ def candidate_files(candidates: Store, location: Location, *, nodeid: str, name:
         picture = candidates.stored_picture(location, _MOST_PICTURE_BYTES)
         files = candidates.files(location, nodeid=nodeid, name=name)
     except UnreadableBaselineError as error:
-        raise ModelvizError(f"the candidate {candidates.shown(location)} cannot be read: {error}") from error
+        raise ModelvizError(f"the candidate {candidates.display_path(location)} cannot be read: {error}") from error
     if files is None:
         raise ModelvizError("nothing is kept of what was captured: it was rejected, or its file is gone")
     return replace(files, picture=None if picture is None else _made_anew(picture, f"{location.stem}.png"))

@@ -11,11 +11,12 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
+from pytest_modelviz.storage.baseline_files import Files
 from pytest_modelviz.storage.definitions import is_defined
 from pytest_modelviz.storage.formats import text_sha256
 from pytest_modelviz.storage.names import Location
 from pytest_modelviz.storage.orphans import Row, file_digest
-from pytest_modelviz.storage.store import Files, Store
+from pytest_modelviz.storage.store import Store
 
 _AGAIN = "run pytest --modelviz again"
 _HIDES_ITSELF = b"*"  # the first line of the .gitignore of results, caches and environments

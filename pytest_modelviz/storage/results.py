@@ -134,7 +134,7 @@ class ResultsFolder:
         stem = PurePosixPath(str(check["candidate"]).replace("\\", "/")).name.removesuffix(".json")
         if check["candidate"] is None or stem == common.stem:
             return common
-        candidates = Store(self.candidates, what="candidate")
+        candidates = Store(self.candidates, kind="candidate")
         document = candidates.ids(common.folder / stem) if stem.startswith(f"{common.stem}@") else None
         variant = None if document is None else document.get("variant")
         own = Location.of(check["nodeid"], check["name"], variant) if isinstance(variant, str) else common
@@ -164,7 +164,7 @@ class ResultsFolder:
 
     def stored_candidates(self) -> list[Candidate]:
         """All candidates that lie here, by what stands in their files."""
-        store, found = Store(self.candidates, what="candidate"), list[Candidate]()
+        store, found = Store(self.candidates, kind="candidate"), list[Candidate]()
         for stem in store.stems():
             document = store.ids(stem)
             if document is not None and store.where(location_of(document)).path == stem:
@@ -177,7 +177,7 @@ class ResultsFolder:
         for path in self._pictures_at(location):
             with contextlib.suppress(OSError):
                 folder.delete(path.relative_to(self.pictures).as_posix())
-        Store(self.candidates, what="candidate", option="--from").discard(location)
+        Store(self.candidates, kind="candidate", option="--from").discard(location)
 
     def has_compared(self) -> bool:
         """Whether the results that lie here are of a run that has compared anything."""

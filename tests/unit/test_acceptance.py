@@ -49,7 +49,7 @@ class Project:
         baselines = Store(self.root / "baselines")
         if has_baseline:
             baselines.save(where, capture(1.0), **ids, picture=picture(1))
-        candidates = Store(self.results.candidates, what="candidate")
+        candidates = Store(self.results.candidates, kind="candidate")
         given = {"capture": capture(2.0), "picture": picture(2), **candidate}
         candidates.save(where, given["capture"], **ids, picture=given["picture"])
         check = {

@@ -23,7 +23,7 @@ from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.run.session import Check, Commands, Session
 from pytest_modelviz.run.settings import Mode, Settings
 from pytest_modelviz.storage.compression import compressed
-from pytest_modelviz.storage.formats import decode_arrays, decode_json, encode_json, seal, sha256
+from pytest_modelviz.storage.formats import content_digest, decode_arrays, decode_json, encode_json, sha256
 from pytest_modelviz.storage.names import Location
 from pytest_modelviz.storage.results import ResultsFolder
 from pytest_modelviz.storage.store import Store
@@ -222,7 +222,7 @@ class TestWhateverAViewRaises:
         assert self.check(folder, view, Mode.UPDATE)["status"] == "recorded"
         path = folder / "baselines/t/test/n.json"
         document = {**json.loads(path.read_text()), "facts": facts}
-        path.write_text(json.dumps({**document, "content_sha256": seal(document)}))
+        path.write_text(json.dumps({**document, "content_sha256": content_digest(document)}))
         return view
 
     @pytest.mark.parametrize(
@@ -305,7 +305,7 @@ def run_all(folder, monkeypatch) -> set[int]:
 def project(folder, text: str):
     (folder / "pytest.ini").write_text("[pytest]\n")
     (folder / "test_a.py").write_text("")
-    Store(folder / ".modelviz/candidates", what="candidate").save(
+    Store(folder / ".modelviz/candidates", kind="candidate").save(
         Location.of("test_a.py::test_a", "n"), Capture("v", {"a": 1}), nodeid="test_a.py::test_a", name="n"
     )
     (folder / ".modelviz/results.json").write_text(text, errors="surrogatepass")

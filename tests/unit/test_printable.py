@@ -19,10 +19,10 @@ from torch.utils import tensorboard
 from pytest_modelviz.cli import main
 from pytest_modelviz.pictures.exhibits import Curve, Graph, Node
 from pytest_modelviz.pictures.layout import labelled
-from pytest_modelviz.reports.closing import Closing, closing_lines
 from pytest_modelviz.reports.html import write_report
 from pytest_modelviz.reports.tensorboard import EventFiles
 from pytest_modelviz.reports.terminal import explain
+from pytest_modelviz.reports.terminal_summary import TerminalSummary, summary_lines
 from pytest_modelviz.storage.renaming import move_command
 from pytest_modelviz.storage.results import ResultsFolder
 from pytest_modelviz.text.printable import command_line, printable, printable_json, quoted
@@ -151,7 +151,7 @@ def test_last_lines_of_a_run(hostile):
     def told(field: str) -> str:
         orphan = {"nodeid": field, "name": field, "renamed_to": f"{field}2", "new_has_baseline": False}
         quiet = entry(field, status="match", message=explain(entry(field, status="match"), notes=[field]))
-        run = Closing(
+        run = TerminalSummary(
             totals={"match": 1, "drift": 1, "not_compared": 1},
             entries=[quiet, entry(field)],
             orphans=[orphan, {**orphan, "nodeid": f"{field}3", "new_has_baseline": True}],
@@ -162,7 +162,7 @@ def test_last_lines_of_a_run(hostile):
             has_report=True,
             written=False,
         )
-        return "\n".join(line for line, _ in closing_lines(run))
+        return "\n".join(line for line, _ in summary_lines(run))
 
     require_harmless(told(hostile), told("a").count("\n") + 1)
 

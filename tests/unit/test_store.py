@@ -147,9 +147,9 @@ class TestFormats:
     )
     def test_another_check_s_baseline_is_told(self, ids, message):
         found = formats.decode_json(document())
-        formats.belongs(found, nodeid="t", name="n")
+        formats.require_owner(found, nodeid="t", name="n")
         with pytest.raises(UnreadableBaselineError, match=message):
-            formats.belongs(found, **{"nodeid": "t", "name": "n", **ids})
+            formats.require_owner(found, **{"nodeid": "t", "name": "n", **ids})
 
     def test_other_line_ends_and_layouts_are_the_same_content(self):
         text = document()
@@ -281,11 +281,11 @@ class TestStore:
             with pytest.raises(KeyboardInterrupt):
                 Store(tmp_path).save(WHERE, capture(2.0), **IDS, picture=new)
         assert len(list(where.iterdir())) == 5
-        Store(tmp_path).finish(WHERE)
+        Store(tmp_path).complete_interrupted_write(WHERE)
         assert len(list(where.iterdir())) == 3
         assert (where / "feature_maps.png").read_bytes() == new
         assert Store(tmp_path).load(WHERE, **IDS).capture.facts["peak"] == 2.0
-        Store(tmp_path).finish(WHERE)  # nothing is left to do
+        Store(tmp_path).complete_interrupted_write(WHERE)  # nothing is left to do
 
     @pytest.mark.parametrize("ending", ["safetensors", "png"])
     def test_what_somebody_laid_there_under_the_name_of_an_interrupted_write_is_not_taken(self, tmp_path, ending):
@@ -294,7 +294,7 @@ class TestStore:
         text = path.read_bytes()
         digest = decode_json(text)["data_sha256"] if ending == "safetensors" else text_sha256(text)
         (path.parent / f".{path.stem}.{digest[:16]}.{ending}").write_bytes(b"garbage")
-        Store(tmp_path).finish(WHERE)
+        Store(tmp_path).complete_interrupted_write(WHERE)
         assert {one.name: one.read_bytes() for one in path.parent.iterdir()} == whole
 
     def test_to_finish_tidies_what_the_dead_have_left(self, tmp_path):
@@ -308,7 +308,7 @@ class TestStore:
         others = [f".n.json.{os.getppid()}.tmp", ".m.json.999999999.tmp"]  # of a running process, of another check
         for name in others:
             (folder / name).write_bytes(b"half")
-        store.finish(where)
+        store.complete_interrupted_write(where)
         left = {path.name for path in folder.iterdir()}
         assert left == {*others, "n.json", "n.safetensors", "n.png"}
         assert {name: data for name, data in files(tmp_path).items() if name in whole} == whole
@@ -322,7 +322,7 @@ class TestStore:
             raise PermissionError(13, "Permission denied")
 
         monkeypatch.setattr("pytest_modelviz.storage.folder.LocalFolder.delete", refuse)
-        store.finish(where)
+        store.complete_interrupted_write(where)
         assert store.load(where, nodeid="t.py::test_a", name="n") is not None
 
     @pytest.mark.parametrize("ending", ["json", "safetensors"])

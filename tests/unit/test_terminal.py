@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from pytest_modelviz.reports.closing import Closing, closing_lines
 from pytest_modelviz.reports.terminal import amount, explain
+from pytest_modelviz.reports.terminal_summary import TerminalSummary, summary_lines
 from pytest_modelviz.text.printable import printable
 
 
@@ -145,7 +145,7 @@ class TestTheLastLines:
 
     def lines(self, *, totals=(), entries=(), **others):
         entries = [{"message": "", "candidate": None, "tensorboard_tags": [], **entry} for entry in entries]
-        return closing_lines(Closing({**self.TOTALS, **dict(totals)}, entries, **others))
+        return summary_lines(TerminalSummary({**self.TOTALS, **dict(totals)}, entries, **others))
 
     def test_counts(self):
         assert self.lines(totals={"match": 2, "drift": 1, "not_compared": 1}) == [

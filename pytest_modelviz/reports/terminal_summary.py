@@ -18,7 +18,7 @@ Line = tuple[str, bool]
 
 
 @dataclass(frozen=True)
-class Closing:
+class TerminalSummary:
     """What the last lines are made of.
 
     `folder` is the results folder as seen from here, `run_id` names the run, `review` are the options that the command
@@ -39,7 +39,7 @@ class Closing:
     orphans_fail: bool = False
 
 
-def closing_lines(run: Closing) -> list[Line]:
+def summary_lines(run: TerminalSummary) -> list[Line]:
     """(line, whether it is an error). What failed has been told where it failed; the rest is told here."""
     lines: list[Line] = []
     for entry in run.entries:
@@ -50,7 +50,7 @@ def closing_lines(run: Closing) -> list[Line]:
     return lines + [(line, False) for line in _counts(run)]
 
 
-def _lost(run: Closing) -> list[str]:
+def _lost(run: TerminalSummary) -> list[str]:
     if not run.lost:
         return []
     names = ", ".join(printable(name) for name in run.lost)
@@ -97,7 +97,7 @@ def rename_hint(row: Mapping[str, Any], review: str, *, whole_file: bool = False
     return f"is it now {printable(new)}? {command}"
 
 
-def _counts(run: Closing) -> list[str]:
+def _counts(run: TerminalSummary) -> list[str]:
     lines = []
     totals, review = run.totals, f" {run.review}" if run.review else ""
     if totals["not_compared"]:
