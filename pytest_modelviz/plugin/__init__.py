@@ -17,6 +17,7 @@ from pytest_modelviz.plugin.checks import CHECKS, RUN, ItemChecks
 from pytest_modelviz.plugin.collection import CollectionRecorder, sources
 from pytest_modelviz.plugin.identity import NODEID, CollectedTests, identity
 from pytest_modelviz.plugin.third_party_views import ThirdPartyViews
+from pytest_modelviz.records.check_result import CheckResult
 from pytest_modelviz.run.options import IGNORE, IGNORE_HELP, OPTIONS, InvalidSettingError
 from pytest_modelviz.run.settings import Mode, Settings, read_settings
 from pytest_modelviz.run.summary import RunSummary
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 # Attributes of a report: they tell the controlling process what a test is called, which of several runs of it this is,
 # and what has become of its checks.
-_TEST, _ATTEMPT, _ENTRIES = "modelviz_test", "modelviz_attempt", "modelviz_checks"
+_TEST, _ATTEMPT, _RESULTS = "modelviz_test", "modelviz_attempt", "modelviz_checks"
 _ENDED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
 _PASSED = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
 _TOLD = pytest.StashKey[str]()  # what a test has failed with, in case that something else takes its place
@@ -203,7 +204,7 @@ class ModelvizPlugin:
         setattr(report, _TEST, identity(item))
         setattr(report, _ATTEMPT, self._attempt(item))
         if checks is not None and checks.unreported:
-            setattr(report, _ENTRIES, checks.unreported)
+            setattr(report, _RESULTS, [result.to_json() for result in checks.unreported])
             checks.unreported = []
         return report
 
@@ -215,7 +216,7 @@ class ModelvizPlugin:
         test, attempt = getattr(report, _TEST, report.nodeid), getattr(report, _ATTEMPT, "")
         if report.when == "setup":
             self._summary.start_test(test, attempt)
-        self._summary.add_results(test, attempt, getattr(report, _ENTRIES, ()))
+        self._summary.add_results(test, attempt, map(CheckResult.from_json, getattr(report, _RESULTS, ())))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:

@@ -21,7 +21,9 @@ from pytest_modelviz.text.printable import printable, quoted
 
 if TYPE_CHECKING:
     from pytest_modelviz.records.capture import Capture
-    from pytest_modelviz.run.session import Check, Session
+    from pytest_modelviz.records.check_result import CheckResult
+    from pytest_modelviz.run.check import Check
+    from pytest_modelviz.run.session import Session
     from pytest_modelviz.views.base import View
     from pytest_modelviz.views.fixture import ToleranceArgument
 
@@ -66,7 +68,7 @@ class ItemChecks:
         self._failures: list[str] = []
         self._patterns: dict[str, bool] = {}
         self._ignored = dict.fromkeys(self._settings.ignored[len(run.settings.ignored) :], False)
-        self.unreported: list[dict[str, Any]] = []
+        self.unreported: list[CheckResult] = []
         self._ended = False
         run.opened(self)
 
@@ -117,8 +119,6 @@ class ItemChecks:
     ) -> ResultT:
         """Make one check; returns what the view captured. A drift is kept until the test's body ends."""
         __tracebackhide__ = True
-        from pytest_modelviz.run.session import FAILING
-
         self._refuse_when_ended()
         name = default if name is None else name
         if not isinstance(name, str) or not name or not name.isprintable():
@@ -133,7 +133,7 @@ class ItemChecks:
         try:
             settings = self._settings.called(rtol=rtol, atol=atol)
             check = self._check(name, view(), settings)
-            capture, entry = self._run.session().check(check)
+            capture, result = self._run.session().check(check)
         except (ModelvizError, InvalidSettingError) as error:
             raise ModelvizError(printable(str(error))) from None  # the way here says nothing that the message does not
         except Exception as error:  # the model's own
@@ -144,9 +144,9 @@ class ItemChecks:
         self._match_patterns(settings, capture.layers)
         self._match_ignored(check.view, capture)
         self._refuse_when_ended()  # in another thread, while the test went on without it
-        self.unreported.append(entry)
-        if entry["status"] in FAILING:
-            self._failures.append(entry["message"])
+        self.unreported.append(result)
+        if result.status.fails:
+            self._failures.append(result.message)
         return cast("ResultT", capture.result)  # of the view's own capture
 
     def end(self) -> None:
@@ -164,7 +164,7 @@ class ItemChecks:
             raise ModelvizError(error)
 
     def _check(self, name: str, view: View, settings: Settings) -> Check:
-        from pytest_modelviz.run.session import Check, Commands
+        from pytest_modelviz.run.check import Check, Commands
 
         item, tests, former = self.item, self._run.tests(), former_identity(self.item)
         return Check(

@@ -11,7 +11,7 @@ from pytest_modelviz.storage.renaming import move_command
 from pytest_modelviz.text.printable import quoted
 
 if TYPE_CHECKING:
-    from pytest_modelviz.run.session import Check
+    from pytest_modelviz.run.check import Check
 
 _USUAL = "baselines"
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from pytest_modelviz.run.options import OPTIONS, parse_location
 from pytest_modelviz.run.settings import Settings
+from pytest_modelviz.storage.names import display_path
 from pytest_modelviz.text.printable import command_line
 
 if sys.version_info >= (3, 11):
@@ -116,12 +117,6 @@ def results_location(project: Project) -> Path:
     return project.root / (project.setting("--modelviz-results-dir") or ".modelviz")
 
 
-def path_in_repository(root: Path) -> str | None:
-    """A project's folder within its git repository, `.` for the repository itself; None where there is none."""
-    top = next((folder for folder in (root, *root.parents) if (folder / ".git").exists()), None)
-    return None if top is None else root.relative_to(top).as_posix()
-
-
 def results_folders(named: str, root: Path) -> list[Path]:
     """The results folders that are meant by a folder: itself, as an archive unpacks, or all that lie in it.
 
@@ -159,7 +154,7 @@ def review_options(settings: Settings, here: Path) -> str:
     if results_location(project) != settings.results_dir:
         options += ["--from", _from(here, settings.results_dir)]
     if baselines_location(project, None) != settings.baseline_dir:
-        options += ["--baseline-dir", settings.display_path(settings.baseline_dir)]
+        options += ["--baseline-dir", display_path(settings.baseline_dir, settings.rootdir)]
     return command_line(options)
 
 

@@ -68,11 +68,6 @@ class Settings:
     repeated: str = ""
     baseline_dir_is_configured: bool = True
 
-    def display_path(self, path: str | Path) -> str:
-        """A path as people write it: relative to the project where it lies inside; a URL as it is."""
-        inside = "://" not in str(path) and Path(path).is_relative_to(self.rootdir)
-        return Path(path).relative_to(self.rootdir).as_posix() if inside else str(path)
-
     def marked(self, markers: Sequence[Mapping[str, Any]]) -> Settings:
         """With the keywords of `@pytest.mark.modelviz(...)`, the closest marker first.
 

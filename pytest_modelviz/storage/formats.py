@@ -9,7 +9,6 @@ from __future__ import annotations
 import codecs
 import hashlib
 import json
-import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -246,8 +245,3 @@ def _require_header(data: bytes, limits: Limits) -> None:
 def _refuse_pointer(data: bytes) -> None:
     if data.startswith(b"version https://git-lfs"):
         raise UnreadableBaselineError("it is a Git LFS pointer, not the file itself: run 'git lfs pull'")
-
-
-def plain_number(value: float) -> float | None:
-    """A number as JSON can hold it: None stands for what is infinite or not a number."""
-    return value if math.isfinite(value) else None

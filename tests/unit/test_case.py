@@ -224,9 +224,9 @@ class TestRecordedBefore:
     def test_it_is_judged_as_any_other(self, store, where, tmp_path):
         (tmp_path / "t.py").touch()
         assert find_orphans(store, {"t.py": [self.ids["nodeid"]]}, tmp_path) == []
-        (row,) = find_orphans(store, {"t.py": ["t.py::test_other"]}, tmp_path)
-        assert (row["nodeid"], row["baseline"]) == (self.ids["nodeid"], store.display_path(where))
-        assert row["baseline_sha256"] == store.digest(where)
+        (orphan,) = find_orphans(store, {"t.py": ["t.py::test_other"]}, tmp_path)
+        assert (orphan.nodeid, orphan.baseline) == (self.ids["nodeid"], store.display_path(where))
+        assert orphan.baseline_sha256 == store.digest(where)
 
     def test_another_s_in_its_place_is_told(self, store, where, tmp_path):
         """As a folder lies that was renamed together with its test."""

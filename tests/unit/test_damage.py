@@ -20,7 +20,8 @@ from pytest_modelviz.cli import main
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.verdict import Verdict
-from pytest_modelviz.run.session import Check, Commands, Session
+from pytest_modelviz.run.check import Check, Commands
+from pytest_modelviz.run.session import Session
 from pytest_modelviz.run.settings import Mode, Settings
 from pytest_modelviz.storage.compression import compressed
 from pytest_modelviz.storage.formats import content_digest, decode_arrays, decode_json, encode_json, sha256
@@ -219,7 +220,7 @@ class TestWhateverAViewRaises:
 
     def recorded(self, folder, facts):
         view = Touchy()
-        assert self.check(folder, view, Mode.UPDATE)["status"] == "recorded"
+        assert self.check(folder, view, Mode.UPDATE).status == "recorded"
         path = folder / "baselines/t/test/n.json"
         document = {**json.loads(path.read_text()), "facts": facts}
         path.write_text(json.dumps({**document, "content_sha256": content_digest(document)}))
@@ -236,13 +237,13 @@ class TestWhateverAViewRaises:
     )
     def test_it_is_unreadable_with_the_reason(self, tmp_path, facts, reason):
         view = self.recorded(tmp_path, facts)
-        entry = self.check(tmp_path, view)
-        assert entry["status"] == "unreadable"
-        assert f"cannot be compared ({reason}" in entry["message"]
-        assert "--modelviz-update-all" in entry["message"]
-        assert self.check(tmp_path, view, Mode.UPDATE)["status"] != "match"
-        assert self.check(tmp_path, view, Mode.UPDATE_ALL)["status"] == "recorded"
-        assert self.check(tmp_path, view)["status"] == "match"
+        result = self.check(tmp_path, view)
+        assert result.status == "unreadable"
+        assert f"cannot be compared ({reason}" in result.message
+        assert "--modelviz-update-all" in result.message
+        assert self.check(tmp_path, view, Mode.UPDATE).status != "match"
+        assert self.check(tmp_path, view, Mode.UPDATE_ALL).status == "recorded"
+        assert self.check(tmp_path, view).status == "match"
 
     def test_a_bug_of_the_view_is_not_the_baselines_fault(self, tmp_path):
         self.recorded(tmp_path, {"value": 1.0, "rows": {"a": 1}})

@@ -24,7 +24,8 @@ from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.limits import FIXED, SMALL, Limits
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.reports.html import write_report
-from pytest_modelviz.run.session import Check, Commands, Session
+from pytest_modelviz.run.check import Check, Commands
+from pytest_modelviz.run.session import Session
 from pytest_modelviz.run.settings import Mode, Settings
 from pytest_modelviz.storage.folder import LocalFolder
 from pytest_modelviz.storage.formats import (
@@ -157,8 +158,8 @@ class Recorder:
 def status(folder, capture: Capture, mode: Mode = Mode.COMPARE) -> tuple[str, str]:
     settings = Settings(mode, folder, folder / "baselines", folder / ".modelviz")
     check = Check(IDS["nodeid"], "t", Commands("", "t.py::test"), IDS["name"], Recorder(capture), settings)
-    entry = Session("run").check(check)[1]
-    return entry["status"], entry["message"]
+    result = Session("run").check(check)[1]
+    return result.status, result.message
 
 
 class TestWhatACheckReads:
