@@ -138,10 +138,7 @@ class CheckEvaluator:
         state = BaselineState.RECORDED_NOW if is_new else BaselineState.RECORDED_BEFORE
         status = intended_status(mode, state, matched=verdict.matched)
         if status is Status.RECORDED and mode is Mode.UPDATE_ALL:
-            # of a variant, what it was compared with may be the common baseline, which is not its own
-            own = self._compared_with == self._location
-            keeps = own and self._comparison.is_noise(baseline, verdict)
-            return self._unstable() or self._record(keeps_files=keeps)
+            return self._unstable() or self._record(keeps_files=self._comparison.is_noise(baseline, verdict))
         self._chart(verdict)
         if status is Status.MATCH:
             if mode.records:
@@ -163,7 +160,10 @@ class CheckEvaluator:
         return None if found is None else self._result(Status.UNSTABLE, found[0], reason=found[1])
 
     def _record(self, *, keeps_files: bool = False) -> CheckResult:
-        """Store the capture, or the files that are there anew: that changes no byte, and completes a cut-off write."""
+        """Store the capture, or the check's own files anew where there are such.
+
+        That changes no byte of them, and completes a write that was cut off.
+        """
         self._compared_with = self._location
         self._session.recorded.add(self._location)
         files = self._baselines.files(self._location, **self._ids) if keeps_files else None

@@ -438,3 +438,52 @@ class TestStore:
         Store(tmp_path).save(WHERE, capture(), **IDS)
         with pytest.raises(UnreadableBaselineError, match="absurdly large"):
             Store(tmp_path).load(WHERE, **IDS, limits=limits)
+
+
+class RecordingFolder(folder.LocalFolder):
+    """Notes what is written and deleted; writers cannot be kept apart in it, as behind a URL."""
+
+    supports_atomic_rename = False
+
+    def __init__(self, root):
+        super().__init__(root)
+        self.written, self.deleted = [], []
+
+    def write(self, name, data):
+        self.written.append(PurePosixPath(name).name)
+        super().write(name, data)
+
+    def delete(self, name):
+        self.deleted.append(PurePosixPath(name).name)
+        super().delete(name)
+
+
+class TestWhereWritersCannotBeKeptApart:
+    def test_saving_the_same_again_writes_nothing(self, tmp_path):
+        recording = RecordingFolder(tmp_path)
+        Store(recording).save(WHERE, capture(), **IDS, picture=b"a picture")
+        recording.written.clear()
+        Store(recording).save(WHERE, capture(), **IDS, picture=b"a picture")
+        assert recording.written == []
+
+    def test_what_a_new_json_file_names_lies_beside_it_also_where_the_proper_one_is_the_same(self, tmp_path):
+        """Whoever replaces the proper one meanwhile does not take away what this JSON file names."""
+        recording = RecordingFolder(tmp_path)
+        Store(recording).save(WHERE, capture(), **IDS)
+        recording.written.clear()
+        Store(recording).save(WHERE, capture(other=1), **IDS)
+        staged, text, proper = recording.written
+        assert (text, proper) == ("feature_maps.json", "feature_maps.safetensors")
+        assert staged.startswith(".feature_maps.")
+
+
+def test_the_json_file_is_removed_last(tmp_path):
+    """As long as it is there, what is left of a removal that was cut off can be found, and removed again."""
+    recording = RecordingFolder(tmp_path)
+    store = Store(recording)
+    store.save(WHERE, capture(), **IDS, picture=b"a picture")
+    recording.deleted.clear()
+    store.discard(WHERE)
+    assert sorted(recording.deleted[:-1])[-2:] == ["feature_maps.png", "feature_maps.safetensors"]
+    assert recording.deleted[-1] == "feature_maps.json"
+    assert files(tmp_path) == {}
