@@ -5,7 +5,6 @@ pytest itself is not asked: it would take longer to start than the command may t
 
 from __future__ import annotations
 
-import configparser
 import contextlib
 import os
 import shlex
@@ -14,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from iniconfig import IniConfig, ParseError
 
 from pytest_modelviz.run.options import OPTIONS, parse_location
 from pytest_modelviz.run.settings import Settings
@@ -91,7 +92,7 @@ def _pytest_ini(path: Path) -> Mapping[str, Any] | None:
         return None
     found: Any = None
     # a file that cannot be parsed is pytest's to complain about
-    with contextlib.suppress(OSError, ValueError, configparser.Error):
+    with contextlib.suppress(OSError, ValueError, ParseError):
         text = path.read_text("utf-8")
         if path.suffix == ".toml":
             document = tomllib.loads(text)
@@ -101,12 +102,7 @@ def _pytest_ini(path: Path) -> Mapping[str, Any] | None:
             else:
                 found = document.get("pytest", {})
         else:
-            parser = configparser.RawConfigParser(
-                strict=False, comment_prefixes=("#", ";"), inline_comment_prefixes=None
-            )
-            parser.read_string(text)
-            section = _SECTIONS.get(path.name, "pytest")
-            found = dict(parser[section]) if section in parser else None
+            found = IniConfig(str(path), text).sections.get(_SECTIONS.get(path.name, "pytest"))
     if found is None and path.name in _DEDICATED:
         return {}
     return found if isinstance(found, Mapping) else None
