@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _TEST, _ATTEMPT, _RESULTS = "modelviz_test", "modelviz_attempt", "modelviz_checks"
 _ENDED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
 _PASSED = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
-_TOLD = pytest.StashKey[str]()  # what a test has failed with, in case that something else takes its place
+_FAILURE = pytest.StashKey[str]()  # what a test has failed with, in case that something else takes its place
 _TYPED_INI = pytest.version_tuple >= (8, 4)  # before, pytest had no numbers in ini files
 
 
@@ -189,13 +189,13 @@ class ModelvizPlugin:
     def _fail(self, item: pytest.Item) -> None:
         message = _pending(item)
         if message:
-            item.stash[_TOLD] = message
+            item.stash[_FAILURE] = message
             pytest.fail(message, pytrace=False)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
-        message = item.stash.get(_TOLD, "") if report.when == "call" else ""
+        message = item.stash.get(_FAILURE, "") if report.when == "call" else ""
         if message and report.skipped and not hasattr(report, "wasxfail"):
             report.outcome, report.longrepr = "failed", message  # of a TestCase that skipped itself
         elif message and message not in report.longreprtext:

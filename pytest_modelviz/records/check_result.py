@@ -16,11 +16,14 @@ from pytest_modelviz.records.json_values import (
     nullable_number,
     optional,
     optional_number,
+    plain,
     plain_number,
     required,
     texts,
 )
 from pytest_modelviz.records.verdict import Cause, Divergence, Verdict
+
+_JSON_KEYS = {"class_name": "class"}  # of a divergence, whose other keys are its fields
 
 
 class Status(str, enum.Enum):
@@ -48,31 +51,38 @@ class Status(str, enum.Enum):
 
 
 @dataclass(frozen=True)
+class LayerCounts:
+    """How many layers were compared, and how many of them drifted."""
+
+    compared: int = 0
+    drifted: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class CheckResult:
     """The result of one check of one test.
 
-    `error` and `tolerance` are relative, and None where there is no such number. `compared` and `drifted` count layers.
-    `baseline` and `candidate` are paths as people write them, the latter None where nothing was kept. `former_nodeid`
-    is the id under which the baseline was found, where that was another one. `accept_command` is the one that the
-    message tells. `variant` and `device` are for the run itself: results.json leaves them out.
+    `error` and `tolerance` are relative, and None where there is no such number. `baseline` and `candidate` are paths
+    as people write them, the latter None where nothing was kept. `accept_command` is the one that the message tells.
+    `former_nodeid` is the id under which the baseline was found, where that was another one. `variant` and `device`
+    are for the run itself: results.json leaves them out.
     """
 
     nodeid: str
     view: str
     name: str
-    status: Status
-    baseline: str
     variant: str | None = None
+    status: Status
     seconds: float = 0.0
     message: str = ""
-    compared: int = 0
-    drifted: int = 0
+    layers: LayerCounts = LayerCounts()
     error: float | None = None
     tolerance: float | None = None
     first_divergence: Divergence | None = None
     cause: Cause | None = None
     environment_changes: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     device: str = "cpu"
+    baseline: str
     candidate: str | None = None
     candidate_sha256: str | None = None
     baseline_sha256: str | None = None
@@ -84,8 +94,7 @@ class CheckResult:
         """The same with what a comparison has found."""
         return replace(
             self,
-            compared=verdict.compared,
-            drifted=verdict.drifted,
+            layers=LayerCounts(verdict.compared, verdict.drifted),
             error=plain_number(verdict.error),
             tolerance=plain_number(verdict.tolerance),
             first_divergence=verdict.first,
@@ -94,39 +103,14 @@ class CheckResult:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """What JSON can hold of it, which is all."""
-        first = self.first_divergence
-        return {
-            "nodeid": self.nodeid,
-            "view": self.view,
-            "name": self.name,
-            "variant": self.variant,
-            "status": self.status.value,
-            "seconds": self.seconds,
-            "message": self.message,
-            "layers": {"compared": self.compared, "drifted": self.drifted},
-            "error": self.error,
-            "tolerance": self.tolerance,
-            "first_divergence": None
-            if first is None
-            else {
-                "layer": first.layer,
-                "class": first.class_name,
-                "call": first.call,
-                "error": plain_number(first.error),
-                "tolerance": plain_number(first.tolerance),
-            },
-            "cause": None if self.cause is None else self.cause.value,
-            "environment_changes": {key: list(pair) for key, pair in self.environment_changes.items()},
-            "device": self.device,
-            "baseline": self.baseline,
-            "candidate": self.candidate,
-            "candidate_sha256": self.candidate_sha256,
-            "baseline_sha256": self.baseline_sha256,
-            "tensorboard_tags": list(self.tensorboard_tags),
-            "commands": {} if self.accept_command is None else {"accept": self.accept_command},
-            **({} if self.former_nodeid is None else {"former_nodeid": self.former_nodeid}),
-        }
+        """What JSON can hold of it, which is all; the keys in the order of the fields."""
+        document: dict[str, Any] = plain(self)
+        first = document["first_divergence"]
+        if first is not None:
+            document["first_divergence"] = {_JSON_KEYS.get(key, key): value for key, value in first.items()}
+        command, former = document.pop("accept_command"), document.pop("former_nodeid")
+        document["commands"] = {} if command is None else {"accept": command}
+        return document if former is None else {**document, "former_nodeid": former}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> CheckResult:
@@ -143,8 +127,7 @@ class CheckResult:
             variant=optional(document, "variant", str),
             seconds=optional_number(document, "seconds") or 0.0,
             message=required(document, "message", str),
-            compared=optional(layers, "compared", int) or 0,
-            drifted=optional(layers, "drifted", int) or 0,
+            layers=LayerCounts(optional(layers, "compared", int) or 0, optional(layers, "drifted", int) or 0),
             error=nullable_number(document, "error"),
             tolerance=nullable_number(document, "tolerance"),
             first_divergence=None if first is None else _divergence(first),

@@ -1,10 +1,12 @@
-"""Values of a JSON document that may be anybody's, asked for with their types. What is of another is a ValueError.
+"""Records as JSON can hold them, and the values of a document that may be anybody's, asked for with their types.
 
-Keys that are not asked for are passed over: later versions may add some.
+What is of another type is a ValueError. Keys that are not asked for are passed over: later versions may add some.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import enum
 import math
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -65,6 +67,19 @@ def objects(document: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
     if not all(isinstance(value, dict) for value in values):
         raise ValueError(f"its {key!r} is no list of objects")
     return values
+
+
+def plain(value: Any) -> Any:
+    """A record as JSON can hold it: dataclasses as objects of their fields, members of enumerations as their values."""
+    if isinstance(value, enum.Enum):
+        return value.value
+    if dataclasses.is_dataclass(value):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return plain_number(value) if isinstance(value, float) else value
 
 
 def plain_number(value: float) -> float | None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
-from pytest_modelviz.records.json_values import nullable, optional, required
+from pytest_modelviz.records.json_values import nullable, optional, plain, required
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,8 @@ class OrphanRecord:
 
     def to_json(self) -> dict[str, Any]:
         """What JSON can hold of it, which is all."""
-        return asdict(self)
+        document: dict[str, Any] = plain(self)
+        return document
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> OrphanRecord:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_modelviz.records.check_result import CheckResult, totals_of
-from pytest_modelviz.records.json_values import objects, optional, required, texts
+from pytest_modelviz.records.json_values import objects, optional, plain, required, texts
 from pytest_modelviz.records.orphan import OrphanRecord
 
 SCHEMA = 1
@@ -33,16 +33,7 @@ class RunFacts:
 
     def to_json(self) -> dict[str, Any]:
         """What JSON can hold of it, which is all."""
-        return {
-            "id": self.id,
-            "torch": self.torch,
-            "python": self.python,
-            "platform": self.platform,
-            "device": self.device,
-            "workers": self.workers,
-            **({"lost_workers": list(self.lost_workers)} if self.lost_workers else {}),
-            **({} if self.project is None else {"project": self.project}),
-        }
+        return {key: value for key, value in plain(self).items() if value not in (None, [])}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> RunFacts:

@@ -74,9 +74,9 @@ def _drift(result: CheckResult, findings: Sequence[Mapping[str, Any]], accept: s
     if result.tolerance != 0.0:
         lines.append(f"  error     {amount(result.error, result.tolerance)}")
     lines += [f"  {label:9} {text}" for label, text in _evidence(findings, most)]
-    if result.compared > 1:
-        drifted = result.drifted or "none"
-        lines.append(f"  spread    {drifted} of {result.compared} layers{_reached(findings)}")
+    if result.layers.compared > 1:
+        drifted = result.layers.drifted or "none"
+        lines.append(f"  spread    {drifted} of {result.layers.compared} layers{_reached(findings)}")
     for key, (before, after) in result.environment_changes.items():
         lines.append(f"  changed   {key}: {before} -> {after}, since the baseline was recorded")
     if accept:

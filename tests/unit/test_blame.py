@@ -40,7 +40,14 @@ def stories(model, other, data):
 
 
 def report(verdict):
-    result = CheckResult("t.py::test", "check", "check", Status.DRIFT, "baselines/x.json", candidate="c.json")
+    result = CheckResult(
+        nodeid="t.py::test",
+        view="check",
+        name="check",
+        status=Status.DRIFT,
+        baseline="baselines/x.json",
+        candidate="c.json",
+    )
     return explain(result.with_verdict(verdict), [vars(finding) for finding in verdict.findings])
 
 

@@ -360,3 +360,23 @@ def test_arrays_of_one_name_are_refused():
     ((key, packed),) = compressed({"a": maps}).items()
     with pytest.raises(UnreadableBaselineError, match="'a' stands there twice"):
         decode_arrays(safetensors.numpy.save({"a": maps, key: packed}))
+
+
+def test_what_a_later_version_has_added_is_passed_over(tmp_path):
+    document = results()
+    for part in (document, document["run"], document["checks"][0], document["orphans"][0]):
+        part["later"] = {"anything": [1]}
+    project(tmp_path, json.dumps(document))
+    folder = ResultsFolder(tmp_path / ".modelviz")
+    read = folder.read()
+    folder.write(read)
+    assert folder.read() == read
+
+
+@pytest.mark.parametrize("key", ["status", "cause"])
+def test_what_no_version_of_today_knows_is_not_read(tmp_path, key):
+    document = results()
+    document["checks"][0][key] = "later"
+    project(tmp_path, json.dumps(document))
+    with pytest.raises(ModelvizError, match="was not written by pytest-modelviz"):
+        ResultsFolder(tmp_path / ".modelviz").read()

@@ -104,7 +104,14 @@ def compared(before, after):
     view = ModelGraphView(nn.Identity(), small())
     verdict = view.compare(before, after, Tolerances())
     status = Status.MATCH if verdict.matched else Status.DRIFT
-    result = CheckResult("t.py::test", "model_graph", "model_graph", status, "baselines/x.json", candidate="c.json")
+    result = CheckResult(
+        nodeid="t.py::test",
+        view="model_graph",
+        name="model_graph",
+        status=status,
+        baseline="baselines/x.json",
+        candidate="c.json",
+    )
     return verdict, explain(result.with_verdict(verdict), [vars(finding) for finding in verdict.findings])
 
 

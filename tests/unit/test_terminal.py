@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from pytest_modelviz.records.check_result import CheckResult, Status
+from pytest_modelviz.records.check_result import CheckResult, LayerCounts, Status
 from pytest_modelviz.records.orphan import OrphanRecord
 from pytest_modelviz.records.verdict import Cause, Divergence
 from pytest_modelviz.reports.terminal import amount, explain
@@ -13,13 +13,12 @@ from pytest_modelviz.reports.terminal_summary import TerminalSummary, summary_li
 from pytest_modelviz.text.printable import printable
 
 DRIFT = CheckResult(
-    "t.py::test",
-    "feature_maps",
-    "feature_maps",
-    Status.DRIFT,
-    "baselines/x.json",
-    compared=6,
-    drifted=3,
+    nodeid="t.py::test",
+    view="feature_maps",
+    name="feature_maps",
+    status=Status.DRIFT,
+    baseline="baselines/x.json",
+    layers=LayerCounts(6, 3),
     error=0.05,
     tolerance=1e-4,
     first_divergence=Divergence("conv", "Conv2d", 0, 0.05, 1e-4),
@@ -114,7 +113,7 @@ def test_a_whole_report():
         drift(
             first_divergence=Divergence("", "Net", 2, 0.05, 1e-4),
             environment_changes={"torch": ("2.6", "2.15")},
-            drifted=0,
+            layers=LayerCounts(6, 0),
         ),
         commands=("", "'a test.py::test'"),
     )
@@ -126,7 +125,7 @@ def test_a_whole_report():
         "  changed   torch: 2.6 -> 2.15, since the baseline was recorded",
         "  accept    modelviz accept 'a test.py::test'",
     ]
-    bare = explain(drift(cause=None, first_divergence=None, compared=1, drifted=1))
+    bare = explain(drift(cause=None, first_divergence=None, layers=LayerCounts(1, 1)))
     assert bare.splitlines()[0] == "feature_maps drifted"
     assert "cause" not in bare
     assert "spread" not in bare
