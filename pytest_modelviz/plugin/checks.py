@@ -102,7 +102,7 @@ class ItemChecks:
                 raise InvalidSettingError(
                     "the marker modelviz takes keywords such as rtol=1e-3, and one mapping of layer globs to tolerances"
                 )
-            given = [{**({"layers": one.args[0]} if one.args else {}), **one.kwargs} for one in markers]
+            given = [{**({"layers": marker.args[0]} if marker.args else {}), **marker.kwargs} for marker in markers]
             given += [{"ignore": marker.args, **marker.kwargs} for marker in item.iter_markers(IGNORE)]
             return self._run.settings.marked(given)
         except InvalidSettingError as error:
@@ -184,8 +184,8 @@ class ItemChecks:
         """Note which layer globs have matched; a check whose view knows no layers says nothing about them."""
         if layers:
             missed = set(unmatched(settings.layers, layers))
-            for one in settings.layers:
-                self._patterns[one.pattern] = self._patterns.get(one.pattern, False) or one.pattern not in missed
+            for pattern in (layer.pattern for layer in settings.layers):
+                self._patterns[pattern] = self._patterns.get(pattern, False) or pattern not in missed
 
     def _match_ignored(self, view: View, capture: Capture) -> None:
         """Note which globs have matched attributes of a view's model, or options that it has recorded beside it.

@@ -46,10 +46,12 @@ class CollectionRecorder:
     ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
         report = yield
         if report.passed:
-            items = [one for one in report.result if isinstance(one, pytest.Item)]
+            items = [found for found in report.result if isinstance(found, pytest.Item)]
             self._former.update(former for item in items if (former := former_identity(item)) is not None)
             self._found[collector] = [
-                text for one in report.result for text in (_ids_of(one) if isinstance(one, pytest.Item) else [one])
+                text
+                for found in report.result
+                for text in (_ids_of(found) if isinstance(found, pytest.Item) else [found])
             ]
         return report
 
@@ -71,8 +73,8 @@ class CollectionRecorder:
         if collector not in self._found:
             return None
         ids: list[str] = []
-        for one in self._found[collector]:
-            inner = [one] if isinstance(one, str) else self._ids(one)
+        for found in self._found[collector]:
+            inner = [found] if isinstance(found, str) else self._ids(found)
             if inner is None:
                 return None
             ids += inner

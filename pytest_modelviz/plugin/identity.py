@@ -70,12 +70,12 @@ def _without_repetition(item: pytest.Item, test: str) -> str:
         return test
     ids, groups = list(getattr(callspec, "_idlist", ())), _parametrisations(item, callspec)
     if len(ids) == len(groups):
-        kept = [text for text, names in zip(ids, groups, strict=True) if not added.issuperset(names)]
-    else:  # some parametrisation is not known for one: plugins add theirs before or after all others
+        own = [text for text, names in zip(ids, groups, strict=True) if not added.issuperset(names)]
+    else:  # some parametrisation cannot be recognised: plugins add theirs before or after all others
         first, last = (groups[at][0] in added for at in (0, -1))
-        kept = ids[1:] if first else ids[:-1] if last else ids
+        own = ids[1:] if first else ids[:-1] if last else ids
     bare = test.removesuffix(f"[{callspec.id}]")
-    return f"{bare}[{'-'.join(kept)}]" if kept else bare
+    return f"{bare}[{'-'.join(own)}]" if own else bare
 
 
 def _parametrisations(item: pytest.Item, callspec: CallSpec2) -> list[tuple[str, ...]]:

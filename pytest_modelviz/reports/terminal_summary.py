@@ -53,8 +53,8 @@ def _lost(run: TerminalSummary) -> list[str]:
     if not run.lost:
         return []
     names = ", ".join(printable(name) for name in run.lost)
-    told = f"worker {names} died" if len(run.lost) == 1 else f"workers {names} died"
-    return [f"{told}: checks that were not finished are not among the results, and no orphans were judged"]
+    death = f"worker {names} died" if len(run.lost) == 1 else f"workers {names} died"
+    return [f"{death}: checks that were not finished are not among the results, and no orphans were judged"]
 
 
 def orphan_lines(orphans: Sequence[OrphanRecord], most: int = _MOST_ORPHANS, *, review: str = "") -> list[str]:
@@ -102,18 +102,18 @@ def _counts(run: TerminalSummary) -> list[str]:
     if totals[Status.NOT_COMPARED]:
         hint = "" if run.compares else " (compare them with --modelviz)"
         lines.append(f"{_many(totals['not_compared'], 'check')} not compared{hint}")
-    told = [f"{totals[status]} {status}" for status in totals if totals[status] and status != "not_compared"]
-    if told and run.written:
-        lines.append(f"{', '.join(told)}; details in {printable(run.folder)}/results.json")
+    counts = [f"{totals[status]} {status}" for status in totals if totals[status] and status != "not_compared"]
+    if counts and run.written:
+        lines.append(f"{', '.join(counts)}; details in {printable(run.folder)}/results.json")
     if not run.written and totals[Status.NOT_COMPARED]:
         lines.append(
             f"this run compared nothing: {printable(run.folder)} still holds the results of the last one that did"
         )
     this = f" --run {run.run_id}{review}"
-    kept = [result.status for result in run.results if result.candidate]
-    if any(status.is_acceptable for status in kept):
+    captured = [result.status for result in run.results if result.candidate]
+    if any(status.is_acceptable for status in captured):
         lines.append(f"review: modelviz list{this}; accept: modelviz accept{this} [TEST...]")
-    elif kept:  # of unreadable baselines: each report says what to do
+    elif captured:  # of unreadable baselines: each report says what to do
         lines.append(f"review: modelviz show{this}")
     if any(result.tensorboard_tags for result in run.results):
         page = f", or open {quoted(f'{run.folder}/report.html')}" if run.has_report else ""

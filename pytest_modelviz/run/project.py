@@ -130,9 +130,9 @@ def _below(folder: Path, depth: int) -> list[Path]:
     """Results folders in a folder of such, in the order of their names; links are not followed."""
     found: list[Path] = []
     inner = sorted(folder.iterdir()) if folder.is_dir() and depth else []
-    for one in inner:
-        if not one.is_symlink() and one.is_dir():
-            found += [one] if _holds_results(one) else _below(one, depth - 1)
+    for path in inner:
+        if not path.is_symlink() and path.is_dir():
+            found += [path] if _holds_results(path) else _below(path, depth - 1)
     return found
 
 

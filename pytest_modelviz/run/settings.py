@@ -158,8 +158,8 @@ def read_settings(command_line: Mapping[str, Any], ini: Mapping[str, Any], rootd
 def _keep_apart(baselines: Path, results: Path, rootdir: Path) -> None:
     """The results folder hides itself from git: it must hold neither the baselines nor the project."""
     for at in (os.path.abspath, os.path.realpath):  # as written, and where links lead
-        one, other, root = (Path(at(path)) for path in (results, baselines, rootdir))
-        if one.is_relative_to(other) or other.is_relative_to(one) or root.is_relative_to(one):
+        own, other, root = (Path(at(path)) for path in (results, baselines, rootdir))
+        if own.is_relative_to(other) or other.is_relative_to(own) or root.is_relative_to(own):
             raise InvalidSettingError(
                 f"--modelviz-results-dir takes a folder of its own, not {str(results)!r}, "
                 f"which holds the project or the baselines or lies among them"

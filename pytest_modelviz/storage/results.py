@@ -104,18 +104,18 @@ class ResultsFolder:
             if folder.is_symlink():
                 raise ModelvizError(f"{folder} is a symbolic link: remove it, what is written there must stay there")
 
-    def keep_pictures(self, place: PurePosixPath, files: Mapping[str, bytes]) -> None:
+    def keep_pictures(self, path: PurePosixPath, files: Mapping[str, bytes]) -> None:
         """Write PNG files into the folder for one check's pictures, in place of those that are there."""
         self.prepare()
         folder = LocalFolder(self.pictures)
         try:
-            for path in (self.pictures / place).glob("*.png"):
-                if path.name not in files:
-                    folder.delete(str(place / path.name))
+            for file in (self.pictures / path).glob("*.png"):
+                if file.name not in files:
+                    folder.delete(str(path / file.name))
             for name, data in files.items():
-                folder.write(str(place / name), data)
+                folder.write(str(path / name), data)
         except OSError as error:
-            raise self._unwritable(self.pictures / place, error) from error
+            raise self._unwritable(self.pictures / path, error) from error
 
     def location(self, check: CheckResult) -> Location:
         """Where a check's files lie below `candidates` and below the baselines, by its result.
@@ -139,13 +139,13 @@ class ResultsFolder:
     def _pictures_at(self, location: Location) -> list[Path]:
         return [] if self.pictures.is_symlink() else sorted((self.pictures / location.path).glob("*.png"))
 
-    def forget_others(self, kept: Iterable[Location]) -> None:
-        """Forget earlier runs: what they wrote out, and all candidates with their pictures but those that are `kept`.
+    def forget_others(self, current: Iterable[Location]) -> None:
+        """Forget what earlier runs wrote out, and all candidates with their pictures but those that are `current`.
 
         What is none of ours is not touched. Raises ModelvizError for links that lead out.
         """
         self.refuse_links()
-        wanted = {location.path for location in kept}
+        wanted = {location.path for location in current}
         for written in (self.results, self.report, *self._run_files()):
             with contextlib.suppress(OSError):
                 written.unlink(missing_ok=True)
