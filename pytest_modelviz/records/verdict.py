@@ -7,7 +7,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-CAUSES = ("architecture", "weights", "input", "computation", "gradient")
 UNCOMPARED = "uncompared"  # kind of a finding about what the baseline keeps from being compared: reported with a match
 
 

@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from pytest_modelviz.compare.readable import is_same_but_for_rounding
 from pytest_modelviz.compare.precision import coarsest_precision
+from pytest_modelviz.compare.readable import is_same_but_for_rounding
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.pictures.exhibits import Exhibit

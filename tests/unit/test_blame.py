@@ -11,9 +11,9 @@ from torch import nn
 
 from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tolerance import Tolerances
+from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.records.structure import LENT, REWRITTEN, UNSAVED, ModuleRecord
 from pytest_modelviz.records.trace_arrays import pack_trace
-from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.reports.terminal import explain
 from pytest_modelviz.storage.formats import encode_json
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
