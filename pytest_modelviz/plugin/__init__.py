@@ -1,7 +1,4 @@
-"""pytest's door: options, markers, hooks.
-
-With `fixtures`, `checks`, `registered` and `collected` all that knows pytest; imports nothing heavy.
-"""
+"""The pytest plugin: its options, its marker and the hooks of a run. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -16,13 +13,14 @@ import pytest
 
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.plugin import fixtures, hooks
-from pytest_modelviz.plugin.checks import CHECKS, RUN, TestChecks
-from pytest_modelviz.plugin.collection import Collected, sources
+from pytest_modelviz.plugin.checks import CHECKS, RUN, ItemChecks
+from pytest_modelviz.plugin.collection import CollectionRecorder, sources
 from pytest_modelviz.plugin.identity import NODEID, CollectedTests, identity
-from pytest_modelviz.plugin.third_party_views import Registered
+from pytest_modelviz.plugin.third_party_views import ThirdPartyViews
+from pytest_modelviz.records.check_result import CheckResult
 from pytest_modelviz.run.options import IGNORE, IGNORE_HELP, OPTIONS, InvalidSettingError
 from pytest_modelviz.run.settings import Mode, Settings, read_settings
-from pytest_modelviz.run.summary import Outcome
+from pytest_modelviz.run.summary import RunSummary
 from pytest_modelviz.storage.results import ResultsFolder
 from pytest_modelviz.text.printable import printable
 
@@ -31,10 +29,10 @@ if TYPE_CHECKING:
 
 # Attributes of a report: they tell the controlling process what a test is called, which of several runs of it this is,
 # and what has become of its checks.
-_TEST, _ATTEMPT, _ENTRIES = "modelviz_test", "modelviz_attempt", "modelviz_checks"
+_TEST, _ATTEMPT, _RESULTS = "modelviz_test", "modelviz_attempt", "modelviz_checks"
 _ENDED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
 _PASSED = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
-_TOLD = pytest.StashKey[str]()  # what a test has failed with, in case that something else takes its place
+_FAILURE = pytest.StashKey[str]()  # what a test has failed with, in case that something else takes its place
 _TYPED_INI = pytest.version_tuple >= (8, 4)  # before, pytest had no numbers in ini files
 
 
@@ -71,11 +69,11 @@ def pytest_configure(config: pytest.Config) -> None:
         settings = read_settings(command_line, ini, config.rootpath)
     except InvalidSettingError as error:
         raise pytest.UsageError(f"modelviz: {printable(str(error))}") from None
-    run = ModelvizRun(config, settings)
+    run = ModelvizPlugin(config, settings)
     config.stash[RUN] = run
     config.pluginmanager.register(run, "modelviz-run")
     config.pluginmanager.register(fixtures, "modelviz-fixtures")
-    registered = Registered(config, fixtures.__all__)
+    registered = ThirdPartyViews(config, fixtures.__all__)
     config.hook.pytest_modelviz_views.call_historic(result_callback=registered.add)
 
 
@@ -86,7 +84,7 @@ def _ini(config: pytest.Config, key: str) -> object:
         raise InvalidSettingError(f"{key} in the configuration file: {error}") from None
 
 
-class ModelvizRun:
+class ModelvizPlugin:
     """The run: hands checks to the session, collects what every process reports, writes the results at the end."""
 
     def __init__(self, config: pytest.Config, settings: Settings) -> None:
@@ -96,9 +94,9 @@ class ModelvizRun:
         now = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S.%f")
         self.run_id: str = self._worker["modelviz_run_id"] if self._worker else f"{now}_{os.getpid()}"
         self._session: Session | None = None
-        self._open: TestChecks | None = None
-        self._outcome = Outcome(self.run_id, settings)
-        self._collected = Collected()
+        self._open: ItemChecks | None = None
+        self._summary = RunSummary(self.run_id, settings)
+        self._collected = CollectionRecorder()
         self._items: list[pytest.Item] = []
         self._tests: CollectedTests | None = None
         self._review: str | None = None
@@ -135,13 +133,13 @@ class ModelvizRun:
             self._review = review_options(self.settings, self._config.invocation_params.dir)
         return self._review
 
-    def opened(self, checks: TestChecks) -> None:
+    def opened(self, checks: ItemChecks) -> None:
         """A test has begun to make checks."""
         self._open = checks
 
     def fail(self, trouble: str) -> None:
         """Let the run fail for what no test can fail for any more, and say why at its end."""
-        self._outcome.fail(trouble)
+        self._summary.fail(trouble)
 
     def _reports(self) -> bool:
         """Whether this process tells of the run: workers do not, nor does a run that only collects."""
@@ -160,7 +158,7 @@ class ModelvizRun:
     def pytest_collection(self) -> None:
         """From here on pytest ends every session that it can end."""
         if self._reports():
-            self._outcome.begin()
+            self._summary.begin()
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
         item.stash[NODEID] = item.nodeid
@@ -191,13 +189,13 @@ class ModelvizRun:
     def _fail(self, item: pytest.Item) -> None:
         message = _pending(item)
         if message:
-            item.stash[_TOLD] = message
+            item.stash[_FAILURE] = message
             pytest.fail(message, pytrace=False)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
-        message = item.stash.get(_TOLD, "") if report.when == "call" else ""
+        message = item.stash.get(_FAILURE, "") if report.when == "call" else ""
         if message and report.skipped and not hasattr(report, "wasxfail"):
             report.outcome, report.longrepr = "failed", message  # of a TestCase that skipped itself
         elif message and message not in report.longreprtext:
@@ -206,7 +204,7 @@ class ModelvizRun:
         setattr(report, _TEST, identity(item))
         setattr(report, _ATTEMPT, self._attempt(item))
         if checks is not None and checks.unreported:
-            setattr(report, _ENTRIES, checks.unreported)
+            setattr(report, _RESULTS, [result.to_json() for result in checks.unreported])
             checks.unreported = []
         return report
 
@@ -217,41 +215,42 @@ class ModelvizRun:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         test, attempt = getattr(report, _TEST, report.nodeid), getattr(report, _ATTEMPT, "")
         if report.when == "setup":
-            self._outcome.began(test, attempt)
-        self._outcome.take(test, attempt, getattr(report, _ENTRIES, ()))
+            self._summary.start_test(test, attempt)
+        self._summary.add_results(test, attempt, map(CheckResult.from_json, getattr(report, _RESULTS, ())))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         node.workerinput["modelviz_run_id"] = self.run_id
-        self._outcome.workers = max(self._outcome.workers, len(node.config.getoption("tx", None) or ()))
+        self._summary.workers = max(self._summary.workers, len(node.config.getoption("tx", None) or ()))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:
-        self._outcome.tell(getattr(node, "workeroutput", {}).get("modelviz_trouble", ""))
+        self._summary.add_error(getattr(node, "workeroutput", {}).get("modelviz_trouble", ""))
         for failure in getattr(node, "workeroutput", {}).get("modelviz_failures", ()):
-            self._outcome.fail(failure)
+            self._summary.fail(failure)
         if error:
-            self._outcome.lost.append(str(node.gateway.id))
+            self._summary.lost.append(str(node.gateway.id))
         elif "modelviz_collected" in getattr(node, "workeroutput", {}):
-            self._outcome.saw(*node.workeroutput["modelviz_collected"])
+            self._summary.add_collection(*node.workeroutput["modelviz_collected"])
 
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int | pytest.ExitCode) -> None:
         trouble = self._closed()
         if self._open is not None:
             attempt = self._attempt(self._open.item)
-            self._outcome.take(self._open.nodeid, attempt, self._open.unreported)  # of a test that was broken off
+            # of a test that was broken off
+            self._summary.add_results(self._open.nodeid, attempt, self._open.unreported)
         compares = self.settings.mode is not Mode.OFF
         if self._worker:
             self._worker_output()["modelviz_trouble"] = trouble
-            self._worker_output()["modelviz_failures"] = self._outcome.failures
+            self._worker_output()["modelviz_failures"] = self._summary.failures
             if compares:
                 self._worker_output()["modelviz_collected"] = self._seen()
         elif self._reports():
-            self._outcome.tell(trouble)
+            self._summary.add_error(trouble)
             if compares and not self._distributes():
-                self._outcome.saw(*self._seen())
+                self._summary.add_collection(*self._seen())
             ended = exitstatus in _ENDED and not (session.shouldstop or session.shouldfail)
-            if self._outcome.write(ended=ended) and exitstatus in _PASSED:
+            if self._summary.write(ended=ended) and exitstatus in _PASSED:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _closed(self) -> str:
@@ -276,7 +275,7 @@ class ModelvizRun:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         here = self._config.invocation_params.dir
-        lines = self._outcome.lines(here, self.review()) if self._reports() else []
+        lines = self._summary.lines(here, self.review()) if self._reports() else []
         if lines:
             terminalreporter.ensure_newline()  # else an empty line follows the title
             terminalreporter.section("modelviz")

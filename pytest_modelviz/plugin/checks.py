@@ -1,7 +1,4 @@
-"""What stands behind the fixtures: the checks of one test.
-
-With `fixtures`, `plugin` and `collected` all that knows pytest.
-"""
+"""The checks of one test, which every fixture makes through `ItemChecks`."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ import functools
 import warnings
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 import pytest
 
@@ -24,7 +21,9 @@ from pytest_modelviz.text.printable import printable, quoted
 
 if TYPE_CHECKING:
     from pytest_modelviz.records.capture import Capture
-    from pytest_modelviz.run.session import Check, Session
+    from pytest_modelviz.records.check_result import CheckResult
+    from pytest_modelviz.run.check import Check
+    from pytest_modelviz.run.session import Session
     from pytest_modelviz.views.base import View
     from pytest_modelviz.views.fixture import ToleranceArgument
 
@@ -48,7 +47,7 @@ class Run(Protocol):
     def arguments(self) -> Sequence[Path]:
         """The files and folders that pytest was given, and where it was started."""
 
-    def opened(self, checks: TestChecks) -> None:
+    def opened(self, checks: ItemChecks) -> None:
         """A test has begun to make checks."""
 
     def fail(self, trouble: str) -> None:
@@ -56,13 +55,11 @@ class Run(Protocol):
 
 
 RUN = pytest.StashKey[Run]()
-CHECKS = pytest.StashKey["TestChecks"]()
+CHECKS = pytest.StashKey["ItemChecks"]()
 
 
-class TestChecks:
+class ItemChecks:
     """The checks of one test, in the order in which they were made."""
-
-    __test__ = False  # not a test class, whatever its name
 
     def __init__(self, run: Run, item: pytest.Item) -> None:
         self._run, self.item = run, item
@@ -71,7 +68,7 @@ class TestChecks:
         self._failures: list[str] = []
         self._patterns: dict[str, bool] = {}
         self._ignored = dict.fromkeys(self._settings.ignored[len(run.settings.ignored) :], False)
-        self.unreported: list[dict[str, Any]] = []
+        self.unreported: list[CheckResult] = []
         self._ended = False
         run.opened(self)
 
@@ -105,7 +102,7 @@ class TestChecks:
                 raise InvalidSettingError(
                     "the marker modelviz takes keywords such as rtol=1e-3, and one mapping of layer globs to tolerances"
                 )
-            given = [{**({"layers": one.args[0]} if one.args else {}), **one.kwargs} for one in markers]
+            given = [{**({"layers": marker.args[0]} if marker.args else {}), **marker.kwargs} for marker in markers]
             given += [{"ignore": marker.args, **marker.kwargs} for marker in item.iter_markers(IGNORE)]
             return self._run.settings.marked(given)
         except InvalidSettingError as error:
@@ -122,8 +119,6 @@ class TestChecks:
     ) -> ResultT:
         """Make one check; returns what the view captured. A drift is kept until the test's body ends."""
         __tracebackhide__ = True
-        from pytest_modelviz.run.session import FAILING
-
         self._refuse_when_ended()
         name = default if name is None else name
         if not isinstance(name, str) or not name or not name.isprintable():
@@ -138,7 +133,7 @@ class TestChecks:
         try:
             settings = self._settings.called(rtol=rtol, atol=atol)
             check = self._check(name, view(), settings)
-            capture, entry = self._run.session().check(check)
+            capture, result = self._run.session().check(check)
         except (ModelvizError, InvalidSettingError) as error:
             raise ModelvizError(printable(str(error))) from None  # the way here says nothing that the message does not
         except Exception as error:  # the model's own
@@ -149,9 +144,9 @@ class TestChecks:
         self._match_patterns(settings, capture.layers)
         self._match_ignored(check.view, capture)
         self._refuse_when_ended()  # in another thread, while the test went on without it
-        self.unreported.append(entry)
-        if entry["status"] in FAILING:
-            self._failures.append(entry["message"])
+        self.unreported.append(result)
+        if result.status.fails:
+            self._failures.append(result.message)
         return cast("ResultT", capture.result)  # of the view's own capture
 
     def end(self) -> None:
@@ -169,7 +164,7 @@ class TestChecks:
             raise ModelvizError(error)
 
     def _check(self, name: str, view: View, settings: Settings) -> Check:
-        from pytest_modelviz.run.session import Check, Commands
+        from pytest_modelviz.run.check import Check, Commands
 
         item, tests, former = self.item, self._run.tests(), former_identity(self.item)
         return Check(
@@ -189,8 +184,8 @@ class TestChecks:
         """Note which layer globs have matched; a check whose view knows no layers says nothing about them."""
         if layers:
             missed = set(unmatched(settings.layers, layers))
-            for one in settings.layers:
-                self._patterns[one.pattern] = self._patterns.get(one.pattern, False) or one.pattern not in missed
+            for pattern in (layer.pattern for layer in settings.layers):
+                self._patterns[pattern] = self._patterns.get(pattern, False) or pattern not in missed
 
     def _match_ignored(self, view: View, capture: Capture) -> None:
         """Note which globs have matched attributes of a view's model, or options that it has recorded beside it.
@@ -232,9 +227,9 @@ def _root(file: Path, here: Path) -> Path:
 
 
 @pytest.fixture
-def _modelviz_checks(request: pytest.FixtureRequest) -> Generator[TestChecks, None, None]:
+def _modelviz_checks(request: pytest.FixtureRequest) -> Generator[ItemChecks, None, None]:
     item = request.node
-    item.stash[CHECKS] = checks = TestChecks(request.config.stash[RUN], item)  # anew when a test is run again
+    item.stash[CHECKS] = checks = ItemChecks(request.config.stash[RUN], item)  # anew when a test is run again
     yield checks
     checks.warn()
     checks.end()

@@ -1,6 +1,6 @@
 """Which tests exist, as far as this run has seen: for each test file that was collected whole, the ids of its tests.
 
-With `plugin` and `fixtures` all that knows pytest. What was deselected exists; what pytest's `--lf` or an id on the
+What was deselected exists; what pytest's `--lf` or an id on the
 command line left out was not seen, and its file was not collected whole.
 """
 
@@ -19,7 +19,7 @@ from pytest_modelviz.storage.orphans import any_parameters
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 
-class Collected:
+class CollectionRecorder:
     """Watches the collection of test files. Registered only in runs that compare."""
 
     def __init__(self) -> None:
@@ -46,10 +46,12 @@ class Collected:
     ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
         report = yield
         if report.passed:
-            items = [one for one in report.result if isinstance(one, pytest.Item)]
+            items = [found for found in report.result if isinstance(found, pytest.Item)]
             self._former.update(former for item in items if (former := former_identity(item)) is not None)
             self._found[collector] = [
-                text for one in report.result for text in (_ids_of(one) if isinstance(one, pytest.Item) else [one])
+                text
+                for found in report.result
+                for text in (_ids_of(found) if isinstance(found, pytest.Item) else [found])
             ]
         return report
 
@@ -71,8 +73,8 @@ class Collected:
         if collector not in self._found:
             return None
         ids: list[str] = []
-        for one in self._found[collector]:
-            inner = [one] if isinstance(one, str) else self._ids(one)
+        for found in self._found[collector]:
+            inner = [found] if isinstance(found, str) else self._ids(found)
             if inner is None:
                 return None
             ids += inner

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pytest_modelviz.plugin.checks import TestChecks, _modelviz_checks
+from pytest_modelviz.plugin.checks import ItemChecks, _modelviz_checks
 from pytest_modelviz.views.activation_maximization.fixture import ActivationMaximizationFixture
 from pytest_modelviz.views.cam_map.fixture import CamMapFixture
 from pytest_modelviz.views.combined.fixture import ModelvizFixture
@@ -38,7 +38,7 @@ __all__ = [
 def named_fixture(name: str, doc: str | None, make: Callable[[CheckRunner], object]) -> object:
     """A fixture for pytest, of that name and docstring."""
 
-    def fixture(_modelviz_checks: TestChecks) -> object:
+    def fixture(_modelviz_checks: ItemChecks) -> object:
         return make(_modelviz_checks.run)
 
     fixture.__doc__ = doc

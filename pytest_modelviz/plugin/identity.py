@@ -1,8 +1,7 @@
 """What a test is called: its file relative to rootdir and its id within that file, whatever arguments pytest was given.
 
 pytest's own ids say so of files inside of rootdir only. Others it calls by the argument they were found under, so that
-two folders' tests may share an id, and one test may have several. Knows pytest, as its neighbours `plugin`, `fixtures`,
-`checks`, `registered` and `collected` do, and nothing of models.
+two folders' tests may share an id, and one test may have several. Knows nothing of models.
 """
 
 from __future__ import annotations
@@ -71,12 +70,12 @@ def _without_repetition(item: pytest.Item, test: str) -> str:
         return test
     ids, groups = list(getattr(callspec, "_idlist", ())), _parametrisations(item, callspec)
     if len(ids) == len(groups):
-        kept = [text for text, names in zip(ids, groups, strict=True) if not added.issuperset(names)]
-    else:  # some parametrisation is not known for one: plugins add theirs before or after all others
+        own = [text for text, names in zip(ids, groups, strict=True) if not added.issuperset(names)]
+    else:  # some parametrisation cannot be recognised: plugins add theirs before or after all others
         first, last = (groups[at][0] in added for at in (0, -1))
-        kept = ids[1:] if first else ids[:-1] if last else ids
+        own = ids[1:] if first else ids[:-1] if last else ids
     bare = test.removesuffix(f"[{callspec.id}]")
-    return f"{bare}[{'-'.join(kept)}]" if kept else bare
+    return f"{bare}[{'-'.join(own)}]" if own else bare
 
 
 def _parametrisations(item: pytest.Item, callspec: CallSpec2) -> list[tuple[str, ...]]:

@@ -12,7 +12,7 @@ from pytest_modelviz.plugin.fixtures import named_fixture
 from pytest_modelviz.views.fixture import ViewFixture
 
 
-class Registered:
+class ThirdPartyViews:
     """The views of other plugins, by name."""
 
     def __init__(self, config: pytest.Config, taken: Iterable[str]) -> None:

@@ -19,11 +19,11 @@ def hide_own_frames(error: BaseException) -> None:
     known: set[int] = set()
     waiting: list[BaseException | None] = [error]
     while waiting:
-        one = waiting.pop()
-        if one is not None and id(one) not in known:
-            known.add(id(one))
-            waiting += [one.__cause__, one.__context__]
-            one.__traceback__ = _without_own(one.__traceback__)
+        raised = waiting.pop()
+        if raised is not None and id(raised) not in known:
+            known.add(id(raised))
+            waiting += [raised.__cause__, raised.__context__]
+            raised.__traceback__ = _without_own(raised.__traceback__)
 
 
 def _without_own(trace: TracebackType | None) -> TracebackType | None:
@@ -34,12 +34,12 @@ def _without_own(trace: TracebackType | None) -> TracebackType | None:
         rest = rest.tb_next
     if frames and _is_own(frames[-1]) and frames[-1].tb_frame.f_code.co_name not in _MODES:
         return trace
-    is_watched = any(_is_own(one) and one.tb_frame.f_code.co_name in _MODES for one in frames)
-    shown = None
-    for one in reversed(frames):
-        if not _is_own(one) and not (is_watched and _is_machinery(one)):
-            shown = TracebackType(shown, one.tb_frame, one.tb_lasti, one.tb_lineno)
-    return shown
+    is_watched = any(_is_own(frame) and frame.tb_frame.f_code.co_name in _MODES for frame in frames)
+    left = None
+    for frame in reversed(frames):
+        if not _is_own(frame) and not (is_watched and _is_machinery(frame)):
+            left = TracebackType(left, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
+    return left
 
 
 def _is_own(trace: TracebackType) -> bool:

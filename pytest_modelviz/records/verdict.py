@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import enum
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-CAUSES = ("architecture", "weights", "input", "computation", "gradient")
 UNCOMPARED = "uncompared"  # kind of a finding about what the baseline keeps from being compared: reported with a match
+
+
+class Cause(str, enum.Enum):
+    """What a difference comes from."""
+
+    ARCHITECTURE = "architecture"
+    WEIGHTS = "weights"
+    INPUT = "input"
+    COMPUTATION = "computation"
+    GRADIENT = "gradient"
+
+    __str__ = str.__str__
 
 
 @dataclass(frozen=True)

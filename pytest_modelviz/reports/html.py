@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import NamedTuple
 
 from pytest_modelviz.errors import UnreadableBaselineError
+from pytest_modelviz.records.check_result import CheckResult, totals_of
 from pytest_modelviz.storage.folder import LocalFolder
 from pytest_modelviz.storage.orphans import judged_together
-from pytest_modelviz.storage.results import ResultsFolder, totals_of
+from pytest_modelviz.storage.results import ResultsFolder
 from pytest_modelviz.storage.unfinished import unfinished_line
 from pytest_modelviz.text.printable import printable, printable_lines
 
-_QUIET = ("match", "recorded", "not_compared")
 _DECIDED = ("accepted", "rejected")
 _PNG_HEADER = re.compile(rb"\x89PNG\r\n\x1a\n.{4}IHDR(.{4})(.{4})", re.DOTALL)
 _MOST_PIXELS = 50_000_000  # of one picture: no view draws a tenth of that
@@ -32,23 +32,22 @@ def write_report(results: ResultsFolder, states: States | None = None) -> Path:
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    documents = results.documents()
+    runs = results.all_runs()
     loader = FileSystemLoader(Path(__file__).parent)
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    every = [(str(document["run"]["id"]), check) for document in documents for check in document["checks"]]
-    checks = [pair for pair in every if pair[1]["status"] not in _QUIET]
+    every = [(result.run.id, check) for result in runs for check in result.checks]
     totals = totals_of(check for _, check in every)
     page = environment.get_template("report.html.jinja").render(
         printable(
             {
-                "runs": [document["run"] for document in documents],
+                "runs": [result.run for result in runs],
                 "totals": {status: count for status, count in totals.items() if count},
-                "orphans": judged_together(documents),
-                "quiet": [check for _, check in every if check["status"] in _QUIET],
+                "orphans": judged_together(runs),
+                "quiet": [check for _, check in every if not check.status.fails],
             }
         ),
-        checks=_with_pictures(results, checks, states or {}),
-        unfinished=printable(unfinished_line(results.unfinished(documents))),
+        articles=_articles(results, [pair for pair in every if pair[1].status.fails], states or {}),
+        unfinished=printable(unfinished_line(results.unfinished(runs))),
         lines=printable_lines,
         text=printable,
     )
@@ -56,26 +55,35 @@ def write_report(results: ResultsFolder, states: States | None = None) -> Path:
     return results.report
 
 
-def _with_pictures(results: ResultsFolder, checks: list[tuple[str, Any]], states: States) -> list[Any]:
-    """The checks, each with its pictures as data URIs, as long as the page can bear them."""
+class _Article(NamedTuple):
+    """A check that did not match, its pictures as data URIs, how many more there are, and what became of it since."""
+
+    check: CheckResult
+    pictures: list[str]
+    omitted: int
+    state: str
+
+
+def _articles(results: ResultsFolder, checks: Sequence[tuple[str, CheckResult]], states: States) -> list[_Article]:
+    """The checks, each with its pictures, as long as the page can bear them."""
     left = _MOST_PICTURE_BYTES
-    told = []
-    known: dict[PurePosixPath, int] = {}  # how many pictures lie where another check has shown them already
+    articles = []
+    known: dict[PurePosixPath, int] = {}  # how many pictures of a location another check has already
     for run_id, check in checks:
-        shown: list[str] = []
-        place = results.location(check).path
-        omitted = known.get(place, 0)
-        for path in results.pictures_of(check) if place not in known else ():
-            data = _picture(results, path, left) if left else None
+        pictures: list[str] = []
+        path = results.location(check).path
+        omitted = known.get(path, 0)
+        for file in results.pictures_of(check) if path not in known else ():
+            data = _picture(results, file, left) if left else None
             if data is None:
                 omitted += 1
             else:
                 left -= len(data)
-                shown.append(f"data:image/png;base64,{base64.b64encode(data).decode()}")
-        known.setdefault(place, len(shown) + omitted)
-        state = states.get((run_id, check["nodeid"], check["name"]), "")
-        told.append({**check, "shown": shown, "omitted": omitted, "state": state if state in _DECIDED else ""})
-    return told
+                pictures.append(f"data:image/png;base64,{base64.b64encode(data).decode()}")
+        known.setdefault(path, len(pictures) + omitted)
+        state = states.get((run_id, check.nodeid, check.name), "")
+        articles.append(_Article(check, pictures, omitted, state if state in _DECIDED else ""))
+    return articles
 
 
 def _picture(results: ResultsFolder, path: Path, most: int) -> bytes | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pytest_modelviz.records.check_result import CheckResult, Status
+from pytest_modelviz.records.verdict import Cause
 from pytest_modelviz.reports.sentences import limits_found, sentences
 from pytest_modelviz.text.printable import printable, printable_lines
 from pytest_modelviz.text.side_by_side import apart
@@ -12,16 +14,16 @@ from pytest_modelviz.text.side_by_side import apart
 _MOST_LISTED = 8
 _MOST_SHORT = 999.5  # from here on a ratio has no three digits
 _CAUSES = {
-    "architecture": "the model is built differently",
-    "weights": "the weights are different",
-    "input": "the input is different",
-    "computation": "modules, weights and inputs are the same, the code computes something else",
-    "gradient": "the forward pass is the same, the gradient is another",
+    Cause.ARCHITECTURE: "the model is built differently",
+    Cause.WEIGHTS: "the weights are different",
+    Cause.INPUT: "the input is different",
+    Cause.COMPUTATION: "modules, weights and inputs are the same, the code computes something else",
+    Cause.GRADIENT: "the forward pass is the same, the gradient is another",
 }
 
 
 def explain(
-    entry: Mapping[str, Any],
+    result: CheckResult,
     findings: Sequence[Mapping[str, Any]] = (),
     *,
     reason: str = "",
@@ -34,48 +36,48 @@ def explain(
     `commands` are what follows `pytest --modelviz-update` to select the test again, and `modelviz accept` to take what
     was captured; `notes` say what the check does not cover. Names and texts of models and files become printable.
     """
-    entry, findings, reason = printable(entry), printable(findings), printable(reason)
-    message = _message(entry, findings, reason, commands, None if whole else _MOST_LISTED)
+    result, findings, reason = printable(result), printable(findings), printable(reason)
+    message = _message(result, findings, reason, commands, None if whole else _MOST_LISTED)
     told = [f"  note      {printable(note)}" for note in (*notes, *limits_found(findings))]
-    lines = [message or f"{entry['name']}: {entry['status']}", *told] if told else [message]
+    lines = [message or f"{result.name}: {result.status}", *told] if told else [message]
     return printable_lines("\n".join(lines))
 
 
 def _message(
-    entry: Mapping[str, Any],
+    result: CheckResult,
     findings: Sequence[Mapping[str, Any]],
     reason: str,
     commands: tuple[str, str],
     most: int | None,
 ) -> str:
-    status, (command, accept) = entry["status"], commands
-    kept = entry.get("candidate", "") is not None
-    if status == "drift":
-        return _drift(entry, findings, accept_command(accept) if kept else "", most)
-    if status == "missing":
-        told = f"{entry['name']}: no baseline at {entry['baseline']}"
+    status, (command, accept) = result.status, commands
+    kept = result.candidate is not None
+    if status is Status.DRIFT:
+        return _drift(result, findings, accept_command(accept) if kept else "", most)
+    if status is Status.MISSING:
+        told = f"{result.name}: no baseline at {result.baseline}"
         ways = [*([accept_command(accept)] if kept else []), f"pytest --modelviz-update-missing {command}"]
         return f"{told}\n  record it: {', or '.join(ways)}"
-    if status == "unstable":
-        return _unstable(entry, findings, reason, most)
-    if status == "unreadable":
-        told = f"{entry['name']}: the baseline {entry['baseline']} cannot be read: {reason}"
+    if status is Status.UNSTABLE:
+        return _unstable(result, findings, reason, most)
+    if status is Status.UNREADABLE:
+        told = f"{result.name}: the baseline {result.baseline} cannot be read: {reason}"
         lines = (told, f"  to replace it by what was captured now: pytest --modelviz-update-all {command}")
         return "\n".join((*lines, "  this records all checks of the test, and not this one alone"))
     return ""
 
 
-def _drift(entry: Mapping[str, Any], findings: Sequence[Mapping[str, Any]], accept: str, most: int | None) -> str:
-    lines = [f"{entry['name']} {_happened(findings)}{_where(entry)}"]
-    if entry["cause"]:
-        lines.append(f"  cause     {entry['cause']}: {_cause(entry)}")
-    if entry["tolerance"] != 0.0:
-        lines.append(f"  error     {amount(entry['error'], entry['tolerance'])}")
+def _drift(result: CheckResult, findings: Sequence[Mapping[str, Any]], accept: str, most: int | None) -> str:
+    lines = [f"{result.name} {_happened(findings)}{_where(result)}"]
+    if result.cause:
+        lines.append(f"  cause     {result.cause}: {_explained(result.cause, result.view)}")
+    if result.tolerance != 0.0:
+        lines.append(f"  error     {amount(result.error, result.tolerance)}")
     lines += [f"  {label:9} {text}" for label, text in _evidence(findings, most)]
-    if entry["layers"]["compared"] > 1:
-        drifted = entry["layers"]["drifted"] or "none"
-        lines.append(f"  spread    {drifted} of {entry['layers']['compared']} layers{_reached(findings)}")
-    for key, (before, after) in entry["environment_changes"].items():
+    if result.layers.compared > 1:
+        drifted = result.layers.drifted or "none"
+        lines.append(f"  spread    {drifted} of {result.layers.compared} layers{_reached(findings)}")
+    for key, (before, after) in result.environment_changes.items():
         lines.append(f"  changed   {key}: {before} -> {after}, since the baseline was recorded")
     if accept:
         lines.append(f"  accept    {accept}")
@@ -93,10 +95,10 @@ def accept_command(options: str) -> str:
     return f"modelviz accept {options}"
 
 
-def _cause(entry: Mapping[str, Any]) -> str:
-    if entry["cause"] == "computation" and entry.get("view") == "training_curve":
+def _explained(cause: Cause, view: str) -> str:
+    if cause is Cause.COMPUTATION and view == "training_curve":
         return "the model begins as it did; its code, the data, the loss or the optimiser is another"
-    return _CAUSES[entry["cause"]]
+    return _CAUSES[cause]
 
 
 def _reached(findings: Sequence[Mapping[str, Any]]) -> str:
@@ -113,22 +115,22 @@ def _reached(findings: Sequence[Mapping[str, Any]]) -> str:
     return ""
 
 
-def _unstable(entry: Mapping[str, Any], findings: Sequence[Mapping[str, Any]], reason: str, most: int | None) -> str:
-    lines = [f"{entry['name']}: two captures of the same model differ{_where(entry)}"]
-    lines.append(f"  error     {amount(entry['error'], entry['tolerance'])}")
+def _unstable(result: CheckResult, findings: Sequence[Mapping[str, Any]], reason: str, most: int | None) -> str:
+    lines = [f"{result.name}: two captures of the same model differ{_where(result)}"]
+    lines.append(f"  error     {amount(result.error, result.tolerance)}")
     lines += [f"  {label:9} {text}" for label, text in _evidence(findings, most)]
     lines.append(f"  reason    {reason}")
     lines.append("  nothing was recorded or compared: make it repeatable, or leave the random part out of the check")
     return "\n".join(lines)
 
 
-def _where(entry: Mapping[str, Any]) -> str:
-    first = entry["first_divergence"]
+def _where(result: CheckResult) -> str:
+    first = result.first_divergence
     if first is None:
         return ""
-    name = first["layer"] or "the model itself"
-    call = f", call {first['call']}" if first["call"] else ""
-    return f", first at {name} ({first['class']}{call})"
+    name = first.layer or "the model itself"
+    call = f", call {first.call}" if first.call else ""
+    return f", first at {name} ({first.class_name}{call})"
 
 
 def amount(error: float | None, tolerance: float | None) -> str:

@@ -11,7 +11,7 @@ from pytest_modelviz.storage.renaming import move_command
 from pytest_modelviz.text.printable import quoted
 
 if TYPE_CHECKING:
-    from pytest_modelviz.run.session import Check
+    from pytest_modelviz.run.check import Check
 
 _USUAL = "baselines"
 
@@ -33,8 +33,8 @@ def baseline_elsewhere(check: Check) -> str | None:
         nodeid = f"{os.path.relpath(path, other)}::{test}".replace(os.sep, "/")
         own = Location.of(nodeid, check.name, check.settings.variant)
         for name in sorted(names):
-            for place in dict.fromkeys((*own.paths, *own.common.paths)):
-                found = other / name / f"{place}.json"
+            for stem in dict.fromkeys((*own.paths, *own.common.paths)):
+                found = other / name / f"{stem}.json"
                 if found.is_file() and other / name != folder:
                     return (
                         f"there is a baseline at {found}, recorded with the root folder {other}, and this run's is "

@@ -46,10 +46,10 @@ class Option:
 
     @property
     def ini_type(self) -> str:
-        return "bool" if self.is_flag else "float" if self.parse is tolerance else "string"
+        return "bool" if self.is_flag else "float" if self.parse is parse_tolerance else "string"
 
 
-def tolerance(name: str, text: Any) -> float:
+def parse_tolerance(name: str, text: Any) -> float:
     """A tolerance: a finite number, not negative."""
     try:
         value = float(text)
@@ -60,7 +60,7 @@ def tolerance(name: str, text: Any) -> float:
     return value
 
 
-def folder(name: str, text: str) -> str:
+def parse_folder(name: str, text: str) -> str:
     """A folder's path, absolute or relative to rootdir."""
     if not text.strip() or "\0" in text:
         raise InvalidSettingError(f"{name} takes a folder, not {text!r}")
@@ -69,10 +69,10 @@ def folder(name: str, text: str) -> str:
     return text
 
 
-def place(name: str, text: str) -> str:
+def parse_location(name: str, text: str) -> str:
     """A folder, or a URL that fsspec knows."""
     if "://" not in text:
-        return folder(name, text)
+        return parse_folder(name, text)
     import fsspec
 
     protocol, _, path = text.partition("://")
@@ -89,32 +89,32 @@ def place(name: str, text: str) -> str:
     return text
 
 
-def variant(name: str, text: Any) -> str:
+def parse_variant(name: str, text: Any) -> str:
     """The name of a platform."""
     if not isinstance(text, str) or not text.strip() or not text.isprintable():
         raise InvalidSettingError(f"{name} takes a name such as cuda or macos-arm64, not {text!r}")
     return text
 
 
-def orphans(name: str, text: str) -> str:
+def parse_orphans(name: str, text: str) -> str:
     """What becomes of a run that finds baselines whose test is gone."""
     if text not in ORPHANS:
         raise InvalidSettingError(f"{name} takes {', '.join(ORPHANS[:-1])} or {ORPHANS[-1]}, not {text!r}")
     return text
 
 
-def attribute_globs(name: str, value: Any) -> tuple[str, ...]:
+def parse_attribute_globs(name: str, value: Any) -> tuple[str, ...]:
     """Globs of attributes: texts such as `*._trainer`, alone or several in a list."""
     given = [value] if isinstance(value, str) else value
-    if not isinstance(given, (list, tuple, set, frozenset)) or not all(isinstance(one, str) for one in given):
+    if not isinstance(given, (list, tuple, set, frozenset)) or not all(isinstance(text, str) for text in given):
         raise InvalidSettingError(f"{name} takes globs of attributes such as '*._trainer', not {value!r}")
-    globs = [glob for one in given for glob in one.split()]
+    globs = [glob for text in given for glob in text.split()]
     if not all(glob.isprintable() for glob in globs) or (not globs and value):
         raise InvalidSettingError(f"{name} takes globs of attributes such as '*._trainer', not {value!r}")
     return tuple(globs)
 
 
-def layer_tolerances(name: str, mapping: Any, key: str | None = None) -> tuple[LayerTolerance, ...]:
+def parse_layer_tolerances(name: str, mapping: Any, key: str | None = None) -> tuple[LayerTolerance, ...]:
     """A mapping of layer globs to tolerances: numbers for `key`, or mappings with `rtol` and `atol`.
 
     Without a `key` a number is an rtol.
@@ -129,7 +129,7 @@ def layer_tolerances(name: str, mapping: Any, key: str | None = None) -> tuple[L
         if not given or not set(given) <= {"rtol", "atol"}:
             raise InvalidSettingError(f"{name} takes rtol and atol for {pattern!r}, not {value!r}")
         label = f"{name} for {pattern!r}"
-        made.append(LayerTolerance(pattern, **{k: tolerance(f"{label}, {k},", v) for k, v in given.items()}))
+        made.append(LayerTolerance(pattern, **{k: parse_tolerance(f"{label}, {k},", v) for k, v in given.items()}))
     return tuple(made)
 
 
@@ -142,20 +142,30 @@ OPTIONS = (
     Option(
         "--modelviz-baseline-dir",
         "folder of the baselines, or a URL such as s3://bucket/baselines (default: baselines under rootdir)",
-        place,
+        parse_location,
         "DIR",
     ),
-    Option("--modelviz-results-dir", "folder for what a run writes (default: .modelviz under rootdir)", folder, "DIR"),
-    Option("--modelviz-rtol", "relative tolerance (default: by dtype and device, 1e-4 for float32)", tolerance, "X"),
     Option(
-        "--modelviz-atol", "absolute tolerance: of activations, or of a map as a fraction of its peak", tolerance, "X"
+        "--modelviz-results-dir", "folder for what a run writes (default: .modelviz under rootdir)", parse_folder, "DIR"
+    ),
+    Option(
+        "--modelviz-rtol",
+        "relative tolerance (default: by dtype and device, 1e-4 for float32)",
+        parse_tolerance,
+        "X",
+    ),
+    Option(
+        "--modelviz-atol",
+        "absolute tolerance: of activations, or of a map as a fraction of its peak",
+        parse_tolerance,
+        "X",
     ),
     Option(
         "--modelviz-variant",
         "baselines of their own for a platform, where there are; else the common ones",
-        variant,
+        parse_variant,
         "NAME",
     ),
-    Option("--modelviz-orphans", "baselines whose test is gone: ignore, warn (default) or fail", orphans, "WHAT"),
+    Option("--modelviz-orphans", "baselines whose test is gone: ignore, warn (default) or fail", parse_orphans, "WHAT"),
     Option("--modelviz-html", "write report.html into the results folder (default)", default=True),
 )

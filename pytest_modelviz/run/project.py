@@ -5,7 +5,6 @@ pytest itself is not asked: it would take longer to start than the command may t
 
 from __future__ import annotations
 
-import configparser
 import contextlib
 import os
 import shlex
@@ -15,8 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pytest_modelviz.run.options import OPTIONS, place
+from iniconfig import IniConfig, ParseError
+
+from pytest_modelviz.run.options import OPTIONS, parse_location
 from pytest_modelviz.run.settings import Settings
+from pytest_modelviz.storage.names import display_path
 from pytest_modelviz.text.printable import command_line
 
 if sys.version_info >= (3, 11):
@@ -90,7 +92,7 @@ def _pytest_ini(path: Path) -> Mapping[str, Any] | None:
         return None
     found: Any = None
     # a file that cannot be parsed is pytest's to complain about
-    with contextlib.suppress(OSError, ValueError, configparser.Error):
+    with contextlib.suppress(OSError, ValueError, ParseError):
         text = path.read_text("utf-8")
         if path.suffix == ".toml":
             document = tomllib.loads(text)
@@ -100,26 +102,15 @@ def _pytest_ini(path: Path) -> Mapping[str, Any] | None:
             else:
                 found = document.get("pytest", {})
         else:
-            parser = configparser.RawConfigParser(
-                strict=False, comment_prefixes=("#", ";"), inline_comment_prefixes=None
-            )
-            parser.read_string(text)
-            section = _SECTIONS.get(path.name, "pytest")
-            found = dict(parser[section]) if section in parser else None
+            found = IniConfig(str(path), text).sections.get(_SECTIONS.get(path.name, "pytest"))
     if found is None and path.name in _DEDICATED:
         return {}
     return found if isinstance(found, Mapping) else None
 
 
-def results_place(project: Project) -> Path:
+def results_location(project: Project) -> Path:
     """The folder that a run writes into, as configured or `.modelviz` under the project's root."""
     return project.root / (project.setting("--modelviz-results-dir") or ".modelviz")
-
-
-def path_in_repository(root: Path) -> str | None:
-    """A project's folder within its git repository, `.` for the repository itself; None where there is none."""
-    top = next((folder for folder in (root, *root.parents) if (folder / ".git").exists()), None)
-    return None if top is None else root.relative_to(top).as_posix()
 
 
 def results_folders(named: str, root: Path) -> list[Path]:
@@ -139,9 +130,9 @@ def _below(folder: Path, depth: int) -> list[Path]:
     """Results folders in a folder of such, in the order of their names; links are not followed."""
     found: list[Path] = []
     inner = sorted(folder.iterdir()) if folder.is_dir() and depth else []
-    for one in inner:
-        if not one.is_symlink() and one.is_dir():
-            found += [one] if _holds_results(one) else _below(one, depth - 1)
+    for path in inner:
+        if not path.is_symlink() and path.is_dir():
+            found += [path] if _holds_results(path) else _below(path, depth - 1)
     return found
 
 
@@ -156,10 +147,10 @@ def review_options(settings: Settings, here: Path) -> str:
     if project.root != settings.rootdir:
         project = Project(settings.rootdir, find_project(settings.rootdir).ini)
         options += ["--rootdir", _from(here, settings.rootdir)]
-    if results_place(project) != settings.results_dir:
+    if results_location(project) != settings.results_dir:
         options += ["--from", _from(here, settings.results_dir)]
-    if baseline_place(project, None) != settings.baseline_dir:
-        options += ["--baseline-dir", settings.shown(settings.baseline_dir)]
+    if baselines_location(project, None) != settings.baseline_dir:
+        options += ["--baseline-dir", display_path(settings.baseline_dir, settings.rootdir)]
     return command_line(options)
 
 
@@ -167,13 +158,13 @@ def _from(here: Path, path: Path) -> str:
     return os.path.relpath(path, here) if path.is_relative_to(here) or here.is_relative_to(path) else str(path)
 
 
-def baseline_place(project: Project, given: str | None) -> str | Path:
+def baselines_location(project: Project, given: str | None) -> str | Path:
     """Where the baselines are: as given on the command line, as configured, or in `baselines` under the project's root.
 
     Raises InvalidSettingError.
     """
     if given is not None:
-        where = place("--baseline-dir", given)
+        where = parse_location("--baseline-dir", given)
     else:
         where = project.setting("--modelviz-baseline-dir") or "baselines"
     return where if "://" in where else project.root / where

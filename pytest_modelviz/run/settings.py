@@ -14,10 +14,10 @@ from pytest_modelviz.run.options import (
     IGNORE,
     OPTIONS,
     InvalidSettingError,
-    attribute_globs,
-    layer_tolerances,
-    tolerance,
-    variant,
+    parse_attribute_globs,
+    parse_layer_tolerances,
+    parse_tolerance,
+    parse_variant,
 )
 from pytest_modelviz.text.printable import quoted
 
@@ -68,11 +68,6 @@ class Settings:
     repeated: str = ""
     baseline_dir_is_configured: bool = True
 
-    def shown(self, path: str | Path) -> str:
-        """A path as people write it: relative to the project where it lies inside; a URL as it is."""
-        inside = "://" not in str(path) and Path(path).is_relative_to(self.rootdir)
-        return Path(path).relative_to(self.rootdir).as_posix() if inside else str(path)
-
     def marked(self, markers: Sequence[Mapping[str, Any]]) -> Settings:
         """With the keywords of `@pytest.mark.modelviz(...)`, the closest marker first.
 
@@ -95,18 +90,18 @@ class Settings:
     def _with(self, key: str, value: Any) -> Settings:
         label = f"the marker's {key}"
         if key == "variant":
-            return replace(self, variant=None if value is None else variant(label, value))
+            return replace(self, variant=None if value is None else parse_variant(label, value))
         if key == "ignore":
-            return replace(self, ignored=self.ignored + attribute_globs(label, value))
+            return replace(self, ignored=self.ignored + parse_attribute_globs(label, value))
         if key == "layers":
-            return replace(self, layers=self.layers + layer_tolerances("the marker modelviz", value))
+            return replace(self, layers=self.layers + parse_layer_tolerances("the marker modelviz", value))
         return self._tolerating(key, label, value)
 
     def _tolerating(self, key: str, label: str, value: Any) -> Settings:
         """With an rtol or atol: a number for all layers, or a mapping of layer globs that refines what holds."""
         if isinstance(value, Mapping):
-            return replace(self, layers=self.layers + layer_tolerances(label, value, key))
-        number: dict[str, Any] = {key: tolerance(label, value)}
+            return replace(self, layers=self.layers + parse_layer_tolerances(label, value, key))
+        number: dict[str, Any] = {key: parse_tolerance(label, value)}
         nothing: dict[str, Any] = {key: None}
         others = tuple(replace(layer, **nothing) for layer in self.layers)
         return replace(self, layers=tuple(o for o in others if (o.rtol, o.atol) != (None, None)), **number)
@@ -147,7 +142,7 @@ def read_settings(command_line: Mapping[str, Any], ini: Mapping[str, Any], rootd
         results_dir=results,
         rtol=values.get("--modelviz-rtol"),
         atol=values.get("--modelviz-atol"),
-        ignored=attribute_globs(IGNORE, ini.get(IGNORE) or ()),
+        ignored=parse_attribute_globs(IGNORE, ini.get(IGNORE) or ()),
         variant=values.get("--modelviz-variant"),
         require=values.get("--modelviz-require", False),
         orphans=values.get("--modelviz-orphans", "warn"),
@@ -163,8 +158,8 @@ def read_settings(command_line: Mapping[str, Any], ini: Mapping[str, Any], rootd
 def _keep_apart(baselines: Path, results: Path, rootdir: Path) -> None:
     """The results folder hides itself from git: it must hold neither the baselines nor the project."""
     for at in (os.path.abspath, os.path.realpath):  # as written, and where links lead
-        one, other, root = (Path(at(path)) for path in (results, baselines, rootdir))
-        if one.is_relative_to(other) or other.is_relative_to(one) or root.is_relative_to(one):
+        own, other, root = (Path(at(path)) for path in (results, baselines, rootdir))
+        if own.is_relative_to(other) or other.is_relative_to(own) or root.is_relative_to(own):
             raise InvalidSettingError(
                 f"--modelviz-results-dir takes a folder of its own, not {str(results)!r}, "
                 f"which holds the project or the baselines or lies among them"

@@ -1,4 +1,4 @@
-"""What a run has come to: the entries of all checks, the orphans, what was lost; written and told at its end.
+"""What a run has come to: the results of all checks, the orphans, what was lost; written and summed up at its end.
 
 Knows no pytest. Everything here comes from plain data that any process of the run can have sent.
 """
@@ -6,23 +6,34 @@ Knows no pytest. Everything here comes from plain data that any process of the r
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.reports.closing import Closing, closing_lines
-from pytest_modelviz.run.project import path_in_repository
+from pytest_modelviz.records.check_result import CheckResult, Status, totals_of
+from pytest_modelviz.records.orphan import OrphanRecord
+from pytest_modelviz.records.run_result import RunResult
+from pytest_modelviz.reports.terminal_summary import TerminalSummary, summary_lines
 from pytest_modelviz.run.settings import Mode, Settings
-from pytest_modelviz.storage.names import Location
-from pytest_modelviz.storage.results import ResultsFolder, run_facts, totals_of
+from pytest_modelviz.storage.git import ignored_warning, path_in_repository
+from pytest_modelviz.storage.names import Location, display_path
+from pytest_modelviz.storage.results import ResultsFolder, run_facts
 
-# Of a test that ran several times over, the worst is told. Where several are as bad, the last.
-_WORST_LAST = ("not_compared", "match", "recorded", "unstable", "unreadable", "missing", "drift")
+# Of a test that ran several times over, the worst result counts. Where several are as bad, the last.
+_WORST_LAST = (
+    Status.NOT_COMPARED,
+    Status.MATCH,
+    Status.RECORDED,
+    Status.UNSTABLE,
+    Status.UNREADABLE,
+    Status.MISSING,
+    Status.DRIFT,
+)
 
 
-class Outcome:
-    """The entries of a run, by test, attempt and check, and what is to be said about the run as a whole.
+class RunSummary:
+    """The results of a run, by test, attempt and check, and what is to be said about the run as a whole.
 
     A test that is run again because it failed is one attempt, of which the last run counts; a test that was collected
     several times is several. `workers` counts the processes, `lost` names those that died.
@@ -30,14 +41,14 @@ class Outcome:
 
     def __init__(self, run_id: str, settings: Settings) -> None:
         self._run_id, self._settings = run_id, settings
-        self._results = ResultsFolder(settings.results_dir)
-        self._entries: dict[str, dict[str, dict[str, dict[str, Any]]]] = {}
+        self._folder = ResultsFolder(settings.results_dir)
+        self._results: dict[str, dict[str, dict[str, CheckResult]]] = {}
         self._files: dict[str, list[str]] | None = None
         self._sources: set[str] = set()
         self._run: set[str] = set()
-        self._orphans: list[dict[str, Any]] = []
+        self._orphans: list[OrphanRecord] = []
         self._errors: list[str] = []
-        self._judged: list[str] = []
+        self._judged_files: list[str] = []
         self._totals: dict[str, int] | None = None
         self._written = False
         self._began = False
@@ -49,46 +60,46 @@ class Outcome:
         """Leave a mark in the results folder until there are results: a run may die without a word."""
         if self._settings.mode is not Mode.OFF:
             with contextlib.suppress(ModelvizError):  # a folder that cannot be written is told at the end
-                self._results.begin(self._run_id)
+                self._folder.begin(self._run_id)
                 self._began = True
 
-    def began(self, test: str, attempt: str) -> None:
-        """An attempt at a test begins, perhaps once more: what it has told before does not count."""
-        self._entries.get(test, {}).pop(attempt, None)
+    def start_test(self, test: str, attempt: str) -> None:
+        """An attempt at a test begins, perhaps once more: the results that it had before do not count."""
+        self._results.get(test, {}).pop(attempt, None)
         self._run.add(test)
 
-    def take(self, test: str, attempt: str, entries: Iterable[dict[str, Any]]) -> None:
-        """Keep the entries of a test's checks."""
-        for entry in entries:
-            self._entries.setdefault(test, {}).setdefault(attempt, {})[entry["name"]] = entry
+    def add_results(self, test: str, attempt: str, results: Iterable[CheckResult]) -> None:
+        """Keep the results of a test's checks."""
+        for result in results:
+            self._results.setdefault(test, {}).setdefault(attempt, {})[result.name] = result
 
-    def saw(self, files: Mapping[str, list[str]], sources: Iterable[str]) -> None:
+    def add_collection(self, files: Mapping[str, list[str]], sources: Iterable[str]) -> None:
         """A process has collected these test files whole, and loaded these modules of the project for it."""
         self._sources.update(sources)
-        seen = files if self._files is None else self._files
-        self._files = {file: sorted({*ids, *seen[file]}) for file, ids in files.items() if file in seen}
+        known = files if self._files is None else self._files
+        self._files = {file: sorted({*ids, *known[file]}) for file, ids in files.items() if file in known}
 
     @property
-    def entries(self) -> list[dict[str, Any]]:
-        """All entries, by test id; those of one test in the order in which they were made."""
-        rows: list[dict[str, Any]] = []
-        for attempts in self._entries.values():
-            checks: dict[str, dict[str, Any]] = {}
-            for entry in (entry for attempt in attempts.values() for entry in attempt.values()):
-                known = checks.get(entry["name"])
-                if known is None or _rank(entry) >= _rank(known):
-                    checks[entry["name"]] = entry
-            rows += checks.values()
-        return sorted(rows, key=lambda entry: str(entry["nodeid"]))
+    def results(self) -> list[CheckResult]:
+        """All results, by test id; those of one test in the order in which they were made."""
+        found: list[CheckResult] = []
+        for attempts in self._results.values():
+            checks: dict[str, CheckResult] = {}
+            for result in (result for attempt in attempts.values() for result in attempt.values()):
+                known = checks.get(result.name)
+                if known is None or _WORST_LAST.index(result.status) >= _WORST_LAST.index(known.status):
+                    checks[result.name] = result
+            found += checks.values()
+        return sorted(found, key=lambda result: result.nodeid)
 
-    def tell(self, trouble: str) -> None:
+    def add_error(self, trouble: str) -> None:
         """Say at the end what went wrong beside the checks, if anything did."""
         if trouble and trouble not in self._errors:
             self._errors.append(trouble)
 
     def fail(self, trouble: str) -> None:
         """The run as a whole has failed, whatever its tests did."""
-        self.tell(trouble)
+        self.add_error(trouble)
         self.failures.append(trouble)
 
     def write(self, *, ended: bool) -> bool:
@@ -98,7 +109,7 @@ class Outcome:
         """
         compares = self._settings.mode is not Mode.OFF
         failed = self._failed_requirement()
-        if compares or self._entries:
+        if compares or self._results:
             if ended and not self.lost:
                 try:
                     self._judge_orphans()
@@ -114,38 +125,38 @@ class Outcome:
 
     def _write(self) -> None:
         """A run that has compared nothing leaves what the last one found to be decided, and adds orphans to it."""
-        entries = self.entries
-        self._totals = totals_of(entries)
-        if not any(entry["status"] != "not_compared" for entry in entries) and self._results.has_compared():
-            if self._judged:
-                self._results.replace_orphans(self._orphans, self._judged)
+        results = self.results
+        self._totals = totals_of(results)
+        if not _has_compared(results) and self._folder.has_compared():
+            if self._judged_files:
+                self._folder.replace_orphans(self._orphans, self._judged_files)
             self._end()
-            if not self._judged:
+            if not self._judged_files:
                 return
         else:
-            self._results.forget_others(
-                Location.of(entry["nodeid"], entry["name"], entry["variant"]) for entry in entries if entry["candidate"]
+            self._folder.forget_others(
+                Location.of(result.nodeid, result.name, result.variant) for result in results if result.candidate
             )
             project = path_in_repository(self._settings.rootdir)
-            facts = run_facts(self._run_id, self.workers, entries, self.lost, project)
-            self._results.write(facts, entries, self._orphans, self._judged)
+            facts = run_facts(self._run_id, self.workers, results, self.lost, project)
+            self._folder.write(RunResult(facts, tuple(results), tuple(self._judged_files), tuple(self._orphans)))
             self._written = True
-            self._results.marks.clear()
+            self._folder.marks.clear()
         if self._settings.html:
             self._write_report()
 
     def _end(self) -> None:
         if self._began:
-            self._results.marks.remove(self._run_id)
+            self._folder.marks.remove(self._run_id)
 
     def _refuse_rival_recordings(self) -> None:
         """A test that was run several times over and recorded something else each time has no baseline."""
-        for attempts in self._entries.values():
-            digests: dict[tuple[str, Any], dict[str | None, str]] = {}
-            for entry in (entry for attempt in attempts.values() for entry in attempt.values()):
-                if entry["status"] == "recorded":
-                    recorded = digests.setdefault((entry["name"], entry["variant"]), {})
-                    recorded[entry["baseline_sha256"]] = entry["nodeid"]
+        for attempts in self._results.values():
+            digests: dict[tuple[str, str | None], dict[str | None, str]] = {}
+            for result in (result for attempt in attempts.values() for result in attempt.values()):
+                if result.status is Status.RECORDED:
+                    recorded = digests.setdefault((result.name, result.variant), {})
+                    recorded[result.baseline_sha256] = result.nodeid
             for (name, _), recorded in digests.items():
                 if len(recorded) > 1:
                     self.fail(
@@ -154,8 +165,7 @@ class Outcome:
                     )
 
     def _failed_requirement(self) -> bool:
-        compared = any(entry["status"] != "not_compared" for entry in self.entries)
-        if not self._settings.require or compared:
+        if not self._settings.require or _has_compared(self.results):
             return False
         hint = "" if self._settings.mode is not Mode.OFF else " (--modelviz was not given)"
         self._errors.append(f"this run compared nothing{hint}, and --modelviz-require asks for more")
@@ -167,63 +177,66 @@ class Outcome:
         from pytest_modelviz.storage.orphans import digests, find_orphans, suggest_renames
         from pytest_modelviz.storage.store import Store
 
-        self._judged = sorted(self._files)
+        self._judged_files = sorted(self._files)
         store = Store(self._settings.baseline_dir)
-        alive = self._run | {entry["nodeid"] for entry in self.entries}  # also what was never collected
-        rows = find_orphans(store, self._files, self._settings.rootdir)
-        self._orphans = [row for row in rows if row["nodeid"] not in alive]
-        if not self._orphans:
+        results = self.results
+        alive = self._run | {result.nodeid for result in results}  # also what was never collected
+        orphans = find_orphans(store, self._files, self._settings.rootdir)
+        orphans = [orphan for orphan in orphans if orphan.nodeid not in alive]
+        self._orphans = orphans
+        if not orphans:
             return
-        candidates = Store(self._results.candidates, what="candidate")
-        new = []
-        for entry in self.entries:
-            if entry["status"] in ("missing", "recorded"):
-                location = Location.of(entry["nodeid"], entry["name"], entry["variant"])
-                new.append((candidates if entry["candidate"] else store, location.path))
-        suggest_renames(self._orphans, store, new)
-        judged_by = digests(self._settings.rootdir, self._sources)
-        for row in self._orphans:
-            row["sources"] = judged_by
-            row["baseline"] = self._settings.shown(row["baseline"])
+        candidates = Store(self._folder.candidates, kind="candidate")
+        new = [
+            (
+                candidates if result.candidate else store,
+                Location.of(result.nodeid, result.name, result.variant).path,
+            )
+            for result in results
+            if result.status in (Status.MISSING, Status.RECORDED)
+        ]
+        sources = digests(self._settings.rootdir, self._sources)
+        self._orphans = [
+            dataclasses.replace(orphan, sources=sources, baseline=display_path(orphan.baseline, self._settings.rootdir))
+            for orphan in suggest_renames(orphans, store, new)
+        ]
 
     def _look_at_git(self) -> None:
         """Say so where git ignores what was recorded."""
         root = self._settings.rootdir
-        written = [root / entry["baseline"] for entry in self.entries if entry["status"] == "recorded"]
+        written = [root / result.baseline for result in self.results if result.status is Status.RECORDED]
         if written:
-            from pytest_modelviz.storage.git import ignored_warning
-
-            self.tell(ignored_warning(self._settings.baseline_dir, written, root))
+            self.add_error(ignored_warning(self._settings.baseline_dir, written, root))
 
     def _write_report(self) -> None:
         from pytest_modelviz.reports.html import write_report
 
-        write_report(self._results)
+        write_report(self._folder)
 
     def lines(self, here: Path, review: str) -> list[tuple[str, bool]]:
         """What the terminal says at the end, as (line, whether it is an error); paths as seen from `here`.
 
         `review` are the options that the command `modelviz` needs there.
         """
-        told = [(error, True) for error in self._errors]
+        errors = [(error, True) for error in self._errors]
         if self._totals is None:
-            return told
-        results = self._settings.results_dir
-        closing = Closing(
+            return errors
+        folder = self._settings.results_dir
+        summary = TerminalSummary(
             totals=self._totals,
-            entries=self.entries,
+            results=self.results,
             orphans=self._orphans,
             lost=self.lost,
-            folder=(results.relative_to(here) if results.is_relative_to(here) else results).as_posix(),
+            folder=(folder.relative_to(here) if folder.is_relative_to(here) else folder).as_posix(),
             run_id=self._run_id,
             review=review,
-            has_report=self._results.report.exists(),
+            has_report=self._folder.report.exists(),
             written=self._written,
             compares=self._settings.mode is not Mode.OFF,
             orphans_fail=self._settings.orphans == "fail",
         )
-        return told + closing_lines(closing)
+        return errors + summary_lines(summary)
 
 
-def _rank(entry: Mapping[str, Any]) -> int:
-    return _WORST_LAST.index(entry["status"])
+def _has_compared(results: Sequence[CheckResult]) -> bool:
+    return any(result.status is not Status.NOT_COMPARED for result in results)

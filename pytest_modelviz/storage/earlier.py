@@ -27,7 +27,7 @@ def find_baseline(folder: Folder, location: Location) -> Location:
 
 def _is_taken(folder: Folder, path: PurePosixPath) -> bool:
     """Whether anything lies there, in whatever state: nothing of it is read, unless what is read is kept."""
-    most = 0 if folder.settles else FIXED.array_bytes
+    most = 0 if folder.supports_atomic_rename else FIXED.array_bytes
     for ending in _ENDINGS:
         try:
             folder.read(f"{path}{ending}", most)

@@ -25,12 +25,12 @@ _CHUNK = 64 * 2**10
 class Folder(Protocol):
     """A place for files.
 
-    `settles` says whether writers can be kept apart here and files moved in one step.
+    `supports_atomic_rename` says whether writers can be kept apart here and files moved in one step.
     """
 
-    settles: bool
+    supports_atomic_rename: bool
 
-    def shown(self, name: str) -> str:
+    def display_path(self, name: str) -> str:
         """A file as people write it."""
 
     def read(self, name: str, limit: int) -> bytes:
@@ -92,13 +92,13 @@ def open_folder(place: str | Path, *, configured: bool = True) -> Folder:
 class LocalFolder:
     """A folder of this machine, perhaps brought here by anybody. It is never left through a symbolic link."""
 
-    settles = True
+    supports_atomic_rename = True
     _root_may_be_link = True
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def shown(self, name: str) -> str:
+    def display_path(self, name: str) -> str:
         return str(self.root / name)
 
     def read(self, name: str, limit: int) -> bytes:

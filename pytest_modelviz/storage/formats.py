@@ -9,7 +9,6 @@ from __future__ import annotations
 import codecs
 import hashlib
 import json
-import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -52,7 +51,7 @@ def encode_json(
         "facts": capture.facts,
     }
     try:
-        document[_SEAL] = seal(parse_json(_encoded(document)))
+        document[_SEAL] = content_digest(parse_json(_encoded(document)))
     except (TypeError, ValueError, RecursionError) as error:
         raise ModelvizError(f"what the view captured cannot be stored: its facts are not JSON ({error})") from error
     text = _encoded({key: document[key] for key in sorted(document, key=lambda key: key in ("environment", "facts"))})
@@ -84,7 +83,7 @@ def renamed_json(document: Mapping[str, Any], nodeid: str, *, moved_from: str | 
     return _encoded({**head, **moved, **rest})
 
 
-def seal(document: Mapping[str, Any]) -> str:
+def content_digest(document: Mapping[str, Any]) -> str:
     """The digest of what is compared, however it is laid out in the file.
 
     Whose baseline it is stays outside, so that a renamed test can be given its baseline by hand; so does the
@@ -162,7 +161,7 @@ def decode_json(data: bytes, limits: Limits = FIXED) -> dict[str, Any]:
         raise UnreadableBaselineError("it holds a merge conflict: take one side, or record it anew")
     try:
         document = parse_json(data, most_values=limits.json_values)
-        whole = isinstance(document, dict) and document.get(_SEAL) == seal(document)
+        whole = isinstance(document, dict) and document.get(_SEAL) == content_digest(document)
     except TooManyValuesError as error:
         raise OversizedBaselineError(f"it is absurdly large ({error})") from error
     except (ValueError, RecursionError) as error:
@@ -188,7 +187,7 @@ def decode_json(data: bytes, limits: Limits = FIXED) -> dict[str, Any]:
     return document
 
 
-def belongs(document: Mapping[str, Any], *, nodeid: str, name: str, variant: str | None = None) -> None:
+def require_owner(document: Mapping[str, Any], *, nodeid: str, name: str, variant: str | None = None) -> None:
     """Make sure that a document is of this check of this test; raises UnreadableBaselineError."""
     owner = document["nodeid"]
     if owner != nodeid:
@@ -246,8 +245,3 @@ def _require_header(data: bytes, limits: Limits) -> None:
 def _refuse_pointer(data: bytes) -> None:
     if data.startswith(b"version https://git-lfs"):
         raise UnreadableBaselineError("it is a Git LFS pointer, not the file itself: run 'git lfs pull'")
-
-
-def plain_number(value: float) -> float | None:
-    """A number as JSON can hold it: None stands for what is infinite or not a number."""
-    return value if math.isfinite(value) else None

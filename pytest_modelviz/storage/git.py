@@ -116,3 +116,9 @@ def ignored_files(baselines: Path, written: Iterable[Path]) -> IgnoredFiles | No
     return IgnoredFiles(
         baselines, len(ignored), baselines / example, rule, f"{source}, line {line}", whole is None and not inside
     )
+
+
+def path_in_repository(root: Path) -> str | None:
+    """A project's folder within its git repository, `.` for the repository itself; None where there is none."""
+    top = next((folder for folder in (root, *root.parents) if (folder / ".git").exists()), None)
+    return None if top is None else root.relative_to(top).as_posix()

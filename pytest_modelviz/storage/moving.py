@@ -15,11 +15,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
+from pytest_modelviz.storage.baseline_files import Files
 from pytest_modelviz.storage.definitions import function_of, is_defined, is_same_file
 from pytest_modelviz.storage.formats import renamed_json, text_sha256
 from pytest_modelviz.storage.names import Location
 from pytest_modelviz.storage.renaming import Renaming
-from pytest_modelviz.storage.store import ChangedMeanwhileError, Files, Store
+from pytest_modelviz.storage.store import ChangedMeanwhileError, Store
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def _distinct(store: Store, moves: Sequence[Move]) -> list[Move]:
     for move in moves:
         other = seen.setdefault(move.target, move)
         if other is not move:
-            places = " and ".join(store.shown(each.source) for each in (other, move))
+            places = " and ".join(store.display_path(each.source) for each in (other, move))
             raise ModelvizError(f"{places} are both of {move.old_nodeid}, and neither lies where it belongs")
     return list(moves)
 
@@ -203,14 +204,14 @@ def _taken(store: Store, ordered: Sequence[Move]) -> list[Moved]:
 
 
 def _conflict(store: Store, move: Move) -> str:
-    there = store.shown(move.target)
+    there = store.display_path(move.target)
     return f"{move.nodeid} has a baseline already, {there}: keep one of the two, until then nothing is moved"
 
 
 def _moved(store: Store, move: Move, *, dry_run: bool) -> Moved:
     if move.source == move.destination and move.nodeid == move.old_nodeid and "moved_from" not in move.document:
         if not dry_run:
-            store.finish(move.source)
+            store.complete_interrupted_write(move.source)
         return _said(store, move, "already there")
     if dry_run:
         return _said(store, move, "would be moved")
@@ -226,7 +227,7 @@ def _moved(store: Store, move: Move, *, dry_run: bool) -> Moved:
 
 
 def _said(store: Store, move: Move, done: str, reason: str = "") -> Moved:
-    path = store.shown(move.destination)
+    path = store.display_path(move.destination)
     return Moved(move.old_nodeid, move.document["name"], done, reason, path, move.nodeid)
 
 
@@ -243,29 +244,30 @@ def _is_free(store: Store, move: Move, vacated: Collection[PurePosixPath]) -> bo
 def _make(store: Store, move: Move) -> None:
     old, new, arriving = store.digest(move.source), move.text(), move.text(arriving=True)
     if move.source.path == move.destination.path:
-        store.put_instead(move.destination, replace(_files(store, move, old), text=new), of=old)
+        store.replace_if_unchanged(move.destination, replace(_files(store, move, old), text=new), expected_digest=old)
         return
     there = store.digest(move.destination)
     if there != text_sha256(arriving):
-        store.put_instead(move.destination, replace(_files(store, move, old), text=arriving), of=there)
-    files = store.files(move.destination, nodeid=move.nodeid, name=move.document["name"])  # raises unless it is whole
+        files = replace(_files(store, move, old), text=arriving)
+        store.replace_if_unchanged(move.destination, files, expected_digest=there)
+    arrived = store.files(move.destination, nodeid=move.nodeid, name=move.document["name"])  # raises unless it is whole
     if old is not None and store.digest(move.source) == old:
         _remove(store, move, old)
-    if files is not None:
-        store.put_instead(move.destination, replace(files, text=new), of=text_sha256(arriving))
+    if arrived is not None:
+        store.replace_if_unchanged(move.destination, replace(arrived, text=new), expected_digest=text_sha256(arriving))
 
 
 def _files(store: Store, move: Move, digest: str | None) -> Files:
     """What is to be moved, found whole and as it was when it was looked for."""
     files = store.files(move.source, nodeid=move.old_nodeid, name=move.document["name"])
     if files is None or text_sha256(files.text) != digest:
-        raise ChangedMeanwhileError(store.shown(move.source))
+        raise ChangedMeanwhileError(store.display_path(move.source))
     return files
 
 
 def _remove(store: Store, move: Move, digest: str) -> None:
     try:
-        store.remove(move.source, only=digest)
+        store.remove(move.source, expected_digest=digest)
     except ModelvizError as error:
         raise ModelvizError(f"it lies at its new place, but is still at its old one: {error}") from error
 

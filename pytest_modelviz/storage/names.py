@@ -13,7 +13,7 @@ import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 _LONGEST = 120
 _UNSAFE = re.compile(r"[^A-Za-z0-9._=+,\[\]-]")
@@ -83,6 +83,12 @@ class EarlierLocation:
     def common(self) -> EarlierLocation:
         nodeid, name, _ = self.owner
         return EarlierLocation(self.folder, safe(name), (nodeid, name, None))
+
+
+def display_path(path: str | Path, rootdir: Path) -> str:
+    """A path as people write it: relative to the project where it lies inside; a URL as it is."""
+    inside = "://" not in str(path) and Path(path).is_relative_to(rootdir)
+    return Path(path).relative_to(rootdir).as_posix() if inside else str(path)
 
 
 def file_folder(nodeid: str) -> PurePosixPath:

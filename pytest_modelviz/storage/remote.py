@@ -22,14 +22,14 @@ Answer = TypeVar("Answer")
 class RemoteFolder:
     """A folder behind a URL. What was read once is kept for as long as this object lives."""
 
-    settles = False
+    supports_atomic_rename = False
 
     def __init__(self, files: Any, root: str, url: str) -> None:
         """`files` is fsspec's file system, `root` the folder's path in it, `url` how people call it."""
         self._files, self._root, self._url = files, root.rstrip("/"), url.rstrip("/")
         self._kept: dict[str, bytes] = {}
 
-    def shown(self, name: str) -> str:
+    def display_path(self, name: str) -> str:
         return f"{self._url}/{name}"
 
     def _at(self, name: str) -> str:
@@ -40,11 +40,11 @@ class RemoteFolder:
         try:
             return action()
         except (FileNotFoundError, NotADirectoryError):
-            raise FileNotFoundError(self.shown(name)) from None
+            raise FileNotFoundError(self.display_path(name)) from None
         except Exception as error:
             raise ModelvizError(
-                f"cannot {what} {self.shown(name)} ({type(error).__name__}: {error}). Each baseline there is whole, "
-                f"the old one or the new one; check the address, the credentials and the network"
+                f"cannot {what} {self.display_path(name)} ({type(error).__name__}: {error}). Each baseline there is "
+                f"whole, the old one or the new one; check the address, the credentials and the network"
             ) from error
 
     def read(self, name: str, limit: int) -> bytes:

@@ -7,6 +7,8 @@ that does none of this stays as it is. Imports nothing heavy.
 
 from __future__ import annotations
 
+import dataclasses
+import enum
 import re
 import shlex
 from collections.abc import Iterable, Mapping
@@ -31,7 +33,8 @@ def printable(value: Any) -> Any:
     r"""The same with every character written out that is more than a letter: `\n`, `\x1b`, `\u202e`, `\udc80`.
 
     Args:
-        value: A text, or mappings and lists that hold texts at any depth; anything else is returned as it is.
+        value: A text, or mappings, lists and dataclasses that hold texts at any depth; anything else, members of
+            enumerations too, is returned as it is.
 
     Returns:
         The same; mappings become dicts, and tuples lists.
@@ -43,13 +46,16 @@ def printable(value: Any) -> Any:
         '\\x3a:error::no'
 
     """
-    if isinstance(value, str):
+    if isinstance(value, str) and not isinstance(value, enum.Enum):
         text = value if value.isprintable() else "".join(map(_written_out, value))
         return _WORKFLOW_COMMAND.sub(_without_command, text) if "::" in text or "##" in text else text
     if isinstance(value, Mapping):
         return {printable(key): printable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [printable(item) for item in value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = (field.name for field in dataclasses.fields(value))
+        return dataclasses.replace(value, **{name: printable(getattr(value, name)) for name in fields})
     return value
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.run.project import find_project
-from pytest_modelviz.storage.formats import seal
+from pytest_modelviz.storage.formats import content_digest
 from pytest_modelviz.storage.names import Location
 from pytest_modelviz.storage.store import Store
 
@@ -194,7 +194,7 @@ class TestAccepting:
         path = drifted.baseline("feature_maps.json", "test_net/test_net[a]")
         document = json.loads(path.read_text())
         document["facts"]["model"] = "changed by a colleague"
-        path.write_text(json.dumps({**document, "content_sha256": seal(document)}))
+        path.write_text(json.dumps({**document, "content_sha256": content_digest(document)}))
         colleague = path.read_bytes()
         done = drifted.modelviz("accept")
         assert done.exit_code == 1
@@ -559,7 +559,7 @@ def test_no_digest_in_results_switches_the_guard_off(drifted):
     path = drifted.baseline("feature_maps.json", "test_net/test_net[a]")
     document = json.loads(path.read_text())
     document["facts"]["model"] = "changed by a colleague"
-    path.write_text(json.dumps({**document, "content_sha256": seal(document)}))
+    path.write_text(json.dumps({**document, "content_sha256": content_digest(document)}))
     results = drifted.path / ".modelviz/results.json"
     for digest in ("*", "", "unreadable", None):
         told = json.loads(results.read_text())
@@ -647,7 +647,7 @@ class TestReports:
     def test_tensorboard_is_started_on_the_folder(self, drifted, monkeypatch):
         started = []
         monkeypatch.setattr(
-            "pytest_modelviz.cli.subprocess.run", lambda command, **k: started.append(command) or Done()
+            "pytest_modelviz.cli.pictures.subprocess.run", lambda command, **k: started.append(command) or Done()
         )
         assert drifted.modelviz("tensorboard", "--port", "1").exit_code == 3
         folder = str(drifted.path / ".modelviz/tensorboard")

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from pytest_modelviz.storage.formats import seal
+from pytest_modelviz.storage.formats import content_digest
 
 TWO = (
     "from net import *\ndef test_a(feature_maps):\n    feature_maps(load(), photo())\n"
@@ -133,7 +133,7 @@ def test_names_cannot_command_the_terminal(project):
     project.run("--modelviz-update")
     path = project.baseline("model_summary.json")
     text = path.read_text().replace('"ReLU"', '"\\u001b[2JReLU\\nfake"')
-    sealed = json.dumps({**json.loads(text), "content_sha256": seal(json.loads(text))})
+    sealed = json.dumps({**json.loads(text), "content_sha256": content_digest(json.loads(text))})
     path.write_text(sealed)
     result = project.run("--modelviz")
     result.assert_outcomes(failed=1)

@@ -17,6 +17,7 @@ from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.limits import Limits
 from pytest_modelviz.storage import remote as remote_module
 from pytest_modelviz.storage import store as store_module
+from pytest_modelviz.storage import writing
 from pytest_modelviz.storage.folder import open_folder
 from pytest_modelviz.storage.names import Location
 from pytest_modelviz.storage.remote import RemoteFolder
@@ -224,7 +225,7 @@ def test_what_was_replaced_stays_for_an_hour(memory, monkeypatch):
         return len([path for path in files.find("/models") if "/." in path])
 
     assert staged() == 2
-    monkeypatch.setattr(store_module, "_ABANDONED_SECONDS", -1.0)
+    monkeypatch.setattr(writing, "_ABANDONED_SECONDS", -1.0)
     Store(memory).save(WHERE, capture(3.0), **IDS)
     assert staged() == 1
     assert peak(Store(memory)) == 3.0
@@ -273,9 +274,9 @@ def test_somebody_else_s_change_is_seen_before_a_write(url):
     files = store.files(WHERE, **IDS)
     Store(url.removeprefix("file://")).save(WHERE, capture(2.0), **IDS)
     with pytest.raises(ChangedMeanwhileError):
-        store.put_instead(WHERE, files, of=compared)
+        store.replace_if_unchanged(WHERE, files, expected_digest=compared)
     with pytest.raises(ChangedMeanwhileError):
-        store.remove(WHERE, only=compared)
+        store.remove(WHERE, expected_digest=compared)
     assert peak(Store(url.removeprefix("file://"))) == 2.0
 
 

@@ -449,7 +449,9 @@ class TestShards:
 
     def test_event_files_of_all(self, drifted, shards, monkeypatch):
         started = []
-        monkeypatch.setattr("pytest_modelviz.cli.subprocess.run", lambda command, **_: started.append(command) or Done)
+        monkeypatch.setattr(
+            "pytest_modelviz.cli.pictures.subprocess.run", lambda command, **_: started.append(command) or Done
+        )
         drifted.modelviz("tensorboard", "--from", "shards")
         folders = [drifted.path / f"shards/{name}/tensorboard" for name in "ab"]
         assert started[0][3:] == ["--logdir_spec", ",".join(f"{f.parent.name}:{f}" for f in folders)]

@@ -15,6 +15,8 @@ from PIL import Image, PngImagePlugin
 from pytest_modelviz.cli import main
 from pytest_modelviz.pictures.files import encoded_anew, png_bytes
 from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.records.check_result import CheckResult
+from pytest_modelviz.records.run_result import RunFacts, RunResult
 from pytest_modelviz.storage.formats import text_sha256
 from pytest_modelviz.storage.names import Location
 from pytest_modelviz.storage.results import ResultsFolder
@@ -49,7 +51,7 @@ class Project:
         baselines = Store(self.root / "baselines")
         if has_baseline:
             baselines.save(where, capture(1.0), **ids, picture=picture(1))
-        candidates = Store(self.results.candidates, what="candidate")
+        candidates = Store(self.results.candidates, kind="candidate")
         given = {"capture": capture(2.0), "picture": picture(2), **candidate}
         candidates.save(where, given["capture"], **ids, picture=given["picture"])
         check = {
@@ -63,8 +65,8 @@ class Project:
             "baseline_sha256": baselines.digest(where),
             **dict.fromkeys(("first_divergence", "cause", "error", "tolerance")),
         }
-        run = dict.fromkeys(("id", "torch", "python", "platform", "device"), "R")
-        self.results.write({**run, "workers": 1}, [check])
+        run = RunFacts("R", "R", "R", "R", "R", workers=1)
+        self.results.write(RunResult(run, (CheckResult.from_json(check),)))
 
     @property
     def candidate(self) -> Path:

@@ -11,10 +11,10 @@ from torch import nn
 
 from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tolerance import Tolerances
+from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.records.structure import LENT, REWRITTEN, UNSAVED, ModuleRecord
 from pytest_modelviz.records.trace_arrays import pack_trace
 from pytest_modelviz.reports.terminal import explain
-from pytest_modelviz.run.session import _told
 from pytest_modelviz.storage.formats import encode_json
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
 from pytest_modelviz.views.model_graph.capture import ModelGraphView
@@ -40,8 +40,15 @@ def stories(model, other, data):
 
 
 def report(verdict):
-    entry = {"name": "check", "status": "drift", "environment_changes": {}, **_told(verdict)}
-    return explain(entry, [vars(one) for one in verdict.findings])
+    result = CheckResult(
+        nodeid="t.py::test",
+        view="check",
+        name="check",
+        status=Status.DRIFT,
+        baseline="baselines/x.json",
+        candidate="c.json",
+    )
+    return explain(result.with_verdict(verdict), [vars(finding) for finding in verdict.findings])
 
 
 class Config:

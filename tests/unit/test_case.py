@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.storage import formats
+from pytest_modelviz.storage.baseline_files import encode_files
 from pytest_modelviz.storage.folder import LocalFolder
 from pytest_modelviz.storage.moving import find_moves, move_all
 from pytest_modelviz.storage.names import Location, distinct
 from pytest_modelviz.storage.orphans import find_orphans
 from pytest_modelviz.storage.renaming import renaming
-from pytest_modelviz.storage.store import ChangedMeanwhileError, Store, encode_files
+from pytest_modelviz.storage.store import ChangedMeanwhileError, Store
 
 UPPER = {"nodeid": "t.py::test_x[S]", "name": "n"}
 LOWER = {"nodeid": "t.py::test_x[s]", "name": "n"}
@@ -152,7 +153,7 @@ class TestClasses:
                 peak(store, other)
             files = encode_files(Location.of(**other), capture(2.0), **other)
             with pytest.raises(ChangedMeanwhileError):
-                store.put_instead(Location.of(**other), files, of=None)
+                store.replace_if_unchanged(Location.of(**other), files, expected_digest=None)
         else:
             assert peak(store, other) is None
         assert peak(store, one) == 1.0
@@ -190,23 +191,23 @@ class TestRecordedBefore:
         assert peak(store, self.ids, self.variant) == 1.0
         assert store.files(where, **self.ids).arrays is not None
         assert store.digest(where) is not None
-        assert store.shown(where).endswith(f"{where.earlier.path}.json")
+        assert store.display_path(where).endswith(f"{where.earlier.path}.json")
 
     def test_recorded_anew_it_stays_where_it_is(self, store, where, tmp_path):
         save(store, self.ids, 2.0, self.variant)
         assert peak(store, self.ids, self.variant) == 2.0
         assert store.stems() == [where.earlier.path]
-        store.put_instead(where, store.files(where, **self.ids), of=store.digest(where))
+        store.replace_if_unchanged(where, store.files(where, **self.ids), expected_digest=store.digest(where))
         assert store.stems() == [where.earlier.path]
         with pytest.raises(ChangedMeanwhileError):
-            store.put_instead(where, store.files(where, **self.ids), of=None)
+            store.replace_if_unchanged(where, store.files(where, **self.ids), expected_digest=None)
 
     def test_a_write_that_was_cut_off_is_finished(self, store, where, tmp_path):
         path = tmp_path / f"baselines/{where.earlier.path}.safetensors"
         digest = formats.sha256(path.read_bytes())
         path.rename(path.with_name(f".{where.earlier.stem}.{digest[:16]}.safetensors"))
         assert peak(store, self.ids, self.variant) == 1.0
-        store.finish(where)
+        store.complete_interrupted_write(where)
         assert path.exists()
 
     @pytest.mark.parametrize("damage", [b"", b"<<<<<<< HEAD\n{}\n=======\n{}\n>>>>>>> x\n", None])
@@ -217,15 +218,15 @@ class TestRecordedBefore:
             peak(store, self.ids, self.variant)
 
     def test_it_can_be_removed(self, store, where, tmp_path):
-        store.remove(where, only=store.digest(where))
+        store.remove(where, expected_digest=store.digest(where))
         assert [path for path in (tmp_path / "baselines").rglob("*") if path.is_file()] == []
 
     def test_it_is_judged_as_any_other(self, store, where, tmp_path):
         (tmp_path / "t.py").touch()
         assert find_orphans(store, {"t.py": [self.ids["nodeid"]]}, tmp_path) == []
-        (row,) = find_orphans(store, {"t.py": ["t.py::test_other"]}, tmp_path)
-        assert (row["nodeid"], row["baseline"]) == (self.ids["nodeid"], store.shown(where))
-        assert row["baseline_sha256"] == store.digest(where)
+        (orphan,) = find_orphans(store, {"t.py": ["t.py::test_other"]}, tmp_path)
+        assert (orphan.nodeid, orphan.baseline) == (self.ids["nodeid"], store.display_path(where))
+        assert orphan.baseline_sha256 == store.digest(where)
 
     def test_another_s_in_its_place_is_told(self, store, where, tmp_path):
         """As a folder lies that was renamed together with its test."""

@@ -20,10 +20,11 @@ from pytest_modelviz.cli import main
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.verdict import Verdict
-from pytest_modelviz.run.session import Check, Commands, Session
+from pytest_modelviz.run.check import Check, Commands
+from pytest_modelviz.run.session import Session
 from pytest_modelviz.run.settings import Mode, Settings
 from pytest_modelviz.storage.compression import compressed
-from pytest_modelviz.storage.formats import decode_arrays, decode_json, encode_json, seal, sha256
+from pytest_modelviz.storage.formats import content_digest, decode_arrays, decode_json, encode_json, sha256
 from pytest_modelviz.storage.names import Location
 from pytest_modelviz.storage.results import ResultsFolder
 from pytest_modelviz.storage.store import Store
@@ -219,10 +220,10 @@ class TestWhateverAViewRaises:
 
     def recorded(self, folder, facts):
         view = Touchy()
-        assert self.check(folder, view, Mode.UPDATE)["status"] == "recorded"
+        assert self.check(folder, view, Mode.UPDATE).status == "recorded"
         path = folder / "baselines/t/test/n.json"
         document = {**json.loads(path.read_text()), "facts": facts}
-        path.write_text(json.dumps({**document, "content_sha256": seal(document)}))
+        path.write_text(json.dumps({**document, "content_sha256": content_digest(document)}))
         return view
 
     @pytest.mark.parametrize(
@@ -236,13 +237,13 @@ class TestWhateverAViewRaises:
     )
     def test_it_is_unreadable_with_the_reason(self, tmp_path, facts, reason):
         view = self.recorded(tmp_path, facts)
-        entry = self.check(tmp_path, view)
-        assert entry["status"] == "unreadable"
-        assert f"cannot be compared ({reason}" in entry["message"]
-        assert "--modelviz-update-all" in entry["message"]
-        assert self.check(tmp_path, view, Mode.UPDATE)["status"] != "match"
-        assert self.check(tmp_path, view, Mode.UPDATE_ALL)["status"] == "recorded"
-        assert self.check(tmp_path, view)["status"] == "match"
+        result = self.check(tmp_path, view)
+        assert result.status == "unreadable"
+        assert f"cannot be compared ({reason}" in result.message
+        assert "--modelviz-update-all" in result.message
+        assert self.check(tmp_path, view, Mode.UPDATE).status != "match"
+        assert self.check(tmp_path, view, Mode.UPDATE_ALL).status == "recorded"
+        assert self.check(tmp_path, view).status == "match"
 
     def test_a_bug_of_the_view_is_not_the_baselines_fault(self, tmp_path):
         self.recorded(tmp_path, {"value": 1.0, "rows": {"a": 1}})
@@ -305,7 +306,7 @@ def run_all(folder, monkeypatch) -> set[int]:
 def project(folder, text: str):
     (folder / "pytest.ini").write_text("[pytest]\n")
     (folder / "test_a.py").write_text("")
-    Store(folder / ".modelviz/candidates", what="candidate").save(
+    Store(folder / ".modelviz/candidates", kind="candidate").save(
         Location.of("test_a.py::test_a", "n"), Capture("v", {"a": 1}), nodeid="test_a.py::test_a", name="n"
     )
     (folder / ".modelviz/results.json").write_text(text, errors="surrogatepass")
@@ -359,3 +360,23 @@ def test_arrays_of_one_name_are_refused():
     ((key, packed),) = compressed({"a": maps}).items()
     with pytest.raises(UnreadableBaselineError, match="'a' stands there twice"):
         decode_arrays(safetensors.numpy.save({"a": maps, key: packed}))
+
+
+def test_what_a_later_version_has_added_is_passed_over(tmp_path):
+    document = results()
+    for part in (document, document["run"], document["checks"][0], document["orphans"][0]):
+        part["later"] = {"anything": [1]}
+    project(tmp_path, json.dumps(document))
+    folder = ResultsFolder(tmp_path / ".modelviz")
+    read = folder.read()
+    folder.write(read)
+    assert folder.read() == read
+
+
+@pytest.mark.parametrize("key", ["status", "cause"])
+def test_what_no_version_of_today_knows_is_not_read(tmp_path, key):
+    document = results()
+    document["checks"][0][key] = "later"
+    project(tmp_path, json.dumps(document))
+    with pytest.raises(ModelvizError, match="was not written by pytest-modelviz"):
+        ResultsFolder(tmp_path / ".modelviz").read()

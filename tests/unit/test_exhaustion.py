@@ -24,10 +24,18 @@ from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.limits import FIXED, SMALL, Limits
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.reports.html import write_report
-from pytest_modelviz.run.session import Check, Commands, Session
+from pytest_modelviz.run.check import Check, Commands
+from pytest_modelviz.run.session import Session
 from pytest_modelviz.run.settings import Mode, Settings
 from pytest_modelviz.storage.folder import LocalFolder
-from pytest_modelviz.storage.formats import decode_arrays, decode_json, encode_json, require_whole, seal, sha256
+from pytest_modelviz.storage.formats import (
+    content_digest,
+    decode_arrays,
+    decode_json,
+    encode_json,
+    require_whole,
+    sha256,
+)
 from pytest_modelviz.storage.limits import limits_for, structure_size
 from pytest_modelviz.storage.names import Location
 from pytest_modelviz.storage.results import ResultsFolder
@@ -150,8 +158,8 @@ class Recorder:
 def status(folder, capture: Capture, mode: Mode = Mode.COMPARE) -> tuple[str, str]:
     settings = Settings(mode, folder, folder / "baselines", folder / ".modelviz")
     check = Check(IDS["nodeid"], "t", Commands("", "t.py::test"), IDS["name"], Recorder(capture), settings)
-    entry = Session("run").check(check)[1]
-    return entry["status"], entry["message"]
+    result = Session("run").check(check)[1]
+    return result.status, result.message
 
 
 class TestWhatACheckReads:
@@ -190,7 +198,7 @@ class TestWhatACheckReads:
         data = bomb(1024, 1024, 20)
         path.with_suffix(".safetensors").write_bytes(data)
         forged = {**json.loads(path.read_text()), "data_sha256": sha256(data)}
-        path.write_text(json.dumps({**forged, "content_sha256": seal(forged)}))
+        path.write_text(json.dumps({**forged, "content_sha256": content_digest(forged)}))
         found, message = status(tmp_path, small)
         assert found == "unreadable"
         assert "'picture.0' above all" in message

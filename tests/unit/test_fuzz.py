@@ -14,7 +14,7 @@ from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.verdict import Verdict
-from pytest_modelviz.storage.formats import decode_json, encode_arrays, seal, sha256
+from pytest_modelviz.storage.formats import content_digest, decode_json, encode_arrays, sha256
 from pytest_modelviz.storage.names import Location
 from pytest_modelviz.storage.store import Store
 from pytest_modelviz.views.activation_maximization.capture import ActivationMaximizationView
@@ -201,7 +201,7 @@ def test_forged_files_raise_nothing_but_unreadable(recorded):
                 text_path.with_suffix(".safetensors").write_bytes(data)
             if draw.random() < 0.5 or not capture.arrays:
                 document["facts"] = forged(document["facts"], draw)
-            document["content_sha256"] = seal(document)
+            document["content_sha256"] = content_digest(document)
             text_path.write_text(json.dumps(document))
             try:
                 readable += outcome(view, folder, capture) is not None

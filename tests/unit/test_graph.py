@@ -26,9 +26,9 @@ from zoo import ZOO, Recurrent, SmallNet, data_parallel, images, sequences, vect
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.pictures.files import png_bytes
+from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.reports.tensorboard import EventFiles
 from pytest_modelviz.reports.terminal import explain
-from pytest_modelviz.run.session import _told
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
 from pytest_modelviz.views.model_graph.align import align
 from pytest_modelviz.views.model_graph.capture import ModelGraphView, _reason
@@ -103,9 +103,16 @@ def compared(before, after):
     """(verdict, the text of the report)"""
     view = ModelGraphView(nn.Identity(), small())
     verdict = view.compare(before, after, Tolerances())
-    status = "match" if verdict.matched else "drift"
-    entry = {"name": "model_graph", "status": status, "environment_changes": {}, **_told(verdict)}
-    return verdict, explain(entry, [vars(one) for one in verdict.findings])
+    status = Status.MATCH if verdict.matched else Status.DRIFT
+    result = CheckResult(
+        nodeid="t.py::test",
+        view="model_graph",
+        name="model_graph",
+        status=status,
+        baseline="baselines/x.json",
+        candidate="c.json",
+    )
+    return verdict, explain(result.with_verdict(verdict), [vars(finding) for finding in verdict.findings])
 
 
 def lines(text, label="evidence"):

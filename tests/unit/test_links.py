@@ -10,11 +10,12 @@ import pytest
 
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.storage.baseline_files import Files
 from pytest_modelviz.storage.folder import BaselineFolder, LocalFolder
 from pytest_modelviz.storage.moving import find_moves, move_all
 from pytest_modelviz.storage.names import Location
 from pytest_modelviz.storage.renaming import renaming
-from pytest_modelviz.storage.store import Files, Store
+from pytest_modelviz.storage.store import Store
 
 IDS = {"nodeid": "tests/test_net.py::test_a", "name": "n"}
 WHERE = Location.of(**IDS)
@@ -156,7 +157,7 @@ class TestWriting:
     def test_recording_the_same_leaves_the_links(self, linked, tmp_path):
         before = tree(tmp_path)
         Store(linked).save(WHERE, capture(), **IDS, picture=PNG)
-        Store(linked).finish(WHERE)
+        Store(linked).complete_interrupted_write(WHERE)
         assert tree(tmp_path) == before
 
     @pytest.mark.parametrize("link", ["tests", "tests/test_net", FOLDER])
@@ -172,7 +173,7 @@ class TestWriting:
         for action in (
             lambda: Store(place).save(WHERE, capture(2.0), **IDS, picture=PNG),
             lambda: Store(place).put(WHERE, Files(b"{}")),
-            lambda: Store(place).remove(WHERE, only=Store(place).digest(WHERE)),
+            lambda: Store(place).remove(WHERE, expected_digest=Store(place).digest(WHERE)),
             lambda: Store(place).discard(WHERE),
         ):
             with pytest.raises(
@@ -205,7 +206,7 @@ class TestWriting:
         (place / "tests").symlink_to(cache / "tests")
         before = tree(cache)
         with pytest.raises(ModelvizError):
-            Store(place).remove(WHERE, only=Store(place).digest(WHERE))
+            Store(place).remove(WHERE, expected_digest=Store(place).digest(WHERE))
         assert tree(cache) == before
 
     def test_an_empty_folder_behind_a_link_stays(self, tmp_path):
@@ -221,7 +222,7 @@ class TestWriting:
         for path in (cache / FOLDER).iterdir():
             (place / FOLDER / path.name).symlink_to(path)
         before = tree(cache)
-        Store(place).remove(WHERE, only=Store(place).digest(WHERE))
+        Store(place).remove(WHERE, expected_digest=Store(place).digest(WHERE))
         assert tree(place) == {}
         assert tree(cache) == before
 
@@ -229,17 +230,17 @@ class TestWriting:
 class TestCandidates:
     """A results folder comes from anybody: it is never left, also for reading."""
 
-    @pytest.mark.parametrize("what", ["candidate", "copy"])
-    def test_links_out_of_the_folder_are_refused(self, tmp_path, cache, what):
+    @pytest.mark.parametrize("kind", ["candidate", "copy"])
+    def test_links_out_of_the_folder_are_refused(self, tmp_path, cache, kind):
         place = tmp_path / "candidates"
         (place / FOLDER).mkdir(parents=True)
         for path in (cache / FOLDER).iterdir():
             (place / FOLDER / path.name).symlink_to(path)
         with pytest.raises(UnreadableBaselineError, match=r"leads out of .*candidates through a symbolic link"):
-            Store(place, what=what).load(WHERE, **IDS)
-        assert Store(place, what=what).picture(WHERE) is None
+            Store(place, kind=kind).load(WHERE, **IDS)
+        assert Store(place, kind=kind).picture(WHERE) is None
 
     def test_it_gets_no_rules_for_git(self, tmp_path):
-        Store(tmp_path / "candidates", what="candidate").save(WHERE, capture(), **IDS)
+        Store(tmp_path / "candidates", kind="candidate").save(WHERE, capture(), **IDS)
         LocalFolder(tmp_path / "pictures").write("a.png", b"1")
         assert list(tmp_path.rglob(".gitattributes")) == []

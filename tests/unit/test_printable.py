@@ -3,6 +3,7 @@
 Fields come from the user's code, from a baseline and from a results folder that somebody else has made.
 """
 
+import dataclasses
 import json
 import os
 import re
@@ -19,10 +20,13 @@ from torch.utils import tensorboard
 from pytest_modelviz.cli import main
 from pytest_modelviz.pictures.exhibits import Curve, Graph, Node
 from pytest_modelviz.pictures.layout import labelled
-from pytest_modelviz.reports.closing import Closing, closing_lines
+from pytest_modelviz.records.check_result import CheckResult
+from pytest_modelviz.records.orphan import OrphanRecord
+from pytest_modelviz.records.run_result import RunFacts, RunResult
 from pytest_modelviz.reports.html import write_report
 from pytest_modelviz.reports.tensorboard import EventFiles
 from pytest_modelviz.reports.terminal import explain
+from pytest_modelviz.reports.terminal_summary import TerminalSummary, summary_lines
 from pytest_modelviz.storage.renaming import move_command
 from pytest_modelviz.storage.results import ResultsFolder
 from pytest_modelviz.text.printable import command_line, printable, printable_json, quoted
@@ -112,7 +116,7 @@ def entry(field: str = "a", **changed):
         "tensorboard_tags": [field],
         "commands": {"accept": f"modelviz accept {field}"},
     }
-    return {**row, **changed}
+    return CheckResult.from_json({**row, **changed})
 
 
 KINDS = ["weights", "config", "added", "renamed", "order", "code", "event:enter", "graph:receives", "graph:added", "x"]
@@ -149,12 +153,12 @@ def test_reports_of_a_check(hostile, status, count):
 @each_hostile
 def test_last_lines_of_a_run(hostile):
     def told(field: str) -> str:
-        orphan = {"nodeid": field, "name": field, "renamed_to": f"{field}2", "new_has_baseline": False}
+        orphan = OrphanRecord(field, field, field, None, field, None, None, renamed_to=f"{field}2")
         quiet = entry(field, status="match", message=explain(entry(field, status="match"), notes=[field]))
-        run = Closing(
+        run = TerminalSummary(
             totals={"match": 1, "drift": 1, "not_compared": 1},
-            entries=[quiet, entry(field)],
-            orphans=[orphan, {**orphan, "nodeid": f"{field}3", "new_has_baseline": True}],
+            results=[quiet, entry(field)],
+            orphans=[orphan, dataclasses.replace(orphan, nodeid=f"{field}3", new_has_baseline=True)],
             lost=[field],
             folder=field,
             run_id="R",
@@ -162,7 +166,7 @@ def test_last_lines_of_a_run(hostile):
             has_report=True,
             written=False,
         )
-        return "\n".join(line for line, _ in closing_lines(run))
+        return "\n".join(line for line, _ in summary_lines(run))
 
     require_harmless(told(hostile), told("a").count("\n") + 1)
 
@@ -175,18 +179,14 @@ def results(tmp_path, monkeypatch):
     def make(field: str) -> ResultsFolder:
         shutil.rmtree(tmp_path / ".modelviz", ignore_errors=True)
         folder = ResultsFolder(tmp_path / ".modelviz")
-        run = dict.fromkeys(("id", "torch", "python", "platform", "device", "project"), field)
-        orphan = {
-            **dict.fromkeys(("nodeid", "view", "name", "baseline", "renamed_to"), field),
-            **dict.fromkeys(("variant", "baseline_sha256", "test_file_sha256")),
-            "sources": {field: field},
-        }
-        checks = [
+        run = RunFacts(field, field, field, field, field, workers=1, lost_workers=(field,), project=field)
+        orphan = OrphanRecord(field, field, field, None, field, None, None, sources={field: field}, renamed_to=field)
+        checks = (
             entry(field, message=f"{field}\n{field}\n  accept    modelviz accept {field}"),
             entry(field, name=f"{field}2", status="unreadable", cause=None),
             entry(field, name=f"{field}3", status="match", message=field),
-        ]
-        folder.write({**run, "workers": 1, "lost_workers": [field]}, checks, [orphan])
+        )
+        folder.write(RunResult(run, checks, orphans=(orphan,)))
         return folder
 
     return make
@@ -195,7 +195,7 @@ def results(tmp_path, monkeypatch):
 @each_hostile
 def test_results_json_reads_as_it_was_written(hostile, results):
     folder = results(hostile)
-    assert folder.read()["checks"][0]["nodeid"] == hostile
+    assert folder.read().checks[0].nodeid == hostile
     assert all(line.isprintable() for line in folder.results.read_text("utf-8").split("\n"))
 
 
@@ -231,8 +231,8 @@ def test_a_report_that_is_shown_again_stays_indented(hostile, results):
 def test_a_report_is_only_changed_where_its_command_stands(printed, results):
     folder = results("a")
     document = json.loads(folder.results.read_text())
-    document["checks"] = [entry("a", message="a drifted\n  evidence  e", commands={"accept": printed})]
-    folder.write(document["run"], document["checks"])
+    check = {**document["checks"][0], "message": "a drifted\n  evidence  e", "commands": {"accept": printed}}
+    folder.results.write_text(json.dumps({**document, "checks": [check]}))
     assert "a drifted\n  evidence  e\n" in CliRunner().invoke(main, ["show"], catch_exceptions=False).output
 
 

@@ -147,9 +147,9 @@ class TestFormats:
     )
     def test_another_check_s_baseline_is_told(self, ids, message):
         found = formats.decode_json(document())
-        formats.belongs(found, nodeid="t", name="n")
+        formats.require_owner(found, nodeid="t", name="n")
         with pytest.raises(UnreadableBaselineError, match=message):
-            formats.belongs(found, **{"nodeid": "t", "name": "n", **ids})
+            formats.require_owner(found, **{"nodeid": "t", "name": "n", **ids})
 
     def test_other_line_ends_and_layouts_are_the_same_content(self):
         text = document()
@@ -281,11 +281,11 @@ class TestStore:
             with pytest.raises(KeyboardInterrupt):
                 Store(tmp_path).save(WHERE, capture(2.0), **IDS, picture=new)
         assert len(list(where.iterdir())) == 5
-        Store(tmp_path).finish(WHERE)
+        Store(tmp_path).complete_interrupted_write(WHERE)
         assert len(list(where.iterdir())) == 3
         assert (where / "feature_maps.png").read_bytes() == new
         assert Store(tmp_path).load(WHERE, **IDS).capture.facts["peak"] == 2.0
-        Store(tmp_path).finish(WHERE)  # nothing is left to do
+        Store(tmp_path).complete_interrupted_write(WHERE)  # nothing is left to do
 
     @pytest.mark.parametrize("ending", ["safetensors", "png"])
     def test_what_somebody_laid_there_under_the_name_of_an_interrupted_write_is_not_taken(self, tmp_path, ending):
@@ -294,7 +294,7 @@ class TestStore:
         text = path.read_bytes()
         digest = decode_json(text)["data_sha256"] if ending == "safetensors" else text_sha256(text)
         (path.parent / f".{path.stem}.{digest[:16]}.{ending}").write_bytes(b"garbage")
-        Store(tmp_path).finish(WHERE)
+        Store(tmp_path).complete_interrupted_write(WHERE)
         assert {one.name: one.read_bytes() for one in path.parent.iterdir()} == whole
 
     def test_to_finish_tidies_what_the_dead_have_left(self, tmp_path):
@@ -308,7 +308,7 @@ class TestStore:
         others = [f".n.json.{os.getppid()}.tmp", ".m.json.999999999.tmp"]  # of a running process, of another check
         for name in others:
             (folder / name).write_bytes(b"half")
-        store.finish(where)
+        store.complete_interrupted_write(where)
         left = {path.name for path in folder.iterdir()}
         assert left == {*others, "n.json", "n.safetensors", "n.png"}
         assert {name: data for name, data in files(tmp_path).items() if name in whole} == whole
@@ -322,7 +322,7 @@ class TestStore:
             raise PermissionError(13, "Permission denied")
 
         monkeypatch.setattr("pytest_modelviz.storage.folder.LocalFolder.delete", refuse)
-        store.finish(where)
+        store.complete_interrupted_write(where)
         assert store.load(where, nodeid="t.py::test_a", name="n") is not None
 
     @pytest.mark.parametrize("ending", ["json", "safetensors"])
@@ -438,3 +438,52 @@ class TestStore:
         Store(tmp_path).save(WHERE, capture(), **IDS)
         with pytest.raises(UnreadableBaselineError, match="absurdly large"):
             Store(tmp_path).load(WHERE, **IDS, limits=limits)
+
+
+class RecordingFolder(folder.LocalFolder):
+    """Notes what is written and deleted; writers cannot be kept apart in it, as behind a URL."""
+
+    supports_atomic_rename = False
+
+    def __init__(self, root):
+        super().__init__(root)
+        self.written, self.deleted = [], []
+
+    def write(self, name, data):
+        self.written.append(PurePosixPath(name).name)
+        super().write(name, data)
+
+    def delete(self, name):
+        self.deleted.append(PurePosixPath(name).name)
+        super().delete(name)
+
+
+class TestWhereWritersCannotBeKeptApart:
+    def test_saving_the_same_again_writes_nothing(self, tmp_path):
+        recording = RecordingFolder(tmp_path)
+        Store(recording).save(WHERE, capture(), **IDS, picture=b"a picture")
+        recording.written.clear()
+        Store(recording).save(WHERE, capture(), **IDS, picture=b"a picture")
+        assert recording.written == []
+
+    def test_what_a_new_json_file_names_lies_beside_it_also_where_the_proper_one_is_the_same(self, tmp_path):
+        """Whoever replaces the proper one meanwhile does not take away what this JSON file names."""
+        recording = RecordingFolder(tmp_path)
+        Store(recording).save(WHERE, capture(), **IDS)
+        recording.written.clear()
+        Store(recording).save(WHERE, capture(other=1), **IDS)
+        staged, text, proper = recording.written
+        assert (text, proper) == ("feature_maps.json", "feature_maps.safetensors")
+        assert staged.startswith(".feature_maps.")
+
+
+def test_the_json_file_is_removed_last(tmp_path):
+    """As long as it is there, what is left of a removal that was cut off can be found, and removed again."""
+    recording = RecordingFolder(tmp_path)
+    store = Store(recording)
+    store.save(WHERE, capture(), **IDS, picture=b"a picture")
+    recording.deleted.clear()
+    store.discard(WHERE)
+    assert sorted(recording.deleted[:-1])[-2:] == ["feature_maps.png", "feature_maps.safetensors"]
+    assert recording.deleted[-1] == "feature_maps.json"
+    assert files(tmp_path) == {}

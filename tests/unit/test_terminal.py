@@ -1,27 +1,34 @@
 """Findings in words: a table of what is found and what an engineer reads."""
 
+import dataclasses
 import math
 
 import pytest
 
-from pytest_modelviz.reports.closing import Closing, closing_lines
+from pytest_modelviz.records.check_result import CheckResult, LayerCounts, Status
+from pytest_modelviz.records.orphan import OrphanRecord
+from pytest_modelviz.records.verdict import Cause, Divergence
 from pytest_modelviz.reports.terminal import amount, explain
+from pytest_modelviz.reports.terminal_summary import TerminalSummary, summary_lines
 from pytest_modelviz.text.printable import printable
 
+DRIFT = CheckResult(
+    nodeid="t.py::test",
+    view="feature_maps",
+    name="feature_maps",
+    status=Status.DRIFT,
+    baseline="baselines/x.json",
+    layers=LayerCounts(6, 3),
+    error=0.05,
+    tolerance=1e-4,
+    first_divergence=Divergence("conv", "Conv2d", 0, 0.05, 1e-4),
+    cause=Cause.WEIGHTS,
+    candidate="candidates/x.json",
+)
 
-def entry(**changed):
-    return {
-        "name": "feature_maps",
-        "status": "drift",
-        "baseline": "baselines/x.json",
-        "cause": "weights",
-        "error": 0.05,
-        "tolerance": 1e-4,
-        "first_divergence": {"layer": "conv", "class": "Conv2d", "call": 0},
-        "layers": {"compared": 6, "drifted": 3},
-        "environment_changes": {},
-        **changed,
-    }
+
+def drift(**changed):
+    return dataclasses.replace(DRIFT, **changed)
 
 
 def finding(kind, layer="conv", what="", before="", after="", error=math.nan):
@@ -84,29 +91,29 @@ def finding(kind, layer="conv", what="", before="", after="", error=math.nan):
     ],
 )
 def test_sentences(found, sentence):
-    lines = explain(entry(), [found]).splitlines()
+    lines = explain(DRIFT, [found]).splitlines()
     assert f"  evidence  {sentence}" in lines
-    told = explain(entry(), [finding("event:none"), {**found, "kind": f"also:{found['kind']}"}]).splitlines()
+    told = explain(DRIFT, [finding("event:none"), {**found, "kind": f"also:{found['kind']}"}]).splitlines()
     assert f"  also      {sentence}" in told
 
 
 def test_of_long_lists_only_what_differs_is_told():
     base = ", ".join(f"item{number}=1" for number in range(20))
-    text = explain(entry(), [finding("config", what="config", before=base, after=base.replace("item7=1", "item7=2"))])
+    text = explain(DRIFT, [finding("config", what="config", before=base, after=base.replace("item7=1", "item7=2"))])
     assert "  evidence  conv config: item7=1 -> item7=2" in text.splitlines()
     base = "x: float32[2, 3, 4, 5], kernel_size=(1, 1), mask: bool[2, 1, 12, 12], " + base
-    text = explain(entry(), [finding("in", what="in", before=base, after=base.replace("bool", "float32"))])
+    text = explain(DRIFT, [finding("in", what="in", before=base, after=base.replace("bool", "float32"))])
     assert "  evidence  conv in: mask: bool[2, 1, 12, 12] -> mask: float32[2, 1, 12, 12]" in text.splitlines()
-    long = explain(entry(), [finding("config", what="repr", before="x" * 500, after="y" * 500)])
+    long = explain(DRIFT, [finding("config", what="repr", before="x" * 500, after="y" * 500)])
     assert max(map(len, long.splitlines())) < 300
 
 
 def test_a_whole_report():
     text = explain(
-        entry(
-            first_divergence={"layer": "", "class": "Net", "call": 2},
-            environment_changes={"torch": ["2.6", "2.15"]},
-            layers={"compared": 6, "drifted": 0},
+        drift(
+            first_divergence=Divergence("", "Net", 2, 0.05, 1e-4),
+            environment_changes={"torch": ("2.6", "2.15")},
+            layers=LayerCounts(6, 0),
         ),
         commands=("", "'a test.py::test'"),
     )
@@ -118,15 +125,15 @@ def test_a_whole_report():
         "  changed   torch: 2.6 -> 2.15, since the baseline was recorded",
         "  accept    modelviz accept 'a test.py::test'",
     ]
-    bare = explain(entry(cause=None, first_divergence=None, layers={"compared": 1, "drifted": 1}))
+    bare = explain(drift(cause=None, first_divergence=None, layers=LayerCounts(1, 1)))
     assert bare.splitlines()[0] == "feature_maps drifted"
     assert "cause" not in bare
     assert "spread" not in bare
 
 
 def test_what_needs_no_words_has_none():
-    for status in ("match", "recorded", "not_compared"):
-        assert explain(entry(status=status)) == ""
+    for status in (Status.MATCH, Status.RECORDED, Status.NOT_COMPARED):
+        assert explain(drift(status=status)) == ""
 
 
 def test_amounts():
@@ -143,9 +150,8 @@ def test_control_characters_are_written_out():
 class TestTheLastLines:
     TOTALS = dict.fromkeys(("match", "drift", "missing", "not_compared"), 0)
 
-    def lines(self, *, totals=(), entries=(), **others):
-        entries = [{"message": "", "candidate": None, "tensorboard_tags": [], **entry} for entry in entries]
-        return closing_lines(Closing({**self.TOTALS, **dict(totals)}, entries, **others))
+    def lines(self, *, totals=(), **others):
+        return summary_lines(TerminalSummary({**self.TOTALS, **dict(totals)}, **others))
 
     def test_counts(self):
         assert self.lines(totals={"match": 2, "drift": 1, "not_compared": 1}) == [
@@ -158,8 +164,8 @@ class TestTheLastLines:
         assert self.lines() == []
 
     def test_what_to_do_about_a_drift(self):
-        drift = {"status": "drift", "candidate": "c", "tensorboard_tags": ["t"]}
-        assert self.lines(entries=[drift], folder="a b", run_id="R", review="--from 'a b'", has_report=True) == [
+        shown = drift(tensorboard_tags=("t",))
+        assert self.lines(results=[shown], folder="a b", run_id="R", review="--from 'a b'", has_report=True) == [
             (
                 "review: modelviz list --run R --from 'a b'; accept: modelviz accept --run R --from 'a b' [TEST...]",
                 False,
@@ -168,8 +174,8 @@ class TestTheLastLines:
         ]
 
     def test_notes_of_what_passed(self):
-        entry = {"status": "match", "message": "m: match\n  note  x", "nodeid": "t\x1b"}
-        assert self.lines(entries=[entry]) == [("t\\x1b m: match", False), ("  note  x", False)]
+        match = drift(status=Status.MATCH, message="m: match\n  note  x", nodeid="t\x1b", candidate=None)
+        assert self.lines(results=[match]) == [("t\\x1b m: match", False), ("  note  x", False)]
 
     def test_workers_that_died(self):
         ((line, is_error),) = self.lines(lost=["gw0", "gw1"])
@@ -177,8 +183,11 @@ class TestTheLastLines:
         assert is_error
 
     def test_orphans(self):
-        rows = [{"nodeid": "t::a", "name": name, "renamed_to": "t::b"} for name in ("y", "x")]
-        rows += [{"nodeid": f"t::{at}", "name": "x", "renamed_to": None} for at in range(10)]
+        def orphan(nodeid, name, renamed_to=None):
+            return OrphanRecord(nodeid, "v", name, None, "b", None, None, renamed_to=renamed_to)
+
+        rows = [orphan("t::a", name, "t::b") for name in ("y", "x")]
+        rows += [orphan(f"t::{at}", "x") for at in range(10)]
         lines = self.lines(orphans=rows, orphans_fail=True)
         assert lines[:3] == [
             ("12 orphans: baselines of 11 tests that are gone (modelviz prune removes them)", True),
@@ -201,13 +210,13 @@ class TestTheLastLines:
     ],
 )
 def test_it_says_which_outputs_drifted(count, drifted, told):
-    lines = explain(entry(), [finding("outputs", "", before=count, after=drifted)]).splitlines()
+    lines = explain(DRIFT, [finding("outputs", "", before=count, after=drifted)]).splitlines()
     assert f"  spread    {told}" in lines
 
 
 def test_findings_that_are_alike_are_told_in_one_line():
     def told(*found):
-        lines = explain(entry(), list(found)).splitlines()
+        lines = explain(DRIFT, list(found)).splitlines()
         return [line[12:] for line in lines if line.startswith(("  evidence  ", " " * 12))]
 
     removed = [finding("removed", f"block.{name}", before="Conv2d") for name in "abcde"]
@@ -227,7 +236,7 @@ def test_findings_that_are_alike_are_told_in_one_line():
 
 def test_steps_that_cannot_be_compared_are_not_said_to_have_drifted():
     found = [finding("curve:unjudged", "", "7")]
-    told = explain(entry(name="training_curve", first_divergence=None, cause=None), found).splitlines()
+    told = explain(drift(name="training_curve", first_divergence=None, cause=None), found).splitlines()
     assert told[0] == "training_curve could be compared only up to step 6"
     assert any("from step 7 on the two trainings are so far apart" in line for line in told)
-    assert explain(entry(status="match"), []) == ""
+    assert explain(drift(status=Status.MATCH), []) == ""

@@ -29,12 +29,12 @@ class KnownTests:
 
 
 def matching(
-    items: Iterable[Item], patterns: Sequence[str], nodeid: Callable[[Item], str], known: Container[str], what: str
+    items: Iterable[Item], patterns: Sequence[str], nodeid: Callable[[Item], str], known: Container[str], nothing: str
 ) -> list[Item]:
     """The items whose test id is a pattern or matches it as a shell glob; all of them if there are no patterns.
 
     A pattern that is one of the `known` test ids means that test alone, whatever it would match as a glob. Raises
-    ModelvizError for a pattern that matches nothing.
+    ModelvizError for a pattern that matches `nothing`, which says what there is none of.
     """
     items = list(items)
     if not patterns:
@@ -43,9 +43,9 @@ def matching(
     chosen: set[str] = set()
     for pattern in patterns:
         is_id = not _SPECIAL.search(pattern) or pattern in ids or pattern in known
-        found = {one for one in ids if (one == pattern if is_id else fnmatch.fnmatchcase(one, pattern))}
+        found = {id_ for id_ in ids if (id_ == pattern if is_id else fnmatch.fnmatchcase(id_, pattern))}
         if not found:
-            raise ModelvizError(f"{what} matches {pattern!r}{_hint(pattern, sorted(ids))}")
+            raise ModelvizError(f"{nothing} matches {pattern!r}{_hint(pattern, sorted(ids))}")
         chosen |= found
     return [item for item in items if nodeid(item) in chosen]
 

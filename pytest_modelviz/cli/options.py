@@ -1,0 +1,119 @@
+"""The options that several commands share, and which project, results and baselines they mean."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pytest_modelviz.cli.output import from_here
+from pytest_modelviz.review.review import Review, ReviewedRun
+from pytest_modelviz.run.project import (
+    Project,
+    baselines_location,
+    find_project,
+    names_baselines,
+    results_folders,
+    results_location,
+)
+from pytest_modelviz.storage.results import ResultsFolder
+from pytest_modelviz.text.printable import command_line
+
+patterns_argument = click.argument("patterns", nargs=-1, metavar="[PATTERN]...")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+
+@dataclass(frozen=True)
+class ReviewOptions:
+    """Which results are meant, and beside which baselines: as the options say, or as the project is set up."""
+
+    sources: tuple[str, ...]
+    runs: tuple[str, ...]
+    rootdir: str | None
+    baseline_dir: str | None
+
+    @property
+    def project(self) -> Project:
+        return chosen_project(self.rootdir)
+
+    def home(self) -> ResultsFolder:
+        """The project's own results folder."""
+        return ResultsFolder(results_location(self.project))
+
+    def folders(self) -> list[ResultsFolder]:
+        """The results folders that are meant, at least one."""
+        if not self.sources:
+            return [self.home()]
+        root = self.project.root
+        found = [folder for source in self.sources for folder in results_folders(source, root)]
+        return [ResultsFolder(folder) for folder in dict.fromkeys(found)]
+
+    def review(self) -> Review:
+        """The results that are meant beside the baselines that are."""
+        project = self.project
+        location = baselines_location(project, self.baseline_dir)
+        named = self.baseline_dir is not None
+        configured = names_baselines(project, self.baseline_dir)
+        folders, home = self.folders(), self.home()
+        return Review(folders, home, project.root, location, named=named, configured=configured, wanted=self.runs)
+
+    def for_run(self, run: ReviewedRun) -> str:
+        """What a command needs, started here, to find this run again."""
+        sources = [str(from_here(run.folder.root))] if self.sources else []
+        return self._joined([run.id], sources)
+
+    def given(self) -> str:
+        """The options that were given, for a command that is to look at the same results."""
+        return self._joined(self.runs, self.sources)
+
+    def _joined(self, runs: Sequence[str], sources: Sequence[str]) -> str:
+        options = {
+            "--run": runs,
+            "--rootdir": [self.rootdir],
+            "--from": sources,
+            "--baseline-dir": [self.baseline_dir],
+        }
+        words = [(option, value) for option, values in options.items() for value in values]
+        return command_line(word for option, value in words if value is not None for word in (option, value))
+
+
+def chosen_project(rootdir: str | None) -> Project:
+    """The project in this folder, or the one found from here."""
+    project = find_project(Path(rootdir or ".").absolute())
+    return Project(Path(rootdir).absolute(), project.ini) if rootdir else project
+
+
+def project_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say which project and which baselines are meant."""
+    rootdir = click.option(
+        "--rootdir", type=click.Path(exists=True, file_okay=False), help="The project (default: found)."
+    )
+    baselines = click.option(
+        "--baseline-dir", metavar="DIR", help="Folder or URL of the baselines (default: as configured)."
+    )
+    return baselines(rootdir(command))
+
+
+def review_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say which results are meant; the command gets them as one argument, `options`."""
+
+    @click.option(
+        "--from",
+        "sources",
+        metavar="DIR",
+        multiple=True,
+        help="A results folder, for example one downloaded from CI, or a folder of such; may be repeated.",
+    )
+    @click.option("--run", "runs", metavar="ID", multiple=True, help="Take the results of this run only.")
+    @project_options
+    @functools.wraps(command)
+    def with_options(
+        sources: tuple[str, ...], runs: tuple[str, ...], baseline_dir: str | None, rootdir: str | None, **others: Any
+    ) -> None:
+        command(options=ReviewOptions(sources, runs, rootdir, baseline_dir), **others)
+
+    return with_options

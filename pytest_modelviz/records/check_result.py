@@ -1,0 +1,167 @@
+"""What has become of one check: its status and all that results.json says of it.
+
+Knows neither how it was found out nor how it is shown.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pytest_modelviz.records.json_values import (
+    nullable,
+    nullable_number,
+    optional,
+    optional_number,
+    plain,
+    plain_number,
+    required,
+    texts,
+)
+from pytest_modelviz.records.verdict import Cause, Divergence, Verdict
+
+_JSON_KEYS = {"class_name": "class"}  # of a divergence, whose other keys are its fields
+
+
+class Status(str, enum.Enum):
+    """What a check has come to."""
+
+    MATCH = "match"
+    DRIFT = "drift"
+    MISSING = "missing"
+    UNREADABLE = "unreadable"
+    UNSTABLE = "unstable"
+    RECORDED = "recorded"
+    NOT_COMPARED = "not_compared"
+
+    __str__ = str.__str__
+
+    @property
+    def fails(self) -> bool:
+        """Whether a test with such a check fails."""
+        return self not in (Status.MATCH, Status.RECORDED, Status.NOT_COMPARED)
+
+    @property
+    def is_acceptable(self) -> bool:
+        """Whether what was captured may become the baseline on a person's word."""
+        return self in (Status.DRIFT, Status.MISSING)
+
+
+@dataclass(frozen=True)
+class LayerCounts:
+    """How many layers were compared, and how many of them drifted."""
+
+    compared: int = 0
+    drifted: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckResult:
+    """The result of one check of one test.
+
+    `error` and `tolerance` are relative, and None where there is no such number. `baseline` and `candidate` are paths
+    as people write them, the latter None where nothing was kept. `accept_command` is the one that the message tells.
+    `former_nodeid` is the id under which the baseline was found, where that was another one. `variant` and `device`
+    are for the run itself: results.json leaves them out.
+    """
+
+    nodeid: str
+    view: str
+    name: str
+    variant: str | None = None
+    status: Status
+    seconds: float = 0.0
+    message: str = ""
+    layers: LayerCounts = LayerCounts()
+    error: float | None = None
+    tolerance: float | None = None
+    first_divergence: Divergence | None = None
+    cause: Cause | None = None
+    environment_changes: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    device: str = "cpu"
+    baseline: str
+    candidate: str | None = None
+    candidate_sha256: str | None = None
+    baseline_sha256: str | None = None
+    tensorboard_tags: tuple[str, ...] = ()
+    accept_command: str | None = None
+    former_nodeid: str | None = None
+
+    def with_verdict(self, verdict: Verdict) -> CheckResult:
+        """The same with what a comparison has found."""
+        return replace(
+            self,
+            layers=LayerCounts(verdict.compared, verdict.drifted),
+            error=plain_number(verdict.error),
+            tolerance=plain_number(verdict.tolerance),
+            first_divergence=verdict.first,
+            cause=None if verdict.cause is None else Cause(verdict.cause),
+            environment_changes=verdict.environment_changes,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """What JSON can hold of it, which is all; the keys in the order of the fields."""
+        document: dict[str, Any] = plain(self)
+        first = document["first_divergence"]
+        if first is not None:
+            document["first_divergence"] = {_JSON_KEYS.get(key, key): value for key, value in first.items()}
+        command, former = document.pop("accept_command"), document.pop("former_nodeid")
+        document["commands"] = {} if command is None else {"accept": command}
+        return document if former is None else {**document, "former_nodeid": former}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> CheckResult:
+        """What `to_json` gave, or another version's; raises ValueError where something of it cannot be understood."""
+        layers, first = optional(document, "layers", dict) or {}, nullable(document, "first_divergence", dict)
+        cause, command = nullable(document, "cause", str), (optional(document, "commands", dict) or {}).get("accept")
+        changes = optional(document, "environment_changes", dict) or {}
+        return cls(
+            nodeid=required(document, "nodeid", str),
+            view=required(document, "view", str),
+            name=required(document, "name", str),
+            status=Status(required(document, "status", str)),
+            baseline=required(document, "baseline", str),
+            variant=optional(document, "variant", str),
+            seconds=optional_number(document, "seconds") or 0.0,
+            message=required(document, "message", str),
+            layers=LayerCounts(optional(layers, "compared", int) or 0, optional(layers, "drifted", int) or 0),
+            error=nullable_number(document, "error"),
+            tolerance=nullable_number(document, "tolerance"),
+            first_divergence=None if first is None else _divergence(first),
+            cause=None if cause is None else Cause(cause),
+            environment_changes={key: _pair(texts(changes, key)) for key in changes},
+            device=optional(document, "device", str) or "cpu",
+            candidate=nullable(document, "candidate", str),
+            candidate_sha256=optional(document, "candidate_sha256", str),
+            baseline_sha256=nullable(document, "baseline_sha256", str),
+            tensorboard_tags=texts(document, "tensorboard_tags"),
+            accept_command=command if isinstance(command, str) else None,
+            former_nodeid=optional(document, "former_nodeid", str),
+        )
+
+
+def totals_of(results: Iterable[CheckResult]) -> dict[str, int]:
+    """How many checks have each status."""
+    counts = dict.fromkeys((status.value for status in Status), 0)
+    for result in results:
+        counts[result.status.value] += 1
+    return counts
+
+
+def _divergence(first: Mapping[str, Any]) -> Divergence:
+    error, tolerance = optional_number(first, "error"), optional_number(first, "tolerance")
+    return Divergence(
+        required(first, "layer", str),
+        optional(first, "class", str) or "",
+        optional(first, "call", int) or 0,
+        math.inf if error is None else error,
+        math.inf if tolerance is None else tolerance,
+    )
+
+
+def _pair(values: tuple[str, ...]) -> tuple[str, str]:
+    before, after = values
+    return before, after

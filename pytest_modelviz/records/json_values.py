@@ -1,0 +1,87 @@
+"""Records as JSON can hold them, and the values of a document that may be anybody's, asked for with their types.
+
+What is of another type is a ValueError. Keys that are not asked for are passed over: later versions may add some.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import math
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+_LARGEST = 1e300  # of a number that can be written out
+
+T = TypeVar("T")
+
+
+def required(document: Mapping[str, Any], key: str, kind: type[T]) -> T:
+    """The value of a key that must be there."""
+    value = document.get(key)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise ValueError(f"its {key!r} is not of the type {kind.__name__}")
+    return value
+
+
+def optional(document: Mapping[str, Any], key: str, kind: type[T]) -> T | None:
+    """The value of a key that may be null, or may not be there at all."""
+    return None if document.get(key) is None else required(document, key, kind)
+
+
+def nullable(document: Mapping[str, Any], key: str, kind: type[T]) -> T | None:
+    """The value of a key that must be there and may be null."""
+    if key not in document:
+        raise ValueError(f"it has no {key!r}")
+    return optional(document, key, kind)
+
+
+def optional_number(document: Mapping[str, Any], key: str) -> float | None:
+    """A number that may be null, as what was infinite is, or may not be there at all."""
+    value = document.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < _LARGEST:
+        raise ValueError(f"its {key!r} is no number")
+    return value
+
+
+def nullable_number(document: Mapping[str, Any], key: str) -> float | None:
+    """A number that must be there and may be null."""
+    if key not in document:
+        raise ValueError(f"it has no {key!r}")
+    return optional_number(document, key)
+
+
+def texts(document: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    """A list of texts, empty where it is not there."""
+    values = optional(document, key, list) or []
+    if not all(isinstance(value, str) for value in values):
+        raise ValueError(f"its {key!r} is no list of texts")
+    return tuple(values)
+
+
+def objects(document: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    """A list of objects, empty where it is not there."""
+    values = optional(document, key, list) or []
+    if not all(isinstance(value, dict) for value in values):
+        raise ValueError(f"its {key!r} is no list of objects")
+    return values
+
+
+def plain(value: Any) -> Any:
+    """A record as JSON can hold it: dataclasses as objects of their fields, members of enumerations as their values."""
+    if isinstance(value, enum.Enum):
+        return value.value
+    if dataclasses.is_dataclass(value):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return plain_number(value) if isinstance(value, float) else value
+
+
+def plain_number(value: float) -> float | None:
+    """A number as JSON can hold it: None stands for what is infinite or not a number."""
+    return value if math.isfinite(value) else None

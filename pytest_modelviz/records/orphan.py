@@ -1,0 +1,65 @@
+"""A baseline whose test is gone, and what that test may be called now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pytest_modelviz.records.json_values import nullable, optional, plain, required
+
+
+@dataclass(frozen=True)
+class OrphanRecord:
+    """What is kept of an orphan.
+
+    `baseline` is its path as people write it. `test_file_sha256` is the digest of its test's file, None where there is
+    none; `sources` are the digests of the other modules that its test's id may depend on, by their paths.
+    `function_is_there` says that the test's function is still in that file, so that only parameters are gone.
+    `renamed_to` is the test of which a capture has the same content, and `new_has_baseline` says that it was recorded.
+    """
+
+    nodeid: str
+    view: str
+    name: str
+    variant: str | None
+    baseline: str
+    baseline_sha256: str | None
+    test_file_sha256: str | None
+    sources: Mapping[str, str] = field(default_factory=dict)
+    function_is_there: bool = False
+    renamed_to: str | None = None
+    new_has_baseline: bool = False
+
+    @property
+    def key(self) -> tuple[str, str, str | None]:
+        """What tells one baseline from another: its test, its check and its variant."""
+        return self.nodeid, self.name, self.variant
+
+    @property
+    def test_file(self) -> str:
+        """The test's file, relative to the project."""
+        return self.nodeid.partition("::")[0]
+
+    def to_json(self) -> dict[str, Any]:
+        """What JSON can hold of it, which is all."""
+        document: dict[str, Any] = plain(self)
+        return document
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> OrphanRecord:
+        """What `to_json` gave, or another version's; raises ValueError where something of it cannot be understood."""
+        sources = required(document, "sources", dict)
+        return cls(
+            nodeid=required(document, "nodeid", str),
+            view=required(document, "view", str),
+            name=required(document, "name", str),
+            variant=nullable(document, "variant", str),
+            baseline=required(document, "baseline", str),
+            baseline_sha256=nullable(document, "baseline_sha256", str),
+            test_file_sha256=nullable(document, "test_file_sha256", str),
+            sources={file: required(sources, file, str) for file in sources},
+            function_is_there=optional(document, "function_is_there", bool) or False,
+            renamed_to=nullable(document, "renamed_to", str),
+            new_has_baseline=optional(document, "new_has_baseline", bool) or False,
+        )

@@ -1,0 +1,224 @@
+"""Making what was captured the baseline, or forgetting it: only the candidate of a test file of this project, whole.
+
+A results folder may come from anybody. JSON and safetensors prove by their digests that they belong together; a picture
+is proved by nothing, so that only its colours are taken over.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
+from pytest_modelviz.records.check_result import CheckResult
+from pytest_modelviz.review.review import Decision, Review, ReviewedCheck, ReviewedRun, State
+from pytest_modelviz.storage.baseline_files import Files
+from pytest_modelviz.storage.formats import text_sha256
+from pytest_modelviz.storage.names import Location, display_path
+from pytest_modelviz.storage.orphans import file_digest
+from pytest_modelviz.storage.store import ChangedMeanwhileError, Store
+
+_CHANGED = "its baseline has changed since it was compared: run pytest --modelviz again"
+_MOST_PICTURE_BYTES = 64 * 2**20
+# Tests are Python; doctests and their like also stand in documents, of which those outside of the project are refused.
+_PYTHON, _DOCUMENTS = (".py",), (".rst", ".md", ".txt", ".yaml", ".yml", ".ipynb")
+
+
+def accept_all(review: Review, chosen: Sequence[ReviewedCheck], *, named: bool = False) -> list[Decision]:
+    """Accept each; of a check that several runs have captured otherwise, none: which is meant is not guessed.
+
+    Beside own results those of other projects are left alone, and refused where only they are `named`.
+    """
+    rivals = _rivals(chosen)
+    leaves_foreign = bool(review.own_runs) and not (named and all(item.state is State.FOREIGN for item in chosen))
+    decisions = []
+    for item in chosen:
+        captures = rivals.get(item.location.path)
+        if item.state is State.FOREIGN and leaves_foreign:
+            decisions.append(_left(review, item))
+        elif captures is None or item.state not in (State.WAITING, State.REPLACED):
+            decisions.append(_accept(review, item))
+        else:
+            path = review.baselines.display_path(item.location)
+            decisions.append(Decision(item.nodeid, item.check.name, "refused", _rivalry(captures), path))
+    return decisions
+
+
+def _rivals(chosen: Sequence[ReviewedCheck]) -> dict[PurePosixPath, list[ReviewedCheck]]:
+    """Where several runs have captured one check differently: the baseline's path -> a check of each capture.
+
+    Of folders that were copied over each other only one of the captures is left, and it is no better for that.
+    """
+    found: dict[PurePosixPath, dict[str | None, ReviewedCheck]] = {}
+    for item in chosen:
+        if item.state in (State.WAITING, State.REPLACED):
+            captured = item.check.candidate_sha256 or item.run.candidates.digest(item.location)
+            found.setdefault(item.location.path, {}).setdefault(captured, item)
+    return {path: list(captures.values()) for path, captures in found.items() if len(captures) > 1}
+
+
+def _rivalry(captures: Sequence[ReviewedCheck]) -> str:
+    """Why none of several captures of one check is accepted, and how to choose one."""
+    differently = f"runs {' and '.join(item.run.id for item in captures)} have captured it differently"
+    present = [item.run.id for item in captures if item.state is State.WAITING]
+    if len(present) == len(captures):
+        return f"{differently}: choose one with --run"
+    where = "name each run's own folder with --from"
+    if not present:
+        return f"{differently}, and nothing of that is here: {where}"
+    return f"{differently}, and only what {present[0]} has captured is here: take that with --run, or {where}"
+
+
+def _left(review: Review, item: ReviewedCheck) -> Decision:
+    reason = f"it is of the project in {review.foreign_project(item.run)!r}: --rootdir chooses that one"
+    return Decision(item.nodeid, item.check.name, "left", reason, item.run.candidates.display_path(item.location))
+
+
+def _accept(review: Review, item: ReviewedCheck) -> Decision:
+    """Make a candidate the baseline, unless that has changed since it was compared."""
+    check, location, baselines = item.check, item.location, review.baselines
+
+    def decided(done: str, reason: str = "") -> Decision:
+        return Decision(check.nodeid, check.name, done, reason, baselines.display_path(location))
+
+    if not check.status.is_acceptable:
+        return decided(
+            "refused",
+            f"its baseline is {check.status}; pytest --modelviz-update-all replaces such a one (and records "
+            f"all checks of the tests that it runs)",
+        )
+    try:
+        if item.state is State.REPLACED:
+            return decided("refused", "what is kept of it was captured by another run: run pytest --modelviz again")
+        _require_project(review, item.run, check, location)
+        files = candidate_files(item.run.candidates, location, nodeid=check.nodeid, name=check.name)
+        if _is_accepted(review, item):
+            baselines.load(location, nodeid=check.nodeid, name=check.name)
+            if baselines.is_complete(location, files):
+                return decided("already accepted")
+        # an accept that was cut off after the JSON file was replaced is finished
+        expected = text_sha256(files.text) if _is_accepted(review, item) else _expected_digest(review, check, location)
+        baselines.replace_if_unchanged(location, files, expected_digest=expected)
+    except ChangedMeanwhileError:
+        if _is_accepted(review, item):
+            return decided("already accepted")  # by somebody else at the same time
+        return decided("refused", _CHANGED)
+    except UnreadableBaselineError as error:
+        return decided("refused", f"its baseline cannot be read: {error}")
+    except ModelvizError as error:
+        return decided("refused", str(error))
+    return decided("accepted")
+
+
+def _is_accepted(review: Review, item: ReviewedCheck) -> bool:
+    """Whether its baseline is what was captured: accepted before, or another shard has captured the same."""
+    return item.run.candidates.digest(item.location) == review.baselines.digest(item.location)
+
+
+def _require_project(review: Review, run: ReviewedRun, check: CheckResult, location: Location) -> None:
+    """The results must be of this project, and the baselines where they were, or where the user says they are."""
+    theirs = review.foreign_project(run)
+    if theirs is not None:
+        raise ModelvizError(
+            f"run {run.id} is of the project in {theirs!r}, not of the one in {review.project!r} (folders of the "
+            f"repository): name that one with --rootdir"
+        )
+    require_test_file(check.nodeid, review.rootdir, review.own_folders())
+    compared = _compared_with(check, location).paths
+    paths = [display_path(review.baselines.at(path), review.rootdir) for path in compared]
+    if not review.named and check.baseline not in paths:
+        raise ModelvizError(
+            f"it was compared with {check.baseline}, not with {paths[0]}: name the folder with --baseline-dir"
+        )
+
+
+def _compared_with(check: CheckResult, location: Location) -> Location:
+    """A variant without a baseline of its own was compared with the common one, or a test with a former id's."""
+    compared, former = check.baseline.replace("\\", "/"), check.former_nodeid
+    others = [] if former is None else [Location.of(former, check.name, location.variant)]
+    for other in (location, *(variant for own in others for variant in (own, own.common))):
+        if compared.endswith(tuple(f"{path}.json" for path in other.paths)):
+            return other
+    return location.common
+
+
+def _expected_digest(review: Review, check: CheckResult, location: Location) -> str | None:
+    """The digest that the baseline to be replaced must have; None where there must be none."""
+    common = _compared_with(check, location)
+    if common == location:
+        return check.baseline_sha256
+    if review.baselines.digest(common) != check.baseline_sha256:
+        raise ChangedMeanwhileError(review.baselines.display_path(common))
+    return None
+
+
+def reject(review: Review, item: ReviewedCheck) -> Decision:
+    """Forget a candidate; the baseline stays as it is."""
+    path, name = item.run.candidates.display_path(item.location), item.check.name
+    if item.state is State.REJECTED:
+        return Decision(item.nodeid, name, "already rejected", path=path)
+    if item.state is State.FOREIGN:
+        return _left(review, item)
+    try:
+        item.run.candidates.discard(item.location)
+    except ModelvizError as error:
+        return Decision(item.nodeid, name, "refused", str(error), path)
+    return Decision(item.nodeid, name, "rejected", path=path)
+
+
+def require_test_file(nodeid: str, rootdir: Path, excluded: Sequence[Path] = ()) -> None:
+    """Raises ModelvizError unless a test id names a file that can hold a test of the project in `rootdir`.
+
+    It is spelled as pytest's ids are: relative, `..` only where it really lies outside. No test lies in the `excluded`
+    folders.
+    """
+    file = nodeid.partition("::")[0]
+    if not _is_relative(file):
+        raise ModelvizError(f"{file!r} is no test file of the project in {rootdir}")
+    if file_digest(rootdir, nodeid) is None:
+        raise ModelvizError(f"there is no {file} in {rootdir}: name the project's folder with --rootdir")
+    path = Path(os.path.normpath(rootdir / file))
+    outside = not path.is_relative_to(rootdir)
+    is_named_otherwise = file.startswith("../") and (not outside or path.resolve().is_relative_to(rootdir.resolve()))
+    endings = _PYTHON if outside else (*_PYTHON, *_DOCUMENTS)
+    is_excluded = any(path.is_relative_to(os.path.normpath(folder)) for folder in (*excluded, rootdir / ".git"))
+    if is_named_otherwise or is_excluded or not file.endswith(endings):
+        raise ModelvizError(f"{file!r} is no test file of the project in {rootdir}")
+
+
+def _is_relative(file: str) -> bool:
+    is_clean = file == posixpath.normpath(file) and "\0" not in file
+    return is_clean and not posixpath.isabs(file) and not Path(file).is_absolute() and not Path(file).drive
+
+
+def candidate_files(candidates: Store, location: Location, *, nodeid: str, name: str) -> Files:
+    """The files of a candidate as they may be stored: found whole, no links, the picture encoded anew.
+
+    Raises ModelvizError.
+    """
+    linked = candidates.linked(location)
+    if linked is not None:
+        raise ModelvizError(
+            f"the candidate's {linked} is a link, and what is behind a link is not copied: copy the results folder as "
+            f"'cp -rL' does, and name the copy with --from"
+        )
+    try:
+        picture = candidates.stored_picture(location, _MOST_PICTURE_BYTES)
+        files = candidates.files(location, nodeid=nodeid, name=name)
+    except UnreadableBaselineError as error:
+        raise ModelvizError(f"the candidate {candidates.display_path(location)} cannot be read: {error}") from error
+    if files is None:
+        raise ModelvizError("nothing is kept of what was captured: it was rejected, or its file is gone")
+    return replace(files, picture=None if picture is None else _made_anew(picture, f"{location.stem}.png"))
+
+
+def _made_anew(picture: bytes, name: str) -> bytes:
+    from pytest_modelviz.pictures.files import encoded_anew
+
+    try:
+        return encoded_anew(picture)
+    except ValueError as error:
+        raise ModelvizError(f"the candidate's {name} is no picture of a capture ({error}): run pytest again") from error

@@ -1,0 +1,143 @@
+"""Removing the baselines of tests that are gone: what speaks against it, and the copy that stays.
+
+A parameter may come from anywhere, such as a file of data: where the test's function still stands in its file, a newer
+file may have brought the test back. No torch, no pytest.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+
+from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
+from pytest_modelviz.records.orphan import OrphanRecord
+from pytest_modelviz.review.review import Decision, Review
+from pytest_modelviz.storage.baseline_files import Files
+from pytest_modelviz.storage.definitions import is_defined
+from pytest_modelviz.storage.formats import text_sha256
+from pytest_modelviz.storage.names import Location
+from pytest_modelviz.storage.orphans import file_digest, orphan_location
+from pytest_modelviz.storage.store import ChangedMeanwhileError, Store
+
+_AGAIN = "run pytest --modelviz again"
+_HIDES_ITSELF = b"*"  # the first line of the .gitignore of results, caches and environments
+_NO_DATA = ("__pycache__", "node_modules", "site-packages")
+
+
+def prune_all(
+    review: Review, orphans: Sequence[OrphanRecord], *, named: Collection[str] = (), dry_run: bool = False
+) -> list[Decision]:
+    """Remove orphans, and keep a copy of each in the results folder.
+
+    One that was `named` by its whole test id is removed also where its parameters may be back.
+    """
+    newer = functools.cache(lambda: _newer_than_results(review))
+    return [_prune(review, orphan, named, newer, dry_run=dry_run) for orphan in orphans]
+
+
+def _newer_than_results(review: Review) -> Path | None:
+    """A file of the project that is newer than the first of the results that judge orphans here."""
+    folders = {run.folder.root: run.folder for run in review.own_runs}.values()
+    judged = min((folder.written_at() for folder in folders), default=0.0)
+    return newer_file(review.rootdir, judged, review.own_folders())
+
+
+def _prune(
+    review: Review,
+    orphan: OrphanRecord,
+    named: Collection[str],
+    newer: Callable[[], Path | None],
+    *,
+    dry_run: bool,
+) -> Decision:
+    location, baselines = orphan_location(orphan), review.baselines
+    path = baselines.display_path(location)
+
+    def decided(done: str, reason: str = "") -> Decision:
+        return Decision(orphan.nodeid, orphan.name, done, reason, path)
+
+    reason = reason_to_stay(orphan, review.rootdir)
+    if not reason and orphan.nodeid not in named and may_have_parameters_back(orphan, review.rootdir):
+        file = newer()
+        reason = "" if file is None else reason_of_data(file)
+    if reason:
+        return decided("refused", reason)
+    if dry_run:
+        return decided("would be removed")
+    try:
+        files = baselines.files(location, nodeid=orphan.nodeid, name=orphan.name)
+        digest = orphan.baseline_sha256
+        if files is None or digest is None or text_sha256(files.text) != digest:
+            raise ChangedMeanwhileError(path)
+        review.home.prepare()
+        keep_copy(Store(review.home.pruned, kind="copy", option="--modelviz-results-dir"), location, files)
+        baselines.remove(location, expected_digest=digest)
+    except ChangedMeanwhileError:
+        return decided("refused", f"it has changed since: {_AGAIN}")
+    except (ModelvizError, UnreadableBaselineError) as error:
+        return decided("refused", str(error))
+    return decided("removed")
+
+
+def reason_to_stay(orphan: OrphanRecord, rootdir: Path) -> str:
+    """Why an orphan may have its test again since it was judged, by the code; empty where nothing says so."""
+    if file_digest(rootdir, orphan.nodeid) != orphan.test_file_sha256:
+        return f"its test file has changed since: {_AGAIN}"
+    changed = [name for name, digest in orphan.sources.items() if file_digest(rootdir, name) != digest]
+    return f"{changed[0]} has changed since: {_AGAIN}" if changed else ""
+
+
+def may_have_parameters_back(orphan: OrphanRecord, rootdir: Path) -> bool:
+    """Whether an orphan differs from a test that is there in nothing but its parameters, as far as code says."""
+    return "[" in orphan.nodeid and is_defined(rootdir, orphan.nodeid) is not False
+
+
+def reason_of_data(newer: Path) -> str:
+    """Why an orphan stays whose parameters may be back, where a file is newer than the results."""
+    return (
+        f"its function is still there, and its parameters may come from a file that is newer than the results, such "
+        f"as {newer}: {_AGAIN}, or name the whole test id"
+    )
+
+
+def newer_file(root: Path, since: float, excluded: Collection[Path]) -> Path | None:
+    """A file below a folder that was changed, or came, after a moment (in seconds since the epoch), relative to it.
+
+    Not looked into are `excluded` folders, and those that hide themselves from git, which hold no data of tests.
+    """
+    for folder, folders, names in os.walk(root):
+        here = Path(folder)
+        folders[:] = [name for name in folders if not _holds_no_data(here / name, excluded)]
+        for name in names:
+            path = here / name
+            if not name.startswith(".") and not path.is_symlink() and path.is_file():
+                status = path.stat()
+                if max(status.st_mtime, status.st_ctime) > since:  # a file that was moved here keeps the former
+                    return path.relative_to(root)
+    return None
+
+
+def _holds_no_data(folder: Path, excluded: Collection[Path]) -> bool:
+    if folder.name.startswith(".") or folder.name in _NO_DATA or folder in excluded:
+        return True
+    try:
+        return (folder / ".gitignore").read_bytes()[:100].split() == [_HIDES_ITSELF]
+    except OSError:
+        return False
+
+
+def keep_copy(copies: Store, location: Location, files: Files) -> None:
+    """Keep the files of a baseline beside earlier copies of it that say something else: `test_a`, `test_a@2`.
+
+    Raises ModelvizError.
+    """
+    digest = text_sha256(files.text)
+    for number in itertools.count(1):
+        beside = location.folder.with_name(f"{location.folder.name}@{number}")
+        copy = location if number == 1 else Location(beside, location.stem, location.variant)
+        if copies.digest(copy) in (None, digest):
+            copies.put(copy, files)
+            return

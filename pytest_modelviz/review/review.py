@@ -1,0 +1,244 @@
+"""The results of one or several runs beside the baselines that they were compared with, and what has become of them.
+
+Nothing in a results folder is trusted, it may come from anybody's pull request: where a baseline belongs follows from
+the test's id and the check's name alone.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.records.check_result import CheckResult, Status
+from pytest_modelviz.records.orphan import OrphanRecord
+from pytest_modelviz.records.run_result import RunResult
+from pytest_modelviz.review.selection import KnownTests, matching
+from pytest_modelviz.storage.git import path_in_repository
+from pytest_modelviz.storage.names import Location
+from pytest_modelviz.storage.orphans import (
+    file_digest,
+    judged_together,
+    location_of,
+    orphan_location,
+    orphan_record,
+    suggest_renames,
+)
+from pytest_modelviz.storage.results import Candidate, ResultsFolder
+from pytest_modelviz.storage.store import Store
+
+
+class State(str, enum.Enum):
+    """What has become of what was captured of a check."""
+
+    WAITING = "waiting"
+    ACCEPTED = "accepted"  # its baseline is what was captured
+    REJECTED = "rejected"  # nothing is left of it
+    REPLACED = "replaced"  # what is left is another run's
+    FOREIGN = "foreign"  # the run is another project's
+
+    __str__ = str.__str__
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What was done about one check or orphan: a word such as `accepted`, or `refused` with the reason."""
+
+    nodeid: str
+    name: str
+    done: str
+    reason: str = ""
+    path: str = ""
+
+    @property
+    def refused(self) -> bool:
+        return self.done == "refused"
+
+
+@dataclass(frozen=True)
+class ReviewedRun:
+    """The results of one run, and the folder that they lie in."""
+
+    folder: ResultsFolder
+    result: RunResult
+
+    @property
+    def id(self) -> str:
+        return self.result.run.id
+
+    @property
+    def candidates(self) -> Store:
+        return Store(self.folder.candidates, kind="candidate", option="--from")
+
+    def holds(self, check: CheckResult) -> bool:
+        """Whether what this run has captured of a check is still there."""
+        digest = self.candidates.digest(self.folder.location(check))
+        return digest is not None and check.candidate_sha256 in (None, digest)
+
+
+@dataclass(frozen=True)
+class ReviewedCheck:
+    """A check that has kept what it captured, and the run that made it.
+
+    `state` is the check's status where that cannot be accepted.
+    """
+
+    run: ReviewedRun
+    check: CheckResult
+    location: Location
+    state: State | Status
+
+    @property
+    def nodeid(self) -> str:
+        return self.check.nodeid
+
+
+@dataclass
+class Review:
+    """What there is to decide.
+
+    `folders` hold the results: of the last run, or of the shards of one. `home` is the project's own results folder,
+    which may be another: what is removed is kept there. `rootdir` is the project's folder, `baseline_dir` where its
+    baselines are, `named` says that the user named that folder, `configured` that somebody did. Where runs are
+    `wanted`, the results of others do not count.
+    """
+
+    folders: Sequence[ResultsFolder]
+    home: ResultsFolder
+    rootdir: Path
+    baseline_dir: str | Path
+    named: bool = False
+    configured: bool = True
+    wanted: Sequence[str] = ()
+    runs: list[ReviewedRun] = field(init=False)
+    project: str | None = field(init=False)
+    _found: list[ReviewedRun] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for folder in self.folders:
+            folder.refuse_links()
+            if isinstance(self.baseline_dir, Path) and _overlap(folder.root.resolve(), self.baseline_dir.resolve()):
+                raise ModelvizError(f"the results in {folder.root} lie among the baselines in {self.baseline_dir}")
+        found = self._found = [ReviewedRun(folder, result) for folder in self.folders for result in folder.all_runs()]
+        for run_id in self.wanted:
+            if all(run.id != run_id for run in found):
+                known = ", ".join(dict.fromkeys(run.id for run in found))
+                places = ", ".join(str(folder.root) for folder in self.folders)
+                raise ModelvizError(
+                    f"the results in {places} are of run {known}, not of run {run_id}: "
+                    f"name the folder that holds those with --from"
+                )
+        self.runs = [run for run in found if not self.wanted or run.id in self.wanted]
+        self.baselines = Store(self.baseline_dir, configured=self.configured)
+        self.project = path_in_repository(self.rootdir)
+
+    @property
+    def known(self) -> KnownTests:
+        """The ids of all tests that the runs tell of, those that are not wanted too, and of all that are stored."""
+        reported: set[str] = set()
+        for run in self._found:
+            reported.update(orphan.nodeid for orphan in run.result.orphans)
+            for check in run.result.checks:
+                reported.update(filter(None, (check.nodeid, check.former_nodeid)))
+        stores = [self.baselines, *(Store(folder.candidates, kind="candidate") for folder in self.folders)]
+        return KnownTests(reported, stores)
+
+    @property
+    def unfinished(self) -> list[str]:
+        """The ids of runs that have begun and of which there are no results."""
+        results = [run.result for run in self._found]
+        return sorted({run_id for folder in self.folders for run_id in folder.unfinished(results)})
+
+    @property
+    def checks(self) -> list[tuple[ReviewedRun, CheckResult]]:
+        """All checks by test id, each with the run that made it; what a run has made in several folders, once.
+
+        Of several folders the first that holds what was captured, which in another may have been overwritten.
+        """
+        found: dict[tuple[str, str, str], tuple[ReviewedRun, CheckResult]] = {}
+        for run in self.runs:
+            for check in run.result.checks:
+                known = found.setdefault((run.id, check.nodeid, check.name), (run, check))
+                if known[0] is not run and not known[0].holds(known[1]) and run.holds(check):
+                    found[run.id, check.nodeid, check.name] = (run, check)
+        return sorted(found.values(), key=lambda pair: pair[1].nodeid)
+
+    def foreign_project(self, run: ReviewedRun) -> str | None:
+        """The folder within the repository of the project that a run is of, where that is not this project's."""
+        theirs = run.result.run.project
+        return None if theirs is None or self.project is None or theirs == self.project else theirs
+
+    @property
+    def own_runs(self) -> list[ReviewedRun]:
+        """The runs that are not another project's."""
+        return [run for run in self.runs if self.foreign_project(run) is None]
+
+    def captured(self) -> list[ReviewedCheck]:
+        """All checks that have kept what they captured, and what has become of it."""
+        rows = [(run, check, run.folder.location(check)) for run, check in self.checks if check.candidate]
+        return [ReviewedCheck(run, check, location, self._state(run, check, location)) for run, check, location in rows]
+
+    def chosen(self, patterns: Sequence[str]) -> list[ReviewedCheck]:
+        """Those of them whose test ids match; raises ModelvizError for a pattern that matches none."""
+        nothing = "no test that drifted or had no baseline"
+        return matching(self.captured(), patterns, lambda item: item.nodeid, self.known, nothing)
+
+    def unnamed(self) -> list[Candidate]:
+        """Candidates that no results tell of: their run was broken off, or its results were overwritten."""
+        found: list[Candidate] = []
+        for folder in {folder.root: folder for folder in self.folders}.values():
+            checks = [check for run in self._found if run.folder == folder for check in run.result.checks]
+            named = {folder.location(check).path for check in checks if check.candidate}
+            found += [stored for stored in folder.stored_candidates() if stored.location.path not in named]
+        return found
+
+    def _state(self, run: ReviewedRun, check: CheckResult, location: Location) -> State | Status:
+        if self.foreign_project(run) is not None:
+            return State.FOREIGN
+        if not check.status.is_acceptable:
+            return check.status
+        candidate = run.candidates.digest(location)
+        if candidate is None:
+            return State.REJECTED
+        if check.candidate_sha256 not in (None, candidate):
+            return State.REPLACED
+        return State.ACCEPTED if candidate == self.baselines.digest(location) else State.WAITING
+
+    def orphans(self) -> list[OrphanRecord]:
+        """Baselines of which the runs say that their test is gone, and that are still there."""
+        return [orphan for orphan in self._judged() if self.baselines.digest(orphan_location(orphan)) is not None]
+
+    def _judged(self) -> list[OrphanRecord]:
+        return judged_together([run.result for run in self.own_runs])
+
+    def without_file(self) -> list[OrphanRecord]:
+        """Baselines whose test file does not exist any more. No run can say so: it collects what is there."""
+        reported = {orphan.key for orphan in self._judged()}
+        former = {check.former_nodeid for _, check in self.checks}  # their tests have another id now
+        orphans = []
+        for stem in self.baselines.stems():
+            document = self.baselines.ids(stem)
+            if document is None or document["nodeid"] in former:
+                continue
+            if self.baselines.where(location_of(document)).path != stem:
+                continue
+            if file_digest(self.rootdir, document["nodeid"]) is None:
+                orphan = orphan_record(self.baselines, document, None)
+                if orphan.key not in reported:
+                    orphans.append(orphan)
+        captured = self.captured()
+        missing = [
+            (item.run.candidates, item.location.path) for item in captured if item.check.status is Status.MISSING
+        ]
+        return suggest_renames(orphans, self.baselines, missing)
+
+    def own_folders(self) -> list[Path]:
+        """The folders that hold results or baselines, and so no tests and none of their data."""
+        baselines = [self.baseline_dir] if isinstance(self.baseline_dir, Path) else []
+        return [self.home.root, *(folder.root for folder in self.folders), *baselines]
+
+
+def _overlap(folder: Path, other: Path) -> bool:
+    return folder.is_relative_to(other) or other.is_relative_to(folder)

@@ -1,0 +1,121 @@
+"""One capture beside its baseline or a second capture: verdicts by its view, under the settings of its check."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from pytest_modelviz.compare.precision import coarsest_precision
+from pytest_modelviz.compare.readable import is_same_but_for_rounding
+from pytest_modelviz.compare.tolerance import Tolerances
+from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
+from pytest_modelviz.pictures.exhibits import Exhibit
+from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.records.verdict import Verdict
+from pytest_modelviz.run.settings import Settings
+from pytest_modelviz.views.base import View, capture_with_other_randomness
+
+# An update leaves a baseline alone that differs by less than this part of the tolerance: that is the machine, not
+# the model. Nothing creeps, because what is compared with stays the baseline that was recorded.
+_NOISE = 0.1
+_LONGEST_REASON = 200  # letters of an error that a damaged baseline has led to
+_RANDOM = "it draws random numbers, also in eval mode (functional dropout, noise, sampling)"
+_DECISIVE = ("device", "dtype", "autocast", "float32_precision")  # of the environment: what numbers mean
+_RESTLESS = "it differs from call to call with the same random state (state kept outside of it, data-dependent code)"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A capture, the view that it is of, and the settings under which it is compared."""
+
+    view: View
+    capture: Capture
+    settings: Settings
+
+    @property
+    def _tolerances(self) -> Tolerances:
+        around = self.capture.environment
+        return Tolerances(
+            self.settings.rtol,
+            self.settings.atol,
+            around.get("device", "cpu"),
+            layers=self.settings.layers,
+            ignored=self.settings.ignored,
+            precision=coarsest_precision(around),
+        )
+
+    def with_baseline(self, baseline: Capture, *, scale: float = 1.0) -> Verdict:
+        """The verdict, with what in the environment has changed; `scale` is the part of what is allowed to be used.
+
+        Raises UnreadableBaselineError for a baseline that the view cannot compare.
+        """
+        if baseline.view != self.capture.view:
+            raise UnreadableBaselineError(f"it was recorded by the view {baseline.view!r}, not {self.capture.view!r}")
+        before, after = baseline.environment, self.capture.environment
+        tolerances = replace(self._tolerances, scale=scale)
+        with _blaming(baseline, lambda: self.view.compare(self.capture, self.capture, tolerances)):
+            verdict = self.view.compare(baseline, self.capture, tolerances)
+        changes = {
+            key: (before.get(key, "-"), after.get(key, "-"))
+            for key in sorted({*before, *after})
+            if before.get(key) != after.get(key)
+        }
+        return replace(verdict, environment_changes=changes)
+
+    def instability(self) -> tuple[Verdict, str] | None:
+        """How the model differs from itself, and why; None where it does not."""
+        if not self.capture.repeatable:
+            return None
+        verdict = self.view.compare(self.capture, capture_with_other_randomness(self.view), self._tolerances)
+        if verdict.matched:
+            return None
+        drawn = self.view.compare(self.capture, self.view.capture(), self._tolerances).matched
+        # two captures of the same model differ in nothing that could be a cause
+        return replace(verdict, cause=None), _RANDOM if drawn else _RESTLESS
+
+    def is_noise(self, baseline: Capture, verdict: Verdict) -> bool:
+        """Whether recording would change nothing but the last digits."""
+        same_pictures = set(baseline.arrays) == set(self.capture.arrays)
+        same_text = is_same_but_for_rounding(baseline.facts, self.capture.facts)
+        around = baseline.environment, self.capture.environment
+        same_circumstances = all(around[0].get(key) == around[1].get(key) for key in _DECISIVE)
+        same = verdict.matched and same_pictures and same_text and same_circumstances and not verdict.findings
+        return same and self.with_baseline(baseline, scale=_NOISE).matched
+
+    def precision_note(self, baseline: Capture) -> str:
+        """What to say where a drift is no more than the baseline's own precision, which a file cannot ask for."""
+        own, coarsest = self._tolerances.precision, coarsest_precision(baseline.environment, self.capture.environment)
+        tolerances = replace(self._tolerances, precision=coarsest)
+        if coarsest == own or not self.view.compare(baseline, self.capture, tolerances).matched:
+            return ""
+        return (
+            f"the difference is no more than {coarsest.upper()} makes, which the baseline says it was recorded in. "
+            f"What is allowed follows from this run, which computes in full precision: record the baseline in "
+            f"full precision too, keep one for each precision (--modelviz-variant), or say with rtol= what is "
+            f"allowed"
+        )
+
+    def pictures(self, baseline: Capture, verdict: Verdict) -> Sequence[Exhibit]:
+        """Pictures of baseline, actual and difference. Raises UnreadableBaselineError as `with_baseline` does."""
+        with _blaming(baseline, lambda: self.view.picture(self.capture, self.capture, verdict)):
+            return self.view.picture(self.capture, baseline, verdict)
+
+
+@contextlib.contextmanager
+def _blaming(baseline: Capture, without_it: Callable[[], object]) -> Iterator[None]:
+    """What a view raises about a baseline, and not about a capture beside itself, is damage of the baseline.
+
+    Its file is whole, but somebody wrote into it what no view records: no reader can think of all of that.
+    """
+    try:
+        yield
+    except (UnreadableBaselineError, ModelvizError):
+        raise
+    except Exception as error:
+        without_it()  # raises what is the view's own doing
+        kind, text = type(error).__name__, " ".join(str(error).split())[:_LONGEST_REASON]
+        raise UnreadableBaselineError(
+            f"it holds what the view {baseline.view!r} never records, and cannot be compared ({kind}: {text}): restore "
+            f"it from version control, or record it anew"
+        ) from error
