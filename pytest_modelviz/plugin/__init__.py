@@ -13,9 +13,9 @@ import pytest
 
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.plugin import fixtures, hooks
-from pytest_modelviz.plugin.checks import CHECKS, RUN, ItemChecks
+from pytest_modelviz.plugin.checks import CHECKS, RUN, ForkedChecks, ItemChecks
 from pytest_modelviz.plugin.collection import CollectionRecorder, sources
-from pytest_modelviz.plugin.identity import NODEID, CollectedTests, identity
+from pytest_modelviz.plugin.identity import NODEID, CollectedTests, identity, relative_file
 from pytest_modelviz.plugin.third_party_views import ThirdPartyViews
 from pytest_modelviz.records.check_result import CheckResult
 from pytest_modelviz.run.options import IGNORE, IGNORE_HELP, OPTIONS, InvalidSettingError
@@ -100,6 +100,7 @@ class ModelvizPlugin:
         self._items: list[pytest.Item] = []
         self._tests: CollectedTests | None = None
         self._review: str | None = None
+        self.forks = ForkedChecks()
 
     def session(self) -> Session:
         """Made when the first check runs: this is where torch, numpy and pillow come in.
@@ -136,6 +137,7 @@ class ModelvizPlugin:
     def opened(self, checks: ItemChecks) -> None:
         """A test has begun to make checks."""
         self._open = checks
+        self.forks.prepare()
 
     def fail(self, trouble: str) -> None:
         """Let the run fail for what no test can fail for any more, and say why at its end."""
@@ -216,6 +218,8 @@ class ModelvizPlugin:
         test, attempt = getattr(report, _TEST, report.nodeid), getattr(report, _ATTEMPT, "")
         if report.when == "setup":
             self._summary.start_test(test, attempt)
+        elif report.when == "call" and report.passed:
+            self._summary.pass_test(test)
         self._summary.add_results(test, attempt, map(CheckResult.from_json, getattr(report, _RESULTS, ())))
 
     @pytest.hookimpl(optionalhook=True)
@@ -234,6 +238,9 @@ class ModelvizPlugin:
             self._summary.add_collection(*node.workeroutput["modelviz_collected"])
 
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int | pytest.ExitCode) -> None:
+        forked = self.forks.nodeid()
+        if forked:
+            self._summary.fail(f"a check of {forked} was made in a forked process, and what it found is lost")
         trouble = self._closed()
         if self._open is not None:
             attempt = self._attempt(self._open.item)
@@ -263,7 +270,9 @@ class ModelvizPlugin:
         return ""
 
     def _seen(self) -> tuple[dict[str, list[str]], list[str]]:
-        return self._collected.files(self._config), sources(self.settings.rootdir)
+        configuration = self._config.inipath
+        files = [] if configuration is None else [relative_file(configuration, self.settings.rootdir)]
+        return self._collected.files(self._config), [*sources(self.settings.rootdir), *files]
 
     def _worker_output(self) -> dict[str, object]:
         output: dict[str, object] = self._config.workeroutput  # type: ignore[attr-defined]  # xdist's

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import functools
+import mmap
+import os
 import warnings
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
@@ -13,11 +14,11 @@ import pytest
 from pytest_modelviz.compare.tolerance import unmatched
 from pytest_modelviz.errors import ModelvizError, ModelvizWarning
 from pytest_modelviz.plugin.identity import CollectedTests, former_identity, identity, relative_file
+from pytest_modelviz.plugin.repetition import repeated_options
 from pytest_modelviz.plugin.tracebacks import hide_own_frames
 from pytest_modelviz.run.options import IGNORE, InvalidSettingError
-from pytest_modelviz.run.project import pytest_root
 from pytest_modelviz.run.settings import Settings
-from pytest_modelviz.text.printable import printable, quoted
+from pytest_modelviz.text.printable import printable
 
 if TYPE_CHECKING:
     from pytest_modelviz.records.capture import Capture
@@ -34,6 +35,7 @@ class Run(Protocol):
     """What a test's checks need of the run they belong to."""
 
     settings: Settings
+    forks: ForkedChecks
 
     def session(self) -> Session:
         """The session of this process."""
@@ -54,6 +56,28 @@ class Run(Protocol):
         """Let the run fail for what no test can fail for any more, and say why at its end."""
 
 
+class ForkedChecks:
+    """The test that has made a check in a forked process: memory that such a process shares is its only way back."""
+
+    def __init__(self) -> None:
+        self._memory: mmap.mmap | None = None
+
+    def prepare(self) -> None:
+        """Make room for its id, before there can be a fork."""
+        if self._memory is None:
+            self._memory = mmap.mmap(-1, mmap.PAGESIZE)
+
+    def note(self, nodeid: str) -> None:
+        """In the forked process: say which test it was."""
+        if self._memory is not None:
+            self._memory.seek(0)
+            self._memory.write(nodeid.encode("utf-8", "replace")[: mmap.PAGESIZE])
+
+    def nodeid(self) -> str:
+        """In the process of the run: the test's id, empty where there was none."""
+        return "" if self._memory is None else self._memory[:].rstrip(b"\0").decode("utf-8", "replace")
+
+
 RUN = pytest.StashKey[Run]()
 CHECKS = pytest.StashKey["ItemChecks"]()
 
@@ -70,6 +94,7 @@ class ItemChecks:
         self._ignored = dict.fromkeys(self._settings.ignored[len(run.settings.ignored) :], False)
         self.unreported: list[CheckResult] = []
         self._ended = False
+        self._process = os.getpid()
         run.opened(self)
 
     @property
@@ -83,17 +108,6 @@ class ItemChecks:
         file, separator, test = self.nodeid.partition("::")
         folder = self.item.config.invocation_params.dir
         return f"{relative_file(self._run.settings.rootdir / file, folder)}{separator}{test}"
-
-    def _pytest_options(self) -> str:
-        """What pytest must be told to find its root folder again when this test is all that is named."""
-        config, settings = self.item.config, self._run.settings
-        here, given = config.invocation_params.dir, config.known_args_namespace
-        if given.rootdir is None and given.inifilename is None and _root(self.item.path, here) == settings.rootdir:
-            return settings.repeated
-        options = [] if config.inipath is None else ["-c", relative_file(config.inipath, here)]
-        if config.inipath is None or config.inipath.parent != settings.rootdir:
-            options.append(f"--rootdir={relative_file(settings.rootdir, here)}")
-        return " ".join([*map(quoted, options), settings.repeated]).rstrip()
 
     def _marked(self, item: pytest.Item) -> Settings:
         markers = list(item.iter_markers("modelviz"))
@@ -120,6 +134,7 @@ class ItemChecks:
         """Make one check; returns what the view captured. A drift is kept until the test's body ends."""
         __tracebackhide__ = True
         self._refuse_when_ended()
+        self._refuse_in_fork()
         name = default if name is None else name
         if not isinstance(name, str) or not name or not name.isprintable():
             raise ModelvizError(f"name= takes a printable text that is not empty, not {name!r}")
@@ -163,6 +178,15 @@ class ItemChecks:
             self._run.fail(error)  # a thread, or what swallows errors, must not hide it
             raise ModelvizError(error)
 
+    def _refuse_in_fork(self) -> None:
+        """What a forked process finds does not reach this one, nor does what it records."""
+        if os.getpid() != self._process:
+            self._run.forks.note(self.nodeid)
+            raise ModelvizError(
+                f"a check of {self.nodeid} was made in a forked process, and what it finds would be lost with that: "
+                f"return what is to be checked, and make the check in the test's own process"
+            )
+
     def _check(self, name: str, view: View, settings: Settings) -> Check:
         from pytest_modelviz.run.check import Check, Commands
 
@@ -170,7 +194,9 @@ class ItemChecks:
         return Check(
             nodeid=self.nodeid,
             title=tests.title(self.nodeid),
-            commands=Commands(self._pytest_options(), self._argument, self._run.review()),
+            commands=Commands(
+                repeated_options(item.config, self._run.settings, item.path), self._argument, self._run.review()
+            ),
             name=name,
             view=view,
             settings=settings,
@@ -219,11 +245,6 @@ class ItemChecks:
         message = "\n\n".join(self._failures)
         self._failures = []
         return message
-
-
-@functools.lru_cache(maxsize=256)
-def _root(file: Path, here: Path) -> Path:
-    return pytest_root(file, here)
 
 
 @pytest.fixture

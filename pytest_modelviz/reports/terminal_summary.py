@@ -22,12 +22,13 @@ class TerminalSummary:
 
     `folder` is the results folder as seen from here, `run_id` names the run, `review` are the options that the command
     `modelviz` needs to find it, `compares` says whether the run was to compare at all, `written` whether its results
-    have replaced the last run's.
+    have replaced the last run's, `not_made` are the tests that passed without a check that they have a baseline of.
     """
 
     totals: Mapping[str, int]
     results: Sequence[CheckResult] = ()
     orphans: Sequence[OrphanRecord] = ()
+    not_made: Sequence[tuple[str, str]] = ()
     lost: Sequence[str] = ()
     folder: str = ".modelviz"
     run_id: str = ""
@@ -46,6 +47,7 @@ def summary_lines(run: TerminalSummary) -> list[Line]:
             lines += [(line, False) for line in f"{printable(result.nodeid)} {result.message}".splitlines()]
     lines += [(line, True) for line in _lost(run)]
     lines += [(line, run.orphans_fail) for line in orphan_lines(run.orphans, review=run.review)]
+    lines += [(line, False) for line in not_made_lines(run.not_made)]
     return lines + [(line, False) for line in _counts(run)]
 
 
@@ -80,6 +82,16 @@ def orphan_lines(orphans: Sequence[OrphanRecord], most: int = _MOST_ORPHANS, *, 
     if len(tests) > most:
         lines.append(f"  and {len(tests) - most} more: modelviz orphans{options}")
     return lines
+
+
+def not_made_lines(not_made: Sequence[tuple[str, str]], most: int = _MOST_ORPHANS) -> list[str]:
+    """Which tests have passed without a check of which there is a baseline."""
+    if not not_made:
+        return []
+    what = "1 baseline was" if len(not_made) == 1 else f"{len(not_made)} baselines were"
+    lines = [f"{what} not compared: the test passed without that check"]
+    lines += [f"  {printable(nodeid)}: {printable(name)}" for nodeid, name in not_made[:most]]
+    return [*lines, f"  and {len(not_made) - most} more"] if len(not_made) > most else lines
 
 
 def rename_hint(orphan: OrphanRecord, review: str, *, whole_file: bool = False) -> str:

@@ -60,9 +60,12 @@ def _prune(
         return Decision(orphan.nodeid, orphan.name, done, reason, path)
 
     reason = reason_to_stay(orphan, review.rootdir)
-    if not reason and orphan.nodeid not in named and may_have_parameters_back(orphan, review.rootdir):
-        file = newer()
-        reason = "" if file is None else reason_of_data(file)
+    if not reason and orphan.nodeid not in named:
+        if may_have_parameters_back(orphan, review.rootdir):
+            file = newer()
+            reason = "" if file is None else reason_of_data(file)
+        elif is_defined(review.rootdir, orphan.nodeid):
+            reason = "its function is still in its file, where a run with other options may find it: name its test id"
     if reason:
         return decided("refused", reason)
     if dry_run:

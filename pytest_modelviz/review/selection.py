@@ -53,7 +53,7 @@ def matching(
 def _hint(pattern: str, ids: Sequence[str]) -> str:
     """What may have been meant."""
     escaped = pattern.replace("[", "[[]")
-    meant = next((p for p in (f"{escaped}::*", escaped, f"*{escaped}*") if _any(ids, p)), None)
+    meant = next((p for p in (f"{escaped}::*", f"{escaped}[[]*", escaped, f"*{escaped}*") if _any(ids, p)), None)
     return "" if meant is None else f"; did you mean {meant!r}?"
 
 

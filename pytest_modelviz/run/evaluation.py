@@ -128,7 +128,7 @@ class CheckEvaluator:
         whole = isinstance(folder, Path) and not (folder / file_folder(error.owner)).exists()
         whole = whole and not (self._settings.rootdir / file).exists()
         options = self._check.commands.review
-        is_there = is_defined(self._settings.rootdir, error.owner) is True
+        is_there = is_defined(self._settings.rootdir, error.owner)
         return foreign_reason(error.owner, self._check.nodeid, whole_file=whole, is_there=is_there, options=options)
 
     def _compared(self, stored: Stored) -> CheckResult:

@@ -46,6 +46,8 @@ class RunSummary:
         self._files: dict[str, list[str]] | None = None
         self._sources: set[str] = set()
         self._run: set[str] = set()
+        self._passed: set[str] = set()
+        self._not_made: list[tuple[str, str]] = []
         self._orphans: list[OrphanRecord] = []
         self._errors: list[str] = []
         self._judged_files: list[str] = []
@@ -64,14 +66,25 @@ class RunSummary:
                 self._began = True
 
     def start_test(self, test: str, attempt: str) -> None:
-        """An attempt at a test begins, perhaps once more: the results that it had before do not count."""
-        self._results.get(test, {}).pop(attempt, None)
+        """An attempt at a test begins, perhaps once more: of the results that it had, only what was recorded counts."""
+        earlier = self._results.get(test, {}).pop(attempt, {})
+        recorded = [result for result in earlier.values() if result.status is Status.RECORDED]
+        self.add_results(test, attempt, recorded)
         self._run.add(test)
+        self._passed.discard(test)
+
+    def pass_test(self, test: str) -> None:
+        """A test has passed: the checks that it is to make are made."""
+        self._passed.add(test)
 
     def add_results(self, test: str, attempt: str, results: Iterable[CheckResult]) -> None:
-        """Keep the results of a test's checks."""
+        """Keep the results of a test's checks. What matches a baseline that was recorded just before, was recorded."""
         for result in results:
-            self._results.setdefault(test, {}).setdefault(attempt, {})[result.name] = result
+            known = self._results.setdefault(test, {}).setdefault(attempt, {})
+            earlier = known.get(result.name)
+            is_recorded = earlier is not None and earlier.status is Status.RECORDED
+            if not (is_recorded and result.status is Status.MATCH):
+                known[result.name] = result
 
     def add_collection(self, files: Mapping[str, list[str]], sources: Iterable[str]) -> None:
         """A process has collected these test files whole, and loaded these modules of the project for it."""
@@ -174,12 +187,13 @@ class RunSummary:
     def _judge_orphans(self) -> None:
         if self._settings.mode is Mode.OFF or self._settings.orphans == "ignore" or not self._files:
             return
-        from pytest_modelviz.storage.orphans import digests, find_orphans, suggest_renames
+        from pytest_modelviz.storage.orphans import digests, find_not_made, find_orphans, suggest_renames
         from pytest_modelviz.storage.store import Store
 
         self._judged_files = sorted(self._files)
         store = Store(self._settings.baseline_dir)
         results = self.results
+        self._not_made = find_not_made(store, self._passed, results, self._settings.variant)
         alive = self._run | {result.nodeid for result in results}  # also what was never collected
         orphans = find_orphans(store, self._files, self._settings.rootdir)
         orphans = [orphan for orphan in orphans if orphan.nodeid not in alive]
@@ -226,6 +240,7 @@ class RunSummary:
             totals=self._totals,
             results=self.results,
             orphans=self._orphans,
+            not_made=self._not_made,
             lost=self.lost,
             folder=(folder.relative_to(here) if folder.is_relative_to(here) else folder).as_posix(),
             run_id=self._run_id,

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from pytest_modelviz.records.check_result import CheckResult
 from pytest_modelviz.records.orphan import OrphanRecord
 from pytest_modelviz.records.run_result import RunResult
 from pytest_modelviz.storage.definitions import is_defined
@@ -42,6 +43,26 @@ def find_orphans(store: Store, files: Mapping[str, Iterable[str]], rootdir: Path
             is_there = is_defined(rootdir, nodeid) is True
             orphans.append(orphan_record(store, document, file_digest(rootdir, nodeid), is_there=is_there))
     return sorted(orphans, key=lambda orphan: (orphan.nodeid, orphan.baseline))
+
+
+def find_not_made(
+    store: Store, passed: Iterable[str], results: Iterable[CheckResult], variant: str | None
+) -> list[tuple[str, str]]:
+    """(test id, name) of each baseline of a test that `passed` and did not make that check.
+
+    Those of another variant than this run's are another run's to compare.
+    """
+    tests = {path.parent: test for test in passed for path in Location.of(test, "").paths}
+    made = [Location.of(result.nodeid, result.name, result.variant) for result in results]
+    paths = {path for location in made for each in (location, location.common) for path in each.paths}
+    found = set()
+    for stem in store.stems():
+        if stem.parent in tests and stem not in paths:
+            document = store.ids(stem)
+            own = document is not None and document["nodeid"] == tests[stem.parent]
+            if document is not None and own and document.get("variant") in (None, variant):
+                found.add((document["nodeid"], document["name"]))
+    return sorted(found)
 
 
 def any_parameters(nodeid: str) -> str:

@@ -142,15 +142,17 @@ def move_command(
 
 
 def foreign_reason(
-    owner: str, nodeid: str, *, whole_file: bool = False, is_there: bool = False, options: str = ""
+    owner: str, nodeid: str, *, whole_file: bool = False, is_there: bool | None = False, options: str = ""
 ) -> str:
     """Why a baseline cannot be this test's, and what to do; for the rest see `move_command`.
 
-    `is_there` says that the function of the test that it belongs to is still there.
+    `is_there` says that the function of the test that it belongs to is still there, None that it may be.
     """
     found = f"it belongs to another test, {owner!r}"
     moved = f"if that one is called {nodeid!r} now: "
-    moved += move_command(owner, nodeid, whole_file=whole_file, only_parameters=is_there, options=options)
+    moved += move_command(owner, nodeid, whole_file=whole_file, only_parameters=bool(is_there), options=options)
+    if is_there is None and owner.casefold() != nodeid.casefold():
+        return f"{found}, which may still be there: its file does not say, since it is inherited or imported"
     if is_there and "[" not in owner and owner.casefold() != nodeid.casefold():
         return f"{found}, which is still there"
     if owner.casefold() != nodeid.casefold():
