@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,11 +20,10 @@ from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.reports.terminal_summary import rename_hint
 from pytest_modelviz.review.pruning import prune_all
 from pytest_modelviz.review.selection import matching
-from pytest_modelviz.run.project import Project, baselines_location, names_baselines, results_location
+from pytest_modelviz.run.project import baselines_location, names_baselines
 from pytest_modelviz.storage.moving import find_moves, find_unreadable, move_all
 from pytest_modelviz.storage.orphans import files_moved_whole
 from pytest_modelviz.storage.renaming import renaming
-from pytest_modelviz.storage.results import ResultsFolder
 from pytest_modelviz.storage.store import Store
 
 _NONE = "no test that is gone"
@@ -91,14 +89,7 @@ def mv(old: str, new: str, dry_run: bool, as_json: bool, rootdir: str | None, ba
     location = baselines_location(project, baseline_dir)
     store = Store(location, configured=names_baselines(project, baseline_dir))
     asked = renaming(old, new, project.root)
-    moves = find_moves(store, asked, project.root, ran=_last_run(project))
+    moves = find_moves(store, asked, project.root)
     moved = [*find_unreadable(store, moves, asked), *move_all(store, moves, dry_run=dry_run)]
     warn_of_ignored(location, [Path(move.path) for move in moved if move.done == "moved"])
     print_decisions(moved, as_json, "nothing to move")
-
-
-def _last_run(project: Project) -> set[str]:
-    """The tests whose checks the project's own results are of, none where there are no results."""
-    with contextlib.suppress(ModelvizError):
-        return {check.nodeid for check in ResultsFolder(results_location(project)).read().checks}
-    return set()

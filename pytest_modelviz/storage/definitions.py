@@ -1,6 +1,6 @@
 """Whether a test's function or class stands in a Python file: the file is parsed, and nothing of it is executed.
 
-What only running the code could show (a base class from another file, `from module import *`) is left open.
+What only running the code could show (a base class of an installed package, an assignment) is left open.
 """
 
 from __future__ import annotations
@@ -10,10 +10,31 @@ import functools
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 _LARGEST = 16 * 2**20
-_Bound: TypeAlias = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef | None  # None: imported or assigned
+
+
+class _Import(NamedTuple):
+    """`from <level dots><module> import <name>`."""
+
+    module: str
+    level: int
+    name: str
+
+    @property
+    def is_unittest(self) -> bool:
+        return self.module == "unittest"
+
+
+class _Source(NamedTuple):
+    """A file and what it says, None where that is no Python."""
+
+    path: Path
+    module: ast.Module | None
+
+
+_Bound: TypeAlias = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef | _Import | None  # None: assigned
 
 
 def function_of(nodeid: str) -> str:
@@ -25,20 +46,16 @@ def function_of(nodeid: str) -> str:
 def is_defined(rootdir: Path, nodeid: str) -> bool | None:
     """Whether a test's function, or the class that an id names, is defined in its file; None where that is open.
 
-    Parameters play no part.
+    What the file imports, or inherits, from other files of the project is looked up there. Parameters play no part.
     """
     file, _, test = function_of(nodeid).partition("::")
     try:
-        path = rootdir / file
-        if not path.is_file():
+        source = _parsed_file(rootdir / file)
+        if source is None:
             return False
-        status = path.stat()
-        module = _parsed(path, status.st_mtime_ns, status.st_size) if status.st_size <= _LARGEST else None
     except (OSError, ValueError):  # a name that no file can have
         return False
-    if module is None:
-        return None
-    return _defines(module, module.body, test.split("::"))
+    return None if source.module is None else _Search(rootdir).defines(source, test.split("::"))
 
 
 def is_same_file(rootdir: Path, one: str, other: str) -> bool:
@@ -51,6 +68,15 @@ def is_same_file(rootdir: Path, one: str, other: str) -> bool:
         return False
 
 
+def _parsed_file(path: Path) -> _Source | None:
+    """A file's definitions; None where there is no such file."""
+    if not path.is_file():
+        return None
+    status = path.stat()
+    module = _parsed(path, status.st_mtime_ns, status.st_size) if status.st_size <= _LARGEST else None
+    return _Source(path, module)
+
+
 @functools.lru_cache(maxsize=128)
 def _parsed(path: Path, _changed: int, _size: int) -> ast.Module | None:
     try:
@@ -61,28 +87,67 @@ def _parsed(path: Path, _changed: int, _size: int) -> ast.Module | None:
         return None
 
 
-def _defines(module: ast.Module, body: Sequence[ast.stmt], names: Sequence[str]) -> bool | None:
-    name, *inner = names
-    found = [bound for known, bound in _bindings(body) if known == name]
-    if not found:
-        return None if any(known == "*" for known, _ in _bindings(body)) else False
-    return _any(_defines_inside(module, bound, inner, frozenset()) for bound in found) if inner else True
+class _Search:
+    """Looks a name up in a file and in those that it imports from; it looks at no import twice."""
+
+    def __init__(self, rootdir: Path) -> None:
+        self._rootdir = rootdir
+        self._imports: set[tuple[Path, str]] = set()
+
+    def defines(self, source: _Source, names: Sequence[str]) -> bool | None:
+        return self._in_block(source, [] if source.module is None else source.module.body, names)
+
+    def _in_block(self, source: _Source, body: Sequence[ast.stmt], names: Sequence[str]) -> bool | None:
+        name, *inner = names
+        bindings = list(_bindings(body))
+        found = [bound for known, bound in bindings if known == name]
+        if found:
+            return _any([self._within(source, bound, inner, frozenset()) for bound in found]) if inner else True
+        stars = [bound for known, bound in bindings if known == "*"]
+        return _any([self._imported(source, bound, names) for bound in stars])
+
+    def _within(self, source: _Source, bound: _Bound, names: Sequence[str], classes: frozenset[str]) -> bool | None:
+        if isinstance(bound, _Import):
+            return self._imported(source, bound, [bound.name, *names])
+        if bound is None:
+            return None
+        answers = [self._in_block(source, bound.body, names)]
+        for base in bound.bases if isinstance(bound, ast.ClassDef) else ():
+            name = base.id if isinstance(base, ast.Name) else base.attr if isinstance(base, ast.Attribute) else ""
+            body = [] if source.module is None else source.module.body
+            known = [each for bare, each in _bindings(body) if bare == name and isinstance(base, ast.Name)]
+            own = any(each is not None and not (isinstance(each, _Import) and each.is_unittest) for each in known)
+            if name == "object" or name in classes or (name == "TestCase" and not own):  # unittest's has no tests
+                continue
+            answers += [self._within(source, each, names, classes | {name}) for each in known or [None]]
+        return _any(answers)
+
+    def _imported(self, source: _Source, bound: _Bound, names: Sequence[str]) -> bool | None:
+        path = _module_file(bound, source.path, self._rootdir) if isinstance(bound, _Import) else None
+        if path is None or (path, names[0]) in self._imports:
+            return None
+        self._imports.add((path, names[0]))
+        imported = _parsed_file(path)
+        return None if imported is None or imported.module is None else self.defines(imported, names)
 
 
-def _defines_inside(module: ast.Module, bound: _Bound, names: Sequence[str], seen: frozenset[str]) -> bool | None:
-    if bound is None:
-        return None
-    answers = [_defines(module, bound.body, names)]
-    for base in bound.bases if isinstance(bound, ast.ClassDef) else ():
-        name = base.id if isinstance(base, ast.Name) else base.attr if isinstance(base, ast.Attribute) else ""
-        known = [one for bare, one in _bindings(module.body) if bare == name and isinstance(base, ast.Name)]
-        if name == "object" or name in seen or (name == "TestCase" and not any(known)):  # unittest's has no tests
-            continue
-        answers += [_defines_inside(module, one, names, seen | {name}) for one in known or [None]]
-    return _any(answers)
+def _module_file(imported: _Import, importer: Path, rootdir: Path) -> Path | None:
+    """The project's file of a module that one of its files imports; None of an installed one."""
+    steps = imported.module.split(".") if imported.module else []
+    if imported.level:
+        folders = [importer.parents[imported.level - 1]] if imported.level <= len(importer.parents) else []
+    else:
+        inside = [folder for folder in importer.parents if folder.is_relative_to(rootdir)]
+        folders = [*(inside or [importer.parent]), rootdir, rootdir / "src"]
+    for folder in folders:
+        path = folder.joinpath(*steps)
+        for file in (path.with_suffix(".py") if steps else path / "__init__.py", path / "__init__.py"):
+            if file.is_file():
+                return file
+    return None
 
 
-def _any(answers: Iterator[bool | None] | Sequence[bool | None]) -> bool | None:
+def _any(answers: Sequence[bool | None]) -> bool | None:
     """Whether one of them is true; open, if not, where one of them is."""
     found = set(answers)
     return True if True in found else None if None in found else False
@@ -93,9 +158,11 @@ def _bindings(body: Sequence[ast.stmt]) -> Iterator[tuple[str, _Bound]]:
     for statement in body:
         if isinstance(statement, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             yield statement.name, statement
-        elif isinstance(statement, (ast.Import, ast.ImportFrom)):
+        elif isinstance(statement, ast.ImportFrom):
             for alias in statement.names:
-                yield (alias.asname or alias.name).partition(".")[0], None
+                yield alias.asname or alias.name, _Import(statement.module or "", statement.level, alias.name)
+        elif isinstance(statement, ast.Import):
+            yield from (((alias.asname or alias.name).partition(".")[0], None) for alias in statement.names)
         elif isinstance(statement, (ast.Assign, ast.AnnAssign)):
             targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
             for node in (node for target in targets for node in ast.walk(target)):

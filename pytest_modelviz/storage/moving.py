@@ -78,12 +78,10 @@ class Moved:
         return self.done == "refused"
 
 
-def find_moves(store: Store, renaming: Renaming, rootdir: Path, *, ran: Collection[str] = ()) -> list[Move]:
+def find_moves(store: Store, renaming: Renaming, rootdir: Path) -> list[Move]:
     """One for each baseline that a renaming concerns, by the ids in it: its files may have been moved already.
 
-    `ran` are the tests of the last run: one that may be inherited or imported, so that its file does not say whether it
-    is there, was there then. Raises ModelvizError where there is none, where the file of a test's new name does not
-    exist, and where the test is still called as it was.
+    Raises ModelvizError where there is none, and where the file of a test's new name does not exist.
     """
     found = [(stem, document) for stem in store.stems() if (document := store.ids(stem)) is not None]
     ids = {document["nodeid"] for _, document in found}
@@ -100,7 +98,7 @@ def find_moves(store: Store, renaming: Renaming, rootdir: Path, *, ran: Collecti
     # what lies where neither id belongs may be anything: the folder of yet another name, or somebody's copy
     moves = [move for move in moves if move.is_at_home] or _distinct(store, moves)
     _require_files(moves, rootdir)
-    _require_gone(moves, renaming, rootdir, ran)
+    _require_gone(moves, renaming, rootdir)
     arriving: dict[Location, list[Move]] = {}
     for move in moves:
         if move.source != move.destination:
@@ -136,7 +134,7 @@ def _distinct(store: Store, moves: Sequence[Move]) -> list[Move]:
     return list(moves)
 
 
-def _require_gone(moves: Sequence[Move], renaming: Renaming, rootdir: Path, ran: Collection[str]) -> None:
+def _require_gone(moves: Sequence[Move], renaming: Renaming, rootdir: Path) -> None:
     """Raises ModelvizError where a test that is to be called otherwise is still called as it was.
 
     Nobody can see from a file which parameters a function has: those may move within it, and between two that exist.
@@ -147,13 +145,7 @@ def _require_gone(moves: Sequence[Move], renaming: Renaming, rootdir: Path, ran:
         names = []
     names += [(move.old_nodeid, move.nodeid) for move in moves]
     for old, new in dict.fromkeys(names):
-        is_there = is_defined(rootdir, old) if _is_renamed(old, new, rootdir) else False
-        if is_there is None and function_of(old) in {function_of(nodeid) for nodeid in ran}:
-            raise ModelvizError(
-                f"{function_of(old)} was there in the last run, and may still be: its file does not say, since it is "
-                f"inherited or imported. If it is gone, run the tests of its file once more first"
-            )
-        if is_there:
+        if _is_renamed(old, new, rootdir) and is_defined(rootdir, old):
             if "[" in old and "[" in renaming.old and is_defined(rootdir, new) is not False:
                 continue
             raise ModelvizError(

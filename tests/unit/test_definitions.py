@@ -128,3 +128,33 @@ def test_what_python_warns_of_is_no_matter(tmp_path, recwarn):
 def test_nothing_is_run(tmp_path):
     (tmp_path / "t.py").write_text("raise SystemExit\ndef test_x(): ...\n")
     assert is_defined(tmp_path, "t.py::test_x") is True
+
+
+@pytest.mark.parametrize(
+    ("source", "test", "there"),
+    [
+        ("from shared import *", "test_b", True),
+        ("from shared import *", "test_gone", False),
+        ("from shared import Base\nclass TestA(Base): pass", "TestA::test_b", True),
+        ("from shared import Base\nclass TestA(Base): pass", "TestA::test_gone", False),
+        ("from .shared import Base as Other\nclass TestA(Other): pass", "TestA::test_b", True),
+        ("from ..top import Base\nclass TestA(Base): pass", "TestA::test_top", True),
+        ("from top import Base\nclass TestA(Base): pass", "TestA::test_gone", False),
+        ("from inner import test_inner as test_x", "test_x", True),
+        ("from inner import Base\nclass TestA(Base): pass", "TestA::test_b", True),
+        ("from torch.nn import Module\nclass TestA(Module): pass", "TestA::test_b", None),
+        ("from unittest import TestCase\nclass TestA(TestCase): pass", "TestA::test_b", False),
+        ("from cycle import *", "test_b", None),
+        ("from .......far import Base\nclass TestA(Base): pass", "TestA::test_b", None),
+    ],
+)
+def test_what_a_file_imports_is_looked_up_in_the_project(tmp_path, source, test, there):
+    folder = tmp_path / "tests"
+    folder.mkdir()
+    (tmp_path / "top.py").write_text("class Base:\n    def test_top(self): pass\n")
+    (folder / "shared.py").write_text("def test_b(): pass\nclass Base:\n    def test_b(self): pass\n")
+    (folder / "inner").mkdir()
+    (folder / "inner/__init__.py").write_text("from ..shared import Base\ndef test_inner(): pass\n")
+    (folder / "cycle.py").write_text("from test_a import *\n")
+    (folder / "test_a.py").write_text(source)
+    assert is_defined(tmp_path, f"tests/test_a.py::{test}") is there
