@@ -11,7 +11,8 @@ from pytest_modelviz.pictures.exhibits import Curve, Exhibit, Graph, Histogram, 
 from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.forward import call, prepared
 from pytest_modelviz.records.capture import Capture
-from pytest_modelviz.records.verdict import Divergence, Finding, LayerError, Verdict
+from pytest_modelviz.records.findings import Finding, Role
+from pytest_modelviz.records.verdict import Divergence, LayerError, Verdict
 from pytest_modelviz.views.base import View
 from pytest_modelviz.views.fixture import ViewFixture
 
@@ -27,6 +28,7 @@ __all__ = [
     "ModelvizError",
     "Node",
     "Picture",
+    "Role",
     "Tolerances",
     "UnreadableBaselineError",
     "Verdict",

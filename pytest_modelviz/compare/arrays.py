@@ -11,8 +11,9 @@ from pytest_modelviz.compare.precision import is_exact
 from pytest_modelviz.compare.tensors import fair_size
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.capture import Array, Capture
+from pytest_modelviz.records.findings import ArrayFinding, LayerFinding, ModuleFinding
 from pytest_modelviz.records.tensors import dtype_and_shape
-from pytest_modelviz.records.verdict import Divergence, Finding, LayerError, Verdict
+from pytest_modelviz.records.verdict import Divergence, LayerError, Verdict
 
 
 def compare_arrays(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
@@ -33,33 +34,33 @@ def compare_arrays(baseline: Capture, actual: Capture, tolerances: Tolerances) -
 
     """
     names = [*baseline.arrays, *(name for name in actual.arrays if name not in baseline.arrays)]
-    errors, findings = [], []
+    errors: list[LayerError] = []
+    findings: list[LayerFinding] = []
     for name in names:
         before, after = baseline.arrays.get(name), actual.arrays.get(name)
         own = tolerances.of(name)
         if before is None or after is None:
             errors.append(LayerError(name, 0, math.inf, 0.0))
-            findings.append(Finding("added" if before is None else "removed", name, before="array"))
+            findings.append(ModuleFinding(name, "added" if before is None else "removed", "array"))
             continue
         exact = is_exact(str(before.dtype))
         error = _difference(before, after, 0.0 if exact else own.absolute)
         errors.append(LayerError(name, 0, error, 0.0 if exact else own.relative(str(before.dtype))))
         if not math.isfinite(error):
-            findings.append(Finding("array", name, "", _text(before), _text(after)))
+            findings.append(ArrayFinding(name, "", _text(before), _text(after)))
     drifted = [error for error in errors if error.drifted]
     worst = max(errors, key=lambda array: array.error, default=LayerError("", 0, 0.0, 0.0))
     if not drifted:
-        return Verdict(True, len(errors), 0, worst.error, worst.tolerance, layers=tuple(errors))
+        return Verdict.match(compared=len(errors), error=worst.error, tolerance=worst.tolerance, layers=errors)
     first = drifted[0]
-    return Verdict(
-        matched=False,
+    return Verdict.drift(
         compared=len(errors),
         drifted=len(drifted),
         error=first.error,
         tolerance=first.tolerance,
         first=Divergence(first.layer, "array", 0, first.error, first.tolerance),
-        findings=tuple(findings),
-        layers=tuple(errors),
+        findings=findings,
+        layers=errors,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 from pytest_modelviz.compare.blame import assign_blame, suspect_of
@@ -20,9 +21,25 @@ from pytest_modelviz.compare.precision import is_exact
 from pytest_modelviz.compare.spread import drifted_layers
 from pytest_modelviz.compare.tensors import difference, mismatch
 from pytest_modelviz.compare.tolerance import Tolerances, significant_weight_change
+from pytest_modelviz.records.findings import (
+    AnyFinding,
+    CodeFinding,
+    DivergingEvent,
+    EventFinding,
+    LayerFinding,
+    OrderFinding,
+    OutputsFinding,
+    RenameFinding,
+    Role,
+    ShapeFinding,
+    UncomparedFinding,
+    WeightFinding,
+)
 from pytest_modelviz.records.structure import ATTRIBUTE_SUFFIX, LENT
 from pytest_modelviz.records.trace import Event, ForwardTrace
-from pytest_modelviz.records.verdict import UNCOMPARED, Divergence, Finding, LayerError, Verdict
+from pytest_modelviz.records.verdict import Divergence, LayerError, Verdict
+
+_EQUAL_PASSES = EventFinding("", DivergingEvent.NONE)
 
 
 def compare_traces(baseline: ForwardTrace, actual: ForwardTrace, tolerances: Tolerances) -> Verdict:
@@ -49,7 +66,7 @@ def compare_traces(baseline: ForwardTrace, actual: ForwardTrace, tolerances: Tol
     return _with_renames(verdict, renamed)
 
 
-def _with_baseline_names(baseline: ForwardTrace, actual: ForwardTrace) -> tuple[ForwardTrace, list[Finding]]:
+def _with_baseline_names(baseline: ForwardTrace, actual: ForwardTrace) -> tuple[ForwardTrace, list[RenameFinding]]:
     structure, renamed = with_baseline_names(baseline.structure, actual.structure)
     if not renamed:
         return actual, renamed
@@ -63,38 +80,39 @@ def _drift(comparison: LockstepComparison, first: ComparedEvent, changed: Weight
     revealed_by, suspect, index, cause, evidence = assign_blame(comparison, first, changed)
     event, error, allowed, path = revealed_by[:4]
     layers = {call.layer for call in baseline.calls} - comparison.skipped_containers
-    kind = "event:input" if event.kind == "enter" and event.parent is None else f"event:{event.kind}"
+    is_input = event.kind == "enter" and event.parent is None
+    kind = DivergingEvent.INPUT if is_input else DivergingEvent(event.kind)
     before, after = ("", "") if math.isfinite(error) else _mismatch(comparison, event, path)
-    findings = [Finding(kind, event.call.layer, path, before, after, error), *evidence]
+    findings: list[AnyFinding] = [EventFinding(event.call.layer, kind, path, before, after, error), *evidence]
     if cause == "computation" and event.kind != "order":
         findings.append(_code_finding(revealed_by))
-    findings += _order_findings(comparison) + _output_findings(comparison)
+    findings += _order_findings(comparison)
+    findings += _output_findings(comparison)
     findings += _other_findings(comparison, changed, evidence)
-    return Verdict(
-        matched=False,
+    return Verdict.drift(
         compared=len(layers),
         drifted=len(layers & drifted_layers(comparison)),
         error=first.error,
         tolerance=first.allowed,
         first=Divergence(suspect, _class_name(suspect, baseline, actual), index, error, allowed),
         cause=cause,
-        findings=tuple(findings),
-        layers=tuple(comparison.layers),
+        findings=findings,
+        layers=comparison.layers,
     )
 
 
-def _with_renames(verdict: Verdict, renamed: list[Finding]) -> Verdict:
+def _with_renames(verdict: Verdict, renamed: list[RenameFinding]) -> Verdict:
     if verdict.matched:
         return verdict
-    others = [replace(f, kind=f"also:{f.kind}") for f in renamed if f not in verdict.findings]
+    others = [replace(f, role=Role.ALSO) for f in renamed if f not in verdict.findings]
     return replace(verdict, findings=(*verdict.findings, *others))
 
 
-def _renamed_only(verdict: Verdict, actual: ForwardTrace, renamed: list[Finding]) -> Verdict:
+def _renamed_only(verdict: Verdict, actual: ForwardTrace, renamed: list[RenameFinding]) -> Verdict:
     """A drift although every number agrees: checkpoints and layer names no longer fit this model."""
     module = actual.modules[renamed[0].before]
-    first = Divergence(renamed[0].after, module.class_name, 0, 0.0, 0.0)
-    findings = (Finding("event:none"), *renamed)
+    first = Divergence(renamed[0].layer, module.class_name, 0, 0.0, 0.0)
+    findings = (_EQUAL_PASSES, *renamed)
     return replace(verdict, matched=False, tolerance=0.0, first=first, cause="architecture", findings=findings)
 
 
@@ -107,14 +125,19 @@ def _verdict_on_equal_passes(comparison: LockstepComparison, changed: WeightChan
     structures = baseline.structure, actual.structure
     count = len({call.layer for call in baseline.calls})
     significant = _significant_changes(comparison, changed)
-    built = module_findings(*structures)
+    built: list[LayerFinding] = [*module_findings(*structures)]
     for name in actual.modules:
-        built += [finding for finding in config_findings(name, *structures) if finding.kind == "shape"]
+        built += [finding for finding in config_findings(name, *structures) if isinstance(finding, ShapeFinding)]
     built += tie_findings(structures[0].ties, structures[1].ties)
     if not significant and not built:
         worst = max(comparison.layers, key=lambda layer: layer.error, default=LayerError("", 0, 0.0, 0.0))
-        uncompared, layers = _uncompared(comparison), tuple(comparison.layers)
-        return Verdict(True, count, 0, worst.error, worst.tolerance, findings=uncompared, layers=layers)
+        return Verdict.match(
+            compared=count,
+            error=worst.error,
+            tolerance=worst.tolerance,
+            findings=_uncompared(comparison),
+            layers=comparison.layers,
+        )
     if significant:
         owner, local = max(significant, key=lambda key: significant[key])
         dtype = baseline.weights[baseline.modules[owner].weights[local]].dtype
@@ -123,11 +146,18 @@ def _verdict_on_equal_passes(comparison: LockstepComparison, changed: WeightChan
     else:
         owner, error, allowed = first_changed_layer(built, *structures, passes_agree=True), math.inf, 0.0
         cause = "architecture"
-    findings = [Finding("event:none")]
-    findings += [Finding("weights", name, local, error=size) for (name, local), size in significant.items()]
-    findings += built
+    weights = [WeightFinding(*key, size) for key, size in significant.items()]
     first = Divergence(owner, _class_name(owner, baseline, actual), 0, error, allowed)
-    return Verdict(False, count, 0, error, allowed, first, cause, tuple(findings), tuple(comparison.layers))
+    return Verdict.drift(
+        compared=count,
+        drifted=0,
+        error=error,
+        tolerance=allowed,
+        first=first,
+        cause=cause,
+        findings=(_EQUAL_PASSES, *weights, *built),
+        layers=comparison.layers,
+    )
 
 
 def _significant_changes(comparison: LockstepComparison, changed: WeightChanges) -> WeightChanges:
@@ -145,7 +175,7 @@ def _significant_changes(comparison: LockstepComparison, changed: WeightChanges)
     return significant
 
 
-def _uncompared(comparison: LockstepComparison) -> tuple[Finding, ...]:
+def _uncompared(comparison: LockstepComparison) -> list[UncomparedFinding]:
     """What differs, or is missing, and was not compared because of what the baseline says about it."""
     baseline, actual = comparison.baseline, comparison.actual
     differing = dict.fromkeys(changed_state(baseline.structure, actual.structure))
@@ -153,28 +183,28 @@ def _uncompared(comparison: LockstepComparison) -> tuple[Finding, ...]:
         before, after = baseline.modules[name], actual.modules[name]
         differing.update(dict.fromkeys((name, local) for local in after.weights.keys() - before.weights.keys()))
     findings = [
-        Finding(UNCOMPARED, name, f"buffer {local}")
+        UncomparedFinding(name, f"buffer {local}")
         for name, local in sorted(differing)
         if local in actual.modules[name].state(baseline.modules[name]) - actual.modules[name].rewritten
     ]
     lent = {call.layer for call in baseline.calls if id(call) in comparison.lent_calls}
-    return (*findings, *(Finding(UNCOMPARED, name, f"weights{LENT}") for name in sorted(lent)))
+    return findings + [UncomparedFinding(name, f"weights{LENT}") for name in sorted(lent)]
 
 
-def _code_finding(compared: ComparedEvent) -> Finding:
+def _code_finding(compared: ComparedEvent) -> CodeFinding:
     """Between which of the suspect's calls its code computes something else; both empty if it calls none."""
     event = compared.event
     following = event.call.layer if event.kind == "enter" else ""
-    return Finding("code", suspect_of(event)[0], "between", compared.last_callee or "", following)
+    return CodeFinding(suspect_of(event)[0], compared.last_callee or "", following)
 
 
-def _output_findings(comparison: LockstepComparison) -> list[Finding]:
+def _output_findings(comparison: LockstepComparison) -> list[OutputsFinding]:
     """Which leaves of the model's output drifted, out of how many."""
     drifted = comparison.drifted_outputs
     if drifted is None:
         return []
     leaves = comparison.baseline.calls[0].outputs or {}
-    return [Finding("outputs", before=str(len(leaves)), after=", ".join(path or "output" for path in drifted))]
+    return [OutputsFinding(len(leaves), tuple(path or "output" for path in drifted))]
 
 
 def _mismatch(comparison: LockstepComparison, event: Event, path: str) -> tuple[str, str]:
@@ -185,25 +215,27 @@ def _mismatch(comparison: LockstepComparison, event: Event, path: str) -> tuple[
     return "", ""
 
 
-def _order_findings(comparison: LockstepComparison) -> list[Finding]:
+def _order_findings(comparison: LockstepComparison) -> list[OrderFinding]:
     if comparison.order_divergence is None:
         return []
-    before, after = (f"{e.kind} {e.call.layer}" if e else "end" for e in comparison.order_divergence)
+    before, after = ((e.kind, e.call.layer) if e else None for e in comparison.order_divergence)
     later = comparison.first is not None and comparison.first.event.kind != "order"
-    return [Finding("order", what="later" if later else "", before=before, after=after)]
+    return [OrderFinding(before, after, later)]
 
 
-def _other_findings(comparison: LockstepComparison, changed: WeightChanges, evidence: list[Finding]) -> list[Finding]:
+def _other_findings(
+    comparison: LockstepComparison, changed: WeightChanges, evidence: Sequence[LayerFinding]
+) -> list[LayerFinding]:
     """What else differs, beyond the evidence against the suspect."""
     baseline, actual = comparison.baseline.structure, comparison.actual.structure
-    others = module_findings(baseline, actual)
+    others: list[LayerFinding] = [*module_findings(baseline, actual)]
     for name in baseline.modules:
         others += config_findings(name, baseline, actual)
     weights = {**changed, **changed_state(baseline, actual)}
-    others += [Finding("weights", *key, error=error) for key, error in weights.items()]
+    others += [WeightFinding(*key, error) for key, error in weights.items()]
     others += tie_findings(baseline.ties, actual.ties)
-    known = {(finding.kind, finding.layer, finding.what) for finding in evidence}
-    return [replace(f, kind=f"also:{f.kind}") for f in others if (f.kind, f.layer, f.what) not in known]
+    known = set(evidence)
+    return [replace(finding, role=Role.ALSO) for finding in others if finding not in known]
 
 
 def _class_name(layer: str, baseline: ForwardTrace, actual: ForwardTrace) -> str:

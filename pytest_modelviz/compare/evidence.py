@@ -8,8 +8,15 @@ from collections.abc import Mapping, Sequence
 from pytest_modelviz.compare.shared_objects import object_class, settings_by_attribute
 from pytest_modelviz.compare.tensors import weight_difference
 from pytest_modelviz.compare.texts import same_setting, same_text
+from pytest_modelviz.records.findings import (
+    AttributeFinding,
+    ClassFinding,
+    ConfigFinding,
+    ConstructionFinding,
+    ModuleFinding,
+    ShapeFinding,
+)
 from pytest_modelviz.records.structure import ATTRIBUTE_SUFFIX, REWRITTEN, UNSAVED, ModelStructure
-from pytest_modelviz.records.verdict import Finding
 
 WeightChanges = Mapping[tuple[str, str], float]  # relative change, by module and local name
 
@@ -17,45 +24,45 @@ _NO_CONFIGURATION = {"forward", "defaults", UNSAVED, REWRITTEN}
 _REPRESENTATIONS = ("extra_repr", "repr")  # they repeat what attributes say
 
 
-def module_findings(baseline: ModelStructure, actual: ModelStructure) -> list[Finding]:
+def module_findings(baseline: ModelStructure, actual: ModelStructure) -> list[ModuleFinding]:
     """Modules that only one of the two models has."""
     removed = [name for name in baseline.modules if name not in actual.modules]
     added = [name for name in actual.modules if name not in baseline.modules]
-    return [Finding("removed", name, before=baseline.modules[name].class_name) for name in removed] + [
-        Finding("added", name, after=actual.modules[name].class_name) for name in added
+    return [ModuleFinding(name, "removed", baseline.modules[name].class_name) for name in removed] + [
+        ModuleFinding(name, "added", actual.modules[name].class_name) for name in added
     ]
 
 
-def config_findings(name: str, baseline: ModelStructure, actual: ModelStructure) -> list[Finding]:
+def config_findings(name: str, baseline: ModelStructure, actual: ModelStructure) -> list[ConstructionFinding]:
     """Differences in the class, the configuration and the parameters' shapes of one module."""
     if name not in baseline.modules or name not in actual.modules:
         return []
     before, after = baseline.modules[name], actual.modules[name]
-    findings = []
+    findings: list[ConstructionFinding] = []
     if before.class_name != after.class_name:
-        findings.append(Finding("class", name, "class", before.class_name, after.class_name))
+        findings.append(ClassFinding(name, "class", before.class_name, after.class_name))
     # another class has other attributes; and the names and defaults of forward's parameters are code
     keys = [] if findings else sorted({*before.config, *after.config} - _NO_CONFIGURATION)
     keys = [key for key in keys if not same_setting(before.config.get(key, ""), after.config.get(key, ""))]
     named = [key for key in keys if key not in _REPRESENTATIONS]
     named = [key for key in named if not _is_private(key)] or named  # private attributes follow from the others
     # an attribute that extra_repr does not mention may be configuration or mere state: weaker evidence
-    kind = "config" if {*_REPRESENTATIONS} & set(keys) else "attribute"
+    family = ConfigFinding if {*_REPRESENTATIONS} & set(keys) else AttributeFinding
     for key in named or keys:
         old, new = before.config.get(key, ""), after.config.get(key, "")
-        if kind == "config" or (old and new):  # an attribute that only one of them has is a matter of its code
+        if family is ConfigFinding or (old and new):  # an attribute that only one of them has is a matter of its code
             inner = _findings_inside_object(old, new, baseline, actual)
-            findings += [Finding(kind, name, key, old, new)] if inner is None else inner
+            findings += [family(name, key, old, new)] if inner is None else inner
     # an object and what is in it may give the same finding
-    findings = list({(finding.layer, finding.what): finding for finding in findings}.values())
+    findings = list({(finding.layer, finding.name): finding for finding in findings}.values())
     for key in sorted({*before.weights, *after.weights}):
         old, new = _dtype_and_shape(baseline, before.weights.get(key)), _dtype_and_shape(actual, after.weights.get(key))
         if old != new and not key.endswith(ATTRIBUTE_SUFFIX) and key not in after.state(before):
-            findings.append(Finding("shape", name, key, old, new))
+            findings.append(ShapeFinding(name, key, old, new))
     return findings
 
 
-def order_findings(names: Sequence[str], baseline: ModelStructure, actual: ModelStructure) -> list[Finding]:
+def order_findings(names: Sequence[str], baseline: ModelStructure, actual: ModelStructure) -> list[AttributeFinding]:
     """Lists of texts in these modules' configuration that differ only in their order.
 
     Such a list may be configuration, or may have been a set.
@@ -104,7 +111,7 @@ def changed_state(baseline: ModelStructure, actual: ModelStructure) -> WeightCha
     return changed
 
 
-def _reordered_in(name: str, baseline: ModelStructure, actual: ModelStructure) -> list[Finding]:
+def _reordered_in(name: str, baseline: ModelStructure, actual: ModelStructure) -> list[AttributeFinding]:
     before, after = baseline.modules[name].config, actual.modules[name].config
     pairs: dict[tuple[str, str], tuple[str, str]] = {}
     for key in sorted({*before} & {*after} - _NO_CONFIGURATION):
@@ -117,7 +124,7 @@ def _reordered_in(name: str, baseline: ModelStructure, actual: ModelStructure) -
             inner_pairs = _reordered({key: before[key]}, {key: after[key]})
             pairs.update({(name, inner): pair for inner, pair in inner_pairs.items()})
     named = {position: pair for position, pair in pairs.items() if position[1] not in _REPRESENTATIONS} or pairs
-    return [Finding("attribute", layer, key, old, new) for (layer, key), (old, new) in named.items()]
+    return [AttributeFinding(layer, key, old, new) for (layer, key), (old, new) in named.items()]
 
 
 def _reordered(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, tuple[str, str]]:
@@ -131,7 +138,7 @@ def _is_private(key: str) -> bool:
 
 def _findings_inside_object(
     old: str, new: str, baseline: ModelStructure, actual: ModelStructure
-) -> list[Finding] | None:
+) -> list[AttributeFinding] | None:
     """What differs inside a shared configuration object, which is written out at the first module that holds it.
 
     None where that is not known, or where the texts stand for no such object. What only one of the two objects has is a
@@ -145,7 +152,7 @@ def _findings_inside_object(
     (name, attribute, before), (_, _, after) = old_object, new_object
     keys = [key for key in sorted({*before} & {*after}) if not same_setting(before[key], after[key])]
     keys = [key for key in keys if not _is_private(key)] or keys
-    return [Finding("attribute", name, f"{attribute}.{key}", before[key], after[key]) for key in keys]
+    return [AttributeFinding(name, f"{attribute}.{key}", before[key], after[key]) for key in keys]
 
 
 def _written_out(text: str, structure: ModelStructure) -> tuple[str, str, dict[str, str]] | None:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from pytest_modelviz.compare.diagnosis import compare_traces
 from pytest_modelviz.compare.tolerance import Tolerances
+from pytest_modelviz.records.findings import AnyFinding
 from pytest_modelviz.records.trace import ForwardTrace
-from pytest_modelviz.records.verdict import Finding, Verdict
+from pytest_modelviz.records.verdict import Verdict
 
 
 def compare_forward_passes(baseline: ForwardTrace, actual: ForwardTrace, tolerances: Tolerances) -> Verdict:
@@ -19,15 +20,14 @@ def compare_forward_passes(baseline: ForwardTrace, actual: ForwardTrace, toleran
     return compare_traces(baseline, actual, defaults)
 
 
-def explain_drift(error: float, allowed: float, findings: Sequence[Finding], forward: Verdict) -> Verdict:
+def explain_drift(error: float, allowed: float, findings: Sequence[AnyFinding], forward: Verdict) -> Verdict:
     """Give the verdict on something that drifted by `error`, whose forward passes were compared.
 
     Layer and cause are those of the forward pass; where that agrees, the cause is "gradient".
     """
     if forward.matched:
-        return Verdict(False, 1, 1, error, allowed, None, "gradient", tuple(findings))
-    return Verdict(
-        matched=False,
+        return Verdict.drift(error=error, tolerance=allowed, cause="gradient", findings=findings)
+    return Verdict.drift(
         compared=forward.compared,
         drifted=forward.drifted,
         error=error,

@@ -25,8 +25,9 @@ from pytest_modelviz.compare.arguments import lent_weights, matched_arguments
 from pytest_modelviz.compare.error_propagation import EXACT, ErrorPropagation
 from pytest_modelviz.compare.tensors import leaf_errors, worst
 from pytest_modelviz.compare.tolerance import Source, Tolerances
+from pytest_modelviz.records.findings import RenameFinding
 from pytest_modelviz.records.trace import Call, Event, ForwardTrace, Leaves
-from pytest_modelviz.records.verdict import Finding, LayerError
+from pytest_modelviz.records.verdict import LayerError
 
 
 class ComparedEvent(NamedTuple):
@@ -79,7 +80,7 @@ class LockstepComparison:
     baseline: ForwardTrace
     actual: ForwardTrace
     tolerances: Tolerances
-    renamed: list[Finding] = field(default_factory=list)
+    renamed: list[RenameFinding] = field(default_factory=list)
     layers: list[LayerError] = field(default_factory=list)
     events: list[ComparedEvent] = field(default_factory=list)
     first: ComparedEvent | None = None

@@ -8,13 +8,14 @@ from typing import Any
 
 from pytest_modelviz.compare.bracketed import in_one_order
 from pytest_modelviz.compare.texts import same
+from pytest_modelviz.records.findings import RenameFinding, TiesFinding
 from pytest_modelviz.records.structure import REWRITTEN, UNSAVED, ModelStructure, ModuleRecord
-from pytest_modelviz.records.verdict import Finding, Verdict
+from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.text.dotted import holders
 from pytest_modelviz.text.natural import natural
 
 
-def with_baseline_names(baseline: ModelStructure, actual: ModelStructure) -> tuple[ModelStructure, list[Finding]]:
+def with_baseline_names(baseline: ModelStructure, actual: ModelStructure) -> tuple[ModelStructure, list[RenameFinding]]:
     """The actual structure with renamed and moved modules called as in the baseline, and a finding for each rename."""
     if baseline.modules.keys() == actual.modules.keys():
         return actual, []
@@ -40,31 +41,30 @@ def with_baseline_names(baseline: ModelStructure, actual: ModelStructure) -> tup
     )
 
 
-def renames(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Finding]:
+def renames(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[RenameFinding]:
     """One finding for each subtree that is gone under one name and has appeared, with equal contents, under another."""
     gone, new = _roots(set(before) - set(after)), _roots(set(after) - set(before))
     if not new:
         return []
     old_contents, candidates = _contents(before, gone), _contents(after, new)
-    findings: list[Finding] = []
+    findings: list[RenameFinding] = []
     for old in gone:
         twin = next((name for name, content in candidates.items() if same(content, old_contents[old])), None)
         if twin is not None:
             del candidates[twin]
-            kind = "moved" if old.rpartition(".")[2] == twin.rpartition(".")[2] else "renamed"
-            findings.append(Finding(kind, twin, before=old, after=twin))
+            findings.append(RenameFinding(twin, before=old))
     return findings
 
 
-def baseline_name(name: str, renamed: Sequence[Finding]) -> str:
+def baseline_name(name: str, renamed: Sequence[RenameFinding]) -> str:
     """The name in the baseline of a module of the actual model."""
-    return next((f.before + name[len(f.after) :] for f in renamed if is_within(name, f.after)), name)
+    return next((f.before + name[len(f.layer) :] for f in renamed if is_within(name, f.layer)), name)
 
 
-def renames_of(verdict: Verdict | None) -> list[Finding]:
+def renames_of(verdict: Verdict | None) -> list[RenameFinding]:
     """The findings of a verdict that are about new names."""
     findings = verdict.findings if verdict is not None else ()
-    return [finding for finding in findings if finding.kind.removeprefix("also:") in ("renamed", "moved")]
+    return [finding for finding in findings if isinstance(finding, RenameFinding)]
 
 
 def is_within(name: str, root: str) -> bool:
@@ -72,15 +72,15 @@ def is_within(name: str, root: str) -> bool:
     return name == root or name.startswith(f"{root}.")
 
 
-def tie_findings(before: Sequence[Sequence[str]], after: Sequence[Sequence[str]]) -> list[Finding]:
+def tie_findings(before: Sequence[Sequence[str]], after: Sequence[Sequence[str]]) -> list[TiesFinding]:
     """Differences between groups of names that stand for the same module or tensor."""
     old, new = ([tuple(group) for group in groups] for groups in (before, after))
     if old == new:
         return []
     old_set, new_set = set(old), set(new)
-    lost = [" = ".join(group) for group in old if group not in new_set]
-    gained = [" = ".join(group) for group in new if group not in old_set]
-    return [Finding("ties", before="; ".join(lost), after="; ".join(gained))]
+    lost = tuple(group for group in old if group not in new_set)
+    gained = tuple(group for group in new if group not in old_set)
+    return [TiesFinding("", lost, gained)]
 
 
 def _rows(structure: ModelStructure) -> dict[str, tuple[str, list[tuple[str, str]], list[str]]]:

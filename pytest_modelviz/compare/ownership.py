@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pytest_modelviz.compare.evidence import config_findings, module_findings
+from pytest_modelviz.records.findings import LayerFinding, ModuleFinding
 from pytest_modelviz.records.structure import ModelStructure
 from pytest_modelviz.records.trace import ForwardTrace
-from pytest_modelviz.records.verdict import Finding
 from pytest_modelviz.text.dotted import holders
 
 MODULE_CONTAINERS = ("ModuleList", "ModuleDict", "ParameterList", "ParameterDict")  # they call nothing
@@ -30,11 +30,11 @@ def own_modules(layer: str, trace: ForwardTrace) -> list[str]:
     return own
 
 
-def construction_findings(layer: str, baseline: ForwardTrace, actual: ForwardTrace) -> list[Finding]:
+def construction_findings(layer: str, baseline: ForwardTrace, actual: ForwardTrace) -> list[LayerFinding]:
     """How a layer, and all modules that only its own code can read, are built differently."""
     own = dict.fromkeys([*own_modules(layer, baseline), *own_modules(layer, actual)])
     structures = baseline.structure, actual.structure
-    findings = [finding for finding in module_findings(*structures) if finding.layer in own]
+    findings: list[LayerFinding] = [f for f in module_findings(*structures) if f.layer in own]
     for name in own:
         findings += config_findings(name, *structures)
     return findings
@@ -51,15 +51,17 @@ def calling_layer(name: str, baseline: ModelStructure, actual: ModelStructure) -
 
 
 def first_changed_layer(
-    findings: Sequence[Finding], baseline: ModelStructure, actual: ModelStructure, *, passes_agree: bool = False
+    findings: Sequence[LayerFinding], baseline: ModelStructure, actual: ModelStructure, *, passes_agree: bool = False
 ) -> str:
     """The layer to name for models that are built differently, where no event of a pass says which comes first.
 
     It is the first in the order of the modules, each after all that it holds. For a module that was added or removed
     it is the layer that calls it, unless `passes_agree` shows that it changes nothing.
     """
-    by_caller = () if passes_agree else ("removed", "added")
-    layers = [calling_layer(f.layer, baseline, actual) if f.kind in by_caller else f.layer for f in findings]
+    layers = [
+        calling_layer(f.layer, baseline, actual) if isinstance(f, ModuleFinding) and not passes_agree else f.layer
+        for f in findings
+    ]
     ranks = dict.fromkeys(layers, 0)  # of the last module that each of them holds
     lengths = {len(layer) for layer in ranks}
     for rank, name in enumerate(dict.fromkeys((*baseline.modules, *actual.modules))):

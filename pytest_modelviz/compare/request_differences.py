@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection
+from collections.abc import Collection, Set
 
 from pytest_modelviz.records.capture import Capture
-from pytest_modelviz.records.verdict import Finding, Verdict
+from pytest_modelviz.records.findings import DtypeFinding, FactFinding
+from pytest_modelviz.records.verdict import Verdict
 
 _LATER = ("explained",)  # facts that baselines of older versions lack, and outputs of a single tensor
 
 
 def request_differences(
-    baseline: Capture, actual: Capture, kinds: Collection[str], requested: Collection[str]
-) -> tuple[Verdict | None, list[Finding]]:
+    baseline: Capture, actual: Capture, kinds: Collection[str], requested: Set[str]
+) -> tuple[Verdict | None, list[DtypeFinding | FactFinding]]:
     """Find which facts differ, and whether the two captures can be compared at all.
 
     Args:
@@ -27,14 +27,22 @@ def request_differences(
         A verdict if any requested fact differs, else None; and a finding for each fact that differs.
 
     """
-    findings = [
-        Finding(kind, what=kind, before=str(baseline.facts.get(kind)), after=str(actual.facts.get(kind)))
+    differing = [
+        kind
         for kind in kinds
         if baseline.facts.get(kind) != actual.facts.get(kind) and not _is_unknown(kind, baseline, actual)
     ]
-    if any(finding.kind in requested for finding in findings):
-        return Verdict(False, 1, 1, math.inf, 0.0, findings=tuple(findings)), findings
-    return None, findings
+    findings = [_finding(kind, *(str(capture.facts.get(kind)) for capture in (baseline, actual))) for kind in differing]
+    return (None if requested.isdisjoint(differing) else Verdict.drift(findings=findings)), findings
+
+
+def is_decisive(finding: DtypeFinding | FactFinding) -> bool:
+    """Whether explanations cannot match that differ in this fact: another target, or another dtype."""
+    return isinstance(finding, DtypeFinding) or finding.fact == "targets"
+
+
+def _finding(kind: str, before: str, after: str) -> DtypeFinding | FactFinding:
+    return DtypeFinding("", kind, before, after) if kind == "dtype" else FactFinding(kind, before, after)
 
 
 def _is_unknown(kind: str, baseline: Capture, actual: Capture) -> bool:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-UNCOMPARED = "uncompared"  # kind of a finding about what the baseline keeps from being compared: reported with a match
+from pytest_modelviz.records.findings import AnyFinding
 
 
 class Cause(str, enum.Enum):
@@ -43,21 +43,6 @@ class Divergence:
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One piece of evidence: `kind` says what it is about, `layer` where, `before` and `after` what changed.
-
-    `error` is the relative difference of numbers.
-    """
-
-    kind: str
-    layer: str = ""
-    what: str = ""
-    before: str = ""
-    after: str = ""
-    error: float = math.nan
-
-
-@dataclass(frozen=True)
 class LayerError:
     """How far one call of one layer is from its baseline, in the order of execution."""
 
@@ -73,7 +58,21 @@ class LayerError:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The outcome of comparing one capture with its baseline."""
+    """The outcome of comparing a capture with its baseline.
+
+    Attributes:
+        matched: whether nothing differs that counts.
+        compared: how many layers, or other things, were compared.
+        drifted: how many of them drifted.
+        error: relative, of what drifted first; infinite where there is no number.
+        tolerance: the largest error allowed.
+        first: where the two first diverge.
+        cause: one of `CAUSES`; None where none is claimed.
+        findings: the evidence, and what differs also.
+        layers: how far each layer is from the baseline.
+        environment_changes: (before, after) by key; filled in by the run.
+
+    """
 
     matched: bool
     compared: int
@@ -82,6 +81,35 @@ class Verdict:
     tolerance: float
     first: Divergence | None = None
     cause: str | None = None
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[AnyFinding, ...] = ()
     layers: tuple[LayerError, ...] = ()
     environment_changes: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+    @classmethod
+    def match(
+        cls,
+        *,
+        compared: int,
+        error: float = 0.0,
+        tolerance: float = 0.0,
+        findings: Iterable[AnyFinding] = (),
+        layers: Iterable[LayerError] = (),
+    ) -> Verdict:
+        """Nothing differs that counts; `findings` are what was not compared."""
+        return cls(True, compared, 0, error, tolerance, findings=tuple(findings), layers=tuple(layers))
+
+    @classmethod
+    def drift(
+        cls,
+        *,
+        compared: int = 1,
+        drifted: int = 1,
+        error: float = math.inf,
+        tolerance: float = 0.0,
+        first: Divergence | None = None,
+        cause: str | None = None,
+        findings: Iterable[AnyFinding] = (),
+        layers: Iterable[LayerError] = (),
+    ) -> Verdict:
+        """Something differs; without an error, what cannot be compared at all."""
+        return cls(False, compared, drifted, error, tolerance, first, cause, tuple(findings), tuple(layers))

@@ -1,210 +1,251 @@
-"""Findings in words: one sentence each, or one for many that are alike."""
+"""Findings in words: one sentence each, or one for many that are alike.
+
+A function a family. Those of a view's own families stand with them in its package, and are registered as it is
+imported; a family without a sentence is an error.
+"""
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Hashable, Sequence
 
-from pytest_modelviz.records.verdict import UNCOMPARED
-from pytest_modelviz.reports import operators
+from pytest_modelviz.records.findings import (
+    AnyFinding,
+    ChangeFinding,
+    CodeFinding,
+    ConstructionFinding,
+    DivergingEvent,
+    EventFinding,
+    FactFinding,
+    Finding,
+    IncomparableStepsFinding,
+    LayerFinding,
+    ModuleFinding,
+    OrderFinding,
+    OutputsFinding,
+    RenameFinding,
+    Step,
+    TiesFinding,
+    UncomparedFinding,
+    WeightFinding,
+)
 from pytest_modelviz.text.dotted import MODEL_LABEL
 from pytest_modelviz.text.side_by_side import cut_apart, split_items, without_digests
 
-_ALIKE = 3  # from so many findings of one kind on they are told in one line
+MOST_LISTED = 8
+_ALIKE = 3  # from so many alike findings on they share a sentence
 _SHORT, _LONGEST = 80, 120  # letters of both sides up to which nothing is left out; of one side in any case
 
-_FOLLOWS = ("in", "out", "calls", "mult_adds")
 
-_MAPS = {
-    "map:nan": "{after} values of the map are not finite, in the baseline {before}",
-    "map:empty": "one of the maps is empty, zero everywhere: the baseline goes from {before}, this one from {after}",
-    "map:blank": "one of the maps has nothing positive, people see an empty map: the baseline goes from {before}, "
-    "this one from {after}",
-    "map:scale": "it is the baseline's map times {after}: the picture is the same, its strength is not",
-    "map:negated": "it is the baseline's map times {after}: what was positive is negative now, and the reverse",
-}
-
-_CURVES = {
-    "curve:scalar:start": "step {what}: the scalars differ before anything is learned: the forward pass, loss or data",
-    "curve:scalar:later": "all agrees up to step {what}, where scalars differ: its data, random numbers or buffers",
-    "curve:scalar:known": "the scalars part at step {what}",
-    "curve:gradient:start": "step {what}: the scalars agree, the gradients do not",
-    "curve:gradient:later": "all agrees up to step {what}, where the scalars still agree and the gradients do not",
-    "curve:gradient:known": "the gradients part at step {what}",
-    "curve:update:start": "step {what}: scalars and gradients agree, the parameters are moved otherwise: the optimiser",
-    "curve:update:later": "all agrees up to step {what}, which moves the parameters otherwise: the optimiser",
-    "curve:update:known": "the updates part at step {what}",
-    "curve:none": "all curves agree within what is allowed",
-    "curve:unjudged": "from step {what} on the two trainings are so far apart, be it by rounding, that nothing can be "
-    "said of them: compare fewer steps (steps={what}), train at a smaller rate, or say with rtol= what is allowed",
-    "curve:names": "the parameters have other names",
-    "curve:once": "a training runs once: what its seed does not reach, such as the order of data, would look the same",
-    "parted:scalar": "{what}: {before} -> {after}",
-    "parted:gradient": "gradient of {what}: norm {before} -> {after}",
-    "parted:update": "{what} moves by {before} -> {after}",
-    "parted:updates": "all parameters together move by {before} -> {after}",
-    "parted:decay": "{what} moves along itself, as weight decay makes it, by {before} -> {after}",
-    "parted:decays": "all parameters move along themselves, as weight decay makes them, by {before} -> {after}",
-}
-
-
-_NOTES = {
-    UNCOMPARED: "{layer} {what} differs and was not compared: the baseline says that a pass makes it anew, or lacks it",
-}
-
-
-def limits_found(findings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What a comparison left out, said also of a match."""
-    return [
-        _NOTES[finding["kind"]].format(layer=finding["layer"] or "the model", what=finding["what"])
-        for finding in findings
-        if finding["kind"] in _NOTES
-    ]
-
-
-def sentences(findings: Sequence[Mapping[str, Any]]) -> list[str]:
+def sentences(findings: Sequence[AnyFinding]) -> list[str]:
     """One sentence a finding, or one for many that are alike: siblings that are gone, layers that froze."""
-    groups: dict[Any, list[Mapping[str, Any]]] = {}
+    groups: dict[Hashable, list[AnyFinding]] = {}
     for finding in findings:
-        groups.setdefault(_likeness(finding), []).append(finding)
-    texts = []
+        key = likeness(finding)
+        groups.setdefault(id(finding) if key is None else (type(finding), key), []).append(finding)
+    texts: list[str] = []
     for group in groups.values():
-        texts += [_together(group)] if len(group) >= _ALIKE else [_sentence(finding) for finding in group]
+        texts += [sentence_for_many(group[0], group)] if len(group) >= _ALIKE else map(sentence, group)
     return texts
 
 
-def _likeness(finding: Mapping[str, Any]) -> Any:
-    """Findings of equal likeness can be told together; most are like no other."""
-    kind = finding["kind"].removeprefix("also:")
-    if kind in ("removed", "added"):
-        return kind, finding["layer"].rpartition(".")[0]
-    if kind == "frozen" and not (finding["before"] and finding["after"]):
-        return kind, bool(finding["after"])
-    if kind in _FOLLOWS and finding["layer"]:
-        return "follows"
-    if kind in ("class", "config", "attribute", "frozen", "shape", "parameters", "buffers"):
-        return kind, finding["what"], finding["before"], finding["after"]
-    alike = operators.likeness(finding) if kind.startswith(operators.PREFIX) else None
-    return id(finding) if alike is None else alike
+@functools.singledispatch
+def sentence(finding: AnyFinding) -> str:
+    """One finding in words."""
+    raise NotImplementedError(f"no sentence is registered for findings of the type {type(finding).__name__}")
 
 
-def _together(group: Sequence[Mapping[str, Any]]) -> str:
-    kind, first = group[0]["kind"].removeprefix("also:"), group[0]
-    layers = list(dict.fromkeys(finding["layer"] for finding in group))
-    if kind.startswith(operators.PREFIX):
-        change = _shorten(first["before"], first["after"])
-        return operators.together(first, change, _listed(layers), len(group))
-    if kind in ("removed", "added"):
-        parent = layers[0].rpartition(".")[0]
-        names = [f"{one['layer'].rpartition('.')[2]} ({one['before'] or one['after']})" for one in group]
-        return f"{parent or MODEL_LABEL}: {_listed(names)} were {kind}"
-    if kind == "frozen" and not (first["before"] and first["after"]):
-        return f"{len(layers)} layers are {'now' if first['after'] else 'no longer'} frozen: {_listed(layers)}"
-    if kind in _FOLLOWS:
-        example = f"{first['layer']} {kind}: {_shorten(first['before'], first['after'])}"
-        count = "1 layer" if len(layers) == 1 else f"{len(layers)} layers"
-        return f"shapes, calls or mult-adds of {count} follow: {_listed(layers)} ({example})"
-    return f"{len(layers)} layers: {first['what']}: {_shorten(first['before'], first['after'])}: {_listed(layers)}"
+@functools.singledispatch
+def likeness(finding: AnyFinding) -> Hashable:
+    """What findings of one type have in common that may share a sentence; None for those that are like no other."""
+    return None
 
 
-def _listed(layers: Sequence[str]) -> str:
+@functools.singledispatch
+def sentence_for_many(first: AnyFinding, group: Sequence[AnyFinding]) -> str:
+    """Many alike findings, of which `first` is one, in one sentence."""
+    raise NotImplementedError(f"findings of the type {type(first).__name__} share no sentence")
+
+
+@sentence.register
+def _(finding: Finding) -> str:
+    return _change(finding.layer, finding.what, finding.before, finding.after)
+
+
+@sentence.register
+def _(finding: EventFinding) -> str:
+    layer = finding.layer or MODEL_LABEL
+    path = finding.path.lstrip(".")
+    detail = f" ({path})" if finding.path else ""
+    if finding.before != finding.after:
+        detail = f" ({path or 'output'}: {shortened(finding.before, finding.after)})"
+    match finding.event:
+        case DivergingEvent.INPUT:
+            return f"the model receives another input{detail}"
+        case DivergingEvent.ENTER:
+            return f"everything before agrees, then {layer} receives another input{detail}"
+        case DivergingEvent.LEAVE:
+            return f"{layer} receives the same inputs and returns another output{detail}"
+        case DivergingEvent.ORDER:
+            return "everything agrees up to where another module is called"
+        case DivergingEvent.NONE:
+            return "all activations agree"
+
+
+@sentence.register
+def _(finding: WeightFinding) -> str:
+    is_local = finding.layer and not finding.name.startswith(f"{finding.layer}.")
+    owner = f"{finding.layer}." if is_local else ""
+    return f"{owner}{finding.name} {differs(finding.error)}"
+
+
+@sentence.register
+def _(finding: ModuleFinding) -> str:
+    return f"{finding.layer or MODEL_LABEL} ({finding.class_name}) was {finding.change}"
+
+
+@likeness.register
+def _(finding: ModuleFinding) -> Hashable:
+    return finding.change, finding.layer.rpartition(".")[0]
+
+
+@sentence_for_many.register
+def _(first: ModuleFinding, group: Sequence[ModuleFinding]) -> str:
+    names = [f"{finding.layer.rpartition('.')[2]} ({finding.class_name})" for finding in group]
+    return f"{first.layer.rpartition('.')[0] or MODEL_LABEL}: {listed(names)} were {first.change}"
+
+
+@sentence.register
+def _(finding: RenameFinding) -> str:
+    return f"{finding.before} is now {'at' if finding.is_move else 'called'} {finding.layer}"
+
+
+@sentence.register
+def _(finding: TiesFinding) -> str:
+    lost, gained = ("; ".join(map(" = ".join, groups)) or "nothing" for groups in (finding.lost, finding.gained))
+    return f"what shares memory: {lost} -> {gained}"
+
+
+@sentence.register
+def _(finding: ChangeFinding) -> str:
+    return _change(finding.layer, finding.name, finding.before, finding.after)
+
+
+@likeness.register
+def _(finding: ConstructionFinding) -> Hashable:
+    return finding.name, finding.before, finding.after
+
+
+@sentence_for_many.register(ConstructionFinding)
+def sentence_for_same_change(first: ChangeFinding, group: Sequence[ChangeFinding]) -> str:
+    """Many layers with the same change in one sentence."""
+    layers = layers_of(group)
+    return f"{len(layers)} layers: {first.name}: {shortened(first.before, first.after)}: {listed(layers)}"
+
+
+@sentence.register
+def _(finding: OrderFinding) -> str:
+    where, here = ("further on, where ", "") if finding.is_later else ("", " here")
+    return f"{where}the baseline {_predicate(finding.before)}{here}, this pass {_predicate(finding.after)}"
+
+
+@sentence.register
+def _(finding: CodeFinding) -> str:
+    where, last, following = "", finding.last_callee, finding.next_callee
+    if last and last == following:
+        where = f" between two calls of {last}"
+    elif last and following:
+        where = f" between {last} and {following}"
+    elif following:
+        where = f" before {following}, which it calls first"
+    elif last:
+        where = f" after {last}, which it calls last"
+    return f"its weights and configuration match; its own code changed{where}"
+
+
+@sentence.register
+def _(finding: OutputsFinding) -> str:
+    """What follows the count of layers that drifted."""
+    if not finding.drifted:
+        return "; the model's output agrees"
+    if finding.count == 1:
+        return " and the model's output"
+    names = cut([path.lstrip(".") for path in finding.drifted], MOST_LISTED)
+    return f" and, of the model's {finding.count} outputs, {', '.join(names)}"
+
+
+@sentence.register
+def _(finding: UncomparedFinding) -> str:
+    layer = finding.layer or "the model"
+    reason = "the baseline says that a pass makes it anew, or lacks it"
+    return f"{layer} {finding.name} differs and was not compared: {reason}"
+
+
+@sentence.register
+def _(finding: FactFinding) -> str:
+    nothing = MODEL_LABEL if finding.fact == "layer" else ""
+    return f"{finding.fact}: {finding.before or nothing} -> {finding.after or nothing}"
+
+
+@sentence.register
+def _(finding: IncomparableStepsFinding) -> str:
+    return (
+        f"from step {finding.step} on the two trainings are so far apart, be it by rounding, that nothing can be said "
+        f"of them: compare fewer steps (steps={finding.step}), train at a smaller rate, or say with rtol= what is "
+        f"allowed"
+    )
+
+
+def differs(error: float) -> str:
+    """A relative difference as a predicate."""
+    return f"differs by {error:.2g}" if math.isfinite(error) else "is another"
+
+
+def layers_of(findings: Sequence[LayerFinding]) -> list[str]:
+    """The layers of findings, each once."""
+    return list(dict.fromkeys(finding.layer for finding in findings))
+
+
+def cut(texts: list[str], most: int | None) -> list[str]:
+    """The first texts, and a count of the others, so that there are no more than `most`."""
+    if most is None or len(texts) <= most:
+        return texts
+    return [*texts[: most - 1], f"and {len(texts) - most + 1} more"]
+
+
+def listed(layers: Sequence[str]) -> str:
+    """Names of layers, the first of them and a count where there are many."""
     names = [layer or MODEL_LABEL for layer in layers]
     return (
         ", ".join(names) if len(names) <= _ALIKE + 1 else f"{', '.join(names[:_ALIKE])} and {len(names) - _ALIKE} more"
     )
 
 
-def _sentence(finding: Mapping[str, Any]) -> str:
-    kind = finding["kind"].removeprefix("also:")
-    layer, what = finding["layer"] or MODEL_LABEL, finding["what"]
-    before, after = finding["before"], finding["after"]
-    if kind.startswith(operators.PREFIX):
-        return operators.sentence(finding, _shorten(before, after))
-    part = f" ({what.lstrip('.')})" if what else ""
-    if kind.startswith("event:") and before != after:
-        part = f" ({what.lstrip('.') or 'output'}: {_shorten(before, after)})"
-    if kind == "event:input":
-        return f"the model receives another input{part}"
-    if kind == "event:enter":
-        return f"everything before agrees, then {layer} receives another input{part}"
-    if kind == "event:leave":
-        return f"{layer} receives the same inputs and returns another output{part}"
-    if kind == "event:order":
-        return "everything agrees up to where another module is called"
-    if kind == "event:none":
-        return "all activations agree"
-    if kind == "climb":
-        size = f"differs by {finding['error']:.2g}" if math.isfinite(finding["error"]) else "is another"
-        return f"{layer}: the {what} {size}{f', in the end {before} -> {after}' if before else ''}"
-    if kind == "weights":
-        size = f"differs by {finding['error']:.2g}" if math.isfinite(finding["error"]) else "is another"
-        return f"{layer}.{what} {size}" if finding["layer"] and not what.startswith(f"{layer}.") else f"{what} {size}"
-    if kind in ("removed", "added"):
-        return f"{layer} ({before or after}) was {kind}"
-    if kind == "renamed":
-        return f"{before} is now called {after}"
-    if kind == "moved":
-        return f"{before} is now at {after}"
-    if kind == "order" and what == "later":
-        return f"further on, where the baseline {_next(before)}, this pass {_next(after)}"
-    if kind == "order":
-        return f"the baseline {_next(before)} here, this pass {_next(after)}"
-    if kind == "code":
-        return f"its weights and configuration match; its own code changed{_between(before, after)}"
-    if kind in _MAPS:
-        return _MAPS[kind].format(before=before, after=after)
-    if kind in _CURVES:
-        return _CURVES[kind].format(what=what, before=before, after=after) + _per_cent(finding["error"])
-    if kind == "optimizer":
-        return f"the optimiser: {what}: {_shorten(before, after)}"
-    if kind in ("predicted", "targets", "method", "layer", "call", "explained", "steps", "scalars", "model", "seed"):
-        if kind == "layer":
-            before, after = before or MODEL_LABEL, after or MODEL_LABEL
-        return f"{kind}: {before} -> {after}"
-    if kind == "ties":
-        return f"what shares memory: {before or 'nothing'} -> {after or 'nothing'}"
-    name = f"{layer} {what}" if what else layer
-    return f"{name}: {_shorten(before, after)}"
-
-
-def _per_cent(change: float) -> str:
-    """A change from one number to another, as a part of the first, with its sign; nothing where there is no such."""
-    if not math.isfinite(change):
-        return ""
-    per_cent = 100 * change
-    return f", {per_cent:+,.0f} %" if abs(per_cent) >= 100 else f", {per_cent:+.2g} %"
-
-
-def _next(event: str) -> str:
-    """'enter conv1', 'leave conv1' or 'end' as a predicate."""
-    verb, _, layer = event.partition(" ")
-    predicates = {"enter": f"calls {layer or 'the model'}", "leave": f"returns from {layer or 'the model'}"}
-    return predicates.get(verb, "ends")
-
-
-def _between(before: str, after: str) -> str:
-    if before and before == after:
-        return f" between two calls of {before}"
-    if before and after:
-        return f" between {before} and {after}"
-    if after:
-        return f" before {after}, which it calls first"
-    return f" after {before}, which it calls last" if before else ""
-
-
-def _shorten(before: str, after: str) -> str:
-    """Of two long lists in text form only the items that differ; what is still long is cut around the difference."""
+def shortened(before: str, after: str) -> str:
+    """A change; of two long lists in text form only the items that differ, cut around the difference if still long."""
     before, after = without_digests(before, after)
     if len(before) + len(after) <= _SHORT:
         return f"{before or 'none'} -> {after or 'none'}"
-    one, two = split_items(before), split_items(after)
-    if len(one) == len(two):
-        differing = [pair for pair in zip(one, two, strict=True) if pair[0] != pair[1]]
-        one, two = [pair[0] for pair in differing], [pair[1] for pair in differing]
-    while len(one) > 1 and len(two) > 1 and one[0] == two[0]:
-        one, two = one[1:], two[1:]
-    while len(one) > 1 and len(two) > 1 and one[-1] == two[-1]:
-        one, two = one[:-1], two[:-1]
-    short = cut_apart(", ".join(one), ", ".join(two), _LONGEST)
+    old, new = split_items(before), split_items(after)
+    if len(old) == len(new):
+        differing = [pair for pair in zip(old, new, strict=True) if pair[0] != pair[1]]
+        old, new = [pair[0] for pair in differing], [pair[1] for pair in differing]
+    while len(old) > 1 and len(new) > 1 and old[0] == new[0]:
+        old, new = old[1:], new[1:]
+    while len(old) > 1 and len(new) > 1 and old[-1] == new[-1]:
+        old, new = old[:-1], new[:-1]
+    short = cut_apart(", ".join(old), ", ".join(new), _LONGEST)
     return f"{short[0] or 'none'} -> {short[1] or 'none'}"
+
+
+def _change(layer: str, name: str, before: str, after: str) -> str:
+    subject = f"{layer or MODEL_LABEL} {name}" if name else layer or MODEL_LABEL
+    return f"{subject}: {shortened(before, after)}"
+
+
+def _predicate(step: Step) -> str:
+    if step is None:
+        return "ends"
+    kind, layer = step
+    return f"{'calls' if kind == 'enter' else 'returns from'} {layer or 'the model'}"

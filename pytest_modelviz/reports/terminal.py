@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from pytest_modelviz.records.check_result import CheckResult, Status
+from pytest_modelviz.records.findings import (
+    AnyFinding,
+    IncomparableStepsFinding,
+    OutputsFinding,
+    Role,
+    UncomparedFinding,
+)
 from pytest_modelviz.records.verdict import Cause
-from pytest_modelviz.reports.sentences import limits_found, sentences
+from pytest_modelviz.reports.sentences import MOST_LISTED, cut, sentence, sentences
 from pytest_modelviz.text.printable import printable, printable_lines
 from pytest_modelviz.text.side_by_side import apart
 
-_MOST_LISTED = 8
 _MOST_SHORT = 999.5  # from here on a ratio has no three digits
 _CAUSES = {
     Cause.ARCHITECTURE: "the model is built differently",
@@ -24,7 +29,7 @@ _CAUSES = {
 
 def explain(
     result: CheckResult,
-    findings: Sequence[Mapping[str, Any]] = (),
+    findings: Sequence[AnyFinding] = (),
     *,
     reason: str = "",
     commands: tuple[str, str] = ("", ""),
@@ -37,15 +42,16 @@ def explain(
     was captured; `notes` say what the check does not cover. Names and texts of models and files become printable.
     """
     result, findings, reason = printable(result), printable(findings), printable(reason)
-    message = _message(result, findings, reason, commands, None if whole else _MOST_LISTED)
-    told = [f"  note      {printable(note)}" for note in (*notes, *limits_found(findings))]
+    message = _message(result, findings, reason, commands, None if whole else MOST_LISTED)
+    limits = [sentence(finding) for finding in findings if isinstance(finding, UncomparedFinding)]
+    told = [f"  note      {printable(note)}" for note in (*notes, *limits)]
     lines = [message or f"{result.name}: {result.status}", *told] if told else [message]
     return printable_lines("\n".join(lines))
 
 
 def _message(
     result: CheckResult,
-    findings: Sequence[Mapping[str, Any]],
+    findings: Sequence[AnyFinding],
     reason: str,
     commands: tuple[str, str],
     most: int | None,
@@ -67,7 +73,7 @@ def _message(
     return ""
 
 
-def _drift(result: CheckResult, findings: Sequence[Mapping[str, Any]], accept: str, most: int | None) -> str:
+def _drift(result: CheckResult, findings: Sequence[AnyFinding], accept: str, most: int | None) -> str:
     lines = [f"{result.name} {_happened(findings)}{_where(result)}"]
     if result.cause:
         lines.append(f"  cause     {result.cause}: {_explained(result.cause, result.view)}")
@@ -84,10 +90,10 @@ def _drift(result: CheckResult, findings: Sequence[Mapping[str, Any]], accept: s
     return "\n".join(lines)
 
 
-def _happened(findings: Sequence[Mapping[str, Any]]) -> str:
+def _happened(findings: Sequence[AnyFinding]) -> str:
     """What was compared agrees up to a step from which on nothing can be, or it drifted."""
-    unjudged = next((finding["what"] for finding in findings if finding["kind"] == "curve:unjudged"), None)
-    return "drifted" if unjudged is None else f"could be compared only up to step {int(unjudged) - 1}"
+    steps = [finding.step for finding in findings if isinstance(finding, IncomparableStepsFinding)]
+    return f"could be compared only up to step {steps[0] - 1}" if steps else "drifted"
 
 
 def accept_command(options: str) -> str:
@@ -101,21 +107,12 @@ def _explained(cause: Cause, view: str) -> str:
     return _CAUSES[cause]
 
 
-def _reached(findings: Sequence[Mapping[str, Any]]) -> str:
+def _reached(findings: Sequence[AnyFinding]) -> str:
     """Whether the model's output is among what drifted, and which parts of it."""
-    for finding in findings:
-        if finding["kind"] == "outputs":
-            count, drifted = int(finding["before"]), finding["after"]
-            if not drifted:
-                return "; the model's output agrees"
-            names = [name.lstrip(".") for name in drifted.split(", ")]
-            if count == 1:
-                return " and the model's output"
-            return f" and, of the model's {count} outputs, {', '.join(_cut(names, _MOST_LISTED))}"
-    return ""
+    return next((sentence(finding) for finding in findings if isinstance(finding, OutputsFinding)), "")
 
 
-def _unstable(result: CheckResult, findings: Sequence[Mapping[str, Any]], reason: str, most: int | None) -> str:
+def _unstable(result: CheckResult, findings: Sequence[AnyFinding], reason: str, most: int | None) -> str:
     lines = [f"{result.name}: two captures of the same model differ{_where(result)}"]
     lines.append(f"  error     {amount(result.error, result.tolerance)}")
     lines += [f"  {label:9} {text}" for label, text in _evidence(findings, most)]
@@ -144,16 +141,10 @@ def amount(error: float | None, tolerance: float | None) -> str:
     return f"{size}, {times} times what is allowed ({allowed})"
 
 
-def _evidence(findings: Sequence[Mapping[str, Any]], most: int | None) -> list[tuple[str, str]]:
+def _evidence(findings: Sequence[AnyFinding], most: int | None) -> list[tuple[str, str]]:
     """Findings as (label, sentence), the evidence first, then what else differs; no more than `most` of each."""
-    findings = [finding for finding in findings if finding["kind"] != "outputs"]
-    main = sentences([finding for finding in findings if not finding["kind"].startswith("also:")])
-    others = sentences([finding for finding in findings if finding["kind"].startswith("also:")])
-    rows = [("evidence" if number == 0 else "", text) for number, text in enumerate(_cut(main, most))]
-    return rows + [("also" if number == 0 else "", text) for number, text in enumerate(_cut(others, most))]
-
-
-def _cut(texts: list[str], most: int | None) -> list[str]:
-    if most is None or len(texts) <= most:
-        return texts
-    return [*texts[: most - 1], f"and {len(texts) - most + 1} more"]
+    rows: list[tuple[str, str]] = []
+    for role in Role:
+        own = [finding for finding in findings if finding.role is role and not isinstance(finding, OutputsFinding)]
+        rows += [("" if at else role.value, text) for at, text in enumerate(cut(sentences(own), most))]
+    return rows

@@ -250,7 +250,7 @@ class CheckEvaluator:
             result = result.with_verdict(verdict)
         message = explain(
             result,
-            [] if verdict is None else [vars(finding) for finding in verdict.findings],
+            () if verdict is None else verdict.findings,
             reason=reason,
             commands=(record, accept),
             notes=(*self._capture.notes, *self._notes),

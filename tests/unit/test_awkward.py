@@ -13,6 +13,7 @@ from zoo import SmallNet, data_parallel, images, vectors
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.sketch import WEIGHT_WIDTH, record_tensor
+from pytest_modelviz.records.findings import AttributeFinding, WeightFinding
 from pytest_modelviz.views.cam_map.capture import CamMapView
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
 from pytest_modelviz.views.model_summary.capture import ModelSummaryView
@@ -238,8 +239,8 @@ def test_a_shared_configuration_object_is_written_out_once_and_is_evidence_about
 
     verdict = compared(model(2.0), model(3.0))
     assert (verdict.first.layer, verdict.cause) == ("2", "architecture")  # whose code reads it
-    told = [(f.kind, f.layer, f.what, f.before, f.after) for f in verdict.findings if f.kind == "attribute"]
-    assert told == [("attribute", "1", "options.factor", "2.0", "3.0")]
+    found = [finding for finding in verdict.findings if isinstance(finding, AttributeFinding)]
+    assert found == [AttributeFinding("1", "options.factor", "2.0", "3.0")]
     records = FeatureMapsView(model(2.0), vectors()).capture().result.trace.modules
     assert records["1"].config["options.factor"] == "2.0"
     assert "options.factor" not in records["2"].config
@@ -271,7 +272,7 @@ def test_a_tensor_in_a_plain_attribute_is_weights_and_mere_state_is_no_drift():
 
     verdict = compared(model(1.0, 2.0), model(1.0, 3.0))
     assert (verdict.first.layer, verdict.cause) == ("0", "weights")
-    assert [f.what for f in verdict.findings if f.kind == "weights"] == ["options['f'] (attribute)"]
+    assert [f.name for f in verdict.findings if isinstance(f, WeightFinding)] == ["options['f'] (attribute)"]
     assert compared(model(1.0), model(1.0, spare=5.0)).matched
 
 

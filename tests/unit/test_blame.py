@@ -12,6 +12,7 @@ from torch import nn
 from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.check_result import CheckResult, Status
+from pytest_modelviz.records.findings import AttributeFinding, Role, UncomparedFinding, WeightFinding
 from pytest_modelviz.records.structure import LENT, REWRITTEN, UNSAVED, ModuleRecord
 from pytest_modelviz.records.trace_arrays import pack_trace
 from pytest_modelviz.reports.terminal import explain
@@ -48,7 +49,7 @@ def report(verdict):
         baseline="baselines/x.json",
         candidate="c.json",
     )
-    return explain(result.with_verdict(verdict), [vars(finding) for finding in verdict.findings])
+    return explain(result.with_verdict(verdict), verdict.findings)
 
 
 class Config:
@@ -84,9 +85,8 @@ def vectors():
 def test_a_value_of_a_shared_object_is_evidence_about_the_module_that_read_it():
     verdict = compared(Configured(2.0), Configured(3.0), vectors())
     assert (verdict.first.layer, verdict.first.class_name, verdict.cause) == ("second", "Scales", "architecture")
-    assert [(f.layer, f.what, f.before, f.after) for f in verdict.findings if f.kind == "attribute"] == [
-        ("", "config.scale", "2.0", "3.0")
-    ]
+    found = [finding for finding in verdict.findings if isinstance(finding, AttributeFinding)]
+    assert found == [AttributeFinding("", "config.scale", "2.0", "3.0")]
     assert "(model) config.scale: 2.0 -> 3.0" in report(verdict)
 
 
@@ -95,7 +95,8 @@ def test_a_shared_object_that_only_got_another_attribute_is_no_evidence_and_show
     other.config.version_two = True
     other.second.reads = False
     verdict = compared(Configured(2.0), other, vectors())
-    assert [(f.layer, f.what) for f in verdict.findings if f.kind == "attribute"] == [("second", "reads")]
+    found = [f for f in verdict.findings if isinstance(f, AttributeFinding) and f.role is Role.EVIDENCE]
+    assert [(finding.layer, finding.name) for finding in found] == [("second", "reads")]
     assert "<Config" not in report(verdict)
 
 
@@ -170,7 +171,7 @@ def test_lent_weights_change_nothing_for_an_earlier_baseline_or_a_summary():
     facts, arrays = {**capture.facts, "layers": rows}, {**capture.arrays, **pack_trace(trace)}
     verdict = view.compare(dataclasses.replace(capture, facts=facts, arrays=arrays), capture, Tolerances())
     assert verdict.matched
-    assert [(finding.kind, finding.layer) for finding in verdict.findings] == [("uncompared", "0.inner")]
+    assert [(type(finding), finding.layer) for finding in verdict.findings] == [(UncomparedFinding, "0.inner")]
     assert compared(lends(), lends(scaled_by(1)), vectors()).matched
     assert compared(lends(), lends(scaled_by(1)), vectors(), SUMMARY).matched
 
@@ -262,15 +263,15 @@ class Moving(nn.Module):
 def test_a_buffer_that_is_read_before_the_pass_writes_it_is_the_last_evidence():
     verdict = compared(Moving(), Moving(1.5), vectors())
     assert (verdict.first.layer, verdict.cause) == ("", "weights")
-    assert [(one.kind, one.what) for one in verdict.findings if one.kind.endswith("weights")] == [("weights", "gain")]
+    assert [(f.role, f.name) for f in verdict.findings if isinstance(f, WeightFinding)] == [(Role.EVIDENCE, "gain")]
     assert "its own code changed" not in report(verdict)
     verdict = compared(Moving(), Moving(power=2), vectors())
     assert (verdict.first.layer, verdict.cause) == ("", "computation")
     verdict = compared(Moving(), Moving(1.5, weight=0.7), vectors())
     assert (verdict.first.layer, verdict.cause) == ("linear", "weights")
-    assert [(one.kind, one.what) for one in verdict.findings if one.kind.endswith("weights")] == [
-        ("weights", "weight"),
-        ("also:weights", "gain"),
+    assert [(f.role, f.name) for f in verdict.findings if isinstance(f, WeightFinding)] == [
+        (Role.EVIDENCE, "weight"),
+        (Role.ALSO, "gain"),
     ]
 
 

@@ -9,8 +9,15 @@ from zoo import ZOO, InPlace, Output, SmallNet, images, sequences
 
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.records.findings import FactFinding
 from pytest_modelviz.views.cam_map.capture import CamMapView
 from pytest_modelviz.views.cam_map.compare import map_difference, map_findings
+from pytest_modelviz.views.cam_map.findings import (
+    BlankMapFinding,
+    NonFiniteMapFinding,
+    ScaledMapFinding,
+    ZeroMapFinding,
+)
 from pytest_modelviz.views.cam_map.methods import METHODS
 from pytest_modelviz.views.cam_map.pictures import heatmap
 
@@ -250,7 +257,7 @@ class TestComparison:
         view = CamMapView(Toy(), TOY_INPUT)
         verdict = compared(view, CamMapView(Toy(first=(9.0, 9.0)), TOY_INPUT))
         assert not verdict.matched
-        assert ("predicted", "[1]", "[0]") in {(f.kind, f.before, f.after) for f in verdict.findings}
+        assert FactFinding("predicted", "[1]", "[0]") in verdict.findings
         assert (verdict.first.layer, verdict.cause) == ("head", "weights")
 
     def test_an_equal_forward_pass_with_another_gradient(self):
@@ -275,7 +282,7 @@ class TestComparison:
         view = CamMapView(model, images(), target=0)
         verdict = compared(view, CamMapView(model, images(), target_layer="conv1", target=0))
         assert (verdict.matched, verdict.cause) == (False, None)
-        assert verdict.findings[0].kind == "layer"
+        assert verdict.findings[0].fact == "layer"
 
     def test_a_scaled_output_is_seen_though_the_picture_is_the_same(self):
         louder = Toy(first=(1000.0, -4000.0))
@@ -318,20 +325,20 @@ def test_a_map_that_is_nowhere_positive_is_shown_empty():
 def test_what_a_map_is_as_a_whole():
     base = np.float32([[[1.0, -2.0], [0.0, 4.0]]])
 
-    def kinds(after, before=base):
-        return [(finding.kind, finding.before, finding.after) for finding in map_findings(before, after)]
+    def found(after, before=base):
+        return map_findings(before, after)
 
-    assert kinds(base * 0.5) == [("map:scale", "1", "0.5")]
-    assert kinds(-base) == [("map:negated", "1", "-1")]
-    assert kinds(base * 0) == [("map:empty", "-2 to 4", "0 to 0")]
-    assert kinds(base, base * 0) == [("map:empty", "0 to 0", "-2 to 4")]
-    assert kinds(-np.abs(base)) == [("map:blank", "-2 to 4", "-4 to -0")]
+    assert found(base * 0.5) == [ScaledMapFinding(0.5)]
+    assert found(-base) == [ScaledMapFinding(-1.0)]
+    assert found(base * 0) == [ZeroMapFinding((-2.0, 4.0), (0.0, 0.0))]
+    assert found(base, base * 0) == [ZeroMapFinding((0.0, 0.0), (-2.0, 4.0))]
+    assert found(-np.abs(base)) == [BlankMapFinding((-2.0, 4.0), (-4.0, 0.0))]
     broken = base.copy()
     broken[0, 0] = math.nan
-    assert kinds(broken) == [("map:nan", "0 of 4", "2 of 4")]
-    assert kinds(broken, broken) == []
-    assert kinds(base[:, ::-1].copy()) == []  # another map altogether
-    assert kinds(base + np.float32([[[0.0, 0.0], [0.1, 0.0]]])) == []
+    assert found(broken) == [NonFiniteMapFinding((0, 4), (2, 4))]
+    assert found(broken, broken) == []
+    assert found(base[:, ::-1].copy()) == []  # another map altogether
+    assert found(base + np.float32([[[0.0, 0.0], [0.1, 0.0]]])) == []
 
 
 def test_an_empty_or_broken_map_is_told_whatever_the_baseline_says():
@@ -344,15 +351,16 @@ def test_an_empty_or_broken_map_is_told_whatever_the_baseline_says():
 
 
 def test_a_map_that_lost_its_strength_or_its_positive_part_is_explained_as_that():
-    def kinds(first):
+    def family(first):
         verdict = compared(CamMapView(Toy(), TOY_INPUT, target=0), CamMapView(Toy(first), TOY_INPUT, target=0))
         assert (verdict.matched, verdict.first.layer, verdict.cause) == (False, "head", "weights")
-        return [finding.kind for finding in verdict.findings if finding.kind.startswith("map:")]
+        (finding,) = (finding for finding in verdict.findings if type(finding).__module__.endswith("cam_map.findings"))
+        return type(finding)
 
-    assert kinds((0.1, -0.4)) == ["map:scale"]
-    assert kinds((0.0, 0.0)) == ["map:empty"]
-    assert kinds((-1.0, -4.0)) == ["map:blank"]
-    assert kinds((math.nan, 1.0)) == ["map:nan"]
+    assert family((0.1, -0.4)) is ScaledMapFinding
+    assert family((0.0, 0.0)) is ZeroMapFinding
+    assert family((-1.0, -4.0)) is BlankMapFinding
+    assert family((math.nan, 1.0)) is NonFiniteMapFinding
 
 
 class TestThreeKindsOfDrift:
@@ -360,8 +368,7 @@ class TestThreeKindsOfDrift:
 
     def test_another_prediction_is_told(self):
         verdict = compared(CamMapView(Toy(), TOY_INPUT), CamMapView(Toy(first=(9.0, 9.0)), TOY_INPUT))
-        told = {finding.kind: (finding.before, finding.after) for finding in verdict.findings}
-        assert told["predicted"] == ("[1]", "[0]")
+        assert FactFinding("predicted", "[1]", "[0]") in verdict.findings
         assert (verdict.first.layer, verdict.cause) == ("head", "weights")
 
     def test_another_gradient_over_an_equal_forward_pass(self):
@@ -373,4 +380,5 @@ class TestThreeKindsOfDrift:
         Detached.__name__ = Detached.__qualname__ = "Toy"
         verdict = compared(CamMapView(Toy(), TOY_INPUT, target=0), CamMapView(Detached(), TOY_INPUT, target=0))
         assert (verdict.matched, verdict.first, verdict.cause) == (False, None, "gradient")
-        assert [(f.kind, f.after) for f in verdict.findings if f.kind.startswith("map:")] == [("map:scale", "0.5")]
+        (finding,) = verdict.findings
+        assert finding == ScaledMapFinding(pytest.approx(0.5))

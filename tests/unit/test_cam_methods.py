@@ -12,6 +12,7 @@ from torch import nn
 from zoo import ZOO, SmallNet, images
 
 from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.records.findings import DtypeFinding
 from pytest_modelviz.views.cam_map.capture import CamMapView
 from pytest_modelviz.views.cam_map.library import known_methods, normalized_map
 from pytest_modelviz.views.cam_map.methods import COMPOSED, METHODS, RUNNING, differentiates, uses_gradients
@@ -327,7 +328,7 @@ def test_another_dtype_is_drift_however_near_the_map_is():
     half = CamMapView(copy.deepcopy(model).bfloat16(), images().bfloat16(), target=1)
     verdict = compared(CamMapView(model, images(), target=1), half)
     assert not verdict.matched
-    assert ("dtype", "float32", "bfloat16") in {(f.kind, f.before, f.after) for f in verdict.findings}
+    assert DtypeFinding("", "dtype", "float32", "bfloat16") in verdict.findings
 
 
 def test_fullgrad_is_pytorch_grad_cam_s_own_at_any_size_and_kept_small():

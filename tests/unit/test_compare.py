@@ -12,6 +12,20 @@ from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tensors import difference, leaf_errors, rms, weight_difference, worst
 from pytest_modelviz.compare.tolerance import Source, Tolerances, weight_tolerance
 from pytest_modelviz.errors import UnreadableBaselineError
+from pytest_modelviz.records.findings import (
+    AttributeFinding,
+    CodeFinding,
+    ConfigFinding,
+    DivergingEvent,
+    ModuleFinding,
+    OrderFinding,
+    OutputsFinding,
+    RenameFinding,
+    Role,
+    ShapeFinding,
+    TiesFinding,
+    WeightFinding,
+)
 from pytest_modelviz.records.structure import ModelStructure, ModuleRecord
 from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import Call, ForwardTrace, Leaf
@@ -191,9 +205,7 @@ class TestWalk:
         actual.modules["block.a"] = ModuleRecord("Linear", {"extra_repr": "bias=False"}, {"weight": "wa"})
         verdict = self.verdict(actual)
         assert verdict.cause == "architecture"
-        assert ("config", "extra_repr", "", "bias=False") in {
-            (f.kind, f.what, f.before, f.after) for f in verdict.findings
-        }
+        assert ConfigFinding("block.a", "extra_repr", "", "bias=False") in verdict.findings
 
     def test_what_is_private_is_told_only_where_nothing_else_is(self):
         def configured(**config):
@@ -204,9 +216,10 @@ class TestWalk:
             return self.verdict(made, base)
 
         verdict = configured(_pad="(1, 1)", padding="1", extra_repr="padding=1")
-        assert [f.what for f in verdict.findings if f.kind == "config"] == ["padding"]
+        assert [f.name for f in verdict.findings if isinstance(f, ConfigFinding)] == ["padding"]
         verdict = configured(_pad="(1, 1)")
-        assert [(f.kind, f.what) for f in verdict.findings if f.layer == "block.a"][1:] == [("attribute", "_pad")]
+        assert verdict.findings[1] == AttributeFinding("block.a", "_pad", "0", "(1, 1)")
+        assert not [finding for finding in verdict.findings if isinstance(finding, (ConfigFinding, CodeFinding))]
         verdict = configured(another="1")  # how its code is written
         assert verdict.cause == "computation"
 
@@ -215,7 +228,8 @@ class TestWalk:
         actual.weights["wa"] = tensor(1, 1)
         verdict = self.verdict(actual)
         assert verdict.cause == "architecture"
-        assert [(f.before, f.after) for f in verdict.findings if f.kind == "shape"] == [("float32[1]", "float32[2]")]
+        found = [finding for finding in verdict.findings if isinstance(finding, ShapeFinding)]
+        assert found == [ShapeFinding("block.a", "weight", "float32[1]", "float32[2]")]
 
     def test_a_child_that_is_only_read_is_evidence_about_its_reader(self):
         def with_reader(weight: float, out: float) -> ForwardTrace:
@@ -226,7 +240,7 @@ class TestWalk:
 
         verdict = self.verdict(with_reader(1.1, 4.4), with_reader(1.0, 4.0))
         assert (verdict.first.layer, verdict.cause) == ("block.read", "weights")
-        assert ("weights", "block.read") in {(f.kind, f.layer) for f in verdict.findings}
+        assert "block.read" in {f.layer for f in verdict.findings if isinstance(f, WeightFinding)}
 
     def test_of_two_changed_children_that_are_only_read_neither_is_named(self):
         def with_readers(weight: float, out: float) -> ForwardTrace:
@@ -238,18 +252,17 @@ class TestWalk:
 
         verdict = self.verdict(with_readers(1.1, 4.4), with_readers(1.0, 4.0))
         assert (verdict.first.layer, verdict.cause) == ("block", "weights")
-        assert {f.layer for f in verdict.findings if f.kind == "weights"} == {"block.one", "block.two"}
+        assert {f.layer for f in verdict.findings if isinstance(f, WeightFinding)} == {"block.one", "block.two"}
 
     def test_a_lost_tie_is_drift_though_it_changes_no_number(self):
         tied = trace()
         tied.structure.ties = (("block.a.weight", "block.b.weight"),)
         verdict = self.verdict(trace(), tied)
         assert (verdict.matched, verdict.first.layer, verdict.cause) == (False, "", "architecture")
-        assert ("ties", "block.a.weight = block.b.weight", "") in [
-            (f.kind, f.before, f.after) for f in verdict.findings
-        ]
+        lost = (("block.a.weight", "block.b.weight"),)
+        assert TiesFinding("", lost, ()) in verdict.findings
         verdict = self.verdict(trace(a=2.2), tied)
-        assert "also:ties" in [f.kind for f in verdict.findings]
+        assert TiesFinding("", lost, (), role=Role.ALSO) in verdict.findings
 
     def test_a_change_just_below_tolerance_that_is_amplified_is_still_named(self):
         verdict = self.verdict(trace(a=2.0 * (1 + 6e-5), wa=1.00006, head=5.5))
@@ -268,9 +281,8 @@ class TestWalk:
         actual.calls[3] = Call("block.a", 1, 2, {"x": Leaf(tensor="b<")}, {"": Leaf(tensor="b")})
         verdict = self.verdict(actual)
         assert (verdict.first.layer, verdict.cause, verdict.error) == ("block", "computation", math.inf)
-        assert [(f.before, f.after) for f in verdict.findings if f.kind == "order"] == [
-            ("enter block.b", "enter block.a")
-        ]
+        found = [finding for finding in verdict.findings if isinstance(finding, OrderFinding)]
+        assert found == [OrderFinding(("enter", "block.b"), ("enter", "block.a"), is_later=False)]
 
     def test_a_missing_end_is_a_change_of_order(self):
         actual = trace()
@@ -304,10 +316,11 @@ class TestWalk:
         verdict = self.verdict(renamed())
         assert (verdict.matched, verdict.first.layer, verdict.first.class_name) == (False, "body", "Block")
         assert (verdict.cause, verdict.error, verdict.drifted) == ("architecture", 0.0, 0)
-        assert [(f.kind, f.before, f.after) for f in verdict.findings][1:] == [("renamed", "block", "body")]
+        assert verdict.findings[1:] == (RenameFinding("body", before="block"),)
+        assert not verdict.findings[1].is_move
         verdict = self.verdict(renamed(b=3.3, wb=1.1))
         assert (verdict.first.layer, verdict.cause) == ("block.b", "weights")
-        assert ("also:renamed", "block", "body") in [(f.kind, f.before, f.after) for f in verdict.findings]
+        assert RenameFinding("body", before="block", role=Role.ALSO) in verdict.findings
 
     def test_an_activation_that_moved_is_architecture(self):
         def with_relu(parent, at):
@@ -319,7 +332,7 @@ class TestWalk:
 
         verdict = self.verdict(with_relu("", 4), with_relu("block", 4))
         assert (verdict.first.layer, verdict.cause) == ("block", "architecture")
-        assert ("moved", "block.act", "act") in [(f.kind, f.before, f.after) for f in verdict.findings]
+        assert RenameFinding("act", before="block.act") in verdict.findings
 
     @pytest.mark.parametrize(
         ("changed", "suspect", "before", "after"),
@@ -331,7 +344,7 @@ class TestWalk:
     )
     def test_it_says_between_which_calls_the_code_changed(self, changed, suspect, before, after):
         findings = self.verdict(trace(**changed)).findings
-        assert [(f.layer, f.before, f.after) for f in findings if f.kind == "code"] == [(suspect, before, after)]
+        assert [f for f in findings if isinstance(f, CodeFinding)] == [CodeFinding(suspect, before, after)]
 
     def test_it_says_which_outputs_drifted(self):
         def two_outputs(value):
@@ -341,9 +354,9 @@ class TestWalk:
             return made
 
         verdict = self.verdict(two_outputs(5.5), two_outputs(5.0))
-        assert [(f.before, f.after) for f in verdict.findings if f.kind == "outputs"] == [("2", ".logits")]
+        assert [f for f in verdict.findings if isinstance(f, OutputsFinding)] == [OutputsFinding(2, (".logits",))]
         verdict = self.verdict(trace(a=2.2))
-        assert [(f.before, f.after) for f in verdict.findings if f.kind == "outputs"] == [("1", "")]
+        assert [f for f in verdict.findings if isinstance(f, OutputsFinding)] == [OutputsFinding(1, ())]
 
     def test_spread_counts_layers_that_differ(self):
         verdict = self.verdict(trace(b=3.3, block=4.4, head=5.5))
@@ -358,7 +371,7 @@ class TestWalk:
 
     def test_a_signal_that_fades_over_several_modules_is_compared_to_the_last_digit(self):
         verdict = self.verdict(trace(block=1e-9), trace(block=2e-9))
-        assert (verdict.matched, verdict.findings[0].kind) == (False, "event:leave")
+        assert (verdict.matched, verdict.findings[0].event) == (False, DivergingEvent.LEAVE)
         assert not self.verdict(trace(**{"b<": 1e-9}), trace(**{"b<": 2e-9})).matched
 
     def test_large_inputs_forgive_three_times_the_tolerance_and_no_more(self):
@@ -497,7 +510,7 @@ class TestTree:
         before["z"] = {"class": "Linear", "parameters": {"w": "f[1]", "b": "f[1]"}}
         after["z"] = {"class": "Linear", "parameters": {"w": "f[2]"}}
         verdict = compare_trees({"layers": before}, {"layers": after})
-        assert [(f.layer, f.what, f.before, f.after) for f in verdict.findings] == [
+        assert [(f.layer, f.name, f.before, f.after) for f in verdict.findings] == [
             ("z", "parameter w", "f[1]", "f[2]"),
             ("z", "parameter b", "f[1]", ""),
             ("a", "buffer y", "", "f[2]"),
@@ -510,7 +523,7 @@ class TestTree:
         verdict = compare_trees(
             {"layers": layers, "ties": [["a", "b"], ["c", "d"]]}, {"layers": layers, "ties": [["c", "d"], ["e", "f"]]}
         )
-        assert [(f.kind, f.before, f.after) for f in verdict.findings] == [("ties", "a = b", "e = f")]
+        assert verdict.findings == (TiesFinding("", (("a", "b"),), (("e", "f"),)),)
 
     def test_shapes_alone_are_computation(self):
         assert self.verdict(conv={**self.LAYERS["conv"], "out": "f[2]"}).cause == "computation"
@@ -523,9 +536,9 @@ class TestTree:
 
     def test_added_and_removed(self):
         verdict = self.verdict(relu={"class": "ReLU"})
-        assert [(f.kind, f.layer, f.after) for f in verdict.findings] == [("added", "relu", "ReLU")]
+        assert verdict.findings == (ModuleFinding("relu", "added", "ReLU"),)
         verdict = compare_trees({"layers": self.LAYERS}, {"layers": {"": self.LAYERS[""]}})
-        assert [(f.kind, f.layer, f.before) for f in verdict.findings] == [("removed", "conv", "Conv2d")]
+        assert verdict.findings == (ModuleFinding("conv", "removed", "Conv2d"),)
 
     def test_a_rename_is_called_a_rename_once_for_a_whole_subtree(self):
         block = {"class": "Block"}
@@ -533,21 +546,21 @@ class TestTree:
         before = {"": {"class": "Net"}, "stage": block, "stage.conv": inner}
         after = {"": {"class": "Net"}, "body": block, "body.conv": inner}
         verdict = compare_trees({"layers": before}, {"layers": after})
-        assert [(f.kind, f.layer, f.before) for f in verdict.findings] == [("renamed", "body", "stage")]
+        assert verdict.findings == (RenameFinding("body", before="stage"),)
         assert (verdict.first.layer, verdict.cause) == ("body", "architecture")
         moved = {"": {"class": "Net"}, "stage": block, "stage.sub.conv": inner}
         verdict = compare_trees({"layers": before}, {"layers": moved})
-        assert [(f.kind, f.layer) for f in verdict.findings] == [("moved", "stage.sub.conv")]
+        assert [(f.layer, f.is_move) for f in verdict.findings] == [("stage.sub.conv", True)]
 
     def test_of_two_alike_each_is_found_once_and_a_changed_one_is_no_rename(self):
         relu = {"class": "ReLU"}
         before = {"": {"class": "Net"}, "a": relu, "b": relu}
         verdict = compare_trees({"layers": before}, {"layers": {"": {"class": "Net"}, "c": relu, "d": relu}})
-        assert [(f.kind, f.before, f.after) for f in verdict.findings] == [("renamed", "a", "c"), ("renamed", "b", "d")]
+        assert verdict.findings == (RenameFinding("c", before="a"), RenameFinding("d", before="b"))
         verdict = compare_trees(
             {"layers": before}, {"layers": {"": {"class": "Net"}, "a": relu, "c": {"class": "GELU"}}}
         )
-        assert [f.kind for f in verdict.findings] == ["removed", "added"]
+        assert [f.change for f in verdict.findings] == ["removed", "added"]
 
     def test_damage(self):
         for facts in ({}, {"layers": []}, {"layers": {"": 3}}):

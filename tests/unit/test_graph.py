@@ -33,6 +33,7 @@ from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
 from pytest_modelviz.views.model_graph.align import align
 from pytest_modelviz.views.model_graph.capture import ModelGraphView, _reason
 from pytest_modelviz.views.model_graph.compare import compare_graphs
+from pytest_modelviz.views.model_graph.findings import FollowingFinding, OperatorFinding
 from pytest_modelviz.views.model_graph.naming import tensor_text
 from pytest_modelviz.views.model_graph.records import Operator, OperatorGraph
 
@@ -112,7 +113,7 @@ def compared(before, after):
         baseline="baselines/x.json",
         candidate="c.json",
     )
-    return verdict, explain(result.with_verdict(verdict), [vars(finding) for finding in verdict.findings])
+    return verdict, explain(result.with_verdict(verdict), verdict.findings)
 
 
 def lines(text, label="evidence"):
@@ -864,11 +865,12 @@ def graph_of(kinds, modules=None):
 def test_deleted_operators_are_told_as_exactly_these(kinds, data):
     gone = data.draw(st.sets(st.integers(0, len(kinds) - 1)))
     left = [kind for at, kind in enumerate(kinds) if at not in gone]
-    for before, after, what in ((kinds, left, "removed"), (left, kinds, "added")):
+    for before, after, side in ((kinds, left, "before"), (left, kinds, "after")):
         verdict = compare_graphs(graph_of(before), graph_of(after))
-        told = [one for one in verdict.findings if one.kind != "graph:follows"]
-        assert {one.kind for one in told} <= {f"graph:{what}"}
-        named = collections.Counter(one.before or one.after for one in told)
+        found = [finding for finding in verdict.findings if not isinstance(finding, FollowingFinding)]
+        assert all(isinstance(finding, OperatorFinding) for finding in found)
+        assert all(bool(finding.before) == (side == "before") != bool(finding.after) for finding in found)
+        named = collections.Counter(getattr(finding, side) for finding in found)
         assert named == collections.Counter(kinds) - collections.Counter(left)
         assert verdict.matched == (not gone)
 

@@ -16,9 +16,18 @@ from zoo import ZOO, SmallNet
 from pytest_modelviz.compare.tolerance import LayerTolerance, Tolerances
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.pictures.colour import NOT_A_NUMBER
+from pytest_modelviz.records.findings import (
+    ModuleFinding,
+    RenameFinding,
+    RequestFinding,
+    Role,
+    TiesFinding,
+    WeightFinding,
+)
 from pytest_modelviz.storage.names import Location
 from pytest_modelviz.storage.store import Store
 from pytest_modelviz.views.kernel_maps.capture import KernelMapsView
+from pytest_modelviz.views.kernel_maps.compare import BrokenKernelsFinding
 from pytest_modelviz.views.kernel_maps.convolutions import convolutions, first_of_stages
 from pytest_modelviz.views.kernel_maps.kernels import filters_first, sample
 from pytest_modelviz.views.kernel_maps.pictures import kernel_scale, kernels_composite, kernels_picture
@@ -137,7 +146,7 @@ def test_of_every_kind_one_changed_filter_drifts(kind):
 
     verdict = compared(model, changed(model, turn))
     assert (verdict.matched, verdict.first.layer, verdict.cause) == (False, "0", "weights")
-    assert [(finding.kind, finding.layer, finding.what) for finding in verdict.findings] == [("weights", "0", "weight")]
+    assert [(type(f), f.layer, f.name) for f in verdict.findings] == [(WeightFinding, "0", "weight")]
 
 
 def test_a_quantised_weight_that_changed_by_a_step_drifts():
@@ -234,7 +243,7 @@ def test_all_convolutions_are_compared_whichever_are_shown():
 def test_a_bias_counts():
     model = SmallNet()
     verdict = compared(model, changed(model, lambda net: net.conv2.bias.mul_(1.01)))
-    assert (verdict.first.layer, verdict.findings[0].what) == ("conv2", "bias")
+    assert (verdict.first.layer, verdict.findings[0].name) == ("conv2", "bias")
 
 
 def test_what_processors_do_to_a_seed_matches_and_a_thousandth_drifts():
@@ -279,8 +288,8 @@ def test_kernels_that_are_not_finite_are_counted():
     other = changed(model, spoil)
     verdict = compared(model, other)
     assert (verdict.matched, verdict.cause, verdict.error) == (False, "weights", math.inf)
-    told = {(finding.kind, finding.before, finding.after) for finding in verdict.findings}
-    assert ("broken", "none", "2 of 12 filters") in told
+    broken = BrokenKernelsFinding("conv2", "kernels that are not finite", "none", "2 of 12 filters")
+    assert broken in verdict.findings
     view = KernelMapsView(other)
     capture = view.capture()
     assert capture.notes == ("kernels hold NaN or infinities: conv2 (2 of 12 filters)",)
@@ -316,8 +325,9 @@ class TestArchitecture:
             math.inf,
             0.0,
         )
-        assert what in {finding.what for finding in verdict.findings if finding.layer == "conv2"}
-        assert "also:weights" in {finding.kind for finding in verdict.findings}  # conv1, and who blames it is wrong
+        assert what in {finding.name for finding in verdict.findings if finding.layer == "conv2"}
+        others = [finding for finding in verdict.findings if finding.role is Role.ALSO]
+        assert any(isinstance(finding, WeightFinding) for finding in others)  # conv1, and who blames it is wrong
         assert verdict.drifted == 2
 
     def test_one_is_gone_or_new(self):
@@ -326,7 +336,7 @@ class TestArchitecture:
         for pair, kind in (((model, other), "added"), ((other, model), "removed")):
             verdict = compared(*pair)
             assert (verdict.cause, verdict.first.layer, verdict.first.class_name) == ("architecture", "", "SmallNet")
-            assert [(finding.kind, finding.layer) for finding in verdict.findings] == [(kind, "extra")]
+            assert verdict.findings == (ModuleFinding("extra", kind, "Conv1d"),)
             assert (verdict.compared, verdict.drifted) == (3, 1)
 
     def test_one_has_another_name(self):
@@ -336,7 +346,7 @@ class TestArchitecture:
 
         verdict = compared(build("b"), build("c"))
         assert (verdict.cause, verdict.first.layer, verdict.error) == ("architecture", "0.c", 0.0)
-        assert [(f.kind, f.before, f.after) for f in verdict.findings] == [("renamed", "0.b", "0.c")]
+        assert verdict.findings == (RenameFinding("0.c", before="0.b"),)
         one, two = KernelMapsView(build("b")), KernelMapsView(build("c"))
         labels = [picture.label for picture in two.picture(two.capture(), one.capture(), verdict)]
         assert labels == ["0.c"]
@@ -351,7 +361,7 @@ class TestArchitecture:
         other = changed(model, lambda net: setattr(net[1], "weight", nn.Parameter(net[0].weight.clone())))
         verdict = compared(model, other)
         assert (verdict.matched, verdict.cause) == (False, "architecture")
-        assert verdict.findings[0].kind == "ties"
+        assert isinstance(verdict.findings[0], TiesFinding)
 
     def test_a_plain_attribute_alone_is_no_drift(self):
         model = SmallNet()
@@ -415,7 +425,7 @@ class TestLayers:
         model = SmallNet()
         verdict = compared(model, model, layers="conv1", other_layers="conv2")
         assert (verdict.matched, verdict.cause, verdict.first) == (False, None, None)
-        assert [(f.before, f.after) for f in verdict.findings] == [("conv1", "conv2")]
+        assert verdict.findings == (RequestFinding("", "layers", "conv1", "conv2"),)
 
     @pytest.mark.parametrize(
         ("layers", "message"),

@@ -14,11 +14,13 @@ from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.pictures.exhibits import Curve, pictures_of
+from pytest_modelviz.records.findings import OutputsFinding, RequestFinding
 from pytest_modelviz.records.trace_arrays import pack_trace
 from pytest_modelviz.storage.names import Location
 from pytest_modelviz.storage.store import Store
 from pytest_modelviz.views.activation_maximization.ascent import noise
 from pytest_modelviz.views.activation_maximization.capture import ActivationMaximizationView
+from pytest_modelviz.views.activation_maximization.findings import ClimbFinding
 from pytest_modelviz.views.activation_maximization.records import gradient_key
 
 SMALL = {"input_size": (3, 16, 16), "steps": 5}
@@ -333,7 +335,7 @@ class TestComparison:
         verdict = compared(model, other, "conv2")
         assert (verdict.matched, verdict.first.layer, verdict.cause) == (False, "conv1", "weights")
         assert not verdict.error <= verdict.tolerance
-        assert "outputs" not in {finding.kind for finding in verdict.findings}
+        assert not any(isinstance(finding, OutputsFinding) for finding in verdict.findings)
 
     def test_a_changed_weight_after_the_layer_is_none_of_it(self):
         model = SmallNet()
@@ -373,7 +375,9 @@ class TestComparison:
         arguments = {"steps": 20, "learning_rate": 20.0}
         verdict = compared(model, other, "1", **arguments)
         assert not verdict.matched
-        assert [f.what for f in verdict.findings if f.kind == "climb"] == ["mean activation while climbing"]
+        assert [f.quantity for f in verdict.findings if isinstance(f, ClimbFinding)] == [
+            "mean activation while climbing"
+        ]
         assert verdict.tolerance == pytest.approx(0.35)
 
     @pytest.mark.parametrize(
@@ -382,7 +386,7 @@ class TestComparison:
     def test_another_question_is_drift_without_blame(self, question):
         model = SmallNet()
         verdict = compared(model, model, "conv1", other_arguments=question)
-        assert (verdict.matched, verdict.cause, verdict.findings[0].kind) == (False, None, "asked")
+        assert (verdict.matched, verdict.cause, type(verdict.findings[0])) == (False, None, RequestFinding)
 
 
 def test_a_dead_filter_and_what_is_not_finite_are_told():
@@ -411,7 +415,7 @@ def test_a_gradient_that_is_not_finite_in_another_place_drifts(odd):
     assert compared(at(3), at(3), "", input_size=(12,)).matched
     verdict = compared(at(3), at(9), "", input_size=(12,))
     assert math.isinf(verdict.error)
-    assert "gradient on the start" in {finding.what for finding in verdict.findings}
+    assert "gradient on the start" in {f.quantity for f in verdict.findings if isinstance(f, ClimbFinding)}
 
 
 def test_what_is_kept_is_small_and_survives_the_store(tmp_path):

@@ -10,6 +10,7 @@ from torch import nn
 from zoo import Complex, Empty, Packed, SmallNet, data_parallel, encoder, images, sequences, vectors
 
 from pytest_modelviz.compare.tolerance import Tolerances
+from pytest_modelviz.records.findings import WeightFinding
 from pytest_modelviz.views.cam_map.capture import CamMapView
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
 from pytest_modelviz.views.model_summary.capture import ModelSummaryView
@@ -125,7 +126,7 @@ def test_weights_that_show_nowhere_are_told_by_their_owners():
         other.spare[0].bias.add_(0.1)
     verdict = judged(model, other, vectors())
     assert named(verdict) == (False, "spare.1", "weights")
-    found = {(f.layer, f.what) for f in verdict.findings if f.kind == "weights"}
+    found = {(f.layer, f.name) for f in verdict.findings if isinstance(f, WeightFinding)}
     assert found == {("spare.1", "weight"), ("spare.0", "bias")}
 
 
@@ -183,7 +184,7 @@ class TestQuantised:
         model, other = (quantize(net, {nn.Linear}, torch.qint8) for net in (plain, changed(plain, "2.weight", 1.5)))
         verdict = judged(model, other, vectors())
         assert named(verdict) == (False, "2", "weights")
-        assert [(f.layer, f.what) for f in verdict.findings if f.kind == "weights"] == [("2", "weight")]
+        assert [(f.layer, f.name) for f in verdict.findings if isinstance(f, WeightFinding)] == [("2", "weight")]
         rows = ModelSummaryView(model, input_data=vectors()).capture().facts["layers"]
         assert rows["0"]["buffers"]["weight"] == "qint8[16, 8]"
 

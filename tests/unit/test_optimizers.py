@@ -12,8 +12,11 @@ from torch.optim import lr_scheduler
 from pytest_modelviz.compare.ignored import is_ignored
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
+from pytest_modelviz.records.findings import AttributeFinding, Role
 from pytest_modelviz.reports.sentences import sentences
 from pytest_modelviz.views.training_curve.capture import TrainingCurveView
+from pytest_modelviz.views.training_curve.curve_comparison import CurveKind
+from pytest_modelviz.views.training_curve.findings import CurveFinding, CurveRemark, OptimizerFinding
 from pytest_modelviz.views.training_curve.records import Training
 
 
@@ -69,7 +72,7 @@ def compared(one, other, **options):
 
 def told(verdict):
     """The sentences about optimisers."""
-    return sentences([vars(finding) for finding in verdict.findings if finding.kind.endswith("optimizer")])
+    return sentences([finding for finding in verdict.findings if isinstance(finding, OptimizerFinding)])
 
 
 def adamw(decay=1e-4, **options):
@@ -132,7 +135,7 @@ def grouped(matrices, others):
 def test_another_optimiser_shows_in_the_numbers(one, other):
     verdict = compared(one, other, given=False)
     assert not verdict.matched
-    assert verdict.findings[0].kind.startswith("curve:update:")
+    assert verdict.findings[0].kind in (CurveKind.UPDATE, CurveKind.DECAY)
     assert (verdict.cause, verdict.first.layer, verdict.first.class_name) == ("computation", "", "Net")
     assert compared(one, one, given=False).matched
 
@@ -141,29 +144,30 @@ def test_another_threshold_of_clipping_shows():
     one, other = Setup(sgd(), clip=0.5, given=False), Setup(sgd(), clip=0.4, given=False)
     verdict = other.view.compare(one.view.capture(), other.view.capture(), Tolerances())
     assert (verdict.matched, verdict.first.layer, verdict.cause) == (False, "", "computation")
-    parts = [finding for finding in verdict.findings if finding.kind == "parted:updates"]
-    assert parts[0].error == pytest.approx(-0.2, rel=1e-3)
+    together = [f for f in verdict.findings if isinstance(f, CurveFinding) and not f.name]
+    assert together[0].kind is CurveKind.UPDATE
+    assert together[0].change == pytest.approx(-0.2, rel=1e-3)
 
 
 def test_a_decay_is_told_by_what_it_does():
     verdict = compared(adamw(1e-4), adamw(3e-3), given=False, steps=1)
-    texts = sentences([vars(finding) for finding in verdict.findings])
+    texts = sentences(verdict.findings)
     assert any("body.1.weight moves along itself, as weight decay makes it, by " in text for text in texts)
     assert all("a difference of" not in text for text in texts)
 
 
 @pytest.mark.parametrize(("before", "after", "change"), [(0.0175, 0.0262, "+50 %"), (0.0158, 0.0237, "+50 %")])
 def test_a_change_is_a_part_of_what_it_was(before, after, change):
-    finding = {"kind": "parted:update", "layer": "", "what": "w", "before": str(before), "after": str(after)}
-    (text,) = sentences([{**finding, "error": (after - before) / before}])
+    (text,) = sentences([CurveFinding("", CurveKind.UPDATE, "w", before, after)])
     assert text == f"w moves by {before} -> {after}, {change}"
 
 
 def test_a_parameter_alone_and_all_together_have_one_definition():
     verdict = compared(sgd(0.01), sgd(0.015), given=False, steps=1)
-    changes = {finding.kind: finding.error for finding in verdict.findings if finding.kind.startswith("parted:update")}
-    assert changes["parted:updates"] == pytest.approx(0.5, rel=1e-3)
-    assert changes["parted:update"] == pytest.approx(0.5, rel=1e-3)
+    changes = {f.name: f.change for f in verdict.findings if isinstance(f, CurveFinding) and f.kind is CurveKind.UPDATE}
+    assert "" in changes
+    assert len(changes) > 1
+    assert list(changes.values()) == pytest.approx([0.5] * len(changes), rel=1e-3)
 
 
 def test_a_baseline_that_does_not_say_how_parameters_moved_cannot_be_compared():
@@ -292,7 +296,7 @@ def test_a_change_that_no_number_shows_is_a_drift(model):
     other = Setup(sgd(), scheduler=stepping(60), model=model)
     verdict = other.view.compare(one.view.capture(), other.view.capture(), Tolerances())
     assert (verdict.matched, verdict.cause) == (False, "computation")
-    assert [finding.kind for finding in verdict.findings] == ["curve:none", "optimizer"]
+    assert [type(finding) for finding in verdict.findings] == [CurveRemark, OptimizerFinding]
     assert told(verdict) == ["the optimiser: StepLR step_size (SGD): 30 -> 60"]
 
 
@@ -375,7 +379,7 @@ def test_changed_weights_outweigh_an_optimiser_which_is_told_beside():
         two.net.head.weight.mul_(1.1)
     verdict = two.view.compare(one.view.capture(), two.view.capture(), Tolerances())
     assert (verdict.cause, verdict.first.layer) == ("weights", "head")
-    assert [finding.kind for finding in verdict.findings if "optimizer" in finding.kind] == ["also:optimizer"]
+    assert [f.role for f in verdict.findings if isinstance(f, OptimizerFinding)] == [Role.ALSO]
 
 
 class Logging(torch.optim.SGD):
@@ -422,9 +426,7 @@ def test_hyperparameters_kept_on_the_model_are_no_layer():
     one, other = kept(0.01), kept(0.02)
     verdict = other.compare(one.capture(), other.capture(), Tolerances())
     assert (verdict.cause, verdict.first.layer, verdict.first.class_name) == ("computation", "", "Net")
-    assert [(finding.kind, finding.what) for finding in verdict.findings if finding.kind.endswith("attribute")] == [
-        ("also:attribute", "hparams")
-    ]
+    assert [(f.role, f.name) for f in verdict.findings if isinstance(f, AttributeFinding)] == [(Role.ALSO, "hparams")]
 
 
 def test_configuration_of_the_model_itself_is_headed_by_its_name():

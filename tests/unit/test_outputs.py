@@ -15,6 +15,7 @@ from pytest_modelviz.attribution.outputs import main_output, main_path, sample_o
 from pytest_modelviz.attribution.scores import scores_of
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.records.findings import FactFinding
 from pytest_modelviz.views.cam_map.capture import CamMapView
 from pytest_modelviz.views.saliency_map.capture import SaliencyMapView
 
@@ -242,7 +243,7 @@ def test_another_tensor_that_is_explained_is_told():
     other = SaliencyMapView(Both(lambda scores, embedding: {"logits": embedding, "scores": scores}), image(), target=1)
     verdict = one.compare(one.capture(), other.capture(), Tolerances())
     assert not verdict.matched
-    assert ("explained", "scores", "logits") in [(f.kind, f.before, f.after) for f in verdict.findings]
+    assert FactFinding("explained", "scores", "logits") in verdict.findings
 
 
 class Single(nn.Module):

@@ -14,6 +14,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from families import FAMILIES, example
 from tensorboard.plugin_util import markdown_to_safe_html
 from torch.utils import tensorboard
 
@@ -21,6 +22,7 @@ from pytest_modelviz.cli import main
 from pytest_modelviz.pictures.exhibits import Curve, Graph, Node
 from pytest_modelviz.pictures.layout import labelled
 from pytest_modelviz.records.check_result import CheckResult
+from pytest_modelviz.records.findings import OutputsFinding
 from pytest_modelviz.records.orphan import OrphanRecord
 from pytest_modelviz.records.run_result import RunFacts, RunResult
 from pytest_modelviz.reports.html import write_report
@@ -119,23 +121,13 @@ def entry(field: str = "a", **changed):
     return CheckResult.from_json({**row, **changed})
 
 
-KINDS = ["weights", "config", "added", "renamed", "order", "code", "event:enter", "graph:receives", "graph:added", "x"]
-
-
-def findings(field: str, count: int = 1):
-    rows = [
-        {
-            "kind": kind,
-            "layer": f"{field}{at or ''}",
-            "what": field,
-            "before": field,
-            "after": f"{field}2",
-            "error": 1.0,
-        }
-        for kind in KINDS
-        for at in range(count)
+def findings(text: str, count: int = 1):
+    found = [example(family, text) for family in FAMILIES for _ in range(count)]
+    numbered = [
+        dataclasses.replace(finding, layer=f"{text}{at % count or ''}") if hasattr(finding, "layer") else finding
+        for at, finding in enumerate(found)
     ]
-    return [*rows, {"kind": "outputs", "layer": "", "what": "", "before": "2", "after": f".{field}", "error": 1.0}]
+    return [*numbered, OutputsFinding(2, (f".{text}",))]
 
 
 @each_hostile

@@ -11,6 +11,7 @@ from zoo import ZOO, SmallNet, images, sequences, vectors
 
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
+from pytest_modelviz.records.findings import DtypeFinding, FactFinding
 from pytest_modelviz.views.saliency_map.capture import SaliencyMapView
 from pytest_modelviz.views.saliency_map.gradients import METHODS, normal
 
@@ -274,7 +275,7 @@ class TestComparison:
         ):
             verdict = other.compare(view.capture(), other.capture(), Tolerances())
             assert (verdict.matched, verdict.cause, verdict.first) == (False, None, None)
-            assert verdict.findings[0].kind in ("targets", "method")
+            assert verdict.findings[0].fact in ("targets", "method")
 
     def test_another_prediction_is_drift_with_its_cause(self):
         model = Linear()
@@ -283,7 +284,9 @@ class TestComparison:
             turned.head.weight.copy_(model.head.weight.flip(0))
         verdict = compared(SaliencyMapView(model, INPUT), SaliencyMapView(turned, INPUT))
         assert (verdict.matched, verdict.cause, verdict.first.layer) == (False, "weights", "head")
-        assert {"targets", "predicted"} <= {finding.kind for finding in verdict.findings}
+        assert {"targets", "predicted"} <= {
+            finding.fact for finding in verdict.findings if isinstance(finding, FactFinding)
+        }
 
     def test_nan_is_told(self):
         model = Linear()
@@ -383,7 +386,7 @@ def test_another_dtype_is_drift_however_near_the_gradient_is():
     half = SaliencyMapView(copy.deepcopy(model).bfloat16(), images().bfloat16(), target=0)
     verdict = half.compare(view.capture(), half.capture(), Tolerances())
     assert not verdict.matched
-    assert ("dtype", "float32", "bfloat16") in {(f.kind, f.before, f.after) for f in verdict.findings}
+    assert DtypeFinding("", "dtype", "float32", "bfloat16") in verdict.findings
 
 
 def test_a_picture_larger_than_the_view_makes_is_refused():

@@ -6,11 +6,29 @@ import math
 import pytest
 
 from pytest_modelviz.records.check_result import CheckResult, LayerCounts, Status
+from pytest_modelviz.records.findings import (
+    CodeFinding,
+    ConfigFinding,
+    DivergingEvent,
+    EventFinding,
+    FactFinding,
+    Finding,
+    IncomparableStepsFinding,
+    ModuleFinding,
+    OrderFinding,
+    OutputsFinding,
+    RenameFinding,
+    Role,
+    TiesFinding,
+    WeightFinding,
+)
 from pytest_modelviz.records.orphan import OrphanRecord
 from pytest_modelviz.records.verdict import Cause, Divergence
 from pytest_modelviz.reports.terminal import amount, explain
 from pytest_modelviz.reports.terminal_summary import TerminalSummary, summary_lines
 from pytest_modelviz.text.printable import printable
+from pytest_modelviz.views.cam_map.findings import NonFiniteMapFinding, ScaledMapFinding
+from pytest_modelviz.views.model_summary.findings import FieldFinding
 
 DRIFT = CheckResult(
     nodeid="t.py::test",
@@ -31,80 +49,82 @@ def drift(**changed):
     return dataclasses.replace(DRIFT, **changed)
 
 
-def finding(kind, layer="conv", what="", before="", after="", error=math.nan):
-    return {"kind": kind, "layer": layer, "what": what, "before": before, "after": after, "error": error}
-
-
 @pytest.mark.parametrize(
     ("found", "sentence"),
     [
-        (finding("event:input", "", "x"), "the model receives another input (x)"),
-        (finding("event:enter", what=".mask"), "everything before agrees, then conv receives another input (mask)"),
-        (finding("event:leave"), "conv receives the same inputs and returns another output"),
+        (EventFinding("", DivergingEvent.INPUT, "x"), "the model receives another input (x)"),
         (
-            finding("event:leave", before="float32[1]", after="float32[2]"),
+            EventFinding("conv", DivergingEvent.ENTER, ".mask"),
+            "everything before agrees, then conv receives another input (mask)",
+        ),
+        (EventFinding("conv", DivergingEvent.LEAVE), "conv receives the same inputs and returns another output"),
+        (
+            EventFinding("conv", DivergingEvent.LEAVE, "", "float32[1]", "float32[2]"),
             "conv receives the same inputs and returns another output (output: float32[1] -> float32[2])",
         ),
-        (finding("event:order"), "everything agrees up to where another module is called"),
-        (finding("event:none"), "all activations agree"),
-        (finding("weights", what="weight", error=0.05), "conv.weight differs by 0.05"),
-        (finding("weights", what="conv.weight", error=0.05), "conv.weight differs by 0.05"),
-        (finding("weights", "", "gamma", error=math.inf), "gamma is another"),
-        (finding("removed", before="Conv2d"), "conv (Conv2d) was removed"),
-        (finding("renamed", "stem", before="conv", after="stem"), "conv is now called stem"),
-        (finding("moved", "a.conv", before="conv", after="a.conv"), "conv is now at a.conv"),
-        (finding("added", after="ReLU"), "conv (ReLU) was added"),
-        (finding("order", "", before="enter a", after="end"), "the baseline calls a here, this pass ends"),
+        (EventFinding("conv", DivergingEvent.ORDER), "everything agrees up to where another module is called"),
+        (EventFinding("", DivergingEvent.NONE), "all activations agree"),
+        (WeightFinding("conv", "weight", 0.05), "conv.weight differs by 0.05"),
+        (WeightFinding("conv", "conv.weight", 0.05), "conv.weight differs by 0.05"),
+        (WeightFinding("", "gamma", math.inf), "gamma is another"),
+        (ModuleFinding("conv", "removed", "Conv2d"), "conv (Conv2d) was removed"),
+        (RenameFinding("stem", before="conv"), "conv is now called stem"),
+        (RenameFinding("a.conv", before="conv"), "conv is now at a.conv"),
+        (ModuleFinding("conv", "added", "ReLU"), "conv (ReLU) was added"),
+        (OrderFinding(("enter", "a"), None, is_later=False), "the baseline calls a here, this pass ends"),
         (
-            finding("order", "", before="leave ", after="enter b"),
+            OrderFinding(("leave", ""), ("enter", "b"), is_later=False),
             "the baseline returns from the model here, this pass calls b",
         ),
         (
-            finding("code", before="bn1", after="conv2"),
+            CodeFinding("", "bn1", "conv2"),
             "its weights and configuration match; its own code changed between bn1 and conv2",
         ),
         (
-            finding("code", before="conv", after="conv"),
+            CodeFinding("", "conv", "conv"),
             "its weights and configuration match; its own code changed between two calls of conv",
         ),
         (
-            finding("code", after="a"),
+            CodeFinding("", "", "a"),
             "its weights and configuration match; its own code changed before a, which it calls first",
         ),
         (
-            finding("code", before="b"),
+            CodeFinding("", "b", ""),
             "its weights and configuration match; its own code changed after b, which it calls last",
         ),
-        (finding("code"), "its weights and configuration match; its own code changed"),
+        (CodeFinding("", "", ""), "its weights and configuration match; its own code changed"),
         (
-            finding("map:nan", "", before="0 of 4", after="3 of 4"),
+            NonFiniteMapFinding((0, 4), (3, 4)),
             "3 of 4 values of the map are not finite, in the baseline 0 of 4",
         ),
         (
-            finding("map:scale", "", before="1", after="0.5"),
+            ScaledMapFinding(0.5),
             "it is the baseline's map times 0.5: the picture is the same, its strength is not",
         ),
-        (finding("predicted", "", "predicted", "[1]", "[2]"), "predicted: [1] -> [2]"),
-        (finding("ties", "", before="", after='[["a", "b"]]'), 'what shares memory: nothing -> [["a", "b"]]'),
-        (finding("frozen", what="frozen", after='["weight"]'), 'conv frozen: none -> ["weight"]'),
-        (finding("config", what="eps", before="1", after="2"), "conv eps: 1 -> 2"),
+        (FactFinding("predicted", "[1]", "[2]"), "predicted: [1] -> [2]"),
+        (TiesFinding("", (), (("a", "b"),)), "what shares memory: nothing -> a = b"),
+        (TiesFinding("", (("a", "b"), ("c", "d")), ()), "what shares memory: a = b; c = d -> nothing"),
+        (FieldFinding("conv", "frozen", "", '["weight"]', "frozen"), 'conv frozen: none -> ["weight"]'),
+        (ConfigFinding("conv", "eps", "1", "2"), "conv eps: 1 -> 2"),
+        (Finding("heads", "conv", "attention heads", "8", "4"), "conv attention heads: 8 -> 4"),
+        (Finding("heads"), "(model): none -> none"),
     ],
 )
 def test_sentences(found, sentence):
     lines = explain(DRIFT, [found]).splitlines()
     assert f"  evidence  {sentence}" in lines
-    told = explain(DRIFT, [finding("event:none"), {**found, "kind": f"also:{found['kind']}"}]).splitlines()
-    assert f"  also      {sentence}" in told
+    others = [EventFinding("", DivergingEvent.NONE), dataclasses.replace(found, role=Role.ALSO)]
+    assert f"  also      {sentence}" in explain(DRIFT, others).splitlines()
 
 
 def test_of_long_lists_only_what_differs_is_told():
     base = ", ".join(f"item{number}=1" for number in range(20))
-    text = explain(DRIFT, [finding("config", what="config", before=base, after=base.replace("item7=1", "item7=2"))])
+    text = explain(DRIFT, [ConfigFinding("conv", "config", base, base.replace("item7=1", "item7=2"))])
     assert "  evidence  conv config: item7=1 -> item7=2" in text.splitlines()
     base = "x: float32[2, 3, 4, 5], kernel_size=(1, 1), mask: bool[2, 1, 12, 12], " + base
-    text = explain(DRIFT, [finding("in", what="in", before=base, after=base.replace("bool", "float32"))])
+    text = explain(DRIFT, [FieldFinding("conv", "in", base, base.replace("bool", "float32"), "in")])
     assert "  evidence  conv in: mask: bool[2, 1, 12, 12] -> mask: float32[2, 1, 12, 12]" in text.splitlines()
-    long = explain(DRIFT, [finding("config", what="repr", before="x" * 500, after="y" * 500)])
+    long = explain(DRIFT, [ConfigFinding("conv", "repr", "x" * 500, "y" * 500)])
     assert max(map(len, long.splitlines())) < 300
 
 
@@ -204,13 +224,13 @@ class TestTheLastLines:
 @pytest.mark.parametrize(
     ("count", "drifted", "told"),
     [
-        ("1", "", "3 of 6 layers; the model's output agrees"),
-        ("1", "output", "3 of 6 layers and the model's output"),
-        ("3", ".boxes, .scores", "3 of 6 layers and, of the model's 3 outputs, boxes, scores"),
+        (1, (), "3 of 6 layers; the model's output agrees"),
+        (1, ("output",), "3 of 6 layers and the model's output"),
+        (3, (".boxes", ".scores"), "3 of 6 layers and, of the model's 3 outputs, boxes, scores"),
     ],
 )
 def test_it_says_which_outputs_drifted(count, drifted, told):
-    lines = explain(DRIFT, [finding("outputs", "", before=count, after=drifted)]).splitlines()
+    lines = explain(DRIFT, [OutputsFinding(count, drifted)]).splitlines()
     assert f"  spread    {told}" in lines
 
 
@@ -219,23 +239,23 @@ def test_findings_that_are_alike_are_told_in_one_line():
         lines = explain(DRIFT, list(found)).splitlines()
         return [line[12:] for line in lines if line.startswith(("  evidence  ", " " * 12))]
 
-    removed = [finding("removed", f"block.{name}", before="Conv2d") for name in "abcde"]
+    removed = [ModuleFinding(f"block.{name}", "removed", "Conv2d") for name in "abcde"]
     assert told(*removed) == ["block: a (Conv2d), b (Conv2d), c (Conv2d) and 2 more were removed"]
     assert told(*removed[:2]) == ["block.a (Conv2d) was removed", "block.b (Conv2d) was removed"]
-    frozen = [finding("frozen", name, "frozen", "", "weight") for name in "abc"]
-    thawed = [finding("frozen", name, "frozen", "weight", "") for name in "xyz"]
+    frozen = [FieldFinding(name, "frozen", "", "weight", "frozen") for name in "abc"]
+    thawed = [FieldFinding(name, "frozen", "weight", "", "frozen") for name in "xyz"]
     assert told(*frozen, *thawed) == ["3 layers are now frozen: a, b, c", "3 layers are no longer frozen: x, y, z"]
-    shapes = [finding(kind, layer, kind, "f[1]", "f[2]") for layer in "ab" for kind in ("in", "out")]
+    shapes = [FieldFinding(layer, kind, "f[1]", "f[2]", kind) for layer in "ab" for kind in ("in", "out")]
     assert told(*shapes) == ["shapes, calls or mult-adds of 2 layers follow: a, b (a in: f[1] -> f[2])"]
-    same = [finding("config", layer, "eps", "1", "2") for layer in "abcd"]
-    assert told(*same, finding("config", "e", "eps", "1", "3")) == [
+    same = [ConfigFinding(layer, "eps", "1", "2") for layer in "abcd"]
+    assert told(*same, ConfigFinding("e", "eps", "1", "3")) == [
         "4 layers: eps: 1 -> 2: a, b, c, d",
         "e eps: 1 -> 3",
     ]
 
 
 def test_steps_that_cannot_be_compared_are_not_said_to_have_drifted():
-    found = [finding("curve:unjudged", "", "7")]
+    found = [IncomparableStepsFinding(7)]
     told = explain(drift(name="training_curve", first_divergence=None, cause=None), found).splitlines()
     assert told[0] == "training_curve could be compared only up to step 6"
     assert any("from step 7 on the two trainings are so far apart" in line for line in told)

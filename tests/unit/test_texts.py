@@ -14,16 +14,19 @@ from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.pictures import diff
 from pytest_modelviz.pictures.layout import labelled
 from pytest_modelviz.probe.sketch import record_tensor
+from pytest_modelviz.records.findings import ClassFinding, ConfigFinding, FactFinding, OrderFinding, WeightFinding
 from pytest_modelviz.records.trace import Leaf
 from pytest_modelviz.reports.sentences import sentences
 from pytest_modelviz.reports.terminal import amount
 from pytest_modelviz.text.side_by_side import apart, cut_apart, without_digests
 from pytest_modelviz.views.cam_map.compare import map_findings
+from pytest_modelviz.views.cam_map.findings import ScaledMapFinding
 from pytest_modelviz.views.captions import error_caption
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
 from pytest_modelviz.views.kernel_maps.capture import KernelMapsView
 from pytest_modelviz.views.model_summary.capture import ModelSummaryView
 from pytest_modelviz.views.model_summary.compare import compare_trees
+from pytest_modelviz.views.model_summary.findings import FieldFinding
 from pytest_modelviz.views.model_summary.pictures import diff_lines
 
 
@@ -69,35 +72,31 @@ def test_letters_that_stand_for_long_things_are_not_shown():
     assert without_digests("a 0a1b2c3d", "b") == ("a 0a1b2c3d", "b")
 
 
-def told(kind, layer="conv", what="", before="", after="", error=float("nan")):
-    return {"kind": kind, "layer": layer, "what": what, "before": before, "after": after, "error": error}
-
-
 @pytest.mark.parametrize("at", [10, 150, 290])
 def test_a_sentence_shows_what_differs_wherever_it_is(at):
     base = "x" * 300
-    (text,) = sentences([told("config", what="repr", before=base, after=f"{base[:at]}Y{base[at + 1 :]}")])
+    (text,) = sentences([ConfigFinding("conv", "repr", base, f"{base[:at]}Y{base[at + 1 :]}")])
     before, after = text.removeprefix("conv repr: ").split(" -> ")
     assert before != after
     assert "Y" in after
 
 
 def test_the_model_itself_has_a_name_in_lists():
-    alike = [told("class", layer, "class", "A", "B") for layer in ("", "conv1", "conv2")]
+    alike = [ClassFinding(layer, "class", "A", "B") for layer in ("", "conv1", "conv2")]
     assert sentences(alike) == ["3 layers: class: A -> B: (model), conv1, conv2"]
-    frozen = [told("frozen", layer, "frozen", "", '["w"]') for layer in ("", "a", "b")]
+    frozen = [FieldFinding(layer, "frozen", "", '["w"]', "frozen") for layer in ("", "a", "b")]
     assert sentences(frozen) == ["3 layers are now frozen: (model), a, b"]
-    assert sentences([told("layer", "", "layer", "", "conv")]) == ["layer: (model) -> conv"]
+    assert sentences([FactFinding("layer", "", "conv")]) == ["layer: (model) -> conv"]
 
 
 def test_partly_frozen_is_neither_frozen_nor_thawed():
-    some = [told("frozen", layer, "frozen", '["w", "b"]', '["w"]') for layer in "abc"]
+    some = [FieldFinding(layer, "frozen", '["w", "b"]', '["w"]', "frozen") for layer in "abc"]
     assert sentences(some) == ['3 layers: frozen: ["w", "b"] -> ["w"]: a, b, c']
 
 
 def test_shapes_of_another_resolution_are_given():
     verdict, _capture = summaries(nn.Sequential(nn.Conv2d(1, 1, 1), nn.ReLU(), nn.ReLU(), nn.ReLU()), 8, 16)
-    text = "\n".join(sentences([vars(one) for one in verdict.findings]))
+    text = "\n".join(sentences(verdict.findings))
     assert "(model) in: input: float32[1, 1, 8, 8] -> input: float32[1, 1, 16, 16]" in text
     assert "(0 in: input: float32[1, 1, 8, 8] -> input: float32[1, 1, 16, 16])" in text
     assert ": ," not in text
@@ -111,12 +110,12 @@ def summaries(model, *sides):
 
 
 def test_a_weight_whose_name_begins_as_its_layer_does_keeps_its_layer():
-    assert sentences([told("weights", "conv", "conv_bias", error=0.5)]) == ["conv.conv_bias differs by 0.5"]
-    assert sentences([told("weights", "conv", "conv.bias", error=0.5)]) == ["conv.bias differs by 0.5"]
+    assert sentences([WeightFinding("conv", "conv_bias", 0.5)]) == ["conv.conv_bias differs by 0.5"]
+    assert sentences([WeightFinding("conv", "conv.bias", 0.5)]) == ["conv.bias differs by 0.5"]
 
 
 def test_where_the_passes_part_further_on_it_is_not_said_to_be_here():
-    found = told("order", "", "later", "enter bn1", "enter relu")
+    found = OrderFinding(("enter", "bn1"), ("enter", "relu"), is_later=True)
     assert sentences([found]) == ["further on, where the baseline calls bn1, this pass calls relu"]
 
 
@@ -129,15 +128,16 @@ def test_an_error_just_beyond_what_is_allowed_says_so():
 BASE = np.array([[[4.0, -2.0, 1.0, 0.5]]], np.float32)
 
 
-def kinds(actual):
-    return [(found.kind, found.after) for found in map_findings(BASE, np.asarray(actual, np.float32))]
+def found(actual):
+    return map_findings(BASE, np.asarray(actual, np.float32))
 
 
 def test_a_factor_is_only_given_where_it_explains_the_difference():
-    assert kinds(BASE * 1.0004) == [("map:scale", "1.0004")]
-    assert kinds(BASE * 1.0004 + 1e-3 * BASE[..., ::-1]) == []  # most of the difference is something else
-    assert kinds(BASE * -0.5) == [("map:negated", "-0.5")]
-    assert "the picture is the same" not in sentences([told("map:negated", "", "", "1", "-0.5")])[0]
+    assert found(BASE * 1.0004) == [ScaledMapFinding(pytest.approx(1.0004))]
+    assert "times 1.0004: the picture is the same" in sentences(found(BASE * 1.0004))[0]
+    assert found(BASE * 1.0004 + 1e-3 * BASE[..., ::-1]) == []  # most of the difference is something else
+    assert found(BASE * -0.5) == [ScaledMapFinding(-0.5)]
+    assert "the picture is the same" not in sentences([ScaledMapFinding(-0.5)])[0]
 
 
 def mismatched(one, other):

@@ -11,11 +11,13 @@ from torch import nn
 from pytest_modelviz.compare.tolerance import LayerTolerance, Tolerances
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.pictures.exhibits import Curve, Histogram
+from pytest_modelviz.records.findings import FactFinding, IncomparableStepsFinding, ModuleFinding, WeightFinding
 from pytest_modelviz.reports.tensorboard import EventFiles
 from pytest_modelviz.storage.formats import decode_arrays, encode_arrays
 from pytest_modelviz.views.training_curve.capture import TrainingCurveView
 from pytest_modelviz.views.training_curve.chart import chart
-from pytest_modelviz.views.training_curve.curve_comparison import compare_curves
+from pytest_modelviz.views.training_curve.curve_comparison import CurveKind, compare_curves
+from pytest_modelviz.views.training_curve.findings import CurveFinding, CurveRemark, Onset, PartingFinding, Remark
 from pytest_modelviz.views.training_curve.records import BINS, Training
 
 
@@ -78,10 +80,6 @@ def trained(
 def compared(one, other, **tolerances):
     baseline, actual = one.capture(), other.capture()
     return other.compare(baseline, actual, Tolerances(**tolerances))
-
-
-def kinds(verdict):
-    return [finding.kind for finding in verdict.findings]
 
 
 # what is recorded
@@ -365,8 +363,8 @@ def test_it_is_not_looked_at_twice():
 def test_the_seed_decides_what_is_drawn():
     assert compared(trained(), trained()).matched
     verdict = compared(trained(), trained(seed=1))
-    assert (kinds(verdict), verdict.cause, verdict.tolerance) == (["seed"], None, 0.0)
-    assert (verdict.findings[0].before, verdict.findings[0].after) == ("0", "1")
+    assert (verdict.cause, verdict.tolerance) == (None, 0.0)
+    assert verdict.findings == (FactFinding("seed", "0", "1"),)
 
 
 # errors
@@ -475,17 +473,17 @@ def momentum(rate=0.05, *, momentum=0.9, without=0):
 
 
 FAULTS = {
-    "rate": ({"optimiser": momentum(0.05 * 1.01)}, "update:start 0", "computation", ""),
-    "momentum": ({"optimiser": momentum(momentum=0.89)}, "update:later 1", "computation", ""),
-    "optimiser": ({"optimiser": adam()}, "update:start 0", "computation", ""),
-    "forgotten parameter": ({"optimiser": momentum(without=1)}, "update:start 0", "computation", ""),
-    "schedule": ({"at": lower_rate}, "update:later 5", "computation", ""),
-    "no zero_grad": ({"zero": False}, "gradient:later 1", None, "last"),
-    "loss": ({"loss": nn.functional.l1_loss}, "scalar:start 0", "computation", ""),
-    "data": ({"data": lambda i, x: x.flip(0) if i == 3 else x}, "scalar:later 3", None, ""),
-    "gradient": ({"change": wrong_backward}, "gradient:start 0", "gradient", "norm"),
-    "weights": ({"change": scaled(1.001)}, "scalar:known 0", "weights", "last"),
-    "configuration": ({"model": lambda: Net(dropout=0.1)}, "scalar:known 0", "architecture", "drop"),
+    "rate": ({"optimiser": momentum(0.05 * 1.01)}, (CurveKind.UPDATE, Onset.START, 0), "computation", ""),
+    "momentum": ({"optimiser": momentum(momentum=0.89)}, (CurveKind.UPDATE, Onset.LATER, 1), "computation", ""),
+    "optimiser": ({"optimiser": adam()}, (CurveKind.UPDATE, Onset.START, 0), "computation", ""),
+    "forgotten parameter": ({"optimiser": momentum(without=1)}, (CurveKind.UPDATE, Onset.START, 0), "computation", ""),
+    "schedule": ({"at": lower_rate}, (CurveKind.UPDATE, Onset.LATER, 5), "computation", ""),
+    "no zero_grad": ({"zero": False}, (CurveKind.GRADIENT, Onset.LATER, 1), None, "last"),
+    "loss": ({"loss": nn.functional.l1_loss}, (CurveKind.SCALAR, Onset.START, 0), "computation", ""),
+    "data": ({"data": lambda i, x: x.flip(0) if i == 3 else x}, (CurveKind.SCALAR, Onset.LATER, 3), None, ""),
+    "gradient": ({"change": wrong_backward}, (CurveKind.GRADIENT, Onset.START, 0), "gradient", "norm"),
+    "weights": ({"change": scaled(1.001)}, (CurveKind.SCALAR, Onset.KNOWN, 0), "weights", "last"),
+    "configuration": ({"model": lambda: Net(dropout=0.1)}, (CurveKind.SCALAR, Onset.KNOWN, 0), "architecture", "drop"),
 }
 
 
@@ -501,38 +499,37 @@ def test_a_fault_is_found_at_its_step_and_explained(fault):
         baseline = trained()
     verdict = compared(baseline, trained(**changed))
     assert not verdict.matched
-    kind, step = heading.split()
-    assert (verdict.findings[0].kind, verdict.findings[0].what) == (f"curve:{kind}", step)
+    assert verdict.findings[0] == PartingFinding(*heading)
     assert (verdict.cause, verdict.first.layer) == (cause, layer)
     assert verdict.error > verdict.tolerance
     assert verdict.compared == 3
     assert verdict.drifted
-    assert ("curve:once" in kinds(verdict)) == (cause is None)
+    assert (CurveRemark(Remark.ONCE) in verdict.findings) == (cause is None)
 
 
 def test_what_parted_is_told_with_its_numbers():
     verdict = compared(trained(steps=1), trained(steps=1, change=wrong_backward))
     assert verdict.first.class_name == "BatchNorm1d"
     before, after = (trained(steps=1, change=change).capture().result for change in (lambda m: None, wrong_backward))
-    found = {finding.what: finding for finding in verdict.findings if finding.kind == "parted:gradient"}
+    found = {finding.name: finding for finding in verdict.findings if isinstance(finding, CurveFinding)}
     # all that lies before the fault, but the bias before a batch norm: that has no gradient but rounding
     assert set(found) == {"first.weight", "norm.weight", "norm.bias"}
     weight = found["first.weight"]
-    assert weight.error == pytest.approx(0.1, rel=1e-3)
-    assert float(weight.before) == pytest.approx(before.gradients["first.weight"][0], rel=1e-5)
-    assert float(weight.after) == pytest.approx(after.gradients["first.weight"][0], rel=1e-5)
+    assert weight.change == pytest.approx(0.1, rel=1e-3)
+    assert weight.before == pytest.approx(before.gradients["first.weight"][0], rel=1e-5)
+    assert weight.after == pytest.approx(after.gradients["first.weight"][0], rel=1e-5)
 
 
 def test_a_parameter_that_the_optimiser_forgot_is_named():
     verdict = compared(trained(steps=1), trained(steps=1, optimiser=lambda p: torch.optim.SGD(p[:-1], lr=0.05)))
-    assert [f.what for f in verdict.findings if f.kind == "parted:update"] == ["last.bias"]
+    assert [f.name for f in verdict.findings if isinstance(f, CurveFinding) and f.name] == ["last.bias"]
 
 
 def test_without_a_model_scalars_alone_are_compared():
     assert compared(trained(given=False), trained(given=False)).matched
     verdict = compared(trained(given=False), trained(given=False, zero=False))
-    assert (verdict.findings[0].kind, verdict.findings[0].what) == ("curve:scalar:later", "2")
-    assert (verdict.first, verdict.cause, kinds(verdict)[-1]) == (None, None, "curve:once")
+    assert verdict.findings[0] == PartingFinding(CurveKind.SCALAR, Onset.LATER, 2)
+    assert (verdict.first, verdict.cause, verdict.findings[-1]) == (None, None, CurveRemark(Remark.ONCE))
 
 
 @pytest.mark.parametrize(
@@ -544,12 +541,13 @@ def test_without_a_model_scalars_alone_are_compared():
 )
 def test_another_question_is_no_drift_of_the_model(one, other, kind):
     verdict = compared(trained(**one), trained(**other))
-    assert (kinds(verdict), verdict.cause, verdict.first, verdict.matched) == ([kind], None, None, False)
+    assert [finding.fact for finding in verdict.findings] == [kind]
+    assert (verdict.cause, verdict.first, verdict.matched) == (None, None, False)
 
 
 def test_other_scalars_are_another_question():
     verdict = compared(TrainingCurveView(lambda i: {"a": 1, "b": 1}), TrainingCurveView(lambda i: {"a": 1, "c": 1}))
-    assert [(f.kind, f.before, f.after) for f in verdict.findings] == [("scalars", "a, b", "a, c")]
+    assert verdict.findings == (FactFinding("scalars", "a, b", "a, c"),)
 
 
 def test_scalars_in_another_order_are_the_same():
@@ -582,7 +580,7 @@ def test_a_model_with_other_parameters_is_another_architecture():
     Longer.__name__ = "Net"
     verdict = compared(trained(), trained(model=Longer()))
     assert (verdict.cause, verdict.first.layer, verdict.first.class_name) == ("architecture", "", "Net")
-    assert [(f.kind, f.layer) for f in verdict.findings] == [("added", "more")]
+    assert verdict.findings == (ModuleFinding("more", "added", "Linear"),)
     assert math.isinf(verdict.error)
 
 
@@ -594,7 +592,8 @@ def test_a_changed_weight_that_no_curve_shows_is_a_drift():
 
     assert compared(idle(1.0), idle(1.0 + 4e-8)).matched
     verdict = compared(idle(1.0), idle(1.001))
-    assert (kinds(verdict), verdict.cause) == (["curve:none", "weights"], "weights")
+    assert verdict.findings[0] == CurveRemark(Remark.AGREEING)
+    assert ([type(finding) for finding in verdict.findings[1:]], verdict.cause) == ([WeightFinding], "weights")
     assert (verdict.error, verdict.tolerance) == (pytest.approx(1e-3, rel=1e-2), pytest.approx(1e-4))
     assert compared(idle(1.0), idle(1.001), layers=(LayerTolerance("", 1e-2),)).matched
 
@@ -627,7 +626,7 @@ def pulled(gradients, updates=None, loss=None):
 
 def first(one, other, **tolerances):
     found = compare_curves(one, other, "float32", Tolerances(**tolerances)).differences
-    return (found[0].step, found[0].kind, found[0].name) if found else None
+    return (found[0].step, found[0].kind.value, found[0].name) if found else None
 
 
 def test_the_first_step_is_strict_and_rounding_may_grow():
@@ -668,7 +667,7 @@ def test_a_gradient_that_jumped_does_not_hide_what_comes_after_it():
     assert compared(trained(), louder_from(9, 1.004)).matched
     for gradient in (1.0, 1.004):
         verdict = compared(trained(), louder_from(3, gradient))
-        assert (kinds(verdict)[0], verdict.findings[0].what) == ("curve:scalar:later", "3")
+        assert verdict.findings[0] == PartingFinding(CurveKind.SCALAR, Onset.LATER, 3)
     two = [[1.0, 1.0], [1.0, 1.0]]
     jumped = [[1.004, 1.0], [1.0, 1.0]]
     assert first(pulled(two), pulled(jumped, two, [1.0, 1.039])) is None  # ten times 0.004
@@ -711,7 +710,7 @@ def test_steps_that_cannot_be_compared_are_no_match():
     verdict = compared(losing([1.0, 1.0, 1.0]), losing([1.000009, 1.05, 3.0]))
     assert not verdict.matched
     assert (verdict.first, verdict.cause) == (None, None)
-    assert [(finding.kind, finding.what) for finding in verdict.findings] == [("curve:unjudged", "2")]
+    assert verdict.findings == (IncomparableStepsFinding(2),)
     assert not compared(losing([1.0, 1.0, 1.0]), losing([1.0, 1.0, 1.0])).findings
 
 
@@ -810,7 +809,7 @@ def test_any_training_matches_itself_and_no_other(rows, data):
     changed = list(loss)
     changed[step] = math.nan if math.isfinite(loss[step]) else 0.0
     two = Training({"loss": np.array(changed)}, one.parameters, one.gradients, one.updates)
-    assert [(f.step, f.kind) for f in compare_curves(one, two, "float32", Tolerances()).differences] == [
+    assert [(f.step, f.kind.value) for f in compare_curves(one, two, "float32", Tolerances()).differences] == [
         (step, "scalar")
     ]
 

@@ -11,10 +11,12 @@ from zoo import ZOO, Keywords, SmallNet, data_parallel, images, vectors
 from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.records.findings import ModuleFinding, OrderFinding, TiesFinding, WeightFinding
 from pytest_modelviz.views.cam_map.capture import CamMapView
 from pytest_modelviz.views.combined.capture import CombinedCapture
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
 from pytest_modelviz.views.model_summary.capture import ModelSummaryView
+from pytest_modelviz.views.model_summary.findings import FieldFinding
 from pytest_modelviz.views.model_summary.pictures import diff_lines
 
 
@@ -62,7 +64,7 @@ def test_a_scaled_weight_is_named_by_its_module_and_parameter(name):
     assert verdict.cause == "weights"
     assert verdict.first is not None
     assert verdict.first.layer == owner
-    assert any(finding.kind == "weights" and finding.layer == owner for finding in verdict.findings)
+    assert any(isinstance(finding, WeightFinding) and finding.layer == owner for finding in verdict.findings)
 
 
 def test_a_changed_input_is_named_as_such():
@@ -78,7 +80,7 @@ def test_a_literal_argument_is_input_too():
         FeatureMapsView(model, {"x": vectors(), "scale": 1.0}), FeatureMapsView(model, {"x": vectors(), "scale": 1.5})
     )
     assert verdict.cause == "input"
-    assert verdict.findings[0].what == "scale"
+    assert verdict.findings[0].path == "scale"
 
 
 def test_a_renamed_parameter_of_forward_is_no_other_input():
@@ -217,7 +219,7 @@ def test_a_module_called_in_another_order_names_its_caller():
 
     verdict = compared(FeatureMapsView(Net(False), vectors()), FeatureMapsView(Net(True), vectors()))
     assert (verdict.first.layer, verdict.cause) == ("", "computation")
-    assert any(finding.kind == "order" and finding.before == "enter a" for finding in verdict.findings)
+    assert any(isinstance(f, OrderFinding) and f.before == ("enter", "a") for f in verdict.findings)
 
 
 def test_an_added_module_is_architecture_and_named():
@@ -225,7 +227,7 @@ def test_an_added_module_is_architecture_and_named():
     longer = nn.Sequential(model[0], nn.ReLU(), model[1])
     verdict = compared(FeatureMapsView(model, vectors()), FeatureMapsView(longer, vectors()))
     assert verdict.cause == "architecture"
-    assert any(finding.kind.endswith("added") and finding.layer == "2" for finding in verdict.findings)
+    assert any(isinstance(f, ModuleFinding) and (f.layer, f.change) == ("2", "added") for f in verdict.findings)
 
 
 def test_a_weight_that_no_output_shows_is_drift_all_the_same():
@@ -348,7 +350,7 @@ class TestModelSummary:
         loose = copy.deepcopy(model)
         loose.out.weight = nn.Parameter(loose.out.weight.detach().clone())
         verdict = compared(ModelSummaryView(model), ModelSummaryView(loose))
-        assert [finding.kind for finding in verdict.findings] == ["ties"]
+        assert [type(finding) for finding in verdict.findings] == [TiesFinding]
         assert verdict.cause == "architecture"
 
     def test_trainability_is_drift(self):
@@ -356,7 +358,7 @@ class TestModelSummary:
         other = copy.deepcopy(model)
         other.conv1.requires_grad_(False)
         verdict = compared(ModelSummaryView(model), ModelSummaryView(other))
-        assert [(f.kind, f.layer, f.after) for f in verdict.findings] == [("frozen", "conv1", '["weight"]')]
+        assert verdict.findings == (FieldFinding("conv1", "frozen", "", '["weight"]', "frozen"),)
 
     def test_another_input_size_is_input(self):
         verdict = compared(ModelSummaryView(SmallNet(), (1, 3, 16, 16)), ModelSummaryView(SmallNet(), (1, 3, 32, 32)))
@@ -495,7 +497,7 @@ class TestCachesOfAPass:
 
     def test_another_buffer_is_still_another_model(self):
         verdict = self.verdict(Caches(), Caches(table=4))
-        assert (verdict.cause, [f.what for f in verdict.findings]) == ("architecture", ["buffer table"])
+        assert (verdict.cause, [f.name for f in verdict.findings]) == ("architecture", ["buffer table"])
         assert not self.verdict(Caches(persistent=True), Caches()).matched
         used = Caches(persistent=True)
         used(vectors())

@@ -18,6 +18,15 @@ from pytest_modelviz.compare.stored import lasting_trace, stored_trace
 from pytest_modelviz.compare.texts import same, same_setting, same_text
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.compare.volatile import is_machinery, lasting, normalised
+from pytest_modelviz.records.findings import (
+    AttributeFinding,
+    CodeFinding,
+    ConfigFinding,
+    EventFinding,
+    RenameFinding,
+    Role,
+    WeightFinding,
+)
 from pytest_modelviz.records.structure import ModelStructure, ModuleRecord
 from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import Call, ForwardTrace, Leaf
@@ -128,17 +137,18 @@ def test_the_order_of_texts_is_evidence_where_there_is_no_other(shared):
     assert compare_traces(one, two, Tolerances()).matched
     found = verdict(old, new)
     assert (found.first.layer, found.cause) == ("b", "architecture")
-    (finding,) = (finding for finding in found.findings if finding.kind == "attribute")
-    assert finding.what == ("config.order" if shared else "order")
+    (finding,) = attributes(found)
+    assert finding.role is Role.EVIDENCE
+    assert finding.name == ("config.order" if shared else "order")
     assert (finding.before, finding.after) == ("('tanh', 'exp')", "('exp', 'tanh')")
-    assert not [finding for finding in found.findings if finding.kind == "code"]
+    assert not [finding for finding in found.findings if isinstance(finding, CodeFinding)]
     stronger = verdict(holding("tanh", "exp", size="1"), holding("exp", "tanh", size="2"))
-    assert [one.what for one in stronger.findings if one.kind.endswith("attribute")] == ["size"]
+    assert [finding.name for finding in attributes(stronger)] == ["size"]
     elsewhere = {**new, "b": old["b"], "a": new["b"]} if not shared else new
     assert verdict(old, old).cause == "computation"
     if not shared:
         assert verdict({**old, "a": old["b"]}, elsewhere).cause == "computation"
-        assert not [one for one in verdict({**old, "a": old["b"]}, elsewhere).findings if "attribute" in one.kind]
+        assert not attributes(verdict({**old, "a": old["b"]}, elsewhere))
 
 
 def test_a_summary_shows_no_other_order_of_texts():
@@ -148,7 +158,7 @@ def test_a_summary_shows_no_other_order_of_texts():
     )
     assert compare_trees(old, new).matched
     new["layers"]["b"] = new["layers"].pop("a")
-    assert [one.kind for one in compare_trees(old, new).findings] == ["renamed"]
+    assert [type(finding) for finding in compare_trees(old, new).findings] == [RenameFinding]
 
 
 def test_attributes_are_left_out_by_name_with_what_is_in_them():
@@ -223,6 +233,10 @@ def verdict(before, after, ignored=()):
     return compare_traces(one, two, Tolerances())
 
 
+def attributes(verdict):
+    return [finding for finding in verdict.findings if isinstance(finding, AttributeFinding)]
+
+
 def recorded_by_an_earlier_version(folder: str, key: int, scale: str, eps: str = "1e-05") -> dict[str, dict[str, str]]:
     """A configuration object, shared by all modules, with its digest over everything in it."""
     shared = {"config": f"<Config {abs(key) % 10**8:08d}>"}
@@ -236,7 +250,7 @@ def test_a_baseline_with_such_attributes_is_no_evidence():
     new = recorded_by_an_earlier_version("/home/c/d", -6053428748521729058, "0.018850727006793022")
     found = verdict(old, new)
     assert (found.first.layer, found.cause) == ("b", "computation")
-    assert not [finding for finding in found.findings if "config" in finding.kind or "attribute" in finding.kind]
+    assert not [finding for finding in found.findings if isinstance(finding, (ConfigFinding, AttributeFinding))]
 
 
 def test_a_real_change_beside_them_is_evidence_by_itself():
@@ -244,7 +258,7 @@ def test_a_real_change_beside_them_is_evidence_by_itself():
     new = recorded_by_an_earlier_version("/home/c/d", -6053428748521729058, "0.5", eps="0.1")
     found = verdict(old, new)
     assert found.cause == "architecture"
-    assert {(f.what, f.before, f.after) for f in found.findings if f.kind.endswith("attribute")} == {
+    assert {(finding.name, finding.before, finding.after) for finding in attributes(found)} == {
         ("config.eps", "1e-05", "0.1")
     }
 
@@ -258,7 +272,7 @@ def test_a_renamed_module_is_known_in_spite_of_them():
     two.calls[2] = Call("c", 0, 1, two.calls[2].inputs, two.calls[2].outputs)
     stored = (stored_trace(pack_trace(made)) for made in (one, two))
     findings = compare_traces(*stored, Tolerances()).findings
-    assert [(f.kind, f.before, f.after) for f in findings if f.kind != "event:none"] == [("renamed", "b", "c")]
+    assert [f for f in findings if not isinstance(f, EventFinding)] == [RenameFinding("c", before="b")]
 
 
 class TestIgnored:
@@ -289,7 +303,7 @@ class TestIgnored:
         assert verdict(self.OLD, self.NEW).cause == "architecture"
         found = verdict(self.OLD, self.NEW, ["b.scale"])
         assert found.cause == "computation"
-        assert not [finding for finding in found.findings if "config" in finding.kind]
+        assert not [finding for finding in found.findings if isinstance(finding, ConfigFinding)]
         (config,) = {str(lasting_modules(one, ["b.scale"])) for one in (self.OLD, self.NEW)}
         assert "bias=True" in config
 
@@ -388,7 +402,7 @@ def test_a_tensor_of_the_module_s_own_in_a_list_is_no_second_weight():
     with torch.no_grad():
         net.lstm.weight_hh_l1.mul_(1.2)
     found = view.compare(before, view.capture(), Tolerances())
-    assert [f.what for f in found.findings if "weights" in f.kind] == ["weight_hh_l1"]
+    assert [f.name for f in found.findings if isinstance(f, WeightFinding)] == ["weight_hh_l1"]
 
 
 def test_a_baseline_that_lists_such_a_tensor_twice_is_read_without():

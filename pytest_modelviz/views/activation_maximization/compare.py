@@ -16,7 +16,9 @@ from pytest_modelviz.compare.nonfinite import has_same_nonfinite
 from pytest_modelviz.compare.readable import require_rows
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.capture import Capture
-from pytest_modelviz.records.verdict import Finding, Verdict
+from pytest_modelviz.records.findings import AnyFinding, OutputsFinding, RequestFinding
+from pytest_modelviz.records.verdict import Verdict
+from pytest_modelviz.views.activation_maximization.findings import ClimbFinding
 from pytest_modelviz.views.activation_maximization.records import Climb, Curves, climb_rows, stored_climb
 
 _REQUEST = ("layer", "filters", "steps", "seed", "learning_rate", "input", "call", "precision")
@@ -45,19 +47,18 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdi
     require_rows(baseline.facts.get("climbs"), climb_rows(baseline.facts["filters"], before.curves), "filter")
     changed = [kind for kind in _REQUEST if baseline.facts.get(kind) != actual.facts.get(kind)]
     findings = [
-        Finding("asked", what=kind, before=str(baseline.facts.get(kind)), after=str(actual.facts.get(kind)))
-        for kind in changed
+        RequestFinding("", kind, str(baseline.facts.get(kind)), str(actual.facts.get(kind))) for kind in changed
     ]
     if set(changed) - _ANSWER:
-        return Verdict(False, 1, 1, math.inf, 0.0, None, None, tuple(findings))
+        return Verdict.drift(findings=findings)
     verdict = _compare_climbs(before, after, findings, actual.facts, tolerances)
     if verdict.matched and findings:  # what climbs in another precision is no measure of this climb
-        return Verdict(False, 1, 1, math.inf, 0.0, findings=tuple(findings))
+        return Verdict.drift(findings=findings)
     return verdict
 
 
 def _compare_climbs(
-    before: Climb, after: Climb, findings: Sequence[Finding], facts: Mapping[str, Any], tolerances: Tolerances
+    before: Climb, after: Climb, findings: Sequence[AnyFinding], facts: Mapping[str, Any], tolerances: Tolerances
 ) -> Verdict:
     layer, dtype = str(facts.get("layer")), str(facts.get("precision"))
     own = tolerances.of(layer)
@@ -74,20 +75,19 @@ def _compare_climbs(
     }
     error, allowed = worse(*errors.values())
     if all(size <= most for size, most in errors.values()):
-        return Verdict(True, 1, 0, error, allowed)
+        return Verdict.match(compared=1, error=error, tolerance=allowed)
     evidence = [*findings]
     for name, (size, most) in errors.items():
         if not size <= most:
-            ends = _ends(before, after) if name == _CLIMBING else ("", "")
-            evidence.append(Finding("climb", layer, name, *ends, error=size))
+            ends = [_end(climb) for climb in (before, after)] if name == _CLIMBING else []
+            evidence.append(ClimbFinding(layer, name, size, *ends))
     verdict = explain_drift(error, allowed, evidence, forward())
     # the pass ends at the layer: its outputs are not the model's
-    return replace(verdict, findings=tuple(finding for finding in verdict.findings if finding.kind != "outputs"))
+    return replace(verdict, findings=tuple(f for f in verdict.findings if not isinstance(f, OutputsFinding)))
 
 
-def _ends(baseline: Climb, actual: Climb) -> tuple[str, str]:
-    before, after = (", ".join(f"{value:.3g}" for value in climb.curves[-1]) for climb in (baseline, actual))
-    return before, after
+def _end(climb: Climb) -> tuple[float, ...]:
+    return tuple(float(value) for value in climb.curves[-1])
 
 
 def _gradients_differ(

@@ -12,13 +12,20 @@ from pytest_modelviz.compare.explain_drift import compare_forward_passes, explai
 from pytest_modelviz.compare.gradients import size_difference, worse
 from pytest_modelviz.compare.nonfinite import has_same_nonfinite
 from pytest_modelviz.compare.readable import require_rows
-from pytest_modelviz.compare.request_differences import request_differences
+from pytest_modelviz.compare.request_differences import is_decisive, request_differences
 from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tensors import fair_size
 from pytest_modelviz.compare.tolerance import ROUNDING, Tolerances
 from pytest_modelviz.records.capture import Capture
-from pytest_modelviz.records.verdict import Finding, Verdict
-from pytest_modelviz.text.side_by_side import apart
+from pytest_modelviz.records.findings import AnyFinding
+from pytest_modelviz.records.verdict import Verdict
+from pytest_modelviz.views.cam_map.findings import (
+    BlankMapFinding,
+    NonFiniteMapFinding,
+    Range,
+    ScaledMapFinding,
+    ZeroMapFinding,
+)
 from pytest_modelviz.views.cam_map.methods import CANCELLING, SIGNLESS, differentiates
 from pytest_modelviz.views.cam_map.records import Map, peak, stored_map
 
@@ -66,11 +73,12 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances, *, is_ta
     refusal, findings = request_differences(baseline, actual, _ANSWER, requested)
     if refusal:
         return refusal
-    if error <= allowed and not any(finding.kind in ("targets", "dtype") for finding in findings):
-        return Verdict(True, 1, 0, error, allowed)
-    if not error <= allowed:
-        findings += map_findings(before, after)
-    return explain_drift(error, allowed, findings, forward or _compare_forward(baseline, actual, tolerances))
+    if error <= allowed and not any(map(is_decisive, findings)):
+        return Verdict.match(compared=1, error=error, tolerance=allowed)
+    of_map = [] if error <= allowed else map_findings(before, after)
+    return explain_drift(
+        error, allowed, [*findings, *of_map], forward or _compare_forward(baseline, actual, tolerances)
+    )
 
 
 def _compare_forward(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
@@ -83,32 +91,28 @@ def _finite(value: Any) -> float:
     return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else 0.0
 
 
-def map_findings(baseline: Map, actual: Map) -> list[Finding]:
-    """Say what changed about a map as a whole: that it has NaN, is empty, or is the old one in another size.
-
-    "map:blank" is a map of which people see nothing, because no part of it is positive any more. "map:scale" and
-    "map:negated" are the old map times a number, where that explains nearly all of the difference.
-    """
+def map_findings(baseline: Map, actual: Map) -> list[AnyFinding]:
+    """Say what changed about a map as a whole: that it has NaN, is empty, or is the old one in another size."""
     before, after = baseline.astype(np.float64), actual.astype(np.float64)
     odd = [int((~np.isfinite(values)).sum()) for values in (before, after)]
     if odd[0] != odd[1]:
-        return [Finding("map:nan", before=f"{odd[0]} of {before.size}", after=f"{odd[1]} of {after.size}")]
+        return [NonFiniteMapFinding((odd[0], before.size), (odd[1], after.size))]
     if odd[0] or before.shape != after.shape:
         return []
     if before.any() != after.any():
-        return [Finding("map:empty", before=_range(before), after=_range(after))]
+        return [ZeroMapFinding(_range(before), _range(after))]
     if (before > 0).any() != (after > 0).any():
-        return [Finding("map:blank", before=_range(before), after=_range(after))]
+        return [BlankMapFinding(_range(before), _range(after))]
     square = float((before * before).sum())
     factor = float((before * after).sum()) / square if square else 0.0
     rest, distance = float(np.linalg.norm(after - factor * before)), float(np.linalg.norm(after - before))
     if factor and rest <= min(_SCALED * float(np.linalg.norm(after)), _UNEXPLAINED * distance):
-        return [Finding("map:scale" if factor > 0 else "map:negated", before="1", after=apart(factor, 1.0, 4)[0])]
+        return [ScaledMapFinding(factor)]
     return []
 
 
-def _range(values: npt.NDArray[np.float64]) -> str:
-    return f"{values.min():.3g} to {values.max():.3g}"
+def _range(values: npt.NDArray[np.float64]) -> Range:
+    return float(values.min()), float(values.max())
 
 
 def aligned(baseline: npt.NDArray[Any], actual: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -17,8 +17,18 @@ from pytest_modelviz.compare.tensors import difference, worst
 from pytest_modelviz.compare.tolerance import Tolerances, significant_weight_change
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.records.findings import (
+    AttributeFinding,
+    ChangeFinding,
+    LayerFinding,
+    RenameFinding,
+    RequestFinding,
+    Role,
+    TiesFinding,
+    WeightFinding,
+)
 from pytest_modelviz.records.structure import ModelStructure, ModuleRecord
-from pytest_modelviz.records.verdict import Divergence, Finding, LayerError, Verdict
+from pytest_modelviz.records.verdict import Divergence, LayerError, Verdict
 from pytest_modelviz.views.captions import MODEL_LABEL
 
 Containers = Mapping[str, str]  # class names of the modules that hold convolutions
@@ -26,6 +36,10 @@ Containers = Mapping[str, str]  # class names of the modules that hold convoluti
 # In coarse dtypes a hundred times what processors do to one seed is more than anybody calls the same weights.
 _MOST_ALLOWED = 1e-2
 _ROUNDED = 1.01  # what numbers of three digits may be larger in truth
+
+
+class BrokenKernelsFinding(ChangeFinding):
+    """Another number of a layer's kernels has values that are not finite."""
 
 
 def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
@@ -36,8 +50,9 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdi
     before, after = (stored_trace(capture.arrays, tolerances.ignored).structure for capture in (baseline, actual))
     requested = [_requested(capture.facts.get("asked")) for capture in (baseline, actual)]
     if requested[0] != requested[1]:
-        finding = Finding("asked", what="layers", before=requested[0], after=requested[1])
-        return Verdict(False, len(after.modules), 0, math.inf, 0.0, None, None, (finding,))
+        return Verdict.drift(
+            compared=len(after.modules), drifted=0, findings=[RequestFinding("", "layers", *requested)]
+        )
     _require_rows(baseline, before)
     containers = _containers(baseline, before), _containers(actual, after) or {}
     return _compare_kernels(before, after, tolerances, _broken(baseline, actual), containers)
@@ -47,7 +62,7 @@ def _compare_kernels(
     baseline: ModelStructure,
     actual: ModelStructure,
     tolerances: Tolerances,
-    broken: Sequence[Finding],
+    broken: Sequence[BrokenKernelsFinding],
     containers: tuple[Containers | None, Containers],
 ) -> Verdict:
     """Compare two models' convolutions. How the convolutions are built counts before what their weights are.
@@ -68,49 +83,49 @@ def _compare_kernels(
             if outer == "" or any(is_within(name, outer) for name in baseline.modules)
         }
         before, after = _tree(baseline, outer), _tree(actual, containers[1])
-    built = module_findings(baseline, actual)
+    built: list[LayerFinding] = [*module_findings(baseline, actual)]
     for name in baseline.modules:
         built += config_findings(name, baseline, actual)
-    attributes = [finding for finding in built if finding.kind == "attribute"]
-    structural = [finding for finding in built if finding.kind != "attribute"]
+    attributes = [finding for finding in built if isinstance(finding, AttributeFinding)]
+    structural = [finding for finding in built if not isinstance(finding, AttributeFinding)]
     structural += [*renamed, *tie_findings(baseline.ties, actual.ties)]
     layers, weights = _weights(baseline, actual, tolerances)
     drifted = {layer.layer: layer for layer in layers if layer.drifted}
     if not structural and not drifted:
         error = max((layer.error for layer in layers), default=0.0)
         allowed = max((layer.tolerance for layer in layers if layer.error == error), default=0.0)
-        return Verdict(True, len(layers), 0, error, allowed, layers=tuple(layers))
-    evidence = weights + [finding for finding in broken if finding.layer in drifted]
-    others = attributes
+        return Verdict.match(compared=len(layers), error=error, tolerance=allowed, layers=layers)
+    evidence: list[LayerFinding] = [*weights, *(finding for finding in broken if finding.layer in drifted)]
+    others: list[LayerFinding] = [*attributes]
     if structural:
         first, cause = _first(structural, before, after), "architecture"
-        evidence, others = structural, evidence + attributes
+        evidence, others = structural, [*evidence, *attributes]
     else:
         drift = next(iter(drifted.values()))
         class_name = baseline.modules[drift.layer].class_name
         first, cause = Divergence(drift.layer, class_name, 0, drift.error, drift.tolerance), "weights"
-    touched = {finding.layer for finding in structural if finding.layer and finding.kind not in ("renamed", "moved")}
-    return Verdict(
-        matched=False,
+    touched = {finding.layer for finding in structural if finding.layer and not isinstance(finding, RenameFinding)}
+    return Verdict.drift(
         compared=len({*baseline.modules, *actual.modules}),
         drifted=len(touched | set(drifted)),
         error=first.error,
         tolerance=first.tolerance,
         first=first,
         cause=cause,
-        findings=(*evidence, *(replace(finding, kind=f"also:{finding.kind}") for finding in others)),
-        layers=tuple(layers),
+        findings=(*evidence, *(replace(finding, role=Role.ALSO) for finding in others)),
+        layers=layers,
     )
 
 
 def _weights(
     baseline: ModelStructure, actual: ModelStructure, tolerances: Tolerances
-) -> tuple[list[LayerError], list[Finding]]:
+) -> tuple[list[LayerError], list[WeightFinding]]:
     """The error of every convolution that both have, by its worst weight, and a finding for each weight that drifted.
 
     Weights of another shape or dtype are no other weights but another architecture: they are left to that.
     """
-    layers, findings = [], []
+    layers: list[LayerError] = []
+    findings: list[WeightFinding] = []
     for name, module in baseline.modules.items():
         if name not in actual.modules:
             continue
@@ -123,7 +138,7 @@ def _weights(
             atol = tolerances.of(name).absolute
             errors[local] = difference(before, after, atol=atol, allowed=allowed), allowed
             if not errors[local][0] <= allowed:
-                findings.append(Finding("weights", name, local, error=errors[local][0]))
+                findings.append(WeightFinding(name, local, errors[local][0]))
         error, allowed, _ = worst(errors)
         layers.append(LayerError(name, 0, error, allowed))
     return layers, findings
@@ -135,12 +150,12 @@ def _allowed(dtype: str, tolerances: Tolerances) -> float:
     return allowed if is_exact(dtype) else min(allowed, own)
 
 
-def _first(structural: Sequence[Finding], baseline: ModelStructure, actual: ModelStructure) -> Divergence:
+def _first(structural: Sequence[LayerFinding], baseline: ModelStructure, actual: ModelStructure) -> Divergence:
     """The first layer that is built differently; ties and new names only for want of others."""
-    own = [finding for finding in structural if finding.kind not in ("renamed", "moved", "ties")]
+    own = [finding for finding in structural if not isinstance(finding, (RenameFinding, TiesFinding))]
     layer = first_changed_layer(own, baseline, actual) if own else structural[0].layer
-    renamed = not own and structural[0].kind in ("renamed", "moved")
-    module = baseline.modules.get(structural[0].before if renamed else layer) or actual.modules.get(layer)
+    renamed = structural[0] if not own and isinstance(structural[0], RenameFinding) else None
+    module = baseline.modules.get(renamed.before if renamed else layer) or actual.modules.get(layer)
     return Divergence(layer, module.class_name if module else "", 0, 0.0 if renamed else math.inf, 0.0)
 
 
@@ -204,7 +219,7 @@ def _number(value: Any) -> float:
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
 
 
-def _broken(baseline: Capture, actual: Capture) -> list[Finding]:
+def _broken(baseline: Capture, actual: Capture) -> list[BrokenKernelsFinding]:
     """Where the count of filters that are not finite changed."""
     counts = []
     for capture in (baseline, actual):
@@ -214,4 +229,4 @@ def _broken(baseline: Capture, actual: Capture) -> list[Finding]:
         counts.append({name: str(row.get("not_finite", "none")) for name, row in rows.items()})
     before, after = counts
     changed = [name for name in after if name in before and before[name] != after[name]]
-    return [Finding("broken", name, "kernels that are not finite", before[name], after[name]) for name in changed]
+    return [BrokenKernelsFinding(name, "kernels that are not finite", before[name], after[name]) for name in changed]

@@ -7,7 +7,7 @@ something else, the change was made by the module that calls it.
 from __future__ import annotations
 
 import collections
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pytest_modelviz.compare.blame import assign_blame
 from pytest_modelviz.compare.evidence import module_findings, order_findings
@@ -15,17 +15,18 @@ from pytest_modelviz.compare.lockstep import LockstepComparison
 from pytest_modelviz.compare.naming import is_within, tie_findings
 from pytest_modelviz.compare.ownership import MODULE_CONTAINERS, calling_layer, construction_findings, own_modules
 from pytest_modelviz.compare.tolerance import Tolerances
+from pytest_modelviz.records.findings import LayerFinding
 from pytest_modelviz.records.trace import Call, ForwardTrace
-from pytest_modelviz.records.verdict import Finding
+from pytest_modelviz.views.model_graph.findings import InputFinding, OperatorFinding, ReceivesFinding
 from pytest_modelviz.views.model_graph.records import OperatorGraph
 from pytest_modelviz.views.model_graph.references import INPUT, module_of, producer_of, unescaped
 
-_OTHERS = ("graph:replaced", "graph:removed", "graph:added")
 
-
-def blame(baseline: OperatorGraph, actual: OperatorGraph, first: Finding) -> tuple[str, str, list[Finding]]:
+def blame(
+    baseline: OperatorGraph, actual: OperatorGraph, first: LayerFinding
+) -> tuple[str, str, Sequence[LayerFinding]]:
     """Layer, cause and evidence of the first difference; the actual graph has the names of the baseline."""
-    if first.kind == "graph:input":
+    if isinstance(first, InputFinding):
         return "", "input", []
     before, after = _traces(baseline, actual)
     comparison = LockstepComparison(before, after, Tolerances())
@@ -38,21 +39,21 @@ def blame(baseline: OperatorGraph, actual: OperatorGraph, first: Finding) -> tup
             found = assign_blame(comparison, comparison.first, {})
             return found.layer, found.cause, found.evidence
     layer = first.layer
-    if baseline.ties is not None and actual.ties is not None and first.kind == "graph:receives":
+    if baseline.ties is not None and actual.ties is not None and isinstance(first, ReceivesFinding):
         ties = tie_findings(baseline.ties, actual.ties)
         if ties and _holder(first.before, baseline) != _holder(first.after, actual):
             return "", "architecture", ties
     if layer not in before.modules or layer not in after.modules:
         layer = calling_layer(layer, before.structure, after.structure)
     evidence = construction_findings(layer, before, after)
-    if first.kind == "graph:receives" and not evidence:
+    if isinstance(first, ReceivesFinding) and not evidence:
         layer = _giver(first, baseline, actual, before, after)
         evidence = construction_findings(layer, before, after)
-    if first.kind in _OTHERS:
+    if isinstance(first, OperatorFinding):
         changed = module_findings(before.structure, after.structure)
         inner = [finding for finding in changed if layer == "" or is_within(finding.layer, layer)]
         evidence += [finding for finding in inner if finding not in evidence]
-    evidence = evidence or order_findings(own_modules(layer, before), before.structure, after.structure)
+    evidence = evidence or [*order_findings(own_modules(layer, before), before.structure, after.structure)]
     return layer, "architecture" if evidence else "computation", evidence
 
 
@@ -101,7 +102,7 @@ def _path(module: str, graph: OperatorGraph) -> list[str]:
 
 
 def _giver(
-    first: Finding, baseline: OperatorGraph, actual: OperatorGraph, before: ForwardTrace, after: ForwardTrace
+    first: ReceivesFinding, baseline: OperatorGraph, actual: OperatorGraph, before: ForwardTrace, after: ForwardTrace
 ) -> str:
     """The module whose code hands an operator something else: its own, unless it was handed both things itself."""
     layer = first.layer

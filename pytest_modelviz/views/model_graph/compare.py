@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from pytest_modelviz.compare.evidence import config_findings, module_findings
@@ -9,10 +10,12 @@ from pytest_modelviz.compare.naming import baseline_name, is_within, with_baseli
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.records.findings import AnyFinding, LayerFinding, RenameFinding, Role
 from pytest_modelviz.records.structure import ModelStructure
-from pytest_modelviz.records.verdict import Divergence, Finding, Verdict
+from pytest_modelviz.records.verdict import Divergence, Verdict
 from pytest_modelviz.views.model_graph.blame import blame
 from pytest_modelviz.views.model_graph.difference import difference
+from pytest_modelviz.views.model_graph.findings import FollowingFinding, SourceFinding
 from pytest_modelviz.views.model_graph.records import OperatorGraph
 from pytest_modelviz.views.model_graph.references import INPUT, escaped, module_of, producer_of, unescaped
 
@@ -33,38 +36,34 @@ def compare_graphs(baseline: OperatorGraph, actual: OperatorGraph) -> Verdict:
     owners = dict.fromkeys(operator.module for operator in (*baseline.operators, *actual.operators))
     renamed = [finding for finding in renamed if any(is_within(owner, finding.before) for owner in owners)]
     if not found.findings and not renamed:
-        return Verdict(True, len(owners), 0, 0.0, 0.0)
+        return Verdict.match(compared=len(owners))
     before, after = baseline.structure(), actual.structure()
+    evidence: Sequence[LayerFinding] = renamed
     if found.findings:
         layer, cause, evidence = blame(baseline, actual, found.findings[0])
         first = _divergence(layer, before, after)
     else:
-        first, cause, evidence = _divergence(renamed[0].before, before, after), "architecture", list[Finding]()
-        first = replace(first, layer=renamed[0].after)
-    built = module_findings(before, after)
+        first, cause = _divergence(renamed[0].before, before, after), "architecture"
+        first = replace(first, layer=renamed[0].layer)
+    built: list[LayerFinding] = [*module_findings(before, after)]
     for name in before.modules:
         built += config_findings(name, before, after)
-    also = [finding for finding in built if finding not in evidence]
+    also = [finding for finding in (*built, *renamed) if finding not in evidence]
     touched = {finding.layer for finding in found.findings} | {module_of(name) for name in found.follows}
-    if not found.findings:
-        evidence = renamed
-    else:
-        also += renamed
-    findings = [*found.findings[:1], *evidence, *found.findings[1:]]
+    findings: list[AnyFinding] = [*found.findings[:1], *evidence, *found.findings[1:]]
     if found.follows:
-        findings.append(Finding("graph:follows", module_of(found.follows[0]), str(len(found.follows))))
-    findings += [replace(finding, kind=f"also:{finding.kind}") for finding in also]
+        findings.append(FollowingFinding(module_of(found.follows[0]), len(found.follows)))
+    findings += [replace(finding, role=Role.ALSO) for finding in also]
     count = max(len(baseline.operators), len(actual.operators), 1)
     changed = len(found.findings) + len(found.follows)
-    return Verdict(
-        matched=False,
+    return Verdict.drift(
         compared=len(owners),
         drifted=len(touched & set(owners)) or len(renamed),
         error=min(changed / count, 1.0),
         tolerance=0.0,
         first=first,
         cause=cause,
-        findings=tuple(findings),
+        findings=findings,
     )
 
 
@@ -84,13 +83,13 @@ def _refuse_aliases(baseline: OperatorGraph, actual: OperatorGraph) -> None:
 
 
 def _made_otherwise(baseline: OperatorGraph, actual: OperatorGraph) -> Verdict:
-    finding = Finding("graph:source", "", actual.reason or baseline.reason, baseline.source, actual.source)
+    finding = SourceFinding(baseline.source, actual.source, actual.reason or baseline.reason)
     root = actual.modules.get("")
     first = Divergence("", root.class_name if root else "", 0, 1.0, 0.0)
-    return Verdict(False, 1, 1, 1.0, 0.0, first, None, (finding,))
+    return Verdict.drift(error=1.0, first=first, findings=[finding])
 
 
-def renamed_back(baseline: OperatorGraph, actual: OperatorGraph) -> tuple[OperatorGraph, list[Finding]]:
+def renamed_back(baseline: OperatorGraph, actual: OperatorGraph) -> tuple[OperatorGraph, list[RenameFinding]]:
     """The actual graph with renamed modules, and inputs of another name, called as in the baseline."""
     old, renamed = with_baseline_names(baseline.structure(), actual.structure())
     inputs: dict[str, str] = {}

@@ -6,8 +6,16 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from pytest_modelviz.compare.texts import same_text
-from pytest_modelviz.records.verdict import Finding
+from pytest_modelviz.records.findings import LayerFinding
 from pytest_modelviz.views.model_graph.align import align
+from pytest_modelviz.views.model_graph.findings import (
+    ArgumentFinding,
+    InputFinding,
+    OperatorFinding,
+    ReceivesFinding,
+    ResultFinding,
+    ReturnsFinding,
+)
 from pytest_modelviz.views.model_graph.records import Operator, OperatorGraph
 from pytest_modelviz.views.model_graph.references import INPUT, split_result
 
@@ -23,7 +31,7 @@ class Difference:
     of the actual graph to those of the baseline, `lines` are the rows of a diff: (sign, operator).
     """
 
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[LayerFinding] = field(default_factory=list)
     follows: list[str] = field(default_factory=list)
     pairs: dict[str, str] = field(default_factory=dict)
     lines: list[tuple[str, Operator]] = field(default_factory=list)
@@ -35,7 +43,7 @@ def difference(baseline: OperatorGraph, actual: OperatorGraph) -> Difference:
     for name in dict.fromkeys((*baseline.inputs, *actual.inputs)):
         texts = baseline.inputs.get(name, ""), actual.inputs.get(name, "")
         if texts[0] != texts[1]:
-            found.findings.append(Finding("graph:input", "", name, *texts))
+            found.findings.append(InputFinding("", name, *texts))
     found.pairs.update((name, name) for name in actual.inputs)
     before, after = baseline.operators, actual.operators
     unpaired: set[str] = set()  # what has no counterpart, by names of the baseline and (marked) of the actual graph
@@ -48,7 +56,7 @@ def difference(baseline: OperatorGraph, actual: OperatorGraph) -> Difference:
             _gap(old, new, found, unpaired)
     returned = [_reference(name, found.pairs) for name in actual.outputs]
     if returned != list(baseline.outputs) and not _touches(unpaired, baseline.outputs, actual.outputs):
-        found.findings.append(Finding("graph:returns", "", "", ", ".join(baseline.outputs), ", ".join(returned)))
+        found.findings.append(ReturnsFinding("", baseline.outputs, tuple(returned)))
     return found
 
 
@@ -70,12 +78,12 @@ def _gap(old: list[Operator], new: list[Operator], found: Difference, unpaired: 
 def _unmatched(removed: list[Operator], added: list[Operator], found: Difference, unpaired: set[str]) -> None:
     if removed and added and len({op.module for op in (*removed, *added)}) == 1:
         before, after = (", ".join(op.call for op in stretch) for stretch in (removed, added))
-        found.findings.append(Finding("graph:replaced", removed[0].module, _predecessor(removed[0]), before, after))
+        found.findings.append(OperatorFinding(removed[0].module, before, after, _predecessor(removed[0])))
     else:
         for op in removed:
-            found.findings.append(Finding("graph:removed", op.module, _predecessor(op), before=op.call))
+            found.findings.append(OperatorFinding(op.module, op.call, "", _predecessor(op)))
         for op in added:
-            found.findings.append(Finding("graph:added", op.module, _predecessor(op, found.pairs), after=op.call))
+            found.findings.append(OperatorFinding(op.module, "", op.call, _predecessor(op, found.pairs)))
     found.lines += [("-", op) for op in removed] + [("+", op) for op in added]
     unpaired.update(op.name for op in removed)
     unpaired.update(f"+{op.name}" for op in added)
@@ -105,19 +113,17 @@ def _pair(before: Operator, after: Operator, found: Difference, unpaired: set[st
     count = len(found.findings)
     if not same_kind:
         calls = _call(before, arguments), _call(after, arguments)
-        found.findings.append(Finding("graph:replaced", before.module, _predecessor(before), *calls))
+        found.findings.append(OperatorFinding(before.module, *calls, _predecessor(before)))
     elif arguments and not (set(arguments) <= _SHAPES and before.output != after.output and found.findings):
-        found.findings += [
-            Finding("graph:argument", before.module, f"{before.name} {key}", *arguments[key]) for key in arguments
-        ]
+        found.findings += [ArgumentFinding(before.module, before.name, key, *arguments[key]) for key in arguments]
     if inputs != before.inputs and not _touches(unpaired, before.inputs, after.inputs):
         changed = [pair for pair in zip(before.inputs, inputs, strict=False) if pair[0] != pair[1]]
         if len(before.inputs) != len(inputs):
             changed = [(", ".join(before.inputs), ", ".join(inputs))]
-        found.findings += [Finding("graph:receives", before.module, before.name, *pair) for pair in changed]
+        found.findings += [ReceivesFinding(before.module, before.name, *pair) for pair in changed]
     if len(found.findings) == count:
         if not found.findings:
-            found.findings.append(Finding("graph:output", before.module, before.name, before.output, after.output))
+            found.findings.append(ResultFinding(before.module, before.name, before.output, after.output))
         else:
             found.follows.append(before.name)
 

@@ -11,21 +11,31 @@ from pytest_modelviz.compare.ownership import calling_layer, first_changed_layer
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.records.findings import (
+    AttributeFinding,
+    LayerFinding,
+    ModuleFinding,
+    RenameFinding,
+    UncomparedFinding,
+)
 from pytest_modelviz.records.structure import ModelStructure, ModuleRecord
 from pytest_modelviz.records.trace import Call
-from pytest_modelviz.records.verdict import UNCOMPARED, Divergence, Finding, Verdict
+from pytest_modelviz.records.verdict import Divergence, Verdict
 from pytest_modelviz.text.natural import natural
+from pytest_modelviz.views.model_summary.findings import FieldFinding
 from pytest_modelviz.views.model_summary.passes import attributes_of, first_event, passes
-from pytest_modelviz.views.model_summary.rows import STRUCTURE, Rows, field_findings, layers_of, without_state
+from pytest_modelviz.views.model_summary.rows import (
+    BEHAVIOUR,
+    STRUCTURE,
+    Rows,
+    field_findings,
+    layers_of,
+    without_state,
+)
 
-# The order of findings, of which the first names the layer.
-_RANK = {
-    kind: rank
-    for rank, kinds in enumerate(
-        (("removed", "added", "class", "config", "parameters"), ("renamed", "moved"), ("buffers", "ties"), ("frozen",))
-    )
-    for kind in kinds
-}
+# The order of findings, of which the first names the layer: modules and most fields, new names, buffers and ties, ...
+_BUILT_AS, _NAMES, _HOLDINGS, _FROZEN, _BEHAVES = range(5)
+_RANK = {"buffers": _HOLDINGS, "frozen": _FROZEN, **dict.fromkeys(BEHAVIOUR, _BEHAVES)}
 
 
 def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
@@ -40,22 +50,22 @@ def compare_trees(baseline: Mapping[str, Any], actual: Mapping[str, Any], ignore
     names = {name: baseline_name(name, renamed) for name in new}
     after = {names[name]: row for name, row in new.items()}
     is_run = any(row.get("calls") for row in (*before.values(), *after.values()))
-    findings: list[Finding] = []
-    uncompared: list[Finding] = []
+    findings: list[LayerFinding] = []
+    uncompared: list[UncomparedFinding] = []
     for name in sorted({*before, *after}, key=natural):
         if name not in after:
-            findings.append(Finding("removed", name, before=str(before[name].get("class", ""))))
+            findings.append(ModuleFinding(name, "removed", str(before[name].get("class", ""))))
         elif name not in before:
-            findings.append(Finding("added", name, after=str(after[name].get("class", ""))))
+            findings.append(ModuleFinding(name, "added", str(after[name].get("class", ""))))
         elif before[name] != after[name]:
             *rows, buffers = without_state(before[name], after[name], is_run=is_run)
             findings += field_findings(name, *rows)
-            uncompared += [Finding(UNCOMPARED, name, f"buffer {local}") for local in buffers]
+            uncompared += [UncomparedFinding(name, f"buffer {local}") for local in buffers]
     ties = _groups(baseline), _tied(_groups(actual), names)
     if not findings and not renamed and ties[0] == ties[1]:
-        return Verdict(True, len(before), 0, 0.0, 0.0, findings=tuple(uncompared))
+        return Verdict.match(compared=len(before), findings=uncompared)
     findings += [*renamed, *tie_findings(*ties)]
-    findings.sort(key=lambda finding: _RANK.get(finding.kind, len(_RANK)))  # stable: layers stay as people count
+    findings.sort(key=_rank)  # stable: layers stay as people count
     attributes = attributes_of(baseline, before, ignored), attributes_of(actual, after, ignored)
     calls = passes(before, new, names)
     structures = _modules(before, calls[0]), _modules(after, calls[1])
@@ -65,10 +75,9 @@ def compare_trees(baseline: Mapping[str, Any], actual: Mapping[str, Any], ignore
     )
     findings.sort(key=lambda finding: finding.layer != layer)
     count, drifted = len({*before, *after}), len({finding.layer for finding in findings})
-    before_renaming = {finding.after: finding.before for finding in renamed}
+    before_renaming = {finding.layer: finding.before for finding in renamed}
     row = before.get(layer) or after.get(before_renaming.get(layer, layer), {})
-    return Verdict(
-        matched=False,
+    return Verdict.drift(
         compared=count,
         drifted=drifted,
         error=drifted / max(count, 1),
@@ -81,7 +90,7 @@ def compare_trees(baseline: Mapping[str, Any], actual: Mapping[str, Any], ignore
 
 def _built(layers: Rows) -> dict[str, dict[str, Any]]:
     """What modules are made of: by that one is known again under another name."""
-    built = {}
+    built: dict[str, dict[str, Any]] = {}
     for name, row in layers.items():
         built[name] = {key: row[key] for key in STRUCTURE if key in row}
         if isinstance(row.get("config"), str):
@@ -107,21 +116,26 @@ def _groups(facts: Mapping[str, Any]) -> list[list[str]]:
 
 
 def _first(
-    findings: Sequence[Finding], before: ModelStructure, after: ModelStructure, *, passes_agree: bool
-) -> tuple[str, str, list[Finding]]:
-    built = [
-        finding for finding in findings if finding.kind in (*STRUCTURE, "removed", "added", "renamed", "moved", "ties")
-    ]
-    if built:
-        highest = min(_RANK[finding.kind] for finding in built)
-        most = [finding for finding in built if _RANK[finding.kind] == highest]
+    findings: Sequence[LayerFinding], before: ModelStructure, after: ModelStructure, *, passes_agree: bool
+) -> tuple[str, str, list[AttributeFinding]]:
+    highest = min(map(_rank, findings))
+    if highest < _BEHAVES:
+        most = [finding for finding in findings if _rank(finding) == highest]
         return first_changed_layer(most, before, after, passes_agree=passes_agree), "architecture", []
-    if any(finding.kind in ("in", "calls") and finding.layer == "" for finding in findings):
+    given = {f.layer for f in findings if isinstance(f, FieldFinding) and f.field in ("in", "calls")}
+    if "" in given:
         return "", "input", []
     layer = findings[0].layer
-    kinds = {finding.kind for finding in findings if finding.layer == layer}
     # what it is given, and how often, is its caller's doing
-    return (calling_layer(layer, before, after) if {"in", "calls"} & kinds else layer), "computation", []
+    return (calling_layer(layer, before, after) if layer in given else layer), "computation", []
+
+
+def _rank(finding: LayerFinding) -> int:
+    if isinstance(finding, FieldFinding):
+        return _RANK.get(finding.field, _BUILT_AS)
+    return (
+        _BUILT_AS if isinstance(finding, ModuleFinding) else _NAMES if isinstance(finding, RenameFinding) else _HOLDINGS
+    )
 
 
 def _modules(rows: Rows, calls: list[Call]) -> ModelStructure:

@@ -17,18 +17,20 @@ from pytest_modelviz.compare.lockstep import LockstepComparison
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.call_order import calls_of
+from pytest_modelviz.records.findings import AttributeFinding, LayerFinding, ModuleFinding
 from pytest_modelviz.records.structure import ModelStructure, ModuleRecord
 from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import Call, ForwardTrace, Leaf
-from pytest_modelviz.records.verdict import Finding
+from pytest_modelviz.views.model_summary.findings import FieldFinding
 from pytest_modelviz.views.model_summary.rows import Rows
 
-Findings = Sequence[Finding]
+Findings = Sequence[LayerFinding]
 Attributes = Mapping[str, Mapping[str, str]]
 
 _SAME, _OTHER = TensorRecord("float32", (0,), np.zeros(0)), TensorRecord("float32", (1,), np.zeros(0))
-_BUILT = ("class", "config", "parameters", "buffers", "removed", "added")
+_BUILT = ("class", "config", "parameters", "buffers")
 _MOST_INSERTED = 2000  # calls: beyond this the two models have little in common
+_INCOMPLETE = "incomplete"  # a module that only one of the models has
 _READ = "read"  # something that the module reads without calling it is built otherwise
 
 
@@ -50,7 +52,7 @@ def first_event(
     calls: tuple[list[Call], list[Call]],
     attributes: tuple[Attributes | None, Attributes | None],
     findings: Findings,
-) -> tuple[str, str, list[Finding]] | None:
+) -> tuple[str, str, list[AttributeFinding]] | None:
     """Layer, cause and the attributes that are evidence; None where no event of the passes differs.
 
     `after` has the baseline's names; `findings` are all that differs.
@@ -75,16 +77,18 @@ def first_event(
     if comparison.first is None:
         return None
     blame = assign_blame(comparison, comparison.first, {})
-    return blame.layer, blame.cause, [finding for finding in blame.evidence if finding.kind == "attribute"]
+    return blame.layer, blame.cause, [f for f in blame.evidence if isinstance(f, AttributeFinding)]
 
 
 def _kinds(findings: Findings, called: Collection[str]) -> dict[str, set[str]]:
     """What differs, by layer: how a module that is never called is built is for its caller to read."""
     kinds: dict[str, set[str]] = {}
     for finding in findings:
-        layer = finding.layer
-        kinds.setdefault(layer, set()).add(finding.kind)
-        while layer and layer not in called and finding.kind in _BUILT and finding.kind not in ("removed", "added"):
+        layer, kind = finding.layer, _INCOMPLETE if isinstance(finding, ModuleFinding) else ""
+        if isinstance(finding, FieldFinding):
+            kind = finding.field
+        kinds.setdefault(layer, set()).add(kind)
+        while layer and layer not in called and kind in _BUILT:
             layer = layer.rpartition(".")[0]
         if layer != finding.layer:
             kinds.setdefault(layer, set()).add(_READ)
@@ -93,7 +97,7 @@ def _kinds(findings: Findings, called: Collection[str]) -> dict[str, set[str]]:
 
 def _marked(call: Call, kinds: set[str]) -> Call:
     """A call with what differs about its first time, and of the others what calls for a caller that has changed."""
-    entered, left = {"in"} & kinds, {"out", _READ, *_BUILT} & kinds
+    entered, left = {"in"} & kinds, {"out", _READ, _INCOMPLETE, *_BUILT} & kinds
     if call.index:
         entered, left = {"mult_adds"} & kinds - {"in"}, set()
     elif not {"in", "calls"} & kinds:

@@ -10,9 +10,11 @@ from pytest_modelviz.compare.texts import same
 from pytest_modelviz.pictures.diff import Line, around_changes, text_picture
 from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.records.capture import Capture
-from pytest_modelviz.records.verdict import Finding, Verdict
+from pytest_modelviz.records.findings import AttributeFinding
+from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.text.natural import natural
 from pytest_modelviz.views.captions import MODEL_LABEL
+from pytest_modelviz.views.model_summary.findings import FieldFinding
 from pytest_modelviz.views.model_summary.rows import COMPARED, layers_of
 
 _BESIDE = ("runs",)  # pictured where both have it, and no drift by itself
@@ -32,10 +34,11 @@ def diff_lines(before: Mapping[str, Any], after: Mapping[str, Any], verdict: Ver
     Of what is compared, only that which was found to differ; of attributes, those that are evidence.
     """
     renamed = renames_of(verdict)
-    found = None if verdict is None else {(finding.layer, finding.kind) for finding in verdict.findings}
-    attributes: dict[str, list[Finding]] = {}
-    for finding in verdict.findings if verdict is not None else ():
-        if finding.kind == "attribute":
+    findings = () if verdict is None else verdict.findings
+    found = {(finding.layer, finding.field) for finding in findings if isinstance(finding, FieldFinding)}
+    attributes: dict[str, list[AttributeFinding]] = {}
+    for finding in findings:
+        if isinstance(finding, AttributeFinding):
             attributes.setdefault(finding.layer, []).append(finding)
     new = {baseline_name(name, renamed): name for name in after}
     lines: list[Line] = []
@@ -48,7 +51,7 @@ def diff_lines(before: Mapping[str, Any], after: Mapping[str, Any], verdict: Ver
         both = (("-", name, old_row), ("+", new[name], new_row))
         beside = [key for key in _BESIDE if key in old_row and key in new_row]
         keys = [key for key in (*COMPARED, *beside) if not same(old_row.get(key), new_row.get(key))]
-        keys = [key for key in keys if found is None or key in beside or (name, key) in found]
+        keys = [key for key in keys if verdict is None or key in beside or (name, key) in found]
         if any(finding.before == name for finding in renamed) or "class" in keys:
             lines += [(sign, _title(title, row)) for sign, title, row in both]
         elif not keys and name not in attributes:
@@ -58,7 +61,7 @@ def diff_lines(before: Mapping[str, Any], after: Mapping[str, Any], verdict: Ver
         for changed in attributes.get(name, ()):
             texts = (changed.before, changed.after)
             lines += [
-                (sign, f"{_title(title, row)}  {changed.what}: {text}")
+                (sign, f"{_title(title, row)}  {changed.name}: {text}")
                 for (sign, title, row), text in zip(both, texts, strict=True)
             ]
     return lines

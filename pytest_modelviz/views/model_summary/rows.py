@@ -14,15 +14,15 @@ from pytest_modelviz.compare.ignored import lasting_text
 from pytest_modelviz.compare.texts import same, same_setting
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.structure import NOT_SAVED
-from pytest_modelviz.records.verdict import Finding
 from pytest_modelviz.text.side_by_side import split_items, split_path
+from pytest_modelviz.views.model_summary.findings import Field, FieldFinding
 
 Rows = Mapping[str, Mapping[str, Any]]
 
 # What a module is made of comes before what follows from it: a changed stride explains a changed output shape.
-STRUCTURE = ("class", "config", "parameters", "buffers", "frozen")
-_BEHAVIOUR = ("in", "out", "calls", "mult_adds")
-COMPARED = (*STRUCTURE, *_BEHAVIOUR)
+STRUCTURE: tuple[Field, ...] = ("class", "config", "parameters", "buffers", "frozen")
+BEHAVIOUR: tuple[Field, ...] = ("in", "out", "calls", "mult_adds")
+COMPARED = (*STRUCTURE, *BEHAVIOUR)
 
 _FUSED = ("RNN", "GRU", "LSTM")  # classes that accelerators run in kernels of their own
 
@@ -39,8 +39,8 @@ def layers_of(facts: Mapping[str, Any], ignored: Sequence[str] = ()) -> Rows:
     return rows
 
 
-def field_findings(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Finding]:
-    found = []
+def field_findings(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[FieldFinding]:
+    found: list[FieldFinding] = []
     for key in COMPARED:
         old, new = before.get(key), after.get(key)
         if key == "config" and isinstance(old, str) and isinstance(new, str) and same_setting(old, new):
@@ -50,7 +50,7 @@ def field_findings(name: str, before: Mapping[str, Any], after: Mapping[str, Any
         elif not (
             same(old, new) or _depends_on_device(key, before, after) or (key == "in" and _same_inputs(before, after))
         ):
-            found.append(Finding(key, name, key, _text(old), _text(new)))
+            found.append(FieldFinding(name, key, _text(old), _text(new), key))
     return found
 
 
@@ -138,13 +138,13 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _entries(name: str, kind: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Finding]:
+def _entries(name: str, field: Field, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[FieldFinding]:
     """Parameters or buffers, one by one; where only their order changed, that."""
     keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
     if not keys:
-        return [Finding(kind, name, kind, ", ".join(before), ", ".join(after))]
-    noun = kind.removesuffix("s")
-    return [Finding(kind, name, f"{noun} {key}", _text(before.get(key)), _text(after.get(key))) for key in keys]
+        return [FieldFinding(name, field, ", ".join(before), ", ".join(after), field)]
+    noun = field.removesuffix("s")
+    return [FieldFinding(name, f"{noun} {key}", _text(before.get(key)), _text(after.get(key)), field) for key in keys]
 
 
 def _text(value: Any) -> str:

@@ -11,15 +11,16 @@ from typing import Any
 from pytest_modelviz.compare.explain_drift import compare_forward_passes, explain_drift
 from pytest_modelviz.compare.gradients import gradient_difference
 from pytest_modelviz.compare.readable import contradiction, require_rows
-from pytest_modelviz.compare.request_differences import request_differences
+from pytest_modelviz.compare.request_differences import is_decisive, request_differences
 from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tensors import rms
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.records.findings import AnyFinding, FactFinding
 from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import GRADIENT, ForwardTrace
-from pytest_modelviz.records.verdict import Finding, Verdict
+from pytest_modelviz.records.verdict import Verdict
 
 _SKETCHED = 2.0  # so much a root mean square taken from a sketch may be off
 _ANSWER = ("method", "dtype", "targets", "predicted", "explained")
@@ -46,16 +47,16 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances, *, is_ta
     refusal, findings = request_differences(baseline, actual, _ANSWER, requested)
     if refusal:
         return refusal
-    decisive = [finding for finding in findings if finding.kind in ("targets", "dtype")]
+    decisive = any(map(is_decisive, findings))
     verdict = _compare_gradients(baseline, actual, tolerances, findings if decisive else ())
     if verdict.matched or decisive:
         return verdict
-    explained = [finding for finding in findings if finding.kind == "explained"]
+    explained = [f for f in findings if isinstance(f, FactFinding) and f.fact == "explained"]
     return replace(verdict, findings=(*explained, *verdict.findings))
 
 
 def _compare_gradients(
-    baseline: Capture, actual: Capture, tolerances: Tolerances, findings: Sequence[Finding]
+    baseline: Capture, actual: Capture, tolerances: Tolerances, findings: Sequence[AnyFinding]
 ) -> Verdict:
     old, new = (stored_trace(capture.arrays, tolerances.ignored) for capture in (baseline, actual))
     before, after = _stored_gradient(old), _stored_gradient(new)
@@ -68,7 +69,7 @@ def _compare_gradients(
     dtype = str(actual.facts.get("dtype", "float32"))
     error, allowed = gradient_difference(before, after, dtype, own, kinks=lambda: forward().matched)
     if error <= allowed and not findings:
-        return Verdict(True, 1, 0, error, allowed)
+        return Verdict.match(compared=1, error=error, tolerance=allowed)
     return explain_drift(error, allowed, findings, forward())
 
 

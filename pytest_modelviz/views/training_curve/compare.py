@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,10 +10,12 @@ from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.records.findings import DtypeFinding, FactFinding
 from pytest_modelviz.records.structure import ModelStructure
-from pytest_modelviz.records.verdict import Finding, Verdict
+from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.views.training_curve.curve_comparison import compare_curves
 from pytest_modelviz.views.training_curve.diagnosis import ModelDiagnosis, diagnose_scalars
+from pytest_modelviz.views.training_curve.findings import OptimizerFinding
 from pytest_modelviz.views.training_curve.optimizer_comparison import optimizer_findings
 from pytest_modelviz.views.training_curve.optimizer_records import optimizers_from_json
 from pytest_modelviz.views.training_curve.records import Training
@@ -39,8 +40,7 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdi
     """
     seeds = [capture.facts.get("seed") for capture in (baseline, actual)]
     if seeds[0] != seeds[1]:
-        seed = Finding("seed", what="seed", before=str(seeds[0]), after=str(seeds[1]))
-        return Verdict(False, 1, 1, math.inf, 0.0, findings=(seed,))
+        return Verdict.drift(findings=[FactFinding("seed", str(seeds[0]), str(seeds[1]))])
     dtypes = [capture.facts.get("dtype") for capture in (baseline, actual)]
     if not all(isinstance(dtype, str) for dtype in dtypes):
         raise UnreadableBaselineError("it does not say in which dtype it was trained")
@@ -58,9 +58,9 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdi
     )
     if dtypes[0] == dtypes[1]:
         return verdict
-    finding = Finding("dtype", what="dtype", before=str(dtypes[0]), after=str(dtypes[1]))
+    finding = DtypeFinding("", "dtype", str(dtypes[0]), str(dtypes[1]))
     if verdict.matched:
-        return Verdict(False, verdict.compared, 0, math.inf, 0.0, findings=(finding,))
+        return Verdict.drift(compared=verdict.compared, drifted=0, findings=[finding])
     return replace(verdict, findings=(*verdict.findings, finding))
 
 
@@ -73,7 +73,7 @@ def _compare_trainings(
     baseline: Training,
     actual: Training,
     models: Sequence[ModelStructure | None],
-    optimizers: Sequence[Finding],
+    optimizers: Sequence[OptimizerFinding],
     *,
     dtype: str,
     tolerances: Tolerances,
@@ -81,7 +81,7 @@ def _compare_trainings(
     """Compare two trainings, given the models they began with, if any, and what differs about their optimisers."""
     request = _request_findings(baseline, actual)
     if request:
-        return Verdict(False, 1, 1, math.inf, 0.0, findings=tuple(request))
+        return Verdict.drift(findings=request)
     before, after = models
     if before is None or after is None:
         return diagnose_scalars(compare_curves(baseline, actual, dtype, tolerances), optimizers)
@@ -97,11 +97,11 @@ def _compare_trainings(
     return diagnosis.of_curves(compare_curves(baseline, actual, dtype, tolerances), baseline, actual)
 
 
-def _request_findings(baseline: Training, actual: Training) -> list[Finding]:
+def _request_findings(baseline: Training, actual: Training) -> list[FactFinding]:
     """What makes it another training altogether."""
     differences = [
         ("steps", str(baseline.steps), str(actual.steps)),
         ("scalars", ", ".join(sorted(baseline.scalars)), ", ".join(sorted(actual.scalars))),
         ("model", *("given" if training.parameters else "not given" for training in (baseline, actual))),
     ]
-    return [Finding(kind, what=kind, before=old, after=new) for kind, old, new in differences if old != new]
+    return [FactFinding(*difference) for difference in differences if difference[1] != difference[2]]

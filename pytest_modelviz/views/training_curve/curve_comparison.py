@@ -7,6 +7,7 @@ at.
 
 from __future__ import annotations
 
+import enum
 import math
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -23,7 +24,17 @@ from pytest_modelviz.views.training_curve.accumulated_drift import (
 )
 from pytest_modelviz.views.training_curve.records import Moves, Training, Values
 
-SCALAR, GRADIENT, UPDATE, DECAY = "scalar", "gradient", "update", "decay"
+
+class CurveKind(enum.Enum):
+    """Whose values a curve shows."""
+
+    SCALAR = "scalar"
+    GRADIENT = "gradient"
+    UPDATE = "update"
+    DECAY = "decay"
+
+
+SCALAR, GRADIENT, UPDATE, DECAY = CurveKind
 _IN_ORDER = ((SCALAR,), (GRADIENT,), (UPDATE, DECAY))  # of a step
 
 _SMALL_SCALAR = 1e-3  # of a curve's peak: what is smaller is compared with that much of it
@@ -46,7 +57,7 @@ class CurveDifference(NamedTuple):
     """
 
     step: int
-    kind: str
+    kind: CurveKind
     name: str
     before: float
     after: float
@@ -73,7 +84,7 @@ class CurveComparison:
 class _Table(NamedTuple):
     """Everything of one kind: (steps, names) before, after, error, allowed, and whether that says anything."""
 
-    kind: str
+    kind: CurveKind
     names: tuple[str, ...]
     before: Values
     after: Values
@@ -117,7 +128,7 @@ def compare_curves(baseline: Training, actual: Training, dtype: str, tolerances:
             ]
             if found:
                 found.sort(key=lambda pair: -pair[0])
-                worst_of: dict[tuple[str, str], CurveDifference] = {}
+                worst_of: dict[tuple[CurveKind, str], CurveDifference] = {}
                 for _, difference in found:
                     worst_of.setdefault((_subject(difference), difference.name), difference)
                 return CurveComparison(tuple(worst_of.values()), _drifted(tables, step), found[0][1])
@@ -127,7 +138,7 @@ def compare_curves(baseline: Training, actual: Training, dtype: str, tolerances:
     return CurveComparison((), frozenset(), table.difference(*nearest), int(unjudged[0]) if unjudged.size else None)
 
 
-def _subject(difference: CurveDifference) -> str:
+def _subject(difference: CurveDifference) -> CurveKind:
     """What a difference is about: where a whole update differs, how far of it is along the parameter says no more."""
     return UPDATE if difference.kind == DECAY else difference.kind
 
@@ -164,7 +175,7 @@ def _tables(baseline: Training, actual: Training, dtype: str, tolerances: Tolera
     larger = np.fmax(baseline.updates, actual.updates)  # so that the error is at most 1
     single = np.where(counts, relative_differences(baseline.updates, actual.updates, larger, own.absolute), 0.0)
     scale = np.maximum(meant_after, _SMALL_UPDATE * whole_after)
-    moves: list[tuple[str, Values, Values]] = []
+    moves: list[tuple[CurveKind, Values, Values]] = []
     if baseline.moves is not None and actual.moves is not None:  # else the file is too old to say
         moves = [(UPDATE, meant_before, meant_after), (DECAY, baseline.moves.along, actual.moves.along)]
     move_errors = [np.where(counts, relative_differences(old, new, scale, own.absolute), 0.0) for _, old, new in moves]

@@ -16,8 +16,21 @@ from pytest_modelviz.compare.naming import tie_findings, with_baseline_names
 from pytest_modelviz.compare.ownership import first_changed_layer
 from pytest_modelviz.compare.precision import is_exact
 from pytest_modelviz.compare.tolerance import Tolerances, significant_weight_change
+from pytest_modelviz.records.findings import (
+    AnyFinding,
+    AttributeFinding,
+    ClassFinding,
+    ConfigFinding,
+    IncomparableStepsFinding,
+    LayerFinding,
+    ModuleFinding,
+    Role,
+    ShapeFinding,
+    TiesFinding,
+    WeightFinding,
+)
 from pytest_modelviz.records.structure import ATTRIBUTE_SUFFIX, ModelStructure
-from pytest_modelviz.records.verdict import Divergence, Finding, Verdict
+from pytest_modelviz.records.verdict import Divergence, Verdict
 from pytest_modelviz.views.training_curve.curve_comparison import (
     DECAY,
     GRADIENT,
@@ -26,14 +39,22 @@ from pytest_modelviz.views.training_curve.curve_comparison import (
     CurveComparison,
     CurveDifference,
 )
+from pytest_modelviz.views.training_curve.findings import (
+    CurveFinding,
+    CurveRemark,
+    Onset,
+    OptimizerFinding,
+    PartingFinding,
+    Remark,
+)
 from pytest_modelviz.views.training_curve.records import Training
 
 _MOST_MOVED = 3  # parameters named where only all updates together have parted
-_BUILT = ("removed", "added", "class", "config", "shape")
-_OF_MODEL = ("removed", "added", "renamed", "moved", "class", "config", "shape", "weights", "attribute")
+_BUILT = (ModuleFinding, ClassFinding, ConfigFinding, ShapeFinding)
+_AGREEING, _RENAMED, _ONCE = CurveRemark(Remark.AGREEING), CurveRemark(Remark.RENAMED), CurveRemark(Remark.ONCE)
 
 
-def diagnose_scalars(comparison: CurveComparison, optimizers: Sequence[Finding]) -> Verdict:
+def diagnose_scalars(comparison: CurveComparison, optimizers: Sequence[OptimizerFinding]) -> Verdict:
     """Give the verdict on trainings without a model, of which only scalars are compared.
 
     `optimizers` is what differs about the optimisers, where both trainings gave theirs: that alone is a drift.
@@ -41,14 +62,16 @@ def diagnose_scalars(comparison: CurveComparison, optimizers: Sequence[Finding])
     worst = comparison.worst
     if not comparison.differences:
         if optimizers:
-            return Verdict(False, 1, 0, 0.0, 0.0, None, "computation", (Finding("curve:none"), *optimizers))
+            return Verdict.drift(drifted=0, error=0.0, cause="computation", findings=(_AGREEING, *optimizers))
         return _agreement(comparison, 1)
     heading, differences = _heading(worst, known=False), list(map(_difference_finding, comparison.differences))
+    findings: list[AnyFinding]
+    cause: str | None
     if optimizers and worst.step:  # an optimiser has moved nothing before the first scalars
-        findings = (heading, *optimizers, *differences)
-        return Verdict(False, 1, 1, worst.error, worst.allowed, None, "computation", findings)
-    findings = (heading, *differences, Finding("curve:once"), *_also(optimizers))
-    return Verdict(False, 1, 1, worst.error, worst.allowed, findings=findings)
+        findings, cause = [heading, *optimizers, *differences], "computation"
+    else:
+        findings, cause = [heading, *differences, _ONCE, *_also(optimizers)], None
+    return Verdict.drift(error=worst.error, tolerance=worst.allowed, cause=cause, findings=findings)
 
 
 def _agreement(comparison: CurveComparison, compared: int) -> Verdict:
@@ -58,8 +81,9 @@ def _agreement(comparison: CurveComparison, compared: int) -> Verdict:
     """
     error, allowed, steps = comparison.worst.error, comparison.worst.allowed, comparison.judged_steps
     if steps is None:
-        return Verdict(True, compared, 0, error, allowed)
-    return Verdict(False, compared, 0, error, allowed, findings=(Finding("curve:unjudged", what=str(steps)),))
+        return Verdict.match(compared=compared, error=error, tolerance=allowed)
+    findings = [IncomparableStepsFinding(steps)]
+    return Verdict.drift(compared=compared, drifted=0, error=error, tolerance=allowed, findings=findings)
 
 
 class ModelDiagnosis:
@@ -69,7 +93,11 @@ class ModelDiagnosis:
     """
 
     def __init__(
-        self, before: ModelStructure, after: ModelStructure, optimizers: Sequence[Finding], tolerances: Tolerances
+        self,
+        before: ModelStructure,
+        after: ModelStructure,
+        optimizers: Sequence[OptimizerFinding],
+        tolerances: Tolerances,
     ) -> None:
         self._before = before
         self._optimizers = list(optimizers)
@@ -77,22 +105,20 @@ class ModelDiagnosis:
         self._tolerances = tolerances
         changed = changed_weights(before, self._after)
         self._weights = [
-            Finding("weights", *key, error=error)
-            for key, error in changed.items()
-            if not key[1].endswith(ATTRIBUTE_SUFFIX)
+            WeightFinding(*key, error) for key, error in changed.items() if not key[1].endswith(ATTRIBUTE_SUFFIX)
         ]
-        self._built = [
+        self._built: list[LayerFinding] = [
             *self._renamed,
             *module_findings(before, self._after),
             *tie_findings(before.ties, self._after.ties),
         ]
         configured = [finding for name in before.modules for finding in config_findings(name, before, self._after)]
-        self._config = [finding for finding in configured if finding.kind != "attribute"]
-        self._attributes = [finding for finding in configured if finding.kind == "attribute"]
+        self._config = [finding for finding in configured if not isinstance(finding, AttributeFinding)]
+        self._attributes = [finding for finding in configured if isinstance(finding, AttributeFinding)]
 
     def of_renamed_parameters(self, baseline: Training) -> Verdict:
         """The verdict on a model whose parameters have other names: their curves are not compared."""
-        findings = [*self._built, *self._config] or [Finding("curve:names")]
+        findings: list[AnyFinding] = [*self._built, *self._config] or [_RENAMED]
         return self._verdict(None, math.inf, 0.0, "architecture", findings, _layers(baseline.parameters))
 
     def of_curves(self, comparison: CurveComparison, baseline: Training, actual: Training) -> Verdict:
@@ -108,7 +134,7 @@ class ModelDiagnosis:
         ordered = [*evidence, *differences] if evidence is self._optimizers else [*differences, *evidence]
         findings = [_heading(lead, known=known), *ordered]
         if cause is None:
-            findings.append(Finding("curve:once"))
+            findings.append(_ONCE)
         named = {id(finding) for finding in evidence}
         everything = (*self._built, *self._config, *self._weights, *self._optimizers, *self._attributes)
         findings += _also([finding for finding in everything if id(finding) not in named])
@@ -121,16 +147,16 @@ class ModelDiagnosis:
         heavy = [finding for finding in self._weights if self._is_heavy(finding)]
         if not heavy and not self._built:
             if self._optimizers:
-                findings = [Finding("curve:none"), *self._optimizers]
+                findings = [_AGREEING, *self._optimizers]
                 return self._verdict("", 0.0, 0.0, "computation", findings, compared, set())
             return _agreement(comparison, len(compared))
         error = max((finding.error for finding in heavy), default=0.0)
         allowed = self._significant(max(heavy, key=lambda finding: finding.error)) if heavy else 0.0
         cause = "weights" if heavy else "architecture"
-        findings = [Finding("curve:none"), *(heavy or self._built), *_also(self._optimizers)]
+        findings = [_AGREEING, *(heavy or self._built), *_also(self._optimizers)]
         return self._verdict(None, error, allowed, cause, findings, compared, set())
 
-    def _cause(self, lead: CurveDifference) -> tuple[str | None, list[Finding]]:
+    def _cause(self, lead: CurveDifference) -> tuple[str | None, Sequence[AnyFinding]]:
         """The cause and its evidence. An attribute is weak evidence, and none where all agrees up to the update."""
         moved = lead.kind in (UPDATE, DECAY)
         if moved and self._optimizers:
@@ -153,28 +179,37 @@ class ModelDiagnosis:
         error: float,
         allowed: float,
         cause: str | None,
-        findings: list[Finding],
+        findings: Sequence[AnyFinding],
         compared: set[str],
         drifted: set[str] | None = None,
     ) -> Verdict:
         """A drift, first at `layer` or, without one, where the model itself is another."""
         if layer is None:
-            layer = next((finding.layer or finding.after for finding in findings if finding.kind in _OF_MODEL), "")
-            built = [finding for finding in findings if finding.kind in _BUILT]
+            evidence = [f for f in findings if isinstance(f, LayerFinding) and f.role is Role.EVIDENCE]
+            layer = next((f.layer for f in evidence if not isinstance(f, (CurveFinding, TiesFinding))), "")
+            built = [finding for finding in evidence if isinstance(finding, _BUILT)]
             layer = first_changed_layer(built, self._before, self._after) if built else layer
-        old = next((rename.before for rename in self._renamed if rename.after == layer), layer)
+        old = next((rename.before for rename in self._renamed if rename.layer == layer), layer)
         module = self._before.modules.get(old) or self._after.modules.get(layer)
         class_name = module.class_name if module else ""
         first = Divergence(layer, class_name, 0, error, allowed)
         count = len(compared if drifted is None else drifted)
-        return Verdict(False, len(compared), count, error, allowed, first, cause, tuple(findings))
+        return Verdict.drift(
+            compared=len(compared),
+            drifted=count,
+            error=error,
+            tolerance=allowed,
+            first=first,
+            cause=cause,
+            findings=findings,
+        )
 
-    def _is_heavy(self, finding: Finding) -> bool:
-        record = self._before.weights[self._before.modules[finding.layer].weights[finding.what]]
+    def _is_heavy(self, finding: WeightFinding) -> bool:
+        record = self._before.weights[self._before.modules[finding.layer].weights[finding.name]]
         return not is_exact(record.dtype) and not finding.error <= self._significant(finding)
 
-    def _significant(self, finding: Finding) -> float:
-        record = self._before.weights[self._before.modules[finding.layer].weights[finding.what]]
+    def _significant(self, finding: WeightFinding) -> float:
+        record = self._before.weights[self._before.modules[finding.layer].weights[finding.name]]
         return significant_weight_change(record.dtype, self._tolerances.of(finding.layer))
 
 
@@ -220,22 +255,17 @@ def _owner(parameter: str) -> str:
     return parameter.rpartition(".")[0]
 
 
-def _heading(lead: CurveDifference, *, known: bool) -> Finding:
+def _heading(lead: CurveDifference, *, known: bool) -> PartingFinding:
     """At which step the trainings part, and in what; `known` if the model itself is the reason."""
-    when = "known" if known else ("start" if lead.step == 0 else "later")
-    return Finding(f"curve:{UPDATE if lead.kind == DECAY else lead.kind}:{when}", what=str(lead.step))
+    onset = Onset.KNOWN if known else (Onset.START if lead.step == 0 else Onset.LATER)
+    return PartingFinding(lead.kind, onset, lead.step)
 
 
-def _difference_finding(difference: CurveDifference) -> Finding:
-    """A difference with its numbers, and the change from the first to the second as a fraction of the first."""
+def _difference_finding(difference: CurveDifference) -> CurveFinding:
     _, kind, name, before, after, _, _ = difference
-    layer = "" if kind == SCALAR else _owner(name)
-    kind = f"{kind}s" if kind in (UPDATE, DECAY) and not name else kind
-    with np.errstate(all="ignore"):
-        change = float((np.float64(after) - before) / np.abs(np.float64(before)))
-    return Finding(f"parted:{kind}", layer, name, f"{before:.6g}", f"{after:.6g}", change)
+    return CurveFinding("" if kind == SCALAR else _owner(name), kind, name, before, after)
 
 
-def _also(findings: Sequence[Finding]) -> list[Finding]:
+def _also(findings: Sequence[AnyFinding]) -> list[AnyFinding]:
     """Findings that differ too, but are not the evidence."""
-    return [replace(finding, kind=f"also:{finding.kind}") for finding in findings]
+    return [replace(finding, role=Role.ALSO) for finding in findings]

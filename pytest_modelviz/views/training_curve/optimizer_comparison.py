@@ -12,10 +12,9 @@ from pytest_modelviz.compare.bracketed import in_one_order
 from pytest_modelviz.compare.ignored import is_ignored
 from pytest_modelviz.compare.volatile import lasting, normalised
 from pytest_modelviz.errors import UnreadableBaselineError
-from pytest_modelviz.records.verdict import Finding
+from pytest_modelviz.views.training_curve.findings import OptimizerFinding
 from pytest_modelviz.views.training_curve.optimizer_records import OptimizerRecord, Option, Options, SchedulerRecord
 
-OPTIMIZER = "optimizer"
 # Options are numbers that were written down, and rates computed from them, whose last digits are the processor's.
 _SAME_OPTION = 1e-6
 _MOST_LISTED = 4
@@ -26,7 +25,7 @@ def optimizer_findings(
     before: Sequence[OptimizerRecord] | None,
     after: Sequence[OptimizerRecord] | None,
     ignored: Sequence[str] = (),
-) -> list[Finding]:
+) -> list[OptimizerFinding]:
     """Find what differs in the optimisers' classes, options and parameters' names.
 
     Options that two processes do not share, or that match one of the globs in `ignored`, are left out. Where only one
@@ -34,9 +33,9 @@ def optimizer_findings(
     """
     if before is None or after is None:
         given = ["not given" if records is None else "given" for records in (before, after)]
-        return [] if before is after else [Finding(OPTIMIZER, what="optimizer=", before=given[0], after=given[1])]
+        return [] if before is after else [OptimizerFinding("optimizer=", *given)]
     if len(before) != len(after):
-        return [Finding(OPTIMIZER, what="optimisers", before=_names(before), after=_names(after))]
+        return [OptimizerFinding("optimisers", _names(before), _names(after))]
     return [finding for pair in zip(before, after, strict=True) for finding in _compare(*pair, ignored)]
 
 
@@ -57,13 +56,13 @@ def _label(record: OptimizerRecord) -> str:
     return f"{record.class_name} {record.name!r}" if record.name else record.class_name
 
 
-def _compare(before: OptimizerRecord, after: OptimizerRecord, ignored: Sequence[str]) -> list[Finding]:
+def _compare(before: OptimizerRecord, after: OptimizerRecord, ignored: Sequence[str]) -> list[OptimizerFinding]:
     before, after = (_without(record, ignored) for record in (before, after))
     label = _label(before)
     found = []
     if before.class_name != after.class_name:
         label = f"{label} -> {after.class_name}"
-        found.append(Finding(OPTIMIZER, what="class", before=before.class_name, after=after.class_name))
+        found.append(OptimizerFinding("class", before.class_name, after.class_name))
     for key, one, other in _differences(before.options, after.options, missing_counts=False):
         found.append(_option(key, label, one, other))
     options = _group_options(before, after, label)
@@ -98,11 +97,11 @@ def _without(record: OptimizerRecord, ignored: Sequence[str]) -> OptimizerRecord
     )
 
 
-def _option(key: str, label: str, before: Option, after: Option) -> Finding:
-    return Finding(OPTIMIZER, what=f"{key} ({label})", before=_text(before), after=_text(after))
+def _option(key: str, label: str, before: Option, after: Option) -> OptimizerFinding:
+    return OptimizerFinding(f"{key} ({label})", _text(before), _text(after))
 
 
-def _group_options(before: OptimizerRecord, after: OptimizerRecord, label: str) -> list[Finding]:
+def _group_options(before: OptimizerRecord, after: OptimizerRecord, label: str) -> list[OptimizerFinding]:
     if len(before.groups) != len(after.groups):
         return [_option("parameter groups", label, len(before.groups), len(after.groups))]
     rows: dict[tuple[str, str, str], list[int]] = {}
@@ -114,11 +113,11 @@ def _group_options(before: OptimizerRecord, after: OptimizerRecord, label: str) 
     for (key, one, other), groups in rows.items():
         everywhere = len(groups) == len(before.groups)
         where = label if everywhere else f"{label}, {'group' if len(groups) == 1 else 'groups'} {_listed(groups)}"
-        found.append(Finding(OPTIMIZER, what=f"{key} ({where})", before=one, after=other))
+        found.append(OptimizerFinding(f"{key} ({where})", one, other))
     return found
 
 
-def _parameters(before: OptimizerRecord, after: OptimizerRecord, label: str) -> list[Finding]:
+def _parameters(before: OptimizerRecord, after: OptimizerRecord, label: str) -> list[OptimizerFinding]:
     """Parameters that only one of them moves, and those that are in another group."""
     one, other = (Counter(name for group in record.groups for name in group.parameters) for record in (before, after))
     found = [
@@ -140,7 +139,7 @@ def _group_of(record: OptimizerRecord) -> dict[str, int]:
     return {name: at for at, group in enumerate(record.groups) for name in group.parameters}
 
 
-def _schedulers(before: OptimizerRecord, after: OptimizerRecord, label: str) -> list[Finding]:
+def _schedulers(before: OptimizerRecord, after: OptimizerRecord, label: str) -> list[OptimizerFinding]:
     """Schedulers that the baseline has and that are not found now may merely be kept elsewhere."""
     if _is_scheduled(before) != _is_scheduled(after):
         return [_option("scheduler", label, _classes(before), _classes(after))]
@@ -168,7 +167,7 @@ def _classes(record: OptimizerRecord) -> str:
     return ", ".join(one.class_name for one in record.schedulers) or unknown
 
 
-def _schedules(before: OptimizerRecord, after: OptimizerRecord, label: str) -> list[Finding]:
+def _schedules(before: OptimizerRecord, after: OptimizerRecord, label: str) -> list[OptimizerFinding]:
     """Of each option that moved while training the first step at which it was another one."""
     found: dict[tuple[str, int, str, str], None] = {}
     for key in {**before.schedules, **after.schedules}:

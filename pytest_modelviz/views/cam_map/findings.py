@@ -1,0 +1,73 @@
+"""What changed about a class activation map as a whole, and how that is worded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pytest_modelviz.records.findings import AnyFinding
+from pytest_modelviz.reports.sentences import sentence
+from pytest_modelviz.text.side_by_side import apart
+
+Range = tuple[float, float]  # the least and the greatest value of a map
+
+
+@dataclass(frozen=True)
+class NonFiniteMapFinding(AnyFinding):
+    """Maps with another number of values that are not finite: (how many, of how many)."""
+
+    before: tuple[int, int]
+    after: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class ZeroMapFinding(AnyFinding):
+    """Only one of the maps is zero everywhere."""
+
+    before: Range
+    after: Range
+
+
+@dataclass(frozen=True)
+class BlankMapFinding(AnyFinding):
+    """Only one of the maps has anything positive, which is all that people see of a map."""
+
+    before: Range
+    after: Range
+
+
+@dataclass(frozen=True)
+class ScaledMapFinding(AnyFinding):
+    """The map is the baseline's times `factor`, which may be negative: that explains nearly all of the difference."""
+
+    factor: float
+
+
+@sentence.register
+def _(finding: NonFiniteMapFinding) -> str:
+    before, after = (f"{count} of {size}" for count, size in (finding.before, finding.after))
+    return f"{after} values of the map are not finite, in the baseline {before}"
+
+
+@sentence.register
+def _(finding: ZeroMapFinding) -> str:
+    return f"one of the maps is empty, zero everywhere: {_ranges(finding.before, finding.after)}"
+
+
+@sentence.register
+def _(finding: BlankMapFinding) -> str:
+    ranges = _ranges(finding.before, finding.after)
+    return f"one of the maps has nothing positive, people see an empty map: {ranges}"
+
+
+@sentence.register
+def _(finding: ScaledMapFinding) -> str:
+    if finding.factor > 0:
+        effect = "the picture is the same, its strength is not"
+    else:
+        effect = "what was positive is negative now, and the reverse"
+    return f"it is the baseline's map times {apart(finding.factor, 1.0, 4)[0]}: {effect}"
+
+
+def _ranges(before: Range, after: Range) -> str:
+    old, new = (f"{least:.3g} to {greatest:.3g}" for least, greatest in (before, after))
+    return f"the baseline goes from {old}, this one from {new}"

@@ -1,0 +1,130 @@
+"""What differs between two short trainings, and how that is worded."""
+
+from __future__ import annotations
+
+import enum
+import math
+from dataclasses import dataclass
+
+from pytest_modelviz.records.findings import AnyFinding, LayerFinding
+from pytest_modelviz.reports.sentences import sentence, shortened
+from pytest_modelviz.views.training_curve.curve_comparison import DECAY, GRADIENT, SCALAR, UPDATE, CurveKind
+
+
+class Onset(enum.Enum):
+    """When two trainings part: at once, later, or for a reason that is known without their curves."""
+
+    START = "start"
+    LATER = "later"
+    KNOWN = "known"
+
+
+@dataclass(frozen=True)
+class PartingFinding(AnyFinding):
+    """At which step two trainings part, and in what kind of curve."""
+
+    kind: CurveKind
+    onset: Onset
+    step: int
+
+
+class Remark(enum.Enum):
+    """What is to be said about all curves."""
+
+    AGREEING = "all curves agree"
+    RENAMED = "parameters have other names"
+    ONCE = "a training runs once"
+
+
+@dataclass(frozen=True)
+class CurveRemark(AnyFinding):
+    """A remark about all curves, as evidence where there are no numbers."""
+
+    remark: Remark
+
+
+@dataclass(frozen=True)
+class CurveFinding(LayerFinding):
+    """The values of a curve where two trainings part; "" is the name of all updates together."""
+
+    kind: CurveKind
+    name: str
+    before: float
+    after: float
+
+    @property
+    def change(self) -> float:
+        """The change as a fraction of the baseline's; NaN where there is no such."""
+        return (self.after - self.before) / abs(self.before) if self.before else math.nan
+
+
+@dataclass(frozen=True)
+class OptimizerFinding(AnyFinding):
+    """A setting of the optimisers, or the optimisers themselves."""
+
+    name: str
+    before: str
+    after: str
+
+
+_PARTINGS = {
+    (SCALAR, Onset.START): "step {step}: the scalars differ before anything is learned: the forward pass, loss or data",
+    (SCALAR, Onset.LATER): "all agrees up to step {step}, where scalars differ: its data, random numbers or buffers",
+    (SCALAR, Onset.KNOWN): "the scalars part at step {step}",
+    (GRADIENT, Onset.START): "step {step}: the scalars agree, the gradients do not",
+    (GRADIENT, Onset.LATER): "all agrees up to step {step}, where the scalars still agree and the gradients do not",
+    (GRADIENT, Onset.KNOWN): "the gradients part at step {step}",
+    (
+        UPDATE,
+        Onset.START,
+    ): "step {step}: scalars and gradients agree, the parameters are moved otherwise: the optimiser",
+    (UPDATE, Onset.LATER): "all agrees up to step {step}, which moves the parameters otherwise: the optimiser",
+    (UPDATE, Onset.KNOWN): "the updates part at step {step}",
+}
+_CLAUSES = {
+    SCALAR: "{name}:",
+    GRADIENT: "gradient of {name}: norm",
+    UPDATE: "{name} moves by",
+    DECAY: "{name} moves along itself, as weight decay makes it, by",
+}
+_CLAUSES_TOGETHER = {
+    UPDATE: "all parameters together move by",
+    DECAY: "all parameters move along themselves, as weight decay makes them, by",
+}
+
+
+@sentence.register
+def _(finding: PartingFinding) -> str:
+    kind = UPDATE if finding.kind is DECAY else finding.kind
+    return _PARTINGS[kind, finding.onset].format(step=finding.step)
+
+
+@sentence.register
+def _(finding: CurveRemark) -> str:
+    match finding.remark:
+        case Remark.AGREEING:
+            return "all curves agree within what is allowed"
+        case Remark.RENAMED:
+            return "the parameters have other names"
+        case Remark.ONCE:
+            return "a training runs once: what its seed does not reach, such as the order of data, would look the same"
+
+
+@sentence.register
+def _(finding: CurveFinding) -> str:
+    clauses = _CLAUSES if finding.name else _CLAUSES | _CLAUSES_TOGETHER
+    clause = clauses[finding.kind].format(name=finding.name)
+    return f"{clause} {finding.before:.6g} -> {finding.after:.6g}{_per_cent(finding.change)}"
+
+
+@sentence.register
+def _(finding: OptimizerFinding) -> str:
+    return f"the optimiser: {finding.name}: {shortened(finding.before, finding.after)}"
+
+
+def _per_cent(change: float) -> str:
+    """A change from one number to another, as a part of the first, with its sign; nothing where there is no such."""
+    if not math.isfinite(change):
+        return ""
+    per_cent = 100 * change
+    return f", {per_cent:+,.0f} %" if abs(per_cent) >= 100 else f", {per_cent:+.2g} %"
