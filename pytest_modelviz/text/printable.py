@@ -37,7 +37,7 @@ def printable(value: Any) -> Any:
             enumerations too, is returned as it is.
 
     Returns:
-        The same; mappings become dicts, and tuples lists.
+        The same; mappings become dicts.
 
     Example:
         >>> printable("test_a\n::error::no")
@@ -52,7 +52,8 @@ def printable(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {printable(key): printable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [printable(item) for item in value]
+        items = [printable(item) for item in value]
+        return tuple(items) if isinstance(value, tuple) else items
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = (field.name for field in dataclasses.fields(value))
         return dataclasses.replace(value, **{name: printable(getattr(value, name)) for name in fields})

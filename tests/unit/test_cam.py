@@ -13,10 +13,9 @@ from pytest_modelviz.records.findings import FactFinding
 from pytest_modelviz.views.cam_map.capture import CamMapView
 from pytest_modelviz.views.cam_map.compare import map_difference, map_findings
 from pytest_modelviz.views.cam_map.findings import (
-    BlankMapFinding,
+    EmptyMapFinding,
     NonFiniteMapFinding,
     ScaledMapFinding,
-    ZeroMapFinding,
 )
 from pytest_modelviz.views.cam_map.methods import METHODS
 from pytest_modelviz.views.cam_map.pictures import heatmap
@@ -330,9 +329,9 @@ def test_what_a_map_is_as_a_whole():
 
     assert found(base * 0.5) == [ScaledMapFinding(0.5)]
     assert found(-base) == [ScaledMapFinding(-1.0)]
-    assert found(base * 0) == [ZeroMapFinding((-2.0, 4.0), (0.0, 0.0))]
-    assert found(base, base * 0) == [ZeroMapFinding((0.0, 0.0), (-2.0, 4.0))]
-    assert found(-np.abs(base)) == [BlankMapFinding((-2.0, 4.0), (-4.0, 0.0))]
+    assert found(base * 0) == [EmptyMapFinding((-2.0, 4.0), (0.0, 0.0))]
+    assert found(base, base * 0) == [EmptyMapFinding((0.0, 0.0), (-2.0, 4.0))]
+    assert found(-np.abs(base)) == [EmptyMapFinding((-2.0, 4.0), (-4.0, 0.0))]
     broken = base.copy()
     broken[0, 0] = math.nan
     assert found(broken) == [NonFiniteMapFinding((0, 4), (2, 4))]
@@ -358,8 +357,8 @@ def test_a_map_that_lost_its_strength_or_its_positive_part_is_explained_as_that(
         return type(finding)
 
     assert family((0.1, -0.4)) is ScaledMapFinding
-    assert family((0.0, 0.0)) is ZeroMapFinding
-    assert family((-1.0, -4.0)) is BlankMapFinding
+    assert family((0.0, 0.0)) is EmptyMapFinding
+    assert family((-1.0, -4.0)) is EmptyMapFinding
     assert family((math.nan, 1.0)) is NonFiniteMapFinding
 
 

@@ -77,7 +77,7 @@ def require_harmless(text: str, lines: int) -> None:
 @pytest.mark.parametrize("text", HONEST)
 def test_what_is_only_text_stays_as_it_is(text):
     assert printable(text) == text
-    assert printable({text: [text, (text,)]}) == {text: [text, [text]]}
+    assert printable({text: [text, (text,)]}) == {text: [text, (text,)]}
     assert printable_json(json.dumps(text, ensure_ascii=False)) == json.dumps(text, ensure_ascii=False)
 
 

@@ -19,13 +19,7 @@ from pytest_modelviz.compare.tolerance import ROUNDING, Tolerances
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.findings import AnyFinding
 from pytest_modelviz.records.verdict import Verdict
-from pytest_modelviz.views.cam_map.findings import (
-    BlankMapFinding,
-    NonFiniteMapFinding,
-    Range,
-    ScaledMapFinding,
-    ZeroMapFinding,
-)
+from pytest_modelviz.views.cam_map.findings import EmptyMapFinding, NonFiniteMapFinding, Range, ScaledMapFinding
 from pytest_modelviz.views.cam_map.methods import CANCELLING, SIGNLESS, differentiates
 from pytest_modelviz.views.cam_map.records import Map, peak, stored_map
 
@@ -99,10 +93,8 @@ def map_findings(baseline: Map, actual: Map) -> list[AnyFinding]:
         return [NonFiniteMapFinding((odd[0], before.size), (odd[1], after.size))]
     if odd[0] or before.shape != after.shape:
         return []
-    if before.any() != after.any():
-        return [ZeroMapFinding(_range(before), _range(after))]
-    if (before > 0).any() != (after > 0).any():
-        return [BlankMapFinding(_range(before), _range(after))]
+    if before.any() != after.any() or (before > 0).any() != (after > 0).any():
+        return [EmptyMapFinding(_range(before), _range(after))]
     square = float((before * before).sum())
     factor = float((before * after).sum()) / square if square else 0.0
     rest, distance = float(np.linalg.norm(after - factor * before)), float(np.linalg.norm(after - before))

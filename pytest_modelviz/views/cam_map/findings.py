@@ -20,16 +20,8 @@ class NonFiniteMapFinding(AnyFinding):
 
 
 @dataclass(frozen=True)
-class ZeroMapFinding(AnyFinding):
-    """Only one of the maps is zero everywhere."""
-
-    before: Range
-    after: Range
-
-
-@dataclass(frozen=True)
-class BlankMapFinding(AnyFinding):
-    """Only one of the maps has anything positive, which is all that people see of a map."""
+class EmptyMapFinding(AnyFinding):
+    """Only one of the maps has anything positive, which is all that people see of it, or is not zero everywhere."""
 
     before: Range
     after: Range
@@ -49,14 +41,11 @@ def _(finding: NonFiniteMapFinding) -> str:
 
 
 @sentence.register
-def _(finding: ZeroMapFinding) -> str:
-    return f"one of the maps is empty, zero everywhere: {_ranges(finding.before, finding.after)}"
-
-
-@sentence.register
-def _(finding: BlankMapFinding) -> str:
-    ranges = _ranges(finding.before, finding.after)
-    return f"one of the maps has nothing positive, people see an empty map: {ranges}"
+def _(finding: EmptyMapFinding) -> str:
+    is_zero = (0.0, 0.0) in (finding.before, finding.after)
+    emptiness = "is empty, zero everywhere" if is_zero else "has nothing positive, people see an empty map"
+    before, after = (f"{least:.3g} to {greatest:.3g}" for least, greatest in (finding.before, finding.after))
+    return f"one of the maps {emptiness}: the baseline goes from {before}, this one from {after}"
 
 
 @sentence.register
@@ -66,8 +55,3 @@ def _(finding: ScaledMapFinding) -> str:
     else:
         effect = "what was positive is negative now, and the reverse"
     return f"it is the baseline's map times {apart(finding.factor, 1.0, 4)[0]}: {effect}"
-
-
-def _ranges(before: Range, after: Range) -> str:
-    old, new = (f"{least:.3g} to {greatest:.3g}" for least, greatest in (before, after))
-    return f"the baseline goes from {old}, this one from {new}"

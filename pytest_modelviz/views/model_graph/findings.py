@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
-from pytest_modelviz.records.findings import AnyFinding, LayerFinding
+from pytest_modelviz.records.findings import AnyFinding, ChangeFinding, LayerFinding
 from pytest_modelviz.reports.sentences import (
     layers_of,
     likeness,
@@ -39,31 +39,16 @@ class ArgumentFinding(LayerFinding):
     after: str
 
 
-@dataclass(frozen=True)
-class ReceivesFinding(LayerFinding):
-    """An operator that is given something else, by reference."""
-
-    operator: str
-    before: str
-    after: str
+class ReceivesFinding(ChangeFinding):
+    """An operator, called `name`, that is given something else, by reference."""
 
 
-@dataclass(frozen=True)
-class ResultFinding(LayerFinding):
-    """An operator that returns another dtype or shape."""
-
-    operator: str
-    before: str
-    after: str
+class ResultFinding(ChangeFinding):
+    """An operator, called `name`, that returns another dtype or shape."""
 
 
-@dataclass(frozen=True)
-class InputFinding(LayerFinding):
+class InputFinding(ChangeFinding):
     """An input of the model, which is the layer "", of another dtype or shape."""
-
-    name: str
-    before: str
-    after: str
 
 
 @dataclass(frozen=True)
@@ -134,12 +119,12 @@ def _(first: ArgumentFinding, group: Sequence[ArgumentFinding]) -> str:
 
 @sentence.register
 def _(finding: ReceivesFinding) -> str:
-    return f"{finding.operator} now receives {finding.after or 'nothing'} instead of {finding.before or 'nothing'}"
+    return f"{finding.name} now receives {finding.after or 'nothing'} instead of {finding.before or 'nothing'}"
 
 
 @sentence.register
 def _(finding: ResultFinding) -> str:
-    return f"{finding.operator} returns another shape or dtype: {shortened(finding.before, finding.after)}"
+    return f"{finding.name} returns another shape or dtype: {shortened(finding.before, finding.after)}"
 
 
 @sentence.register

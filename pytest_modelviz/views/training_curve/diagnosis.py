@@ -19,13 +19,11 @@ from pytest_modelviz.compare.tolerance import Tolerances, significant_weight_cha
 from pytest_modelviz.records.findings import (
     AnyFinding,
     AttributeFinding,
-    ClassFinding,
-    ConfigFinding,
+    ConstructionFinding,
     IncomparableStepsFinding,
     LayerFinding,
     ModuleFinding,
     Role,
-    ShapeFinding,
     TiesFinding,
     WeightFinding,
 )
@@ -50,7 +48,6 @@ from pytest_modelviz.views.training_curve.findings import (
 from pytest_modelviz.views.training_curve.records import Training
 
 _MOST_MOVED = 3  # parameters named where only all updates together have parted
-_BUILT = (ModuleFinding, ClassFinding, ConfigFinding, ShapeFinding)
 _AGREEING, _RENAMED, _ONCE = CurveRemark(Remark.AGREEING), CurveRemark(Remark.RENAMED), CurveRemark(Remark.ONCE)
 
 
@@ -187,7 +184,8 @@ class ModelDiagnosis:
         if layer is None:
             evidence = [f for f in findings if isinstance(f, LayerFinding) and f.role is Role.EVIDENCE]
             layer = next((f.layer for f in evidence if not isinstance(f, (CurveFinding, TiesFinding))), "")
-            built = [finding for finding in evidence if isinstance(finding, _BUILT)]
+            built = [f for f in evidence if isinstance(f, (ModuleFinding, ConstructionFinding))]
+            built = [f for f in built if not isinstance(f, AttributeFinding)]
             layer = first_changed_layer(built, self._before, self._after) if built else layer
         old = next((rename.before for rename in self._renamed if rename.layer == layer), layer)
         module = self._before.modules.get(old) or self._after.modules.get(layer)
