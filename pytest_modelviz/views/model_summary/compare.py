@@ -33,7 +33,8 @@ from pytest_modelviz.views.model_summary.rows import (
     without_state,
 )
 
-# The order of findings, of which the first names the layer: modules and most fields, new names, buffers and ties, ...
+# The order of findings, of which the first names the layer. Modules come first, with the fields not listed in `_RANK`;
+# ties are among the holdings.
 _BUILT_AS, _NAMES, _HOLDINGS, _FROZEN, _BEHAVES = range(5)
 _RANK = {"buffers": _HOLDINGS, "frozen": _FROZEN, **dict.fromkeys(BEHAVIOUR, _BEHAVES)}
 
@@ -133,9 +134,9 @@ def _first(
 def _rank(finding: LayerFinding) -> int:
     if isinstance(finding, FieldFinding):
         return _RANK.get(finding.field, _BUILT_AS)
-    return (
-        _BUILT_AS if isinstance(finding, ModuleFinding) else _NAMES if isinstance(finding, RenameFinding) else _HOLDINGS
-    )
+    if isinstance(finding, RenameFinding):
+        return _NAMES
+    return _BUILT_AS if isinstance(finding, ModuleFinding) else _HOLDINGS
 
 
 def _modules(rows: Rows, calls: list[Call]) -> ModelStructure:
