@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from pytest_modelviz.compare.naming import tie_findings
 from pytest_modelviz.compare.shared_objects import object_class, settings_by_attribute
 from pytest_modelviz.compare.tensors import weight_difference
 from pytest_modelviz.compare.texts import same_setting, same_text
@@ -55,6 +56,18 @@ def config_findings(name: str, baseline: ModelStructure, actual: ModelStructure)
     return findings
 
 
+def structural_findings(baseline: ModelStructure, actual: ModelStructure) -> list[Finding]:
+    """What is a drift although nothing that was computed shows it: other modules, weights or sharing of weights.
+
+    A weight that only one of two models has, or of another dtype or shape, has nothing to be compared with: wherever
+    `changed_weights` decides on a match, this must be asked too.
+    """
+    findings = module_findings(baseline, actual)
+    for name in actual.modules:
+        findings += [finding for finding in config_findings(name, baseline, actual) if finding.kind == "shape"]
+    return findings + tie_findings(baseline.ties, actual.ties)
+
+
 def order_findings(names: Sequence[str], baseline: ModelStructure, actual: ModelStructure) -> list[Finding]:
     """Lists of texts in these modules' configuration that differ only in their order.
 
@@ -65,7 +78,7 @@ def order_findings(names: Sequence[str], baseline: ModelStructure, actual: Model
 
 
 def changed_weights(baseline: ModelStructure, actual: ModelStructure) -> WeightChanges:
-    """The change of every weight that changed and kept its shape."""
+    """The change of every weight that changed and kept its shape; `structural_findings` has all others."""
     changed: dict[tuple[str, str], float] = {}
     errors: dict[tuple[str, str], float] = {}  # shared weights are compared once
     for name, module in baseline.modules.items():

@@ -1162,3 +1162,99 @@ def test_a_climb_in_another_precision_or_call_is_no_match(change):
     capture = view.capture()
     assert matches(view, capture, capture)
     assert not matches(view, reread(view, capture, lambda facts: facts.update(change)), capture)
+
+
+class Head(nn.Module):
+    """A model of which its loss shows neither what it normalises with in evaluation, nor its unused head."""
+
+    def __init__(self, change, size, dtype, entries):
+        super().__init__()
+        torch.manual_seed(0)
+        self.inner, self.norm, self.outer = nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Linear(3, 1)
+        self.spare = nn.Linear(3, size, dtype=dtype)
+        self.register_buffer("table", torch.arange(1.0, entries + 1))
+        self.register_buffer("cache", torch.arange(1.0, entries + 1), persistent=False)
+        with torch.no_grad():
+            change(self)
+
+    def forward(self, x):
+        return self.outer(torch.tanh(self.norm(self.inner(x))))
+
+
+def learning(change=lambda model: None, size=4, dtype=torch.float32, entries=3):
+    model = Head(change, size, dtype, entries)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    x = torch.rand(8, 4, generator=torch.Generator().manual_seed(0))
+
+    def step(number):
+        optimizer.zero_grad()
+        loss = model.train()(x).square().mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return TrainingCurveView(step, steps=3, model=model, optimizer=optimizer)
+
+
+def mirrored(model):
+    """What tanh lets pass the same: both signs of all that is before it and after it."""
+    for parameter in (model.inner.weight, model.inner.bias, model.outer.weight):
+        parameter.neg_()
+
+
+UNNOTICED = {
+    "mirrored": mirrored,
+    "running": lambda model: model.norm.running_var.mul_(9),
+    "table": lambda model: model.table.mul_(5),
+    "cache": lambda model: model.cache.mul_(-7),
+    "spare": lambda model: model.spare.weight.neg_(),
+}
+
+
+def less(name):
+    """A change of a trace: no module holds a weight of this name, which "" leaves to none of them."""
+
+    def forget(trace):
+        for module in trace.modules.values():
+            for local in [local for local in module.weights if name in ("", local)]:
+                del trace.weights[module.weights.pop(local)]
+
+    return forget
+
+
+def marked(name):
+    """The same, and that a pass writes it."""
+
+    def forget(trace):
+        less(name)(trace)
+        trace.modules[""].config.update(rewritten=name, unsaved=name)
+
+    return forget
+
+
+@pytest.mark.parametrize("change", UNNOTICED)
+@pytest.mark.parametrize(
+    "forge", [less(""), less("running_var"), less("weight"), less("table"), less("cache"), marked("cache"), marked("")]
+)
+def test_no_start_of_a_training_is_less_than_what_was_recorded(change, forge):
+    view, other = learning(), learning(UNNOTICED[change])
+    capture, actual = view.capture(), other.capture()
+    assert matches(other, capture, learning().capture())
+    assert not matches(other, capture, actual)
+    assert not matches(other, retraced(view, capture, forge), actual)
+
+
+@pytest.mark.parametrize(
+    ("options", "layer"), [({"size": 9}, "spare"), ({"dtype": torch.float64}, "spare"), ({"entries": 7}, "")]
+)
+def test_weights_of_another_shape_are_another_start(options, layer):
+    other = learning(**options)
+    verdict = other.compare(learning().capture(), other.capture(), Tolerances())
+    assert (verdict.matched, verdict.cause, verdict.first.layer) == (False, "architecture", layer)
+    assert {finding.kind for finding in verdict.findings} == {"curve:none", "shape"}
+
+
+@pytest.mark.parametrize("forge", [less(""), less("weight"), less("bias")])
+def test_no_kernel_is_less_than_what_was_recorded(forge):
+    view, other = KernelMapsView(net()), KernelMapsView(net(convolved))
+    assert not matches(other, retraced(view, view.capture(), forge), other.capture())
