@@ -5,6 +5,7 @@ MODELVIZ_FORGERIES sets how many are tried for each view; the figures in the doc
 
 import copy
 import dataclasses
+import functools
 import json
 import os
 import random
@@ -1258,3 +1259,110 @@ def test_weights_of_another_shape_are_another_start(options, layer):
 def test_no_kernel_is_less_than_what_was_recorded(forge):
     view, other = KernelMapsView(net()), KernelMapsView(net(convolved))
     assert not matches(other, retraced(view, view.capture(), forge), other.capture())
+
+
+class Attends(nn.Module):
+    def forward(self, x, mask=None, bias=None):
+        return x + 0
+
+
+class Variadic(nn.Module):
+    def forward(self, x, *args, bias=None, **others):
+        return x + 0
+
+
+class HandsOver(nn.Module):
+    """Calls its only child with what a function makes of its input."""
+
+    def __init__(self, inner, call):
+        super().__init__()
+        self.inner, self.call = inner, [call]  # no configuration
+
+    def forward(self, x):
+        return self.call[0](self.inner, x)
+
+
+HANDED = {
+    "mask": (Attends, lambda inner, x: inner(x, x * 2)),
+    "bias": (Attends, lambda inner, x: inner(x, bias=x * 2)),
+    "first of the rest": (Variadic, lambda inner, x: inner(x, x * 2, None)),
+    "second of the rest": (Variadic, lambda inner, x: inner(x, None, x * 2)),
+    "bias, by name alone": (Variadic, lambda inner, x: inner(x, bias=x * 2)),
+    "another name": (Variadic, lambda inner, x: inner(x, scale=x * 2)),
+    "nothing": (Attends, lambda inner, x: inner(x)),
+    "a number": (Attends, lambda inner, x: inner(x, 7)),
+    "a number last": (Attends, lambda inner, x: inner(x, bias=7)),
+    "no rest": (Variadic, lambda inner, x: inner(x)),
+    "numbers": (Variadic, lambda inner, x: inner(x, None, 7, scale=None)),
+}
+SIGNATURES = (
+    None, "", "x", "x, bias", "x, mask", "x, bias, mask", "x, mask, scale", "x, scale", "x, zz, args", "x, zz, args[0]",
+    "x, zz, args[0], *rest", "x, args[1], args[0]", "x, *args", "x, *bias", "x, bias, *args", "x, zz, *args",
+    "x, zz, bias, *rest", "x, scale, *args", "x, args, *scale", "x, x, bias", "bias, x",
+)  # fmt: skip
+
+
+def handed(name, view=FeatureMapsView):
+    inner, call = HANDED[name]
+    return view(HandsOver(inner(), call), input_data=image())
+
+
+@pytest.mark.parametrize("name", HANDED)
+def test_no_signature_that_a_summary_claims_takes_one_argument_for_another(name):
+    view = handed(name, ModelSummaryView)
+    capture = view.capture()
+    row = capture.facts["layers"]["inner"]
+    assert "*args" not in row.get("forward", "") or HANDED[name][0] is Variadic
+
+    def claimed(facts, signature):
+        facts["layers"]["inner"].pop("forward", None)
+        if signature is not None:
+            facts["layers"]["inner"]["forward"] = signature
+
+    others = {other: handed(other, ModelSummaryView).capture() for other in HANDED if other != name}
+    for signature in SIGNATURES:
+        baseline = reread(view, capture, lambda facts, text=signature: claimed(facts, text))
+        assert matches(view, baseline, capture)
+        for other, drifted in others.items():
+            assert not matches(view, baseline, drifted), (signature, other)
+
+
+@pytest.mark.parametrize("name", HANDED)
+def test_no_signature_that_a_trace_claims_takes_one_argument_for_another(name):
+    view, kind = handed(name), HANDED[name][0]
+    capture = view.capture()
+    others = {other: handed(other).capture() for other in HANDED if other != name and HANDED[other][0] is kind}
+
+    def claimed(trace, signature, defaults):
+        config = trace.modules["inner"].config
+        config |= {"defaults": defaults, "forward": config["forward"] if signature is None else signature}
+
+    for defaults in ("", "mask=7\nbias=7", "mask=None\nbias=None\nzz=None\nscale=None", "zz=7\nargs[0]=7\nargs[1]=7"):
+        for signature in SIGNATURES:
+            forge = functools.partial(claimed, signature=signature, defaults=defaults)
+            baseline = retraced(view, capture, forge)
+            assert matches(view, baseline, capture)
+            for other, drifted in others.items():
+                assert not matches(view, baseline, drifted), (signature, defaults, other)
+
+
+class Renamed(nn.Module):
+    def forward(self, y, mask=None, shift=None):
+        return y + 0
+
+
+Renamed.__name__ = Renamed.__qualname__ = "Attends"
+
+
+def test_a_parameter_with_another_name_is_no_other_argument():
+    """Also of a baseline that names no parameters, as earlier ones, if it is given the first of them."""
+    models = [HandsOver(kind(), HANDED["mask"][1]) for kind in (Attends, Renamed)]
+    view, other = (FeatureMapsView(model, image()) for model in models)
+    assert matches(other, view.capture(), other.capture())
+    view, other = (ModelSummaryView(model, input_data=image()) for model in models)
+    capture = view.capture()
+    assert capture.facts["layers"]["inner"]["forward"] == "x, mask, bias"
+    earlier = reread(view, capture, lambda facts: facts["layers"]["inner"].pop("forward"))
+    assert matches(other, capture, other.capture())
+    assert matches(other, earlier, other.capture())
+    assert matches(view, earlier, capture)
