@@ -1366,3 +1366,43 @@ def test_a_parameter_with_another_name_is_no_other_argument():
     assert matches(other, capture, other.capture())
     assert matches(other, earlier, other.capture())
     assert matches(view, earlier, capture)
+
+
+class Subtracts(nn.Module):
+    def __init__(self, swapped):
+        super().__init__()
+        self.swapped = [swapped]  # no configuration
+
+    def forward(self, a, b):
+        return b - a if self.swapped[0] else a - b
+
+
+@pytest.mark.parametrize(
+    ("operands", "inputs", "matching"),
+    [
+        ("ab", "ab", "a - b"),
+        ("ab", "ba", "a - b"),
+        ("ba", "ab", "b - a"),
+        ("cd", "cd", "a - b"),
+        ("dc", "cd", "b - a"),
+        ("ac", "ac", "a - b"),
+        ("cb", "cb", "a - b"),
+        ("cb", "bc", None),
+        ("bc", "bc", None),
+        ("ca", "ca", None),
+        ("ac", "ca", None),
+    ],
+)
+def test_no_input_that_both_graphs_know_stands_for_another(operands, inputs, matching):
+    data = {"a": torch.ones(2, 4), "b": torch.rand(2, 4)}
+    views = {"a - b": ModelGraphView(Subtracts(False), data), "b - a": ModelGraphView(Subtracts(True), data)}
+    view = views["a - b"]
+
+    def renamed(facts):
+        facts["inputs"] = {f"input.{name}": facts["inputs"]["input.a"] for name in inputs}
+        for row in facts["operators"].values():
+            row["in"] = [f"input.{name}" for name in operands]
+
+    baseline = reread(view, view.capture(), renamed)
+    matched = [name for name, other in views.items() if matches(other, baseline, other.capture())]
+    assert matched == ([] if matching is None else [matching])
