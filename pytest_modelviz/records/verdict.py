@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 UNCOMPARED = "uncompared"  # kind of a finding about what the baseline keeps from being compared: reported with a match
+KINKS = "kinks"  # kind of a finding about a match that only a jump of the gradient explains: reported with it
 
 
 class Cause(str, enum.Enum):

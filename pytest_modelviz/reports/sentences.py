@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pytest_modelviz.records.verdict import UNCOMPARED
+from pytest_modelviz.records.verdict import KINKS, UNCOMPARED
 from pytest_modelviz.reports import operators
 from pytest_modelviz.text.dotted import MODEL_LABEL
 from pytest_modelviz.text.side_by_side import cut_apart, split_items, without_digests
@@ -51,6 +51,8 @@ _CURVES = {
 
 _NOTES = {
     UNCOMPARED: "{layer} {what} differs and was not compared: the baseline says that a pass makes it anew, or lacks it",
+    KINKS: "the gradient differs by more than rounding, as it may where the forward passes agree and a rectifier next "
+    "to zero opens: use feature_maps as well where the baseline may be forged",
 }
 
 

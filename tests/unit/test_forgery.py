@@ -1406,3 +1406,68 @@ def test_no_input_that_both_graphs_know_stands_for_another(operands, inputs, mat
     baseline = reread(view, view.capture(), renamed)
     matched = [name for name, other in views.items() if matches(other, baseline, other.capture())]
     assert matched == ([] if matching is None else [matching])
+
+
+class Bends(nn.Module):
+    """Two convolutions between which something bends, all weights off by a part of their standard deviation."""
+
+    def __init__(self, bend, off=0.0):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.second = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+        self.bend, self.head = bend, nn.Linear(8, 3)
+        with torch.no_grad():
+            for parameter in self.parameters():
+                parameter.add_(off * parameter.std() * torch.randn(parameter.shape))
+
+    def forward(self, x):
+        return self.head(self.bend(self.second(self.bend(self.first(x)))).mean((2, 3)))
+
+
+EXPLAINED = {
+    "saliency_map": lambda model: SaliencyMapView(model, image(), target=1),
+    "smoothgrad": lambda model: SaliencyMapView(model, image(), target=1, method="smoothgrad"),
+    "gradcam": lambda model: CamMapView(model, image(), target_layer="second", target=1),
+    "layercam": lambda model: CamMapView(model, image(), target_layer="first", target=1, method="layercam"),
+    "fullgrad": lambda model: CamMapView(model, image(), target=1, method="fullgrad"),
+    "activation_maximization": lambda model: ActivationMaximizationView(
+        model, "second", input_size=(3, 8, 8), steps=3, learning_rate=0.01
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EXPLAINED)
+@pytest.mark.parametrize("bend", [torch.tanh, nn.functional.silu, nn.functional.gelu, torch.sigmoid])
+def test_no_pass_of_a_drifted_model_grants_a_gradient_kinks_that_it_has_not(name, bend):
+    """The explanation of what was recorded, over the forward pass of what has drifted since."""
+    view = EXPLAINED[name](Bends(bend))
+    capture = view.capture()
+    for off in (0.002, 0.004, 0.008, 0.015):
+        other = EXPLAINED[name](Bends(bend, off))
+        actual = other.capture()
+        trace = stored_trace(actual.arrays)
+        trace.gradients = stored_trace(capture.arrays).gradients
+        baseline = mended(
+            view, capture, **{key.replace(".", "__"): values for key, values in pack_trace(trace).items()}
+        )
+        assert matches(view, baseline, view.capture())
+        assert not matches(other, baseline, actual), off
+
+
+@pytest.mark.parametrize("name", EXPLAINED)
+@pytest.mark.parametrize(
+    ("bend", "smooth"),
+    [
+        (torch.tanh, True),
+        (nn.functional.silu, True),
+        (torch.relu, None),
+        (nn.functional.hardswish, None),
+        (lambda x: x.clamp(min=0), None),
+        (lambda x: torch.where(x > 0, x, 0.1 * x), None),
+        (lambda x: torch.max_pool2d(x, 3, 1, 1), None),
+        (lambda x: x.masked_fill(x < 0, 0.0), None),
+        (lambda x: x.abs(), None),
+    ],
+)
+def test_what_has_kinks_is_found_however_it_is_written(name, bend, smooth):
+    assert EXPLAINED[name](Bends(bend)).capture().facts.get("smooth") is smooth

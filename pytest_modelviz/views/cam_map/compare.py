@@ -17,7 +17,7 @@ from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tensors import fair_size
 from pytest_modelviz.compare.tolerance import ROUNDING, Tolerances
 from pytest_modelviz.records.capture import Capture
-from pytest_modelviz.records.verdict import Finding, Verdict
+from pytest_modelviz.records.verdict import KINKS, Finding, Verdict
 from pytest_modelviz.text.side_by_side import apart
 from pytest_modelviz.views.cam_map.methods import CANCELLING, SIGNLESS, differentiates
 from pytest_modelviz.views.cam_map.records import Map, peak, stored_map
@@ -54,7 +54,9 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances, *, is_ta
     floor, signless = ROUNDING * _finite(actual.facts.get("scale")), method in SIGNLESS
     error, allowed = map_difference(before, after, signless=signless, floor=floor), own.explanation(dtype)
     forward = None if error <= allowed else _compare_forward(baseline, actual, tolerances)
-    if forward is not None and forward.matched and own.rtol is None and differentiates(method):
+    has_kinks = differentiates(method) and not actual.facts.get("smooth")
+    jumped = forward is not None and forward.matched and own.rtol is None and has_kinks
+    if jumped:
         # a kink turns a map everywhere by a little, and at one position by more
         whole, size = map_distance(before, after, signless=signless)
         error, allowed = worse(
@@ -67,7 +69,7 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances, *, is_ta
     if refusal:
         return refusal
     if error <= allowed and not any(finding.kind in ("targets", "dtype") for finding in findings):
-        return Verdict(True, 1, 0, error, allowed)
+        return Verdict(True, 1, 0, error, allowed, findings=(Finding(KINKS),) if jumped else ())
     if not error <= allowed:
         findings += map_findings(before, after)
     return explain_drift(error, allowed, findings, forward or _compare_forward(baseline, actual, tolerances))

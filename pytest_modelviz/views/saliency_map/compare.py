@@ -19,7 +19,7 @@ from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import GRADIENT, ForwardTrace
-from pytest_modelviz.records.verdict import Finding, Verdict
+from pytest_modelviz.records.verdict import KINKS, Finding, Verdict
 
 _SKETCHED = 2.0  # so much a root mean square taken from a sketch may be off
 _ANSWER = ("method", "dtype", "targets", "predicted", "explained")
@@ -64,11 +64,16 @@ def _compare_gradients(
         raise contradiction("the gradient's peak")
     # a match asks for no comparison of the forward pass
     forward = functools.cache(functools.partial(compare_forward_passes, old, new, tolerances))
+
+    def kinks() -> bool:
+        return not actual.facts.get("smooth") and forward().matched
+
     own = tolerances.of("")  # the gradient on the input is the whole model's
     dtype = str(actual.facts.get("dtype", "float32"))
-    error, allowed = gradient_difference(before, after, dtype, own, kinks=lambda: forward().matched)
+    error, allowed = gradient_difference(before, after, dtype, own, kinks=kinks)
     if error <= allowed and not findings:
-        return Verdict(True, 1, 0, error, allowed)
+        jumped = allowed > own.explanation(dtype)
+        return Verdict(True, 1, 0, error, allowed, findings=(Finding(KINKS),) if jumped else ())
     return explain_drift(error, allowed, findings, forward())
 
 
