@@ -390,6 +390,30 @@ def test_what_a_baseline_says_of_rounding_and_size_excuses_no_update():
     assert not matches(other, mended(view, capture, parameters__moves=moves), other.capture())
 
 
+@pytest.mark.parametrize("rate", [0.09, 0.05, 0.02])
+def test_no_update_is_smaller_because_the_baseline_calls_the_rest_rounding(rate):
+    def once(rate):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
+        optimizer, x = torch.optim.SGD(model.parameters(), lr=rate), torch.rand(16, 4)
+
+        def step(number):
+            loss = model(x).square().mean()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        return TrainingCurveView(step, steps=1, model=model)
+
+    view, other = once(0.1), once(rate)
+    capture, actual = view.capture(), other.capture()
+    moves = actual.arrays["parameters.moves"].copy()
+    before, after = (one.arrays["parameters.updates"] for one in (capture, actual))
+    moves[2] = np.sqrt(before**2 - after**2)
+    assert not matches(other, mended(view, capture, parameters__moves=moves), actual)
+    assert matches(other, once(rate).capture(), actual)
+
+
 def beside(trace, call, path, dtype, value):
     """Give a call one more input, before all others."""
     key = f"{path} {dtype}"
