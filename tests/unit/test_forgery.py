@@ -292,6 +292,10 @@ SUBJECTS = {
         training(),
         [training(kind) for kind in ("accumulated", "rate", "late", "loss", "decay")],
     ),
+    "training_curve that shows little": lambda: (
+        learning(),
+        [learning(UNNOTICED[one]) for one in ("mirrored", "running", "table", "cache")],
+    ),
     "training_curve without a model": lambda: (falling(), [falling(random_losses=True)]),
     "a view of another plugin": lambda: (Plain(0.0), [Plain(0.01), Plain(-2.0)]),
 }
