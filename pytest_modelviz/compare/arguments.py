@@ -1,34 +1,82 @@
 """Which argument of a call in one pass is which argument of the same call in the other.
 
-Arguments correspond by name. Where `forward` was rewritten, they also correspond by position, and an argument that is
-left out in one of the passes has its default there.
+Arguments correspond by name. Where `forward` was rewritten, those whose names only one of the two knows also correspond
+by position, and an argument that is left out in the actual pass has its default there. A name that both know stands for
+itself alone: what a baseline says of positions and defaults stands in no text that people read.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
 
 from pytest_modelviz.records.structure import LENT, ModuleRecord
 from pytest_modelviz.records.trace import Leaf, Leaves
+from pytest_modelviz.text.side_by_side import split_path
 
 _END_OF_NAME = re.compile(r"[.\[]")  # of an argument: what follows leads into it
 
 
+class Signature(NamedTuple):
+    """The parameters of a `forward`: by position, what takes the rest, by name only, whether it takes others too."""
+
+    names: tuple[str, ...] = ()
+    rest: str = ""
+    only_by_name: tuple[str, ...] = ()
+    takes_any_name: bool = False
+
+    @property
+    def listed(self) -> tuple[str, ...]:
+        """All names in their order."""
+        return (*self.names, *([self.rest] if self.rest else ()), *self.only_by_name)
+
+    @property
+    def known(self) -> set[str]:
+        return set(self.listed)
+
+
+def signature_of(text: str) -> Signature:
+    """The signature that a text such as "x, *args, mask, **others" says; an empty one if it cannot be any."""
+    items = text.split(", ")
+    named = [item for item in items if not item.startswith("**")]
+    stars = [position for position, item in enumerate(named) if item.startswith("*")]
+    end = stars[0] if stars else len(named)
+    names, rest, only_by_name = named[:end], "".join(named[end : end + 1]).removeprefix("*"), named[end + 1 :]
+    plain = [*names, *only_by_name]  # a trace calls what no parameter takes "args", as a parameter may be called
+    if len(set(plain)) < len(plain) or not all(name.isidentifier() for name in [*plain, *([rest] if stars else [])]):
+        return Signature()
+    return Signature(tuple(names), rest, tuple(only_by_name), len(named) < len(items))
+
+
 def matched_arguments(
-    baseline: Leaves, actual: Leaves, baseline_module: ModuleRecord, actual_module: ModuleRecord
+    baseline: Leaves,
+    actual: Leaves,
+    baseline_module: ModuleRecord,
+    actual_module: ModuleRecord,
+    *,
+    trusting: bool = False,
 ) -> tuple[Leaves, Leaves]:
-    """The arguments of both calls under the same names, as far as they correspond."""
+    """The arguments of both calls under the same names, as far as they correspond.
+
+    `trusting` what a baseline says of its positions and defaults more of them do: enough to say where a drift comes
+    from, and not to say that there is none.
+    """
     if baseline.keys() == actual.keys():
         return baseline, actual
     is_rewritten = baseline_module.config.get("forward") != actual_module.config.get("forward")
-    if is_rewritten:
-        baseline = _by_position(baseline, baseline_module, actual_module)
-        actual = _by_position(actual, actual_module, baseline_module)
-    baseline = _with_defaults(baseline, actual, baseline_module)
-    actual = _with_defaults(actual, baseline, actual_module)
-    if is_rewritten:
-        actual = _by_baseline_names(actual, baseline_module, actual_module)
+    old, new = (signature_of(module.config.get("forward", "")) for module in (baseline_module, actual_module))
+    given = _roots(baseline)
+    is_certain = not new.takes_any_name and not given & _roots(actual) & {old.rest, new.rest}
+    if is_rewritten and (trusting or is_certain):
+        if trusting or given.issuperset(old.names):  # otherwise its positions are those of defaults that it claims
+            baseline = _by_position(baseline, old, new)
+        actual = _by_position(actual, new, old)
+    claimed, defaults = _defaults(baseline_module), _defaults(actual_module)
+    agreed = {name: text for name, text in claimed.items() if trusting or defaults.get(name) == text}
+    baseline, actual = _with_defaults(baseline, actual, agreed), _with_defaults(actual, baseline, defaults)
+    if is_rewritten and (trusting or not new.takes_any_name):
+        actual = _by_baseline_names(actual, old, new, _roots(baseline))
     return baseline, actual
 
 
@@ -37,32 +85,39 @@ def lent_weights(leaves: Leaves) -> set[str]:
     return {path for path in leaves if path.endswith(LENT)}
 
 
-def _with_defaults(leaves: Leaves, others: Leaves, module: ModuleRecord) -> Leaves:
+def _roots(leaves: Leaves) -> set[str]:
+    """The names of the arguments."""
+    return {split_path(path)[0] for path in leaves}
+
+
+def _defaults(module: ModuleRecord) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in module.config.get("defaults", "").splitlines() if "=" in line)
+
+
+def _with_defaults(leaves: Leaves, others: Leaves, defaults: Mapping[str, str]) -> Leaves:
     """The arguments of a call, with defaults for those that only the other call names."""
-    defaults = dict(line.split("=", 1) for line in module.config.get("defaults", "").splitlines() if "=" in line)
     missing = {path: Leaf(literal=defaults[path]) for path in others if path not in leaves and path in defaults}
     return {**leaves, **missing}
 
 
-def _by_position(leaves: Leaves, module: ModuleRecord, other: ModuleRecord) -> Leaves:
+def _by_position(leaves: Leaves, own: Signature, other: Signature) -> Leaves:
     """What one `forward` takes as `*args`, under the names of the other `forward`'s parameters at those positions."""
-    names, others = (m.config.get("forward", "").partition("*")[0].strip(", ").split(", ") for m in (module, other))
-    named = [name for name in names if name]
-    rest = module.config.get("forward", "").partition("*")[2].partition(",")[0]
-    renamed = {f"{rest}[{index}]": name for index, name in enumerate(others[len(named) :])}
-    return _renamed(leaves, renamed)
+    new = other.names[len(own.names) :]
+    return _renamed(leaves, {f"{own.rest}[{at}]": name for at, name in enumerate(new) if name not in own.known})
 
 
-def _by_baseline_names(leaves: Leaves, baseline: ModuleRecord, actual: ModuleRecord) -> Leaves:
+def _by_baseline_names(leaves: Leaves, baseline: Signature, actual: Signature, given: Collection[str]) -> Leaves:
     """Actual arguments under the baseline's names for them, where `forward`'s own parameters were renamed.
 
-    Where there are more or fewer parameters now, another name is another argument.
+    Where there are more or fewer parameters now, another name is another argument, and so is one that is `given` in
+    the baseline.
     """
-    names, actual_names = _parameters(baseline), _parameters(actual)
+    names, actual_names = baseline.listed, actual.listed
     if len(names) != len(actual_names):
         return leaves
+    known = {*names, *given}
     pairs = zip(names, actual_names, strict=True)
-    return _renamed(leaves, {new: old for old, new in pairs if old not in actual_names and new not in names})
+    return _renamed(leaves, {new: old for old, new in pairs if old not in actual_names and new not in known})
 
 
 def _renamed(leaves: Leaves, names: Mapping[str, str]) -> Leaves:
@@ -77,8 +132,3 @@ def _renamed_path(path: str, names: Mapping[str, str]) -> str:
         if path[:end] in names:
             return names[path[:end]] + path[end:]
     return path
-
-
-def _parameters(module: ModuleRecord) -> list[str]:
-    """The names of `forward`'s parameters, those after `*` too."""
-    return [name.strip("* ") for name in module.config.get("forward", "").split(",") if name.strip("* ")]

@@ -13,6 +13,7 @@ from pytest_modelviz.compare.evidence import (
     changed_weights,
     config_findings,
     module_findings,
+    structural_findings,
 )
 from pytest_modelviz.compare.lockstep import ComparedEvent, LockstepComparison, event_key
 from pytest_modelviz.compare.naming import baseline_name, tie_findings, with_baseline_names
@@ -31,7 +32,6 @@ from pytest_modelviz.records.findings import (
     OutputsFinding,
     RenameFinding,
     Role,
-    ShapeFinding,
     UncomparedFinding,
     WeightFinding,
 )
@@ -125,10 +125,7 @@ def _verdict_on_equal_passes(comparison: LockstepComparison, changed: WeightChan
     structures = baseline.structure, actual.structure
     count = len({call.layer for call in baseline.calls})
     significant = _significant_changes(comparison, changed)
-    built: list[LayerFinding] = [*module_findings(*structures)]
-    for name in actual.modules:
-        built += [finding for finding in config_findings(name, *structures) if isinstance(finding, ShapeFinding)]
-    built += tie_findings(structures[0].ties, structures[1].ties)
+    built = structural_findings(*structures)
     if not significant and not built:
         worst = max(comparison.layers, key=lambda layer: layer.error, default=LayerError("", 0, 0.0, 0.0))
         return Verdict.match(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from pytest_modelviz.compare.naming import tie_findings
 from pytest_modelviz.compare.shared_objects import object_class, settings_by_attribute
 from pytest_modelviz.compare.tensors import weight_difference
 from pytest_modelviz.compare.texts import same_setting, same_text
@@ -13,6 +14,7 @@ from pytest_modelviz.records.findings import (
     ClassFinding,
     ConfigFinding,
     ConstructionFinding,
+    LayerFinding,
     ModuleFinding,
     ShapeFinding,
 )
@@ -62,6 +64,19 @@ def config_findings(name: str, baseline: ModelStructure, actual: ModelStructure)
     return findings
 
 
+def structural_findings(baseline: ModelStructure, actual: ModelStructure) -> list[LayerFinding]:
+    """What is a drift although nothing that was computed shows it: other modules, weights or sharing of weights.
+
+    A weight that only one of two models has, or of another dtype or shape, has nothing to be compared with: wherever
+    `changed_weights` decides on a match, this must be asked too.
+    """
+    findings: list[LayerFinding] = [*module_findings(baseline, actual)]
+    for name in actual.modules:
+        changed = config_findings(name, baseline, actual)
+        findings += [finding for finding in changed if isinstance(finding, ShapeFinding)]
+    return [*findings, *tie_findings(baseline.ties, actual.ties)]
+
+
 def order_findings(names: Sequence[str], baseline: ModelStructure, actual: ModelStructure) -> list[AttributeFinding]:
     """Lists of texts in these modules' configuration that differ only in their order.
 
@@ -72,7 +87,7 @@ def order_findings(names: Sequence[str], baseline: ModelStructure, actual: Model
 
 
 def changed_weights(baseline: ModelStructure, actual: ModelStructure) -> WeightChanges:
-    """The change of every weight that changed and kept its shape."""
+    """The change of every weight that changed and kept its shape; `structural_findings` has all others."""
     changed: dict[tuple[str, str], float] = {}
     errors: dict[tuple[str, str], float] = {}  # shared weights are compared once
     for name, module in baseline.modules.items():

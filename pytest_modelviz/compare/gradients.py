@@ -19,15 +19,15 @@ def gradient_difference(
     """Compare two gradients by their relative L2 difference.
 
     A rectifier whose input is next to zero may open on one processor and not on another; the gradient then jumps where
-    the forward pass does not. Where the forward passes agree, more is therefore allowed, but less of that to a gradient
-    that has kept its direction and changed its size, which kinks do not cause.
+    the forward pass does not. Where the actual pass has such kinks and the forward passes agree, more is therefore
+    allowed, but less of that to a gradient that has kept its direction and changed its size, which kinks do not cause.
 
     Args:
         before: the baseline's gradient.
         after: the actual gradient.
         dtype: what the gradients were computed in.
         tolerances: what is allowed.
-        kinks: whether the forward passes agree; only called if need be.
+        kinks: whether the actual pass has kinks and the forward passes agree; only called if need be.
 
     Returns:
         (error, tolerance)

@@ -89,6 +89,7 @@ class LockstepComparison:
     lent_calls: set[int] = field(default_factory=set)
     drifted_outputs: list[str] | None = None
     _compared_tensors: set[str] = field(default_factory=set)  # of the actual pass
+    _presumed: ComparedEvent | None = None  # the first whose arguments correspond only if the baseline is believed
 
     def __post_init__(self) -> None:
         self._propagation = ErrorPropagation(self.baseline, self.actual, self.tolerances)
@@ -100,6 +101,7 @@ class LockstepComparison:
         while True:
             baseline, actual = self._next_events(*remaining)
             if baseline is None and actual is None:
+                self.first = self.first or self._presumed
                 return
             innermost = stack[-1]
             if baseline is None or actual is None or event_key(baseline) != event_key(actual):
@@ -166,7 +168,7 @@ class LockstepComparison:
         source = propagation.add(actual, layer, innermost.received, innermost.actual or actual.call)
         scale = propagation.input_scale(actual)
         propagation.begin_event(actual)
-        leaves = self._matched_leaves(baseline, actual)
+        leaves = self._matched_leaves(baseline, actual, innermost.last_callee)
         errors = self._errors(baseline, actual, leaves, scale)
         error, allowed, path = worst(errors)
         full_error = error
@@ -192,7 +194,7 @@ class LockstepComparison:
             return EXACT  # no bit differs: no rounding comes from here
         return source.and_from(propagation.source_of(actual)) if propagation.excuses else source
 
-    def _matched_leaves(self, baseline: Event, actual: Event) -> tuple[Leaves, Leaves]:
+    def _matched_leaves(self, baseline: Event, actual: Event, last_callee: str | None) -> tuple[Leaves, Leaves]:
         before, after = baseline.leaves, actual.leaves
         if baseline.kind == "leave" or before.keys() == after.keys():
             return before, after
@@ -203,7 +205,12 @@ class LockstepComparison:
                 for leaves in (before, after)
             )
         modules = self.baseline.modules[baseline.call.layer], self.actual.modules[actual.call.layer]
-        return matched_arguments(before, after, *modules)
+        leaves = matched_arguments(before, after, *modules)
+        unmatched = sorted(leaves[0].keys() ^ leaves[1].keys())
+        if unmatched:
+            leaves = matched_arguments(before, after, *modules, trusting=True)
+            self._presumed = self._presumed or ComparedEvent(baseline, math.inf, 0.0, unmatched[0], last_callee)
+        return leaves
 
     def _errors(
         self, baseline: Event, actual: Event, leaves: tuple[Leaves, Leaves], scale: float | None

@@ -88,7 +88,12 @@ def _rows(structure: ModelStructure) -> dict[str, tuple[str, list[tuple[str, str
     return {
         name: (
             module.class_name,
-            sorted((key, in_one_order(text)) for key, text in module.config.items() if key not in (UNSAVED, REWRITTEN)),
+            sorted(
+                # what takes any other name is not in earlier baselines
+                (key, text.partition(", **")[0] if key == "forward" else in_one_order(text))
+                for key, text in module.config.items()
+                if key not in (UNSAVED, REWRITTEN)
+            ),
             sorted(module.weights),
         )
         for name, module in structure.modules.items()

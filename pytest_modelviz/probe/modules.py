@@ -310,9 +310,21 @@ class Parameters(NamedTuple):
     rest: str = "args"
     only_by_name: tuple[str, ...] = ()
     defaults: Mapping[str, Any] = MappingProxyType({})
+    is_variadic: bool = False
+    keywords: str | None = None  # the name of what takes all others by name
 
     def __str__(self) -> str:
-        return ", ".join([*self.names, f"*{self.rest}", *self.only_by_name])
+        """As traces hold it, which call what no parameter takes `args`."""
+        return self._listed(f"*{self.rest}")
+
+    @property
+    def signature(self) -> str:
+        """The parameters that there are."""
+        return self._listed(f"*{self.rest}" if self.is_variadic else "")
+
+    def _listed(self, rest: str) -> str:
+        others = "" if self.keywords is None else f"**{self.keywords}"
+        return ", ".join(filter(None, [*self.names, rest, *self.only_by_name, others]))
 
 
 def parameters_of(module: torch.nn.Module) -> Parameters:
@@ -335,4 +347,6 @@ def _parameters_of(forward: Callable[..., Any]) -> Parameters:
         next((p.name for p in parameters if p.kind is inspect.Parameter.VAR_POSITIONAL), "args"),
         tuple(p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY),
         {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty},
+        any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters),
+        next((p.name for p in parameters if p.kind is inspect.Parameter.VAR_KEYWORD), None),
     )

@@ -196,6 +196,11 @@ class UncomparedFinding(LayerFinding):
 
 
 @dataclass(frozen=True)
+class KinksFinding(AnyFinding):
+    """What differs is no more than the jump of a gradient where a rectifier opens: reported with a match."""
+
+
+@dataclass(frozen=True)
 class FactFinding(AnyFinding):
     """A fact of a capture that differs: its target, its method."""
 

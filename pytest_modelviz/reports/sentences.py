@@ -20,6 +20,7 @@ from pytest_modelviz.records.findings import (
     FactFinding,
     Finding,
     IncomparableStepsFinding,
+    KinksFinding,
     LayerFinding,
     ModuleFinding,
     OrderFinding,
@@ -180,6 +181,14 @@ def _(finding: UncomparedFinding) -> str:
     layer = finding.layer or "the model"
     reason = "the baseline says that a pass makes it anew, or lacks it"
     return f"{layer} {finding.name} differs and was not compared: {reason}"
+
+
+@sentence.register
+def _(finding: KinksFinding) -> str:
+    return (
+        "the gradient differs by more than rounding, as it may where the forward passes agree and a rectifier next "
+        "to zero opens: use feature_maps as well where the baseline may be forged"
+    )
 
 
 @sentence.register

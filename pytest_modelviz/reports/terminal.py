@@ -8,6 +8,7 @@ from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.records.findings import (
     AnyFinding,
     IncomparableStepsFinding,
+    KinksFinding,
     OutputsFinding,
     Role,
     UncomparedFinding,
@@ -43,7 +44,7 @@ def explain(
     """
     result, findings, reason = printable(result), printable(findings), printable(reason)
     message = _message(result, findings, reason, commands, None if whole else MOST_LISTED)
-    limits = [sentence(finding) for finding in findings if isinstance(finding, UncomparedFinding)]
+    limits = [sentence(finding) for finding in findings if isinstance(finding, (KinksFinding, UncomparedFinding))]
     told = [f"  note      {printable(note)}" for note in (*notes, *limits)]
     lines = [message or f"{result.name}: {result.status}", *told] if told else [message]
     return printable_lines("\n".join(lines))

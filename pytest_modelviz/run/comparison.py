@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from pytest_modelviz.compare.noise import differs_by_noise
 from pytest_modelviz.compare.precision import coarsest_precision
-from pytest_modelviz.compare.readable import is_same_but_for_rounding
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.pictures.exhibits import Exhibit
@@ -76,11 +76,10 @@ class Comparison:
 
     def is_noise(self, baseline: Capture, verdict: Verdict) -> bool:
         """Whether recording would change nothing but the last digits."""
-        same_pictures = set(baseline.arrays) == set(self.capture.arrays)
-        same_text = is_same_but_for_rounding(baseline.facts, self.capture.facts)
         around = baseline.environment, self.capture.environment
         same_circumstances = all(around[0].get(key) == around[1].get(key) for key in _DECISIVE)
-        same = verdict.matched and same_pictures and same_text and same_circumstances and not verdict.findings
+        same = verdict.matched and same_circumstances and not verdict.findings
+        same = same and differs_by_noise(baseline, self.capture, replace(self._tolerances, scale=_NOISE))
         return same and self.with_baseline(baseline, scale=_NOISE).matched
 
     def precision_note(self, baseline: Capture) -> str:

@@ -1,8 +1,13 @@
 """Each option, ini key and marker, as users give them."""
 
+import dataclasses
+
 import pytest
 
+from pytest_modelviz.records.trace_arrays import pack_trace, unpack_trace
 from pytest_modelviz.run.options import OPTIONS
+from pytest_modelviz.storage.names import Location
+from pytest_modelviz.storage.store import Store
 
 ONE = "from net import *\ndef test_net(feature_maps):\n    feature_maps(load(), photo())\n"
 TWO = """
@@ -78,6 +83,22 @@ class TestUpdates:
         project.run("--modelviz").assert_outcomes(passed=1)  # within tolerance
         project.run("--modelviz-update-all")
         assert project.files() != before
+
+    def test_update_all_keeps_no_baseline_that_matches_by_what_it_claims(self, project):
+        """A default, in no text that people read, which would make an argument that is given no other one."""
+        project.test(ONE)
+        project.run("--modelviz-update")
+        before = project.files()
+        store, ids = Store(project.path / "baselines"), {"nodeid": "test_net.py::test_net", "name": "feature_maps"}
+        capture = store.load(Location.of(**ids), **ids).capture
+        trace = unpack_trace(capture.arrays)
+        trace.modules["head"].config["defaults"] = "bias=None"
+        forged = dataclasses.replace(capture, arrays={**capture.arrays, **pack_trace(trace)})
+        store.save(Location.of(**ids), forged, **ids)
+        assert project.files() != before
+        project.run("--modelviz").assert_outcomes(passed=1)
+        project.run("--modelviz-update-all").assert_outcomes(passed=1)
+        assert project.files() == before
 
     def test_update_all_takes_new_pictures(self, project):
         project.test(ONE)

@@ -5,6 +5,7 @@ MODELVIZ_FORGERIES sets how many are tried for each view; the figures in the doc
 
 import copy
 import dataclasses
+import functools
 import json
 import os
 import random
@@ -22,6 +23,7 @@ from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.records.findings import ShapeFinding
 from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import Leaf
 from pytest_modelviz.records.trace_arrays import pack_trace
@@ -35,6 +37,7 @@ from pytest_modelviz.views.model_graph.records import OperatorGraph
 from pytest_modelviz.views.model_summary.capture import ModelSummaryView
 from pytest_modelviz.views.saliency_map.capture import SaliencyMapView
 from pytest_modelviz.views.training_curve.capture import TrainingCurveView
+from pytest_modelviz.views.training_curve.findings import CurveRemark
 from tests.forging import forged, retold
 
 FORGERIES = int(os.environ.get("MODELVIZ_FORGERIES", "250"))
@@ -291,6 +294,10 @@ SUBJECTS = {
         training(),
         [training(kind) for kind in ("accumulated", "rate", "late", "loss", "decay")],
     ),
+    "training_curve that shows little": lambda: (
+        learning(),
+        [learning(UNNOTICED[one]) for one in ("mirrored", "running", "table", "cache")],
+    ),
     "training_curve without a model": lambda: (falling(), [falling(random_losses=True)]),
     "a view of another plugin": lambda: (Plain(0.0), [Plain(0.01), Plain(-2.0)]),
 }
@@ -387,6 +394,30 @@ def test_what_a_baseline_says_of_rounding_and_size_excuses_no_update():
     moves = capture.arrays["parameters.moves"].copy()
     moves[1:] = 1e30
     assert not matches(other, mended(view, capture, parameters__moves=moves), other.capture())
+
+
+@pytest.mark.parametrize("rate", [0.09, 0.05, 0.02])
+def test_no_update_is_smaller_because_the_baseline_calls_the_rest_rounding(rate):
+    def once(rate):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
+        optimizer, x = torch.optim.SGD(model.parameters(), lr=rate), torch.rand(16, 4)
+
+        def step(number):
+            loss = model(x).square().mean()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        return TrainingCurveView(step, steps=1, model=model)
+
+    view, other = once(0.1), once(rate)
+    capture, actual = view.capture(), other.capture()
+    moves = actual.arrays["parameters.moves"].copy()
+    before, after = (one.arrays["parameters.updates"] for one in (capture, actual))
+    moves[2] = np.sqrt(before**2 - after**2)
+    assert not matches(other, mended(view, capture, parameters__moves=moves), actual)
+    assert matches(other, once(rate).capture(), actual)
 
 
 def beside(trace, call, path, dtype, value):
@@ -1162,3 +1193,311 @@ def test_a_climb_in_another_precision_or_call_is_no_match(change):
     capture = view.capture()
     assert matches(view, capture, capture)
     assert not matches(view, reread(view, capture, lambda facts: facts.update(change)), capture)
+
+
+class Head(nn.Module):
+    """A model of which its loss shows neither what it normalises with in evaluation, nor its unused head."""
+
+    def __init__(self, change, size, dtype, entries):
+        super().__init__()
+        torch.manual_seed(0)
+        self.inner, self.norm, self.outer = nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Linear(3, 1)
+        self.spare = nn.Linear(3, size, dtype=dtype)
+        self.register_buffer("table", torch.arange(1.0, entries + 1))
+        self.register_buffer("cache", torch.arange(1.0, entries + 1), persistent=False)
+        with torch.no_grad():
+            change(self)
+
+    def forward(self, x):
+        return self.outer(torch.tanh(self.norm(self.inner(x))))
+
+
+def learning(change=lambda model: None, size=4, dtype=torch.float32, entries=3):
+    model = Head(change, size, dtype, entries)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    x = torch.rand(8, 4, generator=torch.Generator().manual_seed(0))
+
+    def step(number):
+        optimizer.zero_grad()
+        loss = model.train()(x).square().mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return TrainingCurveView(step, steps=3, model=model, optimizer=optimizer)
+
+
+def mirrored(model):
+    """What tanh lets pass the same: both signs of all that is before it and after it."""
+    for parameter in (model.inner.weight, model.inner.bias, model.outer.weight):
+        parameter.neg_()
+
+
+UNNOTICED = {
+    "mirrored": mirrored,
+    "running": lambda model: model.norm.running_var.mul_(9),
+    "table": lambda model: model.table.mul_(5),
+    "cache": lambda model: model.cache.mul_(-7),
+    "spare": lambda model: model.spare.weight.neg_(),
+}
+
+
+def less(name):
+    """A change of a trace: no module holds a weight of this name, which "" leaves to none of them."""
+
+    def forget(trace):
+        for module in trace.modules.values():
+            for local in [local for local in module.weights if name in ("", local)]:
+                del trace.weights[module.weights.pop(local)]
+
+    return forget
+
+
+def marked(name):
+    """The same, and that a pass writes it."""
+
+    def forget(trace):
+        less(name)(trace)
+        trace.modules[""].config.update(rewritten=name, unsaved=name)
+
+    return forget
+
+
+@pytest.mark.parametrize("change", UNNOTICED)
+@pytest.mark.parametrize(
+    "forge", [less(""), less("running_var"), less("weight"), less("table"), less("cache"), marked("cache"), marked("")]
+)
+def test_no_start_of_a_training_is_less_than_what_was_recorded(change, forge):
+    view, other = learning(), learning(UNNOTICED[change])
+    capture, actual = view.capture(), other.capture()
+    assert matches(other, capture, learning().capture())
+    assert not matches(other, capture, actual)
+    assert not matches(other, retraced(view, capture, forge), actual)
+
+
+@pytest.mark.parametrize(
+    ("options", "layer"), [({"size": 9}, "spare"), ({"dtype": torch.float64}, "spare"), ({"entries": 7}, "")]
+)
+def test_weights_of_another_shape_are_another_start(options, layer):
+    other = learning(**options)
+    verdict = other.compare(learning().capture(), other.capture(), Tolerances())
+    assert (verdict.matched, verdict.cause, verdict.first.layer) == (False, "architecture", layer)
+    assert {type(finding) for finding in verdict.findings} == {CurveRemark, ShapeFinding}
+
+
+@pytest.mark.parametrize("forge", [less(""), less("weight"), less("bias")])
+def test_no_kernel_is_less_than_what_was_recorded(forge):
+    view, other = KernelMapsView(net()), KernelMapsView(net(convolved))
+    assert not matches(other, retraced(view, view.capture(), forge), other.capture())
+
+
+class Attends(nn.Module):
+    def forward(self, x, mask=None, bias=None):
+        return x + 0
+
+
+class Variadic(nn.Module):
+    def forward(self, x, *args, bias=None, **others):
+        return x + 0
+
+
+class HandsOver(nn.Module):
+    """Calls its only child with what a function makes of its input."""
+
+    def __init__(self, inner, call):
+        super().__init__()
+        self.inner, self.call = inner, [call]  # no configuration
+
+    def forward(self, x):
+        return self.call[0](self.inner, x)
+
+
+HANDED = {
+    "mask": (Attends, lambda inner, x: inner(x, x * 2)),
+    "bias": (Attends, lambda inner, x: inner(x, bias=x * 2)),
+    "first of the rest": (Variadic, lambda inner, x: inner(x, x * 2, None)),
+    "second of the rest": (Variadic, lambda inner, x: inner(x, None, x * 2)),
+    "bias, by name alone": (Variadic, lambda inner, x: inner(x, bias=x * 2)),
+    "another name": (Variadic, lambda inner, x: inner(x, scale=x * 2)),
+    "nothing": (Attends, lambda inner, x: inner(x)),
+    "a number": (Attends, lambda inner, x: inner(x, 7)),
+    "a number last": (Attends, lambda inner, x: inner(x, bias=7)),
+    "no rest": (Variadic, lambda inner, x: inner(x)),
+    "numbers": (Variadic, lambda inner, x: inner(x, None, 7, scale=None)),
+}
+SIGNATURES = (
+    None, "", "x", "x, bias", "x, mask", "x, bias, mask", "x, mask, scale", "x, scale", "x, zz, args", "x, zz, args[0]",
+    "x, zz, args[0], *rest", "x, args[1], args[0]", "x, *args", "x, *bias", "x, bias, *args", "x, zz, *args",
+    "x, zz, bias, *rest", "x, scale, *args", "x, args, *scale", "x, x, bias", "bias, x",
+)  # fmt: skip
+
+
+def handed(name, view=FeatureMapsView):
+    inner, call = HANDED[name]
+    return view(HandsOver(inner(), call), input_data=image())
+
+
+@pytest.mark.parametrize("name", HANDED)
+def test_no_signature_that_a_summary_claims_takes_one_argument_for_another(name):
+    view = handed(name, ModelSummaryView)
+    capture = view.capture()
+    row = capture.facts["layers"]["inner"]
+    assert "*args" not in row.get("forward", "") or HANDED[name][0] is Variadic
+
+    def claimed(facts, signature):
+        facts["layers"]["inner"].pop("forward", None)
+        if signature is not None:
+            facts["layers"]["inner"]["forward"] = signature
+
+    others = {other: handed(other, ModelSummaryView).capture() for other in HANDED if other != name}
+    for signature in SIGNATURES:
+        baseline = reread(view, capture, lambda facts, text=signature: claimed(facts, text))
+        assert matches(view, baseline, capture)
+        for other, drifted in others.items():
+            assert not matches(view, baseline, drifted), (signature, other)
+
+
+@pytest.mark.parametrize("name", HANDED)
+def test_no_signature_that_a_trace_claims_takes_one_argument_for_another(name):
+    view, kind = handed(name), HANDED[name][0]
+    capture = view.capture()
+    others = {other: handed(other).capture() for other in HANDED if other != name and HANDED[other][0] is kind}
+
+    def claimed(trace, signature, defaults):
+        config = trace.modules["inner"].config
+        config |= {"defaults": defaults, "forward": config["forward"] if signature is None else signature}
+
+    for defaults in ("", "mask=7\nbias=7", "mask=None\nbias=None\nzz=None\nscale=None", "zz=7\nargs[0]=7\nargs[1]=7"):
+        for signature in SIGNATURES:
+            forge = functools.partial(claimed, signature=signature, defaults=defaults)
+            baseline = retraced(view, capture, forge)
+            assert matches(view, baseline, capture)
+            for other, drifted in others.items():
+                assert not matches(view, baseline, drifted), (signature, defaults, other)
+
+
+class Renamed(nn.Module):
+    def forward(self, y, mask=None, shift=None):
+        return y + 0
+
+
+Renamed.__name__ = Renamed.__qualname__ = "Attends"
+
+
+def test_a_parameter_with_another_name_is_no_other_argument():
+    """Also of a baseline that names no parameters, as earlier ones, if it is given the first of them."""
+    models = [HandsOver(kind(), HANDED["mask"][1]) for kind in (Attends, Renamed)]
+    view, other = (FeatureMapsView(model, image()) for model in models)
+    assert matches(other, view.capture(), other.capture())
+    view, other = (ModelSummaryView(model, input_data=image()) for model in models)
+    capture = view.capture()
+    assert capture.facts["layers"]["inner"]["forward"] == "x, mask, bias"
+    earlier = reread(view, capture, lambda facts: facts["layers"]["inner"].pop("forward"))
+    assert matches(other, capture, other.capture())
+    assert matches(other, earlier, other.capture())
+    assert matches(view, earlier, capture)
+
+
+class Subtracts(nn.Module):
+    def __init__(self, swapped):
+        super().__init__()
+        self.swapped = [swapped]  # no configuration
+
+    def forward(self, a, b):
+        return b - a if self.swapped[0] else a - b
+
+
+@pytest.mark.parametrize(
+    ("operands", "inputs", "matching"),
+    [
+        ("ab", "ab", "a - b"),
+        ("ab", "ba", "a - b"),
+        ("ba", "ab", "b - a"),
+        ("cd", "cd", "a - b"),
+        ("dc", "cd", "b - a"),
+        ("ac", "ac", "a - b"),
+        ("cb", "cb", "a - b"),
+        ("cb", "bc", None),
+        ("bc", "bc", None),
+        ("ca", "ca", None),
+        ("ac", "ca", None),
+    ],
+)
+def test_no_input_that_both_graphs_know_stands_for_another(operands, inputs, matching):
+    data = {"a": torch.ones(2, 4), "b": torch.rand(2, 4)}
+    views = {"a - b": ModelGraphView(Subtracts(False), data), "b - a": ModelGraphView(Subtracts(True), data)}
+    view = views["a - b"]
+
+    def renamed(facts):
+        facts["inputs"] = {f"input.{name}": facts["inputs"]["input.a"] for name in inputs}
+        for row in facts["operators"].values():
+            row["in"] = [f"input.{name}" for name in operands]
+
+    baseline = reread(view, view.capture(), renamed)
+    matched = [name for name, other in views.items() if matches(other, baseline, other.capture())]
+    assert matched == ([] if matching is None else [matching])
+
+
+class Bends(nn.Module):
+    """Two convolutions between which something bends, all weights off by a part of their standard deviation."""
+
+    def __init__(self, bend, off=0.0):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.second = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+        self.bend, self.head = bend, nn.Linear(8, 3)
+        with torch.no_grad():
+            for parameter in self.parameters():
+                parameter.add_(off * parameter.std() * torch.randn(parameter.shape))
+
+    def forward(self, x):
+        return self.head(self.bend(self.second(self.bend(self.first(x)))).mean((2, 3)))
+
+
+EXPLAINED = {
+    "saliency_map": lambda model: SaliencyMapView(model, image(), target=1),
+    "smoothgrad": lambda model: SaliencyMapView(model, image(), target=1, method="smoothgrad"),
+    "gradcam": lambda model: CamMapView(model, image(), target_layer="second", target=1),
+    "layercam": lambda model: CamMapView(model, image(), target_layer="first", target=1, method="layercam"),
+    "fullgrad": lambda model: CamMapView(model, image(), target=1, method="fullgrad"),
+    "activation_maximization": lambda model: ActivationMaximizationView(
+        model, "second", input_size=(3, 8, 8), steps=3, learning_rate=0.01
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EXPLAINED)
+@pytest.mark.parametrize("bend", [torch.tanh, nn.functional.silu, nn.functional.gelu, torch.sigmoid])
+def test_no_pass_of_a_drifted_model_grants_a_gradient_kinks_that_it_has_not(name, bend):
+    """The explanation of what was recorded, over the forward pass of what has drifted since."""
+    view = EXPLAINED[name](Bends(bend))
+    capture = view.capture()
+    for off in (0.002, 0.004, 0.008, 0.015):
+        other = EXPLAINED[name](Bends(bend, off))
+        actual = other.capture()
+        trace = stored_trace(actual.arrays)
+        trace.gradients = stored_trace(capture.arrays).gradients
+        baseline = mended(
+            view, capture, **{key.replace(".", "__"): values for key, values in pack_trace(trace).items()}
+        )
+        assert matches(view, baseline, view.capture())
+        assert not matches(other, baseline, actual), off
+
+
+@pytest.mark.parametrize("name", EXPLAINED)
+@pytest.mark.parametrize(
+    ("bend", "smooth"),
+    [
+        (torch.tanh, True),
+        (nn.functional.silu, True),
+        (torch.relu, None),
+        (nn.functional.hardswish, None),
+        (lambda x: x.clamp(min=0), None),
+        (lambda x: torch.where(x > 0, x, 0.1 * x), None),
+        (lambda x: torch.max_pool2d(x, 3, 1, 1), None),
+        (lambda x: x.masked_fill(x < 0, 0.0), None),
+        (lambda x: x.abs(), None),
+    ],
+)
+def test_what_has_kinks_is_found_however_it_is_written(name, bend, smooth):
+    assert EXPLAINED[name](Bends(bend)).capture().facts.get("smooth") is smooth

@@ -21,6 +21,7 @@ import numpy.typing as npt
 import torch
 
 from pytest_modelviz.attribution.explain import TRACE_WEIGHT_WIDTH, TRACE_WIDTH
+from pytest_modelviz.attribution.kinks import is_smooth
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.call_observer import CallObserver
 from pytest_modelviz.probe.modules import parameters_and_buffers
@@ -43,7 +44,8 @@ class Ascent:
 
     `images` and `gradients` (of the first step) are float32 (filters, *input), `curves` float64 (steps + 1, filters):
     each filter's mean activation before the first step and after each. `call` is the layer's call that is maximised,
-    `precision` the dtype that it climbed in, `trace` the model's own pass from the start up to that call.
+    `precision` the dtype that it climbed in, `trace` the model's own pass from the start up to that call, `smooth`
+    whether nothing on that way has a kink.
     """
 
     images: torch.Tensor
@@ -52,6 +54,7 @@ class Ascent:
     call: int
     precision: str
     trace: ForwardTrace
+    smooth: bool
 
 
 class _Reached(BaseException):  # no error, so that no model that catches errors catches it
@@ -81,6 +84,7 @@ def ascend(
     with _enough_memory():
         call, trace = _last_call(model, layer, images)
         climber, leaf, objective = _start_climb(model, layer, call, filters, images)
+        smooth = is_smooth([objective])
         curves = np.zeros((steps + 1, len(filters)))
         gradients = []
         for step in range(steps):
@@ -95,7 +99,7 @@ def ascend(
         with torch.no_grad():
             curves[steps] = climber.measure(images).cpu().double().numpy()
     precision = str(climber.dtype).removeprefix("torch.")
-    return Ascent(images.float().cpu(), gradients[0].float().cpu(), curves, call, precision, trace)
+    return Ascent(images.float().cpu(), gradients[0].float().cpu(), curves, call, precision, trace, smooth)
 
 
 @contextlib.contextmanager

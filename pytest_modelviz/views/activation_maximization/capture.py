@@ -87,6 +87,7 @@ class ActivationMaximizationView:
             "input": list(self._start.shape),
             "precision": found.precision,
             "climbs": climb_rows(self._filters, found.curves),
+            **({"smooth": True} if found.smooth else {}),
         }
 
     def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:

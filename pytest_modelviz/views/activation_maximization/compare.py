@@ -16,7 +16,7 @@ from pytest_modelviz.compare.nonfinite import has_same_nonfinite
 from pytest_modelviz.compare.readable import require_rows
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.capture import Capture
-from pytest_modelviz.records.findings import AnyFinding, OutputsFinding, RequestFinding
+from pytest_modelviz.records.findings import AnyFinding, KinksFinding, OutputsFinding, RequestFinding
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.views.activation_maximization.findings import ClimbFinding
 from pytest_modelviz.views.activation_maximization.records import Climb, Curves, climb_rows, stored_climb
@@ -67,15 +67,20 @@ def _compare_climbs(
     if dtype == "float64":
         # such a climb begins with weights in single precision, which a seed gives as far as a hundred millionth
         own, dtype = own.in_full_precision(), "float32"
+
+    def kinks() -> bool:
+        return not facts.get("smooth") and forward().matched
+
     strict, loose = own.explanation(dtype), own.climb
     errors = {
-        "gradient on the start": _gradients_differ(before, after, dtype, own, lambda: forward().matched),
+        "gradient on the start": _gradients_differ(before, after, dtype, own, kinks),
         "mean activation of the start": (_curves_differ(before.curves[:1], after.curves[:1], after.curves), strict),
         _CLIMBING: (_curves_differ(before.curves, after.curves, after.curves), loose),
     }
     error, allowed = worse(*errors.values())
     if all(size <= most for size, most in errors.values()):
-        return Verdict.match(compared=1, error=error, tolerance=allowed)
+        jumped = errors["gradient on the start"][1] > strict
+        return Verdict.match(compared=1, error=error, tolerance=allowed, findings=[KinksFinding()] if jumped else [])
     evidence = [*findings]
     for name, (size, most) in errors.items():
         if not size <= most:

@@ -16,6 +16,7 @@ from pytest_modelviz.attribution.activation_recorder import (
 )
 from pytest_modelviz.attribution.explain import Explanation, explain, spatial_layers
 from pytest_modelviz.attribution.images import image_in
+from pytest_modelviz.attribution.kinks import is_smooth
 from pytest_modelviz.attribution.scores import class_score, is_class, require_target
 from pytest_modelviz.attribution.spatial_layout import image_frame
 from pytest_modelviz.attribution.targets import Target
@@ -154,6 +155,8 @@ class CamMapView:
             "scale": rounded(_scale(layers)),
             "shape": list(raw.shape),
         }
+        if is_smooth(scores.values):
+            facts["smooth"] = True
         if scores.explained:
             facts["explained"] = scores.explained
         layouts = ", ".join(layer.layout.text for layer in layers if layer.layout is not None and layer.layout.text)

@@ -17,7 +17,7 @@ from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tensors import fair_size
 from pytest_modelviz.compare.tolerance import ROUNDING, Tolerances
 from pytest_modelviz.records.capture import Capture
-from pytest_modelviz.records.findings import AnyFinding
+from pytest_modelviz.records.findings import AnyFinding, KinksFinding
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.views.cam_map.findings import EmptyMapFinding, NonFiniteMapFinding, Range, ScaledMapFinding
 from pytest_modelviz.views.cam_map.methods import CANCELLING, SIGNLESS, differentiates
@@ -55,7 +55,9 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances, *, is_ta
     floor, signless = ROUNDING * _finite(actual.facts.get("scale")), method in SIGNLESS
     error, allowed = map_difference(before, after, signless=signless, floor=floor), own.explanation(dtype)
     forward = None if error <= allowed else _compare_forward(baseline, actual, tolerances)
-    if forward is not None and forward.matched and own.rtol is None and differentiates(method):
+    has_kinks = differentiates(method) and not actual.facts.get("smooth")
+    jumped = forward is not None and forward.matched and own.rtol is None and has_kinks
+    if jumped:
         # a kink turns a map everywhere by a little, and at one position by more
         whole, size = map_distance(before, after, signless=signless)
         error, allowed = worse(
@@ -68,7 +70,7 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances, *, is_ta
     if refusal:
         return refusal
     if error <= allowed and not any(map(is_decisive, findings)):
-        return Verdict.match(compared=1, error=error, tolerance=allowed)
+        return Verdict.match(compared=1, error=error, tolerance=allowed, findings=[KinksFinding()] if jumped else [])
     of_map = [] if error <= allowed else map_findings(before, after)
     return explain_drift(
         error, allowed, [*findings, *of_map], forward or _compare_forward(baseline, actual, tolerances)

@@ -90,14 +90,16 @@ def _made_otherwise(baseline: OperatorGraph, actual: OperatorGraph) -> Verdict:
 
 
 def renamed_back(baseline: OperatorGraph, actual: OperatorGraph) -> tuple[OperatorGraph, list[RenameFinding]]:
-    """The actual graph with renamed modules, and inputs of another name, called as in the baseline."""
+    """The actual graph with renamed modules, and inputs of another name, called as in the baseline.
+
+    An input has another name where only one of the graphs knows each of the names at its position.
+    """
     old, renamed = with_baseline_names(baseline.structure(), actual.structure())
     inputs: dict[str, str] = {}
-    # where only their order differs, names tell which is which
-    other = baseline.inputs.keys() != actual.inputs.keys()
-    if other and list(baseline.inputs.values()) == list(actual.inputs.values()):
-        inputs = dict(zip(actual.inputs, baseline.inputs, strict=True))
-    if not renamed and all(new == old for new, old in inputs.items()):
+    if list(baseline.inputs.values()) == list(actual.inputs.values()):
+        pairs = zip(actual.inputs, baseline.inputs, strict=True)
+        inputs = {new: old for new, old in pairs if new not in baseline.inputs and old not in actual.inputs}
+    if not renamed and not inputs:
         return actual, renamed
 
     def module(name: str) -> str:

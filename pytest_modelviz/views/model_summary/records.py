@@ -17,8 +17,8 @@ class LayerSummary:
     `parameters` and `buffers` map own names to the same kind of text; `mult_adds` counts the module's own code.
     `attributes` are plain values that the module keeps beside `config`, `state` names buffers that are not saved and
     that the pass itself makes, writes or gives another shape, `runs` is what it calls, in that order, None where that
-    is each of its children once (see `call_order`). `forward` names the parameters of its forward, where the arguments
-    it is given are not simply the first of them.
+    is each of its children once (see `call_order`). `forward` names the parameters of its forward, where not all of
+    them are given to it.
     """
 
     name: str

@@ -6,9 +6,10 @@ Rows are read out of facts, of which a baseline's may say anything.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from pytest_modelviz.compare.arguments import Signature, signature_of
 from pytest_modelviz.compare.devices import same_but_for_devices
 from pytest_modelviz.compare.ignored import lasting_text
 from pytest_modelviz.compare.texts import same, same_setting
@@ -18,6 +19,7 @@ from pytest_modelviz.text.side_by_side import split_items, split_path
 from pytest_modelviz.views.model_summary.findings import Field, FieldFinding
 
 Rows = Mapping[str, Mapping[str, Any]]
+Arguments = Sequence[tuple[str, str, str]]  # the name of each, the path within it, the text
 
 # What a module is made of comes before what follows from it: a changed stride explains a changed output shape.
 STRUCTURE: tuple[Field, ...] = ("class", "config", "parameters", "buffers", "frozen")
@@ -79,34 +81,36 @@ def without_state(
 
 
 def _same_inputs(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
-    """Whether a module is given the same arguments: a parameter of another name is no other input."""
-    if before.get("forward") or after.get("forward"):
-        return _arguments(before) == _arguments(after)
-    return _nameless(before) == _nameless(after)
+    """Whether a module is given the same arguments: a parameter of another name is no other input.
 
-
-def _nameless(row: Mapping[str, Any]) -> list[str]:
-    return [item.partition(": ")[2] or item for item in _inputs(row)]
-
-
-def _arguments(row: Mapping[str, Any]) -> list[tuple[int | str, str, str]]:
-    """What a module is given: each argument's position among forward's parameters, the path within it, the text.
-
-    A row that does not say what the parameters are was given the first of them.
+    A name that both rows know stands for itself, whatever a baseline says of its position.
     """
-    names = split_items(str(row.get("forward") or ""))
-    found: list[tuple[int | str, str, str]] = []
-    first: dict[str, int] = {}
-    for item in _inputs(row):
-        path, _, text = item.partition(": ")
-        argument, within = split_path(path)
-        position: int | str = argument
-        if not row.get("forward"):
-            position = first.setdefault(argument, len(first))
-        elif argument in names:
-            position = names.index(argument)
-        found.append((position, within, text))
+    given, others = (_arguments(row) for row in (before, after))
+    old, new = _signature(before, given), _signature(after, others)
+    known = {name for name, _, _ in given if new.takes_any_name} | new.known | {name for name, _, _ in others}
+    shared = known & (old.known | {name for name, _, _ in given})
+    return _positioned(given, old, shared) == _positioned(others, new, shared)
+
+
+def _arguments(row: Mapping[str, Any]) -> Arguments:
+    """What a module is given; an argument of a row that does not name it is called "0" if it is the first."""
+    found = []
+    for number, item in enumerate(_inputs(row)):
+        path, colon, text = item.partition(": ")
+        found.append((*split_path(path), text) if colon else (str(number), "", item))
     return found
+
+
+def _signature(row: Mapping[str, Any], given: Arguments) -> Signature:
+    """The parameters of a forward: those given, where the row does not name others."""
+    signature = signature_of(str(row.get("forward") or ""))
+    return signature if signature.known else Signature(tuple(dict.fromkeys(name for name, _, _ in given)))
+
+
+def _positioned(given: Arguments, signature: Signature, shared: Collection[str]) -> list[tuple[int | str, str, str]]:
+    """Arguments by their positions in the signature, and by their names where the other signature has those too."""
+    positions = {name: position for position, name in enumerate(signature.listed) if name not in shared}
+    return [(positions.get(name, name), within, text) for name, within, text in given]
 
 
 def _inputs(row: Mapping[str, Any]) -> list[str]:

@@ -11,12 +11,14 @@ import torch
 from pytest_modelviz.compare.bracketed import in_one_order
 from pytest_modelviz.probe.modules import (
     Describer,
+    Parameters,
     class_name,
     configuration,
     digest,
     observed_modules,
     own_tensors,
     packed_tensors,
+    parameters_of,
     tie_groups,
     unsaved_buffers,
 )
@@ -98,7 +100,7 @@ def summarise(
             attributes=_attributes(modules[name], records[name].config),
             state=_state(records[name].config, (caches or {}).get(name, ())),
             runs=runs.get(name),
-            forward=_forward(records[name].config["forward"], calls.get(name, [])),
+            forward=_forward(parameters_of(modules[name]), calls.get(name, [])),
         )
         for name, layer in layers.items()
     }
@@ -134,12 +136,14 @@ def _layer(
     )
 
 
-def _forward(parameters: str, calls: list[Call]) -> str:
-    """The parameters of a forward, unless the first call gives it the first of them, or has none."""
+def _forward(parameters: Parameters, calls: list[Call]) -> str:
+    """The parameters of a forward, unless the first call gives it all of them, or there is none.
+
+    A name that the model knows must not be taken for one that has been renamed, so that others than those given count.
+    """
     paths = (path for path in (calls[0].inputs if calls else ()) if not path.endswith(LENT))
     given = [*dict.fromkeys(split_path(path)[0] for path in paths)]
-    names = [name.lstrip("*") for name in parameters.split(", ")]
-    return "" if given == names[: len(given)] else parameters
+    return "" if not calls or ", ".join(given) == parameters.signature.replace("*", "") else parameters.signature
 
 
 def _config(module: torch.nn.Module) -> str:

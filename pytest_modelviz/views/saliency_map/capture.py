@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from pytest_modelviz.attribution.kinks import is_smooth
 from pytest_modelviz.attribution.scores import require_target
 from pytest_modelviz.attribution.targets import Target
 from pytest_modelviz.compare.tolerance import Tolerances
@@ -65,6 +66,8 @@ class SaliencyMapView:
             "peak": rounded(float(np.abs(gradient).max(initial=0.0))),
             "shape": list(gradient.shape),
         }
+        if is_smooth(scores.values):
+            facts["smooth"] = True
         arrays: dict[str, Array] = {**pack_trace(trace), **input_pictures(self._input, len(gradient))}
         if scores.explained:
             facts["explained"] = scores.explained

@@ -17,7 +17,7 @@ from pytest_modelviz.compare.tensors import rms
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
-from pytest_modelviz.records.findings import AnyFinding, FactFinding
+from pytest_modelviz.records.findings import AnyFinding, FactFinding, KinksFinding
 from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import GRADIENT, ForwardTrace
 from pytest_modelviz.records.verdict import Verdict
@@ -65,11 +65,16 @@ def _compare_gradients(
         raise contradiction("the gradient's peak")
     # a match asks for no comparison of the forward pass
     forward = functools.cache(functools.partial(compare_forward_passes, old, new, tolerances))
+
+    def kinks() -> bool:
+        return not actual.facts.get("smooth") and forward().matched
+
     own = tolerances.of("")  # the gradient on the input is the whole model's
     dtype = str(actual.facts.get("dtype", "float32"))
-    error, allowed = gradient_difference(before, after, dtype, own, kinks=lambda: forward().matched)
+    error, allowed = gradient_difference(before, after, dtype, own, kinks=kinks)
     if error <= allowed and not findings:
-        return Verdict.match(compared=1, error=error, tolerance=allowed)
+        jumped = allowed > own.explanation(dtype)
+        return Verdict.match(compared=1, error=error, tolerance=allowed, findings=[KinksFinding()] if jumped else [])
     return explain_drift(error, allowed, findings, forward())
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from pytest_modelviz.compare.evidence import changed_weights, config_findings, module_findings
+from pytest_modelviz.compare.evidence import changed_weights, config_findings, module_findings, structural_findings
 from pytest_modelviz.compare.naming import tie_findings, with_baseline_names
 from pytest_modelviz.compare.ownership import first_changed_layer
 from pytest_modelviz.compare.precision import is_exact
@@ -142,7 +142,8 @@ class ModelDiagnosis:
 
     def _of_equal_curves(self, comparison: CurveComparison, compared: set[str]) -> Verdict:
         heavy = [finding for finding in self._weights if self._is_heavy(finding)]
-        if not heavy and not self._built:
+        structural = [*self._renamed, *structural_findings(self._before, self._after)]
+        if not heavy and not structural:
             if self._optimizers:
                 findings = [_AGREEING, *self._optimizers]
                 return self._verdict("", 0.0, 0.0, "computation", findings, compared, set())
@@ -150,7 +151,8 @@ class ModelDiagnosis:
         error = max((finding.error for finding in heavy), default=0.0)
         allowed = self._significant(max(heavy, key=lambda finding: finding.error)) if heavy else 0.0
         cause = "weights" if heavy else "architecture"
-        findings = [_AGREEING, *(heavy or self._built), *_also(self._optimizers)]
+        others = [*(structural if heavy else ()), *self._optimizers]
+        findings = [_AGREEING, *(heavy or structural), *_also(others)]
         return self._verdict(None, error, allowed, cause, findings, compared, set())
 
     def _cause(self, lead: CurveDifference) -> tuple[str | None, Sequence[AnyFinding]]:

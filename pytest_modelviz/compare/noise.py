@@ -1,0 +1,68 @@
+"""Whether two recordings are one but for the last digits, so that recording anew would say nothing new.
+
+No verdict is asked: a file that fools the comparison must not be kept for it. All that is stored is looked at, number
+by number, also what no comparison reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from pytest_modelviz.compare.precision import coarser, is_exact
+from pytest_modelviz.compare.readable import is_same_but_for_rounding
+from pytest_modelviz.compare.tensors import difference
+from pytest_modelviz.compare.tolerance import Tolerances
+from pytest_modelviz.records.capture import Array, Capture
+from pytest_modelviz.records.tensors import TensorRecord
+from pytest_modelviz.records.trace import ForwardTrace
+from pytest_modelviz.records.trace_arrays import unpack_trace
+
+_SMALL = 1e-7  # of the largest number of an array: what is smaller is compared with that much of it
+_PACKED = {"trace.structure", "trace.sketches", "trace.wide"}  # a trace in arrays
+
+
+def differs_by_noise(baseline: Capture, actual: Capture, tolerances: Tolerances) -> bool:
+    """Whether facts and arrays of two captures are the same, but for differences within these tolerances.
+
+    What a user allows does not count: it says what may drift, not what is noise.
+    """
+    own = Tolerances(device=tolerances.device, scale=tolerances.scale, precision=tolerances.precision)
+    if baseline.arrays.keys() != actual.arrays.keys() or not is_same_but_for_rounding(baseline.facts, actual.facts):
+        return False
+    others = actual.arrays.keys() - (_PACKED if actual.arrays.keys() >= _PACKED else set())
+    if len(others) < len(actual.arrays):
+        before, after = (unpack_trace(capture.arrays) for capture in (baseline, actual))
+        if not _same_traces(before, after, own):
+            return False
+    return all(_same_numbers(baseline.arrays[key], actual.arrays[key], own) for key in others)
+
+
+def _same_traces(before: ForwardTrace, after: ForwardTrace, tolerances: Tolerances) -> bool:
+    if (before.modules, before.structure.ties, before.calls) != (after.modules, after.structure.ties, after.calls):
+        return False
+    tables = (before.tensors, after.tensors), (before.gradients, after.gradients), (before.weights, after.weights)
+    return all(_same_records(*pair, tolerances) for pair in tables)
+
+
+def _same_records(
+    before: Mapping[str, TensorRecord], after: Mapping[str, TensorRecord], tolerances: Tolerances
+) -> bool:
+    if before.keys() != after.keys():
+        return False
+    allowed = {key: tolerances.relative(record.dtype) for key, record in after.items()}
+    return all(difference(before[key], after[key], allowed=allowed[key]) <= allowed[key] for key in after)
+
+
+def _same_numbers(before: Array, after: Array, tolerances: Tolerances) -> bool:
+    dtype = str(after.dtype)
+    if (before.dtype, before.shape) != (after.dtype, after.shape):
+        return False
+    if dtype == "uint8":  # pixels, or text
+        return bool((np.abs(before.astype(np.int16) - after.astype(np.int16)) <= 1).all())
+    if is_exact(dtype):
+        return np.array_equal(before, after)
+    largest = float(np.abs(after[np.isfinite(after)]).max(initial=0.0))
+    relative = tolerances.relative(coarser(dtype, "float32"))
+    return np.allclose(before, after, rtol=relative, atol=_SMALL * largest, equal_nan=True)
