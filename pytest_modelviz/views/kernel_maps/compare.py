@@ -17,7 +17,7 @@ from pytest_modelviz.compare.tensors import difference, worst
 from pytest_modelviz.compare.tolerance import Tolerances, significant_weight_change
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
-from pytest_modelviz.records.structure import ModelStructure, ModuleRecord
+from pytest_modelviz.records.structure import ModelStructure, ModuleRecord, require_recordable
 from pytest_modelviz.records.verdict import Divergence, Finding, LayerError, Verdict
 from pytest_modelviz.views.captions import MODEL_LABEL
 
@@ -174,6 +174,7 @@ def _containers(capture: Capture, structure: ModelStructure) -> dict[str, str] |
         return None
     if not isinstance(containers, Mapping) or any(name in structure.modules for name in containers):
         raise UnreadableBaselineError("what it says of the modules around its convolutions is damaged")
+    require_recordable(containers)
     return {str(name): str(text) for name, text in containers.items()}
 
 
