@@ -125,8 +125,11 @@ class CheckEvaluator:
     def _foreign(self, error: ForeignBaselineError) -> str:
         """The reason with a command for here: for the whole file if all of it seems to have been moved."""
         file, folder = error.owner.partition("::")[0], self._settings.baseline_dir
-        whole = isinstance(folder, Path) and not (folder / file_folder(error.owner)).exists()
-        whole = whole and not (self._settings.rootdir / file).exists()
+        try:
+            whole = isinstance(folder, Path) and not (folder / file_folder(error.owner)).exists()
+            whole = whole and not (self._settings.rootdir / file).exists()
+        except (OSError, ValueError):  # a name that no file can have
+            return str(error)
         options = self._check.commands.review
         is_there = is_defined(self._settings.rootdir, error.owner) is True
         return foreign_reason(error.owner, self._check.nodeid, whole_file=whole, is_there=is_there, options=options)
