@@ -47,7 +47,7 @@ class CheckEvaluator:
         self._settings = check.settings
         self._comparison = Comparison(check.view, capture, check.settings)
         self._baselines = session.baselines(check.settings)
-        self._results = ResultsFolder(check.settings.results_dir)
+        self._results = ResultsFolder(check.settings.results_dir, configured=check.settings.results_dir_is_configured)
         self._candidates = Store(self._results.candidates, kind="candidate", option="--modelviz-results-dir")
         self._location = self._compared_with = Location.of(check.nodeid, check.name, check.settings.variant)
         self._ids = {"nodeid": check.nodeid, "name": check.name}
