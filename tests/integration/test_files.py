@@ -275,9 +275,7 @@ def test_results_are_not_written_through_a_link_that_nobody_has_named(project, t
     (project.path / ".modelviz").symlink_to(outside)
     result = project.run("--modelviz")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(
-        ["*.modelviz is a symbolic link, which may have come with the project: remove it, or *"]
-    )
+    result.stderr.fnmatch_lines(["*.modelviz is a symbolic link, which may have come with the project: *"])
     for command in ("list", "show", "accept", "reject", "orphans", "prune", "report"):
         done = project.modelviz(command)
         assert (done.exit_code, "is a symbolic link" in done.output) == (1, True)
