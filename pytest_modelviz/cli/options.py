@@ -42,7 +42,9 @@ class ReviewOptions:
 
     def home(self) -> ResultsFolder:
         """The project's own results folder."""
-        return ResultsFolder(results_location(self.project))
+        project = self.project
+        configured = project.setting("--modelviz-results-dir") is not None
+        return ResultsFolder(results_location(project), configured=configured)
 
     def folders(self) -> list[ResultsFolder]:
         """The results folders that are meant, at least one."""

@@ -10,7 +10,12 @@ import click
 
 from pytest_modelviz.cli.options import ReviewOptions, review_options
 from pytest_modelviz.cli.output import from_here, print_line, warn_of_unfinished
+from pytest_modelviz.cli.stored_report import stored_report
 from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.records.check_result import CheckResult
+from pytest_modelviz.records.run_result import RunResult
+from pytest_modelviz.review.review import ReviewedRun
+from pytest_modelviz.storage.results import ResultsFolder
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -42,7 +47,11 @@ def report(options: ReviewOptions, opens: bool) -> None:
     warn_of_unfinished(review)
     states = {(item.run.id, item.nodeid, item.check.name): item.state for item in review.captured()}
     for folder in options.folders():
-        path = write_report(folder, states)
+
+        def message(result: RunResult, check: CheckResult, folder: ResultsFolder = folder) -> str:
+            return stored_report(check, ReviewedRun(folder, result), options)
+
+        path = write_report(folder, states, message)
         print_line(str(from_here(path)))
         if opens:
             click.launch(str(path))

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import click
 
 from pytest_modelviz.cli.options import ReviewOptions, json_option, patterns_argument, review_options
 from pytest_modelviz.cli.output import from_here, print_json, print_line, print_unnamed, warn_of_unfinished
+from pytest_modelviz.cli.stored_report import own_accept_command, stored_report
 from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.records.run_result import published_json
-from pytest_modelviz.reports.terminal import accept_command, amount
+from pytest_modelviz.reports.terminal import amount
 from pytest_modelviz.review.review import Review, ReviewedCheck, ReviewedRun, State
 from pytest_modelviz.review.selection import matching
-from pytest_modelviz.text.printable import printable, printable_lines, quoted
-
-_COMMANDS = re.compile(r"\s*(?:accept\s|record it:)")  # lines of a report that are commands: only ours are printed
 
 
 @click.command("list")
@@ -33,7 +31,7 @@ def list_(options: ReviewOptions, patterns: Sequence[str], every: bool, as_json:
     undecided = (State.WAITING, State.REPLACED, State.FOREIGN)
     listed = [item for item in captured if every or as_json or item.state in undecided]
     if as_json:
-        checks = [{**_check_json(review, item.run, item.check), "state": item.state.value} for item in listed]
+        checks = [{**_check_json(options, review, item.run, item.check), "state": item.state.value} for item in listed]
         print_json(**_runs_json(review), checks=checks)
         return
     for item in listed:
@@ -68,8 +66,10 @@ def _runs_json(review: Review) -> dict[str, Any]:
     return {"run": facts[0], **several, "unfinished_runs": review.unfinished}
 
 
-def _check_json(review: Review, run: ReviewedRun, check: CheckResult) -> dict[str, Any]:
-    """A check for programs; where there are several runs, with the id of its own."""
+def _check_json(options: ReviewOptions, review: Review, run: ReviewedRun, check: CheckResult) -> dict[str, Any]:
+    """A check for programs, its command made anew; where there are several runs, with the id of its own."""
+    if check.accept_command is not None:
+        check = replace(check, accept_command=own_accept_command(check, run, options))
     return {**published_json(check), **({"run": run.id} if len(review.runs) > 1 else {})}
 
 
@@ -97,30 +97,14 @@ def show(options: ReviewOptions, patterns: Sequence[str], as_json: bool) -> None
     failed = [pair for pair in review.checks if pair[1].status.fails]
     checks = matching(failed, patterns, lambda pair: pair[1].nodeid, review.known, "no test that did not match")
     if as_json:
-        print_json(**_runs_json(review), checks=[_check_json(review, *pair) for pair in checks])
+        print_json(**_runs_json(review), checks=[_check_json(options, review, *pair) for pair in checks])
         return
     for run, check in checks:
         print_line(f"{check.nodeid}{_foreign_mark(review, run)}")
-        click.echo(_message(check, options.for_run(run)))
+        click.echo(stored_report(check, run, options))
         for path in run.folder.pictures_of(check):
             print_line(f"  picture   {from_here(path)}")
         print_line("")
     if not checks:
         print_line(f"all checks of {_run_names(review) if review.unfinished else 'the last run'} matched")
     print_unnamed(review)
-
-
-def _message(check: CheckResult, options: str) -> str:
-    """A check's report with the command as it is needed here, which is not where the report was made.
-
-    It may come from anybody: it begins with the check's name, and further lines stay indented as ours are.
-    """
-    message, printed = check.message, check.accept_command
-    ours = accept_command(f"{options} {quoted(check.nodeid)}")
-    if printed is not None and printed.startswith(accept_command("")):
-        message = message.replace(printed, ours, 1)
-    message = "\n".join(line for line in message.split("\n") if ours in line or not _COMMANDS.match(line))
-    first, *others = printable_lines(message).split("\n")
-    name = printable(check.name)
-    lines = [first if first.startswith(name) else f"{name}: {first}"]
-    return "\n".join([*lines, *(line if line.startswith("  ") else f"  {line}" for line in others)])

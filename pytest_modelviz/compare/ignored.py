@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import fnmatch
 import functools
+import itertools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from pytest_modelviz.compare.shared_objects import object_class, object_text, settings_by_attribute
 from pytest_modelviz.compare.volatile import lasting
 
+_MOST_HOLDERS = 32  # that a glob is held against, beside the whole attribute
 _LONGEST_CACHED = 20_000  # letters of a configuration whose result is remembered
 
 Configurations = Mapping[str, Mapping[str, str]]
@@ -66,10 +68,19 @@ def matches(pattern: str, layer: str, attribute: str) -> bool:
 
     It is matched with `<layer>.<attribute>`; for the model itself, which has no name, also with the attribute alone.
     """
-    steps = attribute.split(".")
-    holders = [".".join(steps[:count]) for count in range(1, len(steps) + 1)]
-    names = [f"{layer}.{holder}" for holder in holders] + ([] if layer else holders)
-    return any(_glob(pattern).match(name) for name in names)
+    glob, inside = _glob(pattern), f"{layer}."
+    return any(glob.match(inside + holder) or (not layer and glob.match(holder)) for holder in _holders(attribute))
+
+
+def _holders(attribute: str) -> Iterator[str]:
+    """What an attribute lies in, from the outside, and the attribute itself.
+
+    Objects are looked into a few levels deep. What has more dots in its name than that has them from a key of a
+    dictionary.
+    """
+    dots = itertools.islice(re.finditer(r"\.", attribute), _MOST_HOLDERS)
+    yield from (attribute[: dot.start()] for dot in dots)
+    yield attribute
 
 
 @functools.lru_cache(maxsize=256)

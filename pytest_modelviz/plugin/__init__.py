@@ -152,7 +152,9 @@ class ModelvizPlugin:
             self._config.pluginmanager.register(self._collected, "modelviz-collected")
             if self._reports():
                 try:
-                    ResultsFolder(self.settings.results_dir).refuse_links()
+                    ResultsFolder(
+                        self.settings.results_dir, configured=self.settings.results_dir_is_configured
+                    ).refuse_links()
                 except ModelvizError as error:
                     raise pytest.UsageError(f"modelviz: {printable(str(error))}") from None
 

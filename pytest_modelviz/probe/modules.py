@@ -18,6 +18,7 @@ from pytest_modelviz.compare.bracketed import in_one_order
 from pytest_modelviz.compare.ignored import lasting_config
 from pytest_modelviz.compare.shared_objects import object_text, settings_by_attribute
 from pytest_modelviz.compare.volatile import is_machinery, is_volatile, lasting, normalised
+from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.structure import plain_text
 from pytest_modelviz.probe.torch_internals import (
     ORIGINAL_OF_COMPILED,
@@ -26,6 +27,7 @@ from pytest_modelviz.probe.torch_internals import (
     parameter_table,
     unsaved_buffer_names,
 )
+from pytest_modelviz.records.limits import LONGEST_NAME, MOST_NESTED, is_recordable
 from pytest_modelviz.records.structure import ATTRIBUTE_SUFFIX, ModuleRecord
 
 # Wrappers that add a segment to every name and nothing to what the model is, by class name: some live in packages
@@ -59,7 +61,10 @@ def compiled_modules(model: torch.nn.Module) -> list[torch.nn.Module]:
 
 
 def observed_modules(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]:
-    """(name, module) of every module once, in registration order, without wrappers and their name segments."""
+    """(name, module) of every module once, in registration order, without wrappers and their name segments.
+
+    Raises ModelvizError for a model that is nested more deeply than baselines are read.
+    """
     seen: set[int] = set()
     waiting = [("", model)]
     while waiting:
@@ -67,6 +72,11 @@ def observed_modules(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Mod
         module = unwrapped(module)
         if id(module) not in seen:
             seen.add(id(module))
+            if not is_recordable(name):
+                raise ModelvizError(
+                    f"the module {name[:80]!r} and so on lies too deep: a baseline holds {MOST_NESTED} levels and "
+                    f"{LONGEST_NAME} letters of a name at most. Look at a part of the model"
+                )
             yield name, module
             children = [(local, child) for local, child in child_table(module).items() if child is not None]
             waiting += [(f"{name}.{local}" if name else local, child) for local, child in reversed(children)]

@@ -23,9 +23,9 @@ import numpy as np
 import torch
 
 from pytest_modelviz.probe.torch_internals import is_inside_transform, without_dispatch_modes
-from pytest_modelviz.records.tensors import Sketch, TensorRecord, splitmix64
+from pytest_modelviz.records.tensors import WIDEST_SKETCH, Sketch, TensorRecord, splitmix64
 
-ACTIVATION_WIDTH = 251
+ACTIVATION_WIDTH = WIDEST_SKETCH
 WEIGHT_WIDTH = 61
 _LARGEST_CHUNK = 2**20  # what is larger meets the same signs again, all of them turned or none
 _MOST_ADDERS = 200

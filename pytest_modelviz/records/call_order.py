@@ -58,21 +58,22 @@ def calls_of(runs: Mapping[str, Any], layers: Iterable[str], *, needed: int = _M
     if "" not in runs:
         return None
     lists = {layer: _lists(value) for layer, value in runs.items()}
-    known, default = set(layers), _children(layers)
+    known, default = {layer: layer for layer in layers}, _children(layers)
     calls: list[Call] = []
     counts: dict[str, int] = {}
-    waiting = [("", 0)]
+    waiting = [(known.get(""), 0)]
     most = min(max(_LIMIT_FACTOR * needed, _MIN_LIMIT), _MAX_CALLS)
     while waiting:
         layer, depth = waiting.pop()
-        if layer not in known or len(calls) + len(waiting) >= most:
+        if layer is None or len(calls) + len(waiting) >= most:
             raise UnreadableBaselineError("the order of its calls is damaged")
         index = counts.get(layer, 0)
         counts[layer] = index + 1
         calls.append(Call(layer, index, depth, {}, {}))
         own = lists.get(layer, [default.get(layer, [])])
         following = own[min(index, len(own) - 1)] if own else []
-        waiting += [(_absolute(name, layer), depth + 1) for name in reversed(following)]
+        # a few letters may stand for a long name many times over: it takes its room once
+        waiting += [(known.get(_absolute(name, layer)), depth + 1) for name in reversed(following)]
     return calls
 
 

@@ -1,4 +1,4 @@
-"""How much is read of a baseline at most: anybody may have written it."""
+"""How much is read of a baseline at most, and what names its modules may have: anybody may have written it."""
 
 from __future__ import annotations
 
@@ -18,5 +18,14 @@ class Limits(NamedTuple):
     structure_values: int = 2 * MOST_VALUES
 
 
+# Modules inside each other, and letters of a module's name: Python's stack bears no pass through more. Whoever looks at
+# each module around a module, or at each name inside it, takes that many times what the file holds.
+MOST_NESTED, LONGEST_NAME = 300, 2000
+
 FIXED = Limits()
 SMALL = Limits(4 * 2**20, 250_000, 32 * 2**20, 2 * 2**20, 8 * 2**20, 500_000)
+
+
+def is_recordable(layer: str) -> bool:
+    """Whether a module has a name that baselines may hold."""
+    return len(layer) <= LONGEST_NAME and layer.count(".") < MOST_NESTED

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from pytest_modelviz.errors import UnreadableBaselineError
+from pytest_modelviz.records.limits import is_recordable
 from pytest_modelviz.records.tensors import TensorRecord
 
 ATTRIBUTE_SUFFIX = " (attribute)"  # marks a tensor in a plain attribute, which is neither parameter nor buffer
@@ -56,3 +58,10 @@ class ModelStructure:
     modules: dict[str, ModuleRecord]
     weights: dict[str, TensorRecord] = field(default_factory=dict)
     ties: tuple[tuple[str, ...], ...] = ()
+
+
+def require_recordable(layers: Iterable[str]) -> None:
+    """Raises UnreadableBaselineError for a module's name that is deeper or longer than any that is recorded."""
+    absurd = next((layer for layer in layers if not is_recordable(layer)), None)
+    if absurd is not None:
+        raise UnreadableBaselineError(f"it names a module that is nested absurdly deeply: {absurd[:80]!r}")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
+WIDEST_SKETCH = 251  # numbers: of an activation; `probe.sketch` says why this many
 Sketch = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
 

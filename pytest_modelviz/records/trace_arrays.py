@@ -16,17 +16,17 @@ import numpy as np
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Array
 from pytest_modelviz.records.limits import FIXED
-from pytest_modelviz.records.structure import ModelStructure, ModuleRecord
-from pytest_modelviz.records.tensors import Sketch, TensorRecord
+from pytest_modelviz.records.structure import ModelStructure, ModuleRecord, require_recordable
+from pytest_modelviz.records.tensors import WIDEST_SKETCH, Sketch, TensorRecord
 from pytest_modelviz.records.trace import Call, ForwardTrace, Leaf, Leaves
 from pytest_modelviz.text.strict_json import parse_json
 
 SKETCH_VERSION = 2  # of the signs and sums in `probe.sketch`: baselines of other versions cannot be compared
 # What reading a trace that somebody else has written may raise.
 DAMAGE = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, zlib.error)
-_LARGEST_NUMEL = 2**62
+_LARGEST_NUMEL, _MOST_SIDES = 2**62, 64  # torch makes no tensors of more
 _DTYPE = re.compile(  # every dtype of torch, and those it may well have next
-    r"bool|bfloat16|b?complex\d{2,3}|u?int\d{1,2}|qu?int\d{1,2}(?:x\d)?|float(?:16|32|64)|float\d{1,2}_e\d+m\d+\w*|"
+    r"bool|bfloat16|b?complex\d{2,3}|u?int\d{1,2}|qu?int\d{1,2}(?:x\d)?|float(?:16|32|64)|float\d{1,2}_e\d{1,2}m\d{1,2}\w{0,16}|"
     r"bits\d{1,2}(?:x\d)?",
     re.ASCII,
 )
@@ -116,6 +116,7 @@ def _unpacked(arrays: Mapping[str, Array]) -> ForwardTrace:
         str(name): ModuleRecord(str(class_name), _strings(config), _strings(names))
         for name, (class_name, config, names) in structure["modules"].items()
     }
+    require_recordable(modules)
     for module in modules.values():
         _require(module.weights.values(), weights)
     calls = []
@@ -157,8 +158,10 @@ def _tensor(row: Mapping[str, Any], readers: Mapping[int, _SketchReader]) -> Ten
     record = TensorRecord(str(row["d"]), shape, sketch, fingerprints, sketch_without_giants=without_giants)
     if not _DTYPE.fullmatch(record.dtype):
         raise UnreadableBaselineError(f"it holds a tensor of a dtype that does not exist: {record.dtype[:40]!r}")
-    if any(side < 0 for side in shape) or record.numel > _LARGEST_NUMEL:
-        raise UnreadableBaselineError(f"it holds a tensor of shape {list(shape)}")
+    if record.sketch.size > WIDEST_SKETCH:
+        raise UnreadableBaselineError(f"it holds a sketch of {record.sketch.size} numbers, more than is ever recorded")
+    if len(shape) > _MOST_SIDES or any(side < 0 for side in shape) or record.numel > _LARGEST_NUMEL:
+        raise UnreadableBaselineError(f"it holds a tensor of shape {str(list(shape))[:80]}")
     return record
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.check_result import CheckResult, totals_of
+from pytest_modelviz.records.run_result import RunResult
 from pytest_modelviz.storage.folder import LocalFolder
 from pytest_modelviz.storage.orphans import judged_together
 from pytest_modelviz.storage.results import ResultsFolder
@@ -23,12 +24,14 @@ _MOST_PICTURE_BYTES = 40 * 2**20  # a report that no browser opens helps nobody
 
 
 States = Mapping[tuple[str, str, str], str]
+Message = Callable[[RunResult, CheckResult], str]
 
 
-def write_report(results: ResultsFolder, states: States | None = None) -> Path:
+def write_report(results: ResultsFolder, states: States | None = None, message: Message | None = None) -> Path:
     """Make report.html of the results in a folder and the pictures beside them. Raises ModelvizError.
 
-    `states` say what has become of what was captured (`accepted`, `rejected`), by run, test and check.
+    `states` say what has become of what was captured (`accepted`, `rejected`), by run, test and check;
+    `message` gives the report of a check of a run, where it is not to be the one that stands in the results.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -36,6 +39,7 @@ def write_report(results: ResultsFolder, states: States | None = None) -> Path:
     loader = FileSystemLoader(Path(__file__).parent)
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     every = [(result.run.id, check) for result in runs for check in result.checks]
+    told = {id(check): message(result, check) for result in runs for check in result.checks if message}
     totals = totals_of(check for _, check in every)
     page = environment.get_template("report.html.jinja").render(
         printable(
@@ -48,7 +52,8 @@ def write_report(results: ResultsFolder, states: States | None = None) -> Path:
         ),
         articles=_articles(results, [pair for pair in every if pair[1].status.fails], states or {}),
         unfinished=printable(unfinished_line(results.unfinished(runs))),
-        lines=printable_lines,
+        made_anew=message is not None,
+        lines=lambda check: printable_lines(told.get(id(check), check.message)),
         text=printable,
     )
     results.put(results.report, page.encode("utf-8", "backslashreplace"))

@@ -63,14 +63,12 @@ def _message(
         return _drift(result, findings, accept_command(accept) if kept else "", most)
     if status is Status.MISSING:
         told = f"{result.name}: no baseline at {result.baseline}"
-        ways = [*([accept_command(accept)] if kept else []), f"pytest --modelviz-update-missing {command}"]
-        return f"{told}\n  record it: {', or '.join(ways)}"
+        return f"{told}\n{ways_to_record(accept_command(accept) if kept else '', command)}"
     if status is Status.UNSTABLE:
         return _unstable(result, findings, reason, most)
     if status is Status.UNREADABLE:
         told = f"{result.name}: the baseline {result.baseline} cannot be read: {reason}"
-        lines = (told, f"  to replace it by what was captured now: pytest --modelviz-update-all {command}")
-        return "\n".join((*lines, "  this records all checks of the test, and not this one alone"))
+        return "\n".join([told, *ways_to_replace(command)])
     return ""
 
 
@@ -100,6 +98,19 @@ def _happened(findings: Sequence[AnyFinding]) -> str:
 def accept_command(options: str) -> str:
     """The command that takes what was captured, given its options and the test."""
     return f"modelviz accept {options}"
+
+
+def ways_to_record(accept: str, selection: str) -> str:
+    """The line that tells how to record what has no baseline: by this command, if any, or by pytest."""
+    ways = [*([accept] if accept else []), f"pytest --modelviz-update-missing {selection}"]
+    return f"  record it: {', or '.join(ways)}"
+
+
+def ways_to_replace(selection: str) -> list[str]:
+    """The lines that tell how to replace what cannot be read."""
+    command = f"pytest --modelviz-update-all {selection}"
+    told = f"  to replace it by what was captured now: {command}"
+    return [told, "  this records all checks of the test, and not this one alone"]
 
 
 def _explained(cause: Cause, view: str) -> str:

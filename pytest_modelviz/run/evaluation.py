@@ -47,7 +47,7 @@ class CheckEvaluator:
         self._settings = check.settings
         self._comparison = Comparison(check.view, capture, check.settings)
         self._baselines = session.baselines(check.settings)
-        self._results = ResultsFolder(check.settings.results_dir)
+        self._results = ResultsFolder(check.settings.results_dir, configured=check.settings.results_dir_is_configured)
         self._candidates = Store(self._results.candidates, kind="candidate", option="--modelviz-results-dir")
         self._location = self._compared_with = Location.of(check.nodeid, check.name, check.settings.variant)
         self._ids = {"nodeid": check.nodeid, "name": check.name}
@@ -125,8 +125,11 @@ class CheckEvaluator:
     def _foreign(self, error: ForeignBaselineError) -> str:
         """The reason with a command for here: for the whole file if all of it seems to have been moved."""
         file, folder = error.owner.partition("::")[0], self._settings.baseline_dir
-        whole = isinstance(folder, Path) and not (folder / file_folder(error.owner)).exists()
-        whole = whole and not (self._settings.rootdir / file).exists()
+        try:
+            whole = isinstance(folder, Path) and not (folder / file_folder(error.owner)).exists()
+            whole = whole and not (self._settings.rootdir / file).exists()
+        except (OSError, ValueError):  # a name that no file can have
+            return str(error)
         options = self._check.commands.review
         is_there = is_defined(self._settings.rootdir, error.owner)
         return foreign_reason(error.owner, self._check.nodeid, whole_file=whole, is_there=is_there, options=options)

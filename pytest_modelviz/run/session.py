@@ -57,7 +57,8 @@ class Session:
     def events(self, settings: Settings) -> EventFiles:
         """The event files of this process, opened when the first error is charted."""
         if self._events is None:
-            self._events = EventFiles(ResultsFolder(settings.results_dir).event_folder(self.run_id, self.worker))
+            results = ResultsFolder(settings.results_dir, configured=settings.results_dir_is_configured)
+            self._events = EventFiles(results.event_folder(self.run_id, self.worker))
         return self._events
 
     def close(self) -> None:

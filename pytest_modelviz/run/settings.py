@@ -49,7 +49,7 @@ class Settings:
     """Everything a check needs to know about how it is to be made. Tolerances are None where the default holds.
 
     `ignored` are globs of attributes of modules that are no configuration.
-    `baseline_dir_is_configured` says that somebody has named that folder.
+    `baseline_dir_is_configured` and `results_dir_is_configured` say that somebody has named that folder.
     `repeated` are those options of the command line that a printed pytest command must have too.
     """
 
@@ -67,6 +67,7 @@ class Settings:
     html: bool = True
     repeated: str = ""
     baseline_dir_is_configured: bool = True
+    results_dir_is_configured: bool = True
 
     def marked(self, markers: Sequence[Mapping[str, Any]]) -> Settings:
         """With the keywords of `@pytest.mark.modelviz(...)`, the closest marker first.
@@ -140,6 +141,7 @@ def read_settings(command_line: Mapping[str, Any], ini: Mapping[str, Any], rootd
         baseline_dir=baselines,
         baseline_dir_is_configured="--modelviz-baseline-dir" in values,
         results_dir=results,
+        results_dir_is_configured="--modelviz-results-dir" in values,
         rtol=values.get("--modelviz-rtol"),
         atol=values.get("--modelviz-atol"),
         ignored=parse_attribute_globs(IGNORE, ini.get(IGNORE) or ()),

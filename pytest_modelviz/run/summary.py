@@ -41,7 +41,7 @@ class RunSummary:
 
     def __init__(self, run_id: str, settings: Settings) -> None:
         self._run_id, self._settings = run_id, settings
-        self._folder = ResultsFolder(settings.results_dir)
+        self._folder = ResultsFolder(settings.results_dir, configured=settings.results_dir_is_configured)
         self._results: dict[str, dict[str, dict[str, CheckResult]]] = {}
         self._files: dict[str, list[str]] | None = None
         self._sources: set[str] = set()

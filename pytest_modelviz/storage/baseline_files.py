@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.limits import FIXED, Limits
 from pytest_modelviz.storage.formats import (
@@ -55,9 +56,17 @@ def decode_owned(files: Files, location: Location, *, nodeid: str, name: str, li
 
 
 def decode_files(files: Files, location: Location, *, nodeid: str, name: str, limits: Limits) -> Stored:
-    """The capture in a baseline's files; raises UnreadableBaselineError."""
+    """The capture in a baseline's files; raises UnreadableBaselineError.
+
+    Whatever else is raised on the way is damage, too: no reader can think of all that somebody may have written.
+    """
     document = decode_owned(files, location, nodeid=nodeid, name=name, limits=limits)
-    arrays = {} if files.arrays is None else decode_arrays(files.arrays, limits)
+    try:
+        arrays = {} if files.arrays is None else decode_arrays(files.arrays, limits)
+    except UnreadableBaselineError:
+        raise
+    except Exception as error:
+        raise UnreadableBaselineError(f"its arrays are damaged ({type(error).__name__}: {str(error)[:200]})") from error
     environment = {str(key): str(value) for key, value in document["environment"].items()}
     return Stored(Capture(document["view"], document["facts"], arrays, environment), text_sha256(files.text))
 

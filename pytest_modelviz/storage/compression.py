@@ -23,6 +23,7 @@ from pytest_modelviz.storage.limits import pieces
 
 _LEAST = 1024  # bytes; of less there is little to gain
 _GAIN = 0.95
+_MOST_BYTES = 2**62  # of a shape without its empty sides: numpy makes no array of more
 _KEY = re.compile(r"(?s:(?P<key>.*))\|(?P<kind>float16|uint8)\[(?P<shape>\d{1,9}(?:,\d{1,9}){0,7})\]")
 
 
@@ -90,6 +91,8 @@ def _sorted_out(arrays: Mapping[str, Array], most: int) -> tuple[dict[str, Array
         else:
             shape = tuple(int(side) for side in found["shape"].split(","))
             packed.append(_Packed(found["key"], np.dtype(found["kind"]), shape, array.tobytes()))
+            if packed[-1].dtype.itemsize * math.prod(side or 1 for side in shape) > _MOST_BYTES:
+                raise packed[-1].damage(" (of a shape that no array has)")
     names = collections.Counter([*plain, *(one.key for one in packed)])
     if len(names) != len(arrays):
         raise UnreadableBaselineError(f"its array {names.most_common(1)[0][0]!r} stands there twice")

@@ -23,6 +23,7 @@ from pytest_modelviz.storage.unfinished import RunMarks, unfinished_line
 from pytest_modelviz.text.printable import printable_json
 from pytest_modelviz.text.strict_json import parse_json
 
+_HEAD = 64  # bytes: the schema stands first
 _MOST_BYTES, _MOST_VALUES = 128 * 2**20, 5_000_000  # a hundred thousand drifts
 
 
@@ -37,9 +38,10 @@ class Candidate:
 
 @dataclass(frozen=True)
 class ResultsFolder:
-    """Where a run writes."""
+    """Where a run writes. The folder itself may be a link only where somebody has `configured` it."""
 
     root: Path
+    configured: bool = True
 
     @property
     def candidates(self) -> Path:
@@ -100,6 +102,11 @@ class ResultsFolder:
 
     def refuse_links(self) -> None:
         """What is written here must stay here: raises ModelvizError where a folder of it is a symbolic link."""
+        if self.root.is_symlink() and not self.configured:
+            raise ModelvizError(
+                f"{self.root} is a symbolic link, which may have come with the project: remove it, or name the folder "
+                f"that it leads to with --modelviz-results-dir"
+            )
         for folder in (self.candidates, self.pictures, self.pruned, self.runs, self.tensorboard, self.marks.root):
             if folder.is_symlink():
                 raise ModelvizError(f"{folder} is a symbolic link: remove it, what is written there must stay there")
@@ -137,12 +144,18 @@ class ResultsFolder:
         return self._pictures_at(self.location(check)) if check.candidate else []
 
     def _pictures_at(self, location: Location) -> list[Path]:
-        return [] if self.pictures.is_symlink() else sorted((self.pictures / location.path).glob("*.png"))
+        if self.pictures.is_symlink():
+            return []
+        try:
+            return sorted((self.pictures / location.path).glob("*.png"))
+        except OSError:  # results of anybody's may name a test whose files no system can hold
+            return []
 
     def forget_others(self, current: Iterable[Location]) -> None:
         """Forget what earlier runs wrote out, and all candidates with their pictures but those that are `current`.
 
-        What is none of ours is not touched. Raises ModelvizError for links that lead out.
+        Files of other names, and what others have put into `runs`, are not touched. Raises ModelvizError for links
+        that lead out.
         """
         self.refuse_links()
         wanted = {location.path for location in current}
@@ -179,7 +192,7 @@ class ResultsFolder:
             return False
 
     def _run_files(self) -> list[Path]:
-        return [] if self.runs.is_symlink() else sorted(self.runs.glob("*.json"))
+        return [] if self.runs.is_symlink() else sorted(filter(_is_of_a_run, self.runs.glob("*.json")))
 
     def all_runs(self) -> list[RunResult]:
         """The results of each run that lie here, the last one's first: several where folders were merged.
@@ -264,6 +277,21 @@ class ResultsFolder:
             f"cannot write into the results folder ({path}: {error.strerror or error}); "
             f"make it writable or choose another with --modelviz-results-dir"
         )
+
+
+def _is_of_a_run(path: Path) -> bool:
+    """Whether a file holds the results of a run, or what is left of such, as far as its beginning says.
+
+    A folder of this name may be another tool's, too.
+    """
+    if not path.is_file():  # a pipe would never end
+        return True
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD).strip()
+    except OSError:
+        return True
+    return not head or b'"schema"' in head
 
 
 def run_facts(

@@ -262,3 +262,24 @@ def test_a_picture_that_cannot_be_replaced_is_told_as_it_is(project):
     picture.rmdir()
     project.run("--modelviz-update-all").assert_outcomes(passed=1)
     assert picture.is_file()
+
+
+def test_results_are_not_written_through_a_link_that_nobody_has_named(project, tmp_path_factory):
+    """A checkout may bring `.modelviz` as a link; what lies behind it is not this run's to replace or remove."""
+    project.test(TWO)
+    outside = tmp_path_factory.mktemp("outside")
+    for name in ("results.json", "report.html", "runs/x.json"):
+        (outside / name).parent.mkdir(exist_ok=True)
+        (outside / name).write_text('{"of": "somebody else"}')
+    before = {path: path.read_bytes() for path in outside.rglob("*") if path.is_file()}
+    (project.path / ".modelviz").symlink_to(outside)
+    result = project.run("--modelviz")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*.modelviz is a symbolic link, which may have come with the project: *"])
+    for command in ("list", "show", "accept", "reject", "orphans", "prune", "report"):
+        done = project.modelviz(command)
+        assert (done.exit_code, "is a symbolic link" in done.output) == (1, True)
+    assert {path: path.read_bytes() for path in outside.rglob("*") if path.is_file()} == before
+    project.run(f"--modelviz-results-dir={project.path / '.modelviz'}", "--modelviz").assert_outcomes(failed=2)
+    assert (outside / "runs/x.json").read_bytes() == before[outside / "runs/x.json"]
+    assert project.modelviz("list", "--from", ".modelviz").output.startswith("missing ")

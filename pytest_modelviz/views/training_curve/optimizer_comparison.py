@@ -18,6 +18,7 @@ from pytest_modelviz.views.training_curve.optimizer_records import OptimizerReco
 # Options are numbers that were written down, and rates computed from them, whose last digits are the processor's.
 _SAME_OPTION = 1e-6
 _MOST_LISTED = 4
+_LONGEST_PREFIX = 1000  # letters of the path to nested options
 _ATTACHED = "initial_lr"  # what a scheduler leaves in the groups of its optimiser, wherever it is kept
 
 
@@ -174,8 +175,9 @@ def _schedules(before: OptimizerRecord, after: OptimizerRecord, label: str) -> l
         group, _, name = key.partition(".")
         start = _start(before, group, name)
         one, other = (record.schedules.get(key, {0: start}) for record in (before, after))
+        old = new = None
         for step in sorted({*one, *other}):
-            old, new = _at(one, step), _at(other, step)
+            old, new = one.get(step, old), other.get(step, new)
             if not _same(old, new):
                 found[name, step, _text(old), _text(new)] = None
                 break
@@ -185,11 +187,6 @@ def _schedules(before: OptimizerRecord, after: OptimizerRecord, label: str) -> l
 def _start(record: OptimizerRecord, group: str, name: str) -> Option:
     at = {str(number): number for number in range(len(record.groups))}.get(group)
     return None if at is None else record.groups[at].options.get(name)
-
-
-def _at(schedule: Mapping[int, Option], step: int) -> Option:
-    held = [at for at in schedule if at <= step]
-    return schedule[max(held)] if held else None
 
 
 def _differences(before: Options, after: Options, *, missing_counts: bool) -> Iterator[tuple[str, Option, Option]]:
@@ -209,7 +206,12 @@ def _differences(before: Options, after: Options, *, missing_counts: bool) -> It
 
 
 def _flat(options: Options, prefix: str = "") -> Iterator[tuple[str, Option]]:
-    """Nested options (schedulers made of schedulers) one by one, by their path."""
+    """Nested options (schedulers made of schedulers) one by one, by their path.
+
+    Raises UnreadableBaselineError where the paths would take far more room than the file.
+    """
+    if len(prefix) > _LONGEST_PREFIX:
+        raise UnreadableBaselineError(f"it says that an optimiser has the option {prefix[:80]!r}")
     for key, value in options.items():
         name = f"{prefix}{key.lstrip('_')}"
         if isinstance(value, Mapping):

@@ -1,0 +1,81 @@
+"""The report of a check as a results folder holds it, made fit to be printed with commands that are ours.
+
+Anybody may have written it: no command in it is repeated. What our own reports say with a command is said anew, from
+the test's id and the options given here; of a folder that was named with --from every other line is quoted.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from pytest_modelviz.cli.options import ReviewOptions
+from pytest_modelviz.records.check_result import CheckResult, Status
+from pytest_modelviz.reports.terminal import accept_command, ways_to_record, ways_to_replace
+from pytest_modelviz.review.review import ReviewedRun
+from pytest_modelviz.text.printable import command_line, printable, printable_lines, quoted
+
+# Lines that our reports end in a command, and lines that bid to record or accept: none of them is repeated.
+_OWN_COMMAND = re.compile(
+    r"\s{0,4}(?:accept\b|record\b|to (?:record|replace|accept)\b|this records all checks)", re.IGNORECASE
+)
+_RECORDING = re.compile(r"\bmodelviz\s+accept\b|--modelviz-update", re.IGNORECASE)
+_ANY_COMMAND = re.compile(r"(?<![\w-])(?:modelviz|pytest)\s|--modelviz", re.IGNORECASE)
+
+
+def own_accept_command(check: CheckResult, run: ReviewedRun, options: ReviewOptions) -> str:
+    """The command that takes what was captured, as it is needed here, which is not where the report was made."""
+    return accept_command(f"{options.for_run(run)} {quoted(check.nodeid)}")
+
+
+def stored_report(check: CheckResult, run: ReviewedRun, options: ReviewOptions) -> str:
+    """A check's report, printable. It begins with the check's name, and further lines stay indented as ours are."""
+    name, commands = printable(check.name), _commands(check, run, options)
+    lines = printable_lines(check.message).split("\n")
+    if options.sources:
+        quoted_lines = [f"  | {line}" for line in lines if not (_OWN_COMMAND.match(line) or _ANY_COMMAND.search(line))]
+        return "\n".join([f"{name}: {check.status}, as its run reports it", *quoted_lines, *commands])
+    first, *others = lines
+    end = next((at for at, line in enumerate(others) if _OWN_COMMAND.match(line)), len(others))
+    first = f"{name}: {check.status}" if _RECORDING.search(first) else first
+    return "\n".join(
+        [
+            first if first.startswith(name) else f"{name}: {first}",
+            *_indented(others[:end]),
+            *commands,
+            *_indented(others[end:]),
+        ]
+    )
+
+
+def _indented(lines: Sequence[str]) -> list[str]:
+    """Those lines of a report that are no commands, as ours are indented."""
+    told = [line for line in lines if not (_OWN_COMMAND.match(line) or _RECORDING.search(line))]
+    return [line if line.startswith("  ") else f"  {line}" for line in told]
+
+
+def _commands(check: CheckResult, run: ReviewedRun, options: ReviewOptions) -> list[str]:
+    """What to do, in our own words: the lines with which our report of such a check ends."""
+    accept = own_accept_command(check, run, options) if check.candidate is not None else ""
+    record = _selection(check.nodeid, options)
+    if check.status is Status.DRIFT and accept:
+        return [f"  accept    {accept}"]
+    if check.status is Status.MISSING:
+        return [ways_to_record(accept, record)]
+    return ways_to_replace(record) if check.status is Status.UNREADABLE else []
+
+
+def _selection(nodeid: str, options: ReviewOptions) -> str:
+    """What selects a test on pytest's command line, as seen from here."""
+    root, here = options.project.root, Path.cwd()
+    file, separator, test = nodeid.partition("::")
+    if root != here:
+        try:
+            file = os.path.relpath(root / file, here).replace(os.sep, "/")
+        except ValueError:  # another drive
+            file = str(root / file)
+    roots = [f"--rootdir={options.rootdir}"] if options.rootdir else []
+    folders = [f"--modelviz-baseline-dir={options.baseline_dir}"] if options.baseline_dir else []
+    return command_line([*roots, *folders, f"{file}{separator}{test}"])
