@@ -52,7 +52,6 @@ def write_report(results: ResultsFolder, states: States | None = None, message: 
         ),
         articles=_articles(results, [pair for pair in every if pair[1].status.fails], states or {}),
         unfinished=printable(unfinished_line(results.unfinished(runs))),
-        made_anew=message is not None,
         lines=lambda check: printable_lines(told.get(id(check), check.message)),
         text=printable,
     )
