@@ -20,7 +20,7 @@ class Limits(NamedTuple):
 
 # Modules inside each other, and letters of a module's name: Python's stack bears no pass through more. Whoever looks at
 # each module around a module, or at each name inside it, takes that many times what the file holds.
-MOST_NESTED, LONGEST_NAME = 300, 2000
+MOST_NESTED, LONGEST_NAME = 300, 10_000
 
 FIXED = Limits()
 SMALL = Limits(4 * 2**20, 250_000, 32 * 2**20, 2 * 2**20, 8 * 2**20, 500_000)
