@@ -243,6 +243,9 @@ class TestLinks:
     def test_the_results_may_lie_elsewhere_altogether(self, project, tmp_path_factory):
         shutil.rmtree(project.path / ".modelviz")
         (project.path / ".modelviz").symlink_to(tmp_path_factory.mktemp("scratch"))
+        project.pytester.makeini(
+            "[pytest]\nmodelviz_results_dir = .modelviz\n"
+        )  # whose link it is, somebody has to say
         project.fault("weight")
         project.run("--modelviz").assert_outcomes(failed=1)
         assert project.modelviz("accept").exit_code == 0
