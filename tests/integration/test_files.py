@@ -243,9 +243,7 @@ class TestLinks:
     def test_the_results_may_lie_elsewhere_altogether(self, project, tmp_path_factory):
         shutil.rmtree(project.path / ".modelviz")
         (project.path / ".modelviz").symlink_to(tmp_path_factory.mktemp("scratch"))
-        project.pytester.makeini(
-            "[pytest]\nmodelviz_results_dir = .modelviz\n"
-        )  # whose link it is, somebody has to say
+        project.pytester.makeini("[pytest]\nmodelviz_results_dir = .modelviz\n")  # somebody has named it
         project.fault("weight")
         project.run("--modelviz").assert_outcomes(failed=1)
         assert project.modelviz("accept").exit_code == 0
