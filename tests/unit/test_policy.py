@@ -19,7 +19,7 @@ from pytest_modelviz.storage.store import Store
 
 NODEID = "t.py::test"
 BASELINE = 1.0
-CAPTURED = {"noise": 1.05, "match": 1.5, "drift": 6.0, "unstable": 6.0}  # a difference of 1 is allowed
+CAPTURED = {"noise": 1 + 1e-8, "match": 1.5, "drift": 6.0, "unstable": 6.0}  # a difference of 1 is allowed
 MODES = (Mode.COMPARE, Mode.UPDATE_MISSING, Mode.UPDATE, Mode.UPDATE_ALL)
 
 # What a check comes to in each of these modes. "kept": it is recorded, and no byte of its files changes.
