@@ -1,15 +1,15 @@
-"""The outputs of chosen layers, recorded during a pass such that a score can be differentiated by them.
+"""The outputs of chosen layers, recorded during a pass so that a score can be differentiated by them.
 
-pytorch-grad-cam supplies the methods; the passes are made here, because its own leave gradients and eval mode behind,
-fail on frozen, half-precision and dict-output models, use the first call of a layer that is called twice, and lose the
-activation to an in-place operation that follows.
+pytorch-grad-cam supplies the methods; the passes are run here, because its own leave gradients and eval mode behind,
+fail on frozen, half-precision and dict-output models, use the first call of a layer that is called twice, and let an
+in-place operation that follows overwrite the activation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeGuard
 
 import torch
 
@@ -28,9 +28,16 @@ class NotDifferentiableError(ModelvizError):
 
 @dataclass(frozen=True)
 class LayerActivation:
-    """Activation and gradient, float32 (maps, channels, h, w[, d]) or (maps, channels, length), of one layer's call.
+    """Activation and gradient of a layer's call.
 
-    `gradient` is None where none was asked for. `layout` is None where the user's own function has reshaped them.
+    Attributes:
+        layer: the layer's name.
+        call: the index of the call among the layer's calls.
+        activation: float32, (maps, channels, h, w), (maps, channels, d, h, w) or (maps, channels, length).
+        gradient: of the same dtype and shape; None if it was not requested.
+        dtype: the dtype of the layer's output.
+        layout: how the output lies over the image; None where the user's function has reshaped it.
+
     """
 
     layer: str
@@ -42,38 +49,43 @@ class LayerActivation:
 
 
 class ActivationRecorder(CallObserver):
-    """Records the outputs of some layers, such that the score can be differentiated by them.
+    """Records the outputs of some layers so that a score can be differentiated by them.
 
-    Of several calls of a layer it is the last whose output has a spatial layout, or that `reshape`, the user's own way
-    to (batch, channels, h, w), is to give one. `layers` are in the order of preference.
+    Of several calls of a layer it records the last whose output has a spatial layout or is to be reshaped.
+
+    Args:
+        layers: names of layers, in the order of preference.
+        input_data: the model's input, which the layouts refer to.
+        reshape: the user's function from a layer's output to (batch, channels, h, w).
+
     """
 
-    def __init__(self, layers: Sequence[str], input_data: Any, reshape: Reshape | None = None) -> None:
+    def __init__(self, layers: Sequence[str], input_data: object, reshape: Reshape | None = None) -> None:
         self._layers, self._reshape = tuple(layers), reshape
         self._layouts = SpatialLayoutTracker(input_data)
         self._recorded: dict[str, tuple[Call, torch.Tensor, SpatialLayout | None]] = {}
         self._unusable: dict[str, str] = {}
 
-    def leave(self, call: Call, module: torch.nn.Module, output: Any) -> Any:
-        """The pass goes on from a copy, so that it may work in place."""
+    def leave(self, call: Call, module: torch.nn.Module, output: object) -> object:
+        """Record the output; the pass continues with a copy, which may be changed in place."""
         layout = self._layouts.track(module, output)
         if call.layer not in self._layers:
             return output
         if call.layer in self._recorded and layout is None and (self._reshape is None or not _is_floating(output)):
             return output
         if not _is_floating(output):
-            self._unusable.setdefault(call.layer, _not_usable(call.layer, output))
+            self._unusable.setdefault(call.layer, _describe_unusable(call.layer, output))
             return output
         leaf = output.clone() if output.requires_grad else output.detach().clone().requires_grad_()
         self._recorded[call.layer] = call, leaf, layout
-        with torch.enable_grad():  # also where the model runs a frozen part of itself without
+        with torch.enable_grad():  # also where the model disables gradients for frozen layers
             return leaf.clone()
 
     def activations(self, scores: Scores | None) -> list[LayerActivation]:
         """The layers' activations, with the gradients of `scores` where those are given.
 
         Returns:
-            One for each layer, in the order of preference; those that no score depends on are left out.
+            The activations in the order of preference; layers that no score depends on are left out.
 
         Raises:
             ModelvizError: a layer was never called, or its output has no spatial layout.
@@ -82,52 +94,49 @@ class ActivationRecorder(CallObserver):
         """
         for layer in self._layers:
             if layer not in self._recorded:
-                never = f"layer {layer!r} is never called in this pass; name one that is"
-                raise ModelvizError(self._unusable.get(layer, never))
+                reason = f"layer {layer!r} is never called in this pass; name one that is"
+                raise ModelvizError(self._unusable.get(layer, reason))
         gradients = {} if scores is None else self._gradients(scores)
-        found = [
+        activations = [
             self._activation(layer, gradients.get(layer))
             for layer in self._layers
             if scores is None or layer in gradients
         ]
-        if not found:
+        if not activations:
             call, _, _ = self._recorded[self._layers[0]]
             raise NotDifferentiableError(
                 f"the score does not depend on the output of layer {call.layer!r} (call {call.index}) in a "
                 f"differentiable way: name another layer, or look for no_grad, detach or argmax on the way"
             )
-        return found
+        return activations
 
     def _gradients(self, scores: Scores) -> dict[str, torch.Tensor]:
-        """By layer, one row a map; layers that no score depends on are left out."""
+        """Gradients by layer, each with a row for each map; layers that no score depends on are left out."""
         leaves = [self._recorded[layer][1] for layer in self._layers]
         rows: list[Sequence[torch.Tensor | None]] = []
-        for number, value in enumerate(scores.values):
-            more = number + 1 < len(scores.values)
-            nothing = [None] * len(leaves)
-            rows.append(
-                torch.autograd.grad(value, leaves, allow_unused=True, retain_graph=more)
-                if value.requires_grad
-                else nothing
-            )
-        found = {}
-        for at, (layer, leaf) in enumerate(zip(self._layers, leaves, strict=True)):
-            own = [row[at] for row in rows]
-            if any(gradient is not None for gradient in own):
-                found[layer] = torch.cat([torch.zeros_like(leaf) if grad is None else grad for grad in own])
-        return found
+        for number, value in enumerate(scores.values, 1):
+            if value.requires_grad:
+                has_next = number < len(scores.values)
+                rows.append(torch.autograd.grad(value, leaves, allow_unused=True, retain_graph=has_next))
+            else:
+                rows.append([None] * len(leaves))
+        gradients = {}
+        for layer, leaf, *column in zip(self._layers, leaves, *rows, strict=True):
+            if any(gradient is not None for gradient in column):
+                gradients[layer] = torch.cat([torch.zeros_like(leaf) if grad is None else grad for grad in column])
+        return gradients
 
     def _activation(self, layer: str, gradient: torch.Tensor | None) -> LayerActivation:
         call, leaf, layout = self._recorded[layer]
         activation = leaf.detach()
         if gradient is not None and len(gradient) != len(activation):
             activation = activation.expand(len(gradient), *activation.shape[1:])
-        turn = self._reshape or (layout.channels_first if layout is not None else None)
-        if turn is None:
-            raise ModelvizError(_not_spatial(layer, tuple(activation.shape)))
-        activation, gradient = turn(activation), None if gradient is None else turn(gradient)
+        reshape = self._reshape or (layout.channels_first if layout is not None else None)
+        if reshape is None:
+            raise ModelvizError(_describe_without_layout(layer, tuple(activation.shape)))
+        activation, gradient = reshape(activation), None if gradient is None else reshape(gradient)
         if activation.dim() not in (3, 4, 5) or activation.shape[2:].numel() <= 1:
-            raise ModelvizError(_not_spatial(layer, tuple(activation.shape)))
+            raise ModelvizError(_describe_without_layout(layer, tuple(activation.shape)))
         return LayerActivation(
             layer=layer,
             call=call.index,
@@ -139,24 +148,27 @@ class ActivationRecorder(CallObserver):
 
 
 def first_with_gradient(activations: Sequence[LayerActivation]) -> LayerActivation:
-    """The first layer whose gradient is not zero everywhere, else the first: before a class token's head it may be."""
+    """The first layer whose gradient is not zero everywhere, else the first.
+
+    Tokens right before the head of a class token have a gradient of zero.
+    """
     for activation in activations:
         if activation.gradient is None or bool(activation.gradient.any()):
             return activation
     return activations[0]
 
 
-def _is_floating(output: Any) -> bool:
+def _is_floating(output: object) -> TypeGuard[torch.Tensor]:
     return isinstance(output, torch.Tensor) and output.is_floating_point()
 
 
-def _not_usable(layer: str, output: Any) -> str:
+def _describe_unusable(layer: str, output: object) -> str:
     if isinstance(output, torch.Tensor):
         return f"layer {layer!r} returns {output.dtype}, which has no gradient; name another layer"
     return f"layer {layer!r} returns a {type(output).__name__}, not one tensor; name a layer that returns one"
 
 
-def _not_spatial(layer: str, shape: tuple[int, ...]) -> str:
+def _describe_without_layout(layer: str, shape: tuple[int, ...]) -> str:
     if len(shape) == 3:
         return (
             f"layer {layer!r} gives {list(shape)}: its {shape[1]} tokens cannot be laid out in a grid, no layer before "

@@ -1,20 +1,19 @@
-"""One forward and one backward pass for an explanation, and the layers at which one can be made."""
+"""The forward and backward pass of an explanation, and the layers at which a model can be explained."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from pytest_modelviz.attribution.activation_recorder import ActivationRecorder, LayerActivation
-from pytest_modelviz.attribution.scores import Scores, Weigh, class_score, is_explained_by_itself, scores_of
+from pytest_modelviz.attribution.scores import Scores, Weigh, class_score, needs_no_target, scores_of
 from pytest_modelviz.attribution.spatial_layout import SpatialLayout, SpatialLayoutTracker
 from pytest_modelviz.attribution.targets import Target
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.call_observer import CallObserver
-from pytest_modelviz.probe.forward import call
+from pytest_modelviz.probe.forward import ModelInput, call
 from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.pass_recorder import PassRecorder
 from pytest_modelviz.probe.sketch import record_shape, record_tensor
@@ -22,13 +21,13 @@ from pytest_modelviz.probe.torch_internals import child_table
 from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import Call, ForwardTrace
 
-# Narrower than a feature map's: it only has to tell an equal forward pass from another one.
+# Narrower than a feature map's: they only have to distinguish an equal forward pass from another.
 TRACE_WIDTH, TRACE_WEIGHT_WIDTH = 31, 13
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """The trace of the pass, what was explained, and the layers' activations in the order of preference."""
+    """The trace of the pass, the scores explained, and the layers' activations in the order of preference."""
 
     trace: ForwardTrace
     scores: Scores
@@ -37,36 +36,54 @@ class Explanation:
 
 def explain(
     model: torch.nn.Module,
-    input_data: Any,
+    input_data: ModelInput,
     target: Target,
     recorder: ActivationRecorder | None,
     *,
     weigh: Weigh = class_score,
     differentiate: bool = True,
 ) -> Explanation:
-    """Run the model once and differentiate the target's score by the last outputs of the recorded layers."""
+    """Run the model once and differentiate the target's score by the last outputs of the recorded layers.
+
+    Args:
+        model: a prepared model.
+        input_data: its input.
+        target: the class or function to explain, None for the predicted class.
+        recorder: the recorder of the layers, None where no layer's activation is needed.
+        weigh: the number to explain of a sample's scores and a class.
+        differentiate: whether gradients are needed; without them a model needs no score where `target` is None.
+
+    Raises:
+        ModelvizError: the target does not fit the output, or a layer has no usable output.
+        NotDifferentiableError: none of the layers has a gradient.
+
+    """
     observers = [] if recorder is None else [recorder]
-    pass_recorder = PassRecorder(model, observers, look=record_narrow, weight_width=TRACE_WEIGHT_WIDTH)
+    pass_recorder = PassRecorder(model, observers, record=record_narrow, weight_width=TRACE_WEIGHT_WIDTH)
     with pass_recorder.recording():
         output = call(model, input_data)
-    needless = target is None and not differentiate and not is_explained_by_itself(output)
-    scores = Scores((), (), ()) if needless else scores_of(output, target, weigh)
+    is_optional = target is None and not differentiate and not needs_no_target(output)
+    scores = Scores((), (), ()) if is_optional else scores_of(output, target, weigh)
     activations = [] if recorder is None else recorder.activations(scores if differentiate else None)
     return Explanation(pass_recorder.trace, scores, activations)
 
 
 def record_narrow(tensor: torch.Tensor) -> TensorRecord:
-    """Record a tensor in the pass of an explanation."""
+    """Record a tensor in the pass of an explanation, with a narrow sketch and no statistics."""
     return record_tensor(tensor, TRACE_WIDTH, statistics=False)
 
 
-def spatial_layers(model: torch.nn.Module, input_data: Any) -> dict[str, SpatialLayout]:
+def spatial_layers(model: torch.nn.Module, input_data: ModelInput) -> dict[str, SpatialLayout]:
     """The layers whose outputs have a spatial layout, by name, the last to return first.
 
-    Of those whose outputs are tokens only norms and blocks count: what lies inside attention is no picture of a stage.
+    Of the layers whose outputs are tokens only norms and blocks count: the layers inside attention do not show a stage.
+
+    Raises:
+        ModelvizError: no layer has a spatial layout.
+
     """
     layers = _SpatialLayers(input_data)
-    with PassRecorder(model, [layers], look=record_shape, weight_width=None).recording(), torch.no_grad():
+    with PassRecorder(model, [layers], record=record_shape, weight_width=None).recording(), torch.no_grad():
         call(model, input_data)
     if not layers.layouts:
         raise ModelvizError(
@@ -80,11 +97,11 @@ def spatial_layers(model: torch.nn.Module, input_data: Any) -> dict[str, Spatial
 class _SpatialLayers(CallObserver):
     """Collects the layers whose outputs have a spatial layout, in the order in which they return last."""
 
-    def __init__(self, input_data: Any) -> None:
+    def __init__(self, input_data: ModelInput) -> None:
         self._tracker = SpatialLayoutTracker(input_data)
         self.layouts: dict[str, SpatialLayout] = {}
 
-    def leave(self, call: Call, module: torch.nn.Module, output: Any) -> Any:
+    def leave(self, call: Call, module: torch.nn.Module, output: object) -> object:
         layout = self._tracker.track(module, output)
         if call.layer and layout is not None:
             of_tokens = layout.form == "tokens" or (layout.form == "channels last" and len(layout.grid) == 1)

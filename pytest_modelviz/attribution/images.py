@@ -1,8 +1,6 @@
-"""The tensor of an input that is looked at, and how to put another one in its place."""
+"""The image in an input, and how to replace it."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 
@@ -11,14 +9,23 @@ from pytest_modelviz.probe.containers import Put, tensors_to_replace
 from pytest_modelviz.probe.structure import tensors
 
 
-def image_in(input_data: Any, purpose: str) -> tuple[torch.Tensor, Put]:
-    """The first floating tensor that may be images or volumes, else the first; and what makes an input of such a one.
+def image_in(input_data: object, purpose: str) -> tuple[torch.Tensor, Put]:
+    """Find the image in an input.
 
-    Looks into containers and objects, which are copied as far as it takes. Raises ModelvizError, naming the `purpose`,
-    for none.
+    Args:
+        input_data: the input; containers and objects are searched.
+        purpose: the name of the view, for the error.
+
+    Returns:
+        The first floating tensor of four or five dimensions, else the first floating tensor, and a function from its
+        replacement to a copy of the input.
+
+    Raises:
+        ModelvizError: there is no floating tensor that can be replaced.
+
     """
-    found = [(tensor, put) for tensor, put in tensors_to_replace(input_data) if tensor.is_floating_point()]
-    if not found:
+    images = [(tensor, put) for tensor, put in tensors_to_replace(input_data) if tensor.is_floating_point()]
+    if not images:
         kinds = sorted({str(tensor.dtype) for tensor in tensors(input_data)}) or ["no tensor"]
         if any(tensor.is_floating_point() for tensor in tensors(input_data)):
             kinds = ["one where no other can be put in its place"]
@@ -26,4 +33,4 @@ def image_in(input_data: Any, purpose: str) -> tuple[torch.Tensor, Put]:
             f"{purpose} needs an input with a floating tensor to differentiate by; this one has {', '.join(kinds)} "
             f"(of tokens, give their embeddings, as inputs_embeds=)"
         )
-    return next((pair for pair in found if pair[0].dim() in (4, 5)), found[0])
+    return next((pair for pair in images if pair[0].dim() in (4, 5)), images[0])

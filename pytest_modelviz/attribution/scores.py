@@ -1,4 +1,4 @@
-"""From a model's output and a target to the numbers that are differentiated."""
+"""The numbers to differentiate, made from a model's output and a target."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import operator
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 
@@ -15,7 +15,7 @@ from pytest_modelviz.attribution.outputs import main_output, main_path, samples_
 from pytest_modelviz.attribution.targets import Target, TargetFunction, WholeOutput
 from pytest_modelviz.errors import ModelvizError
 
-Weigh = Callable[[torch.Tensor, int], torch.Tensor]  # of one sample's scores and a class, the number to explain
+Weigh = Callable[[torch.Tensor, int], torch.Tensor]  # from a sample's scores and a class to the number to explain
 
 _EMPTY = "the batch is empty: there is no sample to explain"
 
@@ -27,14 +27,17 @@ def class_score(scores: torch.Tensor, index: int) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class Scores:
-    """What is explained.
+    """The numbers to differentiate and the targets that they belong to.
 
-    Each of `values` is one number to be differentiated: the sum over the batch, or, where several classes of a single
-    sample are wanted, one for each class. `targets` are the classes meant, one a map, empty for targets that are
-    functions; `predicted` the classes with the highest scores, empty where the output is no table of scores.
-    `explained` says which tensor of an output of several the scores are, empty where there is no other; `functions`
-    are the targets that are functions, those that were given the whole output as `WholeOutput`; `is_ambiguous` where
-    they were given samples and would have made another number of the whole output.
+    Attributes:
+        values: tensors with a single number: the sum over the batch, or, where several classes of a single sample are
+            explained, one for each class.
+        targets: the class of each map, empty for targets that are functions.
+        predicted: the classes with the highest scores, empty where the output is no table of scores.
+        explained: the path of the scores in an output of several tensors, empty where there is no other.
+        functions: the targets that are functions; those that were given the whole output are `WholeOutput`.
+        is_ambiguous: whether functions were given samples and would return another number for the whole output.
+
     """
 
     values: tuple[torch.Tensor, ...]
@@ -46,17 +49,18 @@ class Scores:
 
     @property
     def total(self) -> float:
+        """The sum of the values."""
         return sum(float(value.detach()) for value in self.values)
 
 
-def is_explained_by_itself(output: Any) -> bool:
-    """Whether an output says without a target what is explained: a table of scores, or a single number."""
+def needs_no_target(output: object) -> bool:
+    """Whether an output can be explained without a target: it is a table of scores, or a single number."""
     samples = samples_of(output)
     return isinstance(samples, torch.Tensor) and (samples.dim() == 2 or _is_number(samples))
 
 
-def require_target(target: Any) -> None:
-    """Raise for a target that is neither a class, nor a function, nor several of one kind."""
+def require_target(target: object) -> None:
+    """Raise ModelvizError for a target that is neither a class, nor a function, nor a list of these."""
     if target is None:
         return
     for item in target if isinstance(target, (list, tuple)) else [target]:
@@ -67,11 +71,11 @@ def require_target(target: Any) -> None:
 
 
 def is_class(target: Target) -> bool:
-    """Whether a target is the predicted class, a class or several, and no function."""
+    """Whether a target is the predicted class, a class or several classes, but no function."""
     return not callable(target) and not _are_functions(target)
 
 
-def _is_index(value: Any) -> bool:
+def _is_index(value: Any) -> bool:  # tensors have __index__, but not all are indices
     try:
         operator.index(value)
     except TypeError:
@@ -79,13 +83,26 @@ def _is_index(value: Any) -> bool:
     return True
 
 
-def scores_of(output: Any, target: Target, weigh: Weigh = class_score) -> Scores:
-    """The score that `target` means; None is the predicted class. Raises ModelvizError for what cannot be meant.
+def scores_of(output: object, target: Target, weigh: Weigh = class_score) -> Scores:
+    """The scores of a target in an output.
 
-    `weigh` makes the number of a class out of one sample's scores.
+    Args:
+        output: the model's output.
+        target: a class, a function, or several of them; None for the predicted class.
+        weigh: the number to explain of a sample's scores and a class.
+
+    Raises:
+        ModelvizError: the target does not fit the output.
+
+    Example:
+        >>> scores_of(torch.tensor([[1.0, 3.0]]), None).targets
+        (1,)
+
     """
-    if callable(target) or _are_functions(target):
-        return _of_functions(output, [target] if callable(target) else list(target), callable(target))  # type: ignore[arg-type]
+    if callable(target):
+        return _of_functions(output, [target], is_single=True)
+    if _are_functions(target):
+        return _of_functions(output, list(target), is_single=False)
     if not isinstance(samples_of(output), torch.Tensor):
         raise ModelvizError(
             "the model returns detections, which have no class as a whole: pass target= a function of one image's "
@@ -100,7 +117,7 @@ def scores_of(output: Any, target: Target, weigh: Weigh = class_score) -> Scores
             )
         if weigh is not class_score:
             raise ModelvizError("the model returns a single number: there are no classes to compare with each other")
-        return Scores((scores.reshape(()),), (), (), explained, (_itself,))
+        return Scores((scores.reshape(()),), (), (), explained, (_flatten_number,))
     predicted = _predicted(scores)
     if scores.dim() != 2:
         name = f" {explained!r}" if explained else ""
@@ -109,11 +126,11 @@ def scores_of(output: Any, target: Target, weigh: Weigh = class_score) -> Scores
             f"classes): pass target= a function that takes one sample's output and returns a number, such as "
             f"pytorch-grad-cam's SemanticSegmentationTarget(class, mask) or FasterRCNNBoxScoreTarget(labels, boxes)"
         )
-    wanted = _classes(target, scores, predicted)
-    if len(wanted) == len(scores):
-        numbers = [weigh(sample, index) for sample, index in zip(scores, wanted, strict=True)]
-        return Scores((torch.stack(numbers).sum(),), wanted, predicted, explained)
-    return Scores(tuple(weigh(scores[0], index) for index in wanted), wanted, predicted * len(wanted), explained)
+    classes = _classes(target, scores, predicted)
+    if len(classes) == len(scores):
+        numbers = [weigh(sample, index) for sample, index in zip(scores, classes, strict=True)]
+        return Scores((torch.stack(numbers).sum(),), classes, predicted, explained)
+    return Scores(tuple(weigh(scores[0], index) for index in classes), classes, predicted * len(classes), explained)
 
 
 def _classes(target: Any, scores: torch.Tensor, predicted: tuple[int, ...]) -> tuple[int, ...]:
@@ -127,46 +144,46 @@ def _classes(target: Any, scores: torch.Tensor, predicted: tuple[int, ...]) -> t
     else:
         wanted = (int(target),) * count
     if len(wanted) != count and (count != 1 or not wanted):
-        raise ModelvizError(_count(len(wanted), count))
+        raise ModelvizError(_describe_count(len(wanted), count))
     for index in wanted:
         if not 0 <= index < classes:
             raise ModelvizError(f"target {index} is out of range: the model has {classes} classes, from 0")
     return wanted
 
 
-def _count(wanted: int, batch: int) -> str:
+def _describe_count(wanted: int, batch: int) -> str:
     return f"{wanted} targets for a batch of {batch}: pass one a sample, a single one, or several for a single sample"
 
 
-def _are_functions(target: Any) -> bool:
+def _are_functions(target: object) -> TypeGuard[Sequence[TargetFunction]]:
     return isinstance(target, Sequence) and bool(target) and all(map(callable, target))
 
 
-def _predicted(scores: Any) -> tuple[int, ...]:
+def _predicted(scores: object) -> tuple[int, ...]:
     if not isinstance(scores, torch.Tensor) or scores.dim() != 2 or not scores.shape[1]:
         return ()
     return tuple(int(index) for index in scores.detach().float().argmax(1))
 
 
-def _itself(number: torch.Tensor) -> torch.Tensor:
+def _flatten_number(number: torch.Tensor) -> torch.Tensor:
     return number.reshape(())
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, torch.Tensor) and value.dim() < 2 and value.numel() == 1
 
 
 class _NoNumberError(Exception):
-    """A target function made no number of what it was given."""
+    """A target function returned no number."""
 
 
-def _of_functions(output: Any, functions: list[TargetFunction], is_single: bool) -> Scores:
-    """Of each sample's scores, or, where the functions say so or can do nothing with those, of the whole output."""
+def _of_functions(output: object, functions: list[TargetFunction], is_single: bool) -> Scores:
+    """The functions of each sample's scores, or of the whole output where they ask for that or fail on samples."""
     if any(isinstance(function, WholeOutput) for function in functions):
         return _of_whole(output, functions)
     try:
         samples = samples_of(output)
-    except ModelvizError:  # it holds no tensor that could be scores: only the function knows what is meant
+    except ModelvizError:  # no tensor in it can be scores: it is left to the function
         return _of_whole(output, functions)
     if isinstance(samples, torch.Tensor) and not samples.dim():
         samples = samples[None]
@@ -175,53 +192,53 @@ def _of_functions(output: Any, functions: list[TargetFunction], is_single: bool)
     several = len(samples) == 1 and len(functions) > 1
     targets = functions * len(samples) if is_single else functions
     if len(targets) != len(samples) and not several:
-        raise ModelvizError(_count(len(targets), len(samples)))
+        raise ModelvizError(_describe_count(len(targets), len(samples)))
     try:
         with _without_warnings():
             values = [_number(target, samples[0 if several else at]) for at, target in enumerate(targets)]
-    except Exception as error:  # whatever a function raises that was meant for another kind of output
+    except Exception as error:  # of any kind, from a function for another kind of output
         try:
             return _of_whole(output, functions)
-        except Exception as other:
-            raise ModelvizError(_neither(error, other)) from error
-    if not any(value.requires_grad for value in values):  # a row's `data`, say, is no field of the output
-        whole = _meant_for_all(output, functions)
+        except Exception as whole_error:
+            raise ModelvizError(_describe_failures(error, whole_error)) from error
+    if not any(value.requires_grad for value in values):  # `data`, for example, of a row instead of the output's field
+        whole = _differentiable_whole(output, functions)
         if whole is not None:
             return whole
     explained = main_path(output) if isinstance(samples, torch.Tensor) else ""
     numbers = tuple(values) if several else (torch.stack(values).sum(),)
-    is_ambiguous = bool(explained) and _has_another_meaning(output, functions, numbers)
+    is_ambiguous = bool(explained) and _gives_other_numbers(output, functions, numbers)
     return Scores(numbers, (), _predicted(samples), explained, tuple(targets), is_ambiguous)
 
 
 @contextlib.contextmanager
 def _without_warnings() -> Iterator[None]:
-    """What torch says of an index that it does not take is no news where a function is merely tried."""
+    """Run a block without warnings: torch warns of unusual indices where a function is only tried."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
-def _has_another_meaning(output: Any, functions: list[TargetFunction], numbers: tuple[torch.Tensor, ...]) -> bool:
+def _gives_other_numbers(output: object, functions: list[TargetFunction], numbers: tuple[torch.Tensor, ...]) -> bool:
     try:
         with _without_warnings():
-            others = [_number(function, output) for function in functions]
-    except Exception:  # it can do nothing with the whole output
+            whole = [_number(function, output) for function in functions]
+    except Exception:  # it fails on the whole output
         return False
-    return [float(other.detach()) for other in others] != [float(number.detach()) for number in numbers]
+    return [float(number.detach()) for number in whole] != [float(number.detach()) for number in numbers]
 
 
-def _meant_for_all(output: Any, functions: list[TargetFunction]) -> Scores | None:
-    """The scores of functions of the whole output, where those can be differentiated."""
+def _differentiable_whole(output: object, functions: list[TargetFunction]) -> Scores | None:
+    """The scores of functions of the whole output, None where they fail or cannot be differentiated."""
     try:
         with _without_warnings():
             scores = _of_whole(output, functions)
-    except Exception:  # they can do nothing with it
+    except Exception:  # they fail on it
         return None
     return scores if all(value.requires_grad for value in scores.values) else None
 
 
-def _of_whole(output: Any, functions: list[TargetFunction]) -> Scores:
+def _of_whole(output: object, functions: list[TargetFunction]) -> Scores:
     batch = _batch(output)
     if len(functions) > 1 and batch > 1:
         raise ModelvizError(
@@ -233,11 +250,11 @@ def _of_whole(output: Any, functions: list[TargetFunction]) -> Scores:
     except _NoNumberError as error:
         raise ModelvizError(str(error)) from None
     explained = "" if isinstance(output, torch.Tensor) else "a function of the whole output"
-    whole = (target if isinstance(target, WholeOutput) else WholeOutput(target) for target in functions)
-    return Scores(values, (), (), explained, tuple(whole))
+    wrapped = (target if isinstance(target, WholeOutput) else WholeOutput(target) for target in functions)
+    return Scores(values, (), (), explained, tuple(wrapped))
 
 
-def _batch(output: Any) -> int:
+def _batch(output: object) -> int:
     try:
         samples = samples_of(output)
     except ModelvizError:
@@ -245,7 +262,7 @@ def _batch(output: Any) -> int:
     return len(samples) if not isinstance(samples, torch.Tensor) or samples.dim() else 1
 
 
-def _number(target: TargetFunction, value: Any) -> torch.Tensor:
+def _number(target: TargetFunction, value: object) -> torch.Tensor:
     number = target(value)
     if not isinstance(number, torch.Tensor) or number.numel() != 1:
         kind = f"a tensor {list(number.shape)}" if isinstance(number, torch.Tensor) else type(number).__name__
@@ -253,8 +270,8 @@ def _number(target: TargetFunction, value: Any) -> torch.Tensor:
     return number.reshape(())
 
 
-def _neither(sample: Exception, whole: Exception) -> str:
-    """What is wrong with a function that could use neither one sample's scores nor the whole output."""
+def _describe_failures(sample: Exception, whole: Exception) -> str:
+    """The message for a function that failed on a sample's scores and on the whole output."""
     known = (_NoNumberError, ModelvizError)
     reasons = [
         str(error) if isinstance(error, known) else f"it raises {type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""Put back what modules keep in attributes: flags, tables, containers, objects, and what hides in those."""
+"""Restoring the attributes of modules: flags, tables, containers, objects, and what those hold in turn."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from pytest_modelviz.probe.modules import OWN_OF_MODULE
+from pytest_modelviz.probe.restoring import restore_attributes, restore_container
 
 _UNINTERESTING = (str, bytes, int, float, complex, type(None), type, types.FunctionType, types.MethodType)
 _CONTAINERS = (list, dict, set, collections.deque)
@@ -39,7 +40,7 @@ class ModuleState:
         if self._scripted:
             module.training = self._training
         else:
-            put_back(module.__dict__, self._attributes)
+            restore_attributes(module.__dict__, self._attributes)
         for container, before in self._containers:
             if before is not None:
                 restore_container(container, before)
@@ -47,40 +48,45 @@ class ModuleState:
                 container.clear()
 
 
-class InnerState:
-    """What attributes hold inside of containers and plain objects, to the fourth level.
+class NestedState:
+    """The contents of containers and plain objects that modules hold in attributes, four levels deep.
 
-    Configuration objects, tables of tables, caches and the tensors in them, random generators, and modules that are
-    kept in a plain list, where `model.modules()` does not see them (`hidden`).
+    Configuration objects, nested tables, caches and the tensors in them, random generators, and modules in a plain
+    list, which `model.modules()` does not reach.
+
+    Attributes:
+        modules: the modules that were given, and the hidden ones.
+        hidden: modules that `model.modules()` does not reach.
+        tensors: tensors that are neither parameters nor buffers.
+
     """
 
     def __init__(self, modules: list[torch.nn.Module]) -> None:
         self.modules, self.hidden = list(modules), list[torch.nn.Module]()
         self.tensors: list[torch.Tensor] = []
-        self._states: list[tuple[Any, Any]] = []
-        self._generators: list[Callable[[], Any]] = []
+        self._actions: list[Callable[[], object]] = []
         self._known = {id(module) for module in modules}
-        for module in self.modules:  # grows while hidden ones are found
+        for module in self.modules:  # grows as hidden modules are found
             if not isinstance(module, torch.jit.ScriptModule):
                 self._visit([value for name, value in vars(module).items() if name not in OWN_OF_MODULE])
 
-    def _visit(self, values: list[Any]) -> None:
+    def _visit(self, values: list[object]) -> None:
         for depth in range(4):
-            inner: list[Any] = []
+            inner: list[object] = []
             for value in values:
                 if not isinstance(value, _UNINTERESTING) and id(value) not in self._known:
-                    inner += self._keep(value, depth)
+                    inner += self._record(value, depth)
             values = inner
 
-    def _keep(self, value: Any, depth: int) -> Iterable[Any]:
-        """Remember one value, and return what is in it."""
+    def _record(self, value: object, depth: int) -> Iterable[object]:
+        """Record the state of a value, and return the values in it."""
         if isinstance(value, torch.Tensor):
             self.tensors.append(value)
             return ()
         if isinstance(value, (*_CONTAINERS, tuple)):
             self._known.add(id(value))
-            if depth and not isinstance(value, tuple):  # those that are attributes themselves are kept already
-                self._states.append((value, value.copy()))
+            if depth and not isinstance(value, tuple):  # `ModuleState` has those that are attributes themselves
+                self._actions.append(functools.partial(restore_container, value, value.copy()))
             return list(value.values() if isinstance(value, dict) else value)
         if isinstance(value, torch.nn.Module):
             new = [module for module in value.modules() if id(module) not in self._known]
@@ -90,25 +96,24 @@ class InnerState:
             return ()
         restore = _generator_state(value)
         if restore is not None:
-            self._generators.append(restore)
+            self._actions.append(restore)
         elif _is_plain_object(value):
             self._known.add(id(value))
-            self._states.append((value, dict(vars(value))))
+            self._actions.append(functools.partial(_restore_object, value, dict(vars(value))))
             return list(vars(value).values())
         return ()
 
     def restore(self) -> None:
-        for holder, state in self._states:
-            if isinstance(holder, _CONTAINERS):
-                restore_container(holder, state)
-            else:
-                put_back(vars(holder), state)
-        for restore in self._generators:
+        for restore in self._actions:
             restore()
 
 
-def _generator_state(value: Any) -> Callable[[], Any] | None:
-    """What puts a random generator back to where it is now; None for anything else."""
+def _restore_object(holder: object, attributes: dict[str, object]) -> None:
+    restore_attributes(vars(holder), attributes)
+
+
+def _generator_state(value: Any) -> Callable[[], object] | None:
+    """An action that restores the present state of a random generator; None for anything else."""
     if isinstance(value, torch.Generator):
         return functools.partial(value.set_state, value.get_state())
     if isinstance(value, random.Random):
@@ -120,33 +125,9 @@ def _generator_state(value: Any) -> Callable[[], Any] | None:
     return None
 
 
-def _is_plain_object(value: Any) -> bool:
-    """An object of somebody's own class that keeps its state in plain attributes."""
+def _is_plain_object(value: object) -> bool:
+    """Whether a value is of a user's class that holds its state in plain attributes."""
     if isinstance(value, types.ModuleType):
         return False
     home = type(value).__module__.partition(".")[0]
     return home not in ("torch", "logging", "threading") and isinstance(getattr(value, "__dict__", None), dict)
-
-
-def put_back(now: dict[str, Any], before: dict[str, Any]) -> None:
-    """Give the table of an object's attributes the entries it had."""
-    for name in [name for name in now if name not in before]:
-        del now[name]
-    for name, value in before.items():
-        if name not in now or now[name] is not value:
-            now[name] = value
-
-
-def restore_container(container: Any, before: Any) -> None:
-    """Give a list, dict, set or deque the items it had, if it has others."""
-    if isinstance(container, dict):
-        if list(container) != list(before) or any(container[key] is not before[key] for key in before):
-            container.clear()
-            container.update(before)
-    elif isinstance(container, set):
-        if container != before:
-            container.clear()
-            container.update(before)
-    elif len(container) != len(before) or any(a is not b for a, b in zip(container, before, strict=True)):
-        container.clear()
-        container.extend(before)

@@ -1,8 +1,6 @@
-"""What may follow the calls of a pass beside its recorder: counters, collectors of pictures and of activations."""
+"""The base of what observes a pass beside its recorder: counters, collectors of thumbnails and of activations."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 
@@ -10,17 +8,17 @@ from pytest_modelviz.records.trace import Call
 
 
 class CallObserver:
-    """Follows a pass call by call; a subclass overrides what it needs.
+    """Observes a pass call by call; a subclass overrides the methods it needs.
 
-    Each `enter` is followed by the `enter`s of the calls inside and then by one `leave` or `abandon`.
+    Each `enter` is followed by the `enter`s of the calls inside and then by a single `leave` or `abandon`.
     """
 
     def enter(self, call: Call) -> None:
         """A module is entered; `call.inputs` are known."""
 
-    def leave(self, call: Call, module: torch.nn.Module, output: Any) -> Any:
-        """A module returns; gives the output that its caller is to get, by default the same."""
+    def leave(self, call: Call, module: torch.nn.Module, output: object) -> object:
+        """A module returns `output`; the result is passed to its caller in its place."""
         return output
 
     def abandon(self, call: Call) -> None:
-        """A module is left by an exception, which the code of its caller may catch."""
+        """A module raises an exception, which its caller may catch."""

@@ -1,57 +1,68 @@
-"""Taking nested values apart, and putting them together again with something changed."""
+"""Walking nested values, and copying them with some of their items replaced."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, MutableSequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, MutableSequence, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-from pytest_modelviz.probe.structure import DEEPEST, LITERALS, attributes_of, parts_of
+from pytest_modelviz.probe.structure import DEEPEST, LITERALS, attributes_of, items_of
 
-Put = Callable[[Any], Any]
+Put = Callable[[object], object]  # from a new item to a copy of the value that holds it
 
 
-def ends(value: Any, depth: int = 0) -> Iterator[Any]:
-    """What tuples, lists, mappings and dataclasses hold that is no such container itself."""
-    parts = parts_of(value) if depth < DEEPEST and not isinstance(value, torch.Tensor) else None
-    if parts is None:
+def innermost(value: object, depth: int = 0) -> Iterator[object]:
+    """Yield the items of nested tuples, lists, mappings and dataclasses that are no such container themselves."""
+    items = items_of(value) if depth < DEEPEST and not isinstance(value, torch.Tensor) else None
+    if items is None:
         yield value
-    for _, item in parts or ():
-        yield from ends(item, depth + 1)
+    for _, item in items or ():
+        yield from innermost(item, depth + 1)
 
 
-def rebuilt(value: Any, change: Callable[[Any], Any]) -> Any:
-    """The value with each end that is no container replaced by what `change` makes of it.
+def rebuild(value: object, change: Callable[[object], object]) -> object:
+    """Copy a nested value with `change` applied to every item that is no container.
 
-    Tuples, lists, mappings and dataclasses are made anew; one that cannot be written to stays as it is.
+    Tuples, lists, mappings and dataclasses are copied; a mapping that cannot be written to is returned as it is.
+
+    Example:
+        >>> rebuild({"scores": [1, 2]}, lambda item: item + 1)
+        {'scores': [2, 3]}
+
     """
     if isinstance(value, (tuple, list)):
-        return getattr(value, "_make", type(value))([rebuilt(item, change) for item in value])
+        return with_items(value, [rebuild(item, change) for item in value])
     if isinstance(value, Mapping):
-        made: Any = copy.copy(value)
-        if isinstance(made, MutableMapping):
+        mapping = copy.copy(value)
+        if isinstance(mapping, MutableMapping):
             for key in list(value.keys()):
-                made[key] = rebuilt(value[key], change)
-        return made
+                mapping[key] = rebuild(value[key], change)
+        return mapping
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        made = copy.copy(value)
+        changed = copy.copy(value)
         for field in dataclasses.fields(value):
-            _set(made, field.name, rebuilt(getattr(value, field.name, None), change))
-        return made
+            _set_attribute(changed, field.name, rebuild(getattr(value, field.name, None), change))
+        return changed
     return change(value)
 
 
-def tensors_to_replace(value: Any, outer: tuple[int, ...] = ()) -> Iterator[tuple[torch.Tensor, Put]]:
-    """Each tensor of a nested value, and what makes such a value with another tensor in its place.
+def with_items(value: Any, items: list[object]) -> object:  # the class may be the user's
+    """A tuple, named tuple or list of the same class with other items."""
+    return getattr(value, "_make", type(value))(items)
 
-    The value itself is left alone: what leads to the tensor is copied. `outer` are the identities of what holds it.
+
+def tensors_to_replace(value: object, outer: tuple[int, ...] = ()) -> Iterator[tuple[torch.Tensor, Put]]:
+    """Yield (tensor, put) for each tensor of a nested value: `put(replacement)` is a copy with this tensor replaced.
+
+    The value itself does not change: the containers and objects that lead to the tensor are copied. `outer` holds their
+    identities.
     """
     if isinstance(value, torch.Tensor):
-        yield value, lambda new: new
+        yield value, lambda replacement: replacement
     elif id(value) not in outer and len(outer) < DEEPEST and not isinstance(value, (np.ndarray, *LITERALS)):
         for item, put_item in _items(value):
             for tensor, put in tensors_to_replace(item, (*outer, id(value))):
@@ -59,11 +70,11 @@ def tensors_to_replace(value: Any, outer: tuple[int, ...] = ()) -> Iterator[tupl
 
 
 def _chained(outer: Put, inner: Put) -> Put:
-    return lambda new: outer(inner(new))
+    return lambda item: outer(inner(item))
 
 
-def _items(value: Any) -> Iterator[tuple[Any, Put]]:
-    """What a container or object holds, and what makes one that holds something else there."""
+def _items(value: object) -> Iterator[tuple[object, Put]]:
+    """Yield (item, put) for each item of a container or object."""
     if isinstance(value, (tuple, list)):
         for at, item in enumerate(value):
             yield item, _with_item(value, at)
@@ -71,47 +82,46 @@ def _items(value: Any) -> Iterator[tuple[Any, Put]]:
         for key in list(value.keys()):
             yield value[key], _with_key(value, key)
     else:
-        for at, (name, item) in enumerate(parts_of(value) or attributes_of(value)):
+        for at, (name, item) in enumerate(items_of(value) or attributes_of(value)):
             if name.startswith("."):
                 yield item, _with_attribute(value, name[1:])
             elif isinstance(value, MutableSequence):
                 yield item, _with_key(value, at)
 
 
-def _with_item(value: Any, at: int) -> Put:
-    make = getattr(value, "_make", type(value))  # of a named tuple
-    return lambda new: make([*value[:at], new, *value[at + 1 :]])
+def _with_item(value: Sequence[object], at: int) -> Put:
+    return lambda item: with_items(value, [*value[:at], item, *value[at + 1 :]])
 
 
-def _with_key(value: Any, key: Any) -> Put:
-    def put(new: Any) -> Any:
+def _with_key(value: Any, key: object) -> Put:  # a mapping, or a mutable sequence and an index
+    def put(item: object) -> object:
         if type(value) is dict or not isinstance(value, (MutableMapping, MutableSequence)):
-            return {**value, key: new}
-        made = copy.copy(value)
-        made[key] = new
-        return made
+            return {**value, key: item}
+        changed: Any = copy.copy(value)
+        changed[key] = item
+        return changed
 
     return put
 
 
-def _with_attribute(value: Any, name: str) -> Put:
-    def put(new: Any) -> Any:
-        made = copy.copy(value)
-        _set(made, name, new)
-        return made
+def _with_attribute(value: object, name: str) -> Put:
+    def put(item: object) -> object:
+        changed = copy.copy(value)
+        _set_attribute(changed, name, item)
+        return changed
 
     return put
 
 
-def _set(value: Any, name: str, new: Any) -> None:
+def _set_attribute(value: object, name: str, item: object) -> None:
     if name in getattr(value, "__dict__", ()):
-        object.__setattr__(value, name, new)  # whatever the class makes of it: it may be frozen, or pass it on
+        object.__setattr__(value, name, item)  # not by the class's own way: it may be frozen, or pass the item on
     else:
-        setattr(value, name, new)
+        setattr(value, name, item)
 
 
-def modules_in(value: Any) -> Iterator[torch.nn.Module]:
-    """The modules that a nested value holds."""
+def modules_in(value: object) -> Iterator[torch.nn.Module]:
+    """Yield the modules in a nested value."""
     known: set[int] = set()
     waiting = [(value, 0)]
     while waiting:
@@ -120,4 +130,4 @@ def modules_in(value: Any) -> Iterator[torch.nn.Module]:
             yield item
         elif depth < DEEPEST and id(item) not in known and not isinstance(item, (torch.Tensor, np.ndarray, *LITERALS)):
             known.add(id(item))
-            waiting += [(inner, depth + 1) for _, inner in parts_of(item) or attributes_of(item)]
+            waiting += [(inner, depth + 1) for _, inner in items_of(item) or attributes_of(item)]

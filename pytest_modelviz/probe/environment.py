@@ -1,22 +1,27 @@
-"""Under what circumstances a capture was made: recorded beside a baseline, told when a drift is explained."""
+"""The environment that a capture is made in: stored with a baseline, and compared where a drift is explained."""
 
 from __future__ import annotations
 
 import platform
-from typing import Any
 
 import torch
 
-from pytest_modelviz.probe.modules import parameters_and_buffers
+from pytest_modelviz.probe.modules import all_tensors, parameters_and_buffers
 from pytest_modelviz.probe.structure import tensors
 
 _HAS_TF32 = (8, 0)  # Ampere
 
 
-def environment(model: torch.nn.Module, input_data: Any = None) -> dict[str, str]:
-    """Versions, device, dtype, threads and switches that can change a result."""
+def environment(model: torch.nn.Module, input_data: object = None) -> dict[str, str]:
+    """Collect versions, device, dtype, threads and switches that can change a result.
+
+    Example:
+        >>> environment(model, image)["device"]
+        'cpu'
+
+    """
     parameters = parameters_and_buffers(model)[0].values()
-    devices = {str(place) for place in {p.device for p in parameters} | {t.device for t in tensors(input_data)}}
+    devices = {str(tensor.device) for tensor in (*parameters, *tensors(input_data))}
     kinds = {p.dtype for p in parameters if p.is_floating_point()}
     device = ",".join(sorted(devices)) or "cpu"
     facts = {
@@ -38,28 +43,33 @@ def environment(model: torch.nn.Module, input_data: Any = None) -> dict[str, str
         facts["cuda"] = str(torch.version.cuda)
         facts["gpu"] = torch.cuda.get_device_name()
         facts["tf32"] = str(_setting("backends.cudnn.allow_tf32") or precision == "tf32")
-    if "cuda" in device or precision != "ieee":  # else it is so by default, as it was when nobody asked
+    if "cuda" in device or precision != "ieee":  # earlier baselines have no such entry where it is the default
         facts["float32_precision"] = precision
     return facts
 
 
 def float32_precision(model: torch.nn.Module, device: str) -> str:
-    """What the products of float32 tensors are computed in on these devices: "ieee", "tf32" or "bf16".
+    """The lowest precision in which products of float32 tensors may be computed: "ieee", "tf32" or "bf16".
 
-    By default it is "tf32" where cuDNN convolves. Only what the model may use counts, and what the hardware can do.
+    By default it is "tf32" where cuDNN convolves. Only products that the model may contain count, and only precisions
+    that the hardware has.
+
+    Args:
+        model: the model.
+        device: the devices of its parameters and inputs, as in `environment`.
+
     """
-    found = {"ieee"}
+    precisions = {"ieee"}
     if "cuda" in device and torch.version.cuda and torch.cuda.get_device_capability() >= _HAS_TF32:
-        found |= _cuda_precisions(_products(model))
+        precisions |= _cuda_precisions(_products(model))
     if "cpu" in device:
-        found |= _cpu_precisions(model)
-    return next(precision for precision in ("bf16", "tf32", "ieee") if precision in found)
+        precisions |= _cpu_precisions(model)
+    return next(precision for precision in ("bf16", "tf32", "ieee") if precision in precisions)
 
 
 def _products(model: torch.nn.Module) -> list[str]:
     """The kinds of products that a model may contain; a convolution in functional form needs no module."""
-    held = [tensor for table in parameters_and_buffers(model) for tensor in table.values()]
-    convolves = any(torch.nn.parameter.is_lazy(tensor) or tensor.dim() >= 3 for tensor in held)
+    convolves = any(torch.nn.parameter.is_lazy(tensor) or tensor.dim() >= 3 for tensor in all_tensors(model))
     recurs = any(isinstance(module, torch.nn.RNNBase) for module in model.modules())
     return ["matmul", *(["conv"] if convolves else []), *(["rnn"] if recurs else [])]
 
@@ -74,17 +84,17 @@ def _cuda_precisions(products: list[str]) -> set[str]:
 
 
 def _cpu_precisions(model: torch.nn.Module) -> set[str]:
-    """What oneDNN is allowed, where this processor makes use of it: most do not, whatever is set."""
+    """The precisions that oneDNN is allowed and that this processor uses: most use none, whatever is set."""
     allowed = {kind: str(_setting(f"backends.mkldnn.{kind}.fp32_precision")) for kind in ("matmul", "conv", "rnn")}
     if _setting("backends.mkldnn.matmul.fp32_precision") is None:  # torch before 2.9
         allowed = {"matmul": {"medium": "bf16"}.get(_matmul_precision(), "ieee")}
     shortened = {kind: value for kind, value in allowed.items() if value in ("tf32", "bf16")}
-    products = _products(model) if shortened else []  # the usual answer needs no look at the model
-    return {value for kind, value in shortened.items() if kind in products and shortens(kind)}
+    products = _products(model) if shortened else []  # usually nothing is shortened, and the model need not be examined
+    return {value for kind, value in shortened.items() if kind in products and rounds_products(kind)}
 
 
-def shortens(kind: str) -> bool:
-    """Whether this processor, as it is set, leaves digits away in a product of the kind."""
+def rounds_products(kind: str) -> bool:
+    """Whether this processor, as it is set, drops digits in products of a kind ("matmul", "conv", "rnn")."""
     exact = 1.0 + 2.0**-12  # which TF32 and bfloat16 have no digits for
     with torch.no_grad(), torch.autocast("cpu", enabled=False):
         values = torch.full((64, 4096), exact, dtype=torch.float32, device="cpu")
@@ -97,9 +107,9 @@ def shortens(kind: str) -> bool:
         return not bool((product == exact).all())
 
 
-def _setting(path: str) -> Any:
-    """A switch of torch's, None where it has none or it cannot be read: old and new ones exclude each other."""
-    value: Any = torch
+def _setting(path: str) -> object:
+    """The value of a switch of torch, None where it is missing or, since old and new switches conflict, unreadable."""
+    value: object = torch
     try:
         for name in path.split("."):
             value = getattr(value, name)

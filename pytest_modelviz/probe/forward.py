@@ -6,102 +6,135 @@ import contextlib
 import copy
 import fnmatch
 import warnings
-from collections.abc import Iterator, Mapping
-from typing import Any, TypeAlias, cast
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeAlias, cast
 
 import torch
 
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.probe.attributes import InnerState
-from pytest_modelviz.probe.containers import modules_in
-from pytest_modelviz.probe.modules import observed_modules, parameters_and_buffers
+from pytest_modelviz.probe.attributes import NestedState
+from pytest_modelviz.probe.containers import modules_in, with_items
+from pytest_modelviz.probe.modules import all_tensors, observed_modules, parameters_and_buffers
 from pytest_modelviz.probe.process import modes_untouched
 from pytest_modelviz.probe.purity import untouched
-from pytest_modelviz.probe.streams import consumed
+from pytest_modelviz.probe.streams import consume
 from pytest_modelviz.probe.structure import tensors
-from pytest_modelviz.probe.torch_internals import compiled_from, is_compiler_imported
+from pytest_modelviz.probe.torch_internals import Args, Kwargs, compiled_from, is_compiler_imported
 
-# A tensor, a tuple of positional arguments, a mapping of keyword arguments, or whatever else a model takes as one.
+# A tensor, a tuple of positional arguments, a mapping of keyword arguments, or any other value as a single argument.
 ModelInput: TypeAlias = object
-ModelOutput: TypeAlias = object  # whatever a forward returns
+ModelOutput: TypeAlias = object  # any value that a forward returns
 
 
-def call(model: torch.nn.Module, input_data: Any) -> Any:
-    """Call the model with what `arguments_of` makes of the input; of generators that it returns, lists of items."""
+def call(model: torch.nn.Module, input_data: ModelInput) -> ModelOutput:
+    """Call a model with a user's input.
+
+    Args:
+        model: the model, as `prepared` gives it.
+        input_data: a tuple or list is positional arguments, a mapping keyword arguments, any other value one argument.
+
+    Returns:
+        The output of the model, with a list of items for each generator in it.
+
+    Example:
+        >>> with prepared(model, image) as ready:
+        ...     scores = call(ready, image)
+
+    """
     args, kwargs = arguments_of(input_data)
     with modes_untouched():
-        return consumed(model(*args, **kwargs))[0]
+        return consume(model(*args, **kwargs))[0]
 
 
-def arguments_of(input_data: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """A tuple or list is positional arguments, a mapping keyword arguments, the rest one argument.
+def arguments_of(input_data: ModelInput) -> tuple[Args, Kwargs]:
+    """The positional and keyword arguments that an input stands for.
 
-    So is a TensorDict, which is a mapping, but is handed around as a tensor is.
+    A tuple or list is positional arguments, a mapping keyword arguments, any other value one argument. So is a
+    TensorDict, which is a mapping but is passed to models as a tensor is.
     """
-    data = _own(input_data)
+    data = _isolated(input_data)
     if isinstance(data, Mapping) and not any(base.__name__ == "TensorDictBase" for base in type(data).__mro__):
         return (), dict(data)
     return (tuple(data) if isinstance(data, (tuple, list)) else (data,)), {}
 
 
-def _own(value: Any) -> Any:
-    """The same input in objects of its own: what a model does to shapes and containers stays with it.
+def _isolated(value: object) -> object:
+    """A copy of an input whose containers, and the shapes of whose tensors, a model may change.
 
-    Tensors share their memory, which is protected by itself. Tensors made in inference mode have no version and take
-    no part in a backward pass; they are copied.
+    Tensors share their memory, which `untouched` protects. Tensors made in inference mode have no version and cannot
+    take part in a backward pass; they are copied.
     """
     if isinstance(value, torch.Tensor):
         if type(value) is not torch.Tensor or value.layout != torch.strided or value.is_nested:
             return value
         return value.clone() if value.is_inference() else value.view_as(value)
-    if type(value) in (tuple, list) or (isinstance(value, tuple) and hasattr(value, "_make")):
-        return getattr(value, "_make", type(value))([_own(item) for item in value])
+    if isinstance(value, (tuple, list)) and (type(value) in (tuple, list) or hasattr(value, "_make")):
+        return with_items(value, [_isolated(item) for item in value])
     if type(value) is dict:
-        return {key: _own(item) for key, item in value.items()}
+        return {key: _isolated(item) for key, item in value.items()}
     if isinstance(value, (str, bytes, int, float, complex, type(None), torch.nn.Module)):
         return value
-    held = list(tensors(value))
-    if callable(value) and not held:
+    inner_tensors = list(tensors(value))
+    if callable(value) and not inner_tensors:
         return value
-    # caches grow; but what is inside stays itself: tensors are protected, and calls of a copied module go unobserved
-    inner: dict[int, Any] = {id(tensor): _own(tensor) for tensor in held}
-    inner.update((id(module), module) for module in modules_in(value))
+    # caches grow; but tensors inside are protected already, and calls of a copied module would not be observed
+    copies: dict[int, object] = {id(tensor): _isolated(tensor) for tensor in inner_tensors}
+    copies.update((id(module), module) for module in modules_in(value))
     try:
-        return copy.deepcopy(value, inner)
-    except Exception:  # not everything can be copied; then the model gets the thing itself
+        return copy.deepcopy(value, copies)
+    except Exception:  # not every value can be copied: then the model gets the original
         return value
 
 
-def copied(model: torch.nn.Module, known: Mapping[int, Any] | None = None) -> torch.nn.Module:
-    """A copy of a model, also of one that keeps results of computations, which torch does not copy.
+def copy_model(model: torch.nn.Module, copies: Mapping[int, object] | None = None) -> torch.nn.Module:
+    """Copy a model, also one that holds results of computations, which torch refuses to copy.
 
-    Those are the weights that old-style weight_norm and spectral_norm compute anew before each call. `known` are
-    copies that are made already, by the identities of what they are copies of.
+    Those are the weights that old-style weight_norm and spectral_norm compute anew before each call.
+
+    Args:
+        model: the model.
+        copies: copies that exist already, by the `id` of their originals.
+
     """
-    results = [tensor for tensor in InnerState(list(model.modules())).tensors if not tensor.is_leaf]
-    return copy.deepcopy(model, {id(tensor): tensor.detach().clone() for tensor in results} | dict(known or {}))
+    results = [tensor for tensor in NestedState(list(model.modules())).tensors if not tensor.is_leaf]
+    return copy.deepcopy(model, {id(tensor): tensor.detach().clone() for tensor in results} | dict(copies or {}))
 
 
-def warm(model: torch.nn.Module, input_data: Any) -> None:
-    """Run a prepared model once and forget the result: what it keeps outside its modules (`functools.lru_cache`, a
-    dict of the file) is full of real tensors then.
+def warm_up(model: torch.nn.Module, input_data: ModelInput) -> None:
+    """Run a prepared model once, so that its caches outside of modules (`functools.lru_cache`, a global dict) are full.
 
-    On the meta device, where a pass computes nothing, it may fail where export does not.
+    Otherwise an export would fill them with its own tensors. On the meta device a failure is ignored: export may work
+    all the same.
     """
-    torch.backends.mha.set_fastpath_enabled(False)  # it would leave out what is about to be followed
-    tables = parameters_and_buffers(model)
-    meta = any(tensor.is_meta for tensor in (*tables[0].values(), *tables[1].values(), *tensors(input_data)))
-    with contextlib.suppress(Exception) if meta else contextlib.nullcontext(), warnings.catch_warnings():
+    torch.backends.mha.set_fastpath_enabled(False)  # its fused kernels would hide operators
+    is_meta = any(tensor.is_meta for tensor in (*all_tensors(model), *tensors(input_data)))
+    with contextlib.suppress(Exception) if is_meta else contextlib.nullcontext(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         call(model, input_data)
 
 
 @contextlib.contextmanager
-def prepared(model: torch.nn.Module, input_data: Any, *, grad: bool = False) -> Iterator[torch.nn.Module]:
-    """Give the block a model in eval mode that it may run freely; everything is put back afterwards.
+def prepared(model: torch.nn.Module, input_data: ModelInput, *, grad: bool = False) -> Iterator[torch.nn.Module]:
+    """Make a model ready for a block that may run it freely; everything is restored afterwards.
 
-    A model with lazy modules that never ran is copied, and the copy initialised under a fixed seed.
-    `torch.compile`d models run eagerly: a compiled graph calls no modules.
+    Models from `torch.compile` run eagerly, because a compiled graph calls no modules.
+
+    Args:
+        model: the user's model.
+        input_data: what it will be called with, None where it will not be.
+        grad: whether gradients are computed.
+
+    Yields:
+        The model in eval mode, or, where it has lazy modules that never ran, a copy initialised under a fixed seed.
+
+    Raises:
+        ModelvizError: this is no module, it is on another device than its input, or gradients are wanted of a model on
+            the meta device.
+
+    Example:
+        >>> with prepared(model, image) as ready:
+        ...     call(ready, image)
+
     """
     require_model(model)
     require_same_device(model, input_data)
@@ -110,38 +143,32 @@ def prepared(model: torch.nn.Module, input_data: Any, *, grad: bool = False) -> 
             "the model is on the meta device, where there are no numbers to look at: give it some with "
             "model.to_empty(device='cpu') and load its weights (model_summary and model_graph can do without)"
         )
-    with untouched(model, input_data), torch.inference_mode(False), torch.set_grad_enabled(grad), eager():
+    with untouched(model, input_data), torch.inference_mode(False), torch.set_grad_enabled(grad), _eager():
         model = _materialised(model, input_data)
         if grad and any(tensor.is_inference() for tensor in parameters_and_buffers(model)[0].values()):
-            model = copied(model)  # what was made in inference mode takes no part in a backward pass
-        with contextlib.suppress(NotImplementedError):  # a module out of torch.export is what it was exported as
+            model = copy_model(model)  # tensors made in inference mode cannot take part in a backward pass
+        with contextlib.suppress(NotImplementedError):  # a module from torch.export has the mode it was exported in
             if any(module.training for module in model.modules()):
                 model.eval()
         yield compiled_from(model)
 
 
-def eager() -> contextlib.AbstractContextManager[Any]:
-    """Run compiled models uncompiled: a compiled graph calls no modules."""
-    if not is_compiler_imported():
-        return contextlib.nullcontext()
-    stance: contextlib.AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
-    return stance
+def _eager() -> contextlib.AbstractContextManager[object]:
+    return torch.compiler.set_stance("force_eager") if is_compiler_imported() else contextlib.nullcontext()
 
 
-def _materialised(model: torch.nn.Module, input_data: Any) -> torch.nn.Module:
-    if input_data is None or not is_lazy(model):
+def _materialised(model: torch.nn.Module, input_data: ModelInput) -> torch.nn.Module:
+    uninitialised = [tensor for tensor in all_tensors(model) if torch.nn.parameter.is_lazy(tensor)]
+    if input_data is None or not uninitialised:
         return model
-    # what is uninitialised cannot be copied by the ordinary way
-    held = [
-        tensor
-        for table in parameters_and_buffers(model)
-        for tensor in table.values()
-        if torch.nn.parameter.is_lazy(tensor)
-    ]
-    made: dict[int, Any] = {
-        id(t): cast(Any, type(t))(requires_grad=t.requires_grad, device=t.device, dtype=t.dtype) for t in held
+    # `deepcopy` cannot copy them
+    copies = {
+        id(t): cast("Callable[..., torch.Tensor]", type(t))(
+            requires_grad=t.requires_grad, device=t.device, dtype=t.dtype
+        )
+        for t in uninitialised
     }
-    model = copied(model, made)
+    model = copy_model(model, copies)
     with torch.no_grad():
         torch.manual_seed(0)
         model.eval()
@@ -149,25 +176,20 @@ def _materialised(model: torch.nn.Module, input_data: Any) -> torch.nn.Module:
     return model
 
 
-def is_lazy(model: torch.nn.Module) -> bool:
-    return any(
-        torch.nn.parameter.is_lazy(tensor) for table in parameters_and_buffers(model) for tensor in table.values()
-    )
-
-
-def require_model(model: Any) -> None:
+def require_model(model: object) -> None:
+    """Raise ModelvizError for anything but a module."""
     if not isinstance(model, torch.nn.Module):
         raise ModelvizError(f"the model must be a torch.nn.Module, not {type(model).__name__}")
 
 
-def require_same_device(model: torch.nn.Module, input_data: Any) -> None:
-    """Say which tensor is on the wrong device before torch fails somewhere deep inside."""
-    places: dict[str, str] = {}
+def require_same_device(model: torch.nn.Module, input_data: ModelInput) -> None:
+    """Raise ModelvizError where the input is on another device than the model, before torch fails deep inside."""
+    names: dict[str, str] = {}  # of the first parameter on each device
     for name, parameter in parameters_and_buffers(model)[0].items():
-        places.setdefault(str(parameter.device), name)
-    if len(places) != 1:
-        return  # none, or spread over devices on purpose
-    ((device, name),) = places.items()
+        names.setdefault(str(parameter.device), name)
+    if len(names) != 1:
+        return  # no parameters, or a model spread over devices on purpose
+    ((device, name),) = names.items()
     for tensor in tensors(input_data):
         if str(tensor.device) != device:
             raise ModelvizError(
@@ -176,22 +198,32 @@ def require_same_device(model: torch.nn.Module, input_data: Any) -> None:
             )
 
 
-def find_layer(model: torch.nn.Module, layer: Any, argument: str = "layer") -> torch.nn.Module:
-    """The module of that name, or an error that suggests the names most like it."""
+def find_layer(model: torch.nn.Module, layer: object, argument: str = "layer") -> torch.nn.Module:
+    """The module of a name.
+
+    Args:
+        model: the model.
+        layer: a name as in `model.named_modules()`, without wrappers.
+        argument: the name of the user's argument, for errors.
+
+    Raises:
+        ModelvizError: this is no name, or the model has no such layer; the error suggests similar names.
+
+    """
     modules = dict(observed_modules(model))
     if isinstance(layer, torch.nn.Module):
         names = [name for name, module in modules.items() if module is layer]
-        told = f", here {names[0]!r}" if names else ""
-        raise ModelvizError(f"{argument} takes a layer's name{told}, not the layer itself")
+        hint = f", here {names[0]!r}" if names else ""
+        raise ModelvizError(f"{argument} takes a layer's name{hint}, not the layer itself")
     if not isinstance(layer, str):
         raise ModelvizError(f"{argument} takes a layer's name, not {layer!r} (names as in model.named_modules())")
     if layer in modules:
         return modules[layer]
-    raise unknown_layer(layer, list(modules))
+    raise _unknown_layer(layer, list(modules))
 
 
-def layer_patterns(layers: Any) -> list[str] | None:
-    """What a user gave as `layers=`: one name or glob or several of them, or None."""
+def layer_patterns(layers: object) -> list[str] | None:
+    """A user's `layers=` as a list of names and globs, None where it is None; ModelvizError for other types."""
     patterns = [layers] if isinstance(layers, str) else layers
     if patterns is None:
         return None
@@ -200,20 +232,22 @@ def layer_patterns(layers: Any) -> list[str] | None:
     return list(patterns)
 
 
-def matching(pattern: str, names: list[str]) -> list[str]:
-    """The layer of that name, else those that the glob matches; an error if there is none."""
-    found = [name for name in names if name == pattern] or [n for n in names if fnmatch.fnmatchcase(n, pattern)]
-    if not found:
-        raise unknown_layer(pattern, names)
-    return found
+def match_layers(pattern: str, names: list[str]) -> list[str]:
+    """The layer of that name, else those that the glob matches; ModelvizError if there is none."""
+    if pattern in names:
+        return [pattern]
+    matches = [name for name in names if fnmatch.fnmatchcase(name, pattern)]
+    if not matches:
+        raise _unknown_layer(pattern, names)
+    return matches
 
 
-def unknown_layer(layer: str, names: list[str]) -> ModelvizError:
+def _unknown_layer(layer: str, names: list[str]) -> ModelvizError:
     import difflib
 
     close = difflib.get_close_matches(layer, names, n=3, cutoff=0.4)
-    known = close or [name for name in names if name and "." not in name][:8]
+    suggested = close or [name for name in names if name and "." not in name][:8]
     return ModelvizError(
         f"the model has no layer {layer!r}; {'did you mean' if close else 'its top-level layers are'} "
-        f"{', '.join(repr(name) for name in known) or 'none'}? (names as in model.named_modules())"
+        f"{', '.join(repr(name) for name in suggested) or 'none'}? (names as in model.named_modules())"
     )

@@ -1,7 +1,7 @@
-"""Weights that a module is lent for a call by whoever calls it, as `torch.func.functional_call` does.
+"""Weights that the caller of a module lends it for a call, as `torch.func.functional_call` does.
 
-They belong to the call's inputs: what a module makes of them is not its own doing. Who lends them swaps a parameter
-before a call and back afterwards; the outermost call at whose end it is still swapped is the one they were lent to.
+They belong to the call's inputs: the module is not responsible for them. The lender swaps a parameter before a call and
+back afterwards, so a weight is lent to the outermost call at whose end it is still swapped.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pytest_modelviz.records.trace import Call, Leaf
 
 @dataclass
 class _Loan:
-    """A parameter of a module that is called with another tensor in its place, and the call that it is lent to."""
+    """A tensor that replaces a parameter during a call, and the outermost call so far that it is lent to."""
 
     module: torch.nn.Module
     local: str
@@ -28,42 +28,42 @@ class _Loan:
 
 
 class LentWeights:
-    """Watches whether modules are called with the parameters that they had before the pass."""
+    """Detects calls of modules with other parameters than they had before the pass."""
 
     def __init__(self, modules: Iterable[torch.nn.Module]) -> None:
         self._own = {
             id(module): {local: id(parameter) for local, parameter in parameter_table(module).items()}
             for module in modules
         }
-        self._modules: dict[int, torch.nn.Module] = {}  # of the calls that loans were found in
+        self._modules: dict[int, torch.nn.Module] = {}  # by the `id` of the call that has loans
         self._open: list[_Loan] = []
 
     def enter(self, call: Call, module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-        """The parameters of a module that is being called which are not its own."""
+        """Yield (local name, tensor) for the parameters of a called module that are not its own."""
         for local, before in self._own[id(module)].items():
-            now = parameter_table(module).get(local)
-            if id(now) != before and isinstance(now, torch.Tensor):
+            current = parameter_table(module).get(local)
+            if id(current) != before and isinstance(current, torch.Tensor):
                 self._modules[id(call)] = module
-                yield local, now
+                yield local, current
 
-    def give(self, call: Call, local: str, leaf: Leaf) -> None:
-        """Note what such a parameter holds."""
+    def add(self, call: Call, local: str, leaf: Leaf) -> None:
+        """Record the leaf of such a tensor."""
         self._open.append(_Loan(self._modules[id(call)], local, leaf, call, call))
 
     def leave(self, call: Call) -> None:
-        """A call has ended: what is still lent was lent to it, or to a caller of it."""
+        """A call has ended: tensors that are still in place were lent to it or to a caller of it."""
         for loan in list(self._open):
-            now = parameter_table(loan.module).get(loan.local)
-            if id(now) == self._own[id(loan.module)][loan.local]:
+            current = parameter_table(loan.module).get(loan.local)
+            if id(current) == self._own[id(loan.module)][loan.local]:
                 self._open.remove(loan)
-                self._note(loan, loan.call)
-            elif call.depth == 0:  # never given back: the module keeps it, and who put it there is its caller
+                self._add_to_inputs(loan, loan.call)
+            elif call.depth == 0:  # never swapped back: it counts for the call that it was found in
                 self._open.remove(loan)
-                self._note(loan, loan.first)
+                self._add_to_inputs(loan, loan.first)
             else:
                 loan.call = call
 
-    def _note(self, loan: _Loan, call: Call) -> None:
+    def _add_to_inputs(self, loan: _Loan, call: Call) -> None:
         path = loan.first.layer[len(call.layer) :].lstrip(".") if call is not loan.first else ""
         name = f"{path}.{loan.local}" if path else loan.local
         call.inputs = {**call.inputs, f"{name}{LENT}": loan.leaf}

@@ -1,7 +1,8 @@
-"""What a caller enters and leaves again: autocast, devices, modes that intercept, hooks on saved tensors, levels.
+"""Contexts that code may enter and never leave: autocast, modes, hooks on saved tensors, levels of transforms.
 
-A `with` statement leaves what it enters; a generator that is never resumed and a bare `__enter__` do not. The stacks
-are torch's own, since there is no public way to look at them. What a torch does not have is left out.
+A `with` statement leaves the context that it enters; a generator that is never resumed and a bare `__enter__` do not.
+The stacks are torch's private ones, since there is no public way to read them. Those that a torch does not have are
+skipped.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ from typing import Any
 import torch
 from torch.autograd import forward_ad
 
+from pytest_modelviz.probe.restoring import Step
 from pytest_modelviz.probe.torch_internals import autograd, functorch, mode_stack
 
 _AUTOCAST_DEVICES = ("cpu", "cuda", "mps", "xpu", "mtia", "hpu", "xla", "ipu", "maia", "privateuseone")
 
 
 class Modes:
-    """What was entered when this was made."""
+    """The contexts that are entered at the time of construction."""
 
     def __init__(self) -> None:
         self._stacks = [(stack, stack.read()) for stack in _STACKS]
@@ -28,8 +30,8 @@ class Modes:
         self.functorch = functorch_depth()
         self._dual = _dual_level()
 
-    def steps(self) -> Iterator[tuple[str, Callable[[], Any]]]:
-        """(name, action) of all that is put back; what intercepts operations is first, for the rest are some."""
+    def steps(self) -> Iterator[Step]:
+        """The steps that restore them; modes come first, since they intercept the operations of the other steps."""
         for stack, before in self._stacks:
             yield stack.name, functools.partial(stack.restore, before)
         if self._saving is not None:
@@ -57,26 +59,29 @@ class ModeStack:
 
     def __init__(self, name: str, kind: str) -> None:
         self.name = name
-        self._length, self._at, self._pop, self._push = mode_stack(kind)
+        self._functions = mode_stack(kind)
         self._innermost = () if kind == "function" else (None,)
 
-    def read(self) -> list[Any]:
-        return [self._at(at) for at in range(self._length())]
+    def read(self) -> list[object]:
+        return [self._functions.item_at(at) for at in range(self._functions.length())]
 
-    def restore(self, before: list[Any]) -> None:
-        """Take off what was left on the stack, and put on again what was taken from it."""
-        now = self.read()
-        pairs = zip(now, before, strict=False)
-        same = next((at for at, (a, b) in enumerate(pairs) if a is not b), min(len(now), len(before)))
-        for _ in now[same:]:
-            self._pop(*self._innermost)
-        for mode in before[same:]:
-            self._push(mode)
+    def restore(self, before: list[object]) -> None:
+        """Pop the modes that were left on the stack, and push those that were taken from it."""
+        current = self.read()
+        pairs = zip(current, before, strict=False)
+        shared = next((at for at, (a, b) in enumerate(pairs) if a is not b), min(len(current), len(before)))
+        for _ in current[shared:]:
+            self._functions.pop(*self._innermost)
+        for mode in before[shared:]:
+            self._functions.push(mode)
 
 
 FUNCTION_MODES = ModeStack("modes for torch functions", "function")
 DISPATCH_MODES = ModeStack("dispatch modes", "dispatch")
 _STACKS = (DISPATCH_MODES, FUNCTION_MODES)
+
+
+_Hooks = tuple[Callable[[torch.Tensor], Any], Callable[[Any], torch.Tensor]]  # pack into any object, unpack
 
 
 class _SavedTensorHooks:
@@ -89,33 +94,34 @@ class _SavedTensorHooks:
     def restore(self) -> None:
         if _disabled() != self._message:
             autograd._saved_tensors_hooks_enable()
-        now = self._read()
-        same = len(now) == len(self._hooks) and all(
-            a is c and b is d for (a, b), (c, d) in zip(now, self._hooks, strict=True)
+        current = self._read()
+        same = len(current) == len(self._hooks) and all(
+            pack is packed and unpack is unpacked
+            for (pack, unpack), (packed, unpacked) in zip(current, self._hooks, strict=True)
         )
         if not same:
-            self._take_off()
-            self._put_on(self._hooks)
+            self._pop()
+            self._push(self._hooks)
         if self._message is not None and _disabled() != self._message:
             autograd._saved_tensors_hooks_disable(self._message)
 
-    def _read(self) -> list[Any]:
-        """All pairs, innermost last; none where they are not allowed, for then none could be put on again."""
+    def _read(self) -> list[_Hooks]:
+        """All pairs, innermost last; none where hooks are not allowed, for then none could be pushed again."""
         if _disabled() is not None:
             return []
-        hooks = self._take_off()
-        self._put_on(hooks)
+        hooks = self._pop()
+        self._push(hooks)
         return hooks
 
-    def _take_off(self) -> list[Any]:
-        """Torch shows the innermost pair only."""
-        hooks: list[Any] = []
+    def _pop(self) -> list[_Hooks]:
+        """Pop all pairs: torch gives access to the innermost alone."""
+        hooks: list[_Hooks] = []
         while (top := autograd._top_saved_tensors_default_hooks(True)) is not None:
             hooks.insert(0, top)
             autograd._pop_saved_tensors_default_hooks()
         return hooks
 
-    def _put_on(self, hooks: list[Any]) -> None:
+    def _push(self, hooks: list[_Hooks]) -> None:
         for pair in hooks:
             autograd._push_saved_tensors_default_hooks(*pair)
 
@@ -126,9 +132,10 @@ def _disabled() -> str | None:
 
 
 class _Autocast:
-    """Autocast of every device: whether, in which dtype, how deep, and with a cache of casts or not.
+    """Autocast of every device: whether it is on, its dtype, its depth, and whether casts are cached.
 
-    Casts of weights are made without gradients in a pass without gradients. Neither may find the other's in the cache.
+    A pass without gradients casts weights without gradients, so its casts and those of the caller must not share the
+    cache: it is cleared at both ends.
     """
 
     def __init__(self) -> None:

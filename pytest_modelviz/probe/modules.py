@@ -1,4 +1,4 @@
-"""What a model is made of: names, classes, configuration, parameters and buffers, ties. No pass is needed."""
+"""The contents of a model, without a pass: names, classes, configuration, parameters and buffers, ties."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import functools
 import hashlib
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -30,8 +30,8 @@ from pytest_modelviz.probe.torch_internals import (
 from pytest_modelviz.records.limits import LONGEST_NAME, MOST_NESTED, is_recordable
 from pytest_modelviz.records.structure import ATTRIBUTE_SUFFIX, ModuleRecord
 
-# Wrappers that add a segment to every name and nothing to what the model is, by class name: some live in packages
-# that need not be installed.
+# Wrappers that add a segment to every name and nothing to the model itself, by class name: some are in packages that
+# need not be installed.
 _WRAPPERS = {
     "OptimizedModule": ORIGINAL_OF_COMPILED,
     "DataParallel": "module",
@@ -40,13 +40,13 @@ _WRAPPERS = {
     "CheckpointWrapper": "_checkpoint_wrapped_module",
 }
 _TENSOR = re.compile(r"tensor\((?:[^()]|\([^()]*\))*\)")
-_LISTED, _MOST_ITEMS = 64, 100_000  # so many items are written out, so many are looked at
+_LISTED, _MOST_ITEMS = 64, 100_000  # items that are written out, items that are examined
 _PLAIN = (bool, int, float, complex, str, type(None), torch.dtype, torch.device, torch.Size, enum.Enum)
-OWN_OF_MODULE = frozenset(torch.nn.Module().__dict__)  # what every module has
+OWN_OF_MODULE = frozenset(torch.nn.Module().__dict__)  # the attributes that every module has
 _NO_CONFIGURATION = OWN_OF_MODULE | {"forward"}  # a replaced forward is code
 
 
-def unwrapped(module: torch.nn.Module) -> torch.nn.Module:
+def unwrap(module: torch.nn.Module) -> torch.nn.Module:
     """The module inside `torch.compile`, DataParallel and similar wrappers."""
     inner = _WRAPPERS.get(type(module).__name__)
     while inner is not None and isinstance(getattr(module, inner, None), torch.nn.Module):
@@ -56,22 +56,28 @@ def unwrapped(module: torch.nn.Module) -> torch.nn.Module:
 
 
 def compiled_modules(model: torch.nn.Module) -> list[torch.nn.Module]:
-    """The wrappers that `torch.compile` puts around modules: they call what they wrap in a way of their own."""
+    """The wrappers of `torch.compile`, which may call the module inside without its `__call__`."""
     return [module for module in model.modules() if type(module).__name__ == "OptimizedModule"]
 
 
 def observed_modules(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]:
-    """(name, module) of every module once, in registration order, without wrappers and their name segments.
+    """Yield (name, module) for every module once, in registration order, without wrappers and their name segments.
 
-    Raises ModelvizError for a model that is nested more deeply than baselines are read.
+    Raises:
+        ModelvizError: the model is nested more deeply than a baseline can store.
+
+    Example:
+        >>> [name for name, _ in observed_modules(torch.nn.Sequential(torch.nn.ReLU()))]
+        ['', '0']
+
     """
-    seen: set[int] = set()
+    visited: set[int] = set()
     waiting = [("", model)]
     while waiting:
         name, module = waiting.pop()
-        module = unwrapped(module)
-        if id(module) not in seen:
-            seen.add(id(module))
+        module = unwrap(module)
+        if id(module) not in visited:
+            visited.add(id(module))
             if not is_recordable(name):
                 raise ModelvizError(
                     f"the module {name[:80]!r} and so on lies too deep: a baseline holds {MOST_NESTED} levels and "
@@ -79,7 +85,7 @@ def observed_modules(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Mod
                 )
             yield name, module
             children = [(local, child) for local, child in child_table(module).items() if child is not None]
-            waiting += [(f"{name}.{local}" if name else local, child) for local, child in reversed(children)]
+            waiting += [(_joined(name, local), child) for local, child in reversed(children)]
 
 
 def class_name(module: torch.nn.Module) -> str:
@@ -87,16 +93,21 @@ def class_name(module: torch.nn.Module) -> str:
 
 
 def configuration(module: torch.nn.Module) -> dict[str, str]:
-    """Everything plain that sets a module apart: `extra_repr`, an overridden `repr`, and simple attributes.
+    """A module's configuration as texts: `extra_repr`, an overridden `repr`, and attributes with plain values.
 
-    What two processes that build the same model do not share is left out (see `compare.volatile`).
+    Texts that would differ between two processes that build the same model are left out (see `compare.volatile`).
+
+    Example:
+        >>> configuration(torch.nn.Dropout(0.5))["p"]
+        '0.5'
+
     """
     config: dict[str, str] = {}
     try:
         config["extra_repr"] = _without_numbers(plain_text(module.extra_repr()))
         if type(module).__repr__ is not torch.nn.Module.__repr__ and not any(module.children()):
             config["repr"] = _without_numbers(plain_text(repr(module)))
-    except Exception as error:  # a user's own code: what it raises must not end the check
+    except Exception as error:  # from a user's code: it must not end the check
         config.setdefault("extra_repr", f"<raised {type(error).__name__}>")
     for name, value in sorted(item for item in vars(module).items() if item[0] not in _NO_CONFIGURATION):
         text = None if is_volatile(name) else _plain(value)
@@ -106,11 +117,11 @@ def configuration(module: torch.nn.Module) -> dict[str, str]:
 
 
 def _without_numbers(text: str) -> str:
-    """A tensor's values are weights, no configuration, and their last digits are the processor's."""
+    """A text without tensors' values, which are weights and whose last digits depend on the processor."""
     return _TENSOR.sub("tensor(...)", text) if "tensor(" in text else text
 
 
-def _plain(value: Any, depth: int = 0) -> str | None:
+def _plain(value: object, depth: int = 0) -> str | None:
     """A text for a value that is configuration, or None for state and machinery."""
     if type(value) in (bool, int, float, type(None)):
         return repr(value)
@@ -119,16 +130,16 @@ def _plain(value: Any, depth: int = 0) -> str | None:
     if isinstance(value, (np.bool_, np.number)):
         return repr(value.item())
     if isinstance(value, (list, tuple)) and depth < 3:
-        parts = [_plain(item, depth + 1) for item in value[:_MOST_ITEMS]]
-        if None in parts:
+        texts = [_plain(item, depth + 1) for item in value[:_MOST_ITEMS]]
+        if None in texts:
             return None
-        text = f"({', '.join(str(part) for part in parts)})"
+        text = f"({', '.join(map(str, texts))})"
         return text if len(value) <= _LISTED else f"({len(value)} items, {digest(_sorted_texts(value, text))})"
     if isinstance(value, dict) and depth < 3 and len(value) <= _MOST_ITEMS:
         pairs = [(plain_text(repr(key)), _plain(item, depth + 1)) for key, item in value.items()]
         if any(text is None for _, text in pairs):
             return None
-        text = f"{{{', '.join(f'{k}: {t}' for k, t in pairs)}}}"
+        text = f"{{{', '.join(f'{key}: {item}' for key, item in pairs)}}}"
         return text if len(value) <= _LISTED else f"{{{len(value)} items, {digest(text)}}}"
     if isinstance(value, functools.partial):
         return f"partial({_plain(value.func)}, {_plain(value.args)}, {_plain(value.keywords)})"
@@ -137,24 +148,24 @@ def _plain(value: Any, depth: int = 0) -> str | None:
     return None
 
 
-def _sorted_texts(value: Any, text: str) -> str:
-    """The text of a long list; one of texts may have been a set."""
+def _sorted_texts(value: Iterable[object], text: str) -> str:
+    """The text of a long list, in a fixed order if it is of strings: it may have been made from a set."""
     return in_one_order(normalised(text)) if all(isinstance(item, str) for item in value) else text
 
 
 def digest(text: str) -> str:
-    """Eight letters that stand for a long text."""
+    """A text's SHA-256, abbreviated to eight hexadecimal digits."""
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def _settings_of(value: Any, prefix: str, depth: int = 0) -> Iterator[tuple[str, str]]:
-    """What a configuration object says, attribute by attribute, to the second level."""
-    held = getattr(value, "__dict__", None)
-    if not isinstance(held, dict) or isinstance(value, (torch.nn.Module, torch.Tensor)) or callable(value):
+def _settings_of(value: object, prefix: str, depth: int = 0) -> Iterator[tuple[str, str]]:
+    """Yield (path, text) for the plain attributes of a configuration object, two levels deep."""
+    attributes = getattr(value, "__dict__", None)
+    if not isinstance(attributes, dict) or isinstance(value, (torch.nn.Module, torch.Tensor)) or callable(value):
         return
     if is_machinery(type(value)):
         return
-    for name, item in sorted(held.items(), key=lambda pair: str(pair[0])):
+    for name, item in sorted(attributes.items(), key=lambda pair: str(pair[0])):
         if is_volatile(str(name)):
             continue
         text = _plain(item)
@@ -165,35 +176,41 @@ def _settings_of(value: Any, prefix: str, depth: int = 0) -> Iterator[tuple[str,
 
 
 def attribute_names(model: torch.nn.Module) -> Iterator[tuple[str, str]]:
-    """(layer, attribute) of all that a user may want to ignore, also in objects and dictionaries that modules hold."""
+    """Yield (layer, attribute) for all that `ignore=` can name, also in objects and dictionaries that modules hold."""
     for layer, module in observed_modules(model):
-        shown = configuration(module)
-        arguments = re.findall(r"(\w+)=", f"{shown.get('extra_repr', '')} {shown.get('repr', '')}")
+        config = configuration(module)
+        arguments = re.findall(r"(\w+)=", f"{config.get('extra_repr', '')} {config.get('repr', '')}")
         own = [name for name in vars(module) if name not in _NO_CONFIGURATION]
         inner = [f"{name}.{path}" for name in own for path in _inner_names(vars(module)[name], 2)]
         yield from ((layer, name) for name in ("extra_repr", "repr", *arguments, *own, *inner))
 
 
-def _inner_names(value: Any, depth: int) -> Iterator[str]:
-    held = value if isinstance(value, dict) else getattr(value, "__dict__", None)
-    if depth and isinstance(held, dict) and not isinstance(value, (torch.nn.Module, torch.Tensor, type)):
-        for name, item in held.items():
+def _inner_names(value: object, depth: int) -> Iterator[str]:
+    entries = value if isinstance(value, dict) else getattr(value, "__dict__", None)
+    if depth and isinstance(entries, dict) and not isinstance(value, (torch.nn.Module, torch.Tensor, type)):
+        for name, item in entries.items():
             yield str(name)
             yield from (f"{name}.{inner}" for inner in _inner_names(item, depth - 1))
 
 
 class Describer:
-    """Describes modules one after the other; an object that many of them share is written out where it is first met."""
+    """Describes modules in turn; an object that several of them share is written out for the first alone."""
 
     def __init__(self) -> None:
-        self._known: dict[int, str] = {}
+        self._object_texts: dict[int, str] = {}
 
     def describe(self, module: torch.nn.Module, weights: Mapping[str, str]) -> ModuleRecord:
-        """Describe one module; `weights` are the names under which its own parameters and buffers are recorded."""
+        """Describe a module.
+
+        Args:
+            module: the module.
+            weights: its own parameters and buffers: local name -> the name that they are recorded under.
+
+        """
         config = configuration(module)
         for name, value in vars(module).items():
             if name not in config and name not in _NO_CONFIGURATION and not is_volatile(name):
-                self._shared(config, name, value)
+                self._add_object(config, name, value)
         parameters = parameters_of(module)
         config["forward"] = str(parameters)
         defaults = [
@@ -203,30 +220,32 @@ class Describer:
             config["defaults"] = "\n".join(defaults)
         return ModuleRecord(class_name(module), config, dict(weights))
 
-    def _shared(self, config: dict[str, str], name: str, value: Any) -> None:
-        if id(value) not in self._known:
+    def _add_object(self, config: dict[str, str], name: str, value: object) -> None:
+        if id(value) not in self._object_texts:
             settings = lasting(dict(_settings_of(value, name)))
             if not settings:
                 return
-            self._known[id(value)] = object_text(type(value).__name__, settings_by_attribute(settings, [name])[name])
+            self._object_texts[id(value)] = object_text(
+                type(value).__name__, settings_by_attribute(settings, [name])[name]
+            )
             config.update(settings)
-        config[name] = self._known[id(value)]
+        config[name] = self._object_texts[id(value)]
 
 
 def own_tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    """A module's own parameters and buffers, without its children's."""
+    """Yield (name, tensor) for a module's own parameters and buffers, without its children's."""
     for table in (parameter_table(module), buffer_table(module)):
         yield from ((name, tensor) for name, tensor in table.items() if tensor is not None)
 
 
 def unsaved_buffers(module: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:
-    """Buffers that are in no state dict."""
+    """(name, buffer) of the buffers that are in no state dict."""
     names = unsaved_buffer_names(module)
     return [(name, buffer) for name, buffer in buffer_table(module).items() if name in names and buffer is not None]
 
 
 def loose_tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    """Tensors that a module keeps in plain attributes, or in lists and dicts there: (name marked as such, tensor)."""
+    """Yield (name with `ATTRIBUTE_SUFFIX`, tensor) for tensors in plain attributes and in lists and dicts there."""
     if isinstance(module, torch.jit.ScriptModule):
         return
     for name, value in vars(module).items():
@@ -234,20 +253,14 @@ def loose_tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]
             continue
         if isinstance(value, torch.Tensor):
             yield f"{name}{ATTRIBUTE_SUFFIX}", value
-        elif isinstance(value, (list, tuple)):
-            yield from (
-                (f"{name}[{at}]{ATTRIBUTE_SUFFIX}", one)
-                for at, one in enumerate(value)
-                if isinstance(one, torch.Tensor)
-            )
-        elif isinstance(value, dict):
-            yield from (
-                (f"{name}[{key!r}]{ATTRIBUTE_SUFFIX}", v) for key, v in value.items() if isinstance(v, torch.Tensor)
-            )
+        elif isinstance(value, (list, tuple, dict)):
+            for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+                if isinstance(item, torch.Tensor):
+                    yield f"{name}[{key!r}]{ATTRIBUTE_SUFFIX}", item
 
 
 def packed_tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    """Weight and bias of torch's own quantised modules, which hand them out by a method, packed inside."""
+    """Yield (name, tensor) for weight and bias of torch's quantised modules, which hold them packed."""
     if type(module).__module__.startswith("torch.ao.nn."):
         for name in ("weight", "bias"):
             method = getattr(module, name, None)
@@ -257,84 +270,108 @@ def packed_tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]
 
 
 def opaque_modules(model: torch.nn.Module) -> list[str]:
-    """Names of the outermost TorchScript modules: what they call inside cannot be observed."""
-    found: list[str] = []
+    """Names of the outermost TorchScript modules: calls inside of them cannot be observed."""
+    scripted: list[str] = []
     for name, module in observed_modules(model):
-        if isinstance(module, torch.jit.ScriptModule) and not any(_inside(name, outer) for outer in found):
-            found.append(name)
-    return found
+        if isinstance(module, torch.jit.ScriptModule) and not any(_is_inside(name, outer) for outer in scripted):
+            scripted.append(name)
+    return scripted
 
 
-def _inside(name: str, outer: str) -> bool:
+def _is_inside(name: str, outer: str) -> bool:
     return outer == "" or name.startswith(f"{outer}.")
 
 
 def parameters_and_buffers(model: torch.nn.Module) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-    """All of them by name, shared ones once. In one walk: the model's own iterators make one each."""
-    found: tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]] = ({}, {})
-    seen: set[int] = set()
+    """All parameters and all buffers of a model by name, shared ones once.
+
+    They are collected in a single walk; the model's own iterators would take one each.
+    """
+    parameters: dict[str, torch.Tensor] = {}
+    buffers: dict[str, torch.Tensor] = {}
+    visited: set[int] = set()
     for prefix, module in observed_modules(model):
-        for into, table in ((found[0], parameter_table(module)), (found[1], buffer_table(module))):
+        for tensors, table in ((parameters, parameter_table(module)), (buffers, buffer_table(module))):
             for name, tensor in table.items():
-                if tensor is not None and id(tensor) not in seen:
-                    seen.add(id(tensor))
-                    into[f"{prefix}.{name}" if prefix else name] = tensor
-    return found
+                if tensor is not None and id(tensor) not in visited:
+                    visited.add(id(tensor))
+                    tensors[_joined(prefix, name)] = tensor
+    return parameters, buffers
+
+
+def all_tensors(model: torch.nn.Module) -> Iterator[torch.Tensor]:
+    """Yield the parameters and then the buffers of a model, shared ones once."""
+    for table in parameters_and_buffers(model):
+        yield from table.values()
 
 
 def tie_groups(model: torch.nn.Module) -> tuple[tuple[str, ...], ...]:
-    """Names that stand for one and the same parameter or module, in sorted groups.
+    """Sorted groups of the names of the same parameter or module.
 
-    Buffers may share memory by chance, and lose it when a model changes its device.
+    Buffers do not count: they may share memory by chance, and no longer do when a model has changed its device.
     """
     names: dict[int, set[str]] = {}
     for prefix, module in _every_name(model):
         names.setdefault(id(module), set()).add(prefix)
         for local, parameter in parameter_table(module).items():
             if parameter is not None:
-                names.setdefault(id(parameter), set()).add(f"{prefix}.{local}" if prefix else local)
+                names.setdefault(id(parameter), set()).add(_joined(prefix, local))
     return tuple(sorted(tuple(sorted(group)) for group in names.values() if len(group) > 1))
 
 
 def _every_name(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]:
-    """Like `observed_modules`, but a shared module under each of its names (and not below its second one)."""
-    seen: set[int] = set()
+    """Like `observed_modules`, but with a shared module under each of its names, its children under the first alone."""
+    visited: set[int] = set()
 
     def walk(module: torch.nn.Module, name: str) -> Iterator[tuple[str, torch.nn.Module]]:
-        module = unwrapped(module)
+        module = unwrap(module)
         yield name, module
-        if id(module) in seen:
+        if id(module) in visited:
             return
-        seen.add(id(module))
+        visited.add(id(module))
         for child_name, child in child_table(module).items():
             if child is not None:
-                yield from walk(child, f"{name}.{child_name}" if name else child_name)
+                yield from walk(child, _joined(name, child_name))
 
-    yield from walk(model, "")
+    return walk(model, "")
+
+
+def _joined(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else name
 
 
 class Parameters(NamedTuple):
-    """How forward may be called: names by position, of what takes the rest, by name only, and default values."""
+    """The parameters of a forward.
+
+    Attributes:
+        names: those that can be passed by position.
+        rest: the name of the variadic positional parameter, `args` where there is none.
+        only_by_name: those that can be passed by keyword alone.
+        defaults: default values by name.
+        is_variadic: whether there is a variadic positional parameter.
+        keywords: the name of the variadic keyword parameter, None where there is none.
+
+    """
 
     names: tuple[str, ...] = ()
     rest: str = "args"
     only_by_name: tuple[str, ...] = ()
-    defaults: Mapping[str, Any] = MappingProxyType({})
+    defaults: Mapping[str, object] = MappingProxyType({})
     is_variadic: bool = False
-    keywords: str | None = None  # the name of what takes all others by name
+    keywords: str | None = None
 
     def __str__(self) -> str:
-        """As traces hold it, which call what no parameter takes `args`."""
+        """The parameters as traces hold them, with `*args` where there is no variadic parameter."""
         return self._listed(f"*{self.rest}")
 
     @property
     def signature(self) -> str:
-        """The parameters that there are."""
+        """The parameters as they are written."""
         return self._listed(f"*{self.rest}" if self.is_variadic else "")
 
     def _listed(self, rest: str) -> str:
-        others = "" if self.keywords is None else f"**{self.keywords}"
-        return ", ".join(filter(None, [*self.names, rest, *self.only_by_name, others]))
+        keywords = "" if self.keywords is None else f"**{self.keywords}"
+        return ", ".join(filter(None, [*self.names, rest, *self.only_by_name, keywords]))
 
 
 def parameters_of(module: torch.nn.Module) -> Parameters:
@@ -346,17 +383,21 @@ def parameters_of(module: torch.nn.Module) -> Parameters:
 
 
 @functools.lru_cache(maxsize=1024)
-def _parameters_of(forward: Callable[..., Any]) -> Parameters:
+def _parameters_of(forward: Callable[..., object]) -> Parameters:
     try:
         parameters = list(inspect.signature(forward).parameters.values())[1:]
     except (TypeError, ValueError):
         return Parameters()
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+    def names(*kinds: object) -> tuple[str, ...]:
+        return tuple(parameter.name for parameter in parameters if parameter.kind in kinds)
+
+    variadic = names(inspect.Parameter.VAR_POSITIONAL)
     return Parameters(
-        tuple(p.name for p in parameters if p.kind in positional),
-        next((p.name for p in parameters if p.kind is inspect.Parameter.VAR_POSITIONAL), "args"),
-        tuple(p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY),
+        names(inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD),
+        variadic[0] if variadic else "args",
+        names(inspect.Parameter.KEYWORD_ONLY),
         {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty},
-        any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters),
-        next((p.name for p in parameters if p.kind is inspect.Parameter.VAR_KEYWORD), None),
+        bool(variadic),
+        next(iter(names(inspect.Parameter.VAR_KEYWORD)), None),
     )

@@ -1,8 +1,8 @@
 """Records every module call of a pass, in the order in which they happen.
 
-The recorder puts a function around `torch.nn.Module.__call__` for the length of the pass (as `torch.fx` does when it
-traces) and hooks no module. No module is touched; TransformerEncoderLayer stays on its fast path, which hooks would
-push it off; and keyword arguments are recorded.
+The recorder wraps `torch.nn.Module.__call__` for the length of the pass (as `torch.fx` does when it traces) instead of
+hooking modules. So no module is changed, TransformerEncoderLayer stays on its fast path, which it leaves where there
+are hooks, and keyword arguments are recorded.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import functools
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 
@@ -28,20 +28,20 @@ from pytest_modelviz.probe.modules import (
     parameters_of,
     tie_groups,
     unsaved_buffers,
-    unwrapped,
+    unwrap,
 )
 from pytest_modelviz.probe.purity import state_of
 from pytest_modelviz.probe.sketch import WEIGHT_WIDTH, record_number, record_shape, record_tensor
-from pytest_modelviz.probe.streams import consumed, is_lazy, stepwise
+from pytest_modelviz.probe.streams import consume, run_stepwise, runs_on_demand
 from pytest_modelviz.probe.structure import leaves, literal
-from pytest_modelviz.probe.torch_internals import buffer_table, is_any_autocast_enabled
+from pytest_modelviz.probe.torch_internals import Args, Kwargs, Operator, buffer_table, is_any_autocast_enabled
 from pytest_modelviz.probe.weights import Weights
 from pytest_modelviz.records.structure import ATTRIBUTE_SUFFIX, REWRITTEN, UNSAVED, ModelStructure, ModuleRecord
 from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import Call, ForwardTrace, Leaf
 
 _LITERALS = (bool, int, float, str, type(None))
-Look = Callable[[torch.Tensor], TensorRecord]
+RecordTensor = Callable[[torch.Tensor], TensorRecord]
 
 
 class PassRecorder:
@@ -49,9 +49,9 @@ class PassRecorder:
 
     Args:
         model: the model that is to be called.
-        observers: what else follows the calls; each gets the output that the one before it gave.
-        look: turns a tensor into its record.
-        weight_width: the width of the sketches of parameters and buffers, None leaves them out.
+        observers: follow the calls as well; each gets the output that the observer before it returned.
+        record: turns a tensor into its record.
+        weight_width: the width of the sketches of parameters and buffers; None leaves them out.
 
     Example:
         >>> recorder = PassRecorder(model)
@@ -66,22 +66,22 @@ class PassRecorder:
         model: torch.nn.Module,
         observers: Sequence[CallObserver] = (),
         *,
-        look: Look = record_tensor,
+        record: RecordTensor = record_tensor,
         weight_width: int | None = WEIGHT_WIDTH,
     ) -> None:
         named = list(observed_modules(model))
         self._names = {id(module): name for name, module in named}
-        self._wrapped = {id(wrapper): unwrapped(wrapper) for wrapper in compiled_modules(model)}
-        self._modules_seen = [module for _, module in named]
-        self._inside: tuple[int, int, type[torch.nn.Module]] | None = None
-        self._ambient: str | None = None
-        self._look = look
-        self._numbers = look is not record_shape
+        self._wrapped = {id(wrapper): unwrap(wrapper) for wrapper in compiled_modules(model)}
+        self._observed = [module for _, module in named]
+        self._running: tuple[int, int, type[torch.nn.Module]] | None = None  # module, its wrapper, class of __call__
+        self._root_autocast: str | None = None
+        self._record = record
+        self._records_numbers = record is not record_shape
         self._observers = tuple(observers)
         self._thread = threading.get_ident()
         self._depth = 0
         self._counts: dict[str, int] = {}
-        self._seen: dict[int, tuple[weakref.ref[torch.Tensor], Any, str]] = {}
+        self._sketched: dict[int, tuple[weakref.ref[torch.Tensor], object, str]] = {}  # tensor, state, key
         self._notes: tuple[str, ...] = ()
         self.calls: list[Call] = []
         self.tensors: dict[str, TensorRecord] = {}
@@ -98,50 +98,56 @@ class PassRecorder:
 
     @property
     def trace(self) -> ForwardTrace:
+        """The recorded pass."""
         structure = ModelStructure(self._modules, self._weights.records(), self._ties)
         return ForwardTrace(structure, self.calls, self.tensors, notes=self._notes)
 
     @contextlib.contextmanager
     def recording(self) -> Iterator[None]:
-        """Record every call made by this thread inside the block. A pass that calls nothing is an error."""
-        classes = {base for module in self._modules_seen for base in type(module).__mro__ if "__call__" in vars(base)}
+        """Record every call that this thread makes inside the block.
+
+        Raises:
+            ModelvizError: no module was called.
+
+        """
+        classes = {base for module in self._observed for base in type(module).__mro__ if "__call__" in vars(base)}
         classes = {base for base in classes if issubclass(base, torch.nn.Module)} | {torch.nn.Module}
         originals = {base: vars(base)["__call__"] for base in classes}
         buffers = [
             (name, module, local, buffer, state_of(buffer))
-            for name, module in zip(self._modules, self._modules_seen, strict=True)
+            for name, module in zip(self._modules, self._observed, strict=True)
             for local, buffer in unsaved_buffers(module)
         ]
         try:
             for base, original in originals.items():
-                self._put_around(base, original)
+                self._wrap(base, original)
             yield
         finally:
             for base, original in originals.items():
-                cast(Any, base).__call__ = original
+                _set_call(base, original)
             self._forget_state()
             self._mark_rewritten(buffers)
         if not self.calls:
             raise ModelvizError(
-                f"no module call of {class_name(self._modules_seen[0])} could be observed: the model must be called as "
+                f"no module call of {class_name(self._observed[0])} could be observed: the model must be called as "
                 f"model(...), in this thread"
             )
 
     def _forget_state(self) -> None:
-        """An attribute that the pass itself has changed is state, and says nothing about how a module is made."""
+        """Remove attributes that the pass has changed: they are state, not configuration."""
         for name, module, before in self._attributes:
-            now = vars(module)
-            changed = {key for key, value in before.items() if now.get(key) is not value}
+            current = vars(module)
+            changed = {key for key, value in before.items() if current.get(key) is not value}
             if changed:
                 record = self._modules[name]
                 config = {key: text for key, text in record.config.items() if key not in changed}
                 names = {local: key for local, key in record.weights.items() if not _is_of(local, changed)}
                 self._modules[name] = ModuleRecord(record.class_name, config, names)
 
-    def _mark_rewritten(self, buffers: list[tuple[str, torch.nn.Module, str, torch.Tensor, Any]]) -> None:
-        """A buffer that no state dict holds, and that the pass itself writes, is state too.
+    def _mark_rewritten(self, buffers: list[tuple[str, torch.nn.Module, str, torch.Tensor, object]]) -> None:
+        """Mark buffers that no state dict holds and those of them that the pass has written, which are state too.
 
-        It is marked, not left out: an earlier baseline has it among the weights.
+        They are not left out, because earlier baselines have them among the weights.
         """
         unsaved: dict[str, list[str]] = {}
         written: dict[str, list[str]] = {}
@@ -154,46 +160,51 @@ class PassRecorder:
             marks = {UNSAVED: "\n".join(names), **({REWRITTEN: "\n".join(written[name])} if name in written else {})}
             self._modules[name] = ModuleRecord(record.class_name, {**record.config, **marks}, record.weights)
 
-    def _put_around(self, base: type[torch.nn.Module], original: Callable[..., Any]) -> None:
-        def observed_call(module: torch.nn.Module, /, *args: Any, **kwargs: Any) -> Any:
-            meant = self._wrapped.get(id(module), module)  # a compiled child may call what it wraps unseen
-            name = self._names.get(id(meant))
-            # a class's own __call__ that goes on to its base's is one call, not two, and so is a wrapper's
-            inside = self._inside
-            further = inside is not None and inside[0] == id(meant) and inside[1:] != (id(module), base)
-            if name is None or further or threading.get_ident() != self._thread:
+    def _wrap(self, base: type[torch.nn.Module], original: Operator) -> None:
+        def observed_call(module: torch.nn.Module, /, *args: object, **kwargs: object) -> object:
+            inner = self._wrapped.get(id(module), module)  # a compiled wrapper may not call what it wraps observably
+            name = self._names.get(id(inner))
+            # a class's own __call__ that calls its base's is a single call, and so is a wrapper's
+            running = self._running
+            continues = running is not None and running[0] == id(inner) and running[1:] != (id(module), base)
+            if name is None or continues or threading.get_ident() != self._thread:
                 return original(module, *args, **kwargs)
-            self._inside = (id(meant), id(module), base)
+            self._running = (id(inner), id(module), base)
             try:
-                return self._observe(functools.partial(original, module), meant, name, args, kwargs)
+                return self._observe(functools.partial(original, module), inner, name, args, kwargs)
             finally:
-                self._inside = inside
+                self._running = running
 
-        cast(Any, base).__call__ = observed_call
+        _set_call(base, observed_call)
 
     def _observe(
-        self, call_on: Callable[..., Any], module: torch.nn.Module, name: str, args: tuple[Any, ...], kwargs: Any
-    ) -> Any:
+        self,
+        original: Operator,
+        module: torch.nn.Module,
+        name: str,
+        args: Args,
+        kwargs: Kwargs,
+    ) -> object:
         index = self._counts.get(name, 0)
         self._counts[name] = index + 1
-        place = f"{name}#{index}" if index else name
-        inputs = self._leaves(_named(module, args, kwargs), f"{place}<")
-        ambient = _autocast()
+        prefix = f"{name}#{index}" if index else name
+        inputs = self._leaves(_named(module, args, kwargs), f"{prefix}<")
+        autocast = _autocast()
         if self._depth == 0:
-            self._ambient = ambient
-        elif ambient != self._ambient:  # the code of a caller has changed it
-            inputs["(autocast)"] = Leaf(literal=ambient)
+            self._root_autocast = autocast
+        elif autocast != self._root_autocast:  # the caller's code has changed it
+            inputs["(autocast)"] = Leaf(literal=autocast)
         call = Call(name, index, self._depth, inputs)
         self.calls.append(call)
         for local, tensor in self._lent.enter(call, module):
-            self._lent.give(call, local, Leaf(self._key(tensor, f"{place}<{local}")))
+            self._lent.add(call, local, Leaf(self._key(tensor, f"{prefix}<{local}")))
         for observer in self._observers:
             observer.enter(call)
         self._depth += 1
         try:
-            output = call_on(*args, **kwargs)
-            if self._depth == 1:  # what the model returns runs inside of it, however late
-                output, notes = consumed(output)
+            output = original(*args, **kwargs)
+            if self._depth == 1:  # generators that the model returns run as part of its call
+                output, notes = consume(output)
                 self._notes += notes
         except BaseException:
             for observer in self._observers:
@@ -202,73 +213,75 @@ class PassRecorder:
         finally:
             self._depth -= 1
             self._lent.leave(call)
-        call.outputs = self._leaves([("", output)], place)
-        self._weights.called(module)
+        call.outputs = self._leaves([("", output)], prefix)
+        self._weights.record_waiting(module)
         for observer in self._observers:
             output = observer.leave(call, module, output)
-        return self._watched(output, module, name) if self._depth and is_lazy(output) else output
+        return self._watch(output, module, name) if self._depth and runs_on_demand(output) else output
 
-    def _watched(self, output: Iterator[Any], module: torch.nn.Module, name: str) -> Any:
-        """A generator that a module returns to its caller: each step is a call of the module, without arguments."""
+    def _watch(self, output: Iterator[object], module: torch.nn.Module, name: str) -> Iterator[object]:
+        """Record each step of a generator that a module returns to its caller as a call without arguments."""
 
-        def step(resume: Callable[[], Any]) -> Any:
+        def step(resume: Callable[[], object]) -> object:
             if threading.get_ident() != self._thread or not self._depth:
                 return resume()
             return self._observe(resume, module, name, (), {})
 
-        return stepwise(output, step)
+        return run_stepwise(output, step)
 
-    def _leaves(self, values: list[tuple[str, Any]], place: str) -> dict[str, Leaf]:
-        found: dict[str, Leaf] = {}
+    def _leaves(self, values: list[tuple[str, object]], prefix: str) -> dict[str, Leaf]:
+        leaf_by_path: dict[str, Leaf] = {}
         for name, value in values:
-            if isinstance(value, torch.Tensor):  # nearly always
-                found[name] = Leaf(self._key(value, place + name))
-                continue
-            for path, item in leaves(value, name):
+            # nearly all values are tensors, whose leaf is leaf_by_path faster without a walk
+            for path, item in [(name, value)] if isinstance(value, torch.Tensor) else leaves(value, name):
                 if isinstance(item, torch.Tensor):
-                    found[path] = Leaf(tensor=self._key(item, place + path))
-                elif isinstance(item, (float, complex)) and self._numbers:
-                    found[path] = Leaf(tensor=self._keep(record_number(item), place + path))
+                    leaf_by_path[path] = Leaf(tensor=self._key(item, prefix + path))
+                elif isinstance(item, (float, complex)) and self._records_numbers:
+                    leaf_by_path[path] = Leaf(tensor=self._add(record_number(item), prefix + path))
                 else:
-                    found[path] = Leaf(literal=literal(item))
-        return found
+                    leaf_by_path[path] = Leaf(literal=literal(item))
+        return leaf_by_path
 
-    def _key(self, tensor: torch.Tensor, place: str) -> str:
-        """Sketch a tensor unless this very tensor, unchanged since, was sketched before."""
+    def _key(self, tensor: torch.Tensor, name: str) -> str:
+        """The key of a tensor's record. It is recorded unless the same tensor was, and has not changed since."""
         state = state_of(tensor)
-        known = self._seen.get(id(tensor))
-        if known is not None and known[0]() is tensor and known[1] == state:
-            return known[2]
-        key = self._keep(self._look(tensor), place)
-        self._seen[id(tensor)] = (weakref.ref(tensor), state, key)
+        sketched = self._sketched.get(id(tensor))
+        if sketched is not None and sketched[0]() is tensor and sketched[1] == state:
+            return sketched[2]
+        key = self._add(self._record(tensor), name)
+        self._sketched[id(tensor)] = (weakref.ref(tensor), state, key)
         return key
 
-    def _keep(self, record: TensorRecord, place: str) -> str:
-        key, again = place, 1
-        while key in self.tensors:  # a module that calls itself meets its own place again
-            again += 1
-            key = f"{place}~{again}"
+    def _add(self, record: TensorRecord, name: str) -> str:
+        key, repetition = name, 1
+        while key in self.tensors:  # a module that calls itself has the same name again
+            repetition += 1
+            key = f"{name}~{repetition}"
         self.tensors[key] = record
         return key
 
 
+def _set_call(base: Any, function: Operator) -> None:  # a type checker forbids to assign a method
+    base.__call__ = function
+
+
 def _is_of(local: str, attributes: set[str]) -> bool:
-    """Whether a loose tensor is, or lies in, one of these attributes."""
+    """Whether a loose tensor is, or is an item of, any of these attributes."""
     return local.endswith(ATTRIBUTE_SUFFIX) and local.removesuffix(ATTRIBUTE_SUFFIX).partition("[")[0] in attributes
 
 
 def _autocast() -> str:
-    """Which devices compute in which dtype by themselves, empty where none does."""
+    """The devices and dtypes of autocast as a text, empty where it is off."""
     if not is_any_autocast_enabled():
         return ""
     kinds = [kind for kind in ("cpu", "cuda") if torch.is_autocast_enabled(kind)]
     return ", ".join(f"{kind} {torch.get_autocast_dtype(kind)}" for kind in kinds) or "other devices"
 
 
-def _named(module: torch.nn.Module, args: tuple[Any, ...], kwargs: Any) -> list[tuple[str, Any]]:
+def _named(module: torch.nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> list[tuple[str, object]]:
     """Arguments by the name of forward's parameter, in the order of its signature: `f(x, y)` is `f(y=y, x=x)`.
 
-    What is the default anyway is left out, so that it may be spelled out or not.
+    Arguments that equal the default are left out, so that it makes no difference whether they are passed.
     """
     parameters = parameters_of(module)
     named = dict(zip(parameters.names, args, strict=False))
@@ -276,8 +289,10 @@ def _named(module: torch.nn.Module, args: tuple[Any, ...], kwargs: Any) -> list[
     named.update((name, kwargs[name]) for name in (*parameters.names, *parameters.only_by_name) if name in kwargs)
     named.update((name, kwargs[name]) for name in sorted(kwargs) if name not in named)
     defaults = parameters.defaults
-    return [(name, value) for name, value in named.items() if name not in defaults or not _is(value, defaults[name])]
+    return [
+        (name, value) for name, value in named.items() if name not in defaults or not _is_default(value, defaults[name])
+    ]
 
 
-def _is(value: Any, default: Any) -> bool:
+def _is_default(value: object, default: object) -> bool:
     return type(value) is type(default) and isinstance(value, _LITERALS) and bool(value == default)

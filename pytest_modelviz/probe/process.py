@@ -1,4 +1,4 @@
-"""Leave the process as it was found: random states, modes, hooks, threads and backend flags."""
+"""Restoring the global state of the process: random states, modes, hooks, threads and backend flags."""
 
 from __future__ import annotations
 
@@ -7,70 +7,79 @@ import random
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
 import torch
 
 from pytest_modelviz.errors import ModelvizWarning
 from pytest_modelviz.probe.modes import Modes
 from pytest_modelviz.probe.randomness import RandomStates
+from pytest_modelviz.probe.restoring import Step
 from pytest_modelviz.probe.switches import Switches
-
-Step = tuple[str, Callable[[], Any]]
 
 
 @contextlib.contextmanager
-def process_untouched(also: Iterable[Step] = ()) -> Iterator[None]:
-    """Put back random states, modes, hooks, threads and backend flags after the block, and then do what `also` says.
+def process_untouched(further_steps: Iterable[Step] = ()) -> Iterator[None]:
+    """Run a block and restore random states, modes, hooks, threads and backend flags after it.
 
-    A step that fails is warned of and keeps no other from being done; what the block has raised is raised all the same.
+    A step that fails does not keep the others from being taken, and the block's own exception is raised all the same.
+
+    Args:
+        further_steps: what else to restore: after the modes, whose interception it might trigger, before the switches.
+
+    Raises:
+        ModelvizWarning: as a warning, with the names of the steps that failed.
+
+    Example:
+        >>> with process_untouched():
+        ...     torch.use_deterministic_algorithms(True)
+
     """
     modes, switches, states = Modes(), Switches(), RandomStates()
     raised = False
     failures: list[str] = []
     try:
-        # as it is left, this puts all back that autograd and the dispatcher keep for a thread
+        # leaving this context restores all that autograd and the dispatcher hold for a thread
         with torch.inference_mode(torch.is_inference_mode_enabled()):
-            _do(switches.steps_in_inference_mode(), failures)
+            _take(switches.steps_in_inference_mode(), failures)
             try:
                 yield
             finally:
                 with torch.inference_mode(False):
-                    _do(modes.steps(), failures)
-                    _do(also, failures)
-                # again, for what is forgotten now may have entered some itself, and leaves them as it goes
-                _do(modes.steps(), failures)
-                _do(switches.steps(), failures)
+                    _take(modes.steps(), failures)
+                    _take(further_steps, failures)
+                # again: generators that are collected by now may have entered modes, and leave them as they go
+                _take(modes.steps(), failures)
+                _take(switches.steps(), failures)
     except BaseException:
         raised = True
         raise
     finally:
-        _do(states.steps(), failures)
+        _take(states.steps(), failures)
         _warn(failures, raised)
 
 
 @contextlib.contextmanager
 def modes_untouched() -> Iterator[None]:
-    """Leave after a block whatever it has entered and not left, so that it intercepts nothing of what follows it.
+    """Run a block and leave every mode that it has entered and not left, so that none intercepts later operations.
 
-    What fails is tried again, and warned of, by `process_untouched`.
+    Steps that fail are taken again, and their failures reported, by the enclosing `process_untouched`.
     """
     modes = Modes()
     try:
         yield
     finally:
-        _do(modes.steps(), [])
+        _take(modes.steps(), [])
 
 
-def _do(steps: Iterable[Step], failures: list[str]) -> None:
-    """Do every step, also after one has failed."""
+def _take(steps: Iterable[Step], failures: list[str]) -> None:
+    """Take every step, also after others have failed, and add a text for each failure."""
     for name, action in steps:
         failure = _failure(action)
         if failure:
             failures.append(f"{name} ({failure})")
 
 
-def _failure(action: Callable[[], Any]) -> str:
+def _failure(action: Callable[[], object]) -> str:
     try:
         action()
     except Exception as error:
@@ -88,9 +97,9 @@ def _warn(failures: list[str], raised: bool) -> None:
 
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Run a block whose random numbers come from one seed; everything is put back after it."""
+    """Run a block whose random numbers come from one seed; the global state is restored after it."""
     with process_untouched():
-        torch.manual_seed(seed)  # of all devices; one that is not in use yet is seeded when it is
+        torch.manual_seed(seed)  # of all devices; those not yet initialised are seeded when they are
         random.seed(seed)
         if "numpy" in sys.modules:
             sys.modules["numpy"].random.seed(seed % 2**32)
@@ -98,5 +107,5 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def other_randomness() -> contextlib.AbstractContextManager[None]:
-    """Run a block from random states that no caller has: what it draws is not what it would have drawn."""
+    """Run a block from random states that no caller has, so that it draws other numbers than it would have."""
     return seeded(0x6D6F64656C76697A)

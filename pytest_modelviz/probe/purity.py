@@ -1,8 +1,8 @@
-"""Leave everything as it was found: the model, the caller's tensors and the process's global state.
+"""Running a model without lasting effects: the model, the caller's tensors and the process's state are restored.
 
-Nothing is copied in advance but buffers and small containers. Parameters are copied at the moment something is about to
-write into them (a dispatch mode sees every mutating operation, also one that goes through `.data`), so the price of the
-promise is a few microseconds an operation and not a second copy of the model.
+Only buffers and small containers are copied in advance. A parameter is copied right before an operation writes into it
+(a dispatch mode sees every mutating operation, also those that go through `.data`), so the guarantee costs a few
+microseconds an operation and not a second copy of the model.
 """
 
 from __future__ import annotations
@@ -10,17 +10,20 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 
-from pytest_modelviz.probe.attributes import InnerState, ModuleState
+from pytest_modelviz.probe.attributes import ModuleState, NestedState
 from pytest_modelviz.probe.modes import DISPATCH_MODES
 from pytest_modelviz.probe.modules import parameters_and_buffers
-from pytest_modelviz.probe.process import Step, process_untouched
+from pytest_modelviz.probe.process import process_untouched
+from pytest_modelviz.probe.restoring import Step
 from pytest_modelviz.probe.structure import tensors
 from pytest_modelviz.probe.tensor_state import TensorState, distinct, has_storage, same_bits, view_of
 from pytest_modelviz.probe.torch_internals import (
+    Args,
+    Kwargs,
+    Operator,
     TorchDispatchMode,
     buffer_table,
     higher_order_operators,
@@ -34,27 +37,31 @@ _PLAIN = (torch.Tensor, torch.nn.Buffer)
 
 
 @contextlib.contextmanager
-def untouched(model: torch.nn.Module, input_data: Any = None) -> Iterator[None]:
-    """Run a block after which model, inputs and global state are bit for bit what they were before it.
+def untouched(model: torch.nn.Module, input_data: object = None) -> Iterator[None]:
+    """Run a block and restore the model, its inputs and the global state bit for bit after it.
 
     Covers per-module train/eval flags, gradients, `requires_grad`, parameters, buffers, hooks, plain attributes
     (four levels of containers and objects) and the modules' classes; of tensors their hooks and attributes too; random
     states of Python, NumPy and torch on every device; grad mode, default dtype and device, autocast, modes, global
-    hooks, threads and backend flags. docs/guide.md has the whole list, and what is not in it.
+    hooks, threads and backend flags. docs/guide.md has the whole list, and what it leaves out.
+
+    Example:
+        >>> with untouched(model):
+        ...     model.eval()(image)
+
     """
-    inner = InnerState(list(model.modules()))
+    inner = NestedState(list(model.modules()))
     modules = [(module, ModuleState(module)) for module in inner.modules]
     parameters, buffers = (list(table.values()) for table in parameters_and_buffers(model))
     for module in inner.hidden:
         buffers += [tensor for tensor in buffer_table(module).values() if tensor is not None]
         parameters += [tensor for tensor in parameter_table(module).values() if tensor is not None]
-    given = list(tensors(input_data))
-    held = distinct([*parameters, *buffers, *inner.tensors, *given])
-    gradients = [tensor.grad for tensor in held if tensor.is_leaf and tensor.grad is not None]
-    states = [TensorState(tensor) for tensor in held]
+    protected = distinct([*parameters, *buffers, *inner.tensors, *tensors(input_data)])
+    gradients = [tensor.grad for tensor in protected if tensor.is_leaf and tensor.grad is not None]
+    states = [TensorState(tensor) for tensor in protected]
     values = _BufferValues([buffer for buffer in buffers if not torch.nn.parameter.is_lazy(buffer)])
-    writes = _SaveBeforeWrite([*held, *gradients])
-    # who belongs to whom comes before what a tensor looks at, and that before what it holds
+    writes = _SaveBeforeWrite([*protected, *gradients])
+    # attributes before the memory that tensors view, and that before the values in it
     steps: list[Step] = [(f"attributes of {type(module).__name__}", state.restore) for module, state in modules]
     steps.append(("what attributes hold", inner.restore))
     steps += [("a parameter, buffer or input", state.restore) for state in states]
@@ -63,10 +70,10 @@ def untouched(model: torch.nn.Module, input_data: Any = None) -> Iterator[None]:
         yield
 
 
-def state_of(tensor: torch.Tensor) -> Any:
-    """Equal for one tensor at two moments if it looks at the same memory, and nothing was written there in between.
+def state_of(tensor: torch.Tensor) -> object:
+    """A value that is equal at two moments if the tensor views the same memory and that was not written to in between.
 
-    Also what goes through `.data` counts, since the innermost `untouched` block began.
+    Within an `untouched` block writes through `.data` count as well.
     """
     writes = _SaveBeforeWrite.active[-1].count(tensor) if _SaveBeforeWrite.active else 0
     return (view_of(tensor), writes) if has_storage(tensor) else writes
@@ -78,13 +85,13 @@ def value_at_entry(tensor: torch.Tensor) -> torch.Tensor:
 
 
 class _BufferValues:
-    """Copies of all buffers: batch norms write theirs in a way that no operation's schema tells.
+    """Copies of all buffers: the schemas of batch norms do not say that these write into theirs.
 
-    Those of one kind are copied and compared in one go.
+    Buffers of one dtype and device are copied and compared together.
     """
 
     def __init__(self, buffers: list[torch.Tensor]) -> None:
-        groups: dict[Any, list[torch.Tensor]] = {}
+        groups: dict[object, list[torch.Tensor]] = {}
         for buffer in buffers:
             if not buffer.is_meta:
                 alone = buffer.layout != torch.strided or buffer.is_quantized or type(buffer) not in _PLAIN
@@ -122,27 +129,27 @@ class _SaveBeforeWrite(TorchDispatchMode):
         self._saved: dict[int, torch.UntypedStorage] = {}
         self._counts: dict[int, int] = {}
 
-    def __enter__(self) -> Any:
+    def __enter__(self) -> _SaveBeforeWrite:
         _allow_higher_order_operators()
         self.active.append(self)
         super().__enter__()  # type: ignore[no-untyped-call]
         self._entered = DISPATCH_MODES.read()
         return self
 
-    def __exit__(self, *raised: Any) -> Any:
+    def __exit__(self, *raised: object) -> None:
         self.active.remove(self)
-        DISPATCH_MODES.restore(self._entered)  # what the block left above would be taken off instead of this
-        return super().__exit__(*raised)  # type: ignore[no-untyped-call]
+        DISPATCH_MODES.restore(self._entered)  # modes that the block left above would be popped instead of this
+        super().__exit__(*raised)  # type: ignore[no-untyped-call]
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(self, op: Operator, types: object, args: Args = (), kwargs: Kwargs | None = None) -> object:
         kwargs = kwargs or {}
-        for position, name in _written_by(func):
+        for position, name in _mutated_arguments(op):
             value = args[position] if position < len(args) else kwargs.get(name)
             for tensor in value if isinstance(value, (list, tuple)) else [value]:
                 self._save(tensor)
-        return func(*args, **kwargs)
+        return op(*args, **kwargs)
 
-    def _save(self, tensor: Any) -> None:
+    def _save(self, tensor: object) -> None:
         if isinstance(tensor, torch.Tensor) and not tensor.is_meta and has_storage(tensor):
             key = storage_key(tensor)
             self._counts[key] = self._counts.get(key, 0) + 1
@@ -165,20 +172,20 @@ class _SaveBeforeWrite(TorchDispatchMode):
 
 
 def _allow_higher_order_operators() -> None:
-    """Before 2.7 torch does not ask `supports_higher_order_operators`: each of them (torch.cond) must know the mode."""
+    """Register the mode with each of them (torch.cond): before 2.7 torch ignores `supports_higher_order_operators`."""
     if hasattr(TorchDispatchMode, "supports_higher_order_operators"):
         return
-    for one in higher_order_operators():  # they appear as torch imports them
-        if _SaveBeforeWrite not in one.python_key_table:
-            one.py_impl(_SaveBeforeWrite)(functools.partial(_higher_order, one))
+    for operator in higher_order_operators():  # they appear as torch imports them
+        if _SaveBeforeWrite not in operator.python_key_table:
+            operator.py_impl(_SaveBeforeWrite)(functools.partial(_dispatch_higher_order, operator))
 
 
-def _higher_order(func: Any, mode: _SaveBeforeWrite, *args: Any, **kwargs: Any) -> Any:
-    return mode.__torch_dispatch__(func, (), args, kwargs)
+def _dispatch_higher_order(operator: Operator, mode: _SaveBeforeWrite, *args: object, **kwargs: object) -> object:
+    return mode.__torch_dispatch__(operator, (), args, kwargs)
 
 
 @functools.lru_cache(maxsize=4096)
-def _written_by(func: Any) -> tuple[tuple[int, str], ...]:
+def _mutated_arguments(func: Operator) -> tuple[tuple[int, str], ...]:
     """Position and name of the arguments that an operator writes into."""
     schema = schema_of(func)
     if schema is None or not schema.is_mutable:

@@ -1,8 +1,8 @@
-"""Linear sketches: a few hundred numbers that stand for a tensor in comparisons.
+"""Linear sketches: a few hundred numbers that represent a tensor in comparisons.
 
 For a fixed sign matrix S, ||S a - S b|| estimates ||a - b|| without b at hand, because S is linear. The signs come from
 an integer hash of the element's index, never from a library's random generator, so they are the same on every machine
-and every torch version. A tensor no larger than the sketch is kept as it is.
+and every torch version. A tensor no larger than the sketch is stored unchanged.
 
 Method: the "count sketch" / AMS sketch of Alon, Matias and Szegedy (1996) and Charikar, Chen and Farach-Colton (2002).
 Element i goes to bucket (i mod width) with a random sign; the width is prime, so that the strides of images spread over
@@ -17,7 +17,6 @@ import functools
 import math
 import threading
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,13 +26,13 @@ from pytest_modelviz.records.tensors import WIDEST_SKETCH, Sketch, TensorRecord,
 
 ACTIVATION_WIDTH = WIDEST_SKETCH
 WEIGHT_WIDTH = 61
-_LARGEST_CHUNK = 2**20  # what is larger meets the same signs again, all of them turned or none
+_LARGEST_CHUNK = 2**20  # a larger tensor is split into chunks with the same signs, all of them negated or none
 _MOST_ADDERS = 200
-_MOST_MEMORY = 2 * _LARGEST_CHUNK  # numbers; what needs more, as hundreds of weights together may, keeps none of it
-_LOUD = 30.0**2  # mean square from which on it is looked whether a few giants make up for most of it
+_MOST_MEMORY = 2 * _LARGEST_CHUNK  # numbers; larger memory, as for hundreds of weights together, is not reused
+_LOUD = 30.0**2  # mean square above which a tensor is searched for a few giants that dominate it
 _BEYOND = 100.0  # how many times larger than all others a giant is
 _FEWEST_SIGNS = 2**14
-_BROAD = 200  # columns below which adding up rows is slow: then several rows are added up side by side
+_BROAD = 200  # columns below which adding up rows is slow: then several rows are added up in parallel
 _SMALL = 2**14  # weights up to this size are sketched many at a time
 _PLAIN_TENSORS = (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer)
 
@@ -55,9 +54,9 @@ def _turn(index: int) -> int:
 
 
 class _Adder:
-    """Adds up rows of `count` numbers in `width` buckets, element i, signed, in bucket (i mod width).
+    """Adds up rows of `count` numbers in `width` buckets, element i, with its sign, in bucket (i mod width).
 
-    Its memory is kept from use to use: fresh memory costs more than the multiplication that fills it.
+    Its memory is reused: allocating memory costs more than the multiplication that fills it.
     """
 
     def __init__(self, rows: int, count: int, width: int, dtype: torch.dtype, device: torch.device) -> None:
@@ -83,42 +82,51 @@ class _Adder:
 
 
 class _PerThread(threading.local):
-    """Adders and their memory, one set a thread."""
+    """Adders and their memory, separate for each thread."""
 
     def __init__(self) -> None:
-        self.adders: dict[Any, _Adder] = {}
-        self.memory: dict[Any, torch.Tensor] = {}
+        self.adders: dict[tuple[object, ...], _Adder] = {}
+        self.memory: dict[tuple[torch.dtype, torch.device], torch.Tensor] = {}
 
 
-_kept = _PerThread()
+_scratch = _PerThread()
 
 
 def _memory(count: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     if count > _MOST_MEMORY:
         with torch.inference_mode(False):
             return torch.empty(count, dtype=dtype, device=device)
-    memory = _kept.memory.get((dtype, device))
+    memory = _scratch.memory.get((dtype, device))
     if memory is None or memory.numel() < count:
-        _kept.adders.clear()  # they hold the smaller piece
+        _scratch.adders.clear()  # they hold the smaller piece
         with torch.inference_mode(False):
-            memory = _kept.memory[dtype, device] = torch.empty(count, dtype=dtype, device=device)
+            memory = _scratch.memory[dtype, device] = torch.empty(count, dtype=dtype, device=device)
     return memory[:count]
 
 
 def _adder(rows: int, count: int, width: int, dtype: torch.dtype, device: torch.device) -> _Adder:
     key = (rows, count, width, dtype, device)
-    adder = _kept.adders.get(key)
+    adder = _scratch.adders.get(key)
     if adder is None:
         adder = _Adder(*key)
         if rows * count <= _LARGEST_CHUNK:
-            if len(_kept.adders) > _MOST_ADDERS:
-                _kept.adders.clear()
-            _kept.adders[key] = adder
+            if len(_scratch.adders) > _MOST_ADDERS:
+                _scratch.adders.clear()
+            _scratch.adders[key] = adder
     return adder
 
 
 def sketch_values(flat: torch.Tensor, width: int) -> torch.Tensor:
-    """Sketch a one-dimensional float32 or float64 tensor: shape (n,) -> (min(n, width),), same dtype and device."""
+    """Sketch a one-dimensional float32 or float64 tensor.
+
+    Args:
+        flat: the tensor, shape (n,).
+        width: the number of buckets, a prime.
+
+    Returns:
+        The sketch, shape (min(n, width),), same dtype and device; the tensor itself if it is no larger.
+
+    """
     count = flat.numel()
     if count <= width:
         return flat
@@ -132,15 +140,25 @@ def sketch_values(flat: torch.Tensor, width: int) -> torch.Tensor:
 
 
 def record_tensor(tensor: torch.Tensor, width: int = ACTIVATION_WIDTH, *, statistics: bool = True) -> TensorRecord:
-    """Sketch any tensor where it lies and bring the few numbers to the CPU.
+    """Sketch any tensor on its device and copy the sketch to the CPU.
 
-    Complex tensors count as pairs of reals, quantised and sparse ones as what they stand for. Integers and booleans
-    are summed exactly (float64). NaN and infinities are taken out, counted and fingerprinted by place.
-    A tensor without data (meta) has an empty sketch. The statistics are mean and root mean square; of a large tensor
-    the latter is the sketch's estimate, good to a few per cent.
+    Complex tensors count as pairs of reals, quantised and sparse ones as the dense tensors they represent. Integers and
+    booleans are summed exactly (float64). NaN and infinities are left out of the sketch, counted, and fingerprinted by
+    position. A tensor without data (meta) has an empty sketch.
+
+    Args:
+        tensor: any tensor.
+        width: the number of buckets, a prime.
+        statistics: add the mean and the root mean square; the latter is for a large tensor the sketch's estimate, with
+            an error of a few per cent.
+
+    Example:
+        >>> record_tensor(torch.ones(2, 3)).shape
+        (2, 3)
+
     """
     if tensor.is_meta or is_inside_transform(tensor):
-        return record_shape(tensor)  # inside vmap or grad there are no values to be had
+        return record_shape(tensor)  # inside vmap or grad no values can be read
     try:
         return _record(tensor, width, statistics)
     except (RuntimeError, NotImplementedError, TypeError):
@@ -150,19 +168,19 @@ def record_tensor(tensor: torch.Tensor, width: int = ACTIVATION_WIDTH, *, statis
 
 
 def is_plain_type(tensor: torch.Tensor) -> bool:
-    """Whether a tensor is torch's own kind, not a subclass with a mind of its own."""
+    """Whether a tensor is of torch's own classes: a subclass may override any operation."""
     return type(tensor) in _PLAIN_TENSORS and not is_inside_transform(tensor)
 
 
 def _record(tensor: torch.Tensor, width: int, statistics: bool) -> TensorRecord:
-    # Modes that watch the model must not see our own arithmetic.
+    # Modes that observe the model must not see this arithmetic.
     plain = is_plain_type(tensor)
     with without_dispatch_modes() if plain else contextlib.nullcontext():
         values = _flat(tensor.detach() if plain else _readable(tensor.detach()))
         count = values.numel()
         sketch: Sketch = sketch_values(values, width).cpu().numpy()
         if count <= width:
-            sketch = sketch.copy()  # it is the tensor itself, which somebody may write into
+            sketch = sketch.copy()  # it is the tensor itself, which may be written into later
         fingerprints: dict[str, tuple[int, int]] = {}
         without_giants: Sketch | None = None
         square = _square(sketch)
@@ -181,30 +199,30 @@ def _record(tensor: torch.Tensor, width: int, statistics: bool) -> TensorRecord:
 
 
 def _without_giants(values: torch.Tensor) -> tuple[dict[str, tuple[int, int]], torch.Tensor]:
-    """Where a few values are far beyond all others, as in a mask of -1e9: how many, where, and the rest without them.
+    """Fingerprints of a few values far larger than all others, as in a mask of -1e9, and the values without them.
 
-    Relative to such values nothing else in the tensor would count.
+    Relative to such values no other difference in the tensor would count.
     """
     size = values.abs()
     giant = size > size.max() / _BEYOND**0.5
     rest = torch.where(giant, torch.zeros_like(values), values)
     if not bool(rest.any()) or float(rest.abs().max()) * _BEYOND > float(size.max()):
         return {}, values
-    places = {}
+    fingerprints = {}
     for sign, mask in (("+", giant & (values > 0)), ("-", giant & (values < 0))):
-        where = _fingerprint(mask)
-        if where is not None:
+        fingerprint = _fingerprint(mask)
+        if fingerprint is not None:
             decade = round(math.log10(float(size[mask].double().mean())))
-            places[f"{sign}1e{decade}"] = where
-    return places, rest
+            fingerprints[f"{sign}1e{decade}"] = fingerprint
+    return fingerprints, rest
 
 
 def _fingerprint(mask: torch.Tensor) -> tuple[int, int] | None:
-    """How many elements are marked, and a number that stands for their places; None for none."""
-    where = mask.nonzero().reshape(-1).cpu().numpy().astype(np.uint64)
-    if not where.size:
+    """How many elements are marked, and a hash of their indices; None if there are none."""
+    indices = mask.nonzero().reshape(-1).cpu().numpy().astype(np.uint64)
+    if not indices.size:
         return None
-    return int(where.size), int((splitmix64(where, 99) >> np.uint64(12)).sum(dtype=np.uint64) >> np.uint64(11))
+    return int(indices.size), int((splitmix64(indices, 99) >> np.uint64(12)).sum(dtype=np.uint64) >> np.uint64(11))
 
 
 def _square(sketch: Sketch) -> float:
@@ -221,29 +239,34 @@ def _arithmetic(dtype: torch.dtype) -> torch.dtype:
 
 
 def record_together(tensors: Iterable[torch.Tensor], width: int) -> dict[int, TensorRecord]:
-    """Sketch many small tensors, those of one size in one go: id of the tensor -> its record without statistics.
+    """Sketch many small tensors, those of equal size and dtype together.
 
-    Leaves out what is large, peculiar or not finite: that is `record_tensor`'s.
+    Args:
+        tensors: any tensors.
+        width: the number of buckets, a prime.
+
+    Returns:
+        Records without statistics by the `id` of the tensor. Tensors that are large, not plain or not finite have none:
+        they are for `record_tensor`.
+
     """
     groups: dict[tuple[int, torch.dtype, torch.device], list[torch.Tensor]] = {}
     for tensor in tensors:
         plain = is_plain_type(tensor) and tensor.layout == torch.strided and not tensor.is_meta
         if plain and tensor.dtype in _ARITHMETIC and 0 < tensor.numel() <= _SMALL:
             groups.setdefault((tensor.numel(), tensor.dtype, tensor.device), []).append(tensor)
-    found = {}
+    records = {}
     with torch.no_grad(), without_dispatch_modes():
         for (count, dtype, _), group in groups.items():
             rows = torch.stack([tensor.reshape(-1) for tensor in group]).to(_arithmetic(dtype))
-            sketches = (
-                (rows if count <= width else _adder(len(group), count, width, rows.dtype, rows.device)(rows))
-                .cpu()
-                .numpy()
-            )
+            if count > width:
+                rows = _adder(len(group), count, width, rows.dtype, rows.device)(rows)
+            sketches = rows.cpu().numpy()
             finite = np.isfinite(sketches).all(axis=1)
-            for tensor, sketch, whole in zip(group, sketches, finite, strict=True):
-                if whole:
-                    found[id(tensor)] = TensorRecord(_dtype_name(dtype), _shape(tensor), sketch)
-    return found
+            for tensor, sketch, is_finite in zip(group, sketches, finite, strict=True):
+                if is_finite:
+                    records[id(tensor)] = TensorRecord(_dtype_name(dtype), _shape(tensor), sketch)
+    return records
 
 
 @functools.lru_cache(maxsize=64)
@@ -252,13 +275,13 @@ def _dtype_name(dtype: torch.dtype) -> str:
 
 
 def record_number(value: float | complex) -> TensorRecord:
-    """A Python number that came out of floating arithmetic: compared as a tensor is, within a tolerance."""
+    """Record a Python number from floating arithmetic as a tensor, so that it is compared within a tolerance."""
     dtype = torch.complex128 if isinstance(value, complex) else torch.float64
     return record_tensor(torch.tensor(value, dtype=dtype, device="cpu"))
 
 
 def record_shape(tensor: torch.Tensor) -> TensorRecord:
-    """Dtype and shape alone."""
+    """Record dtype and shape alone, with an empty sketch."""
     return TensorRecord(_dtype_name(tensor.dtype), _shape(tensor), np.zeros(0, np.float32))
 
 
@@ -274,15 +297,15 @@ def _flat(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _readable(tensor: torch.Tensor) -> torch.Tensor:
-    """What a tensor of another kind stands for, where it says so as the quantised ones of torchao do."""
+    """The dense tensor that a subclass represents, if it has `dequantize`, as the quantised ones of torchao do."""
     kinds = type(tensor).__mro__
-    says_so = any("dequantize" in vars(kind) for kind in kinds[: kinds.index(torch.Tensor)])
-    return tensor.dequantize() if says_so else tensor
+    is_quantised = any("dequantize" in vars(kind) for kind in kinds[: kinds.index(torch.Tensor)])
+    return tensor.dequantize() if is_quantised else tensor
 
 
 def _plain_numbers(tensor: torch.Tensor) -> torch.Tensor:
     if tensor.is_nested:
-        tensor = torch.cat([part.reshape(-1) for part in tensor.unbind()])
+        tensor = torch.cat([item.reshape(-1) for item in tensor.unbind()])
     if tensor.layout != torch.strided:
         tensor = tensor.to_dense()
     if tensor.is_quantized:
@@ -295,14 +318,10 @@ def _plain_numbers(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _take_out(values: torch.Tensor) -> tuple[dict[str, tuple[int, int]], torch.Tensor]:
-    """Count and fingerprint what is not finite; return the rest, wide enough to be added up without overflow."""
-    places = {}
-    for kind, mask in (
-        ("nan", torch.isnan(values)),
-        ("+inf", torch.isposinf(values)),
-        ("-inf", torch.isneginf(values)),
-    ):
-        where = _fingerprint(mask)
-        if where is not None:
-            places[kind] = where
-    return places, torch.nan_to_num(values.to(torch.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    """Fingerprints of the values that are not finite, and the rest in float64, which adds up without overflow."""
+    fingerprints = {}
+    for kind, is_kind in (("nan", torch.isnan), ("+inf", torch.isposinf), ("-inf", torch.isneginf)):
+        fingerprint = _fingerprint(is_kind(values))
+        if fingerprint is not None:
+            fingerprints[kind] = fingerprint
+    return fingerprints, torch.nan_to_num(values.to(torch.float64), nan=0.0, posinf=0.0, neginf=0.0)

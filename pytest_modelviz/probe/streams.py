@@ -1,45 +1,54 @@
-"""Generators and other iterators that a model returns: their code runs only when somebody takes items out of them."""
+"""Generators and other iterators that a model returns: their code runs only as items are taken from them."""
 
 from __future__ import annotations
 
+import functools
 import inspect
 import itertools
+import operator
 from collections.abc import Callable, Generator, Iterator
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 
-from pytest_modelviz.probe.containers import ends, rebuilt
+from pytest_modelviz.probe.containers import innermost, rebuild
 from pytest_modelviz.probe.structure import tensors
 
 MOST_ITEMS = 256
 
 
-def is_lazy(value: Any) -> bool:
-    """Whether this is a generator, or one of Python's own iterators that run a function for each item."""
+def runs_on_demand(value: object) -> TypeGuard[Iterator[object]]:
+    """Whether a value is a generator, or a built-in iterator that runs a function for each item."""
     return inspect.isgenerator(value) or isinstance(value, (map, filter)) or type(value).__module__ == "itertools"
 
 
-def consumed(output: Any) -> tuple[Any, tuple[str, ...]]:
-    """An output with a list of its items for every iterator in it, and notes on what could not be consumed.
+def consume(output: object) -> tuple[object, tuple[str, ...]]:
+    """Replace every iterator in an output by a list of its items.
 
-    Of each iterator no more than 256 items are taken. Async generators and coroutines are left alone. An output
-    without any of these is returned as it is.
+    No more than 256 items are taken from each. Async generators and coroutines are not run.
+
+    Returns:
+        The output, the same object where there is no iterator in it, and notes on what could not be consumed.
+
+    Example:
+        >>> consume({"steps": (step for step in "ab")})
+        ({'steps': ['a', 'b']}, ())
+
     """
     notes: list[str] = []
-    return _consumed(output, notes), tuple(dict.fromkeys(notes))
+    return _consume(output, notes), tuple(dict.fromkeys(notes))
 
 
-def _consumed(value: Any, notes: list[str]) -> Any:
-    if not any(_is_stream(item) for item in ends(value)):
+def _consume(value: object, notes: list[str]) -> object:
+    if not any(_is_stream(item) for item in innermost(value)):
         return value
-    return rebuilt(value, lambda item: _items(item, notes) if _is_stream(item) else item)
+    return rebuild(value, lambda item: _items(item, notes) if _is_stream(item) else item)
 
 
-def _is_stream(value: Any) -> bool:
-    """Whether a value gives its items only when it is asked: an iterator, or what merely makes one.
+def _is_stream(value: object) -> bool:
+    """Whether a value makes its items on demand: an iterator, or an object that has no other use than to make one.
 
-    What has a length or takes an index, as caches do, holds its items already; and so does what holds tensors.
+    An object with a length or an index, such as a cache, holds its items already; so does one that holds tensors.
     """
     if isinstance(value, (torch.Tensor, torch.nn.Module)) or inspect.isclass(value):
         return False
@@ -50,35 +59,33 @@ def _is_stream(value: Any) -> bool:
     return hasattr(kind, "__iter__") and not holds and next(tensors(value), None) is None
 
 
-def _is_async(value: Any) -> bool:
+def _is_async(value: object) -> bool:
     return inspect.isasyncgen(value) or inspect.iscoroutine(value)
 
 
-def _items(stream: Any, notes: list[str]) -> Any:
+def _items(stream: Any, notes: list[str]) -> object:
     kind = type(stream).__name__
     if _is_async(stream):
         if inspect.iscoroutine(stream):
-            stream.close()  # or Python warns that nobody has awaited it
+            stream.close()  # or Python warns that it was never awaited
         notes.append(f"the model returns an object of type {kind}, which is not run: what it gives is not compared")
         return stream
     iterator, end = iter(stream), object()
-    found = [_consumed(item, notes) for item in itertools.islice(iterator, MOST_ITEMS)]
-    if len(found) == MOST_ITEMS and next(iterator, end) is not end:
+    items = [_consume(item, notes) for item in itertools.islice(iterator, MOST_ITEMS)]
+    if len(items) == MOST_ITEMS and next(iterator, end) is not end:
         notes.append(
             f"the model returns a {kind} of more than {MOST_ITEMS} items: only the first {MOST_ITEMS} are compared"
         )
         if inspect.isgenerator(iterator):
             iterator.close()
-    return found
+    return items
 
 
-def stepwise(iterator: Iterator[Any], step: Callable[[Callable[[], Any]], Any]) -> Generator[Any, Any, Any]:
-    """A generator in the place of `iterator`, each step of which is run by `step`."""
-
-    def advance() -> Any:
-        return next(iterator)
-
-    resume: Callable[[], Any] = advance
+def run_stepwise(
+    iterator: Iterator[object], step: Callable[[Callable[[], object]], object]
+) -> Generator[object, object, object]:
+    """Wrap an iterator in a generator that calls `step(resume)` for each item, where `resume()` computes the item."""
+    resume = advance = functools.partial(next, iterator)
     while True:
         try:
             item = step(resume)
@@ -93,14 +100,6 @@ def stepwise(iterator: Iterator[Any], step: Callable[[Callable[[], Any]], Any]) 
         except BaseException as error:
             if not inspect.isgenerator(iterator):
                 raise
-            resume = _thrower(iterator, error)
+            resume = functools.partial(iterator.throw, error)
         else:
-            resume = advance if sent is None else _sender(iterator, sent)
-
-
-def _sender(iterator: Any, value: Any) -> Callable[[], Any]:
-    return lambda: iterator.send(value)
-
-
-def _thrower(iterator: Any, error: BaseException) -> Callable[[], Any]:
-    return lambda: iterator.throw(error)
+            resume = advance if sent is None else functools.partial(operator.methodcaller("send", sent), iterator)

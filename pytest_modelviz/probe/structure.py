@@ -1,4 +1,4 @@
-"""Flat views of nested arguments and outputs: paths to tensors and literals, whatever container holds them."""
+"""Nested arguments and outputs as flat lists of tensors and literals, each with its path."""
 
 from __future__ import annotations
 
@@ -8,23 +8,33 @@ import functools
 import inspect
 import re
 from collections.abc import Collection, Hashable, Iterator, Mapping
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
 
 DEEPEST = 8
 LITERALS = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size, enum.Enum)
-_NUMBERS = (torch.Tensor, bool, int, float)  # what is taken out of objects
+_NUMBERS = (torch.Tensor, bool, int, float)  # of all that objects hold, only these are compared
 _MOST_ITEMS = 4096  # of a collection that is neither list nor tuple nor mapping
 
 
-def leaves(value: Any, path: str = "", depth: int = 0, *, by_name: bool = True) -> Iterator[tuple[str, Any]]:
+def leaves(value: object, path: str = "", depth: int = 0, *, by_name: bool = True) -> Iterator[tuple[str, object]]:
     """Yield (path, tensor or literal) of a nested value in a stable order.
 
-    Mappings are walked by sorted key, named tuples and dataclasses by field, other objects by their sorted attributes
-    (tensors hide in caches, graphs and image lists); not `by_name`, mappings and objects in their author's order.
-    Cycles end at the eighth level.
+    Named tuples and dataclasses are walked by field, and so are other objects by their attributes, because caches,
+    graphs and image lists hold tensors. Cycles end at the eighth level.
+
+    Args:
+        value: a tensor, a literal, or anything that holds some.
+        path: what the paths start with.
+        depth: the level of the value.
+        by_name: walk mappings and objects by sorted name, else in their author's order.
+
+    Example:
+        >>> [path for path, _ in leaves({"mask": [True, False], "image": 1.0})]
+        ['.image', '.mask[0]', '.mask[1]']
+
     """
     if isinstance(value, (torch.Tensor, *LITERALS)):
         yield path, value
@@ -35,20 +45,20 @@ def leaves(value: Any, path: str = "", depth: int = 0, *, by_name: bool = True) 
     elif isinstance(value, (set, frozenset)):
         yield path, f"{{{', '.join(sorted(plain_text(repr(item)) for item in value))}}}"
     else:
-        parts = parts_of(value, by_name)
-        if parts is None:
+        items = items_of(value, by_name)
+        if items is None:
             yield from _attributes(value, path, depth, by_name)
-        for name, item in parts or ():
+        for name, item in items or ():
             yield from leaves(item, f"{path}{name}", depth + 1, by_name=by_name)
 
 
-def placeholder(value: Any) -> str:
-    """What stands for a value that is not looked into."""
+def placeholder(value: object) -> str:
+    """The text that stands for a value whose contents are not compared."""
     return f"<{type(value).__name__}>"
 
 
-def parts_of(value: Any, by_name: bool = False) -> list[tuple[str, Any]] | None:
-    """What a container holds, each with the end of its path; None for what is no container."""
+def items_of(value: object, by_name: bool = False) -> list[tuple[str, object]] | None:
+    """The items of a container, each with the last segment of its path; None for what is no container."""
     if isinstance(value, Mapping):
         # not its iterator: a TensorDict's walks the batch
         keys = sorted(value.keys(), key=str) if by_name else list(value.keys())
@@ -62,7 +72,7 @@ def parts_of(value: Any, by_name: bool = False) -> list[tuple[str, Any]] | None:
     return None
 
 
-def _as_tensor(value: Any) -> Any:
+def _as_tensor(value: object) -> object:
     """A NumPy array or number as a tensor, a text where torch has no such dtype."""
     try:
         return torch.as_tensor(np.asarray(value))
@@ -70,13 +80,13 @@ def _as_tensor(value: Any) -> Any:
         return repr(value)
 
 
-def _attributes(value: Any, path: str, depth: int, by_name: bool) -> Iterator[tuple[str, Any]]:
-    """The tensors inside an object that is no container, and its plain numbers; other attributes are left alone.
+def _attributes(value: object, path: str, depth: int, by_name: bool) -> Iterator[tuple[str, object]]:
+    """Yield the tensors and plain numbers in an object that is no container; its other attributes are ignored.
 
-    An object of plain attributes is what they hold. One that can be called, has slots, or is a collection of its own
-    kind is named as well, and of one that can be called numbers count only beside tensors.
+    A callable, an object with slots and a collection of its own kind yield their placeholder as well; numbers of a
+    callable count only beside tensors.
     """
-    inside: list[tuple[str, Any]] = []
+    inside: list[tuple[str, object]] = []
     for name, item in attributes_of(value, by_name):
         if isinstance(item, (bool, int, float)):
             inside.append((f"{path}{name}", item))
@@ -91,49 +101,49 @@ def _attributes(value: Any, path: str, depth: int, by_name: bool) -> Iterator[tu
     yield from inside
 
 
-def attributes_of(value: Any, by_name: bool = False) -> list[tuple[str, Any]]:
-    """What an object keeps in attributes and slots, bound as arguments, or else holds as a collection."""
+def attributes_of(value: object, by_name: bool = False) -> list[tuple[str, object]]:
+    """The attributes and slots of an object or the arguments it binds, else its items if it is a collection."""
     if not is_object(value):
         return []
     if isinstance(value, functools.partial):
         bound = [(f"[{at}]", item) for at, item in enumerate(value.args)]
         return [*bound, *((f".{name}", item) for name, item in value.keywords.items())]
-    held = dict(getattr(value, "__dict__", None) or {})
+    attributes = dict(getattr(value, "__dict__", None) or {})
     for name in _slots(cast(Hashable, type(value))):
         if hasattr(value, name):
-            held.setdefault(name, getattr(value, name))
-    if held:
-        return [(f".{name}", held[name]) for name in (sorted(held) if by_name else held)]
+            attributes.setdefault(name, getattr(value, name))
+    if attributes:
+        return [(f".{name}", attributes[name]) for name in (sorted(attributes) if by_name else attributes)]
     if isinstance(value, Collection) and len(value) <= _MOST_ITEMS:
         return [(f"[{index}]", item) for index, item in enumerate(value)]
     return []
 
 
-def is_object(value: Any) -> bool:
-    """Whether a value may hold tensors in a way of its own: no function, class or module."""
+def is_object(value: object) -> bool:
+    """Whether a value may hold tensors in attributes: it is no function, class, module or literal."""
     return not (inspect.isroutine(value) or inspect.isclass(value) or isinstance(value, (torch.nn.Module, *LITERALS)))
 
 
 @functools.lru_cache(maxsize=1024)
 def _slots(kind: Hashable) -> tuple[str, ...]:
-    found = []
+    slots = []
     for base in cast(type, kind).__mro__:
         own = vars(base).get("__slots__", ())
         for name in [own] if isinstance(own, str) else own:
             private = name.startswith("__") and not name.endswith("__")
-            found.append(f"_{base.__name__.lstrip('_')}{name}" if private else name)
-    return tuple(name for name in found if name not in ("__dict__", "__weakref__"))
+            slots.append(f"_{base.__name__.lstrip('_')}{name}" if private else name)
+    return tuple(name for name in slots if name not in ("__dict__", "__weakref__"))
 
 
-def tensors(value: Any) -> Iterator[torch.Tensor]:
-    """The tensors of a nested value."""
+def tensors(value: object) -> Iterator[torch.Tensor]:
+    """Yield the tensors in a nested value, in the order of `leaves`."""
     for _, item in leaves(value):
         if isinstance(item, torch.Tensor):
             yield item
 
 
-def literal(value: Any) -> str:
-    """A short, stable text for something that is not a tensor."""
+def literal(value: object) -> str:
+    """A short, stable text for a value that is not a tensor: its `repr` without addresses, 200 letters at most."""
     text = plain_text(value if isinstance(value, str) else repr(value))
     return text if len(text) <= 200 else f"{text[:197]}..."
 

@@ -1,7 +1,7 @@
 """Every switch of the process that changes how torch computes, reports or prints, each with its reader and writer.
 
-What a caller puts on a stack is in `modes`, random states are in `randomness`. Most switches have no public reader;
-torch's own names for them are in `switch_names`.
+Stacks are restored by `modes`, random states by `randomness`. Most switches have no public reader; their private names
+are in `switch_names`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from pytest_modelviz.probe.attributes import restore_container
+from pytest_modelviz.probe.restoring import Step, restore_container
 from pytest_modelviz.probe.switch_names import IN_TORCH_C, OF_AUTOGRAD, PRECISIONS, VARIABLES
 from pytest_modelviz.probe.torch_internals import compiler_stance, native, python_dispatch, set_compiler_stance
 
@@ -24,35 +24,36 @@ class Switch(NamedTuple):
     """A value of the process that can be read and written; `name` is for people."""
 
     name: str
-    read: Callable[[], Any]
-    write: Callable[[Any], Any]
+    read: Callable[[], object]
+    write: Callable[..., object]  # takes what `read` returns
 
 
 _UNREADABLE = object()
+_Table = dict[object, object]
 
 
 class Switches:
-    """The values of all switches, and what is in the tables of global hooks."""
+    """The values of all switches and the contents of the tables of global hooks."""
 
     def __init__(self) -> None:
         self._values = [(switch, _try(switch.read)) for switch in all_switches()]
         self._tables = [(table, table.copy() if table else None) for table in _tables()]
 
-    def steps(self) -> Iterator[tuple[str, Callable[[], Any]]]:
-        """(name, action) of each switch that is to be put back, found as the ones before it have been."""
-        changed = yield from _back(self._values)
+    def steps(self) -> Iterator[Step]:
+        """The steps that restore changed switches; each switch is read after the steps before it were taken."""
+        changed = yield from _restoring_steps(self._values)
         if changed:  # coarse switches of precision change fine ones
-            yield from _back(self._values)
+            yield from _restoring_steps(self._values)
         for table, contents in self._tables:
             if table or contents:
                 yield "torch's global hooks", functools.partial(restore_container, table, contents or {})
 
-    def steps_in_inference_mode(self) -> Iterator[tuple[str, Callable[[], Any]]]:
-        """Those of `steps` that entering or leaving inference mode makes necessary."""
-        yield from _back([(switch, before) for switch, before in self._values if switch.name in OF_AUTOGRAD])
+    def steps_in_inference_mode(self) -> Iterator[Step]:
+        """Those of `steps` for switches that entering or leaving inference mode changes."""
+        yield from _restoring_steps([pair for pair in self._values if pair[0].name in OF_AUTOGRAD])
 
 
-def _back(values: list[tuple[Switch, Any]]) -> Generator[tuple[str, Callable[[], Any]], None, bool]:
+def _restoring_steps(values: list[tuple[Switch, object]]) -> Generator[Step, None, bool]:
     changed = False
     for switch, before in values:
         if before is not _UNREADABLE and _differ(before, _try(switch.read)):
@@ -61,21 +62,21 @@ def _back(values: list[tuple[Switch, Any]]) -> Generator[tuple[str, Callable[[],
     return changed
 
 
-def _try(read: Callable[[], Any]) -> Any:
+def _try(read: Callable[[], object]) -> object:
     """A switch's value. Some cannot be read once the user has set precisions backend by backend."""
     try:
         return read()
-    except Exception:  # whatever it is: it must neither end a check nor hide what a model has raised
+    except Exception:  # of any kind: it must neither end a check nor hide an exception of the model
         return _UNREADABLE
 
 
-def _differ(before: Any, now: Any) -> bool:
-    return before is not now and (isinstance(before, dict) or bool(before != now))
+def _differ(before: object, current: object) -> bool:
+    return before is not current and (isinstance(before, dict) or bool(before != current))
 
 
 @functools.lru_cache(maxsize=1)
 def all_switches() -> tuple[Switch, ...]:
-    """The switches that this torch has, in the order in which they are put back."""
+    """The switches that this torch has, in the order in which they are restored."""
     switches = [_fine_precision(*pair) for pair in PRECISIONS if hasattr(native, "_get_fp32_precision_getter")]
     switches += [
         Switch("float32 matmul precision", torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
@@ -102,7 +103,7 @@ def all_switches() -> tuple[Switch, ...]:
 
 
 def _fine_precision(backend: str, kind: str) -> Switch:
-    """The precision in which one kind of operation computes float32; what it has none of its own, it inherits."""
+    """The precision in which a kind of operation computes float32; it is inherited where none is set."""
     read = functools.partial(_attribute(native, "_get_fp32_precision_getter"), backend, kind)
     set_to = functools.partial(_attribute(native, "_set_fp32_precision_setter"), backend, kind)
 
@@ -114,11 +115,11 @@ def _fine_precision(backend: str, kind: str) -> Switch:
     return Switch(f"fp32_precision of {backend}, {kind}", read, write)
 
 
-def _write(write: Callable[..., Any], value: Any) -> None:
+def _write(write: Callable[..., object], value: object) -> None:
     write(*value) if isinstance(value, tuple) else write(value)
 
 
-def _attribute(owner: Any, path: str) -> Any:
+def _attribute(owner: object, path: str) -> Any:  # of torch's private names
     try:
         return operator.attrgetter(path)(owner)
     except AttributeError:
@@ -129,15 +130,15 @@ _ABSENT = object()
 
 
 def _variable(owner: str, name: str) -> Switch:
-    """A variable of a module, or of something in it; `owner` is written as an entry point is."""
+    """A variable of a module or of an object in it; `owner` is written like an entry point, `module:object`."""
     home, _, inner = owner.partition(":")
     module = sys.modules.get(home)
-    holder: Any = _attribute(module, inner) if inner else module
+    holder = _attribute(module, inner) if inner else module
 
-    def read() -> Any:
+    def read() -> object:
         return _ABSENT if holder is None else vars(holder).get(name, _ABSENT)
 
-    def write(value: Any) -> None:
+    def write(value: object) -> None:
         if value is _ABSENT:
             delattr(holder, name)
         else:
@@ -147,15 +148,15 @@ def _variable(owner: str, name: str) -> Switch:
 
 
 def _of_device(backend: str) -> list[Switch]:
-    """The current device and stream, and its debug mode; of a device that is not in use what they will be."""
-    device: Any = getattr(torch, backend)
+    """The current device, its stream and debug mode; of a device that is not initialised what they will be."""
+    device = getattr(torch, backend)
 
-    def switch(reader: str, writer: str, unused: Any) -> Switch:
-        def read() -> Any:
+    def switch(reader: str, writer: str, unused: object) -> Switch:
+        def read() -> object:
             used = hasattr(device, reader) and device.is_initialized() and device.is_available()
             return getattr(device, reader)() if used else unused
 
-        def write(value: Any) -> None:
+        def write(value: object) -> None:
             getattr(device, writer)(device.default_stream() if value is None else value)
 
         return Switch(f"torch.{backend}.{writer}", read, write)
@@ -167,14 +168,14 @@ def _of_device(backend: str) -> list[Switch]:
     ]
 
 
-def _tables() -> list[dict[Any, Any]]:
-    """Global hooks, and what parametrizations keep between their uses."""
+def _tables() -> list[_Table]:
+    """The tables of global hooks and the cache of parametrizations."""
     cached = vars(torch.nn.utils.parametrize).get("_cache")
     return [*_global_hooks(), cached] if isinstance(cached, dict) else list(_global_hooks())
 
 
 @functools.lru_cache(maxsize=1)
-def _global_hooks() -> tuple[dict[Any, Any], ...]:
+def _global_hooks() -> tuple[_Table, ...]:
     homes = [vars(sys.modules[home]) for home in ("torch.nn.modules.module", "torch.optim.optimizer")]
     tables = [table for home in homes for name, table in home.items() if _GLOBAL_HOOKS.fullmatch(name)]
     return tuple(table for table in tables if isinstance(table, dict))
@@ -207,19 +208,19 @@ _DENORMAL = 5e-324
 
 
 def _flushes_denormals() -> bool:
-    """Torch does not say; a processor that flushes takes such a number for zero."""
+    """Torch has no reader; a processor that flushes treats a denormal number as zero."""
     return _DENORMAL == 0.0
 
 
 _COMPILES_INSIDE = "_is_in_any_mode_without_ignore_compile_internals"
 
 
-def _compiles_inside() -> Any:
+def _compiles_inside() -> object:
     return vars(python_dispatch).get(_COMPILES_INSIDE)
 
 
-def _set_compiles_inside(value: Any) -> None:
-    """Torch keeps this twice, once for its compiler."""
-    home: Any = python_dispatch
-    setattr(home, _COMPILES_INSIDE, value)
-    home.set_is_in_mode_without_ignore_compile_internals(value)
+def _set_compiles_inside(value: object) -> None:
+    """Set both copies that torch has, the second of which is its compiler's."""
+    variables = vars(python_dispatch)
+    variables[_COMPILES_INSIDE] = value
+    variables["set_is_in_mode_without_ignore_compile_internals"](value)

@@ -1,16 +1,16 @@
-"""Torch's private names, all that this package uses, in one place.
+"""All private names of torch that this package uses.
 
-Each was last seen in torch 2.14. Those that a module's `import` below needs are in every torch from 2.6 on: without one
-of them the package does not import, and says which. The rest is looked up when it is needed, and what happens without
-it stands beside it. The private switches of a process are listed in `switch_names`; one that is gone is left out.
+Each exists in torch 2.14. Those that are imported below are in every torch from 2.6 on: without one of them the package
+fails to import, and the error names it. The others are looked up when they are needed; the table says what happens
+without them. The private switches of a process are listed in `switch_names`; one that a torch does not have is skipped.
 
 | name | what for | without it |
 |---|---|---|
 | `Module._parameters`, `_buffers`, `_modules` | own tensors and children, None and shared ones too | AttributeError |
-| `Module._non_persistent_buffers_set` | which buffers no state dict holds | none is taken for one |
-| `Module._forward_pre_hooks` | to bring normed weights up to date | AttributeError |
-| `OptimizedModule._orig_mod` | what `torch.compile` has wrapped | the wrapper itself is looked at |
-| `OpOverload._schema` | names of arguments, and which are written into | an operator writes into nothing |
+| `Module._non_persistent_buffers_set` | which buffers no state dict holds | all count as saved |
+| `Module._forward_pre_hooks` | to recompute normalised weights | AttributeError |
+| `OptimizedModule._orig_mod` | what `torch.compile` has wrapped | the wrapper stands for the module |
+| `OpOverload._schema` | names of arguments, and which are mutated | no operator counts as mutating |
 | `Tensor._indices`, `_values` | to compare sparse tensors that are not coalesced | AttributeError |
 | `UntypedStorage._cdata` | which tensors share memory | AttributeError |
 | `Tensor._backward_hooks`, `_post_accumulate_grad_hooks` | hooks that a pass leaves behind | they stay |
@@ -21,7 +21,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterable, MutableMapping
-from typing import Any, cast
+from typing import NamedTuple, cast
 
 import torch
 import torch.utils._device
@@ -35,46 +35,28 @@ from torch.utils import _python_dispatch as python_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import keystr, tree_flatten_with_path, tree_leaves, tree_map_only
 
-__all__ = [
-    "ORIGINAL_OF_COMPILED",
-    "TENSOR_HOOKS",
+__all__ = [  # of torch's own names; without this list a type checker takes them for private imports
     "BatchNorm",
     "ConvNd",
     "FakeTensor",
     "FakeTensorMode",
     "StatisticsNorm",
     "TorchDispatchMode",
-    "as_subclass",
     "autograd",
-    "buffer_table",
-    "child_table",
-    "compiled_from",
-    "compiler_stance",
-    "coordinates",
-    "forward_pre_hooks",
     "functorch",
-    "higher_order_operators",
-    "is_any_autocast_enabled",
-    "is_compiler_imported",
-    "is_inside_transform",
     "keystr",
-    "mode_stack",
-    "native",
-    "parameter_table",
     "python_dispatch",
-    "schema_of",
-    "set_compiler_stance",
-    "storage_key",
     "tree_flatten_with_path",
     "tree_leaves",
     "tree_map_only",
-    "unsaved_buffer_names",
-    "without_dispatch_modes",
 ]
 
 TENSOR_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 ORIGINAL_OF_COMPILED = "_orig_mod"
 native = torch._C
+Args = tuple[object, ...]
+Kwargs = dict[str, object]
+Operator = Callable[..., object]
 
 
 def parameter_table(module: torch.nn.Module) -> MutableMapping[str, torch.nn.Parameter | None]:
@@ -97,7 +79,7 @@ def unsaved_buffer_names(module: torch.nn.Module) -> Iterable[str]:
     return cast("Iterable[str]", getattr(module, "_non_persistent_buffers_set", ()))
 
 
-def forward_pre_hooks(module: torch.nn.Module) -> list[Callable[..., Any]]:
+def forward_pre_hooks(module: torch.nn.Module) -> list[Callable[..., object]]:
     """The functions that run before each call of a module, in that order."""
     return list(module._forward_pre_hooks.values())
 
@@ -108,7 +90,7 @@ def compiled_from(module: torch.nn.Module) -> torch.nn.Module:
 
 
 def storage_key(tensor: torch.Tensor) -> int:
-    """Equal for tensors that share their memory."""
+    """A key that is equal for tensors that share their memory."""
     return int(tensor.untyped_storage()._cdata)
 
 
@@ -122,15 +104,15 @@ def as_subclass(kind: type[torch.Tensor], values: torch.Tensor, requires_grad: b
     return torch.Tensor._make_subclass(kind, values, requires_grad)
 
 
-def compiler_stance() -> Any:
-    """How `torch.compile` is told to behave (`torch.compiler.set_stance`), None where it was never imported."""
+def compiler_stance() -> object:
+    """The stance of `torch.compile` (`torch.compiler.set_stance`), None where it was never imported."""
     return getattr(sys.modules.get("torch._dynamo.eval_frame"), "_stance", None)
 
 
-def set_compiler_stance(stance: Any) -> None:
-    """Put a stance back; the default one where the compiler was imported meanwhile and `stance` is None."""
-    compiler: Any = sys.modules["torch._dynamo.eval_frame"]
-    compiler._stance = type(compiler._stance)() if stance is None else stance
+def set_compiler_stance(stance: object) -> None:
+    """Restore a stance; None is that of a compiler that was not imported, the default."""
+    compiler = vars(sys.modules["torch._dynamo.eval_frame"])
+    compiler["_stance"] = type(compiler["_stance"])() if stance is None else stance
 
 
 def is_compiler_imported() -> bool:
@@ -138,23 +120,23 @@ def is_compiler_imported() -> bool:
     return "torch._dynamo" in sys.modules
 
 
-def schema_of(operator: object) -> Any:
+def schema_of(operator: object) -> torch.FunctionSchema | None:
     """An operator's schema, None for what has none, such as higher-order operators."""
-    return getattr(operator, "_schema", None)
+    return cast("torch.FunctionSchema | None", getattr(operator, "_schema", None))
 
 
-def higher_order_operators() -> Iterable[Any]:
+def higher_order_operators() -> Iterable[torch._ops.HigherOrderOperator]:
     """Operators that take functions, such as `torch.cond`, as far as torch has imported them."""
-    return cast("Iterable[Any]", cast(Any, torch._ops)._higher_order_ops.values())
+    return torch._ops._higher_order_ops.values()
 
 
 def without_dispatch_modes() -> contextlib.AbstractContextManager[None]:
-    """Inside the block no dispatch mode that somebody else has entered sees an operator."""
+    """Run a block whose operators no dispatch mode sees that was entered before."""
     return cast("contextlib.AbstractContextManager[None]", torch._C._DisableTorchDispatch())
 
 
 def is_inside_transform(tensor: torch.Tensor) -> bool:
-    """Whether a tensor is `vmap`'s or `grad`'s stand-in, which has no values to be read."""
+    """Whether a tensor is a wrapper of `vmap` or `grad`, whose values cannot be read."""
     return functorch.is_functorch_wrapped_tensor(tensor)
 
 
@@ -163,8 +145,16 @@ def is_any_autocast_enabled() -> bool:
     return torch._C._is_any_autocast_enabled()
 
 
-def mode_stack(kind: str) -> tuple[Callable[[], int], Callable[[int], Any], Callable[..., Any], Callable[[Any], Any]]:
-    """(length, item at, pop, push) of the stack of modes of a kind, "function" or "dispatch"."""
-    names = (f"_len_torch_{kind}_stack", f"_get_{kind}_stack_at", f"_pop_torch_{kind}_stack")
-    length, at, pop = (getattr(torch._C, name) for name in names)
-    return length, at, pop, getattr(torch._C, f"_push_on_torch_{kind}_stack")
+class ModeStackFunctions(NamedTuple):
+    """Torch's functions for a stack of modes."""
+
+    length: Callable[[], int]
+    item_at: Callable[[int], object]
+    pop: Callable[..., object]
+    push: Callable[[object], object]
+
+
+def mode_stack(kind: str) -> ModeStackFunctions:
+    """The functions for the stack of modes of a kind, "function" or "dispatch"."""
+    names = ("_len_torch_{}_stack", "_get_{}_stack_at", "_pop_torch_{}_stack", "_push_on_torch_{}_stack")
+    return ModeStackFunctions(*(getattr(torch._C, name.format(kind)) for name in names))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterable, Mapping
 
 import torch
@@ -17,9 +18,15 @@ from pytest_modelviz.records.tensors import TensorRecord
 class Weights:
     """The parameters, buffers and other tensors of a model's modules, shared ones once.
 
-    Small ones and all buffers are sketched before the pass, many at a time. A large parameter is sketched right after
-    the first call of its module, which has just brought it into the processor's cache; from main memory it would cost
-    as much as a good part of the pass. What the pass wrote into by then is sketched as it was before.
+    Small tensors and all buffers are sketched before the pass, many at a time. A large parameter is sketched right
+    after the first call of its module, which has just brought it into the processor's cache; reading it from main
+    memory would cost a large fraction of the pass. Parameters that the pass has written into by then are sketched with
+    their earlier values.
+
+    Args:
+        modules: (name, module) of the model's modules.
+        width: the width of the sketches; None records nothing.
+
     """
 
     def __init__(self, modules: Iterable[tuple[str, torch.nn.Module]], width: int | None = WEIGHT_WIDTH) -> None:
@@ -29,23 +36,23 @@ class Weights:
         self._names: dict[int, dict[str, str]] = {}
         known: dict[int, str] = {}
         owners: dict[str, int] = {}
-        held: list[tuple[str, torch.Tensor]] = []
+        distinct: list[tuple[str, torch.Tensor]] = []
         named = list(modules)
-        holders = functools.cache(lambda: _holders(named))  # most models keep no tensors in lists
+        holders = functools.cache(lambda: _holders(named))  # needed only where modules hold tensors in lists
         for name, module in named:
             own = self._names[id(module)] = {}
             for local, tensor in (*own_tensors(module), *packed_tensors(module), *loose_tensors(module)):
                 if width is None or torch.nn.parameter.is_lazy(tensor):
                     continue
                 if local.endswith(ATTRIBUTE_SUFFIX) and (name, id(tensor)) in holders():
-                    continue  # a list of the module's own parameters, or of those inside of it
+                    continue  # a list of parameters of the module or of its descendants
                 if id(tensor) not in known:
                     key = known[id(tensor)] = f"{name}.{local}" if name else local
                     owners[key] = id(module)
-                    held.append((key, tensor))
+                    distinct.append((key, tensor))
                 own[local] = known[id(tensor)]
-        together = record_together((tensor for _, tensor in held), width or 0)
-        for key, tensor in held:
+        together = record_together((tensor for _, tensor in distinct), width or 0)
+        for key, tensor in distinct:
             self._records[key] = together.get(id(tensor))
             if self._records[key] is None:
                 if isinstance(tensor, torch.nn.Parameter):
@@ -57,14 +64,14 @@ class Weights:
         """A module's own parameters and buffers: local name -> the name it is recorded under."""
         return self._names[id(module)]
 
-    def called(self, module: torch.nn.Module) -> None:
-        """The module's call has ended: what it computed with is at hand."""
+    def record_waiting(self, module: torch.nn.Module) -> None:
+        """Sketch the large parameters of a module whose call has ended."""
         for key, tensor in self._waiting.pop(id(module), ()):
             self._records[key] = self._record(value_at_entry(tensor))
 
     def records(self) -> dict[str, TensorRecord]:
-        """All of them, in the order of registration."""
-        for key, tensor in [one for waiting in self._waiting.values() for one in waiting]:
+        """The records of all tensors by name, in the order of registration."""
+        for key, tensor in itertools.chain.from_iterable(self._waiting.values()):
             self._records[key] = self._record(value_at_entry(tensor))
         self._waiting.clear()
         return {key: record for key, record in self._records.items() if record is not None}
@@ -74,12 +81,12 @@ class Weights:
 
 
 def _holders(modules: list[tuple[str, torch.nn.Module]]) -> set[tuple[str, int]]:
-    """(module, tensor) of every tensor and each module that it is registered in or inside of."""
+    """(module, tensor) for every tensor, with the module that it is registered in and each ancestor."""
     registered = {(name, id(tensor)) for name, module in modules for _, tensor in own_tensors(module)}
-    found = set(registered)
+    holders = set(registered)
     for name, tensor in registered:
         outer = name
-        while outer and (outer.rpartition(".")[0], tensor) not in found:
+        while outer and (outer.rpartition(".")[0], tensor) not in holders:
             outer = outer.rpartition(".")[0]
-            found.add((outer, tensor))
-    return found
+            holders.add((outer, tensor))
+    return holders

@@ -236,15 +236,15 @@ def test_older_hardware_and_versions(gpu, monkeypatch):
 def test_what_is_set_counts_on_a_cpu_only_where_it_changes_something(monkeypatch):
     model = nn.Linear(3, 3)
     monkeypatch.setattr(surroundings, "_setting", {"backends.mkldnn.matmul.fp32_precision": "bf16"}.get)
-    monkeypatch.setattr(surroundings, "shortens", lambda kind: False)
+    monkeypatch.setattr(surroundings, "rounds_products", lambda kind: False)
     assert "float32_precision" not in surroundings.environment(model)
-    monkeypatch.setattr(surroundings, "shortens", lambda kind: kind == "matmul")
+    monkeypatch.setattr(surroundings, "rounds_products", lambda kind: kind == "matmul")
     assert surroundings.environment(model)["float32_precision"] == "bf16"
 
 
 def test_a_processor_in_full_precision_leaves_nothing_away():
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert [surroundings.shortens(kind) for kind in ("matmul", "conv", "rnn")] == [False] * 3
+        assert [surroundings.rounds_products(kind) for kind in ("matmul", "conv", "rnn")] == [False] * 3
 
 
 def test_switches_that_exclude_each_other_can_be_read():

@@ -91,7 +91,7 @@ def test_tensors_sketched_together_are_as_sketched_alone():
 def test_no_more_memory_is_kept_than_one_large_tensor_needs():
     record_together([torch.ones(16_000) for _ in range(200)], WEIGHT_WIDTH)
     record_tensor(torch.ones(5_000_000))
-    assert 0 < max(memory.numel() for memory in sketch._kept.memory.values()) <= 2 * 2**20
+    assert 0 < max(memory.numel() for memory in sketch._scratch.memory.values()) <= 2 * 2**20
 
 
 def test_what_cannot_be_sketched_together_is_left_out():

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from pytest_modelviz.compare.tolerance import Tolerances
-from pytest_modelviz.probe.streams import MOST_ITEMS, consumed
+from pytest_modelviz.probe.streams import MOST_ITEMS, consume
 from pytest_modelviz.views.cam_map.capture import CamMapView
 from pytest_modelviz.views.combined.capture import CombinedCapture
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
@@ -342,6 +342,6 @@ class Holds:
 
 def test_outputs_without_streams_are_returned_as_they_are():
     for output in (Cache(), Holds(), {"cache": Cache()}):
-        assert consumed(output)[0] is output
+        assert consume(output)[0] is output
     for output in (values(), {"a": [values()]}, (None, "text", 3), range(3), nn.ModuleList(), {1: {2}}):
-        assert consumed(output)[0] is output
+        assert consume(output)[0] is output

@@ -139,7 +139,7 @@ class _Climber:
     def measure(self, images: torch.Tensor) -> torch.Tensor:
         """Each filter's mean activation (filters,), differentiable by the images where those ask for it."""
         objective = _Objective(self._layer, self._call, self._filters)
-        recorder = PassRecorder(self._model, [objective], look=record_shape, weight_width=None)
+        recorder = PassRecorder(self._model, [objective], record=record_shape, weight_width=None)
         with contextlib.suppress(_Reached), recorder.recording(), modes_untouched():
             self._model(images.to(self.dtype))
         if objective.value is None:
@@ -203,8 +203,8 @@ def _last_call(model: torch.nn.Module, layer: str, images: torch.Tensor) -> tupl
     What the model raises after a call of the layer is ignored: a size may not fit there.
     """
     last = _LastCall(layer)
-    look = functools.partial(record_tensor, width=TRACE_WIDTH, statistics=False)
-    recorder = last.recorder = PassRecorder(model, [last], look=look, weight_width=TRACE_WEIGHT_WIDTH)
+    record = functools.partial(record_tensor, width=TRACE_WIDTH, statistics=False)
+    recorder = last.recorder = PassRecorder(model, [last], record=record, weight_width=TRACE_WEIGHT_WIDTH)
     try:
         with torch.no_grad(), recorder.recording(), modes_untouched():
             model(images.to(_dtype_of(model)))

@@ -27,7 +27,7 @@ from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.forward import ModelInput, prepared, require_model
 from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.structure import tensors
-from pytest_modelviz.probe.thumbnails import smaller
+from pytest_modelviz.probe.thumbnails import shrink
 from pytest_modelviz.records.capture import Array, Capture
 from pytest_modelviz.records.trace_arrays import pack_trace
 from pytest_modelviz.records.verdict import Verdict
@@ -141,7 +141,7 @@ class CamMapView:
             score=scores.total,
         )
         if self._method in ALL_LAYERS:
-            raw = smaller(raw, _LONGEST_SIDE)
+            raw = shrink(raw, _LONGEST_SIDE)
         facts: dict[str, Any] = {
             "model": class_name(self._model),
             "method": self._method,

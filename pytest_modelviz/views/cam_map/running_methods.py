@@ -19,7 +19,7 @@ from pytest_modelviz.attribution.activation_recorder import LayerActivation
 from pytest_modelviz.attribution.outputs import main_output, sample_outputs, samples_of
 from pytest_modelviz.attribution.targets import WholeOutput
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.probe.forward import call, copied, find_layer
+from pytest_modelviz.probe.forward import call, copy_model, find_layer
 from pytest_modelviz.probe.process import process_untouched
 from pytest_modelviz.views.cam_map.library import grad_cam, known_methods
 from pytest_modelviz.views.cam_map.records import Map
@@ -89,7 +89,7 @@ def running_map(
     makes the model's input out of an image tensor; `targets` are classes or functions, one a map.
     """
     try:
-        model = copied(model)
+        model = copy_model(model)
     except Exception as error:
         raise ModelvizError(f"method {method!r} runs a copy of the model, which cannot be copied: {error}") from error
     if layer is None and not all(p.dtype == torch.float32 for p in model.parameters()):

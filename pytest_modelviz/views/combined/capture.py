@@ -17,7 +17,7 @@ from pytest_modelviz.attribution.targets import Target
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.pictures.exhibits import Exhibit
-from pytest_modelviz.probe.containers import rebuilt
+from pytest_modelviz.probe.containers import rebuild
 from pytest_modelviz.probe.fake import only_shapes
 from pytest_modelviz.probe.forward import ModelInput, call, prepared, require_model
 from pytest_modelviz.probe.pass_recorder import PassRecorder
@@ -150,4 +150,4 @@ class CombinedView(Generic[Result_co]):
 
 def _detached(value: Any) -> Any:
     """The output as a pass without gradients gives it, as far as containers can be rebuilt."""
-    return rebuilt(value, lambda item: item.detach() if isinstance(item, torch.Tensor) else item)
+    return rebuild(value, lambda item: item.detach() if isinstance(item, torch.Tensor) else item)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from pytest_modelviz.probe.call_observer import CallObserver
-from pytest_modelviz.probe.forward import matching
+from pytest_modelviz.probe.forward import match_layers
 from pytest_modelviz.probe.modules import observed_modules
 from pytest_modelviz.probe.structure import tensors
 from pytest_modelviz.probe.thumbnails import has_picture
@@ -76,7 +76,7 @@ class ThumbnailCollector(CallObserver):
             names = [name for name, _ in observed_modules(model)]
             self._wanted = set()
             for pattern in layers:
-                self._wanted |= set(matching(pattern, names))
+                self._wanted |= set(match_layers(pattern, names))
         self._samples: dict[object, tuple[str, Sample]] = {}
 
     def leave(self, call: Call, module: torch.nn.Module, output: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.probe.forward import matching
+from pytest_modelviz.probe.forward import match_layers
 from pytest_modelviz.probe.modules import class_name, observed_modules, packed_tensors
 from pytest_modelviz.probe.torch_internals import ConvNd, forward_pre_hooks
 from pytest_modelviz.views.kernel_maps.records import MOST_PICTURED
@@ -89,7 +89,7 @@ def selected(model: torch.nn.Module, found: Sequence[Convolution], patterns: Seq
     known = {convolution.name for convolution in found}
     wanted: set[str] = set()
     for pattern in patterns:
-        names = matching(pattern, list(modules))
+        names = match_layers(pattern, list(modules))
         if not known.intersection(names):
             if len(names) > 1:
                 raise ModelvizError(f"layers={pattern!r} matches {len(names)} layers, but no convolution among them")

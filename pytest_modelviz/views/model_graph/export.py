@@ -19,10 +19,10 @@ from typing import Any
 import torch
 
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.probe.forward import arguments_of, warm
+from pytest_modelviz.probe.forward import arguments_of, warm_up
 from pytest_modelviz.probe.pass_recorder import PassRecorder
 from pytest_modelviz.probe.sketch import record_shape
-from pytest_modelviz.probe.streams import consumed
+from pytest_modelviz.probe.streams import consume
 from pytest_modelviz.probe.structure import tensors
 from pytest_modelviz.probe.torch_internals import child_table, compiled_from
 from pytest_modelviz.records.trace import Call
@@ -59,10 +59,10 @@ def exported(model: torch.nn.Module, input_data: Any) -> OperatorGraph:
 
 def warm_calls(model: torch.nn.Module, input_data: Any) -> tuple[Call, ...] | None:
     """Run a prepared model once (see `probe.run.warm`) and return which module called which; None where that failed."""
-    recorder = PassRecorder(model, look=record_shape, weight_width=None)
+    recorder = PassRecorder(model, record=record_shape, weight_width=None)
     try:
         with recorder.recording():
-            warm(model, input_data)
+            warm_up(model, input_data)
     except ModelvizError:
         if recorder.calls:
             raise
@@ -80,7 +80,7 @@ class _Held(torch.nn.Module):
         self.held = model
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        return list(tensors(consumed(self.held(*args, **kwargs))[0]))
+        return list(tensors(consume(self.held(*args, **kwargs))[0]))
 
 
 def _export() -> Callable[..., Any]:

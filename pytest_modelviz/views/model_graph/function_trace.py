@@ -49,7 +49,7 @@ def traced(model: torch.nn.Module, input_data: Any, reason: str) -> OperatorGrap
     args, kwargs = arguments_of(input_data)
     given = dict(named_inputs(model, args, kwargs))
     recorder = _Recorder(model, given)
-    calls = PassRecorder(model, [recorder], look=record_shape, weight_width=None)
+    calls = PassRecorder(model, [recorder], record=record_shape, weight_width=None)
     rows = module_rows(model)
     torch.backends.mha.set_fastpath_enabled(False)
     with calls.recording(), recorder, modes_untouched():

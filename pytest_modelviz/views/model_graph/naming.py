@@ -14,7 +14,7 @@ from pytest_modelviz.probe.modules import (
     observed_modules,
     own_tensors,
     parameters_of,
-    unwrapped,
+    unwrap,
 )
 from pytest_modelviz.probe.structure import literal
 from pytest_modelviz.probe.torch_internals import keystr, tree_flatten_with_path
@@ -44,7 +44,7 @@ def named_inputs(model: torch.nn.Module, args: tuple[Any, ...], kwargs: Mapping[
     """(name, tensor or literal) of everything that the model is given, by the names of forward's parameters and in
     their order.
     """
-    parameters = parameters_of(unwrapped(model))
+    parameters = parameters_of(unwrap(model))
     names = [*parameters.names, *(f"{parameters.rest}[{at}]" for at in range(len(args) - len(parameters.names)))]
     for name, value in [*zip(names, args, strict=False), *in_order(model, kwargs).items()]:
         for path, leaf in tree_flatten_with_path(value)[0]:
@@ -53,7 +53,7 @@ def named_inputs(model: torch.nn.Module, args: tuple[Any, ...], kwargs: Mapping[
 
 def in_order(model: torch.nn.Module, kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Keyword arguments in the order of forward's signature, whatever order the caller gave them in."""
-    parameters = parameters_of(unwrapped(model))
+    parameters = parameters_of(unwrap(model))
     known = (*parameters.names, *parameters.only_by_name)
     positions = {name: (known.index(name) if name in known else len(known), name) for name in kwargs}
     return {name: kwargs[name] for name in sorted(kwargs, key=positions.__getitem__)}

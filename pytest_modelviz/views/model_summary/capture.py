@@ -128,7 +128,7 @@ class ModelSummaryView:
 
         def run(counter: MultAdds | None) -> tuple[ForwardTrace, dict[str, int], dict[str, list[str]]]:
             observers = [] if counter is None else [counter]
-            recorder = PassRecorder(model, observers, look=record_shape, weight_width=None)
+            recorder = PassRecorder(model, observers, record=record_shape, weight_width=None)
             counting = contextlib.nullcontext() if counter is None else counter.counting()
             with faked(model, given) if fake else contextlib.nullcontext(given) as data:
                 with counting, recorder.recording():

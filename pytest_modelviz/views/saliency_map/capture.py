@@ -18,7 +18,7 @@ from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.forward import ModelInput, prepared, require_model
 from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.sketch import record_tensor
-from pytest_modelviz.probe.thumbnails import smaller
+from pytest_modelviz.probe.thumbnails import shrink
 from pytest_modelviz.records.capture import Array, Capture
 from pytest_modelviz.records.trace import GRADIENT
 from pytest_modelviz.records.trace_arrays import pack_trace
@@ -101,7 +101,7 @@ def magnitude(gradient: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 def _thumbnail(gradient: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """(channels, h, w) -> (4, h, w), no side over 96: three channels (or the first, thrice), and the largest."""
     colours = gradient if len(gradient) == 3 else np.repeat(gradient[:1], 3, axis=0)
-    return smaller(np.concatenate([colours, np.abs(gradient).max(axis=0, keepdims=True)]), SIDE)
+    return shrink(np.concatenate([colours, np.abs(gradient).max(axis=0, keepdims=True)]), SIDE)
 
 
 def _quality_notes(method: str, found: Saliency) -> tuple[str, ...]:

@@ -47,7 +47,7 @@ def saliency(model: torch.nn.Module, input_data: Any, target: Target, method: st
     """Differentiate the target's score by the input. Raises ModelvizError where that cannot be done."""
     image, put = image_in(input_data, "saliency_map")
     leaf = image.detach().clone().requires_grad_()
-    recorder = PassRecorder(model, look=record_narrow, weight_width=TRACE_WEIGHT_WIDTH)
+    recorder = PassRecorder(model, record=record_narrow, weight_width=TRACE_WEIGHT_WIDTH)
     with recorder.recording():
         output = call(model, put(leaf.clone()))  # a leaf itself must not be written into
     scores = scores_of(output, target)
