@@ -26,7 +26,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from pytest_modelviz.probe.modules import Describer, configuration, observed_modules
+from pytest_modelviz.probe.configuration import Describer, configuration
+from pytest_modelviz.probe.modules import observed_modules
 from pytest_modelviz.views.model_graph.naming import module_rows
 
 Build = Callable[[Path], nn.Module]

@@ -172,8 +172,8 @@ def _describe_without_layout(layer: str, shape: tuple[int, ...]) -> str:
     if len(shape) == 3:
         return (
             f"layer {layer!r} gives {list(shape)}: its {shape[1]} tokens cannot be laid out in a grid, no layer before "
-            f"it has an output of so many places; pass reshape_transform= a function from (batch, tokens, channels) to "
-            f"(batch, channels, height, width) or (batch, channels, length)"
+            f"it has an output of so many positions; pass reshape_transform= a function from (batch, tokens, channels) "
+            f"to (batch, channels, height, width) or (batch, channels, length)"
         )
     return (
         f"layer {layer!r} gives {list(shape)}, which has no spatial extent (batch, channels, height, width); "

@@ -17,7 +17,7 @@ from pytest_modelviz.errors import ModelvizError
 
 Weigh = Callable[[torch.Tensor, int], torch.Tensor]  # from a sample's scores and a class to the number to explain
 
-_EMPTY = "the batch is empty: there is no sample to explain"
+_EMPTY_BATCH = "the batch is empty: there is no sample to explain"
 
 
 def class_score(scores: torch.Tensor, index: int) -> torch.Tensor:
@@ -100,9 +100,9 @@ def scores_of(output: object, target: Target, weigh: Weigh = class_score) -> Sco
 
     """
     if callable(target):
-        return _of_functions(output, [target], is_single=True)
+        return _score_functions(output, [target], is_single=True)
     if _are_functions(target):
-        return _of_functions(output, list(target), is_single=False)
+        return _score_functions(output, list(target), is_single=False)
     if not isinstance(samples_of(output), torch.Tensor):
         raise ModelvizError(
             "the model returns detections, which have no class as a whole: pass target= a function of one image's "
@@ -136,7 +136,7 @@ def scores_of(output: object, target: Target, weigh: Weigh = class_score) -> Sco
 def _classes(target: Any, scores: torch.Tensor, predicted: tuple[int, ...]) -> tuple[int, ...]:
     count, classes = scores.shape
     if not count:
-        raise ModelvizError(_EMPTY)
+        raise ModelvizError(_EMPTY_BATCH)
     if target is None:
         wanted = predicted
     elif isinstance(target, Sequence):
@@ -177,28 +177,28 @@ class _NoNumberError(Exception):
     """A target function returned no number."""
 
 
-def _of_functions(output: object, functions: list[TargetFunction], is_single: bool) -> Scores:
+def _score_functions(output: object, functions: list[TargetFunction], is_single: bool) -> Scores:
     """The functions of each sample's scores, or of the whole output where they ask for that or fail on samples."""
     if any(isinstance(function, WholeOutput) for function in functions):
-        return _of_whole(output, functions)
+        return _score_whole_output(output, functions)
     try:
         samples = samples_of(output)
     except ModelvizError:  # no tensor in it can be scores: it is left to the function
-        return _of_whole(output, functions)
+        return _score_whole_output(output, functions)
     if isinstance(samples, torch.Tensor) and not samples.dim():
         samples = samples[None]
     if not len(samples):
-        raise ModelvizError(_EMPTY)
+        raise ModelvizError(_EMPTY_BATCH)
     several = len(samples) == 1 and len(functions) > 1
     targets = functions * len(samples) if is_single else functions
     if len(targets) != len(samples) and not several:
         raise ModelvizError(_describe_count(len(targets), len(samples)))
     try:
         with _without_warnings():
-            values = [_number(target, samples[0 if several else at]) for at, target in enumerate(targets)]
+            values = [_call_target(target, samples[0 if several else at]) for at, target in enumerate(targets)]
     except Exception as error:  # of any kind, from a function for another kind of output
         try:
-            return _of_whole(output, functions)
+            return _score_whole_output(output, functions)
         except Exception as whole_error:
             raise ModelvizError(_describe_failures(error, whole_error)) from error
     if not any(value.requires_grad for value in values):  # `data`, for example, of a row instead of the output's field
@@ -222,7 +222,7 @@ def _without_warnings() -> Iterator[None]:
 def _gives_other_numbers(output: object, functions: list[TargetFunction], numbers: tuple[torch.Tensor, ...]) -> bool:
     try:
         with _without_warnings():
-            whole = [_number(function, output) for function in functions]
+            whole = [_call_target(function, output) for function in functions]
     except Exception:  # it fails on the whole output
         return False
     return [float(number.detach()) for number in whole] != [float(number.detach()) for number in numbers]
@@ -232,21 +232,21 @@ def _differentiable_whole(output: object, functions: list[TargetFunction]) -> Sc
     """The scores of functions of the whole output, None where they fail or cannot be differentiated."""
     try:
         with _without_warnings():
-            scores = _of_whole(output, functions)
+            scores = _score_whole_output(output, functions)
     except Exception:  # they fail on it
         return None
     return scores if all(value.requires_grad for value in scores.values) else None
 
 
-def _of_whole(output: object, functions: list[TargetFunction]) -> Scores:
-    batch = _batch(output)
+def _score_whole_output(output: object, functions: list[TargetFunction]) -> Scores:
+    batch = _batch_size(output)
     if len(functions) > 1 and batch > 1:
         raise ModelvizError(
             f"{len(functions)} functions of the whole output for a batch of {batch}: pass a single one, or several for "
             f"a batch of one"
         )
     try:
-        values = tuple(_number(function, output) for function in functions)
+        values = tuple(_call_target(function, output) for function in functions)
     except _NoNumberError as error:
         raise ModelvizError(str(error)) from None
     explained = "" if isinstance(output, torch.Tensor) else "a function of the whole output"
@@ -254,7 +254,7 @@ def _of_whole(output: object, functions: list[TargetFunction]) -> Scores:
     return Scores(values, (), (), explained, tuple(wrapped))
 
 
-def _batch(output: object) -> int:
+def _batch_size(output: object) -> int:
     try:
         samples = samples_of(output)
     except ModelvizError:
@@ -262,7 +262,7 @@ def _batch(output: object) -> int:
     return len(samples) if not isinstance(samples, torch.Tensor) or samples.dim() else 1
 
 
-def _number(target: TargetFunction, value: object) -> torch.Tensor:
+def _call_target(target: TargetFunction, value: object) -> torch.Tensor:
     number = target(value)
     if not isinstance(number, torch.Tensor) or number.numel() != 1:
         kind = f"a tensor {list(number.shape)}" if isinstance(number, torch.Tensor) else type(number).__name__

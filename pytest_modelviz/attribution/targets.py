@@ -1,4 +1,4 @@
-"""Targets of explanations that say by themselves what they are functions of. Imports nothing heavy."""
+"""Targets of explanations that are functions of the whole output. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Target: TypeAlias = "SupportsIndex | TargetFunction | Sequence[SupportsIndex] | 
 
 @dataclass(frozen=True)
 class WholeOutput:
-    """A target that is a function of all that a model returns; made by `whole_output`."""
+    """A target that is a function of a model's whole output; made by `whole_output`."""
 
     function: TargetFunction
 
@@ -27,8 +27,7 @@ class WholeOutput:
 def whole_output(function: TargetFunction) -> WholeOutput:
     """A target for `cam_map` and `saliency_map` that is given the model's whole output, as the model returns it.
 
-    Without it a target function is given one sample's scores, and the whole output only where it can make no number of
-    those.
+    Without it a target function is given one sample's scores, and the whole output only where it fails on those.
 
     Args:
         function: Takes the output (a tensor with its batch dimension, a tuple, a dict, a dataclass) and returns a

@@ -221,7 +221,7 @@ class ItemChecks:
         model = getattr(view, "model", None)
         if model is not None and not all(self._ignored.values()):
             from pytest_modelviz.compare.ignored import matches
-            from pytest_modelviz.probe.modules import attribute_names
+            from pytest_modelviz.probe.configuration import attribute_names
 
             names = list(attribute_names(model))
             if hasattr(view, "option_names"):

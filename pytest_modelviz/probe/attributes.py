@@ -1,4 +1,4 @@
-"""Restoring the attributes of modules: flags, tables, containers, objects, and what those hold in turn."""
+"""Restoring the attributes of modules: flags, tables, containers, objects, and their contents in turn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The base of what observes a pass beside its recorder: counters, collectors of thumbnails and of activations."""
+"""The base class of observers of a pass, beside its recorder: counters, collectors of thumbnails and of activations."""
 
 from __future__ import annotations
 

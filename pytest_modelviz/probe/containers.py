@@ -15,13 +15,13 @@ from pytest_modelviz.probe.structure import DEEPEST, LITERALS, attributes_of, it
 Put = Callable[[object], object]  # from a new item to a copy of the value that holds it
 
 
-def innermost(value: object, depth: int = 0) -> Iterator[object]:
+def innermost_items(value: object, depth: int = 0) -> Iterator[object]:
     """Yield the items of nested tuples, lists, mappings and dataclasses that are no such container themselves."""
     items = items_of(value) if depth < DEEPEST and not isinstance(value, torch.Tensor) else None
     if items is None:
         yield value
     for _, item in items or ():
-        yield from innermost(item, depth + 1)
+        yield from innermost_items(item, depth + 1)
 
 
 def rebuild(value: object, change: Callable[[object], object]) -> object:
@@ -66,10 +66,10 @@ def tensors_to_replace(value: object, outer: tuple[int, ...] = ()) -> Iterator[t
     elif id(value) not in outer and len(outer) < DEEPEST and not isinstance(value, (np.ndarray, *LITERALS)):
         for item, put_item in _items(value):
             for tensor, put in tensors_to_replace(item, (*outer, id(value))):
-                yield tensor, _chained(put_item, put)
+                yield tensor, _compose(put_item, put)
 
 
-def _chained(outer: Put, inner: Put) -> Put:
+def _compose(outer: Put, inner: Put) -> Put:
     return lambda item: outer(inner(item))
 
 

@@ -61,13 +61,13 @@ def float32_precision(model: torch.nn.Module, device: str) -> str:
     """
     precisions = {"ieee"}
     if "cuda" in device and torch.version.cuda and torch.cuda.get_device_capability() >= _HAS_TF32:
-        precisions |= _cuda_precisions(_products(model))
+        precisions |= _cuda_precisions(_product_kinds(model))
     if "cpu" in device:
         precisions |= _cpu_precisions(model)
     return next(precision for precision in ("bf16", "tf32", "ieee") if precision in precisions)
 
 
-def _products(model: torch.nn.Module) -> list[str]:
+def _product_kinds(model: torch.nn.Module) -> list[str]:
     """The kinds of products that a model may contain; a convolution in functional form needs no module."""
     convolves = any(torch.nn.parameter.is_lazy(tensor) or tensor.dim() >= 3 for tensor in all_tensors(model))
     recurs = any(isinstance(module, torch.nn.RNNBase) for module in model.modules())
@@ -89,7 +89,7 @@ def _cpu_precisions(model: torch.nn.Module) -> set[str]:
     if _setting("backends.mkldnn.matmul.fp32_precision") is None:  # torch before 2.9
         allowed = {"matmul": {"medium": "bf16"}.get(_matmul_precision(), "ieee")}
     shortened = {kind: value for kind, value in allowed.items() if value in ("tf32", "bf16")}
-    products = _products(model) if shortened else []  # usually nothing is shortened, and the model need not be examined
+    products = _product_kinds(model) if shortened else []  # usually the model need not be examined
     return {value for kind, value in shortened.items() if kind in products and rounds_products(kind)}
 
 

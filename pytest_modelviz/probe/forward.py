@@ -1,4 +1,4 @@
-"""Calling a model with a user's input, in eval mode, with one clear error for what cannot work."""
+"""Calling a model with a user's input, in eval mode, with a clear error where that cannot work."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def prepared(model: torch.nn.Module, input_data: ModelInput, *, grad: bool = Fal
 
     Args:
         model: the user's model.
-        input_data: what it will be called with, None where it will not be.
+        input_data: the input of its calls, None where it is not called.
         grad: whether gradients are computed.
 
     Yields:
@@ -144,7 +144,7 @@ def prepared(model: torch.nn.Module, input_data: ModelInput, *, grad: bool = Fal
             "model.to_empty(device='cpu') and load its weights (model_summary and model_graph can do without)"
         )
     with untouched(model, input_data), torch.inference_mode(False), torch.set_grad_enabled(grad), _eager():
-        model = _materialised(model, input_data)
+        model = _materialise(model, input_data)
         if grad and any(tensor.is_inference() for tensor in parameters_and_buffers(model)[0].values()):
             model = copy_model(model)  # tensors made in inference mode cannot take part in a backward pass
         with contextlib.suppress(NotImplementedError):  # a module from torch.export has the mode it was exported in
@@ -157,7 +157,7 @@ def _eager() -> contextlib.AbstractContextManager[object]:
     return torch.compiler.set_stance("force_eager") if is_compiler_imported() else contextlib.nullcontext()
 
 
-def _materialised(model: torch.nn.Module, input_data: ModelInput) -> torch.nn.Module:
+def _materialise(model: torch.nn.Module, input_data: ModelInput) -> torch.nn.Module:
     uninitialised = [tensor for tensor in all_tensors(model) if torch.nn.parameter.is_lazy(tensor)]
     if input_data is None or not uninitialised:
         return model

@@ -85,14 +85,14 @@ _Hooks = tuple[Callable[[torch.Tensor], Any], Callable[[Any], torch.Tensor]]  # 
 
 
 class _SavedTensorHooks:
-    """Hooks that pack and unpack what autograd saves, and whether they are allowed."""
+    """Hooks that pack and unpack the tensors that autograd saves, and whether they are allowed."""
 
     def __init__(self) -> None:
-        self._message = _disabled()
+        self._message = _disabled_message()
         self._hooks = self._read()
 
     def restore(self) -> None:
-        if _disabled() != self._message:
+        if _disabled_message() != self._message:
             autograd._saved_tensors_hooks_enable()
         current = self._read()
         same = len(current) == len(self._hooks) and all(
@@ -102,12 +102,12 @@ class _SavedTensorHooks:
         if not same:
             self._pop()
             self._push(self._hooks)
-        if self._message is not None and _disabled() != self._message:
+        if self._message is not None and _disabled_message() != self._message:
             autograd._saved_tensors_hooks_disable(self._message)
 
     def _read(self) -> list[_Hooks]:
         """All pairs, innermost last; none where hooks are not allowed, for then none could be pushed again."""
-        if _disabled() is not None:
+        if _disabled_message() is not None:
             return []
         hooks = self._pop()
         self._push(hooks)
@@ -126,7 +126,7 @@ class _SavedTensorHooks:
             autograd._push_saved_tensors_default_hooks(*pair)
 
 
-def _disabled() -> str | None:
+def _disabled_message() -> str | None:
     """Why hooks on saved tensors are not allowed, None where they are."""
     return autograd._saved_tensors_hooks_get_disabled_error_message()
 

@@ -18,14 +18,13 @@ import torch
 
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.call_observer import CallObserver
+from pytest_modelviz.probe.configuration import Describer, parameters_of
 from pytest_modelviz.probe.lent import LentWeights
 from pytest_modelviz.probe.modules import (
     OWN_OF_MODULE,
-    Describer,
     class_name,
     compiled_modules,
     observed_modules,
-    parameters_of,
     tie_groups,
     unsaved_buffers,
     unwrap,
@@ -162,7 +161,7 @@ class PassRecorder:
 
     def _wrap(self, base: type[torch.nn.Module], original: Operator) -> None:
         def observed_call(module: torch.nn.Module, /, *args: object, **kwargs: object) -> object:
-            inner = self._wrapped.get(id(module), module)  # a compiled wrapper may not call what it wraps observably
+            inner = self._wrapped.get(id(module), module)  # a compiled wrapper may call its module unobserved
             name = self._names.get(id(inner))
             # a class's own __call__ that calls its base's is a single call, and so is a wrapper's
             running = self._running
@@ -188,7 +187,7 @@ class PassRecorder:
         index = self._counts.get(name, 0)
         self._counts[name] = index + 1
         prefix = f"{name}#{index}" if index else name
-        inputs = self._leaves(_named(module, args, kwargs), f"{prefix}<")
+        inputs = self._leaves(_name_arguments(module, args, kwargs), f"{prefix}<")
         autocast = _autocast()
         if self._depth == 0:
             self._root_autocast = autocast
@@ -232,7 +231,7 @@ class PassRecorder:
     def _leaves(self, values: list[tuple[str, object]], prefix: str) -> dict[str, Leaf]:
         leaf_by_path: dict[str, Leaf] = {}
         for name, value in values:
-            # nearly all values are tensors, whose leaf is leaf_by_path faster without a walk
+            # nearly all values are tensors, whose leaf is found faster without a walk
             for path, item in [(name, value)] if isinstance(value, torch.Tensor) else leaves(value, name):
                 if isinstance(item, torch.Tensor):
                     leaf_by_path[path] = Leaf(tensor=self._key(item, prefix + path))
@@ -278,7 +277,9 @@ def _autocast() -> str:
     return ", ".join(f"{kind} {torch.get_autocast_dtype(kind)}" for kind in kinds) or "other devices"
 
 
-def _named(module: torch.nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> list[tuple[str, object]]:
+def _name_arguments(
+    module: torch.nn.Module, args: tuple[object, ...], kwargs: dict[str, object]
+) -> list[tuple[str, object]]:
     """Arguments by the name of forward's parameter, in the order of its signature: `f(x, y)` is `f(y=y, x=x)`.
 
     Arguments that equal the default are left out, so that it makes no difference whether they are passed.

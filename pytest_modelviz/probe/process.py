@@ -106,6 +106,6 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
-def other_randomness() -> contextlib.AbstractContextManager[None]:
+def independent_randomness() -> contextlib.AbstractContextManager[None]:
     """Run a block from random states that no caller has, so that it draws other numbers than it would have."""
     return seeded(0x6D6F64656C76697A)

@@ -43,7 +43,7 @@ def untouched(model: torch.nn.Module, input_data: object = None) -> Iterator[Non
     Covers per-module train/eval flags, gradients, `requires_grad`, parameters, buffers, hooks, plain attributes
     (four levels of containers and objects) and the modules' classes; of tensors their hooks and attributes too; random
     states of Python, NumPy and torch on every device; grad mode, default dtype and device, autocast, modes, global
-    hooks, threads and backend flags. docs/guide.md has the whole list, and what it leaves out.
+    hooks, threads and backend flags. docs/guide.md has the whole list, and the exceptions.
 
     Example:
         >>> with untouched(model):
@@ -96,11 +96,11 @@ class _BufferValues:
             if not buffer.is_meta:
                 alone = buffer.layout != torch.strided or buffer.is_quantized or type(buffer) not in _PLAIN
                 groups.setdefault(id(buffer) if alone else (buffer.dtype, buffer.device), []).append(buffer)
-        self._groups = [(group, _joined(group)) for group in groups.values()]
+        self._groups = [(group, _concatenate(group)) for group in groups.values()]
 
     def restore(self) -> None:
         for group, before in self._groups:
-            if not same_bits(_joined(group), before):
+            if not same_bits(_concatenate(group), before):
                 with torch.no_grad():
                     shares = [before] if len(group) == 1 else before.split([buffer.numel() for buffer in group])
                     for buffer, values in zip(group, shares, strict=True):
@@ -108,7 +108,7 @@ class _BufferValues:
                             buffer.copy_(values.view_as(buffer))
 
 
-def _joined(group: list[torch.Tensor]) -> torch.Tensor:
+def _concatenate(group: list[torch.Tensor]) -> torch.Tensor:
     with torch.no_grad():
         return group[0].detach().clone() if len(group) == 1 else torch.cat([tensor.reshape(-1) for tensor in group])
 

@@ -29,11 +29,11 @@ WEIGHT_WIDTH = 61
 _LARGEST_CHUNK = 2**20  # a larger tensor is split into chunks with the same signs, all of them negated or none
 _MOST_ADDERS = 200
 _MOST_MEMORY = 2 * _LARGEST_CHUNK  # numbers; larger memory, as for hundreds of weights together, is not reused
-_LOUD = 30.0**2  # mean square above which a tensor is searched for a few giants that dominate it
-_BEYOND = 100.0  # how many times larger than all others a giant is
+_LARGE_MEAN_SQUARE = 30.0**2  # mean square above which a tensor is searched for a few giants that dominate it
+_GIANT_RATIO = 100.0  # how many times larger than all others a giant is
 _FEWEST_SIGNS = 2**14
-_BROAD = 200  # columns below which adding up rows is slow: then several rows are added up in parallel
-_SMALL = 2**14  # weights up to this size are sketched many at a time
+_FEWEST_COLUMNS = 200  # columns below which adding up rows is slow: then several rows are added up in parallel
+_LARGEST_GROUPED = 2**14  # weights up to this size are sketched many at a time
 _PLAIN_TENSORS = (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer)
 
 _ARITHMETIC = {torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.bool}
@@ -49,7 +49,7 @@ def _sign_table(size: int, dtype: torch.dtype, device: torch.device) -> torch.Te
 
 
 @functools.lru_cache(maxsize=1024)
-def _turn(index: int) -> int:
+def _chunk_sign(index: int) -> int:
     return 1 - 2 * int(splitmix64(np.array([index], np.uint64), 1)[0] >> np.uint64(63))
 
 
@@ -60,8 +60,8 @@ class _Adder:
     """
 
     def __init__(self, rows: int, count: int, width: int, dtype: torch.dtype, device: torch.device) -> None:
-        self._abreast = -(-_BROAD // width) if count > _BROAD else 1
-        span = width * self._abreast
+        self._parallel_rows = -(-_FEWEST_COLUMNS // width) if count > _FEWEST_COLUMNS else 1
+        span = width * self._parallel_rows
         padded = count + -count % span
         size = _FEWEST_SIGNS
         while size < count:
@@ -70,7 +70,7 @@ class _Adder:
         memory = _memory(rows * padded, dtype, device).view(rows, padded)
         self._product, self._rest = memory[:, :count], memory[:, count:] if padded > count else None
         self._lines = memory.view(rows, -1, span)
-        self._shape = (rows, self._abreast, width)
+        self._shape = (rows, self._parallel_rows, width)
 
     def __call__(self, values: torch.Tensor) -> torch.Tensor:
         """(rows, count) or, of one row, (count,) -> (rows, width)."""
@@ -78,7 +78,7 @@ class _Adder:
         if self._rest is not None:
             self._rest.zero_()
         sums = self._lines.sum(1)
-        return sums if self._abreast == 1 else sums.view(self._shape).sum(1)
+        return sums if self._parallel_rows == 1 else sums.view(self._shape).sum(1)
 
 
 class _PerThread(threading.local):
@@ -132,10 +132,10 @@ def sketch_values(flat: torch.Tensor, width: int) -> torch.Tensor:
         return flat
     if count <= _LARGEST_CHUNK:
         return _adder(1, count, width, flat.dtype, flat.device)(flat)[0]
-    step = _LARGEST_CHUNK - _LARGEST_CHUNK % (width * -(-_BROAD // width))
+    step = _LARGEST_CHUNK - _LARGEST_CHUNK % (width * -(-_FEWEST_COLUMNS // width))
     total = flat.new_zeros(1, width)
-    for turn, piece in enumerate(flat.split(step)):
-        total += _turn(turn) * _adder(1, piece.numel(), width, flat.dtype, flat.device)(piece)
+    for index, piece in enumerate(flat.split(step)):
+        total += _chunk_sign(index) * _adder(1, piece.numel(), width, flat.dtype, flat.device)(piece)
     return total[0]
 
 
@@ -188,7 +188,7 @@ def _record(tensor: torch.Tensor, width: int, statistics: bool) -> TensorRecord:
             fingerprints, values = _take_out(values)
             sketch = sketch_values(values, width).cpu().numpy()
             square = _square(sketch)
-        if square > _LOUD * count:
+        if square > _LARGE_MEAN_SQUARE * count:
             giants, rest = _without_giants(values)
             if giants:
                 fingerprints |= giants
@@ -204,9 +204,9 @@ def _without_giants(values: torch.Tensor) -> tuple[dict[str, tuple[int, int]], t
     Relative to such values no other difference in the tensor would count.
     """
     size = values.abs()
-    giant = size > size.max() / _BEYOND**0.5
+    giant = size > size.max() / _GIANT_RATIO**0.5
     rest = torch.where(giant, torch.zeros_like(values), values)
-    if not bool(rest.any()) or float(rest.abs().max()) * _BEYOND > float(size.max()):
+    if not bool(rest.any()) or float(rest.abs().max()) * _GIANT_RATIO > float(size.max()):
         return {}, values
     fingerprints = {}
     for sign, mask in (("+", giant & (values > 0)), ("-", giant & (values < 0))):
@@ -253,7 +253,7 @@ def record_together(tensors: Iterable[torch.Tensor], width: int) -> dict[int, Te
     groups: dict[tuple[int, torch.dtype, torch.device], list[torch.Tensor]] = {}
     for tensor in tensors:
         plain = is_plain_type(tensor) and tensor.layout == torch.strided and not tensor.is_meta
-        if plain and tensor.dtype in _ARITHMETIC and 0 < tensor.numel() <= _SMALL:
+        if plain and tensor.dtype in _ARITHMETIC and 0 < tensor.numel() <= _LARGEST_GROUPED:
             groups.setdefault((tensor.numel(), tensor.dtype, tensor.device), []).append(tensor)
     records = {}
     with torch.no_grad(), without_dispatch_modes():

@@ -11,7 +11,7 @@ from typing import Any, TypeGuard
 
 import torch
 
-from pytest_modelviz.probe.containers import innermost, rebuild
+from pytest_modelviz.probe.containers import innermost_items, rebuild
 from pytest_modelviz.probe.structure import tensors
 
 MOST_ITEMS = 256
@@ -40,9 +40,9 @@ def consume(output: object) -> tuple[object, tuple[str, ...]]:
 
 
 def _consume(value: object, notes: list[str]) -> object:
-    if not any(_is_stream(item) for item in innermost(value)):
+    if not any(_is_stream(item) for item in innermost_items(value)):
         return value
-    return rebuild(value, lambda item: _items(item, notes) if _is_stream(item) else item)
+    return rebuild(value, lambda item: _take_items(item, notes) if _is_stream(item) else item)
 
 
 def _is_stream(value: object) -> bool:
@@ -63,7 +63,7 @@ def _is_async(value: object) -> bool:
     return inspect.isasyncgen(value) or inspect.iscoroutine(value)
 
 
-def _items(stream: Any, notes: list[str]) -> object:
+def _take_items(stream: Any, notes: list[str]) -> object:
     kind = type(stream).__name__
     if _is_async(stream):
         if inspect.iscoroutine(stream):

@@ -27,7 +27,7 @@ def leaves(value: object, path: str = "", depth: int = 0, *, by_name: bool = Tru
 
     Args:
         value: a tensor, a literal, or anything that holds some.
-        path: what the paths start with.
+        path: the prefix of the paths.
         depth: the level of the value.
         by_name: walk mappings and objects by sorted name, else in their author's order.
 
@@ -149,7 +149,7 @@ def literal(value: object) -> str:
 
 
 def plain_text(text: str) -> str:
-    """Text without what changes from process to process (addresses) or cannot be written (lone surrogates)."""
+    """A text without addresses, which change from process to process, and with lone surrogates escaped."""
     if " at 0x" in text:
         text = re.sub(r" at 0x[0-9a-fA-F]+", "", text)
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()

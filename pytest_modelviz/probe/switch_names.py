@@ -1,14 +1,14 @@
 """Torch's own names for the switches that have no public reader, or none that can be trusted to write what it reads.
 
-All of them are private and come and go between versions. A switch that a torch does not have is left out, which costs
-no more than that switch.
+All of them are private and come and go between versions. A switch that a torch does not have is skipped, and no other
+with it.
 """
 
 from __future__ import annotations
 
 # Readers and writers in torch._C, where no writer stands beside a reader it is the reader's name with _set for _get.
 IN_TORCH_C = {
-    # how much is computed, and in which order
+    # precision, algorithms and backends
     "_get_deterministic_fill_uninitialized_memory": "",
     "_check_sparse_tensor_invariants": "_set_check_sparse_tensor_invariants",
     "_get_cpu_allow_fp16_reduced_precision_reduction": "",
@@ -54,7 +54,7 @@ IN_TORCH_C = {
     "_jit_can_fuse_on_cpu": "_jit_override_can_fuse_on_cpu",
     "_jit_can_fuse_on_gpu": "_jit_override_can_fuse_on_gpu",
     "_jit_texpr_fuser_enabled": "_jit_set_texpr_fuser_enabled",
-    # what is intercepted, what is warned of
+    # interception and warnings
     "_get_torch_function_state": "",
     "_get_dtensor_allow_implicit_replication": "",
     "_get_warnAlways": "",
@@ -64,7 +64,7 @@ IN_TORCH_C = {
     "_functorch.get_inplace_requires_grad_allowed": "_functorch.set_inplace_requires_grad_allowed",
 }
 
-# What entering inference mode changes as well.
+# Switches that entering inference mode changes as well.
 OF_AUTOGRAD = ("grad mode", "_is_fwd_grad_enabled", "_is_multithreading_enabled", "_is_view_replay_enabled")
 
 # Plain variables of torch's modules and classes.
@@ -84,7 +84,7 @@ VARIABLES = {
     "torch.utils._python_dispatch": ("_is_in_torch_dispatch_mode", "_is_in_non_infra_torch_dispatch_mode"),
 }
 
-# From the general to the special, as each inherits from the one before it.
+# From the general to the specific, as each inherits from the one before it.
 PRECISIONS = (
     ("generic", "all"),
     *((backend, kind) for backend in ("cuda", "mkldnn") for kind in ("all", "matmul", "conv", "rnn")),

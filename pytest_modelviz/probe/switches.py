@@ -36,7 +36,7 @@ class Switches:
     """The values of all switches and the contents of the tables of global hooks."""
 
     def __init__(self) -> None:
-        self._values = [(switch, _try(switch.read)) for switch in all_switches()]
+        self._values = [(switch, _read(switch.read)) for switch in all_switches()]
         self._tables = [(table, table.copy() if table else None) for table in _tables()]
 
     def steps(self) -> Iterator[Step]:
@@ -56,13 +56,13 @@ class Switches:
 def _restoring_steps(values: list[tuple[Switch, object]]) -> Generator[Step, None, bool]:
     changed = False
     for switch, before in values:
-        if before is not _UNREADABLE and _differ(before, _try(switch.read)):
+        if before is not _UNREADABLE and _differ(before, _read(switch.read)):
             changed = True
             yield switch.name, functools.partial(switch.write, before)
     return changed
 
 
-def _try(read: Callable[[], object]) -> object:
+def _read(read: Callable[[], object]) -> object:
     """A switch's value. Some cannot be read once the user has set precisions backend by backend."""
     try:
         return read()
@@ -99,7 +99,7 @@ def all_switches() -> tuple[Switch, ...]:
             switches.append(Switch(reader, read, functools.partial(_write, write)))
     for owner, names in VARIABLES.items():
         switches += [_variable(owner, name) for name in names]
-    return (*switches, *_of_device("cuda"), *_of_device("xpu"))
+    return (*switches, *_device_switches("cuda"), *_device_switches("xpu"))
 
 
 def _fine_precision(backend: str, kind: str) -> Switch:
@@ -147,8 +147,8 @@ def _variable(owner: str, name: str) -> Switch:
     return Switch(f"{owner}.{name}", read, write)
 
 
-def _of_device(backend: str) -> list[Switch]:
-    """The current device, its stream and debug mode; of a device that is not initialised what they will be."""
+def _device_switches(backend: str) -> list[Switch]:
+    """The current device, its stream and debug mode; for a device that is not initialised the defaults."""
     device = getattr(torch, backend)
 
     def switch(reader: str, writer: str, unused: object) -> Switch:

@@ -4,7 +4,7 @@ Each exists in torch 2.14. Those that are imported below are in every torch from
 fails to import, and the error names it. The others are looked up when they are needed; the table says what happens
 without them. The private switches of a process are listed in `switch_names`; one that a torch does not have is skipped.
 
-| name | what for | without it |
+| name | purpose | without it |
 |---|---|---|
 | `Module._parameters`, `_buffers`, `_modules` | own tensors and children, None and shared ones too | AttributeError |
 | `Module._non_persistent_buffers_set` | which buffers no state dict holds | all count as saved |

@@ -13,9 +13,9 @@ from pytest_modelviz.records.verdict import Verdict
 
 def capture_with_other_randomness(view: View) -> Capture:
     """Look once more, from other random states: a model that draws random numbers shows it."""
-    from pytest_modelviz.probe.process import other_randomness
+    from pytest_modelviz.probe.process import independent_randomness
 
-    with other_randomness():
+    with independent_randomness():
         return view.capture()
 
 

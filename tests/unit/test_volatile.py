@@ -368,7 +368,7 @@ def test_an_attribute_made_of_a_set_is_the_same_in_any_order():
             super().__init__()
             self.words, self.table = list(words), dict.fromkeys(words, 1)
 
-    from pytest_modelviz.probe.modules import configuration
+    from pytest_modelviz.probe.configuration import configuration
 
     words = [f"word {number}" for number in range(70)]  # more than are written out
     for count in (3, 70):

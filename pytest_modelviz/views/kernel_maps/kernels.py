@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import torch
 
-from pytest_modelviz.probe.modules import Describer, class_name, tie_groups
+from pytest_modelviz.probe.configuration import Describer
+from pytest_modelviz.probe.modules import class_name, tie_groups
 from pytest_modelviz.probe.sketch import WEIGHT_WIDTH, record_shape, record_tensor
 from pytest_modelviz.records.structure import ModelStructure, ModuleRecord
 from pytest_modelviz.records.tensors import TensorRecord

@@ -9,16 +9,12 @@ from typing import Any
 import torch
 
 from pytest_modelviz.compare.bracketed import in_one_order
+from pytest_modelviz.probe.configuration import Describer, Parameters, configuration, digest, parameters_of
 from pytest_modelviz.probe.modules import (
-    Describer,
-    Parameters,
     class_name,
-    configuration,
-    digest,
     observed_modules,
     own_tensors,
     packed_tensors,
-    parameters_of,
     tie_groups,
     unsaved_buffers,
 )

@@ -11,9 +11,10 @@ import torch
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.pictures.exhibits import Exhibit
+from pytest_modelviz.probe.configuration import Describer
 from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.forward import require_model
-from pytest_modelviz.probe.modules import Describer, class_name, observed_modules, tie_groups
+from pytest_modelviz.probe.modules import class_name, observed_modules, tie_groups
 from pytest_modelviz.probe.weights import Weights
 from pytest_modelviz.records.capture import Array, Capture
 from pytest_modelviz.records.structure import ModelStructure

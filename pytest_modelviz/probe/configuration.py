@@ -1,0 +1,234 @@
+"""The configuration of modules as texts: attributes, `extra_repr`, and the parameters of their forward.
+
+It is what sets one module of a class apart from another, as far as two processes that build the same model share it.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import hashlib
+import inspect
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from pytest_modelviz.compare.bracketed import in_one_order
+from pytest_modelviz.compare.ignored import lasting_config
+from pytest_modelviz.compare.shared_objects import object_text, settings_by_attribute
+from pytest_modelviz.compare.volatile import is_machinery, is_volatile, lasting, normalised
+from pytest_modelviz.probe.modules import OWN_OF_MODULE, class_name, observed_modules
+from pytest_modelviz.probe.structure import plain_text
+from pytest_modelviz.records.structure import ModuleRecord
+
+_TENSOR = re.compile(r"tensor\((?:[^()]|\([^()]*\))*\)")
+_LISTED, _MOST_ITEMS = 64, 100_000  # items that are written out, items that are examined
+_PLAIN = (bool, int, float, complex, str, type(None), torch.dtype, torch.device, torch.Size, enum.Enum)
+_NO_CONFIGURATION = OWN_OF_MODULE | {"forward"}  # a replaced forward is code
+
+
+def configuration(module: torch.nn.Module) -> dict[str, str]:
+    """A module's configuration as texts: `extra_repr`, an overridden `repr`, and attributes with plain values.
+
+    Texts that would differ between two processes that build the same model are left out (see `compare.volatile`).
+
+    Example:
+        >>> configuration(torch.nn.Dropout(0.5))["p"]
+        '0.5'
+
+    """
+    config: dict[str, str] = {}
+    try:
+        config["extra_repr"] = _mask_tensors(plain_text(module.extra_repr()))
+        if type(module).__repr__ is not torch.nn.Module.__repr__ and not any(module.children()):
+            config["repr"] = _mask_tensors(plain_text(repr(module)))
+    except Exception as error:  # from a user's code: it must not end the check
+        config.setdefault("extra_repr", f"<raised {type(error).__name__}>")
+    for name, value in sorted(item for item in vars(module).items() if item[0] not in _NO_CONFIGURATION):
+        text = None if is_volatile(name) else _plain(value)
+        if text is not None:
+            config[name] = text
+    return lasting_config(config)
+
+
+def _mask_tensors(text: str) -> str:
+    """A text without tensors' values, which are weights and whose last digits depend on the processor."""
+    return _TENSOR.sub("tensor(...)", text) if "tensor(" in text else text
+
+
+def _plain(value: object, depth: int = 0) -> str | None:
+    """A text for a value that is configuration, or None for state and machinery."""
+    if type(value) in (bool, int, float, type(None)):
+        return repr(value)
+    if isinstance(value, _PLAIN):
+        return plain_text(repr(value))
+    if isinstance(value, (np.bool_, np.number)):
+        return repr(value.item())
+    if isinstance(value, (list, tuple)) and depth < 3:
+        texts = [_plain(item, depth + 1) for item in value[:_MOST_ITEMS]]
+        if None in texts:
+            return None
+        text = f"({', '.join(map(str, texts))})"
+        return text if len(value) <= _LISTED else f"({len(value)} items, {digest(_sorted_texts(value, text))})"
+    if isinstance(value, dict) and depth < 3 and len(value) <= _MOST_ITEMS:
+        pairs = [(plain_text(repr(key)), _plain(item, depth + 1)) for key, item in value.items()]
+        if any(text is None for _, text in pairs):
+            return None
+        text = f"{{{', '.join(f'{key}: {item}' for key, item in pairs)}}}"
+        return text if len(value) <= _LISTED else f"{{{len(value)} items, {digest(text)}}}"
+    if isinstance(value, functools.partial):
+        return f"partial({_plain(value.func)}, {_plain(value.args)}, {_plain(value.keywords)})"
+    if inspect.isroutine(value) or inspect.isclass(value):
+        return f"<{getattr(value, '__qualname__', type(value).__name__)}>"
+    return None
+
+
+def _sorted_texts(value: Iterable[object], text: str) -> str:
+    """The text of a long list, in a fixed order if it is of strings: it may have been made from a set."""
+    return in_one_order(normalised(text)) if all(isinstance(item, str) for item in value) else text
+
+
+def digest(text: str) -> str:
+    """A text's SHA-256, abbreviated to eight hexadecimal digits."""
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _settings_of(value: object, prefix: str, depth: int = 0) -> Iterator[tuple[str, str]]:
+    """Yield (path, text) for the plain attributes of a configuration object, two levels deep."""
+    attributes = getattr(value, "__dict__", None)
+    if not isinstance(attributes, dict) or isinstance(value, (torch.nn.Module, torch.Tensor)) or callable(value):
+        return
+    if is_machinery(type(value)):
+        return
+    for name, item in sorted(attributes.items(), key=lambda pair: str(pair[0])):
+        if is_volatile(str(name)):
+            continue
+        text = _plain(item)
+        if text is None and depth < 1:
+            yield from _settings_of(item, f"{prefix}.{name}", depth + 1)
+        elif text is not None and "version" not in str(name):
+            yield f"{prefix}.{name}", text
+
+
+def attribute_names(model: torch.nn.Module) -> Iterator[tuple[str, str]]:
+    """Yield (layer, attribute) for all that `ignore=` can name, also in objects and dictionaries that modules hold."""
+    for layer, module in observed_modules(model):
+        config = configuration(module)
+        arguments = re.findall(r"(\w+)=", f"{config.get('extra_repr', '')} {config.get('repr', '')}")
+        own = [name for name in vars(module) if name not in _NO_CONFIGURATION]
+        inner = [f"{name}.{path}" for name in own for path in _inner_names(vars(module)[name], 2)]
+        yield from ((layer, name) for name in ("extra_repr", "repr", *arguments, *own, *inner))
+
+
+def _inner_names(value: object, depth: int) -> Iterator[str]:
+    entries = value if isinstance(value, dict) else getattr(value, "__dict__", None)
+    if depth and isinstance(entries, dict) and not isinstance(value, (torch.nn.Module, torch.Tensor, type)):
+        for name, item in entries.items():
+            yield str(name)
+            yield from (f"{name}.{inner}" for inner in _inner_names(item, depth - 1))
+
+
+class Describer:
+    """Describes modules in turn; an object that several of them share is written out for the first alone."""
+
+    def __init__(self) -> None:
+        self._object_texts: dict[int, str] = {}
+
+    def describe(self, module: torch.nn.Module, weights: Mapping[str, str]) -> ModuleRecord:
+        """Describe a module.
+
+        Args:
+            module: the module.
+            weights: its own parameters and buffers: local name -> the name that they are recorded under.
+
+        """
+        config = configuration(module)
+        for name, value in vars(module).items():
+            if name not in config and name not in _NO_CONFIGURATION and not is_volatile(name):
+                self._add_object(config, name, value)
+        parameters = parameters_of(module)
+        config["forward"] = str(parameters)
+        defaults = [
+            f"{name}={text}" for name, value in parameters.defaults.items() if (text := _plain(value)) is not None
+        ]
+        if defaults:
+            config["defaults"] = "\n".join(defaults)
+        return ModuleRecord(class_name(module), config, dict(weights))
+
+    def _add_object(self, config: dict[str, str], name: str, value: object) -> None:
+        if id(value) not in self._object_texts:
+            settings = lasting(dict(_settings_of(value, name)))
+            if not settings:
+                return
+            self._object_texts[id(value)] = object_text(
+                type(value).__name__, settings_by_attribute(settings, [name])[name]
+            )
+            config.update(settings)
+        config[name] = self._object_texts[id(value)]
+
+
+class Parameters(NamedTuple):
+    """The parameters of a forward.
+
+    Attributes:
+        names: those that can be passed by position.
+        rest: the name of the variadic positional parameter, `args` where there is none.
+        only_by_name: those that can be passed by keyword alone.
+        defaults: default values by name.
+        is_variadic: whether there is a variadic positional parameter.
+        keywords: the name of the variadic keyword parameter, None where there is none.
+
+    """
+
+    names: tuple[str, ...] = ()
+    rest: str = "args"
+    only_by_name: tuple[str, ...] = ()
+    defaults: Mapping[str, object] = MappingProxyType({})
+    is_variadic: bool = False
+    keywords: str | None = None
+
+    def __str__(self) -> str:
+        """The parameters as traces hold them, with `*args` where there is no variadic parameter."""
+        return self._listed(f"*{self.rest}")
+
+    @property
+    def signature(self) -> str:
+        """The parameters as they are written."""
+        return self._listed(f"*{self.rest}" if self.is_variadic else "")
+
+    def _listed(self, rest: str) -> str:
+        keywords = "" if self.keywords is None else f"**{self.keywords}"
+        return ", ".join(filter(None, [*self.names, rest, *self.only_by_name, keywords]))
+
+
+def parameters_of(module: torch.nn.Module) -> Parameters:
+    """The parameters of a module's forward."""
+    for base in type(module).__mro__:
+        if "forward" in vars(base):  # looked up without descriptors: a scripted class's raises
+            return _parameters_of(vars(base)["forward"])
+    return Parameters()
+
+
+@functools.lru_cache(maxsize=1024)
+def _parameters_of(forward: Callable[..., object]) -> Parameters:
+    try:
+        parameters = list(inspect.signature(forward).parameters.values())[1:]
+    except (TypeError, ValueError):
+        return Parameters()
+
+    def names(*kinds: object) -> tuple[str, ...]:
+        return tuple(parameter.name for parameter in parameters if parameter.kind in kinds)
+
+    variadic = names(inspect.Parameter.VAR_POSITIONAL)
+    return Parameters(
+        names(inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD),
+        variadic[0] if variadic else "args",
+        names(inspect.Parameter.KEYWORD_ONLY),
+        {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty},
+        bool(variadic),
+        next(iter(names(inspect.Parameter.VAR_KEYWORD)), None),
+    )
