@@ -42,10 +42,8 @@ class ModuleState:
         else:
             restore_attributes(module.__dict__, self._attributes)
         for container, before in self._containers:
-            if before is not None:
-                restore_container(container, before)
-            elif container:
-                container.clear()
+            if container or before:
+                restore_container(container, before or {})
 
 
 class NestedState:

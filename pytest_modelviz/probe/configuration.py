@@ -10,7 +10,7 @@ import functools
 import hashlib
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -73,7 +73,11 @@ def _plain(value: object, depth: int = 0) -> str | None:
         if None in texts:
             return None
         text = f"({', '.join(map(str, texts))})"
-        return text if len(value) <= _LISTED else f"({len(value)} items, {digest(_sorted_texts(value, text))})"
+        if len(value) <= _LISTED:
+            return text
+        if all(isinstance(item, str) for item in value):  # it may have been made from a set, in any order
+            text = in_one_order(normalised(text))
+        return f"({len(value)} items, {digest(text)})"
     if isinstance(value, dict) and depth < 3 and len(value) <= _MOST_ITEMS:
         pairs = [(plain_text(repr(key)), _plain(item, depth + 1)) for key, item in value.items()]
         if any(text is None for _, text in pairs):
@@ -85,11 +89,6 @@ def _plain(value: object, depth: int = 0) -> str | None:
     if inspect.isroutine(value) or inspect.isclass(value):
         return f"<{getattr(value, '__qualname__', type(value).__name__)}>"
     return None
-
-
-def _sorted_texts(value: Iterable[object], text: str) -> str:
-    """The text of a long list, in a fixed order if it is of strings: it may have been made from a set."""
-    return in_one_order(normalised(text)) if all(isinstance(item, str) for item in value) else text
 
 
 def digest(text: str) -> str:

@@ -35,20 +35,18 @@ class LentWeights:
             id(module): {local: id(parameter) for local, parameter in parameter_table(module).items()}
             for module in modules
         }
-        self._modules: dict[int, torch.nn.Module] = {}  # by the `id` of the call that has loans
         self._open: list[_Loan] = []
 
-    def enter(self, call: Call, module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    def borrowed(self, module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
         """Yield (local name, tensor) for the parameters of a called module that are not its own."""
         for local, before in self._own[id(module)].items():
             current = parameter_table(module).get(local)
             if id(current) != before and isinstance(current, torch.Tensor):
-                self._modules[id(call)] = module
                 yield local, current
 
-    def add(self, call: Call, local: str, leaf: Leaf) -> None:
+    def add(self, call: Call, module: torch.nn.Module, local: str, leaf: Leaf) -> None:
         """Record the leaf of such a tensor."""
-        self._open.append(_Loan(self._modules[id(call)], local, leaf, call, call))
+        self._open.append(_Loan(module, local, leaf, call, call))
 
     def leave(self, call: Call) -> None:
         """A call has ended: tensors that are still in place were lent to it or to a caller of it."""

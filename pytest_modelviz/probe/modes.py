@@ -27,7 +27,7 @@ class Modes:
         self._stacks = [(stack, stack.read()) for stack in _STACKS]
         self._saving = _SavedTensorHooks() if hasattr(autograd, "_top_saved_tensors_default_hooks") else None
         self._autocast = _Autocast()
-        self.functorch = functorch_depth()
+        self._functorch = _functorch_depth()
         self._dual = _dual_level()
 
     def steps(self) -> Iterator[Step]:
@@ -37,14 +37,14 @@ class Modes:
         if self._saving is not None:
             yield "hooks on saved tensors", self._saving.restore
         yield "autocast", self._autocast.restore
-        if functorch_depth() > self.functorch:
-            leave = functools.partial(functorch.pop_dynamic_layer_stack_and_undo_to_depth, self.functorch)
+        if _functorch_depth() > self._functorch:
+            leave = functools.partial(functorch.pop_dynamic_layer_stack_and_undo_to_depth, self._functorch)
             yield "torch.func's levels", leave
         for level in range(_dual_level(), self._dual, -1):
             yield "forward-mode AD's levels", functools.partial(forward_ad.exit_dual_level, level=level)
 
 
-def functorch_depth() -> int:
+def _functorch_depth() -> int:
     """How many of torch.func's transforms are active."""
     depth = getattr(functorch, "get_dynamic_layer_stack_depth", None)
     return 0 if depth is None else int(depth())

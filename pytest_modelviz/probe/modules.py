@@ -72,6 +72,7 @@ def observed_modules(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Mod
 
 
 def class_name(module: torch.nn.Module) -> str:
+    """The name of a module's class, for a scripted module that of the original."""
     return str(getattr(module, "original_name", None) or type(module).__name__)
 
 

@@ -176,14 +176,7 @@ class PassRecorder:
 
         _set_call(base, observed_call)
 
-    def _observe(
-        self,
-        original: Operator,
-        module: torch.nn.Module,
-        name: str,
-        args: Args,
-        kwargs: Kwargs,
-    ) -> object:
+    def _observe(self, original: Operator, module: torch.nn.Module, name: str, args: Args, kwargs: Kwargs) -> object:
         index = self._counts.get(name, 0)
         self._counts[name] = index + 1
         prefix = f"{name}#{index}" if index else name
@@ -195,8 +188,8 @@ class PassRecorder:
             inputs["(autocast)"] = Leaf(literal=autocast)
         call = Call(name, index, self._depth, inputs)
         self.calls.append(call)
-        for local, tensor in self._lent.enter(call, module):
-            self._lent.add(call, local, Leaf(self._key(tensor, f"{prefix}<{local}")))
+        for local, tensor in self._lent.borrowed(module):
+            self._lent.add(call, module, local, Leaf(self._key(tensor, f"{prefix}<{local}")))
         for observer in self._observers:
             observer.enter(call)
         self._depth += 1

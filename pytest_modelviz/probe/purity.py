@@ -19,7 +19,7 @@ from pytest_modelviz.probe.modules import parameters_and_buffers
 from pytest_modelviz.probe.process import process_untouched
 from pytest_modelviz.probe.restoring import Step
 from pytest_modelviz.probe.structure import tensors
-from pytest_modelviz.probe.tensor_state import TensorState, distinct, has_storage, same_bits, view_of
+from pytest_modelviz.probe.tensor_state import TensorState, has_storage, same_bits, view_of
 from pytest_modelviz.probe.torch_internals import (
     Args,
     Kwargs,
@@ -56,7 +56,8 @@ def untouched(model: torch.nn.Module, input_data: object = None) -> Iterator[Non
     for module in inner.hidden:
         buffers += [tensor for tensor in buffer_table(module).values() if tensor is not None]
         parameters += [tensor for tensor in parameter_table(module).values() if tensor is not None]
-    protected = distinct([*parameters, *buffers, *inner.tensors, *tensors(input_data)])
+    candidates = (*parameters, *buffers, *inner.tensors, *tensors(input_data))
+    protected = list({id(tensor): tensor for tensor in candidates}.values())
     gradients = [tensor.grad for tensor in protected if tensor.is_leaf and tensor.grad is not None]
     states = [TensorState(tensor) for tensor in protected]
     values = _BufferValues([buffer for buffer in buffers if not torch.nn.parameter.is_lazy(buffer)])

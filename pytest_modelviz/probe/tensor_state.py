@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
 
 import torch
 
@@ -11,18 +10,14 @@ from pytest_modelviz.probe.restoring import restore_attributes, restore_containe
 from pytest_modelviz.probe.torch_internals import TENSOR_HOOKS, as_subclass, coordinates, storage_key
 
 
-def distinct(tensors: Iterable[torch.Tensor]) -> list[torch.Tensor]:
-    """Each tensor once."""
-    return list({id(tensor): tensor for tensor in tensors}.values())
-
-
 def has_storage(tensor: torch.Tensor) -> bool:
+    """Whether a tensor is a view of memory; sparse and nested tensors and some subclasses are not."""
     if torch.nn.parameter.is_lazy(tensor) or (tensor.is_nested and tensor.layout == torch.strided):
         return False  # the older nested tensors have neither a shape nor strides
     try:
         tensor.untyped_storage()
     except (NotImplementedError, RuntimeError):
-        return False  # sparse tensors and some wrapper subclasses have none
+        return False
     return True
 
 
@@ -99,6 +94,7 @@ def _same_entries(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 
 def same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Whether two strided tensors have the same bytes, so that NaN equals NaN and -0.0 differs from 0.0."""
     if a.shape != b.shape or a.dtype != b.dtype or a.layout != torch.strided or a.is_quantized:
         return False
     return torch.equal(
