@@ -17,6 +17,7 @@ from pytest_modelviz.attribution.scores import Scores
 from pytest_modelviz.attribution.spatial_layout import SpatialLayout, SpatialLayoutTracker
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.call_observer import CallObserver
+from pytest_modelviz.probe.sketch import dtype_name
 from pytest_modelviz.records.trace import Call
 
 Reshape = Callable[[torch.Tensor], torch.Tensor]
@@ -142,7 +143,7 @@ class ActivationRecorder(CallObserver):
             call=call.index,
             activation=activation.float(),
             gradient=None if gradient is None else gradient.float(),
-            dtype=str(leaf.dtype).removeprefix("torch."),
+            dtype=dtype_name(leaf.dtype),
             layout=None if self._reshape else layout,
         )
 

@@ -28,7 +28,7 @@ def image_in(input_data: object, purpose: str) -> tuple[torch.Tensor, Put]:
     if not images:
         kinds = sorted({str(tensor.dtype) for tensor in tensors(input_data)}) or ["no tensor"]
         if any(tensor.is_floating_point() for tensor in tensors(input_data)):
-            kinds = ["one where no other can be put in its place"]
+            kinds = ["one that cannot be replaced"]
         raise ModelvizError(
             f"{purpose} needs an input with a floating tensor to differentiate by; this one has {', '.join(kinds)} "
             f"(of tokens, give their embeddings, as inputs_embeds=)"

@@ -7,6 +7,7 @@ import platform
 import torch
 
 from pytest_modelviz.probe.modules import all_tensors, parameters_and_buffers
+from pytest_modelviz.probe.sketch import dtype_name
 from pytest_modelviz.probe.structure import tensors
 
 _HAS_TF32 = (8, 0)  # Ampere
@@ -29,7 +30,7 @@ def environment(model: torch.nn.Module, input_data: object = None) -> dict[str, 
         "python": platform.python_version(),
         "platform": f"{platform.system()}-{platform.machine()}".lower(),
         "device": device,
-        "dtype": ",".join(sorted(str(kind).removeprefix("torch.") for kind in kinds)) or "none",
+        "dtype": ",".join(sorted(dtype_name(kind) for kind in kinds)) or "none",
         "threads": str(torch.get_num_threads()),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "mkldnn": str(torch.backends.mkldnn.enabled),

@@ -68,7 +68,7 @@ def observed_modules(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Mod
                 )
             yield name, module
             children = [(local, child) for local, child in child_table(module).items() if child is not None]
-            waiting += [(_join(name, local), child) for local, child in reversed(children)]
+            waiting += [(qualified_name(name, local), child) for local, child in reversed(children)]
 
 
 def class_name(module: torch.nn.Module) -> str:
@@ -139,7 +139,7 @@ def parameters_and_buffers(model: torch.nn.Module) -> tuple[dict[str, torch.Tens
             for name, tensor in table.items():
                 if tensor is not None and id(tensor) not in visited:
                     visited.add(id(tensor))
-                    tensors[_join(prefix, name)] = tensor
+                    tensors[qualified_name(prefix, name)] = tensor
     return parameters, buffers
 
 
@@ -159,7 +159,7 @@ def tie_groups(model: torch.nn.Module) -> tuple[tuple[str, ...], ...]:
         names.setdefault(id(module), set()).add(prefix)
         for local, parameter in parameter_table(module).items():
             if parameter is not None:
-                names.setdefault(id(parameter), set()).add(_join(prefix, local))
+                names.setdefault(id(parameter), set()).add(qualified_name(prefix, local))
     return tuple(sorted(tuple(sorted(group)) for group in names.values() if len(group) > 1))
 
 
@@ -175,10 +175,11 @@ def _all_names(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]:
         visited.add(id(module))
         for child_name, child in child_table(module).items():
             if child is not None:
-                yield from walk(child, _join(name, child_name))
+                yield from walk(child, qualified_name(name, child_name))
 
     return walk(model, "")
 
 
-def _join(prefix: str, name: str) -> str:
+def qualified_name(prefix: str, name: str) -> str:
+    """The name of a module's child or tensor, given the module's name, empty for the root."""
     return f"{prefix}.{name}" if prefix else name

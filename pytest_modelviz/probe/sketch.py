@@ -194,7 +194,7 @@ def _record(tensor: torch.Tensor, width: int, statistics: bool) -> TensorRecord:
                 fingerprints |= giants
                 without_giants = sketch_values(rest, width).cpu().numpy()
         moments = (float(values.sum()) / count, math.sqrt(square / count)) if statistics and count else ()
-    dtype, shape = _dtype_name(tensor.dtype), _shape(tensor)
+    dtype, shape = dtype_name(tensor.dtype), _shape(tensor)
     return TensorRecord(dtype, shape, sketch, fingerprints, moments, without_giants)
 
 
@@ -265,12 +265,13 @@ def record_together(tensors: Iterable[torch.Tensor], width: int) -> dict[int, Te
             finite = np.isfinite(sketches).all(axis=1)
             for tensor, sketch, is_finite in zip(group, sketches, finite, strict=True):
                 if is_finite:
-                    records[id(tensor)] = TensorRecord(_dtype_name(dtype), _shape(tensor), sketch)
+                    records[id(tensor)] = TensorRecord(dtype_name(dtype), _shape(tensor), sketch)
     return records
 
 
 @functools.lru_cache(maxsize=64)
-def _dtype_name(dtype: torch.dtype) -> str:
+def dtype_name(dtype: torch.dtype) -> str:
+    """A dtype as baselines hold it: "float32"."""
     return str(dtype).removeprefix("torch.")
 
 
@@ -282,7 +283,7 @@ def record_number(value: float | complex) -> TensorRecord:
 
 def record_shape(tensor: torch.Tensor) -> TensorRecord:
     """Record dtype and shape alone, with an empty sketch."""
-    return TensorRecord(_dtype_name(tensor.dtype), _shape(tensor), np.zeros(0, np.float32))
+    return TensorRecord(dtype_name(tensor.dtype), _shape(tensor), np.zeros(0, np.float32))
 
 
 def _shape(tensor: torch.Tensor) -> tuple[int, ...]:

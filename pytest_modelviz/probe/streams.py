@@ -68,7 +68,7 @@ def _take_items(stream: Any, notes: list[str]) -> object:
     if _is_async(stream):
         if inspect.iscoroutine(stream):
             stream.close()  # or Python warns that it was never awaited
-        notes.append(f"the model returns an object of type {kind}, which is not run: what it gives is not compared")
+        notes.append(f"the model returns an object of type {kind}, which is not run: its result is not compared")
         return stream
     iterator, end = iter(stream), object()
     items = [_consume(item, notes) for item in itertools.islice(iterator, MOST_ITEMS)]

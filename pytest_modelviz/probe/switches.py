@@ -85,7 +85,8 @@ def all_switches() -> tuple[Switch, ...]:
         Switch("the default tensor type", native._get_default_device, _set_default_tensor_type),
         Switch("the default dtype", torch.get_default_dtype, torch.set_default_dtype),
         Switch("the number of threads", torch.get_num_threads, torch.set_num_threads),
-        Switch("the number of inter-op threads", torch.get_num_interop_threads, _set_interop_threads),
+        # torch sets it once in a process, so that restoring it raises where it was set
+        Switch("the number of inter-op threads", torch.get_num_interop_threads, torch.set_num_interop_threads),
         Switch("flushing of denormal numbers", _flushes_denormals, torch.set_flush_denormal),
         Switch("deterministic algorithms", _deterministic, _set_deterministic),
         Switch("the fast path", torch.backends.mha.get_fastpath_enabled, torch.backends.mha.set_fastpath_enabled),
@@ -198,10 +199,6 @@ def _set_deterministic(values: tuple[bool, bool]) -> None:
 
 def _set_default_tensor_type(device: str) -> None:
     torch.set_default_tensor_type("torch.FloatTensor" if device == "cpu" else f"torch.{device}.FloatTensor")
-
-
-def _set_interop_threads(number: int) -> None:
-    torch.set_num_interop_threads(number)  # torch allows it once in a process: where it was set, this raises
 
 
 _DENORMAL = 5e-324

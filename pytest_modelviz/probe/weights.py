@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 import torch
 
-from pytest_modelviz.probe.modules import loose_tensors, own_tensors, packed_tensors
+from pytest_modelviz.probe.modules import loose_tensors, own_tensors, packed_tensors, qualified_name
 from pytest_modelviz.probe.purity import value_at_entry
 from pytest_modelviz.probe.sketch import WEIGHT_WIDTH, record_tensor, record_together
 from pytest_modelviz.records.structure import ATTRIBUTE_SUFFIX
@@ -47,7 +47,7 @@ class Weights:
                 if local.endswith(ATTRIBUTE_SUFFIX) and (name, id(tensor)) in holders():
                     continue  # a list of parameters of the module or of its descendants
                 if id(tensor) not in known:
-                    key = known[id(tensor)] = f"{name}.{local}" if name else local
+                    key = known[id(tensor)] = qualified_name(name, local)
                     owners[key] = id(module)
                     distinct.append((key, tensor))
                 own[local] = known[id(tensor)]

@@ -418,7 +418,7 @@ def test_an_object_that_holds_itself():
 def test_a_tensor_that_cannot_be_exchanged_is_an_error_that_says_so():
     from pytest_modelviz.errors import ModelvizError
 
-    with pytest.raises(ModelvizError, match="this one has one where no other can be put in its place"):
+    with pytest.raises(ModelvizError, match="this one has one that cannot be replaced"):
         SaliencyMapView(Reads(), (functools.partial(torch.add, values()),)).capture()
 
 

@@ -194,7 +194,7 @@ def test_what_cannot_be_run_here_says_so():
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             (note,) = FeatureMapsView(model, values()).capture().notes
-        assert note == f"the model returns an object of type {kind}, which is not run: what it gives is not compared"
+        assert note == f"the model returns an object of type {kind}, which is not run: its result is not compared"
 
 
 def test_an_error_inside_of_a_stream_is_the_model_s():
