@@ -272,9 +272,9 @@ def _call_target(target: TargetFunction, value: object) -> torch.Tensor:
 
 def _describe_failures(sample: Exception, whole: Exception) -> str:
     """The message for a function that failed on a sample's scores and on the whole output."""
-    known = (_NoNumberError, ModelvizError)
+    own_errors = (_NoNumberError, ModelvizError)
     reasons = [
-        str(error) if isinstance(error, known) else f"it raises {type(error).__name__}: {error}"
+        str(error) if isinstance(error, own_errors) else f"it raises {type(error).__name__}: {error}"
         for error in (sample, whole)
     ]
     if isinstance(sample, _NoNumberError) and (reasons[0] == reasons[1] or not isinstance(whole, _NoNumberError)):

@@ -122,12 +122,12 @@ def _set_attribute(value: object, name: str, item: object) -> None:
 
 def modules_in(value: object) -> Iterator[torch.nn.Module]:
     """Yield the modules in a nested value."""
-    known: set[int] = set()
+    walked: set[int] = set()
     waiting = [(value, 0)]
     while waiting:
         item, depth = waiting.pop()
         if isinstance(item, torch.nn.Module):
             yield item
-        elif depth < DEEPEST and id(item) not in known and not isinstance(item, (torch.Tensor, np.ndarray, *LITERALS)):
-            known.add(id(item))
+        elif depth < DEEPEST and id(item) not in walked and not isinstance(item, (torch.Tensor, np.ndarray, *LITERALS)):
+            walked.add(id(item))
             waiting += [(inner, depth + 1) for _, inner in items_of(item) or attributes_of(item)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import fnmatch
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias, cast
@@ -14,7 +13,7 @@ import torch
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.attributes import NestedState
 from pytest_modelviz.probe.containers import modules_in, with_items
-from pytest_modelviz.probe.modules import all_tensors, observed_modules, parameters_and_buffers
+from pytest_modelviz.probe.modules import all_tensors, parameters_and_buffers
 from pytest_modelviz.probe.process import modes_untouched
 from pytest_modelviz.probe.purity import untouched
 from pytest_modelviz.probe.streams import consume
@@ -196,58 +195,3 @@ def require_same_device(model: torch.nn.Module, input_data: ModelInput) -> None:
                 f"the input is on {tensor.device} but the model is on {device} (its parameter {name!r}): "
                 f"move one of them, for example input_data.to({device!r})"
             )
-
-
-def find_layer(model: torch.nn.Module, layer: object, argument: str = "layer") -> torch.nn.Module:
-    """The module of a name.
-
-    Args:
-        model: the model.
-        layer: a name as in `model.named_modules()`, without wrappers.
-        argument: the name of the user's argument, for errors.
-
-    Raises:
-        ModelvizError: this is no name, or the model has no such layer; the error suggests similar names.
-
-    """
-    modules = dict(observed_modules(model))
-    if isinstance(layer, torch.nn.Module):
-        names = [name for name, module in modules.items() if module is layer]
-        hint = f", here {names[0]!r}" if names else ""
-        raise ModelvizError(f"{argument} takes a layer's name{hint}, not the layer itself")
-    if not isinstance(layer, str):
-        raise ModelvizError(f"{argument} takes a layer's name, not {layer!r} (names as in model.named_modules())")
-    if layer in modules:
-        return modules[layer]
-    raise _unknown_layer(layer, list(modules))
-
-
-def layer_patterns(layers: object) -> list[str] | None:
-    """A user's `layers=` as a list of names and globs, None where it is None; ModelvizError for other types."""
-    patterns = [layers] if isinstance(layers, str) else layers
-    if patterns is None:
-        return None
-    if not isinstance(patterns, (list, tuple, set)) or not all(isinstance(name, str) for name in patterns):
-        raise ModelvizError(f"layers takes names of layers or globs such as 'layer4.*', not {layers!r}")
-    return list(patterns)
-
-
-def match_layers(pattern: str, names: list[str]) -> list[str]:
-    """The layer of that name, else those that the glob matches; ModelvizError if there is none."""
-    if pattern in names:
-        return [pattern]
-    matches = [name for name in names if fnmatch.fnmatchcase(name, pattern)]
-    if not matches:
-        raise _unknown_layer(pattern, names)
-    return matches
-
-
-def _unknown_layer(layer: str, names: list[str]) -> ModelvizError:
-    import difflib
-
-    close = difflib.get_close_matches(layer, names, n=3, cutoff=0.4)
-    suggested = close or [name for name in names if name and "." not in name][:8]
-    return ModelvizError(
-        f"the model has no layer {layer!r}; {'did you mean' if close else 'its top-level layers are'} "
-        f"{', '.join(repr(name) for name in suggested) or 'none'}? (names as in model.named_modules())"
-    )

@@ -34,7 +34,7 @@ class Weights:
         self._records: dict[str, TensorRecord | None] = {}
         self._waiting: dict[int, list[tuple[str, torch.Tensor]]] = {}
         self._names: dict[int, dict[str, str]] = {}
-        known: dict[int, str] = {}
+        keys: dict[int, str] = {}
         owners: dict[str, int] = {}
         distinct: list[tuple[str, torch.Tensor]] = []
         named = list(modules)
@@ -46,11 +46,11 @@ class Weights:
                     continue
                 if local.endswith(ATTRIBUTE_SUFFIX) and (name, id(tensor)) in holders():
                     continue  # a list of parameters of the module or of its descendants
-                if id(tensor) not in known:
-                    key = known[id(tensor)] = qualified_name(name, local)
+                if id(tensor) not in keys:
+                    key = keys[id(tensor)] = qualified_name(name, local)
                     owners[key] = id(module)
                     distinct.append((key, tensor))
-                own[local] = known[id(tensor)]
+                own[local] = keys[id(tensor)]
         together = record_together((tensor for _, tensor in distinct), width or 0)
         for key, tensor in distinct:
             self._records[key] = together.get(id(tensor))

@@ -11,7 +11,8 @@ import torch
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.probe.environment import environment
-from pytest_modelviz.probe.forward import find_layer, prepared, require_model
+from pytest_modelviz.probe.forward import prepared, require_model
+from pytest_modelviz.probe.layer_names import find_layer
 from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.sketch import record_tensor
 from pytest_modelviz.records.capture import Array, Capture

@@ -10,7 +10,7 @@ import torch
 from pytest_modelviz.attribution.activation_recorder import LayerActivation, first_with_gradient
 from pytest_modelviz.attribution.spatial_layout import SpatialLayout
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.probe.forward import find_layer
+from pytest_modelviz.probe.layer_names import find_layer
 from pytest_modelviz.views.cam_map.methods import ALL_LAYERS
 
 _MOST_TRIED, _MOST_TRIED_EACH = 24, 8  # layers, from the last one back, until one has a gradient

@@ -19,7 +19,8 @@ from pytest_modelviz.attribution.activation_recorder import LayerActivation
 from pytest_modelviz.attribution.outputs import main_output, sample_outputs, samples_of
 from pytest_modelviz.attribution.targets import WholeOutput
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.probe.forward import call, copy_model, find_layer
+from pytest_modelviz.probe.forward import call, copy_model
+from pytest_modelviz.probe.layer_names import find_layer
 from pytest_modelviz.probe.process import process_untouched
 from pytest_modelviz.views.cam_map.library import grad_cam, known_methods
 from pytest_modelviz.views.cam_map.records import Map

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.probe.forward import match_layers
+from pytest_modelviz.probe.layer_names import match_layers
 from pytest_modelviz.probe.modules import class_name, observed_modules, packed_tensors
 from pytest_modelviz.probe.torch_internals import ConvNd, forward_pre_hooks
 from pytest_modelviz.views.kernel_maps.records import MOST_PICTURED
