@@ -33,13 +33,14 @@ from pytest_modelviz.probe.modules import (
 from pytest_modelviz.probe.purity import state_of
 from pytest_modelviz.probe.sketch import WEIGHT_WIDTH, record_number, record_shape, record_tensor
 from pytest_modelviz.probe.streams import consumed, is_lazy, stepwise
-from pytest_modelviz.probe.structure import leaves, literal
+from pytest_modelviz.probe.structure import leaves, literal, unread
 from pytest_modelviz.probe.torch_internals import buffer_table, is_any_autocast_enabled
 from pytest_modelviz.probe.weights import Weights
 from pytest_modelviz.records.structure import ATTRIBUTE_SUFFIX, REWRITTEN, UNSAVED, ModelStructure, ModuleRecord
 from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import Call, ForwardTrace, Leaf
 
+_MOST_NAMED = 3
 _LITERALS = (bool, int, float, str, type(None))
 Look = Callable[[torch.Tensor], TensorRecord]
 
@@ -203,6 +204,8 @@ class PassRecorder:
             self._depth -= 1
             self._lent.leave(call)
         call.outputs = self._leaves([("", output)], place)
+        if not (self._depth or self._notes) and (opaque := unread(output)):
+            self._notes += (f"the model's output holds what is not compared: {', '.join(opaque[:_MOST_NAMED])}",)
         self._weights.called(module)
         for observer in self._observers:
             output = observer.leave(call, module, output)

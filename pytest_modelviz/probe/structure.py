@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import functools
+import hashlib
 import inspect
 import re
 from collections.abc import Collection, Hashable, Iterator, Mapping
@@ -16,6 +17,7 @@ import torch
 DEEPEST = 8
 LITERALS = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size, enum.Enum)
 _NUMBERS = (torch.Tensor, bool, int, float)  # what is taken out of objects
+_LONGEST_TEXT = 200  # letters: of longer texts their beginning is kept, and a digest of the whole
 _MOST_ITEMS = 4096  # of a collection that is neither list nor tuple nor mapping
 
 
@@ -42,9 +44,26 @@ def leaves(value: Any, path: str = "", depth: int = 0, *, by_name: bool = True) 
             yield from leaves(item, f"{path}{name}", depth + 1, by_name=by_name)
 
 
-def placeholder(value: Any) -> str:
+class Placeholder(str):
+    """The name of a type, which stands for a value that is not looked into."""
+
+    __slots__ = ()
+
+
+def placeholder(value: Any) -> Placeholder:
     """What stands for a value that is not looked into."""
-    return f"<{type(value).__name__}>"
+    return Placeholder(f"<{type(value).__name__}>")
+
+
+def unread(value: Any) -> list[str]:
+    """What of a nested value stands there only as the name of its type: paths with these names."""
+    found = list(leaves(value))
+    paths = [path for path, item in found if not isinstance(item, Placeholder)]
+    return [
+        f"{path.lstrip('.')} {item}".strip()
+        for path, item in found
+        if isinstance(item, Placeholder) and not any(inner.startswith(path) for inner in paths)
+    ]
 
 
 def parts_of(value: Any, by_name: bool = False) -> list[tuple[str, Any]] | None:
@@ -135,7 +154,10 @@ def tensors(value: Any) -> Iterator[torch.Tensor]:
 def literal(value: Any) -> str:
     """A short, stable text for something that is not a tensor."""
     text = plain_text(value if isinstance(value, str) else repr(value))
-    return text if len(text) <= 200 else f"{text[:197]}..."
+    if len(text) <= _LONGEST_TEXT:
+        return text
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{text[: _LONGEST_TEXT - 14]}... <{digest}>"
 
 
 def plain_text(text: str) -> str:
