@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Collection, Mapping
 
@@ -14,7 +15,7 @@ from pytest_modelviz.records.tensors import Sketch, TensorRecord
 from pytest_modelviz.records.trace import Leaf
 from pytest_modelviz.text.side_by_side import apart
 
-_KINDS = {"nan": "NaN", "+inf": "infinite", "-inf": "-infinite"}
+_KINDS = {"nan": "NaN", "+inf": "infinite", "-inf": "-infinite", "digits": "2**53 or more"}
 # Where a result is no larger than what its inputs differ by (a ReLU that lets nothing through), a difference has
 # nothing to be relative to: so many times that gap is forgiven.
 NOTHING_LEFT = 4.0
@@ -220,10 +221,10 @@ def _same_number(
 
 def _number(leaf: Leaf, table: Mapping[str, TensorRecord]) -> float | None:
     if leaf.tensor is None:
-        try:
-            return float(str(leaf.literal))
-        except ValueError:
-            return None
+        for kind in (int, float):  # an integer may have more digits than a float holds
+            with contextlib.suppress(ValueError):
+                return kind(str(leaf.literal))
+        return None
     record = table[leaf.tensor]
     is_number = (record.dtype, record.shape) == ("float64", ()) and record.sketch.size and not record.value_fingerprints
     return float(record.sketch[0]) if is_number else None

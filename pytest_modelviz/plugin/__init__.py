@@ -152,9 +152,11 @@ class ModelvizPlugin:
             self._config.pluginmanager.register(self._collected, "modelviz-collected")
             if self._reports():
                 try:
-                    ResultsFolder(
+                    folder = ResultsFolder(
                         self.settings.results_dir, configured=self.settings.results_dir_is_configured
-                    ).refuse_links()
+                    )
+                    folder.refuse_links()
+                    folder.refuse_others()
                 except ModelvizError as error:
                     raise pytest.UsageError(f"modelviz: {printable(str(error))}") from None
 

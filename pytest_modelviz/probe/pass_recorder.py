@@ -32,13 +32,14 @@ from pytest_modelviz.probe.modules import (
 from pytest_modelviz.probe.purity import state_of
 from pytest_modelviz.probe.sketch import WEIGHT_WIDTH, record_number, record_shape, record_tensor
 from pytest_modelviz.probe.streams import consume, run_stepwise, runs_on_demand
-from pytest_modelviz.probe.structure import leaves, literal
+from pytest_modelviz.probe.structure import leaves, literal, uncompared_items
 from pytest_modelviz.probe.torch_internals import Args, Kwargs, Operator, buffer_table, is_any_autocast_enabled
 from pytest_modelviz.probe.weights import Weights
 from pytest_modelviz.records.structure import ATTRIBUTE_SUFFIX, REWRITTEN, UNSAVED, ModelStructure, ModuleRecord
 from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import Call, ForwardTrace, Leaf
 
+_MOST_NAMED = 3
 _LITERALS = (bool, int, float, str, type(None))
 RecordTensor = Callable[[torch.Tensor], TensorRecord]
 
@@ -206,6 +207,8 @@ class PassRecorder:
             self._depth -= 1
             self._lent.leave(call)
         call.outputs = self._leaves([("", output)], prefix)
+        if not (self._depth or self._notes) and (uncompared := uncompared_items(output)):
+            self._notes += (f"the model's output holds what is not compared: {', '.join(uncompared[:_MOST_NAMED])}",)
         self._weights.record_waiting(module)
         for observer in self._observers:
             output = observer.leave(call, module, output)

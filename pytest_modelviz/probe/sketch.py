@@ -29,6 +29,8 @@ WEIGHT_WIDTH = 61
 _LARGEST_CHUNK = 2**20  # a larger tensor is split into chunks with the same signs, all of them negated or none
 _MOST_ADDERS = 200
 _MOST_MEMORY = 2 * _LARGEST_CHUNK  # numbers; larger memory, as for hundreds of weights together, is not reused
+_WIDE_INTEGERS = {torch.int64, getattr(torch, "uint64", torch.int64)}
+_EXACT_BELOW = 2.0**53  # integers from here on have more digits than float64 holds
 _LARGE_MEAN_SQUARE = 30.0**2  # mean square above which a tensor is searched for a few giants that dominate it
 _GIANT_RATIO = 100.0  # how many times larger than all others a giant is
 _FEWEST_SIGNS = 2**14
@@ -193,6 +195,8 @@ def _record(tensor: torch.Tensor, width: int, statistics: bool) -> TensorRecord:
             if giants:
                 fingerprints |= giants
                 without_giants = sketch_values(rest, width).cpu().numpy()
+        if tensor.dtype in _WIDE_INTEGERS and bool((values.abs() >= _EXACT_BELOW).any()):
+            fingerprints |= _digits(tensor.detach())
         moments = (float(values.sum()) / count, math.sqrt(square / count)) if statistics and count else ()
     dtype, shape = dtype_name(tensor.dtype), _shape(tensor)
     return TensorRecord(dtype, shape, sketch, fingerprints, moments, without_giants)
@@ -215,6 +219,15 @@ def _without_giants(values: torch.Tensor) -> tuple[dict[str, tuple[int, int]], t
             decade = round(math.log10(float(size[mask].double().mean())))
             fingerprints[f"{sign}1e{decade}"] = fingerprint
     return fingerprints, rest
+
+
+def _digits(integers: torch.Tensor) -> dict[str, tuple[int, int]]:
+    """What stands for integers of which float64 does not hold every digit: how many there are, and their values."""
+    values = integers.reshape(-1).cpu().numpy().astype(np.int64)
+    large = np.flatnonzero(np.abs(values.astype(np.float64)) >= _EXACT_BELOW).astype(np.uint64)
+    mixed = splitmix64(large, 99) ^ splitmix64(values[large.astype(np.int64)].view(np.uint64), 7)
+    total = (splitmix64(mixed, 99) >> np.uint64(12)).sum(dtype=np.uint64) >> np.uint64(11)
+    return {"digits": (int(large.size), int(total))}
 
 
 def _fingerprint(mask: torch.Tensor) -> tuple[int, int] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import functools
+import hashlib
 import inspect
 import re
 from collections.abc import Collection, Hashable, Iterator, Mapping
@@ -16,6 +17,7 @@ import torch
 DEEPEST = 8
 LITERALS = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size, enum.Enum)
 _NUMBERS = (torch.Tensor, bool, int, float)  # of all that objects hold, only these are compared
+_LONGEST_TEXT = 200  # letters: of longer texts their beginning is kept, and a digest of the whole
 _MOST_ITEMS = 4096  # of a collection that is neither list nor tuple nor mapping
 
 
@@ -52,9 +54,26 @@ def leaves(value: object, path: str = "", depth: int = 0, *, by_name: bool = Tru
             yield from leaves(item, f"{path}{name}", depth + 1, by_name=by_name)
 
 
-def placeholder(value: object) -> str:
+class Placeholder(str):
+    """The name of a type, which stands for a value whose contents are not compared."""
+
+    __slots__ = ()
+
+
+def placeholder(value: object) -> Placeholder:
     """The text that stands for a value whose contents are not compared."""
-    return f"<{type(value).__name__}>"
+    return Placeholder(f"<{type(value).__name__}>")
+
+
+def uncompared_items(value: object) -> list[str]:
+    """The paths and types of what is compared by the name of its type alone."""
+    items = list(leaves(value))
+    paths = [path for path, item in items if not isinstance(item, Placeholder)]
+    return [
+        f"{path.lstrip('.')} {item}".strip()
+        for path, item in items
+        if isinstance(item, Placeholder) and not any(inner.startswith(path) for inner in paths)
+    ]
 
 
 def items_of(value: object, by_name: bool = False) -> list[tuple[str, object]] | None:
@@ -145,7 +164,10 @@ def tensors(value: object) -> Iterator[torch.Tensor]:
 def literal(value: object) -> str:
     """A short, stable text for a value that is not a tensor: its `repr` without addresses, 200 letters at most."""
     text = plain_text(value if isinstance(value, str) else repr(value))
-    return text if len(text) <= 200 else f"{text[:197]}..."
+    if len(text) <= _LONGEST_TEXT:
+        return text
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return f"{text[: _LONGEST_TEXT - 22]}... <{digest}>"
 
 
 def plain_text(text: str) -> str:

@@ -15,7 +15,8 @@ class OrphanRecord:
 
     `baseline` is its path as people write it. `test_file_sha256` is the digest of its test's file, None where there is
     none; `sources` are the digests of the other modules that its test's id may depend on, by their paths.
-    `function_is_there` says that the test's function is still in that file, so that only parameters are gone.
+    `function_is_there` says that the test's function is still in that file, `function_was_collected` that the run found
+    it with other parameters, so that only these are gone: else a run with other options may find it.
     `renamed_to` is the test of which a capture has the same content, and `new_has_baseline` says that it was recorded.
     """
 
@@ -28,6 +29,7 @@ class OrphanRecord:
     test_file_sha256: str | None
     sources: Mapping[str, str] = field(default_factory=dict)
     function_is_there: bool = False
+    function_was_collected: bool = True
     renamed_to: str | None = None
     new_has_baseline: bool = False
 
@@ -60,6 +62,7 @@ class OrphanRecord:
             test_file_sha256=nullable(document, "test_file_sha256", str),
             sources={file: required(sources, file, str) for file in sources},
             function_is_there=optional(document, "function_is_there", bool) or False,
+            function_was_collected=optional(document, "function_was_collected", bool) is not False,
             renamed_to=nullable(document, "renamed_to", str),
             new_has_baseline=optional(document, "new_has_baseline", bool) or False,
         )

@@ -100,7 +100,8 @@ def rename_hint(orphan: OrphanRecord, review: str, *, whole_file: bool = False) 
     if new is None:
         return ""
     is_there = orphan.function_is_there
-    if is_there and "[" not in old and function_of(old) != function_of(new):
+    is_elsewhere = "[" not in old or not orphan.function_was_collected
+    if is_there and is_elsewhere and function_of(old) != function_of(new):
         return f"is it now {printable(new)}?"  # a move would take along what the function has now
     command = move_command(old, new, whole_file=whole_file, only_parameters=is_there, options=review)
     if orphan.new_has_baseline:

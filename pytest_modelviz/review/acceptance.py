@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
-from pytest_modelviz.records.check_result import CheckResult
+from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.review.review import Decision, Review, ReviewedCheck, ReviewedRun, State
 from pytest_modelviz.storage.baseline_files import Files
 from pytest_modelviz.storage.formats import text_sha256
@@ -39,12 +39,27 @@ def accept_all(review: Review, chosen: Sequence[ReviewedCheck], *, named: bool =
         captures = rivals.get(item.location.path)
         if item.state is State.FOREIGN and leaves_foreign:
             decisions.append(_left(review, item))
+        elif item.state is State.WAITING and (matching := _matching_run(review, item)):
+            path = review.baselines.display_path(item.location)
+            reason = f"run {matching} found that it matches: say --run {item.run.id} to take what that has captured"
+            decisions.append(Decision(item.nodeid, item.check.name, "refused", reason, path))
         elif captures is None or item.state not in (State.WAITING, State.REPLACED):
             decisions.append(_accept(review, item))
         else:
             path = review.baselines.display_path(item.location)
             decisions.append(Decision(item.nodeid, item.check.name, "refused", _rivalry(captures), path))
     return decisions
+
+
+def _matching_run(review: Review, item: ReviewedCheck) -> str:
+    """The id of another run that compared the same check with the same baseline, and found no drift; empty for none."""
+    mine = item.check
+    for run, check in review.checks:
+        compared = (check.nodeid, check.name, check.variant, check.baseline_sha256)
+        is_same = compared == (mine.nodeid, mine.name, mine.variant, mine.baseline_sha256)
+        if is_same and run.id != item.run.id and check.status is Status.MATCH:
+            return run.id
+    return ""
 
 
 def _rivals(chosen: Sequence[ReviewedCheck]) -> dict[PurePosixPath, list[ReviewedCheck]]:

@@ -61,10 +61,11 @@ def _prune(
 
     reason = reason_to_stay(orphan, review.rootdir)
     if not reason and orphan.nodeid not in named:
-        if may_have_parameters_back(orphan, review.rootdir):
+        is_there = is_defined(review.rootdir, orphan.nodeid)
+        if orphan.function_was_collected and may_have_parameters_back(orphan, review.rootdir):
             file = newer()
             reason = "" if file is None else reason_of_data(file)
-        elif is_defined(review.rootdir, orphan.nodeid):
+        elif is_there:
             reason = "its function is still in its file, where a run with other options may find it: name its test id"
     if reason:
         return decided("refused", reason)

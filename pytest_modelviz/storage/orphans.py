@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from pytest_modelviz.records.check_result import CheckResult
 from pytest_modelviz.records.orphan import OrphanRecord
 from pytest_modelviz.records.run_result import RunResult
-from pytest_modelviz.storage.definitions import is_defined
+from pytest_modelviz.storage.definitions import function_of, is_defined
 from pytest_modelviz.storage.formats import text_sha256
 from pytest_modelviz.storage.names import Location, file_folder
 from pytest_modelviz.storage.store import Store
@@ -41,7 +41,9 @@ def find_orphans(store: Store, files: Mapping[str, Iterable[str]], rootdir: Path
         nodeid = document["nodeid"]
         if nodeid.partition("::")[0] == file and not {nodeid, any_parameters(nodeid)} & ids[file]:
             is_there = is_defined(rootdir, nodeid) is True
-            orphans.append(orphan_record(store, document, file_digest(rootdir, nodeid), is_there=is_there))
+            collected = function_of(nodeid) in {function_of(test) for test in ids[file]}
+            record = orphan_record(store, document, file_digest(rootdir, nodeid), is_there=is_there)
+            orphans.append(replace(record, function_was_collected=collected))
     return sorted(orphans, key=lambda orphan: (orphan.nodeid, orphan.baseline))
 
 

@@ -100,6 +100,25 @@ class ResultsFolder:
         except OSError as error:
             raise self._unwritable(self.root, error) from error
 
+    def refuse_others(self) -> None:
+        """Raises ModelvizError where the folder holds files and was not made by a run: they are somebody's own."""
+        ignored = self.root / ".gitignore"
+        if not self.root.is_dir() or (ignored.is_file() and ignored.read_bytes()[:100].split()[:1] == [b"*"]):
+            return
+        if any(self.root.iterdir()) and not self._is_of_a_run():
+            raise ModelvizError(
+                f"{self.root} holds files that are of no run of this plugin, and the results folder is for it alone: "
+                f"name another folder (--modelviz-results-dir), or empty this one"
+            )
+
+    def _is_of_a_run(self) -> bool:
+        """Whether there are results, as in a folder that was restored without its hidden files."""
+        try:
+            self._read(self.results)
+        except ModelvizError:
+            return False
+        return True
+
     def refuse_links(self) -> None:
         """What is written here must stay here: raises ModelvizError where a folder of it is a symbolic link."""
         if self.root.is_symlink() and not self.configured:

@@ -190,6 +190,89 @@ class TestPruning:
         assert not (project.path / "baselines/test_net").exists()
 
 
+GPU = """
+import os, pytest
+from net import *
+GPU = os.environ.get("GPU") == "1"
+class TestGpu:
+    __test__ = GPU
+    @pytest.mark.parametrize("n", [1, 2])
+    def test_param(self, model_summary, n): model_summary(load())
+def test_here(): pass
+"""
+
+
+class TestTestsThatOtherOptionsFind:
+    @pytest.fixture
+    def gone(self, project, monkeypatch):
+        project.test(GPU)
+        monkeypatch.setenv("GPU", "1")
+        project.run("--modelviz-update").assert_outcomes(passed=3)
+        monkeypatch.delenv("GPU")
+        project.run("--modelviz").assert_outcomes(passed=1)
+        return project
+
+    def test_their_baselines_are_removed_only_by_name(self, gone):
+        done = gone.modelviz("prune")
+        assert (done.exit_code, done.output.count("its function is still in its file")) == (1, 2)
+        assert gone.modelviz("prune", "test_net.py::*").exit_code == 1
+        assert gone.modelviz("prune", "test_net.py::TestGpu::test_param[1]").exit_code == 0
+        assert [path.name for path in (gone.path / "baselines/test_net").iterdir()] == ["TestGpu.test_param[2]"]
+
+    def test_no_move_is_advised(self, gone):
+        gone.test(GPU + "@pytest.mark.parametrize('n', [1])\ndef test_cpu(model_summary, n): model_summary(load())\n")
+        result = gone.run("--modelviz")
+        assert "is it now test_net.py::test_cpu[1]?" in result.stdout.str()
+        assert "modelviz mv" not in result.stdout.str()
+
+    def test_a_parameter_that_is_gone_is_removed(self, project):
+        source = (
+            "import pytest\nfrom net import *\n"
+            "@pytest.mark.parametrize('n', [1, 2])\ndef test_a(model_summary, n): model_summary(load())\n"
+        )
+        project.test(source)
+        project.run("--modelviz-update").assert_outcomes(passed=2)
+        project.test(source.replace("[1, 2]", "[1]"))
+        project.run("--modelviz")
+        assert project.modelviz("prune").exit_code == 0
+        assert [path.name for path in (project.path / "baselines/test_net").iterdir()] == ["test_a[1]"]
+
+
+class TestAResultsFolderOfSomebodyElse:
+    @pytest.mark.parametrize("name", ["runs/exp1.json", "results.json", "report.html", "unfinished/draft.md", "notes"])
+    def test_is_refused(self, project, name):
+        project.test()
+        path = project.path / "output" / name
+        path.parent.mkdir(parents=True)
+        path.write_text("mine")
+        result = project.run("--modelviz-update", "--modelviz-results-dir=output")
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines(["*output holds files that are of no run of this plugin*"])
+        assert [file.name for file in (project.path / "output").rglob("*") if file.is_file()] == [path.name]
+
+    def test_an_empty_one_and_one_of_a_run_are_taken(self, project):
+        project.test()
+        (project.path / "output").mkdir()
+        for _ in range(2):
+            project.run("--modelviz-update", "--modelviz-results-dir=output").assert_outcomes(passed=1)
+            (project.path / "output/.gitignore").unlink()  # as artifacts come without hidden files
+
+
+def test_a_drift_that_another_run_found_to_match_is_not_accepted_by_a_guess(project):
+    project.test()
+    project.run("--modelviz-update")
+    project.run("--modelviz").assert_outcomes(passed=1)
+    (project.path / ".modelviz").rename(project.path / "matching")
+    project.fault("eps")
+    project.run("--modelviz")
+    drifted = project.results["run"]["id"]
+    folders = ["--from", ".modelviz", "--from", "matching"]
+    done = project.modelviz("accept", *folders)
+    assert (done.exit_code, f"say --run {drifted}" in done.output) == (1, True)
+    assert project.modelviz("accept", *folders, "--run", drifted).exit_code == 0
+    project.run("--modelviz").assert_outcomes(passed=1)
+
+
 INHERITED = {
     "shared": "from net import *\nclass Base:\n    def test_b(self, model_summary): model_summary(load())\n",
     "test_a": "from shared import Base\nclass TestA(Base): pass\n",
