@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_modelviz.cli.options import ReviewOptions
+from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.reports.terminal import accept_command, ways_to_record, ways_to_replace
+from pytest_modelviz.review.acceptance import require_test_file
 from pytest_modelviz.review.review import ReviewedRun
 from pytest_modelviz.text.printable import command_line, printable, printable_lines, quoted
 
@@ -27,7 +29,8 @@ _ANY_COMMAND = re.compile(r"(?<![\w-])(?:modelviz|pytest)\s|--modelviz", re.IGNO
 
 def own_accept_command(check: CheckResult, run: ReviewedRun, options: ReviewOptions) -> str:
     """The command that takes what was captured, as it is needed here, which is not where the report was made."""
-    return accept_command(f"{options.for_run(run)} {quoted(check.nodeid)}")
+    end_of_options = " --" if check.nodeid.startswith("-") else ""
+    return accept_command(f"{options.for_run(run)}{end_of_options} {quoted(check.nodeid)}")
 
 
 def stored_report(check: CheckResult, run: ReviewedRun, options: ReviewOptions) -> str:
@@ -36,6 +39,8 @@ def stored_report(check: CheckResult, run: ReviewedRun, options: ReviewOptions) 
     lines = printable_lines(check.message).split("\n")
     if options.sources:
         quoted_lines = [f"  | {line}" for line in lines if not (_OWN_COMMAND.match(line) or _ANY_COMMAND.search(line))]
+        if len(quoted_lines) < len(lines):
+            quoted_lines.append("  | (lines that hold commands are left out: results.json has them)")
         return "\n".join([f"{name}: {check.status}, as its run reports it", *quoted_lines, *commands])
     first, *others = lines
     end = next((at for at, line in enumerate(others) if _OWN_COMMAND.match(line)), len(others))
@@ -58,6 +63,10 @@ def _indented(lines: Sequence[str]) -> list[str]:
 
 def _commands(check: CheckResult, run: ReviewedRun, options: ReviewOptions) -> list[str]:
     """What to do, in our own words: the lines with which our report of such a check ends."""
+    try:
+        require_test_file(check.nodeid, options.project.root, [folder.root for folder in options.folders()])
+    except ModelvizError as error:
+        return [f"  (no command: {printable(str(error))})"] if check.status.fails else []
     accept = own_accept_command(check, run, options) if check.candidate is not None else ""
     record = _selection(check.nodeid, options)
     if check.status is Status.DRIFT and accept:
@@ -78,4 +87,5 @@ def _selection(nodeid: str, options: ReviewOptions) -> str:
             file = str(root / file)
     roots = [f"--rootdir={options.rootdir}"] if options.rootdir else []
     folders = [f"--modelviz-baseline-dir={options.baseline_dir}"] if options.baseline_dir else []
-    return command_line([*roots, *folders, f"{file}{separator}{test}"])
+    dot = "./" if file.startswith("-") else ""
+    return command_line([*roots, *folders, f"{dot}{file}{separator}{test}"])

@@ -105,7 +105,9 @@ def rename_hint(orphan: OrphanRecord, review: str, *, whole_file: bool = False) 
         return f"is it now {printable(new)}?"  # a move would take along what the function has now
     command = move_command(old, new, whole_file=whole_file, only_parameters=is_there, options=review)
     if orphan.new_has_baseline:
-        command = " ".join(word for word in ("modelviz prune", review, quoted(old)) if word)
+        command = " ".join(
+            word for word in ("modelviz prune", review, "--" if old.startswith("-") else "", quoted(old)) if word
+        )
     return f"is it now {printable(new)}? {command}"
 
 

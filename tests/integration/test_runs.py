@@ -569,6 +569,7 @@ def test_a_drift_says_why_where_nothing_can_be_kept(drifted, way):
         for name in ("candidates", "tensorboard", "pictures"):
             (drifted.path / ".modelviz").mkdir(exist_ok=True)
             (drifted.path / f".modelviz/{name}").write_text("in the way")
+        (drifted.path / ".modelviz/.gitignore").write_text("*\n")
     drifted.test(TWO_FILES["test_a"].replace("test_net", "test_new"), name="test_c")
     before = drifted.files()
     result = drifted.run("--modelviz")

@@ -79,7 +79,7 @@ def _compare_climbs(
     }
     error, allowed = worse(*errors.values())
     if all(size <= most for size, most in errors.values()):
-        jumped = errors["gradient on the start"][1] > strict
+        jumped = forward.cache_info().currsize > 0  # the strict tolerance was not enough
         return Verdict.match(compared=1, error=error, tolerance=allowed, findings=[KinksFinding()] if jumped else [])
     evidence = [*findings]
     for name, (size, most) in errors.items():

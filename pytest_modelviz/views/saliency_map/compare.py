@@ -73,7 +73,7 @@ def _compare_gradients(
     dtype = str(actual.facts.get("dtype", "float32"))
     error, allowed = gradient_difference(before, after, dtype, own, kinks=kinks)
     if error <= allowed and not findings:
-        jumped = allowed > own.explanation(dtype)
+        jumped = forward.cache_info().currsize > 0  # the strict tolerance was not enough
         return Verdict.match(compared=1, error=error, tolerance=allowed, findings=[KinksFinding()] if jumped else [])
     return explain_drift(error, allowed, findings, forward())
 

@@ -171,10 +171,10 @@ def _tables(baseline: Training, actual: Training, dtype: str, tolerances: Tolera
         return [_Table(SCALAR, names, before, after, scalars, allowed, drift.judged([own] * len(names)))]
     norm = largest_finite(actual.gradient[:, None], 1)
     gradients = relative_differences(baseline.gradients, actual.gradients, _SMALL_GRADIENT * norm, own.absolute)
-    counts = actual.gradients > _NOISE * norm
+    # what has no gradient at all may be moved by hand, as an average of other parameters is
+    counts = (actual.gradients > _NOISE * norm) | (actual.gradients == 0.0)
     together, own_rounding = _norm(actual.updates), _rounding(actual)
-    most = np.fmax(_AS_ROUNDED * own_rounding, _MOST_ROUNDED * together)
-    meant_before = _meant(baseline, np.fmin(_rounding(baseline), most))
+    meant_before = _meant(baseline, _believable(_rounding(baseline), own_rounding, together))
     meant_after = _meant(actual, own_rounding)
     whole_before, whole_after = (_norm(np.where(counts, meant, 0.0)) for meant in (meant_before, meant_after))
     whole = relative_differences(whole_before, whole_after, np.zeros_like(whole_before), own.absolute)
@@ -224,6 +224,20 @@ def _tables(baseline: Training, actual: Training, dtype: str, tolerances: Tolera
 
 def _rounding(training: Training) -> Values:
     return np.zeros_like(training.updates) if training.moves is None else training.moves.rounding
+
+
+def _believable(stated: Values, own: Values, together: Values) -> Values:
+    """The rounding that a baseline may state of its updates, (steps, parameters), beside what this training has.
+
+    Each is no more than a few times its own; where that is less, all that is stated beyond it makes up no more than a
+    small part of all updates together.
+    """
+    bounded = np.clip(np.nan_to_num(stated, nan=0.0, posinf=np.inf, neginf=0.0), 0.0, None)
+    most = np.nan_to_num(_MOST_ROUNDED * together, nan=0.0)
+    usual = np.minimum(bounded, _AS_ROUNDED * np.nan_to_num(own, nan=0.0))
+    beyond = np.minimum(bounded, most)
+    shrunk = beyond * np.minimum(1.0, _ratio(most, _norm(beyond)))
+    return np.asarray(np.maximum(usual, shrunk), np.float64)
 
 
 def _meant(training: Training, rounding: Values) -> Values:

@@ -113,7 +113,7 @@ def _member(stored: Any, key: str, kind: type) -> Any:
 
 
 def _is_step(text: str) -> bool:
-    return text.isdecimal() and len(text) <= len(str(MOST_STEPS))
+    return text.isascii() and text.isdecimal() and len(text) <= len(str(MOST_STEPS)) and text == str(int(text))
 
 
 def _options(stored: dict[str, Any]) -> Options:
