@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from pytest_modelviz.compare.tolerance import Tolerances
-from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.forward import prepared, require_model
 from pytest_modelviz.probe.layer_names import find_layer
@@ -17,10 +15,9 @@ from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.sketch import record_tensor
 from pytest_modelviz.records.capture import Array, Capture
 from pytest_modelviz.records.trace_arrays import pack_trace
-from pytest_modelviz.records.verdict import Verdict
+from pytest_modelviz.views.activation_maximization import compare as comparison
+from pytest_modelviz.views.activation_maximization import pictures
 from pytest_modelviz.views.activation_maximization.ascent import Ascent, ascend
-from pytest_modelviz.views.activation_maximization.compare import compare
-from pytest_modelviz.views.activation_maximization.pictures import describe, picture
 from pytest_modelviz.views.activation_maximization.records import (
     ActivationMaximization,
     climb_rows,
@@ -36,6 +33,9 @@ class ActivationMaximizationView:
     """The view of `activation_maximization`; `ActivationMaximizationFixture` says what its arguments mean."""
 
     view = "activation_maximization"
+    compare = staticmethod(comparison.compare)
+    picture = staticmethod(pictures.picture)
+    describe = staticmethod(pictures.describe)
 
     def __init__(
         self,
@@ -51,19 +51,15 @@ class ActivationMaximizationView:
     ):
         require_model(model)
         find_layer(model, layer)
-        self._model, self._layer, self._seed = model, layer, seed
+        self.model, self._layer, self._seed = model, layer, seed
         self._filters = require_filters(filters)
         self._steps = int(require_number("steps", steps, least=1, whole=True))
         require_number("seed", seed, least=0, whole=True)
         self._rate = require_number("learning_rate", learning_rate, least=0)
         self._start, self._of_image = start_of(model, input_size, image, seed), image is not None
 
-    @property
-    def model(self) -> torch.nn.Module:
-        return self._model
-
     def capture(self) -> Capture[ActivationMaximization]:
-        with prepared(self._model, self._start[None], grad=True) as model:
+        with prepared(self.model, self._start[None], grad=True) as model:
             found = ascend(model, self._layer, self._filters, self._start, self._steps, self._rate)
         for at, gradient in enumerate(found.gradients):
             found.trace.gradients[gradient_key(at)] = record_tensor(gradient, statistics=False)
@@ -72,13 +68,13 @@ class ActivationMaximizationView:
         if pictures is not None:
             arrays |= {"images": pictures, "scales": scales}
         result = ActivationMaximization(found.images.numpy(), found.curves, self._layer, self._filters)
-        notes = (*coverage_notes(self._model, found.trace), *_quality_notes(found, self._filters))
-        around = environment(self._model, self._start)
+        notes = (*coverage_notes(self.model, found.trace), *_quality_notes(found, self._filters))
+        around = environment(self.model, self._start)
         return Capture(self.view, self._facts(found), arrays, around, result, notes, tuple(found.trace.modules))
 
     def _facts(self, found: Ascent) -> dict[str, Any]:
         return {
-            "model": class_name(self._model),
+            "model": class_name(self.model),
             "layer": self._layer,
             "call": found.call,
             "filters": list(self._filters),
@@ -90,17 +86,6 @@ class ActivationMaximizationView:
             "climbs": climb_rows(self._filters, found.curves),
             **({"smooth": True} if found.smooth else {}),
         }
-
-    def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
-        return compare(baseline, actual, tolerances)
-
-    def picture(
-        self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None
-    ) -> Sequence[Exhibit]:
-        return picture(actual, baseline, verdict)
-
-    def describe(self, actual: Capture) -> str:
-        return describe(actual)
 
 
 def _small(images: torch.Tensor) -> tuple[Array | None, Array]:

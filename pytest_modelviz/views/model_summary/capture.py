@@ -9,9 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
-from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.fake import faked, needs_values
 from pytest_modelviz.probe.forward import ModelInput, arguments_of, call, prepared, require_model
@@ -22,8 +20,8 @@ from pytest_modelviz.probe.sketch import record_shape
 from pytest_modelviz.probe.structure import tensors
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.trace import ForwardTrace
-from pytest_modelviz.records.verdict import Verdict
-from pytest_modelviz.views.model_summary import compare, pictures
+from pytest_modelviz.views.model_summary import compare as comparison
+from pytest_modelviz.views.model_summary import pictures
 from pytest_modelviz.views.model_summary.flops import MultAdds, counted_pass
 from pytest_modelviz.views.model_summary.records import ModelSummary
 from pytest_modelviz.views.model_summary.summary import (
@@ -42,6 +40,8 @@ class ModelSummaryView:
     """The view of `model_summary`; `ModelSummaryFixture` says what its arguments mean."""
 
     view = "model_summary"
+    compare = staticmethod(comparison.compare)
+    picture = staticmethod(pictures.picture)
 
     def __init__(self, model: torch.nn.Module, input_size: InputSize | None = None, *, input_data: ModelInput = None):
         require_model(model)
@@ -49,24 +49,20 @@ class ModelSummaryView:
             raise ModelvizError("model_summary takes input_size or input_data, not both")
         if _is_data(input_size):
             input_size, input_data = None, input_size
-        self._model = model
+        self.model = model
         self._given = _made_up(model, input_size) if input_size is not None else input_data
         self._input = _like_model(model, self._given)
 
     @property
-    def model(self) -> torch.nn.Module:
-        return self._model
-
-    @property
     def is_on_meta(self) -> bool:
-        return _device(self._model).type == "meta"
+        return _device(self.model).type == "meta"
 
     def capture(self) -> Capture[ModelSummary]:
         return self.with_table(self._table)
 
     def with_table(self, table: Callable[[torch.nn.Module], str]) -> Capture[ModelSummary]:
         """The capture with a table for people that is made by this."""
-        with prepared(self._model, self._input) as model:
+        with prepared(self.model, self._input) as model:
             notes: tuple[str, ...] = ()
             trace, mult_adds, caches = None, dict[str, int](), dict[str, list[str]]()
             if self._input is not None:
@@ -89,18 +85,10 @@ class ModelSummaryView:
     ) -> Capture[ModelSummary]:
         """The capture of a model of which a pass, if any, was made already."""
         summary = summarise(model, trace, mult_adds, table, caches)
-        facts = {"model": class_name(self._model), **summary.to_facts()}
-        around = environment(self._model, self._input)
+        facts = {"model": class_name(self.model), **summary.to_facts()}
+        around = environment(self.model, self._input)
         notes = notes if trace is None else (*notes, *trace.notes)
         return Capture(self.view, facts, environment=around, result=summary, notes=notes, layers=tuple(summary.layers))
-
-    def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
-        return compare.compare(baseline, actual, tolerances)
-
-    def picture(
-        self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None
-    ) -> Sequence[Exhibit]:
-        return pictures.picture(actual, baseline, verdict)
 
     def describe(self, actual: Capture) -> str:
         return str(actual.result)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,6 @@ from pytest_modelviz.attribution.kinks import is_smooth
 from pytest_modelviz.attribution.scores import require_target
 from pytest_modelviz.attribution.targets import Target
 from pytest_modelviz.compare.tolerance import Tolerances
-from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.forward import ModelInput, prepared, require_model
 from pytest_modelviz.probe.modules import class_name
@@ -26,9 +24,9 @@ from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.views.coverage_notes import coverage_notes, target_notes
 from pytest_modelviz.views.input_pictures import input_pictures
 from pytest_modelviz.views.numbers import rounded
+from pytest_modelviz.views.saliency_map import pictures
 from pytest_modelviz.views.saliency_map.compare import compare
 from pytest_modelviz.views.saliency_map.gradients import Saliency, require_saliency_method, saliency
-from pytest_modelviz.views.saliency_map.pictures import describe, picture
 from pytest_modelviz.views.saliency_map.records import SIDE, SaliencyMap
 from pytest_modelviz.views.stored_pictures import MOST_INPUTS, packed
 
@@ -37,6 +35,8 @@ class SaliencyMapView:
     """The view of `saliency_map`; `SaliencyMapFixture` says what its arguments mean."""
 
     view = "saliency_map"
+    picture = staticmethod(pictures.picture)
+    describe = staticmethod(pictures.describe)
 
     def __init__(
         self, model: torch.nn.Module, input_data: ModelInput, *, target: Target = None, method: str = "gradient"
@@ -44,20 +44,16 @@ class SaliencyMapView:
         require_model(model)
         require_saliency_method(method)
         require_target(target)
-        self._model, self._input, self._target, self._method = model, input_data, target, method
-
-    @property
-    def model(self) -> torch.nn.Module:
-        return self._model
+        self.model, self._input, self._target, self._method = model, input_data, target, method
 
     def capture(self) -> Capture[SaliencyMap]:
-        with prepared(self._model, self._input, grad=True) as model:
+        with prepared(self.model, self._input, grad=True) as model:
             found = saliency(model, self._input, self._target, self._method)
         trace, scores, gradient = found.trace, found.scores, found.gradient.numpy()
         trace.gradients[GRADIENT] = record_tensor(found.gradient, statistics=False)
         result = SaliencyMap(gradient, magnitude(gradient), scores.targets, scores.predicted, scores.total)
         facts: dict[str, Any] = {
-            "model": class_name(self._model),
+            "model": class_name(self.model),
             "method": self._method,
             "dtype": found.dtype,
             "targets": list(scores.targets),
@@ -77,20 +73,12 @@ class SaliencyMapView:
             arrays[key], exponent = packed(_thumbnail(sample))
             pictures[key] = {"exponent": exponent}
         facts["pictures"] = pictures
-        notes = (*coverage_notes(self._model, trace), *target_notes(scores), *_quality_notes(self._method, found))
-        around = environment(self._model, self._input)
+        notes = (*coverage_notes(self.model, trace), *target_notes(scores), *_quality_notes(self._method, found))
+        around = environment(self.model, self._input)
         return Capture(self.view, facts, arrays, around, result, notes, tuple(trace.modules))
 
     def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
         return compare(baseline, actual, tolerances, is_target_chosen=self._target is not None)
-
-    def picture(
-        self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None
-    ) -> Sequence[Exhibit]:
-        return picture(actual, baseline, verdict)
-
-    def describe(self, actual: Capture) -> str:
-        return describe(actual)
 
 
 def magnitude(gradient: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
