@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.records.facts import items
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.text.side_by_side import apart
 
@@ -18,3 +20,8 @@ def error_caption(error: float, tolerance: float) -> str:
 def verdict_caption(verdict: Verdict | None) -> str:
     """The error of a whole check that follows a picture's headline; nothing without a verdict."""
     return "" if verdict is None else error_caption(verdict.error, verdict.tolerance)
+
+
+def target_caption(capture: Capture) -> str:
+    """The classes that an explanation is of."""
+    return ", ".join(map(str, items({"targets": [], **capture.facts}, "targets"))) or "function"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.sketch import record_tensor
 from pytest_modelviz.records.capture import Array, Capture
 from pytest_modelviz.records.trace_arrays import pack_trace
+from pytest_modelviz.text.strict_json import JsonObject
 from pytest_modelviz.views.activation_maximization import compare as comparison
 from pytest_modelviz.views.activation_maximization import pictures
 from pytest_modelviz.views.activation_maximization.ascent import Ascent, ascend
@@ -72,7 +72,7 @@ class ActivationMaximizationView:
         around = environment(self.model, self._start)
         return Capture(self.view, self._facts(found), arrays, around, result, notes, tuple(found.trace.modules))
 
-    def _facts(self, found: Ascent) -> dict[str, Any]:
+    def _facts(self, found: Ascent) -> JsonObject:
         return {
             "model": class_name(self.model),
             "layer": self._layer,

@@ -10,6 +10,7 @@ from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.pictures.colour import Image
 from pytest_modelviz.pictures.exhibits import Curve, Exhibit
 from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.records.facts import items, rows
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.views.activation_maximization.panels import inputs_composite, inputs_picture
 from pytest_modelviz.views.activation_maximization.records import stored_climb
@@ -18,9 +19,9 @@ from pytest_modelviz.views.captions import verdict_caption
 
 def picture(actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None) -> Sequence[Exhibit]:
     """The inputs of a capture; with a baseline, of both and their difference, and the curves of each filter."""
-    layer, filters = str(actual.facts["layer"]), actual.facts["filters"]
-    labels = [f"filter {number} of {layer or 'the model'}" for number in filters]
-    ends = [f"{row['start']} to {row['end']}" for row in actual.facts["climbs"].values()]
+    layer = str(actual.facts["layer"])
+    labels = [f"filter {number} of {layer or 'the model'}" for number in items(actual.facts, "filters")]
+    ends = [f"{row['start']} to {row['end']}" for row in rows(actual.facts, "climbs").values()]
     after = _images(actual)
     if baseline is None:
         return [] if after is None else [inputs_picture(labels, [f"mean activation {span}" for span in ends], after)]
@@ -39,8 +40,8 @@ def picture(actual: Capture, baseline: Capture | None = None, verdict: Verdict |
 
 def describe(actual: Capture) -> str:
     """How far each filter's climb went, a line for each."""
-    rows = actual.facts["climbs"].items()
-    return "\n".join(f"filter {name}: {', '.join(f'{k} {v}' for k, v in row.items())}" for name, row in rows)
+    climbs = rows(actual.facts, "climbs").items()
+    return "\n".join(f"filter {name}: {', '.join(f'{k} {v}' for k, v in row.items())}" for name, row in climbs)
 
 
 def _images(capture: Capture) -> Image | None:

@@ -63,7 +63,7 @@ def stored_climb(capture: Capture, ignored: Sequence[str] = ()) -> Climb:
     return Climb(curves.astype(np.float64), tuple(trace.gradients[key] for key in keys), trace)
 
 
-def climb_rows(filters: Sequence[int], curves: Curves) -> dict[str, dict[str, float | str]]:
+def climb_rows(filters: Sequence[object], curves: Curves) -> dict[str, dict[str, float | str]]:
     """Where each filter's climb starts and ends, and its highest point, for people."""
     return {
         str(number): {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -30,6 +29,7 @@ from pytest_modelviz.probe.thumbnails import shrink
 from pytest_modelviz.records.capture import Array, Capture
 from pytest_modelviz.records.trace_arrays import pack_trace
 from pytest_modelviz.records.verdict import Verdict
+from pytest_modelviz.text.strict_json import JsonValue
 from pytest_modelviz.views.cam_map import pictures
 from pytest_modelviz.views.cam_map.compare import compare
 from pytest_modelviz.views.cam_map.layers import candidates, first_of_each_size, named_layers
@@ -116,7 +116,7 @@ class CamMapView:
                 f"method {method!r} runs the model on changed images: it needs an input of one tensor (batch, "
                 f"channels, height, width){', or (batch, channels, length)' if is_sequence else ''}"
             )
-        targets: Sequence[Any] = explanation.scores.targets or explanation.scores.functions
+        targets = explanation.scores.targets or explanation.scores.functions
         return chosen, running_map(method, model, image, put, layer, self._reshape, targets)
 
     def _captured(self, explanation: Explanation, layers: Sequence[LayerActivation], raw: Map) -> Capture[CamMap]:
@@ -130,8 +130,8 @@ class CamMapView:
             score=scores.total,
         )
         if self._method in ALL_LAYERS:
-            raw = shrink(raw, _LONGEST_SIDE)
-        facts: dict[str, Any] = {
+            raw = smaller(raw, _LONGEST_SIDE)
+        facts: dict[str, JsonValue] = {
             "model": class_name(self.model),
             "method": self._method,
             "layer": names,
@@ -165,7 +165,7 @@ def _scale(layers: Sequence[LayerActivation]) -> float:
     return max((float(size) for size in sizes), default=0.0)
 
 
-def _input_size(input_data: Any, raw: Map) -> tuple[int, ...] | None:
+def _input_size(input_data: ModelInput, raw: Map) -> tuple[int, ...] | None:
     """(width, height) of the first image-like input, as OpenCV wants it; (width, height, depth) of a volume.
 
     Of a sequence its length, as that of one row.

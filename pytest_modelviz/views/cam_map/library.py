@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,7 @@ def require_method(method: str) -> None:
         raise ModelvizError(f"the installed grad-cam has no {methods[method]}: upgrade it for method {method!r}")
 
 
-def grad_cam() -> Any:
+def grad_cam() -> ModuleType:
     """The package, imported when first needed; it imports torchvision, which must fit torch."""
     try:
         with process_untouched():  # some of what it imports draws random numbers
@@ -56,7 +57,8 @@ def grad_cam() -> Any:
             f"pytorch-grad-cam cannot be imported ({error}). It needs a torchvision built for the installed torch "
             f"{torch.__version__}: install torch and torchvision together from one source"
         ) from error
-    return pytorch_grad_cam
+    package: ModuleType = pytorch_grad_cam
+    return package
 
 
 def _unattached(name: str) -> Any:
@@ -87,7 +89,7 @@ def refined_map(maps: Sequence[Map]) -> Map:
     size = tuple(reversed(finest.shape[1:]))
     scaled = [normalized_map(raw, size) for raw in maps]
 
-    def ready(model: Any, layers: list[Any], *_: Any, **__: Any) -> Any:
+    def ready(model: object, layers: list[Map], *_: object, **__: object) -> Callable[..., Map]:
         return lambda *_: layers[0]
 
     with np.errstate(all="ignore"):

@@ -6,7 +6,7 @@ import contextlib
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, cast
+from typing import Generic, cast
 
 import torch
 
@@ -19,7 +19,7 @@ from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.probe.containers import rebuild
 from pytest_modelviz.probe.fake import only_shapes
-from pytest_modelviz.probe.forward import ModelInput, call, prepared, require_model
+from pytest_modelviz.probe.forward import ModelInput, ModelOutput, call, prepared, require_model
 from pytest_modelviz.probe.pass_recorder import PassRecorder
 from pytest_modelviz.records.capture import Capture, Result_co
 from pytest_modelviz.records.verdict import Verdict
@@ -33,7 +33,7 @@ from pytest_modelviz.views.input_pictures import input_pictures
 from pytest_modelviz.views.model_summary.capture import ModelSummaryView
 from pytest_modelviz.views.model_summary.flops import MultAdds, counted_pass
 from pytest_modelviz.views.model_summary.records import ModelSummary
-from pytest_modelviz.views.model_summary.summary import caches_of, table_without_pass, unsaved_shapes
+from pytest_modelviz.views.model_summary.summary import SummaryPass, caches_of, table_without_pass, unsaved_shapes
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class CombinedCapture:
 
     def _capture(self) -> dict[str, Capture]:
         if self._summary is not None and self._maps is None and self._cam is None and self._summary.is_on_meta:
-            return {"model_summary": self._summary.with_table(table_without_pass)}  # which can do without values
+            return {"model_summary": self._summary.capture(is_table_of_pass=False)}  # which can do without values
         with prepared(self._model, self._input, grad=self._cam is not None) as model, only_shapes(model):
             if self._summary is None:
                 return self._pass(model, None)
@@ -111,9 +111,9 @@ class CombinedCapture:
             output = _detached(output) if recorder is not None else output
             captures["feature_maps"] = self._maps.captured(trace, collector, input_pictures(self._input), output)
         if self._summary is not None:
-            table, caches = table_without_pass(model), caches_of(before, unsaved_shapes(model))
             own = {} if counter is None else counter.own
-            captures["model_summary"] = self._summary.captured(model, trace, own, table, caches)
+            observed = SummaryPass(trace, own, caches_of(before, unsaved_shapes(model)))
+            captures["model_summary"] = self._summary.captured(model, observed, table_without_pass(model))
         return captures
 
 
@@ -148,6 +148,6 @@ class CombinedView(Generic[Result_co]):
         return self._view.describe(actual)
 
 
-def _detached(value: Any) -> Any:
+def _detached(value: ModelOutput) -> ModelOutput:
     """The output as a pass without gradients gives it, as far as containers can be rebuilt."""
     return rebuild(value, lambda item: item.detach() if isinstance(item, torch.Tensor) else item)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
 
 import torch
 
 from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.fake import only_shapes
-from pytest_modelviz.probe.forward import ModelInput, call, prepared, require_model
-from pytest_modelviz.probe.layer_names import layer_patterns
+from pytest_modelviz.probe.forward import ModelInput, ModelOutput, call, layer_patterns, prepared, require_model
 from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.pass_recorder import PassRecorder
 from pytest_modelviz.records.capture import Array, Capture
 from pytest_modelviz.records.trace import ForwardTrace
 from pytest_modelviz.records.trace_arrays import pack_trace
+from pytest_modelviz.text.strict_json import JsonObject
 from pytest_modelviz.views.coverage_notes import coverage_notes
 from pytest_modelviz.views.feature_maps import compare as comparison
 from pytest_modelviz.views.feature_maps import pictures
@@ -48,17 +47,17 @@ class FeatureMapsView:
         return self.captured(recorder.trace, collector, inputs, output)
 
     def captured(
-        self, trace: ForwardTrace, collector: ThumbnailCollector, inputs: Mapping[str, Array], output: Any
+        self, trace: ForwardTrace, collector: ThumbnailCollector, inputs: Mapping[str, Array], output: ModelOutput
     ) -> Capture[FeatureMaps]:
         """The capture of a pass that was made already, with the pictures of its input."""
         thumbnails = collector.thumbnails()
         arrays: dict[str, Array] = dict(pack_trace(trace))
-        pages: dict[str, Any] = {}
+        pages: dict[str, JsonObject] = {}
         for layer, thumbnail in thumbnails.items():
             arrays[PICTURE + layer], exponent = packed(thumbnail.maps)
             pages[layer] = {"channels": thumbnail.channels, "of": thumbnail.of, "exponent": exponent}
         arrays.update(inputs)
-        facts = {"model": class_name(self.model), "pictures": pages, "layers": layer_rows(trace)}
+        facts: JsonObject = {"model": class_name(self.model), "pictures": pages, "layers": layer_rows(trace)}
         result = FeatureMaps(trace, output, {layer: thumbnail.maps for layer, thumbnail in thumbnails.items()})
         notes = coverage_notes(self.model, trace)
         around = environment(self.model, self._input)

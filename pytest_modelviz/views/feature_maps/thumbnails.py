@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from pytest_modelviz.probe.call_observer import CallObserver
-from pytest_modelviz.probe.layer_names import match_layers
+from pytest_modelviz.probe.forward import ModelOutput, matching
 from pytest_modelviz.probe.modules import observed_modules
 from pytest_modelviz.probe.structure import tensors
 from pytest_modelviz.probe.thumbnails import has_picture
@@ -60,7 +60,7 @@ def shrunk(values: torch.Tensor) -> Maps:
     return small.cpu().numpy()
 
 
-def spatial(output: Any) -> torch.Tensor | None:
+def spatial(output: ModelOutput) -> torch.Tensor | None:
     """The output itself where it is one floating tensor (batch, channels, h, w[, d]) with more than one position."""
     if isinstance(output, torch.Tensor) and output.dim() in (4, 5) and output.is_floating_point():
         return output if output.shape[2:].numel() > 1 else None
@@ -79,7 +79,7 @@ class ThumbnailCollector(CallObserver):
                 self._wanted |= set(match_layers(pattern, names))
         self._samples: dict[object, tuple[str, Sample]] = {}
 
-    def leave(self, call: Call, module: torch.nn.Module, output: Any) -> Any:
+    def leave(self, call: Call, module: torch.nn.Module, output: ModelOutput) -> ModelOutput:
         if self._wanted is not None:
             if call.layer in self._wanted:
                 tensor = next(iter(tensors(output)), None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from pytest_modelviz.probe.modules import class_name, observed_modules
 from pytest_modelviz.records.capture import Array, Capture
 from pytest_modelviz.records.trace import ForwardTrace
 from pytest_modelviz.records.trace_arrays import pack_trace
+from pytest_modelviz.text.strict_json import JsonObject
 from pytest_modelviz.views.captions import MODEL_LABEL
 from pytest_modelviz.views.kernel_maps import compare as comparison
 from pytest_modelviz.views.kernel_maps import pictures
@@ -57,12 +57,12 @@ class KernelMapsView:
                 if filters is not None:
                     samples[convolution.name] = filters
         arrays: dict[str, Array] = dict(pack_trace(ForwardTrace(structure)))
-        pages: dict[str, Any] = {}
+        pages: dict[str, JsonObject] = {}
         for name, filters in samples.items():
             arrays[PICTURE + name], exponent = packed(filters.values)
             arrays[INPUTS + name] = np.array(filters.inputs, np.int32)
             pages[name] = filters.to_page(exponent, pictured=name in pictured)
-        facts = {
+        facts: JsonObject = {
             "model": class_name(self.model),
             "asked": self._layers if self._layers is None else sorted(self._layers),
             "layers": {name: kernels.to_row() for name, kernels in numbers.items()},

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from pytest_modelviz.compare.naming import baseline_name, renames_of
 from pytest_modelviz.compare.texts import same
@@ -13,9 +12,10 @@ from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.findings import AttributeFinding
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.text.natural import natural
+from pytest_modelviz.text.strict_json import JsonObject
 from pytest_modelviz.views.captions import MODEL_LABEL
 from pytest_modelviz.views.model_summary.findings import FieldFinding
-from pytest_modelviz.views.model_summary.rows import COMPARED, layers_of
+from pytest_modelviz.views.model_summary.rows import COMPARED, Rows, layers_of
 
 _BESIDE = ("runs",)  # pictured where both have it, and no drift by itself
 
@@ -28,7 +28,7 @@ def picture(actual: Capture, baseline: Capture | None = None, verdict: Verdict |
     return [text_picture("layers", f"{actual.facts['model']}, layer by layer", around_changes(lines))]
 
 
-def diff_lines(before: Mapping[str, Any], after: Mapping[str, Any], verdict: Verdict | None = None) -> list[Line]:
+def diff_lines(before: Rows, after: Rows, verdict: Verdict | None = None) -> list[Line]:
     """A line for each module; of one that changed, or has another name, what it was and what it is now.
 
     Of what is compared, only that which was found to differ; of attributes, those that are evidence.
@@ -67,5 +67,5 @@ def diff_lines(before: Mapping[str, Any], after: Mapping[str, Any], verdict: Ver
     return lines
 
 
-def _title(name: str, row: Mapping[str, Any]) -> str:
+def _title(name: str, row: JsonObject) -> str:
     return f"{name or MODEL_LABEL}: {row.get('class', '')}"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -21,6 +19,7 @@ from pytest_modelviz.records.capture import Array, Capture
 from pytest_modelviz.records.trace import GRADIENT
 from pytest_modelviz.records.trace_arrays import pack_trace
 from pytest_modelviz.records.verdict import Verdict
+from pytest_modelviz.text.strict_json import JsonObject, JsonValue
 from pytest_modelviz.views.coverage_notes import coverage_notes, target_notes
 from pytest_modelviz.views.input_pictures import input_pictures
 from pytest_modelviz.views.numbers import rounded
@@ -52,7 +51,7 @@ class SaliencyMapView:
         trace, scores, gradient = found.trace, found.scores, found.gradient.numpy()
         trace.gradients[GRADIENT] = record_tensor(found.gradient, statistics=False)
         result = SaliencyMap(gradient, magnitude(gradient), scores.targets, scores.predicted, scores.total)
-        facts: dict[str, Any] = {
+        facts: dict[str, JsonValue] = {
             "model": class_name(self.model),
             "method": self._method,
             "dtype": found.dtype,
@@ -67,12 +66,12 @@ class SaliencyMapView:
         arrays: dict[str, Array] = {**pack_trace(trace), **input_pictures(self._input, len(gradient))}
         if scores.explained:
             facts["explained"] = scores.explained
-        pictures: dict[str, Any] = {}
+        pages: dict[str, JsonObject] = {}
         for number, sample in enumerate(gradient[:MOST_INPUTS] if gradient.ndim == 4 else ()):
             key = f"gradient.{number}"
             arrays[key], exponent = packed(_thumbnail(sample))
-            pictures[key] = {"exponent": exponent}
-        facts["pictures"] = pictures
+            pages[key] = {"exponent": exponent}
+        facts["pictures"] = pages
         notes = (*coverage_notes(self.model, trace), *target_notes(scores), *_quality_notes(self._method, found))
         around = environment(self.model, self._input)
         return Capture(self.view, facts, arrays, around, result, notes, tuple(trace.modules))

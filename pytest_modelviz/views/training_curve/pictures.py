@@ -9,6 +9,7 @@ import numpy as np
 
 from pytest_modelviz.pictures.exhibits import Curve, Exhibit, Histogram
 from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.records.facts import rows
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.views.training_curve.chart import chart
 from pytest_modelviz.views.training_curve.records import Bins, Training, Values
@@ -46,7 +47,7 @@ def describe(actual: Capture) -> str:
     """The curves in numbers, a line for each step."""
     return "\n".join(
         f"step {step}: " + ", ".join(f"{name} {value}" for name, value in row.items())
-        for step, row in actual.facts["steps"].items()
+        for step, row in rows(actual.facts, "steps").items()
     )
 
 
