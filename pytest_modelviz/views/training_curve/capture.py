@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 
@@ -16,6 +14,7 @@ from pytest_modelviz.records.capture import Array, Capture
 from pytest_modelviz.records.structure import ModelStructure
 from pytest_modelviz.records.trace import ForwardTrace
 from pytest_modelviz.records.trace_arrays import pack_trace
+from pytest_modelviz.text.strict_json import JsonValue
 from pytest_modelviz.views.training_curve import compare as comparison
 from pytest_modelviz.views.training_curve import pictures
 from pytest_modelviz.views.training_curve.optimizer_comparison import option_names
@@ -66,7 +65,7 @@ class TrainingCurveView:
         around = environment(torch.nn.Module() if model is None else model)
         optimizers = None if self._optimizer is None else OptimizerRecorder(self._optimizer, model, self._step)
         training, dtype = train(self._step, self._steps, model, self._seed, optimizers)
-        facts: dict[str, Any] = {
+        facts: dict[str, JsonValue] = {
             "model": None if model is None else class_name(model),
             "seed": self._seed,
             "dtype": dtype,
@@ -90,11 +89,11 @@ class TrainingCurveView:
         return list(option_names(optimizers_from_json(capture.facts.get("optimizer")) or ()))
 
 
-def _kind(value: Any) -> str:
+def _kind(value: object) -> str:
     return f"class ({value.__name__})" if isinstance(value, type) else type(value).__name__
 
 
-def _require_whole(name: str, value: Any, low: int, high: int) -> int:
+def _require_whole(name: str, value: int, low: int, high: int) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not low <= value <= high:
         raise ModelvizError(f"{name} takes a whole number from {low} to {high}, not {value!r}")
     return int(value)
