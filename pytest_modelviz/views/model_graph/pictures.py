@@ -16,7 +16,7 @@ from pytest_modelviz.views.captions import MODEL_LABEL
 from pytest_modelviz.views.model_graph.compare import renamed_back
 from pytest_modelviz.views.model_graph.difference import difference
 from pytest_modelviz.views.model_graph.records import Operator, OperatorGraph
-from pytest_modelviz.views.model_graph.references import INPUT, unescaped
+from pytest_modelviz.views.model_graph.references import INPUT, split_result, unescaped
 
 _LABEL = "operators"
 _ROWS = 48  # of the picture of one graph
@@ -86,7 +86,7 @@ def _nodes(graph: OperatorGraph) -> list[Node]:
     known.update((operator.name, _node_name(operator.name)) for operator in graph.operators)
     nodes = [Node(known[name], "input", shape=_sides(text)) for name, text in graph.inputs.items()]
     for operator in graph.operators:
-        producers = [re.sub(r"(\[\d+\])+$", "", name.rpartition("=")[2]) for name in operator.inputs]
+        producers = [split_result(name.rpartition("=")[2])[0] for name in operator.inputs]
         held = [name for name in producers if name not in known]
         attributes = {**operator.arguments, "output": operator.output, **({"holds": ", ".join(held)} if held else {})}
         inputs = tuple(known[name] for name in producers if name in known)
