@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.facts import items
 from pytest_modelviz.records.verdict import Verdict
@@ -25,3 +27,8 @@ def verdict_caption(verdict: Verdict | None) -> str:
 def target_caption(capture: Capture) -> str:
     """The classes that an explanation is of."""
     return ", ".join(map(str, items({"targets": [], **capture.facts}, "targets"))) or "function"
+
+
+def rounded(number: float, digits: int = 4) -> float | str:
+    """Few digits are for people; what JSON has no number for is a word."""
+    return float(f"{number:.{digits}g}") if math.isfinite(number) else str(number)

@@ -14,7 +14,7 @@ from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import ForwardTrace
-from pytest_modelviz.views.numbers import rounded
+from pytest_modelviz.views.captions import rounded
 
 Curves: TypeAlias = npt.NDArray[np.float64]
 

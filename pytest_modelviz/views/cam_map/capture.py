@@ -43,9 +43,9 @@ from pytest_modelviz.views.cam_map.library import (
 from pytest_modelviz.views.cam_map.methods import ALL_LAYERS, METHODS, uses_gradients
 from pytest_modelviz.views.cam_map.records import CamMap, Map, peak
 from pytest_modelviz.views.cam_map.running_methods import running_map
+from pytest_modelviz.views.captions import rounded
 from pytest_modelviz.views.coverage_notes import coverage_notes, target_notes
 from pytest_modelviz.views.input_pictures import input_pictures
-from pytest_modelviz.views.numbers import rounded
 
 _LONGEST_SIDE = 56  # of what is compared of a map that is made at the input's resolution
 

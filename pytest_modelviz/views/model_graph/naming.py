@@ -36,7 +36,7 @@ def module_rows(model: torch.nn.Module) -> dict[str, ModuleRow]:
 def named_inputs(
     model: torch.nn.Module, args: Sequence[object], kwargs: Mapping[str, object]
 ) -> Iterator[tuple[str, object]]:
-    """(name, tensor or literal) of everything that the model is given, named as forward's parameters, in their order."""
+    """(name, tensor or literal) of everything that the model is given, named as forward's parameters, in order."""
     parameters = parameters_of(unwrapped(model))
     names = [*parameters.names, *(f"{parameters.rest}[{at}]" for at in range(len(args) - len(parameters.names)))]
     for name, value in [*zip(names, args, strict=False), *in_order(model, kwargs).items()]:

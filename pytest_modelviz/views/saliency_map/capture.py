@@ -20,9 +20,9 @@ from pytest_modelviz.records.trace import GRADIENT
 from pytest_modelviz.records.trace_arrays import pack_trace
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.text.strict_json import JsonObject, JsonValue
+from pytest_modelviz.views.captions import rounded
 from pytest_modelviz.views.coverage_notes import coverage_notes, target_notes
 from pytest_modelviz.views.input_pictures import input_pictures
-from pytest_modelviz.views.numbers import rounded
 from pytest_modelviz.views.saliency_map import pictures
 from pytest_modelviz.views.saliency_map.compare import compare
 from pytest_modelviz.views.saliency_map.gradients import Saliency, require_saliency_method, saliency
