@@ -10,7 +10,6 @@ from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.text.side_by_side import apart
 
 INPUT_LABEL = "(input)"  # no layer can be called that
-MODEL_LABEL = "(model)"  # the root module, whose name is empty
 
 
 def error_caption(error: float, tolerance: float) -> str:

@@ -6,7 +6,6 @@ import difflib
 import inspect
 from collections.abc import Callable, Sequence
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 import torch
@@ -61,11 +60,6 @@ def grad_cam() -> ModuleType:
     return package
 
 
-def _unattached(name: str) -> Any:
-    """The class wants a model to watch; one without layers to watch keeps it from touching the user's."""
-    return getattr(grad_cam(), name)(torch.nn.Linear(1, 1), [])
-
-
 def raw_map(method: str, activation: torch.Tensor, gradient: torch.Tensor | None) -> Map:
     """The signed map at layer resolution: two tensors (maps, channels, h, w[, d]) -> (maps, h, w[, d]).
 
@@ -77,7 +71,9 @@ def raw_map(method: str, activation: torch.Tensor, gradient: torch.Tensor | None
     arrays = activation.detach().cpu().numpy(), None if gradient is None else gradient.detach().cpu().numpy()
     name = METHODS["gradcam" if method == "finercam" else method]
     with process_untouched(), np.errstate(all="ignore"):
-        cam_image = _unattached(name).get_cam_image(None, None, None, *arrays, False)
+        # the class wants a model to watch; one without layers to watch keeps it from touching the user's
+        method_object = getattr(grad_cam(), name)(torch.nn.Linear(1, 1), [])
+        cam_image = method_object.get_cam_image(None, None, None, *arrays, False)
     return np.asarray(cam_image, dtype=np.float32)
 
 

@@ -115,8 +115,10 @@ def running_map(
     if method == "ablationcam":
         options["ablation_layer"] = module.AblationLayerVit() if options else module.AblationLayer()
     unscaled: list[npt.NDArray[np.floating]] = []
+    # fused kernels of attention have no second derivative, which ShapleyCAM takes
+    kernels = torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)
     try:
-        with process_untouched(), np.errstate(all="ignore"), _silence(), torch.enable_grad(), _twice_differentiable():
+        with process_untouched(), np.errstate(all="ignore"), _silence(), torch.enable_grad(), kernels:
             cam = made(stand_in, [] if layer is None else [stand_in.probe], **options)
             _record_unscaled(cam, "aggregate_multi_layers" if layer is None else "get_cam_image", unscaled)
             cam(image.detach().clone(), [_function(target) for target in targets])
@@ -157,11 +159,6 @@ def _function(target: int | TargetFunction) -> TargetFunction:
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
     return target if callable(target) else ClassifierOutputTarget(target)
-
-
-def _twice_differentiable() -> contextlib.AbstractContextManager[None]:
-    """The fused kernels of attention have no second derivative, which ShapleyCAM takes."""
-    return torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.probe.containers import rebuild
 from pytest_modelviz.probe.fake import only_shapes
-from pytest_modelviz.probe.forward import ModelInput, ModelOutput, call, prepared, require_model
+from pytest_modelviz.probe.forward import ModelInput, call, prepared, require_model
 from pytest_modelviz.probe.pass_recorder import PassRecorder
 from pytest_modelviz.records.capture import Capture, Result_co
 from pytest_modelviz.records.verdict import Verdict
@@ -108,7 +108,8 @@ class CombinedCapture:
             narrow = trace.narrowed(TRACE_WIDTH, TRACE_WEIGHT_WIDTH)
             captures["cam_map"] = self._cam.capture_of(Explanation(narrow, scores, recorder.activations(scores)))
         if self._maps is not None and collector is not None:
-            output = _detached(output) if recorder is not None else output
+            if recorder is not None:  # as a pass without gradients gives it, as far as containers can be rebuilt
+                output = rebuilt(output, lambda item: item.detach() if isinstance(item, torch.Tensor) else item)
             captures["feature_maps"] = self._maps.captured(trace, collector, input_pictures(self._input), output)
         if self._summary is not None:
             own = {} if counter is None else counter.own
@@ -146,8 +147,3 @@ class CombinedView(Generic[Result_co]):
 
     def describe(self, actual: Capture) -> str:
         return self._view.describe(actual)
-
-
-def _detached(value: ModelOutput) -> ModelOutput:
-    """The output as a pass without gradients gives it, as far as containers can be rebuilt."""
-    return rebuild(value, lambda item: item.detach() if isinstance(item, torch.Tensor) else item)

@@ -10,7 +10,7 @@ from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.facts import rows
 from pytest_modelviz.records.trace import ForwardTrace
 from pytest_modelviz.records.verdict import Verdict
-from pytest_modelviz.views.captions import MODEL_LABEL
+from pytest_modelviz.text.dotted import MODEL_LABEL
 from pytest_modelviz.views.feature_maps.records import described, layer_rows, row_key
 
 

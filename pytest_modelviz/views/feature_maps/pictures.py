@@ -12,7 +12,8 @@ from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.facts import items, rows
 from pytest_modelviz.records.verdict import Verdict
-from pytest_modelviz.views.captions import INPUT_LABEL, MODEL_LABEL, error_caption
+from pytest_modelviz.text.dotted import MODEL_LABEL
+from pytest_modelviz.views.captions import INPUT_LABEL, error_caption
 from pytest_modelviz.views.feature_maps.records import CHANNELS, PICTURE, SIDE, Maps
 from pytest_modelviz.views.stored_pictures import stored_input, unpacked_values
 

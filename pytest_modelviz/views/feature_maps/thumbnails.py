@@ -86,7 +86,7 @@ class ThumbnailCollector(CallObserver):
                 self._keep(call.layer, call.layer, tensor)
         elif call.layer:
             tensor = spatial(output)
-            if tensor is not None and not child_table(module) and not _pads(module):
+            if tensor is not None and not child_table(module) and not _is_padding(type(module).__mro__):
                 self._keep(tensor.shape[2:], call.layer, tensor)
             elif isinstance(output, torch.Tensor) and output.dim() == 3:
                 self._keep("sequence", call.layer, output)
@@ -110,11 +110,7 @@ class ThumbnailCollector(CallObserver):
         }
 
 
-def _pads(module: torch.nn.Module) -> bool:
-    """Padding makes resolutions that nobody thinks of as the model's."""
-    return _is_padding(type(module).__mro__)
-
-
 @functools.lru_cache(maxsize=1024)
 def _is_padding(bases: tuple[type, ...]) -> bool:
+    """Padding makes resolutions that nobody thinks of as the model's."""
     return any(base.__module__ == "torch.nn.modules.padding" for base in bases)

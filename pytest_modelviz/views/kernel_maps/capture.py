@@ -15,8 +15,8 @@ from pytest_modelviz.probe.modules import class_name, observed_modules
 from pytest_modelviz.records.capture import Array, Capture
 from pytest_modelviz.records.trace import ForwardTrace
 from pytest_modelviz.records.trace_arrays import pack_trace
+from pytest_modelviz.text.dotted import MODEL_LABEL
 from pytest_modelviz.text.strict_json import JsonObject
-from pytest_modelviz.views.captions import MODEL_LABEL
 from pytest_modelviz.views.kernel_maps import compare as comparison
 from pytest_modelviz.views.kernel_maps import pictures
 from pytest_modelviz.views.kernel_maps.convolutions import convolutions, first_of_stages, selected

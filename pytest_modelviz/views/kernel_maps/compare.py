@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from pytest_modelviz.compare.evidence import config_findings, module_findings
+from pytest_modelviz.compare.evidence import construction_changes
 from pytest_modelviz.compare.naming import baseline_name, is_within, tie_findings, with_baseline_names
 from pytest_modelviz.compare.ownership import first_changed_layer
 from pytest_modelviz.compare.precision import is_exact
@@ -27,10 +27,10 @@ from pytest_modelviz.records.findings import (
     TiesFinding,
     WeightFinding,
 )
-from pytest_modelviz.records.structure import ModelStructure, ModuleRecord, require_recordable
+from pytest_modelviz.records.structure import ModelStructure, ModuleRecord, class_name_of, require_recordable
 from pytest_modelviz.records.verdict import Divergence, LayerError, Verdict
+from pytest_modelviz.text.dotted import MODEL_LABEL
 from pytest_modelviz.text.strict_json import JsonValue
-from pytest_modelviz.views.captions import MODEL_LABEL
 
 Containers = Mapping[str, str]  # class names of the modules that hold convolutions
 
@@ -84,9 +84,7 @@ def _compare_kernels(
             if outer == "" or any(is_within(name, outer) for name in baseline.modules)
         }
         before, after = _tree(baseline, outer), _tree(actual, containers[1])
-    built: list[LayerFinding] = [*module_findings(baseline, actual)]
-    for name in baseline.modules:
-        built += config_findings(name, baseline, actual)
+    built = construction_changes(baseline, actual)
     attributes = [finding for finding in built if isinstance(finding, AttributeFinding)]
     structural = [finding for finding in built if not isinstance(finding, AttributeFinding)]
     structural += [*renamed, *tie_findings(baseline.ties, actual.ties)]
@@ -156,8 +154,10 @@ def _first(structural: Sequence[LayerFinding], baseline: ModelStructure, actual:
     own = [finding for finding in structural if not isinstance(finding, (RenameFinding, TiesFinding))]
     layer = first_changed_layer(own, baseline, actual) if own else structural[0].layer
     renamed = structural[0] if not own and isinstance(structural[0], RenameFinding) else None
-    module = baseline.modules.get(renamed.before if renamed else layer) or actual.modules.get(layer)
-    return Divergence(layer, module.class_name if module else "", 0, 0.0 if renamed else math.inf, 0.0)
+    if renamed is not None:
+        class_name = class_name_of(renamed.before, baseline) or class_name_of(layer, actual)
+        return Divergence(layer, class_name, 0, 0.0, 0.0)
+    return Divergence(layer, class_name_of(layer, baseline, actual), 0, math.inf, 0.0)
 
 
 def _tree(structure: ModelStructure, containers: Containers) -> ModelStructure:

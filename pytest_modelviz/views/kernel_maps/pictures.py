@@ -15,7 +15,8 @@ from pytest_modelviz.pictures.layout import beside, enlarge, grid, labelled
 from pytest_modelviz.records.capture import Array, Capture
 from pytest_modelviz.records.facts import items, rows
 from pytest_modelviz.records.verdict import Verdict
-from pytest_modelviz.views.captions import MODEL_LABEL, error_caption
+from pytest_modelviz.text.dotted import MODEL_LABEL
+from pytest_modelviz.views.captions import error_caption
 from pytest_modelviz.views.kernel_maps.records import (
     INPUTS,
     MOST_FILTERS,

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pytest_modelviz.compare.evidence import config_findings, module_findings
+from pytest_modelviz.compare.evidence import construction_changes
 from pytest_modelviz.compare.naming import baseline_name, is_within, with_baseline_names
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.findings import AnyFinding, LayerFinding, RenameFinding, Role
-from pytest_modelviz.records.structure import ModelStructure
+from pytest_modelviz.records.structure import ModelStructure, class_name_of
 from pytest_modelviz.records.verdict import Divergence, Verdict
 from pytest_modelviz.views.model_graph.blame import blame
 from pytest_modelviz.views.model_graph.difference import difference
@@ -45,10 +45,7 @@ def compare_graphs(baseline: OperatorGraph, actual: OperatorGraph) -> Verdict:
     else:
         first, cause = _divergence(renamed[0].before, before, after), "architecture"
         first = replace(first, layer=renamed[0].layer)
-    built: list[LayerFinding] = [*module_findings(before, after)]
-    for name in before.modules:
-        built += config_findings(name, before, after)
-    also = [finding for finding in (*built, *renamed) if finding not in evidence]
+    also = [finding for finding in (*construction_changes(before, after), *renamed) if finding not in evidence]
     touched = {finding.layer for finding in found.findings} | {module_of(name) for name in found.follows}
     findings: list[AnyFinding] = [*found.findings[:1], *evidence, *found.findings[1:]]
     if found.follows:
@@ -84,8 +81,7 @@ def _refuse_aliases(baseline: OperatorGraph, actual: OperatorGraph) -> None:
 
 def _made_otherwise(baseline: OperatorGraph, actual: OperatorGraph) -> Verdict:
     finding = SourceFinding(baseline.source, actual.source, actual.reason or baseline.reason)
-    root = actual.modules.get("")
-    first = Divergence("", root.class_name if root else "", 0, 1.0, 0.0)
+    first = _divergence("", actual.structure())
     return Verdict.drift(error=1.0, first=first, findings=[finding])
 
 
@@ -125,6 +121,5 @@ def renamed_back(baseline: OperatorGraph, actual: OperatorGraph) -> tuple[Operat
     return made, renamed
 
 
-def _divergence(layer: str, before: ModelStructure, after: ModelStructure) -> Divergence:
-    module = before.modules.get(layer) or after.modules.get(layer)
-    return Divergence(layer, module.class_name if module else "", 0, 1.0, 0.0)
+def _divergence(layer: str, *structures: ModelStructure) -> Divergence:
+    return Divergence(layer, class_name_of(layer, *structures), 0, 1.0, 0.0)

@@ -11,9 +11,9 @@ from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.findings import AttributeFinding
 from pytest_modelviz.records.verdict import Verdict
+from pytest_modelviz.text.dotted import MODEL_LABEL
 from pytest_modelviz.text.natural import natural
 from pytest_modelviz.text.strict_json import JsonObject
-from pytest_modelviz.views.captions import MODEL_LABEL
 from pytest_modelviz.views.model_summary.findings import FieldFinding
 from pytest_modelviz.views.model_summary.rows import COMPARED, Rows, layers_of
 

@@ -64,7 +64,8 @@ def without_state(before: JsonObject, after: JsonObject, *, is_run: bool) -> tup
     old, new = (_mapping(row.get("buffers")) for row in (before, after))
     if old == new:
         return before, after, []
-    earlier, marked = ({str(name) for name in _list(row.get("state"))} for row in (before, after))
+    states = (row.get("state") for row in (before, after))
+    earlier, marked = ({str(name) for name in state} if isinstance(state, (list, tuple)) else set() for state in states)
     state = {
         name
         for name in {*old, *new}
@@ -112,10 +113,6 @@ def _positioned(given: Arguments, signature: Signature, shared: Collection[str])
 
 def _inputs(row: JsonObject) -> list[str]:
     return split_items(str(row.get("in") or ""))
-
-
-def _list(value: JsonValue) -> list[JsonValue]:
-    return list(value) if isinstance(value, (list, tuple)) else []
 
 
 def _depends_on_device(key: str, before: JsonObject, after: JsonObject) -> bool:

@@ -125,12 +125,13 @@ def _layer(
 ) -> LayerSummary:
     own = dict([*own_tensors(module), *packed_tensors(module)])
     parameters = {n: t for n, t in own.items() if isinstance(t, torch.nn.Parameter)}
+    unsaved = unsaved_buffer_names(module)
     return LayerSummary(
         name=name,
         class_name=class_name(module),
         config=_config(module),
         parameters={n: _text(t) for n, t in parameters.items()},
-        buffers={n: _text(t) + _mark_of(module, n) for n, t in own.items() if n not in parameters},
+        buffers={n: _text(t) + (NOT_SAVED if n in unsaved else "") for n, t in own.items() if n not in parameters},
         frozen=tuple(n for n, p in parameters.items() if not p.requires_grad),
         inputs=_shapes(calls[0].inputs, trace) if calls and trace else "",
         outputs=_shapes(calls[0].outputs or {}, trace) if calls and trace else "",
@@ -170,11 +171,6 @@ def _text(tensor: torch.Tensor) -> str:
     if torch.nn.parameter.is_lazy(tensor):
         return "uninitialized"
     return record_shape(tensor).dtype_and_shape
-
-
-def _mark_of(module: torch.nn.Module, name: str) -> str:
-    """Beside a buffer's shape: whether it is in no state dict."""
-    return NOT_SAVED if name in unsaved_buffer_names(module) else ""
 
 
 def _numel(tensor: torch.Tensor) -> int:

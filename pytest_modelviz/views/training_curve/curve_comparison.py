@@ -133,17 +133,14 @@ def compare_curves(baseline: Training, actual: Training, dtype: str, tolerances:
                 found.sort(key=lambda pair: -pair[0])
                 worst_of: dict[tuple[CurveKind, str], CurveDifference] = {}
                 for _, difference in found:
-                    worst_of.setdefault((_subject(difference), difference.name), difference)
+                    # where a whole update differs, how far of it is along the parameter says no more
+                    kind = UPDATE if difference.kind == DECAY else difference.kind
+                    worst_of.setdefault((kind, difference.name), difference)
                 return CurveComparison(tuple(worst_of.values()), _drifted(tables, step), found[0][1])
     table = max(tables, key=lambda candidate: float(candidate.excess.max()))
     nearest = divmod(int(table.excess.argmax()), len(table.names))
     unjudged = np.flatnonzero(~np.logical_and.reduce([table.judged.all(axis=1) for table in tables]))
     return CurveComparison((), frozenset(), table.difference(*nearest), int(unjudged[0]) if unjudged.size else None)
-
-
-def _subject(difference: CurveDifference) -> CurveKind:
-    """What a difference is about: where a whole update differs, how far of it is along the parameter says no more."""
-    return UPDATE if difference.kind == DECAY else difference.kind
 
 
 def _drifted(tables: list[_Table], first: int) -> frozenset[str]:
