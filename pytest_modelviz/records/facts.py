@@ -17,10 +17,10 @@ def rows(facts: JsonObject, key: str) -> dict[str, JsonObject]:
     table = facts.get(key)
     if not isinstance(table, Mapping):
         raise UnreadableBaselineError(f"it does not list {key}")
-    found = {name: row for name, row in table.items() if isinstance(row, Mapping)}
-    if len(found) != len(table):
+    table_rows = {name: row for name, row in table.items() if isinstance(row, Mapping)}
+    if len(table_rows) != len(table):
         raise UnreadableBaselineError(f"it does not list {key}")
-    return found
+    return table_rows
 
 
 def items(facts: JsonObject, key: str) -> Sequence[JsonValue]:

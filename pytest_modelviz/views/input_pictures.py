@@ -17,12 +17,12 @@ _SIDE = 96
 
 def input_pictures(input_data: ModelInput, count: int = 1) -> dict[str, Array]:
     """The pictures of the first `count` samples as a capture's arrays; none where the input is no image."""
-    found: dict[str, Array] = {}
+    pictures: dict[str, Array] = {}
     for sample in range(min(count, MOST_INPUTS)):
         picture = _picture(input_data, sample)
-        if picture is not None and not (sample and np.array_equal(picture, found[input_key()])):
-            found[input_key(sample)] = picture
-    return found
+        if picture is not None and not (sample and np.array_equal(picture, pictures[input_key()])):
+            pictures[input_key(sample)] = picture
+    return pictures
 
 
 def _picture(input_data: ModelInput, sample: int) -> Image | None:

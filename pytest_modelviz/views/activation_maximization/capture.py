@@ -60,31 +60,31 @@ class ActivationMaximizationView:
 
     def capture(self) -> Capture[ActivationMaximization]:
         with prepared(self.model, self._start[None], grad=True) as model:
-            found = ascend(model, self._layer, self._filters, self._start, self._steps, self._rate)
-        for at, gradient in enumerate(found.gradients):
-            found.trace.gradients[gradient_key(at)] = record_tensor(gradient, statistics=False)
-        arrays: dict[str, Array] = {"curves": found.curves, **pack_trace(found.trace)}
-        pictures, scales = _small(found.images)
+            ascent = ascend(model, self._layer, self._filters, self._start, self._steps, self._rate)
+        for at, gradient in enumerate(ascent.gradients):
+            ascent.trace.gradients[gradient_key(at)] = record_tensor(gradient, statistics=False)
+        arrays: dict[str, Array] = {"curves": ascent.curves, **pack_trace(ascent.trace)}
+        pictures, scales = _small(ascent.images)
         if pictures is not None:
             arrays |= {"images": pictures, "scales": scales}
-        result = ActivationMaximization(found.images.numpy(), found.curves, self._layer, self._filters)
-        notes = (*coverage_notes(self.model, found.trace), *_quality_notes(found, self._filters))
+        result = ActivationMaximization(ascent.images.numpy(), ascent.curves, self._layer, self._filters)
+        notes = (*coverage_notes(self.model, ascent.trace), *_quality_notes(ascent, self._filters))
         around = environment(self.model, self._start)
-        return Capture(self.view, self._facts(found), arrays, around, result, notes, tuple(found.trace.modules))
+        return Capture(self.view, self._facts(ascent), arrays, around, result, notes, tuple(ascent.trace.modules))
 
-    def _facts(self, found: Ascent) -> JsonObject:
+    def _facts(self, ascent: Ascent) -> JsonObject:
         return {
             "model": class_name(self.model),
             "layer": self._layer,
-            "call": found.call,
+            "call": ascent.call,
             "filters": list(self._filters),
             "steps": self._steps,
             "seed": None if self._of_image else self._seed,
             "learning_rate": self._rate,
             "input": list(self._start.shape),
-            "precision": found.precision,
-            "climbs": climb_rows(self._filters, found.curves),
-            **({"smooth": True} if found.smooth else {}),
+            "precision": ascent.precision,
+            "climbs": climb_rows(self._filters, ascent.curves),
+            **({"smooth": True} if ascent.smooth else {}),
         }
 
 
@@ -104,12 +104,12 @@ def _small(images: torch.Tensor) -> tuple[Array | None, Array]:
     return pixels.numpy().copy(), torch.stack([mean - reach, mean + reach], 1).numpy()
 
 
-def _quality_notes(found: Ascent, filters: Sequence[int]) -> tuple[str, ...]:
+def _quality_notes(ascent: Ascent, filters: Sequence[int]) -> tuple[str, ...]:
     """What is odd about the climb by itself, whatever the baseline says."""
     notes = []
-    dead = [str(number) for number, row in zip(filters, found.gradients, strict=True) if not row.any()]
+    dead = [str(number) for number, row in zip(filters, ascent.gradients, strict=True) if not row.any()]
     if dead:
         notes.append(f"nothing excites filter {', '.join(dead)} from this start: the gradient is zero there")
-    if not np.isfinite(found.curves).all() or not torch.isfinite(found.images).all():
+    if not np.isfinite(ascent.curves).all() or not torch.isfinite(ascent.images).all():
         notes.append("the climb holds values that are not finite")
     return tuple(notes)

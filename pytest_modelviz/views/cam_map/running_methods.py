@@ -110,7 +110,7 @@ def running_map(
         image, put, reshape = image[:, :, None], _of_rows(put), None if reshape is None else _rows_of(reshape)
     stand_in = _StandIn(model, layer, put, targets, image.dtype)
     module = grad_cam()
-    made = getattr(module, known_methods()[method])
+    cam_class = getattr(module, known_methods()[method])
     options: dict[str, object] = {"reshape_transform": reshape} if layer is not None and layer.layout is None else {}
     if method == "ablationcam":
         options["ablation_layer"] = module.AblationLayerVit() if options else module.AblationLayer()
@@ -119,7 +119,7 @@ def running_map(
     kernels = torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)
     try:
         with process_untouched(), np.errstate(all="ignore"), _silence(), torch.enable_grad(), kernels:
-            cam = made(stand_in, [] if layer is None else [stand_in.probe], **options)
+            cam = cam_class(stand_in, [] if layer is None else [stand_in.probe], **options)
             _record_unscaled(cam, "aggregate_multi_layers" if layer is None else "get_cam_image", unscaled)
             cam(image.detach().clone(), [_function(target) for target in targets])
             for held in (cam.activations_and_grads.gradients, cam.activations_and_grads.activations):
@@ -129,7 +129,7 @@ def running_map(
         raise
     except Exception as error:
         reason = f"{type(error).__name__}: {error}".removesuffix(": ")
-        raise ModelvizError(f"pytorch-grad-cam's {made.__name__} cannot explain this model ({reason})") from error
+        raise ModelvizError(f"pytorch-grad-cam's {cam_class.__name__} cannot explain this model ({reason})") from error
     raw = np.asarray(unscaled[-1], dtype=np.float32)
     return raw[:, 0] if is_sequence else raw
 

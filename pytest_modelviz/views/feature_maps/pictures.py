@@ -49,10 +49,10 @@ def describe(actual: Capture) -> str:
 
 def _stored_maps(capture: Capture) -> dict[str, Maps]:
     """The pictures' raw material as it was: layer name -> float32 (channels, h, w). Raises UnreadableBaselineError."""
-    found = {name.removeprefix(PICTURE): values for name, values in capture.arrays.items() if name.startswith(PICTURE)}
+    stored = {name.removeprefix(PICTURE): values for name, values in capture.arrays.items() if name.startswith(PICTURE)}
     pages = rows({"pictures": {}, **capture.facts}, "pictures")
     most = (CHANNELS, SIDE, SIDE)
-    whole = {layer: unpacked_values(values, pages.get(layer), layer, most) for layer, values in found.items()}
+    whole = {layer: unpacked_values(values, pages.get(layer), layer, most) for layer, values in stored.items()}
     return {layer: whole[layer] for layer in pages if layer in whole}
 
 

@@ -43,15 +43,15 @@ class KernelMapsView:
 
     def capture(self) -> Capture[KernelMaps]:
         with prepared(self.model, None) as model:
-            found = convolutions(model)
+            layers = convolutions(model)
             if self._layers is not None:
-                found = selected(model, found, self._layers)
-            structure = kernel_structure(model, found)
-            numbers = {convolution.name: statistics(convolution) for convolution in found}
+                layers = selected(model, layers, self._layers)
+            structure = kernel_structure(model, layers)
+            numbers = {convolution.name: statistics(convolution) for convolution in layers}
             containers = _containers(model, list(numbers))
-            pictured = set(numbers) if self._layers is not None else {first.name for first in first_of_stages(found)}
+            pictured = set(numbers) if self._layers is not None else {first.name for first in first_of_stages(layers)}
             samples = {}
-            for convolution in found:
+            for convolution in layers:
                 most = MOST_FILTERS if convolution.name in pictured else _UNPICTURED_FILTERS
                 filters = sample(convolution, most)
                 if filters is not None:
@@ -76,7 +76,7 @@ class KernelMapsView:
 
 def _containers(model: torch.nn.Module, names: Sequence[str]) -> dict[str, str]:
     """The class of every module that holds one of these, in the order of registration."""
-    outer = {".".join(parts[:count]) for name in names for parts in [name.split(".")] for count in range(len(parts))}
+    outer = {".".join(steps[:count]) for name in names for steps in [name.split(".")] for count in range(len(steps))}
     return {name: class_name(module) for name, module in observed_modules(model) if name in outer - set(names)}
 
 

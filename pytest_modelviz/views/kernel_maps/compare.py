@@ -168,13 +168,13 @@ def _tree(structure: ModelStructure, containers: Containers) -> ModelStructure:
 
 
 def _parents_first(names: Collection[str], containers: Collection[str]) -> list[str]:
-    found: dict[str, None] = {}
+    order: dict[str, None] = {}
     for name in names:
         steps = name.split(".")
         outer = ("", *(".".join(steps[:count]) for count in range(1, len(steps))))
-        found.update(dict.fromkeys(module for module in outer if module in containers and module not in names))
-        found[name] = None
-    return list(found)
+        order.update(dict.fromkeys(module for module in outer if module in containers and module not in names))
+        order[name] = None
+    return list(order)
 
 
 def _requested(layers: JsonValue) -> str:

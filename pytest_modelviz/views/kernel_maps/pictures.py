@@ -162,7 +162,7 @@ def _stored_filters(capture: Capture, layers: Collection[str]) -> dict[str, Filt
     pages = capture.facts.get("pictures")
     if not isinstance(pages, Mapping):
         raise UnreadableBaselineError("it does not list its pictures")
-    found = {}
+    filters = {}
     for name in layers:
         if name not in pages:
             continue
@@ -171,5 +171,5 @@ def _stored_filters(capture: Capture, layers: Collection[str]) -> dict[str, Filt
             raise UnreadableBaselineError(f"its picture of {name!r} is damaged")
         if not _fits(values):  # what a small file can hold would be painted for minutes
             raise UnreadableBaselineError(f"its picture of {name!r} is larger than any that is kept")
-        found[name] = unpacked_values(values, pages[name], name)
-    return found
+        filters[name] = unpacked_values(values, pages[name], name)
+    return filters

@@ -83,7 +83,7 @@ class _Held(torch.nn.Module):
 
 
 def _export() -> Callable[..., torch.export.ExportedProgram]:
-    major, minor = (int(part) for part in torch.__version__.split(".")[:2])
+    major, minor = (int(number) for number in torch.__version__.split(".")[:2])
     # before 2.7 `export` itself takes operators apart
     old: Callable[..., torch.export.ExportedProgram] | None = getattr(torch.export, "export_for_training", None)
     return old if old is not None and (major, minor) < (2, 7) else torch.export.export

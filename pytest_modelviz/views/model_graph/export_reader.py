@@ -77,8 +77,8 @@ class Reader:
 
     def _reference(self, value: object, known: Known) -> str:
         if isinstance(value, torch.fx.Node):
-            found = known.get(value, value.name)
-            return found if isinstance(found, str) else plain(found)
+            text = known.get(value, value.name)
+            return text if isinstance(text, str) else plain(text)
         return plain(value)
 
     def _call(self, node: torch.fx.Node, known: Known) -> object:

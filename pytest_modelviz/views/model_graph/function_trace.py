@@ -89,9 +89,9 @@ class _Recorder(TorchFunctionMode, CallObserver):
         self._open.pop()
 
     def reference(self, tensor: torch.Tensor) -> str:
-        made = self._made.get(id(tensor))
-        if made is not None and made[0]() is tensor:
-            return made[1]
+        known = self._made.get(id(tensor))
+        if known is not None and known[0]() is tensor:
+            return known[1]
         name = self._names.tensors.get(id(tensor))
         if name is None:
             name = constant(tensor)
@@ -138,13 +138,13 @@ class _Recorder(TorchFunctionMode, CallObserver):
     def _record(
         self, module: str, kind: str, inputs: tuple[str, ...], arguments: Mapping[str, str], output: object
     ) -> None:
-        found = list(tensors(output))
-        if not found and kind != "setitem":
+        results = list(tensors(output))
+        if not results and kind != "setitem":
             return
         name = self._counts.name(module, kind)
-        for at, tensor in enumerate(found):
-            self._keep(tensor, name if len(found) == 1 else f"{name}[{at}]")
-        text = tensor_text(found[0]) if len(found) == 1 else tensor_text(found)
+        for at, tensor in enumerate(results):
+            self._keep(tensor, name if len(results) == 1 else f"{name}[{at}]")
+        text = tensor_text(results[0]) if len(results) == 1 else tensor_text(results)
         self.operators.append(Operator(name, kind, inputs, dict(arguments), text))
 
 

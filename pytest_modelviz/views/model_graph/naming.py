@@ -88,8 +88,8 @@ class Names:
 
     def faked(self, fake: torch.Tensor) -> str | None:
         """The name of the tensor that export has replaced by this fake one."""
-        made = getattr(getattr(fake, "fake_mode", None), "from_tensor", None)  # hands out the same one each time
-        return made and next((name for name, tensor in self._own if made(tensor) is fake), None)
+        fake_of = getattr(getattr(fake, "fake_mode", None), "from_tensor", None)  # hands out the same one each time
+        return fake_of and next((name for name, tensor in self._own if fake_of(tensor) is fake), None)
 
     def _at(self, path: str) -> object:
         value: object = self._root

@@ -33,9 +33,9 @@ def picture(actual: Capture, baseline: Capture | None = None, verdict: Verdict |
     if before.source != after.source:
         headline = f"actual: {len(after.operators)} operators, {after.source}; the baseline was {before.source}"
         return [text_picture(_LABEL, headline, _overview(after)), graph]
-    found = difference(before, renamed_back(before, after)[0])
+    differing = difference(before, renamed_back(before, after)[0])
     headline = f"baseline (-) and actual (+): {len(before.operators)} and {len(after.operators)} operators"
-    lines = _inputs(before, after) + [(sign, _brief(operator)) for sign, operator in found.lines]
+    lines = _inputs(before, after) + [(sign, _brief(operator)) for sign, operator in differing.lines]
     return [text_picture(_LABEL, headline, around_changes(lines)), graph]
 
 
@@ -101,5 +101,5 @@ def _node_name(name: str) -> str:
 
 
 def _sides(text: str) -> tuple[int, ...] | None:
-    found = re.fullmatch(r"\w+\[([\d, ]*)\]", text)
-    return tuple(int(side) for side in found[1].split(",") if side.strip()) if found else None
+    match = re.fullmatch(r"\w+\[([\d, ]*)\]", text)
+    return tuple(int(side) for side in match[1].split(",") if side.strip()) if match else None

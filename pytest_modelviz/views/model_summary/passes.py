@@ -37,14 +37,14 @@ _READ = "read"  # something that the module reads without calling it is built ot
 def attributes_of(facts: JsonObject, rows: Rows, ignored: Sequence[str] = ()) -> Attributes | None:
     """The plain attributes of every module that two processes share; None of a summary recorded before they were."""
     common = facts.get("attributes", {})
-    found = {}
+    tables_by_layer = {}
     for name, row in rows.items():
         tables = [common.get(str(row.get("class"))) if isinstance(common, Mapping) else None, row.get("attributes")]
         if any(table is not None and not isinstance(table, Mapping) for table in tables):
             raise UnreadableBaselineError("what it says of attributes is no table")
         tables_of_texts = (table for table in tables if isinstance(table, Mapping))
-        found[name] = {str(key): str(text) for table in tables_of_texts for key, text in table.items()}
-    return lasting_modules(found, ignored) if any(found.values()) else None
+        tables_by_layer[name] = {str(key): str(text) for table in tables_of_texts for key, text in table.items()}
+    return lasting_modules(tables_by_layer, ignored) if any(tables_by_layer.values()) else None
 
 
 def first_event(

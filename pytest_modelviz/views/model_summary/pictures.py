@@ -35,7 +35,7 @@ def diff_lines(before: Rows, after: Rows, verdict: Verdict | None = None) -> lis
     """
     renamed = renames_of(verdict)
     findings = () if verdict is None else verdict.findings
-    found = {(finding.layer, finding.field) for finding in findings if isinstance(finding, FieldFinding)}
+    differing = {(finding.layer, finding.field) for finding in findings if isinstance(finding, FieldFinding)}
     attributes: dict[str, list[AttributeFinding]] = {}
     for finding in findings:
         if isinstance(finding, AttributeFinding):
@@ -51,7 +51,7 @@ def diff_lines(before: Rows, after: Rows, verdict: Verdict | None = None) -> lis
         both = (("-", name, old_row), ("+", new[name], new_row))
         beside = [key for key in _BESIDE if key in old_row and key in new_row]
         keys = [key for key in (*COMPARED, *beside) if not same(old_row.get(key), new_row.get(key))]
-        keys = [key for key in keys if verdict is None or key in beside or (name, key) in found]
+        keys = [key for key in keys if verdict is None or key in beside or (name, key) in differing]
         if any(finding.before == name for finding in renamed) or "class" in keys:
             lines += [(sign, _title(title, row)) for sign, title, row in both]
         elif not keys and name not in attributes:

@@ -41,18 +41,18 @@ def layers_of(facts: JsonObject, ignored: Sequence[str] = ()) -> Rows:
 
 
 def field_findings(name: str, before: JsonObject, after: JsonObject) -> list[FieldFinding]:
-    found: list[FieldFinding] = []
+    findings: list[FieldFinding] = []
     for key in COMPARED:
         old, new = before.get(key), after.get(key)
         if key == "config" and isinstance(old, str) and isinstance(new, str) and same_setting(old, new):
             continue
         if old != new and (isinstance(old, Mapping) or isinstance(new, Mapping)):
-            found += _entries(name, key, _mapping(old), _mapping(new))
+            findings += _entries(name, key, _mapping(old), _mapping(new))
         elif not (
             same(old, new) or _depends_on_device(key, before, after) or (key == "in" and _same_inputs(before, after))
         ):
-            found.append(FieldFinding(name, key, _text(old), _text(new), key))
-    return found
+            findings.append(FieldFinding(name, key, _text(old), _text(new), key))
+    return findings
 
 
 def without_state(before: JsonObject, after: JsonObject, *, is_run: bool) -> tuple[JsonObject, JsonObject, list[str]]:
@@ -92,11 +92,11 @@ def _same_inputs(before: JsonObject, after: JsonObject) -> bool:
 
 def _arguments(row: JsonObject) -> Arguments:
     """What a module is given; an argument of a row that does not name it is called "0" if it is the first."""
-    found = []
+    arguments = []
     for number, item in enumerate(_inputs(row)):
         path, colon, text = item.partition(": ")
-        found.append((*split_path(path), text) if colon else (str(number), "", item))
-    return found
+        arguments.append((*split_path(path), text) if colon else (str(number), "", item))
+    return arguments
 
 
 def _signature(row: JsonObject, given: Arguments) -> Signature:

@@ -76,11 +76,11 @@ def caches_of(before: Mapping[tuple[str, str], str], after: Mapping[tuple[str, s
     The recorder marks those that the pass writes (`REWRITTEN`). What was not there before is in no trace: a summary
     needs both.
     """
-    found: dict[str, list[str]] = {}
+    caches: dict[str, list[str]] = {}
     for layer, local in sorted({*before, *after}):
         if before.get((layer, local)) != after.get((layer, local)):
-            found.setdefault(layer, []).append(local)
-    return found
+            caches.setdefault(layer, []).append(local)
+    return caches
 
 
 def summarise(model: torch.nn.Module, observed: SummaryPass, table: str) -> ModelSummary:

@@ -47,14 +47,14 @@ class SaliencyMapView:
 
     def capture(self) -> Capture[SaliencyMap]:
         with prepared(self.model, self._input, grad=True) as model:
-            found = saliency(model, self._input, self._target, self._method)
-        trace, scores, gradient = found.trace, found.scores, found.gradient.numpy()
-        trace.gradients[GRADIENT] = record_tensor(found.gradient, statistics=False)
+            explanation = saliency(model, self._input, self._target, self._method)
+        trace, scores, gradient = explanation.trace, explanation.scores, explanation.gradient.numpy()
+        trace.gradients[GRADIENT] = record_tensor(explanation.gradient, statistics=False)
         result = SaliencyMap(gradient, magnitude(gradient), scores.targets, scores.predicted, scores.total)
         facts: dict[str, JsonValue] = {
             "model": class_name(self.model),
             "method": self._method,
-            "dtype": found.dtype,
+            "dtype": explanation.dtype,
             "targets": list(scores.targets),
             "predicted": list(scores.predicted),
             "score": rounded(scores.total),
@@ -72,7 +72,11 @@ class SaliencyMapView:
             arrays[key], exponent = packed(_thumbnail(sample))
             pages[key] = {"exponent": exponent}
         facts["pictures"] = pages
-        notes = (*coverage_notes(self.model, trace), *target_notes(scores), *_quality_notes(self._method, found))
+        notes = (
+            *coverage_notes(self.model, trace),
+            *target_notes(scores),
+            *_quality_notes(self._method, explanation),
+        )
         around = environment(self.model, self._input)
         return Capture(self.view, facts, arrays, around, result, notes, tuple(trace.modules))
 
@@ -91,14 +95,14 @@ def _thumbnail(gradient: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return shrink(np.concatenate([colours, np.abs(gradient).max(axis=0, keepdims=True)]), SIDE)
 
 
-def _quality_notes(method: str, found: Saliency) -> tuple[str, ...]:
+def _quality_notes(method: str, explanation: Saliency) -> tuple[str, ...]:
     """What is odd about a gradient by itself, whatever the baseline says."""
     notes = []
-    if method == "guided" and not found.rectifiers:
+    if method == "guided" and not explanation.rectifiers:
         notes.append("no ReLU takes part in this model: guided back-propagation is its plain gradient")
-    odd = int((~torch.isfinite(found.gradient)).sum())
+    odd = int((~torch.isfinite(explanation.gradient)).sum())
     if odd:
-        notes.append(f"{odd} of the gradient's {found.gradient.numel()} values are not finite")
-    elif not bool(found.gradient.any()):
+        notes.append(f"{odd} of the gradient's {explanation.gradient.numel()} values are not finite")
+    elif not bool(explanation.gradient.any()):
         notes.append("the gradient is zero everywhere: the score does not change with the input")
     return tuple(notes)

@@ -132,8 +132,8 @@ def normal(count: int, seed: int) -> npt.NDArray[np.float32]:
     Integers are added up, so they are the same on every machine; NumPy promises the bits of PCG64, not distributions.
     """
     twelve = np.random.PCG64(seed).random_raw(3 * count).view(np.uint16).reshape(count, 12)
-    made: npt.NDArray[np.float32] = ((twelve.sum(axis=1, dtype=np.int64) + 6) / 65536.0 - 6.0).astype(np.float32)
-    return made
+    numbers: npt.NDArray[np.float32] = ((twelve.sum(axis=1, dtype=np.int64) + 6) / 65536.0 - 6.0).astype(np.float32)
+    return numbers
 
 
 class _GuidedBackward(TorchDispatchMode):

@@ -59,17 +59,17 @@ def _label(record: OptimizerRecord) -> str:
 def _compare(before: OptimizerRecord, after: OptimizerRecord, ignored: Sequence[str]) -> list[OptimizerFinding]:
     before, after = (_without(record, ignored) for record in (before, after))
     label = _label(before)
-    found = []
+    findings = []
     if before.class_name != after.class_name:
         label = f"{label} -> {after.class_name}"
-        found.append(OptimizerFinding("class", before.class_name, after.class_name))
+        findings.append(OptimizerFinding("class", before.class_name, after.class_name))
     differing = _differences(before.options, after.options, missing_counts=False)
-    found += [_option(key, label, old, new) for key, old, new in differing]
+    findings += [_option(key, label, old, new) for key, old, new in differing]
     options = _group_options(before, after, label)
-    found += options
-    found += _parameters(before, after, label)
-    found += _schedulers(before, after, label)
-    return found if options else [*found, *_schedules(before, after, label)]
+    findings += options
+    findings += _parameters(before, after, label)
+    findings += _schedulers(before, after, label)
+    return findings if options else [*findings, *_schedules(before, after, label)]
 
 
 def _without(record: OptimizerRecord, ignored: Sequence[str]) -> OptimizerRecord:
@@ -109,24 +109,24 @@ def _group_options(before: OptimizerRecord, after: OptimizerRecord, label: str) 
         options = [{key: value for key, value in group.options.items() if key != _ATTACHED} for group in pair]
         for key, old, new in _differences(*options, missing_counts=before.class_name == after.class_name):
             rows.setdefault((key, _text(old), _text(new)), []).append(at)
-    found = []
+    findings = []
     for (key, before_text, after_text), groups in rows.items():
         everywhere = len(groups) == len(before.groups)
         where = label if everywhere else f"{label}, {'group' if len(groups) == 1 else 'groups'} {_listed(groups)}"
-        found.append(OptimizerFinding(f"{key} ({where})", before_text, after_text))
-    return found
+        findings.append(OptimizerFinding(f"{key} ({where})", before_text, after_text))
+    return findings
 
 
 def _parameters(before: OptimizerRecord, after: OptimizerRecord, label: str) -> list[OptimizerFinding]:
     """Parameters that only one of them moves, and those that are in another group."""
     lost, gained = (Counter(name for group in record.groups for name in group.parameters) for record in (before, after))
-    found = [
+    findings = [
         _option(_listed(sorted(names.elements())), label, *states)
         for names, states in ((lost - gained, ("optimised", "left out")), (gained - lost, ("left out", "optimised")))
         if names
     ]
-    if found or len(before.groups) != len(after.groups):
-        return found
+    if findings or len(before.groups) != len(after.groups):
+        return findings
     old, new = _group_of(before), _group_of(after)
     moved: dict[tuple[int, int], list[str]] = {}
     for name in sorted(old):
@@ -162,7 +162,7 @@ def _classes(record: OptimizerRecord) -> str:
 
 def _schedules(before: OptimizerRecord, after: OptimizerRecord, label: str) -> list[OptimizerFinding]:
     """Of each option that moved while training the first step at which it was another one."""
-    found: dict[tuple[str, int, str, str], None] = {}
+    changes: dict[tuple[str, int, str, str], None] = {}
     for key in {**before.schedules, **after.schedules}:
         group, _, name = key.partition(".")
         start = _start(before, group, name)
@@ -171,9 +171,9 @@ def _schedules(before: OptimizerRecord, after: OptimizerRecord, label: str) -> l
         for step in sorted({*earlier, *later}):
             old, new = earlier.get(step, old), later.get(step, new)
             if not _same(old, new):
-                found[name, step, _text(old), _text(new)] = None
+                changes[name, step, _text(old), _text(new)] = None
                 break
-    return [_option(f"{name} of step {step}", label, old, new) for name, step, old, new in found]
+    return [_option(f"{name} of step {step}", label, old, new) for name, step, old, new in changes]
 
 
 def _start(record: OptimizerRecord, group: str, name: str) -> Option:
@@ -222,9 +222,9 @@ def _doubled(options: Options) -> set[str]:
 
 def _lasting(options: Options) -> dict[str, Option]:
     """Options that two processes share, by their path."""
-    found = dict(_flat(options))
-    names = lasting({key: repr(value) for key, value in found.items()})
-    return {key: value for key, value in found.items() if key in names}
+    flat = dict(_flat(options))
+    names = lasting({key: repr(value) for key, value in flat.items()})
+    return {key: value for key, value in flat.items() if key in names}
 
 
 def _lasting_text(option: Option) -> str:

@@ -36,8 +36,8 @@ def picture(actual: Capture, baseline: Capture | None = None, verdict: Verdict |
     for label, bins in (("parameters", "values"), ("gradients", "pulls")):
         for name in most_changed:
             trainings = {"baseline": before, "actual": after}
-            found = {key: _distribution(each, getattr(each, bins), name) for key, each in trainings.items()}
-            series = {key: distribution for key, distribution in found.items() if distribution is not None}
+            distributions = {key: _distribution(each, getattr(each, bins), name) for key, each in trainings.items()}
+            series = {key: distribution for key, distribution in distributions.items() if distribution is not None}
             if series:
                 exhibits.append(Histogram(f"{label}/{name}", series, after.steps - 1))
     return exhibits
