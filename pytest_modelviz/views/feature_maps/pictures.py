@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -50,7 +50,8 @@ def describe(actual: Capture) -> str:
 def _stored_maps(capture: Capture) -> dict[str, Maps]:
     """The pictures' raw material as it was: layer name -> float32 (channels, h, w). Raises UnreadableBaselineError."""
     stored = {name.removeprefix(PICTURE): values for name, values in capture.arrays.items() if name.startswith(PICTURE)}
-    pages = rows({"pictures": {}, **capture.facts}, "pictures")
+    listed = capture.facts.get("pictures")
+    pages = listed if isinstance(listed, Mapping) else {}
     most = (CHANNELS, SIDE, SIDE)
     whole = {layer: unpacked_values(values, pages.get(layer), layer, most) for layer, values in stored.items()}
     return {layer: whole[layer] for layer in pages if layer in whole}

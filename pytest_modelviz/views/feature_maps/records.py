@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +35,7 @@ class FeatureMaps:
     """
 
     trace: ForwardTrace
-    output: object
+    output: Any  # whatever the model returns, of which a test knows the type
     pictures: Mapping[str, Maps]
 
 
