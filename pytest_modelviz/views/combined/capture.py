@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Generic, cast
 
@@ -14,15 +14,12 @@ from pytest_modelviz.attribution.activation_recorder import ActivationRecorder
 from pytest_modelviz.attribution.explain import TRACE_WEIGHT_WIDTH, TRACE_WIDTH, Explanation
 from pytest_modelviz.attribution.scores import scores_of
 from pytest_modelviz.attribution.targets import Target
-from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.pictures.exhibits import Exhibit
-from pytest_modelviz.probe.containers import rebuild
+from pytest_modelviz.probe.containers import rebuilt
 from pytest_modelviz.probe.fake import only_shapes
 from pytest_modelviz.probe.forward import ModelInput, call, prepared, require_model
 from pytest_modelviz.probe.pass_recorder import PassRecorder
 from pytest_modelviz.records.capture import Capture, Result_co
-from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.views.base import View
 from pytest_modelviz.views.cam_map.capture import CamMapView
 from pytest_modelviz.views.cam_map.records import CamMap
@@ -122,28 +119,11 @@ class CombinedView(Generic[Result_co]):
     """One view of a `CombinedCapture`: it compares, pictures and describes by itself, and captures with the others."""
 
     def __init__(self, view: View[Result_co], combined: CombinedCapture) -> None:
-        self._view, self._combined, self._number = view, combined, 0
-
-    @property
-    def view(self) -> str:
-        return self._view.view
-
-    @property
-    def model(self) -> torch.nn.Module | None:
-        return getattr(self._view, "model", None)
+        self.view, self.model = view.view, getattr(view, "model", None)
+        self.compare, self.picture, self.describe = view.compare, view.picture, view.describe
+        self._combined, self._number = combined, 0
 
     def capture(self) -> Capture[Result_co]:
         self._number += 1
         capture = self._combined.capture(self._number - 1, self.view)
         return cast("Capture[Result_co]", capture)  # captures are kept by the views' names
-
-    def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
-        return self._view.compare(baseline, actual, tolerances)
-
-    def picture(
-        self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None
-    ) -> Sequence[Exhibit]:
-        return self._view.picture(actual, baseline, verdict)
-
-    def describe(self, actual: Capture) -> str:
-        return self._view.describe(actual)
