@@ -51,11 +51,7 @@ def explain(
 
 
 def _message(
-    result: CheckResult,
-    findings: Sequence[AnyFinding],
-    reason: str,
-    commands: tuple[str, str],
-    most: int | None,
+    result: CheckResult, findings: Sequence[AnyFinding], reason: str, commands: tuple[str, str], most: int | None
 ) -> str:
     status, (command, accept) = result.status, commands
     can_accept = result.candidate is not None

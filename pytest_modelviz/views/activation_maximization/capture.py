@@ -18,11 +18,7 @@ from pytest_modelviz.text.strict_json import JsonObject
 from pytest_modelviz.views.activation_maximization import compare as comparison
 from pytest_modelviz.views.activation_maximization import pictures
 from pytest_modelviz.views.activation_maximization.ascent import Ascent, ascend
-from pytest_modelviz.views.activation_maximization.records import (
-    ActivationMaximization,
-    climb_rows,
-    gradient_key,
-)
+from pytest_modelviz.views.activation_maximization.records import ActivationMaximization, climb_rows, gradient_key
 from pytest_modelviz.views.activation_maximization.starts import require_filters, require_number, start_of
 from pytest_modelviz.views.coverage_notes import coverage_notes
 

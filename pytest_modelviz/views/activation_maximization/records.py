@@ -66,10 +66,6 @@ def stored_climb(capture: Capture, ignored: Sequence[str] = ()) -> Climb:
 def climb_rows(filters: Sequence[object], curves: Curves) -> dict[str, dict[str, float | str]]:
     """Where each filter's climb starts and ends, and its highest point, for people."""
     return {
-        str(number): {
-            "start": rounded(curve[0], 3),
-            "end": rounded(curve[-1], 3),
-            "highest": rounded(np.max(curve), 3),
-        }
+        str(number): {"start": rounded(curve[0], 3), "end": rounded(curve[-1], 3), "highest": rounded(np.max(curve), 3)}
         for number, curve in zip(filters, curves.T, strict=True)
     }

@@ -30,12 +30,7 @@ CamTargets = Sequence[int] | Sequence[TargetFunction]  # one a map
 
 class _StandIn(torch.nn.Module):
     def __init__(
-        self,
-        model: torch.nn.Module,
-        layer: LayerActivation | None,
-        put: Put,
-        targets: CamTargets,
-        dtype: torch.dtype,
+        self, model: torch.nn.Module, layer: LayerActivation | None, put: Put, targets: CamTargets, dtype: torch.dtype
     ) -> None:
         super().__init__()
         self.model = model

@@ -72,11 +72,7 @@ class SaliencyMapView:
             arrays[key], exponent = packed(_thumbnail(sample))
             pages[key] = {"exponent": exponent}
         facts["pictures"] = pages
-        notes = (
-            *coverage_notes(self.model, trace),
-            *target_notes(scores),
-            *_quality_notes(self._method, explanation),
-        )
+        notes = (*coverage_notes(self.model, trace), *target_notes(scores), *_quality_notes(self._method, explanation))
         around = environment(self.model, self._input)
         return Capture(self.view, facts, arrays, around, result, notes, tuple(trace.modules))
 

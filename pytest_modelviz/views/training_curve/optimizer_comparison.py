@@ -22,9 +22,7 @@ _ATTACHED = "initial_lr"  # what a scheduler leaves in the groups of its optimis
 
 
 def optimizer_findings(
-    before: Sequence[OptimizerRecord] | None,
-    after: Sequence[OptimizerRecord] | None,
-    ignored: Sequence[str] = (),
+    before: Sequence[OptimizerRecord] | None, after: Sequence[OptimizerRecord] | None, ignored: Sequence[str] = ()
 ) -> list[OptimizerFinding]:
     """Find what differs in the optimisers' classes, options and parameters' names.
 

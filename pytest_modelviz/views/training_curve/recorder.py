@@ -27,11 +27,7 @@ _FAINT = 1e-5  # of the root mean square of a gradient: what is smaller may be r
 
 
 def train(
-    step: Step,
-    steps: int,
-    model: torch.nn.Module | None,
-    seed: int,
-    optimizers: OptimizerRecorder | None = None,
+    step: Step, steps: int, model: torch.nn.Module | None, seed: int, optimizers: OptimizerRecorder | None = None
 ) -> tuple[Training, str]:
     """Call `step(0)` to `step(steps - 1)`, seeded, with gradients; returns the training and the coarsest dtype.
 
