@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -19,18 +19,24 @@ from pytest_modelviz.attribution.activation_recorder import LayerActivation, Res
 from pytest_modelviz.attribution.outputs import main_output, sample_outputs, samples_of
 from pytest_modelviz.attribution.targets import TargetFunction, WholeOutput
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.probe.containers import Put
-from pytest_modelviz.probe.forward import call, copied, find_layer
+from pytest_modelviz.probe.forward import call, copy_model
+from pytest_modelviz.probe.layer_names import find_layer
 from pytest_modelviz.probe.process import process_untouched
 from pytest_modelviz.views.cam_map.library import grad_cam, known_methods
 from pytest_modelviz.views.cam_map.records import Map
 
+PutImage = Callable[[torch.Tensor], object]
 CamTargets = Sequence[int] | Sequence[TargetFunction]  # one a map
 
 
 class _StandIn(torch.nn.Module):
     def __init__(
-        self, model: torch.nn.Module, layer: LayerActivation | None, put: Put, targets: CamTargets, dtype: torch.dtype
+        self,
+        model: torch.nn.Module,
+        layer: LayerActivation | None,
+        put: PutImage,
+        targets: CamTargets,
+        dtype: torch.dtype,
     ) -> None:
         super().__init__()
         self.model = model
@@ -76,7 +82,7 @@ def running_map(
     method: str,
     model: torch.nn.Module,
     image: torch.Tensor,
-    put: Put,
+    put: PutImage,
     layer: LayerActivation | None,
     reshape: Reshape | None,
     targets: CamTargets,
@@ -129,7 +135,7 @@ def running_map(
     return raw[:, 0] if is_sequence else raw
 
 
-def _of_rows(put: Put) -> Put:
+def _of_rows(put: PutImage) -> PutImage:
     """What takes (batch, channels, 1, length) and puts (batch, channels, length) into the input."""
     return lambda image: put(image[:, :, 0])
 

@@ -15,7 +15,7 @@ from pytest_modelviz.attribution.explain import TRACE_WEIGHT_WIDTH, TRACE_WIDTH,
 from pytest_modelviz.attribution.scores import scores_of
 from pytest_modelviz.attribution.targets import Target
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.probe.containers import rebuilt
+from pytest_modelviz.probe.containers import rebuild
 from pytest_modelviz.probe.fake import only_shapes
 from pytest_modelviz.probe.forward import ModelInput, call, prepared, require_model
 from pytest_modelviz.probe.pass_recorder import PassRecorder
@@ -106,7 +106,7 @@ class CombinedCapture:
             captures["cam_map"] = self._cam.capture_of(Explanation(narrow, scores, recorder.activations(scores)))
         if self._maps is not None and collector is not None:
             if recorder is not None:  # as a pass without gradients gives it, as far as containers can be rebuilt
-                output = rebuilt(output, lambda item: item.detach() if isinstance(item, torch.Tensor) else item)
+                output = rebuild(output, lambda item: item.detach() if isinstance(item, torch.Tensor) else item)
             captures["feature_maps"] = self._maps.captured(trace, collector, input_pictures(self._input), output)
         if self._summary is not None:
             own = {} if counter is None else counter.own

@@ -8,7 +8,8 @@ import torch
 
 from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.fake import only_shapes
-from pytest_modelviz.probe.forward import ModelInput, ModelOutput, call, layer_patterns, prepared, require_model
+from pytest_modelviz.probe.forward import ModelInput, ModelOutput, call, prepared, require_model
+from pytest_modelviz.probe.layer_names import layer_patterns
 from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.pass_recorder import PassRecorder
 from pytest_modelviz.records.capture import Array, Capture

@@ -17,7 +17,7 @@ from dataclasses import replace
 import torch
 
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.probe.forward import ModelInput, arguments_of, warm
+from pytest_modelviz.probe.forward import ModelInput, arguments_of, warm_up
 from pytest_modelviz.probe.pass_recorder import PassRecorder
 from pytest_modelviz.probe.sketch import record_shape
 from pytest_modelviz.probe.streams import consume
@@ -79,7 +79,7 @@ class _Held(torch.nn.Module):
         self.held = model
 
     def forward(self, *args: object, **kwargs: object) -> list[torch.Tensor]:
-        return list(tensors(consumed(self.held(*args, **kwargs))[0]))
+        return list(tensors(consume(self.held(*args, **kwargs))[0]))
 
 
 def _export() -> Callable[..., torch.export.ExportedProgram]:

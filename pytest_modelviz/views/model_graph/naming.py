@@ -37,7 +37,7 @@ def named_inputs(
     model: torch.nn.Module, args: Sequence[object], kwargs: Mapping[str, object]
 ) -> Iterator[tuple[str, object]]:
     """(name, tensor or literal) of everything that the model is given, named as forward's parameters, in order."""
-    parameters = parameters_of(unwrapped(model))
+    parameters = parameters_of(unwrap(model))
     names = [*parameters.names, *(f"{parameters.rest}[{at}]" for at in range(len(args) - len(parameters.names)))]
     for name, value in [*zip(names, args, strict=False), *in_order(model, kwargs).items()]:
         for path, leaf in tree_flatten_with_path(value)[0]:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.probe.configuration import Describer
 from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.forward import require_model
 from pytest_modelviz.probe.modules import class_name, observed_modules, tie_groups
