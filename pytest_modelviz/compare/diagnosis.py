@@ -11,8 +11,7 @@ from pytest_modelviz.compare.evidence import (
     WeightChanges,
     changed_state,
     changed_weights,
-    config_findings,
-    module_findings,
+    construction_changes,
     structural_findings,
 )
 from pytest_modelviz.compare.lockstep import ComparedEvent, LockstepComparison, event_key
@@ -35,7 +34,7 @@ from pytest_modelviz.records.findings import (
     UncomparedFinding,
     WeightFinding,
 )
-from pytest_modelviz.records.structure import ATTRIBUTE_SUFFIX, LENT
+from pytest_modelviz.records.structure import ATTRIBUTE_SUFFIX, LENT, class_name_of
 from pytest_modelviz.records.trace import Event, ForwardTrace
 from pytest_modelviz.records.verdict import Divergence, LayerError, Verdict
 
@@ -94,7 +93,7 @@ def _drift(comparison: LockstepComparison, first: ComparedEvent, changed: Weight
         drifted=len(layers & drifted_layers(comparison)),
         error=first.error,
         tolerance=first.allowed,
-        first=Divergence(suspect, _class_name(suspect, baseline, actual), index, error, allowed),
+        first=Divergence(suspect, class_name_of(suspect, baseline.structure, actual.structure), index, error, allowed),
         cause=cause,
         findings=findings,
         layers=comparison.layers,
@@ -144,7 +143,7 @@ def _verdict_on_equal_passes(comparison: LockstepComparison, changed: WeightChan
         owner, error, allowed = first_changed_layer(built, *structures, passes_agree=True), math.inf, 0.0
         cause = "architecture"
     weights = [WeightFinding(*key, size) for key, size in significant.items()]
-    first = Divergence(owner, _class_name(owner, baseline, actual), 0, error, allowed)
+    first = Divergence(owner, class_name_of(owner, baseline.structure, actual.structure), 0, error, allowed)
     return Verdict.drift(
         compared=count,
         drifted=0,
@@ -225,16 +224,9 @@ def _other_findings(
 ) -> list[LayerFinding]:
     """What else differs, beyond the evidence against the suspect."""
     baseline, actual = comparison.baseline.structure, comparison.actual.structure
-    others: list[LayerFinding] = [*module_findings(baseline, actual)]
-    for name in baseline.modules:
-        others += config_findings(name, baseline, actual)
+    others = construction_changes(baseline, actual)
     weights = {**changed, **changed_state(baseline, actual)}
     others += [WeightFinding(*key, error) for key, error in weights.items()]
     others += tie_findings(baseline.ties, actual.ties)
     known = set(evidence)
     return [replace(finding, role=Role.ALSO) for finding in others if finding not in known]
-
-
-def _class_name(layer: str, baseline: ForwardTrace, actual: ForwardTrace) -> str:
-    module = baseline.modules.get(layer) or actual.modules.get(layer)
-    return module.class_name if module else ""

@@ -64,6 +64,12 @@ def config_findings(name: str, baseline: ModelStructure, actual: ModelStructure)
     return findings
 
 
+def construction_changes(baseline: ModelStructure, actual: ModelStructure) -> list[LayerFinding]:
+    """Modules that only one of the two models has, and how the others are built and configured."""
+    configured = [finding for name in baseline.modules for finding in config_findings(name, baseline, actual)]
+    return [*module_findings(baseline, actual), *configured]
+
+
 def structural_findings(baseline: ModelStructure, actual: ModelStructure) -> list[LayerFinding]:
     """What is a drift although nothing that was computed shows it: other modules, weights or sharing of weights.
 

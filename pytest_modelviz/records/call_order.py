@@ -7,12 +7,13 @@ none.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
 
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.trace import Call
 from pytest_modelviz.text.natural import natural
+from pytest_modelviz.text.strict_json import JsonObject, JsonValue
 
 Runs: TypeAlias = list[str] | list[list[str]]
 _MAX_CALLS, _MIN_LIMIT, _LIMIT_FACTOR = 1_000_000, 100_000, 4
@@ -44,7 +45,7 @@ def runs_of(calls: Sequence[Call], layers: Iterable[str]) -> dict[str, Runs]:
     return runs
 
 
-def calls_of(runs: Mapping[str, Any], layers: Iterable[str], *, needed: int = _MAX_CALLS) -> list[Call] | None:
+def calls_of(runs: JsonObject, layers: Iterable[str], *, needed: int = _MAX_CALLS) -> list[Call] | None:
     """The calls of a pass in the order of entering, without inputs and outputs; None where none are recorded.
 
     A few lists that name each other can stand for millions of calls, so their number is limited to four times what is
@@ -87,7 +88,7 @@ def _children(layers: Iterable[str]) -> dict[str, list[str]]:
     return children
 
 
-def _lists(value: Any) -> list[list[str]]:
+def _lists(value: JsonValue) -> list[list[str]]:
     rows = value if isinstance(value, (list, tuple)) else None
     if rows is not None and all(isinstance(name, str) for name in rows):
         return [list(rows)]

@@ -8,7 +8,9 @@ from __future__ import annotations
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias
+from typing import TYPE_CHECKING, Generic, TypeAlias
+
+from pytest_modelviz.text.strict_json import JsonObject
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,7 +36,7 @@ class Capture(Generic[Result_co]):
     """
 
     view: str
-    facts: Mapping[str, Any]  # JSON, of which each view knows its own
+    facts: JsonObject
     arrays: Mapping[str, Array] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     result: Result_co = None  # type: ignore[assignment]  # what is read from a file has none

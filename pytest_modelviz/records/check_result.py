@@ -9,19 +9,19 @@ import enum
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from pytest_modelviz.records.json_values import (
     nullable,
     nullable_number,
     optional,
     optional_number,
-    plain,
     plain_number,
+    plain_record,
     required,
     texts,
 )
 from pytest_modelviz.records.verdict import Cause, Divergence, Verdict
+from pytest_modelviz.text.strict_json import JsonObject, JsonValue
 
 _JSON_KEYS = {"class_name": "class"}  # of a divergence, whose other keys are its fields
 
@@ -102,18 +102,18 @@ class CheckResult:
             environment_changes=verdict.environment_changes,
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, JsonValue]:
         """What JSON can hold of it, which is all; the keys in the order of the fields."""
-        document: dict[str, Any] = plain(self)
-        first = document["first_divergence"]
-        if first is not None:
+        document = plain_record(self)
+        if self.first_divergence is not None:
+            first = plain_record(self.first_divergence)
             document["first_divergence"] = {_JSON_KEYS.get(key, key): value for key, value in first.items()}
         command, former = document.pop("accept_command"), document.pop("former_nodeid")
         document["commands"] = {} if command is None else {"accept": command}
         return document if former is None else {**document, "former_nodeid": former}
 
     @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> CheckResult:
+    def from_json(cls, document: JsonObject) -> CheckResult:
         """What `to_json` gave, or another version's; raises ValueError where something of it cannot be understood."""
         layers, first = optional(document, "layers", dict) or {}, nullable(document, "first_divergence", dict)
         cause, command = nullable(document, "cause", str), (optional(document, "commands", dict) or {}).get("accept")
@@ -151,7 +151,7 @@ def totals_of(results: Iterable[CheckResult]) -> dict[str, int]:
     return counts
 
 
-def _divergence(first: Mapping[str, Any]) -> Divergence:
+def _divergence(first: JsonObject) -> Divergence:
     error, tolerance = optional_number(first, "error"), optional_number(first, "tolerance")
     return Divergence(
         required(first, "layer", str),

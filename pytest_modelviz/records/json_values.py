@@ -9,14 +9,19 @@ import dataclasses
 import enum
 import math
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+from pytest_modelviz.text.strict_json import JsonObject, JsonValue
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 _LARGEST = 1e300  # of a number that can be written out
 
 T = TypeVar("T")
 
 
-def required(document: Mapping[str, Any], key: str, kind: type[T]) -> T:
+def required(document: JsonObject, key: str, kind: type[T]) -> T:
     """The value of a key that must be there."""
     value = document.get(key)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
@@ -24,19 +29,19 @@ def required(document: Mapping[str, Any], key: str, kind: type[T]) -> T:
     return value
 
 
-def optional(document: Mapping[str, Any], key: str, kind: type[T]) -> T | None:
+def optional(document: JsonObject, key: str, kind: type[T]) -> T | None:
     """The value of a key that may be null, or may not be there at all."""
     return None if document.get(key) is None else required(document, key, kind)
 
 
-def nullable(document: Mapping[str, Any], key: str, kind: type[T]) -> T | None:
+def nullable(document: JsonObject, key: str, kind: type[T]) -> T | None:
     """The value of a key that must be there and may be null."""
     if key not in document:
         raise ValueError(f"it has no {key!r}")
     return optional(document, key, kind)
 
 
-def optional_number(document: Mapping[str, Any], key: str) -> float | None:
+def optional_number(document: JsonObject, key: str) -> float | None:
     """A number that may be null, as what was infinite is, or may not be there at all."""
     value = document.get(key)
     if value is None:
@@ -46,14 +51,14 @@ def optional_number(document: Mapping[str, Any], key: str) -> float | None:
     return value
 
 
-def nullable_number(document: Mapping[str, Any], key: str) -> float | None:
+def nullable_number(document: JsonObject, key: str) -> float | None:
     """A number that must be there and may be null."""
     if key not in document:
         raise ValueError(f"it has no {key!r}")
     return optional_number(document, key)
 
 
-def texts(document: Mapping[str, Any], key: str) -> tuple[str, ...]:
+def texts(document: JsonObject, key: str) -> tuple[str, ...]:
     """A list of texts, empty where it is not there."""
     values = optional(document, key, list) or []
     if not all(isinstance(value, str) for value in values):
@@ -61,7 +66,7 @@ def texts(document: Mapping[str, Any], key: str) -> tuple[str, ...]:
     return tuple(values)
 
 
-def objects(document: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+def objects(document: JsonObject, key: str) -> list[dict[str, JsonValue]]:
     """A list of objects, empty where it is not there."""
     values = optional(document, key, list) or []
     if not all(isinstance(value, dict) for value in values):
@@ -69,17 +74,26 @@ def objects(document: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
     return values
 
 
-def plain(value: Any) -> Any:
+def plain_record(record: DataclassInstance) -> dict[str, JsonValue]:
+    """A dataclass as JSON can hold it, an object of its fields."""
+    return {field.name: plain(getattr(record, field.name)) for field in dataclasses.fields(record)}
+
+
+def plain(value: object) -> JsonValue:
     """A record as JSON can hold it: dataclasses as objects of their fields, members of enumerations as their values."""
     if isinstance(value, enum.Enum):
-        return value.value
-    if dataclasses.is_dataclass(value):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return plain(value.value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return plain_record(value)
     if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
-    return plain_number(value) if isinstance(value, float) else value
+    if isinstance(value, float):
+        return plain_number(value)
+    if value is None or isinstance(value, (str, int)):
+        return value
+    raise TypeError(f"a {type(value).__name__} is nothing that JSON holds")
 
 
 def plain_number(value: float) -> float | None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from pytest_modelviz.records.json_values import nullable, optional, plain, required
+from pytest_modelviz.records.json_values import nullable, optional, plain_record, required
+from pytest_modelviz.text.strict_json import JsonObject, JsonValue
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,12 @@ class OrphanRecord:
         """The test's file, relative to the project."""
         return self.nodeid.partition("::")[0]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, JsonValue]:
         """What JSON can hold of it, which is all."""
-        document: dict[str, Any] = plain(self)
-        return document
+        return plain_record(self)
 
     @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> OrphanRecord:
+    def from_json(cls, document: JsonObject) -> OrphanRecord:
         """What `to_json` gave, or another version's; raises ValueError where something of it cannot be understood."""
         sources = required(document, "sources", dict)
         return cls(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from pytest_modelviz.records.check_result import CheckResult, totals_of
-from pytest_modelviz.records.json_values import objects, optional, plain, required, texts
+from pytest_modelviz.records.json_values import objects, optional, plain_record, required, texts
 from pytest_modelviz.records.orphan import OrphanRecord
+from pytest_modelviz.text.strict_json import JsonObject, JsonValue
 
 SCHEMA = 1
 _FOR_THE_RUN = ("device", "variant")  # of a check's result: the run has the one, the candidate says the other
@@ -31,12 +30,12 @@ class RunFacts:
     lost_workers: tuple[str, ...] = ()
     project: str | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, JsonValue]:
         """What JSON can hold of it, which is all."""
-        return {key: value for key, value in plain(self).items() if value not in (None, [])}
+        return {key: value for key, value in plain_record(self).items() if value not in (None, [])}
 
     @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> RunFacts:
+    def from_json(cls, document: JsonObject) -> RunFacts:
         """What `to_json` gave, or another version's; raises ValueError where something of it cannot be understood."""
         return cls(
             id=required(document, "id", str),
@@ -62,7 +61,7 @@ class RunResult:
     judged_files: tuple[str, ...] = ()
     orphans: tuple[OrphanRecord, ...] = ()
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, JsonValue]:
         """The document of results.json."""
         return {
             "schema": SCHEMA,
@@ -74,7 +73,7 @@ class RunResult:
         }
 
     @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> RunResult:
+    def from_json(cls, document: JsonObject) -> RunResult:
         """What `to_json` gave, or another version's; raises ValueError where something of it cannot be understood."""
         totals = required(document, "totals", dict)
         for status in totals:
@@ -88,6 +87,6 @@ class RunResult:
         )
 
 
-def published_json(check: CheckResult) -> dict[str, Any]:
+def published_json(check: CheckResult) -> dict[str, JsonValue]:
     """A check as results.json holds it."""
     return {key: value for key, value in check.to_json().items() if key not in _FOR_THE_RUN}

@@ -60,6 +60,11 @@ class ModelStructure:
     ties: tuple[tuple[str, ...], ...] = ()
 
 
+def class_name_of(layer: str, *structures: ModelStructure) -> str:
+    """The class of a module, by the first of these structures that has it; empty where none has."""
+    return next((structure.modules[layer].class_name for structure in structures if layer in structure.modules), "")
+
+
 def require_recordable(layers: Iterable[str]) -> None:
     """Raises UnreadableBaselineError for a module's name that is deeper or longer than any that is recorded."""
     absurd = next((layer for layer in layers if not is_recordable(layer)), None)

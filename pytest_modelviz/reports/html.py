@@ -39,7 +39,7 @@ def write_report(results: ResultsFolder, states: States | None = None, message: 
     loader = FileSystemLoader(Path(__file__).parent)
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     every = [(result.run.id, check) for result in runs for check in result.checks]
-    told = {id(check): message(result, check) for result in runs for check in result.checks if message}
+    messages = {id(check): message(result, check) for result in runs for check in result.checks if message}
     totals = totals_of(check for _, check in every)
     page = environment.get_template("report.html.jinja").render(
         printable(
@@ -52,7 +52,7 @@ def write_report(results: ResultsFolder, states: States | None = None, message: 
         ),
         articles=_articles(results, [pair for pair in every if pair[1].status.fails], states or {}),
         unfinished=printable(unfinished_line(results.unfinished(runs))),
-        lines=lambda check: printable_lines(told.get(id(check), check.message)),
+        lines=lambda check: printable_lines(messages.get(id(check), check.message)),
         text=printable,
     )
     results.put(results.report, page.encode("utf-8", "backslashreplace"))

@@ -104,13 +104,13 @@ class EventFiles:
 
         graph = GraphDef()
         for node in exhibit.nodes:
-            made = NodeDef(**printable({"name": node.name, "op": node.operator, "input": node.inputs}))
+            drawn = NodeDef(**printable({"name": node.name, "op": node.operator, "input": node.inputs}))
             for key, text in node.attributes.items():
-                made.attr[printable(key)].s = text.encode("utf-8", "replace")
+                drawn.attr[printable(key)].s = text.encode("utf-8", "replace")
             if node.shape is not None:
                 shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=side) for side in node.shape])
-                made.attr["_output_shapes"].CopyFrom(AttrValue(list=AttrValue.ListValue(shape=[shape])))
-            graph.node.append(made)
+                drawn.attr["_output_shapes"].CopyFrom(AttrValue(list=AttrValue.ListValue(shape=[shape])))
+            graph.node.append(drawn)
         self._of(f"graph-{safe(tag)}").file_writer.add_event(Event(graph_def=graph.SerializeToString()))
 
     def _of(self, series: str) -> Any:

@@ -45,30 +45,26 @@ def explain(
     result, findings, reason = printable(result), printable(findings), printable(reason)
     message = _message(result, findings, reason, commands, None if whole else MOST_LISTED)
     limits = [sentence(finding) for finding in findings if isinstance(finding, (KinksFinding, UncomparedFinding))]
-    told = [f"  note      {printable(note)}" for note in (*notes, *limits)]
-    lines = [message or f"{result.name}: {result.status}", *told] if told else [message]
+    note_lines = [f"  note      {printable(note)}" for note in (*notes, *limits)]
+    lines = [message or f"{result.name}: {result.status}", *note_lines] if note_lines else [message]
     return printable_lines("\n".join(lines))
 
 
 def _message(
-    result: CheckResult,
-    findings: Sequence[AnyFinding],
-    reason: str,
-    commands: tuple[str, str],
-    most: int | None,
+    result: CheckResult, findings: Sequence[AnyFinding], reason: str, commands: tuple[str, str], most: int | None
 ) -> str:
     status, (command, accept) = result.status, commands
-    kept = result.candidate is not None
+    can_accept = result.candidate is not None
     if status is Status.DRIFT:
-        return _drift(result, findings, accept_command(accept) if kept else "", most)
+        return _drift(result, findings, accept_command(accept) if can_accept else "", most)
     if status is Status.MISSING:
-        told = f"{result.name}: no baseline at {result.baseline}"
-        return f"{told}\n{ways_to_record(accept_command(accept) if kept else '', command)}"
+        heading = f"{result.name}: no baseline at {result.baseline}"
+        return f"{heading}\n{ways_to_record(accept_command(accept) if can_accept else '', command)}"
     if status is Status.UNSTABLE:
         return _unstable(result, findings, reason, most)
     if status is Status.UNREADABLE:
-        told = f"{result.name}: the baseline {result.baseline} cannot be read: {reason}"
-        return "\n".join([told, *ways_to_replace(command)])
+        heading = f"{result.name}: the baseline {result.baseline} cannot be read: {reason}"
+        return "\n".join([heading, *ways_to_replace(command)])
     return ""
 
 
@@ -108,9 +104,10 @@ def ways_to_record(accept: str, selection: str) -> str:
 
 def ways_to_replace(selection: str) -> list[str]:
     """The lines that tell how to replace what cannot be read."""
-    command = f"pytest --modelviz-update-all {selection}"
-    told = f"  to replace it by what was captured now: {command}"
-    return [told, "  this records all checks of the test, and not this one alone"]
+    return [
+        f"  to replace it by what was captured now: pytest --modelviz-update-all {selection}",
+        "  this records all checks of the test, and not this one alone",
+    ]
 
 
 def _explained(cause: Cause, view: str) -> str:

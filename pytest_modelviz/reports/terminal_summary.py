@@ -88,8 +88,8 @@ def not_made_lines(not_made: Sequence[tuple[str, str]], most: int = _MOST_ORPHAN
     """Which tests have passed without a check of which there is a baseline."""
     if not not_made:
         return []
-    what = "1 baseline was" if len(not_made) == 1 else f"{len(not_made)} baselines were"
-    lines = [f"{what} not compared: the test passed without that check"]
+    baselines = "1 baseline was" if len(not_made) == 1 else f"{len(not_made)} baselines were"
+    lines = [f"{baselines} not compared: the test passed without that check"]
     lines += [f"  {printable(nodeid)}: {printable(name)}" for nodeid, name in not_made[:most]]
     return [*lines, f"  and {len(not_made) - most} more"] if len(not_made) > most else lines
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
+from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.records.facts import items
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.text.side_by_side import apart
 
 INPUT_LABEL = "(input)"  # no layer can be called that
-MODEL_LABEL = "(model)"  # the root module, whose name is empty
 
 
 def error_caption(error: float, tolerance: float) -> str:
@@ -18,3 +21,13 @@ def error_caption(error: float, tolerance: float) -> str:
 def verdict_caption(verdict: Verdict | None) -> str:
     """The error of a whole check that follows a picture's headline; nothing without a verdict."""
     return "" if verdict is None else error_caption(verdict.error, verdict.tolerance)
+
+
+def target_caption(capture: Capture) -> str:
+    """The classes that an explanation is of."""
+    return ", ".join(map(str, items({"targets": [], **capture.facts}, "targets"))) or "function"
+
+
+def rounded(number: float, digits: int = 4) -> float | str:
+    """Few digits are for people; what JSON has no number for is a word."""
+    return float(f"{number:.{digits}g}") if math.isfinite(number) else str(number)

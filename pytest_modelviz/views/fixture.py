@@ -7,7 +7,7 @@ types for type checkers and editors alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from pytest_modelviz.views.base import View
@@ -54,11 +54,11 @@ class ViewFixture(Generic[ResultT]):
 
     def __call__(
         self,
-        *arguments: Any,  # those of the view's class, of which nothing is known here
+        *arguments: object,  # those of the view's class, of which nothing is known here
         name: str | None = None,
         rtol: ToleranceArgument = None,
         atol: ToleranceArgument = None,
-        **options: Any,
+        **options: object,
     ) -> ResultT:
         """Capture the view and compare it with its baseline.
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 
 from pytest_modelviz.pictures.colour import Image
+from pytest_modelviz.probe.forward import ModelInput
 from pytest_modelviz.probe.structure import tensors
 from pytest_modelviz.probe.thumbnails import has_picture
 from pytest_modelviz.records.capture import Array
@@ -16,17 +15,17 @@ from pytest_modelviz.views.stored_pictures import MOST_INPUTS, input_key
 _SIDE = 96
 
 
-def input_pictures(input_data: Any, count: int = 1) -> dict[str, Array]:
+def input_pictures(input_data: ModelInput, count: int = 1) -> dict[str, Array]:
     """The pictures of the first `count` samples as a capture's arrays; none where the input is no image."""
-    found: dict[str, Array] = {}
+    pictures: dict[str, Array] = {}
     for sample in range(min(count, MOST_INPUTS)):
         picture = _picture(input_data, sample)
-        if picture is not None and not (sample and np.array_equal(picture, found[input_key()])):
-            found[input_key(sample)] = picture
-    return found
+        if picture is not None and not (sample and np.array_equal(picture, pictures[input_key()])):
+            pictures[input_key(sample)] = picture
+    return pictures
 
 
-def _picture(input_data: Any, sample: int) -> Image | None:
+def _picture(input_data: ModelInput, sample: int) -> Image | None:
     """A sample of the first image-like tensor, (h, w, 3), uint8, stretched to its full contrast."""
     for tensor in tensors(input_data):
         if has_picture(tensor) and tensor.dim() in (3, 4) and tensor.shape[-3] in (1, 3) and min(tensor.shape[-2:]) > 7:

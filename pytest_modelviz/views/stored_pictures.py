@@ -5,7 +5,7 @@ Knows no torch: the pictures of stored captures are made from this.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.pictures.colour import Image
 from pytest_modelviz.records.capture import Array, Capture
+from pytest_modelviz.text.strict_json import JsonValue
 
 MOST_INPUTS = 4  # samples of a batch
 _INPUT = "input"
@@ -28,17 +29,16 @@ def packed(values: npt.NDArray[np.float32]) -> tuple[Array, int]:
 
 
 def unpacked_values(
-    values: Array, pages: Any, layer: str, most: tuple[int, ...] | None = None
+    values: Array, page: JsonValue, layer: str, most: tuple[int, ...] | None = None
 ) -> npt.NDArray[np.float32]:
-    """What was packed, given the facts about each layer's picture, in a shape with no side longer than in `most`.
+    """What was packed, given the facts about the layer's picture, in a shape with no side longer than in `most`.
 
     Raises UnreadableBaselineError.
     """
     fits = most is None or (values.ndim == len(most) and all(s <= m for s, m in zip(values.shape, most, strict=True)))
-    try:
-        exponent = int(pages[layer]["exponent"])
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise UnreadableBaselineError(f"its picture of {layer!r} has no scale") from error
+    exponent = page.get("exponent") if isinstance(page, Mapping) else None
+    if not isinstance(exponent, int):
+        raise UnreadableBaselineError(f"its picture of {layer!r} has no scale")
     if abs(exponent) > _LARGEST_EXPONENT or values.dtype != np.float16 or not values.size or not fits:
         raise UnreadableBaselineError(f"its picture of {layer!r} is damaged")
     return np.ldexp(values.astype(np.float32), exponent)

@@ -73,8 +73,8 @@ def test_a_pass_of_which_nothing_is_seen_is_an_error_and_no_match():
 
     model = Thread()
     view = FeatureMapsView(model, vectors())
-    view._model = Around(lambda self, x: x)
-    wrapped = data_parallel(view._model)
+    view.model = Around(lambda self, x: x)
+    wrapped = data_parallel(view.model)
     wrapped.forward = lambda x: x  # never calls what it wraps
     with pytest.raises(ModelvizError, match="no module call of Around could be observed"):
         FeatureMapsView(wrapped, vectors()).capture()

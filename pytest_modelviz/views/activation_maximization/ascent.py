@@ -14,7 +14,6 @@ import functools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +23,7 @@ from pytest_modelviz.attribution.explain import TRACE_WEIGHT_WIDTH, TRACE_WIDTH
 from pytest_modelviz.attribution.kinks import is_smooth
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.call_observer import CallObserver
+from pytest_modelviz.probe.forward import ModelOutput
 from pytest_modelviz.probe.modules import parameters_and_buffers
 from pytest_modelviz.probe.pass_recorder import PassRecorder
 from pytest_modelviz.probe.process import modes_untouched
@@ -154,7 +154,7 @@ class _Objective(CallObserver):
         self._layer, self._call, self._filters = layer, call, filters
         self.value: torch.Tensor | None = None
 
-    def leave(self, call: Call, module: torch.nn.Module, output: Any) -> Any:
+    def leave(self, call: Call, module: torch.nn.Module, output: ModelOutput) -> ModelOutput:
         if (call.layer, call.index) != (self._layer, self._call):
             return output
         self.value = _objective(self._layer, module, output, self._filters)
@@ -226,7 +226,7 @@ class _LastCall(CallObserver):
         self._layer = layer
         self.end: tuple[int, list[Call], dict[str, TensorRecord]] | None = None
 
-    def leave(self, call: Call, module: torch.nn.Module, output: Any) -> Any:
+    def leave(self, call: Call, module: torch.nn.Module, output: ModelOutput) -> ModelOutput:
         if call.layer == self._layer:
             self.end = call.index, [replace(each) for each in self.recorder.calls], dict(self.recorder.tensors)
         return output
@@ -250,7 +250,7 @@ def _trace_until(trace: ForwardTrace, calls: list[Call], recorded: dict[str, Ten
     return ForwardTrace(ModelStructure(modules, weights, ties), calls, recorded)
 
 
-def _objective(layer: str, module: torch.nn.Module, output: Any, filters: Sequence[int]) -> torch.Tensor:
+def _objective(layer: str, module: torch.nn.Module, output: ModelOutput, filters: Sequence[int]) -> torch.Tensor:
     """Each sample's mean activation of its own filter, float32 or float64."""
     tensor = output if isinstance(output, torch.Tensor) else next(tensors(output), None)
     if tensor is None or tensor.dim() < 2 or tensor.shape[0] != len(filters):

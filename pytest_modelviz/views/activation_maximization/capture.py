@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
 
-from pytest_modelviz.compare.tolerance import Tolerances
-from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.forward import prepared, require_model
 from pytest_modelviz.probe.layer_names import find_layer
@@ -17,15 +14,11 @@ from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.sketch import record_tensor
 from pytest_modelviz.records.capture import Array, Capture
 from pytest_modelviz.records.trace_arrays import pack_trace
-from pytest_modelviz.records.verdict import Verdict
+from pytest_modelviz.text.strict_json import JsonObject
+from pytest_modelviz.views.activation_maximization import compare as comparison
+from pytest_modelviz.views.activation_maximization import pictures
 from pytest_modelviz.views.activation_maximization.ascent import Ascent, ascend
-from pytest_modelviz.views.activation_maximization.compare import compare
-from pytest_modelviz.views.activation_maximization.pictures import describe, picture
-from pytest_modelviz.views.activation_maximization.records import (
-    ActivationMaximization,
-    climb_rows,
-    gradient_key,
-)
+from pytest_modelviz.views.activation_maximization.records import ActivationMaximization, climb_rows, gradient_key
 from pytest_modelviz.views.activation_maximization.starts import require_filters, require_number, start_of
 from pytest_modelviz.views.coverage_notes import coverage_notes
 
@@ -36,6 +29,9 @@ class ActivationMaximizationView:
     """The view of `activation_maximization`; `ActivationMaximizationFixture` says what its arguments mean."""
 
     view = "activation_maximization"
+    compare = staticmethod(comparison.compare)
+    picture = staticmethod(pictures.picture)
+    describe = staticmethod(pictures.describe)
 
     def __init__(
         self,
@@ -51,56 +47,41 @@ class ActivationMaximizationView:
     ):
         require_model(model)
         find_layer(model, layer)
-        self._model, self._layer, self._seed = model, layer, seed
+        self.model, self._layer, self._seed = model, layer, seed
         self._filters = require_filters(filters)
         self._steps = int(require_number("steps", steps, least=1, whole=True))
         require_number("seed", seed, least=0, whole=True)
         self._rate = require_number("learning_rate", learning_rate, least=0)
         self._start, self._of_image = start_of(model, input_size, image, seed), image is not None
 
-    @property
-    def model(self) -> torch.nn.Module:
-        return self._model
-
     def capture(self) -> Capture[ActivationMaximization]:
-        with prepared(self._model, self._start[None], grad=True) as model:
-            found = ascend(model, self._layer, self._filters, self._start, self._steps, self._rate)
-        for at, gradient in enumerate(found.gradients):
-            found.trace.gradients[gradient_key(at)] = record_tensor(gradient, statistics=False)
-        arrays: dict[str, Array] = {"curves": found.curves, **pack_trace(found.trace)}
-        pictures, scales = _small(found.images)
+        with prepared(self.model, self._start[None], grad=True) as model:
+            ascent = ascend(model, self._layer, self._filters, self._start, self._steps, self._rate)
+        for at, gradient in enumerate(ascent.gradients):
+            ascent.trace.gradients[gradient_key(at)] = record_tensor(gradient, statistics=False)
+        arrays: dict[str, Array] = {"curves": ascent.curves, **pack_trace(ascent.trace)}
+        pictures, scales = _small(ascent.images)
         if pictures is not None:
             arrays |= {"images": pictures, "scales": scales}
-        result = ActivationMaximization(found.images.numpy(), found.curves, self._layer, self._filters)
-        notes = (*coverage_notes(self._model, found.trace), *_quality_notes(found, self._filters))
-        around = environment(self._model, self._start)
-        return Capture(self.view, self._facts(found), arrays, around, result, notes, tuple(found.trace.modules))
+        result = ActivationMaximization(ascent.images.numpy(), ascent.curves, self._layer, self._filters)
+        notes = (*coverage_notes(self.model, ascent.trace), *_quality_notes(ascent, self._filters))
+        around = environment(self.model, self._start)
+        return Capture(self.view, self._facts(ascent), arrays, around, result, notes, tuple(ascent.trace.modules))
 
-    def _facts(self, found: Ascent) -> dict[str, Any]:
+    def _facts(self, ascent: Ascent) -> JsonObject:
         return {
-            "model": class_name(self._model),
+            "model": class_name(self.model),
             "layer": self._layer,
-            "call": found.call,
+            "call": ascent.call,
             "filters": list(self._filters),
             "steps": self._steps,
             "seed": None if self._of_image else self._seed,
             "learning_rate": self._rate,
             "input": list(self._start.shape),
-            "precision": found.precision,
-            "climbs": climb_rows(self._filters, found.curves),
-            **({"smooth": True} if found.smooth else {}),
+            "precision": ascent.precision,
+            "climbs": climb_rows(self._filters, ascent.curves),
+            **({"smooth": True} if ascent.smooth else {}),
         }
-
-    def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
-        return compare(baseline, actual, tolerances)
-
-    def picture(
-        self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None
-    ) -> Sequence[Exhibit]:
-        return picture(actual, baseline, verdict)
-
-    def describe(self, actual: Capture) -> str:
-        return describe(actual)
 
 
 def _small(images: torch.Tensor) -> tuple[Array | None, Array]:
@@ -119,12 +100,12 @@ def _small(images: torch.Tensor) -> tuple[Array | None, Array]:
     return pixels.numpy().copy(), torch.stack([mean - reach, mean + reach], 1).numpy()
 
 
-def _quality_notes(found: Ascent, filters: Sequence[int]) -> tuple[str, ...]:
+def _quality_notes(ascent: Ascent, filters: Sequence[int]) -> tuple[str, ...]:
     """What is odd about the climb by itself, whatever the baseline says."""
     notes = []
-    dead = [str(number) for number, row in zip(filters, found.gradients, strict=True) if not row.any()]
+    dead = [str(number) for number, row in zip(filters, ascent.gradients, strict=True) if not row.any()]
     if dead:
         notes.append(f"nothing excites filter {', '.join(dead)} from this start: the gradient is zero there")
-    if not np.isfinite(found.curves).all() or not torch.isfinite(found.images).all():
+    if not np.isfinite(ascent.curves).all() or not torch.isfinite(ascent.images).all():
         notes.append("the climb holds values that are not finite")
     return tuple(notes)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -16,8 +15,10 @@ from pytest_modelviz.compare.nonfinite import has_same_nonfinite
 from pytest_modelviz.compare.readable import require_rows
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.records.facts import items
 from pytest_modelviz.records.findings import AnyFinding, KinksFinding, OutputsFinding, RequestFinding
 from pytest_modelviz.records.verdict import Verdict
+from pytest_modelviz.text.strict_json import JsonObject
 from pytest_modelviz.views.activation_maximization.findings import ClimbFinding
 from pytest_modelviz.views.activation_maximization.records import Climb, Curves, climb_rows, stored_climb
 
@@ -44,7 +45,7 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdi
 
     """
     before, after = (stored_climb(capture, tolerances.ignored) for capture in (baseline, actual))
-    require_rows(baseline.facts.get("climbs"), climb_rows(baseline.facts["filters"], before.curves), "filter")
+    require_rows(baseline.facts.get("climbs"), climb_rows(items(baseline.facts, "filters"), before.curves), "filter")
     changed = [kind for kind in _REQUEST if baseline.facts.get(kind) != actual.facts.get(kind)]
     findings = [
         RequestFinding("", kind, str(baseline.facts.get(kind)), str(actual.facts.get(kind))) for kind in changed
@@ -58,7 +59,7 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdi
 
 
 def _compare_climbs(
-    before: Climb, after: Climb, findings: Sequence[AnyFinding], facts: Mapping[str, Any], tolerances: Tolerances
+    before: Climb, after: Climb, findings: Sequence[AnyFinding], facts: JsonObject, tolerances: Tolerances
 ) -> Verdict:
     layer, dtype = str(facts.get("layer")), str(facts.get("precision"))
     own = tolerances.of(layer)

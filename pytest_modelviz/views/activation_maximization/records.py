@@ -14,7 +14,7 @@ from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import ForwardTrace
-from pytest_modelviz.views.numbers import rounded
+from pytest_modelviz.views.captions import rounded
 
 Curves: TypeAlias = npt.NDArray[np.float64]
 
@@ -63,13 +63,9 @@ def stored_climb(capture: Capture, ignored: Sequence[str] = ()) -> Climb:
     return Climb(curves.astype(np.float64), tuple(trace.gradients[key] for key in keys), trace)
 
 
-def climb_rows(filters: Sequence[int], curves: Curves) -> dict[str, dict[str, float | str]]:
+def climb_rows(filters: Sequence[object], curves: Curves) -> dict[str, dict[str, float | str]]:
     """Where each filter's climb starts and ends, and its highest point, for people."""
     return {
-        str(number): {
-            "start": rounded(curve[0], 3),
-            "end": rounded(curve[-1], 3),
-            "highest": rounded(np.max(curve), 3),
-        }
+        str(number): {"start": rounded(curve[0], 3), "end": rounded(curve[-1], 3), "highest": rounded(np.max(curve), 3)}
         for number, curve in zip(filters, curves.T, strict=True)
     }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 
@@ -17,7 +16,7 @@ from pytest_modelviz.views.activation_maximization.ascent import noise
 _SIDE = 224
 
 
-def require_filters(filters: Any) -> tuple[int, ...]:
+def require_filters(filters: Sequence[int] | int) -> tuple[int, ...]:
     """One filter or several different ones, counted from 0."""
     given = [filters] if isinstance(filters, int) else filters
     try:
@@ -31,7 +30,7 @@ def require_filters(filters: Any) -> tuple[int, ...]:
     return wanted
 
 
-def require_number(name: str, value: Any, *, least: float, whole: bool = False) -> float:
+def require_number(name: str, value: float, *, least: float, whole: bool = False) -> float:
     """A finite number: a whole one of at least `least`, or any above it."""
     kind = "a whole number" if whole else "a number"
     fits = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
@@ -40,7 +39,9 @@ def require_number(name: str, value: Any, *, least: float, whole: bool = False) 
     return float(value)
 
 
-def start_of(model: torch.nn.Module, input_size: Sequence[int] | None, image: Any, seed: int) -> torch.Tensor:
+def start_of(
+    model: torch.nn.Module, input_size: Sequence[int] | None, image: torch.Tensor | None, seed: int
+) -> torch.Tensor:
     """The input to start from, float32 without a batch dimension: the image, else seeded noise of the input's size."""
     if image is not None:
         if input_size is not None:
@@ -50,7 +51,7 @@ def start_of(model: torch.nn.Module, input_size: Sequence[int] | None, image: An
     return torch.from_numpy(noise(_size(model, input_size), seed)).to(device)
 
 
-def _of_image(model: torch.nn.Module, image: Any) -> torch.Tensor:
+def _of_image(model: torch.nn.Module, image: torch.Tensor) -> torch.Tensor:
     if not isinstance(image, torch.Tensor) or not image.is_floating_point() or image.dim() < 2 or image.shape[0] != 1:
         kind = f"{image.dtype}{list(image.shape)}" if isinstance(image, torch.Tensor) else type(image).__name__
         raise ModelvizError(
@@ -60,7 +61,7 @@ def _of_image(model: torch.nn.Module, image: Any) -> torch.Tensor:
     return image.detach()[0].float().clone()
 
 
-def _size(model: torch.nn.Module, input_size: Any) -> tuple[int, ...]:
+def _size(model: torch.nn.Module, input_size: Sequence[int] | None) -> tuple[int, ...]:
     rank, channels = _first_convolution(model)
     if input_size is None:
         if rank != 2 or not channels:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +21,6 @@ from pytest_modelviz.attribution.spatial_layout import image_frame
 from pytest_modelviz.attribution.targets import Target
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.forward import ModelInput, prepared, require_model
 from pytest_modelviz.probe.modules import class_name
@@ -31,6 +29,8 @@ from pytest_modelviz.probe.thumbnails import shrink
 from pytest_modelviz.records.capture import Array, Capture
 from pytest_modelviz.records.trace_arrays import pack_trace
 from pytest_modelviz.records.verdict import Verdict
+from pytest_modelviz.text.strict_json import JsonValue
+from pytest_modelviz.views.cam_map import pictures
 from pytest_modelviz.views.cam_map.compare import compare
 from pytest_modelviz.views.cam_map.layers import candidates, first_of_each_size, named_layers
 from pytest_modelviz.views.cam_map.library import (
@@ -41,12 +41,11 @@ from pytest_modelviz.views.cam_map.library import (
     require_method,
 )
 from pytest_modelviz.views.cam_map.methods import ALL_LAYERS, METHODS, uses_gradients
-from pytest_modelviz.views.cam_map.pictures import describe, picture
 from pytest_modelviz.views.cam_map.records import CamMap, Map, peak
 from pytest_modelviz.views.cam_map.running_methods import running_map
+from pytest_modelviz.views.captions import rounded
 from pytest_modelviz.views.coverage_notes import coverage_notes, target_notes
 from pytest_modelviz.views.input_pictures import input_pictures
-from pytest_modelviz.views.numbers import rounded
 
 _LONGEST_SIDE = 56  # of what is compared of a map that is made at the input's resolution
 
@@ -55,6 +54,8 @@ class CamMapView:
     """The view of `cam_map`; `CamMapFixture` says what its arguments mean."""
 
     view = "cam_map"
+    picture = staticmethod(pictures.picture)
+    describe = staticmethod(pictures.describe)
 
     def __init__(
         self,
@@ -72,33 +73,21 @@ class CamMapView:
         if method == "finercam" and not is_class(target):
             raise ModelvizError("method 'finercam' compares a class with others: target takes a class, not a function")
         self._layers = named_layers(model, target_layer, method)
-        self._model, self._input = model, input_data
+        self.model, self._input = model, input_data
         self._target, self._method, self._reshape = target, method, reshape_transform
 
-    @property
-    def model(self) -> torch.nn.Module:
-        return self._model
-
     def capture(self) -> Capture[CamMap]:
-        with prepared(self._model, self._input, grad=True) as model:
+        with prepared(self.model, self._input, grad=True) as model:
             explanation = self._explain(model)
             layers, raw = self._raw(model, explanation)
         return self._captured(explanation, layers, raw)
 
     def capture_of(self, explanation: Explanation) -> Capture[CamMap]:
         """The capture of an explanation that was made already, by a method that needs no more than one pass."""
-        return self._captured(explanation, *self._raw(self._model, explanation))
+        return self._captured(explanation, *self._raw(self.model, explanation))
 
     def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
         return compare(baseline, actual, tolerances, is_target_chosen=self._target is not None)
-
-    def picture(
-        self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None
-    ) -> Sequence[Exhibit]:
-        return picture(actual, baseline, verdict)
-
-    def describe(self, actual: Capture) -> str:
-        return describe(actual)
 
     def _explain(self, model: torch.nn.Module) -> Explanation:
         if self._method in ALL_LAYERS:
@@ -127,7 +116,7 @@ class CamMapView:
                 f"method {method!r} runs the model on changed images: it needs an input of one tensor (batch, "
                 f"channels, height, width){', or (batch, channels, length)' if is_sequence else ''}"
             )
-        targets: Sequence[Any] = explanation.scores.targets or explanation.scores.functions
+        targets = explanation.scores.targets or explanation.scores.functions
         return chosen, running_map(method, model, image, put, layer, self._reshape, targets)
 
     def _captured(self, explanation: Explanation, layers: Sequence[LayerActivation], raw: Map) -> Capture[CamMap]:
@@ -142,8 +131,8 @@ class CamMapView:
         )
         if self._method in ALL_LAYERS:
             raw = shrink(raw, _LONGEST_SIDE)
-        facts: dict[str, Any] = {
-            "model": class_name(self._model),
+        facts: dict[str, JsonValue] = {
+            "model": class_name(self.model),
             "method": self._method,
             "layer": names,
             "call": layers[0].call if layers else 0,
@@ -164,9 +153,9 @@ class CamMapView:
             facts["places"] = layouts
         inputs = input_pictures(self._input, len(raw)) if raw.ndim > 2 else {}  # a sequence is no picture
         arrays: dict[str, Array] = {"map": raw, **pack_trace(trace), **inputs}
-        notes = (*coverage_notes(self._model, trace), *target_notes(scores), *_quality_notes(raw, names))
+        notes = (*coverage_notes(self.model, trace), *target_notes(scores), *_quality_notes(raw, names))
         return Capture(
-            self.view, facts, arrays, environment(self._model, self._input), result, notes, tuple(trace.modules)
+            self.view, facts, arrays, environment(self.model, self._input), result, notes, tuple(trace.modules)
         )
 
 
@@ -176,7 +165,7 @@ def _scale(layers: Sequence[LayerActivation]) -> float:
     return max((float(size) for size in sizes), default=0.0)
 
 
-def _input_size(input_data: Any, raw: Map) -> tuple[int, ...] | None:
+def _input_size(input_data: ModelInput, raw: Map) -> tuple[int, ...] | None:
     """(width, height) of the first image-like input, as OpenCV wants it; (width, height, depth) of a volume.
 
     Of a sequence its length, as that of one row.

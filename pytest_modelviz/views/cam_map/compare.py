@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +19,12 @@ from pytest_modelviz.compare.tolerance import ROUNDING, Tolerances
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.findings import AnyFinding, KinksFinding
 from pytest_modelviz.records.verdict import Verdict
+from pytest_modelviz.text.strict_json import JsonValue
 from pytest_modelviz.views.cam_map.findings import EmptyMapFinding, NonFiniteMapFinding, Range, ScaledMapFinding
 from pytest_modelviz.views.cam_map.methods import CANCELLING, SIGNLESS, differentiates
 from pytest_modelviz.views.cam_map.records import Map, peak, stored_map
+
+FloatT = TypeVar("FloatT", np.float32, np.float64)
 
 _SCALED = 1e-3  # what may be left when one map is fitted to the other, as a part of it
 _UNEXPLAINED = 0.1  # and as a part of the difference between them
@@ -82,7 +85,7 @@ def _compare_forward(baseline: Capture, actual: Capture, tolerances: Tolerances)
     return compare_forward_passes(before, after, tolerances)
 
 
-def _finite(value: Any) -> float:
+def _finite(value: JsonValue) -> float:
     """A finite number, zero for what is none."""
     return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else 0.0
 
@@ -109,7 +112,7 @@ def _range(values: npt.NDArray[np.float64]) -> Range:
     return float(values.min()), float(values.max())
 
 
-def aligned(baseline: npt.NDArray[Any], actual: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def aligned(baseline: npt.NDArray[FloatT], actual: npt.NDArray[FloatT]) -> npt.NDArray[FloatT]:
     """Maps (n, ...) of equal shape whose signs are arbitrary, each turned to the sign that fits its baseline's."""
     with np.errstate(invalid="ignore"):
         agreement = (baseline * actual).sum(axis=tuple(range(1, baseline.ndim)), keepdims=True)

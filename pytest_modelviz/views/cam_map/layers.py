@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 
@@ -16,7 +15,7 @@ from pytest_modelviz.views.cam_map.methods import ALL_LAYERS
 _MOST_TRIED, _MOST_TRIED_EACH = 24, 8  # layers, from the last one back, until one has a gradient
 
 
-def named_layers(model: torch.nn.Module, given: Any, method: str) -> tuple[str, ...]:
+def named_layers(model: torch.nn.Module, given: str | Sequence[str] | None, method: str) -> tuple[str, ...]:
     """What `target_layer` names, none for None. Raises ModelvizError for what is no layer, or not of this method."""
     if given is None:
         return ()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from types import ModuleType
 
 import numpy as np
 import torch
@@ -46,7 +46,7 @@ def require_method(method: str) -> None:
         raise ModelvizError(f"the installed grad-cam has no {methods[method]}: upgrade it for method {method!r}")
 
 
-def grad_cam() -> Any:
+def grad_cam() -> ModuleType:
     """The package, imported when first needed; it imports torchvision, which must fit torch."""
     try:
         with process_untouched():  # some of what it imports draws random numbers
@@ -56,12 +56,8 @@ def grad_cam() -> Any:
             f"pytorch-grad-cam cannot be imported ({error}). It needs a torchvision built for the installed torch "
             f"{torch.__version__}: install torch and torchvision together from one source"
         ) from error
-    return pytorch_grad_cam
-
-
-def _unattached(name: str) -> Any:
-    """The class wants a model to watch; one without layers to watch keeps it from touching the user's."""
-    return getattr(grad_cam(), name)(torch.nn.Linear(1, 1), [])
+    package: ModuleType = pytorch_grad_cam
+    return package
 
 
 def raw_map(method: str, activation: torch.Tensor, gradient: torch.Tensor | None) -> Map:
@@ -75,7 +71,9 @@ def raw_map(method: str, activation: torch.Tensor, gradient: torch.Tensor | None
     arrays = activation.detach().cpu().numpy(), None if gradient is None else gradient.detach().cpu().numpy()
     name = METHODS["gradcam" if method == "finercam" else method]
     with process_untouched(), np.errstate(all="ignore"):
-        cam_image = _unattached(name).get_cam_image(None, None, None, *arrays, False)
+        # the class wants a model to watch; one without layers to watch keeps it from touching the user's
+        method_object = getattr(grad_cam(), name)(torch.nn.Linear(1, 1), [])
+        cam_image = method_object.get_cam_image(None, None, None, *arrays, False)
     return np.asarray(cam_image, dtype=np.float32)
 
 
@@ -87,7 +85,7 @@ def refined_map(maps: Sequence[Map]) -> Map:
     size = tuple(reversed(finest.shape[1:]))
     scaled = [normalized_map(raw, size) for raw in maps]
 
-    def ready(model: Any, layers: list[Any], *_: Any, **__: Any) -> Any:
+    def ready(model: object, layers: list[Map], *_: object, **__: object) -> Callable[..., Map]:
         return lambda *_: layers[0]
 
     with np.errstate(all="ignore"):

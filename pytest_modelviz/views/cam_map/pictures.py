@@ -11,10 +11,11 @@ from pytest_modelviz.pictures.composite import heat_composite, heat_picture
 from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.verdict import Verdict
+from pytest_modelviz.text.dotted import MODEL_LABEL
 from pytest_modelviz.views.cam_map.compare import aligned
 from pytest_modelviz.views.cam_map.methods import SIGNLESS
 from pytest_modelviz.views.cam_map.records import Map, stored_map
-from pytest_modelviz.views.captions import MODEL_LABEL, verdict_caption
+from pytest_modelviz.views.captions import target_caption, verdict_caption
 from pytest_modelviz.views.stored_pictures import MOST_INPUTS, stored_input
 
 _STRIP_LENGTH, _STRIP_RATIO = 448, 8  # of the picture of a sequence's map
@@ -71,5 +72,4 @@ def _heatmaps(maps: Map, capture: Capture) -> list[tuple[Map, Image | None]]:
 
 def _headline(capture: Capture) -> str:
     facts = capture.facts
-    target = ", ".join(map(str, facts.get("targets", []))) or "function"
-    return f"{facts['method']} at {facts['layer'] or '(model)'}, target {target}"
+    return f"{facts['method']} at {facts['layer'] or '(model)'}, target {target_caption(capture)}"

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
-from pytest_modelviz.views.numbers import rounded
+from pytest_modelviz.views.captions import rounded
 
 Map: TypeAlias = npt.NDArray[np.float32]
 

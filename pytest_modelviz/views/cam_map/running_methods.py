@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
-from pytest_modelviz.attribution.activation_recorder import LayerActivation
+from pytest_modelviz.attribution.activation_recorder import LayerActivation, Reshape
 from pytest_modelviz.attribution.outputs import main_output, sample_outputs, samples_of
-from pytest_modelviz.attribution.targets import WholeOutput
+from pytest_modelviz.attribution.targets import TargetFunction, WholeOutput
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.forward import call, copy_model
 from pytest_modelviz.probe.layer_names import find_layer
@@ -25,14 +25,17 @@ from pytest_modelviz.probe.process import process_untouched
 from pytest_modelviz.views.cam_map.library import grad_cam, known_methods
 from pytest_modelviz.views.cam_map.records import Map
 
+PutImage = Callable[[torch.Tensor], object]
+CamTargets = Sequence[int] | Sequence[TargetFunction]  # one a map
+
 
 class _StandIn(torch.nn.Module):
     def __init__(
         self,
         model: torch.nn.Module,
         layer: LayerActivation | None,
-        put: Callable[[Any], Any],
-        targets: Sequence[Any],
+        put: PutImage,
+        targets: CamTargets,
         dtype: torch.dtype,
     ) -> None:
         super().__init__()
@@ -45,7 +48,7 @@ class _StandIn(torch.nn.Module):
         if layer is not None:
             find_layer(model, layer.layer).register_forward_hook(self._pass_through)
 
-    def forward(self, image: torch.Tensor) -> Any:
+    def forward(self, image: torch.Tensor) -> object:
         self._calls = 0
         output = call(self.model, self._put(image.to(self._dtype)))
         if self._whole:
@@ -62,7 +65,7 @@ class _StandIn(torch.nn.Module):
             return samples[None]
         return samples
 
-    def _pass_through(self, module: torch.nn.Module, inputs: Any, output: torch.Tensor) -> torch.Tensor:
+    def _pass_through(self, module: torch.nn.Module, inputs: object, output: torch.Tensor) -> torch.Tensor:
         self._calls += 1
         if self._layer is None or self._calls - 1 != self._layer.call:
             return output
@@ -79,10 +82,10 @@ def running_map(
     method: str,
     model: torch.nn.Module,
     image: torch.Tensor,
-    put: Callable[[Any], Any],
+    put: PutImage,
     layer: LayerActivation | None,
-    reshape: Callable[[torch.Tensor], torch.Tensor] | None,
-    targets: Sequence[int | Callable[[Any], Any]],
+    reshape: Reshape | None,
+    targets: CamTargets,
 ) -> Map:
     """The map as the method's own class makes it: signed at layer resolution, (maps, h, w), or (maps, length).
 
@@ -108,14 +111,16 @@ def running_map(
         image, put, reshape = image[:, :, None], _of_rows(put), None if reshape is None else _rows_of(reshape)
     stand_in = _StandIn(model, layer, put, targets, image.dtype)
     module = grad_cam()
-    made: Any = getattr(module, known_methods()[method])
-    options: dict[str, Any] = {"reshape_transform": reshape} if layer is not None and layer.layout is None else {}
+    cam_class = getattr(module, known_methods()[method])
+    options: dict[str, object] = {"reshape_transform": reshape} if layer is not None and layer.layout is None else {}
     if method == "ablationcam":
         options["ablation_layer"] = module.AblationLayerVit() if options else module.AblationLayer()
-    unscaled: list[Any] = []
+    unscaled: list[npt.NDArray[np.floating]] = []
+    # fused kernels of attention have no second derivative, which ShapleyCAM takes
+    kernels = torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)
     try:
-        with process_untouched(), np.errstate(all="ignore"), _silence(), torch.enable_grad(), _twice_differentiable():
-            cam = made(stand_in, [] if layer is None else [stand_in.probe], **options)
+        with process_untouched(), np.errstate(all="ignore"), _silence(), torch.enable_grad(), kernels:
+            cam = cam_class(stand_in, [] if layer is None else [stand_in.probe], **options)
             _record_unscaled(cam, "aggregate_multi_layers" if layer is None else "get_cam_image", unscaled)
             cam(image.detach().clone(), [_function(target) for target in targets])
             for held in (cam.activations_and_grads.gradients, cam.activations_and_grads.activations):
@@ -125,25 +130,25 @@ def running_map(
         raise
     except Exception as error:
         reason = f"{type(error).__name__}: {error}".removesuffix(": ")
-        raise ModelvizError(f"pytorch-grad-cam's {made.__name__} cannot explain this model ({reason})") from error
+        raise ModelvizError(f"pytorch-grad-cam's {cam_class.__name__} cannot explain this model ({reason})") from error
     raw = np.asarray(unscaled[-1], dtype=np.float32)
     return raw[:, 0] if is_sequence else raw
 
 
-def _of_rows(put: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def _of_rows(put: PutImage) -> PutImage:
     """What takes (batch, channels, 1, length) and puts (batch, channels, length) into the input."""
     return lambda image: put(image[:, :, 0])
 
 
-def _rows_of(reshape: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
+def _rows_of(reshape: Reshape) -> Reshape:
     return lambda output: reshape(output)[:, :, None]
 
 
-def _record_unscaled(cam: Any, method: str, unscaled: list[Any]) -> None:
+def _record_unscaled(cam: object, method: str, unscaled: list[npt.NDArray[np.floating]]) -> None:
     """Record the map before its negative values are cut and the rest is stretched to 0..1."""
     inner = getattr(cam, method)
 
-    def recording(*arguments: Any) -> Any:
+    def recording(*arguments: npt.NDArray[np.floating]) -> object:
         value = inner(*arguments)
         unscaled.append(np.sum(arguments[0], axis=1) if method == "aggregate_multi_layers" else value)
         return value
@@ -151,19 +156,14 @@ def _record_unscaled(cam: Any, method: str, unscaled: list[Any]) -> None:
     setattr(cam, method, recording)
 
 
-def _function(target: int | Callable[[Any], Any]) -> Callable[[Any], Any]:
+def _function(target: int | TargetFunction) -> TargetFunction:
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
     return target if callable(target) else ClassifierOutputTarget(target)
 
 
-def _twice_differentiable() -> Any:
-    """The fused kernels of attention have no second derivative, which ShapleyCAM takes."""
-    return torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)
-
-
 @contextlib.contextmanager
-def _silence() -> Any:
+def _silence() -> Iterator[None]:
     """Progress bars and warnings on the console are for notebooks."""
     with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
         yield

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, cast
+from typing import Generic, cast
 
 import torch
 
@@ -14,15 +14,12 @@ from pytest_modelviz.attribution.activation_recorder import ActivationRecorder
 from pytest_modelviz.attribution.explain import TRACE_WEIGHT_WIDTH, TRACE_WIDTH, Explanation
 from pytest_modelviz.attribution.scores import scores_of
 from pytest_modelviz.attribution.targets import Target
-from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.probe.containers import rebuild
 from pytest_modelviz.probe.fake import only_shapes
 from pytest_modelviz.probe.forward import ModelInput, call, prepared, require_model
 from pytest_modelviz.probe.pass_recorder import PassRecorder
 from pytest_modelviz.records.capture import Capture, Result_co
-from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.views.base import View
 from pytest_modelviz.views.cam_map.capture import CamMapView
 from pytest_modelviz.views.cam_map.records import CamMap
@@ -33,7 +30,7 @@ from pytest_modelviz.views.input_pictures import input_pictures
 from pytest_modelviz.views.model_summary.capture import ModelSummaryView
 from pytest_modelviz.views.model_summary.flops import MultAdds, counted_pass
 from pytest_modelviz.views.model_summary.records import ModelSummary
-from pytest_modelviz.views.model_summary.summary import caches_of, table_without_pass, unsaved_shapes
+from pytest_modelviz.views.model_summary.summary import SummaryPass, caches_of, table_without_pass, unsaved_shapes
 
 
 @dataclass(frozen=True)
@@ -87,7 +84,7 @@ class CombinedCapture:
 
     def _capture(self) -> dict[str, Capture]:
         if self._summary is not None and self._maps is None and self._cam is None and self._summary.is_on_meta:
-            return {"model_summary": self._summary.with_table(table_without_pass)}  # which can do without values
+            return {"model_summary": self._summary.capture(is_table_of_pass=False)}  # which can do without values
         with prepared(self._model, self._input, grad=self._cam is not None) as model, only_shapes(model):
             if self._summary is None:
                 return self._pass(model, None)
@@ -108,12 +105,13 @@ class CombinedCapture:
             narrow = trace.narrowed(TRACE_WIDTH, TRACE_WEIGHT_WIDTH)
             captures["cam_map"] = self._cam.capture_of(Explanation(narrow, scores, recorder.activations(scores)))
         if self._maps is not None and collector is not None:
-            output = _detached(output) if recorder is not None else output
+            if recorder is not None:  # as a pass without gradients gives it, as far as containers can be rebuilt
+                output = rebuild(output, lambda item: item.detach() if isinstance(item, torch.Tensor) else item)
             captures["feature_maps"] = self._maps.captured(trace, collector, input_pictures(self._input), output)
         if self._summary is not None:
-            table, caches = table_without_pass(model), caches_of(before, unsaved_shapes(model))
             own = {} if counter is None else counter.own
-            captures["model_summary"] = self._summary.captured(model, trace, own, table, caches)
+            observed = SummaryPass(trace, own, caches_of(before, unsaved_shapes(model)))
+            captures["model_summary"] = self._summary.captured(model, observed, table_without_pass(model))
         return captures
 
 
@@ -121,33 +119,11 @@ class CombinedView(Generic[Result_co]):
     """One view of a `CombinedCapture`: it compares, pictures and describes by itself, and captures with the others."""
 
     def __init__(self, view: View[Result_co], combined: CombinedCapture) -> None:
-        self._view, self._combined, self._number = view, combined, 0
-
-    @property
-    def view(self) -> str:
-        return self._view.view
-
-    @property
-    def model(self) -> torch.nn.Module | None:
-        return getattr(self._view, "model", None)
+        self.view, self.model = view.view, getattr(view, "model", None)
+        self.compare, self.picture, self.describe = view.compare, view.picture, view.describe
+        self._combined, self._number = combined, 0
 
     def capture(self) -> Capture[Result_co]:
         self._number += 1
         capture = self._combined.capture(self._number - 1, self.view)
         return cast("Capture[Result_co]", capture)  # captures are kept by the views' names
-
-    def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
-        return self._view.compare(baseline, actual, tolerances)
-
-    def picture(
-        self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None
-    ) -> Sequence[Exhibit]:
-        return self._view.picture(actual, baseline, verdict)
-
-    def describe(self, actual: Capture) -> str:
-        return self._view.describe(actual)
-
-
-def _detached(value: Any) -> Any:
-    """The output as a pass without gradients gives it, as far as containers can be rebuilt."""
-    return rebuild(value, lambda item: item.detach() if isinstance(item, torch.Tensor) else item)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from pytest_modelviz.compare.diagnosis import compare_traces
 from pytest_modelviz.compare.readable import agrees, contradiction, require_rows
 from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tolerance import Tolerances
-from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.records.facts import rows
 from pytest_modelviz.records.trace import ForwardTrace
 from pytest_modelviz.records.verdict import Verdict
-from pytest_modelviz.views.captions import MODEL_LABEL
+from pytest_modelviz.text.dotted import MODEL_LABEL
 from pytest_modelviz.views.feature_maps.records import described, layer_rows, row_key
 
 
@@ -28,12 +26,11 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdi
 
 def _require_rows(baseline: Capture, trace: ForwardTrace) -> None:
     """Make sure that the text of a baseline says what its trace holds; raises UnreadableBaselineError."""
-    stored, expected = baseline.facts.get("layers"), layer_rows(trace)
-    texts = {name: {**row, "in": "", "out": ""} for name, row in expected.items()}
-    if isinstance(stored, Mapping) and all(isinstance(row, Mapping) for row in stored.values()):
-        require_rows({name: {**row, "in": "", "out": ""} for name, row in stored.items()}, texts, "layer")
-    else:
-        raise UnreadableBaselineError("it does not list layers")
+    stored = rows(baseline.facts, "layers")
+    without_texts, expected = (
+        {name: {**row, "in": "", "out": ""} for name, row in table.items()} for table in (stored, layer_rows(trace))
+    )
+    require_rows(without_texts, expected, "layer")
     for call in trace.calls:
         key = row_key(call)
         for field, leaves, origin in (("in", call.inputs, f"{key}<"), ("out", call.outputs or {}, key)):

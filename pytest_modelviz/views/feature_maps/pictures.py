@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -10,8 +10,10 @@ from pytest_modelviz.compare.naming import baseline_name, renames_of
 from pytest_modelviz.pictures.composite import channels_composite, channels_picture, photo_composite
 from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.records.facts import items, rows
 from pytest_modelviz.records.verdict import Verdict
-from pytest_modelviz.views.captions import INPUT_LABEL, MODEL_LABEL, error_caption
+from pytest_modelviz.text.dotted import MODEL_LABEL
+from pytest_modelviz.views.captions import INPUT_LABEL, error_caption
 from pytest_modelviz.views.feature_maps.records import CHANNELS, PICTURE, SIDE, Maps
 from pytest_modelviz.views.stored_pictures import stored_input, unpacked_values
 
@@ -41,19 +43,20 @@ def picture(actual: Capture, baseline: Capture | None = None, verdict: Verdict |
 
 def describe(actual: Capture) -> str:
     """A line for each call: what it returned."""
-    rows = actual.facts["layers"]
-    return "\n".join(f"{name or MODEL_LABEL}: {row.get('out', '')}" for name, row in rows.items())
+    layers = rows(actual.facts, "layers").items()
+    return "\n".join(f"{name or MODEL_LABEL}: {row.get('out', '')}" for name, row in layers)
 
 
 def _stored_maps(capture: Capture) -> dict[str, Maps]:
     """The pictures' raw material as it was: layer name -> float32 (channels, h, w). Raises UnreadableBaselineError."""
-    found = {name.removeprefix(PICTURE): values for name, values in capture.arrays.items() if name.startswith(PICTURE)}
-    pages = capture.facts.get("pictures", {})
+    stored = {name.removeprefix(PICTURE): values for name, values in capture.arrays.items() if name.startswith(PICTURE)}
+    listed = capture.facts.get("pictures")
+    pages = listed if isinstance(listed, Mapping) else {}
     most = (CHANNELS, SIDE, SIDE)
-    whole = {layer: unpacked_values(values, pages, layer, most) for layer, values in found.items()}
+    whole = {layer: unpacked_values(values, pages.get(layer), layer, most) for layer, values in stored.items()}
     return {layer: whole[layer] for layer in pages if layer in whole}
 
 
 def _caption(capture: Capture, layer: str) -> str:
-    page = capture.facts["pictures"][layer]
-    return f"channels {', '.join(map(str, page['channels']))} of {page['of']}"
+    page = rows(capture.facts, "pictures")[layer]
+    return f"channels {', '.join(map(str, items(page, 'channels')))} of {page['of']}"

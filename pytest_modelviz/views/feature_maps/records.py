@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import Call, ForwardTrace, Leaves
+from pytest_modelviz.text.strict_json import JsonObject
 
 CHANNELS, SIDE = 8, 32  # the most of a thumbnail
 PICTURE = "picture."  # begins the name of a layer's picture among a capture's arrays
@@ -34,13 +35,13 @@ class FeatureMaps:
     """
 
     trace: ForwardTrace
-    output: Any
+    output: Any  # whatever the model returns, of which a test knows the type
     pictures: Mapping[str, Maps]
 
 
-def layer_rows(trace: ForwardTrace) -> dict[str, dict[str, Any]]:
+def layer_rows(trace: ForwardTrace) -> dict[str, JsonObject]:
     """One line a call, in the order of execution; a tensor is described where it came into being, else named."""
-    rows: dict[str, dict[str, Any]] = {}
+    rows: dict[str, JsonObject] = {}
     for call in trace.calls:
         key = row_key(call)
         rows[key] = {

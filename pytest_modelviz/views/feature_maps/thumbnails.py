@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from pytest_modelviz.probe.call_observer import CallObserver
+from pytest_modelviz.probe.forward import ModelOutput
 from pytest_modelviz.probe.layer_names import match_layers
 from pytest_modelviz.probe.modules import observed_modules
 from pytest_modelviz.probe.structure import tensors
@@ -60,7 +61,7 @@ def shrunk(values: torch.Tensor) -> Maps:
     return small.cpu().numpy()
 
 
-def spatial(output: Any) -> torch.Tensor | None:
+def spatial(output: ModelOutput) -> torch.Tensor | None:
     """The output itself where it is one floating tensor (batch, channels, h, w[, d]) with more than one position."""
     if isinstance(output, torch.Tensor) and output.dim() in (4, 5) and output.is_floating_point():
         return output if output.shape[2:].numel() > 1 else None
@@ -79,14 +80,14 @@ class ThumbnailCollector(CallObserver):
                 self._wanted |= set(match_layers(pattern, names))
         self._samples: dict[object, tuple[str, Sample]] = {}
 
-    def leave(self, call: Call, module: torch.nn.Module, output: Any) -> Any:
+    def leave(self, call: Call, module: torch.nn.Module, output: ModelOutput) -> ModelOutput:
         if self._wanted is not None:
             if call.layer in self._wanted:
                 tensor = next(iter(tensors(output)), None)
                 self._keep(call.layer, call.layer, tensor)
         elif call.layer:
             tensor = spatial(output)
-            if tensor is not None and not child_table(module) and not _pads(module):
+            if tensor is not None and not child_table(module) and not _is_padding(type(module).__mro__):
                 self._keep(tensor.shape[2:], call.layer, tensor)
             elif isinstance(output, torch.Tensor) and output.dim() == 3:
                 self._keep("sequence", call.layer, output)
@@ -110,11 +111,7 @@ class ThumbnailCollector(CallObserver):
         }
 
 
-def _pads(module: torch.nn.Module) -> bool:
-    """Padding makes resolutions that nobody thinks of as the model's."""
-    return _is_padding(type(module).__mro__)
-
-
 @functools.lru_cache(maxsize=1024)
 def _is_padding(bases: tuple[type, ...]) -> bool:
+    """Padding makes resolutions that nobody thinks of as the model's."""
     return any(base.__module__ == "torch.nn.modules.padding" for base in bases)

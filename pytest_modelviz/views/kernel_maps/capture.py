@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
 
-from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.forward import prepared, require_model
 from pytest_modelviz.probe.layer_names import layer_patterns
@@ -18,9 +15,10 @@ from pytest_modelviz.probe.modules import class_name, observed_modules
 from pytest_modelviz.records.capture import Array, Capture
 from pytest_modelviz.records.trace import ForwardTrace
 from pytest_modelviz.records.trace_arrays import pack_trace
-from pytest_modelviz.records.verdict import Verdict
-from pytest_modelviz.views.captions import MODEL_LABEL
-from pytest_modelviz.views.kernel_maps import compare, pictures
+from pytest_modelviz.text.dotted import MODEL_LABEL
+from pytest_modelviz.text.strict_json import JsonObject
+from pytest_modelviz.views.kernel_maps import compare as comparison
+from pytest_modelviz.views.kernel_maps import pictures
 from pytest_modelviz.views.kernel_maps.convolutions import convolutions, first_of_stages, selected
 from pytest_modelviz.views.kernel_maps.kernels import kernel_structure, sample, statistics
 from pytest_modelviz.views.kernel_maps.records import INPUTS, MOST_FILTERS, PICTURE, KernelMaps, KernelStatistics
@@ -33,40 +31,39 @@ class KernelMapsView:
     """The view of `kernel_maps`; `KernelMapsFixture` says what its arguments mean."""
 
     view = "kernel_maps"
+    compare = staticmethod(comparison.compare)
+    picture = staticmethod(pictures.picture)
+    describe = staticmethod(pictures.describe)
 
     def __init__(self, model: torch.nn.Module, *, layers: str | Collection[str] | None = None):
         require_model(model)
-        self._model, self._layers = model, layer_patterns(layers)
+        self.model, self._layers = model, layer_patterns(layers)
         if self._layers is not None and not self._layers:
             raise ModelvizError("layers is empty, so there is nothing to compare: leave it out, or name convolutions")
 
-    @property
-    def model(self) -> torch.nn.Module:
-        return self._model
-
     def capture(self) -> Capture[KernelMaps]:
-        with prepared(self._model, None) as model:
-            found = convolutions(model)
+        with prepared(self.model, None) as model:
+            layers = convolutions(model)
             if self._layers is not None:
-                found = selected(model, found, self._layers)
-            structure = kernel_structure(model, found)
-            numbers = {convolution.name: statistics(convolution) for convolution in found}
+                layers = selected(model, layers, self._layers)
+            structure = kernel_structure(model, layers)
+            numbers = {convolution.name: statistics(convolution) for convolution in layers}
             containers = _containers(model, list(numbers))
-            pictured = set(numbers) if self._layers is not None else {first.name for first in first_of_stages(found)}
+            pictured = set(numbers) if self._layers is not None else {first.name for first in first_of_stages(layers)}
             samples = {}
-            for convolution in found:
+            for convolution in layers:
                 most = MOST_FILTERS if convolution.name in pictured else _UNPICTURED_FILTERS
                 filters = sample(convolution, most)
                 if filters is not None:
                     samples[convolution.name] = filters
         arrays: dict[str, Array] = dict(pack_trace(ForwardTrace(structure)))
-        pages: dict[str, Any] = {}
+        pages: dict[str, JsonObject] = {}
         for name, filters in samples.items():
             arrays[PICTURE + name], exponent = packed(filters.values)
             arrays[INPUTS + name] = np.array(filters.inputs, np.int32)
             pages[name] = filters.to_page(exponent, pictured=name in pictured)
-        facts = {
-            "model": class_name(self._model),
+        facts: JsonObject = {
+            "model": class_name(self.model),
             "asked": self._layers if self._layers is None else sorted(self._layers),
             "layers": {name: kernels.to_row() for name, kernels in numbers.items()},
             "containers": containers,
@@ -74,23 +71,12 @@ class KernelMapsView:
         }
         result = KernelMaps(numbers, {name: filters.values for name, filters in samples.items() if name in pictured})
         notes = _quality_notes(numbers)
-        return Capture(self.view, facts, arrays, environment(self._model), result, notes, tuple(numbers))
-
-    def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
-        return compare.compare(baseline, actual, tolerances)
-
-    def picture(
-        self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None
-    ) -> Sequence[Exhibit]:
-        return pictures.picture(actual, baseline, verdict)
-
-    def describe(self, actual: Capture) -> str:
-        return pictures.describe(actual)
+        return Capture(self.view, facts, arrays, environment(self.model), result, notes, tuple(numbers))
 
 
 def _containers(model: torch.nn.Module, names: Sequence[str]) -> dict[str, str]:
     """The class of every module that holds one of these, in the order of registration."""
-    outer = {".".join(parts[:count]) for name in names for parts in [name.split(".")] for count in range(len(parts))}
+    outer = {".".join(steps[:count]) for name in names for steps in [name.split(".")] for count in range(len(steps))}
     return {name: class_name(module) for name, module in observed_modules(model) if name in outer - set(names)}
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
-from pytest_modelviz.compare.evidence import config_findings, module_findings
+from pytest_modelviz.compare.evidence import construction_changes
 from pytest_modelviz.compare.naming import baseline_name, is_within, tie_findings, with_baseline_names
 from pytest_modelviz.compare.ownership import first_changed_layer
 from pytest_modelviz.compare.precision import is_exact
@@ -17,6 +16,7 @@ from pytest_modelviz.compare.tensors import difference, worst
 from pytest_modelviz.compare.tolerance import Tolerances, significant_weight_change
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.records.facts import number, rows
 from pytest_modelviz.records.findings import (
     AttributeFinding,
     ChangeFinding,
@@ -27,9 +27,10 @@ from pytest_modelviz.records.findings import (
     TiesFinding,
     WeightFinding,
 )
-from pytest_modelviz.records.structure import ModelStructure, ModuleRecord, require_recordable
+from pytest_modelviz.records.structure import ModelStructure, ModuleRecord, class_name_of, require_recordable
 from pytest_modelviz.records.verdict import Divergence, LayerError, Verdict
-from pytest_modelviz.views.captions import MODEL_LABEL
+from pytest_modelviz.text.dotted import MODEL_LABEL
+from pytest_modelviz.text.strict_json import JsonValue
 
 Containers = Mapping[str, str]  # class names of the modules that hold convolutions
 
@@ -83,9 +84,7 @@ def _compare_kernels(
             if outer == "" or any(is_within(name, outer) for name in baseline.modules)
         }
         before, after = _tree(baseline, outer), _tree(actual, containers[1])
-    built: list[LayerFinding] = [*module_findings(baseline, actual)]
-    for name in baseline.modules:
-        built += config_findings(name, baseline, actual)
+    built = construction_changes(baseline, actual)
     attributes = [finding for finding in built if isinstance(finding, AttributeFinding)]
     structural = [finding for finding in built if not isinstance(finding, AttributeFinding)]
     structural += [*renamed, *tie_findings(baseline.ties, actual.ties)]
@@ -155,8 +154,10 @@ def _first(structural: Sequence[LayerFinding], baseline: ModelStructure, actual:
     own = [finding for finding in structural if not isinstance(finding, (RenameFinding, TiesFinding))]
     layer = first_changed_layer(own, baseline, actual) if own else structural[0].layer
     renamed = structural[0] if not own and isinstance(structural[0], RenameFinding) else None
-    module = baseline.modules.get(renamed.before if renamed else layer) or actual.modules.get(layer)
-    return Divergence(layer, module.class_name if module else "", 0, 0.0 if renamed else math.inf, 0.0)
+    if renamed is not None:
+        class_name = class_name_of(renamed.before, baseline) or class_name_of(layer, actual)
+        return Divergence(layer, class_name, 0, 0.0, 0.0)
+    return Divergence(layer, class_name_of(layer, baseline, actual), 0, math.inf, 0.0)
 
 
 def _tree(structure: ModelStructure, containers: Containers) -> ModelStructure:
@@ -167,16 +168,16 @@ def _tree(structure: ModelStructure, containers: Containers) -> ModelStructure:
 
 
 def _parents_first(names: Collection[str], containers: Collection[str]) -> list[str]:
-    found: dict[str, None] = {}
+    order: dict[str, None] = {}
     for name in names:
         steps = name.split(".")
         outer = ("", *(".".join(steps[:count]) for count in range(1, len(steps))))
-        found.update(dict.fromkeys(module for module in outer if module in containers and module not in names))
-        found[name] = None
-    return list(found)
+        order.update(dict.fromkeys(module for module in outer if module in containers and module not in names))
+        order[name] = None
+    return list(order)
 
 
-def _requested(layers: Any) -> str:
+def _requested(layers: JsonValue) -> str:
     if layers is None:
         return "all"
     return ", ".join(str(name) or MODEL_LABEL for name in layers) if isinstance(layers, list) else str(layers)
@@ -195,39 +196,30 @@ def _containers(capture: Capture, structure: ModelStructure) -> dict[str, str] |
 
 def _require_rows(baseline: Capture, structure: ModelStructure) -> None:
     """Make sure that the text of a baseline says what its trace holds; raises UnreadableBaselineError."""
-    rows = baseline.facts.get("layers")
-    if not isinstance(rows, Mapping) or not all(isinstance(row, Mapping) for row in rows.values()):
-        raise UnreadableBaselineError("it does not list layers")
+    layers = rows(baseline.facts, "layers")
     expected: dict[str, dict[str, str]] = {}
     for name, module in structure.modules.items():
         records = {local: structure.weights[key] for local, key in module.weights.items()}
         texts = {local: record.dtype_and_shape for local, record in records.items()}
         expected[name] = {"class": module.class_name, "weight": "not initialised", **texts}
-        row, weight = rows.get(name, {}), records.get("weight")
+        row, weight = layers.get(name, {}), records.get("weight")
         if weight is None or not weight.sketch.size or ("not_finite" in row and weight.value_fingerprints):
             continue
-        low, mean, high = (_number(row.get(key)) for key in ("min", "mean", "max"))
-        rms = _number(row.get("rms"))
+        low, mean, high = (number(row.get(key)) for key in ("min", "mean", "max"))
+        rms = number(row.get("rms"))
         slack = (_ROUNDED - 1) * max(-low, high)
         is_ordered = low - slack <= mean <= high + slack and max(-low, high) + slack >= rms
         if not (is_ordered and is_rms_of(weight, rms, measured=True) and is_mean_of(weight, mean)):
             raise contradiction(f"layer {name or MODEL_LABEL!r}")
     compared = ("class", "weight", "bias")
-    require_rows({name: {k: row[k] for k in compared if k in row} for name, row in rows.items()}, expected, "layer")
-
-
-def _number(value: Any) -> float:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
+    require_rows({name: {k: row[k] for k in compared if k in row} for name, row in layers.items()}, expected, "layer")
 
 
 def _broken(baseline: Capture, actual: Capture) -> list[BrokenKernelsFinding]:
     """Where the count of filters that are not finite changed."""
-    counts = []
-    for capture in (baseline, actual):
-        rows = capture.facts.get("layers")
-        if not isinstance(rows, Mapping) or not all(isinstance(row, Mapping) for row in rows.values()):
-            raise UnreadableBaselineError("it does not list layers")
-        counts.append({name: str(row.get("not_finite", "none")) for name, row in rows.items()})
-    before, after = counts
+    before, after = (
+        {name: str(row.get("not_finite", "none")) for name, row in rows(capture.facts, "layers").items()}
+        for capture in (baseline, actual)
+    )
     changed = [name for name in after if name in before and before[name] != after[name]]
     return [BrokenKernelsFinding(name, "kernels that are not finite", before[name], after[name]) for name in changed]

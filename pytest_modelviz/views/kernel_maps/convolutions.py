@@ -52,13 +52,13 @@ def convolutions(model: torch.nn.Module) -> list[Convolution]:
     which may write attributes: to be called inside `prepared`. Raises ModelvizError for a model without any.
     """
     candidates = (_convolution(name, module) for name, module in observed_modules(model))
-    found = [convolution for convolution in candidates if convolution is not None]
-    if not found:
+    known = [convolution for convolution in candidates if convolution is not None]
+    if not known:
         raise ModelvizError(
             f"{class_name(model)} has no convolution, so it has no kernels to show; feature_maps compares the weights "
             f"of every layer"
         )
-    return found
+    return known
 
 
 def _convolution(name: str, module: torch.nn.Module) -> Convolution | None:
@@ -83,10 +83,10 @@ def _refresh(module: torch.nn.Module) -> None:
                 hook(module, ())
 
 
-def selected(model: torch.nn.Module, found: Sequence[Convolution], patterns: Sequence[str]) -> list[Convolution]:
+def selected(model: torch.nn.Module, among: Sequence[Convolution], patterns: Sequence[str]) -> list[Convolution]:
     """Those convolutions that names and globs stand for. Raises ModelvizError for what stands for none."""
     modules = dict(observed_modules(model))
-    known = {convolution.name for convolution in found}
+    known = {convolution.name for convolution in among}
     wanted: set[str] = set()
     for pattern in patterns:
         names = match_layers(pattern, list(modules))
@@ -98,21 +98,21 @@ def selected(model: torch.nn.Module, found: Sequence[Convolution], patterns: Seq
             kind = class_name(modules[names[0]])
             raise ModelvizError(f"layer {names[0]!r} is {kind}, not a convolution, and has no kernels; {remedy}")
         wanted.update(names)
-    return [convolution for convolution in found if convolution.name in wanted]
+    return [convolution for convolution in among if convolution.name in wanted]
 
 
-def first_of_stages(found: Sequence[Convolution]) -> list[Convolution]:
+def first_of_stages(among: Sequence[Convolution]) -> list[Convolution]:
     """The first convolution of each stage, at most eight; of kernels with more than one position where it has any.
 
     A stage is a child of the model that holds convolutions; a child that holds nearly all of them (`features`,
     `blocks`) stands for its own children. Of many small children those count that have more output channels than all
     before them.
     """
-    groups = [list(found)]
+    groups = [list(among)]
     depth = 0
     while True:
-        deepest = max(convolution.name.count(".") + 1 for convolution in found)
-        wide = next((at for at, group in enumerate(groups) if len(group) > max(1, _MOST_OF * len(found))), None)
+        deepest = max(convolution.name.count(".") + 1 for convolution in among)
+        wide = next((at for at, group in enumerate(groups) if len(group) > max(1, _MOST_OF * len(among))), None)
         if wide is None or depth >= deepest:
             break
         depth += 1

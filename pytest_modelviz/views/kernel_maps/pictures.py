@@ -13,8 +13,10 @@ from pytest_modelviz.pictures.composite import Picture, magnification
 from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.pictures.layout import beside, enlarge, grid, labelled
 from pytest_modelviz.records.capture import Array, Capture
+from pytest_modelviz.records.facts import items, rows
 from pytest_modelviz.records.verdict import Verdict
-from pytest_modelviz.views.captions import MODEL_LABEL, error_caption
+from pytest_modelviz.text.dotted import MODEL_LABEL
+from pytest_modelviz.views.captions import error_caption
 from pytest_modelviz.views.kernel_maps.records import (
     INPUTS,
     MOST_FILTERS,
@@ -39,8 +41,9 @@ _KINDS = {
 
 def picture(actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None) -> Sequence[Exhibit]:
     """A picture for the first convolution of each stage; with a verdict, of those that drifted."""
-    after = _stored_filters(actual, actual.facts["pictures"])
-    pictured = [name for name in after if actual.facts["pictures"][name].get("pictured")]
+    pages = rows(actual.facts, "pictures")
+    after = _stored_filters(actual, pages)
+    pictured = [name for name in after if pages[name].get("pictured")]
     if baseline is None:
         return [kernels_picture(name or MODEL_LABEL, _captions(actual, name), after[name]) for name in pictured]
     errors = {} if verdict is None else {error.layer: error for error in verdict.layers}
@@ -67,8 +70,8 @@ def picture(actual: Capture, baseline: Capture | None = None, verdict: Verdict |
 
 def describe(actual: Capture) -> str:
     """A line for each convolution: its facts."""
-    rows = actual.facts["layers"].items()
-    return "\n".join(f"{name or MODEL_LABEL}: {', '.join(f'{k} {v}' for k, v in row.items())}" for name, row in rows)
+    layers = rows(actual.facts, "layers").items()
+    return "\n".join(f"{name or MODEL_LABEL}: {', '.join(f'{k} {v}' for k, v in row.items())}" for name, row in layers)
 
 
 def kernels_picture(label: str, captions: Sequence[str], filters: Values) -> Picture:
@@ -131,10 +134,11 @@ def _coloured(kernel: Values, scale: Scale) -> Image:
 
 
 def _captions(capture: Capture, layer: str) -> list[str]:
-    page = capture.facts["pictures"][layer]
-    size = "x".join(map(str, page["filter"]))
+    page = rows(capture.facts, "pictures")[layer]
+    sides = items(page, "filter")
+    size = "x".join(map(str, sides))
     step = "" if page["step"] == 1 else f", 1 in {page['step']} shown"
-    shows = "" if page["filter"][0] == 1 and page["shows"] != "inputs" else _KINDS[page["shows"]]
+    shows = "" if sides[0] == 1 and page["shows"] != "inputs" else _KINDS[str(page["shows"])]
     return [f"{page['of']} filters of {size}{step}", *([shows] if shows else [])]
 
 
@@ -158,7 +162,7 @@ def _stored_filters(capture: Capture, layers: Collection[str]) -> dict[str, Filt
     pages = capture.facts.get("pictures")
     if not isinstance(pages, Mapping):
         raise UnreadableBaselineError("it does not list its pictures")
-    found = {}
+    filters = {}
     for name in layers:
         if name not in pages:
             continue
@@ -167,5 +171,5 @@ def _stored_filters(capture: Capture, layers: Collection[str]) -> dict[str, Filt
             raise UnreadableBaselineError(f"its picture of {name!r} is damaged")
         if not _fits(values):  # what a small file can hold would be painted for minutes
             raise UnreadableBaselineError(f"its picture of {name!r} is larger than any that is kept")
-        found[name] = unpacked_values(values, pages, name)
-    return found
+        filters[name] = unpacked_values(values, pages[name], name)
+    return filters

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from pytest_modelviz.text.strict_json import JsonObject
 
 MOST_PICTURED = 8  # layers
 # Of a picture: filters, pixels of a filter's longer side, and those of a filter that is a row.
@@ -38,9 +39,9 @@ class KernelStatistics:
     high: float | None = None
     not_finite: int = 0
 
-    def to_row(self) -> dict[str, Any]:
+    def to_row(self) -> JsonObject:
         """As facts hold it."""
-        row: dict[str, Any] = {"class": self.class_name, "weight": self.weight}
+        row: dict[str, str | float] = {"class": self.class_name, "weight": self.weight}
         if self.bias:
             row["bias"] = self.bias
         if self.rms is not None and self.mean is not None and self.low is not None and self.high is not None:
@@ -70,16 +71,16 @@ class FilterSample:
     shape: tuple[int, ...]
     inputs: tuple[int, ...] = ()
 
-    def to_page(self, exponent: int, *, pictured: bool) -> dict[str, Any]:
+    def to_page(self, exponent: int, *, pictured: bool) -> JsonObject:
         """As facts hold it beside the values, which were packed with this exponent."""
-        page: dict[str, Any] = {
+        return {
             "shows": self.kind,
             "filter": list(self.shape),
             "of": self.of,
             "step": self.step,
             "exponent": exponent,
+            **({"pictured": True} if pictured else {}),
         }
-        return {**page, "pictured": True} if pictured else page
 
 
 @dataclass(frozen=True)

@@ -36,8 +36,8 @@ def blame(
             event.call.layer for event in comparison.order_divergence if event is not None and event.kind == "enter"
         ]
         if any(layer and is_within(first.layer, layer) for layer in entered):
-            found = assign_blame(comparison, comparison.first, {})
-            return found.layer, found.cause, found.evidence
+            blamed = assign_blame(comparison, comparison.first, {})
+            return blamed.layer, blamed.cause, blamed.evidence
     layer = first.layer
     if baseline.ties is not None and actual.ties is not None and isinstance(first, ReceivesFinding):
         ties = tie_findings(baseline.ties, actual.ties)

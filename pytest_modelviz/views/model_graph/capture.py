@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 
-from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.forward import ModelInput, prepared, require_model
 from pytest_modelviz.probe.modules import opaque_modules, tie_groups
 from pytest_modelviz.probe.structure import plain_text
 from pytest_modelviz.records.capture import Capture
-from pytest_modelviz.records.verdict import Verdict
-from pytest_modelviz.views.model_graph import compare, pictures
+from pytest_modelviz.views.model_graph import compare as comparison
+from pytest_modelviz.views.model_graph import pictures
 from pytest_modelviz.views.model_graph.export import exported, warm_calls
 from pytest_modelviz.views.model_graph.function_trace import traced
 from pytest_modelviz.views.model_graph.records import TRACED, OperatorGraph
@@ -33,6 +30,9 @@ class ModelGraphView:
     """
 
     view = "model_graph"
+    compare = staticmethod(comparison.compare)
+    picture = staticmethod(pictures.picture)
+    describe = staticmethod(pictures.describe)
 
     def __init__(self, model: torch.nn.Module, input_data: ModelInput) -> None:
         require_model(model)
@@ -41,11 +41,7 @@ class ModelGraphView:
                 "model_graph needs an input to follow: pass a tensor, a tuple of positional arguments or a dict of "
                 "keyword arguments as input_data"
             )
-        self._model, self._input = model, input_data
-
-    @property
-    def model(self) -> torch.nn.Module:
-        return self._model
+        self.model, self._input = model, input_data
 
     def capture(self) -> Capture[OperatorGraph]:
         graph = self._graph()
@@ -55,11 +51,11 @@ class ModelGraphView:
                 f"torch.export cannot follow this model ({graph.reason}): its operators are those of one pass, as its "
                 f"code calls them"
             )
-            opaque = opaque_modules(self._model)
+            opaque = opaque_modules(self.model)
             if opaque:
                 names = "the model" if opaque == [""] else ", ".join(opaque)
                 notes.append(f"{names} is TorchScript: it counts as one operator")
-        around = environment(self._model, self._input)
+        around = environment(self.model, self._input)
         return Capture(
             self.view,
             graph.to_facts(),
@@ -69,32 +65,21 @@ class ModelGraphView:
             layers=tuple(graph.modules),
         )
 
-    def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
-        return compare.compare(baseline, actual, tolerances)
-
-    def picture(
-        self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None
-    ) -> Sequence[Exhibit]:
-        return pictures.picture(actual, baseline, verdict)
-
-    def describe(self, actual: Capture) -> str:
-        return pictures.describe(actual)
-
     def _graph(self) -> OperatorGraph:
         # in a block of its own: what modules keep of this pass is put back, only caches outside of them stay warm
-        with prepared(self._model, self._input) as model:
+        with prepared(self.model, self._input) as model:
             calls = warm_calls(model, self._input)
-        return replace(self._followed(), calls=calls, ties=None if calls is None else tie_groups(self._model))
+        return replace(self._followed(), calls=calls, ties=None if calls is None else tie_groups(self.model))
 
     def _followed(self) -> OperatorGraph:
         try:
-            with prepared(self._model, self._input) as model:
+            with prepared(self.model, self._input) as model:
                 return exported(model, self._input)
         except ModelvizError:
             raise
         except Exception as error:  # whatever export raises; a faulty model fails the pass below, too
             reason = _reason(error)
-        with prepared(self._model, self._input) as model:
+        with prepared(self.model, self._input) as model:
             return traced(model, self._input, reason)
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pytest_modelviz.compare.evidence import config_findings, module_findings
+from pytest_modelviz.compare.evidence import construction_changes
 from pytest_modelviz.compare.naming import baseline_name, is_within, with_baseline_names
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.findings import AnyFinding, LayerFinding, RenameFinding, Role
-from pytest_modelviz.records.structure import ModelStructure
+from pytest_modelviz.records.structure import ModelStructure, class_name_of
 from pytest_modelviz.records.verdict import Divergence, Verdict
 from pytest_modelviz.views.model_graph.blame import blame
 from pytest_modelviz.views.model_graph.difference import difference
@@ -32,30 +32,27 @@ def compare_graphs(baseline: OperatorGraph, actual: OperatorGraph) -> Verdict:
         return _made_otherwise(baseline, actual)
     actual, renamed = renamed_back(baseline, actual)
     _refuse_aliases(baseline, actual)
-    found = difference(baseline, actual)
+    differing = difference(baseline, actual)
     owners = dict.fromkeys(operator.module for operator in (*baseline.operators, *actual.operators))
     renamed = [finding for finding in renamed if any(is_within(owner, finding.before) for owner in owners)]
-    if not found.findings and not renamed:
+    if not differing.findings and not renamed:
         return Verdict.match(compared=len(owners))
     before, after = baseline.structure(), actual.structure()
     evidence: Sequence[LayerFinding] = renamed
-    if found.findings:
-        layer, cause, evidence = blame(baseline, actual, found.findings[0])
+    if differing.findings:
+        layer, cause, evidence = blame(baseline, actual, differing.findings[0])
         first = _divergence(layer, before, after)
     else:
         first, cause = _divergence(renamed[0].before, before, after), "architecture"
         first = replace(first, layer=renamed[0].layer)
-    built: list[LayerFinding] = [*module_findings(before, after)]
-    for name in before.modules:
-        built += config_findings(name, before, after)
-    also = [finding for finding in (*built, *renamed) if finding not in evidence]
-    touched = {finding.layer for finding in found.findings} | {module_of(name) for name in found.follows}
-    findings: list[AnyFinding] = [*found.findings[:1], *evidence, *found.findings[1:]]
-    if found.follows:
-        findings.append(FollowingFinding(module_of(found.follows[0]), len(found.follows)))
+    also = [finding for finding in (*construction_changes(before, after), *renamed) if finding not in evidence]
+    touched = {finding.layer for finding in differing.findings} | {module_of(name) for name in differing.follows}
+    findings: list[AnyFinding] = [*differing.findings[:1], *evidence, *differing.findings[1:]]
+    if differing.follows:
+        findings.append(FollowingFinding(module_of(differing.follows[0]), len(differing.follows)))
     findings += [replace(finding, role=Role.ALSO) for finding in also]
     count = max(len(baseline.operators), len(actual.operators), 1)
-    changed = len(found.findings) + len(found.follows)
+    changed = len(differing.findings) + len(differing.follows)
     return Verdict.drift(
         compared=len(owners),
         drifted=len(touched & set(owners)) or len(renamed),
@@ -72,11 +69,11 @@ def _refuse_aliases(baseline: OperatorGraph, actual: OperatorGraph) -> None:
 
     Raises UnreadableBaselineError.
     """
-    made = {operator.name for operator in actual.operators}
+    names = {operator.name for operator in actual.operators}
     references = [name for operator in actual.operators for name in operator.inputs]
     held: set[str] = set()
     for reference in (*references, *actual.outputs, *actual.inputs):
-        held |= {reference.rpartition("=")[2], producer_of(reference)} - made
+        held |= {reference.rpartition("=")[2], producer_of(reference)} - names
     for name in (operator.name for operator in baseline.operators):
         if name in held:
             raise UnreadableBaselineError(f"its graph has an operator of an impossible name: {name[:80]!r}")
@@ -84,8 +81,7 @@ def _refuse_aliases(baseline: OperatorGraph, actual: OperatorGraph) -> None:
 
 def _made_otherwise(baseline: OperatorGraph, actual: OperatorGraph) -> Verdict:
     finding = SourceFinding(baseline.source, actual.source, actual.reason or baseline.reason)
-    root = actual.modules.get("")
-    first = Divergence("", root.class_name if root else "", 0, 1.0, 0.0)
+    first = _divergence("", actual.structure())
     return Verdict.drift(error=1.0, first=first, findings=[finding])
 
 
@@ -121,10 +117,11 @@ def renamed_back(baseline: OperatorGraph, actual: OperatorGraph) -> tuple[Operat
     outputs = tuple(map(reference, actual.outputs))
     calls = actual.calls and tuple(replace(call, layer=module(call.layer)) for call in actual.calls)
     ties = None if actual.ties is None else old.ties
-    made = replace(actual, inputs=names, operators=operators, outputs=outputs, modules=modules, calls=calls, ties=ties)
-    return made, renamed
+    renamed_graph = replace(
+        actual, inputs=names, operators=operators, outputs=outputs, modules=modules, calls=calls, ties=ties
+    )
+    return renamed_graph, renamed
 
 
-def _divergence(layer: str, before: ModelStructure, after: ModelStructure) -> Divergence:
-    module = before.modules.get(layer) or after.modules.get(layer)
-    return Divergence(layer, module.class_name if module else "", 0, 1.0, 0.0)
+def _divergence(layer: str, *structures: ModelStructure) -> Divergence:
+    return Divergence(layer, class_name_of(layer, *structures), 0, 1.0, 0.0)

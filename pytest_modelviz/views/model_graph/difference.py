@@ -39,52 +39,52 @@ class Difference:
 
 def difference(baseline: OperatorGraph, actual: OperatorGraph) -> Difference:
     """Everything that differs between two graphs that were made in the same way."""
-    found = Difference()
+    result = Difference()
     for name in dict.fromkeys((*baseline.inputs, *actual.inputs)):
         texts = baseline.inputs.get(name, ""), actual.inputs.get(name, "")
         if texts[0] != texts[1]:
-            found.findings.append(InputFinding("", name, *texts))
-    found.pairs.update((name, name) for name in actual.inputs)
+            result.findings.append(InputFinding("", name, *texts))
+    result.pairs.update((name, name) for name in actual.inputs)
     before, after = baseline.operators, actual.operators
     unpaired: set[str] = set()  # what has no counterpart, by names of the baseline and (marked) of the actual graph
     for block in align([_key(operator) for operator in before], [_key(operator) for operator in after]):
         old, new = [before[at] for at in block.before], [after[at] for at in block.after]
         if block.equal:
             for pair in zip(old, new, strict=True):
-                _pair(*pair, found, unpaired)
+                _pair(*pair, result, unpaired)
         else:
-            _gap(old, new, found, unpaired)
-    returned = [_reference(name, found.pairs) for name in actual.outputs]
+            _gap(old, new, result, unpaired)
+    returned = [_reference(name, result.pairs) for name in actual.outputs]
     if returned != list(baseline.outputs) and not _touches(unpaired, baseline.outputs, actual.outputs):
-        found.findings.append(ReturnsFinding("", baseline.outputs, tuple(returned)))
-    return found
+        result.findings.append(ReturnsFinding("", baseline.outputs, tuple(returned)))
+    return result
 
 
 def _key(operator: Operator) -> tuple[str, ...]:
     return (operator.module, operator.kind, *(f"{name}={text}" for name, text in operator.arguments.items()))
 
 
-def _gap(old: list[Operator], new: list[Operator], found: Difference, unpaired: set[str]) -> None:
+def _gap(old: list[Operator], new: list[Operator], result: Difference, unpaired: set[str]) -> None:
     """A stretch in which no two operators are equal: first those that only have other arguments are paired."""
     for block in align([(op.module, op.kind) for op in old], [(op.module, op.kind) for op in new]):
         removed, added = [old[at] for at in block.before], [new[at] for at in block.after]
         if block.equal or [op.module for op in removed] == [op.module for op in added]:
             for pair in zip(removed, added, strict=True):
-                _pair(*pair, found, unpaired)
+                _pair(*pair, result, unpaired)
         else:
-            _unmatched(removed, added, found, unpaired)
+            _unmatched(removed, added, result, unpaired)
 
 
-def _unmatched(removed: list[Operator], added: list[Operator], found: Difference, unpaired: set[str]) -> None:
+def _unmatched(removed: list[Operator], added: list[Operator], result: Difference, unpaired: set[str]) -> None:
     if removed and added and len({op.module for op in (*removed, *added)}) == 1:
         before, after = (", ".join(op.call for op in stretch) for stretch in (removed, added))
-        found.findings.append(OperatorFinding(removed[0].module, before, after, _predecessor(removed[0])))
+        result.findings.append(OperatorFinding(removed[0].module, before, after, _predecessor(removed[0])))
     else:
         for op in removed:
-            found.findings.append(OperatorFinding(op.module, op.call, "", _predecessor(op)))
+            result.findings.append(OperatorFinding(op.module, op.call, "", _predecessor(op)))
         for op in added:
-            found.findings.append(OperatorFinding(op.module, "", op.call, _predecessor(op, found.pairs)))
-    found.lines += [("-", op) for op in removed] + [("+", op) for op in added]
+            result.findings.append(OperatorFinding(op.module, "", op.call, _predecessor(op, result.pairs)))
+    result.lines += [("-", op) for op in removed] + [("+", op) for op in added]
     unpaired.update(op.name for op in removed)
     unpaired.update(f"+{op.name}" for op in added)
 
@@ -96,10 +96,10 @@ def _predecessor(operator: Operator, pairs: Mapping[str, str] | None = None) -> 
     return _reference(name, pairs or {})
 
 
-def _pair(before: Operator, after: Operator, found: Difference, unpaired: set[str]) -> None:
+def _pair(before: Operator, after: Operator, result: Difference, unpaired: set[str]) -> None:
     """Two operators that stand for one another: what is different about them."""
-    found.pairs[after.name] = before.name
-    inputs = tuple(_reference(name, found.pairs) for name in after.inputs)
+    result.pairs[after.name] = before.name
+    inputs = tuple(_reference(name, result.pairs) for name in after.inputs)
     arguments = {
         key: (before.arguments.get(key, ""), after.arguments.get(key, ""))
         for key in dict.fromkeys((*before.arguments, *after.arguments))
@@ -107,25 +107,25 @@ def _pair(before: Operator, after: Operator, found: Difference, unpaired: set[st
     }
     same_kind = before.kind == after.kind
     if same_kind and not arguments and inputs == before.inputs and before.output == after.output:
-        found.lines.append((" ", before))
+        result.lines.append((" ", before))
         return
-    found.lines += [("-", before), ("+", after)]
-    count = len(found.findings)
+    result.lines += [("-", before), ("+", after)]
+    count = len(result.findings)
     if not same_kind:
         calls = _call(before, arguments), _call(after, arguments)
-        found.findings.append(OperatorFinding(before.module, *calls, _predecessor(before)))
-    elif arguments and not (set(arguments) <= _SHAPES and before.output != after.output and found.findings):
-        found.findings += [ArgumentFinding(before.module, before.name, key, *arguments[key]) for key in arguments]
+        result.findings.append(OperatorFinding(before.module, *calls, _predecessor(before)))
+    elif arguments and not (set(arguments) <= _SHAPES and before.output != after.output and result.findings):
+        result.findings += [ArgumentFinding(before.module, before.name, key, *arguments[key]) for key in arguments]
     if inputs != before.inputs and not _touches(unpaired, before.inputs, after.inputs):
         changed = [pair for pair in zip(before.inputs, inputs, strict=False) if pair[0] != pair[1]]
         if len(before.inputs) != len(inputs):
             changed = [(", ".join(before.inputs), ", ".join(inputs))]
-        found.findings += [ReceivesFinding(before.module, before.name, *pair) for pair in changed]
-    if len(found.findings) == count:
-        if not found.findings:
-            found.findings.append(ResultFinding(before.module, before.name, before.output, after.output))
+        result.findings += [ReceivesFinding(before.module, before.name, *pair) for pair in changed]
+    if len(result.findings) == count:
+        if not result.findings:
+            result.findings.append(ResultFinding(before.module, before.name, before.output, after.output))
         else:
-            found.follows.append(before.name)
+            result.follows.append(before.name)
 
 
 def _call(operator: Operator, changed: Collection[str]) -> str:

@@ -10,16 +10,14 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import re
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
 
 import torch
 
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.probe.forward import arguments_of, warm_up
+from pytest_modelviz.probe.forward import ModelInput, arguments_of, warm_up
 from pytest_modelviz.probe.pass_recorder import PassRecorder
 from pytest_modelviz.probe.sketch import record_shape
 from pytest_modelviz.probe.streams import consume
@@ -29,12 +27,13 @@ from pytest_modelviz.records.trace import Call
 from pytest_modelviz.views.model_graph.export_reader import Reader
 from pytest_modelviz.views.model_graph.naming import Counts, in_order, module_rows, named_inputs
 from pytest_modelviz.views.model_graph.records import EXPORTED, Operator, OperatorGraph
+from pytest_modelviz.views.model_graph.references import producer_of
 
 _HOOKED = ("buffer", "module", "parameter")
 _TENSORS = ("float", "bfloat", "int", "uint", "bool", "complex", "(")  # begin the output's text where it holds any
 
 
-def exported(model: torch.nn.Module, input_data: Any) -> OperatorGraph:
+def exported(model: torch.nn.Module, input_data: ModelInput) -> OperatorGraph:
     """Export a prepared model. What `torch.export` raises for a model that it cannot follow is passed on."""
     args, kwargs = arguments_of(input_data)
     kwargs = in_order(model, kwargs)  # export tells inputs apart by their position
@@ -57,7 +56,7 @@ def exported(model: torch.nn.Module, input_data: Any) -> OperatorGraph:
     return OperatorGraph(EXPORTED, "", inputs, operators, outputs, rows)
 
 
-def warm_calls(model: torch.nn.Module, input_data: Any) -> tuple[Call, ...] | None:
+def warm_calls(model: torch.nn.Module, input_data: ModelInput) -> tuple[Call, ...] | None:
     """Run a prepared model once (see `probe.run.warm`) and return which module called which; None where that failed."""
     recorder = PassRecorder(model, record=record_shape, weight_width=None)
     try:
@@ -79,14 +78,14 @@ class _Held(torch.nn.Module):
         super().__init__()
         self.held = model
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
+    def forward(self, *args: object, **kwargs: object) -> list[torch.Tensor]:
         return list(tensors(consume(self.held(*args, **kwargs))[0]))
 
 
-def _export() -> Callable[..., Any]:
-    major, minor = (int(part) for part in torch.__version__.split(".")[:2])
+def _export() -> Callable[..., torch.export.ExportedProgram]:
+    major, minor = (int(number) for number in torch.__version__.split(".")[:2])
     # before 2.7 `export` itself takes operators apart
-    old: Callable[..., Any] | None = getattr(torch.export, "export_for_training", None)
+    old: Callable[..., torch.export.ExportedProgram] | None = getattr(torch.export, "export_for_training", None)
     return old if old is not None and (major, minor) < (2, 7) else torch.export.export
 
 
@@ -122,28 +121,22 @@ def _no_hooks_left() -> Iterator[None]:
 
 def _needed(operators: list[Operator], outputs: tuple[str, ...]) -> tuple[tuple[Operator, ...], tuple[str, ...]]:
     """Without what nothing is computed from, whether export keeps it or not; the rest is counted anew."""
-    wanted = {_producer(name) for name in outputs}
+    wanted = {producer_of(name) for name in outputs}
     needed = []
     for operator in reversed(operators):
         if operator.name in wanted or operator.kind.endswith("_") or not operator.output.startswith(_TENSORS):
             needed.append(operator)
-            wanted |= {_producer(name) for name in operator.inputs}
+            wanted |= {producer_of(name) for name in operator.inputs}
     needed.reverse()
     counts = Counts()
     names = {operator.name: counts.name(operator.module, operator.kind) for operator in needed}
 
     def renamed(reference: str) -> str:
-        producer = _producer(reference)
-        at = reference.find("=") + 1
+        producer = producer_of(reference)
+        at = reference.rfind("=") + 1
         return f"{reference[:at]}{names.get(producer, producer)}{reference[at + len(producer) :]}"
 
     called = (
         replace(operator, name=names[operator.name], inputs=tuple(map(renamed, operator.inputs))) for operator in needed
     )
     return tuple(called), tuple(map(renamed, outputs))
-
-
-def _producer(reference: str) -> str:
-    """The name of the operator that a reference is to, without which argument and which of its results it is."""
-    _, equals, given = reference.partition("=")
-    return re.sub(r"(\[\d+\]|<\d+>)+$", "", given if equals else reference)

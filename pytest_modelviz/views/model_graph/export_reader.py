@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TypeAlias
 
 import torch
 
@@ -13,6 +13,9 @@ from pytest_modelviz.probe.torch_internals import schema_of
 from pytest_modelviz.views.model_graph.naming import Counts, Names, constant, input_text, plain, tensor_text
 from pytest_modelviz.views.model_graph.records import Operator
 from pytest_modelviz.views.model_graph.references import INPUT
+
+# What stands for each node: a name, a list of names, a subgraph, or a plain value.
+Known: TypeAlias = dict[object, object]
 
 # They hand on what they were given, or check something that holds for this input.
 TRANSPARENT = frozenset({"detach", "detach_", "alias", "lift", "lift_fresh", "lift_fresh_copy", "contiguous"})
@@ -37,9 +40,11 @@ class Reader:
         self._owner = ""
         self.operators: list[Operator] = []
 
-    def read(self, program: Any, given: Mapping[str, Any]) -> tuple[dict[str, str], tuple[str, ...]]:
+    def read(
+        self, program: torch.export.ExportedProgram, given: Mapping[str, object]
+    ) -> tuple[dict[str, str], tuple[str, ...]]:
         """List all operators; returns the model's inputs, of those `given`, and what it returns."""
-        known: dict[Any, Any] = {}
+        known: Known = {}
         names = iter(given)
         specs = {spec.arg.name: spec for spec in program.graph_signature.input_specs}
         for node in program.graph.nodes:
@@ -58,7 +63,7 @@ class Reader:
             returned = [text for text, spec in zip(returned, specs_out, strict=True) if spec.kind.name == "USER_OUTPUT"]
         return {name: input_text(value) for name, value in given.items()}, tuple(returned)
 
-    def _walk(self, module: Any, known: dict[Any, Any]) -> list[str]:
+    def _walk(self, module: torch.fx.GraphModule, known: Known) -> list[str]:
         for node in module.graph.nodes:
             if node.op == "output":
                 returned = node.args[0] if isinstance(node.args[0], (list, tuple)) else [node.args[0]]
@@ -70,26 +75,27 @@ class Reader:
                 known[node] = self._call(node, known)
         return []
 
-    def _reference(self, value: Any, known: Mapping[Any, Any]) -> str:
+    def _reference(self, value: object, known: Known) -> str:
         if isinstance(value, torch.fx.Node):
-            found = known.get(value, value.name)
-            return found if isinstance(found, str) else plain(found)
+            text = known.get(value, value.name)
+            return text if isinstance(text, str) else plain(text)
         return plain(value)
 
-    def _call(self, node: Any, known: dict[Any, Any]) -> Any:
+    def _call(self, node: torch.fx.Node, known: Known) -> object:
         if node.target is operator.getitem:
-            whole = known[node.args[0]]
-            return whole[node.args[1]] if isinstance(whole, list) else f"{whole}[{node.args[1]}]"
+            whole, index = known[node.args[0]], node.args[1]
+            return whole[index] if isinstance(whole, list) and isinstance(index, int) else f"{whole}[{index}]"
         kind = _kind(node.target)
         if _CHECKS.match(kind):
             return "none"
         values = dict(_arguments(node))
         if kind in TRANSPARENT or (kind == "slice" and not {"start", "end", "step"} & {name for name, _ in values}):
             return known.get(node.args[0], "none")
-        inner = [known[v] for v in node.args if isinstance(v, torch.fx.Node) and _is_graph(known.get(v))]
+        given = [known.get(value) if isinstance(value, torch.fx.Node) else None for value in node.args]
+        inner = [value for value in given if isinstance(value, torch.fx.GraphModule)]
         if kind in _WRAPPERS and len(inner) == 1:
-            at = next(i for i, v in enumerate(node.args) if isinstance(v, torch.fx.Node) and known.get(v) is inner[0])
-            return self._inside(inner[0], [self._reference(v, known) for v in node.args[at + 1 :]])
+            handed_on = node.args[given.index(inner[0]) + 1 :]
+            return self._inside(inner[0], [self._reference(value, known) for value in handed_on])
         inputs, arguments = self._given(values, known)
         stack = node.meta.get("nn_module_stack")
         owner = self._names.module(next(reversed(stack.values()))[0]) if stack else self._owner
@@ -103,13 +109,11 @@ class Reader:
         self.operators.append(Operator(name, kind, inputs, arguments, tensor_text(node.meta.get("val"))))
         return name
 
-    def _inside(self, module: Any, given: list[str]) -> list[str]:
+    def _inside(self, module: torch.fx.GraphModule, given: list[str]) -> list[str]:
         placeholders = [node for node in module.graph.nodes if node.op == "placeholder"]
         return self._walk(module, dict(zip(placeholders, given, strict=False)))
 
-    def _given(
-        self, values: Mapping[tuple[str, bool], Any], known: Mapping[Any, Any]
-    ) -> tuple[tuple[str, ...], dict[str, str]]:
+    def _given(self, values: Mapping[tuple[str, bool], object], known: Known) -> tuple[tuple[str, ...], dict[str, str]]:
         """Tensors and other arguments, apart."""
         inputs: list[str] = []
         arguments: dict[str, str] = {}
@@ -120,7 +124,7 @@ class Reader:
                 number = _NUMBER.fullmatch(reference)
                 if number:  # which way it stands in the graph depends on torch's version
                     arguments[name] = number[1]
-                elif not _is_graph(known.get(value)):
+                elif not isinstance(known.get(value), torch.fx.GraphModule):
                     inputs.append(prefix + reference)
             elif isinstance(value, (list, tuple)) and any(isinstance(item, torch.fx.Node) for item in value):
                 inputs += [prefix + self._reference(item, known) for item in value]
@@ -129,11 +133,7 @@ class Reader:
         return tuple(inputs), arguments
 
 
-def _is_graph(value: Any) -> bool:
-    return isinstance(value, torch.fx.GraphModule)
-
-
-def _kind(target: Any) -> str:
+def _kind(target: object) -> str:
     """An operator's name without what depends on overloads; those of other packages keep their namespace."""
     schema = schema_of(target)
     if schema is not None:
@@ -143,7 +143,7 @@ def _kind(target: Any) -> str:
     return str(name)
 
 
-def _arguments(node: Any) -> Iterator[tuple[tuple[str, bool], Any]]:
+def _arguments(node: torch.fx.Node) -> Iterator[tuple[tuple[str, bool], object]]:
     """((name, may it be left out), value) of what is given and no default."""
     schema = schema_of(node.target)
     if schema is None:
@@ -164,7 +164,7 @@ def _arguments(node: Any) -> Iterator[tuple[tuple[str, bool], Any]]:
         yield (called.get(argument.name, argument.name), optional), value
 
 
-def _is_default(value: Any, argument: Any) -> bool:
+def _is_default(value: object, argument: torch.Argument) -> bool:
     default = argument.default_value if argument.has_default_value() else None
     if value == default:
         return True

@@ -9,14 +9,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from pytest_modelviz.records.findings import AnyFinding, ChangeFinding, LayerFinding
-from pytest_modelviz.reports.sentences import (
-    layers_of,
-    likeness,
-    listed,
-    sentence,
-    sentence_for_many,
-    shortened,
-)
+from pytest_modelviz.reports.sentences import layers_of, likeness, listed, sentence, sentence_for_many, shortened
 from pytest_modelviz.text.dotted import MODEL_LABEL
 
 

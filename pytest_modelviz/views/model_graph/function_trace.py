@@ -15,7 +15,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from pytest_modelviz.probe.call_observer import CallObserver
-from pytest_modelviz.probe.forward import arguments_of
+from pytest_modelviz.probe.forward import ModelInput, ModelOutput, arguments_of
 from pytest_modelviz.probe.modules import loose_tensors, observed_modules, opaque_modules
 from pytest_modelviz.probe.pass_recorder import PassRecorder
 from pytest_modelviz.probe.process import modes_untouched
@@ -44,7 +44,7 @@ _UNMEANT = frozenset(
 )
 
 
-def traced(model: torch.nn.Module, input_data: Any, reason: str) -> OperatorGraph:
+def traced(model: torch.nn.Module, input_data: ModelInput, reason: str) -> OperatorGraph:
     """Run a prepared model once and list what it calls; `reason` says why it could not be exported."""
     args, kwargs = arguments_of(input_data)
     given = dict(named_inputs(model, args, kwargs))
@@ -62,7 +62,7 @@ def traced(model: torch.nn.Module, input_data: Any, reason: str) -> OperatorGrap
 class _Recorder(TorchFunctionMode, CallObserver):
     """Lists calls into torch, and what TorchScript modules return."""
 
-    def __init__(self, model: torch.nn.Module, given: Mapping[str, Any]) -> None:
+    def __init__(self, model: torch.nn.Module, given: Mapping[str, object]) -> None:
         super().__init__()
         self._names, self._counts = Names(model, model), Counts()
         self._open: list[str] = [""]
@@ -79,7 +79,7 @@ class _Recorder(TorchFunctionMode, CallObserver):
     def enter(self, call: Call) -> None:
         self._open.append(call.layer)
 
-    def leave(self, call: Call, module: torch.nn.Module, output: Any) -> Any:
+    def leave(self, call: Call, module: torch.nn.Module, output: ModelOutput) -> ModelOutput:
         layer = self._open.pop()
         if layer in self._opaque:
             self._record(layer, "torchscript", (), {}, output)
@@ -89,9 +89,9 @@ class _Recorder(TorchFunctionMode, CallObserver):
         self._open.pop()
 
     def reference(self, tensor: torch.Tensor) -> str:
-        made = self._made.get(id(tensor))
-        if made is not None and made[0]() is tensor:
-            return made[1]
+        known = self._made.get(id(tensor))
+        if known is not None and known[0]() is tensor:
+            return known[1]
         name = self._names.tensors.get(id(tensor))
         if name is None:
             name = constant(tensor)
@@ -125,7 +125,7 @@ class _Recorder(TorchFunctionMode, CallObserver):
             self._keep(output, self.reference(args[0]))
         return output
 
-    def _text(self, value: Any) -> str:
+    def _text(self, value: object) -> str:
         """An argument that holds no tensor. Numbers are equal to those read before because they are those, mostly."""
         if isinstance(value, (list, tuple)):
             return f"({', '.join(self._text(item) for item in value)})"
@@ -136,23 +136,23 @@ class _Recorder(TorchFunctionMode, CallObserver):
         return plain(value)
 
     def _record(
-        self, module: str, kind: str, inputs: tuple[str, ...], arguments: Mapping[str, str], output: Any
+        self, module: str, kind: str, inputs: tuple[str, ...], arguments: Mapping[str, str], output: object
     ) -> None:
-        found = list(tensors(output))
-        if not found and kind != "setitem":
+        results = list(tensors(output))
+        if not results and kind != "setitem":
             return
         name = self._counts.name(module, kind)
-        for at, tensor in enumerate(found):
-            self._keep(tensor, name if len(found) == 1 else f"{name}[{at}]")
-        text = tensor_text(found[0]) if len(found) == 1 else tensor_text(found)
+        for at, tensor in enumerate(results):
+            self._keep(tensor, name if len(results) == 1 else f"{name}[{at}]")
+        text = tensor_text(results[0]) if len(results) == 1 else tensor_text(results)
         self.operators.append(Operator(name, kind, inputs, dict(arguments), text))
 
 
-def _kind(func: Any) -> str:
+def _kind(func: object) -> str:
     """What a call is called; reading an attribute such as `x.mT` by the attribute."""
     kind = getattr(func, "__name__", None) or type(func).__name__
     if kind == "__get__":
-        read = func.__self__
+        read = getattr(func, "__self__", None)
         kind = getattr(read, "__name__", None) or getattr(getattr(read, "fget", None), "__name__", None) or kind
     return str(kind)
 

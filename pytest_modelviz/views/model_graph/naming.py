@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 
@@ -34,10 +33,10 @@ def module_rows(model: torch.nn.Module) -> dict[str, ModuleRow]:
     return rows
 
 
-def named_inputs(model: torch.nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """(name, tensor or literal) of everything that the model is given, by the names of forward's parameters and in
-    their order.
-    """
+def named_inputs(
+    model: torch.nn.Module, args: Sequence[object], kwargs: Mapping[str, object]
+) -> Iterator[tuple[str, object]]:
+    """(name, tensor or literal) of everything that the model is given, named as forward's parameters, in order."""
     parameters = parameters_of(unwrap(model))
     names = [*parameters.names, *(f"{parameters.rest}[{at}]" for at in range(len(args) - len(parameters.names)))]
     for name, value in [*zip(names, args, strict=False), *in_order(model, kwargs).items()]:
@@ -45,7 +44,7 @@ def named_inputs(model: torch.nn.Module, args: tuple[Any, ...], kwargs: Mapping[
             yield f"{INPUT}{name}{keystr(path)}", leaf
 
 
-def in_order(model: torch.nn.Module, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+def in_order(model: torch.nn.Module, kwargs: Mapping[str, object]) -> dict[str, object]:
     """Keyword arguments in the order of forward's signature, whatever order the caller gave them in."""
     parameters = parameters_of(unwrap(model))
     known = (*parameters.names, *parameters.only_by_name)
@@ -89,17 +88,17 @@ class Names:
 
     def faked(self, fake: torch.Tensor) -> str | None:
         """The name of the tensor that export has replaced by this fake one."""
-        made = getattr(getattr(fake, "fake_mode", None), "from_tensor", None)  # hands out the same one each time
-        return made and next((name for name, tensor in self._own if made(tensor) is fake), None)
+        fake_of = getattr(getattr(fake, "fake_mode", None), "from_tensor", None)  # hands out the same one each time
+        return fake_of and next((name for name, tensor in self._own if fake_of(tensor) is fake), None)
 
-    def _at(self, path: str) -> Any:
-        found: Any = self._root
+    def _at(self, path: str) -> object:
+        value: object = self._root
         for name in path.split(".") if path else ():
-            found = getattr(found, name, None)
-        return found
+            value = getattr(value, name, None)
+        return value
 
 
-def tensor_text(value: Any) -> str:
+def tensor_text(value: object) -> str:
     """`float32[1, 3]` for a tensor, a list of such for several, a type's name for what is none."""
     if isinstance(value, torch.Tensor):
         return f"{str(value.dtype).removeprefix('torch.')}{[int(side) for side in value.shape]}"
@@ -109,11 +108,11 @@ def tensor_text(value: Any) -> str:
     return kinds.get(type(value), type(value).__name__)
 
 
-def input_text(value: Any) -> str:
+def input_text(value: object) -> str:
     return tensor_text(value) if isinstance(value, torch.Tensor) else literal(value)
 
 
-def constant(value: Any) -> str:
+def constant(value: object) -> str:
     """A tensor that stands in the code itself: a small one is given by its values."""
     if not isinstance(value, torch.Tensor):
         return "constant"
@@ -124,7 +123,7 @@ def constant(value: Any) -> str:
     return f"constant {text} ({', '.join(f'{n:.6g}' if isinstance(n, float) else str(n) for n in numbers)})"
 
 
-def plain(value: Any) -> str:
+def plain(value: object) -> str:
     """A text for what is no tensor."""
     if isinstance(value, (list, tuple)):
         return f"({', '.join(plain(item) for item in value)})"

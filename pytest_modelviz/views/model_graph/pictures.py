@@ -12,11 +12,11 @@ from pytest_modelviz.pictures.diff import Line, around_changes, text_picture
 from pytest_modelviz.pictures.exhibits import Exhibit, Graph, Node
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.verdict import Verdict
-from pytest_modelviz.views.captions import MODEL_LABEL
+from pytest_modelviz.text.dotted import MODEL_LABEL
 from pytest_modelviz.views.model_graph.compare import renamed_back
 from pytest_modelviz.views.model_graph.difference import difference
 from pytest_modelviz.views.model_graph.records import Operator, OperatorGraph
-from pytest_modelviz.views.model_graph.references import INPUT, unescaped
+from pytest_modelviz.views.model_graph.references import INPUT, split_result, unescaped
 
 _LABEL = "operators"
 _ROWS = 48  # of the picture of one graph
@@ -33,9 +33,9 @@ def picture(actual: Capture, baseline: Capture | None = None, verdict: Verdict |
     if before.source != after.source:
         headline = f"actual: {len(after.operators)} operators, {after.source}; the baseline was {before.source}"
         return [text_picture(_LABEL, headline, _overview(after)), graph]
-    found = difference(before, renamed_back(before, after)[0])
+    differing = difference(before, renamed_back(before, after)[0])
     headline = f"baseline (-) and actual (+): {len(before.operators)} and {len(after.operators)} operators"
-    lines = _inputs(before, after) + [(sign, _brief(operator)) for sign, operator in found.lines]
+    lines = _inputs(before, after) + [(sign, _brief(operator)) for sign, operator in differing.lines]
     return [text_picture(_LABEL, headline, around_changes(lines)), graph]
 
 
@@ -86,7 +86,7 @@ def _nodes(graph: OperatorGraph) -> list[Node]:
     known.update((operator.name, _node_name(operator.name)) for operator in graph.operators)
     nodes = [Node(known[name], "input", shape=_sides(text)) for name, text in graph.inputs.items()]
     for operator in graph.operators:
-        producers = [re.sub(r"(\[\d+\])+$", "", name.rpartition("=")[2]) for name in operator.inputs]
+        producers = [split_result(name.rpartition("=")[2])[0] for name in operator.inputs]
         held = [name for name in producers if name not in known]
         attributes = {**operator.arguments, "output": operator.output, **({"holds": ", ".join(held)} if held else {})}
         inputs = tuple(known[name] for name in producers if name in known)
@@ -101,5 +101,5 @@ def _node_name(name: str) -> str:
 
 
 def _sides(text: str) -> tuple[int, ...] | None:
-    found = re.fullmatch(r"\w+\[([\d, ]*)\]", text)
-    return tuple(int(side) for side in found[1].split(",") if side.strip()) if found else None
+    match = re.fullmatch(r"\w+\[([\d, ]*)\]", text)
+    return tuple(int(side) for side in match[1].split(",") if side.strip()) if match else None

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from pytest_modelviz.compare.ignored import lasting_modules
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.call_order import calls_of, runs_of
+from pytest_modelviz.records.facts import rows
 from pytest_modelviz.records.structure import ModelStructure, ModuleRecord, require_recordable
 from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import Call, ForwardTrace
+from pytest_modelviz.text.strict_json import JsonObject, JsonValue
 from pytest_modelviz.views.model_graph.references import INPUT, escaped, module_of, split_result
 
 EXPORTED, TRACED = "exported", "traced"
@@ -86,7 +87,7 @@ class OperatorGraph:
             ]
         )
 
-    def to_facts(self) -> dict[str, Any]:
+    def to_facts(self) -> JsonObject:
         """As JSON can hold it: one operator, one module a line."""
         runs = {} if self.calls is None else runs_of(self.calls, self.modules)
         return {
@@ -116,7 +117,7 @@ class OperatorGraph:
         }
 
     @classmethod
-    def from_facts(cls, facts: Mapping[str, Any], ignored: Sequence[str] = ()) -> OperatorGraph:
+    def from_facts(cls, facts: JsonObject, ignored: Sequence[str] = ()) -> OperatorGraph:
         """Read what `to_facts` made, without attributes that match a glob in `ignored`.
 
         Raises UnreadableBaselineError for anything else.
@@ -132,19 +133,19 @@ class OperatorGraph:
                 _table(row.get("arguments", {})),
                 _text(row, "out"),
             )
-            for name, row in _rows(facts, "operators")
+            for name, row in rows(facts, "operators").items()
         )
-        rows = dict(_rows(facts, "modules"))
-        require_recordable([*rows, *(operator.module for operator in operators)])
-        _require_names(operators, _table(facts.get("inputs")), rows)
-        configs = lasting_modules({name: _table(row.get("config", {})) for name, row in rows.items()}, ignored)
+        module_rows = rows(facts, "modules")
+        require_recordable([*module_rows, *(operator.module for operator in operators)])
+        _require_names(operators, _table(facts.get("inputs")), module_rows)
+        configs = lasting_modules({name: _table(row.get("config", {})) for name, row in module_rows.items()}, ignored)
         modules = {
             name: ModuleRow(_text(row, "class"), configs[name], _table(row.get("tensors", {})))
-            for name, row in rows.items()
+            for name, row in module_rows.items()
         }
         reason = _text({"reason": "", **facts}, "reason")
         outputs = _texts(facts.get("outputs"))
-        runs = {name: row["runs"] for name, row in _rows(facts, "modules") if "runs" in row}
+        runs = {name: row["runs"] for name, row in module_rows.items() if "runs" in row}
         calls = calls_of(runs, modules, needed=len(operators))
         groups = facts.get("ties", [])
         if not isinstance(groups, (list, tuple)):
@@ -179,16 +180,7 @@ class OperatorGraph:
         return ForwardTrace(self.structure(), calls)
 
 
-def _rows(facts: Mapping[str, Any], key: str) -> list[tuple[str, Mapping[str, Any]]]:
-    rows = facts.get(key)
-    if not isinstance(rows, Mapping) or not all(isinstance(row, Mapping) for row in rows.values()):
-        raise UnreadableBaselineError(f"it does not list {key}")
-    return [(str(name), row) for name, row in rows.items()]
-
-
-def _require_names(
-    operators: Sequence[Operator], inputs: Mapping[str, str], modules: Mapping[str, Mapping[str, Any]]
-) -> None:
+def _require_names(operators: Sequence[Operator], inputs: Mapping[str, str], modules: Mapping[str, JsonObject]) -> None:
     """Make sure that no name can be taken for another's: of an operator, an input, a weight or one of several results.
 
     Raises UnreadableBaselineError.
@@ -209,22 +201,23 @@ def _require_names(
             raise UnreadableBaselineError(f"its graph has an input of an impossible name: {name[:80]!r}")
 
 
-def _text(row: Mapping[str, Any], key: str) -> str:
-    if not isinstance(row.get(key), str):
+def _text(row: JsonObject, key: str) -> str:
+    text = row.get(key)
+    if not isinstance(text, str):
         raise UnreadableBaselineError(f"what its graph says of {key!r} is no text")
-    return str(row[key])
+    return text
 
 
-def _texts(value: Any) -> tuple[str, ...]:
+def _texts(value: JsonValue) -> tuple[str, ...]:
     if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
         raise UnreadableBaselineError("what its graph says of inputs or outputs is no list of names")
     return tuple(value)
 
 
-def _table(value: Any) -> dict[str, str]:
+def _table(value: JsonValue) -> dict[str, str]:
     if not isinstance(value, Mapping) or not all(isinstance(item, str) for item in value.values()):
         raise UnreadableBaselineError("what its graph says of inputs, arguments or modules is no table of texts")
-    return {str(key): item for key, item in value.items()}
+    return {str(key): str(item) for key, item in value.items()}
 
 
 def _shape(text: str) -> tuple[str, tuple[int, ...]]:

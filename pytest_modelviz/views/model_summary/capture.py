@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
 import torch
 
-from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.fake import faked, needs_values
 from pytest_modelviz.probe.forward import ModelInput, arguments_of, call, prepared, require_model
@@ -21,16 +19,16 @@ from pytest_modelviz.probe.purity import untouched
 from pytest_modelviz.probe.sketch import record_shape
 from pytest_modelviz.probe.structure import tensors
 from pytest_modelviz.records.capture import Capture
-from pytest_modelviz.records.trace import ForwardTrace
-from pytest_modelviz.records.verdict import Verdict
-from pytest_modelviz.views.model_summary import compare, pictures
+from pytest_modelviz.views.model_summary import compare as comparison
+from pytest_modelviz.views.model_summary import pictures
 from pytest_modelviz.views.model_summary.flops import MultAdds, counted_pass
 from pytest_modelviz.views.model_summary.records import ModelSummary
 from pytest_modelviz.views.model_summary.summary import (
-    TABLE_OPTIONS,
+    SummaryPass,
     caches_of,
     summarise,
     table_without_pass,
+    torchinfo_table,
     unsaved_shapes,
 )
 
@@ -42,6 +40,8 @@ class ModelSummaryView:
     """The view of `model_summary`; `ModelSummaryFixture` says what its arguments mean."""
 
     view = "model_summary"
+    compare = staticmethod(comparison.compare)
+    picture = staticmethod(pictures.picture)
 
     def __init__(self, model: torch.nn.Module, input_size: InputSize | None = None, *, input_data: ModelInput = None):
         require_model(model)
@@ -49,84 +49,59 @@ class ModelSummaryView:
             raise ModelvizError("model_summary takes input_size or input_data, not both")
         if _is_data(input_size):
             input_size, input_data = None, input_size
-        self._model = model
+        self.model = model
         self._given = _made_up(model, input_size) if input_size is not None else input_data
         self._input = _like_model(model, self._given)
 
     @property
-    def model(self) -> torch.nn.Module:
-        return self._model
-
-    @property
     def is_on_meta(self) -> bool:
-        return _device(self._model).type == "meta"
+        return _device(self.model).type == "meta"
 
-    def capture(self) -> Capture[ModelSummary]:
-        return self.with_table(self._table)
-
-    def with_table(self, table: Callable[[torch.nn.Module], str]) -> Capture[ModelSummary]:
-        """The capture with a table for people that is made by this."""
-        with prepared(self._model, self._input) as model:
+    def capture(self, *, is_table_of_pass: bool = True) -> Capture[ModelSummary]:
+        """Look at the model; the table for people is made in a pass of its own, or without one."""
+        with prepared(self.model, self._input) as model:
             notes: tuple[str, ...] = ()
-            trace, mult_adds, caches = None, dict[str, int](), dict[str, list[str]]()
+            observed = SummaryPass()
             if self._input is not None:
                 try:
-                    trace, mult_adds, caches = self._pass(model)
+                    observed = self._pass(model)
                 except Exception as error:
                     if not self.is_on_meta or not needs_values(error):
                         raise
-                    trace, mult_adds, caches, notes = self._faked_pass(model)
-            return self.captured(model, trace, mult_adds, table(model), caches, notes)
+                    observed, notes = self._faked_pass(model)
+            table = self._table(model) if is_table_of_pass else table_without_pass(model)
+            return self.captured(model, observed, table, notes)
 
     def captured(
-        self,
-        model: torch.nn.Module,
-        trace: ForwardTrace | None,
-        mult_adds: Mapping[str, int],
-        table: str,
-        caches: Mapping[str, Sequence[str]] | None = None,
-        notes: tuple[str, ...] = (),
+        self, model: torch.nn.Module, observed: SummaryPass, table: str, notes: tuple[str, ...] = ()
     ) -> Capture[ModelSummary]:
         """The capture of a model of which a pass, if any, was made already."""
-        summary = summarise(model, trace, mult_adds, table, caches)
-        facts = {"model": class_name(self._model), **summary.to_facts()}
-        around = environment(self._model, self._input)
-        notes = notes if trace is None else (*notes, *trace.notes)
+        summary = summarise(model, observed, table)
+        facts = {"model": class_name(self.model), **summary.to_facts()}
+        around = environment(self.model, self._input)
+        notes = notes if observed.trace is None else (*notes, *observed.trace.notes)
         return Capture(self.view, facts, environment=around, result=summary, notes=notes, layers=tuple(summary.layers))
-
-    def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
-        return compare.compare(baseline, actual, tolerances)
-
-    def picture(
-        self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None
-    ) -> Sequence[Exhibit]:
-        return pictures.picture(actual, baseline, verdict)
 
     def describe(self, actual: Capture) -> str:
         return str(actual.result)
 
-    def _faked_pass(
-        self, model: torch.nn.Module
-    ) -> tuple[ForwardTrace | None, dict[str, int], dict[str, list[str]], tuple[str, ...]]:
+    def _faked_pass(self, model: torch.nn.Module) -> tuple[SummaryPass, tuple[str, ...]]:
         """A pass of a meta model that reads values of its input, and a note where it reads others."""
         try:
-            return *self._pass(model, fake=True), ()
+            return self._pass(model, fake=True), ()
         except Exception as error:
             reason = " ".join(str(error).split("\n")[0].split())
             note = (
                 f"its forward reads values that a model on the meta device does not have ({type(error).__name__}: "
                 f"{reason}): summarised without shapes, calls and mult-adds"
             )
-            return None, {}, {}, (note,)
+            return SummaryPass(), (note,)
 
-    def _pass(
-        self, model: torch.nn.Module, *, fake: bool = False
-    ) -> tuple[ForwardTrace, dict[str, int], dict[str, list[str]]]:
+    def _pass(self, model: torch.nn.Module, *, fake: bool = False) -> SummaryPass:
         given = self._given if fake else self._input
-
         before = unsaved_shapes(model)
 
-        def run(counter: MultAdds | None) -> tuple[ForwardTrace, dict[str, int], dict[str, list[str]]]:
+        def run(counter: MultAdds | None) -> SummaryPass:
             observers = [] if counter is None else [counter]
             recorder = PassRecorder(model, observers, record=record_shape, weight_width=None)
             counting = contextlib.nullcontext() if counter is None else counter.counting()
@@ -134,7 +109,7 @@ class ModelSummaryView:
                 with counting, recorder.recording():
                     call(model, data)
                 own = {} if counter is None else counter.own
-                return recorder.trace, own, caches_of(before, unsaved_shapes(model))
+                return SummaryPass(recorder.trace, own, caches_of(before, unsaved_shapes(model)))
 
         return counted_pass(model, given, run)
 
@@ -142,13 +117,12 @@ class ModelSummaryView:
         """torchinfo's table, for people. It fails on outputs it does not know; then it is made without a pass."""
         import torchinfo
 
-        options: dict[str, Any] = {**TABLE_OPTIONS, "mode": "eval"}
         try:
             with untouched(model, self._input):
                 if self._input is not None:
                     args, kwargs = arguments_of(self._input)
                     # an explicit device keeps torchinfo from moving the model to a GPU
-                    return str(torchinfo.summary(model, input_data=kwargs or args, device=_device(model), **options))
+                    return torchinfo_table(model, kwargs or args, _device(model))
         except Exception:  # noqa: S110  # what torchinfo cannot show with shapes, it shows without
             pass
         finally:
@@ -160,36 +134,37 @@ def _device(model: torch.nn.Module) -> torch.device:
     return next((p.device for p in model.parameters()), torch.device("cpu"))
 
 
-def _is_data(given: Any) -> bool:
+def _is_data(given: object) -> bool:
     return not isinstance(given, np.ndarray) and (isinstance(given, Mapping) or any(True for _ in tensors(given)))
 
 
-def _made_up(model: torch.nn.Module, input_size: Any) -> tuple[torch.Tensor, ...]:
+def _made_up(model: torch.nn.Module, input_size: InputSize) -> tuple[torch.Tensor, ...]:
     """Zeros of the wanted sizes, on the model's device and in its floating dtype. Only their shapes are looked at."""
     given = list(input_size) if isinstance(input_size, (list, tuple)) else [None]
-    sizes: list[Any] = [given] if given and all(isinstance(side, int) for side in given) else given
-    if not sizes or not all(
-        isinstance(size, Sequence) and size and all(isinstance(s, int) for s in size) for size in sizes
-    ):
+    sizes: list[object] = [given] if given and all(isinstance(side, int) for side in given) else given
+    shapes = [tuple(s) for s in sizes if isinstance(s, Sequence) and s and all(isinstance(side, int) for side in s)]
+    if not shapes or len(shapes) != len(sizes):
         raise ModelvizError(
             f"input_size must be a shape with its batch dimension, such as (1, 3, 224, 224), "
             f"or several of them, not {input_size!r}"
         )
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
     device = torch.device("cpu") if _device(model).type == "meta" else _device(model)
-    return tuple(torch.zeros(tuple(size), dtype=dtype, device=device) for size in sizes)
+    return tuple(torch.zeros(shape, dtype=dtype, device=device) for shape in shapes)
 
 
-def _like_model(model: torch.nn.Module, input_data: Any) -> Any:
+def _like_model(model: torch.nn.Module, input_data: ModelInput) -> ModelInput:
     """A meta model gets its input on meta too: its shapes can be followed without any memory."""
     if input_data is None or _device(model).type != "meta":
         return input_data
 
-    def moved(value: Any) -> Any:
+    def moved(value: object) -> object:
         if isinstance(value, torch.Tensor):
             return value.to("meta")
         if isinstance(value, Mapping):
             return {key: moved(item) for key, item in value.items()}
-        return type(value)(moved(item) for item in value) if type(value) in (tuple, list) else value
+        if type(value) is tuple:
+            return tuple(map(moved, value))
+        return list(map(moved, value)) if type(value) is list else value
 
     return moved(input_data)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from pytest_modelviz.compare.bracketed import in_one_order
 from pytest_modelviz.compare.naming import baseline_name, renames, tie_findings
@@ -22,6 +21,7 @@ from pytest_modelviz.records.structure import ModelStructure, ModuleRecord
 from pytest_modelviz.records.trace import Call
 from pytest_modelviz.records.verdict import Divergence, Verdict
 from pytest_modelviz.text.natural import natural
+from pytest_modelviz.text.strict_json import JsonObject
 from pytest_modelviz.views.model_summary.findings import FieldFinding
 from pytest_modelviz.views.model_summary.passes import attributes_of, first_event, passes
 from pytest_modelviz.views.model_summary.rows import (
@@ -44,7 +44,7 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdi
     return compare_trees(baseline.facts, actual.facts, tolerances.ignored)
 
 
-def compare_trees(baseline: Mapping[str, Any], actual: Mapping[str, Any], ignored: Sequence[str] = ()) -> Verdict:
+def compare_trees(baseline: JsonObject, actual: JsonObject, ignored: Sequence[str] = ()) -> Verdict:
     """Compare the facts of two summaries field by field; `ignored` are globs of attributes."""
     before, new = layers_of(baseline, ignored), layers_of(actual, ignored)
     renamed = renames(_built(before), _built(new))
@@ -89,13 +89,13 @@ def compare_trees(baseline: Mapping[str, Any], actual: Mapping[str, Any], ignore
     )
 
 
-def _built(layers: Rows) -> dict[str, dict[str, Any]]:
+def _built(layers: Rows) -> Rows:
     """What modules are made of: by that one is known again under another name."""
-    built: dict[str, dict[str, Any]] = {}
+    built: dict[str, JsonObject] = {}
     for name, row in layers.items():
-        built[name] = {key: row[key] for key in STRUCTURE if key in row}
-        if isinstance(row.get("config"), str):
-            built[name]["config"] = in_one_order(row["config"])
+        config = row.get("config")
+        ordered = {"config": in_one_order(config)} if isinstance(config, str) else {}
+        built[name] = {**{key: row[key] for key in STRUCTURE if key in row}, **ordered}
     return built
 
 
@@ -109,7 +109,7 @@ def _tied(groups: Sequence[Sequence[str]], names: Mapping[str, str]) -> list[lis
     return [sorted(old(name) for name in group) for group in groups]
 
 
-def _groups(facts: Mapping[str, Any]) -> list[list[str]]:
+def _groups(facts: JsonObject) -> list[list[str]]:
     groups = facts.get("ties", [])
     if not isinstance(groups, (list, tuple)) or not all(isinstance(group, (list, tuple)) for group in groups):
         raise UnreadableBaselineError("what it says of shared parameters is no list of names")

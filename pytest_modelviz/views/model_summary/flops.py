@@ -20,6 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.call_observer import CallObserver
+from pytest_modelviz.probe.forward import ModelInput, ModelOutput
 from pytest_modelviz.probe.purity import untouched
 from pytest_modelviz.records.trace import Call
 
@@ -41,7 +42,7 @@ class _NoTracker:
 _ResultT = TypeVar("_ResultT")
 
 
-def counted_pass(model: torch.nn.Module, given: Any, run: Callable[[MultAdds | None], _ResultT]) -> _ResultT:
+def counted_pass(model: torch.nn.Module, given: ModelInput, run: Callable[[MultAdds | None], _ResultT]) -> _ResultT:
     """Run a pass with a counter; where it fails because it is counted, once more without one."""
     counter = MultAdds(model)
     try:
@@ -106,7 +107,7 @@ class MultAdds(CallObserver):
     def enter(self, call: Call) -> None:
         self._open.append((self._total(), 0))
 
-    def leave(self, call: Call, module: torch.nn.Module, output: Any) -> Any:
+    def leave(self, call: Call, module: torch.nn.Module, output: ModelOutput) -> ModelOutput:
         self._close(call, recurrent_mult_adds(module, output))
         return output
 
@@ -141,7 +142,7 @@ def _counted_operator(trace: TracebackType) -> tuple[Any, Any, Any] | None:
 _GATES = {torch.nn.RNN.forward: 1, torch.nn.GRU.forward: 3, torch.nn.LSTM.forward: 4}
 
 
-def recurrent_mult_adds(module: torch.nn.Module, output: Any) -> int:
+def recurrent_mult_adds(module: torch.nn.Module, output: ModelOutput) -> int:
     """The multiply-adds of the products of one of torch's own recurrent layers, given what it returned; else 0.
 
     Each direction of each layer multiplies every step's input and state with the weights of all gates; an LSTM with

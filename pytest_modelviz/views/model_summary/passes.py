@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from pytest_modelviz.records.findings import AttributeFinding, LayerFinding, Mod
 from pytest_modelviz.records.structure import ModelStructure, ModuleRecord
 from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import Call, ForwardTrace, Leaf
+from pytest_modelviz.text.strict_json import JsonObject
 from pytest_modelviz.views.model_summary.findings import FieldFinding
 from pytest_modelviz.views.model_summary.rows import Rows
 
@@ -34,16 +34,17 @@ _INCOMPLETE = "incomplete"  # a module that only one of the models has
 _READ = "read"  # something that the module reads without calling it is built otherwise
 
 
-def attributes_of(facts: Mapping[str, Any], rows: Rows, ignored: Sequence[str] = ()) -> Attributes | None:
+def attributes_of(facts: JsonObject, rows: Rows, ignored: Sequence[str] = ()) -> Attributes | None:
     """The plain attributes of every module that two processes share; None of a summary recorded before they were."""
     common = facts.get("attributes", {})
-    found = {}
+    tables_by_layer = {}
     for name, row in rows.items():
         tables = [common.get(str(row.get("class"))) if isinstance(common, Mapping) else None, row.get("attributes")]
-        if not all(table is None or isinstance(table, Mapping) for table in tables):
+        if any(table is not None and not isinstance(table, Mapping) for table in tables):
             raise UnreadableBaselineError("what it says of attributes is no table")
-        found[name] = {str(key): str(text) for table in tables for key, text in (table or {}).items()}
-    return lasting_modules(found, ignored) if any(found.values()) else None
+        tables_of_texts = (table for table in tables if isinstance(table, Mapping))
+        tables_by_layer[name] = {str(key): str(text) for table in tables_of_texts for key, text in table.items()}
+    return lasting_modules(tables_by_layer, ignored) if any(tables_by_layer.values()) else None
 
 
 def first_event(
@@ -127,7 +128,7 @@ def _recorded(rows: Rows, **limit: int) -> list[Call] | None:
     return calls_of({name: row["runs"] for name, row in rows.items() if "runs" in row}, rows, **limit)
 
 
-def _count(row: Mapping[str, Any]) -> int:
+def _count(row: JsonObject) -> int:
     count = row.get("calls", 0)
     if not isinstance(count, int) or isinstance(count, bool) or count < 0:
         raise UnreadableBaselineError("what it says of calls is no number")

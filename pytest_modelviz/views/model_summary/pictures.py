@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from pytest_modelviz.compare.naming import baseline_name, renames_of
 from pytest_modelviz.compare.texts import same
@@ -12,10 +11,11 @@ from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.findings import AttributeFinding
 from pytest_modelviz.records.verdict import Verdict
+from pytest_modelviz.text.dotted import MODEL_LABEL
 from pytest_modelviz.text.natural import natural
-from pytest_modelviz.views.captions import MODEL_LABEL
+from pytest_modelviz.text.strict_json import JsonObject
 from pytest_modelviz.views.model_summary.findings import FieldFinding
-from pytest_modelviz.views.model_summary.rows import COMPARED, layers_of
+from pytest_modelviz.views.model_summary.rows import COMPARED, Rows, layers_of
 
 _BESIDE = ("runs",)  # pictured where both have it, and no drift by itself
 
@@ -28,14 +28,14 @@ def picture(actual: Capture, baseline: Capture | None = None, verdict: Verdict |
     return [text_picture("layers", f"{actual.facts['model']}, layer by layer", around_changes(lines))]
 
 
-def diff_lines(before: Mapping[str, Any], after: Mapping[str, Any], verdict: Verdict | None = None) -> list[Line]:
+def diff_lines(before: Rows, after: Rows, verdict: Verdict | None = None) -> list[Line]:
     """A line for each module; of one that changed, or has another name, what it was and what it is now.
 
     Of what is compared, only that which was found to differ; of attributes, those that are evidence.
     """
     renamed = renames_of(verdict)
     findings = () if verdict is None else verdict.findings
-    found = {(finding.layer, finding.field) for finding in findings if isinstance(finding, FieldFinding)}
+    differing = {(finding.layer, finding.field) for finding in findings if isinstance(finding, FieldFinding)}
     attributes: dict[str, list[AttributeFinding]] = {}
     for finding in findings:
         if isinstance(finding, AttributeFinding):
@@ -51,7 +51,7 @@ def diff_lines(before: Mapping[str, Any], after: Mapping[str, Any], verdict: Ver
         both = (("-", name, old_row), ("+", new[name], new_row))
         beside = [key for key in _BESIDE if key in old_row and key in new_row]
         keys = [key for key in (*COMPARED, *beside) if not same(old_row.get(key), new_row.get(key))]
-        keys = [key for key in keys if verdict is None or key in beside or (name, key) in found]
+        keys = [key for key in keys if verdict is None or key in beside or (name, key) in differing]
         if any(finding.before == name for finding in renamed) or "class" in keys:
             lines += [(sign, _title(title, row)) for sign, title, row in both]
         elif not keys and name not in attributes:
@@ -67,5 +67,5 @@ def diff_lines(before: Mapping[str, Any], after: Mapping[str, Any], verdict: Ver
     return lines
 
 
-def _title(name: str, row: Mapping[str, Any]) -> str:
+def _title(name: str, row: JsonObject) -> str:
     return f"{name or MODEL_LABEL}: {row.get('class', '')}"

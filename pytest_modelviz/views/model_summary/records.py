@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from pytest_modelviz.records.call_order import Runs
 from pytest_modelviz.text.natural import natural
+from pytest_modelviz.text.strict_json import JsonObject
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class LayerSummary:
     runs: Runs | None = None
     forward: str = ""
 
-    def to_row(self) -> dict[str, Any]:
-        """As facts hold it: what is empty is left out."""
-        row = {
+    def to_row(self, common: Collection[str] = ()) -> JsonObject:
+        """As facts hold it: what is empty is left out, and so are the attributes in `common`."""
+        row: JsonObject = {
             "class": self.class_name,
             "config": self.config,
             "in": self.inputs,
@@ -49,7 +49,7 @@ class LayerSummary:
             "frozen": list(self.frozen),
             "calls": self.calls,
             "mult_adds": self.mult_adds,
-            "attributes": dict(self.attributes),
+            "attributes": {key: text for key, text in self.attributes.items() if key not in common},
             "state": list(self.state),
             "runs": self.runs,
         }
@@ -73,10 +73,10 @@ class ModelSummary:
     def __str__(self) -> str:
         return self.table
 
-    def to_facts(self) -> dict[str, Any]:
+    def to_facts(self) -> JsonObject:
         """As JSON can hold it: one module a line."""
-        rows = {name: self.layers[name].to_row() for name in sorted(self.layers, key=natural)}
-        common = _common_attributes(rows)
+        layers = [self.layers[name] for name in sorted(self.layers, key=natural)]
+        common = _common_attributes(layers)
         return {
             "totals": {
                 "parameters": self.total_params,
@@ -86,24 +86,16 @@ class ModelSummary:
                 "mult_adds": self.mult_adds,
             },
             "ties": [list(group) for group in self.ties],
-            "layers": rows,
+            "layers": {layer.name: layer.to_row(common.get(layer.class_name, {})) for layer in layers},
             **({"attributes": common} if common else {}),
         }
 
 
-def _common_attributes(rows: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, str]]:
-    """Take out of the rows those attributes that all modules of a class share, and return them by class."""
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for row in rows.values():
-        groups.setdefault(row["class"], []).append(row)
-    common = {}
-    for name, alike in groups.items():
-        first = alike[0].get("attributes", {})
-        shared = {k: v for k, v in first.items() if all(row.get("attributes", {}).get(k) == v for row in alike)}
-        for row in alike if shared else ():
-            row["attributes"] = {key: text for key, text in row["attributes"].items() if key not in shared}
-            if not row["attributes"]:
-                del row["attributes"]
-        if shared:
-            common[name] = shared
-    return common
+def _common_attributes(layers: Iterable[LayerSummary]) -> dict[str, dict[str, str]]:
+    """By class, those attributes that all of its modules share."""
+    common: dict[str, dict[str, str]] = {}
+    for layer in layers:
+        shared = common.setdefault(layer.class_name, dict(layer.attributes))
+        for key in [key for key, text in shared.items() if layer.attributes.get(key) != text]:
+            del shared[key]
+    return {name: shared for name, shared in common.items() if shared}

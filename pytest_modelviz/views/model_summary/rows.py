@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
 
 from pytest_modelviz.compare.arguments import Signature, signature_of
 from pytest_modelviz.compare.devices import same_but_for_devices
 from pytest_modelviz.compare.ignored import lasting_text
 from pytest_modelviz.compare.texts import same, same_setting
-from pytest_modelviz.errors import UnreadableBaselineError
+from pytest_modelviz.records.facts import rows
 from pytest_modelviz.records.structure import NOT_SAVED, require_recordable
 from pytest_modelviz.text.side_by_side import split_items, split_path
+from pytest_modelviz.text.strict_json import JsonObject, JsonValue
 from pytest_modelviz.views.model_summary.findings import Field, FieldFinding
 
-Rows = Mapping[str, Mapping[str, Any]]
+Rows = Mapping[str, JsonObject]
 Arguments = Sequence[tuple[str, str, str]]  # the name of each, the path within it, the text
 
 # What a module is made of comes before what follows from it: a changed stride explains a changed output shape.
@@ -29,37 +29,33 @@ COMPARED = (*STRUCTURE, *BEHAVIOUR)
 _FUSED = ("RNN", "GRU", "LSTM")  # classes that accelerators run in kernels of their own
 
 
-def layers_of(facts: Mapping[str, Any], ignored: Sequence[str] = ()) -> Rows:
+def layers_of(facts: JsonObject, ignored: Sequence[str] = ()) -> Rows:
     """The rows of a summary, without configuration that two processes do not share or that is ignored."""
-    layers = facts.get("layers")
-    if not isinstance(layers, Mapping) or not all(isinstance(row, Mapping) for row in layers.values()):
-        raise UnreadableBaselineError("it does not list layers")
+    layers = rows(facts, "layers")
     require_recordable(layers)
-    rows = {}
     for name, row in layers.items():
         text = row.get("config")
-        rows[name] = {**row, "config": lasting_text(text, ignored, name)} if isinstance(text, str) else row
-    return rows
+        if isinstance(text, str):
+            layers[name] = {**row, "config": lasting_text(text, ignored, name)}
+    return layers
 
 
-def field_findings(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[FieldFinding]:
-    found: list[FieldFinding] = []
+def field_findings(name: str, before: JsonObject, after: JsonObject) -> list[FieldFinding]:
+    findings: list[FieldFinding] = []
     for key in COMPARED:
         old, new = before.get(key), after.get(key)
         if key == "config" and isinstance(old, str) and isinstance(new, str) and same_setting(old, new):
             continue
         if old != new and (isinstance(old, Mapping) or isinstance(new, Mapping)):
-            found += _entries(name, key, _mapping(old), _mapping(new))
+            findings += _entries(name, key, _mapping(old), _mapping(new))
         elif not (
             same(old, new) or _depends_on_device(key, before, after) or (key == "in" and _same_inputs(before, after))
         ):
-            found.append(FieldFinding(name, key, _text(old), _text(new), key))
-    return found
+            findings.append(FieldFinding(name, key, _text(old), _text(new), key))
+    return findings
 
 
-def without_state(
-    before: Mapping[str, Any], after: Mapping[str, Any], *, is_run: bool
-) -> tuple[Mapping[str, Any], Mapping[str, Any], list[str]]:
+def without_state(before: JsonObject, after: JsonObject, *, is_run: bool) -> tuple[JsonObject, JsonObject, list[str]]:
     """Both rows without the buffers of which a pass makes what it needs: what they are tells what ran before.
 
     Only buffers that are not saved can be such. Without a pass it is not known which. Last those of which only the
@@ -68,7 +64,8 @@ def without_state(
     old, new = (_mapping(row.get("buffers")) for row in (before, after))
     if old == new:
         return before, after, []
-    earlier, marked = ({str(name) for name in _list(row.get("state"))} for row in (before, after))
+    states = (row.get("state") for row in (before, after))
+    earlier, marked = ({str(name) for name in state} if isinstance(state, (list, tuple)) else set() for state in states)
     state = {
         name
         for name in {*old, *new}
@@ -81,7 +78,7 @@ def without_state(
     return {**before, "buffers": buffers[0]}, {**after, "buffers": buffers[1]}, uncompared
 
 
-def _same_inputs(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+def _same_inputs(before: JsonObject, after: JsonObject) -> bool:
     """Whether a module is given the same arguments: a parameter of another name is no other input.
 
     A name that both rows know stands for itself, whatever a baseline says of its position.
@@ -93,16 +90,16 @@ def _same_inputs(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
     return _positioned(given, old, shared) == _positioned(others, new, shared)
 
 
-def _arguments(row: Mapping[str, Any]) -> Arguments:
+def _arguments(row: JsonObject) -> Arguments:
     """What a module is given; an argument of a row that does not name it is called "0" if it is the first."""
-    found = []
+    arguments = []
     for number, item in enumerate(_inputs(row)):
         path, colon, text = item.partition(": ")
-        found.append((*split_path(path), text) if colon else (str(number), "", item))
-    return found
+        arguments.append((*split_path(path), text) if colon else (str(number), "", item))
+    return arguments
 
 
-def _signature(row: Mapping[str, Any], given: Arguments) -> Signature:
+def _signature(row: JsonObject, given: Arguments) -> Signature:
     """The parameters of a forward: those given, where the row does not name others."""
     signature = signature_of(str(row.get("forward") or ""))
     return signature if signature.known else Signature(tuple(dict.fromkeys(name for name, _, _ in given)))
@@ -114,15 +111,11 @@ def _positioned(given: Arguments, signature: Signature, shared: Collection[str])
     return [(positions.get(name, name), within, text) for name, within, text in given]
 
 
-def _inputs(row: Mapping[str, Any]) -> list[str]:
+def _inputs(row: JsonObject) -> list[str]:
     return split_items(str(row.get("in") or ""))
 
 
-def _list(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, (list, tuple)) else []
-
-
-def _depends_on_device(key: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+def _depends_on_device(key: str, before: JsonObject, after: JsonObject) -> bool:
     """Whether nothing differs but the device: its name, or that nothing was counted in its fused kernels."""
     old, new = before.get(key), after.get(key)
     if key in ("in", "out"):
@@ -139,11 +132,11 @@ def _same_item(old: str, new: str) -> bool:
     return path == own and same_but_for_devices(before, after, own)
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
+def _mapping(value: JsonValue) -> JsonObject:
     return value if isinstance(value, Mapping) else {}
 
 
-def _entries(name: str, field: Field, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[FieldFinding]:
+def _entries(name: str, field: Field, before: JsonObject, after: JsonObject) -> list[FieldFinding]:
     """Parameters or buffers, one by one; where only their order changed, that."""
     keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
     if not keys:
@@ -152,7 +145,7 @@ def _entries(name: str, field: Field, before: Mapping[str, Any], after: Mapping[
     return [FieldFinding(name, f"{noun} {key}", _text(before.get(key)), _text(after.get(key)), field) for key in keys]
 
 
-def _text(value: Any) -> str:
+def _text(value: JsonValue) -> str:
     if value is None:
         return ""
     return value if isinstance(value, str) else json.dumps(value)

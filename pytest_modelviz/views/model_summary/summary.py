@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from types import MappingProxyType
+from typing import NamedTuple
 
 import torch
 
@@ -29,19 +30,33 @@ from pytest_modelviz.views.model_summary.records import LayerSummary, ModelSumma
 _NO_ATTRIBUTES = ("extra_repr", "repr", "forward", "defaults", UNSAVED, REWRITTEN)
 _LONGEST = 200  # letters of an attribute that are written out
 
-TABLE_OPTIONS: dict[str, Any] = {
-    "verbose": 0,
-    "depth": 4,
-    "row_settings": ("depth", "var_names"),
-}  # torchinfo's options
+
+class SummaryPass(NamedTuple):
+    """What a summary takes from a pass: its calls, and, by layer, multiply-adds and caches (see `caches_of`)."""
+
+    trace: ForwardTrace | None = None
+    mult_adds: Mapping[str, int] = MappingProxyType({})
+    caches: Mapping[str, Sequence[str]] = MappingProxyType({})
+
+
+def torchinfo_table(
+    model: torch.nn.Module,
+    data: Sequence[object] | Mapping[str, object] | None = None,
+    device: torch.device | None = None,
+) -> str:
+    """torchinfo's table, with shapes where the model's data is given; whatever torchinfo raises is passed on."""
+    import torchinfo
+
+    rows = ("depth", "var_names")
+    return str(
+        torchinfo.summary(model, input_data=data, device=device, verbose=0, depth=4, row_settings=rows, mode="eval")
+    )
 
 
 def table_without_pass(model: torch.nn.Module) -> str:
     """torchinfo's table without shapes."""
-    import torchinfo
-
     try:
-        return str(torchinfo.summary(model, **TABLE_OPTIONS, mode="eval"))
+        return torchinfo_table(model)
     except Exception as error:  # scripted and lazy modules, by version
         return f"torchinfo cannot show this model ({type(error).__name__}: {error})"
 
@@ -61,24 +76,16 @@ def caches_of(before: Mapping[tuple[str, str], str], after: Mapping[tuple[str, s
     The recorder marks those that the pass writes (`REWRITTEN`). What was not there before is in no trace: a summary
     needs both.
     """
-    found: dict[str, list[str]] = {}
+    caches: dict[str, list[str]] = {}
     for layer, local in sorted({*before, *after}):
         if before.get((layer, local)) != after.get((layer, local)):
-            found.setdefault(layer, []).append(local)
-    return found
+            caches.setdefault(layer, []).append(local)
+    return caches
 
 
-def summarise(
-    model: torch.nn.Module,
-    trace: ForwardTrace | None,
-    mult_adds: Mapping[str, int],
-    table: str,
-    caches: Mapping[str, Sequence[str]] | None = None,
-) -> ModelSummary:
-    """The summary of a model as it stands; `trace` is that of a pass, if one was made, `mult_adds` by layer.
-
-    `caches` are what `caches_of` that pass has found.
-    """
+def summarise(model: torch.nn.Module, observed: SummaryPass, table: str) -> ModelSummary:
+    """The summary of a model as it stands, with what a pass, if one was made, has shown."""
+    trace, mult_adds, caches = observed
     calls: dict[str, list[Call]] = {}
     for call in trace.calls if trace else ():
         calls.setdefault(call.layer, []).append(call)
@@ -94,7 +101,7 @@ def summarise(
         name: replace(
             layer,
             attributes=_attributes(modules[name], records[name].config),
-            state=_state(records[name].config, (caches or {}).get(name, ())),
+            state=_state(records[name].config, caches.get(name, ())),
             runs=runs.get(name),
             forward=_forward(parameters_of(modules[name]), calls.get(name, [])),
         )
@@ -118,12 +125,13 @@ def _layer(
 ) -> LayerSummary:
     own = dict([*own_tensors(module), *packed_tensors(module)])
     parameters = {n: t for n, t in own.items() if isinstance(t, torch.nn.Parameter)}
+    unsaved = unsaved_buffer_names(module)
     return LayerSummary(
         name=name,
         class_name=class_name(module),
         config=_config(module),
         parameters={n: _text(t) for n, t in parameters.items()},
-        buffers={n: _text(t) + _mark_of(module, n) for n, t in own.items() if n not in parameters},
+        buffers={n: _text(t) + (NOT_SAVED if n in unsaved else "") for n, t in own.items() if n not in parameters},
         frozen=tuple(n for n, p in parameters.items() if not p.requires_grad),
         inputs=_shapes(calls[0].inputs, trace) if calls and trace else "",
         outputs=_shapes(calls[0].outputs or {}, trace) if calls and trace else "",
@@ -163,11 +171,6 @@ def _text(tensor: torch.Tensor) -> str:
     if torch.nn.parameter.is_lazy(tensor):
         return "uninitialized"
     return record_shape(tensor).dtype_and_shape
-
-
-def _mark_of(module: torch.nn.Module, name: str) -> str:
-    """Beside a buffer's shape: whether it is in no state dict."""
-    return NOT_SAVED if name in unsaved_buffer_names(module) else ""
 
 
 def _numel(tensor: torch.Tensor) -> int:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -13,7 +10,6 @@ from pytest_modelviz.attribution.kinks import is_smooth
 from pytest_modelviz.attribution.scores import require_target
 from pytest_modelviz.attribution.targets import Target
 from pytest_modelviz.compare.tolerance import Tolerances
-from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.forward import ModelInput, prepared, require_model
 from pytest_modelviz.probe.modules import class_name
@@ -23,12 +19,13 @@ from pytest_modelviz.records.capture import Array, Capture
 from pytest_modelviz.records.trace import GRADIENT
 from pytest_modelviz.records.trace_arrays import pack_trace
 from pytest_modelviz.records.verdict import Verdict
+from pytest_modelviz.text.strict_json import JsonObject, JsonValue
+from pytest_modelviz.views.captions import rounded
 from pytest_modelviz.views.coverage_notes import coverage_notes, target_notes
 from pytest_modelviz.views.input_pictures import input_pictures
-from pytest_modelviz.views.numbers import rounded
+from pytest_modelviz.views.saliency_map import pictures
 from pytest_modelviz.views.saliency_map.compare import compare
 from pytest_modelviz.views.saliency_map.gradients import Saliency, require_saliency_method, saliency
-from pytest_modelviz.views.saliency_map.pictures import describe, picture
 from pytest_modelviz.views.saliency_map.records import SIDE, SaliencyMap
 from pytest_modelviz.views.stored_pictures import MOST_INPUTS, packed
 
@@ -37,6 +34,8 @@ class SaliencyMapView:
     """The view of `saliency_map`; `SaliencyMapFixture` says what its arguments mean."""
 
     view = "saliency_map"
+    picture = staticmethod(pictures.picture)
+    describe = staticmethod(pictures.describe)
 
     def __init__(
         self, model: torch.nn.Module, input_data: ModelInput, *, target: Target = None, method: str = "gradient"
@@ -44,22 +43,18 @@ class SaliencyMapView:
         require_model(model)
         require_saliency_method(method)
         require_target(target)
-        self._model, self._input, self._target, self._method = model, input_data, target, method
-
-    @property
-    def model(self) -> torch.nn.Module:
-        return self._model
+        self.model, self._input, self._target, self._method = model, input_data, target, method
 
     def capture(self) -> Capture[SaliencyMap]:
-        with prepared(self._model, self._input, grad=True) as model:
-            found = saliency(model, self._input, self._target, self._method)
-        trace, scores, gradient = found.trace, found.scores, found.gradient.numpy()
-        trace.gradients[GRADIENT] = record_tensor(found.gradient, statistics=False)
+        with prepared(self.model, self._input, grad=True) as model:
+            explanation = saliency(model, self._input, self._target, self._method)
+        trace, scores, gradient = explanation.trace, explanation.scores, explanation.gradient.numpy()
+        trace.gradients[GRADIENT] = record_tensor(explanation.gradient, statistics=False)
         result = SaliencyMap(gradient, magnitude(gradient), scores.targets, scores.predicted, scores.total)
-        facts: dict[str, Any] = {
-            "model": class_name(self._model),
+        facts: dict[str, JsonValue] = {
+            "model": class_name(self.model),
             "method": self._method,
-            "dtype": found.dtype,
+            "dtype": explanation.dtype,
             "targets": list(scores.targets),
             "predicted": list(scores.predicted),
             "score": rounded(scores.total),
@@ -71,26 +66,18 @@ class SaliencyMapView:
         arrays: dict[str, Array] = {**pack_trace(trace), **input_pictures(self._input, len(gradient))}
         if scores.explained:
             facts["explained"] = scores.explained
-        pictures: dict[str, Any] = {}
+        pages: dict[str, JsonObject] = {}
         for number, sample in enumerate(gradient[:MOST_INPUTS] if gradient.ndim == 4 else ()):
             key = f"gradient.{number}"
             arrays[key], exponent = packed(_thumbnail(sample))
-            pictures[key] = {"exponent": exponent}
-        facts["pictures"] = pictures
-        notes = (*coverage_notes(self._model, trace), *target_notes(scores), *_quality_notes(self._method, found))
-        around = environment(self._model, self._input)
+            pages[key] = {"exponent": exponent}
+        facts["pictures"] = pages
+        notes = (*coverage_notes(self.model, trace), *target_notes(scores), *_quality_notes(self._method, explanation))
+        around = environment(self.model, self._input)
         return Capture(self.view, facts, arrays, around, result, notes, tuple(trace.modules))
 
     def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
         return compare(baseline, actual, tolerances, is_target_chosen=self._target is not None)
-
-    def picture(
-        self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None
-    ) -> Sequence[Exhibit]:
-        return picture(actual, baseline, verdict)
-
-    def describe(self, actual: Capture) -> str:
-        return describe(actual)
 
 
 def magnitude(gradient: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -104,14 +91,14 @@ def _thumbnail(gradient: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return shrink(np.concatenate([colours, np.abs(gradient).max(axis=0, keepdims=True)]), SIDE)
 
 
-def _quality_notes(method: str, found: Saliency) -> tuple[str, ...]:
+def _quality_notes(method: str, explanation: Saliency) -> tuple[str, ...]:
     """What is odd about a gradient by itself, whatever the baseline says."""
     notes = []
-    if method == "guided" and not found.rectifiers:
+    if method == "guided" and not explanation.rectifiers:
         notes.append("no ReLU takes part in this model: guided back-propagation is its plain gradient")
-    odd = int((~torch.isfinite(found.gradient)).sum())
+    odd = int((~torch.isfinite(explanation.gradient)).sum())
     if odd:
-        notes.append(f"{odd} of the gradient's {found.gradient.numel()} values are not finite")
-    elif not bool(found.gradient.any()):
+        notes.append(f"{odd} of the gradient's {explanation.gradient.numel()} values are not finite")
+    elif not bool(explanation.gradient.any()):
         notes.append("the gradient is zero everywhere: the score does not change with the input")
     return tuple(notes)

@@ -6,7 +6,6 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from pytest_modelviz.compare.explain_drift import compare_forward_passes, explain_drift
 from pytest_modelviz.compare.gradients import gradient_difference
@@ -21,6 +20,7 @@ from pytest_modelviz.records.findings import AnyFinding, FactFinding, KinksFindi
 from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import GRADIENT, ForwardTrace
 from pytest_modelviz.records.verdict import Verdict
+from pytest_modelviz.text.strict_json import JsonValue
 
 _SKETCHED = 2.0  # so much a root mean square taken from a sketch may be off
 _ANSWER = ("method", "dtype", "targets", "predicted", "explained")
@@ -78,7 +78,7 @@ def _compare_gradients(
     return explain_drift(error, allowed, findings, forward())
 
 
-def _is_peak_of(record: TensorRecord, stated: Any) -> bool:
+def _is_peak_of(record: TensorRecord, stated: JsonValue) -> bool:
     """Whether the largest magnitude that is stated can be that of a gradient of which there is a sketch."""
     size = rms(record)
     if (

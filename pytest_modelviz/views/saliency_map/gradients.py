@@ -22,7 +22,7 @@ from pytest_modelviz.attribution.scores import Scores, scores_of
 from pytest_modelviz.attribution.targets import Target
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.containers import Put
-from pytest_modelviz.probe.forward import call
+from pytest_modelviz.probe.forward import ModelInput, call
 from pytest_modelviz.probe.pass_recorder import PassRecorder
 from pytest_modelviz.probe.torch_internals import TorchDispatchMode
 from pytest_modelviz.records.trace import ForwardTrace
@@ -43,7 +43,7 @@ class Saliency:
     rectifiers: int = 0
 
 
-def saliency(model: torch.nn.Module, input_data: Any, target: Target, method: str) -> Saliency:
+def saliency(model: torch.nn.Module, input_data: ModelInput, target: Target, method: str) -> Saliency:
     """Differentiate the target's score by the input. Raises ModelvizError where that cannot be done."""
     image, put = image_in(input_data, "saliency_map")
     leaf = image.detach().clone().requires_grad_()
@@ -132,8 +132,8 @@ def normal(count: int, seed: int) -> npt.NDArray[np.float32]:
     Integers are added up, so they are the same on every machine; NumPy promises the bits of PCG64, not distributions.
     """
     twelve = np.random.PCG64(seed).random_raw(3 * count).view(np.uint16).reshape(count, 12)
-    made: npt.NDArray[np.float32] = ((twelve.sum(axis=1, dtype=np.int64) + 6) / 65536.0 - 6.0).astype(np.float32)
-    return made
+    numbers: npt.NDArray[np.float32] = ((twelve.sum(axis=1, dtype=np.int64) + 6) / 65536.0 - 6.0).astype(np.float32)
+    return numbers
 
 
 class _GuidedBackward(TorchDispatchMode):
@@ -153,7 +153,7 @@ class _GuidedBackward(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def require_saliency_method(method: Any) -> None:
+def require_saliency_method(method: object) -> None:
     """Raise for a method that does not exist."""
     if method not in METHODS:
         raise ModelvizError(f"unknown saliency method {method!r}: known are {', '.join(METHODS)}")

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
 import torch
 
-from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.probe.configuration import Describer
 from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.forward import require_model
@@ -20,12 +15,12 @@ from pytest_modelviz.records.capture import Array, Capture
 from pytest_modelviz.records.structure import ModelStructure
 from pytest_modelviz.records.trace import ForwardTrace
 from pytest_modelviz.records.trace_arrays import pack_trace
-from pytest_modelviz.records.verdict import Verdict
-from pytest_modelviz.views.training_curve.compare import compare
+from pytest_modelviz.text.strict_json import JsonValue
+from pytest_modelviz.views.training_curve import compare as comparison
+from pytest_modelviz.views.training_curve import pictures
 from pytest_modelviz.views.training_curve.optimizer_comparison import option_names
 from pytest_modelviz.views.training_curve.optimizer_recorder import OptimizerRecorder, Optimizers, require_optimizers
 from pytest_modelviz.views.training_curve.optimizer_records import optimizers_from_json
-from pytest_modelviz.views.training_curve.pictures import describe, picture
 from pytest_modelviz.views.training_curve.recorder import Step, train
 from pytest_modelviz.views.training_curve.records import MOST_STEPS, Training, TrainingCurve
 from pytest_modelviz.views.training_curve.rows import parameter_rows, step_rows
@@ -38,6 +33,9 @@ class TrainingCurveView:
     """
 
     view = "training_curve"
+    compare = staticmethod(comparison.compare)
+    picture = staticmethod(pictures.picture)
+    describe = staticmethod(pictures.describe)
 
     def __init__(
         self,
@@ -56,23 +54,19 @@ class TrainingCurveView:
             require_model(model)
         if optimizer is not None:
             require_optimizers(optimizer)
-        self._step, self._model = step, model
+        self._step, self.model = step, model
         self._optimizer = optimizer
         self._steps = _require_whole("steps", steps, 1, MOST_STEPS)
         self._seed = _require_whole("seed", seed, 0, 2**32 - 1)
 
-    @property
-    def model(self) -> torch.nn.Module | None:
-        return self._model
-
     def capture(self) -> Capture[TrainingCurve]:
         # the training may change modules and flags: what it starts from is recorded before
-        model = self._model
+        model = self.model
         structure = None if model is None else _model_before(model)
         around = environment(torch.nn.Module() if model is None else model)
         optimizers = None if self._optimizer is None else OptimizerRecorder(self._optimizer, model, self._step)
         training, dtype = train(self._step, self._steps, model, self._seed, optimizers)
-        facts: dict[str, Any] = {
+        facts: dict[str, JsonValue] = {
             "model": None if model is None else class_name(model),
             "seed": self._seed,
             "dtype": dtype,
@@ -95,23 +89,12 @@ class TrainingCurveView:
         """(class, option) of what a capture has recorded of optimisers, for globs that ignore some."""
         return list(option_names(optimizers_from_json(capture.facts.get("optimizer")) or ()))
 
-    def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
-        return compare(baseline, actual, tolerances)
 
-    def picture(
-        self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None
-    ) -> Sequence[Exhibit]:
-        return picture(actual, baseline, verdict)
-
-    def describe(self, actual: Capture) -> str:
-        return describe(actual)
-
-
-def _kind(value: Any) -> str:
+def _kind(value: object) -> str:
     return f"class ({value.__name__})" if isinstance(value, type) else type(value).__name__
 
 
-def _require_whole(name: str, value: Any, low: int, high: int) -> int:
+def _require_whole(name: str, value: int, low: int, high: int) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not low <= value <= high:
         raise ModelvizError(f"{name} takes a whole number from {low} to {high}, not {value!r}")
     return int(value)

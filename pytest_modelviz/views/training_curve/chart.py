@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
@@ -23,11 +24,12 @@ Series = Mapping[str, npt.NDArray[np.float64]]
 
 _WIDTH, _DPI = 7.0, 100  # inches: 700 pixels
 _MOST_PANELS = 6
+# Any: keyword arguments of matplotlib, each of a type of its own
 _STYLES: Mapping[str, Mapping[str, Any]] = {
     "baseline": {"color": "#9aa5b1", "linewidth": 3.5},
     "actual": {"color": "#1f5fa8", "linewidth": 1.4, "marker": "o", "markersize": 2.5},
 }
-_DIFFERENCE = {"color": "#b3372f", "linewidth": 1.2, "marker": "o", "markersize": 2.5}
+_DIFFERENCE: Mapping[str, Any] = {"color": "#b3372f", "linewidth": 1.2, "marker": "o", "markersize": 2.5}
 _NOT_A_NUMBER = tuple(channel / 255 for channel in NOT_A_NUMBER)
 _LARGEST = 1e300  # that matplotlib can scale
 _LOWEST = 1e-9  # on a logarithmic scale: what differs by less lies there
@@ -69,7 +71,7 @@ def _chart(label: str, curves: Mapping[str, Series]) -> Picture:
     return Picture(label, image)
 
 
-def _draw(axes: Any, name: str, series: Series) -> None:
+def _draw(axes: Axes, name: str, series: Series) -> None:
     for key in ("baseline", "actual"):
         if key in series:
             axes.plot(np.arange(len(series[key])), _finite(series[key]), label=key, **_STYLES[key])
@@ -81,14 +83,14 @@ def _draw(axes: Any, name: str, series: Series) -> None:
     _tidy(axes, series, "" if "baseline" in series else "step")
 
 
-def _mark(axes: Any, steps: npt.NDArray[np.bool_], label: str) -> None:
+def _mark(axes: Axes, steps: npt.NDArray[np.bool_], label: str) -> None:
     """Steps that have no number to draw, in the colour that it has in other pictures."""
     for at in np.flatnonzero(steps):
         axes.axvline(float(at), color=_NOT_A_NUMBER, linewidth=0.8, alpha=0.6, label=label)
         label = "_"  # which a legend leaves out: it names them once
 
 
-def _draw_difference(axes: Any, series: Series) -> None:
+def _draw_difference(axes: Axes, series: Series) -> None:
     """The relative difference at each step, on a logarithmic scale: rounding that grows is a straight line there.
 
     Equal steps are left out.
@@ -119,7 +121,7 @@ def _finite(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.asarray(np.where(np.isfinite(values) & (np.abs(values) < _LARGEST), values, np.nan), np.float64)
 
 
-def _tidy(axes: Any, series: Series, xlabel: str) -> None:
+def _tidy(axes: Axes, series: Series, xlabel: str) -> None:
     last = max(len(values) for values in series.values()) - 1
     axes.set_xlim(-0.03 * last - 0.1, 1.03 * last + 0.1)  # the same in both panels, also where there are gaps
     axes.set_xlabel(xlabel, fontsize=8)

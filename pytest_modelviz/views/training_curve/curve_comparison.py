@@ -123,27 +123,24 @@ def compare_curves(baseline: Training, actual: Training, dtype: str, tolerances:
         tables = _tables(baseline, actual, dtype, tolerances)
     for step in range(baseline.steps):
         for kinds in _IN_ORDER:
-            found = [
+            differences = [
                 (float(table.excess[step, at]), table.difference(step, int(at)))
                 for table in tables
                 if table.kind in kinds
                 for at in np.flatnonzero(table.beyond[step])
             ]
-            if found:
-                found.sort(key=lambda pair: -pair[0])
+            if differences:
+                differences.sort(key=lambda pair: -pair[0])
                 worst_of: dict[tuple[CurveKind, str], CurveDifference] = {}
-                for _, difference in found:
-                    worst_of.setdefault((_subject(difference), difference.name), difference)
-                return CurveComparison(tuple(worst_of.values()), _drifted(tables, step), found[0][1])
+                for _, difference in differences:
+                    # where a whole update differs, how far of it is along the parameter says no more
+                    kind = UPDATE if difference.kind == DECAY else difference.kind
+                    worst_of.setdefault((kind, difference.name), difference)
+                return CurveComparison(tuple(worst_of.values()), _drifted(tables, step), differences[0][1])
     table = max(tables, key=lambda candidate: float(candidate.excess.max()))
     nearest = divmod(int(table.excess.argmax()), len(table.names))
     unjudged = np.flatnonzero(~np.logical_and.reduce([table.judged.all(axis=1) for table in tables]))
     return CurveComparison((), frozenset(), table.difference(*nearest), int(unjudged[0]) if unjudged.size else None)
-
-
-def _subject(difference: CurveDifference) -> CurveKind:
-    """What a difference is about: where a whole update differs, how far of it is along the parameter says no more."""
-    return UPDATE if difference.kind == DECAY else difference.kind
 
 
 def _drifted(tables: list[_Table], first: int) -> frozenset[str]:
@@ -151,13 +148,13 @@ def _drifted(tables: list[_Table], first: int) -> frozenset[str]:
 
     An update by itself is measured here with what all of them together are allowed.
     """
-    found: set[str] = set()
+    names: set[str] = set()
     updates = min((float(table.allowed[first].min()) for table in tables if table.kind == UPDATE), default=0.0)
     for table in tables:
         if table.kind in (GRADIENT, UPDATE):
             beyond = ~(table.error[first:] <= (updates if table.kind == UPDATE else table.allowed[first]))
-            found.update(table.names[at] for at in np.flatnonzero(beyond.any(axis=0)))
-    return frozenset(found - {""})
+            names.update(table.names[at] for at in np.flatnonzero(beyond.any(axis=0)))
+    return frozenset(names - {""})
 
 
 def _tables(baseline: Training, actual: Training, dtype: str, tolerances: Tolerances) -> list[_Table]:

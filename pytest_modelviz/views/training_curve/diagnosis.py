@@ -27,7 +27,7 @@ from pytest_modelviz.records.findings import (
     TiesFinding,
     WeightFinding,
 )
-from pytest_modelviz.records.structure import ATTRIBUTE_SUFFIX, ModelStructure
+from pytest_modelviz.records.structure import ATTRIBUTE_SUFFIX, ModelStructure, class_name_of
 from pytest_modelviz.records.verdict import Divergence, Verdict
 from pytest_modelviz.views.training_curve.curve_comparison import (
     DECAY,
@@ -190,8 +190,7 @@ class ModelDiagnosis:
             built = [f for f in built if not isinstance(f, AttributeFinding)]
             layer = first_changed_layer(built, self._before, self._after) if built else layer
         old = next((rename.before for rename in self._renamed if rename.layer == layer), layer)
-        module = self._before.modules.get(old) or self._after.modules.get(layer)
-        class_name = module.class_name if module else ""
+        class_name = class_name_of(old, self._before) or class_name_of(layer, self._after)
         first = Divergence(layer, class_name, 0, error, allowed)
         count = len(compared if drifted is None else drifted)
         return Verdict.drift(

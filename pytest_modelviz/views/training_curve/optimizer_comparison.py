@@ -6,14 +6,13 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from pytest_modelviz.compare.bracketed import in_one_order
 from pytest_modelviz.compare.ignored import is_ignored
 from pytest_modelviz.compare.volatile import lasting, normalised
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.views.training_curve.findings import OptimizerFinding
-from pytest_modelviz.views.training_curve.optimizer_records import OptimizerRecord, Option, Options, SchedulerRecord
+from pytest_modelviz.views.training_curve.optimizer_records import OptimizerRecord, Option, Options
 
 # Options are numbers that were written down, and rates computed from them, whose last digits are the processor's.
 _SAME_OPTION = 1e-6
@@ -23,9 +22,7 @@ _ATTACHED = "initial_lr"  # what a scheduler leaves in the groups of its optimis
 
 
 def optimizer_findings(
-    before: Sequence[OptimizerRecord] | None,
-    after: Sequence[OptimizerRecord] | None,
-    ignored: Sequence[str] = (),
+    before: Sequence[OptimizerRecord] | None, after: Sequence[OptimizerRecord] | None, ignored: Sequence[str] = ()
 ) -> list[OptimizerFinding]:
     """Find what differs in the optimisers' classes, options and parameters' names.
 
@@ -60,17 +57,17 @@ def _label(record: OptimizerRecord) -> str:
 def _compare(before: OptimizerRecord, after: OptimizerRecord, ignored: Sequence[str]) -> list[OptimizerFinding]:
     before, after = (_without(record, ignored) for record in (before, after))
     label = _label(before)
-    found = []
+    findings = []
     if before.class_name != after.class_name:
         label = f"{label} -> {after.class_name}"
-        found.append(OptimizerFinding("class", before.class_name, after.class_name))
-    for key, one, other in _differences(before.options, after.options, missing_counts=False):
-        found.append(_option(key, label, one, other))
+        findings.append(OptimizerFinding("class", before.class_name, after.class_name))
+    differing = _differences(before.options, after.options, missing_counts=False)
+    findings += [_option(key, label, old, new) for key, old, new in differing]
     options = _group_options(before, after, label)
-    found += options
-    found += _parameters(before, after, label)
-    found += _schedulers(before, after, label)
-    return found if options else [*found, *_schedules(before, after, label)]
+    findings += options
+    findings += _parameters(before, after, label)
+    findings += _schedulers(before, after, label)
+    return findings if options else [*findings, *_schedules(before, after, label)]
 
 
 def _without(record: OptimizerRecord, ignored: Sequence[str]) -> OptimizerRecord:
@@ -78,7 +75,7 @@ def _without(record: OptimizerRecord, ignored: Sequence[str]) -> OptimizerRecord
 
     def without(options: Options, holder: str) -> dict[str, Option]:
         layers = ("", holder)
-        return {key: one for key, one in options.items() if not any(is_ignored(ignored, at, key) for at in layers)}
+        return {key: value for key, value in options.items() if not any(is_ignored(ignored, at, key) for at in layers)}
 
     def settings(options: Options, holder: str) -> dict[str, Option]:
         return without(dict(_flat(options)), holder)
@@ -88,8 +85,8 @@ def _without(record: OptimizerRecord, ignored: Sequence[str]) -> OptimizerRecord
     return replace(
         record,
         options=settings(record.options, record.class_name),
-        groups=tuple(replace(one, options=without(one.options, record.class_name)) for one in record.groups),
-        schedulers=tuple(replace(one, options=settings(one.options, one.class_name)) for one in record.schedulers),
+        groups=tuple(replace(group, options=without(group.options, record.class_name)) for group in record.groups),
+        schedulers=tuple(replace(each, options=settings(each.options, each.class_name)) for each in record.schedulers),
         schedules={
             key: values
             for key, values in record.schedules.items()
@@ -108,26 +105,26 @@ def _group_options(before: OptimizerRecord, after: OptimizerRecord, label: str) 
     rows: dict[tuple[str, str, str], list[int]] = {}
     for at, pair in enumerate(zip(before.groups, after.groups, strict=True)):
         options = [{key: value for key, value in group.options.items() if key != _ATTACHED} for group in pair]
-        for key, one, other in _differences(*options, missing_counts=before.class_name == after.class_name):
-            rows.setdefault((key, _text(one), _text(other)), []).append(at)
-    found = []
-    for (key, one, other), groups in rows.items():
+        for key, old, new in _differences(*options, missing_counts=before.class_name == after.class_name):
+            rows.setdefault((key, _text(old), _text(new)), []).append(at)
+    findings = []
+    for (key, before_text, after_text), groups in rows.items():
         everywhere = len(groups) == len(before.groups)
         where = label if everywhere else f"{label}, {'group' if len(groups) == 1 else 'groups'} {_listed(groups)}"
-        found.append(OptimizerFinding(f"{key} ({where})", one, other))
-    return found
+        findings.append(OptimizerFinding(f"{key} ({where})", before_text, after_text))
+    return findings
 
 
 def _parameters(before: OptimizerRecord, after: OptimizerRecord, label: str) -> list[OptimizerFinding]:
     """Parameters that only one of them moves, and those that are in another group."""
-    one, other = (Counter(name for group in record.groups for name in group.parameters) for record in (before, after))
-    found = [
+    lost, gained = (Counter(name for group in record.groups for name in group.parameters) for record in (before, after))
+    findings = [
         _option(_listed(sorted(names.elements())), label, *states)
-        for names, states in ((one - other, ("optimised", "left out")), (other - one, ("left out", "optimised")))
+        for names, states in ((lost - gained, ("optimised", "left out")), (gained - lost, ("left out", "optimised")))
         if names
     ]
-    if found or len(before.groups) != len(after.groups):
-        return found
+    if findings or len(before.groups) != len(after.groups):
+        return findings
     old, new = _group_of(before), _group_of(after)
     moved: dict[tuple[int, int], list[str]] = {}
     for name in sorted(old):
@@ -142,21 +139,14 @@ def _group_of(record: OptimizerRecord) -> dict[str, int]:
 
 def _schedulers(before: OptimizerRecord, after: OptimizerRecord, label: str) -> list[OptimizerFinding]:
     """Schedulers that the baseline has and that are not found now may merely be kept elsewhere."""
-    if _is_scheduled(before) != _is_scheduled(after):
+    if _is_scheduled(before) != _is_scheduled(after) or (after.schedulers and _classes(before) != _classes(after)):
         return [_option("scheduler", label, _classes(before), _classes(after))]
-    if not after.schedulers:
-        return []
-    if _classes(before) != _classes(after):
-        return [_option("scheduler", label, _classes(before), _classes(after))]
+    pairs = zip(before.schedulers, after.schedulers, strict=True) if after.schedulers else ()
     return [
-        _option(f"{one.class_name} {key}", label, old, new)
-        for one, other in zip(before.schedulers, after.schedulers, strict=True)
-        for key, old, new in _scheduler_differences(one, other)
+        _option(f"{earlier.class_name} {key}", label, old, new)
+        for earlier, later in pairs
+        for key, old, new in _differences(earlier.options, later.options, missing_counts=False)
     ]
-
-
-def _scheduler_differences(one: SchedulerRecord, other: SchedulerRecord) -> list[tuple[str, Option, Option]]:
-    return list(_differences(one.options, other.options, missing_counts=False))
 
 
 def _is_scheduled(record: OptimizerRecord) -> bool:
@@ -165,23 +155,23 @@ def _is_scheduled(record: OptimizerRecord) -> bool:
 
 def _classes(record: OptimizerRecord) -> str:
     unknown = "some" if _is_scheduled(record) else "none"
-    return ", ".join(one.class_name for one in record.schedulers) or unknown
+    return ", ".join(scheduler.class_name for scheduler in record.schedulers) or unknown
 
 
 def _schedules(before: OptimizerRecord, after: OptimizerRecord, label: str) -> list[OptimizerFinding]:
     """Of each option that moved while training the first step at which it was another one."""
-    found: dict[tuple[str, int, str, str], None] = {}
+    changes: dict[tuple[str, int, str, str], None] = {}
     for key in {**before.schedules, **after.schedules}:
         group, _, name = key.partition(".")
         start = _start(before, group, name)
-        one, other = (record.schedules.get(key, {0: start}) for record in (before, after))
+        earlier, later = (record.schedules.get(key, {0: start}) for record in (before, after))
         old = new = None
-        for step in sorted({*one, *other}):
-            old, new = one.get(step, old), other.get(step, new)
+        for step in sorted({*earlier, *later}):
+            old, new = earlier.get(step, old), later.get(step, new)
             if not _same(old, new):
-                found[name, step, _text(old), _text(new)] = None
+                changes[name, step, _text(old), _text(new)] = None
                 break
-    return [_option(f"{name} of step {step}", label, old, new) for name, step, old, new in found]
+    return [_option(f"{name} of step {step}", label, old, new) for name, step, old, new in changes]
 
 
 def _start(record: OptimizerRecord, group: str, name: str) -> Option:
@@ -194,15 +184,15 @@ def _differences(before: Options, after: Options, *, missing_counts: bool) -> It
 
     One that only the baseline has may be an earlier version's: where missing ones do not count, it is none.
     """
-    one, other = _lasting(before), _lasting(after)
+    old, new = _lasting(before), _lasting(after)
     if _doubled(before) - _doubled(after):
         raise UnreadableBaselineError("what it says of an optimiser names an option twice")
-    for key in {**one, **other}:
-        if key in one and key in other:
-            if not (_same(one[key], other[key]) or _lasting_text(one[key]) == _lasting_text(other[key])):
-                yield key, one[key], other[key]
-        elif other.get(key) or (missing_counts and one.get(key)):
-            yield key, one.get(key), other.get(key)
+    for key in {**old, **new}:
+        if key in old and key in new:
+            if not (_same(old[key], new[key]) or _lasting_text(old[key]) == _lasting_text(new[key])):
+                yield key, old[key], new[key]
+        elif new.get(key) or (missing_counts and old.get(key)):
+            yield key, old.get(key), new.get(key)
 
 
 def _flat(options: Options, prefix: str = "") -> Iterator[tuple[str, Option]]:
@@ -230,28 +220,28 @@ def _doubled(options: Options) -> set[str]:
 
 def _lasting(options: Options) -> dict[str, Option]:
     """Options that two processes share, by their path."""
-    found = dict(_flat(options))
-    names = lasting({key: repr(value) for key, value in found.items()})
-    return {key: value for key, value in found.items() if key in names}
+    flat = dict(_flat(options))
+    names = lasting({key: repr(value) for key, value in flat.items()})
+    return {key: value for key, value in flat.items() if key in names}
 
 
 def _lasting_text(option: Option) -> str:
     return in_one_order(normalised(repr(option)))
 
 
-def _same(one: Option, other: Option) -> bool:
-    if isinstance(one, (int, float)) and isinstance(other, (int, float)):
-        return math.isclose(one, other, rel_tol=_SAME_OPTION)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(_same(*pair) for pair in zip(one, other, strict=True))
-    return bool(one == other)
+def _same(before: Option, after: Option) -> bool:
+    if isinstance(before, (int, float)) and isinstance(after, (int, float)):
+        return math.isclose(before, after, rel_tol=_SAME_OPTION)
+    if isinstance(before, list) and isinstance(after, list):
+        return len(before) == len(after) and all(map(_same, before, after))
+    return bool(before == after)
 
 
 def _text(value: Option) -> str:
     return f"({', '.join(_text(item) for item in value)})" if isinstance(value, list) else str(value)
 
 
-def _listed(values: Sequence[Any]) -> str:
+def _listed(values: Sequence[object]) -> str:
     texts = [str(value) for value in values]
     rest = len(texts) - _MOST_LISTED
     return ", ".join(texts) if rest <= 1 else f"{', '.join(texts[:_MOST_LISTED])} and {rest} more"

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import CellType
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeGuard
 
 import numpy as np
 import torch
@@ -47,6 +48,12 @@ class HasParameterGroups(Protocol):
     param_groups: list[dict[str, Any]]  # torch's own type
 
 
+class Scheduler(Protocol):
+    """A scheduler of `torch.optim.lr_scheduler`, or one that is built like those."""
+
+    optimizer: HasParameterGroups
+
+
 Optimizers: TypeAlias = "HasParameterGroups | LRScheduler | Sequence[Optimizers] | Mapping[str, Optimizers]"
 
 
@@ -58,20 +65,21 @@ def require_optimizers(given: Optimizers) -> None:
 class OptimizerRecorder:
     """Records the optimisers of a training, and how their options change from step to step."""
 
-    def __init__(self, given: Optimizers, model: torch.nn.Module | None, step: Callable[..., Any]) -> None:
+    def __init__(self, given: Optimizers, model: torch.nn.Module | None, step: Callable[..., object]) -> None:
         """`given` is an optimiser, a scheduler, or a list, tuple or dict of them.
 
         Schedulers that `step` refers to by a name of its own are found. Raises ModelvizError for anything else.
         """
-        found = list(_named(given, ""))
-        self._optimizers = [(name, one) for name, one in found if _is_optimizer(one)]
-        schedulers = [one for _, one in found if _is_scheduler(one)]
+        named = list(_named(given, ""))
+        self._optimizers = [(name, value) for name, value in named if _is_optimizer(value)]
+        schedulers = [value for _, value in named if _is_scheduler(value)]
         for scheduler in schedulers:
-            if all(scheduler.optimizer is not one for _, one in self._optimizers):
+            if all(scheduler.optimizer is not optimizer for _, optimizer in self._optimizers):
                 self._optimizers.append(("", scheduler.optimizer))
-        schedulers += [one for one in _schedulers_of(step) if all(one is not other for other in schedulers)]
+        known = {id(scheduler) for scheduler in schedulers}
+        schedulers += [scheduler for scheduler in _schedulers_of(step) if id(scheduler) not in known]
         names = {id(p): name for name, p in parameters_and_buffers(model)[0].items()} if model is not None else {}
-        self._records = [_record(name, one, names, schedulers) for name, one in self._optimizers]
+        self._records = [_record(name, optimizer, names, schedulers) for name, optimizer in self._optimizers]
         self._history: list[list[dict[str, Option]]] = []
 
     def record(self) -> None:
@@ -80,29 +88,25 @@ class OptimizerRecorder:
 
     def records(self) -> tuple[OptimizerRecord, ...]:
         """What was given, in that order, with the schedules of the steps that were recorded."""
-        found = []
+        records = []
         for at, record in enumerate(self._records):
             rows = [row[at] for row in self._history]
-            keys = list(dict.fromkeys(key for row in rows for key in row))
+            keys = dict.fromkeys(key for row in rows for key in row)
             schedules = {key: _changes([row.get(key) for row in rows]) for key in keys}
             schedules = {key: values for key, values in schedules.items() if len(values) > 1}
-            found.append(
-                OptimizerRecord(
-                    record.name, record.class_name, record.options, record.groups, record.schedulers, schedules
-                )
-            )
-        return tuple(found)
+            records.append(replace(record, schedules=schedules))
+        return tuple(records)
 
 
-def _named(given: Optimizers, name: str) -> Iterator[tuple[str, Any]]:
+def _named(given: object, name: str) -> Iterator[tuple[str, object]]:
     if _is_optimizer(given) or _is_scheduler(given):
         yield name, given
     elif isinstance(given, Mapping) and given:
-        for key, one in given.items():
-            yield from _named(one, f"{name}.{key}" if name else str(key))
+        for key, value in given.items():
+            yield from _named(value, f"{name}.{key}" if name else str(key))
     elif isinstance(given, (list, tuple)) and given:
-        for at, one in enumerate(given):
-            yield from _named(one, f"{name}.{at}" if name else str(at))
+        for at, value in enumerate(given):
+            yield from _named(value, f"{name}.{at}" if name else str(at))
     else:
         raise ModelvizError(
             f"optimizer takes an optimiser of torch.optim (or one with param_groups), a scheduler, or a list or dict "
@@ -110,25 +114,24 @@ def _named(given: Optimizers, name: str) -> Iterator[tuple[str, Any]]:
         )
 
 
-def _is_optimizer(value: Any) -> bool:
+def _is_optimizer(value: object) -> TypeGuard[HasParameterGroups]:
     groups = getattr(value, "param_groups", None)
     return isinstance(value, torch.optim.Optimizer) or (
         isinstance(groups, list) and all(isinstance(group, dict) and "params" in group for group in groups)
     )
 
 
-def _is_scheduler(value: Any) -> bool:
+def _is_scheduler(value: object) -> TypeGuard[Scheduler]:
     return isinstance(value, (LRScheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)) and _is_optimizer(
         getattr(value, "optimizer", None)
     )
 
 
-def _schedulers_of(step: Callable[..., Any]) -> list[Any]:
+def _schedulers_of(step: Callable[..., object]) -> list[Scheduler]:
     """The schedulers that a step function can name: in its closure, its globals, the object whose method it is."""
     function = getattr(step, "__func__", step)
     code = getattr(function, "__code__", None)
-    held: list[Any] = []
-    held += [value for cell in getattr(function, "__closure__", None) or () for value in _contents(cell)]
+    held: list[object] = [value for cell in getattr(function, "__closure__", None) or () for value in _contents(cell)]
     if code is not None:
         module_names = getattr(function, "__globals__", {})
         held += [module_names[name] for name in code.co_names if name in module_names]
@@ -136,16 +139,12 @@ def _schedulers_of(step: Callable[..., Any]) -> list[Any]:
         if owner is not None and not isinstance(owner, (torch.nn.Module, type)):
             attributes = getattr(owner, "__dict__", None)
             held += list(attributes.values()) if isinstance(attributes, dict) else []
-    held += [one for value in held if isinstance(value, (list, tuple)) for one in value]
-    held += [one for value in held if isinstance(value, dict) for one in value.values()]
-    found: list[Any] = []
-    for one in held:
-        if _is_scheduler(one) and all(one is not other for other in found):
-            found.append(one)
-    return found
+    held += [item for value in held if isinstance(value, (list, tuple)) for item in value]
+    held += [item for value in held if isinstance(value, dict) for item in value.values()]
+    return list({id(value): value for value in held if _is_scheduler(value)}.values())
 
 
-def _contents(cell: CellType) -> list[Any]:
+def _contents(cell: CellType) -> list[object]:
     """What a variable of a closure holds; nothing where it has no value yet."""
     try:
         return [cell.cell_contents]
@@ -153,48 +152,49 @@ def _contents(cell: CellType) -> list[Any]:
         return []
 
 
-def _record(name: str, optimizer: Any, names: Mapping[int, str], schedulers: list[Any]) -> OptimizerRecord:
+def _record(
+    name: str, optimizer: HasParameterGroups, names: Mapping[int, str], schedulers: Sequence[Scheduler]
+) -> OptimizerRecord:
     groups = tuple(
         ParameterGroup(
             _plain_options(group, _IMPLEMENTATION), tuple(sorted(_parameter(p, names) for p in group["params"]))
         )
         for group in optimizer.param_groups
     )
-    own = [one for one in schedulers if one.optimizer is optimizer]
-    inner = {id(part) for one in own for part in getattr(one, "_schedulers", ())}
-    records = sorted(
-        (_scheduler(one) for one in own if id(one) not in inner), key=lambda one: (one.class_name, str(one.options))
-    )
+    own = [scheduler for scheduler in schedulers if scheduler.optimizer is optimizer]
+    inner = {id(nested) for scheduler in own for nested in getattr(scheduler, "_schedulers", ())}
+    records = [
+        SchedulerRecord(type(scheduler).__name__, _attributes(scheduler, _SCHEDULER_STATE))
+        for scheduler in own
+        if id(scheduler) not in inner
+    ]
+    records.sort(key=lambda record: (record.class_name, str(record.options)))
     return OptimizerRecord(name, type(optimizer).__name__, _attributes(optimizer, _STATE), groups, tuple(records))
 
 
-def _scheduler(scheduler: Any) -> SchedulerRecord:
-    return SchedulerRecord(type(scheduler).__name__, _attributes(scheduler, _SCHEDULER_STATE))
-
-
-def _attributes(holder: Any, without: frozenset[str]) -> dict[str, Option]:
+def _attributes(holder: object, without: frozenset[str]) -> dict[str, Option]:
     """The plain attributes of an optimiser or a scheduler, without state and what is private."""
     held = vars(holder) if hasattr(holder, "__dict__") else {}
     chosen = {name: value for name, value in held.items() if not name.startswith("_") or name in _PRIVATE}
     return _plain_options(chosen, without)
 
 
-def _plain_options(held: Mapping[Any, Any], without: frozenset[str]) -> dict[str, Option]:
-    found = {}
+def _plain_options(held: Mapping[str, object], without: frozenset[str]) -> dict[str, Option]:
+    options = {}
     for name, value in sorted(held.items(), key=lambda pair: str(pair[0])):
         if name not in without and not is_volatile(str(name)):
             try:
-                found[str(name)] = _plain(value)
+                options[str(name)] = _plain(value)
             except _NotPlainError:
                 continue  # functions, tensors, counters: what they do shows in the options from step to step
-    return found
+    return options
 
 
 class _NotPlainError(Exception):
     """A value that is no number, text, or nest of these."""
 
 
-def _plain(value: Any, depth: int = 0) -> Option:
+def _plain(value: object, depth: int = 0) -> Option:
     if isinstance(value, torch.Tensor):
         if value.numel() != 1 or value.is_complex() or value.is_meta:
             raise _NotPlainError
@@ -231,7 +231,7 @@ def _parameter(parameter: torch.Tensor, names: Mapping[int, str]) -> str:
     return known or dtype_and_shape(parameter.dtype, parameter.shape)
 
 
-def _flat(optimizer: Any) -> dict[str, Option]:
+def _flat(optimizer: HasParameterGroups) -> dict[str, Option]:
     return {
         f"{at}.{name}": value
         for at, group in enumerate(optimizer.param_groups)

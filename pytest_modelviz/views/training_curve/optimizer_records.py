@@ -8,14 +8,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TypeAlias, TypeVar
 
 from pytest_modelviz.errors import UnreadableBaselineError
+from pytest_modelviz.text.strict_json import JsonObject, JsonValue
 from pytest_modelviz.views.training_curve.records import MOST_STEPS
 
-# What JSON can hold: numbers, texts, truth values, None, and lists and mappings of these.
-Option: TypeAlias = Any
+Option: TypeAlias = JsonValue
 Options: TypeAlias = Mapping[str, Option]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -25,11 +27,11 @@ class ParameterGroup:
     options: Options
     parameters: tuple[str, ...]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         return {"options": dict(self.options), "parameters": list(self.parameters)}
 
     @classmethod
-    def from_json(cls, stored: Any) -> ParameterGroup:
+    def from_json(cls, stored: JsonValue) -> ParameterGroup:
         parameters = _member(stored, "parameters", list)
         if not all(isinstance(name, str) for name in parameters):
             raise UnreadableBaselineError("its optimizer facts are damaged: parameters")
@@ -43,11 +45,11 @@ class SchedulerRecord:
     class_name: str
     options: Options
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         return {"class": self.class_name, "options": dict(self.options)}
 
     @classmethod
-    def from_json(cls, stored: Any) -> SchedulerRecord:
+    def from_json(cls, stored: JsonValue) -> SchedulerRecord:
         return cls(_member(stored, "class", str), _options(_member(stored, "options", dict)))
 
 
@@ -66,7 +68,7 @@ class OptimizerRecord:
     schedulers: tuple[SchedulerRecord, ...] = ()
     schedules: Mapping[str, Mapping[int, Option]] = field(default_factory=dict)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """What `from_json` takes; keys are texts."""
         return {
             "name": self.name,
@@ -80,11 +82,13 @@ class OptimizerRecord:
         }
 
     @classmethod
-    def from_json(cls, stored: Any) -> OptimizerRecord:
+    def from_json(cls, stored: JsonValue) -> OptimizerRecord:
         """Raises UnreadableBaselineError for what `to_json` never makes."""
         schedules = {}
         for key, values in _member(stored, "schedules", dict).items():
-            if not isinstance(values, dict) or not all(_is_step(step) for step in values):
+            if not isinstance(values, dict) or not all(
+                step.isdecimal() and len(step) <= len(str(MOST_STEPS)) for step in values
+            ):
                 raise UnreadableBaselineError("its optimizer facts are damaged: schedules")
             schedules[key] = {int(step): value for step, value in _options(values).items()}
         return cls(
@@ -92,31 +96,32 @@ class OptimizerRecord:
             _member(stored, "class", str),
             _options(_member(stored, "options", dict)),
             tuple(ParameterGroup.from_json(group) for group in _member(stored, "groups", list)),
-            tuple(SchedulerRecord.from_json(one) for one in _member(stored, "schedulers", list)),
+            tuple(SchedulerRecord.from_json(scheduler) for scheduler in _member(stored, "schedulers", list)),
             schedules,
         )
 
 
-def optimizers_from_json(stored: Any) -> tuple[OptimizerRecord, ...] | None:
+def optimizers_from_json(stored: JsonValue) -> tuple[OptimizerRecord, ...] | None:
     """The optimisers of a stored training; None where none was given. Raises UnreadableBaselineError."""
     if stored is None:
         return None
     if not isinstance(stored, list):
         raise UnreadableBaselineError("its optimizer facts are damaged")
-    return tuple(OptimizerRecord.from_json(one) for one in stored)
+    return tuple(OptimizerRecord.from_json(optimizer) for optimizer in stored)
 
 
-def _member(stored: Any, key: str, kind: type) -> Any:
-    if not isinstance(stored, dict) or not isinstance(stored.get(key), kind):
+def _member(stored: JsonValue, key: str, kind: type[T]) -> T:
+    value = stored.get(key) if isinstance(stored, Mapping) else None
+    if not isinstance(value, kind):
         raise UnreadableBaselineError(f"its optimizer facts are damaged: {key}")
-    return stored[key]
+    return value
 
 
 def _is_step(text: str) -> bool:
     return text.isascii() and text.isdecimal() and len(text) <= len(str(MOST_STEPS)) and text == str(int(text))
 
 
-def _options(stored: dict[str, Any]) -> Options:
+def _options(stored: JsonObject) -> Options:
     for value in stored.values():
         if isinstance(value, float) and not math.isfinite(value):
             raise UnreadableBaselineError("its optimizer facts are damaged: options")

@@ -9,6 +9,7 @@ import numpy as np
 
 from pytest_modelviz.pictures.exhibits import Curve, Exhibit, Histogram
 from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.records.facts import rows
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.views.training_curve.chart import chart
 from pytest_modelviz.views.training_curve.records import Bins, Training, Values
@@ -35,8 +36,8 @@ def picture(actual: Capture, baseline: Capture | None = None, verdict: Verdict |
     for label, bins in (("parameters", "values"), ("gradients", "pulls")):
         for name in most_changed:
             trainings = {"baseline": before, "actual": after}
-            found = {key: _distribution(each, getattr(each, bins), name) for key, each in trainings.items()}
-            series = {key: distribution for key, distribution in found.items() if distribution is not None}
+            distributions = {key: _distribution(each, getattr(each, bins), name) for key, each in trainings.items()}
+            series = {key: distribution for key, distribution in distributions.items() if distribution is not None}
             if series:
                 exhibits.append(Histogram(f"{label}/{name}", series, after.steps - 1))
     return exhibits
@@ -46,7 +47,7 @@ def describe(actual: Capture) -> str:
     """The curves in numbers, a line for each step."""
     return "\n".join(
         f"step {step}: " + ", ".join(f"{name} {value}" for name, value in row.items())
-        for step, row in actual.facts["steps"].items()
+        for step, row in rows(actual.facts, "steps").items()
     )
 
 

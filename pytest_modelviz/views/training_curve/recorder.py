@@ -27,11 +27,7 @@ _FAINT = 1e-5  # of the root mean square of a gradient: what is smaller may be r
 
 
 def train(
-    step: Step,
-    steps: int,
-    model: torch.nn.Module | None,
-    seed: int,
-    optimizers: OptimizerRecorder | None = None,
+    step: Step, steps: int, model: torch.nn.Module | None, seed: int, optimizers: OptimizerRecorder | None = None
 ) -> tuple[Training, str]:
     """Call `step(0)` to `step(steps - 1)`, seeded, with gradients; returns the training and the coarsest dtype.
 
@@ -192,14 +188,14 @@ def _histogram(values: torch.Tensor) -> tuple[tuple[float, float], list[int]]:
     unit = 1.0 if math.isfinite(high - low) else 0.5
     width = high * unit - low * unit
     at = (wide * unit - low * unit) / width * BINS if width > 0 else np.full(len(wide), BINS / 2)
-    found = np.bincount(np.minimum(at.astype(np.int64), BINS - 1), minlength=BINS)
-    return (low, high), [int(count) for count in found]
+    histograms = np.bincount(np.minimum(at.astype(np.int64), BINS - 1), minlength=BINS)
+    return (low, high), [int(count) for count in histograms]
 
 
-def _together(found: list[tuple[tuple[float, float], list[int]]]) -> Bins:
+def _together(histograms: list[tuple[tuple[float, float], list[int]]]) -> Bins:
     return Bins(
-        np.array([ends for ends, _ in found], np.float64).reshape(-1, 2),
-        np.array([counts for _, counts in found], np.int64).reshape(-1, BINS),
+        np.array([ends for ends, _ in histograms], np.float64).reshape(-1, 2),
+        np.array([counts for _, counts in histograms], np.int64).reshape(-1, BINS),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_modelviz.views.numbers import rounded
+from pytest_modelviz.views.captions import rounded
 from pytest_modelviz.views.training_curve.records import Training
 
 
