@@ -5,8 +5,8 @@ from pathlib import Path
 
 from mypy import api
 
-ROOT = Path(__file__).resolve().parents[2]
-PROJECT = Path(__file__).with_name("user_project")
+ROOT = Path(__file__).resolve().parents[3]
+PROJECT = ROOT / "tests/user_project"
 ERROR = re.compile(r"^.*\b(\w+\.py):(\d+): error: .*\[([\w-]+)\]$", re.MULTILINE)
 COMMENT = re.compile(r"# error: (.+)$")
 

@@ -10,7 +10,7 @@ from pytest_modelviz.compare.noise import differs_by_noise
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.trace_arrays import pack_trace, unpack_trace
-from tests.unit.test_forgery import SUBJECTS
+from test_forgery import SUBJECTS
 
 TRACED = [
     name for name in SUBJECTS if name.partition(" ")[0] not in ("model_summary", "model_graph", "a", "training_curve")

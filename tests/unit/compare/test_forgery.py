@@ -38,7 +38,7 @@ from pytest_modelviz.views.model_summary.capture import ModelSummaryView
 from pytest_modelviz.views.saliency_map.capture import SaliencyMapView
 from pytest_modelviz.views.training_curve.capture import TrainingCurveView
 from pytest_modelviz.views.training_curve.findings import CurveRemark
-from tests.forging import forged, retold
+from forging import forged, retold
 
 FORGERIES = int(os.environ.get("MODELVIZ_FORGERIES", "250"))
 

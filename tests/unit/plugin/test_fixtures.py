@@ -12,7 +12,7 @@ from pytest_modelviz.plugin import fixtures
 from pytest_modelviz.views.combined.capture import CombinedCapture
 from pytest_modelviz.views.fixture import CheckFixture
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 OF_THE_CHECK = ("name", "rtol", "atol")
 FIXTURES = CheckFixture.__subclasses__()
 
