@@ -1,23 +1,17 @@
-"""Comparison in numbers that can be worked out by hand, on traces written down here."""
+"""Traces compared in lockstep, in numbers that can be worked out by hand."""
 
 import math
-from typing import ClassVar
 
-import numpy as np
 import pytest
+from traces_by_hand import tensor, trace
 
 from pytest_modelviz.compare.diagnosis import compare_traces
-from pytest_modelviz.compare.precision import coarser, is_exact
-from pytest_modelviz.compare.stored import stored_trace
-from pytest_modelviz.compare.tensors import difference, leaf_errors, rms, weight_difference, worst
-from pytest_modelviz.compare.tolerance import Source, Tolerances, weight_tolerance
-from pytest_modelviz.errors import UnreadableBaselineError
+from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.findings import (
     AttributeFinding,
     CodeFinding,
     ConfigFinding,
     DivergingEvent,
-    ModuleFinding,
     OrderFinding,
     OutputsFinding,
     RenameFinding,
@@ -26,135 +20,8 @@ from pytest_modelviz.records.findings import (
     TiesFinding,
     WeightFinding,
 )
-from pytest_modelviz.records.structure import ModelStructure, ModuleRecord
-from pytest_modelviz.records.tensors import TensorRecord
+from pytest_modelviz.records.structure import ModuleRecord
 from pytest_modelviz.records.trace import Call, ForwardTrace, Leaf
-from pytest_modelviz.records.trace_arrays import pack_trace
-from pytest_modelviz.text.natural import natural
-from pytest_modelviz.views.model_summary.compare import compare_trees
-
-
-def tensor(*values: float, dtype: str = "float32") -> TensorRecord:
-    return TensorRecord(dtype, (len(values),), np.array(values, np.float32))
-
-
-class TestDifference:
-    def test_relative_l2(self):
-        assert difference(tensor(3, 4), tensor(3, 4)) == 0.0
-        # ||d|| / ||b|| = 0.5 / 5; the worst element is 0.5 * sqrt(2) / 5 / 5, less than that
-        assert difference(tensor(3, 4), tensor(3, 4.5)) == pytest.approx(0.1)
-
-    def test_the_worst_bucket_counts_where_it_stands_out(self):
-        base, changed = np.ones(100), np.ones(100)
-        changed[0] = 2
-        # ||d|| / ||b|| = 1 / 10; the worst bucket is 1 where the typical one is 1, of which a fifth counts
-        assert difference(tensor(*base), tensor(*changed)) == pytest.approx(0.1)
-        assert difference(tensor(*base), tensor(*changed), allowed=0.05) == pytest.approx(0.1)
-        assert difference(tensor(*base), tensor(*changed), allowed=0.15) == pytest.approx(0.2)
-        assert difference(tensor(*base), tensor(*changed), allowed=0.3) == pytest.approx(0.1)
-
-    def test_what_cannot_be_subtracted_is_infinitely_far(self):
-        assert difference(tensor(1, 2), tensor(1, 2, 3)) == math.inf
-        assert difference(tensor(1, 2), tensor(1, 2, dtype="float64")) == math.inf
-        assert difference(tensor(0, 0), tensor(0, 1e-3)) == math.inf
-        assert difference(tensor(0, 0), tensor(0, 0)) == 0.0
-
-    def test_a_difference_below_the_floor_is_none(self):
-        assert difference(tensor(0, 0), tensor(0, 1e-9), atol=1e-8) == 0.0
-        assert difference(tensor(0, 0), tensor(0, 1e-3), atol=1e-8) == math.inf
-        # it is the root mean square that counts: of four times 1e-9 that is 1e-9
-        assert difference(tensor(0, 0, 0, 0), tensor(1e-9, 1e-9, 1e-9, 1e-9), atol=1.5e-9) == 0.0
-
-    def test_rms_and_weights(self):
-        assert rms(tensor(3, 4)) == pytest.approx(math.sqrt(12.5))
-        assert weight_difference(tensor(1, 1), tensor(1, 1 + 5e-7)) == 0.0
-        assert weight_difference(tensor(1, 1), tensor(1, 1.1)) == pytest.approx(0.1 / math.sqrt(2), rel=1e-4)
-
-
-class TestTolerances:
-    @pytest.mark.parametrize(
-        ("dtype", "expected"),
-        [
-            ("float64", 1e-6),
-            ("float32", 1e-4),
-            ("complex64", 1e-4),
-            ("float16", 1e-2),
-            ("bfloat16", 3e-2),
-            ("int64", 0.0),
-        ],
-    )
-    def test_by_dtype(self, dtype, expected):
-        assert Tolerances().relative(dtype) == expected
-
-    def test_accelerators_get_ten_times_as_much_but_not_in_float64(self):
-        assert Tolerances(device="cuda:0").relative("float32") == pytest.approx(1e-3)
-        assert Tolerances(device="cuda:0").relative("float64") == 1e-6
-        assert Tolerances(device="cpu,meta").relative("float32") == 1e-4
-
-    def test_the_user_s_own_outweigh_all(self):
-        assert Tolerances(rtol=0.5, device="cuda").relative("float32") == 0.5
-        assert Tolerances(rtol=0.5, atol=0.25).explanation("float32") == 0.75
-        assert Tolerances(atol=0.25, scale=0.1).explanation("float32") == pytest.approx(0.1 * (1e-3 + 0.25))
-
-    def test_the_coarsest_dtype_decides(self):
-        assert coarser("float32", "bfloat16") == "bfloat16"
-        assert coarser("float32", "int64") == "float32"
-        assert coarser("bfloat16", "float8_e4m3fn") == "float8_e4m3fn"
-        assert Tolerances().relative("float8_e4m3fn") == 0.2
-        assert [is_exact(dtype) for dtype in ("int8", "bool", "quint8", "float32")] == [True, True, False, False]
-        assert weight_tolerance("int8") == 0.0
-
-
-def test_leaves_must_have_the_same_names_and_literals():
-    table = {"t": tensor(1, 2)}
-    options = {"sources": {"t": Source("float32")}, "tolerances": Tolerances()}
-    same = {"x": Leaf(tensor="t"), "n": Leaf(literal="3")}
-    assert leaf_errors(same, same, table, table, **options) == {"x": (0.0, 1e-4), "n": (0.0, 0.0)}
-    other = {"x": Leaf(tensor="t"), "n": Leaf(literal="4")}
-    assert leaf_errors(same, other, table, table, **options) == {"x": (0.0, 1e-4), "n": (math.inf, 0.0)}
-    fewer = {"x": Leaf(tensor="t")}
-    assert leaf_errors(same, fewer, table, table, **options) == {"n": (math.inf, 0.0)}
-    swapped = {"n": Leaf(literal="3"), "x": Leaf(tensor="t")}
-    assert leaf_errors(same, swapped, table, table, **options) == {"x": (0.0, 1e-4), "n": (0.0, 0.0)}
-    assert leaf_errors(fewer, {"x": Leaf(literal="3")}, table, table, **options) == {"x": (math.inf, 0.0)}
-
-
-def test_the_worst_leaf_is_the_one_furthest_off_for_what_it_may_be():
-    assert worst({}) == (0.0, 0.0, "")
-    assert worst({"a": (0.0, 1e-4), "b": (0.0, 0.0)}) == (0.0, 1e-4, "a")
-    assert worst({"a": (0.5, 1.0), "b": (0.2, 0.1)}) == (0.2, 0.1, "b")
-    assert worst({"a": (0.5, 0.1), "b": (0.1, 0.0)}) == (0.1, 0.0, "b")  # nothing was allowed
-
-
-def trace(**changed: float) -> ForwardTrace:
-    """input -> [block: a -> b] -> head, each a scalar; keywords change what a tensor or weight holds."""
-    values = {"in": 1.0, "a": 2.0, "b<": 2.0, "b": 3.0, "block": 4.0, "head": 5.0, "wa": 1.0, "wb": 1.0, "wblock": 1.0}
-    values.update(changed)
-
-    def module(class_name: str, weight: str | None = None) -> ModuleRecord:
-        return ModuleRecord(class_name, {"extra_repr": ""}, {} if weight is None else {"weight": weight})
-
-    modules = {
-        "": module("Net"),
-        "block": module("Block", "wblock"),
-        "block.a": module("Linear", "wa"),
-        "block.b": module("Linear", "wb"),
-        "head": module("Linear"),
-    }
-    tensors = {key: tensor(value) for key, value in values.items() if not key.startswith("w")}
-    weights = {key: tensor(value) for key, value in values.items() if key.startswith("w")}
-
-    def call(layer: str, depth: int, entered: str, left: str) -> Call:
-        return Call(layer, 0, depth, {"x": Leaf(tensor=entered)}, {"": Leaf(tensor=left)})
-
-    calls = [
-        call("", 0, "in", "head"),
-        call("block", 1, "in", "block"),
-        call("block.a", 2, "in", "a"),
-        call("block.b", 2, "b<", "b"),
-        call("head", 1, "block", "head"),
-    ]
-    return ForwardTrace(ModelStructure(modules, weights), calls, tensors)
 
 
 class TestWalk:
@@ -448,124 +315,3 @@ class TestWalk:
         assert compare_traces(trace(), trace(a=2.2), Tolerances(rtol=0.2)).matched
         assert compare_traces(trace(), trace(a=2.2), Tolerances(atol=0.3)).matched
         assert not compare_traces(trace(), trace(a=2.2), Tolerances(rtol=0.05)).matched
-
-
-class TestTraceAsArrays:
-    def test_it_comes_back_as_it_was(self):
-        original = trace()
-        original.structure.ties = (("a", "b"),)
-        original.calls[1].outputs = None
-        again = stored_trace(pack_trace(original))
-        assert again.calls == original.calls
-        assert again.modules == original.modules
-        assert again.structure.ties == original.structure.ties
-        assert list(again.tensors) == list(original.tensors)
-        assert all(np.array_equal(again.tensors[key].sketch, original.tensors[key].sketch) for key in again.tensors)
-
-    def test_damage_is_told_as_such(self):
-        arrays = pack_trace(trace())
-        packed = arrays["trace.structure"]
-        for damaged in (
-            {},
-            {**arrays, "trace.structure": packed[:-5]},
-            {**arrays, "trace.structure": packed[5:]},
-            {**arrays, "trace.structure": packed.astype(np.int32)},
-            {**arrays, "trace.sketches": arrays["trace.sketches"][:-1]},
-            {**arrays, "trace.sketches": np.append(arrays["trace.sketches"], np.float32(1))},
-            {**arrays, "trace.sketches": arrays["trace.sketches"][None]},
-        ):
-            with pytest.raises(UnreadableBaselineError):
-                stored_trace(damaged)
-
-    def test_other_sketches_are_not_compared(self, monkeypatch):
-        arrays = pack_trace(trace())
-        monkeypatch.setattr("pytest_modelviz.records.trace_arrays.SKETCH_VERSION", 0)
-        with pytest.raises(UnreadableBaselineError, match="made by another version"):
-            stored_trace(arrays)
-
-    def test_a_trace_that_names_what_it_does_not_hold_is_damaged(self):
-        broken = trace()
-        broken.calls[0].inputs = {"x": Leaf(tensor="nothing")}
-        with pytest.raises(UnreadableBaselineError, match="names a tensor it does not hold: 'nothing'"):
-            stored_trace(pack_trace(broken))
-
-
-class TestTree:
-    LAYERS: ClassVar = {"": {"class": "Net"}, "conv": {"class": "Conv2d", "config": "k=3", "out": "f[1]"}}
-
-    def verdict(self, **layers):
-        return compare_trees({"layers": self.LAYERS, "ties": []}, {"layers": {**self.LAYERS, **layers}, "ties": []})
-
-    def test_equal_trees_match(self):
-        assert self.verdict().matched
-
-    def test_configuration_comes_before_what_follows_from_it(self):
-        verdict = self.verdict(**{"": {"class": "Net", "out": "x"}, "conv": {"class": "Conv2d", "config": "k=5"}})
-        assert (verdict.first.layer, verdict.first.class_name, verdict.cause) == ("conv", "Conv2d", "architecture")
-        assert verdict.drifted == 2
-
-    def test_parameters_and_buffers_are_told_one_by_one_and_what_matters_most_first(self):
-        before = {"": {"class": "Net"}, "a": {"class": "A", "buffers": {"x": "f[1]"}, "frozen": ["w"]}}
-        after = {"": {"class": "Net"}, "a": {"class": "A", "buffers": {"x": "f[1]", "y": "f[2]"}}}
-        before["z"] = {"class": "Linear", "parameters": {"w": "f[1]", "b": "f[1]"}}
-        after["z"] = {"class": "Linear", "parameters": {"w": "f[2]"}}
-        verdict = compare_trees({"layers": before}, {"layers": after})
-        assert [(f.layer, f.name, f.before, f.after) for f in verdict.findings] == [
-            ("z", "parameter w", "f[1]", "f[2]"),
-            ("z", "parameter b", "f[1]", ""),
-            ("a", "buffer y", "", "f[2]"),
-            ("a", "frozen", '["w"]', ""),
-        ]
-        assert verdict.first.layer == "z"
-
-    def test_only_the_ties_that_changed_are_told(self):
-        layers = {"": {"class": "Net"}}
-        verdict = compare_trees(
-            {"layers": layers, "ties": [["a", "b"], ["c", "d"]]}, {"layers": layers, "ties": [["c", "d"], ["e", "f"]]}
-        )
-        assert verdict.findings == (TiesFinding("", (("a", "b"),), (("e", "f"),)),)
-
-    def test_shapes_alone_are_computation(self):
-        assert self.verdict(conv={**self.LAYERS["conv"], "out": "f[2]"}).cause == "computation"
-
-    def test_a_module_that_is_called_less_often_names_its_caller(self):
-        before = {"": {"class": "Net"}, "block": {"class": "Block"}, "block.drop": {"class": "Dropout", "calls": 2}}
-        after = {**before, "block.drop": {"class": "Dropout", "calls": 1, "out": "f[2]"}}
-        verdict = compare_trees({"layers": before}, {"layers": after})
-        assert (verdict.first.layer, verdict.first.class_name, verdict.cause) == ("block", "Block", "computation")
-
-    def test_added_and_removed(self):
-        verdict = self.verdict(relu={"class": "ReLU"})
-        assert verdict.findings == (ModuleFinding("relu", "added", "ReLU"),)
-        verdict = compare_trees({"layers": self.LAYERS}, {"layers": {"": self.LAYERS[""]}})
-        assert verdict.findings == (ModuleFinding("conv", "removed", "Conv2d"),)
-
-    def test_a_rename_is_called_a_rename_once_for_a_whole_subtree(self):
-        block = {"class": "Block"}
-        inner = {"class": "Conv2d", "config": "k=3"}
-        before = {"": {"class": "Net"}, "stage": block, "stage.conv": inner}
-        after = {"": {"class": "Net"}, "body": block, "body.conv": inner}
-        verdict = compare_trees({"layers": before}, {"layers": after})
-        assert verdict.findings == (RenameFinding("body", before="stage"),)
-        assert (verdict.first.layer, verdict.cause) == ("body", "architecture")
-        moved = {"": {"class": "Net"}, "stage": block, "stage.sub.conv": inner}
-        verdict = compare_trees({"layers": before}, {"layers": moved})
-        assert [(f.layer, f.is_move) for f in verdict.findings] == [("stage.sub.conv", True)]
-
-    def test_of_two_alike_each_is_found_once_and_a_changed_one_is_no_rename(self):
-        relu = {"class": "ReLU"}
-        before = {"": {"class": "Net"}, "a": relu, "b": relu}
-        verdict = compare_trees({"layers": before}, {"layers": {"": {"class": "Net"}, "c": relu, "d": relu}})
-        assert verdict.findings == (RenameFinding("c", before="a"), RenameFinding("d", before="b"))
-        verdict = compare_trees(
-            {"layers": before}, {"layers": {"": {"class": "Net"}, "a": relu, "c": {"class": "GELU"}}}
-        )
-        assert [f.change for f in verdict.findings] == ["removed", "added"]
-
-    def test_damage(self):
-        for facts in ({}, {"layers": []}, {"layers": {"": 3}}):
-            with pytest.raises(UnreadableBaselineError):
-                compare_trees(facts, {"layers": self.LAYERS})
-
-    def test_layers_are_sorted_as_people_count(self):
-        assert sorted(["b.10", "b.9", "a", "", "b.9.c"], key=natural) == ["", "a", "b.9", "b.9.c", "b.10"]

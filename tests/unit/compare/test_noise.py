@@ -5,12 +5,12 @@ import dataclasses
 
 import numpy as np
 import pytest
+from forgery_subjects import SUBJECTS
 
 from pytest_modelviz.compare.noise import differs_by_noise
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.trace_arrays import pack_trace, unpack_trace
-from test_forgery import SUBJECTS
 
 TRACED = [
     name for name in SUBJECTS if name.partition(" ")[0] not in ("model_summary", "model_graph", "a", "training_curve")

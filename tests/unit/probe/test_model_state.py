@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_purity import state_of_model
+from observable_state import state_of_model
 from torch import nn
 from torch.nn.utils import parametrizations
 
@@ -36,7 +36,7 @@ def dense(gradient):
 
 
 def state(model):
-    """All of `test_purity`, and what tensors have beside values; sparse gradients and plain tensors too."""
+    """All of `observable_state`, and what tensors have beside values; sparse gradients and plain tensors too."""
     tensors = {**dict(model.named_parameters()), **dict(model.named_buffers()), "cache": model.cache}
     gradients = {name: tensor.grad for name, tensor in tensors.items() if tensor.is_leaf}
     model.words.weight.grad = None  # whose bits `state_of_model` cannot read

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from observable_state import bits, state_of_model, state_of_process
 from torch import nn
 from zoo import ZOO, SmallNet, images, vectors
 
@@ -17,52 +18,6 @@ from pytest_modelviz.views.cam_map.capture import CamMapView
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
 from pytest_modelviz.views.model_graph.capture import ModelGraphView
 from pytest_modelviz.views.model_summary.capture import ModelSummaryView
-
-
-def bits(tensor: torch.Tensor) -> object:
-    if torch.nn.parameter.is_lazy(tensor):
-        return "lazy"
-    return (str(tensor.dtype), tuple(tensor.shape), tensor.detach().contiguous().reshape(-1).view(torch.uint8).tolist())
-
-
-def state_of_model(model: nn.Module) -> dict[str, object]:
-    state: dict[str, object] = {}
-    for name, module in model.named_modules():
-        state[f"{name}:class"] = type(module)
-        state[f"{name}:training"] = module.training
-        if isinstance(module, torch.jit.ScriptModule):
-            continue
-        state[f"{name}:attributes"] = {key: id(value) for key, value in vars(module).items()}
-        state[f"{name}:containers"] = {
-            key: repr([id(item) for item in value.values()] if isinstance(value, dict) else sorted(map(id, value)))
-            for key, value in vars(module).items()
-            if isinstance(value, (list, dict, set))
-        }
-    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-        state[name] = (id(tensor), bits(tensor), tensor.requires_grad, tensor.is_leaf)
-        state[f"{name}:memory"] = 0 if torch.nn.parameter.is_lazy(tensor) else tensor.data_ptr()
-        state[f"{name}:grad"] = None if tensor.grad is None else (id(tensor.grad), bits(tensor.grad))
-    return state
-
-
-def state_of_process() -> dict[str, object]:
-    return {
-        "torch": torch.get_rng_state().tolist(),
-        "python": random.getstate(),
-        "numpy": str(np.random.get_state()),
-        "grad": torch.is_grad_enabled(),
-        "inference": torch.is_inference_mode_enabled(),
-        "dtype": torch.get_default_dtype(),
-        "threads": torch.get_num_threads(),
-        "deterministic": torch.are_deterministic_algorithms_enabled(),
-        "precision": torch.get_float32_matmul_precision(),
-        "fast path": torch.backends.mha.get_fastpath_enabled(),
-        "mkldnn": torch.backends.mkldnn.enabled,
-        "cudnn": (torch.backends.cudnn.enabled, torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic),
-        "call": nn.Module.__call__,
-        "autocast": torch.is_autocast_enabled("cpu"),
-    }
-
 
 VIEWS = {
     "model_summary": lambda model, data: ModelSummaryView(model, input_data=data),

@@ -13,7 +13,7 @@ import torch
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
-from test_fuzz import IDS, VIEWS, WHERE, outcome
+from recorded_views import IDS, VIEWS, WHERE, outcome
 from torch import nn
 
 from pytest_modelviz.cli import main

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
-from test_fuzz import VIEWS
+from recorded_views import VIEWS
 from torch import nn
 
 from pytest_modelviz.compare.bracketed import in_one_order

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from test_purity import state_of_model, state_of_process
+from observable_state import state_of_model, state_of_process
 from torch import nn
 from zoo import ZOO, InPlace, SmallNet
 

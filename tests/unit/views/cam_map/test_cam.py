@@ -1,44 +1,22 @@
+"""`cam_map` with the gradient's own methods: maps worked out by hand, targets, layers, drift and pictures."""
+
 import copy
 import math
 
 import numpy as np
 import pytest
 import torch
+from cam_models import TOY_INPUT, Toy, compared
 from torch import nn
 from zoo import ZOO, InPlace, Output, SmallNet, images, sequences
 
-from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.records.findings import FactFinding
 from pytest_modelviz.views.cam_map.capture import CamMapView
 from pytest_modelviz.views.cam_map.compare import map_difference, map_findings
-from pytest_modelviz.views.cam_map.findings import (
-    EmptyMapFinding,
-    NonFiniteMapFinding,
-    ScaledMapFinding,
-)
+from pytest_modelviz.views.cam_map.findings import EmptyMapFinding, NonFiniteMapFinding, ScaledMapFinding
 from pytest_modelviz.views.cam_map.methods import METHODS
 from pytest_modelviz.views.cam_map.pictures import heatmap
-
-
-def compared(view, other, **tolerances):
-    return view.compare(view.capture(), other.capture(), Tolerances(**tolerances))
-
-
-class Toy(nn.Module):
-    """Two feature maps, read out by two classes: the map can be worked out by hand."""
-
-    def __init__(self, first=(1.0, -4.0)):
-        super().__init__()
-        self.maps = nn.Identity()
-        self.head = nn.Linear(2, 2, bias=False)
-        self.head.weight.data = torch.tensor([list(first), [0.5, 3.0]])
-
-    def forward(self, x):
-        return self.head(self.maps(x).mean((2, 3)))
-
-
-TOY_INPUT = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]], [[0.0, 1.0], [0.0, 1.0]]]])
 
 
 def test_gradcam_by_hand():

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import pytorch_grad_cam
 import torch
+from cam_models import TOY_INPUT, Toy, compared
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget, SemanticSegmentationTarget
-from test_cam import TOY_INPUT, Toy, compared
 from torch import nn
 from zoo import ZOO, SmallNet, images
 

@@ -1,118 +1,27 @@
 """Kernels of every kind of convolution, compared as weights; the figures are small enough to be worked out by hand."""
 
-import copy
-import itertools
 import math
-import warnings
 
 import numpy as np
 import pytest
 import torch
-from test_purity import state_of_model, state_of_process
+from kernel_models import KINDS, changed, compared, quantised, weight_norm_of_old
+from observable_state import state_of_model, state_of_process
 from torch import nn
 from torch.nn.utils import prune
 from zoo import ZOO, SmallNet
 
 from pytest_modelviz.compare.tolerance import LayerTolerance, Tolerances
-from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
+from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.pictures.colour import NOT_A_NUMBER
-from pytest_modelviz.records.findings import (
-    ModuleFinding,
-    RenameFinding,
-    RequestFinding,
-    Role,
-    TiesFinding,
-    WeightFinding,
-)
+from pytest_modelviz.records.findings import WeightFinding
 from pytest_modelviz.storage.names import Location
 from pytest_modelviz.storage.store import Store
 from pytest_modelviz.views.kernel_maps.capture import KernelMapsView
 from pytest_modelviz.views.kernel_maps.compare import BrokenKernelsFinding
-from pytest_modelviz.views.kernel_maps.convolutions import convolutions, first_of_stages
+from pytest_modelviz.views.kernel_maps.convolutions import convolutions
 from pytest_modelviz.views.kernel_maps.kernels import filters_first, sample
 from pytest_modelviz.views.kernel_maps.pictures import kernel_scale, kernels_composite, kernels_picture
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # torch has another home for them by now
-    from torch.ao.nn import quantized
-
-
-def compared(model, other, *, layers=None, other_layers=None, **tolerances):
-    one, two = KernelMapsView(model, layers=layers), KernelMapsView(other, layers=other_layers or layers)
-    return one.compare(one.capture(), two.capture(), Tolerances(**tolerances))
-
-
-def changed(model, change):
-    other = copy.deepcopy(model)
-    with torch.no_grad():
-        change(other)
-    return other
-
-
-def weight_norm_of_old():
-    conv = nn.Conv2d(3, 4, 3)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        return nn.utils.weight_norm(conv)
-
-
-def quantised():
-    conv = quantized.Conv2d(3, 4, 3)
-    weight = torch.rand(4, 3, 3, 3, generator=torch.Generator().manual_seed(0)) - 0.5
-    conv.set_weight_bias(torch.quantize_per_tensor(weight, 0.01, 0, torch.qint8), torch.rand(4))
-    return conv
-
-
-# the text of the weight, its filters by themselves, and how they are shown
-KINDS = {
-    "1d": (lambda: nn.Conv1d(2, 4, 5), "float32[4, 2, 5]", (4, 2, 5), "positions", (1, 4, 5)),
-    "colour": (lambda: nn.Conv2d(3, 4, 3), "float32[4, 3, 3, 3]", (4, 3, 3, 3), "colour", (4, 3, 3, 3)),
-    "2d": (lambda: nn.Conv2d(2, 4, (3, 1)), "float32[4, 2, 3, 1]", (4, 2, 3, 1), "strongest", (4, 3, 1)),
-    "pointwise": (lambda: nn.Conv2d(5, 4, 1), "float32[4, 5, 1, 1]", (4, 5, 1, 1), "inputs", (1, 4, 5)),
-    "3d": (lambda: nn.Conv3d(2, 4, 3), "float32[4, 2, 3, 3, 3]", (4, 2, 3, 3, 3), "strongest", (4, 3, 3)),
-    "depthwise": (lambda: nn.Conv2d(4, 4, 3, groups=4), "float32[4, 1, 3, 3]", (4, 1, 3, 3), "strongest", (4, 3, 3)),
-    "transposed": (
-        lambda: nn.ConvTranspose2d(6, 4, 2, groups=2),
-        "float32[6, 2, 2, 2]",
-        (4, 3, 2, 2),
-        "colour",
-        (4, 3, 2, 2),
-    ),
-    "transposed 1d": (lambda: nn.ConvTranspose1d(2, 4, 3), "float32[2, 4, 3]", (4, 2, 3), "positions", (1, 4, 3)),
-    "bfloat16": (lambda: nn.Conv2d(3, 4, 3).bfloat16(), "bfloat16[4, 3, 3, 3]", (4, 3, 3, 3), "colour", (4, 3, 3, 3)),
-    "half": (lambda: nn.Conv2d(3, 4, 3).half(), "float16[4, 3, 3, 3]", (4, 3, 3, 3), "colour", (4, 3, 3, 3)),
-    "double": (lambda: nn.Conv2d(3, 4, 3).double(), "float64[4, 3, 3, 3]", (4, 3, 3, 3), "colour", (4, 3, 3, 3)),
-    "complex": (
-        lambda: nn.Conv2d(3, 4, 3, dtype=torch.complex64),
-        "complex64[4, 3, 3, 3]",
-        (4, 3, 3, 3),
-        "colour",
-        (4, 3, 3, 3),
-    ),
-    "quantised": (quantised, "qint8[4, 3, 3, 3]", (4, 3, 3, 3), "colour", (4, 3, 3, 3)),
-    "weight norm": (
-        lambda: nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 3)),
-        "float32[4, 3, 3, 3]",
-        (4, 3, 3, 3),
-        "colour",
-        (4, 3, 3, 3),
-    ),
-    "old weight norm": (weight_norm_of_old, "float32[4, 3, 3, 3]", (4, 3, 3, 3), "colour", (4, 3, 3, 3)),
-    "scripted": (
-        lambda: torch.jit.script(nn.Conv2d(3, 4, 3)),
-        "float32[4, 3, 3, 3]",
-        (4, 3, 3, 3),
-        "colour",
-        (4, 3, 3, 3),
-    ),
-    "traced": (
-        lambda: torch.jit.trace(nn.ConvTranspose2d(2, 4, 3), torch.rand(1, 2, 5, 5)),
-        "float32[2, 4, 3, 3]",
-        (4, 2, 3, 3),
-        "strongest",
-        (4, 3, 3),
-    ),
-}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -298,164 +207,6 @@ def test_kernels_that_are_not_finite_are_counted():
     assert len(view.picture(capture, KernelMapsView(model).capture(), verdict)) == 1
 
 
-class TestArchitecture:
-    """How a convolution is built comes before what its weights are."""
-
-    @pytest.mark.parametrize(
-        ("build", "what"),
-        [
-            (lambda: nn.Conv2d(8, 12, 3, padding=1, stride=2), "stride"),
-            (lambda: nn.Conv2d(8, 12, 3, padding=1, dilation=2), "dilation"),
-            (lambda: nn.Conv2d(8, 12, 3, padding=1, padding_mode="reflect"), "padding_mode"),
-            (lambda: nn.Conv2d(8, 12, 3, padding=1, groups=4), "groups"),
-            (lambda: nn.Conv2d(8, 12, 5, padding=1), "kernel_size"),
-            (lambda: nn.Conv2d(8, 12, 3, padding=1, bias=False), "bias"),
-            (lambda: nn.Conv2d(8, 12, 3, padding=1).double(), "weight"),
-        ],
-    )
-    def test_another_configuration(self, build, what):
-        model = SmallNet()
-        other = changed(model, lambda net: setattr(net, "conv2", build()))
-        with torch.no_grad():
-            other.conv1.weight.mul_(2)
-        verdict = compared(model, other)
-        assert (verdict.cause, verdict.first.layer, verdict.error, verdict.tolerance) == (
-            "architecture",
-            "conv2",
-            math.inf,
-            0.0,
-        )
-        assert what in {finding.name for finding in verdict.findings if finding.layer == "conv2"}
-        others = [finding for finding in verdict.findings if finding.role is Role.ALSO]
-        assert any(isinstance(finding, WeightFinding) for finding in others)  # conv1, and who blames it is wrong
-        assert verdict.drifted == 2
-
-    def test_one_is_gone_or_new(self):
-        model = SmallNet()
-        other = changed(model, lambda net: net.add_module("extra", nn.Conv1d(1, 1, 1)))
-        for pair, kind in (((model, other), "added"), ((other, model), "removed")):
-            verdict = compared(*pair)
-            assert (verdict.cause, verdict.first.layer, verdict.first.class_name) == ("architecture", "", "SmallNet")
-            assert verdict.findings == (ModuleFinding("extra", kind, "Conv1d"),)
-            assert (verdict.compared, verdict.drifted) == (3, 1)
-
-    def test_one_has_another_name(self):
-        def build(name):
-            torch.manual_seed(0)
-            return nn.Sequential(nn.ModuleDict({"a": nn.Conv2d(1, 2, 3), name: nn.Conv2d(2, 3, 3)}))
-
-        verdict = compared(build("b"), build("c"))
-        assert (verdict.cause, verdict.first.layer, verdict.error) == ("architecture", "0.c", 0.0)
-        assert verdict.findings == (RenameFinding("0.c", before="0.b"),)
-        one, two = KernelMapsView(build("b")), KernelMapsView(build("c"))
-        labels = [picture.label for picture in two.picture(two.capture(), one.capture(), verdict)]
-        assert labels == ["0.c"]
-
-    def test_a_lost_tie_of_equal_values(self):
-        def build():
-            model = nn.Sequential(nn.Conv1d(2, 2, 1), nn.Conv1d(2, 2, 1))
-            model[1].weight = model[0].weight
-            return model
-
-        model = build()
-        other = changed(model, lambda net: setattr(net[1], "weight", nn.Parameter(net[0].weight.clone())))
-        verdict = compared(model, other)
-        assert (verdict.matched, verdict.cause) == (False, "architecture")
-        assert isinstance(verdict.findings[0], TiesFinding)
-
-    def test_a_plain_attribute_alone_is_no_drift(self):
-        model = SmallNet()
-        assert compared(model, changed(model, lambda net: setattr(net.conv1, "calls", 3))).matched
-
-
-class TestWhichAreShown:
-    def names(self, model):
-        return [one.name for one in first_of_stages(convolutions(model))]
-
-    def test_the_first_and_each_stage_s(self):
-        torchvision = pytest.importorskip("torchvision")
-        expected = {
-            "resnet18": ["conv1", *(f"layer{n}.0.conv1" for n in (1, 2, 3, 4))],
-            "resnet50": ["conv1", *(f"layer{n}.0.conv2" for n in (1, 2, 3, 4))],  # of 3x3, not the 1x1 before it
-            "resnet152": ["conv1", *(f"layer{n}.0.conv2" for n in (1, 2, 3, 4))],  # though layer3 holds most of all
-            "vgg16": ["features.0", "features.5", "features.10", "features.17"],
-            "vit_b_16": ["conv_proj"],
-        }
-        for name, names in expected.items():
-            with torch.device("meta"):
-                model = getattr(torchvision.models, name)(weights=None)
-            assert self.names(model) == names, name
-
-    def test_many_small_children_are_those_that_grow_and_at_most_eight(self):
-        widths = [3, 8, 8, 16, 16, 16, 24, 24, 32, 24]
-        pairs = itertools.pairwise(widths)
-        model = nn.Sequential(nn.Sequential(*(nn.Conv2d(a, b, 3) for a, b in pairs)), nn.Flatten())
-        assert self.names(model) == ["0.0", "0.2", "0.5", "0.7"]
-        grows = nn.Sequential(*(nn.Conv1d(n, n + 1, 3) for n in range(1, 21)))
-        assert len(self.names(grows)) == 8
-        assert self.names(grows)[0] == "0"
-
-    def test_a_stage_with_most_of_the_convolutions_is_still_one(self):
-        def stage(count):
-            return nn.Sequential(*(nn.Conv1d(2, 2, 3) for _ in range(count)))
-
-        assert self.names(nn.Sequential(stage(1), stage(3), stage(1))) == ["0.0", "1.0", "2.0"]
-        assert self.names(nn.Sequential(stage(1), stage(3))) == ["0.0", "1.0"]
-        assert self.names(nn.Sequential(stage(1), stage(4))) == ["0.0", "1.0", "1.1", "1.2", "1.3"]
-
-    def test_nested_containers_and_a_single_convolution_end(self):
-        model = nn.Sequential(nn.Sequential(nn.Sequential(nn.Conv2d(1, 1, 1))))
-        assert self.names(model) == ["0.0.0"]
-        assert self.names(nn.Conv2d(1, 1, 1)) == [""]
-
-
-class TestLayers:
-    def test_only_those_named_are_compared_and_shown(self):
-        model = SmallNet()
-        other = changed(model, lambda net: net.conv1.weight.mul_(2))
-        for layers in ("conv2", ["conv2"], ("conv2",)):
-            verdict = compared(model, other, layers=layers)
-            assert (verdict.matched, verdict.compared) == (True, 1)
-        assert list(KernelMapsView(model, layers="conv*").capture().result.pictures) == ["conv1", "conv2"]
-
-    def test_a_glob_takes_the_convolutions_among_what_it_matches(self):
-        assert list(KernelMapsView(SmallNet(), layers="*1").capture().result.layers) == ["conv1"]  # and not bn1
-
-    def test_another_choice_is_another_question(self):
-        model = SmallNet()
-        verdict = compared(model, model, layers="conv1", other_layers="conv2")
-        assert (verdict.matched, verdict.cause, verdict.first) == (False, None, None)
-        assert verdict.findings == (RequestFinding("", "layers", "conv1", "conv2"),)
-
-    @pytest.mark.parametrize(
-        ("layers", "message"),
-        [
-            ("conv9", r"no layer 'conv9'; did you mean 'conv[12]', 'conv[12]'\?"),
-            ("x*y", r"no layer 'x\*y'"),
-            ("head", r"layer 'head' is Linear, not a convolution, and has no kernels; name one that is"),
-            ("", r"layer '' is SmallNet, not a convolution, and has no kernels; those inside of it are '\*'"),
-            ("bn*", r"layers='bn\*' matches 2 layers, but no convolution among them"),
-            (3, "layers takes names of layers or globs such as 'layer4.*', not 3"),
-            ([3], "layers takes names of layers"),
-        ],
-    )
-    def test_what_stands_for_no_convolution_is_an_error(self, layers, message):
-        with pytest.raises(ModelvizError, match=message):
-            KernelMapsView(SmallNet(), layers=layers).capture()
-
-    def test_a_container_says_what_is_inside(self):
-        model = nn.Sequential(nn.Sequential(nn.Conv2d(1, 1, 1)))
-        with pytest.raises(ModelvizError, match=r"layer '0' is Sequential, not .* those inside of it are '0\.\*'"):
-            KernelMapsView(model, layers="0").capture()
-        assert list(KernelMapsView(model, layers="0.*").capture().result.layers) == ["0.0"]
-
-    def test_no_model_and_no_convolution(self):
-        with pytest.raises(ModelvizError, match=r"must be a torch\.nn\.Module, not int"):
-            KernelMapsView(3)
-        with pytest.raises(ModelvizError, match="Linear has no convolution, so it has no kernels to show"):
-            KernelMapsView(nn.Linear(2, 2)).capture()
-
-
 class TestWeightsMadeOfOthers:
     """What is compared is the weight that the module computes with."""
 
@@ -552,64 +303,3 @@ class TestPictures:
     def test_other_shapes_are_shown_side_by_side(self):
         one, two = np.zeros((2, 3, 3), np.float32), np.zeros((20, 5, 5), np.float32)
         assert kernels_composite("conv", ["head"], one, two).image.shape[1] > 8 * 40
-
-
-class TestDamage:
-    def test_pictures_and_layers_that_are_damaged_are_unreadable(self):
-        model = SmallNet()
-        other = KernelMapsView(changed(model, lambda net: net.conv1.weight.mul_(2)))
-        view, actual = KernelMapsView(model), other.capture()
-        for spoil in (
-            lambda facts, arrays: facts.update(layers=[]),
-            lambda facts, arrays: facts.update(layers={"conv1": 3}),
-            lambda facts, arrays: facts.update(pictures=None),
-            lambda facts, arrays: facts["pictures"].update(conv1=None),
-            lambda facts, arrays: facts["pictures"]["conv1"].update(exponent=10**6),
-            lambda facts, arrays: arrays.pop("picture.conv1"),
-            lambda facts, arrays: arrays.update({"picture.conv1": np.zeros((8, 2, 3, 3), np.float16)}),
-            lambda facts, arrays: arrays.update({"picture.conv1": np.zeros((8, 3, 3, 3), np.float32)}),
-            lambda facts, arrays: arrays.pop("trace.sketches"),
-        ):
-            baseline = view.capture()
-            facts, arrays = copy.deepcopy(dict(baseline.facts)), dict(baseline.arrays)
-            spoil(facts, arrays)
-            damaged = type(baseline)(baseline.view, facts, arrays)
-            with pytest.raises(UnreadableBaselineError):
-                other.picture(actual, damaged, other.compare(damaged, actual, Tolerances()))
-
-    def test_pictures_larger_than_any_that_is_kept_are_unreadable(self):
-        model = SmallNet()
-        view = KernelMapsView(model)
-        capture = view.capture()
-        for shape in ((65, 3, 3, 3), (65, 3, 3), (2, 257, 3), (2, 3, 257), (2, 3, 3, 257), (1, 257, 3), (1, 3, 1025)):
-            arrays = {**capture.arrays, "picture.conv1": np.zeros(shape, np.float16)}
-            forged = type(capture)(capture.view, capture.facts, arrays)
-            with pytest.raises(UnreadableBaselineError, match="its picture of 'conv1' is larger than any that is kept"):
-                view.picture(capture, forged)
-
-    def test_pictures_of_layers_that_the_model_has_not_are_not_unpacked(self):
-        view = KernelMapsView(SmallNet())
-        capture = view.capture()
-        facts = copy.deepcopy(dict(capture.facts))
-        facts["pictures"]["other"] = {"exponent": 0}
-        forged = type(capture)(capture.view, facts, {**capture.arrays, "picture.other": np.zeros(3, np.float16)})
-        assert view.picture(capture, forged)
-
-    @pytest.mark.parametrize(
-        ("conv", "shape"),
-        [
-            (lambda: nn.Conv1d(2, 2, 2000), (1, 2, 1024)),
-            (lambda: nn.Conv2d(3, 1, (300, 2)), (1, 3, 256, 2)),
-            (lambda: nn.Conv2d(2, 2, (2, 300)), (2, 2, 256)),
-        ],
-    )
-    def test_what_is_kept_of_an_enormous_kernel_can_be_shown(self, conv, shape):
-        view = KernelMapsView(conv())
-        capture = view.capture()
-        assert capture.result.pictures[""].shape == shape
-        assert view.picture(capture, capture)
-
-
-def test_an_empty_list_of_layers_is_no_check():
-    with pytest.raises(ModelvizError, match="layers is empty, so there is nothing to compare"):
-        KernelMapsView(nn.Conv2d(3, 3, 3), layers=[])

@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from test_cam import compared
 from torch import nn
 from zoo import ZOO, SmallNet, images, sequences, vectors
 
@@ -14,6 +13,10 @@ from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.records.findings import DtypeFinding, FactFinding
 from pytest_modelviz.views.saliency_map.capture import SaliencyMapView
 from pytest_modelviz.views.saliency_map.gradients import METHODS, normal
+
+
+def compared(view, other, **tolerances):
+    return view.compare(view.capture(), other.capture(), Tolerances(**tolerances))
 
 
 def result(model, inputs, **options):
