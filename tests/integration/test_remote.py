@@ -140,7 +140,7 @@ def test_what_is_read_once_is_kept_for_the_run(memory, monkeypatch):
 def test_a_write_that_stops_at_any_moment_is_whole(url, monkeypatch):
     """Each operation that changes something is made the last one in turn."""
     if url.startswith("file"):
-        pytest.skip("a folder of this machine is tested by tests/unit/test_store.py")
+        pytest.skip("a folder of this machine is tested by tests/unit/storage/test_store.py")
     steps = {"count": 0, "last": 10**9}
 
     class Stopped(BaseException):
@@ -251,7 +251,7 @@ def test_baselines_copied_there_by_hand_are_read(tmp_path, memory):
 
 def test_damage_and_size_are_told(url):
     if url.startswith("file"):
-        pytest.skip("a folder of this machine is tested by tests/unit/test_store.py")
+        pytest.skip("a folder of this machine is tested by tests/unit/storage/test_store.py")
     Store(url).save(WHERE, capture(), **IDS)
     files, root = fsspec.core.url_to_fs(url)
     files.pipe_file(f"{root}/{STEM}.json", b"")

@@ -1,0 +1,104 @@
+"""An update keeps a baseline only where all that it holds is what would be recorded, number by number."""
+
+import copy
+import dataclasses
+
+import numpy as np
+import pytest
+from forgery_subjects import SUBJECTS
+
+from pytest_modelviz.compare.noise import differs_by_noise
+from pytest_modelviz.compare.tolerance import Tolerances
+from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.records.trace_arrays import pack_trace, unpack_trace
+
+TRACED = [
+    name for name in SUBJECTS if name.partition(" ")[0] not in ("model_summary", "model_graph", "a", "training_curve")
+] + ["training_curve"]
+
+
+def captured(name):
+    view, _ = SUBJECTS[name]()
+    return view.capture()
+
+
+def is_noise(baseline, actual, **options):
+    return differs_by_noise(baseline, actual, Tolerances(scale=0.1, **options))
+
+
+def off(capture, factor):
+    """All numbers of a capture times this."""
+    arrays = {}
+    for key, values in capture.arrays.items():
+        floating = values.dtype.kind == "f"
+        arrays[key] = (values * values.dtype.type(factor)).astype(values.dtype) if floating else values
+    return dataclasses.replace(capture, arrays=arrays)
+
+
+@pytest.mark.parametrize("name", SUBJECTS)
+def test_the_last_digits_are_noise(name):
+    capture = captured(name)
+    assert is_noise(copy.deepcopy(capture), capture)
+    assert is_noise(off(capture, 1 + 2e-7), capture)
+    if capture.arrays:
+        assert not is_noise(off(capture, 1.2), capture, rtol=0.5)
+        key = next(iter(capture.arrays))
+        assert not is_noise(dataclasses.replace(capture, arrays={key: capture.arrays[key]}), capture) or (
+            len(capture.arrays) == 1
+        )
+
+
+CHANGES = {
+    "signature": lambda trace: next(iter(trace.modules.values())).config.update(forward="x, mask"),
+    "default": lambda trace: next(iter(trace.modules.values())).config.update(defaults="mask=None"),
+    "state": lambda trace: next(iter(trace.modules.values())).config.update(rewritten="weight"),
+    "weights": lambda trace: [module.weights.clear() for module in trace.modules.values()] and trace.weights.clear(),
+    "a weight": lambda trace: trace.weights.update(
+        {key: dataclasses.replace(record, sketch=-record.sketch) for key, record in list(trace.weights.items())[:1]}
+    ),
+    "results": lambda trace: trace.tensors.update(
+        {key: dataclasses.replace(record, sketch=record.sketch * 1.01) for key, record in trace.tensors.items()}
+    ),
+    "a call": lambda trace: trace.calls.pop() if trace.calls else trace.modules.popitem(),
+    "a tie": lambda trace: setattr(trace.structure, "ties", (("a", "b"),)),
+}
+
+
+@pytest.mark.parametrize("name", TRACED)
+@pytest.mark.parametrize("change", CHANGES)
+def test_nothing_that_a_trace_says_otherwise_is_noise(name, change):
+    capture = captured(name)
+    trace = unpack_trace(capture.arrays)
+    if change == "results" and not trace.tensors:
+        pytest.skip("it holds none")
+    CHANGES[change](trace)
+    arrays = {**capture.arrays, **pack_trace(trace)}
+    assert not is_noise(dataclasses.replace(capture, arrays=arrays), capture)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "same"),
+    [
+        (np.array([1.0, np.nan, np.inf]), np.array([1.0, np.nan, np.inf]), True),
+        (np.array([1.0, np.nan]), np.array([1.0, 2.0]), False),
+        (np.array([1.0, 1e-6]), np.array([1.0, 2e-6]), False),
+        (np.array([1.0, 1e-8]), np.array([1.0, 2e-8]), True),
+        (np.array([1 + 1e-6]), np.array([1.0]), True),
+        (np.array([1.0], np.float32), np.array([1.0]), False),
+        (np.array([1.0]), np.array([[1.0]]), False),
+        (np.array([3]), np.array([4]), False),
+        (np.array([3, 200], np.uint8), np.array([4, 199], np.uint8), True),
+        (np.array([3], np.uint8), np.array([5], np.uint8), False),
+        (np.array([True]), np.array([False]), False),
+        (np.array([1 + 1j]), np.array([1 + 2j]), False),
+        (np.zeros(0), np.zeros(0), True),
+    ],
+)
+def test_numbers_are_compared_one_by_one(before, after, same):
+    captures = (Capture("plain", {}, {"x": values}) for values in (before, after))
+    assert is_noise(*captures) is same
+
+
+def test_facts_are_part_of_it():
+    assert not is_noise(Capture("plain", {"forward": "x"}), Capture("plain", {"forward": "x, mask"}))
+    assert not is_noise(Capture("plain", {}), Capture("plain", {"smooth": True}))

@@ -1,0 +1,199 @@
+"""No operator or input of a forged graph bears a name that stands for something else; honest names are read."""
+
+import pytest
+import torch
+from forgery_subjects import image
+from forging_by_hand import matches, reread
+from torch import nn
+from torch.overrides import handle_torch_function, has_torch_function
+
+from pytest_modelviz.compare.tolerance import Tolerances
+from pytest_modelviz.errors import UnreadableBaselineError
+from pytest_modelviz.views.model_graph.capture import ModelGraphView
+from pytest_modelviz.views.model_graph.records import OperatorGraph
+
+
+class Gated(nn.Module):
+    def __init__(self, skip=True):
+        super().__init__()
+        self.gain, self.skip = nn.Parameter(torch.ones(2, 8)), skip
+
+    def forward(self, x):
+        bent = torch.tanh(x)
+        return torch.relu(bent) * self.gain + (x if self.skip else bent)
+
+
+@pytest.mark.parametrize("new", ["input.x", "gain", "/tanh[0]", "x"])
+def test_no_operator_bears_a_name_that_stands_for_something_else(new):
+    x = torch.rand(2, 8)
+
+    def renamed(facts):
+        rows = {}
+        for name, row in facts["operators"].items():
+            given = [new if one == "/tanh" else one for one in row.get("in", [])]
+            rows[new if name == "/tanh" else name] = {**row, **({"in": given} if given else {})}
+        facts["operators"] = rows
+
+    view, other = ModelGraphView(Gated(), x), ModelGraphView(Gated(skip=False), x)
+    baseline = reread(view, view.capture(), renamed)
+    with pytest.raises(UnreadableBaselineError, match="impossible name"):
+        other.compare(baseline, other.capture(), Tolerances())
+
+
+def test_an_input_is_not_called_like_a_weight():
+    x = torch.rand(2, 8)
+
+    def renamed(facts):
+        facts["inputs"] = {"gain": facts["inputs"]["input.x"]}
+
+    view = ModelGraphView(Gated(), x)
+    capture = view.capture()
+    with pytest.raises(UnreadableBaselineError, match="impossible name"):
+        view.compare(reread(view, capture, renamed), capture, Tolerances())
+
+
+def test_no_operator_is_called_like_a_parameter_with_a_slash_in_its_name():
+    class Odd(nn.Module):
+        def __init__(self, skip):
+            super().__init__()
+            self.register_parameter("block/gain", nn.Parameter(torch.ones(2, 8)))
+            self.block, self.skip = nn.Tanh(), skip
+
+        def forward(self, x):
+            bent = self.block(x)
+            return torch.relu(bent) * getattr(self, "block/gain") + (bent if self.skip else getattr(self, "block/gain"))
+
+    x = torch.rand(2, 8)
+
+    def renamed(facts):
+        old, new = "block/tanh", "block/gain"
+        facts["operators"] = {
+            (new if name == old else name): {**row, "in": [new if one == old else one for one in row.get("in", [])]}
+            for name, row in facts["operators"].items()
+        }
+
+    view, other = ModelGraphView(Odd(True), x), ModelGraphView(Odd(False), x)
+    assert not matches(other, reread(view, view.capture(), renamed), other.capture())
+
+
+@pytest.mark.parametrize("name", ["dilation=2", "a=b=c", "k%3D", "input"])
+def test_modules_of_any_name_are_in_the_graph(name):
+    class Branches(nn.Module):
+        def __init__(self, dilation):
+            super().__init__()
+            self.add_module(name, nn.Conv2d(3, 4, 3, padding=dilation, dilation=dilation))
+
+        def forward(self, x):
+            return torch.relu(getattr(self, name)(x))
+
+    view, other = ModelGraphView(Branches(2), image()), ModelGraphView(Branches(5), image())
+    capture = view.capture()
+    assert [one.module for one in capture.result.operators] == [name, ""]
+    assert matches(view, capture, ModelGraphView(Branches(2), image()).capture())
+    verdict = other.compare(capture, other.capture(), Tolerances())
+    assert (verdict.matched, verdict.first.layer) == (False, name)
+
+
+def test_a_weight_of_a_module_called_input_is_no_input():
+    class Reads(nn.Module):
+        def __init__(self, own):
+            super().__init__()
+            self.input, self.own = nn.Linear(4, 4), own
+
+        def forward(self, x, weight):
+            return x @ (self.input.weight if self.own else weight)
+
+    data = {"x": torch.rand(4, 4), "weight": torch.rand(4, 4)}
+    view, other = ModelGraphView(Reads(True), data), ModelGraphView(Reads(False), data)
+    assert not matches(other, view.capture(), other.capture())
+    assert matches(view, view.capture(), view.capture())
+
+
+def test_the_names_of_a_large_graph_are_looked_at_once():
+    rows = {f"m/add#{number}": {"operator": "add", "out": "float32[1]"} for number in range(40_000)}
+    facts = {"source": "exported", "inputs": {"input.x": "float32[1]"}, "outputs": [], "operators": rows, "modules": {}}
+    assert len(OperatorGraph.from_facts(facts).operators) == 40_000  # a look at each pair would take half a minute
+
+
+def test_no_operator_is_called_like_a_weight_that_the_baseline_keeps_to_itself():
+    class Bends(nn.Module):
+        def forward(self, x):
+            return torch.tanh(x)
+
+    class Heads(nn.Module):
+        def __init__(self, skip):
+            super().__init__()
+            self.heads = nn.ModuleDict({"aux": Bends(), "aux/seg": nn.Linear(8, 8, bias=False)})
+            self.skip = skip
+
+        def forward(self, x):
+            bent, weight = self.heads["aux"](x), self.heads["aux/seg"].weight
+            return torch.relu(bent) @ weight + (bent if self.skip else weight)
+
+    def alias(facts):
+        old, new = "heads.aux/tanh", "heads.aux/seg.weight"
+        facts["operators"] = {
+            (new if name == old else name): {**row, "in": [new if one == old else one for one in row["in"]]}
+            for name, row in facts["operators"].items()
+        }
+        del facts["modules"]["heads.aux/seg"]["tensors"]
+
+    x = torch.rand(8, 8)
+    view, other = ModelGraphView(Heads(True), x), ModelGraphView(Heads(False), x)
+    assert not matches(other, reread(view, view.capture(), alias), other.capture())
+
+
+def test_a_function_without_a_name_is_an_operator():
+    plain = lambda x: x + 1  # noqa: E731  # which has no other name
+
+    def overridable(x):
+        return handle_torch_function(plain, (x,), x) if has_torch_function((x,)) else x + 1
+
+    class Reads(nn.Module):
+        def forward(self, x):
+            return overridable(x) if float(x.sum()) < 1e9 else x
+
+    view = ModelGraphView(Reads(), torch.rand(2, 2))
+    capture = view.capture()
+    assert "/<lambda>" in {one.name for one in capture.result.operators}
+    assert matches(view, reread(view, capture, lambda facts: None), capture)
+
+
+class Subtracts(nn.Module):
+    def __init__(self, swapped):
+        super().__init__()
+        self.swapped = [swapped]  # no configuration
+
+    def forward(self, a, b):
+        return b - a if self.swapped[0] else a - b
+
+
+@pytest.mark.parametrize(
+    ("operands", "inputs", "matching"),
+    [
+        ("ab", "ab", "a - b"),
+        ("ab", "ba", "a - b"),
+        ("ba", "ab", "b - a"),
+        ("cd", "cd", "a - b"),
+        ("dc", "cd", "b - a"),
+        ("ac", "ac", "a - b"),
+        ("cb", "cb", "a - b"),
+        ("cb", "bc", None),
+        ("bc", "bc", None),
+        ("ca", "ca", None),
+        ("ac", "ca", None),
+    ],
+)
+def test_no_input_that_both_graphs_know_stands_for_another(operands, inputs, matching):
+    data = {"a": torch.ones(2, 4), "b": torch.rand(2, 4)}
+    views = {"a - b": ModelGraphView(Subtracts(False), data), "b - a": ModelGraphView(Subtracts(True), data)}
+    view = views["a - b"]
+
+    def renamed(facts):
+        facts["inputs"] = {f"input.{name}": facts["inputs"]["input.a"] for name in inputs}
+        for row in facts["operators"].values():
+            row["in"] = [f"input.{name}" for name in operands]
+
+    baseline = reread(view, view.capture(), renamed)
+    matched = [name for name, other in views.items() if matches(other, baseline, other.capture())]
+    assert matched == ([] if matching is None else [matching])

@@ -1,0 +1,241 @@
+"""What two graphs differ in, as a report says it, and what is no part of a graph."""
+
+import json
+
+import pytest
+import torch
+import torch.nn.functional as F
+from graph_models import Block, Net, capture, compared, edited, lines, small
+from torch import nn
+from zoo import ZOO, vectors
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "layer", "class_name", "evidence"),
+    [
+        (Net(), Net("relu", "gelu"), "layer.1", "Block", "replaced in layer.1: relu -> gelu (after {norm})"),
+        (Net("gelu"), Net("relu"), "layer.0", "Block", "replaced in layer.0: gelu -> relu (after {norm0})"),
+        (
+            Net(),
+            edited(Net, code="bilinear")(),
+            "",
+            "Net",
+            "replaced in (model): upsample_nearest2d -> upsample_bilinear2d(align_corners=False) (after layer.1/add)",
+        ),
+        (
+            Net(),
+            Net("relu", "no dropout"),
+            "layer.1",
+            "Block",
+            "removed from layer.1: dropout(p=0.5, train=False) (after layer.1/relu)",
+        ),
+        (Net(), Net("relu", "p"), "layer.1", "Block", "changed: layer.1/dropout p: 0.5 -> 0.4"),
+        (Net(), Net("relu", "in place"), "layer.1", "Block", "replaced in layer.1: relu -> relu_ (after {norm})"),
+        (
+            Net(),
+            Net("relu", "no skip"),
+            "layer.1",
+            "Block",
+            "layer.1/add now receives layer.1/dropout instead of layer.0/add",
+        ),
+    ],
+    ids=["relu to gelu", "gelu to relu", "interpolate", "lost dropout", "another p", "in place", "lost skip"],
+)
+def test_a_functional_change_is_one_readable_finding(before, after, layer, class_name, evidence):
+    verdict, text = compared(capture(before), capture(after))
+    assert (verdict.first.layer, verdict.first.class_name, verdict.cause) == (layer, class_name, "computation")
+    told = [line for line in lines(text) if " follow" not in line]
+    assert told == [evidence.format(norm="layer.1.norm/batch_norm", norm0="layer.0.norm/batch_norm")]
+    assert verdict.drifted == 1
+
+
+def test_operators_put_in_are_told_and_what_follows_is_one_line():
+    verdict, text = compared(capture(Net()), capture(Net("two more", "relu")))
+    assert lines(text) == [
+        "added in layer.0: sigmoid (after layer.0/dropout)",
+        "added in layer.0: mul(other=2) (after layer.0/sigmoid)",
+        "1 operator after that follows, from layer.0 on: another shape, or an input that has another name now",
+    ]
+    assert (verdict.first.layer, verdict.cause) == ("layer.0", "computation")
+
+
+def test_many_alike_are_one_sentence():
+    codes = ["relu"] * 5
+    _, text = compared(capture(Net(*codes)), capture(Net(*(["gelu"] * 5))))
+    assert lines(text) == ["replaced 5 times: relu -> gelu: layer.0, layer.1, layer.2 and 2 more"]
+    _, text = compared(capture(Net(*codes)), capture(Net(*(["no dropout"] * 5))))
+    assert lines(text)[0].startswith("removed 5 times: dropout(p=0.5, train=False): layer.0, ")
+    _, text = compared(capture(Net(*codes)), capture(Net(*(["p"] * 5))))
+    assert lines(text) == ["changed 5 times: dropout p: 0.5 -> 0.4: layer.0, layer.1, layer.2 and 2 more"]
+
+
+def test_a_changed_configuration_is_an_architecture():
+    after = Net()
+    after.layer[1].norm.eps = 0.1
+    verdict, text = compared(capture(Net()), capture(after))
+    assert (verdict.first.layer, verdict.first.class_name) == ("layer.1.norm", "BatchNorm2d")
+    assert verdict.cause == "architecture"
+    assert lines(text) == ["changed: layer.1.norm/batch_norm eps: 1e-05 -> 0.1", "layer.1.norm eps: 1e-05 -> 0.1"]
+
+
+def test_a_replaced_module_is_an_architecture_and_comes_before_the_rest_of_the_evidence():
+    before = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))
+    after = nn.Sequential(nn.Linear(8, 8), nn.GELU(), nn.Linear(8, 2))
+    verdict, text = compared(capture(before, vectors()), capture(after, vectors()))
+    assert (verdict.first.layer, verdict.first.class_name, verdict.cause) == ("1", "ReLU", "architecture")
+    assert lines(text) == ["replaced in 1: relu -> gelu (after 0/linear)", "1 class: ReLU -> GELU"]
+
+
+def test_another_width_is_told_where_it_begins():
+    after = Net()
+    after.head = nn.Linear(4, 5)
+    verdict, text = compared(capture(Net()), capture(after))
+    assert (verdict.first.layer, verdict.cause) == ("head", "architecture")
+    assert lines(text)[:2] == [
+        "head/linear returns another shape or dtype: float32[1, 3] -> float32[1, 5]",
+        "head out_features: 3 -> 5",
+    ]
+
+
+def test_a_module_that_its_parent_reads_is_its_parent_s():
+    class Holder(nn.Module):
+        def __init__(self, width):
+            super().__init__()
+            self.projection = nn.Linear(8, width)
+
+        def forward(self, x):
+            return F.linear(x, self.projection.weight)
+
+    verdict, _ = compared(capture(Holder(3), vectors()), capture(Holder(4), vectors()))
+    assert (verdict.first.layer, verdict.cause) == ("", "architecture")
+
+
+def test_a_module_put_in_is_an_architecture():
+    before, after = Net(), Net()
+    after.layer.append(Block())
+    verdict, text = compared(capture(before), capture(after))
+    assert (verdict.first.layer, verdict.cause) == ("layer", "architecture")
+    assert "layer.2.conv (Conv2d) was added" in lines(text)
+
+
+def test_a_batch_of_another_size_is_another_input_and_nothing_else():
+    verdict, text = compared(capture(Net()), capture(Net(), torch.rand(3, 4, 8, 8)))
+    assert (verdict.first.layer, verdict.cause) == ("", "input")
+    assert lines(text) == [
+        "the model receives another input (x: float32[1, 4, 8, 8] -> float32[3, 4, 8, 8])",
+        "14 operators after that follow, from layer.0.conv on: another shape, or an input that has another name now",
+    ]
+
+
+def test_other_values_and_weights_are_no_part_of_it():
+    torch.manual_seed(1)
+    before = capture(Net())
+    assert compared(before, capture(Net(), torch.rand(1, 4, 8, 8)))[0].matched
+    assert json.dumps(before.facts) == json.dumps(capture(Net()).facts)
+
+
+def test_layout_and_threads_are_no_part_of_it():
+    before = capture(Net())
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads + 1)
+    try:
+        after = capture(Net().to(memory_format=torch.channels_last), small().to(memory_format=torch.channels_last))
+    finally:
+        torch.set_num_threads(threads)
+    assert json.dumps(before.facts) == json.dumps(after.facts)
+
+
+def test_names_of_variables_and_of_forward_s_parameters_are_no_part_of_it():
+    class One(nn.Module):
+        def forward(self, x, other):
+            y = torch.relu(x)
+            return y * other
+
+    class Two(nn.Module):
+        def forward(self, image, mask):
+            activation = torch.relu(image)
+            return activation * mask
+
+    data = (vectors(), vectors())
+    assert compared(capture(One(), data), capture(Two(), data))[0].matched
+
+
+class Several(nn.Module):
+    follows = True  # whether export can follow it
+
+    def forward(self, a, b, *, mask=None, **more):
+        if not self.follows and a.sum() < -1e9:
+            return a
+        return torch.relu(a) - b + more["z"] + more["y"] + (0 if mask is None else mask)
+
+
+@pytest.mark.parametrize("follows", [True, False])
+def test_the_order_of_keyword_arguments_is_no_part_of_it(follows):
+    model = edited(Several, follows=follows)()
+    data = {name: vectors() for name in ("a", "b", "mask", "y", "z")}
+    before, after = capture(model, data), capture(model, dict(reversed(data.items())))
+    assert before.result.source == ("exported" if follows else "traced")
+    assert list(before.result.inputs) == ["input.a", "input.b", "input.mask", "input.y", "input.z"]
+    assert json.dumps(before.facts) == json.dumps(after.facts)
+
+
+def test_inputs_are_renamed_by_place_only_where_their_names_differ():
+    class Nested(nn.Module):
+        def forward(self, x):
+            return torch.relu(x["a"]) - x["b"]
+
+    data = {"a": vectors(), "b": vectors()}
+    before, after = (capture(Nested(), {"x": one}) for one in (data, dict(reversed(data.items()))))
+    assert compared(before, after)[0].matched
+
+
+def test_which_of_two_inputs_is_used_is_part_of_it():
+    class One(nn.Module):
+        def forward(self, x, y):
+            return torch.relu(x) - y
+
+    class Two(nn.Module):
+        def forward(self, x, y):
+            return torch.relu(y) - x
+
+    data = (vectors(), vectors())
+    verdict, text = compared(capture(One(), data), capture(Two(), data))
+    assert lines(text)[0] == "/relu now receives input.y instead of input.x"
+    assert not verdict.matched
+
+
+def test_what_is_returned_is_part_of_it():
+    class Returns(nn.Module):
+        at = 0
+
+        def forward(self, x):
+            both = torch.relu(x), torch.sigmoid(x)
+            return both if self.at is None else (both[self.at], both[0], both[1])
+
+    first, second, without = (capture(edited(Returns, at=at)(), vectors()) for at in (0, 1, None))
+    _, text = compared(first, second)
+    assert lines(text) == ["the model returns /sigmoid, /relu, /sigmoid instead of /relu, /relu, /sigmoid"]
+    _, text = compared(first, without)
+    assert lines(text) == ["the model returns /relu, /sigmoid instead of /relu, /relu, /sigmoid"]
+
+
+def test_a_renamed_module_is_told_and_its_operators_are_not():
+    class Renamed(nn.Module):
+        def __init__(self, name):
+            super().__init__()
+            self.add_module(name, Net())
+
+        def forward(self, x):
+            (inner,) = self.children()
+            return inner(x)
+
+    verdict, text = compared(capture(Renamed("old")), capture(Renamed("new")))
+    assert (verdict.first.layer, verdict.cause) == ("new", "architecture")
+    assert lines(text) == ["old is now called new"]
+
+
+def test_a_lost_tie_is_another_producer():
+    tied, loose = ZOO["tied"].build(), ZOO["tied"].build()
+    loose.out.weight = nn.Parameter(loose.embedding.weight.detach().clone())
+    _, text = compared(*(capture(model, ZOO["tied"].input()) for model in (tied, loose)))
+    assert lines(text)[0] == "out/linear now receives out.weight instead of embedding.weight"

@@ -1,0 +1,218 @@
+"""How far curves may part: strict at the first step, and no further than rounding grows."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from trainings import compared, trained
+
+from pytest_modelviz.compare.tolerance import LayerTolerance, Tolerances
+from pytest_modelviz.records.findings import IncomparableStepsFinding
+from pytest_modelviz.views.training_curve.capture import TrainingCurveView
+from pytest_modelviz.views.training_curve.curve_comparison import CurveKind, compare_curves
+from pytest_modelviz.views.training_curve.findings import Onset, PartingFinding
+from pytest_modelviz.views.training_curve.records import Training
+
+
+def curves(**scalars):
+    return Training({name: np.array(values, np.float64) for name, values in scalars.items()})
+
+
+def pulled(gradients, updates=None, loss=None):
+    gradients = np.array(gradients, np.float64)
+    updates = gradients if updates is None else np.array(updates, np.float64)
+    names = tuple(f"{chr(97 + at)}.weight" for at in range(gradients.shape[1]))
+    return Training({"loss": np.array(loss or [1.0] * len(gradients))}, names, gradients, updates)
+
+
+def first(one, other, **tolerances):
+    found = compare_curves(one, other, "float32", Tolerances(**tolerances)).differences
+    return (found[0].step, found[0].kind.value, found[0].name) if found else None
+
+
+def test_the_first_step_is_strict_and_rounding_may_grow():
+    assert first(curves(a=[1.0, 2.0]), curves(a=[1.0 + 9e-6, 2.0])) is None
+    assert first(curves(a=[1.0, 2.0]), curves(a=[1.0 + 2e-5, 2.0])) == (0, "scalar", "a")
+    assert first(curves(a=[1.0, 2.0]), curves(a=[1.0, 2.0 + 3e-5])) == (1, "scalar", "a")  # all before is equal
+    assert first(curves(a=[1.0, 2.0]), curves(a=[1.0 + 1e-6, 2.0 + 3e-2])) is None  # 20 sqrt(1e-6) = 0.02
+    assert first(curves(a=[1.0, 2.0]), curves(a=[1.0 + 1e-6, 2.0 + 5e-2])) == (1, "scalar", "a")
+
+
+def test_gradients_may_jump_where_scalars_may_not():
+    two = [[1.0, 1.0], [1.0, 1.0]]
+    assert first(pulled(two), pulled([[1.004, 1.0], [1.0, 1.0]], two)) is None
+    assert first(pulled(two), pulled([[1.006, 1.0], [1.0, 1.0]], two)) == (0, "gradient", "a.weight")
+    # 1e-6 apart at step 0: gradients may be 0.02 apart at step 1, scalars and updates 300e-6
+    rounded = [[1.0 + 1e-6, 1.0], [1.019, 1.0]]
+    assert first(pulled(two), pulled(rounded, two)) is None
+    assert first(pulled(two), pulled([[1.0 + 1e-6, 1.0], [1.021, 1.0]], two)) == (1, "gradient", "a.weight")
+    assert first(pulled(two), pulled(rounded, two, [1.0, 1.00029])) is None
+    assert first(pulled(two), pulled(rounded, two, [1.0, 1.00031])) == (1, "scalar", "loss")
+
+
+def louder_from(later, gradient=1.0):
+    """A training whose loss is 1.8 times as large from a step on, and whose first gradients are scaled."""
+    now = {"loss": 1.0, "gradient": gradient}
+
+    def at(step, optimiser):
+        now.update(loss=1.8 if step >= later else 1.0, gradient=1.0 if step else gradient)
+
+    def change(model):
+        for parameter in model.parameters():
+            parameter.register_hook(lambda pull: pull * now["gradient"])
+
+    return trained(change=change, at=at, loss=lambda y, target: now["loss"] * nn.functional.mse_loss(y, target))
+
+
+def test_a_gradient_that_jumped_does_not_hide_what_comes_after_it():
+    assert compared(trained(), louder_from(9, 1.004)).matched
+    for gradient in (1.0, 1.004):
+        verdict = compared(trained(), louder_from(3, gradient))
+        assert verdict.findings[0] == PartingFinding(CurveKind.SCALAR, Onset.LATER, 3)
+    two = [[1.0, 1.0], [1.0, 1.0]]
+    jumped = [[1.004, 1.0], [1.0, 1.0]]
+    assert first(pulled(two), pulled(jumped, two, [1.0, 1.039])) is None  # ten times 0.004
+    assert first(pulled(two), pulled(jumped, two, [1.0, 1.041])) == (1, "scalar", "loss")
+    assert first(pulled(two), pulled(jumped, two, [1.0, 2.2])) == (1, "scalar", "loss")
+
+
+def test_no_difference_may_grow_without_end():
+    one = curves(a=[1.0, 1.0, 1.0])
+    assert first(one, curves(a=[1.0 + 9e-6, 1.059, 1.0])) is None  # 20 sqrt(9e-6) = 0.06
+    two = [[1.0, 1.0]] * 3
+    assert first(pulled(two), pulled(two, two, [1.000009, 1.0026, 1.19])) is None
+    assert first(pulled(two), pulled(two, two, [1.000009, 1.0026, 1.21])) == (2, "scalar", "loss")
+    assert first(pulled(two), pulled([*two[:2], [1.49, 1.0]], two, [1.000009, 1.0026, 1.0])) is None
+    assert first(pulled(two), pulled([*two[:2], [1.51, 1.0]], two, [1.000009, 1.0026, 1.0])) == (
+        2,
+        "gradient",
+        "a.weight",
+    )
+
+
+def test_what_rounding_has_torn_apart_is_not_compared_and_that_is_told():
+    two = [[1.0, 1.0]] * 4
+    lost = pulled(two, two, [1.000009, 1.0026, 1.1, 7.0])
+    found = compare_curves(pulled(two), lost, "float32", Tolerances())
+    assert (found.differences, found.judged_steps) == ((), 3)
+    assert found.worst.step < 3
+    assert compare_curves(pulled(two), pulled(two), "float32", Tolerances()).judged_steps is None
+    # a user's own tolerance holds to the end, and so does what is a number and then none
+    assert first(pulled(two), lost, rtol=0.2) == (3, "scalar", "loss")
+    assert first(pulled(two), pulled(two, two, [1.000009, 1.0026, 1.1, math.nan])) == (3, "scalar", "loss")
+    blind = compare_curves(curves(a=[1.0, 1.0, 1.0]), curves(a=[1.000009, 1.05, 3.0]), "float32", Tolerances())
+    assert (blind.differences, blind.judged_steps) == ((), 2)
+
+
+def test_steps_that_cannot_be_compared_are_no_match():
+    def losing(values):
+        return TrainingCurveView(lambda i: values[i], steps=3)
+
+    verdict = compared(losing([1.0, 1.0, 1.0]), losing([1.000009, 1.05, 3.0]))
+    assert not verdict.matched
+    assert (verdict.first, verdict.cause) == (None, None)
+    assert verdict.findings == (IncomparableStepsFinding(2),)
+    assert not compared(losing([1.0, 1.0, 1.0]), losing([1.0, 1.0, 1.0])).findings
+
+
+def test_updates_are_strict_together_and_lenient_one_by_one():
+    two = [[1.0, 1.0]]
+    assert first(pulled(two), pulled(two, [[1.00001, 1.0]])) is None
+    assert first(pulled(two), pulled(two, [[1.00003, 1.00003]])) == (0, "update", "")
+    # a small parameter that no longer moves
+    assert first(pulled([[1.0, 1e-3]], [[1.0, 1e-4]]), pulled([[1.0, 1e-3]], [[1.0, 0.5e-4]])) is None
+    assert first(pulled([[1.0, 1e-3]], [[1.0, 1e-4]]), pulled([[1.0, 1e-3]], [[1.0, 0.0]])) == (0, "update", "b.weight")
+
+
+def test_updates_may_follow_their_gradients():
+    one, two = [[1.0, 1.0]], [[1.004, 1.004]]
+    assert first(pulled(one), pulled(two, two)) is None
+    assert first(pulled(one), pulled(two, [[1.02, 1.02]])) == (0, "update", "")
+    assert first(pulled(one), pulled(one, two)) == (0, "update", "")
+
+
+def test_a_gradient_that_is_only_rounding_is_not_compared():
+    # of a bias before a batch norm: Adam makes a full step of it, in any direction
+    assert first(pulled([[1.0, 1e-7]], [[1.0, 0.1]]), pulled([[1.0, 3e-7]], [[1.0, 0.01]])) is None
+    assert first(pulled([[1.0, 1e-2]], [[1.0, 0.1]]), pulled([[1.0, 3e-2]], [[1.0, 0.1]])) == (
+        0,
+        "gradient",
+        "b.weight",
+    )
+
+
+def test_a_scalar_near_zero_is_compared_with_its_curve():
+    assert first(curves(a=[1.0, 1e-9]), curves(a=[1.0, 2e-9])) is None
+    assert first(curves(a=[1.0, 1e-6]), curves(a=[1.0, 2e-6])) == (1, "scalar", "a")
+    assert first(curves(a=[0.0, 0.0]), curves(a=[0.0, 1e-30])) == (1, "scalar", "a")
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf])
+def test_what_is_no_number_must_be_so_in_the_same_steps(odd):
+    assert first(curves(a=[1.0, odd]), curves(a=[1.0, odd])) is None
+    for one, other in (([1.0, odd, 1.0], [1.0, 2.0, 1.0]), ([1.0, 2.0, 1.0], [1.0, odd, 1.0])):
+        assert first(curves(a=one), curves(a=other)) == (1, "scalar", "a")
+        (found,) = compare_curves(curves(a=one), curves(a=other), "float32", Tolerances(rtol=1e9)).differences
+        assert math.isinf(found.error)
+    assert first(curves(a=[math.inf]), curves(a=[-math.inf])) == (0, "scalar", "a")
+    table, plain = [[odd, 1.0]], [[1.0, 1.0]]
+    assert first(pulled(table), pulled(table)) is None
+    assert first(pulled(table), pulled(plain)) == (0, "gradient", "a.weight")
+    assert first(pulled(plain, table), pulled(plain)) == (0, "update", "")
+
+
+def test_a_users_tolerance_holds_at_every_step():
+    one, other = curves(a=[1.0, 1.0, 1.0]), curves(a=[1.009, 1.009, 1.02])
+    assert first(one, other, rtol=1e-2) == (2, "scalar", "a")
+    assert first(one, other, rtol=3e-2) is None
+    assert first(one, other, layers=(LayerTolerance("*", 3e-2),)) is None
+    assert first(curves(a=[1.0]), curves(a=[1.0 + 1e-6]), rtol=1e-7) == (0, "scalar", "a")
+    assert first(curves(a=[1.0]), curves(a=[1.1]), atol=0.2) is None
+    assert first(curves(a=[1.0]), curves(a=[1.3]), atol=0.2) == (0, "scalar", "a")
+
+
+def test_a_layer_has_a_tolerance_of_its_own():
+    two, drifted = [[1.0, 1.0]], [[1.1, 1.0]]
+    assert first(pulled(two), pulled(drifted, two)) == (0, "gradient", "a.weight")
+    assert first(pulled(two), pulled(drifted, two), layers=(LayerTolerance("a", 0.2),)) is None
+    assert first(pulled(two), pulled(drifted, two), layers=(LayerTolerance("b", 0.2),)) == (0, "gradient", "a.weight")
+
+
+def test_coarse_types_and_accelerators_are_allowed_more():
+    one, other = curves(a=[1.0]), curves(a=[1.0 + 5e-5])
+    assert first(one, other, device="cuda:0") is None
+    assert first(one, other) is not None
+    assert not compare_curves(one, curves(a=[1.01]), "bfloat16", Tolerances()).differences
+    assert compare_curves(one, curves(a=[1.01]), "float64", Tolerances()).differences
+    assert Tolerances(scale=0.1).step("float32", 0.0) == pytest.approx(1e-6)
+
+
+def test_the_spread_counts_what_is_beyond_what_the_first_step_allows():
+    # later steps are allowed anything, once they have parted: that says nothing about them
+    same = [[1.0, 1.0, 1.0]] * 3
+    later = [[1.0, 1.0, 1.0], [1.0, 1.0, 1.5], [1.0, 1.5, 1.5]]
+    assert compare_curves(pulled(same), pulled(later, same), "float32", Tolerances()).drifted == {
+        "b.weight",
+        "c.weight",
+    }
+
+
+numbers = st.floats(allow_nan=True, allow_infinity=True, width=64)
+
+
+@given(st.lists(st.tuples(numbers, numbers), min_size=1, max_size=6), st.data())
+@settings(max_examples=100)
+def test_any_training_matches_itself_and_no_other(rows, data):
+    loss, other = ([row[at] for row in rows] for at in (0, 1))
+    one = pulled([[abs(x), abs(y)] for x, y in zip(loss, other, strict=True)], loss=loss)
+    assert not compare_curves(one, one, "float32", Tolerances()).differences
+    step = data.draw(st.integers(0, len(rows) - 1))
+    changed = list(loss)
+    changed[step] = math.nan if math.isfinite(loss[step]) else 0.0
+    two = Training({"loss": np.array(changed)}, one.parameters, one.gradients, one.updates)
+    assert [(f.step, f.kind.value) for f in compare_curves(one, two, "float32", Tolerances()).differences] == [
+        (step, "scalar")
+    ]
