@@ -1,0 +1,59 @@
+"""What modules take and return beside tensors of numbers: texts, large integers, and what is not compared."""
+
+import decimal
+import functools
+
+import pytest
+import torch
+from torch import nn
+from zoo import vectors
+
+from pytest_modelviz.compare.tolerance import Tolerances
+from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
+
+
+class Gives(nn.Module):
+    def __init__(self, value):
+        super().__init__()
+        self.value = [value]  # no configuration of plain attributes: it is returned
+
+    def forward(self, x):
+        return {"x": x, "value": self.value[0]()}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (lambda: "a" * 300 + "cat", lambda: "a" * 300 + "dog"),
+        (lambda: b"a" * 5000 + b"cat", lambda: b"a" * 5000 + b"dog"),
+        (lambda: 2**60, lambda: 2**60 + 1),
+        (lambda: torch.tensor([2**60, 5]), lambda: torch.tensor([2**60 + 1, 5])),
+        (lambda: torch.tensor([-(2**60), 5]), lambda: torch.tensor([-(2**60) - 100, 5])),
+        (lambda: torch.full((999,), 2**55), lambda: torch.full((999,), 2**55 + 1)),
+    ],
+)
+def test_long_texts_and_large_integers_are_compared_to_the_last_digit(before, after):
+    def captured(value):
+        model = Gives(value)
+        type(model).__qualname__ = "Gives"
+        return FeatureMapsView(model, vectors())
+
+    view, other = captured(before), captured(after)
+    baseline = view.capture()
+    assert view.compare(baseline, view.capture(), Tolerances()).matched
+    assert not view.compare(baseline, other.capture(), Tolerances()).matched
+
+
+@pytest.mark.parametrize(
+    ("value", "note"),
+    [
+        (lambda: decimal.Decimal("1.5"), "value <Decimal>"),
+        (lambda: [range(3), 2.0], "value[0] <range>"),
+        (lambda: [[[[[[[[torch.ones(1)]]]]]]]], "value[0][0][0][0][0][0][0] <list>"),
+        (lambda: [1, "text", None, torch.ones(2)], ""),
+        (lambda: functools.partial(torch.add, torch.ones(2)), ""),
+    ],
+)
+def test_what_of_an_output_is_not_compared_is_noted(value, note):
+    notes = FeatureMapsView(Gives(value), vectors()).capture().notes
+    assert notes == ((f"the model's output holds what is not compared: {note}",) if note else ())
