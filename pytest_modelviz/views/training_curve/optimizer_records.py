@@ -86,9 +86,7 @@ class OptimizerRecord:
         """Raises UnreadableBaselineError for what `to_json` never makes."""
         schedules = {}
         for key, values in _member(stored, "schedules", dict).items():
-            if not isinstance(values, dict) or not all(
-                step.isdecimal() and len(step) <= len(str(MOST_STEPS)) for step in values
-            ):
+            if not isinstance(values, dict) or not all(map(_is_step, values)):
                 raise UnreadableBaselineError("its optimizer facts are damaged: schedules")
             schedules[key] = {int(step): value for step, value in _options(values).items()}
         return cls(
