@@ -105,7 +105,7 @@ class ResultsFolder:
         ignored = self.root / ".gitignore"
         if not self.root.is_dir() or (ignored.is_file() and ignored.read_bytes()[:100].split()[:1] == [b"*"]):
             return
-        if any(self.root.iterdir()) and not self._is_of_a_run():
+        if any(path != ignored for path in self.root.iterdir()) and not self._is_of_a_run():
             raise ModelvizError(
                 f"{self.root} holds files that are of no run of this plugin, and the results folder is for it alone: "
                 f"name another folder (--modelviz-results-dir), or empty this one"

@@ -281,6 +281,11 @@ def test_results_are_not_written_through_a_link_that_nobody_has_named(project, t
         done = project.modelviz(command)
         assert (done.exit_code, "is a symbolic link" in done.output) == (1, True)
     assert {path: path.read_bytes() for path in outside.rglob("*") if path.is_file()} == before
+    named = project.run(f"--modelviz-results-dir={project.path / '.modelviz'}", "--modelviz")
+    assert named.ret == pytest.ExitCode.USAGE_ERROR
+    named.stderr.fnmatch_lines(["*.modelviz holds files that are of no run of this plugin*"])
+    assert {path: path.read_bytes() for path in outside.rglob("*") if path.is_file()} == before
+    shutil.rmtree(outside)
+    outside.mkdir()
     project.run(f"--modelviz-results-dir={project.path / '.modelviz'}", "--modelviz").assert_outcomes(failed=2)
-    assert (outside / "runs/x.json").read_bytes() == before[outside / "runs/x.json"]
     assert project.modelviz("list", "--from", ".modelviz").output.startswith("missing ")
