@@ -223,9 +223,11 @@ def _without_giants(values: torch.Tensor) -> tuple[dict[str, tuple[int, int]], t
 
 def _digits(integers: torch.Tensor) -> dict[str, tuple[int, int]]:
     """What stands for integers of which float64 does not hold every digit: how many there are, and their values."""
-    values = integers.reshape(-1).cpu().numpy().astype(np.int64)
-    large = np.flatnonzero(np.abs(values.astype(np.float64)) >= _EXACT_BELOW).astype(np.uint64)
-    mixed = splitmix64(large, 99) ^ splitmix64(values[large.astype(np.int64)].view(np.uint64), 7)
+    dense = integers if integers.layout == torch.strided else integers.to_dense()
+    values = dense.reshape(-1).cpu().numpy()
+    large = np.flatnonzero(np.abs(values.astype(np.float64)) >= _EXACT_BELOW)
+    bits = values[large].astype(np.int64).view(np.uint64)
+    mixed = splitmix64(large.astype(np.uint64), 99) ^ splitmix64(bits, 7)
     total = (splitmix64(mixed, 99) >> np.uint64(12)).sum(dtype=np.uint64) >> np.uint64(11)
     return {"digits": (int(large.size), int(total))}
 

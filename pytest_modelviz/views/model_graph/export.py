@@ -57,7 +57,7 @@ def exported(model: torch.nn.Module, input_data: ModelInput) -> OperatorGraph:
 
 
 def warm_calls(model: torch.nn.Module, input_data: ModelInput) -> tuple[Call, ...] | None:
-    """Run a prepared model once (see `probe.run.warm`) and return which module called which; None where that failed."""
+    """Run a prepared model once (`probe.forward.warm_up`): which module called which, None where that failed."""
     recorder = PassRecorder(model, record=record_shape, weight_width=None)
     try:
         with recorder.recording():

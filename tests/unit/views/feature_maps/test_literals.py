@@ -30,6 +30,11 @@ class Gives(nn.Module):
         (lambda: torch.tensor([2**60, 5]), lambda: torch.tensor([2**60 + 1, 5])),
         (lambda: torch.tensor([-(2**60), 5]), lambda: torch.tensor([-(2**60) - 100, 5])),
         (lambda: torch.full((999,), 2**55), lambda: torch.full((999,), 2**55 + 1)),
+        (lambda: torch.tensor([2**60, 0]).to_sparse(), lambda: torch.tensor([2**60 + 1, 0]).to_sparse()),
+        (
+            lambda: torch.tensor([2**64 - 1], dtype=torch.uint64),
+            lambda: torch.tensor([2**64 - 2], dtype=torch.uint64),
+        ),
     ],
 )
 def test_long_texts_and_large_integers_are_compared_to_the_last_digit(before, after):
