@@ -14,9 +14,9 @@ from pytest_modelviz.views.training_curve.capture import TrainingCurveView
 from pytest_modelviz.views.training_curve.optimizer_records import optimizers_from_json
 
 
-def learning(rate, count=1):
+def learning(rate):
     torch.manual_seed(0)
-    model = nn.Sequential(*(nn.Linear(4, 4) for _ in range(count)), nn.Linear(4, 1))
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 1))
     optimizer = torch.optim.SGD(model.parameters(), lr=rate)
     images = torch.rand(16, 4)
 
@@ -49,7 +49,21 @@ def test_no_rounding_that_a_baseline_states_hides_another_rate(rate, state):
 
 
 def test_many_parameters_do_not_each_claim_what_all_together_may():
-    view, other = learning(0.1, 60), learning(0.09, 60)
+    def alike(rate):
+        model = nn.ParameterList([nn.Parameter(torch.ones(4)) for _ in range(110)])
+        across = torch.tensor([1.0, -1.0, 1.0, -1.0])  # no update is along its parameter
+        optimizer = torch.optim.SGD(model.parameters(), lr=rate)
+
+        def step(number):
+            optimizer.zero_grad()
+            loss = sum((parameter * across).sum() for parameter in model)
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        return TrainingCurveView(step, steps=1, model=model)
+
+    view, other = alike(0.1), alike(0.09)
     baseline, actual = view.capture(), other.capture()
     before, after = (capture.arrays["parameters.updates"] for capture in (baseline, actual))
     moves = baseline.arrays["parameters.moves"].copy()
