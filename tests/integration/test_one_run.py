@@ -21,9 +21,9 @@ def test_net(feature_maps, request):
 
 
 def printed(result, word):
-    """The options of the one line that has a printed pytest command of that kind."""
-    (line,) = [line for line in result.stdout.lines if f"pytest {word}" in line]
-    return line.partition(f"pytest {word} ")[2]
+    """The options of the one printed pytest command of that kind (pytest's summary repeats it where CI is set)."""
+    (options,) = {line.partition(f"pytest {word} ")[2] for line in result.stdout.lines if f"pytest {word}" in line}
+    return options
 
 
 class TestCommandsRepeatWhatTheRunWasTold:
