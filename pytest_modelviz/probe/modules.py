@@ -54,19 +54,27 @@ def observed_modules(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Mod
         ['', '0']
 
     """
-    visited: set[int] = set()
-    waiting = [("", model)]
-    while waiting:
-        name, module = waiting.pop()
-        module = unwrap(module)
-        if id(module) not in visited:
-            visited.add(id(module))
+    for name, module, is_first in _all_names(model):
+        if is_first:
             if not is_recordable(name):
                 raise ModelvizError(
                     f"the module {name[:80]!r} and so on lies too deep: a baseline holds {MOST_NESTED} levels and "
                     f"{LONGEST_NAME} letters of a name at most. Look at a part of the model"
                 )
             yield name, module
+
+
+def _all_names(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module, bool]]:
+    """Yield (name, module, whether it is its first) for every name of each module, of its children under the first."""
+    visited: set[int] = set()
+    waiting = [("", model)]
+    while waiting:
+        name, module = waiting.pop()
+        module = unwrap(module)
+        is_first = id(module) not in visited
+        yield name, module, is_first
+        if is_first:
+            visited.add(id(module))
             children = [(local, child) for local, child in child_table(module).items() if child is not None]
             waiting += [(qualified_name(name, local), child) for local, child in reversed(children)]
 
@@ -155,29 +163,12 @@ def tie_groups(model: torch.nn.Module) -> tuple[tuple[str, ...], ...]:
     Buffers do not count: they may share memory by chance, and no longer do when a model has changed its device.
     """
     names: dict[int, set[str]] = {}
-    for prefix, module in _all_names(model):
+    for prefix, module, _ in _all_names(model):
         names.setdefault(id(module), set()).add(prefix)
         for local, parameter in parameter_table(module).items():
             if parameter is not None:
                 names.setdefault(id(parameter), set()).add(qualified_name(prefix, local))
     return tuple(sorted(tuple(sorted(group)) for group in names.values() if len(group) > 1))
-
-
-def _all_names(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]:
-    """Like `observed_modules`, but with a shared module under each of its names, its children under the first alone."""
-    visited: set[int] = set()
-
-    def walk(module: torch.nn.Module, name: str) -> Iterator[tuple[str, torch.nn.Module]]:
-        module = unwrap(module)
-        yield name, module
-        if id(module) in visited:
-            return
-        visited.add(id(module))
-        for child_name, child in child_table(module).items():
-            if child is not None:
-                yield from walk(child, qualified_name(name, child_name))
-
-    return walk(model, "")
 
 
 def qualified_name(prefix: str, name: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -40,6 +41,7 @@ from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import Call, ForwardTrace, Leaf
 
 _MOST_NAMED = 3
+_FRAMES_PER_CALL = 4  # that observing adds to the stack
 _LITERALS = (bool, int, float, str, type(None))
 RecordTensor = Callable[[torch.Tensor], TensorRecord]
 
@@ -118,11 +120,15 @@ class PassRecorder:
             for name, module in zip(self._modules, self._observed, strict=True)
             for local, buffer in unsaved_buffers(module)
         ]
+        limit = sys.getrecursionlimit()
+        deepest = max(name.count(".") for name in self._modules) + 1
         try:
+            sys.setrecursionlimit(limit + _FRAMES_PER_CALL * deepest)  # a model that runs unobserved must run here
             for base, original in originals.items():
                 self._wrap(base, original)
             yield
         finally:
+            sys.setrecursionlimit(limit)
             for base, original in originals.items():
                 _set_call(base, original)
             self._forget_state()
