@@ -16,7 +16,7 @@ import torch
 from pytest_modelviz.attribution.scores import Scores
 from pytest_modelviz.attribution.spatial_layout import SpatialLayout, SpatialLayoutTracker
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.probe.call_observer import CallObserver
+from pytest_modelviz.probe.pass_recorder import CallObserver
 from pytest_modelviz.probe.sketch import dtype_name
 from pytest_modelviz.records.trace import Call
 

@@ -201,10 +201,9 @@ def _score_functions(output: object, functions: list[TargetFunction], is_single:
             return _score_whole_output(output, functions)
         except Exception as whole_error:
             raise ModelvizError(_describe_failures(error, whole_error)) from error
-    if not any(value.requires_grad for value in values):  # `data`, for example, of a row instead of the output's field
-        whole = _differentiable_whole(output, functions)
-        if whole is not None:
-            return whole
+    # `data`, for example, of a row instead of the output's field
+    if not any(value.requires_grad for value in values) and (whole := _differentiable_whole(output, functions)):
+        return whole
     explained = main_path(output) if isinstance(samples, torch.Tensor) else ""
     numbers = tuple(values) if several else (torch.stack(values).sum(),)
     is_ambiguous = bool(explained) and _gives_other_numbers(output, functions, numbers)

@@ -7,20 +7,15 @@ from collections.abc import Iterator
 import torch
 
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.probe.torch_internals import (
-    ORIGINAL_OF_COMPILED,
-    buffer_table,
-    child_table,
-    parameter_table,
-    unsaved_buffer_names,
-)
+from pytest_modelviz.probe import torch_internals as internals
+from pytest_modelviz.probe.torch_internals import buffer_table, child_table, parameter_table
 from pytest_modelviz.records.limits import LONGEST_NAME, MOST_NESTED, is_recordable
 from pytest_modelviz.records.structure import ATTRIBUTE_SUFFIX
 
 # Wrappers that add a segment to every name and nothing to the model itself, by class name: some are in packages that
 # need not be installed.
 _WRAPPERS = {
-    "OptimizedModule": ORIGINAL_OF_COMPILED,
+    "OptimizedModule": internals.ORIGINAL_OF_COMPILED,
     "DataParallel": "module",
     "DistributedDataParallel": "module",
     "FullyShardedDataParallel": "_fsdp_wrapped_module",
@@ -31,16 +26,11 @@ OWN_OF_MODULE = frozenset(torch.nn.Module().__dict__)  # the attributes that eve
 
 def unwrap(module: torch.nn.Module) -> torch.nn.Module:
     """The module inside `torch.compile`, DataParallel and similar wrappers."""
-    inner = _WRAPPERS.get(type(module).__name__)
-    while inner is not None and isinstance(getattr(module, inner, None), torch.nn.Module):
-        module = getattr(module, inner)
-        inner = _WRAPPERS.get(type(module).__name__)
+    while (name := _WRAPPERS.get(type(module).__name__)) and isinstance(
+        inner := getattr(module, name, None), torch.nn.Module
+    ):
+        module = inner
     return module
-
-
-def compiled_modules(model: torch.nn.Module) -> list[torch.nn.Module]:
-    """The wrappers of `torch.compile`, which may call the module inside without its `__call__`."""
-    return [module for module in model.modules() if type(module).__name__ == "OptimizedModule"]
 
 
 def observed_modules(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]:
@@ -92,7 +82,7 @@ def own_tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
 
 def unsaved_buffers(module: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:
     """(name, buffer) of the buffers that are in no state dict."""
-    names = unsaved_buffer_names(module)
+    names = internals.unsaved_buffer_names(module)
     return [(name, buffer) for name, buffer in buffer_table(module).items() if name in names and buffer is not None]
 
 
@@ -125,13 +115,10 @@ def opaque_modules(model: torch.nn.Module) -> list[str]:
     """Names of the outermost TorchScript modules: calls inside of them cannot be observed."""
     scripted: list[str] = []
     for name, module in observed_modules(model):
-        if isinstance(module, torch.jit.ScriptModule) and not any(_is_inside(name, outer) for outer in scripted):
+        inside = any(not outer or name.startswith(f"{outer}.") for outer in scripted)
+        if isinstance(module, torch.jit.ScriptModule) and not inside:
             scripted.append(name)
     return scripted
-
-
-def _is_inside(name: str, outer: str) -> bool:
-    return outer == "" or name.startswith(f"{outer}.")
 
 
 def parameters_and_buffers(model: torch.nn.Module) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:

@@ -19,8 +19,9 @@ class RandomStates:
         self._python = random.getstate()
         self._numpy = sys.modules["numpy"].random.get_state() if "numpy" in sys.modules else None
         self._torch = torch.get_rng_state()
-        self._cuda = [(device, torch.cuda.get_rng_state(device)) for device in _cuda_devices()]
-        states = [*(_device_state(backend) for backend in _BACKENDS), _mps_state()]
+        cuda = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+        self._cuda = [(device, torch.cuda.get_rng_state(device)) for device in cuda]
+        states = (_device_state("cuda"), _device_state("xpu"), _mps_state())
         self._devices = [restore for restore in states if restore is not None]
 
     def steps(self) -> Iterator[Step]:
@@ -35,11 +36,6 @@ class RandomStates:
             yield "a device's random state", restore
 
 
-def _cuda_devices() -> list[int]:
-    return list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
-
-
-_BACKENDS = ("cuda", "xpu")
 _FIRST_SEED = 67280421310721  # of a device's generator that was never seeded
 
 
@@ -54,8 +50,7 @@ def _device_state(backend: str) -> Callable[[], None] | None:
     if device.is_initialized():
         if backend == "cuda":
             return None
-        states = device.get_rng_state_all()
-        return lambda: device.set_rng_state_all(states)
+        return functools.partial(device.set_rng_state_all, device.get_rng_state_all())
     if pending is None:
         return None
     before = dict(vars(pending))
@@ -74,5 +69,4 @@ def _device_state(backend: str) -> Callable[[], None] | None:
 def _mps_state() -> Callable[[], None] | None:
     if not torch.backends.mps.is_available():
         return None
-    state = torch.mps.get_rng_state()
-    return lambda: torch.mps.set_rng_state(state)
+    return functools.partial(torch.mps.set_rng_state, torch.mps.get_rng_state())

@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from pytest_modelviz.probe.call_observer import CallObserver
 from pytest_modelviz.probe.forward import ModelOutput
 from pytest_modelviz.probe.layer_names import match_layers
 from pytest_modelviz.probe.modules import observed_modules
+from pytest_modelviz.probe.pass_recorder import CallObserver
 from pytest_modelviz.probe.structure import tensors
 from pytest_modelviz.probe.thumbnails import has_picture
 from pytest_modelviz.probe.torch_internals import child_table, without_dispatch_modes
