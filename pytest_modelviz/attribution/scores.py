@@ -276,6 +276,6 @@ def _describe_failures(sample: Exception, whole: Exception) -> str:
         str(error) if isinstance(error, own_errors) else f"it raises {type(error).__name__}: {error}"
         for error in (sample, whole)
     ]
-    if isinstance(sample, _NoNumberError) and (reasons[0] == reasons[1] or not isinstance(whole, _NoNumberError)):
+    if isinstance(sample, _NoNumberError):
         return reasons[0]
     return f"the target function fails on one sample's scores ({reasons[0]}) and on the whole output ({reasons[1]})"

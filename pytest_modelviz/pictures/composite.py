@@ -11,7 +11,7 @@ from pytest_modelviz.pictures.colour import DIVERGING, HEAT, Image, Scale, Value
 from pytest_modelviz.pictures.layout import below, beside, enlarge, grid, labelled
 
 TILE = 96
-PANEL = 192  # pixels: twice the longest side that is kept of what is shown, so that its pixels stay squares of one size
+PANEL = 192  # pixels: twice the longest side of a stored map, whose pixels stay squares of equal size
 _STEPS = (1, 2, 5)
 
 
@@ -39,7 +39,7 @@ def channels_picture(label: str, channels: Values, caption: str = "") -> Picture
 def channels_composite(label: str, baseline: Values | None, actual: Values, headline: str) -> Picture:
     """Baseline | actual | difference of a layer's channels. All three share one scale.
 
-    A difference too small to be seen on that scale is shown enlarged, and says how many times.
+    A difference too small to be seen on that scale is enlarged, and its label says how many times.
     """
     if baseline is None or baseline.shape != actual.shape:
         known = [("baseline", baseline), ("actual", actual)]

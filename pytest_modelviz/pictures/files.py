@@ -21,7 +21,7 @@ def png_bytes(image: Image) -> bytes:
 
 
 def quick_png_bytes(image: Image) -> bytes:
-    """The same in a fifth of the time, a little larger: for what is looked at once and committed nowhere."""
+    """A slightly larger PNG in a fifth of the time, for pictures that are looked at once and not committed."""
     return _encoded(_rgb(image).quantize(256, method=_Method.FASTOCTREE), compress_level=3)
 
 
@@ -30,10 +30,10 @@ def _rgb(image: Image) -> Pillow.Image:
 
 
 def encoded_anew(data: bytes) -> bytes:
-    """The same colours in a PNG of our own: of one made here, the same bytes; nothing else that a file may hold.
+    """Encode a PNG anew without anything else that the file may hold; a PNG made by `png_bytes` stays the same.
 
     Raises:
-        ValueError: It is no PNG as `png_bytes` makes them, is damaged, or has absurdly many pixels.
+        ValueError: the file is not a PNG as `png_bytes` makes them, is damaged, or has too many pixels.
 
     """
     try:
@@ -60,7 +60,7 @@ def _encoded(image: Pillow.Image, **options: int) -> bytes:
 
 
 def _in_256_colours(image: Pillow.Image) -> Pillow.Image:
-    """Colours out of an octree, of which a noisy picture takes less room, unless those of median cut are better."""
+    """Colours from an octree, with which a noisy picture takes less space, unless those of median cut are closer."""
     coarse, fine = (image.quantize(256, method=method) for method in (_Method.FASTOCTREE, _Method.MEDIANCUT))
     return coarse if _error(image, coarse) <= _error(image, fine) else fine
 

@@ -12,7 +12,7 @@ import torch
 
 from pytest_modelviz.errors import ModelvizWarning
 from pytest_modelviz.probe.modes import Modes
-from pytest_modelviz.probe.randomness import RandomStates
+from pytest_modelviz.probe.randomness import random_states
 from pytest_modelviz.probe.restoring import Step
 from pytest_modelviz.probe.switches import Switches
 
@@ -34,7 +34,7 @@ def process_untouched(further_steps: Iterable[Step] = ()) -> Iterator[None]:
         ...     torch.use_deterministic_algorithms(True)
 
     """
-    modes, switches, states = Modes(), Switches(), RandomStates()
+    modes, switches, states = Modes(), Switches(), random_states()
     raised = False
     failures: list[str] = []
     try:
@@ -54,7 +54,7 @@ def process_untouched(further_steps: Iterable[Step] = ()) -> Iterator[None]:
         raised = True
         raise
     finally:
-        _take(states.steps(), failures)
+        _take(states, failures)
         if failures:
             listed = "; ".join(dict.fromkeys(failures))
             # where warnings are errors, this one must not hide an exception on its way

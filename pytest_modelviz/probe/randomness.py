@@ -5,35 +5,25 @@ from __future__ import annotations
 import functools
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 
 from pytest_modelviz.probe.restoring import Step
 
 
-class RandomStates:
-    """The states at the time of construction."""
-
-    def __init__(self) -> None:
-        self._python = random.getstate()
-        self._numpy = sys.modules["numpy"].random.get_state() if "numpy" in sys.modules else None
-        self._torch = torch.get_rng_state()
-        cuda = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
-        self._cuda = [(device, torch.cuda.get_rng_state(device)) for device in cuda]
-        states = (_device_state("cuda"), _device_state("xpu"), _mps_state())
-        self._devices = [restore for restore in states if restore is not None]
-
-    def steps(self) -> Iterator[Step]:
-        """The steps that restore each state."""
-        yield "Python's random state", functools.partial(random.setstate, self._python)
-        if self._numpy is not None:
-            yield "NumPy's random state", functools.partial(sys.modules["numpy"].random.set_state, self._numpy)
-        yield "torch's random state", functools.partial(torch.set_rng_state, self._torch)
-        for device, state in self._cuda:
-            yield f"the random state of cuda:{device}", functools.partial(torch.cuda.set_rng_state, state, device)
-        for restore in self._devices:
-            yield "a device's random state", restore
+def random_states() -> list[Step]:
+    """The steps that restore the present states."""
+    steps: list[Step] = [("Python's random state", functools.partial(random.setstate, random.getstate()))]
+    if "numpy" in sys.modules:
+        numpy = sys.modules["numpy"].random
+        steps.append(("NumPy's random state", functools.partial(numpy.set_state, numpy.get_state())))
+    steps.append(("torch's random state", functools.partial(torch.set_rng_state, torch.get_rng_state())))
+    for device in range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ():
+        restore = functools.partial(torch.cuda.set_rng_state, torch.cuda.get_rng_state(device), device)
+        steps.append((f"the random state of cuda:{device}", restore))
+    states = (_device_state("cuda"), _device_state("xpu"), _mps_state())
+    return steps + [("a device's random state", state) for state in states if state is not None]
 
 
 _FIRST_SEED = 67280421310721  # of a device's generator that was never seeded
