@@ -48,25 +48,27 @@ def observed_modules(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Mod
         if is_first:
             if not is_recordable(name):
                 raise ModelvizError(
-                    f"the module {name[:80]!r} and so on lies too deep: a baseline holds {MOST_NESTED} levels and "
-                    f"{LONGEST_NAME} letters of a name at most. Look at a part of the model"
+                    f"the module {name[:80]!r} and so on lies too deep: a baseline holds at most {MOST_NESTED} levels "
+                    f"and names of {LONGEST_NAME} characters. Check a part of the model"
                 )
             yield name, module
 
 
-def _all_names(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module, bool]]:
-    """Yield (name, module, whether it is its first) for every name of each module, of its children under the first."""
+def _all_names(model: torch.nn.Module) -> list[tuple[str, torch.nn.Module, bool]]:
+    """(name, module, whether it is its first) for every name of each module, and of its children under the first."""
+    named: list[tuple[str, torch.nn.Module, bool]] = []
     visited: set[int] = set()
     waiting = [("", model)]
     while waiting:
         name, module = waiting.pop()
         module = unwrap(module)
         is_first = id(module) not in visited
-        yield name, module, is_first
+        named.append((name, module, is_first))
         if is_first:
             visited.add(id(module))
             children = [(local, child) for local, child in child_table(module).items() if child is not None]
             waiting += [(qualified_name(name, local), child) for local, child in reversed(children)]
+    return named
 
 
 def class_name(module: torch.nn.Module) -> str:
