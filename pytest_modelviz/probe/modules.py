@@ -126,7 +126,7 @@ def opaque_modules(model: torch.nn.Module) -> list[str]:
 def parameters_and_buffers(model: torch.nn.Module) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """All parameters and all buffers of a model by name, shared ones once.
 
-    They are collected in a single walk; the model's own iterators would take one each.
+    They are collected in a single walk; the model's own iterators would each make their own.
     """
     parameters: dict[str, torch.Tensor] = {}
     buffers: dict[str, torch.Tensor] = {}

@@ -276,9 +276,7 @@ class TestErrors:
         assert all(not module._forward_hooks for module in model.modules())
 
     @pytest.mark.parametrize("method", ["scorecam", "ablationcam", "shapleycam"])
-    def test_the_remains_of_a_failed_pass_are_collected_without_a_sound_wherever_that_happens(
-        self, monkeypatch, method
-    ):
+    def test_the_remains_of_a_failed_pass_are_collected_silently_also_inside_a_transform(self, monkeypatch, method):
         def fail(*arguments):
             raise IndexError("list index out of range")
 
