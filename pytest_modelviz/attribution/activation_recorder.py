@@ -16,7 +16,7 @@ import torch
 from pytest_modelviz.attribution.scores import Scores
 from pytest_modelviz.attribution.spatial_layout import SpatialLayout, SpatialLayoutTracker
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.probe.call_observer import CallObserver
+from pytest_modelviz.probe.pass_recorder import CallObserver
 from pytest_modelviz.probe.sketch import dtype_name
 from pytest_modelviz.records.trace import Call
 
@@ -114,13 +114,12 @@ class ActivationRecorder(CallObserver):
     def _gradients(self, scores: Scores) -> dict[str, torch.Tensor]:
         """Gradients by layer, each with a row for each map; layers that no score depends on are left out."""
         leaves = [self._recorded[layer][1] for layer in self._layers]
-        rows: list[Sequence[torch.Tensor | None]] = []
-        for number, value in enumerate(scores.values, 1):
-            if value.requires_grad:
-                has_next = number < len(scores.values)
-                rows.append(torch.autograd.grad(value, leaves, allow_unused=True, retain_graph=has_next))
-            else:
-                rows.append([None] * len(leaves))
+        rows: list[Sequence[torch.Tensor | None]] = [
+            torch.autograd.grad(value, leaves, allow_unused=True, retain_graph=number < len(scores.values))
+            if value.requires_grad
+            else [None] * len(leaves)
+            for number, value in enumerate(scores.values, 1)
+        ]
         gradients = {}
         for layer, leaf, *column in zip(self._layers, leaves, *rows, strict=True):
             if any(gradient is not None for gradient in column):

@@ -12,10 +12,9 @@ from pytest_modelviz.attribution.scores import Scores, Weigh, class_score, needs
 from pytest_modelviz.attribution.spatial_layout import SpatialLayout, SpatialLayoutTracker
 from pytest_modelviz.attribution.targets import Target
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.probe.call_observer import CallObserver
 from pytest_modelviz.probe.forward import ModelInput, call
 from pytest_modelviz.probe.modules import class_name
-from pytest_modelviz.probe.pass_recorder import PassRecorder
+from pytest_modelviz.probe.pass_recorder import CallObserver, PassRecorder
 from pytest_modelviz.probe.sketch import record_shape, record_tensor
 from pytest_modelviz.probe.torch_internals import child_table
 from pytest_modelviz.records.tensors import TensorRecord

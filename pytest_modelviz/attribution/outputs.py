@@ -41,7 +41,7 @@ def main_output(output: object) -> torch.Tensor:
 
 def main_path(output: object) -> str:
     """The path of that tensor in the output: `scores`, `heads.logits`, `[0]`; empty where it is the output itself."""
-    return "" if isinstance(output, torch.Tensor) else _main(output)[0].removeprefix(".")
+    return _main(output)[0].removeprefix(".")
 
 
 def _main(output: object) -> tuple[str, torch.Tensor]:

@@ -201,10 +201,9 @@ def _score_functions(output: object, functions: list[TargetFunction], is_single:
             return _score_whole_output(output, functions)
         except Exception as whole_error:
             raise ModelvizError(_describe_failures(error, whole_error)) from error
-    if not any(value.requires_grad for value in values):  # `data`, for example, of a row instead of the output's field
-        whole = _differentiable_whole(output, functions)
-        if whole is not None:
-            return whole
+    # `data`, for example, of a row instead of the output's field
+    if not any(value.requires_grad for value in values) and (whole := _differentiable_whole(output, functions)):
+        return whole
     explained = main_path(output) if isinstance(samples, torch.Tensor) else ""
     numbers = tuple(values) if several else (torch.stack(values).sum(),)
     is_ambiguous = bool(explained) and _gives_other_numbers(output, functions, numbers)
@@ -277,6 +276,6 @@ def _describe_failures(sample: Exception, whole: Exception) -> str:
         str(error) if isinstance(error, own_errors) else f"it raises {type(error).__name__}: {error}"
         for error in (sample, whole)
     ]
-    if isinstance(sample, _NoNumberError) and (reasons[0] == reasons[1] or not isinstance(whole, _NoNumberError)):
+    if isinstance(sample, _NoNumberError):
         return reasons[0]
     return f"the target function fails on one sample's scores ({reasons[0]}) and on the whole output ({reasons[1]})"

@@ -121,10 +121,8 @@ class SpatialLayoutTracker:
         """The layout of a module's output, None where it is no floating tensor with several positions."""
         if not isinstance(output, torch.Tensor) or not output.is_floating_point() or output.dim() not in (3, 4, 5):
             return None
-        if output.dim() == 3 and not self._is_image:
-            layout = self._sequence_layout(output, module)
-            if layout is not None:
-                return layout
+        if output.dim() == 3 and not self._is_image and (layout := self._sequence_layout(output, module)):
+            return layout
         if self._batch is not None and output.shape[0] != self._batch:
             return None  # it has a row for each region or window, not for each image
         layout = self._image_layout(output, module)

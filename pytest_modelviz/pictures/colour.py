@@ -1,4 +1,4 @@
-"""Numbers into colours on a stated scale; what is not a number gets a colour of its own."""
+"""Numbers into colours on a stated scale; NaN gets a colour of its own."""
 
 from __future__ import annotations
 

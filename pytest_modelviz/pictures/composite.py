@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pytest_modelviz.pictures.colour import DIVERGING, Image, Scale, Values, overlay, paint
+from pytest_modelviz.pictures.colour import DIVERGING, HEAT, Image, Scale, Values, overlay, paint
 from pytest_modelviz.pictures.layout import below, beside, enlarge, grid, labelled
 
 TILE = 96
-PANEL = 192  # pixels: twice the longest side that is kept of what is shown, so that its pixels stay squares of one size
+PANEL = 192  # pixels: twice the longest side of a stored map, whose pixels stay squares of equal size
 _STEPS = (1, 2, 5)
 
 
@@ -39,23 +39,27 @@ def channels_picture(label: str, channels: Values, caption: str = "") -> Picture
 def channels_composite(label: str, baseline: Values | None, actual: Values, headline: str) -> Picture:
     """Baseline | actual | difference of a layer's channels. All three share one scale.
 
-    A difference too small to be seen on that scale is shown enlarged, and says how many times.
+    A difference too small to be seen on that scale is enlarged, and its label says how many times.
     """
     if baseline is None or baseline.shape != actual.shape:
         known = [("baseline", baseline), ("actual", actual)]
         return Picture(label, _row(headline, [(name, v, None) for name, v in known if v is not None], ""))
     scale = Scale.of(baseline, actual)
+    name, difference = magnified_difference(baseline, actual, scale)
+    reach = scale.high - scale.low if scale.colours != DIVERGING else scale.high
+    difference_scale = Scale(-reach, reach, DIVERGING)
+    panels = [("baseline", baseline, scale), ("actual", actual, scale), (name, difference, difference_scale)]
+    return Picture(label, _row(headline, panels, f"scale {scale.text}"))
+
+
+def magnified_difference(
+    baseline: Values, actual: Values, scale: Scale, name: str = "difference"
+) -> tuple[str, Values]:
+    """The difference of two arrays, enlarged where it could not be seen on a scale, and a label that says so."""
     with np.errstate(invalid="ignore"):
         difference = np.asarray(actual, np.float64) - np.asarray(baseline, np.float64)
     factor = magnification(difference, scale)
-    name = "difference" if factor == 1 else f"difference x {factor:g}"
-    reach = scale.high - scale.low if scale.colours != DIVERGING else scale.high
-    panels = [
-        ("baseline", baseline, scale),
-        ("actual", actual, scale),
-        (name, difference * factor, Scale(-reach, reach, DIVERGING)),
-    ]
-    return Picture(label, _row(headline, panels, f"scale {scale.text}"))
+    return name if factor == 1 else f"{name} x {factor:g}", difference * factor
 
 
 def magnification(difference: Values, scale: Scale) -> float:
@@ -76,13 +80,15 @@ def _row(headline: str, panels: Sequence[tuple[str, Values, Scale | None]], scal
 
 def heat_panel(heat: Values, photo: Image | None) -> Image:
     """A map with values in [0, 1], painted over the photo it explains where there is one."""
-    painted = enlarge(paint(heat, Scale(0.0, 1.0, "jet")), PANEL, smooth=bool(np.isfinite(heat).all()))
+    painted = _smooth_panel(heat, Scale(0.0, 1.0, HEAT))
     if photo is None:
         return painted
     under = enlarge(photo, PANEL, smooth=True)
-    if under.shape != painted.shape:
-        return beside([under, painted])
-    return overlay(under, painted)
+    return overlay(under, painted) if under.shape == painted.shape else beside([under, painted])
+
+
+def _smooth_panel(values: Values, scale: Scale) -> Image:
+    return enlarge(paint(values, scale), PANEL, smooth=bool(np.isfinite(values).all()))
 
 
 Heat = tuple[Values, Image | None]  # a map with values in [0, 1], and the photo it explains
@@ -92,33 +98,34 @@ def heat_picture(label: str, caption: str, heats: Sequence[Heat]) -> Picture:
     """One capture's heatmaps, of up to a few samples, each beside its photo."""
     rows = []
     for heat, photo in heats:
-        panels = [] if photo is None else [labelled(enlarge(photo, PANEL, smooth=True), "input")]
+        panels = [] if photo is None else [_photo_panel(photo, "input")]
         rows.append(beside([*panels, labelled(heat_panel(heat, photo), "map")]))
     return Picture(label, labelled(below(rows, gap=12), caption))
 
 
 def heat_composite(label: str, headline: str, baseline: Sequence[Heat], actual: Sequence[Heat]) -> Picture:
     """Baseline | actual | difference on the scale 0 to 1, one row a sample."""
-    rows = [_heat_row(one, other) for one, other in zip(baseline, actual, strict=False)]
+    rows = list(map(_heat_row, baseline, actual))
     return Picture(label, labelled(below(rows, gap=12), headline, "scale 0 to 1"))
 
 
 def _heat_row(baseline: Heat, actual: Heat) -> Image:
     panels = [labelled(heat_panel(*baseline), "baseline"), labelled(heat_panel(*actual), "actual")]
     if baseline[0].shape == actual[0].shape:
-        difference = actual[0].astype(np.float64) - baseline[0].astype(np.float64)
-        factor = magnification(difference, Scale(-1.0, 1.0))
-        painted = paint(difference * factor, Scale(-1.0, 1.0, DIVERGING))
-        name = "difference" if factor == 1 else f"difference x {factor:g}"
-        panels.append(labelled(enlarge(painted, PANEL, smooth=bool(np.isfinite(difference).all())), name))
+        scale = Scale(-1.0, 1.0, DIVERGING)
+        name, difference = magnified_difference(baseline[0], actual[0], scale)
+        panels.append(labelled(_smooth_panel(difference, scale), name))
     return beside(panels, gap=12)
 
 
 def photo_composite(label: str, headline: str, baseline: Image, actual: Image) -> Picture:
     """Two inputs side by side, each stretched to its own contrast."""
-    panels = [("baseline", baseline), ("actual", actual)]
-    images = [labelled(enlarge(photo, PANEL, smooth=True), name) for name, photo in panels]
-    return Picture(label, labelled(beside(images, gap=12), headline))
+    panels = [_photo_panel(baseline, "baseline"), _photo_panel(actual, "actual")]
+    return Picture(label, labelled(beside(panels, gap=12), headline))
+
+
+def _photo_panel(photo: Image, name: str) -> Image:
+    return labelled(enlarge(photo, PANEL, smooth=True), name)
 
 
 def sheet(pictures: Sequence[Picture]) -> Image | None:

@@ -1,4 +1,4 @@
-"""Texts as pictures: lines with what was taken away in red and what was put in its place in green."""
+"""Texts as pictures: removed lines in red, added lines in green."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pytest_modelviz.pictures.composite import Picture
 from pytest_modelviz.pictures.layout import labelled
 from pytest_modelviz.text.side_by_side import cut_apart
 
-_MOST_LINES, _MOST_LETTERS = 60, 130
+_MOST_LINES, _LONGEST_LINE = 60, 130  # characters
 _HEIGHT, _MARGIN = 18, 6
 _PAPER = {"-": (255, 226, 224), "+": (218, 245, 220), " ": (255, 255, 255), "@": (236, 240, 248)}
 _INK = {"-": (150, 20, 20), "+": (10, 100, 30), " ": (40, 40, 40), "@": (90, 100, 130)}
@@ -22,14 +22,14 @@ Line = tuple[str, str]  # its sign (one of `-+ @`) and its text
 
 
 def text_picture(label: str, headline: str, lines: Sequence[Line]) -> Picture:
-    """Lines on one page; what is beyond it is counted in the last line.
+    """Lines on a page; lines that do not fit on it are counted in the last.
 
-    Long lines are cut, those that stand for one another around what is different about them.
+    Long lines are shortened, a removed line and the line added for it around their differences.
     """
-    shown = list(lines[:_MOST_LINES])
-    if len(lines) > len(shown):
-        shown[-1:] = [("@", f"and {len(lines) - len(shown) + 1} lines more")]
-    texts = _cut(shown) or [(" ", "nothing")]
+    page_lines = list(lines[:_MOST_LINES])
+    if len(lines) > _MOST_LINES:
+        page_lines[-1] = ("@", f"and {len(lines) - _MOST_LINES + 1} lines more")
+    texts = _shorten(page_lines) or [(" ", "nothing")]
     font = ImageFont.load_default(size=13)
     width = max(int(np.ceil(font.getlength(text))) for _, text in texts) + 3 * _MARGIN + 12
     page = Pillow.new("RGB", (width, _HEIGHT * len(texts) + _MARGIN), _PAPER[" "])
@@ -43,34 +43,31 @@ def text_picture(label: str, headline: str, lines: Sequence[Line]) -> Picture:
 
 
 def around_changes(lines: Sequence[Line], context: int = 3) -> list[Line]:
-    """The changed lines with a few of those around them; what is left out is counted."""
-    changed = [at for at, (sign, _) in enumerate(lines) if sign != " "]
-    kept = sorted({near for at in changed for near in range(max(0, at - context), min(len(lines), at + context + 1))})
-    shown: list[Line] = []
-    last = -1
-    for at in kept:
-        if at != last + 1:
-            shown.append(("@", f"{at - last - 1} unchanged"))
-        shown.append(lines[at])
-        last = at
-    if kept and last != len(lines) - 1:
-        shown.append(("@", f"{len(lines) - last - 1} unchanged"))
-    return shown
+    """The changed lines with a few of those around them; lines left out are counted."""
+    excerpt: list[Line] = []
+    end = 0  # of the lines that are in the excerpt or counted
+    for at, line in enumerate(lines):
+        if any(sign != " " for sign, _ in lines[max(0, at - context) : at + context + 1]):
+            if at > end:
+                excerpt.append(("@", f"{at - end} unchanged"))
+            excerpt.append(line)
+            end = at + 1
+    if 0 < end < len(lines):
+        excerpt.append(("@", f"{len(lines) - end} unchanged"))
+    return excerpt
 
 
-def _cut(lines: Sequence[Line]) -> list[Line]:
-    """Each line as it fits; of lines taken away and as many put in their place, each with its counterpart."""
-    cut: list[Line] = []
-    at = 0
-    while at < len(lines):
-        gone = list(itertools.takewhile(lambda line: line[0] == "-", lines[at:]))
-        come = list(itertools.takewhile(lambda line: line[0] == "+", lines[at + len(gone) :]))
-        if gone and len(gone) == len(come):
-            pairs = [cut_apart(one, other, _MOST_LETTERS) for (_, one), (_, other) in zip(gone, come, strict=True)]
-            cut += [*(("-", one) for one, _ in pairs), *(("+", other) for _, other in pairs)]
-            at += 2 * len(gone)
+def _shorten(lines: Sequence[Line]) -> list[Line]:
+    """Shorten long lines; of as many removed as added lines in a row, each with its counterpart."""
+    short: list[Line] = []
+    while len(short) < len(lines):
+        at = len(short)
+        removed = list(itertools.takewhile(lambda line: line[0] == "-", lines[at:]))
+        added = list(itertools.takewhile(lambda line: line[0] == "+", lines[at + len(removed) :]))
+        if removed and len(removed) == len(added):
+            pairs = [cut_apart(old, new, _LONGEST_LINE) for (_, old), (_, new) in zip(removed, added, strict=True)]
+            short += [*(("-", old) for old, _ in pairs), *(("+", new) for _, new in pairs)]
         else:
             sign, text = lines[at]
-            cut.append((sign, cut_apart(text, text, _MOST_LETTERS)[0]))
-            at += 1
-    return cut
+            short.append((sign, cut_apart(text, text, _LONGEST_LINE)[0]))
+    return short

@@ -55,5 +55,5 @@ Exhibit: TypeAlias = Picture | Curve | Histogram | Graph
 
 
 def pictures_of(exhibits: Sequence[Exhibit]) -> list[Picture]:
-    """Those that every report can show."""
-    return [one for one in exhibits if isinstance(one, Picture)]
+    """The exhibits that every report can show."""
+    return [exhibit for exhibit in exhibits if isinstance(exhibit, Picture)]

@@ -50,9 +50,9 @@ def grid(images: Sequence[Image], columns: int, gap: int = 2) -> Image:
 
 
 def labelled(image: Image, *lines: str) -> Image:
-    """Write lines of text above an image, widening it where the text needs room. Long lines are cut.
+    """Write lines of text above an image, widening it if the text needs space. Long lines are cut.
 
-    What is not printable is written out: Pillow refuses to measure it.
+    Unprintable characters are escaped: Pillow refuses to measure them.
     """
     font = ImageFont.load_default(size=12)
     texts = [line if len(line) <= 90 else f"{line[:87]}..." for line in map(printable, lines)]

@@ -92,22 +92,18 @@ class NestedState:
             self.modules += new
             self.hidden += new
             return ()
-        restore = _generator_state(value)
-        if restore is not None:
+        if restore := _generator_state(value):
             self._actions.append(restore)
         elif _is_plain_object(value):
             self._known.add(id(value))
-            self._actions.append(functools.partial(_restore_object, value, dict(vars(value))))
-            return list(vars(value).values())
+            attributes = dict(vars(value))
+            self._actions.append(lambda: restore_attributes(vars(value), attributes))
+            return list(attributes.values())
         return ()
 
     def restore(self) -> None:
         for restore in self._actions:
             restore()
-
-
-def _restore_object(holder: object, attributes: dict[str, object]) -> None:
-    restore_attributes(vars(holder), attributes)
 
 
 def _generator_state(value: Any) -> Callable[[], object] | None:

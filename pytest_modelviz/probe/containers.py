@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, MutableSequence, Sequence
 from typing import Any
 
@@ -77,40 +78,34 @@ def _items(value: object) -> Iterator[tuple[object, Put]]:
     """Yield (item, put) for each item of a container or object."""
     if isinstance(value, (tuple, list)):
         for at, item in enumerate(value):
-            yield item, _with_item(value, at)
+            yield item, functools.partial(_with_item, value, at)
     elif isinstance(value, Mapping):
         for key in list(value.keys()):
-            yield value[key], _with_key(value, key)
+            yield value[key], functools.partial(_with_key, value, key)
     else:
         for at, (name, item) in enumerate(items_of(value) or attributes_of(value)):
             if name.startswith("."):
-                yield item, _with_attribute(value, name[1:])
+                yield item, functools.partial(_with_attribute, value, name[1:])
             elif isinstance(value, MutableSequence):
-                yield item, _with_key(value, at)
+                yield item, functools.partial(_with_key, value, at)
 
 
-def _with_item(value: Sequence[object], at: int) -> Put:
-    return lambda item: with_items(value, [*value[:at], item, *value[at + 1 :]])
+def _with_item(value: Sequence[object], at: int, item: object) -> object:
+    return with_items(value, [*value[:at], item, *value[at + 1 :]])
 
 
-def _with_key(value: Any, key: object) -> Put:  # a mapping, or a mutable sequence and an index
-    def put(item: object) -> object:
-        if type(value) is dict or not isinstance(value, (MutableMapping, MutableSequence)):
-            return {**value, key: item}
-        changed: Any = copy.copy(value)
-        changed[key] = item
-        return changed
-
-    return put
+def _with_key(value: Any, key: object, item: object) -> object:  # a mapping, or a mutable sequence and an index
+    if type(value) is dict or not isinstance(value, (MutableMapping, MutableSequence)):
+        return {**value, key: item}
+    changed: Any = copy.copy(value)
+    changed[key] = item
+    return changed
 
 
-def _with_attribute(value: object, name: str) -> Put:
-    def put(item: object) -> object:
-        changed = copy.copy(value)
-        _set_attribute(changed, name, item)
-        return changed
-
-    return put
+def _with_attribute(value: object, name: str, item: object) -> object:
+    changed = copy.copy(value)
+    _set_attribute(changed, name, item)
+    return changed
 
 
 def _set_attribute(value: object, name: str, item: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import platform
 
 import torch
@@ -110,13 +111,10 @@ def rounds_products(kind: str) -> bool:
 
 def _setting(path: str) -> object:
     """The value of a switch of torch, None where it is missing or, since old and new switches conflict, unreadable."""
-    value: object = torch
     try:
-        for name in path.split("."):
-            value = getattr(value, name)
+        return operator.attrgetter(path)(torch)
     except (AttributeError, RuntimeError):
         return None
-    return value
 
 
 def _matmul_precision() -> str:

@@ -14,19 +14,9 @@ from typing import Any
 import torch
 
 from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.probe import torch_internals as internals
 from pytest_modelviz.probe.structure import tensors
-from pytest_modelviz.probe.torch_internals import (
-    Args,
-    FakeTensor,
-    FakeTensorMode,
-    Kwargs,
-    Operator,
-    TorchDispatchMode,
-    buffer_table,
-    parameter_table,
-    tree_leaves,
-    tree_map_only,
-)
+from pytest_modelviz.probe.torch_internals import Args, Kwargs, Operator
 
 
 def needs_values(error: Exception) -> bool:
@@ -59,56 +49,49 @@ def faked(model: torch.nn.Module, input_data: object) -> Iterator[object]:
 
     """
     device = next((tensor.device for tensor in tensors(input_data) if not tensor.is_meta), torch.device("cpu"))
-    stand_ins = _StandIns(device)
+    mode = internals.FakeTensorMode(allow_non_fake_inputs=True)
+    fakes: dict[int, torch.Tensor] = {}  # one for each real tensor, so that shared tensors stay shared
+
+    def fake_of(tensor: torch.Tensor) -> torch.Tensor:
+        if id(tensor) not in fakes:
+            with mode:
+                fake = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=device)
+            is_parameter = isinstance(tensor, torch.nn.Parameter)
+            fakes[id(tensor)] = torch.nn.Parameter(fake, tensor.requires_grad) if is_parameter else fake
+        return fakes[id(tensor)]
+
     with contextlib.ExitStack() as restoring:
         for module in model.modules():
             for holder in _holders(module):
                 for key, value in list(holder.items() if isinstance(holder, dict) else enumerate(holder)):
                     if isinstance(value, torch.Tensor) and value.is_meta:
                         restoring.callback(holder.__setitem__, key, value)
-                        holder[key] = stand_ins.of(value)
-        data = tree_map_only(
-            torch.Tensor, lambda tensor: stand_ins.of(tensor) if tensor.is_meta else tensor, input_data
+                        holder[key] = fake_of(value)
+        data = internals.tree_map_only(
+            torch.Tensor, lambda tensor: fake_of(tensor) if tensor.is_meta else tensor, input_data
         )
-        with _RealArithmetic(stand_ins.mode):
+        with _RealArithmetic(mode):
             yield data
 
 
 def _holders(module: torch.nn.Module) -> Iterator[Any]:  # dicts by attribute, lists by position
     """The containers of a module that hold tensors: its tables, its attributes, and lists and dictionaries there."""
     if not isinstance(module, torch.jit.ScriptModule):
-        yield from (parameter_table(module), buffer_table(module), vars(module))
+        yield from (internals.parameter_table(module), internals.buffer_table(module), vars(module))
         for name, value in vars(module).items():
             if type(value) is list or (type(value) is dict and name[:1] != "_"):
                 yield value
 
 
-class _StandIns:
-    """Fake tensors for real ones, one for each, so that shared tensors stay shared."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.mode = FakeTensorMode(allow_non_fake_inputs=True)
-        self._device = device
-        self._fakes: dict[int, torch.Tensor] = {}
-
-    def of(self, tensor: torch.Tensor) -> torch.Tensor:
-        if id(tensor) not in self._fakes:
-            with self.mode:
-                fake = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=self._device)
-            is_parameter = isinstance(tensor, torch.nn.Parameter)
-            self._fakes[id(tensor)] = torch.nn.Parameter(fake, tensor.requires_grad) if is_parameter else fake
-        return self._fakes[id(tensor)]
-
-
-class _RealArithmetic(TorchDispatchMode):
+class _RealArithmetic(internals.TorchDispatchMode):
     """Computes operators on real tensors as usual, and those with a fake argument as shapes alone."""
 
-    def __init__(self, mode: FakeTensorMode) -> None:
+    def __init__(self, mode: internals.FakeTensorMode) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # torch leaves its modes untyped
         self._mode = mode
 
     def __torch_dispatch__(self, op: Operator, types: object, args: Args = (), kwargs: Kwargs | None = None) -> object:
         kwargs = kwargs or {}
-        has_fake = any(isinstance(leaf, FakeTensor) for leaf in tree_leaves((args, kwargs)))
+        has_fake = any(isinstance(leaf, internals.FakeTensor) for leaf in internals.tree_leaves((args, kwargs)))
         with self._mode if has_fake else contextlib.nullcontext():
             return op(*args, **kwargs)

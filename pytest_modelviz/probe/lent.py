@@ -55,7 +55,7 @@ class LentWeights:
             if id(current) == self._own[id(loan.module)][loan.local]:
                 self._open.remove(loan)
                 self._add_to_inputs(loan, loan.call)
-            elif call.depth == 0:  # never swapped back: it counts for the call that it was found in
+            elif call.depth == 0:  # never swapped back: it is lent to the call that it was detected in
                 self._open.remove(loan)
                 self._add_to_inputs(loan, loan.first)
             else:

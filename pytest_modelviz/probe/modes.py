@@ -46,8 +46,7 @@ class Modes:
 
 def _functorch_depth() -> int:
     """How many of torch.func's transforms are active."""
-    depth = getattr(functorch, "get_dynamic_layer_stack_depth", None)
-    return 0 if depth is None else int(depth())
+    return int(getattr(functorch, "get_dynamic_layer_stack_depth", int)())
 
 
 def _dual_level() -> int:
@@ -59,11 +58,11 @@ class ModeStack:
 
     def __init__(self, name: str, kind: str) -> None:
         self.name = name
-        self._functions = mode_stack(kind)
+        self._length, self._item_at, self._pop, self._push = mode_stack(kind)
         self._innermost = () if kind == "function" else (None,)
 
     def read(self) -> list[object]:
-        return [self._functions.item_at(at) for at in range(self._functions.length())]
+        return [self._item_at(at) for at in range(self._length())]
 
     def restore(self, before: list[object]) -> None:
         """Pop the modes that were left on the stack, and push those that were taken from it."""
@@ -71,9 +70,9 @@ class ModeStack:
         pairs = zip(current, before, strict=False)
         shared = next((at for at, (a, b) in enumerate(pairs) if a is not b), min(len(current), len(before)))
         for _ in current[shared:]:
-            self._functions.pop(*self._innermost)
+            self._pop(*self._innermost)
         for mode in before[shared:]:
-            self._functions.push(mode)
+            self._push(mode)
 
 
 FUNCTION_MODES = ModeStack("modes for torch functions", "function")
@@ -94,12 +93,7 @@ class _SavedTensorHooks:
     def restore(self) -> None:
         if _disabled_message() != self._message:
             autograd._saved_tensors_hooks_enable()
-        current = self._read()
-        same = len(current) == len(self._hooks) and all(
-            pack is packed and unpack is unpacked
-            for (pack, unpack), (packed, unpacked) in zip(current, self._hooks, strict=True)
-        )
-        if not same:
+        if self._read() != self._hooks:
             self._pop()
             self._push(self._hooks)
         if self._message is not None and _disabled_message() != self._message:

@@ -7,20 +7,15 @@ from collections.abc import Iterator
 import torch
 
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.probe.torch_internals import (
-    ORIGINAL_OF_COMPILED,
-    buffer_table,
-    child_table,
-    parameter_table,
-    unsaved_buffer_names,
-)
+from pytest_modelviz.probe import torch_internals as internals
+from pytest_modelviz.probe.torch_internals import buffer_table, child_table, parameter_table
 from pytest_modelviz.records.limits import LONGEST_NAME, MOST_NESTED, is_recordable
 from pytest_modelviz.records.structure import ATTRIBUTE_SUFFIX
 
 # Wrappers that add a segment to every name and nothing to the model itself, by class name: some are in packages that
 # need not be installed.
 _WRAPPERS = {
-    "OptimizedModule": ORIGINAL_OF_COMPILED,
+    "OptimizedModule": internals.ORIGINAL_OF_COMPILED,
     "DataParallel": "module",
     "DistributedDataParallel": "module",
     "FullyShardedDataParallel": "_fsdp_wrapped_module",
@@ -31,16 +26,11 @@ OWN_OF_MODULE = frozenset(torch.nn.Module().__dict__)  # the attributes that eve
 
 def unwrap(module: torch.nn.Module) -> torch.nn.Module:
     """The module inside `torch.compile`, DataParallel and similar wrappers."""
-    inner = _WRAPPERS.get(type(module).__name__)
-    while inner is not None and isinstance(getattr(module, inner, None), torch.nn.Module):
-        module = getattr(module, inner)
-        inner = _WRAPPERS.get(type(module).__name__)
+    while (name := _WRAPPERS.get(type(module).__name__)) and isinstance(
+        inner := getattr(module, name, None), torch.nn.Module
+    ):
+        module = inner
     return module
-
-
-def compiled_modules(model: torch.nn.Module) -> list[torch.nn.Module]:
-    """The wrappers of `torch.compile`, which may call the module inside without its `__call__`."""
-    return [module for module in model.modules() if type(module).__name__ == "OptimizedModule"]
 
 
 def observed_modules(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]:
@@ -54,21 +44,31 @@ def observed_modules(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Mod
         ['', '0']
 
     """
+    for name, module, is_first in _all_names(model):
+        if is_first:
+            if not is_recordable(name):
+                raise ModelvizError(
+                    f"the module {name[:80]!r} and so on lies too deep: a baseline holds at most {MOST_NESTED} levels "
+                    f"and names of {LONGEST_NAME} characters. Check a part of the model"
+                )
+            yield name, module
+
+
+def _all_names(model: torch.nn.Module) -> list[tuple[str, torch.nn.Module, bool]]:
+    """(name, module, whether it is its first) for every name of each module, and of its children under the first."""
+    named: list[tuple[str, torch.nn.Module, bool]] = []
     visited: set[int] = set()
     waiting = [("", model)]
     while waiting:
         name, module = waiting.pop()
         module = unwrap(module)
-        if id(module) not in visited:
+        is_first = id(module) not in visited
+        named.append((name, module, is_first))
+        if is_first:
             visited.add(id(module))
-            if not is_recordable(name):
-                raise ModelvizError(
-                    f"the module {name[:80]!r} and so on lies too deep: a baseline holds {MOST_NESTED} levels and "
-                    f"{LONGEST_NAME} letters of a name at most. Look at a part of the model"
-                )
-            yield name, module
             children = [(local, child) for local, child in child_table(module).items() if child is not None]
             waiting += [(qualified_name(name, local), child) for local, child in reversed(children)]
+    return named
 
 
 def class_name(module: torch.nn.Module) -> str:
@@ -84,7 +84,7 @@ def own_tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
 
 def unsaved_buffers(module: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:
     """(name, buffer) of the buffers that are in no state dict."""
-    names = unsaved_buffer_names(module)
+    names = internals.unsaved_buffer_names(module)
     return [(name, buffer) for name, buffer in buffer_table(module).items() if name in names and buffer is not None]
 
 
@@ -117,19 +117,16 @@ def opaque_modules(model: torch.nn.Module) -> list[str]:
     """Names of the outermost TorchScript modules: calls inside of them cannot be observed."""
     scripted: list[str] = []
     for name, module in observed_modules(model):
-        if isinstance(module, torch.jit.ScriptModule) and not any(_is_inside(name, outer) for outer in scripted):
+        inside = any(not outer or name.startswith(f"{outer}.") for outer in scripted)
+        if isinstance(module, torch.jit.ScriptModule) and not inside:
             scripted.append(name)
     return scripted
-
-
-def _is_inside(name: str, outer: str) -> bool:
-    return outer == "" or name.startswith(f"{outer}.")
 
 
 def parameters_and_buffers(model: torch.nn.Module) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """All parameters and all buffers of a model by name, shared ones once.
 
-    They are collected in a single walk; the model's own iterators would take one each.
+    They are collected in a single walk; the model's own iterators would each make their own.
     """
     parameters: dict[str, torch.Tensor] = {}
     buffers: dict[str, torch.Tensor] = {}
@@ -155,29 +152,12 @@ def tie_groups(model: torch.nn.Module) -> tuple[tuple[str, ...], ...]:
     Buffers do not count: they may share memory by chance, and no longer do when a model has changed its device.
     """
     names: dict[int, set[str]] = {}
-    for prefix, module in _all_names(model):
+    for prefix, module, _ in _all_names(model):
         names.setdefault(id(module), set()).add(prefix)
         for local, parameter in parameter_table(module).items():
             if parameter is not None:
                 names.setdefault(id(parameter), set()).add(qualified_name(prefix, local))
     return tuple(sorted(tuple(sorted(group)) for group in names.values() if len(group) > 1))
-
-
-def _all_names(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]:
-    """Like `observed_modules`, but with a shared module under each of its names, its children under the first alone."""
-    visited: set[int] = set()
-
-    def walk(module: torch.nn.Module, name: str) -> Iterator[tuple[str, torch.nn.Module]]:
-        module = unwrap(module)
-        yield name, module
-        if id(module) in visited:
-            return
-        visited.add(id(module))
-        for child_name, child in child_table(module).items():
-            if child is not None:
-                yield from walk(child, qualified_name(name, child_name))
-
-    return walk(model, "")
 
 
 def qualified_name(prefix: str, name: str) -> str:

@@ -9,39 +9,51 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.probe.call_observer import CallObserver
+from pytest_modelviz.probe import modules
 from pytest_modelviz.probe.configuration import Describer, parameters_of
 from pytest_modelviz.probe.lent import LentWeights
-from pytest_modelviz.probe.modules import (
-    OWN_OF_MODULE,
-    class_name,
-    compiled_modules,
-    observed_modules,
-    tie_groups,
-    unsaved_buffers,
-    unwrap,
-)
+from pytest_modelviz.probe.modules import OWN_OF_MODULE, class_name, observed_modules, tie_groups
 from pytest_modelviz.probe.purity import state_of
 from pytest_modelviz.probe.sketch import WEIGHT_WIDTH, record_number, record_shape, record_tensor
 from pytest_modelviz.probe.streams import consume, run_stepwise, runs_on_demand
 from pytest_modelviz.probe.structure import leaves, literal, uncompared_items
 from pytest_modelviz.probe.torch_internals import Args, Kwargs, Operator, buffer_table, is_any_autocast_enabled
 from pytest_modelviz.probe.weights import Weights
-from pytest_modelviz.records.structure import ATTRIBUTE_SUFFIX, REWRITTEN, UNSAVED, ModelStructure, ModuleRecord
+from pytest_modelviz.records.structure import ATTRIBUTE_SUFFIX, REWRITTEN, UNSAVED, ModelStructure
 from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import Call, ForwardTrace, Leaf
 
 _MOST_NAMED = 3
+_FRAMES_PER_CALL = 4  # that observing adds to the stack
 _LITERALS = (bool, int, float, str, type(None))
 RecordTensor = Callable[[torch.Tensor], TensorRecord]
+
+
+class CallObserver:
+    """Observes a pass call by call; a subclass overrides the methods it needs.
+
+    Each `enter` is followed by the `enter`s of the calls inside and then by a single `leave` or `abandon`.
+    """
+
+    def enter(self, call: Call) -> None:
+        """A module is entered; `call.inputs` are known."""
+
+    def leave(self, call: Call, module: torch.nn.Module, output: object) -> object:
+        """A module returns `output`; the result is passed to its caller in its place."""
+        return output
+
+    def abandon(self, call: Call) -> None:
+        """A module raises an exception, which its caller may catch."""
 
 
 class PassRecorder:
@@ -71,7 +83,8 @@ class PassRecorder:
     ) -> None:
         named = list(observed_modules(model))
         self._names = {id(module): name for name, module in named}
-        self._wrapped = {id(wrapper): unwrap(wrapper) for wrapper in compiled_modules(model)}
+        compiled = [module for module in model.modules() if type(module).__name__ == "OptimizedModule"]
+        self._wrapped = {id(wrapper): modules.unwrap(wrapper) for wrapper in compiled}
         self._observed = [module for _, module in named]
         self._running: tuple[int, int, type[torch.nn.Module]] | None = None  # module, its wrapper, class of __call__
         self._root_autocast: str | None = None
@@ -116,13 +129,17 @@ class PassRecorder:
         buffers = [
             (name, module, local, buffer, state_of(buffer))
             for name, module in zip(self._modules, self._observed, strict=True)
-            for local, buffer in unsaved_buffers(module)
+            for local, buffer in modules.unsaved_buffers(module)
         ]
+        limit = sys.getrecursionlimit()
+        deepest = max(name.count(".") for name in self._modules) + 1
         try:
+            sys.setrecursionlimit(limit + _FRAMES_PER_CALL * deepest)  # a model that runs unobserved must run here
             for base, original in originals.items():
                 self._wrap(base, original)
             yield
         finally:
+            sys.setrecursionlimit(limit)
             for base, original in originals.items():
                 _set_call(base, original)
             self._forget_state()
@@ -142,7 +159,7 @@ class PassRecorder:
                 record = self._modules[name]
                 config = {key: text for key, text in record.config.items() if key not in changed}
                 names = {local: key for local, key in record.weights.items() if not _is_of(local, changed)}
-                self._modules[name] = ModuleRecord(record.class_name, config, names)
+                self._modules[name] = replace(record, config=config, weights=names)
 
     def _mark_rewritten(self, buffers: list[tuple[str, torch.nn.Module, str, torch.Tensor, object]]) -> None:
         """Mark buffers that no state dict holds and those of them that the pass has written, which are state too.
@@ -155,10 +172,10 @@ class PassRecorder:
             unsaved.setdefault(name, []).append(local)
             if buffer_table(module).get(local) is not buffer or state_of(buffer) != state:
                 written.setdefault(name, []).append(local)
-        for name, names in unsaved.items():
-            record = self._modules[name]
-            marks = {UNSAVED: "\n".join(names), **({REWRITTEN: "\n".join(written[name])} if name in written else {})}
-            self._modules[name] = ModuleRecord(record.class_name, {**record.config, **marks}, record.weights)
+        for mark, names_by_layer in ((UNSAVED, unsaved), (REWRITTEN, written)):
+            for name, names in names_by_layer.items():
+                record = self._modules[name]
+                self._modules[name] = replace(record, config={**record.config, mark: "\n".join(names)})
 
     def _wrap(self, base: type[torch.nn.Module], original: Operator) -> None:
         def observed_call(module: torch.nn.Module, /, *args: object, **kwargs: object) -> object:
@@ -273,9 +290,7 @@ def _autocast() -> str:
     return ", ".join(f"{kind} {torch.get_autocast_dtype(kind)}" for kind in kinds) or "other devices"
 
 
-def _name_arguments(
-    module: torch.nn.Module, args: tuple[object, ...], kwargs: dict[str, object]
-) -> list[tuple[str, object]]:
+def _name_arguments(module: torch.nn.Module, args: Args, kwargs: Kwargs) -> list[tuple[str, object]]:
     """Arguments by the name of forward's parameter, in the order of its signature: `f(x, y)` is `f(y=y, x=x)`.
 
     Arguments that equal the default are left out, so that it makes no difference whether they are passed.

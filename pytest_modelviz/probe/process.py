@@ -6,13 +6,13 @@ import contextlib
 import random
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 
 from pytest_modelviz.errors import ModelvizWarning
 from pytest_modelviz.probe.modes import Modes
-from pytest_modelviz.probe.randomness import RandomStates
+from pytest_modelviz.probe.randomness import random_states
 from pytest_modelviz.probe.restoring import Step
 from pytest_modelviz.probe.switches import Switches
 
@@ -34,7 +34,7 @@ def process_untouched(further_steps: Iterable[Step] = ()) -> Iterator[None]:
         ...     torch.use_deterministic_algorithms(True)
 
     """
-    modes, switches, states = Modes(), Switches(), RandomStates()
+    modes, switches, states = Modes(), Switches(), random_states()
     raised = False
     failures: list[str] = []
     try:
@@ -54,8 +54,12 @@ def process_untouched(further_steps: Iterable[Step] = ()) -> Iterator[None]:
         raised = True
         raise
     finally:
-        _take(states.steps(), failures)
-        _warn(failures, raised)
+        _take(states, failures)
+        if failures:
+            listed = "; ".join(dict.fromkeys(failures))
+            # where warnings are errors, this one must not hide an exception on its way
+            with contextlib.suppress(ModelvizWarning) if raised else contextlib.nullcontext():
+                warnings.warn(ModelvizWarning(f"could not be put back after a check: {listed}"), stacklevel=3)
 
 
 @contextlib.contextmanager
@@ -74,25 +78,10 @@ def modes_untouched() -> Iterator[None]:
 def _take(steps: Iterable[Step], failures: list[str]) -> None:
     """Take every step, also after others have failed, and add a text for each failure."""
     for name, action in steps:
-        failure = _failure(action)
-        if failure:
-            failures.append(f"{name} ({failure})")
-
-
-def _failure(action: Callable[[], object]) -> str:
-    try:
-        action()
-    except Exception as error:
-        return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
-    return ""
-
-
-def _warn(failures: list[str], raised: bool) -> None:
-    if failures:
-        listed = "; ".join(dict.fromkeys(failures))
-        # where warnings are errors, this one must not hide an exception on its way
-        with contextlib.suppress(ModelvizWarning) if raised else contextlib.nullcontext():
-            warnings.warn(ModelvizWarning(f"could not be put back after a check: {listed}"), stacklevel=4)
+        try:
+            action()
+        except Exception as error:  # noqa: PERF203  # one that fails must not keep the others from being taken
+            failures.append(f"{name} ({type(error).__name__}: {str(error).strip().partition(chr(10))[0]})")
 
 
 @contextlib.contextmanager

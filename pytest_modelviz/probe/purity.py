@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 import torch
 
+from pytest_modelviz.probe import torch_internals as internals
 from pytest_modelviz.probe.attributes import ModuleState, NestedState
 from pytest_modelviz.probe.modes import DISPATCH_MODES
 from pytest_modelviz.probe.modules import parameters_and_buffers
@@ -20,18 +21,7 @@ from pytest_modelviz.probe.process import process_untouched
 from pytest_modelviz.probe.restoring import Step
 from pytest_modelviz.probe.structure import tensors
 from pytest_modelviz.probe.tensor_state import TensorState, has_storage, same_bits, view_of
-from pytest_modelviz.probe.torch_internals import (
-    Args,
-    Kwargs,
-    Operator,
-    TorchDispatchMode,
-    buffer_table,
-    higher_order_operators,
-    parameter_table,
-    schema_of,
-    storage_key,
-    without_dispatch_modes,
-)
+from pytest_modelviz.probe.torch_internals import Args, Kwargs, Operator, TorchDispatchMode
 
 _PLAIN = (torch.Tensor, torch.nn.Buffer)
 
@@ -54,8 +44,8 @@ def untouched(model: torch.nn.Module, input_data: object = None) -> Iterator[Non
     modules = [(module, ModuleState(module)) for module in inner.modules]
     parameters, buffers = (list(table.values()) for table in parameters_and_buffers(model))
     for module in inner.hidden:
-        buffers += [tensor for tensor in buffer_table(module).values() if tensor is not None]
-        parameters += [tensor for tensor in parameter_table(module).values() if tensor is not None]
+        buffers += [tensor for tensor in internals.buffer_table(module).values() if tensor is not None]
+        parameters += [tensor for tensor in internals.parameter_table(module).values() if tensor is not None]
     candidates = (*parameters, *buffers, *inner.tensors, *tensors(input_data))
     protected = list({id(tensor): tensor for tensor in candidates}.values())
     gradients = [tensor.grad for tensor in protected if tensor.is_leaf and tensor.grad is not None]
@@ -123,7 +113,7 @@ class _SaveBeforeWrite(TorchDispatchMode):
     def __init__(self, protected: list[torch.Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # torch leaves its modes untyped
         self._storages = {
-            storage_key(tensor): tensor.untyped_storage()
+            internals.storage_key(tensor): tensor.untyped_storage()
             for tensor in protected
             if not tensor.is_meta and has_storage(tensor)
         }
@@ -152,19 +142,19 @@ class _SaveBeforeWrite(TorchDispatchMode):
 
     def _save(self, tensor: object) -> None:
         if isinstance(tensor, torch.Tensor) and not tensor.is_meta and has_storage(tensor):
-            key = storage_key(tensor)
+            key = internals.storage_key(tensor)
             self._counts[key] = self._counts.get(key, 0) + 1
             if key in self._storages and key not in self._saved:
                 self._saved[key] = self._storages[key].clone()
 
     def count(self, tensor: torch.Tensor) -> int:
-        return self._counts.get(storage_key(tensor), 0) if has_storage(tensor) else 0
+        return self._counts.get(internals.storage_key(tensor), 0) if has_storage(tensor) else 0
 
     def before(self, tensor: torch.Tensor) -> torch.Tensor:
-        saved = self._saved.get(storage_key(tensor)) if self._saved and has_storage(tensor) else None
+        saved = self._saved.get(internals.storage_key(tensor)) if self._saved and has_storage(tensor) else None
         if saved is None:
             return tensor
-        with torch.no_grad(), without_dispatch_modes():
+        with torch.no_grad(), internals.without_dispatch_modes():
             return tensor.new_empty(0).set_(saved, tensor.storage_offset(), tensor.shape, tensor.stride())
 
     def restore(self) -> None:
@@ -176,7 +166,7 @@ def _allow_higher_order_operators() -> None:
     """Register the mode with each of them (torch.cond): before 2.7 torch ignores `supports_higher_order_operators`."""
     if hasattr(TorchDispatchMode, "supports_higher_order_operators"):
         return
-    for operator in higher_order_operators():  # they appear as torch imports them
+    for operator in internals.higher_order_operators():  # they appear as torch imports them
         if _SaveBeforeWrite not in operator.python_key_table:
             operator.py_impl(_SaveBeforeWrite)(functools.partial(_dispatch_higher_order, operator))
 
@@ -188,7 +178,7 @@ def _dispatch_higher_order(operator: Operator, mode: _SaveBeforeWrite, *args: ob
 @functools.lru_cache(maxsize=4096)
 def _mutated_arguments(func: Operator) -> tuple[tuple[int, str], ...]:
     """Position and name of the arguments that an operator writes into."""
-    schema = schema_of(func)
+    schema = internals.schema_of(func)
     if schema is None or not schema.is_mutable:
         return ()
     arguments = enumerate(schema.arguments)

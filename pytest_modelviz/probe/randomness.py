@@ -5,41 +5,27 @@ from __future__ import annotations
 import functools
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 
 from pytest_modelviz.probe.restoring import Step
 
 
-class RandomStates:
-    """The states at the time of construction."""
-
-    def __init__(self) -> None:
-        self._python = random.getstate()
-        self._numpy = sys.modules["numpy"].random.get_state() if "numpy" in sys.modules else None
-        self._torch = torch.get_rng_state()
-        self._cuda = [(device, torch.cuda.get_rng_state(device)) for device in _cuda_devices()]
-        states = [*(_device_state(backend) for backend in _BACKENDS), _mps_state()]
-        self._devices = [restore for restore in states if restore is not None]
-
-    def steps(self) -> Iterator[Step]:
-        """The steps that restore each state."""
-        yield "Python's random state", functools.partial(random.setstate, self._python)
-        if self._numpy is not None:
-            yield "NumPy's random state", functools.partial(sys.modules["numpy"].random.set_state, self._numpy)
-        yield "torch's random state", functools.partial(torch.set_rng_state, self._torch)
-        for device, state in self._cuda:
-            yield f"the random state of cuda:{device}", functools.partial(torch.cuda.set_rng_state, state, device)
-        for restore in self._devices:
-            yield "a device's random state", restore
+def random_states() -> list[Step]:
+    """The steps that restore the present states."""
+    steps: list[Step] = [("Python's random state", functools.partial(random.setstate, random.getstate()))]
+    if "numpy" in sys.modules:
+        numpy = sys.modules["numpy"].random
+        steps.append(("NumPy's random state", functools.partial(numpy.set_state, numpy.get_state())))
+    steps.append(("torch's random state", functools.partial(torch.set_rng_state, torch.get_rng_state())))
+    for device in range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ():
+        restore = functools.partial(torch.cuda.set_rng_state, torch.cuda.get_rng_state(device), device)
+        steps.append((f"the random state of cuda:{device}", restore))
+    states = (_device_state("cuda"), _device_state("xpu"), _mps_state())
+    return steps + [("a device's random state", state) for state in states if state is not None]
 
 
-def _cuda_devices() -> list[int]:
-    return list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
-
-
-_BACKENDS = ("cuda", "xpu")
 _FIRST_SEED = 67280421310721  # of a device's generator that was never seeded
 
 
@@ -54,8 +40,7 @@ def _device_state(backend: str) -> Callable[[], None] | None:
     if device.is_initialized():
         if backend == "cuda":
             return None
-        states = device.get_rng_state_all()
-        return lambda: device.set_rng_state_all(states)
+        return functools.partial(device.set_rng_state_all, device.get_rng_state_all())
     if pending is None:
         return None
     before = dict(vars(pending))
@@ -74,5 +59,4 @@ def _device_state(backend: str) -> Callable[[], None] | None:
 def _mps_state() -> Callable[[], None] | None:
     if not torch.backends.mps.is_available():
         return None
-    state = torch.mps.get_rng_state()
-    return lambda: torch.mps.set_rng_state(state)
+    return functools.partial(torch.mps.set_rng_state, torch.mps.get_rng_state())

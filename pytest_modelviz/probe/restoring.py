@@ -20,7 +20,7 @@ def restore_attributes(current: dict[str, object], before: dict[str, object]) ->
             current[name] = value
 
 
-def restore_container(container: Any, before: Any) -> None:  # both of one of four kinds, which no type can say
+def restore_container(container: Any, before: Any) -> None:  # both of the same of four kinds, which no type expresses
     """Give a list, dict, set or deque the items it had, if it has others."""
     if isinstance(container, dict):
         if list(container) != list(before) or any(container[key] is not before[key] for key in before):

@@ -19,6 +19,7 @@ import threading
 from collections.abc import Iterable
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from pytest_modelviz.probe.torch_internals import is_inside_transform, without_dispatch_modes
@@ -214,8 +215,7 @@ def _without_giants(values: torch.Tensor) -> tuple[dict[str, tuple[int, int]], t
         return {}, values
     fingerprints = {}
     for sign, mask in (("+", giant & (values > 0)), ("-", giant & (values < 0))):
-        fingerprint = _fingerprint(mask)
-        if fingerprint is not None:
+        if fingerprint := _fingerprint(mask):
             decade = round(math.log10(float(size[mask].double().mean())))
             fingerprints[f"{sign}1e{decade}"] = fingerprint
     return fingerprints, rest
@@ -228,24 +228,24 @@ def _digits(integers: torch.Tensor) -> dict[str, tuple[int, int]]:
     large = np.flatnonzero(np.abs(values.astype(np.float64)) >= _EXACT_BELOW)
     bits = values[large].astype(np.int64).view(np.uint64)
     mixed = splitmix64(large.astype(np.uint64), 99) ^ splitmix64(bits, 7)
-    total = (splitmix64(mixed, 99) >> np.uint64(12)).sum(dtype=np.uint64) >> np.uint64(11)
-    return {"digits": (int(large.size), int(total))}
+    return {"digits": _hash(mixed)}
 
 
 def _fingerprint(mask: torch.Tensor) -> tuple[int, int] | None:
     """How many elements are marked, and a hash of their indices; None if there are none."""
     indices = mask.nonzero().reshape(-1).cpu().numpy().astype(np.uint64)
-    if not indices.size:
-        return None
-    return int(indices.size), int((splitmix64(indices, 99) >> np.uint64(12)).sum(dtype=np.uint64) >> np.uint64(11))
+    return _hash(indices) if indices.size else None
+
+
+def _hash(numbers: npt.NDArray[np.uint64]) -> tuple[int, int]:
+    """How many numbers there are, and a hash of them in any order."""
+    return int(numbers.size), int((splitmix64(numbers, 99) >> np.uint64(12)).sum(dtype=np.uint64) >> np.uint64(11))
 
 
 def _square(sketch: Sketch) -> float:
-    if sketch.dtype == np.float32:
-        wide = sketch.astype(np.float64)  # masks of the lowest number overflow
-        return float(np.dot(wide, wide))
+    wide = sketch.astype(np.float64, copy=False)  # masks of the lowest number overflow float32
     with np.errstate(over="ignore"):
-        return float(np.dot(sketch, sketch))
+        return float(np.dot(wide, wide))
 
 
 def _arithmetic(dtype: torch.dtype) -> torch.dtype:
@@ -337,7 +337,6 @@ def _take_out(values: torch.Tensor) -> tuple[dict[str, tuple[int, int]], torch.T
     """Fingerprints of the values that are not finite, and the rest in float64, which adds up without overflow."""
     fingerprints = {}
     for kind, is_kind in (("nan", torch.isnan), ("+inf", torch.isposinf), ("-inf", torch.isneginf)):
-        fingerprint = _fingerprint(is_kind(values))
-        if fingerprint is not None:
+        if fingerprint := _fingerprint(is_kind(values)):
             fingerprints[kind] = fingerprint
     return fingerprints, torch.nan_to_num(values.to(torch.float64), nan=0.0, posinf=0.0, neginf=0.0)

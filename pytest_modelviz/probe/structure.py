@@ -17,7 +17,7 @@ import torch
 DEEPEST = 8
 LITERALS = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size, enum.Enum)
 _NUMBERS = (torch.Tensor, bool, int, float)  # of all that objects hold, only these are compared
-_LONGEST_TEXT = 200  # letters: of longer texts their beginning is kept, and a digest of the whole
+_LONGEST_TEXT = 200  # characters; a longer text is cut and ends in a digest of the whole
 _MOST_ITEMS = 4096  # of a collection that is neither list nor tuple nor mapping
 
 
@@ -66,7 +66,7 @@ def placeholder(value: object) -> Placeholder:
 
 
 def uncompared_items(value: object) -> list[str]:
-    """The paths and types of what is compared by the name of its type alone."""
+    """The paths and types of the values that are compared by the name of their type alone."""
     items = list(leaves(value))
     paths = [path for path, item in items if not isinstance(item, Placeholder)]
     return [
@@ -162,7 +162,7 @@ def tensors(value: object) -> Iterator[torch.Tensor]:
 
 
 def literal(value: object) -> str:
-    """A short, stable text for a value that is not a tensor: its `repr` without addresses, 200 letters at most."""
+    """A short, stable text for a value that is not a tensor: its `repr` without addresses, 200 characters at most."""
     text = plain_text(value if isinstance(value, str) else repr(value))
     if len(text) <= _LONGEST_TEXT:
         return text

@@ -81,17 +81,22 @@ def all_switches() -> tuple[Switch, ...]:
     switches += [
         Switch("float32 matmul precision", torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
         Switch("grad mode", torch.is_grad_enabled, torch.set_grad_enabled),
-        Switch("anomaly detection", _anomaly, lambda values: torch.autograd.set_detect_anomaly(*values)),
+        Switch(
+            "anomaly detection",
+            lambda: (torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()),
+            lambda values: torch.autograd.set_detect_anomaly(*values),
+        ),
         Switch("the default tensor type", native._get_default_device, _set_default_tensor_type),
         Switch("the default dtype", torch.get_default_dtype, torch.set_default_dtype),
         Switch("the number of threads", torch.get_num_threads, torch.set_num_threads),
         # torch sets it once in a process, so that restoring it raises where it was set
         Switch("the number of inter-op threads", torch.get_num_interop_threads, torch.set_num_interop_threads),
-        Switch("flushing of denormal numbers", _flushes_denormals, torch.set_flush_denormal),
+        # torch has no reader; a processor that flushes treats a denormal number as zero
+        Switch("flushing of denormal numbers", lambda: _DENORMAL == 0.0, torch.set_flush_denormal),
         Switch("deterministic algorithms", _deterministic, _set_deterministic),
         Switch("the fast path", torch.backends.mha.get_fastpath_enabled, torch.backends.mha.set_fastpath_enabled),
         Switch("torch.compiler's stance", compiler_stance, set_compiler_stance),
-        Switch("dispatch modes that compile", _compiles_inside, _set_compiles_inside),
+        Switch("dispatch modes that compile", lambda: vars(python_dispatch).get(_COMPILING), _set_compiles_inside),
     ]
     for reader, writer in IN_TORCH_C.items():
         read = _attribute(native, reader)
@@ -185,10 +190,6 @@ def _global_hooks() -> tuple[_Table, ...]:
 _GLOBAL_HOOKS = re.compile("_global_.*_hooks.*")
 
 
-def _anomaly() -> tuple[bool, bool]:
-    return torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()
-
-
 def _deterministic() -> tuple[bool, bool]:
     return torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
 
@@ -202,22 +203,11 @@ def _set_default_tensor_type(device: str) -> None:
 
 
 _DENORMAL = 5e-324
-
-
-def _flushes_denormals() -> bool:
-    """Torch has no reader; a processor that flushes treats a denormal number as zero."""
-    return _DENORMAL == 0.0
-
-
-_COMPILES_INSIDE = "_is_in_any_mode_without_ignore_compile_internals"
-
-
-def _compiles_inside() -> object:
-    return vars(python_dispatch).get(_COMPILES_INSIDE)
+_COMPILING = "_is_in_any_mode_without_ignore_compile_internals"
 
 
 def _set_compiles_inside(value: object) -> None:
     """Set both copies that torch has, the second of which is its compiler's."""
     variables = vars(python_dispatch)
-    variables[_COMPILES_INSIDE] = value
+    variables[_COMPILING] = value
     variables["set_is_in_mode_without_ignore_compile_internals"](value)

@@ -15,9 +15,10 @@ def has_picture(tensor: torch.Tensor) -> bool:
     return not odd and tensor.layout == torch.strided and tensor.numel() > 0 and is_plain_type(tensor)
 
 
-def shrink(values: npt.NDArray[np.float32], longest: int) -> npt.NDArray[np.float32]:
+def shrink(values: torch.Tensor, longest: int) -> npt.NDArray[np.float32]:
     """Shrink maps (n, h, w) by averaging so that no side is longer than `longest`."""
-    size = tuple(min(longest, side) for side in values.shape[1:])
-    if size == values.shape[1:]:
-        return values
-    return torch.nn.functional.adaptive_avg_pool2d(torch.from_numpy(values), size).numpy()
+    small = values.float()
+    size = (min(longest, small.shape[1]), min(longest, small.shape[2]))
+    if size != tuple(small.shape[1:]):
+        small = torch.nn.functional.adaptive_avg_pool2d(small, size)
+    return small.cpu().numpy()

@@ -21,7 +21,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterable, MutableMapping
-from typing import NamedTuple, cast
+from typing import Any, cast
 
 import torch
 import torch.utils._device
@@ -35,21 +35,10 @@ from torch.utils import _python_dispatch as python_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import keystr, tree_flatten_with_path, tree_leaves, tree_map_only
 
-__all__ = [  # of torch's own names; without this list a type checker takes them for private imports
-    "BatchNorm",
-    "ConvNd",
-    "FakeTensor",
-    "FakeTensorMode",
-    "StatisticsNorm",
-    "TorchDispatchMode",
-    "autograd",
-    "functorch",
-    "keystr",
-    "python_dispatch",
-    "tree_flatten_with_path",
-    "tree_leaves",
-    "tree_map_only",
-]
+# Of torch's own names; without these lists a type checker takes them for private imports.
+__all__ = ["BatchNorm", "ConvNd", "FakeTensor", "FakeTensorMode", "StatisticsNorm", "TorchDispatchMode"]
+__all__ += ["autograd", "functorch", "keystr", "python_dispatch", "tree_flatten_with_path", "tree_leaves"]
+__all__ += ["tree_map_only"]
 
 TENSOR_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 ORIGINAL_OF_COMPILED = "_orig_mod"
@@ -145,16 +134,7 @@ def is_any_autocast_enabled() -> bool:
     return torch._C._is_any_autocast_enabled()
 
 
-class ModeStackFunctions(NamedTuple):
-    """Torch's functions for a stack of modes."""
-
-    length: Callable[[], int]
-    item_at: Callable[[int], object]
-    pop: Callable[..., object]
-    push: Callable[[object], object]
-
-
-def mode_stack(kind: str) -> ModeStackFunctions:
-    """The functions for the stack of modes of a kind, "function" or "dispatch"."""
+def mode_stack(kind: str) -> list[Callable[..., Any]]:
+    """Torch's functions for the stack of modes of a kind, "function" or "dispatch": length, item at, pop, push."""
     names = ("_len_torch_{}_stack", "_get_{}_stack_at", "_pop_torch_{}_stack", "_push_on_torch_{}_stack")
-    return ModeStackFunctions(*(getattr(torch._C, name.format(kind)) for name in names))
+    return [getattr(torch._C, name.format(kind)) for name in names]

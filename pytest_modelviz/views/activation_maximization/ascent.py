@@ -22,10 +22,9 @@ import torch
 from pytest_modelviz.attribution.explain import TRACE_WEIGHT_WIDTH, TRACE_WIDTH
 from pytest_modelviz.attribution.kinks import is_smooth
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.probe.call_observer import CallObserver
 from pytest_modelviz.probe.forward import ModelOutput
 from pytest_modelviz.probe.modules import parameters_and_buffers
-from pytest_modelviz.probe.pass_recorder import PassRecorder
+from pytest_modelviz.probe.pass_recorder import CallObserver, PassRecorder
 from pytest_modelviz.probe.process import modes_untouched
 from pytest_modelviz.probe.sketch import record_shape, record_tensor
 from pytest_modelviz.probe.structure import tensors

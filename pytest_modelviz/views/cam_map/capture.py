@@ -130,7 +130,7 @@ class CamMapView:
             score=scores.total,
         )
         if self._method in ALL_LAYERS:
-            raw = shrink(raw, _LONGEST_SIDE)
+            raw = shrink(torch.from_numpy(raw), _LONGEST_SIDE)
         facts: dict[str, JsonValue] = {
             "model": class_name(self.model),
             "method": self._method,

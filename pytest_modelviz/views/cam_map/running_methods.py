@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -111,17 +112,20 @@ def running_map(
         image, put, reshape = image[:, :, None], _of_rows(put), None if reshape is None else _rows_of(reshape)
     stand_in = _StandIn(model, layer, put, targets, image.dtype)
     module = grad_cam()
-    cam_class = getattr(module, known_methods()[method])
+    unscaled: list[npt.NDArray[np.floating]] = []
+    cam_class = _recording_class(
+        getattr(module, known_methods()[method]),
+        "aggregate_multi_layers" if layer is None else "get_cam_image",
+        unscaled,
+    )
     options: dict[str, object] = {"reshape_transform": reshape} if layer is not None and layer.layout is None else {}
     if method == "ablationcam":
         options["ablation_layer"] = module.AblationLayerVit() if options else module.AblationLayer()
-    unscaled: list[npt.NDArray[np.floating]] = []
     # fused kernels of attention have no second derivative, which ShapleyCAM takes
     kernels = torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)
     try:
         with process_untouched(), np.errstate(all="ignore"), _silence(), torch.enable_grad(), kernels:
             cam = cam_class(stand_in, [] if layer is None else [stand_in.probe], **options)
-            _record_unscaled(cam, "aggregate_multi_layers" if layer is None else "get_cam_image", unscaled)
             cam(image.detach().clone(), [_function(target) for target in targets])
             for held in (cam.activations_and_grads.gradients, cam.activations_and_grads.activations):
                 held.clear()  # its own way to let go fails on views
@@ -144,16 +148,19 @@ def _rows_of(reshape: Reshape) -> Reshape:
     return lambda output: reshape(output)[:, :, None]
 
 
-def _record_unscaled(cam: object, method: str, unscaled: list[npt.NDArray[np.floating]]) -> None:
-    """Record the map before its negative values are cut and the rest is stretched to 0..1."""
-    inner = getattr(cam, method)
+def _recording_class(cam_class: type, method: str, unscaled: list[npt.NDArray[np.floating]]) -> type[Any]:
+    """A subclass that records the map before its negative values are cut and the rest is stretched to 0..1.
 
-    def recording(*arguments: npt.NDArray[np.floating]) -> object:
-        value = inner(*arguments)
+    It has no finaliser: the library's detaches tensors, which fails on views and inside transforms of `torch.func`, and
+    what a failed pass has left is collected at any moment, also in the middle of a user's test.
+    """
+
+    def recording(cam: object, *arguments: npt.NDArray[np.floating]) -> object:
+        value = getattr(cam_class, method)(cam, *arguments)
         unscaled.append(np.sum(arguments[0], axis=1) if method == "aggregate_multi_layers" else value)
         return value
 
-    setattr(cam, method, recording)
+    return type(cam_class.__name__, (cam_class,), {method: recording, "__del__": lambda _: None})
 
 
 def _function(target: int | TargetFunction) -> TargetFunction:

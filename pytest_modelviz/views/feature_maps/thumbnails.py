@@ -9,15 +9,15 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from pytest_modelviz.probe.call_observer import CallObserver
 from pytest_modelviz.probe.forward import ModelOutput
 from pytest_modelviz.probe.layer_names import match_layers
 from pytest_modelviz.probe.modules import observed_modules
+from pytest_modelviz.probe.pass_recorder import CallObserver
 from pytest_modelviz.probe.structure import tensors
-from pytest_modelviz.probe.thumbnails import has_picture
+from pytest_modelviz.probe.thumbnails import has_picture, shrink
 from pytest_modelviz.probe.torch_internals import child_table, without_dispatch_modes
 from pytest_modelviz.records.trace import Call
-from pytest_modelviz.views.feature_maps.records import CHANNELS, SIDE, Maps, Thumbnail
+from pytest_modelviz.views.feature_maps.records import CHANNELS, SIDE, Thumbnail
 
 _MOST = 8  # layers that are pictured where none are asked for
 
@@ -50,15 +50,6 @@ def sample(tensor: torch.Tensor) -> Sample | None:
             first = first[:, first.shape[1] // 2]
         step = max(1, first.shape[0] // CHANNELS)
         return Sample(first[: step * CHANNELS : step].clone(), step, tensor.shape[1])
-
-
-def shrunk(values: torch.Tensor) -> Maps:
-    """A sample's channels at no more than 32 x 32, float32."""
-    small = values.float()
-    size = (min(SIDE, small.shape[1]), min(SIDE, small.shape[2]))
-    if size != tuple(small.shape[1:]):
-        small = torch.nn.functional.adaptive_avg_pool2d(small, size)
-    return small.cpu().numpy()
 
 
 def spatial(output: ModelOutput) -> torch.Tensor | None:
@@ -106,7 +97,7 @@ class ThumbnailCollector(CallObserver):
             samples.pop("sequence", None)
         pictured = list(samples.values())[-_MOST:] if self._wanted is None else samples.values()
         return {
-            layer: Thumbnail(shrunk(taken.values), [taken.step * at for at in range(len(taken.values))], taken.of)
+            layer: Thumbnail(shrink(taken.values, SIDE), [taken.step * at for at in range(len(taken.values))], taken.of)
             for layer, taken in pictured
         }
 

@@ -9,7 +9,7 @@ import numpy as np
 from pytest_modelviz.compare.naming import baseline_name, renames_of
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.pictures.colour import DIVERGING, NOT_A_NUMBER, Image, Scale, Values, paint
-from pytest_modelviz.pictures.composite import Picture, magnification
+from pytest_modelviz.pictures.composite import Picture, magnified_difference
 from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.pictures.layout import beside, enlarge, grid, labelled
 from pytest_modelviz.records.capture import Array, Capture
@@ -86,11 +86,8 @@ def kernels_composite(label: str, captions: Sequence[str], baseline: Values, act
         panels = [("baseline", baseline, kernel_scale(baseline)), ("actual", actual, kernel_scale(actual))]
         return Picture(label, _row(captions, panels))
     scale = kernel_scale(baseline, actual)
-    with np.errstate(invalid="ignore"):
-        difference = np.asarray(actual, np.float64) - np.asarray(baseline, np.float64)
-    factor = magnification(difference, scale)
-    name = "difference" if factor == 1 else f"difference x {factor:g}"
-    panels = [("baseline", baseline, scale), ("actual", actual, scale), (name, difference * factor, scale)]
+    name, difference = magnified_difference(baseline, actual, scale)
+    panels = [("baseline", baseline, scale), ("actual", actual, scale), (name, difference, scale)]
     return Picture(label, _row([*captions, _legend(actual, scale)], panels))
 
 

@@ -14,10 +14,9 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from pytest_modelviz.probe.call_observer import CallObserver
 from pytest_modelviz.probe.forward import ModelInput, ModelOutput, arguments_of
 from pytest_modelviz.probe.modules import loose_tensors, observed_modules, opaque_modules
-from pytest_modelviz.probe.pass_recorder import PassRecorder
+from pytest_modelviz.probe.pass_recorder import CallObserver, PassRecorder
 from pytest_modelviz.probe.process import modes_untouched
 from pytest_modelviz.probe.sketch import record_shape
 from pytest_modelviz.probe.structure import leaves, tensors

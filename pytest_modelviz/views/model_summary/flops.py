@@ -19,8 +19,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.probe.call_observer import CallObserver
 from pytest_modelviz.probe.forward import ModelInput, ModelOutput
+from pytest_modelviz.probe.pass_recorder import CallObserver
 from pytest_modelviz.probe.purity import untouched
 from pytest_modelviz.records.trace import Call
 

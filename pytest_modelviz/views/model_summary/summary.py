@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import functools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import NamedTuple
@@ -46,11 +48,29 @@ def torchinfo_table(
 ) -> str:
     """torchinfo's table, with shapes where the model's data is given; whatever torchinfo raises is passed on."""
     import torchinfo
+    import torchinfo.layer_info
 
     rows = ("depth", "var_names")
-    return str(
-        torchinfo.summary(model, input_data=data, device=device, verbose=0, depth=4, row_settings=rows, mode="eval")
-    )
+    with _leftovers_cached(torchinfo.layer_info.LayerInfo):
+        return str(
+            torchinfo.summary(model, input_data=data, device=device, verbose=0, depth=4, row_settings=rows, mode="eval")
+        )
+
+
+@contextlib.contextmanager
+def _leftovers_cached(layer_info: type) -> Iterator[None]:
+    """Let torchinfo compute each layer's leftover parameters once in a block.
+
+    It does so anew for each of the layers around it, which doubles the calls with each level of nesting.
+    """
+    methods = {name: vars(layer_info)[name] for name in ("leftover_params", "leftover_trainable_params")}
+    try:
+        for name, method in methods.items():
+            setattr(layer_info, name, functools.cache(method))
+        yield
+    finally:
+        for name, method in methods.items():
+            setattr(layer_info, name, method)
 
 
 def table_without_pass(model: torch.nn.Module) -> str:

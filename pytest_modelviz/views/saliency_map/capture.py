@@ -88,7 +88,8 @@ def magnitude(gradient: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 def _thumbnail(gradient: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """(channels, h, w) -> (4, h, w), no side over 96: three channels (or the first, thrice), and the largest."""
     colours = gradient if len(gradient) == 3 else np.repeat(gradient[:1], 3, axis=0)
-    return shrink(np.concatenate([colours, np.abs(gradient).max(axis=0, keepdims=True)]), SIDE)
+    maps = np.concatenate([colours, np.abs(gradient).max(axis=0, keepdims=True)])
+    return shrink(torch.from_numpy(maps), SIDE)
 
 
 def _quality_notes(method: str, explanation: Saliency) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.pictures.colour import DIVERGING, NOT_A_NUMBER, Image, Scale, Values, paint
-from pytest_modelviz.pictures.composite import PANEL, Picture, magnification
+from pytest_modelviz.pictures.composite import PANEL, Picture, magnified_difference
 from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.pictures.layout import below, beside, enlarge, labelled
 from pytest_modelviz.records.capture import Capture
@@ -85,12 +85,9 @@ def saliency_composite(label: str, headline: str, baseline: Sequence[Sample], ac
 
 
 def _difference(before: Values, after: Values, reach: float) -> Image:
-    with np.errstate(invalid="ignore"):
-        difference = np.asarray(after, np.float64) - np.asarray(before, np.float64)
     scale = Scale(-reach, reach, DIVERGING)
-    factor = magnification(difference, scale)
-    name = "difference of the largest magnitudes" + ("" if factor == 1 else f" x {factor:g}")
-    return labelled(enlarge(paint(difference * factor, scale), PANEL), name)
+    name, difference = magnified_difference(before, after, scale, "difference of the largest magnitudes")
+    return labelled(enlarge(paint(difference, scale), PANEL), name)
 
 
 def _reaches(*samples: Sample) -> tuple[float, float]:

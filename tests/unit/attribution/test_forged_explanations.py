@@ -119,5 +119,5 @@ def test_no_pass_of_a_drifted_model_grants_a_gradient_kinks_that_it_has_not(name
         (lambda x: x.abs(), None),
     ],
 )
-def test_what_has_kinks_is_found_however_it_is_written(name, bend, smooth):
+def test_kinks_are_detected_however_they_are_written(name, bend, smooth):
     assert EXPLAINED[name](Bends(bend)).capture().facts.get("smooth") is smooth

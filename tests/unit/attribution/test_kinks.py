@@ -100,7 +100,7 @@ def test_a_gradient_that_jumped_is_forgiven_where_the_forward_pass_agrees(view):
     [resized(1.03), resized(0.9), resized(-1.0), turned(3.0), lambda gradient: gradient.flip(1)],
     ids=["a little more", "a tenth less", "another sign", "turned", "other channels"],
 )
-def test_a_fault_of_the_gradient_is_found(view, change):
+def test_a_fault_of_the_gradient_is_detected(view, change):
     verdict = compared(VIEWS[view], (), (change,))
     assert (verdict.matched, verdict.cause) == (False, "gradient")
     assert verdict.error > verdict.tolerance

@@ -196,7 +196,7 @@ def test_a_function_of_a_segmentation_s_sample_is_given_the_sample():
     assert capture.result.raw.shape == (2, 8, 8)
 
 
-def test_a_function_that_means_two_things_is_told_what_it_was_given():
+def test_an_ambiguous_function_has_a_note_on_its_argument():
     model = Both(lambda scores, embedding: (scores, embedding))
     capture = SaliencyMapView(model, image(), target=lambda output: output[0].sum()).capture()
     assert capture.result.gradient == pytest.approx(gradient_of(model, lambda output: output[0][0, 0]), abs=1e-6)
@@ -217,7 +217,7 @@ def test_a_function_that_means_two_things_is_told_what_it_was_given():
         ([whole_output(lambda output: output["scores"][0, 0])] * 2, "2 functions of the whole output for a batch of 2"),
     ],
 )
-def test_a_function_that_cannot_be_meant_has_one_clear_error(target, message):
+def test_a_function_that_fits_nothing_has_a_single_clear_error(target, message):
     with pytest.raises(ModelvizError, match=message):
         SaliencyMapView(Both(), image(2), target=target).capture()
 
@@ -238,7 +238,7 @@ def test_the_facts_of_a_single_tensor_say_nothing_and_older_baselines_still_matc
         assert view.compare(old, new, Tolerances()).matched
 
 
-def test_another_tensor_that_is_explained_is_told():
+def test_another_explained_tensor_is_a_finding():
     one = SaliencyMapView(Both(), image(), target=1)
     other = SaliencyMapView(Both(lambda scores, embedding: {"logits": embedding, "scores": scores}), image(), target=1)
     verdict = one.compare(one.capture(), other.capture(), Tolerances())

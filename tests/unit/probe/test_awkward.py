@@ -36,7 +36,7 @@ class PassesOn(OwnCall):
 
 
 @pytest.mark.parametrize("kind", [OwnCall, PassesOn])
-def test_classes_with_a_call_of_their_own_are_seen_once(kind):
+def test_classes_with_a_call_of_their_own_are_recorded_once(kind):
     model = kind(torch.relu)
     other = kind(torch.neg)
     other.load_state_dict(model.state_dict())
@@ -46,7 +46,7 @@ def test_classes_with_a_call_of_their_own_are_seen_once(kind):
     assert (verdict.matched, verdict.first.layer) == (False, "")
 
 
-def test_a_pass_of_which_nothing_is_seen_is_an_error_and_no_match():
+def test_a_pass_without_an_observed_call_is_an_error_and_no_match():
     class Thread(nn.Module):
         def forward(self, x):
             return x

@@ -40,7 +40,7 @@ class Attend(nn.Module):
         lambda f, x: f(x, scale=1.0, key=x + 1),
     ],
 )
-def test_arguments_may_be_given_by_place_or_name_and_defaults_spelled_out(call):
+def test_arguments_may_be_given_by_position_or_name_and_defaults_spelled_out(call):
     model = nn.Module.__new__(Around)
     Around.__init__(model, lambda self, x: self.attend(x, x + 1))
     model.attend = Attend()

@@ -136,7 +136,7 @@ def test_the_numbers_of_a_tensor_in_a_text_are_no_configuration():
     assert "eps=1e-05" in config["extra_repr"]
 
 
-def test_text_that_cannot_be_encoded_is_kept_in_another_way():
+def test_text_that_cannot_be_encoded_is_escaped():
     class Texts(nn.Module):
         def forward(self, x, word):
             return x

@@ -201,7 +201,7 @@ class Writes(Reads):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_tensors_of_objects_are_found_and_compared(kind):
+def test_tensors_of_objects_are_compared(kind):
     model = Reads()
     view, same = (FeatureMapsView(model, (KINDS[kind](values()),)) for _ in range(2))
     assert any(torch.equal(tensor, values()) for tensor in tensors(KINDS[kind](values())))
@@ -393,12 +393,12 @@ def test_a_baseline_leaves_nothing_out_of_an_object():
         ("data: <Data>, data.x: float32[2, 4]", "data: <Data>"),
     ],
 )
-def test_summaries_of_which_one_looks_further_into_an_object_differ(old, new):
+def test_summaries_that_look_into_an_object_to_other_depths_differ(old, new):
     before, after = ({"layers": {"": {"class": "Net", "in": text, "calls": 1}}} for text in (old, new))
     assert not compare_trees(before, after).matched
 
 
-def test_a_tensor_is_put_in_another_s_place_and_the_rest_left_alone():
+def test_a_tensor_is_replaced_and_the_rest_left_alone():
     data = (Holder(values()), {"a": [Record(values())]})
     for tensor, put in tensors_to_replace(data):
         assert torch.equal(tensor, values())

@@ -188,7 +188,7 @@ def test_a_restored_model_can_be_trained():
     assert model.head.weight.grad.dtype is torch.float32
 
 
-def test_what_cannot_be_put_back_is_named():
+def test_state_that_cannot_be_restored_is_named():
     layer = nn.Linear(2, 2)
 
     class Sealed(dict):

@@ -206,7 +206,7 @@ def interop_threads(monkeypatch):
     switches.all_switches.cache_clear()
 
 
-def test_what_cannot_be_put_back_is_warned_of_once_and_keeps_nothing_else_from_it(interop_threads):
+def test_a_step_that_fails_warns_once_and_stops_no_other(interop_threads):
     def change():
         torch.set_num_interop_threads(3)
         torch.set_default_dtype(torch.float64)
@@ -219,7 +219,7 @@ def test_what_cannot_be_put_back_is_warned_of_once_and_keeps_nothing_else_from_i
     assert (torch.get_default_dtype(), modes()) == (torch.float32, before)
 
 
-def test_what_cannot_be_put_back_hides_no_error_of_the_model(interop_threads):
+def test_a_step_that_fails_hides_no_error_of_the_model(interop_threads):
     model = Leaves(lambda: torch.set_num_interop_threads(3), IndexError("from the model"))
     with pytest.raises(IndexError, match="from the model"):  # though warnings are errors here
         FeatureMapsView(model, images()).capture()
@@ -242,7 +242,7 @@ def test_a_mode_that_refuses_everything_hides_no_error_of_the_model(kind):
     assert [parameter.tolist() for parameter in model.parameters()] == weights
 
 
-def test_a_generator_in_an_attribute_does_not_undo_what_was_put_back():
+def test_a_generator_in_an_attribute_does_not_undo_the_restoring():
     class Generates(SmallNet):
         def forward(self, x):
             def steps():

@@ -57,14 +57,14 @@ def test_a_sketch_never_changes(count, width, expected):
     assert hashlib.sha256(sketch.tobytes()).hexdigest()[:16] == expected
 
 
-def test_a_small_tensor_is_kept_as_it_is():
+def test_a_small_tensor_is_stored_unchanged():
     values = torch.randn(ACTIVATION_WIDTH)
     assert np.array_equal(record_tensor(values).sketch, values.numpy())
     assert record_tensor(values[:7]).sketch.shape == (7,)
     assert record_tensor(torch.randn(100), WEIGHT_WIDTH).sketch.shape == (WEIGHT_WIDTH,)
 
 
-def test_what_is_kept_is_a_copy():
+def test_a_stored_tensor_is_a_copy():
     values = torch.ones(5)
     record = record_tensor(values)
     values.zero_()
@@ -88,7 +88,7 @@ def test_tensors_sketched_together_are_as_sketched_alone():
         assert one.sketch.dtype == alone.sketch.dtype
 
 
-def test_no_more_memory_is_kept_than_one_large_tensor_needs():
+def test_no_more_memory_is_held_than_a_single_large_tensor_needs():
     record_together([torch.ones(16_000) for _ in range(200)], WEIGHT_WIDTH)
     record_tensor(torch.ones(5_000_000))
     assert 0 < max(memory.numel() for memory in sketch._scratch.memory.values()) <= 2 * 2**20
@@ -114,7 +114,7 @@ def test_it_is_linear(count):
 
 
 @pytest.mark.parametrize("count", [1000, 200_000, 3_000_000])
-def test_every_element_counts_with_a_sign_in_one_bucket(count):
+def test_every_element_counts_with_a_sign_in_a_single_bucket(count):
     for index in [0, 1, 250, 251, count // 2, count - 2, count - 1]:
         values = torch.zeros(count)
         values[index] = 3.0
@@ -249,7 +249,7 @@ def test_large_integers_are_exact():
 
 
 class TestWhatIsNotFinite:
-    def test_it_is_counted_and_its_places_matter(self):
+    def test_it_is_counted_and_its_positions_matter(self):
         values = torch.ones(400)
         values[3], values[7], values[9] = math.nan, math.inf, -math.inf
         record = record_tensor(values)
@@ -300,7 +300,7 @@ class TestGiants:
             float(torch.where(values == value, 0, values).square().mean().sqrt()), rel=0.2
         )
 
-    def test_the_giants_places_signs_and_sizes_matter(self):
+    def test_the_giants_positions_signs_and_sizes_matter(self):
         values = torch.randn(1000)
         values[:10] = -1e9
         record = record_tensor(values)

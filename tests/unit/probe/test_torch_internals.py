@@ -46,7 +46,7 @@ def private_names(source: str) -> list[str]:
         ("self._modules = torch.nn.Module.__call__", []),
     ],
 )
-def test_private_names_are_found(source, found):
+def test_private_names_are_detected(source, found):
     assert private_names(source) == found
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import sys
 import warnings
 
 import pytest
@@ -13,6 +14,7 @@ from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.findings import WeightFinding
 from pytest_modelviz.views.cam_map.capture import CamMapView
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
+from pytest_modelviz.views.model_graph.capture import ModelGraphView
 from pytest_modelviz.views.model_summary.capture import ModelSummaryView
 
 
@@ -75,6 +77,49 @@ class TestCompiled:
         model = SmallNet().eval()
         other = torch.compile(changed(model, "conv2.weight"), backend="eager")
         assert named(judged(model, other, images())) == (False, "conv2", "weights")
+
+
+VIEWS = {
+    "feature_maps": FeatureMapsView,
+    "model_summary": lambda model, data: ModelSummaryView(model, input_data=data),
+    "model_graph": ModelGraphView,
+}
+
+
+@pytest.mark.parametrize("view", VIEWS)
+class TestDeeplyNested:
+    @staticmethod
+    def nested(depth):
+        torch.manual_seed(0)
+        model = nn.Linear(8, 8)
+        for _ in range(depth):
+            model = nn.Sequential(model)
+        return model
+
+    def calls(self, view, depth):
+        """How many calls of functions a capture and a comparison make: all of them, and those of the package."""
+        files = []
+        looking = VIEWS[view](self.nested(depth), vectors())
+        sys.setprofile(lambda frame, event, _: files.append(frame.f_code.co_filename) if event == "call" else None)
+        try:
+            looking.compare(capture := looking.capture(), capture, Tolerances())
+        finally:
+            sys.setprofile(None)
+        return len(files), sum("pytest_modelviz" in file for file in files)
+
+    def test_each_level_costs_as_much_as_the_one_before(self, view):
+        self.calls(view, 2)  # which imports what is needed
+        total, shallow = self.calls(view, 20)
+        assert total < 100_000  # some of torchinfo's and torch's own calls grow with the square
+        assert self.calls(view, 80)[1] < 6 * shallow
+
+    def test_a_model_as_deep_as_python_can_run_is_compared(self, view):
+        model = self.nested(200)
+        model(vectors())
+        looking = VIEWS[view](model, vectors())
+        capture = looking.capture()
+        assert looking.compare(capture, looking.capture(), Tolerances()).matched
+        assert not looking.compare(capture, VIEWS[view](self.nested(199), vectors()).capture(), Tolerances()).matched
 
 
 def test_data_parallel_and_nested_wrappers_keep_the_plain_names():

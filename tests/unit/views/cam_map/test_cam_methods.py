@@ -1,6 +1,8 @@
 """The methods that run the model, those put together from others, and who may be explained by them."""
 
 import copy
+import gc
+import sys
 
 import numpy as np
 import pytest
@@ -272,6 +274,27 @@ class TestErrors:
         with pytest.raises(ModelvizError, match=r"ScoreCAM cannot explain this model \(IndexError: list index"):
             CamMapView(model, images(), method="scorecam").capture()
         assert all(not module._forward_hooks for module in model.modules())
+
+    @pytest.mark.parametrize("method", ["scorecam", "ablationcam", "shapleycam"])
+    def test_the_remains_of_a_failed_pass_are_collected_silently_also_inside_a_transform(self, monkeypatch, method):
+        def fail(*arguments):
+            raise IndexError("list index out of range")
+
+        raised = []
+        monkeypatch.setattr(getattr(pytorch_grad_cam, RUNNING[method]), "get_cam_weights", fail)
+        monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: raised.append(unraisable.exc_value))
+        with pytest.raises(ModelvizError, match="list index out of range"):
+            CamMapView(SmallNet(), images(), method=method, target=1, target_layer="bn2").capture()
+        bare = nn.Sequential(nn.AvgPool2d(2), nn.Flatten())  # it has no parameter whose device could be asked for
+        with pytest.raises(ModelvizError, match="cannot explain this model"):
+            CamMapView(bare, images(), method=method, target=1, target_layer="0").capture()
+
+        def collect(x):
+            gc.collect()
+            return x * 2
+
+        torch.func.jvp(collect, (torch.ones(2),), (torch.ones(2),))
+        assert raised == []
 
 
 def test_methods_that_only_the_installed_version_has_are_known(monkeypatch):

@@ -1,4 +1,4 @@
-"""Which places of an image an output stands for, and transformers explained without a reshape_transform."""
+"""How an output lies over the image, and transformers explained without a reshape_transform."""
 
 import pytest
 import torch
@@ -11,13 +11,13 @@ from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.views.cam_map.capture import CamMapView
 
 
-def places(image, *shapes):
-    """Of the last of some outputs that follow each other in a pass; a module may stand before a shape."""
-    tracker, found = SpatialLayoutTracker(torch.zeros(image)), None
-    for given in shapes:
-        module, shape = given if isinstance(given[0], nn.Module) else (nn.Identity(), given)
-        found = tracker.track(module, torch.zeros(shape))
-    return found
+def layout_of_last(image, *shapes):
+    """The layout of the last of some outputs that follow each other in a pass; a module may precede a shape."""
+    tracker, layout = SpatialLayoutTracker(torch.zeros(image)), None
+    for output in shapes:
+        module, shape = output if isinstance(output[0], nn.Module) else (nn.Identity(), output)
+        layout = tracker.track(module, torch.zeros(shape))
+    return layout
 
 
 SQUARE, WIDE = (2, 3, 64, 64), (2, 3, 64, 128)
@@ -37,7 +37,7 @@ SQUARE, WIDE = (2, 3, 64, 64), (2, 3, 64, 128)
         (WIDE, [(2, 9, 4, 8), (2, 33, 9)], SpatialLayout("tokens", (4, 8), 1)),
         (SQUARE, [(2, 9, 8, 8), (2, 16, 9)], SpatialLayout("tokens", (4, 4), 0)),  # merged two by two
         (SQUARE, [(2, 9, 8, 8), (2, 90, 9)], None),
-        (SQUARE, [(2, 65, 9)], SpatialLayout("tokens", (8, 8), 1)),  # no grid was seen: by proportions
+        (SQUARE, [(2, 65, 9)], SpatialLayout("tokens", (8, 8), 1)),  # no grid before: by proportions
         (WIDE, [(2, 33, 9)], SpatialLayout("tokens", (4, 8), 1)),
         (SQUARE, [(2, 9, 8, 8), (2, 65, 9), (2, 12, 65, 65)], None),  # attention from each token to each
         (SQUARE, [(2, 12, 65, 8)], None),  # heads
@@ -56,8 +56,8 @@ SQUARE, WIDE = (2, 3, 64, 64), (2, 3, 64, 128)
         ((2, 3, 8, 16, 16), [(2, 5, 4, 8, 8)], SpatialLayout("channels first", (4, 8, 8))),
     ],
 )
-def test_places_of_an_output(image, outputs, expected):
-    assert places(image, *outputs) == expected
+def test_layouts_of_outputs(image, outputs, expected):
+    assert layout_of_last(image, *outputs) == expected
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_maps_and_back(one, shape):
         assert torch.equal(maps[:, :, 1, 2], output[:, one.before + 5])  # row by row
 
 
-def test_what_is_an_image_in_an_input():
+def test_images_in_an_input():
     assert image_frame(torch.zeros(2, 3, 4, 5)) == (2, 4, 5)
     assert image_frame({"mask": torch.zeros(7), "x": torch.zeros(1, 1, 3, 4, 5)}) == (1, 3, 4, 5)
     assert image_frame(([torch.zeros(3, 8, 9), torch.zeros(3, 6, 7)],)) == (2, 8, 9)
@@ -150,7 +150,7 @@ def test_timm_s_transformers(name):
     assert capture.facts["layer"] == ("norm" if "swin" in name else "blocks.1.norm1")
 
 
-def test_tokens_whose_grid_cannot_be_told_are_an_error_with_the_remedy():
+def test_tokens_whose_grid_cannot_be_inferred_are_an_error_with_the_remedy():
     class Packed(nn.Module):
         def __init__(self):
             super().__init__()
