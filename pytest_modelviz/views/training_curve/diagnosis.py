@@ -48,6 +48,7 @@ from pytest_modelviz.views.training_curve.findings import (
 from pytest_modelviz.views.training_curve.records import Training
 
 _MOST_MOVED = 3  # parameters named where only all updates together have parted
+_COUNTERS = {"num_batches_tracked"}  # buffers that only count the steps of earlier trainings
 _AGREEING, _RENAMED, _ONCE = CurveRemark(Remark.AGREEING), CurveRemark(Remark.RENAMED), CurveRemark(Remark.ONCE)
 
 
@@ -204,12 +205,12 @@ class ModelDiagnosis:
         )
 
     def _is_heavy(self, finding: WeightFinding) -> bool:
-        record = self._before.weights[self._before.modules[finding.layer].weights[finding.name]]
-        return not is_exact(record.dtype) and not finding.error <= self._significant(finding)
+        return finding.name not in _COUNTERS and not finding.error <= self._significant(finding)
 
     def _significant(self, finding: WeightFinding) -> float:
         record = self._before.weights[self._before.modules[finding.layer].weights[finding.name]]
-        return significant_weight_change(record.dtype, self._tolerances.of(finding.layer))
+        exact = is_exact(record.dtype)
+        return 0.0 if exact else significant_weight_change(record.dtype, self._tolerances.of(finding.layer))
 
 
 def _lead(
