@@ -46,9 +46,9 @@ _MOST_FOLLOWED = 0.5  # no further than this
 # not. Of dtypes with few digits not even that: the step may be too small for the parameter to move.
 _MOVED = {"float32": 0.9, "float64": 0.9}
 _SMALL_UPDATE = 1e-2  # of all updates together: what is smaller is compared with that much of them
-# Times as much of a baseline's update as of the actual one may be rounding. From weights that differ in their last digit
-# on it was at most 1.3 times as much (a transformer, Adagrad), and no pair of 1,800 needed more than this (attention,
-# transformers, an LSTM, CNNs, MLPs; eight optimisers).
+# Times as much of a baseline's update as of the actual one may be rounding. From weights that differ in their last
+# digit on it was at most 1.3 times as much (a transformer, Adagrad), and no pair of 1,800 needed more than this
+# (attention, transformers, an LSTM, CNNs, MLPs; eight optimisers).
 _AS_ROUNDED = 3.0
 # A small move may be lost in the last digits of a large parameter: before, and after.
 _LAST_DIGIT = {"float64": 0.0, "float32": 1.2e-7}
