@@ -27,7 +27,6 @@ from pytest_modelviz.views.training_curve.optimizer_recorder import OptimizerRec
 from pytest_modelviz.views.training_curve.optimizer_records import optimizers_from_json
 from pytest_modelviz.views.training_curve.recorder import Step, train
 from pytest_modelviz.views.training_curve.records import MOST_STEPS, Training, TrainingCurve
-from pytest_modelviz.views.training_curve.rows import parameter_rows, step_rows
 
 
 class TrainingCurveView:
@@ -76,8 +75,8 @@ class TrainingCurveView:
             "model": None if model is None else class_name(model),
             "seed": self._seed,
             "dtype": dtype,
-            "steps": step_rows(training),
-            "parameters": parameter_rows(training),
+            "steps": training.step_rows(),
+            "parameters": training.parameter_rows(),
         }
         if optimizers is not None:
             facts["optimizer"] = [record.to_json() for record in optimizers.records()]

@@ -19,7 +19,6 @@ from pytest_modelviz.views.training_curve.findings import OptimizerFinding
 from pytest_modelviz.views.training_curve.optimizer_comparison import optimizer_findings
 from pytest_modelviz.views.training_curve.optimizer_records import optimizers_from_json
 from pytest_modelviz.views.training_curve.records import Training
-from pytest_modelviz.views.training_curve.rows import parameter_rows, step_rows
 
 
 def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
@@ -45,8 +44,8 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdi
     if not all(isinstance(dtype, str) for dtype in dtypes):
         raise UnreadableBaselineError("it does not say in which dtype it was trained")
     before, after = (Training.from_arrays(capture.arrays) for capture in (baseline, actual))
-    require_rows(baseline.facts.get("steps"), step_rows(before), "step")
-    require_rows(baseline.facts.get("parameters"), parameter_rows(before), "parameter")
+    require_rows(baseline.facts.get("steps"), before.step_rows(), "step")
+    require_rows(baseline.facts.get("parameters"), before.parameter_rows(), "parameter")
     optimizers = [optimizers_from_json(capture.facts.get("optimizer")) for capture in (baseline, actual)]
     verdict = _compare_trainings(
         before,
@@ -89,11 +88,6 @@ def _compare_trainings(
     if set(baseline.parameters) != set(actual.parameters):
         return diagnosis.of_renamed_parameters(baseline)
     actual = actual.in_order_of(baseline.parameters)
-    if baseline.moves is None:
-        raise UnreadableBaselineError(
-            "it does not say how its steps moved each parameter: an earlier version recorded it, or something was cut "
-            "out of it. Record it anew"
-        )
     return diagnosis.of_curves(compare_curves(baseline, actual, dtype, tolerances), baseline, actual)
 
 

@@ -237,9 +237,9 @@ def _most_moved(worst: CurveDifference, baseline: Training, actual: Training) ->
     before, after = baseline.updates[worst.step], actual.updates[worst.step]
     with np.errstate(all="ignore"):
         share = np.abs(before**2 - after**2)
-        if worst.kind == DECAY and baseline.moves is not None and actual.moves is not None:
-            before, after = baseline.moves.along[worst.step], actual.moves.along[worst.step]
-            share = np.abs(after - before) * baseline.moves.size[worst.step]
+        if worst.kind == DECAY:
+            before, after = baseline.along[worst.step], actual.along[worst.step]
+            share = np.abs(after - before) * baseline.sizes[worst.step]
     share = np.nan_to_num(share)
     most = [int(at) for at in np.argsort(-share, kind="stable")[:_MOST_MOVED] if share[at] > 0]
     return [
