@@ -81,6 +81,11 @@ _PARTINGS = {
     (UPDATE, Onset.LATER): "all agrees up to step {step}, which moves the parameters otherwise: the optimiser",
     (UPDATE, Onset.KNOWN): "the updates part at step {step}",
 }
+_REMARKS = {
+    Remark.AGREEING: "all curves agree within what is allowed",
+    Remark.RENAMED: "the parameters have other names",
+    Remark.ONCE: "a training runs once: what its seed does not reach, such as the order of data, would look the same",
+}
 _CLAUSES = {
     SCALAR: "{name}:",
     GRADIENT: "gradient of {name}: norm",
@@ -101,13 +106,7 @@ def _(finding: PartingFinding) -> str:
 
 @sentence.register
 def _(finding: CurveRemark) -> str:
-    match finding.remark:
-        case Remark.AGREEING:
-            return "all curves agree within what is allowed"
-        case Remark.RENAMED:
-            return "the parameters have other names"
-        case Remark.ONCE:
-            return "a training runs once: what its seed does not reach, such as the order of data, would look the same"
+    return _REMARKS[finding.remark]
 
 
 @sentence.register
