@@ -17,6 +17,7 @@ import torch
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.modules import parameters_and_buffers
 from pytest_modelviz.probe.process import modes_untouched, seeded
+from pytest_modelviz.probe.sketch import dtype_name
 from pytest_modelviz.views.training_curve.optimizer_recorder import OptimizerRecorder
 from pytest_modelviz.views.training_curve.records import BINS, Training, Values
 
@@ -208,10 +209,9 @@ def _number(value: object, where: str, dtypes: set[torch.dtype]) -> float:
     if not isinstance(value, torch.Tensor):
         raise ModelvizError(f"{where} a {type(value).__name__}: return the loss, a number or a tensor of one element")
     if value.is_meta or value.numel() != 1 or value.is_complex():
-        kind = str(value.dtype).removeprefix("torch.")
         device = f"{value.device}{', which holds no numbers' if value.is_meta else ''}"
         raise ModelvizError(
-            f"{where} a {kind} tensor of shape {list(value.shape)} on {device}: "
+            f"{where} a {dtype_name(value.dtype)} tensor of shape {list(value.shape)} on {device}: "
             f"return one real number, for example loss.mean()"
         )
     if value.is_floating_point():
@@ -222,8 +222,7 @@ def _number(value: object, where: str, dtypes: set[torch.dtype]) -> float:
 def _coarsest(dtypes: set[torch.dtype]) -> str:
     """The dtype with the fewest digits; that of Python's numbers says nothing of what they were computed in."""
     real = [dtype for dtype in dtypes if dtype.is_floating_point or dtype.is_complex]
-    worst = max(real, key=lambda dtype: (torch.finfo(dtype).eps, str(dtype)), default=torch.float32)
-    return str(worst).removeprefix("torch.")
+    return dtype_name(max(real, key=lambda dtype: (torch.finfo(dtype).eps, str(dtype)), default=torch.float32))
 
 
 def _listed(row: Mapping[str, float]) -> str:
