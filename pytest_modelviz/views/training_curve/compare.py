@@ -45,26 +45,28 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdi
     require_rows(baseline.facts.get("steps"), before.step_rows(), "step")
     require_rows(baseline.facts.get("parameters"), before.parameter_rows(), "parameter")
     optimizers = [optimizers_from_json(capture.facts.get("optimizer")) for capture in (baseline, actual)]
-    models = [
-        stored_trace(capture.arrays, tolerances.ignored).structure if training.parameters else ModelStructure({})
-        for capture, training in ((baseline, before), (actual, after))
-    ]
+    models = _model_of(baseline, before, tolerances), _model_of(actual, after, tolerances)
     moved_by = optimizer_findings(optimizers[0], optimizers[1], tolerances.ignored)
-    diagnosis = TrainingDiagnosis(models[0], models[1], moved_by, tolerances)
+    diagnosis = TrainingDiagnosis(before, models, moved_by, tolerances)
     request = _request_findings(before, after)
     if request:
         verdict = Verdict.drift(findings=request)
     elif set(before.parameters) != set(after.parameters):
-        verdict = diagnosis.of_renamed_parameters(before)
+        verdict = diagnosis.of_renamed_parameters()
     else:
         after = after.in_order_of(before.parameters)
-        verdict = diagnosis.of_curves(compare_curves(before, after, dtypes[1], tolerances), before, after)
+        verdict = diagnosis.of_curves(compare_curves(before, after, dtypes[1], tolerances), after)
     if dtypes[0] == dtypes[1]:
         return verdict
     finding = DtypeFinding("", "dtype", dtypes[0], dtypes[1])
     if verdict.matched:
         return Verdict.drift(compared=verdict.compared, drifted=0, findings=[finding])
     return replace(verdict, findings=(*verdict.findings, finding))
+
+
+def _model_of(capture: Capture, training: Training, tolerances: Tolerances) -> ModelStructure:
+    """The model that a training began with, without modules where it was given none."""
+    return stored_trace(capture.arrays, tolerances.ignored).structure if training.parameters else ModelStructure({})
 
 
 def _request_findings(baseline: Training, actual: Training) -> list[FactFinding]:

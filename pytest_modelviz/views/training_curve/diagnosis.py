@@ -48,18 +48,20 @@ _AGREEING, _RENAMED, _ONCE = CurveRemark(Remark.AGREEING), CurveRemark(Remark.RE
 class TrainingDiagnosis:
     """What differs about two trainings at their beginning, and what that explains of the drift.
 
-    `before` and `after` are the models, without modules where a training was given none. `optimizers` is what differs
-    about the optimisers, where both trainings gave theirs: that alone is a drift.
+    `models` are those of the baseline and of the actual training, without modules where it was given none. `optimizers`
+    is what differs about the optimisers, where both trainings gave theirs: that alone is a drift.
     """
 
     def __init__(
         self,
-        before: ModelStructure,
-        after: ModelStructure,
-        optimizers: Sequence[OptimizerFinding],
+        baseline: Training,
+        models: tuple[ModelStructure, ModelStructure],
+        optimizers: list[OptimizerFinding],
         tolerances: Tolerances,
     ) -> None:
-        self._before, self._optimizers, self._tolerances = before, list(optimizers), tolerances
+        before, after = models
+        self._baseline, self._before, self._optimizers, self._tolerances = baseline, before, optimizers, tolerances
+        self._compared = _layers(baseline.parameters) or {""}
         self._after, self._renamed = with_baseline_names(before, after)
         changed = changed_weights(before, self._after)
         self._weights = [
@@ -74,18 +76,16 @@ class TrainingDiagnosis:
         self._config = [finding for finding in configured if not isinstance(finding, AttributeFinding)]
         self._attributes = [finding for finding in configured if isinstance(finding, AttributeFinding)]
 
-    def of_renamed_parameters(self, baseline: Training) -> Verdict:
+    def of_renamed_parameters(self) -> Verdict:
         """The verdict on a model whose parameters have other names: their curves are not compared."""
         findings: list[AnyFinding] = [*self._built, *self._config] or [_RENAMED]
-        compared = _layers(baseline.parameters)
-        return self._verdict(None, math.inf, 0.0, "architecture", findings, compared, compared)
+        return self._verdict(None, math.inf, 0.0, "architecture", findings, self._compared)
 
-    def of_curves(self, comparison: CurveComparison, baseline: Training, actual: Training) -> Verdict:
+    def of_curves(self, comparison: CurveComparison, actual: Training) -> Verdict:
         """The verdict on two trainings of the same parameters, whose curves were compared."""
-        compared = _layers(baseline.parameters) or {""}
         if not comparison.differences:
-            return self._of_equal_curves(comparison, compared)
-        lead, others = _lead(comparison, baseline, actual)
+            return self._of_equal_curves(comparison)
+        lead, others = _lead(comparison, self._baseline, actual)
         cause, evidence = self._cause(lead)
         known = cause in ("architecture", "weights")
         onset = Onset.KNOWN if known else (Onset.LATER if lead.step else Onset.START)
@@ -100,10 +100,10 @@ class TrainingDiagnosis:
         findings += _also([finding for finding in everything if id(finding) not in named])
         # an optimiser is no module: what it moves otherwise is the model itself, not the layer that shows it most
         layer = None if known else (_owner(lead.name) if lead.kind == CurveKind.GRADIENT else "")
-        drifted = _layers(comparison.drifted) & compared if baseline.parameters else compared
-        return self._verdict(layer, lead.error, lead.allowed, cause, findings, compared, drifted)
+        drifted = _layers(comparison.drifted) if self._baseline.parameters else self._compared
+        return self._verdict(layer, lead.error, lead.allowed, cause, findings, drifted)
 
-    def _of_equal_curves(self, comparison: CurveComparison, compared: set[str]) -> Verdict:
+    def _of_equal_curves(self, comparison: CurveComparison) -> Verdict:
         """A match if all steps could be compared, and if the models and optimisers are the same.
 
         From where two trainings are too far apart, by what rounding may do, nothing is known: that is no match.
@@ -120,12 +120,13 @@ class TrainingDiagnosis:
             heaviest = max(heavy, key=lambda finding: finding.error, default=None)
             error, allowed = (0.0, 0.0) if heaviest is None else (heaviest.error, self._significant(heaviest))
             layer = "" if cause == "computation" else None
-            return self._verdict(layer, error, allowed, cause, findings, compared, set())
+            return self._verdict(layer, error, allowed, cause, findings, set())
         error, allowed, steps = comparison.worst.error, comparison.worst.allowed, comparison.judged_steps
+        count = len(self._compared)
         if steps is None:
-            return Verdict.match(compared=len(compared), error=error, tolerance=allowed)
+            return Verdict.match(compared=count, error=error, tolerance=allowed)
         incomparable = [IncomparableStepsFinding(steps)]
-        return Verdict.drift(compared=len(compared), drifted=0, error=error, tolerance=allowed, findings=incomparable)
+        return Verdict.drift(compared=count, drifted=0, error=error, tolerance=allowed, findings=incomparable)
 
     def _cause(self, lead: CurveDifference) -> tuple[str | None, Sequence[AnyFinding]]:
         """The cause and its evidence. An attribute is weak evidence, and none where all agrees up to the update."""
@@ -151,7 +152,6 @@ class TrainingDiagnosis:
         allowed: float,
         cause: str | None,
         findings: Sequence[AnyFinding],
-        compared: set[str],
         drifted: set[str],
     ) -> Verdict:
         """A drift, first at `layer` or, without one, where the model itself is another."""
@@ -164,8 +164,8 @@ class TrainingDiagnosis:
         old = next((rename.before for rename in self._renamed if rename.layer == layer), layer)
         class_name = class_name_of(old, self._before) or class_name_of(layer, self._after)
         return Verdict.drift(
-            compared=len(compared),
-            drifted=len(drifted),
+            compared=len(self._compared),
+            drifted=len(drifted & self._compared),
             error=error,
             tolerance=allowed,
             first=Divergence(layer, class_name, 0, error, allowed) if self._before.modules else None,
