@@ -22,7 +22,6 @@ from pytest_modelviz.records.trace_arrays import pack_trace, unpack_trace
 from pytest_modelviz.views.activation_maximization.records import climb_rows
 from pytest_modelviz.views.feature_maps.records import layer_rows
 from pytest_modelviz.views.training_curve.records import Training
-from pytest_modelviz.views.training_curve.rows import parameter_rows, step_rows
 
 GIANT = 9.9e7
 FACTORS = (1 + 2e-6, 1 + 9e-5, 1.0049, 1.0145, 1.1, 0.9, 0.0, -1.0, 1e30, 1e-30)
@@ -71,7 +70,7 @@ def retold(view: str, facts: dict, arrays: dict) -> dict:
             facts |= {"peak": float(f"{float(np.abs(raw).max(initial=0.0)):.4g}"), "shape": list(raw.shape)}
         elif view == "training_curve":
             training = Training.from_arrays(arrays)
-            facts |= {"steps": step_rows(training), "parameters": parameter_rows(training)}
+            facts |= {"steps": training.step_rows(), "parameters": training.parameter_rows()}
         elif view == "activation_maximization":
             facts["climbs"] = climb_rows(facts["filters"], arrays["curves"])
     except Exception:

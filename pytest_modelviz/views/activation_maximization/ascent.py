@@ -26,7 +26,7 @@ from pytest_modelviz.probe.forward import ModelOutput
 from pytest_modelviz.probe.modules import parameters_and_buffers
 from pytest_modelviz.probe.pass_recorder import CallObserver, PassRecorder
 from pytest_modelviz.probe.process import modes_untouched
-from pytest_modelviz.probe.sketch import record_shape, record_tensor
+from pytest_modelviz.probe.sketch import dtype_name, record_shape, record_tensor
 from pytest_modelviz.probe.structure import tensors
 from pytest_modelviz.probe.torch_internals import StatisticsNorm
 from pytest_modelviz.records.structure import ModelStructure, ModuleRecord
@@ -85,20 +85,20 @@ def ascend(
         climber, leaf, objective = _start_climb(model, layer, call, filters, images)
         smooth = is_smooth([objective])
         curves = np.zeros((steps + 1, len(filters)))
-        gradients = []
+        first = gradient = _gradient(objective, leaf, layer)
         for step in range(steps):
             if step:
                 leaf = images.detach().requires_grad_()
                 objective = climber.measure(leaf)
+                gradient = _gradient(objective, leaf, layer)
             curves[step] = objective.detach().cpu().double().numpy()
-            gradients.append(_gradient(objective, leaf, layer))
-            images = leaf.detach() + rate * _unit(gradients.pop() if step else gradients[0])
+            images = leaf.detach() + rate * _unit(gradient)
             if (step + 1) % BLUR_EVERY == 0 and step + 1 < steps:
                 images = _blurred(images)
         with torch.no_grad():
             curves[steps] = climber.measure(images).cpu().double().numpy()
-    precision = str(climber.dtype).removeprefix("torch.")
-    return Ascent(images.float().cpu(), gradients[0].float().cpu(), curves, call, precision, trace, smooth)
+    precision = dtype_name(climber.dtype)
+    return Ascent(images.float().cpu(), first.float().cpu(), curves, call, precision, trace, smooth)
 
 
 @contextlib.contextmanager
@@ -116,16 +116,18 @@ def _start_climb(
     model: torch.nn.Module, layer: str, call: int, filters: Sequence[int], images: torch.Tensor
 ) -> tuple[_Climber, torch.Tensor, torch.Tensor]:
     """A climber, the images it begins with and each filter's activation there; in double precision where possible."""
-    try:
-        climber = _Climber(copy.deepcopy(model).double(), layer, call, filters)
+
+    def start(running: torch.nn.Module) -> tuple[_Climber, torch.Tensor, torch.Tensor]:
+        climber = _Climber(running, layer, call, filters)
         leaf = images.to(climber.dtype).detach().requires_grad_()
         return climber, leaf, climber.measure(leaf)
+
+    try:
+        return start(copy.deepcopy(model).double())
     except (ModelvizError, torch.OutOfMemoryError, MemoryError):
         raise
     except Exception:  # tensors that are no buffers, code that asks for single precision, what cannot be copied
-        climber = _Climber(model, layer, call, filters)
-        leaf = images.to(climber.dtype).detach().requires_grad_()
-        return climber, leaf, climber.measure(leaf)
+        return start(model)
 
 
 class _Climber:

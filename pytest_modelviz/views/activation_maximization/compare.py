@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,15 +16,33 @@ from pytest_modelviz.compare.readable import require_rows
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.facts import items
-from pytest_modelviz.records.findings import AnyFinding, KinksFinding, OutputsFinding, RequestFinding
+from pytest_modelviz.records.findings import AnyFinding, KinksFinding, LayerFinding, OutputsFinding, RequestFinding
 from pytest_modelviz.records.verdict import Verdict
+from pytest_modelviz.reports.sentences import differs, sentence
+from pytest_modelviz.text.dotted import MODEL_LABEL
 from pytest_modelviz.text.strict_json import JsonObject
-from pytest_modelviz.views.activation_maximization.findings import ClimbFinding
 from pytest_modelviz.views.activation_maximization.records import Climb, Curves, climb_rows, stored_climb
 
 _REQUEST = ("layer", "filters", "steps", "seed", "learning_rate", "input", "call", "precision")
 _ANSWER = {"call", "precision"}  # what of it the model decides; the caller asked for the rest
 _CLIMBING = "mean activation while climbing"
+
+
+@dataclass(frozen=True)
+class ClimbFinding(LayerFinding):
+    """A quantity of a climb at `layer` that differs; `before` and `after` are each filter's at the end, if given."""
+
+    quantity: str
+    error: float
+    before: tuple[float, ...] = ()
+    after: tuple[float, ...] = ()
+
+
+@sentence.register
+def _(finding: ClimbFinding) -> str:
+    before, after = (", ".join(f"{value:.3g}" for value in values) for values in (finding.before, finding.after))
+    ends = f", in the end {before} -> {after}" if before else ""
+    return f"{finding.layer or MODEL_LABEL}: the {finding.quantity} {differs(finding.error)}{ends}"
 
 
 def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:

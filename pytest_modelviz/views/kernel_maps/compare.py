@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pytest_modelviz.compare.evidence import construction_changes
@@ -44,68 +44,55 @@ class BrokenKernelsFinding(ChangeFinding):
 
 
 def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
-    """Compare two captures of `kernel_maps`.
+    """Compare two captures of `kernel_maps`. How the convolutions are built counts before what their weights are.
 
     Raises UnreadableBaselineError for a damaged baseline, or one whose text says another thing than its arrays.
     """
-    before, after = (stored_trace(capture.arrays, tolerances.ignored).structure for capture in (baseline, actual))
+    old, new = (stored_trace(capture.arrays, tolerances.ignored).structure for capture in (baseline, actual))
     requested = [_requested(capture.facts.get("asked")) for capture in (baseline, actual)]
     if requested[0] != requested[1]:
-        return Verdict.drift(
-            compared=len(after.modules), drifted=0, findings=[RequestFinding("", "layers", *requested)]
-        )
-    _require_rows(baseline, before)
-    containers = _containers(baseline, before), _containers(actual, after) or {}
-    return _compare_kernels(before, after, tolerances, _broken(baseline, actual), containers)
-
-
-def _compare_kernels(
-    baseline: ModelStructure,
-    actual: ModelStructure,
-    tolerances: Tolerances,
-    broken: Sequence[BrokenKernelsFinding],
-    containers: tuple[Containers | None, Containers],
-) -> Verdict:
-    """Compare two models' convolutions. How the convolutions are built counts before what their weights are.
-
-    `broken` are findings about kernels that are not finite, reported of layers that drifted. `containers` are the
-    modules that hold convolutions, in both models; None where a baseline does not say. An attribute that `extra_repr`
-    does not show may be mere state: it is reported beside a drift and is none by itself.
-    """
-    known = (containers[0] or {}, containers[1]) if containers[0] is not None else ({}, {})
-    before, after = (_tree(*pair) for pair in zip((baseline, actual), known, strict=True))
-    after, renamed = with_baseline_names(before, after)
-    names = {baseline_name(name, renamed) for name in actual.modules}
-    actual = replace(after, modules={name: module for name, module in after.modules.items() if name in names})
-    if containers[0] is None:  # those of the model now, if they hold what the baseline has
+        return Verdict.drift(compared=len(new.modules), drifted=0, findings=[RequestFinding("", "layers", *requested)])
+    _require_rows(baseline, old)
+    # trees are convolutions with the modules that hold them, as far as both captures say which those are
+    old_containers, new_containers = _containers(baseline, old), _containers(actual, new) or {}
+    known = ({}, {}) if old_containers is None else (old_containers, new_containers)
+    old_tree, new_tree = _tree(old, known[0]), _tree(new, known[1])
+    new_tree, renamed = with_baseline_names(old_tree, new_tree)
+    names = {baseline_name(name, renamed) for name in new.modules}
+    new = replace(new_tree, modules={name: module for name, module in new_tree.modules.items() if name in names})
+    if old_containers is None:  # those of the model now, if they hold what the baseline has
         outer = {
             outer: class_name
-            for outer, class_name in containers[1].items()
-            if outer == "" or any(is_within(name, outer) for name in baseline.modules)
+            for outer, class_name in new_containers.items()
+            if outer == "" or any(is_within(name, outer) for name in old.modules)
         }
-        before, after = _tree(baseline, outer), _tree(actual, containers[1])
-    built = construction_changes(baseline, actual)
+        old_tree, new_tree = _tree(old, outer), _tree(new, new_containers)
+    built = construction_changes(old, new)
+    # an attribute that `extra_repr` does not show may be mere state: reported beside a drift, and none by itself
     attributes = [finding for finding in built if isinstance(finding, AttributeFinding)]
     structural = [finding for finding in built if not isinstance(finding, AttributeFinding)]
-    structural += [*renamed, *tie_findings(baseline.ties, actual.ties)]
-    layers, weights = _weights(baseline, actual, tolerances)
+    structural += [*renamed, *tie_findings(old.ties, new.ties)]
+    layers, weights = _weights(old, new, tolerances)
     drifted = {layer.layer: layer for layer in layers if layer.drifted}
     if not structural and not drifted:
         error = max((layer.error for layer in layers), default=0.0)
         allowed = max((layer.tolerance for layer in layers if layer.error == error), default=0.0)
         return Verdict.match(compared=len(layers), error=error, tolerance=allowed, layers=layers)
-    evidence: list[LayerFinding] = [*weights, *(finding for finding in broken if finding.layer in drifted)]
+    evidence: list[LayerFinding] = [
+        *weights,
+        *(finding for finding in _broken(baseline, actual) if finding.layer in drifted),
+    ]
     others: list[LayerFinding] = [*attributes]
     if structural:
-        first, cause = _first(structural, before, after), "architecture"
+        first, cause = _first(structural, old_tree, new_tree), "architecture"
         evidence, others = structural, [*evidence, *attributes]
     else:
         drift = next(iter(drifted.values()))
-        class_name = baseline.modules[drift.layer].class_name
+        class_name = old.modules[drift.layer].class_name
         first, cause = Divergence(drift.layer, class_name, 0, drift.error, drift.tolerance), "weights"
     touched = {finding.layer for finding in structural if finding.layer and not isinstance(finding, RenameFinding)}
     return Verdict.drift(
-        compared=len({*baseline.modules, *actual.modules}),
+        compared=len({*old.modules, *new.modules}),
         drifted=len(touched | set(drifted)),
         error=first.error,
         tolerance=first.tolerance,
@@ -162,19 +149,14 @@ def _first(structural: Sequence[LayerFinding], baseline: ModelStructure, actual:
 
 def _tree(structure: ModelStructure, containers: Containers) -> ModelStructure:
     """The convolutions with the modules that hold them, parents first."""
-    modules = {name: ModuleRecord(class_name, {}, {}) for name, class_name in containers.items()}
-    order = _parents_first(structure.modules, modules)
-    return replace(structure, modules={name: structure.modules.get(name) or modules[name] for name in order})
-
-
-def _parents_first(names: Collection[str], containers: Collection[str]) -> list[str]:
-    order: dict[str, None] = {}
-    for name in names:
+    modules: dict[str, ModuleRecord] = {}
+    for name, convolution in structure.modules.items():
         steps = name.split(".")
-        outer = ("", *(".".join(steps[:count]) for count in range(1, len(steps))))
-        order.update(dict.fromkeys(module for module in outer if module in containers and module not in names))
-        order[name] = None
-    return list(order)
+        for outer in ("", *(".".join(steps[:count]) for count in range(1, len(steps)))):
+            if outer in containers and outer not in structure.modules:
+                modules.setdefault(outer, ModuleRecord(containers[outer], {}, {}))
+        modules[name] = convolution
+    return replace(structure, modules=modules)
 
 
 def _requested(layers: JsonValue) -> str:

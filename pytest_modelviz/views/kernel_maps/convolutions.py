@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -66,10 +67,9 @@ def _convolution(name: str, module: torch.nn.Module) -> Convolution | None:
     if not by_kind and not hasattr(module, "kernel_size"):
         return None
     _refresh(module)
-    given = dict(packed_tensors(module))
-    weight, bias = (given.get(local, getattr(module, local, None)) for local in ("weight", "bias"))
-    weight = weight if isinstance(weight, torch.Tensor) and not torch.nn.parameter.is_lazy(weight) else None
-    bias = bias if isinstance(bias, torch.Tensor) and not torch.nn.parameter.is_lazy(bias) else None
+    packed = dict(packed_tensors(module))
+    held = (packed.get(local, getattr(module, local, None)) for local in ("weight", "bias"))
+    weight, bias = (t if isinstance(t, torch.Tensor) and not torch.nn.parameter.is_lazy(t) else None for t in held)
     if (weight is None and not by_kind) or (weight is not None and weight.dim() not in (3, 4, 5)):
         return None
     return Convolution(name, module, weight, bias)
@@ -128,11 +128,7 @@ def first_of_stages(among: Sequence[Convolution]) -> list[Convolution]:
 
 
 def _growing(groups: Sequence[list[Convolution]]) -> list[list[Convolution]]:
-    growing: list[list[Convolution]] = []
-    most = -1
-    for group in groups:
-        filters = max(int(getattr(convolution.module, "out_channels", 0)) for convolution in group)
-        if filters > most:
-            most = filters
-            growing.append(group)
-    return growing
+    """Those with more output channels than all before them."""
+    sizes = [max(int(getattr(convolution.module, "out_channels", 0)) for convolution in group) for group in groups]
+    largest_before = itertools.accumulate(sizes, max, initial=-1)
+    return [group for group, size, largest in zip(groups, sizes, largest_before, strict=False) if size > largest]

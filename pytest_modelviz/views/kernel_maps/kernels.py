@@ -86,19 +86,20 @@ def sample(convolution: Convolution, most: int) -> FilterSample | None:
     weight = weight[::step].real.float().cpu()
     filters, inputs, *kernel = weight.shape
     most = MOST_LENGTH if len(kernel) == 1 else MOST_SIDE
+    shape, strongest = tuple(weight.shape[1:]), ()
     if math.prod(kernel) == 1:
-        rows = weight.reshape(1, filters, inputs)[:, :, :_MOST_INPUTS]
-        return FilterSample("inputs", rows.numpy().copy(), step, count, tuple(weight.shape[1:]))
-    if len(kernel) == 2 and inputs == 3:
-        colours = weight[..., :most, :most]
-        return FilterSample("colour", colours.numpy().copy(), step, count, tuple(weight.shape[1:]))
-    strongest = torch.nan_to_num(weight).flatten(2).norm(dim=2).argmax(1)
-    channels = weight[torch.arange(filters), strongest]
-    if len(kernel) == 3:
-        channels = channels[:, kernel[0] // 2]
-    kind = "positions" if len(kernel) == 1 else "strongest"
-    values = channels[None, :, :most] if len(kernel) == 1 else channels[:, :most, :most]
-    return FilterSample(kind, values.numpy().copy(), step, count, tuple(weight.shape[1:]), tuple(strongest.tolist()))
+        kind, values = "inputs", weight.reshape(1, filters, inputs)[:, :, :_MOST_INPUTS]
+    elif len(kernel) == 2 and inputs == 3:
+        kind, values = "colour", weight[..., :most, :most]
+    else:
+        channel = torch.nan_to_num(weight).flatten(2).norm(dim=2).argmax(1)
+        channels, strongest = weight[torch.arange(filters), channel], tuple(channel.tolist())
+        if len(kernel) == 1:
+            kind, values = "positions", channels[None, :, :most]
+        else:
+            middle = channels if len(kernel) == 2 else channels[:, kernel[0] // 2]
+            kind, values = "strongest", middle[:, :most, :most]
+    return FilterSample(kind, values.numpy().copy(), step, count, shape, strongest)
 
 
 def _text(tensor: torch.Tensor) -> str:

@@ -7,6 +7,8 @@ backward pass, which all of them come down to.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -21,9 +23,9 @@ from pytest_modelviz.attribution.images import image_in
 from pytest_modelviz.attribution.scores import Scores, scores_of
 from pytest_modelviz.attribution.targets import Target
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.probe.containers import Put
 from pytest_modelviz.probe.forward import ModelInput, call
 from pytest_modelviz.probe.pass_recorder import PassRecorder
+from pytest_modelviz.probe.sketch import dtype_name
 from pytest_modelviz.probe.torch_internals import TorchDispatchMode
 from pytest_modelviz.records.trace import ForwardTrace
 
@@ -51,23 +53,25 @@ def saliency(model: torch.nn.Module, input_data: ModelInput, target: Target, met
     with recorder.recording():
         output = call(model, put(leaf.clone()))  # a leaf itself must not be written into
     scores = scores_of(output, target)
-    rectifiers = 0
-    if method == "guided":
-        with _GuidedBackward() as guided:
-            gradient = _gradients(scores, leaf)
-        rectifiers = guided.met
-    else:
+    guided = _GuidedBackward() if method == "guided" else None
+    with guided or contextlib.nullcontext():
         gradient = _gradients(scores, leaf)
     if method == "input_x_gradient":
         gradient = gradient * leaf.detach()
     elif method in ("integrated_gradients", "smoothgrad"):
         # for another image the model may predict another class
         explained: Target = scores.targets or scores.functions or target
-        score_of = _ScoreFunction(model, put, image.dtype, explained)
         attribute = _integrated if method == "integrated_gradients" else _smooth
-        gradient = torch.cat([attribute(score_of.only(at), leaf.detach().float()) for at in range(len(scores.values))])
-    dtype = str(image.dtype).removeprefix("torch.")
-    return Saliency(gradient.detach().float().cpu(), scores, recorder.trace, dtype, rectifiers)
+
+        def score(at: int, changed: torch.Tensor) -> torch.Tensor:
+            """The score as a function of an image in float32, as captum wants it: shape (1,)."""
+            output = call(model, put(changed.to(image.dtype, copy=True)))
+            return scores_of(output, explained).values[at].reshape(1).float()
+
+        score_of = [functools.partial(score, at) for at in range(len(scores.values))]
+        gradient = torch.cat([attribute(function, leaf.detach().float()) for function in score_of])
+    rectifiers = 0 if guided is None else guided.met
+    return Saliency(gradient.detach().float().cpu(), scores, recorder.trace, dtype_name(image.dtype), rectifiers)
 
 
 def _gradients(scores: Scores, leaf: torch.Tensor) -> torch.Tensor:
@@ -84,21 +88,6 @@ def _gradients(scores: Scores, leaf: torch.Tensor) -> torch.Tensor:
             )
         rows.append(gradient)
     return torch.cat(rows)
-
-
-class _ScoreFunction:
-    """The score as a function of an image tensor in float32, as captum wants it: shape (1,)."""
-
-    def __init__(self, model: torch.nn.Module, put: Put, dtype: torch.dtype, target: Target, at: int = 0) -> None:
-        self._model, self._put, self._dtype, self._target, self._at = model, put, dtype, target, at
-
-    def only(self, at: int) -> _ScoreFunction:
-        """The same of another score of several."""
-        return _ScoreFunction(self._model, self._put, self._dtype, self._target, at)
-
-    def __call__(self, image: torch.Tensor) -> torch.Tensor:
-        output = call(self._model, self._put(image.to(self._dtype, copy=True)))
-        return scores_of(output, self._target).values[self._at].reshape(1).float()
 
 
 def _integrated(score_of: Callable[[torch.Tensor], torch.Tensor], image: torch.Tensor) -> torch.Tensor:

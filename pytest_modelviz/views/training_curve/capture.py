@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
+from pytest_modelviz.compare.tensors import weight_difference
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.configuration import Describer
 from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.forward import require_model
-from pytest_modelviz.probe.modules import class_name, observed_modules, tie_groups
+from pytest_modelviz.probe.modules import class_name, observed_modules, qualified_name, tie_groups, unsaved_buffers
+from pytest_modelviz.probe.sketch import WEIGHT_WIDTH, record_tensor
 from pytest_modelviz.probe.weights import Weights
 from pytest_modelviz.records.capture import Array, Capture
-from pytest_modelviz.records.structure import ModelStructure
+from pytest_modelviz.records.structure import REWRITTEN, ModelStructure
 from pytest_modelviz.records.trace import ForwardTrace
 from pytest_modelviz.records.trace_arrays import pack_trace
 from pytest_modelviz.text.strict_json import JsonValue
@@ -23,7 +27,6 @@ from pytest_modelviz.views.training_curve.optimizer_recorder import OptimizerRec
 from pytest_modelviz.views.training_curve.optimizer_records import optimizers_from_json
 from pytest_modelviz.views.training_curve.recorder import Step, train
 from pytest_modelviz.views.training_curve.records import MOST_STEPS, Training, TrainingCurve
-from pytest_modelviz.views.training_curve.rows import parameter_rows, step_rows
 
 
 class TrainingCurveView:
@@ -66,12 +69,14 @@ class TrainingCurveView:
         around = environment(torch.nn.Module() if model is None else model)
         optimizers = None if self._optimizer is None else OptimizerRecorder(self._optimizer, model, self._step)
         training, dtype = train(self._step, self._steps, model, self._seed, optimizers)
+        if structure is not None and model is not None:
+            _record_caches(structure, model)
         facts: dict[str, JsonValue] = {
             "model": None if model is None else class_name(model),
             "seed": self._seed,
             "dtype": dtype,
-            "steps": step_rows(training),
-            "parameters": parameter_rows(training),
+            "steps": training.step_rows(),
+            "parameters": training.parameter_rows(),
         }
         if optimizers is not None:
             facts["optimizer"] = [record.to_json() for record in optimizers.records()]
@@ -106,6 +111,26 @@ def _model_before(model: torch.nn.Module) -> ModelStructure:
     weights, describer = Weights(modules), Describer()
     records = {name: describer.describe(module, weights.names(module)) for name, module in modules}
     return ModelStructure(records, weights.records(), tie_groups(model))
+
+
+def _record_caches(structure: ModelStructure, model: torch.nn.Module) -> None:
+    """Of buffers that no state dict holds and that the training has written, record what they hold after it.
+
+    They are caches and state: what they hold before it is nothing, or left by an earlier call of the same model. They
+    are marked as written, so that a baseline's need not be like those of a training that writes them.
+    """
+    before = dict(structure.weights)
+    for name, module in observed_modules(model):
+        for local, buffer in unsaved_buffers(module):
+            record = structure.modules.get(name)
+            if record is None or torch.nn.parameter.is_lazy(buffer):
+                continue
+            key = record.weights.get(local, qualified_name(name, local))
+            after = record_tensor(buffer, WEIGHT_WIDTH, statistics=False)
+            if key not in before or weight_difference(before[key], after):
+                structure.weights[key] = after
+                config = {**record.config, REWRITTEN: "\n".join(sorted({*record.rewritten, local}))}
+                structure.modules[name] = replace(record, config=config, weights={**record.weights, local: key})
 
 
 def _quality_notes(training: Training) -> tuple[str, ...]:

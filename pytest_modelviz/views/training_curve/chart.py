@@ -49,21 +49,20 @@ def _chart(label: str, curves: Mapping[str, Series]) -> Picture:
     names = list(curves)
     if len(names) > _MOST_PANELS:
         names = [*names[: _MOST_PANELS - 1], names[-1]]
-    compared = any("baseline" in curves[name] for name in names)
-    columns = min(2, len(names))
-    rows = -(-len(names) // columns)
-    heights = [2.1, 1.1] * rows if compared else [2.1] * rows
+    heights = [2.1, 1.1] if any("baseline" in curves[name] for name in names) else [2.1]
+    each, columns = len(heights), min(2, len(names))
+    heights *= -(-len(names) // columns)
     figure = Figure(figsize=(_WIDTH, sum(heights) + 0.3), dpi=_DPI, layout="constrained", facecolor="white")
     canvas = FigureCanvasAgg(figure)
     panels = figure.subplots(len(heights), columns, squeeze=False, height_ratios=heights)
     for at, name in enumerate(names):
         row, column = divmod(at, columns)
-        _draw(panels[2 * row if compared else row, column], name, curves[name])
-        if compared:
+        _draw(panels[each * row, column], name, curves[name])
+        if each == 2:
             _draw_difference(panels[2 * row + 1, column], curves[name])
-    for at in range(len(names), rows * columns):
-        for row in range(2 if compared else 1):
-            panels[(2 if compared else 1) * (at // columns) + row, at % columns].set_axis_off()
+    for axes in panels.flat:
+        if not axes.lines:
+            axes.set_axis_off()
     if len(curves) > len(names):
         figure.supxlabel(f"{len(curves) - len(names)} more curves are not drawn here", fontsize=8)
     canvas.draw()
@@ -75,7 +74,6 @@ def _draw(axes: Axes, name: str, series: Series) -> None:
     for key in ("baseline", "actual"):
         if key in series:
             axes.plot(np.arange(len(series[key])), _finite(series[key]), label=key, **_STYLES[key])
-        if key in series:
             _mark(axes, ~np.isfinite(series[key]), f"{key} not finite" if "baseline" in series else "not finite")
     axes.set_title(_shortened(name), fontsize=9, loc="left", parse_math=False)
     if len(axes.get_legend_handles_labels()[1]) > 1:
@@ -95,12 +93,10 @@ def _draw_difference(axes: Axes, series: Series) -> None:
 
     Equal steps are left out.
     """
-    pair = [series.get(key) for key in ("baseline", "actual")]
-    if pair[0] is None or pair[1] is None:
-        axes.set_axis_off()
+    if not {"baseline", "actual"} <= series.keys():
         return
-    steps = min(len(pair[0]), len(pair[1]))
-    before, after = pair[0][:steps], pair[1][:steps]
+    steps = min(map(len, series.values()))
+    before, after = series["baseline"][:steps], series["actual"][:steps]
     with np.errstate(all="ignore"):
         distance = np.abs(after - before)
         relative = distance / np.abs(before)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from pytest_modelviz.compare.readable import require_rows
@@ -14,12 +13,10 @@ from pytest_modelviz.records.findings import DtypeFinding, FactFinding
 from pytest_modelviz.records.structure import ModelStructure
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.views.training_curve.curve_comparison import compare_curves
-from pytest_modelviz.views.training_curve.diagnosis import ModelDiagnosis, diagnose_scalars
-from pytest_modelviz.views.training_curve.findings import OptimizerFinding
+from pytest_modelviz.views.training_curve.diagnosis import TrainingDiagnosis
 from pytest_modelviz.views.training_curve.optimizer_comparison import optimizer_findings
 from pytest_modelviz.views.training_curve.optimizer_records import optimizers_from_json
 from pytest_modelviz.views.training_curve.records import Training
-from pytest_modelviz.views.training_curve.rows import parameter_rows, step_rows
 
 
 def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
@@ -41,60 +38,35 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdi
     seeds = [capture.facts.get("seed") for capture in (baseline, actual)]
     if seeds[0] != seeds[1]:
         return Verdict.drift(findings=[FactFinding("seed", str(seeds[0]), str(seeds[1]))])
-    dtypes = [capture.facts.get("dtype") for capture in (baseline, actual)]
-    if not all(isinstance(dtype, str) for dtype in dtypes):
+    dtypes = [dtype for capture in (baseline, actual) if isinstance(dtype := capture.facts.get("dtype"), str)]
+    if len(dtypes) != 2:
         raise UnreadableBaselineError("it does not say in which dtype it was trained")
     before, after = (Training.from_arrays(capture.arrays) for capture in (baseline, actual))
-    require_rows(baseline.facts.get("steps"), step_rows(before), "step")
-    require_rows(baseline.facts.get("parameters"), parameter_rows(before), "parameter")
+    require_rows(baseline.facts.get("steps"), before.step_rows(), "step")
+    require_rows(baseline.facts.get("parameters"), before.parameter_rows(), "parameter")
     optimizers = [optimizers_from_json(capture.facts.get("optimizer")) for capture in (baseline, actual)]
-    verdict = _compare_trainings(
-        before,
-        after,
-        [_stored_model(*pair, tolerances) for pair in ((baseline, before), (actual, after))],
-        optimizer_findings(optimizers[0], optimizers[1], tolerances.ignored),
-        dtype=str(dtypes[1]),
-        tolerances=tolerances,
-    )
+    models = _model_of(baseline, before, tolerances), _model_of(actual, after, tolerances)
+    moved_by = optimizer_findings(optimizers[0], optimizers[1], tolerances.ignored)
+    diagnosis = TrainingDiagnosis(before, models, moved_by, tolerances)
+    request = _request_findings(before, after)
+    if request:
+        verdict = Verdict.drift(findings=request)
+    elif set(before.parameters) != set(after.parameters):
+        verdict = diagnosis.of_renamed_parameters()
+    else:
+        after = after.in_order_of(before.parameters)
+        verdict = diagnosis.of_curves(compare_curves(before, after, dtypes[1], tolerances), after)
     if dtypes[0] == dtypes[1]:
         return verdict
-    finding = DtypeFinding("", "dtype", str(dtypes[0]), str(dtypes[1]))
+    finding = DtypeFinding("", "dtype", dtypes[0], dtypes[1])
     if verdict.matched:
         return Verdict.drift(compared=verdict.compared, drifted=0, findings=[finding])
     return replace(verdict, findings=(*verdict.findings, finding))
 
 
-def _stored_model(capture: Capture, training: Training, tolerances: Tolerances) -> ModelStructure | None:
-    """The model that a training began with, a trace without calls; None where it had none."""
-    return stored_trace(capture.arrays, tolerances.ignored).structure if training.parameters else None
-
-
-def _compare_trainings(
-    baseline: Training,
-    actual: Training,
-    models: Sequence[ModelStructure | None],
-    optimizers: Sequence[OptimizerFinding],
-    *,
-    dtype: str,
-    tolerances: Tolerances,
-) -> Verdict:
-    """Compare two trainings, given the models they began with, if any, and what differs about their optimisers."""
-    request = _request_findings(baseline, actual)
-    if request:
-        return Verdict.drift(findings=request)
-    before, after = models
-    if before is None or after is None:
-        return diagnose_scalars(compare_curves(baseline, actual, dtype, tolerances), optimizers)
-    diagnosis = ModelDiagnosis(before, after, optimizers, tolerances)
-    if set(baseline.parameters) != set(actual.parameters):
-        return diagnosis.of_renamed_parameters(baseline)
-    actual = actual.in_order_of(baseline.parameters)
-    if baseline.moves is None:
-        raise UnreadableBaselineError(
-            "it does not say how its steps moved each parameter: an earlier version recorded it, or something was cut "
-            "out of it. Record it anew"
-        )
-    return diagnosis.of_curves(compare_curves(baseline, actual, dtype, tolerances), baseline, actual)
+def _model_of(capture: Capture, training: Training, tolerances: Tolerances) -> ModelStructure:
+    """The model that a training began with, without modules where it was given none."""
+    return stored_trace(capture.arrays, tolerances.ignored).structure if training.parameters else ModelStructure({})
 
 
 def _request_findings(baseline: Training, actual: Training) -> list[FactFinding]:

@@ -81,6 +81,11 @@ _PARTINGS = {
     (UPDATE, Onset.LATER): "all agrees up to step {step}, which moves the parameters otherwise: the optimiser",
     (UPDATE, Onset.KNOWN): "the updates part at step {step}",
 }
+_REMARKS = {
+    Remark.AGREEING: "all curves agree within what is allowed",
+    Remark.RENAMED: "the parameters have other names",
+    Remark.ONCE: "a training runs once: what its seed does not reach, such as the order of data, would look the same",
+}
 _CLAUSES = {
     SCALAR: "{name}:",
     GRADIENT: "gradient of {name}: norm",
@@ -101,30 +106,19 @@ def _(finding: PartingFinding) -> str:
 
 @sentence.register
 def _(finding: CurveRemark) -> str:
-    match finding.remark:
-        case Remark.AGREEING:
-            return "all curves agree within what is allowed"
-        case Remark.RENAMED:
-            return "the parameters have other names"
-        case Remark.ONCE:
-            return "a training runs once: what its seed does not reach, such as the order of data, would look the same"
+    return _REMARKS[finding.remark]
 
 
 @sentence.register
 def _(finding: CurveFinding) -> str:
     clauses = _CLAUSES if finding.name else _CLAUSES | _CLAUSES_TOGETHER
     clause = clauses[finding.kind].format(name=finding.name)
-    return f"{clause} {finding.before:.6g} -> {finding.after:.6g}{_per_cent(finding.change)}"
+    per_cent = 100 * finding.change
+    change = f"{per_cent:+,.0f}" if abs(per_cent) >= 100 else f"{per_cent:+.2g}"
+    suffix = f", {change} %" if math.isfinite(per_cent) else ""
+    return f"{clause} {finding.before:.6g} -> {finding.after:.6g}{suffix}"
 
 
 @sentence.register
 def _(finding: OptimizerFinding) -> str:
     return f"the optimiser: {finding.name}: {shortened(finding.before, finding.after)}"
-
-
-def _per_cent(change: float) -> str:
-    """A change from one number to another, as a part of the first, with its sign; nothing where there is no such."""
-    if not math.isfinite(change):
-        return ""
-    per_cent = 100 * change
-    return f", {per_cent:+,.0f} %" if abs(per_cent) >= 100 else f", {per_cent:+.2g} %"

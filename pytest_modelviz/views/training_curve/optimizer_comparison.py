@@ -33,7 +33,7 @@ def optimizer_findings(
         given = ["not given" if records is None else "given" for records in (before, after)]
         return [] if before is after else [OptimizerFinding("optimizer=", *given)]
     if len(before) != len(after):
-        return [OptimizerFinding("optimisers", _names(before), _names(after))]
+        return [OptimizerFinding("optimisers", *(", ".join(map(_label, records)) for records in (before, after)))]
     return [finding for pair in zip(before, after, strict=True) for finding in _compare(*pair, ignored)]
 
 
@@ -46,10 +46,6 @@ def option_names(records: Sequence[OptimizerRecord]) -> Iterator[tuple[str, str]
             yield from ((holder, name) for name, _ in _flat(scheduler.options) for holder in ("", scheduler.class_name))
 
 
-def _names(records: Sequence[OptimizerRecord]) -> str:
-    return ", ".join(map(_label, records))
-
-
 def _label(record: OptimizerRecord) -> str:
     return f"{record.class_name} {record.name!r}" if record.name else record.class_name
 
@@ -57,40 +53,36 @@ def _label(record: OptimizerRecord) -> str:
 def _compare(before: OptimizerRecord, after: OptimizerRecord, ignored: Sequence[str]) -> list[OptimizerFinding]:
     before, after = (_without(record, ignored) for record in (before, after))
     label = _label(before)
-    findings = []
+    findings: list[OptimizerFinding] = []
     if before.class_name != after.class_name:
         label = f"{label} -> {after.class_name}"
         findings.append(OptimizerFinding("class", before.class_name, after.class_name))
     differing = _differences(before.options, after.options, missing_counts=False)
     findings += [_option(key, label, old, new) for key, old, new in differing]
     options = _group_options(before, after, label)
-    findings += options
-    findings += _parameters(before, after, label)
-    findings += _schedulers(before, after, label)
+    findings += [*options, *_parameters(before, after, label), *_schedulers(before, after, label)]
     return findings if options else [*findings, *_schedules(before, after, label)]
 
 
 def _without(record: OptimizerRecord, ignored: Sequence[str]) -> OptimizerRecord:
     """The record without options that are ignored: a glob is held against `<class>.<option>` and the option alone."""
+    if not ignored:
+        return record
+    own = record.class_name
 
     def without(options: Options, holder: str) -> dict[str, Option]:
         layers = ("", holder)
         return {key: value for key, value in options.items() if not any(is_ignored(ignored, at, key) for at in layers)}
 
-    def settings(options: Options, holder: str) -> dict[str, Option]:
-        return without(dict(_flat(options)), holder)
-
-    if not ignored:
-        return record
     return replace(
         record,
-        options=settings(record.options, record.class_name),
-        groups=tuple(replace(group, options=without(group.options, record.class_name)) for group in record.groups),
-        schedulers=tuple(replace(each, options=settings(each.options, each.class_name)) for each in record.schedulers),
+        options=without(dict(_flat(record.options)), own),
+        groups=tuple(replace(group, options=without(group.options, own)) for group in record.groups),
+        schedulers=tuple(
+            replace(each, options=without(dict(_flat(each.options)), each.class_name)) for each in record.schedulers
+        ),
         schedules={
-            key: values
-            for key, values in record.schedules.items()
-            if without({key.partition(".")[2]: None}, record.class_name)
+            key: steps for key, steps in record.schedules.items() if without({key.partition(".")[2]: None}, own)
         },
     )
 

@@ -84,16 +84,29 @@ class OptimizerRecorder:
 
     def record(self) -> None:
         """Record the options that hold now: before each step, and after the last."""
-        self._history.append([_flat(optimizer) for _, optimizer in self._optimizers])
+        self._history.append(
+            [
+                {
+                    f"{at}.{name}": value
+                    for at, group in enumerate(optimizer.param_groups)
+                    for name, value in _plain_options(group, _IMPLEMENTATION).items()
+                    if name in _SCHEDULED
+                }
+                for _, optimizer in self._optimizers
+            ]
+        )
 
     def records(self) -> tuple[OptimizerRecord, ...]:
         """What was given, in that order, with the schedules of the steps that were recorded."""
         records = []
         for at, record in enumerate(self._records):
             rows = [row[at] for row in self._history]
-            keys = dict.fromkeys(key for row in rows for key in row)
-            schedules = {key: _changes([row.get(key) for row in rows]) for key in keys}
-            schedules = {key: values for key, values in schedules.items() if len(values) > 1}
+            schedules: dict[str, dict[int, Option]] = {}
+            for key in dict.fromkeys(key for row in rows for key in row):
+                values = [row.get(key) for row in rows]
+                changes = {step: new for step, new in enumerate(values) if not step or new != values[step - 1]}
+                if len(changes) > 1:
+                    schedules[key] = changes
             records.append(replace(record, schedules=schedules))
         return tuple(records)
 
@@ -155,12 +168,11 @@ def _contents(cell: CellType) -> list[object]:
 def _record(
     name: str, optimizer: HasParameterGroups, names: Mapping[int, str], schedulers: Sequence[Scheduler]
 ) -> OptimizerRecord:
-    groups = tuple(
-        ParameterGroup(
-            _plain_options(group, _IMPLEMENTATION), tuple(sorted(_parameter(p, names) for p in group["params"]))
-        )
-        for group in optimizer.param_groups
-    )
+    groups = []
+    for group in optimizer.param_groups:
+        # the names in the model; of parameters that have none, what they are
+        parameters = [names.get(id(p)) or dtype_and_shape(p.dtype, p.shape) for p in group["params"]]
+        groups.append(ParameterGroup(_plain_options(group, _IMPLEMENTATION), tuple(sorted(parameters))))
     own = [scheduler for scheduler in schedulers if scheduler.optimizer is optimizer]
     inner = {id(nested) for scheduler in own for nested in getattr(scheduler, "_schedulers", ())}
     records = [
@@ -169,7 +181,9 @@ def _record(
         if id(scheduler) not in inner
     ]
     records.sort(key=lambda record: (record.class_name, str(record.options)))
-    return OptimizerRecord(name, type(optimizer).__name__, _attributes(optimizer, _STATE), groups, tuple(records))
+    return OptimizerRecord(
+        name, type(optimizer).__name__, _attributes(optimizer, _STATE), tuple(groups), tuple(records)
+    )
 
 
 def _attributes(holder: object, without: frozenset[str]) -> dict[str, Option]:
@@ -206,7 +220,9 @@ def _plain(value: object, depth: int = 0) -> Option:
     if value is None or isinstance(value, (bool, int)):
         return value
     if isinstance(value, str):
-        return _lasting_text(plain_text(value))
+        text = plain_text(value)
+        quoted, lasting = repr(text), normalised(repr(text))  # without the names of temporary folders and the like
+        return text if lasting == quoted else lasting[1:-1]
     if _is_scheduler(value) and depth < _DEEPEST:
         return {"class": type(value).__name__, **_attributes(value, _SCHEDULER_STATE)}
     if isinstance(value, torch.optim.Optimizer):
@@ -216,30 +232,3 @@ def _plain(value: object, depth: int = 0) -> Option:
     if depth < _DEEPEST and isinstance(value, Mapping) and len(value) <= _MOST_ITEMS:
         return {str(key): _plain(item, depth + 1) for key, item in value.items()}
     raise _NotPlainError
-
-
-def _lasting_text(text: str) -> str:
-    """A text without what differs between two processes, such as the name of a temporary folder."""
-    quoted = repr(text)
-    lasting = normalised(quoted)
-    return text if lasting == quoted else lasting[1:-1]
-
-
-def _parameter(parameter: torch.Tensor, names: Mapping[int, str]) -> str:
-    """Its name in the model; what it is where it has none."""
-    known = names.get(id(parameter))
-    return known or dtype_and_shape(parameter.dtype, parameter.shape)
-
-
-def _flat(optimizer: HasParameterGroups) -> dict[str, Option]:
-    return {
-        f"{at}.{name}": value
-        for at, group in enumerate(optimizer.param_groups)
-        for name, value in _plain_options(group, _IMPLEMENTATION).items()
-        if name in _SCHEDULED
-    }
-
-
-def _changes(values: list[Option]) -> dict[int, Option]:
-    """The steps from which on another value held."""
-    return {step: value for step, value in enumerate(values) if not step or value != values[step - 1]}

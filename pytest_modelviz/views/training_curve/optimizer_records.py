@@ -27,15 +27,12 @@ class ParameterGroup:
     options: Options
     parameters: tuple[str, ...]
 
-    def to_json(self) -> JsonObject:
-        return {"options": dict(self.options), "parameters": list(self.parameters)}
-
     @classmethod
     def from_json(cls, stored: JsonValue) -> ParameterGroup:
         parameters = _member(stored, "parameters", list)
         if not all(isinstance(name, str) for name in parameters):
-            raise UnreadableBaselineError("its optimizer facts are damaged: parameters")
-        return cls(_options(_member(stored, "options", dict)), tuple(parameters))
+            raise _damage("parameters")
+        return cls(_options(stored), tuple(parameters))
 
 
 @dataclass(frozen=True)
@@ -45,12 +42,9 @@ class SchedulerRecord:
     class_name: str
     options: Options
 
-    def to_json(self) -> JsonObject:
-        return {"class": self.class_name, "options": dict(self.options)}
-
     @classmethod
     def from_json(cls, stored: JsonValue) -> SchedulerRecord:
-        return cls(_member(stored, "class", str), _options(_member(stored, "options", dict)))
+        return cls(_member(stored, "class", str), _options(stored))
 
 
 @dataclass(frozen=True)
@@ -70,12 +64,15 @@ class OptimizerRecord:
 
     def to_json(self) -> JsonObject:
         """What `from_json` takes; keys are texts."""
+        groups: list[JsonValue] = [
+            {"options": group.options, "parameters": list(group.parameters)} for group in self.groups
+        ]
         return {
             "name": self.name,
             "class": self.class_name,
-            "options": dict(self.options),
-            "groups": [group.to_json() for group in self.groups],
-            "schedulers": [scheduler.to_json() for scheduler in self.schedulers],
+            "options": self.options,
+            "groups": groups,
+            "schedulers": [{"class": each.class_name, "options": each.options} for each in self.schedulers],
             "schedules": {
                 key: {str(step): value for step, value in values.items()} for key, values in self.schedules.items()
             },
@@ -84,18 +81,17 @@ class OptimizerRecord:
     @classmethod
     def from_json(cls, stored: JsonValue) -> OptimizerRecord:
         """Raises UnreadableBaselineError for what `to_json` never makes."""
-        schedules = {}
-        for key, values in _member(stored, "schedules", dict).items():
-            if not isinstance(values, dict) or not all(map(_is_step, values)):
-                raise UnreadableBaselineError("its optimizer facts are damaged: schedules")
-            schedules[key] = {int(step): value for step, value in _options(values).items()}
+        stored_schedules = _member(stored, "schedules", dict)
+        schedules = {key: _options(stored_schedules, key, "schedules") for key in stored_schedules}
+        if not all(_is_step(step) for values in schedules.values() for step in values):
+            raise _damage("schedules")
         return cls(
             _member(stored, "name", str),
             _member(stored, "class", str),
-            _options(_member(stored, "options", dict)),
-            tuple(ParameterGroup.from_json(group) for group in _member(stored, "groups", list)),
-            tuple(SchedulerRecord.from_json(scheduler) for scheduler in _member(stored, "schedulers", list)),
-            schedules,
+            _options(stored),
+            tuple(map(ParameterGroup.from_json, _member(stored, "groups", list))),
+            tuple(map(SchedulerRecord.from_json, _member(stored, "schedulers", list))),
+            {key: {int(step): value for step, value in values.items()} for key, values in schedules.items()},
         )
 
 
@@ -105,22 +101,26 @@ def optimizers_from_json(stored: JsonValue) -> tuple[OptimizerRecord, ...] | Non
         return None
     if not isinstance(stored, list):
         raise UnreadableBaselineError("its optimizer facts are damaged")
-    return tuple(OptimizerRecord.from_json(optimizer) for optimizer in stored)
+    return tuple(map(OptimizerRecord.from_json, stored))
 
 
-def _member(stored: JsonValue, key: str, kind: type[T]) -> T:
+def _damage(key: str) -> UnreadableBaselineError:
+    return UnreadableBaselineError(f"its optimizer facts are damaged: {key}")
+
+
+def _member(stored: JsonValue, key: str, kind: type[T], known_as: str = "") -> T:
     value = stored.get(key) if isinstance(stored, Mapping) else None
     if not isinstance(value, kind):
-        raise UnreadableBaselineError(f"its optimizer facts are damaged: {key}")
+        raise _damage(known_as or key)
     return value
+
+
+def _options(stored: JsonValue, key: str = "options", known_as: str = "") -> Options:
+    options: JsonObject = _member(stored, key, dict, known_as)
+    if any(isinstance(value, float) and not math.isfinite(value) for value in options.values()):
+        raise _damage("options")
+    return options
 
 
 def _is_step(text: str) -> bool:
     return text.isascii() and text.isdecimal() and len(text) <= len(str(MOST_STEPS)) and text == str(int(text))
-
-
-def _options(stored: JsonObject) -> Options:
-    for value in stored.values():
-        if isinstance(value, float) and not math.isfinite(value):
-            raise UnreadableBaselineError("its optimizer facts are damaged: options")
-    return stored

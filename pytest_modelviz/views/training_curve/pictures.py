@@ -12,7 +12,7 @@ from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.facts import rows
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.views.training_curve.chart import chart
-from pytest_modelviz.views.training_curve.records import Bins, Training, Values
+from pytest_modelviz.views.training_curve.records import Training, Values
 
 _MOST_PARAMETERS = 12  # that get exhibits of their own, those that differ most
 
@@ -33,10 +33,10 @@ def picture(actual: Capture, baseline: Capture | None = None, verdict: Verdict |
     exhibits += [
         Curve(label, {series: values.tolist() for series, values in pair.items()}) for label, pair in curves.items()
     ]
-    for label, bins in (("parameters", "values"), ("gradients", "pulls")):
+    for which, label in enumerate(("parameters", "gradients")):
         for name in most_changed:
             trainings = {"baseline": before, "actual": after}
-            distributions = {key: _distribution(each, getattr(each, bins), name) for key, each in trainings.items()}
+            distributions = {key: _distribution(training, which, name) for key, training in trainings.items()}
             series = {key: distribution for key, distribution in distributions.items() if distribution is not None}
             if series:
                 exhibits.append(Histogram(f"{label}/{name}", series, after.steps - 1))
@@ -72,14 +72,14 @@ def _most_changed(before: Training, after: Training) -> list[str]:
     return sorted(new, key=lambda name: -distance(name))[:_MOST_PARAMETERS]
 
 
-def _distribution(training: Training, bins: Bins, name: str) -> tuple[list[float], list[int]] | None:
-    """Edges and counts of a parameter, None where it has no finite values."""
+def _distribution(training: Training, which: int, name: str) -> tuple[list[float], list[int]] | None:
+    """Edges and counts of a parameter (0) or its gradient (1), None where it has no finite values."""
     if name not in training.parameters:
         return None
     at = training.parameters.index(name)
-    counts = [int(count) for count in bins.counts[at]]
-    low, high = (float(end) for end in bins.ranges[at])
+    counts: list[int] = training.counts[which, at].tolist()
+    low, high = training.ranges[which, at].tolist()
     if low == high:  # as numpy does with equal values
         low, high = low - 0.5, high + 0.5
     edges = 2 * np.linspace(low / 2, high / 2, len(counts) + 1)  # the width itself may be no number
-    return ([float(edge) for edge in edges], counts) if sum(counts) else None
+    return (edges.tolist(), counts) if sum(counts) else None

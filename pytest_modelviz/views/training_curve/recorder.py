@@ -5,6 +5,7 @@ No other capture changes a model; this leaves nothing of its own behind.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,8 +17,9 @@ import torch
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.modules import parameters_and_buffers
 from pytest_modelviz.probe.process import modes_untouched, seeded
+from pytest_modelviz.probe.sketch import dtype_name
 from pytest_modelviz.views.training_curve.optimizer_recorder import OptimizerRecorder
-from pytest_modelviz.views.training_curve.records import BINS, Bins, Moves, Training, Values
+from pytest_modelviz.views.training_curve.records import BINS, Training, Values
 
 LOSS = "loss"  # what a scalar is called that has no name
 # What a step returns: a loss, or scalars by name; numbers, or tensors of one element.
@@ -69,54 +71,51 @@ class _ParameterRecorder:
             if parameter.is_meta:
                 raise ModelvizError(f"the parameter {name!r} is on the meta device, which cannot be trained")
         self.parameters = parameters
-        self._gradients: list[list[float]] = []
-        self._moves: list[list[_Move]] = []
-        self._values, self._pulls = Bins(), Bins()
+        self._rows: list[list[tuple[float, ...]]] = []  # a step each: of each parameter its gradient and its move
+        self._histograms: list[list[_Histogram]] = []  # of the parameters after the last step, and of their gradients
 
     @contextmanager
     def step(self, *, last: bool) -> Iterator[None]:
         """Record a step. A gradient is read when it is accumulated: the step may throw it away at its end."""
-        norms: dict[str, torch.Tensor] = {}
-        faint: dict[str, torch.Tensor] = {}
-        bins: dict[str, tuple[tuple[float, float], list[int]]] = {}
+        gradients: dict[str, _Gradient] = {}
 
         def record_gradient(name: str, parameter: torch.Tensor) -> None:
             if parameter.grad is not None:  # else another hook has already used it up
                 gradient = numbers(parameter.grad)
-                norms[name] = _norm(gradient)
-                faint[name] = _faint(gradient, norms[name])
-                if last:
-                    bins[name] = _histogram(gradient)
-
-        def hook(name: str) -> Callable[[torch.Tensor], None]:
-            return lambda parameter: record_gradient(name, parameter)
+                norm = _norm(gradient)
+                gradients[name] = _Gradient(norm, _faint(gradient, norm), _histogram(gradient) if last else _NONE)
 
         handles = {}
         before = {name: numbers(parameter).clone() for name, parameter in self.parameters.items()}
         try:
-            for name, parameter in self.parameters.items():
-                if parameter.requires_grad and parameter.is_leaf:
-                    handles[name] = parameter.register_post_accumulate_grad_hook(hook(name))
+            for name, parameter in self._trainable():
+                handles[name] = parameter.register_post_accumulate_grad_hook(functools.partial(record_gradient, name))
             yield
         finally:
             for handle in handles.values():
                 handle.remove()
-        for name, parameter in self.parameters.items():
-            if name not in handles and parameter.requires_grad and parameter.is_leaf:
+        for name, parameter in self._trainable():
+            if name not in handles:
                 record_gradient(name, parameter)  # which the step itself has made trainable
-        self._gradients.append([float(norms[name]) if name in norms else 0.0 for name in self.parameters])
-        self._moves.append([_move(before[name], numbers(p), faint.get(name)) for name, p in self.parameters.items()])
+        row: list[tuple[float, ...]] = []
+        for name, parameter in self.parameters.items():
+            norm, faint, _ = gradients.get(name, _NO_GRADIENT)
+            row.append((float(norm), *_move(before[name], numbers(parameter), faint)))
+        self._rows.append(row)
         if last:
-            self._values = _together([_histogram(numbers(p)) for p in self.parameters.values()])
-            self._pulls = _together([bins.get(name, _NONE) for name in self.parameters])
+            parameters = [_histogram(numbers(parameter)) for parameter in self.parameters.values()]
+            self._histograms = [parameters, [gradients.get(name, _NO_GRADIENT).histogram for name in self.parameters]]
+
+    def _trainable(self) -> Iterator[tuple[str, torch.Tensor]]:
+        yield from ((name, p) for name, p in self.parameters.items() if p.requires_grad and p.is_leaf)
 
     def training(self, curves: Mapping[str, Values]) -> Training:
         if not self.parameters:
-            return Training(curves)
-        gradients, moves = np.array(self._gradients, np.float64), np.array(self._moves, np.float64)
-        updates, along, size, rounding = (moves[..., at].copy() for at in range(4))
-        details = Moves(along, size, rounding)
-        return Training(curves, tuple(self.parameters), gradients, updates, self._values, self._pulls, details)
+            return Training.of_scalars(curves)
+        tables = np.moveaxis(np.array(self._rows, np.float64), -1, 0).copy()  # (5, steps, parameters)
+        ranges = np.array([[ends for ends, _ in each] for each in self._histograms], np.float64)
+        counts = np.array([[bins for _, bins in each] for each in self._histograms], np.int64)
+        return Training(curves, tuple(self.parameters), tables[0], tables[1], tables[2:], ranges, counts)
 
 
 def numbers(tensor: torch.Tensor) -> torch.Tensor:
@@ -139,23 +138,26 @@ def _norm(values: torch.Tensor) -> torch.Tensor:
     return norm
 
 
-class _Move(NamedTuple):
-    """How far a step moved a parameter; see `records.Moves` for the rest."""
-
-    distance: float
-    along: float = 0.0
-    size: float = 0.0
-    rounding: float = 0.0
+_Histogram: TypeAlias = tuple[tuple[float, float], list[int]]  # the lowest value, the highest, and counts
+_NONE: _Histogram = (0.0, 0.0), [0] * BINS
 
 
-def _move(before: torch.Tensor, after: torch.Tensor, faint: torch.Tensor | None) -> _Move:
-    """The move of a parameter from what it was before; infinitely far where it has got another size.
+class _Gradient(NamedTuple):
+    norm: torch.Tensor | float
+    faint: torch.Tensor | None  # which of its elements are mere rounding
+    histogram: _Histogram
 
-    `faint` says which elements have a gradient that is mere rounding: an optimiser that scales each element by itself
-    makes a full step of it, in any direction.
+
+_NO_GRADIENT = _Gradient(0.0, None, _NONE)
+
+
+def _move(before: torch.Tensor, after: torch.Tensor, faint: torch.Tensor | None) -> tuple[float, float, float, float]:
+    """How far a step moved a parameter, and `Training.moves`; infinitely far where it has got another size.
+
+    An optimiser that scales each element by itself makes a full step of a `faint` one, in any direction.
     """
     if before.shape != after.shape:
-        return _Move(math.inf)
+        return math.inf, 0.0, 0.0, 0.0
     before = before.to(after.device)
     move = after - before
     distance, rounding = float(_norm(move)), 0.0
@@ -166,7 +168,7 @@ def _move(before: torch.Tensor, after: torch.Tensor, faint: torch.Tensor | None)
     size = float(_norm(before))
     wide = move.dtype if move.device.type == "mps" else torch.float64
     along = float(torch.dot(move.to(wide), before.to(wide))) / size if size > 0 else 0.0
-    return _Move(distance, along, size, rounding)
+    return distance, along, size, rounding
 
 
 def _faint(gradient: torch.Tensor, norm: torch.Tensor) -> torch.Tensor:
@@ -175,10 +177,7 @@ def _faint(gradient: torch.Tensor, norm: torch.Tensor) -> torch.Tensor:
     return (gradient != 0) & (gradient.abs() <= least)
 
 
-_NONE = ((0.0, 0.0), [0] * BINS)
-
-
-def _histogram(values: torch.Tensor) -> tuple[tuple[float, float], list[int]]:
+def _histogram(values: torch.Tensor) -> _Histogram:
     finite = values[torch.isfinite(values)]
     if not finite.numel():
         return _NONE
@@ -188,15 +187,8 @@ def _histogram(values: torch.Tensor) -> tuple[tuple[float, float], list[int]]:
     unit = 1.0 if math.isfinite(high - low) else 0.5
     width = high * unit - low * unit
     at = (wide * unit - low * unit) / width * BINS if width > 0 else np.full(len(wide), BINS / 2)
-    histograms = np.bincount(np.minimum(at.astype(np.int64), BINS - 1), minlength=BINS)
-    return (low, high), [int(count) for count in histograms]
-
-
-def _together(histograms: list[tuple[tuple[float, float], list[int]]]) -> Bins:
-    return Bins(
-        np.array([ends for ends, _ in histograms], np.float64).reshape(-1, 2),
-        np.array([counts for _, counts in histograms], np.int64).reshape(-1, BINS),
-    )
+    counts = np.bincount(np.minimum(at.astype(np.int64), BINS - 1), minlength=BINS)
+    return (low, high), counts.tolist()
 
 
 def _scalars(returned: StepResult, step: int, dtypes: set[torch.dtype]) -> dict[str, float]:
@@ -217,10 +209,9 @@ def _number(value: object, where: str, dtypes: set[torch.dtype]) -> float:
     if not isinstance(value, torch.Tensor):
         raise ModelvizError(f"{where} a {type(value).__name__}: return the loss, a number or a tensor of one element")
     if value.is_meta or value.numel() != 1 or value.is_complex():
-        kind = str(value.dtype).removeprefix("torch.")
         device = f"{value.device}{', which holds no numbers' if value.is_meta else ''}"
         raise ModelvizError(
-            f"{where} a {kind} tensor of shape {list(value.shape)} on {device}: "
+            f"{where} a {dtype_name(value.dtype)} tensor of shape {list(value.shape)} on {device}: "
             f"return one real number, for example loss.mean()"
         )
     if value.is_floating_point():
@@ -231,8 +222,7 @@ def _number(value: object, where: str, dtypes: set[torch.dtype]) -> float:
 def _coarsest(dtypes: set[torch.dtype]) -> str:
     """The dtype with the fewest digits; that of Python's numbers says nothing of what they were computed in."""
     real = [dtype for dtype in dtypes if dtype.is_floating_point or dtype.is_complex]
-    worst = max(real, key=lambda dtype: (torch.finfo(dtype).eps, str(dtype)), default=torch.float32)
-    return str(worst).removeprefix("torch.")
+    return dtype_name(max(real, key=lambda dtype: (torch.finfo(dtype).eps, str(dtype)), default=torch.float32))
 
 
 def _listed(row: Mapping[str, float]) -> str:

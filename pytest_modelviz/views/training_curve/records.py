@@ -1,14 +1,14 @@
 """A short training as plain data: its scalars step by step, the parameters' gradients, and how each step moved them.
 
-The recorder makes it, a capture holds it as arrays, and two of them are compared.
+The recorder makes it, a capture holds it as arrays and, in few digits, as the text of a baseline; two are compared.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import NamedTuple, TypeAlias
+from dataclasses import dataclass, replace
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +16,11 @@ import numpy.typing as npt
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Array
 from pytest_modelviz.text.strict_json import parse_json
+from pytest_modelviz.views.captions import rounded
 
 Values: TypeAlias = npt.NDArray[np.float64]
 Counts: TypeAlias = npt.NDArray[np.int64]
+_Scalar = TypeVar("_Scalar", bound=np.generic)
 
 BINS = 30
 GRADIENT_NORM = "gradient norm"
@@ -43,56 +45,55 @@ class TrainingCurve:
     updates: Mapping[str, Values]
 
 
-def _empty(*shape: int) -> Values:
-    return np.zeros(shape, np.float64)
-
-
-@dataclass(frozen=True)
-class Bins:
-    """How the finite values of the parameters are distributed after the last step, or those of their gradients in it.
-
-    `ranges` (parameters, 2) are the lowest and the highest value, `counts` (parameters, BINS) those in equal bins
-    between them; all zero where there is none.
-    """
-
-    ranges: Values = field(default_factory=lambda: _empty(0, 2))
-    counts: Counts = field(default_factory=lambda: np.zeros((0, BINS), np.int64))
-
-
-class Moves(NamedTuple):
-    """More of how each step moved each parameter, each (steps, parameters).
-
-    `rounding` is the norm of the move of those elements whose gradient is mere rounding: an optimiser that scales each
-    element by itself makes a full step of it, in any direction. `along` is how far the others moved along the
-    parameter, negative towards zero: what weight decay does, and what the length of a move hardly shows. `size` is the
-    parameter's norm before the step.
-    """
-
-    along: Values
-    size: Values
-    rounding: Values
-
-
 @dataclass(frozen=True)
 class Training:
-    """`scalars` maps names to curves, float64 (steps,).
+    """A training of some steps; without a model there are no parameters.
 
-    `gradients` and `updates` are float64 (steps, parameters): the norm of each parameter's gradient as it was last
-    accumulated in a step (0 where there was none), and how far the step moved the parameter. `moves` says more
-    of the latter; None in files that are older than it. Without a model there are no `parameters`.
+    Attributes:
+        scalars: names -> curves, float64 (steps,).
+        parameters: names.
+        gradients: float64 (steps, parameters), the norm of each parameter's gradient as it was last accumulated in a
+            step, 0 where there was none.
+        updates: float64 (steps, parameters), how far each step moved each parameter.
+        moves: float64 (3, steps, parameters), more of that: `along`, `sizes` and `rounding`.
+        ranges: float64 (2, parameters, 2), the lowest and the highest finite value of each parameter after the last
+            step, and of its gradient in it; zero where there is none.
+        counts: int64 (2, parameters, BINS), how many values are in equal bins between them.
+
     """
 
     scalars: Mapping[str, Values]
-    parameters: tuple[str, ...] = ()
-    gradients: Values = field(default_factory=lambda: _empty(0, 0))
-    updates: Values = field(default_factory=lambda: _empty(0, 0))
-    values: Bins = field(default_factory=Bins)
-    pulls: Bins = field(default_factory=Bins)
-    moves: Moves | None = None
+    parameters: tuple[str, ...]
+    gradients: Values
+    updates: Values
+    moves: Values
+    ranges: Values
+    counts: Counts
 
     @property
     def steps(self) -> int:
         return len(next(iter(self.scalars.values())))
+
+    @property
+    def along(self) -> Values:
+        """How far each step moved each parameter along itself, (steps, parameters), rounding left out.
+
+        It is negative towards zero: what weight decay does, and what the length of a move hardly shows.
+        """
+        return np.asarray(self.moves[0])
+
+    @property
+    def sizes(self) -> Values:
+        """Each parameter's norm before each step, (steps, parameters)."""
+        return np.asarray(self.moves[1])
+
+    @property
+    def rounding(self) -> Values:
+        """The norm of the move of those elements whose gradient is mere rounding, (steps, parameters).
+
+        An optimiser that scales each element by itself makes a full step of it, in any direction.
+        """
+        return np.asarray(self.moves[2])
 
     @property
     def gradient(self) -> Values:
@@ -113,27 +114,32 @@ class Training:
 
     def within(self, other: Training) -> Training:
         """The steps and scalars of this training that the other has too."""
-        scalars = {name: values[: other.steps] for name, values in self.scalars.items() if name in other.scalars}
-        return replace(
-            self,
-            scalars=scalars,
-            gradients=self.gradients[: other.steps],
-            updates=self.updates[: other.steps],
-            moves=None if self.moves is None else Moves(*(table[: other.steps] for table in self.moves)),
-        )
+        steps = slice(other.steps)
+        scalars = {name: values[steps] for name, values in self.scalars.items() if name in other.scalars}
+        gradients, updates, moves = self.gradients[steps], self.updates[steps], self.moves[:, steps]
+        return replace(self, scalars=scalars, gradients=gradients, updates=updates, moves=moves)
 
     def in_order_of(self, names: tuple[str, ...]) -> Training:
-        """The same with its parameters in the order of `names`, which are all of them."""
-        if self.parameters == names:
-            return self
+        """The curves with the parameters in the order of `names`, which are all of them."""
         order = [self.parameters.index(name) for name in names]
-        return replace(
-            self,
-            parameters=names,
-            gradients=self.gradients[:, order],
-            updates=self.updates[:, order],
-            moves=None if self.moves is None else Moves(*(table[:, order] for table in self.moves)),
-        )
+        gradients, updates, moves = (table[..., order] for table in (self.gradients, self.updates, self.moves))
+        return replace(self, parameters=names, gradients=gradients, updates=updates, moves=moves)
+
+    def step_rows(self) -> dict[str, dict[str, float | str]]:
+        """For people, each step's scalars and the norm of the whole gradient."""
+        curves = self.curves
+        return {
+            str(step): {name: rounded(float(values[step]), 3) for name, values in curves.items()}
+            for step in range(self.steps)
+        }
+
+    def parameter_rows(self) -> dict[str, dict[str, list[float | str]]]:
+        """For people, gradient and update of each parameter at the first step and at the last."""
+        tables = {"gradient": self.gradients, "update": self.updates}
+        return {
+            name: {key: [rounded(float(table[step, at]), 3) for step in (0, -1)] for key, table in tables.items()}
+            for at, name in enumerate(self.parameters)
+        }
 
     def to_arrays(self) -> dict[str, Array]:
         """Pack into arrays; those of the parameters only where there are any."""
@@ -141,12 +147,16 @@ class Training:
         if self.parameters:
             arrays[_NAMES] = np.frombuffer(json.dumps(list(self.parameters)).encode(), np.uint8)
             arrays[_GRADIENTS], arrays[_UPDATES] = self.gradients, self.updates
-            if self.moves is not None:
-                with np.errstate(over="ignore"):
-                    arrays[_MOVES] = np.stack(self.moves).astype(np.float32)
-            arrays[_EDGES] = np.stack([self.values.ranges, self.pulls.ranges])
-            arrays[_COUNTS] = np.stack([self.values.counts, self.pulls.counts])
+            with np.errstate(over="ignore"):
+                arrays[_MOVES] = self.moves.astype(np.float32)
+            arrays[_EDGES], arrays[_COUNTS] = self.ranges, self.counts
         return arrays
+
+    @classmethod
+    def of_scalars(cls, scalars: Mapping[str, Values]) -> Training:
+        """A training without a model."""
+        nothing = np.zeros((3, len(next(iter(scalars.values()))), 0))
+        return cls(scalars, (), nothing[0], nothing[0], nothing, np.zeros((2, 0, 2)), np.zeros((2, 0, BINS), np.int64))
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Array]) -> Training:
@@ -163,28 +173,21 @@ class Training:
         if not 0 < steps <= MOST_STEPS:
             raise UnreadableBaselineError(f"its curves have {steps} steps")
         if _NAMES not in arrays:
-            return cls(scalars)
+            return cls.of_scalars(scalars)
+        if _MOVES not in arrays:
+            raise UnreadableBaselineError(
+                "it does not say how its steps moved each parameter: an earlier version recorded it, or something was "
+                "cut out of it. Record it anew"
+            )
         names = _names(arrays[_NAMES])
         count = len(names)
-        edges = _shaped(arrays, _EDGES, np.float64, (2, count, 2))
+        ranges = _shaped(arrays, _EDGES, np.float64, (2, count, 2))
         counts = _shaped(arrays, _COUNTS, np.int64, (2, count, BINS))
-        if not np.isfinite(edges).all() or (counts < 0).any():
+        if not np.isfinite(ranges).all() or (counts < 0).any():
             raise UnreadableBaselineError("its histograms are damaged")
-        return cls(
-            scalars,
-            names,
-            _shaped(arrays, _GRADIENTS, np.float64, (steps, count)),
-            _shaped(arrays, _UPDATES, np.float64, (steps, count)),
-            Bins(edges[0], counts[0]),
-            Bins(edges[1], counts[1]),
-            _moves(arrays, (steps, count)),
-        )
-
-
-def _moves(arrays: Mapping[str, Array], shape: tuple[int, int]) -> Moves | None:
-    if _MOVES not in arrays:
-        return None
-    return Moves(*_shaped(arrays, _MOVES, np.float32, (3, *shape)).astype(np.float64))
+        gradients, updates = (_shaped(arrays, key, np.float64, (steps, count)) for key in (_GRADIENTS, _UPDATES))
+        moves = _shaped(arrays, _MOVES, np.float32, (3, steps, count)).astype(np.float64)
+        return cls(scalars, names, gradients, updates, moves, ranges, counts)
 
 
 def _names(packed: Array) -> tuple[str, ...]:
@@ -199,8 +202,10 @@ def _names(packed: Array) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _shaped(arrays: Mapping[str, Array], key: str, dtype: type[np.generic], shape: tuple[int, ...]) -> npt.NDArray:  # type: ignore[type-arg]  # of the dtype asked for
+def _shaped(
+    arrays: Mapping[str, Array], key: str, dtype: type[_Scalar], shape: tuple[int, ...]
+) -> npt.NDArray[_Scalar]:
     values = arrays.get(key)
     if values is None or values.dtype != dtype or values.shape != shape:
         raise UnreadableBaselineError(f"its {key} are damaged")
-    return values
+    return values.view(dtype)

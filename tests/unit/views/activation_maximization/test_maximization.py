@@ -20,7 +20,7 @@ from pytest_modelviz.storage.names import Location
 from pytest_modelviz.storage.store import Store
 from pytest_modelviz.views.activation_maximization.ascent import noise
 from pytest_modelviz.views.activation_maximization.capture import ActivationMaximizationView
-from pytest_modelviz.views.activation_maximization.findings import ClimbFinding
+from pytest_modelviz.views.activation_maximization.compare import ClimbFinding
 from pytest_modelviz.views.activation_maximization.records import gradient_key
 
 SMALL = {"input_size": (3, 16, 16), "steps": 5}

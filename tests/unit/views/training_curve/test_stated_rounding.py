@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+from forging_by_hand import mended
 from torch import nn
 
 from pytest_modelviz.compare.tolerance import Tolerances
@@ -72,6 +73,33 @@ def test_many_parameters_do_not_each_claim_what_all_together_may():
         baseline.view, baseline.facts, {**baseline.arrays, "parameters.moves": moves}, baseline.environment
     )
     assert not compared(other, forged, actual)
+
+
+def test_a_small_part_of_all_updates_is_no_rounding_either():
+    def with_slow_biases(rate):
+        torch.manual_seed(0)
+        model, images = nn.Sequential(nn.Linear(64, 64), nn.Linear(64, 1)), torch.rand(32, 64) * 12
+        groups = [[layer.weight for layer in model], [layer.bias for layer in model]]
+        slow = {"params": groups[1], "lr": rate}
+        optimizer = torch.optim.SGD([{"params": groups[0]}, slow], lr=0.001)
+
+        def step(number):
+            optimizer.zero_grad()
+            loss = model(images).square().mean()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        return TrainingCurveView(step, steps=1, model=model)
+
+    view, other = with_slow_biases(0.001), with_slow_biases(0.00011)
+    baseline, actual = view.capture(), other.capture()
+    before, after = (capture.arrays["parameters.updates"] for capture in (baseline, actual))
+    moves = baseline.arrays["parameters.moves"].copy()
+    moves[2] = np.sqrt(np.maximum(before**2 - after**2, 0))
+    assert (before[0, 1::2] < 0.05 * np.linalg.norm(before)).all()
+    assert not compared(other, mended(view, baseline, parameters__moves=moves), actual)
+    assert compared(with_slow_biases(0.001), baseline, with_slow_biases(0.001).capture())
 
 
 @pytest.mark.parametrize("momentum", [0.0, 3.0])

@@ -39,18 +39,18 @@ def test_a_training_worked_out_by_hand():
     assert capture.facts["steps"]["1"] == {"loss": 0.25, "gradient norm": 1.0}
     assert capture.facts["parameters"] == {"w": {"gradient": [2.0, 0.25], "update": [0.5, 0.0625]}}
     record = Training.from_arrays(capture.arrays)
-    assert record.values.ranges.tolist() == [[0.0625, 0.0625]]  # after the last step
-    assert record.pulls.ranges.tolist() == [[0.25, 0.25]]  # in the last step
-    assert record.pulls.counts.sum() == 1
+    assert record.ranges[0].tolist() == [[0.0625, 0.0625]]  # after the last step
+    assert record.ranges[1].tolist() == [[0.25, 0.25]]  # in the last step
+    assert record.counts[1].sum() == 1
 
 
 def test_a_histogram_counts_every_finite_value():
     model = nn.Linear(3, 1, bias=False)
     model.weight.data = torch.tensor([[0.0, 3.0, float("nan")]])
     record = Training.from_arrays(TrainingCurveView(lambda i: 0, steps=1, model=model).capture().arrays)
-    assert record.values.ranges.tolist() == [[0.0, 3.0]]
-    assert record.values.counts[0].tolist() == [1, *[0] * (BINS - 2), 1]
-    assert not record.pulls.counts.any()
+    assert record.ranges[0].tolist() == [[0.0, 3.0]]
+    assert record.counts[0, 0].tolist() == [1, *[0] * (BINS - 2), 1]
+    assert not record.counts[1].any()
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_any_range_of_values_has_a_histogram_that_can_be_written(low, high, tmp_
     model.weight.data = torch.tensor([[low, high]], dtype=torch.float64)
     view = TrainingCurveView(lambda i: 0.0, steps=1, model=model)
     capture = view.capture()
-    counts = Training.from_arrays(capture.arrays).values.counts[0]
+    counts = Training.from_arrays(capture.arrays).counts[0, 0]
     assert counts.sum() == 2
     assert (counts[0], counts[-1]) == ((1, 1) if low < high else (0, 0))
     (histogram,) = (one for one in view.picture(capture, capture) if isinstance(one, Histogram))
@@ -119,7 +119,7 @@ def test_gradients_that_a_step_throws_away_at_its_end_are_seen(to_none):
 
     capture = TrainingCurveView(step, steps=2, model=model).capture()
     assert capture.result.gradients["w"].tolist() == [6, 6]
-    assert Training.from_arrays(capture.arrays).pulls.ranges.tolist() == [[6, 6]]
+    assert Training.from_arrays(capture.arrays).ranges[1].tolist() == [[6, 6]]
 
 
 def test_frozen_and_unused_parameters_have_no_gradient_and_do_not_move():
@@ -241,6 +241,8 @@ DAMAGE = {
     "twice": lambda arrays: arrays.update({"parameters.names": np.frombuffer(b'["a","a","b","c","d","e"]', np.uint8)}),
     "gradients": lambda arrays: arrays.pop("parameters.gradients"),
     "updates": lambda arrays: arrays.update({"parameters.updates": np.zeros((8, 5))}),
+    "no moves": lambda arrays: arrays.pop("parameters.moves"),
+    "moves": lambda arrays: arrays.update({"parameters.moves": np.zeros((3, 8, 5), np.float32)}),
     "edges": lambda arrays: arrays.update({"histograms.edges": np.full((2, 6, 2), np.nan)}),
     "counts": lambda arrays: arrays.update({"histograms.counts": np.full((2, 6, BINS), -1)}),
     "bins": lambda arrays: arrays.pop("histograms.counts"),
