@@ -55,15 +55,8 @@ class ModelGraphView:
             if opaque:
                 names = "the model" if opaque == [""] else ", ".join(opaque)
                 notes.append(f"{names} is TorchScript: it counts as one operator")
-        around = environment(self.model, self._input)
-        return Capture(
-            self.view,
-            graph.to_facts(),
-            environment=around,
-            result=graph,
-            notes=tuple(notes),
-            layers=tuple(graph.modules),
-        )
+        facts, around, layers = graph.to_facts(), environment(self.model, self._input), tuple(graph.modules)
+        return Capture(self.view, facts, environment=around, result=graph, notes=tuple(notes), layers=layers)
 
     def _graph(self) -> OperatorGraph:
         # in a block of its own: what modules keep of this pass is put back, only caches outside of them stay warm

@@ -29,12 +29,14 @@ from pytest_modelviz.views.model_graph.naming import Counts, in_order, module_ro
 from pytest_modelviz.views.model_graph.records import EXPORTED, Operator, OperatorGraph
 from pytest_modelviz.views.model_graph.references import producer_of
 
-_HOOKED = ("buffer", "module", "parameter")
 _TENSORS = ("float", "bfloat", "int", "uint", "bool", "complex", "(")  # begin the output's text where it holds any
 
 
 def exported(model: torch.nn.Module, input_data: ModelInput) -> OperatorGraph:
-    """Export a prepared model. What `torch.export` raises for a model that it cannot follow is passed on."""
+    """Export a model within `prepared`, which puts back all that an export leaves behind in torch's global state.
+
+    What `torch.export` raises for a model that it cannot follow is passed on.
+    """
     args, kwargs = arguments_of(input_data)
     kwargs = in_order(model, kwargs)  # export tells inputs apart by their position
     rows = module_rows(model)
@@ -46,7 +48,7 @@ def exported(model: torch.nn.Module, input_data: ModelInput) -> OperatorGraph:
     # a fused fast path, taken or not by device and grad mode, would hide the operators of a transformer
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with _silence(), _no_hooks_left():
+        with _silence():
             program = _export()(held, args, kwargs, strict=False)
         reader = Reader(model, held)
         inputs, outputs = reader.read(program, dict(named_inputs(model, args, kwargs)))
@@ -104,19 +106,6 @@ def _silence() -> Iterator[None]:
     finally:
         logging.disable(before)
         structured.setLevel(level)
-
-
-@contextlib.contextmanager
-def _no_hooks_left() -> Iterator[None]:
-    """Put back torch's global hooks: in torch 2.6 an export that fails leaves one that holds what was exported."""
-    tables = [getattr(torch.nn.modules.module, f"_global_{kind}_registration_hooks") for kind in _HOOKED]
-    before = [dict(table) for table in tables]
-    try:
-        yield
-    finally:
-        for table, hooks in zip(tables, before, strict=True):
-            table.clear()
-            table.update(hooks)
 
 
 def _needed(operators: list[Operator], outputs: tuple[str, ...]) -> tuple[tuple[Operator, ...], tuple[str, ...]]:

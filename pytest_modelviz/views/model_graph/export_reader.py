@@ -139,8 +139,7 @@ def _kind(target: object) -> str:
     if schema is not None:
         name = str(schema.name).removeprefix("aten::").replace("::", ".")
         return _SAME.get(name, name)
-    name = getattr(target, "__name__", None) or str(target)
-    return str(name)
+    return str(getattr(target, "__name__", None) or target)
 
 
 def _arguments(node: torch.fx.Node) -> Iterator[tuple[tuple[str, bool], object]]:
@@ -168,9 +167,7 @@ def _is_default(value: object, argument: torch.Argument) -> bool:
     default = argument.default_value if argument.has_default_value() else None
     if value == default:
         return True
-    if argument.name == "end" and value == _END:
-        return default is None
-    if argument.name == "start" and value == 0:
+    if (argument.name, value) in (("start", 0), ("end", _END)):
         return default is None
     if not isinstance(value, (list, tuple)):
         return False

@@ -22,17 +22,8 @@ from pytest_modelviz.probe.process import modes_untouched
 from pytest_modelviz.probe.sketch import record_shape
 from pytest_modelviz.probe.structure import leaves, tensors
 from pytest_modelviz.records.trace import Call
+from pytest_modelviz.views.model_graph import naming
 from pytest_modelviz.views.model_graph.export_reader import TRANSPARENT
-from pytest_modelviz.views.model_graph.naming import (
-    Counts,
-    Names,
-    constant,
-    input_text,
-    module_rows,
-    named_inputs,
-    plain,
-    tensor_text,
-)
 from pytest_modelviz.views.model_graph.records import TRACED, Operator, OperatorGraph
 
 # They are about a tensor, or hand out the same one.
@@ -47,15 +38,15 @@ _UNMEANT = frozenset(
 def traced(model: torch.nn.Module, input_data: ModelInput, reason: str) -> OperatorGraph:
     """Run a prepared model once and list what it calls; `reason` says why it could not be exported."""
     args, kwargs = arguments_of(input_data)
-    given = dict(named_inputs(model, args, kwargs))
+    given = dict(naming.named_inputs(model, args, kwargs))
     recorder = _Recorder(model, given)
     calls = PassRecorder(model, [recorder], record=record_shape, weight_width=None)
-    rows = module_rows(model)
+    rows = naming.module_rows(model)
     torch.backends.mha.set_fastpath_enabled(False)
     with calls.recording(), recorder, modes_untouched():
         output = model(*args, **kwargs)
     outputs = tuple(map(recorder.reference, tensors(output)))
-    inputs = {name: input_text(value) for name, value in given.items()}
+    inputs = {name: naming.input_text(value) for name, value in given.items()}
     return OperatorGraph(TRACED, reason, inputs, tuple(recorder.operators), outputs, rows)
 
 
@@ -64,7 +55,7 @@ class _Recorder(TorchFunctionMode, CallObserver):
 
     def __init__(self, model: torch.nn.Module, given: Mapping[str, object]) -> None:
         super().__init__()
-        self._names, self._counts = Names(model, model), Counts()
+        self._names, self._counts = naming.Names(model, model), naming.Counts()
         self._open: list[str] = [""]
         self._opaque = opaque_modules(model)
         self._made: dict[int, tuple[weakref.ref[torch.Tensor], str]] = {}
@@ -94,7 +85,7 @@ class _Recorder(TorchFunctionMode, CallObserver):
             return known[1]
         name = self._names.tensors.get(id(tensor))
         if name is None:
-            name = constant(tensor)
+            name = naming.constant(tensor)
             if self._any_read and id(tensor) not in self._held:
                 name = name.partition(" (")[0]
         return name
@@ -133,7 +124,7 @@ class _Recorder(TorchFunctionMode, CallObserver):
             return "a number"
         if inspect.isroutine(value):  # the text of a method is that of its whole module
             return f"<{getattr(value, '__qualname__', type(value).__name__)}>"
-        return plain(value)
+        return naming.plain(value)
 
     def _record(
         self, module: str, kind: str, inputs: tuple[str, ...], arguments: Mapping[str, str], output: object
@@ -144,7 +135,7 @@ class _Recorder(TorchFunctionMode, CallObserver):
         name = self._counts.name(module, kind)
         for at, tensor in enumerate(results):
             self._keep(tensor, name if len(results) == 1 else f"{name}[{at}]")
-        text = tensor_text(results[0]) if len(results) == 1 else tensor_text(results)
+        text = naming.tensor_text(results[0]) if len(results) == 1 else naming.tensor_text(results)
         self.operators.append(Operator(name, kind, inputs, dict(arguments), text))
 
 

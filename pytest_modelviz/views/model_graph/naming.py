@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -56,11 +57,11 @@ class Counts:
     """Names for operators: by module and kind, counted from the second on."""
 
     def __init__(self) -> None:
-        self._counts: dict[tuple[str, str], int] = {}
+        self._counts: collections.Counter[tuple[str, str]] = collections.Counter()
 
     def name(self, module: str, kind: str) -> str:
-        count = self._counts.get((module, kind), 0)
-        self._counts[module, kind] = count + 1
+        count = self._counts[module, kind]
+        self._counts[module, kind] += 1
         return f"{escaped(module)}/{kind}" + (f"#{count}" if count else "")
 
 

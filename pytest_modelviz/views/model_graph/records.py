@@ -46,6 +46,12 @@ class Operator:
         arguments = ", ".join(f"{key}={text}" for key, text in self.arguments.items())
         return f"{self.kind}({arguments})" if arguments else self.kind
 
+    @classmethod
+    def from_row(cls, name: str, row: JsonObject) -> Operator:
+        """The operator that facts hold as a row; raises UnreadableBaselineError for what is none."""
+        inputs, arguments = _texts(row.get("in", [])), _table(row.get("arguments", {}))
+        return cls(name, _text(row, "operator"), inputs, arguments, _text(row, "out"))
+
     def __str__(self) -> str:
         arguments = (*self.inputs, *(f"{key}={text}" for key, text in self.arguments.items()))
         return f"{self.name}: {self.output} = {self.kind}({', '.join(arguments)})"
@@ -125,19 +131,10 @@ class OperatorGraph:
         source = facts.get("source")
         if source not in (EXPORTED, TRACED):
             raise UnreadableBaselineError(f"its graph was made in a way that is not known: {source!r}")
-        operators = tuple(
-            Operator(
-                name,
-                _text(row, "operator"),
-                _texts(row.get("in", [])),
-                _table(row.get("arguments", {})),
-                _text(row, "out"),
-            )
-            for name, row in rows(facts, "operators").items()
-        )
-        module_rows = rows(facts, "modules")
+        operators = tuple(Operator.from_row(name, row) for name, row in rows(facts, "operators").items())
+        module_rows, inputs = rows(facts, "modules"), _table(facts.get("inputs"))
         require_recordable([*module_rows, *(operator.module for operator in operators)])
-        _require_names(operators, _table(facts.get("inputs")), module_rows)
+        _require_names(operators, inputs, module_rows)
         configs = lasting_modules({name: _table(row.get("config", {})) for name, row in module_rows.items()}, ignored)
         modules = {
             name: ModuleRow(_text(row, "class"), configs[name], _table(row.get("tensors", {})))
@@ -151,16 +148,7 @@ class OperatorGraph:
         if not isinstance(groups, (list, tuple)):
             raise UnreadableBaselineError("what its graph says of shared parameters is no list of names")
         ties = None if calls is None else tuple(_texts(group) for group in groups)
-        return cls(
-            source,
-            reason,
-            _table(facts.get("inputs")),
-            operators,
-            outputs,
-            modules,
-            None if calls is None else tuple(calls),
-            ties,
-        )
+        return cls(source, reason, inputs, operators, outputs, modules, None if calls is None else tuple(calls), ties)
 
     def structure(self) -> ModelStructure:
         """The modules, with the shapes of what they hold and without its values."""
