@@ -46,6 +46,11 @@ class Operator:
         arguments = ", ".join(f"{key}={text}" for key, text in self.arguments.items())
         return f"{self.kind}({arguments})" if arguments else self.kind
 
+    def to_row(self) -> dict[str, JsonValue]:
+        """As facts hold it, below its name: what is empty is left out."""
+        inputs, arguments = list(self.inputs), dict(self.arguments)
+        return _filled({"operator": self.kind, "in": inputs, "arguments": arguments, "out": self.output})
+
     @classmethod
     def from_row(cls, name: str, row: JsonObject) -> Operator:
         """The operator that facts hold as a row; raises UnreadableBaselineError for what is none."""
@@ -64,6 +69,10 @@ class ModuleRow:
     class_name: str
     config: Mapping[str, str] = field(default_factory=dict)
     tensors: Mapping[str, str] = field(default_factory=dict)
+
+    def to_row(self) -> dict[str, JsonValue]:
+        """As facts hold it, below the module's name: what is empty is left out."""
+        return _filled({"class": self.class_name, "config": dict(self.config), "tensors": dict(self.tensors)})
 
 
 @dataclass(frozen=True)
@@ -101,22 +110,9 @@ class OperatorGraph:
             **({"reason": self.reason} if self.reason else {}),
             "inputs": dict(self.inputs),
             "outputs": list(self.outputs),
-            "operators": {
-                operator.name: {
-                    "operator": operator.kind,
-                    **({"in": list(operator.inputs)} if operator.inputs else {}),
-                    **({"arguments": dict(operator.arguments)} if operator.arguments else {}),
-                    "out": operator.output,
-                }
-                for operator in self.operators
-            },
+            "operators": {operator.name: operator.to_row() for operator in self.operators},
             "modules": {
-                name: {
-                    "class": row.class_name,
-                    **({"config": dict(row.config)} if row.config else {}),
-                    **({"tensors": dict(row.tensors)} if row.tensors else {}),
-                    **({"runs": runs[name]} if name in runs else {}),
-                }
+                name: row.to_row() | ({"runs": runs[name]} if name in runs else {})
                 for name, row in self.modules.items()
             },
             **({"ties": [list(group) for group in self.ties]} if self.ties else {}),
@@ -187,6 +183,10 @@ def _require_names(operators: Sequence[Operator], inputs: Mapping[str, str], mod
     for name in inputs:
         if not name.startswith(INPUT) or name in names or name in tensors:
             raise UnreadableBaselineError(f"its graph has an input of an impossible name: {name[:80]!r}")
+
+
+def _filled(row: JsonObject) -> dict[str, JsonValue]:
+    return {key: value for key, value in row.items() if value}
 
 
 def _text(row: JsonObject, key: str) -> str:
