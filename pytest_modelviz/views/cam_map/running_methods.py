@@ -1,4 +1,4 @@
-"""The methods of pytorch-grad-cam that run the model themselves, on a copy that they may do as they like with.
+"""The methods of pytorch-grad-cam that run the model themselves, on a copy that they may change.
 
 They replace layers, fill gradients, print, and cannot do half precision, dict outputs or layers called twice. So they
 get a stand-in: a module that takes one image tensor, runs the copy, and hands the wanted layer's output, as (batch,
@@ -124,7 +124,7 @@ def running_map(
             _record_unscaled(cam, "aggregate_multi_layers" if layer is None else "get_cam_image", unscaled)
             cam(image.detach().clone(), [_function(target) for target in targets])
             for held in (cam.activations_and_grads.gradients, cam.activations_and_grads.activations):
-                held.clear()  # its own way to let go fails on views
+                held.clear()  # `release` would fail on views
             cam.activations_and_grads.release()
     except ModelvizError:
         raise

@@ -12,7 +12,7 @@ from pytest_modelviz.views.model_graph.align import align
 from pytest_modelviz.views.model_graph.records import Operator, OperatorGraph
 from pytest_modelviz.views.model_graph.references import INPUT, split_result
 
-# What these say follows from the shapes of what they are given.
+# Arguments whose values follow from the shapes of the inputs.
 _SHAPES = frozenset({"shape", "size", "sizes", "split_sizes", "normalized_shape", "output_size", "end"})
 
 

@@ -2,7 +2,7 @@
 
 What is exported is the training IR: the operators that a model's code calls (`conv2d`, `batch_norm`, `dropout`), not
 what they are made of. Export computes no numbers, so the list depends on no processor. It runs the model's code on fake
-tensors: a cache that the code fills then keeps those, so one real pass (`probe.forward.warm`) has to go before.
+tensors: a cache that the code fills then keeps those, so one real pass (`probe.forward.warm_up`) has to go before.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def exported(model: torch.nn.Module, input_data: ModelInput) -> OperatorGraph:
         reader = Reader(model, held)
         inputs, outputs = reader.read(program, dict(named_inputs(model, args, kwargs)))
     finally:
-        child_table(held).clear()  # whoever still knows what was exported keeps no model alive
+        child_table(held).clear()  # a reference to the exported program keeps no model alive
     operators, outputs = _needed(reader.operators, outputs)
     return OperatorGraph(EXPORTED, "", inputs, operators, outputs, rows)
 
@@ -72,9 +72,7 @@ def warm_calls(model: torch.nn.Module, input_data: ModelInput) -> tuple[Call, ..
 
 
 class _Held(torch.nn.Module):
-    """A model inside another: what export refuses of a model itself, attributes that it sets and objects that it
-    returns, it does not see of an inner one.
-    """
+    """Wraps a model: export refuses one that sets attributes or returns objects, but accepts it as a submodule."""
 
     def __init__(self, model: torch.nn.Module) -> None:
         super().__init__()
@@ -93,7 +91,7 @@ def _export() -> Callable[..., torch.export.ExportedProgram]:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Without torch.export's remarks on its own workings; where it fails it prints the graph so far."""
+    """Suppress torch.export's logs and warnings; where it fails it also prints the graph so far."""
     before = logging.root.manager.disable
     structured = logging.getLogger("torch.__trace")  # heeds nothing but its own level
     level = structured.level

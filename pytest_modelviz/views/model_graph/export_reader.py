@@ -14,22 +14,22 @@ from pytest_modelviz.views.model_graph.naming import Counts, Names, constant, in
 from pytest_modelviz.views.model_graph.records import Operator
 from pytest_modelviz.views.model_graph.references import INPUT
 
-# What stands for each node: a name, a list of names, a subgraph, or a plain value.
+# By node: its name, the names of its results, a subgraph, or a plain value.
 Known: TypeAlias = dict[object, object]
 
-# They hand on what they were given, or check something that holds for this input.
+# Operators that return their input: nothing is computed by them.
 TRANSPARENT = frozenset({"detach", "detach_", "alias", "lift", "lift_fresh", "lift_fresh_copy", "contiguous"})
-# The same to all who look at the result; which of them torch's own layers call changes with its version.
+# Operators with equal results; which of them torch's own layers call depends on its version.
 _SAME = {"view": "reshape", "_unsafe_view": "reshape"}
 _SAME_ARGUMENTS = {"view": {"size": "shape"}, "_unsafe_view": {"size": "shape"}}
 _CHECKS = re.compile(r"_assert|sym_|_set_grad_enabled|_(enter|exit)_autocast|_functional_(assert|sym)|_log_api_usage")
 _WRAPPERS = frozenset({"wrap_with_set_grad_enabled", "wrap_with_autocast", "wrap"})  # run what is in them, once
-# Where and how a result lies in memory, and backend switches: they change nothing that is computed.
+# Arguments that say where and how a result lies in memory, or set a backend: they change no number.
 _UNMEANT = frozenset(
     {"device", "layout", "pin_memory", "memory_format", "non_blocking", "cudnn_enable", "cudnn_enabled", "generator"}
 )
 _END = 2**63 - 1
-_NUMBER = re.compile(r"constant \w+\[\] \((.*)\)")  # a tensor that is one number, as `constant` tells it
+_NUMBER = re.compile(r"constant \w+\[\] \((.*)\)")  # a tensor of one number, as `constant` writes it
 
 
 class Reader:
@@ -122,7 +122,7 @@ class Reader:
             if isinstance(value, torch.fx.Node):
                 reference = self._reference(value, known)
                 number = _NUMBER.fullmatch(reference)
-                if number:  # which way it stands in the graph depends on torch's version
+                if number:  # a constant or an argument, depending on torch's version
                     arguments[name] = number[1]
                 elif not isinstance(known.get(value), torch.fx.GraphModule):
                     inputs.append(prefix + reference)

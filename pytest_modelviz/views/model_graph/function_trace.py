@@ -1,7 +1,7 @@
 """The operators of a model as one pass calls them, for models that `torch.export` cannot follow.
 
-What is seen is the outermost call into torch (`F.relu`, `torch.add`, a method of Tensor): what a caller writes, not
-what it is made of.
+The outermost call into torch is recorded (`F.relu`, `torch.add`, a method of Tensor), as the caller writes it, not the
+operators that it is made of.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from pytest_modelviz.views.model_graph import naming
 from pytest_modelviz.views.model_graph.export_reader import TRANSPARENT
 from pytest_modelviz.views.model_graph.records import TRACED, Operator, OperatorGraph
 
-# They are about a tensor, or hand out the same one.
+# Calls that read or set something about a tensor, or return the same one.
 _NOT_COMPUTED = frozenset({"data", "__set__", "detach", "detach_", "requires_grad_", "register_hook", "contiguous"})
-# Values leave torch by these: numbers after them, and tensors that come from elsewhere, may be made of activations.
+# Values leave torch through these calls: later numbers, and tensors made outside of torch, may be made of activations.
 _READS = frozenset({"item", "tolist", "__float__", "__int__", "__index__", "__complex__", "numpy", "__array__"})
 _UNMEANT = frozenset(
     {"device", "layout", "pin_memory", "memory_format", "non_blocking", "generator", "out", "_stacklevel"}
@@ -117,7 +117,7 @@ class _Recorder(TorchFunctionMode, CallObserver):
         return output
 
     def _text(self, value: object) -> str:
-        """An argument that holds no tensor. Numbers are equal to those read before because they are those, mostly."""
+        """An argument that holds no tensor. A number equal to one that was read is taken for that one."""
         if isinstance(value, (list, tuple)):
             return f"({', '.join(self._text(item) for item in value)})"
         if isinstance(value, (float, complex)) and value in self._read:

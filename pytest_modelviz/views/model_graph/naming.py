@@ -15,7 +15,7 @@ from pytest_modelviz.probe.torch_internals import keystr, tree_flatten_with_path
 from pytest_modelviz.views.model_graph.records import ModuleRow
 from pytest_modelviz.views.model_graph.references import INPUT, escaped
 
-_SHOWN = ("extra_repr", "repr")
+_REPRESENTATIONS = ("extra_repr", "repr")
 _WRITTEN_OUT = 8  # constants of at most so many elements are given by their values
 
 
@@ -24,8 +24,8 @@ def module_rows(model: torch.nn.Module) -> dict[str, ModuleRow]:
     rows = {}
     for name, module in observed_modules(model):
         config = configuration(module)
-        if type(module).extra_repr.__module__.startswith("torch.nn."):  # what these show grows with torch's version
-            config = {key: text for key, text in config.items() if key not in _SHOWN}
+        if type(module).extra_repr.__module__.startswith("torch.nn."):  # later versions of torch write out more
+            config = {key: text for key, text in config.items() if key not in _REPRESENTATIONS}
         if type(module).__module__.startswith("torch.nn."):
             config = {key: text for key, text in config.items() if not key.startswith("_")}
         config = {key: text for key, text in config.items() if text and key != "_is_torch_compile"}
@@ -89,7 +89,7 @@ class Names:
 
     def faked(self, fake: torch.Tensor) -> str | None:
         """The name of the tensor that export has replaced by this fake one."""
-        fake_of = getattr(getattr(fake, "fake_mode", None), "from_tensor", None)  # hands out the same one each time
+        fake_of = getattr(getattr(fake, "fake_mode", None), "from_tensor", None)  # returns the same one each time
         return fake_of and next((name for name, tensor in self._own if fake_of(tensor) is fake), None)
 
     def _at(self, path: str) -> object:

@@ -20,17 +20,10 @@ from pytest_modelviz.probe.sketch import record_shape
 from pytest_modelviz.probe.structure import tensors
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.views.model_summary import compare as comparison
-from pytest_modelviz.views.model_summary import pictures
+from pytest_modelviz.views.model_summary import pictures, summary
 from pytest_modelviz.views.model_summary.flops import MultAdds, counted_pass
 from pytest_modelviz.views.model_summary.records import ModelSummary
-from pytest_modelviz.views.model_summary.summary import (
-    SummaryPass,
-    caches_of,
-    summarise,
-    table_without_pass,
-    torchinfo_table,
-    unsaved_shapes,
-)
+from pytest_modelviz.views.model_summary.summary import SummaryPass
 
 # One shape or several; a tensor, or what holds some, is input_data that was given in its place.
 InputSize: TypeAlias = torch.Tensor | Sequence[object] | Mapping[str, object]
@@ -69,18 +62,18 @@ class ModelSummaryView:
                     if not self.is_on_meta or not needs_values(error):
                         raise
                     observed, notes = self._faked_pass(model)
-            table = self._table(model) if is_table_of_pass else table_without_pass(model)
+            table = self._table(model) if is_table_of_pass else summary.table_without_pass(model)
             return self.captured(model, observed, table, notes)
 
     def captured(
         self, model: torch.nn.Module, observed: SummaryPass, table: str, notes: tuple[str, ...] = ()
     ) -> Capture[ModelSummary]:
         """The capture of a model of which a pass, if any, was made already."""
-        summary = summarise(model, observed, table)
-        facts = {"model": class_name(self.model), **summary.to_facts()}
+        result = summary.summarise(model, observed, table)
+        facts = {"model": class_name(self.model), **result.to_facts()}
         around = environment(self.model, self._input)
         notes = notes if observed.trace is None else (*notes, *observed.trace.notes)
-        return Capture(self.view, facts, environment=around, result=summary, notes=notes, layers=tuple(summary.layers))
+        return Capture(self.view, facts, environment=around, result=result, notes=notes, layers=tuple(result.layers))
 
     def describe(self, actual: Capture) -> str:
         return str(actual.result)
@@ -99,7 +92,7 @@ class ModelSummaryView:
 
     def _pass(self, model: torch.nn.Module, *, fake: bool = False) -> SummaryPass:
         given = self._given if fake else self._input
-        before = unsaved_shapes(model)
+        before = summary.unsaved_shapes(model)
 
         def run(counter: MultAdds | None) -> SummaryPass:
             observers = [] if counter is None else [counter]
@@ -109,7 +102,7 @@ class ModelSummaryView:
                 with counting, recorder.recording():
                     call(model, data)
                 own = {} if counter is None else counter.own
-                return SummaryPass(recorder.trace, own, caches_of(before, unsaved_shapes(model)))
+                return SummaryPass(recorder.trace, own, summary.caches_of(before, summary.unsaved_shapes(model)))
 
         return counted_pass(model, given, run)
 
@@ -122,12 +115,12 @@ class ModelSummaryView:
                 if self._input is not None:
                     args, kwargs = arguments_of(self._input)
                     # an explicit device keeps torchinfo from moving the model to a GPU
-                    return torchinfo_table(model, kwargs or args, _device(model))
+                    return summary.torchinfo_table(model, kwargs or args, _device(model))
         except Exception:  # noqa: S110  # what torchinfo cannot show with shapes, it shows without
             pass
         finally:
             torchinfo.torchinfo.clear_cached_forward_pass()
-        return table_without_pass(model)
+        return summary.table_without_pass(model)
 
 
 def _device(model: torch.nn.Module) -> torch.device:

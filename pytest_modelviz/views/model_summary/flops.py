@@ -24,7 +24,7 @@ from pytest_modelviz.probe.forward import ModelInput, ModelOutput
 from pytest_modelviz.probe.purity import untouched
 from pytest_modelviz.records.trace import Call
 
-_UNFUSED = (torch.nn.modules.activation.__file__, torch.nn.modules.transformer.__file__)  # these look at what is fused
+_UNFUSED = (torch.nn.modules.activation.__file__, torch.nn.modules.transformer.__file__)  # they choose the fused paths
 
 
 class _NoTracker(contextlib.nullcontext[None]):
