@@ -76,7 +76,8 @@ def matched_arguments(
     claimed, defaults = _defaults(baseline_module), _defaults(actual_module)
     given = _roots(baseline)
     is_open = new.takes_any_name and not trusting  # whatever the baseline's names, the actual forward takes them
-    replaceable = new.known - ({*new.optional, *defaults, new.rest} if is_open else set())
+    optional = {line.partition("=")[0] for line in actual_module.config.get("defaults", "").splitlines()}
+    replaceable = new.known - (optional | new.optional | {new.rest} if is_open else set())
     if is_rewritten and (trusting or not given & _roots(actual) & {old.rest, new.rest}):
         if trusting or given.issuperset(old.names):  # otherwise its positions are those of defaults that it claims
             baseline = _by_position(baseline, old, new, replaceable - old.known)

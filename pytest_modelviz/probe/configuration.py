@@ -152,9 +152,10 @@ class Describer:
                 self._add_object(config, name, value)
         parameters = parameters_of(module)
         config["forward"] = str(parameters)
-        defaults = [
-            f"{name}={text}" for name, value in parameters.defaults.items() if (text := _plain(value)) is not None
-        ]
+        texts = {name: _plain(value) for name, value in parameters.defaults.items()}
+        defaults = [f"{name}={text}" for name, text in texts.items() if text is not None]
+        if parameters.keywords is not None:  # which parameters are required matters where any other name can be given
+            defaults += [name for name, text in texts.items() if text is None]
         if defaults:
             config["defaults"] = "\n".join(defaults)
         return ModuleRecord(class_name(module), config, dict(weights))

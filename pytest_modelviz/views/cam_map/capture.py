@@ -40,7 +40,7 @@ from pytest_modelviz.views.captions import rounded
 from pytest_modelviz.views.coverage_notes import coverage_notes, target_notes
 from pytest_modelviz.views.input_pictures import input_pictures
 
-_LONGEST_SIDE = 56  # of what is compared of a map that is made at the input's resolution
+_LONGEST_SIDE = 56  # of the stored copy of a map at the input's resolution
 
 
 class CamMapView:
@@ -155,7 +155,7 @@ class CamMapView:
 
 
 def _scale(layers: Sequence[LayerActivation]) -> float:
-    """The size of what a map's values are sums of: of that, rounding is a fraction."""
+    """The largest sum of magnitudes that a value of the map is made of: rounding is a fraction of that."""
     sizes = [(layer.activation * layer.gradient).abs().sum(1).max() for layer in layers if layer.gradient is not None]
     return max((float(size) for size in sizes), default=0.0)
 
@@ -174,7 +174,7 @@ def _input_size(input_data: ModelInput, raw: Map) -> tuple[int, ...] | None:
 
 
 def _quality_notes(raw: Map, layers: str) -> tuple[str, ...]:
-    """What is odd about a map by itself, whatever the baseline says."""
+    """Notes on a map that is empty or not finite, whatever the baseline says."""
     where = layers or "the model"
     if not np.isfinite(raw).all():
         return (f"{int((~np.isfinite(raw)).sum())} of the map's {raw.size} values at {where} are not finite",)

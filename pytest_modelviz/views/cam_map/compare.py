@@ -27,8 +27,8 @@ from pytest_modelviz.views.cam_map.records import Map, peak, stored_map
 
 FloatT = TypeVar("FloatT", np.float32, np.float64)
 
-_SCALED = 1e-3  # what may be left when one map is fitted to the other, as a part of it
-_UNEXPLAINED = 0.1  # and as a part of the difference between them
+_SCALED = 1e-3  # the residual when one map is scaled to the other, relative to that one
+_UNEXPLAINED = 0.1  # the same, relative to the difference of the maps
 _ANSWER = ("method", "layer", "call", "dtype", "targets", "predicted", "explained")
 
 

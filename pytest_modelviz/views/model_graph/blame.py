@@ -19,8 +19,7 @@ from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.findings import LayerFinding
 from pytest_modelviz.records.trace import Call, ForwardTrace
 from pytest_modelviz.views.model_graph.findings import InputFinding, OperatorFinding, ReceivesFinding
-from pytest_modelviz.views.model_graph.records import OperatorGraph
-from pytest_modelviz.views.model_graph.references import INPUT, module_of, producer_of, unescaped
+from pytest_modelviz.views.model_graph.records import INPUT, OperatorGraph, module_of, producer_of, unescaped
 
 
 def blame(

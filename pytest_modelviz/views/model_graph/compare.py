@@ -16,8 +16,7 @@ from pytest_modelviz.records.verdict import Divergence, Verdict
 from pytest_modelviz.views.model_graph.blame import blame
 from pytest_modelviz.views.model_graph.difference import difference
 from pytest_modelviz.views.model_graph.findings import FollowingFinding, SourceFinding
-from pytest_modelviz.views.model_graph.records import OperatorGraph
-from pytest_modelviz.views.model_graph.references import INPUT, escaped, module_of, producer_of, unescaped
+from pytest_modelviz.views.model_graph.records import INPUT, OperatorGraph, escaped, module_of, producer_of, unescaped
 
 
 def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:

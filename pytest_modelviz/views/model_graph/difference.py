@@ -9,8 +9,7 @@ from pytest_modelviz.compare.texts import same_text
 from pytest_modelviz.records.findings import LayerFinding
 from pytest_modelviz.views.model_graph import findings
 from pytest_modelviz.views.model_graph.align import align
-from pytest_modelviz.views.model_graph.records import Operator, OperatorGraph
-from pytest_modelviz.views.model_graph.references import INPUT, split_result
+from pytest_modelviz.views.model_graph.records import INPUT, Operator, OperatorGraph, split_result
 
 # Arguments whose values follow from the shapes of the inputs.
 _SHAPES = frozenset({"shape", "size", "sizes", "split_sizes", "normalized_shape", "output_size", "end"})

@@ -26,8 +26,7 @@ from pytest_modelviz.probe.torch_internals import child_table, compiled_from
 from pytest_modelviz.records.trace import Call
 from pytest_modelviz.views.model_graph.export_reader import Reader
 from pytest_modelviz.views.model_graph.naming import Counts, in_order, module_rows, named_inputs
-from pytest_modelviz.views.model_graph.records import EXPORTED, Operator, OperatorGraph
-from pytest_modelviz.views.model_graph.references import producer_of
+from pytest_modelviz.views.model_graph.records import EXPORTED, Operator, OperatorGraph, producer_of
 
 _TENSORS = ("float", "bfloat", "int", "uint", "bool", "complex", "(")  # begin the output's text where it holds any
 

@@ -11,8 +11,7 @@ import torch
 
 from pytest_modelviz.probe.torch_internals import schema_of
 from pytest_modelviz.views.model_graph.naming import Counts, Names, constant, input_text, plain, tensor_text
-from pytest_modelviz.views.model_graph.records import Operator
-from pytest_modelviz.views.model_graph.references import INPUT
+from pytest_modelviz.views.model_graph.records import INPUT, Operator
 
 # By node: its name, the names of its results, a subgraph, or a plain value.
 Known: TypeAlias = dict[object, object]

@@ -12,8 +12,7 @@ from pytest_modelviz.probe.configuration import configuration, parameters_of
 from pytest_modelviz.probe.modules import class_name, observed_modules, own_tensors, unwrap
 from pytest_modelviz.probe.structure import literal
 from pytest_modelviz.probe.torch_internals import keystr, tree_flatten_with_path
-from pytest_modelviz.views.model_graph.records import ModuleRow
-from pytest_modelviz.views.model_graph.references import INPUT, escaped
+from pytest_modelviz.views.model_graph.records import INPUT, ModuleRow, escaped
 
 _REPRESENTATIONS = ("extra_repr", "repr")
 _WRITTEN_OUT = 8  # constants of at most so many elements are given by their values

@@ -1,4 +1,8 @@
-"""What a model computes, operator by operator, as plain data: captures hold it as facts. Knows no torch."""
+"""What a model computes, operator by operator, as plain data: captures hold it as facts. Knows no torch.
+
+An operator's name is given by the module whose code runs it and by the operators of that kind before it in that module
+(`layer1.0/relu#1`), so that what happens in one module renames nothing in another.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +19,44 @@ from pytest_modelviz.records.structure import ModelStructure, ModuleRecord, requ
 from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import Call, ForwardTrace
 from pytest_modelviz.text.strict_json import JsonObject, JsonValue
-from pytest_modelviz.views.model_graph.references import INPUT, escaped, module_of, split_result
 
 EXPORTED, TRACED = "exported", "traced"
+INPUT = "input."  # begins the names of the model's inputs
+_ESCAPED = {"%": "%25", "=": "%3D"}  # of names in references: an argument's name and "=" may stand before them
+
+
+def escaped(name: str) -> str:
+    """The name of a module or tensor as references hold it, without characters that have a meaning there."""
+    if "=" in name or name.startswith(INPUT) or unescaped(name) != name:
+        name = "".join(_ESCAPED.get(character, character) for character in name)
+        name = name.replace(".", "%2E", 1) if name.startswith(INPUT) else name
+    return name
+
+
+def unescaped(name: str) -> str:
+    """The name that `escaped` was given."""
+    return name.replace("%3D", "=").replace("%2E", ".").replace("%25", "%") if "%" in name else name
+
+
+def module_of(operator: str) -> str:
+    """The module whose code runs an operator, by the operator's name."""
+    return unescaped(operator.rpartition("/")[0])
+
+
+def split_result(reference: str, brackets: tuple[str, ...] = ("[]",)) -> tuple[str, str]:
+    """`layer1.0/chunk[0]` as `layer1.0/chunk` and `[0]`: what a reference is to, and which of its results."""
+    end, closing = len(reference), {pair[1]: pair[0] for pair in brackets}
+    while end and reference[end - 1] in closing:
+        start = reference.rfind(closing[reference[end - 1]], 0, end - 1)
+        if start < 0 or not reference[start + 1 : end - 1].isdecimal():
+            break
+        end = start
+    return reference[:end], reference[end:]
+
+
+def producer_of(reference: str) -> str:
+    """The operator, tensor or input that a reference is to, without an argument's name and the number of a result."""
+    return split_result(reference.rpartition("=")[2], ("[]", "<>"))[0]
 
 
 @dataclass(frozen=True)

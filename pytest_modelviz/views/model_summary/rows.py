@@ -56,10 +56,10 @@ def field_findings(name: str, before: JsonObject, after: JsonObject) -> list[Fie
 
 
 def without_state(before: JsonObject, after: JsonObject, *, is_run: bool) -> tuple[JsonObject, JsonObject, list[str]]:
-    """Both rows without the buffers of which a pass makes what it needs: what they are tells what ran before.
+    """Both rows without buffers that a pass fills itself: what these hold depends on what ran before.
 
-    Only buffers that are not saved can be such. Without a pass it is not known which. Last those of which only the
-    baseline says so, and which differ: they are not compared, which the report mentions.
+    Only buffers that are not saved can be such; without a pass it is not known which. The last value names those that
+    only the baseline marks, and that differ: they are not compared, and the report mentions them.
     """
     old, new = (_mapping(row.get("buffers")) for row in (before, after))
     if old == new:
