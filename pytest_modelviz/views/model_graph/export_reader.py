@@ -10,7 +10,7 @@ from typing import TypeAlias
 import torch
 
 from pytest_modelviz.probe.torch_internals import schema_of
-from pytest_modelviz.views.model_graph.naming import Counts, Names, constant, input_text, plain, tensor_text
+from pytest_modelviz.views.model_graph.naming import PLACEMENT, Counts, Names, constant, input_text, plain, tensor_text
 from pytest_modelviz.views.model_graph.records import INPUT, Operator
 
 # By node: its name, the names of its results, a subgraph, or a plain value.
@@ -20,13 +20,9 @@ Known: TypeAlias = dict[object, object]
 TRANSPARENT = frozenset({"detach", "detach_", "alias", "lift", "lift_fresh", "lift_fresh_copy", "contiguous"})
 # Operators with equal results; which of them torch's own layers call depends on its version.
 _SAME = {"view": "reshape", "_unsafe_view": "reshape"}
-_SAME_ARGUMENTS = {"view": {"size": "shape"}, "_unsafe_view": {"size": "shape"}}
 _CHECKS = re.compile(r"_assert|sym_|_set_grad_enabled|_(enter|exit)_autocast|_functional_(assert|sym)|_log_api_usage")
 _WRAPPERS = frozenset({"wrap_with_set_grad_enabled", "wrap_with_autocast", "wrap"})  # run what is in them, once
-# Arguments that say where and how a result lies in memory, or set a backend: they change no number.
-_UNMEANT = frozenset(
-    {"device", "layout", "pin_memory", "memory_format", "non_blocking", "cudnn_enable", "cudnn_enabled", "generator"}
-)
+_IGNORED = PLACEMENT | {"cudnn_enable", "cudnn_enabled"}
 _END = 2**63 - 1
 _NUMBER = re.compile(r"constant \w+\[\] \((.*)\)")  # a tensor of one number, as `constant` writes it
 
@@ -148,7 +144,7 @@ def _arguments(node: torch.fx.Node) -> Iterator[tuple[tuple[str, bool], object]]
         yield from (((f"argument{at}", False), value) for at, value in enumerate(node.args))
         yield from (((name, True), value) for name, value in node.kwargs.items())
         return
-    called = _SAME_ARGUMENTS.get(schema.name.removeprefix("aten::"), {})
+    called = {"size": "shape"} if schema.name.removeprefix("aten::") in _SAME else {}
     for at, argument in enumerate(schema.arguments):
         if at < len(node.args):
             value = node.args[at]
@@ -157,7 +153,7 @@ def _arguments(node: torch.fx.Node) -> Iterator[tuple[tuple[str, bool], object]]
         else:
             continue
         optional = argument.has_default_value() or argument.kwarg_only
-        if argument.name in _UNMEANT or value is None or (optional and _is_default(value, argument)):
+        if argument.name in _IGNORED or value is None or (optional and _is_default(value, argument)):
             continue
         yield (called.get(argument.name, argument.name), optional), value
 

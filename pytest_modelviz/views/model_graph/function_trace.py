@@ -30,9 +30,7 @@ from pytest_modelviz.views.model_graph.records import TRACED, Operator, Operator
 _NOT_COMPUTED = frozenset({"data", "__set__", "detach", "detach_", "requires_grad_", "register_hook", "contiguous"})
 # Values leave torch through these calls: later numbers, and tensors made outside of torch, may be made of activations.
 _READS = frozenset({"item", "tolist", "__float__", "__int__", "__index__", "__complex__", "numpy", "__array__"})
-_UNMEANT = frozenset(
-    {"device", "layout", "pin_memory", "memory_format", "non_blocking", "generator", "out", "_stacklevel"}
-)
+_IGNORED = naming.PLACEMENT | {"out", "_stacklevel"}
 
 
 def traced(model: torch.nn.Module, input_data: ModelInput, reason: str) -> OperatorGraph:
@@ -103,7 +101,7 @@ class _Recorder(TorchFunctionMode, CallObserver):
             references = [self.reference(tensor) for tensor in tensors(value)]
             prefix = f"{name}=" if name in kwargs else ""
             inputs += [prefix + reference for reference in references]
-            if not references and name not in _UNMEANT and not isinstance(value, (torch.device, torch.memory_format)):
+            if not references and name not in _IGNORED and not isinstance(value, (torch.device, torch.memory_format)):
                 arguments[name] = self._text(value)
         output = func(*args, **kwargs)
         kind = _kind(func)

@@ -15,6 +15,8 @@ from pytest_modelviz.probe.torch_internals import keystr, tree_flatten_with_path
 from pytest_modelviz.views.model_graph.records import INPUT, ModuleRow, escaped
 
 _REPRESENTATIONS = ("extra_repr", "repr")
+# Arguments that say where and how a result lies in memory: they change no number.
+PLACEMENT = frozenset({"device", "layout", "pin_memory", "memory_format", "non_blocking", "generator"})
 _WRITTEN_OUT = 8  # constants of at most so many elements are given by their values
 
 
