@@ -7,12 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from pytest_modelviz.attribution.activation_recorder import (
-    ActivationRecorder,
-    LayerActivation,
-    Reshape,
-    first_with_gradient,
-)
+from pytest_modelviz.attribution.activation_recorder import ActivationRecorder, LayerActivation, Reshape
 from pytest_modelviz.attribution.explain import Explanation, explain, spatial_layers
 from pytest_modelviz.attribution.images import image_in
 from pytest_modelviz.attribution.kinks import is_smooth
@@ -32,7 +27,7 @@ from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.text.strict_json import JsonValue
 from pytest_modelviz.views.cam_map import library, pictures
 from pytest_modelviz.views.cam_map.compare import compare
-from pytest_modelviz.views.cam_map.layers import candidates, first_of_each_size, named_layers
+from pytest_modelviz.views.cam_map.layers import candidates, chosen_layers, named_layers
 from pytest_modelviz.views.cam_map.methods import ALL_LAYERS, METHODS, uses_gradients
 from pytest_modelviz.views.cam_map.records import CamMap, Map, peak
 from pytest_modelviz.views.cam_map.running_methods import running_map
@@ -94,13 +89,11 @@ class CamMapView:
 
     def _raw(self, model: torch.nn.Module, explanation: Explanation) -> tuple[list[LayerActivation], Map]:
         """The layers that were chosen, and the map."""
-        layers, method = explanation.activations, self._method
+        method = self._method
+        chosen = chosen_layers(explanation.activations, method, are_named=bool(self._layers))
         if method == "refinecam":
-            chosen = list(layers) if self._layers else first_of_each_size(layers)
-            return chosen, library.refined_map(
-                [library.raw_map("gradcam++", layer.activation, layer.gradient) for layer in chosen]
-            )
-        chosen = [first_with_gradient(layers)] if layers else []
+            maps = [library.raw_map("gradcam++", layer.activation, layer.gradient) for layer in chosen]
+            return chosen, library.refined_map(maps)
         if method in METHODS or method == "finercam":
             return chosen, library.raw_map(method, chosen[0].activation, chosen[0].gradient)
         image, put = image_in(self._input, f"method {method!r}")

@@ -53,42 +53,37 @@ class ModelSummaryView:
     def capture(self, *, is_table_of_pass: bool = True) -> Capture[ModelSummary]:
         """Look at the model; the table for people is made in a pass of its own, or without one."""
         with prepared(self.model, self._input) as model:
-            notes: tuple[str, ...] = ()
-            observed = SummaryPass()
-            if self._input is not None:
-                try:
-                    observed = self._pass(model)
-                except Exception as error:
-                    if not self.is_on_meta or not needs_values(error):
-                        raise
-                    observed, notes = self._faked_pass(model)
+            observed = SummaryPass() if self._input is None else self._observed(model)
             table = self._table(model) if is_table_of_pass else summary.table_without_pass(model)
-            return self.captured(model, observed, table, notes)
+            return self.captured(model, observed, table)
 
-    def captured(
-        self, model: torch.nn.Module, observed: SummaryPass, table: str, notes: tuple[str, ...] = ()
-    ) -> Capture[ModelSummary]:
+    def captured(self, model: torch.nn.Module, observed: SummaryPass, table: str) -> Capture[ModelSummary]:
         """The capture of a model of which a pass, if any, was made already."""
         result = summary.summarise(model, observed, table)
         facts = {"model": class_name(self.model), **result.to_facts()}
         around = environment(self.model, self._input)
-        notes = notes if observed.trace is None else (*notes, *observed.trace.notes)
+        notes = (*observed.notes, *(observed.trace.notes if observed.trace else ()))
         return Capture(self.view, facts, environment=around, result=result, notes=notes, layers=tuple(result.layers))
 
     def describe(self, actual: Capture) -> str:
         return str(actual.result)
 
-    def _faked_pass(self, model: torch.nn.Module) -> tuple[SummaryPass, tuple[str, ...]]:
-        """A pass of a meta model that reads values of its input, and a note where it reads others."""
+    def _observed(self, model: torch.nn.Module) -> SummaryPass:
+        """A pass; a meta model that reads values gets those of its input, and a note says where it reads others."""
         try:
-            return self._pass(model, fake=True), ()
+            return self._pass(model)
+        except Exception as error:
+            if not self.is_on_meta or not needs_values(error):
+                raise
+        try:
+            return self._pass(model, fake=True)
         except Exception as error:
             reason = " ".join(str(error).split("\n")[0].split())
             note = (
                 f"its forward reads values that a model on the meta device does not have ({type(error).__name__}: "
                 f"{reason}): summarised without shapes, calls and mult-adds"
             )
-            return SummaryPass(), (note,)
+            return SummaryPass(notes=(note,))
 
     def _pass(self, model: torch.nn.Module, *, fake: bool = False) -> SummaryPass:
         given = self._given if fake else self._input

@@ -32,11 +32,15 @@ _LONGEST = 200  # letters of an attribute that are written out
 
 
 class SummaryPass(NamedTuple):
-    """What a summary takes from a pass: its calls, and, by layer, multiply-adds and caches (see `caches_of`)."""
+    """What a summary takes from a pass: its calls, and, by layer, multiply-adds and caches (see `caches_of`).
+
+    `notes` are for the user, beside those of the trace.
+    """
 
     trace: ForwardTrace | None = None
     mult_adds: Mapping[str, int] = MappingProxyType({})
     caches: Mapping[str, Sequence[str]] = MappingProxyType({})
+    notes: tuple[str, ...] = ()
 
 
 def torchinfo_table(
