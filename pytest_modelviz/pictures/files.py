@@ -36,6 +36,24 @@ def encoded_anew(data: bytes) -> bytes:
         ValueError: the file is not a PNG as `png_bytes` makes them, is damaged, or has too many pixels.
 
     """
+    image = _decoded(data)
+    palette = image.getpalette()
+    if image.mode != "P" or palette is None:
+        raise ValueError(f"it has colours of the kind {image.mode}, not a palette")
+    bare = Pillow.frombytes("P", image.size, image.tobytes())
+    bare.putpalette(palette)
+    return _encoded(bare, optimize=True)
+
+
+def is_png_as_large(data: bytes, image: Image) -> bool:
+    """Whether these bytes are a whole PNG, as wide and high as the image."""
+    try:
+        return _decoded(data).size == (image.shape[1], image.shape[0])
+    except ValueError:
+        return False
+
+
+def _decoded(data: bytes) -> Pillow.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)  # the bound here is another
@@ -45,12 +63,7 @@ def encoded_anew(data: bytes) -> bytes:
         image.load()
     except Exception as error:  # Pillow raises a dozen kinds for damaged files
         raise ValueError(str(error) or type(error).__name__) from error
-    palette = image.getpalette()
-    if image.mode != "P" or palette is None:
-        raise ValueError(f"it has colours of the kind {image.mode}, not a palette")
-    bare = Pillow.frombytes("P", image.size, image.tobytes())
-    bare.putpalette(palette)
-    return _encoded(bare, optimize=True)
+    return image
 
 
 def _encoded(image: Pillow.Image, **options: int) -> bytes:

@@ -10,13 +10,14 @@ import functools
 import hashlib
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from pytest_modelviz.compare.arguments import OPTIONAL
 from pytest_modelviz.compare.bracketed import in_one_order
 from pytest_modelviz.compare.ignored import lasting_config
 from pytest_modelviz.compare.shared_objects import object_text, settings_by_attribute
@@ -151,9 +152,10 @@ class Describer:
                 self._add_object(config, name, value)
         parameters = parameters_of(module)
         config["forward"] = str(parameters)
-        defaults = [
-            f"{name}={text}" for name, value in parameters.defaults.items() if (text := _plain(value)) is not None
-        ]
+        texts = {name: _plain(value) for name, value in parameters.defaults.items()}
+        defaults = [f"{name}={text}" for name, text in texts.items() if text is not None]
+        if parameters.keywords is not None:  # which parameters are required matters where any other name can be given
+            defaults += [name for name, text in texts.items() if text is None]
         if defaults:
             config["defaults"] = "\n".join(defaults)
         return ModuleRecord(class_name(module), config, dict(weights))
@@ -196,12 +198,14 @@ class Parameters(NamedTuple):
 
     @property
     def signature(self) -> str:
-        """The parameters as they are written."""
-        return self._listed(f"*{self.rest}" if self.is_variadic else "")
+        """The parameters as they are written; which may be left out matters only where any other name can be given."""
+        marked = set() if self.keywords is None else self.defaults.keys()
+        return self._listed(f"*{self.rest}" if self.is_variadic else "", marked)
 
-    def _listed(self, rest: str) -> str:
+    def _listed(self, rest: str, marked: Collection[str] = ()) -> str:
         keywords = "" if self.keywords is None else f"**{self.keywords}"
-        return ", ".join(filter(None, [*self.names, rest, *self.only_by_name, keywords]))
+        texts = [f"{name}{OPTIONAL}" if name in marked else name for name in (*self.names, rest, *self.only_by_name)]
+        return ", ".join(filter(None, [*texts, keywords]))
 
 
 def parameters_of(module: torch.nn.Module) -> Parameters:

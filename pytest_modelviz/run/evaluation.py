@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pytest_modelviz.errors import ForeignBaselineError, ModelvizError, OversizedBaselineError, UnreadableBaselineError
 from pytest_modelviz.pictures.composite import sheet
 from pytest_modelviz.pictures.exhibits import pictures_of
-from pytest_modelviz.pictures.files import png_bytes, quick_png_bytes
+from pytest_modelviz.pictures.files import is_png_as_large, png_bytes, quick_png_bytes
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.records.limits import SMALL
@@ -165,14 +165,14 @@ class CheckEvaluator:
     def _record(self, *, keeps_files: bool = False) -> CheckResult:
         """Store the capture, or the check's own files anew where there are such.
 
-        That changes no byte of them, and completes a write that was cut off.
+        That changes no byte of them but those of a damaged picture, and completes a write that was cut off.
         """
         self._compared_with = self._location
         self._session.recorded.add(self._location)
         files = self._baselines.files(self._location, **self._ids) if keeps_files else None
         if files is None:
             files = encode_files(self._location, self._capture, **self._ids)
-        files = replace(files, picture=files.picture or self._picture())
+        files = replace(files, picture=self._picture(files.picture))
         try:
             self._baselines.replace_if_unchanged(self._location, files, expected_digest=self._expected_digest)
         except ChangedMeanwhileError:  # another process has recorded it: what this one captured is compared with that
@@ -189,9 +189,12 @@ class CheckEvaluator:
             return None
         return display_path(path, self._settings.rootdir)
 
-    def _picture(self) -> bytes | None:
+    def _picture(self, stored: bytes | None = None) -> bytes | None:
+        """The capture as a PNG; the one that is stored, where that is a picture of the same size."""
         image = sheet(pictures_of(self._check.view.picture(self._capture)))
-        return None if image is None else png_bytes(image)
+        if image is None:
+            return None
+        return stored if stored is not None and is_png_as_large(stored, image) else png_bytes(image)
 
     def _show(self, baseline: Capture, verdict: Verdict) -> list[str]:
         """Put the pictures of a drift into TensorBoard and into files; returns their tags."""

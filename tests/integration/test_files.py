@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 
+from pytest_modelviz.pictures.files import png_bytes
 from pytest_modelviz.storage.formats import content_digest
 
 TWO = (
@@ -79,6 +80,26 @@ def test_update_all_mends_what_was_lost_or_cut_off(project):
     assert not staged.exists()
     project.run("--modelviz-update-all").assert_outcomes(passed=1)
     assert project.files() == before
+
+
+@pytest.mark.parametrize("damage", ["no picture", "half a picture", "another size", "a link to another"])
+def test_update_all_makes_a_damaged_picture_anew(project, damage):
+    project.test("from net import *\ndef test_net(feature_maps):\n    feature_maps(load(), photo())\n")
+    project.run("--modelviz-update")
+    before = project.files()
+    picture = project.baseline("feature_maps.png")
+    whole = picture.read_bytes()
+    small = png_bytes(np.zeros((2, 2, 3), np.uint8))
+    if damage == "a link to another":
+        (project.path / "other.png").write_bytes(small)
+        picture.unlink()
+        picture.symlink_to(project.path / "other.png")
+    else:
+        damaged = {"no picture": b"<script>", "half a picture": whole[: len(whole) // 2], "another size": small}
+        picture.write_bytes(damaged[damage])
+    project.run("--modelviz-update-all").assert_outcomes(passed=1)
+    assert project.files() == before
+    assert damage != "a link to another" or (project.path / "other.png").read_bytes() == small
 
 
 def test_tests_outside_of_rootdir_do_not_share_baselines(project):

@@ -7,12 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from pytest_modelviz.attribution.activation_recorder import (
-    ActivationRecorder,
-    LayerActivation,
-    Reshape,
-    first_with_gradient,
-)
+from pytest_modelviz.attribution.activation_recorder import ActivationRecorder, LayerActivation, Reshape
 from pytest_modelviz.attribution.explain import Explanation, explain, spatial_layers
 from pytest_modelviz.attribution.images import image_in
 from pytest_modelviz.attribution.kinks import is_smooth
@@ -30,16 +25,9 @@ from pytest_modelviz.records.capture import Array, Capture
 from pytest_modelviz.records.trace_arrays import pack_trace
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.text.strict_json import JsonValue
-from pytest_modelviz.views.cam_map import pictures
+from pytest_modelviz.views.cam_map import library, pictures
 from pytest_modelviz.views.cam_map.compare import compare
-from pytest_modelviz.views.cam_map.layers import candidates, first_of_each_size, named_layers
-from pytest_modelviz.views.cam_map.library import (
-    contrast_with_similar,
-    normalized_map,
-    raw_map,
-    refined_map,
-    require_method,
-)
+from pytest_modelviz.views.cam_map.layers import candidates, chosen_layers, named_layers
 from pytest_modelviz.views.cam_map.methods import ALL_LAYERS, METHODS, uses_gradients
 from pytest_modelviz.views.cam_map.records import CamMap, Map, peak
 from pytest_modelviz.views.cam_map.running_methods import running_map
@@ -47,7 +35,7 @@ from pytest_modelviz.views.captions import rounded
 from pytest_modelviz.views.coverage_notes import coverage_notes, target_notes
 from pytest_modelviz.views.input_pictures import input_pictures
 
-_LONGEST_SIDE = 56  # of what is compared of a map that is made at the input's resolution
+_LONGEST_SIDE = 56  # of the stored copy of a map at the input's resolution
 
 
 class CamMapView:
@@ -68,7 +56,7 @@ class CamMapView:
         reshape_transform: Reshape | None = None,
     ):
         require_model(model)
-        require_method(method)
+        library.require_method(method)
         require_target(target)
         if method == "finercam" and not is_class(target):
             raise ModelvizError("method 'finercam' compares a class with others: target takes a class, not a function")
@@ -94,20 +82,20 @@ class CamMapView:
             return explain(model, self._input, self._target, None)
         layers = self._layers or candidates(spatial_layers(model, self._input), self._method)
         recorder = ActivationRecorder(layers, self._input, self._reshape)
-        weigh = contrast_with_similar if self._method == "finercam" else class_score
+        weigh = library.contrast_with_similar if self._method == "finercam" else class_score
         chooses = not self._layers and self._method not in METHODS  # a method that runs the model chooses no layer
         differentiate = uses_gradients(self._method) or chooses
         return explain(model, self._input, self._target, recorder, weigh=weigh, differentiate=differentiate)
 
     def _raw(self, model: torch.nn.Module, explanation: Explanation) -> tuple[list[LayerActivation], Map]:
         """The layers that were chosen, and the map."""
-        layers, method = explanation.activations, self._method
+        method = self._method
+        chosen = chosen_layers(explanation.activations, method, are_named=bool(self._layers))
         if method == "refinecam":
-            chosen = list(layers) if self._layers else first_of_each_size(layers)
-            return chosen, refined_map([raw_map("gradcam++", layer.activation, layer.gradient) for layer in chosen])
-        chosen = [first_with_gradient(layers)] if layers else []
+            maps = [library.raw_map("gradcam++", layer.activation, layer.gradient) for layer in chosen]
+            return chosen, library.refined_map(maps)
         if method in METHODS or method == "finercam":
-            return chosen, raw_map(method, chosen[0].activation, chosen[0].gradient)
+            return chosen, library.raw_map(method, chosen[0].activation, chosen[0].gradient)
         image, put = image_in(self._input, f"method {method!r}")
         layer = chosen[0] if chosen else None
         is_sequence = layer is not None and layer.activation.dim() == 3
@@ -123,7 +111,7 @@ class CamMapView:
         scores, trace, names = explanation.scores, explanation.trace, ", ".join(layer.layer for layer in layers)
         result = CamMap(
             raw=raw,
-            normalized=normalized_map(raw, _input_size(self._input, raw)),
+            normalized=library.normalized_map(raw, _input_size(self._input, raw)),
             layer=names,
             targets=scores.targets,
             predicted=scores.predicted,
@@ -144,13 +132,13 @@ class CamMapView:
             "scale": rounded(_scale(layers)),
             "shape": list(raw.shape),
         }
-        if is_smooth(scores.values):
-            facts["smooth"] = True
-        if scores.explained:
-            facts["explained"] = scores.explained
         layouts = ", ".join(layer.layout.text for layer in layers if layer.layout is not None and layer.layout.text)
-        if layouts:
-            facts["places"] = layouts
+        optional: dict[str, JsonValue] = {
+            "smooth": is_smooth(scores.values),
+            "explained": scores.explained,
+            "places": layouts,
+        }
+        facts |= {key: value for key, value in optional.items() if value}
         inputs = input_pictures(self._input, len(raw)) if raw.ndim > 2 else {}  # a sequence is no picture
         arrays: dict[str, Array] = {"map": raw, **pack_trace(trace), **inputs}
         notes = (*coverage_notes(self.model, trace), *target_notes(scores), *_quality_notes(raw, names))
@@ -160,7 +148,7 @@ class CamMapView:
 
 
 def _scale(layers: Sequence[LayerActivation]) -> float:
-    """The size of what a map's values are sums of: of that, rounding is a fraction."""
+    """The largest sum of magnitudes that a value of the map is made of: rounding is a fraction of that."""
     sizes = [(layer.activation * layer.gradient).abs().sum(1).max() for layer in layers if layer.gradient is not None]
     return max((float(size) for size in sizes), default=0.0)
 
@@ -179,7 +167,7 @@ def _input_size(input_data: ModelInput, raw: Map) -> tuple[int, ...] | None:
 
 
 def _quality_notes(raw: Map, layers: str) -> tuple[str, ...]:
-    """What is odd about a map by itself, whatever the baseline says."""
+    """Notes on a map that is empty or not finite, whatever the baseline says."""
     where = layers or "the model"
     if not np.isfinite(raw).all():
         return (f"{int((~np.isfinite(raw)).sum())} of the map's {raw.size} values at {where} are not finite",)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import TypeVar
 
@@ -17,17 +18,17 @@ from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tensors import fair_size
 from pytest_modelviz.compare.tolerance import ROUNDING, Tolerances
 from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.records.facts import number
 from pytest_modelviz.records.findings import AnyFinding, KinksFinding
 from pytest_modelviz.records.verdict import Verdict
-from pytest_modelviz.text.strict_json import JsonValue
 from pytest_modelviz.views.cam_map.findings import EmptyMapFinding, NonFiniteMapFinding, Range, ScaledMapFinding
 from pytest_modelviz.views.cam_map.methods import CANCELLING, SIGNLESS, differentiates
 from pytest_modelviz.views.cam_map.records import Map, peak, stored_map
 
 FloatT = TypeVar("FloatT", np.float32, np.float64)
 
-_SCALED = 1e-3  # what may be left when one map is fitted to the other, as a part of it
-_UNEXPLAINED = 0.1  # and as a part of the difference between them
+_SCALED = 1e-3  # the residual when one map is scaled to the other, relative to that one
+_UNEXPLAINED = 0.1  # the same, relative to the difference of the maps
 _ANSWER = ("method", "layer", "call", "dtype", "targets", "predicted", "explained")
 
 
@@ -55,11 +56,17 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances, *, is_ta
     dtype, method = str(actual.facts["dtype"]), str(actual.facts["method"])
     layers = str(actual.facts["layer"]).split(", ")  # of RefineCAM several
     own = max((tolerances.of(layer) for layer in layers), key=lambda tolerance: tolerance.explanation(dtype))
-    floor, signless = ROUNDING * _finite(actual.facts.get("scale")), method in SIGNLESS
+    scale, signless = number(actual.facts.get("scale")), method in SIGNLESS
+    floor = ROUNDING * scale if math.isfinite(scale) else 0.0
     error, allowed = map_difference(before, after, signless=signless, floor=floor), own.explanation(dtype)
-    forward = None if error <= allowed else _compare_forward(baseline, actual, tolerances)
+
+    @functools.cache
+    def forward() -> Verdict:
+        old, new = (stored_trace(capture.arrays, tolerances.ignored) for capture in (baseline, actual))
+        return compare_forward_passes(old, new, tolerances)
+
     has_kinks = differentiates(method) and not actual.facts.get("smooth")
-    jumped = forward is not None and forward.matched and own.rtol is None and has_kinks
+    jumped = error > allowed and forward().matched and own.rtol is None and has_kinks
     if jumped:
         # a kink turns a map everywhere by a little, and at one position by more
         whole, size = map_distance(before, after, signless=signless)
@@ -75,19 +82,7 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances, *, is_ta
     if error <= allowed and not any(map(is_decisive, findings)):
         return Verdict.match(compared=1, error=error, tolerance=allowed, findings=[KinksFinding()] if jumped else [])
     of_map = [] if error <= allowed else map_findings(before, after)
-    return explain_drift(
-        error, allowed, [*findings, *of_map], forward or _compare_forward(baseline, actual, tolerances)
-    )
-
-
-def _compare_forward(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
-    before, after = (stored_trace(capture.arrays, tolerances.ignored) for capture in (baseline, actual))
-    return compare_forward_passes(before, after, tolerances)
-
-
-def _finite(value: JsonValue) -> float:
-    """A finite number, zero for what is none."""
-    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else 0.0
+    return explain_drift(error, allowed, [*findings, *of_map], forward())
 
 
 def map_findings(baseline: Map, actual: Map) -> list[AnyFinding]:

@@ -41,8 +41,15 @@ def candidates(layers: Mapping[str, SpatialLayout], method: str) -> list[str]:
     return [layer for names in sizes.values() for layer in names[:_MOST_TRIED_EACH]]
 
 
-def first_of_each_size(activations: Sequence[LayerActivation]) -> list[LayerActivation]:
-    """Of the layers of each resolution the first whose gradient is not zero everywhere."""
+def chosen_layers(activations: Sequence[LayerActivation], method: str, *, are_named: bool) -> list[LayerActivation]:
+    """The layers that a map is made of: the first whose gradient is not zero everywhere, none of no activations.
+
+    For RefineCAM one of each resolution, or all that `are_named`.
+    """
+    if method != "refinecam":
+        return [first_with_gradient(activations)] if activations else []
+    if are_named:
+        return list(activations)
     sizes: dict[tuple[int, ...], list[LayerActivation]] = {}
     for activation in activations:
         sizes.setdefault(tuple(activation.activation.shape[2:]), []).append(activation)

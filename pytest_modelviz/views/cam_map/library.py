@@ -71,7 +71,7 @@ def raw_map(method: str, activation: torch.Tensor, gradient: torch.Tensor | None
     arrays = activation.detach().cpu().numpy(), None if gradient is None else gradient.detach().cpu().numpy()
     name = METHODS["gradcam" if method == "finercam" else method]
     with process_untouched(), np.errstate(all="ignore"):
-        # the class wants a model to watch; one without layers to watch keeps it from touching the user's
+        # the class requires a model to hook; this one keeps it away from the user's
         method_object = getattr(grad_cam(), name)(torch.nn.Linear(1, 1), [])
         cam_image = method_object.get_cam_image(None, None, None, *arrays, False)
     return np.asarray(cam_image, dtype=np.float32)

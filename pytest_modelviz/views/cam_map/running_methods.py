@@ -1,4 +1,4 @@
-"""The methods of pytorch-grad-cam that run the model themselves, on a copy that they may do as they like with.
+"""The methods of pytorch-grad-cam that run the model themselves, on a copy that they may change.
 
 They replace layers, fill gradients, print, and cannot do half precision, dict outputs or layers called twice. So they
 get a stand-in: a module that takes one image tensor, runs the copy, and hands the wanted layer's output, as (batch,
@@ -128,7 +128,7 @@ def running_map(
             cam = cam_class(stand_in, [] if layer is None else [stand_in.probe], **options)
             cam(image.detach().clone(), [_function(target) for target in targets])
             for held in (cam.activations_and_grads.gradients, cam.activations_and_grads.activations):
-                held.clear()  # its own way to let go fails on views
+                held.clear()  # `release` would fail on views
             cam.activations_and_grads.release()
     except ModelvizError:
         raise

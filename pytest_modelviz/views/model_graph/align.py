@@ -13,6 +13,8 @@ from collections.abc import Hashable, Iterator, Sequence
 from typing import NamedTuple
 
 Items = Sequence[Hashable]
+Match = tuple[int, int]
+Chain = tuple[Match, "Chain"] | None  # of matches: the last one, and those before it
 
 _MOST_EDITS = 300
 _MOST_PAIRS = 1_000_000  # a search looks at all pairs of equal items; beyond this it would take more than a second
@@ -44,7 +46,7 @@ def align(before: Items, after: Items) -> list[Block]:
     return blocks
 
 
-def _pairs(before: Items, after: Items, rows: range, columns: range) -> Iterator[tuple[int, int]]:
+def _pairs(before: Items, after: Items, rows: range, columns: range) -> Iterator[Match]:
     """Matching positions, ascending in both lists."""
     i, j, i_end, j_end = rows.start, columns.start, rows.stop, columns.stop
     while i < i_end and j < j_end and before[i] == after[j]:
@@ -67,28 +69,29 @@ def _pairs(before: Items, after: Items, rows: range, columns: range) -> Iterator
     yield from zip(range(i_end, i_end + tail), range(j_end, j_end + tail), strict=True)
 
 
-def _anchors(before: Items, after: Items, rows: range, columns: range) -> list[tuple[int, int]]:
+def _anchors(before: Items, after: Items, rows: range, columns: range) -> list[Match]:
     """The longest ascending chain of items that occur once in either stretch."""
     counts = collections.Counter(before[i] for i in rows), collections.Counter(after[j] for j in columns)
     positions = {after[j]: j for j in columns if counts[1][after[j]] == 1}
     pairs = [(i, positions[before[i]]) for i in rows if counts[0][before[i]] == 1 and before[i] in positions]
-    ends: list[int] = []  # the smallest end of a chain of each length, and which pair it is
-    chosen: list[int] = []
-    previous: list[int] = []
-    for number, (_, j) in enumerate(pairs):
-        length = bisect.bisect_left(ends, j)
-        previous.append(chosen[length - 1] if length else -1)
-        ends[length : length + 1] = [j]
-        chosen[length : length + 1] = [number]
-    chain = []
-    at = chosen[-1] if chosen else -1
-    while at >= 0:
-        chain.append(pairs[at])
-        at = previous[at]
-    return chain[::-1]
+    ends: list[int] = []  # the smallest end of a chain of each length, and that chain
+    chains: list[Chain] = [None]
+    for pair in pairs:
+        length = bisect.bisect_left(ends, pair[1])
+        ends[length : length + 1] = [pair[1]]
+        chains[length + 1 : length + 2] = [(pair, chains[length])]
+    return _listed(chains[-1])
 
 
-def _searched(before: Items, after: Items, rows: range, columns: range) -> list[tuple[int, int]]:
+def _listed(chain: Chain) -> list[Match]:
+    matches = []
+    while chain is not None:
+        match, chain = chain
+        matches.append(match)
+    return matches[::-1]
+
+
+def _searched(before: Items, after: Items, rows: range, columns: range) -> list[Match]:
     first, second = before[rows.start : rows.stop], after[columns.start : columns.stop]
     pairs = _shortest(first, second)
     if pairs is None:
@@ -99,36 +102,22 @@ def _searched(before: Items, after: Items, rows: range, columns: range) -> list[
     return [(rows.start + i, columns.start + j) for i, j in pairs]
 
 
-def _shortest(first: Items, second: Items) -> list[tuple[int, int]] | None:
+def _shortest(first: Items, second: Items) -> list[Match] | None:
     """What the fewest removals and additions leave; None where they are too many.
 
     E. W. Myers, "An O(ND) difference algorithm and its variations", Algorithmica 1 (1986).
     """
     size, other = len(first), len(second)
-    reached = {1: 0}  # by diagonal: how far in `first` so many edits lead
-    history: list[dict[int, int]] = []
+    reached: dict[int, tuple[int, Chain]] = {1: (0, None)}  # by diagonal: how far in `first` so many edits lead
     for edits in range(min(size + other, _MOST_EDITS) + 1):
-        history.append(dict(reached))
         for diagonal in range(-edits, edits + 1, 2):
-            down = diagonal == -edits or (diagonal != edits and reached[diagonal - 1] < reached[diagonal + 1])
-            i = reached[diagonal + 1] if down else reached[diagonal - 1] + 1
+            down = diagonal == -edits or (diagonal != edits and reached[diagonal - 1][0] < reached[diagonal + 1][0])
+            i, chain = reached[diagonal + 1] if down else reached[diagonal - 1]
+            i += not down
             while i < size and i - diagonal < other and first[i] == second[i - diagonal]:
+                chain = (i, i - diagonal), chain
                 i += 1
-            reached[diagonal] = i
+            reached[diagonal] = i, chain
             if i >= size and i - diagonal >= other:
-                return _walked_back(history, size, other)
+                return _listed(chain)
     return None
-
-
-def _walked_back(history: list[dict[int, int]], i: int, j: int) -> list[tuple[int, int]]:
-    pairs = []
-    for edits in range(len(history) - 1, -1, -1):
-        reached, diagonal = history[edits], i - j
-        down = diagonal == -edits or (diagonal != edits and reached[diagonal - 1] < reached[diagonal + 1])
-        came = diagonal + 1 if down else diagonal - 1
-        start = (reached[came], reached[came] - came)
-        while i > start[0] and j > start[1]:
-            i, j = i - 1, j - 1
-            pairs.append((i, j))
-        i, j = start
-    return pairs[::-1]

@@ -7,6 +7,7 @@ something else, the change was made by the module that calls it.
 from __future__ import annotations
 
 import collections
+import itertools
 from collections.abc import Mapping, Sequence
 
 from pytest_modelviz.compare.blame import assign_blame
@@ -18,8 +19,7 @@ from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.findings import LayerFinding
 from pytest_modelviz.records.trace import Call, ForwardTrace
 from pytest_modelviz.views.model_graph.findings import InputFinding, OperatorFinding, ReceivesFinding
-from pytest_modelviz.views.model_graph.records import OperatorGraph
-from pytest_modelviz.views.model_graph.references import INPUT, module_of, producer_of, unescaped
+from pytest_modelviz.views.model_graph.records import INPUT, OperatorGraph, module_of, producer_of, unescaped
 
 
 def blame(
@@ -31,10 +31,9 @@ def blame(
     before, after = _traces(baseline, actual)
     comparison = LockstepComparison(before, after, Tolerances())
     comparison.run()
-    if comparison.first is not None and comparison.order_divergence is not None:
-        entered = [
-            event.call.layer for event in comparison.order_divergence if event is not None and event.kind == "enter"
-        ]
+    if comparison.first is not None:
+        diverging = filter(None, comparison.order_divergence or ())
+        entered = [event.call.layer for event in diverging if event.kind == "enter"]
         if any(layer and is_within(first.layer, layer) for layer in entered):
             blamed = assign_blame(comparison, comparison.first, {})
             return blamed.layer, blamed.cause, blamed.evidence
@@ -61,8 +60,7 @@ def _traces(baseline: OperatorGraph, actual: OperatorGraph) -> tuple[ForwardTrac
     """Both with their calls; where either was recorded without them, both with those that their operators imply."""
     before, after = baseline.as_trace(), actual.as_trace()
     if baseline.calls is None or actual.calls is None:
-        counts = [collections.Counter(call.layer for call in graph.calls or ()) for graph in (baseline, actual)]
-        called = counts[0] if baseline.calls is not None else counts[1]
+        called = collections.Counter(call.layer for call in baseline.calls or actual.calls or ())
         before.calls, after.calls = (_implied_calls(graph, called) for graph in (baseline, actual))
     return before, after
 
@@ -81,9 +79,8 @@ def _implied_calls(graph: OperatorGraph, called: Mapping[str, int]) -> list[Call
         module = operator.module
         path = _path(module, graph)
         again = stack == path and operator.kind == kind and module not in holding and called.get(module, 0) > 1
-        parting = (at for at, (outer, other) in enumerate(zip(stack, path, strict=False)) if outer != other)
-        shared = next(parting, min(len(stack), len(path)))
-        shared = len(path) - 1 if again else shared
+        alike = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(stack, path, strict=False))
+        shared = len(path) - 1 if again else len(list(alike))
         if path[shared:]:
             kind = operator.kind
         for depth, layer in enumerate(path[shared:], shared):

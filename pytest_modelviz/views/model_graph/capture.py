@@ -44,7 +44,10 @@ class ModelGraphView:
         self.model, self._input = model, input_data
 
     def capture(self) -> Capture[OperatorGraph]:
-        graph = self._graph()
+        # in a block of its own: what modules keep of this pass is put back, only caches outside of them stay warm
+        with prepared(self.model, self._input) as model:
+            calls = warm_calls(model, self._input)
+        graph = replace(self._followed(), calls=calls, ties=None if calls is None else tie_groups(self.model))
         notes = []
         if graph.source == TRACED:
             notes.append(
@@ -55,21 +58,8 @@ class ModelGraphView:
             if opaque:
                 names = "the model" if opaque == [""] else ", ".join(opaque)
                 notes.append(f"{names} is TorchScript: it counts as one operator")
-        around = environment(self.model, self._input)
-        return Capture(
-            self.view,
-            graph.to_facts(),
-            environment=around,
-            result=graph,
-            notes=tuple(notes),
-            layers=tuple(graph.modules),
-        )
-
-    def _graph(self) -> OperatorGraph:
-        # in a block of its own: what modules keep of this pass is put back, only caches outside of them stay warm
-        with prepared(self.model, self._input) as model:
-            calls = warm_calls(model, self._input)
-        return replace(self._followed(), calls=calls, ties=None if calls is None else tie_groups(self.model))
+        facts, around, layers = graph.to_facts(), environment(self.model, self._input), tuple(graph.modules)
+        return Capture(self.view, facts, environment=around, result=graph, notes=tuple(notes), layers=layers)
 
     def _followed(self) -> OperatorGraph:
         try:

@@ -16,8 +16,7 @@ from pytest_modelviz.records.verdict import Divergence, Verdict
 from pytest_modelviz.views.model_graph.blame import blame
 from pytest_modelviz.views.model_graph.difference import difference
 from pytest_modelviz.views.model_graph.findings import FollowingFinding, SourceFinding
-from pytest_modelviz.views.model_graph.records import OperatorGraph
-from pytest_modelviz.views.model_graph.references import INPUT, escaped, module_of, producer_of, unescaped
+from pytest_modelviz.views.model_graph.records import INPUT, OperatorGraph, escaped, module_of, producer_of, unescaped
 
 
 def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
@@ -29,7 +28,8 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdi
 def compare_graphs(baseline: OperatorGraph, actual: OperatorGraph) -> Verdict:
     """Say whether, where and why two graphs differ. Graphs made in different ways cannot be compared."""
     if baseline.source != actual.source:
-        return _made_otherwise(baseline, actual)
+        finding = SourceFinding(baseline.source, actual.source, actual.reason or baseline.reason)
+        return Verdict.drift(error=1.0, first=_divergence("", actual.structure()), findings=[finding])
     actual, renamed = renamed_back(baseline, actual)
     _refuse_aliases(baseline, actual)
     differing = difference(baseline, actual)
@@ -77,12 +77,6 @@ def _refuse_aliases(baseline: OperatorGraph, actual: OperatorGraph) -> None:
     for name in (operator.name for operator in baseline.operators):
         if name in held:
             raise UnreadableBaselineError(f"its graph has an operator of an impossible name: {name[:80]!r}")
-
-
-def _made_otherwise(baseline: OperatorGraph, actual: OperatorGraph) -> Verdict:
-    finding = SourceFinding(baseline.source, actual.source, actual.reason or baseline.reason)
-    first = _divergence("", actual.structure())
-    return Verdict.drift(error=1.0, first=first, findings=[finding])
 
 
 def renamed_back(baseline: OperatorGraph, actual: OperatorGraph) -> tuple[OperatorGraph, list[RenameFinding]]:

@@ -7,19 +7,11 @@ from dataclasses import dataclass, field, replace
 
 from pytest_modelviz.compare.texts import same_text
 from pytest_modelviz.records.findings import LayerFinding
+from pytest_modelviz.views.model_graph import findings
 from pytest_modelviz.views.model_graph.align import align
-from pytest_modelviz.views.model_graph.findings import (
-    ArgumentFinding,
-    InputFinding,
-    OperatorFinding,
-    ReceivesFinding,
-    ResultFinding,
-    ReturnsFinding,
-)
-from pytest_modelviz.views.model_graph.records import Operator, OperatorGraph
-from pytest_modelviz.views.model_graph.references import INPUT, split_result
+from pytest_modelviz.views.model_graph.records import INPUT, Operator, OperatorGraph, split_result
 
-# What these say follows from the shapes of what they are given.
+# Arguments whose values follow from the shapes of the inputs.
 _SHAPES = frozenset({"shape", "size", "sizes", "split_sizes", "normalized_shape", "output_size", "end"})
 
 
@@ -43,7 +35,7 @@ def difference(baseline: OperatorGraph, actual: OperatorGraph) -> Difference:
     for name in dict.fromkeys((*baseline.inputs, *actual.inputs)):
         texts = baseline.inputs.get(name, ""), actual.inputs.get(name, "")
         if texts[0] != texts[1]:
-            result.findings.append(InputFinding("", name, *texts))
+            result.findings.append(findings.InputFinding("", name, *texts))
     result.pairs.update((name, name) for name in actual.inputs)
     before, after = baseline.operators, actual.operators
     unpaired: set[str] = set()  # what has no counterpart, by names of the baseline and (marked) of the actual graph
@@ -56,7 +48,7 @@ def difference(baseline: OperatorGraph, actual: OperatorGraph) -> Difference:
             _gap(old, new, result, unpaired)
     returned = [_reference(name, result.pairs) for name in actual.outputs]
     if returned != list(baseline.outputs) and not _touches(unpaired, baseline.outputs, actual.outputs):
-        result.findings.append(ReturnsFinding("", baseline.outputs, tuple(returned)))
+        result.findings.append(findings.ReturnsFinding("", baseline.outputs, tuple(returned)))
     return result
 
 
@@ -78,12 +70,12 @@ def _gap(old: list[Operator], new: list[Operator], result: Difference, unpaired:
 def _unmatched(removed: list[Operator], added: list[Operator], result: Difference, unpaired: set[str]) -> None:
     if removed and added and len({op.module for op in (*removed, *added)}) == 1:
         before, after = (", ".join(op.call for op in stretch) for stretch in (removed, added))
-        result.findings.append(OperatorFinding(removed[0].module, before, after, _predecessor(removed[0])))
+        result.findings.append(findings.OperatorFinding(removed[0].module, before, after, _predecessor(removed[0])))
     else:
         for op in removed:
-            result.findings.append(OperatorFinding(op.module, op.call, "", _predecessor(op)))
+            result.findings.append(findings.OperatorFinding(op.module, op.call, "", _predecessor(op)))
         for op in added:
-            result.findings.append(OperatorFinding(op.module, "", op.call, _predecessor(op, result.pairs)))
+            result.findings.append(findings.OperatorFinding(op.module, "", op.call, _predecessor(op, result.pairs)))
     result.lines += [("-", op) for op in removed] + [("+", op) for op in added]
     unpaired.update(op.name for op in removed)
     unpaired.update(f"+{op.name}" for op in added)
@@ -113,17 +105,19 @@ def _pair(before: Operator, after: Operator, result: Difference, unpaired: set[s
     count = len(result.findings)
     if not same_kind:
         calls = _call(before, arguments), _call(after, arguments)
-        result.findings.append(OperatorFinding(before.module, *calls, _predecessor(before)))
+        result.findings.append(findings.OperatorFinding(before.module, *calls, _predecessor(before)))
     elif arguments and not (set(arguments) <= _SHAPES and before.output != after.output and result.findings):
-        result.findings += [ArgumentFinding(before.module, before.name, key, *arguments[key]) for key in arguments]
+        result.findings += [
+            findings.ArgumentFinding(before.module, before.name, key, *arguments[key]) for key in arguments
+        ]
     if inputs != before.inputs and not _touches(unpaired, before.inputs, after.inputs):
         changed = [pair for pair in zip(before.inputs, inputs, strict=False) if pair[0] != pair[1]]
         if len(before.inputs) != len(inputs):
             changed = [(", ".join(before.inputs), ", ".join(inputs))]
-        result.findings += [ReceivesFinding(before.module, before.name, *pair) for pair in changed]
+        result.findings += [findings.ReceivesFinding(before.module, before.name, *pair) for pair in changed]
     if len(result.findings) == count:
         if not result.findings:
-            result.findings.append(ResultFinding(before.module, before.name, before.output, after.output))
+            result.findings.append(findings.ResultFinding(before.module, before.name, before.output, after.output))
         else:
             result.follows.append(before.name)
 

@@ -2,7 +2,7 @@
 
 What is exported is the training IR: the operators that a model's code calls (`conv2d`, `batch_norm`, `dropout`), not
 what they are made of. Export computes no numbers, so the list depends on no processor. It runs the model's code on fake
-tensors: a cache that the code fills then keeps those, so one real pass (`probe.forward.warm`) has to go before.
+tensors: a cache that the code fills then keeps those, so one real pass (`probe.forward.warm_up`) has to go before.
 """
 
 from __future__ import annotations
@@ -26,15 +26,16 @@ from pytest_modelviz.probe.torch_internals import child_table, compiled_from
 from pytest_modelviz.records.trace import Call
 from pytest_modelviz.views.model_graph.export_reader import Reader
 from pytest_modelviz.views.model_graph.naming import Counts, in_order, module_rows, named_inputs
-from pytest_modelviz.views.model_graph.records import EXPORTED, Operator, OperatorGraph
-from pytest_modelviz.views.model_graph.references import producer_of
+from pytest_modelviz.views.model_graph.records import EXPORTED, Operator, OperatorGraph, producer_of
 
-_HOOKED = ("buffer", "module", "parameter")
 _TENSORS = ("float", "bfloat", "int", "uint", "bool", "complex", "(")  # begin the output's text where it holds any
 
 
 def exported(model: torch.nn.Module, input_data: ModelInput) -> OperatorGraph:
-    """Export a prepared model. What `torch.export` raises for a model that it cannot follow is passed on."""
+    """Export a model within `prepared`, which puts back all that an export leaves behind in torch's global state.
+
+    What `torch.export` raises for a model that it cannot follow is passed on.
+    """
     args, kwargs = arguments_of(input_data)
     kwargs = in_order(model, kwargs)  # export tells inputs apart by their position
     rows = module_rows(model)
@@ -46,12 +47,12 @@ def exported(model: torch.nn.Module, input_data: ModelInput) -> OperatorGraph:
     # a fused fast path, taken or not by device and grad mode, would hide the operators of a transformer
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with _silence(), _no_hooks_left():
+        with _silence():
             program = _export()(held, args, kwargs, strict=False)
         reader = Reader(model, held)
         inputs, outputs = reader.read(program, dict(named_inputs(model, args, kwargs)))
     finally:
-        child_table(held).clear()  # whoever still knows what was exported keeps no model alive
+        child_table(held).clear()  # a reference to the exported program keeps no model alive
     operators, outputs = _needed(reader.operators, outputs)
     return OperatorGraph(EXPORTED, "", inputs, operators, outputs, rows)
 
@@ -70,9 +71,7 @@ def warm_calls(model: torch.nn.Module, input_data: ModelInput) -> tuple[Call, ..
 
 
 class _Held(torch.nn.Module):
-    """A model inside another: what export refuses of a model itself, attributes that it sets and objects that it
-    returns, it does not see of an inner one.
-    """
+    """Wraps a model: export refuses one that sets attributes or returns objects, but accepts it as a submodule."""
 
     def __init__(self, model: torch.nn.Module) -> None:
         super().__init__()
@@ -91,7 +90,7 @@ def _export() -> Callable[..., torch.export.ExportedProgram]:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Without torch.export's remarks on its own workings; where it fails it prints the graph so far."""
+    """Suppress torch.export's logs and warnings; where it fails it also prints the graph so far."""
     before = logging.root.manager.disable
     structured = logging.getLogger("torch.__trace")  # heeds nothing but its own level
     level = structured.level
@@ -104,19 +103,6 @@ def _silence() -> Iterator[None]:
     finally:
         logging.disable(before)
         structured.setLevel(level)
-
-
-@contextlib.contextmanager
-def _no_hooks_left() -> Iterator[None]:
-    """Put back torch's global hooks: in torch 2.6 an export that fails leaves one that holds what was exported."""
-    tables = [getattr(torch.nn.modules.module, f"_global_{kind}_registration_hooks") for kind in _HOOKED]
-    before = [dict(table) for table in tables]
-    try:
-        yield
-    finally:
-        for table, hooks in zip(tables, before, strict=True):
-            table.clear()
-            table.update(hooks)
 
 
 def _needed(operators: list[Operator], outputs: tuple[str, ...]) -> tuple[tuple[Operator, ...], tuple[str, ...]]:

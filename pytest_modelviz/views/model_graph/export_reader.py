@@ -10,26 +10,21 @@ from typing import TypeAlias
 import torch
 
 from pytest_modelviz.probe.torch_internals import schema_of
-from pytest_modelviz.views.model_graph.naming import Counts, Names, constant, input_text, plain, tensor_text
-from pytest_modelviz.views.model_graph.records import Operator
-from pytest_modelviz.views.model_graph.references import INPUT
+from pytest_modelviz.views.model_graph.naming import PLACEMENT, Counts, Names, constant, input_text, plain, tensor_text
+from pytest_modelviz.views.model_graph.records import INPUT, Operator
 
-# What stands for each node: a name, a list of names, a subgraph, or a plain value.
+# By node: its name, the names of its results, a subgraph, or a plain value.
 Known: TypeAlias = dict[object, object]
 
-# They hand on what they were given, or check something that holds for this input.
+# Operators that return their input: nothing is computed by them.
 TRANSPARENT = frozenset({"detach", "detach_", "alias", "lift", "lift_fresh", "lift_fresh_copy", "contiguous"})
-# The same to all who look at the result; which of them torch's own layers call changes with its version.
+# Operators with equal results; which of them torch's own layers call depends on its version.
 _SAME = {"view": "reshape", "_unsafe_view": "reshape"}
-_SAME_ARGUMENTS = {"view": {"size": "shape"}, "_unsafe_view": {"size": "shape"}}
 _CHECKS = re.compile(r"_assert|sym_|_set_grad_enabled|_(enter|exit)_autocast|_functional_(assert|sym)|_log_api_usage")
 _WRAPPERS = frozenset({"wrap_with_set_grad_enabled", "wrap_with_autocast", "wrap"})  # run what is in them, once
-# Where and how a result lies in memory, and backend switches: they change nothing that is computed.
-_UNMEANT = frozenset(
-    {"device", "layout", "pin_memory", "memory_format", "non_blocking", "cudnn_enable", "cudnn_enabled", "generator"}
-)
+_IGNORED = PLACEMENT | {"cudnn_enable", "cudnn_enabled"}
 _END = 2**63 - 1
-_NUMBER = re.compile(r"constant \w+\[\] \((.*)\)")  # a tensor that is one number, as `constant` tells it
+_NUMBER = re.compile(r"constant \w+\[\] \((.*)\)")  # a tensor of one number, as `constant` writes it
 
 
 class Reader:
@@ -122,7 +117,7 @@ class Reader:
             if isinstance(value, torch.fx.Node):
                 reference = self._reference(value, known)
                 number = _NUMBER.fullmatch(reference)
-                if number:  # which way it stands in the graph depends on torch's version
+                if number:  # a constant or an argument, depending on torch's version
                     arguments[name] = number[1]
                 elif not isinstance(known.get(value), torch.fx.GraphModule):
                     inputs.append(prefix + reference)
@@ -139,8 +134,7 @@ def _kind(target: object) -> str:
     if schema is not None:
         name = str(schema.name).removeprefix("aten::").replace("::", ".")
         return _SAME.get(name, name)
-    name = getattr(target, "__name__", None) or str(target)
-    return str(name)
+    return str(getattr(target, "__name__", None) or target)
 
 
 def _arguments(node: torch.fx.Node) -> Iterator[tuple[tuple[str, bool], object]]:
@@ -150,7 +144,7 @@ def _arguments(node: torch.fx.Node) -> Iterator[tuple[tuple[str, bool], object]]
         yield from (((f"argument{at}", False), value) for at, value in enumerate(node.args))
         yield from (((name, True), value) for name, value in node.kwargs.items())
         return
-    called = _SAME_ARGUMENTS.get(schema.name.removeprefix("aten::"), {})
+    called = {"size": "shape"} if schema.name.removeprefix("aten::") in _SAME else {}
     for at, argument in enumerate(schema.arguments):
         if at < len(node.args):
             value = node.args[at]
@@ -159,7 +153,7 @@ def _arguments(node: torch.fx.Node) -> Iterator[tuple[tuple[str, bool], object]]
         else:
             continue
         optional = argument.has_default_value() or argument.kwarg_only
-        if argument.name in _UNMEANT or value is None or (optional and _is_default(value, argument)):
+        if argument.name in _IGNORED or value is None or (optional and _is_default(value, argument)):
             continue
         yield (called.get(argument.name, argument.name), optional), value
 
@@ -168,9 +162,7 @@ def _is_default(value: object, argument: torch.Argument) -> bool:
     default = argument.default_value if argument.has_default_value() else None
     if value == default:
         return True
-    if argument.name == "end" and value == _END:
-        return default is None
-    if argument.name == "start" and value == 0:
+    if (argument.name, value) in (("start", 0), ("end", _END)):
         return default is None
     if not isinstance(value, (list, tuple)):
         return False

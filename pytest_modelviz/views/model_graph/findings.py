@@ -134,11 +134,9 @@ def _(finding: ReturnsFinding) -> str:
 
 @sentence.register
 def _(finding: FollowingFinding) -> str:
-    following = (
-        "1 operator after that follows" if finding.count == 1 else f"{finding.count} operators after that follow"
-    )
+    operators = "operator after that follows" if finding.count == 1 else "operators after that follow"
     layer = finding.layer or MODEL_LABEL
-    return f"{following}, from {layer} on: another shape, or an input that has another name now"
+    return f"{finding.count} {operators}, from {layer} on: another shape, or an input that has another name now"
 
 
 @sentence.register

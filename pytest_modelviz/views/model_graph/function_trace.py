@@ -1,7 +1,7 @@
 """The operators of a model as one pass calls them, for models that `torch.export` cannot follow.
 
-What is seen is the outermost call into torch (`F.relu`, `torch.add`, a method of Tensor): what a caller writes, not
-what it is made of.
+The outermost call into torch is recorded (`F.relu`, `torch.add`, a method of Tensor), as the caller writes it, not the
+operators that it is made of.
 """
 
 from __future__ import annotations
@@ -21,40 +21,29 @@ from pytest_modelviz.probe.process import modes_untouched
 from pytest_modelviz.probe.sketch import record_shape
 from pytest_modelviz.probe.structure import leaves, tensors
 from pytest_modelviz.records.trace import Call
+from pytest_modelviz.views.model_graph import naming
 from pytest_modelviz.views.model_graph.export_reader import TRANSPARENT
-from pytest_modelviz.views.model_graph.naming import (
-    Counts,
-    Names,
-    constant,
-    input_text,
-    module_rows,
-    named_inputs,
-    plain,
-    tensor_text,
-)
 from pytest_modelviz.views.model_graph.records import TRACED, Operator, OperatorGraph
 
-# They are about a tensor, or hand out the same one.
+# Calls that read or set something about a tensor, or return the same one.
 _NOT_COMPUTED = frozenset({"data", "__set__", "detach", "detach_", "requires_grad_", "register_hook", "contiguous"})
-# Values leave torch by these: numbers after them, and tensors that come from elsewhere, may be made of activations.
+# Values leave torch through these calls: later numbers, and tensors made outside of torch, may be made of activations.
 _READS = frozenset({"item", "tolist", "__float__", "__int__", "__index__", "__complex__", "numpy", "__array__"})
-_UNMEANT = frozenset(
-    {"device", "layout", "pin_memory", "memory_format", "non_blocking", "generator", "out", "_stacklevel"}
-)
+_IGNORED = naming.PLACEMENT | {"out", "_stacklevel"}
 
 
 def traced(model: torch.nn.Module, input_data: ModelInput, reason: str) -> OperatorGraph:
     """Run a prepared model once and list what it calls; `reason` says why it could not be exported."""
     args, kwargs = arguments_of(input_data)
-    given = dict(named_inputs(model, args, kwargs))
+    given = dict(naming.named_inputs(model, args, kwargs))
     recorder = _Recorder(model, given)
     calls = PassRecorder(model, [recorder], record=record_shape, weight_width=None)
-    rows = module_rows(model)
+    rows = naming.module_rows(model)
     torch.backends.mha.set_fastpath_enabled(False)
     with calls.recording(), recorder, modes_untouched():
         output = model(*args, **kwargs)
     outputs = tuple(map(recorder.reference, tensors(output)))
-    inputs = {name: input_text(value) for name, value in given.items()}
+    inputs = {name: naming.input_text(value) for name, value in given.items()}
     return OperatorGraph(TRACED, reason, inputs, tuple(recorder.operators), outputs, rows)
 
 
@@ -63,7 +52,7 @@ class _Recorder(TorchFunctionMode, CallObserver):
 
     def __init__(self, model: torch.nn.Module, given: Mapping[str, object]) -> None:
         super().__init__()
-        self._names, self._counts = Names(model, model), Counts()
+        self._names, self._counts = naming.Names(model, model), naming.Counts()
         self._open: list[str] = [""]
         self._opaque = opaque_modules(model)
         self._made: dict[int, tuple[weakref.ref[torch.Tensor], str]] = {}
@@ -93,7 +82,7 @@ class _Recorder(TorchFunctionMode, CallObserver):
             return known[1]
         name = self._names.tensors.get(id(tensor))
         if name is None:
-            name = constant(tensor)
+            name = naming.constant(tensor)
             if self._any_read and id(tensor) not in self._held:
                 name = name.partition(" (")[0]
         return name
@@ -111,7 +100,7 @@ class _Recorder(TorchFunctionMode, CallObserver):
             references = [self.reference(tensor) for tensor in tensors(value)]
             prefix = f"{name}=" if name in kwargs else ""
             inputs += [prefix + reference for reference in references]
-            if not references and name not in _UNMEANT and not isinstance(value, (torch.device, torch.memory_format)):
+            if not references and name not in _IGNORED and not isinstance(value, (torch.device, torch.memory_format)):
                 arguments[name] = self._text(value)
         output = func(*args, **kwargs)
         kind = _kind(func)
@@ -125,14 +114,14 @@ class _Recorder(TorchFunctionMode, CallObserver):
         return output
 
     def _text(self, value: object) -> str:
-        """An argument that holds no tensor. Numbers are equal to those read before because they are those, mostly."""
+        """An argument that holds no tensor. A number equal to one that was read is taken for that one."""
         if isinstance(value, (list, tuple)):
             return f"({', '.join(self._text(item) for item in value)})"
         if isinstance(value, (float, complex)) and value in self._read:
             return "a number"
         if inspect.isroutine(value):  # the text of a method is that of its whole module
             return f"<{getattr(value, '__qualname__', type(value).__name__)}>"
-        return plain(value)
+        return naming.plain(value)
 
     def _record(
         self, module: str, kind: str, inputs: tuple[str, ...], arguments: Mapping[str, str], output: object
@@ -143,7 +132,7 @@ class _Recorder(TorchFunctionMode, CallObserver):
         name = self._counts.name(module, kind)
         for at, tensor in enumerate(results):
             self._keep(tensor, name if len(results) == 1 else f"{name}[{at}]")
-        text = tensor_text(results[0]) if len(results) == 1 else tensor_text(results)
+        text = naming.tensor_text(results[0]) if len(results) == 1 else naming.tensor_text(results)
         self.operators.append(Operator(name, kind, inputs, dict(arguments), text))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -11,10 +12,11 @@ from pytest_modelviz.probe.configuration import configuration, parameters_of
 from pytest_modelviz.probe.modules import class_name, observed_modules, own_tensors, unwrap
 from pytest_modelviz.probe.structure import literal
 from pytest_modelviz.probe.torch_internals import keystr, tree_flatten_with_path
-from pytest_modelviz.views.model_graph.records import ModuleRow
-from pytest_modelviz.views.model_graph.references import INPUT, escaped
+from pytest_modelviz.views.model_graph.records import INPUT, ModuleRow, escaped
 
-_SHOWN = ("extra_repr", "repr")
+_REPRESENTATIONS = ("extra_repr", "repr")
+# Arguments that say where and how a result lies in memory: they change no number.
+PLACEMENT = frozenset({"device", "layout", "pin_memory", "memory_format", "non_blocking", "generator"})
 _WRITTEN_OUT = 8  # constants of at most so many elements are given by their values
 
 
@@ -23,8 +25,8 @@ def module_rows(model: torch.nn.Module) -> dict[str, ModuleRow]:
     rows = {}
     for name, module in observed_modules(model):
         config = configuration(module)
-        if type(module).extra_repr.__module__.startswith("torch.nn."):  # what these show grows with torch's version
-            config = {key: text for key, text in config.items() if key not in _SHOWN}
+        if type(module).extra_repr.__module__.startswith("torch.nn."):  # later versions of torch write out more
+            config = {key: text for key, text in config.items() if key not in _REPRESENTATIONS}
         if type(module).__module__.startswith("torch.nn."):
             config = {key: text for key, text in config.items() if not key.startswith("_")}
         config = {key: text for key, text in config.items() if text and key != "_is_torch_compile"}
@@ -56,11 +58,11 @@ class Counts:
     """Names for operators: by module and kind, counted from the second on."""
 
     def __init__(self) -> None:
-        self._counts: dict[tuple[str, str], int] = {}
+        self._counts: collections.Counter[tuple[str, str]] = collections.Counter()
 
     def name(self, module: str, kind: str) -> str:
-        count = self._counts.get((module, kind), 0)
-        self._counts[module, kind] = count + 1
+        count = self._counts[module, kind]
+        self._counts[module, kind] += 1
         return f"{escaped(module)}/{kind}" + (f"#{count}" if count else "")
 
 
@@ -88,7 +90,7 @@ class Names:
 
     def faked(self, fake: torch.Tensor) -> str | None:
         """The name of the tensor that export has replaced by this fake one."""
-        fake_of = getattr(getattr(fake, "fake_mode", None), "from_tensor", None)  # hands out the same one each time
+        fake_of = getattr(getattr(fake, "fake_mode", None), "from_tensor", None)  # returns the same one each time
         return fake_of and next((name for name, tensor in self._own if fake_of(tensor) is fake), None)
 
     def _at(self, path: str) -> object:

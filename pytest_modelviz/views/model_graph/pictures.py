@@ -15,8 +15,7 @@ from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.text.dotted import MODEL_LABEL
 from pytest_modelviz.views.model_graph.compare import renamed_back
 from pytest_modelviz.views.model_graph.difference import difference
-from pytest_modelviz.views.model_graph.records import Operator, OperatorGraph
-from pytest_modelviz.views.model_graph.references import INPUT, split_result, unescaped
+from pytest_modelviz.views.model_graph.records import INPUT, Operator, OperatorGraph, split_result, unescaped
 
 _LABEL = "operators"
 _ROWS = 48  # of the picture of one graph

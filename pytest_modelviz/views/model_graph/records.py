@@ -1,4 +1,8 @@
-"""What a model computes, operator by operator, as plain data: captures hold it as facts. Knows no torch."""
+"""What a model computes, operator by operator, as plain data: captures hold it as facts. Knows no torch.
+
+An operator's name is given by the module whose code runs it and by the operators of that kind before it in that module
+(`layer1.0/relu#1`), so that what happens in one module renames nothing in another.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +19,44 @@ from pytest_modelviz.records.structure import ModelStructure, ModuleRecord, requ
 from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import Call, ForwardTrace
 from pytest_modelviz.text.strict_json import JsonObject, JsonValue
-from pytest_modelviz.views.model_graph.references import INPUT, escaped, module_of, split_result
 
 EXPORTED, TRACED = "exported", "traced"
+INPUT = "input."  # begins the names of the model's inputs
+_ESCAPED = {"%": "%25", "=": "%3D"}  # of names in references: an argument's name and "=" may stand before them
+
+
+def escaped(name: str) -> str:
+    """The name of a module or tensor as references hold it, without characters that have a meaning there."""
+    if "=" in name or name.startswith(INPUT) or unescaped(name) != name:
+        name = "".join(_ESCAPED.get(character, character) for character in name)
+        name = name.replace(".", "%2E", 1) if name.startswith(INPUT) else name
+    return name
+
+
+def unescaped(name: str) -> str:
+    """The name that `escaped` was given."""
+    return name.replace("%3D", "=").replace("%2E", ".").replace("%25", "%") if "%" in name else name
+
+
+def module_of(operator: str) -> str:
+    """The module whose code runs an operator, by the operator's name."""
+    return unescaped(operator.rpartition("/")[0])
+
+
+def split_result(reference: str, brackets: tuple[str, ...] = ("[]",)) -> tuple[str, str]:
+    """`layer1.0/chunk[0]` as `layer1.0/chunk` and `[0]`: what a reference is to, and which of its results."""
+    end, closing = len(reference), {pair[1]: pair[0] for pair in brackets}
+    while end and reference[end - 1] in closing:
+        start = reference.rfind(closing[reference[end - 1]], 0, end - 1)
+        if start < 0 or not reference[start + 1 : end - 1].isdecimal():
+            break
+        end = start
+    return reference[:end], reference[end:]
+
+
+def producer_of(reference: str) -> str:
+    """The operator, tensor or input that a reference is to, without an argument's name and the number of a result."""
+    return split_result(reference.rpartition("=")[2], ("[]", "<>"))[0]
 
 
 @dataclass(frozen=True)
@@ -46,6 +85,17 @@ class Operator:
         arguments = ", ".join(f"{key}={text}" for key, text in self.arguments.items())
         return f"{self.kind}({arguments})" if arguments else self.kind
 
+    def to_row(self) -> dict[str, JsonValue]:
+        """As facts hold it, below its name: what is empty is left out."""
+        inputs, arguments = list(self.inputs), dict(self.arguments)
+        return _filled({"operator": self.kind, "in": inputs, "arguments": arguments, "out": self.output})
+
+    @classmethod
+    def from_row(cls, name: str, row: JsonObject) -> Operator:
+        """The operator that facts hold as a row; raises UnreadableBaselineError for what is none."""
+        inputs, arguments = _texts(row.get("in", [])), _table(row.get("arguments", {}))
+        return cls(name, _text(row, "operator"), inputs, arguments, _text(row, "out"))
+
     def __str__(self) -> str:
         arguments = (*self.inputs, *(f"{key}={text}" for key, text in self.arguments.items()))
         return f"{self.name}: {self.output} = {self.kind}({', '.join(arguments)})"
@@ -58,6 +108,10 @@ class ModuleRow:
     class_name: str
     config: Mapping[str, str] = field(default_factory=dict)
     tensors: Mapping[str, str] = field(default_factory=dict)
+
+    def to_row(self) -> dict[str, JsonValue]:
+        """As facts hold it, below the module's name: what is empty is left out."""
+        return _filled({"class": self.class_name, "config": dict(self.config), "tensors": dict(self.tensors)})
 
 
 @dataclass(frozen=True)
@@ -95,22 +149,9 @@ class OperatorGraph:
             **({"reason": self.reason} if self.reason else {}),
             "inputs": dict(self.inputs),
             "outputs": list(self.outputs),
-            "operators": {
-                operator.name: {
-                    "operator": operator.kind,
-                    **({"in": list(operator.inputs)} if operator.inputs else {}),
-                    **({"arguments": dict(operator.arguments)} if operator.arguments else {}),
-                    "out": operator.output,
-                }
-                for operator in self.operators
-            },
+            "operators": {operator.name: operator.to_row() for operator in self.operators},
             "modules": {
-                name: {
-                    "class": row.class_name,
-                    **({"config": dict(row.config)} if row.config else {}),
-                    **({"tensors": dict(row.tensors)} if row.tensors else {}),
-                    **({"runs": runs[name]} if name in runs else {}),
-                }
+                name: row.to_row() | ({"runs": runs[name]} if name in runs else {})
                 for name, row in self.modules.items()
             },
             **({"ties": [list(group) for group in self.ties]} if self.ties else {}),
@@ -125,19 +166,10 @@ class OperatorGraph:
         source = facts.get("source")
         if source not in (EXPORTED, TRACED):
             raise UnreadableBaselineError(f"its graph was made in a way that is not known: {source!r}")
-        operators = tuple(
-            Operator(
-                name,
-                _text(row, "operator"),
-                _texts(row.get("in", [])),
-                _table(row.get("arguments", {})),
-                _text(row, "out"),
-            )
-            for name, row in rows(facts, "operators").items()
-        )
-        module_rows = rows(facts, "modules")
+        operators = tuple(Operator.from_row(name, row) for name, row in rows(facts, "operators").items())
+        module_rows, inputs = rows(facts, "modules"), _table(facts.get("inputs"))
         require_recordable([*module_rows, *(operator.module for operator in operators)])
-        _require_names(operators, _table(facts.get("inputs")), module_rows)
+        _require_names(operators, inputs, module_rows)
         configs = lasting_modules({name: _table(row.get("config", {})) for name, row in module_rows.items()}, ignored)
         modules = {
             name: ModuleRow(_text(row, "class"), configs[name], _table(row.get("tensors", {})))
@@ -151,16 +183,7 @@ class OperatorGraph:
         if not isinstance(groups, (list, tuple)):
             raise UnreadableBaselineError("what its graph says of shared parameters is no list of names")
         ties = None if calls is None else tuple(_texts(group) for group in groups)
-        return cls(
-            source,
-            reason,
-            _table(facts.get("inputs")),
-            operators,
-            outputs,
-            modules,
-            None if calls is None else tuple(calls),
-            ties,
-        )
+        return cls(source, reason, inputs, operators, outputs, modules, None if calls is None else tuple(calls), ties)
 
     def structure(self) -> ModelStructure:
         """The modules, with the shapes of what they hold and without its values."""
@@ -199,6 +222,10 @@ def _require_names(operators: Sequence[Operator], inputs: Mapping[str, str], mod
     for name in inputs:
         if not name.startswith(INPUT) or name in names or name in tensors:
             raise UnreadableBaselineError(f"its graph has an input of an impossible name: {name[:80]!r}")
+
+
+def _filled(row: JsonObject) -> dict[str, JsonValue]:
+    return {key: value for key, value in row.items() if value}
 
 
 def _text(row: JsonObject, key: str) -> str:

@@ -20,17 +20,10 @@ from pytest_modelviz.probe.sketch import record_shape
 from pytest_modelviz.probe.structure import tensors
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.views.model_summary import compare as comparison
-from pytest_modelviz.views.model_summary import pictures
+from pytest_modelviz.views.model_summary import pictures, summary
 from pytest_modelviz.views.model_summary.flops import MultAdds, counted_pass
 from pytest_modelviz.views.model_summary.records import ModelSummary
-from pytest_modelviz.views.model_summary.summary import (
-    SummaryPass,
-    caches_of,
-    summarise,
-    table_without_pass,
-    torchinfo_table,
-    unsaved_shapes,
-)
+from pytest_modelviz.views.model_summary.summary import SummaryPass
 
 # One shape or several; a tensor, or what holds some, is input_data that was given in its place.
 InputSize: TypeAlias = torch.Tensor | Sequence[object] | Mapping[str, object]
@@ -60,46 +53,41 @@ class ModelSummaryView:
     def capture(self, *, is_table_of_pass: bool = True) -> Capture[ModelSummary]:
         """Look at the model; the table for people is made in a pass of its own, or without one."""
         with prepared(self.model, self._input) as model:
-            notes: tuple[str, ...] = ()
-            observed = SummaryPass()
-            if self._input is not None:
-                try:
-                    observed = self._pass(model)
-                except Exception as error:
-                    if not self.is_on_meta or not needs_values(error):
-                        raise
-                    observed, notes = self._faked_pass(model)
-            table = self._table(model) if is_table_of_pass else table_without_pass(model)
-            return self.captured(model, observed, table, notes)
+            observed = SummaryPass() if self._input is None else self._observed(model)
+            table = self._table(model) if is_table_of_pass else summary.table_without_pass(model)
+            return self.captured(model, observed, table)
 
-    def captured(
-        self, model: torch.nn.Module, observed: SummaryPass, table: str, notes: tuple[str, ...] = ()
-    ) -> Capture[ModelSummary]:
+    def captured(self, model: torch.nn.Module, observed: SummaryPass, table: str) -> Capture[ModelSummary]:
         """The capture of a model of which a pass, if any, was made already."""
-        summary = summarise(model, observed, table)
-        facts = {"model": class_name(self.model), **summary.to_facts()}
+        result = summary.summarise(model, observed, table)
+        facts = {"model": class_name(self.model), **result.to_facts()}
         around = environment(self.model, self._input)
-        notes = notes if observed.trace is None else (*notes, *observed.trace.notes)
-        return Capture(self.view, facts, environment=around, result=summary, notes=notes, layers=tuple(summary.layers))
+        notes = (*observed.notes, *(observed.trace.notes if observed.trace else ()))
+        return Capture(self.view, facts, environment=around, result=result, notes=notes, layers=tuple(result.layers))
 
     def describe(self, actual: Capture) -> str:
         return str(actual.result)
 
-    def _faked_pass(self, model: torch.nn.Module) -> tuple[SummaryPass, tuple[str, ...]]:
-        """A pass of a meta model that reads values of its input, and a note where it reads others."""
+    def _observed(self, model: torch.nn.Module) -> SummaryPass:
+        """A pass; a meta model that reads values gets those of its input, and a note says where it reads others."""
         try:
-            return self._pass(model, fake=True), ()
+            return self._pass(model)
+        except Exception as error:
+            if not self.is_on_meta or not needs_values(error):
+                raise
+        try:
+            return self._pass(model, fake=True)
         except Exception as error:
             reason = " ".join(str(error).split("\n")[0].split())
             note = (
                 f"its forward reads values that a model on the meta device does not have ({type(error).__name__}: "
                 f"{reason}): summarised without shapes, calls and mult-adds"
             )
-            return SummaryPass(), (note,)
+            return SummaryPass(notes=(note,))
 
     def _pass(self, model: torch.nn.Module, *, fake: bool = False) -> SummaryPass:
         given = self._given if fake else self._input
-        before = unsaved_shapes(model)
+        before = summary.unsaved_shapes(model)
 
         def run(counter: MultAdds | None) -> SummaryPass:
             observers = [] if counter is None else [counter]
@@ -109,7 +97,7 @@ class ModelSummaryView:
                 with counting, recorder.recording():
                     call(model, data)
                 own = {} if counter is None else counter.own
-                return SummaryPass(recorder.trace, own, caches_of(before, unsaved_shapes(model)))
+                return SummaryPass(recorder.trace, own, summary.caches_of(before, summary.unsaved_shapes(model)))
 
         return counted_pass(model, given, run)
 
@@ -122,12 +110,12 @@ class ModelSummaryView:
                 if self._input is not None:
                     args, kwargs = arguments_of(self._input)
                     # an explicit device keeps torchinfo from moving the model to a GPU
-                    return torchinfo_table(model, kwargs or args, _device(model))
+                    return summary.torchinfo_table(model, kwargs or args, _device(model))
         except Exception:  # noqa: S110  # what torchinfo cannot show with shapes, it shows without
             pass
         finally:
             torchinfo.torchinfo.clear_cached_forward_pass()
-        return table_without_pass(model)
+        return summary.table_without_pass(model)
 
 
 def _device(model: torch.nn.Module) -> torch.device:

@@ -22,21 +22,15 @@ from pytest_modelviz.records.trace import Call
 from pytest_modelviz.records.verdict import Divergence, Verdict
 from pytest_modelviz.text.natural import natural
 from pytest_modelviz.text.strict_json import JsonObject
+from pytest_modelviz.views.model_summary import rows
 from pytest_modelviz.views.model_summary.findings import FieldFinding
 from pytest_modelviz.views.model_summary.passes import attributes_of, first_event, passes
-from pytest_modelviz.views.model_summary.rows import (
-    BEHAVIOUR,
-    STRUCTURE,
-    Rows,
-    field_findings,
-    layers_of,
-    without_state,
-)
+from pytest_modelviz.views.model_summary.rows import Rows
 
 # The order of findings, of which the first names the layer. Modules come first, with the fields not listed in `_RANK`;
 # ties are among the holdings.
 _BUILT_AS, _NAMES, _HOLDINGS, _FROZEN, _BEHAVES = range(5)
-_RANK = {"buffers": _HOLDINGS, "frozen": _FROZEN, **dict.fromkeys(BEHAVIOUR, _BEHAVES)}
+_RANK = {"buffers": _HOLDINGS, "frozen": _FROZEN, **dict.fromkeys(rows.BEHAVIOUR, _BEHAVES)}
 
 
 def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
@@ -46,7 +40,7 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdi
 
 def compare_trees(baseline: JsonObject, actual: JsonObject, ignored: Sequence[str] = ()) -> Verdict:
     """Compare the facts of two summaries field by field; `ignored` are globs of attributes."""
-    before, new = layers_of(baseline, ignored), layers_of(actual, ignored)
+    before, new = rows.layers_of(baseline, ignored), rows.layers_of(actual, ignored)
     renamed = renames(_built(before), _built(new))
     names = {name: baseline_name(name, renamed) for name in new}
     after = {names[name]: row for name, row in new.items()}
@@ -59,8 +53,8 @@ def compare_trees(baseline: JsonObject, actual: JsonObject, ignored: Sequence[st
         elif name not in before:
             findings.append(ModuleFinding(name, "added", str(after[name].get("class", ""))))
         elif before[name] != after[name]:
-            *rows, buffers = without_state(before[name], after[name], is_run=is_run)
-            findings += field_findings(name, *rows)
+            *compared, buffers = rows.without_state(before[name], after[name], is_run=is_run)
+            findings += rows.field_findings(name, *compared)
             uncompared += [UncomparedFinding(name, f"buffer {local}") for local in buffers]
     ties = _groups(baseline), _tied(_groups(actual), names)
     if not findings and not renamed and ties[0] == ties[1]:
@@ -95,7 +89,7 @@ def _built(layers: Rows) -> Rows:
     for name, row in layers.items():
         config = row.get("config")
         ordered = {"config": in_one_order(config)} if isinstance(config, str) else {}
-        built[name] = {**{key: row[key] for key in STRUCTURE if key in row}, **ordered}
+        built[name] = {**{key: row[key] for key in rows.STRUCTURE if key in row}, **ordered}
     return built
 
 
@@ -139,7 +133,7 @@ def _rank(finding: LayerFinding) -> int:
     return _BUILT_AS if isinstance(finding, ModuleFinding) else _HOLDINGS
 
 
-def _modules(rows: Rows, calls: list[Call]) -> ModelStructure:
+def _modules(layers: Rows, calls: list[Call]) -> ModelStructure:
     """The modules alone, in the order of execution as far as that is known, then as people count."""
-    order = dict.fromkeys([*(call.layer for call in calls), *sorted(rows, key=natural)])
-    return ModelStructure({name: ModuleRecord(str(rows[name].get("class", "")), {}, {}) for name in order})
+    order = dict.fromkeys([*(call.layer for call in calls), *sorted(layers, key=natural)])
+    return ModelStructure({name: ModuleRecord(str(layers[name].get("class", "")), {}, {}) for name in order})

@@ -7,14 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pytest_modelviz.records.findings import ChangeFinding
-from pytest_modelviz.reports.sentences import (
-    layers_of,
-    likeness,
-    listed,
-    sentence_for_many,
-    sentence_for_same_change,
-    shortened,
-)
+from pytest_modelviz.reports import sentences
 
 Field = Literal["class", "config", "parameters", "buffers", "frozen", "in", "out", "calls", "mult_adds"]
 
@@ -36,7 +29,7 @@ class FieldFinding(ChangeFinding):
         return self.field == "frozen" and not (self.before and self.after)
 
 
-@likeness.register
+@sentences.likeness.register
 def _(finding: FieldFinding) -> Hashable:
     if finding.is_frozen_or_thawed:
         return finding.field, bool(finding.after)
@@ -45,13 +38,13 @@ def _(finding: FieldFinding) -> Hashable:
     return finding.field, finding.name, finding.before, finding.after
 
 
-@sentence_for_many.register
+@sentences.sentence_for_many.register
 def _(first: FieldFinding, group: Sequence[FieldFinding]) -> str:
-    layers = layers_of(group)
+    layers = sentences.layers_of(group)
     if first.is_frozen_or_thawed:
-        return f"{len(layers)} layers are {'now' if first.after else 'no longer'} frozen: {listed(layers)}"
+        return f"{len(layers)} layers are {'now' if first.after else 'no longer'} frozen: {sentences.listed(layers)}"
     if first.follows:
-        example = f"{first.layer} {first.field}: {shortened(first.before, first.after)}"
+        example = f"{first.layer} {first.field}: {sentences.shortened(first.before, first.after)}"
         count = "1 layer" if len(layers) == 1 else f"{len(layers)} layers"
-        return f"shapes, calls or mult-adds of {count} follow: {listed(layers)} ({example})"
-    return sentence_for_same_change(first, group)
+        return f"shapes, calls or mult-adds of {count} follow: {sentences.listed(layers)} ({example})"
+    return sentences.sentence_for_same_change(first, group)

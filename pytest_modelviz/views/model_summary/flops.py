@@ -9,8 +9,8 @@ nothing of one, its products are worked out from its sizes, so that the count do
 from __future__ import annotations
 
 import contextlib
+import traceback
 from collections.abc import Callable, Iterator
-from types import TracebackType
 from typing import Any, TypeVar, cast
 
 import torch
@@ -24,19 +24,13 @@ from pytest_modelviz.probe.pass_recorder import CallObserver
 from pytest_modelviz.probe.purity import untouched
 from pytest_modelviz.records.trace import Call
 
-_UNFUSED = (torch.nn.modules.activation.__file__, torch.nn.modules.transformer.__file__)  # these look at what is fused
+_UNFUSED = (torch.nn.modules.activation.__file__, torch.nn.modules.transformer.__file__)  # they choose the fused paths
 
 
-class _NoTracker:
+class _NoTracker(contextlib.nullcontext[None]):
     """Attributes everything to the model as a whole; modules are followed here."""
 
     parents = frozenset({"Global"})
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *raised: object) -> None:
-        return None
 
 
 _ResultT = TypeVar("_ResultT")
@@ -67,7 +61,7 @@ class MultAdds(CallObserver):
         # its own tracker hooks gradients, which views of parameters and functional transforms do not bear
         self._counter.mod_tracker = cast(Any, _NoTracker())
         self._hidden = 0  # what the counter has missed
-        self._open: list[tuple[int, int]] = []  # total at entry, of it inside children
+        self._open: list[list[int]] = []  # total at entry, what was spent inside children since
 
     @contextlib.contextmanager
     def counting(self) -> Iterator[None]:
@@ -90,22 +84,20 @@ class MultAdds(CallObserver):
 
         Nested tensors cannot be counted, nor can they be attended to on an unfused path.
         """
-        trace, last = error.__traceback__, ""
-        while trace is not None:
-            failed = _counted_operator(trace)
-            if failed is not None:
-                function, args, kwargs = failed
+        last = ""
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            last = frame.f_code.co_filename
+            if last == torch.utils.flop_counter.__file__ and frame.f_code.co_name == "__torch_dispatch__":
+                counted = frame.f_locals
                 try:
-                    function(*args, **kwargs)
+                    counted["func"](*counted["args"], **(counted["kwargs"] or {}))
                 except Exception:
                     return False
                 return True
-            last = trace.tb_frame.f_code.co_filename
-            trace = trace.tb_next
         return last in _UNFUSED
 
     def enter(self, call: Call) -> None:
-        self._open.append((self._total(), 0))
+        self._open.append([self._total(), 0])
 
     def leave(self, call: Call, module: torch.nn.Module, output: ModelOutput) -> ModelOutput:
         self._close(call, recurrent_mult_adds(module, output))
@@ -124,18 +116,10 @@ class MultAdds(CallObserver):
             self._hidden += hidden
         self.own[call.layer] = self.own.get(call.layer, 0) + spent - inside
         if self._open:
-            start, children = self._open.pop()
-            self._open.append((start, children + spent))
+            self._open[-1][1] += spent
 
     def _total(self) -> int:
         return int(self._counter.get_total_flops()) // 2 + self._hidden
-
-
-def _counted_operator(trace: TracebackType) -> tuple[Any, Any, Any] | None:
-    """The operator and its arguments where this frame of a traceback is that of torch's counter."""
-    code, known = trace.tb_frame.f_code, trace.tb_frame.f_locals
-    is_counter = code.co_filename == torch.utils.flop_counter.__file__ and code.co_name == "__torch_dispatch__"
-    return (known["func"], known["args"], known["kwargs"] or {}) if is_counter else None
 
 
 # The gates of a layer whose forward is torch's own; a subclass's may do anything.

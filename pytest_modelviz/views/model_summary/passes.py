@@ -164,8 +164,6 @@ def _insert(calls: list[Call], layer: str, counts: Mapping[str, int]) -> None:
         caller = caller.rpartition(".")[0]
     outer = own or [at for at, call in enumerate(calls) if call.layer == caller]
     if outer:
-        depth = calls[outer[-1]].depth + (0 if own else 1)
-        end = next((at for at in range(outer[-1] + 1, len(calls)) if calls[at].depth < depth), len(calls))
-        if own:
-            end = next((at for at in range(outer[-1] + 1, len(calls)) if calls[at].depth <= depth), len(calls))
-        calls.insert(end, Call(layer, len(own), depth, {}, {}))
+        depth = calls[outer[-1]].depth
+        end = next((at for at in range(outer[-1] + 1, len(calls)) if calls[at].depth <= depth), len(calls))
+        calls.insert(end, Call(layer, len(own), depth if own else depth + 1, {}, {}))

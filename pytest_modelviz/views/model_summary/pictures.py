@@ -48,22 +48,19 @@ def diff_lines(before: Rows, after: Rows, verdict: Verdict | None = None) -> lis
             sign, title, row = ("-", name, old_row or {}) if new_row is None else ("+", new[name], new_row)
             lines.append((sign, f"{_title(title, row)}({row.get('config', '')})"))
             continue
-        both = (("-", name, old_row), ("+", new[name], new_row))
+        both = (("-", _title(name, old_row), old_row), ("+", _title(new[name], new_row), new_row))
         beside = [key for key in _BESIDE if key in old_row and key in new_row]
         keys = [key for key in (*COMPARED, *beside) if not same(old_row.get(key), new_row.get(key))]
         keys = [key for key in keys if verdict is None or key in beside or (name, key) in differing]
         if any(finding.before == name for finding in renamed) or "class" in keys:
-            lines += [(sign, _title(title, row)) for sign, title, row in both]
+            lines += [(sign, title) for sign, title, _ in both]
         elif not keys and name not in attributes:
             lines.append((" ", _title(new[name], new_row)))
         for key in (key for key in keys if key != "class"):
-            lines += [(sign, f"{_title(title, row)}  {key}: {row[key]}") for sign, title, row in both if key in row]
+            lines += [(sign, f"{title}  {key}: {row[key]}") for sign, title, row in both if key in row]
         for changed in attributes.get(name, ()):
-            texts = (changed.before, changed.after)
-            lines += [
-                (sign, f"{_title(title, row)}  {changed.name}: {text}")
-                for (sign, title, row), text in zip(both, texts, strict=True)
-            ]
+            texts = zip(both, (changed.before, changed.after), strict=True)
+            lines += [(sign, f"{title}  {changed.name}: {text}") for (sign, title, _), text in texts]
     return lines
 
 

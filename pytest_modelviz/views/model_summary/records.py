@@ -95,7 +95,6 @@ def _common_attributes(layers: Iterable[LayerSummary]) -> dict[str, dict[str, st
     """By class, those attributes that all of its modules share."""
     common: dict[str, dict[str, str]] = {}
     for layer in layers:
-        shared = common.setdefault(layer.class_name, dict(layer.attributes))
-        for key in [key for key, text in shared.items() if layer.attributes.get(key) != text]:
-            del shared[key]
+        shared = common.get(layer.class_name, layer.attributes).items()
+        common[layer.class_name] = {key: text for key, text in shared if layer.attributes.get(key) == text}
     return {name: shared for name, shared in common.items() if shared}

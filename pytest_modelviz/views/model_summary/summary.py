@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -23,8 +22,9 @@ from pytest_modelviz.probe.modules import (
 )
 from pytest_modelviz.probe.sketch import record_shape
 from pytest_modelviz.probe.torch_internals import unsaved_buffer_names
-from pytest_modelviz.records.call_order import runs_of
+from pytest_modelviz.records.call_order import Runs, runs_of
 from pytest_modelviz.records.structure import LENT, NOT_SAVED, REWRITTEN, UNSAVED
+from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import Call, ForwardTrace, Leaves
 from pytest_modelviz.text.side_by_side import split_path
 from pytest_modelviz.views.model_summary.records import LayerSummary, ModelSummary
@@ -34,11 +34,15 @@ _LONGEST = 200  # letters of an attribute that are written out
 
 
 class SummaryPass(NamedTuple):
-    """What a summary takes from a pass: its calls, and, by layer, multiply-adds and caches (see `caches_of`)."""
+    """What a summary takes from a pass: its calls, and, by layer, multiply-adds and caches (see `caches_of`).
+
+    `notes` are for the user, beside those of the trace.
+    """
 
     trace: ForwardTrace | None = None
     mult_adds: Mapping[str, int] = MappingProxyType({})
     caches: Mapping[str, Sequence[str]] = MappingProxyType({})
+    notes: tuple[str, ...] = ()
 
 
 def torchinfo_table(
@@ -105,27 +109,17 @@ def caches_of(before: Mapping[tuple[str, str], str], after: Mapping[tuple[str, s
 
 def summarise(model: torch.nn.Module, observed: SummaryPass, table: str) -> ModelSummary:
     """The summary of a model as it stands, with what a pass, if one was made, has shown."""
-    trace, mult_adds, caches = observed
+    trace = observed.trace
     calls: dict[str, list[Call]] = {}
     for call in trace.calls if trace else ():
         calls.setdefault(call.layer, []).append(call)
     modules = dict(observed_modules(model))
-    layers = {
-        name: _layer(name, module, trace, calls.get(name, []), mult_adds.get(name, 0))
-        for name, module in modules.items()
-    }
     runs = runs_of(trace.calls if trace else (), modules)
     describer = Describer()
     records = trace.modules if trace else {name: describer.describe(module, {}) for name, module in modules.items()}
     layers = {
-        name: replace(
-            layer,
-            attributes=_attributes(modules[name], records[name].config),
-            state=_state(records[name].config, caches.get(name, ())),
-            runs=runs.get(name),
-            forward=_forward(parameters_of(modules[name]), calls.get(name, [])),
-        )
-        for name, layer in layers.items()
+        name: _layer(name, module, observed, records[name].config, calls.get(name, []), runs.get(name))
+        for name, module in modules.items()
     }
     sizes = [(_numel(p), p.requires_grad, p.dtype.itemsize) for p in model.parameters()]
     return ModelSummary(
@@ -134,18 +128,24 @@ def summarise(model: torch.nn.Module, observed: SummaryPass, table: str) -> Mode
         trainable_params=sum(count for count, trainable, _ in sizes if trainable),
         buffer_elements=sum(_numel(b) for b in model.buffers()),
         parameter_bytes=sum(count * size for count, _, size in sizes),
-        mult_adds=sum(mult_adds.values()),
+        mult_adds=sum(observed.mult_adds.values()),
         ties=tie_groups(model),
         table=table,
     )
 
 
 def _layer(
-    name: str, module: torch.nn.Module, trace: ForwardTrace | None, calls: list[Call], mult_adds: int
+    name: str,
+    module: torch.nn.Module,
+    observed: SummaryPass,
+    config: Mapping[str, str],
+    calls: list[Call],
+    runs: Runs | None,
 ) -> LayerSummary:
     own = dict([*own_tensors(module), *packed_tensors(module)])
     parameters = {n: t for n, t in own.items() if isinstance(t, torch.nn.Parameter)}
     unsaved = unsaved_buffer_names(module)
+    tensors = observed.trace.tensors if observed.trace else {}
     return LayerSummary(
         name=name,
         class_name=class_name(module),
@@ -153,10 +153,14 @@ def _layer(
         parameters={n: _text(t) for n, t in parameters.items()},
         buffers={n: _text(t) + (NOT_SAVED if n in unsaved else "") for n, t in own.items() if n not in parameters},
         frozen=tuple(n for n, p in parameters.items() if not p.requires_grad),
-        inputs=_shapes(calls[0].inputs, trace) if calls and trace else "",
-        outputs=_shapes(calls[0].outputs or {}, trace) if calls and trace else "",
+        inputs=_shapes(calls[0].inputs, tensors) if calls else "",
+        outputs=_shapes(calls[0].outputs or {}, tensors) if calls else "",
         calls=len(calls),
-        mult_adds=mult_adds,
+        mult_adds=observed.mult_adds.get(name, 0),
+        attributes=_attributes(module, config),
+        state=tuple(dict.fromkeys([*config.get(REWRITTEN, "").splitlines(), *observed.caches.get(name, ())])),
+        runs=runs,
+        forward=_forward(parameters_of(module), calls),
     )
 
 
@@ -167,16 +171,12 @@ def _forward(parameters: Parameters, calls: list[Call]) -> str:
     """
     paths = (path for path in (calls[0].inputs if calls else ()) if not path.endswith(LENT))
     given = [*dict.fromkeys(split_path(path)[0] for path in paths)]
-    return "" if not calls or ", ".join(given) == parameters.signature.replace("*", "") else parameters.signature
+    return "" if not calls or ", ".join(given) == parameters.signature else parameters.signature
 
 
 def _config(module: torch.nn.Module) -> str:
     config = configuration(module)
     return config.get("repr") or config["extra_repr"]
-
-
-def _state(config: Mapping[str, str], caches: Sequence[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys([*config.get(REWRITTEN, "").splitlines(), *caches]))
 
 
 def _attributes(module: torch.nn.Module, config: Mapping[str, str]) -> dict[str, str]:
@@ -197,11 +197,10 @@ def _numel(tensor: torch.Tensor) -> int:
     return 0 if torch.nn.parameter.is_lazy(tensor) else tensor.numel()
 
 
-def _shapes(leaves: Leaves, trace: ForwardTrace) -> str:
+def _shapes(leaves: Leaves, tensors: Mapping[str, TensorRecord]) -> str:
     texts = []
     for path, leaf in leaves.items():
-        if path.endswith(LENT):
-            continue
-        text = trace.tensors[leaf.tensor].dtype_and_shape if leaf.tensor is not None else str(leaf.literal)
-        texts.append(f"{path}: {text}" if path else text)
+        if not path.endswith(LENT):
+            text = str(leaf.literal) if leaf.tensor is None else tensors[leaf.tensor].dtype_and_shape
+            texts.append(f"{path}: {text}" if path else text)
     return ", ".join(texts)

@@ -154,7 +154,8 @@ HANDED = {
 SIGNATURES = (
     None, "", "x", "x, bias", "x, mask", "x, bias, mask", "x, mask, scale", "x, scale", "x, zz, args", "x, zz, args[0]",
     "x, zz, args[0], *rest", "x, args[1], args[0]", "x, *args", "x, *bias", "x, bias, *args", "x, zz, *args",
-    "x, zz, bias, *rest", "x, scale, *args", "x, args, *scale", "x, x, bias", "bias, x",
+    "x, zz, bias, *rest", "x, scale, *args", "x, args, *scale", "x, x, bias", "bias, x", "x, *args, scale, **others",
+    "x, *args, scale=..., **others", "x, *rest, scale=..., bias", "x=..., *args", "x, args=..., scale=..., **others",
 )  # fmt: skip
 
 
@@ -200,6 +201,30 @@ def test_no_signature_that_a_trace_claims_takes_one_argument_for_another(name):
             assert matches(view, baseline, capture)
             for other, drifted in others.items():
                 assert not matches(view, baseline, drifted), (signature, defaults, other)
+
+
+@pytest.mark.parametrize("view", [FeatureMapsView, ModelSummaryView])
+def test_a_parameter_whose_default_no_text_says_is_not_required(view):
+    nothing = object()
+
+    class Takes(nn.Module):
+        def forward(self, x, bias=nothing, **others):
+            return x + 0
+
+    def given(name):
+        return view(HandsOver(Takes(), lambda inner, x: inner(x, **{name: x * 2})), input_data=image())
+
+    def renamed_in_trace(trace):
+        trace.modules["inner"].config["forward"] = "x, scale, *args, **others"
+
+    def renamed_in_facts(facts):
+        facts["layers"]["inner"]["forward"] = "x, scale, **others"
+
+    honest = given("scale")
+    forge = (retraced, renamed_in_trace) if view is FeatureMapsView else (reread, renamed_in_facts)
+    baseline = forge[0](honest, honest.capture(), forge[1])
+    assert matches(honest, baseline, honest.capture())
+    assert not matches(honest, baseline, given("bias").capture())
 
 
 class Renamed(nn.Module):

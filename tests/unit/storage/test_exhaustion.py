@@ -48,7 +48,7 @@ from pytest_modelviz.storage.results import ResultsFolder
 from pytest_modelviz.storage.store import Store
 from pytest_modelviz.text.side_by_side import split_items
 from pytest_modelviz.views.feature_maps.records import layer_rows
-from pytest_modelviz.views.model_graph.references import split_result
+from pytest_modelviz.views.model_graph.records import split_result
 from pytest_modelviz.views.model_summary.compare import compare_trees
 from pytest_modelviz.views.training_curve.optimizer_comparison import optimizer_findings
 from pytest_modelviz.views.training_curve.optimizer_records import OptimizerRecord

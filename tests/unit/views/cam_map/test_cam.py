@@ -274,6 +274,16 @@ class TestComparison:
         assert compared(one, two, atol=0.03).matched
         assert not compared(one, two, atol=0.02).matched
 
+    def test_what_rounding_leaves_of_a_sum_that_cancels_is_no_map(self):
+        """Both maps of the layer are 1: the sum is (1 - weight) / 4 everywhere, of terms whose size is 1 / 2."""
+        zero, rounded, small = (
+            CamMapView(Toy(first=(1.0, weight)), torch.ones(1, 2, 2, 2), target=0)
+            for weight in (-1.0, -1 + 1e-7, -1 + 1e-6)
+        )
+        assert rounded.capture().result.raw.any()
+        assert compared(zero, rounded).matched
+        assert not compared(zero, small).matched
+
 
 def test_map_difference_by_hand():
     base = np.array([[[1.0, -4.0]]], np.float32)

@@ -9,7 +9,8 @@ from pytest_modelviz.views.cam_map.capture import CamMapView
 
 
 class TestCamLayers:
-    def test_a_head_that_the_score_does_not_depend_on_is_passed_over(self):
+    @pytest.mark.parametrize("method", ["gradcam", "scorecam"])
+    def test_a_head_that_the_score_does_not_depend_on_is_passed_over(self, method):
         class Auxiliary(nn.Module):
             def __init__(self):
                 super().__init__()
@@ -18,7 +19,8 @@ class TestCamLayers:
             def forward(self, x):
                 return {"logits": self.net(x), "aux": self.aux(x)}
 
-        assert CamMapView(Auxiliary(), images(), target=0).capture().facts["layer"] == "net.bn2"
+        view = CamMapView(Auxiliary(), images(), target=0, method=method)
+        assert view.capture().facts["layer"] == "net.bn2"
 
     def test_tokens_by_heads_are_no_image(self):
         class Heads(nn.Module):

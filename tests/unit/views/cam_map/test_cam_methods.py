@@ -249,6 +249,15 @@ class TestErrors:
         with pytest.raises(ModelvizError, match="target takes a class, not a function"):
             CamMapView(SmallNet(), images(), method="finercam", target=lambda scores: scores[0])
 
+    def test_an_image_beside_another_tensor(self):
+        class Shifted(SmallNet):
+            def forward(self, x, shift):
+                return super().forward(x) + shift
+
+        view = CamMapView(Shifted(), (images(), torch.zeros(())), method="scorecam", target=0)
+        with pytest.raises(ModelvizError, match="needs an input of one tensor"):
+            view.capture()
+
     def test_a_model_that_cannot_be_copied(self):
         class Unique(SmallNet):
             def __deepcopy__(self, memo):
