@@ -219,7 +219,8 @@ class ItemChecks:
         Those of the configuration file are meant for any model.
         """
         model = getattr(view, "model", None)
-        if model is not None and not all(self._ignored.values()):
+        is_module = hasattr(model, "named_modules")  # a third party's view may call anything its model
+        if model is not None and is_module and not all(self._ignored.values()):
             from pytest_modelviz.compare.ignored import matches
             from pytest_modelviz.probe.configuration import attribute_names
 

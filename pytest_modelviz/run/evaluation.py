@@ -181,9 +181,10 @@ class CheckEvaluator:
 
     def _keep_candidate(self) -> str | None:
         """Keep what was captured; where that cannot be written, the report says so and stands all the same."""
+        picture = self._picture()
         try:
             self._results.prepare()
-            path = self._candidates.save(self._location, self._capture, **self._ids, picture=self._picture())
+            path = self._candidates.save(self._location, self._capture, **self._ids, picture=picture)
         except ModelvizError as error:
             self._notes.append(f"what was captured could not be kept, so that it cannot be accepted: {error}")
             return None
@@ -196,10 +197,12 @@ class CheckEvaluator:
     def _show(self, baseline: Capture, verdict: Verdict) -> list[str]:
         """Put the pictures of a drift into TensorBoard and into files; returns their tags."""
         exhibits = self._comparison.pictures(baseline, verdict)
+        text = (
+            f"{self._result(Status.DRIFT, verdict, whole=True).message}\n\n{self._check.view.describe(self._capture)}"
+        )
         try:
             events = self._session.events(self._settings)
-            text = self._result(Status.DRIFT, verdict, whole=True).message
-            events.text(self._tag, f"{text}\n\n{self._check.view.describe(self._capture)}")
+            events.text(self._tag, text)
             encoded = [(picture, quick_png_bytes(picture.image)) for picture in pictures_of(exhibits)]
             pngs = {id(picture): png for picture, png in encoded}
             tags = [events.show(self._tag, exhibit, pngs.get(id(exhibit))) for exhibit in exhibits]

@@ -10,6 +10,7 @@ from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.check_result import CheckResult
 from pytest_modelviz.reports.tensorboard import EventFiles
 from pytest_modelviz.run.check import Check
+from pytest_modelviz.run.checked_view import CheckedView
 from pytest_modelviz.run.evaluation import CheckEvaluator
 from pytest_modelviz.run.settings import Mode, Settings
 from pytest_modelviz.storage.names import Location
@@ -33,6 +34,7 @@ class Session:
         started = time.perf_counter()
         if check.settings.mode is not Mode.OFF:
             self._claim(check)
+        check = replace(check, view=CheckedView(check.view))
         capture = check.view.capture()
         result = CheckEvaluator(self, check, capture).result()
         return capture, replace(result, seconds=round(time.perf_counter() - started, 4))

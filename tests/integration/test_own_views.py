@@ -164,6 +164,15 @@ def test_a_model_that_draws_random_numbers_is_unstable_in_every_part(project):
     assert project.statuses() == {"model_summary": "recorded", "feature_maps": "unstable", "cam_map": "unstable"}
 
 
+def test_what_a_view_holds_as_its_model_may_be_anything(project):
+    source = PLAIN.replace("self.model.named_parameters()", "[('w', torch.ones(2))]")
+    project.pytester.makeconftest(source.replace("environment(self.model)", "{}"))
+    project.test("import pytest\n@pytest.mark.modelviz_ignore('*._x')\ndef test_net(norms):\n    norms(3)\n")
+    result = project.run("--modelviz-update")
+    result.assert_outcomes(passed=1, warnings=1)
+    result.stdout.fnmatch_lines(["*ModelvizWarning: the glob '*._x' that test_net.py::test_net ignores matches no*"])
+
+
 def test_a_disabled_plugin_does_not_mind_the_hook(own):
     own.test("def test_nothing():\n    pass\n")
     own.run("-p", "no:modelviz").assert_outcomes(passed=1)
