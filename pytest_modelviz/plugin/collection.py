@@ -6,6 +6,7 @@ command line left out was not seen, and its file was not collected whole.
 
 from __future__ import annotations
 
+import os
 import sys
 import types
 from collections.abc import Generator
@@ -84,9 +85,11 @@ class CollectionRecorder:
 def sources(root: Path) -> list[str]:
     """The project's own modules that are loaded: what its tests are called may depend on any of them."""
     files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
-    paths = [Path(file) for file in files if isinstance(file, str) and file.endswith(".py")]
-    inside = [path.relative_to(root) for path in paths if path.is_relative_to(root)]
-    return sorted(path.as_posix() for path in inside if not _INSTALLED & set(path.parts))
+    above = os.path.normcase(root)  # of thousands of modules only these few become paths
+    inside = [file for file in files if isinstance(file, str) and os.path.normcase(file).startswith(above)]
+    paths = [Path(file) for file in inside if file.endswith(".py")]
+    own = [path.relative_to(root) for path in paths if path.is_relative_to(root)]
+    return sorted(path.as_posix() for path in own if not _INSTALLED & set(path.parts))
 
 
 def _is_empty(module: pytest.Module) -> bool:
