@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.findings import AnyFinding, Finding
 from pytest_modelviz.records.verdict import Cause, Divergence, LayerError, Verdict
 from pytest_modelviz.views.base import View
+
+T = TypeVar("T")
 
 _LONGEST = 80  # letters of a wrong value
 
@@ -45,7 +48,12 @@ _COUNT = _instance("an int", int)
 _NUMBER = _instance("a float", float, int)
 _FLAG = _instance("a bool", bool, np.bool_)
 _TEXTS = _sequence("a tuple of str", str)
-_EXHIBIT = (Picture, Curve, Histogram, Graph)
+_RETURNS = {
+    "capture": _instance("a Capture", Capture),
+    "compare": _instance("a Verdict", Verdict),
+    "picture": _sequence("a list of Picture, Curve, Histogram and Graph", Picture, Curve, Histogram, Graph),
+    "describe": _TEXT,
+}
 _FIELDS: dict[type, dict[str, Rule]] = {
     Capture: {
         "view": _TEXT,
@@ -93,39 +101,37 @@ class CheckedView:
         return self.inner.view
 
     def capture(self) -> Capture:
-        capture = self.inner.capture()
-        self._require("capture", _instance("a Capture", Capture), capture)
-        return capture
+        return self._checked("capture", self.inner.capture())
 
     def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
-        verdict = self.inner.compare(baseline, actual, tolerances)
-        self._require("compare", _instance("a Verdict", Verdict), verdict)
-        return verdict
+        return self._checked("compare", self.inner.compare(baseline, actual, tolerances))
 
     def picture(
         self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None
     ) -> Sequence[Exhibit]:
-        exhibits = self.inner.picture(actual, baseline, verdict)
-        self._require("picture", _sequence("a list of Picture, Curve, Histogram and Graph", *_EXHIBIT), exhibits)
-        return exhibits
+        return self._checked("picture", self.inner.picture(actual, baseline, verdict))
 
     def describe(self, actual: Capture) -> str:
-        text = self.inner.describe(actual)
-        self._require("describe", _TEXT, text)
-        return text
+        return self._checked("describe", self.inner.describe(actual))
+
+    def _checked(self, method: str, value: T) -> T:
+        self._require(method, _RETURNS[method], value)
+        self._check_fields(method, value)
+        return value
+
+    def _check_fields(self, method: str, value: object, path: str = "") -> None:
+        if isinstance(value, (tuple, list)):
+            for at, item in enumerate(value):
+                self._check_fields(method, item, f"{path}[{at}]")
+        for field, rule in _FIELDS.get(type(value), {}).items():
+            inner = getattr(value, field)
+            self._require(method, rule, inner, f"{path}.{field}".lstrip("."))
+            self._check_fields(method, inner, f"{path}.{field}".lstrip("."))
 
     def _require(self, method: str, rule: Rule, value: object, path: str = "") -> None:
         words, is_right = rule
         if not is_right(value):
             text = " ".join(repr(value).split())
             text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
-            where = (
-                f"in what its {method} returned, {path.lstrip('.')} must be" if path else f"its {method} must return"
-            )
+            where = f"in what its {method} returned, {path} must be" if path else f"its {method} must return"
             raise ModelvizError(f"the view {self.view!r} is faulty: {where} {words}, not {text}")
-        if isinstance(value, (tuple, list)):
-            for at, item in enumerate(value):
-                if type(item) in _FIELDS:
-                    self._require(method, ("", lambda _: True), item, f"{path}[{at}]")
-        for field, inner in _FIELDS.get(type(value), {}).items():
-            self._require(method, inner, getattr(value, field), f"{path}.{field}")

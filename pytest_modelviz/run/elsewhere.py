@@ -45,7 +45,7 @@ def baseline_elsewhere(check: Check) -> str | None:
 
 def former_note(former: str, check: Check) -> str:
     """What to say of a check for which there is a baseline that an earlier version has recorded."""
-    command = move_command(former, check.nodeid, options=check.commands.review)
+    command = move_command(former, check.nodeid, options=check.review)
     if check.is_former:
         return f"its baseline has the id that an earlier version gave to this test; to bring it up to date: {command}"
     return (

@@ -31,7 +31,6 @@ from pytest_modelviz.storage.formats import text_sha256
 from pytest_modelviz.storage.limits import TIMES, limits_for
 from pytest_modelviz.storage.names import Location, display_path, file_folder, safe
 from pytest_modelviz.storage.renaming import foreign_reason
-from pytest_modelviz.storage.results import ResultsFolder
 from pytest_modelviz.storage.store import ChangedMeanwhileError, Store
 from pytest_modelviz.text.printable import quoted
 
@@ -47,7 +46,7 @@ class CheckEvaluator:
         self._settings = check.settings
         self._comparison = Comparison(check.view, capture, check.settings)
         self._baselines = session.baselines(check.settings)
-        self._results = ResultsFolder(check.settings.results_dir, configured=check.settings.results_dir_is_configured)
+        self._results = check.settings.results_folder()
         self._candidates = Store(self._results.candidates, kind="candidate", option="--modelviz-results-dir")
         self._location = self._compared_with = Location.of(check.nodeid, check.name, check.settings.variant)
         self._ids = {"nodeid": check.nodeid, "name": check.name}
@@ -130,7 +129,7 @@ class CheckEvaluator:
             whole = whole and not (self._settings.rootdir / file).exists()
         except (OSError, ValueError):  # a name that no file can have
             return str(error)
-        options = self._check.commands.review
+        options = self._check.review
         is_there = is_defined(self._settings.rootdir, error.owner)
         return foreign_reason(error.owner, self._check.nodeid, whole_file=whole, is_there=is_there, options=options)
 
@@ -233,9 +232,7 @@ class CheckEvaluator:
         tags: Sequence[str] = (),
         whole: bool = False,
     ) -> CheckResult:
-        commands = self._check.commands
-        record = f"{commands.options} {quoted(commands.argument)}".lstrip()
-        options = f"--run {self._session.run_id} {commands.review}".rstrip()
+        options = f"--run {self._session.run_id} {self._check.review}".rstrip()
         accept = f"{options} {quoted(self._check.nodeid)}"
         result = CheckResult(
             nodeid=self._check.nodeid,
@@ -258,7 +255,7 @@ class CheckEvaluator:
             result,
             () if verdict is None else verdict.findings,
             reason=reason,
-            commands=(record, accept),
+            commands=(self._check.arguments, accept),
             notes=(*self._capture.notes, *self._notes),
             whole=whole,
         )

@@ -14,7 +14,6 @@ from pytest_modelviz.run.checked_view import CheckedView
 from pytest_modelviz.run.evaluation import CheckEvaluator
 from pytest_modelviz.run.settings import Mode, Settings
 from pytest_modelviz.storage.names import Location
-from pytest_modelviz.storage.results import ResultsFolder
 from pytest_modelviz.storage.store import Store
 
 
@@ -59,8 +58,7 @@ class Session:
     def events(self, settings: Settings) -> EventFiles:
         """The event files of this process, opened when the first error is charted."""
         if self._events is None:
-            results = ResultsFolder(settings.results_dir, configured=settings.results_dir_is_configured)
-            self._events = EventFiles(results.event_folder(self.run_id, self.worker))
+            self._events = EventFiles(settings.results_folder().event_folder(self.run_id, self.worker))
         return self._events
 
     def close(self) -> None:

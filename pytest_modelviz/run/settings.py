@@ -19,6 +19,7 @@ from pytest_modelviz.run.options import (
     parse_tolerance,
     parse_variant,
 )
+from pytest_modelviz.storage.results import ResultsFolder
 from pytest_modelviz.text.printable import quoted
 
 
@@ -41,6 +42,7 @@ _UPDATES = {
     "--modelviz-update-missing": Mode.UPDATE_MISSING,
     "--modelviz-update-all": Mode.UPDATE_ALL,
 }
+_PLAIN = ("rtol", "atol", "variant", "require", "orphans", "html")  # options that are settings as they are
 _MARKER_KEYS = ("rtol", "atol", "layers", "variant", "compare", "ignore")
 
 
@@ -68,6 +70,9 @@ class Settings:
     repeated: str = ""
     baseline_dir_is_configured: bool = True
     results_dir_is_configured: bool = True
+
+    def results_folder(self) -> ResultsFolder:
+        return ResultsFolder(self.results_dir, configured=self.results_dir_is_configured)
 
     def marked(self, markers: Sequence[Mapping[str, Any]]) -> Settings:
         """With the keywords of `@pytest.mark.modelviz(...)`, the closest marker first.
@@ -142,13 +147,8 @@ def read_settings(command_line: Mapping[str, Any], ini: Mapping[str, Any], rootd
         baseline_dir_is_configured="--modelviz-baseline-dir" in values,
         results_dir=results,
         results_dir_is_configured="--modelviz-results-dir" in values,
-        rtol=values.get("--modelviz-rtol"),
-        atol=values.get("--modelviz-atol"),
         ignored=parse_attribute_globs(IGNORE, ini.get(IGNORE) or ()),
-        variant=values.get("--modelviz-variant"),
-        require=values.get("--modelviz-require", False),
-        orphans=values.get("--modelviz-orphans", "warn"),
-        html=values.get("--modelviz-html", True),
+        **{key: values[f"--modelviz-{key}"] for key in _PLAIN if f"--modelviz-{key}" in values},
         repeated=" ".join(
             quoted(f"{option.name}={command_line[option.name]}")
             for option in OPTIONS

@@ -18,7 +18,7 @@ from pytest_modelviz.reports.terminal_summary import TerminalSummary, summary_li
 from pytest_modelviz.run.settings import Mode, Settings
 from pytest_modelviz.storage.git import ignored_warning, path_in_repository
 from pytest_modelviz.storage.names import Location, display_path
-from pytest_modelviz.storage.results import ResultsFolder, run_facts
+from pytest_modelviz.storage.results import run_facts
 
 # Of a test that ran several times over, the worst result counts. Where several are as bad, the last.
 _WORST_LAST = (
@@ -41,7 +41,7 @@ class RunSummary:
 
     def __init__(self, run_id: str, settings: Settings) -> None:
         self._run_id, self._settings = run_id, settings
-        self._folder = ResultsFolder(settings.results_dir, configured=settings.results_dir_is_configured)
+        self._folder = settings.results_folder()
         self._results: dict[str, dict[str, dict[str, CheckResult]]] = {}
         self._files: dict[str, list[str]] | None = None
         self._sources: set[str] = set()
@@ -143,7 +143,8 @@ class RunSummary:
         if not _has_compared(results) and self._folder.has_compared():
             if self._judged_files:
                 self._folder.replace_orphans(self._orphans, self._judged_files)
-            self._end()
+            if self._began:
+                self._folder.marks.remove(self._run_id)
             if not self._judged_files:
                 return
         else:
@@ -156,11 +157,9 @@ class RunSummary:
             self._written = True
             self._folder.marks.clear()
         if self._settings.html:
-            self._write_report()
+            from pytest_modelviz.reports.html import write_report
 
-    def _end(self) -> None:
-        if self._began:
-            self._folder.marks.remove(self._run_id)
+            write_report(self._folder)
 
     def _refuse_rival_recordings(self) -> None:
         """A test that was run several times over and recorded something else each time has no baseline."""
@@ -221,11 +220,6 @@ class RunSummary:
         written = [root / result.baseline for result in self.results if result.status is Status.RECORDED]
         if written:
             self.add_error(ignored_warning(self._settings.baseline_dir, written, root))
-
-    def _write_report(self) -> None:
-        from pytest_modelviz.reports.html import write_report
-
-        write_report(self._folder)
 
     def lines(self, here: Path, review: str) -> list[tuple[str, bool]]:
         """What the terminal says at the end, as (line, whether it is an error); paths as seen from `here`.

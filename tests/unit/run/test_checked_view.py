@@ -11,7 +11,7 @@ from pytest_modelviz.pictures.exhibits import Curve, Graph, Histogram
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.findings import Finding
 from pytest_modelviz.records.verdict import Divergence, LayerError, Verdict
-from pytest_modelviz.run.check import Check, Commands
+from pytest_modelviz.run.check import Check
 from pytest_modelviz.run.session import Session
 from pytest_modelviz.run.settings import Mode, Settings
 
@@ -42,7 +42,7 @@ class FakeView:
 
 def check(root, view, mode=Mode.COMPARE):
     settings = Settings(mode, root, root / "baselines", root / ".modelviz")
-    return Session("run").check(Check("t.py::test", "test", Commands("", ""), "n", view, settings))[1]
+    return Session("run").check(Check("t.py::test", "test", "", "n", view, settings))[1]
 
 
 def capture(**changes):
