@@ -25,8 +25,8 @@ from pytest_modelviz.text.printable import printable
 if TYPE_CHECKING:
     from pytest_modelviz.run.session import Session
 
-# Attributes of a report: they tell the controlling process what a test is called, which of several runs of it this is,
-# and what has become of its checks.
+# Attributes that a report carries to the controlling process: the test's id, which of several runs of the test it is
+# of, and the results of its checks.
 _TEST, _ATTEMPT, _RESULTS = "modelviz_test", "modelviz_attempt", "modelviz_checks"
 _ENDED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
 _PASSED = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
@@ -139,11 +139,11 @@ class ModelvizPlugin:
         self.forks.prepare()
 
     def fail(self, trouble: str) -> None:
-        """Let the run fail for what no test can fail for any more, and say why at its end."""
+        """Let the run fail for a reason that no test can report any more, and give it at the end."""
         self._summary.fail(trouble)
 
     def _reports(self) -> bool:
-        """Whether this process tells of the run: workers do not, nor does a run that only collects."""
+        """Whether this process reports on the run: workers do not, nor does a run that only collects."""
         return not self._worker and not self._config.getoption("collectonly", False)
 
     def pytest_sessionstart(self) -> None:

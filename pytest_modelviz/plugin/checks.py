@@ -139,11 +139,11 @@ class ItemChecks:
         return cast("ResultT", capture.result)  # of the view's own capture
 
     def end(self) -> None:
-        """From here on nobody listens to what a check finds."""
+        """From here on a check could no longer fail the test."""
         self._ended = True
 
     def _refuse_when_ended(self) -> None:
-        """What is found after the test would be told to nobody, and the test has passed already."""
+        """A drift found after the test would go unreported: the test has passed already."""
         if self._ended:
             error = (
                 f"a check of {self.nodeid} was made after that test had ended, and could not fail it: make it in the "
@@ -153,7 +153,7 @@ class ItemChecks:
             raise ModelvizError(error)
 
     def _refuse_in_fork(self) -> None:
-        """What a forked process finds does not reach this one, nor does what it records."""
+        """Neither results nor recordings of a forked process reach this one."""
         if os.getpid() != self._process:
             self._run.forks.note(self.nodeid)
             raise ModelvizError(

@@ -90,13 +90,13 @@ def accept_command(options: str) -> str:
 
 
 def ways_to_record(accept: str, selection: str) -> str:
-    """The line that tells how to record what has no baseline: by this command, if any, or by pytest."""
+    """How to record a check without a baseline: by this command, if any, or by pytest."""
     ways = [*([accept] if accept else []), f"pytest --modelviz-update-missing {selection}"]
     return f"  record it: {', or '.join(ways)}"
 
 
 def ways_to_replace(selection: str) -> list[str]:
-    """The lines that tell how to replace what cannot be read."""
+    """How to replace a baseline that cannot be read."""
     return [
         f"  to replace it by what was captured now: pytest --modelviz-update-all {selection}",
         "  this records all checks of the test, and not this one alone",

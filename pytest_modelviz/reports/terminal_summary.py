@@ -40,7 +40,7 @@ class TerminalSummary:
 
 
 def summary_lines(run: TerminalSummary) -> list[Line]:
-    """(line, whether it is an error). What failed has been told where it failed; the rest is told here."""
+    """(line, whether it is an error). Failures have been reported with their tests; the rest follows here."""
     lines: list[Line] = []
     for result in run.results:
         if result.message and not result.status.fails:

@@ -1,4 +1,4 @@
-"""A view whose methods return what they must, or raise an error that names the method: anybody may have written it."""
+"""Checks of what a third party's view returns: one error names the view, the method and what it must return."""
 
 from __future__ import annotations
 

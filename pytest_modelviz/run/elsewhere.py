@@ -34,10 +34,10 @@ def baseline_elsewhere(check: Check) -> str | None:
         own = Location.of(nodeid, check.name, check.settings.variant)
         for name in sorted(names):
             for stem in dict.fromkeys((*own.paths, *own.common.paths)):
-                found = other / name / f"{stem}.json"
-                if found.is_file() and other / name != folder:
+                baseline = other / name / f"{stem}.json"
+                if baseline.is_file() and other / name != folder:
                     return (
-                        f"there is a baseline at {found}, recorded with the root folder {other}, and this run's is "
+                        f"there is a baseline at {baseline}, recorded with the root folder {other}, and this run's is "
                         f"{root}: run pytest with {quoted(f'--rootdir={other}')}, or there"
                     )
     return None

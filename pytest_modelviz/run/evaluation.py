@@ -158,8 +158,8 @@ class CheckEvaluator:
 
     def _unstable(self) -> CheckResult | None:
         """The result where the model merely differs from itself; then nothing is recorded, and no drift reported."""
-        found = self._comparison.instability()
-        return None if found is None else self._result(Status.UNSTABLE, found[0], reason=found[1])
+        instability = self._comparison.instability()
+        return None if instability is None else self._result(Status.UNSTABLE, instability[0], reason=instability[1])
 
     def _record(self, *, keeps_files: bool = False) -> CheckResult:
         """Store the capture, or the check's own files anew where there are such.

@@ -61,7 +61,7 @@ class RunSummary:
     def begin(self) -> None:
         """Leave a mark in the results folder until there are results: a run may die without a word."""
         if self._settings.mode is not Mode.OFF:
-            with contextlib.suppress(ModelvizError):  # a folder that cannot be written is told at the end
+            with contextlib.suppress(ModelvizError):  # a folder that cannot be written is reported at the end
                 self._folder.begin(self._run_id)
                 self._began = True
 
@@ -95,15 +95,15 @@ class RunSummary:
     @property
     def results(self) -> list[CheckResult]:
         """All results, by test id; those of one test in the order in which they were made."""
-        found: list[CheckResult] = []
+        worst: list[CheckResult] = []
         for attempts in self._results.values():
             checks: dict[str, CheckResult] = {}
             for result in (result for attempt in attempts.values() for result in attempt.values()):
                 known = checks.get(result.name)
                 if known is None or _WORST_LAST.index(result.status) >= _WORST_LAST.index(known.status):
                     checks[result.name] = result
-            found += checks.values()
-        return sorted(found, key=lambda result: result.nodeid)
+            worst += checks.values()
+        return sorted(worst, key=lambda result: result.nodeid)
 
     def add_error(self, trouble: str) -> None:
         """Say at the end what went wrong beside the checks, if anything did."""
@@ -118,7 +118,7 @@ class RunSummary:
     def write(self, *, ended: bool) -> bool:
         """Write what is to be kept of the run; returns whether the run as a whole has failed.
 
-        `ended` says whether all tests had their turn: else nobody can tell which baselines are orphans.
+        `ended` says whether all tests were run: otherwise orphans cannot be told from baselines in use.
         """
         compares = self._settings.mode is not Mode.OFF
         failed = self._failed_requirement()
