@@ -118,6 +118,7 @@ def test_net(model_summary, feature_maps, cam_map):
 """
 
 
+_PLUGINS = ("cacheprovider", "randomly", "hypothesispytest", "anyio", "pytest_jsonreport", "metadata")
 _RUNS: dict[tuple[object, ...], tuple[pytest.RunResult, dict[str, bytes]]] = {}  # runs and what they left
 
 
@@ -167,10 +168,8 @@ class Project:
         return self.pytester.runpytest_subprocess(*self._without(arguments), *arguments)
 
     def _without(self, arguments: tuple[str, ...]) -> list[str]:
-        """Other plugins stay out, unless the run asks for them."""
-        return [
-            word for name in ("cacheprovider", "randomly") if name not in arguments for word in ("-p", f"no:{name}")
-        ]
+        """Other plugins stay out, unless the run asks for them: their import takes each process more than a second."""
+        return [word for name in _PLUGINS if name not in arguments for word in ("-p", f"no:{name}")]
 
     def modelviz(self, *arguments: str) -> Result:
         """Run the command in the project's folder."""
