@@ -38,7 +38,7 @@ def _mapping(words: str, *types: type) -> Rule:
         words,
         lambda value: (
             isinstance(value, Mapping)
-            and all(isinstance(key, str) and isinstance(item, types) for key, item in value.items())
+            and all(isinstance(name, str) and isinstance(item, types) for name, item in value.items())
         ),
     )
 

@@ -132,7 +132,7 @@ class RunSummary:
                 self._write()
             except ModelvizError as error:
                 self._errors.append(str(error))
-            self._look_at_git()
+            self._warn_of_git()
         self._refuse_rival_recordings()
         return failed or bool(self.failures or (self._orphans and self._settings.orphans == "fail"))
 
@@ -214,8 +214,8 @@ class RunSummary:
             for orphan in suggest_renames(orphans, store, new)
         ]
 
-    def _look_at_git(self) -> None:
-        """Say so where git ignores what was recorded."""
+    def _warn_of_git(self) -> None:
+        """Where git ignores what was recorded."""
         root = self._settings.rootdir
         written = [root / result.baseline for result in self.results if result.status is Status.RECORDED]
         if written:
