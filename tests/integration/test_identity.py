@@ -364,12 +364,15 @@ class TestRepetition:
         project.run("--modelviz-update-all", "--count=3").assert_outcomes(passed=2, failed=1)
         assert project.check("feature_maps")["status"] == "drift"
 
-    @pytest.mark.parametrize("options", [("--count=2", "-n2"), ("--dist=each", "--tx=2*popen")], ids=" ".join)
-    @pytest.mark.parametrize("mode", ["--modelviz-update", "--modelviz-update-all"])
-    def test_workers_that_record_something_else_each_are_told(self, project, mode, options):
+    @pytest.mark.parametrize(
+        "options",
+        [("--modelviz-update", "--count=2", "-n2"), ("--modelviz-update-all", "--dist=each", "--tx=2*popen")],
+        ids=" ".join,
+    )
+    def test_workers_that_record_something_else_each_are_told(self, project, options):
         shutil.rmtree(project.path / "baselines")
         project.test(OTHER_IN_EACH_WORKER)
-        result = project.run_apart(mode, *options)
+        result = project.run_apart(*options)
         assert result.ret == 1
         told = [line for line in result.outlines if "recorded differently" in line or "drifted" in line]
         assert told
