@@ -153,10 +153,12 @@ class Project:
         result, after = _RUNS[key]
         for path in before.keys() - after.keys():
             (self.path / path).unlink(missing_ok=True)
-        for path, data in after.items():
-            if data != before.get(path):
+        for path in sorted(
+            after, key=lambda path: path.endswith("results.json")
+        ):  # which is the last that a run writes
+            if after[path] != before.get(path):
                 (self.path / path).parent.mkdir(parents=True, exist_ok=True)
-                (self.path / path).write_bytes(data)
+                (self.path / path).write_bytes(after[path])
         return result
 
     def _contents(self) -> dict[str, bytes]:
