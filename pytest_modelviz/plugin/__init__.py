@@ -71,7 +71,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[RUN] = run
     config.pluginmanager.register(run, "modelviz-run")
     config.pluginmanager.register(fixtures, "modelviz-fixtures")
-    views = third_party_views.ThirdPartyViews(config, fixtures.__all__)
+    views = third_party_views.ThirdPartyViews(config, fixtures.NAMES)
     config.hook.pytest_modelviz_views.call_historic(result_callback=views.add)
 
 
