@@ -87,12 +87,15 @@ def test_other(model_summary):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")
-@pytest.mark.parametrize("options", [[], ["-n", "2"]])
-@pytest.mark.parametrize("update", ["--modelviz", "--modelviz-update", "--modelviz-update-all"])
-def test_a_check_in_a_forked_process_fails_the_run_and_records_nothing(project, options, update):
+@pytest.mark.parametrize(
+    "options",
+    [["--modelviz"], ["--modelviz-update"], ["--modelviz-update-all"], ["--modelviz-update-all", "-n", "2"]],
+    ids=" ".join,
+)
+def test_a_check_in_a_forked_process_fails_the_run_and_records_nothing(project, options):
     project.test(FORKS)
-    project.run("--modelviz-update", "-k", "other")
-    result = project.run(update, *options)
+    project.run_once("--modelviz-update", "-k", "other")
+    result = project.run(*options)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["a check of test_net.py::test_net was made in a forked process, and what it found*"])
     assert [path.name for path in (project.path / "baselines/test_net").iterdir()] == ["test_other"]
