@@ -12,23 +12,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.plugin import fixtures, hooks
+from pytest_modelviz.plugin import fixtures, third_party_views
 from pytest_modelviz.plugin.checks import CHECKS, RUN, ForkedChecks, ItemChecks
 from pytest_modelviz.plugin.collection import CollectionRecorder, sources
 from pytest_modelviz.plugin.identity import NODEID, CollectedTests, identity, relative_file
-from pytest_modelviz.plugin.third_party_views import ThirdPartyViews
 from pytest_modelviz.records.check_result import CheckResult
 from pytest_modelviz.run.options import IGNORE, IGNORE_HELP, OPTIONS, InvalidSettingError
 from pytest_modelviz.run.settings import Mode, Settings, read_settings
 from pytest_modelviz.run.summary import RunSummary
-from pytest_modelviz.storage.results import ResultsFolder
 from pytest_modelviz.text.printable import printable
 
 if TYPE_CHECKING:
     from pytest_modelviz.run.session import Session
 
-# Attributes of a report: they tell the controlling process what a test is called, which of several runs of it this is,
-# and what has become of its checks.
+# Attributes that a report carries to the controlling process: the test's id, which of several runs of the test it is
+# of, and the results of its checks.
 _TEST, _ATTEMPT, _RESULTS = "modelviz_test", "modelviz_attempt", "modelviz_checks"
 _ENDED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
 _PASSED = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
@@ -37,7 +35,7 @@ _TYPED_INI = pytest.version_tuple >= (8, 4)  # before, pytest had no numbers in 
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
-    pluginmanager.add_hookspecs(hooks)
+    pluginmanager.add_hookspecs(third_party_views)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -73,8 +71,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[RUN] = run
     config.pluginmanager.register(run, "modelviz-run")
     config.pluginmanager.register(fixtures, "modelviz-fixtures")
-    registered = ThirdPartyViews(config, fixtures.__all__)
-    config.hook.pytest_modelviz_views.call_historic(result_callback=registered.add)
+    views = third_party_views.ThirdPartyViews(config, fixtures.NAMES)
+    config.hook.pytest_modelviz_views.call_historic(result_callback=views.add)
 
 
 def _ini(config: pytest.Config, key: str) -> object:
@@ -91,6 +89,7 @@ class ModelvizPlugin:
         self.settings = settings
         self._config = config
         self._worker = getattr(config, "workerinput", None)
+        self._process: str = self._worker["workerid"] if self._worker else "main"
         now = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S.%f")
         self.run_id: str = self._worker["modelviz_run_id"] if self._worker else f"{now}_{os.getpid()}"
         self._session: Session | None = None
@@ -110,7 +109,7 @@ class ModelvizPlugin:
         if self._session is None:
             from pytest_modelviz.run.session import Session
 
-            self._session = Session(self.run_id, self._worker["workerid"] if self._worker else "main")
+            self._session = Session(self.run_id, self._process)
         return self._session
 
     def tests(self) -> CollectedTests:
@@ -140,21 +139,19 @@ class ModelvizPlugin:
         self.forks.prepare()
 
     def fail(self, trouble: str) -> None:
-        """Let the run fail for what no test can fail for any more, and say why at its end."""
+        """Let the run fail for a reason that no test can report any more, and give it at the end."""
         self._summary.fail(trouble)
 
     def _reports(self) -> bool:
-        """Whether this process tells of the run: workers do not, nor does a run that only collects."""
+        """Whether this process reports on the run: workers do not, nor does a run that only collects."""
         return not self._worker and not self._config.getoption("collectonly", False)
 
     def pytest_sessionstart(self) -> None:
         if self.settings.mode is not Mode.OFF:
             self._config.pluginmanager.register(self._collected, "modelviz-collected")
             if self._reports():
+                folder = self.settings.results_folder()
                 try:
-                    folder = ResultsFolder(
-                        self.settings.results_dir, configured=self.settings.results_dir_is_configured
-                    )
                     folder.refuse_links()
                     folder.refuse_others()
                 except ModelvizError as error:
@@ -216,7 +213,7 @@ class ModelvizPlugin:
 
     def _attempt(self, item: pytest.Item) -> str:
         """The same where a failed test is run again, another one where it was collected several times over."""
-        return f"{self._worker['workerid'] if self._worker else 'main'} {id(item)}"
+        return f"{self._process} {id(item)}"
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         test, attempt = getattr(report, _TEST, report.nodeid), getattr(report, _ATTEMPT, "")
@@ -233,58 +230,48 @@ class ModelvizPlugin:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:
-        self._summary.add_error(getattr(node, "workeroutput", {}).get("modelviz_trouble", ""))
-        for failure in getattr(node, "workeroutput", {}).get("modelviz_failures", ()):
+        output = getattr(node, "workeroutput", {})
+        self._summary.add_error(output.get("modelviz_trouble", ""))
+        for failure in output.get("modelviz_failures", ()):
             self._summary.fail(failure)
         if error:
             self._summary.lost.append(str(node.gateway.id))
-        elif "modelviz_collected" in getattr(node, "workeroutput", {}):
-            self._summary.add_collection(*node.workeroutput["modelviz_collected"])
+        elif "modelviz_collected" in output:
+            self._summary.add_collection(*output["modelviz_collected"])
 
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int | pytest.ExitCode) -> None:
         forked = self.forks.nodeid()
         if forked:
             self._summary.fail(f"a check of {forked} was made in a forked process, and what it found is lost")
-        trouble = self._closed()
+        trouble = ""
+        try:
+            if self._session is not None:
+                self._session.close()
+        except ModelvizError as error:
+            trouble = str(error)
         if self._open is not None:
             attempt = self._attempt(self._open.item)
             # of a test that was broken off
             self._summary.add_results(self._open.nodeid, attempt, self._open.unreported)
         compares = self.settings.mode is not Mode.OFF
         if self._worker:
-            self._worker_output()["modelviz_trouble"] = trouble
-            self._worker_output()["modelviz_failures"] = self._summary.failures
+            output: dict[str, object] = self._config.workeroutput  # type: ignore[attr-defined]  # xdist's
+            output.update(modelviz_trouble=trouble, modelviz_failures=self._summary.failures)
             if compares:
-                self._worker_output()["modelviz_collected"] = self._seen()
+                output["modelviz_collected"] = self._collection()
         elif self._reports():
             self._summary.add_error(trouble)
-            if compares and not self._distributes():
-                self._summary.add_collection(*self._seen())
+            if compares and not self._config.pluginmanager.hasplugin("dsession"):  # else the workers collect
+                self._summary.add_collection(*self._collection())
             ended = exitstatus in _ENDED and not (session.shouldstop or session.shouldfail)
             if self._summary.write(ended=ended) and exitstatus in _PASSED:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
-    def _closed(self) -> str:
-        """Close the session; what went wrong with that."""
-        try:
-            if self._session is not None:
-                self._session.close()
-        except ModelvizError as error:
-            return str(error)
-        return ""
-
-    def _seen(self) -> tuple[dict[str, list[str]], list[str]]:
+    def _collection(self) -> tuple[dict[str, list[str]], list[str]]:
+        """The tests of the files that were collected whole, and the files on which their ids depend."""
         configuration = self._config.inipath
         files = [] if configuration is None else [relative_file(configuration, self.settings.rootdir)]
         return self._collected.files(self._config), [*sources(self.settings.rootdir), *files]
-
-    def _worker_output(self) -> dict[str, object]:
-        output: dict[str, object] = self._config.workeroutput  # type: ignore[attr-defined]  # xdist's
-        return output
-
-    def _distributes(self) -> bool:
-        """Whether tests run in workers, which collect them as well."""
-        return self._config.pluginmanager.hasplugin("dsession")
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         here = self._config.invocation_params.dir

@@ -6,54 +6,28 @@ import mmap
 import os
 import warnings
 from collections.abc import Callable, Generator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import pytest
 
 from pytest_modelviz.compare.tolerance import unmatched
 from pytest_modelviz.errors import ModelvizError, ModelvizWarning
-from pytest_modelviz.plugin.identity import CollectedTests, former_identity, identity, relative_file
+from pytest_modelviz.plugin.identity import former_identity, identity, relative_file
 from pytest_modelviz.plugin.repetition import repeated_options
 from pytest_modelviz.plugin.tracebacks import hide_own_frames
 from pytest_modelviz.run.options import IGNORE, InvalidSettingError
 from pytest_modelviz.run.settings import Settings
-from pytest_modelviz.text.printable import printable
+from pytest_modelviz.text.printable import printable, quoted
 
 if TYPE_CHECKING:
+    from pytest_modelviz.plugin import ModelvizPlugin
     from pytest_modelviz.records.capture import Capture
     from pytest_modelviz.records.check_result import CheckResult
     from pytest_modelviz.run.check import Check
-    from pytest_modelviz.run.session import Session
     from pytest_modelviz.views.base import View
     from pytest_modelviz.views.fixture import ToleranceArgument
 
 ResultT = TypeVar("ResultT")
-
-
-class Run(Protocol):
-    """What a test's checks need of the run they belong to."""
-
-    settings: Settings
-    forks: ForkedChecks
-
-    def session(self) -> Session:
-        """The session of this process."""
-
-    def tests(self) -> CollectedTests:
-        """What the tests of this run are called."""
-
-    def review(self) -> str:
-        """The options that the command `modelviz` needs to find what is written."""
-
-    def arguments(self) -> Sequence[Path]:
-        """The files and folders that pytest was given, and where it was started."""
-
-    def opened(self, checks: ItemChecks) -> None:
-        """A test has begun to make checks."""
-
-    def fail(self, trouble: str) -> None:
-        """Let the run fail for what no test can fail for any more, and say why at its end."""
 
 
 class ForkedChecks:
@@ -78,14 +52,14 @@ class ForkedChecks:
         return "" if self._memory is None else self._memory[:].rstrip(b"\0").decode("utf-8", "replace")
 
 
-RUN = pytest.StashKey[Run]()
+RUN = pytest.StashKey["ModelvizPlugin"]()
 CHECKS = pytest.StashKey["ItemChecks"]()
 
 
 class ItemChecks:
     """The checks of one test, in the order in which they were made."""
 
-    def __init__(self, run: Run, item: pytest.Item) -> None:
+    def __init__(self, run: ModelvizPlugin, item: pytest.Item) -> None:
         self._run, self.item = run, item
         self._settings = self._marked(item)
         self._names: set[str] = set()
@@ -103,11 +77,11 @@ class ItemChecks:
         return identity(self.item)
 
     @property
-    def _argument(self) -> str:
+    def _selection(self) -> str:
         """What selects the test on a command line in the folder in which pytest was started."""
         file, separator, test = self.nodeid.partition("::")
         folder = self.item.config.invocation_params.dir
-        return f"{relative_file(self._run.settings.rootdir / file, folder)}{separator}{test}"
+        return quoted(f"{relative_file(self._run.settings.rootdir / file, folder)}{separator}{test}")
 
     def _marked(self, item: pytest.Item) -> Settings:
         markers = list(item.iter_markers("modelviz"))
@@ -165,11 +139,11 @@ class ItemChecks:
         return cast("ResultT", capture.result)  # of the view's own capture
 
     def end(self) -> None:
-        """From here on nobody listens to what a check finds."""
+        """From here on a check could no longer fail the test."""
         self._ended = True
 
     def _refuse_when_ended(self) -> None:
-        """What is found after the test would be told to nobody, and the test has passed already."""
+        """A drift found after the test would go unreported: the test has passed already."""
         if self._ended:
             error = (
                 f"a check of {self.nodeid} was made after that test had ended, and could not fail it: make it in the "
@@ -179,7 +153,7 @@ class ItemChecks:
             raise ModelvizError(error)
 
     def _refuse_in_fork(self) -> None:
-        """What a forked process finds does not reach this one, nor does what it records."""
+        """Neither results nor recordings of a forked process reach this one."""
         if os.getpid() != self._process:
             self._run.forks.note(self.nodeid)
             raise ModelvizError(
@@ -188,15 +162,14 @@ class ItemChecks:
             )
 
     def _check(self, name: str, view: View, settings: Settings) -> Check:
-        from pytest_modelviz.run.check import Check, Commands
+        from pytest_modelviz.run.check import Check
 
         item, tests, former = self.item, self._run.tests(), former_identity(self.item)
         return Check(
             nodeid=self.nodeid,
             title=tests.title(self.nodeid),
-            commands=Commands(
-                repeated_options(item.config, self._run.settings, item.path), self._argument, self._run.review()
-            ),
+            arguments=f"{repeated_options(item.config, self._run.settings, item.path)} {self._selection}".lstrip(),
+            review=self._run.review(),
             name=name,
             view=view,
             settings=settings,
@@ -219,7 +192,8 @@ class ItemChecks:
         Those of the configuration file are meant for any model.
         """
         model = getattr(view, "model", None)
-        if model is not None and not all(self._ignored.values()):
+        is_module = hasattr(model, "named_modules")  # a third party's view may call anything its model
+        if model is not None and is_module and not all(self._ignored.values()):
             from pytest_modelviz.compare.ignored import matches
             from pytest_modelviz.probe.configuration import attribute_names
 

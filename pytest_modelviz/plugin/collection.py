@@ -1,11 +1,11 @@
-"""Which tests exist, as far as this run has seen: for each test file that was collected whole, the ids of its tests.
+"""Which tests exist, as far as this run knows: for each test file that was collected whole, the ids of its tests.
 
-What was deselected exists; what pytest's `--lf` or an id on the
-command line left out was not seen, and its file was not collected whole.
+Deselected tests exist. A file of which `--lf` or an id on the command line left out tests was not collected whole.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import types
 from collections.abc import Generator
@@ -25,7 +25,7 @@ class CollectionRecorder:
     def __init__(self) -> None:
         self._modules: list[pytest.Module] = []
         self._opened: set[pytest.Collector] = set()
-        self._found: dict[pytest.Collector, list[pytest.Collector | str]] = {}
+        self._children: dict[pytest.Collector, list[pytest.Collector | str]] = {}
         self._former: set[str] = set()
 
     @pytest.hookimpl(wrapper=True)
@@ -46,12 +46,10 @@ class CollectionRecorder:
     ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
         report = yield
         if report.passed:
-            items = [found for found in report.result if isinstance(found, pytest.Item)]
+            items = [node for node in report.result if isinstance(node, pytest.Item)]
             self._former.update(former for item in items if (former := former_identity(item)) is not None)
-            self._found[collector] = [
-                text
-                for found in report.result
-                for text in (_ids_of(found) if isinstance(found, pytest.Item) else [found])
+            self._children[collector] = [
+                text for node in report.result for text in (_ids_of(node) if isinstance(node, pytest.Item) else [node])
             ]
         return report
 
@@ -70,11 +68,11 @@ class CollectionRecorder:
         return {file: sorted(set(ids)) for file, ids in sorted(files.items())}
 
     def _ids(self, collector: pytest.Collector) -> list[str] | None:
-        if collector not in self._found:
+        if collector not in self._children:
             return None
         ids: list[str] = []
-        for found in self._found[collector]:
-            inner = [found] if isinstance(found, str) else self._ids(found)
+        for node in self._children[collector]:
+            inner = [node] if isinstance(node, str) else self._ids(node)
             if inner is None:
                 return None
             ids += inner
@@ -84,9 +82,11 @@ class CollectionRecorder:
 def sources(root: Path) -> list[str]:
     """The project's own modules that are loaded: what its tests are called may depend on any of them."""
     files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
-    paths = [Path(file) for file in files if isinstance(file, str) and file.endswith(".py")]
-    inside = [path.relative_to(root) for path in paths if path.is_relative_to(root)]
-    return sorted(path.as_posix() for path in inside if not _INSTALLED & set(path.parts))
+    above = os.path.normcase(root)  # of thousands of modules only these few become paths
+    inside = [file for file in files if isinstance(file, str) and os.path.normcase(file).startswith(above)]
+    paths = [Path(file) for file in inside if file.endswith(".py")]
+    own = [path.relative_to(root) for path in paths if path.is_relative_to(root)]
+    return sorted(path.as_posix() for path in own if not _INSTALLED & set(path.parts))
 
 
 def _is_empty(module: pytest.Module) -> bool:
@@ -96,13 +96,13 @@ def _is_empty(module: pytest.Module) -> bool:
 
 
 def _named_in_part(config: pytest.Config) -> set[Path] | None:
-    """Files of which the command line names single tests; None where that cannot be told."""
+    """Files of which the command line names single tests; None where that is unknown."""
     named = [argument.partition("::")[0] for argument in config.args if "::" in argument]
     paths = {(config.invocation_params.dir / file).resolve() for file in named}
     return paths if all(path.exists() for path in paths) else None
 
 
 def _ids_of(item: pytest.Item) -> list[str]:
-    """A test's id. Where somebody has added parameters to it, its baselines may bear ids with and without them."""
+    """A test's id. Where a plugin has added parameters to it, its baselines may have ids with and without them."""
     name = identity(item)
     return [name, any_parameters(name)] if unrequested_parameters(item) else [name]

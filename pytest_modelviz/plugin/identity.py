@@ -89,7 +89,7 @@ def _parametrisations(item: pytest.Item, callspec: CallSpec2) -> list[tuple[str,
 
 
 def unrequested_parameters(item: pytest.Item) -> set[str]:
-    """Parameters that neither the test nor any of its fixtures asks for: somebody else has added them."""
+    """Parameters that neither the test nor any of its fixtures asks for: a plugin has added them."""
     information: FuncFixtureInfo | None = getattr(item, "_fixtureinfo", None)
     parameters = set(getattr(getattr(item, "callspec", None), "params", ()))
     if information is None or not parameters:
@@ -118,7 +118,7 @@ class CollectedTests:
                 former.setdefault(old, set()).add(name)
         self._names, self._former, self._whole = set(sources), former, whole
         self._files = {name.partition("::")[0] for name in sources}
-        self._shared = {name for name, found in sources.items() if len(found) > 1}
+        self._shared = {name for name, definitions in sources.items() if len(definitions) > 1}
         counts = collections.Counter(name.partition("::")[2] for name in sources)
         self._ambiguous = {test for test, count in counts.items() if count > 1}
 

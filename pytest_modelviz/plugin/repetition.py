@@ -1,6 +1,6 @@
-"""What pytest must be told to run a test again as this run does: where it is configured, and by which options.
+"""The options with which pytest runs a test again as this run does: its configuration and the project's own options.
 
-A printed command names one test and says how its checks are to be recorded. Without what this run was told beside that
+A printed command names one test and says how its checks are to be recorded. Without the other options of this run
 (another configuration, `-o`, an option of the project that chooses the model) it would record something else.
 """
 

@@ -1,15 +1,27 @@
-"""Fixtures for the views that other plugins, and a project's conftest.py, register."""
+"""The hook through which other plugins, and a project's conftest.py, add views of their own, and their fixtures."""
 
 from __future__ import annotations
 
 import functools
 import types
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_modelviz.plugin.fixtures import named_fixture
 from pytest_modelviz.views.fixture import ViewFixture
+
+if TYPE_CHECKING:
+    from pytest_modelviz.views.base import View
+
+
+@pytest.hookspec(historic=True)
+def pytest_modelviz_views() -> Sequence[type[View]]:  # type: ignore[empty-body]  # a specification
+    """Return the classes of views. Each becomes a fixture of the name in its attribute `view`.
+
+    The fixture's arguments are those of the class, and name=, rtol= and atol= for the check.
+    """
 
 
 class ThirdPartyViews:

@@ -1,1 +1,1 @@
-"""Verdicts told to their readers: the terminal, programs, TensorBoard. One file a reader."""
+"""Results for their readers: the terminal, programs, TensorBoard. One file a reader."""

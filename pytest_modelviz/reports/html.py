@@ -20,7 +20,7 @@ from pytest_modelviz.text.printable import printable, printable_lines
 _DECIDED = ("accepted", "rejected")
 _PNG_HEADER = re.compile(rb"\x89PNG\r\n\x1a\n.{4}IHDR(.{4})(.{4})", re.DOTALL)
 _MOST_PIXELS = 50_000_000  # of one picture: no view draws a tenth of that
-_MOST_PICTURE_BYTES = 40 * 2**20  # a report that no browser opens helps nobody
+_MOST_PICTURE_BYTES = 40 * 2**20  # beyond that browsers cannot open a report
 
 
 States = Mapping[tuple[str, str, str], str]

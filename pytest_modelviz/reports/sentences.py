@@ -10,27 +10,7 @@ import functools
 import math
 from collections.abc import Hashable, Sequence
 
-from pytest_modelviz.records.findings import (
-    AnyFinding,
-    ChangeFinding,
-    CodeFinding,
-    ConstructionFinding,
-    DivergingEvent,
-    EventFinding,
-    FactFinding,
-    Finding,
-    IncomparableStepsFinding,
-    KinksFinding,
-    LayerFinding,
-    ModuleFinding,
-    OrderFinding,
-    OutputsFinding,
-    RenameFinding,
-    Step,
-    TiesFinding,
-    UncomparedFinding,
-    WeightFinding,
-)
+from pytest_modelviz.records import findings as kinds
 from pytest_modelviz.text.dotted import MODEL_LABEL
 from pytest_modelviz.text.side_by_side import cut_apart, split_items, without_digests
 
@@ -39,9 +19,9 @@ _ALIKE = 3  # from so many alike findings on they share a sentence
 _SHORT, _LONGEST = 80, 120  # letters of both sides up to which nothing is left out; of one side in any case
 
 
-def sentences(findings: Sequence[AnyFinding]) -> list[str]:
+def sentences(findings: Sequence[kinds.AnyFinding]) -> list[str]:
     """One sentence a finding, or one for many that are alike: siblings that are gone, layers that froze."""
-    groups: dict[Hashable, list[AnyFinding]] = {}
+    groups: dict[Hashable, list[kinds.AnyFinding]] = {}
     for finding in findings:
         key = likeness(finding)
         groups.setdefault(id(finding) if key is None else (type(finding), key), []).append(finding)
@@ -52,107 +32,107 @@ def sentences(findings: Sequence[AnyFinding]) -> list[str]:
 
 
 @functools.singledispatch
-def sentence(finding: AnyFinding) -> str:
+def sentence(finding: kinds.AnyFinding) -> str:
     """One finding in words."""
     raise NotImplementedError(f"no sentence is registered for findings of the type {type(finding).__name__}")
 
 
 @functools.singledispatch
-def likeness(finding: AnyFinding) -> Hashable:
+def likeness(finding: kinds.AnyFinding) -> Hashable:
     """What findings of one type have in common that may share a sentence; None for those that are like no other."""
     return None
 
 
 @functools.singledispatch
-def sentence_for_many(first: AnyFinding, group: Sequence[AnyFinding]) -> str:
+def sentence_for_many(first: kinds.AnyFinding, group: Sequence[kinds.AnyFinding]) -> str:
     """Many alike findings, of which `first` is one, in one sentence."""
     raise NotImplementedError(f"findings of the type {type(first).__name__} share no sentence")
 
 
 @sentence.register
-def _(finding: Finding) -> str:
+def _(finding: kinds.Finding) -> str:
     return _change(finding.layer, finding.what, finding.before, finding.after)
 
 
 @sentence.register
-def _(finding: EventFinding) -> str:
+def _(finding: kinds.EventFinding) -> str:
     layer = finding.layer or MODEL_LABEL
     path = finding.path.lstrip(".")
     detail = f" ({path})" if finding.path else ""
     if finding.before != finding.after:
         detail = f" ({path or 'output'}: {shortened(finding.before, finding.after)})"
     match finding.event:
-        case DivergingEvent.INPUT:
+        case kinds.DivergingEvent.INPUT:
             return f"the model receives another input{detail}"
-        case DivergingEvent.ENTER:
+        case kinds.DivergingEvent.ENTER:
             return f"everything before agrees, then {layer} receives another input{detail}"
-        case DivergingEvent.LEAVE:
+        case kinds.DivergingEvent.LEAVE:
             return f"{layer} receives the same inputs and returns another output{detail}"
-        case DivergingEvent.ORDER:
+        case kinds.DivergingEvent.ORDER:
             return "everything agrees up to where another module is called"
-        case DivergingEvent.NONE:
+        case kinds.DivergingEvent.NONE:
             return "all activations agree"
 
 
 @sentence.register
-def _(finding: WeightFinding) -> str:
+def _(finding: kinds.WeightFinding) -> str:
     is_local = finding.layer and not finding.name.startswith(f"{finding.layer}.")
     owner = f"{finding.layer}." if is_local else ""
     return f"{owner}{finding.name} {differs(finding.error)}"
 
 
 @sentence.register
-def _(finding: ModuleFinding) -> str:
+def _(finding: kinds.ModuleFinding) -> str:
     return f"{finding.layer or MODEL_LABEL} ({finding.class_name}) was {finding.change}"
 
 
 @likeness.register
-def _(finding: ModuleFinding) -> Hashable:
+def _(finding: kinds.ModuleFinding) -> Hashable:
     return finding.change, finding.layer.rpartition(".")[0]
 
 
 @sentence_for_many.register
-def _(first: ModuleFinding, group: Sequence[ModuleFinding]) -> str:
+def _(first: kinds.ModuleFinding, group: Sequence[kinds.ModuleFinding]) -> str:
     names = [f"{finding.layer.rpartition('.')[2]} ({finding.class_name})" for finding in group]
     return f"{first.layer.rpartition('.')[0] or MODEL_LABEL}: {listed(names)} were {first.change}"
 
 
 @sentence.register
-def _(finding: RenameFinding) -> str:
+def _(finding: kinds.RenameFinding) -> str:
     return f"{finding.before} is now {'at' if finding.is_move else 'called'} {finding.layer}"
 
 
 @sentence.register
-def _(finding: TiesFinding) -> str:
+def _(finding: kinds.TiesFinding) -> str:
     lost, gained = ("; ".join(map(" = ".join, groups)) or "nothing" for groups in (finding.lost, finding.gained))
     return f"what shares memory: {lost} -> {gained}"
 
 
 @sentence.register
-def _(finding: ChangeFinding) -> str:
+def _(finding: kinds.ChangeFinding) -> str:
     return _change(finding.layer, finding.name, finding.before, finding.after)
 
 
 @likeness.register
-def _(finding: ConstructionFinding) -> Hashable:
+def _(finding: kinds.ConstructionFinding) -> Hashable:
     return finding.name, finding.before, finding.after
 
 
-@sentence_for_many.register(ConstructionFinding)
-def sentence_for_same_change(first: ChangeFinding, group: Sequence[ChangeFinding]) -> str:
+@sentence_for_many.register(kinds.ConstructionFinding)
+def sentence_for_same_change(first: kinds.ChangeFinding, group: Sequence[kinds.ChangeFinding]) -> str:
     """Many layers with the same change in one sentence."""
     layers = layers_of(group)
     return f"{len(layers)} layers: {first.name}: {shortened(first.before, first.after)}: {listed(layers)}"
 
 
 @sentence.register
-def _(finding: OrderFinding) -> str:
+def _(finding: kinds.OrderFinding) -> str:
     where, here = ("further on, where ", "") if finding.is_later else ("", " here")
     return f"{where}the baseline {_predicate(finding.before)}{here}, this pass {_predicate(finding.after)}"
 
 
 @sentence.register
-def _(finding: CodeFinding) -> str:
+def _(finding: kinds.CodeFinding) -> str:
     where, last, following = "", finding.last_callee, finding.next_callee
     if last and last == following:
         where = f" between two calls of {last}"
@@ -166,7 +146,7 @@ def _(finding: CodeFinding) -> str:
 
 
 @sentence.register
-def _(finding: OutputsFinding) -> str:
+def _(finding: kinds.OutputsFinding) -> str:
     """What follows the count of layers that drifted."""
     if not finding.drifted:
         return "; the model's output agrees"
@@ -177,14 +157,14 @@ def _(finding: OutputsFinding) -> str:
 
 
 @sentence.register
-def _(finding: UncomparedFinding) -> str:
+def _(finding: kinds.UncomparedFinding) -> str:
     layer = finding.layer or "the model"
     reason = "the baseline says that a pass makes it anew, or lacks it"
     return f"{layer} {finding.name} differs and was not compared: {reason}"
 
 
 @sentence.register
-def _(finding: KinksFinding) -> str:
+def _(finding: kinds.KinksFinding) -> str:
     return (
         "the gradient differs by more than rounding, as it may where the forward passes agree and a rectifier next "
         "to zero opens: use feature_maps as well where the baseline may be forged"
@@ -192,13 +172,13 @@ def _(finding: KinksFinding) -> str:
 
 
 @sentence.register
-def _(finding: FactFinding) -> str:
+def _(finding: kinds.FactFinding) -> str:
     nothing = MODEL_LABEL if finding.fact == "layer" else ""
     return f"{finding.fact}: {finding.before or nothing} -> {finding.after or nothing}"
 
 
 @sentence.register
-def _(finding: IncomparableStepsFinding) -> str:
+def _(finding: kinds.IncomparableStepsFinding) -> str:
     return (
         f"from step {finding.step} on the two trainings are so far apart, be it by rounding, that nothing can be said "
         f"of them: compare fewer steps (steps={finding.step}), train at a smaller rate, or say with rtol= what is "
@@ -211,7 +191,7 @@ def differs(error: float) -> str:
     return f"differs by {error:.2g}" if math.isfinite(error) else "is another"
 
 
-def layers_of(findings: Sequence[LayerFinding]) -> list[str]:
+def layers_of(findings: Sequence[kinds.LayerFinding]) -> list[str]:
     """The layers of findings, each once."""
     return list(dict.fromkeys(finding.layer for finding in findings))
 
@@ -253,7 +233,7 @@ def _change(layer: str, name: str, before: str, after: str) -> str:
     return f"{subject}: {shortened(before, after)}"
 
 
-def _predicate(step: Step) -> str:
+def _predicate(step: kinds.Step) -> str:
     if step is None:
         return "ends"
     kind, layer = step

@@ -4,15 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pytest_modelviz.records import findings as kinds
 from pytest_modelviz.records.check_result import CheckResult, Status
-from pytest_modelviz.records.findings import (
-    AnyFinding,
-    IncomparableStepsFinding,
-    KinksFinding,
-    OutputsFinding,
-    Role,
-    UncomparedFinding,
-)
 from pytest_modelviz.records.verdict import Cause
 from pytest_modelviz.reports.sentences import MOST_LISTED, cut, sentence, sentences
 from pytest_modelviz.text.printable import printable, printable_lines
@@ -26,11 +19,13 @@ _CAUSES = {
     Cause.COMPUTATION: "modules, weights and inputs are the same, the code computes something else",
     Cause.GRADIENT: "the forward pass is the same, the gradient is another",
 }
+_LIMITS = (kinds.KinksFinding, kinds.UncomparedFinding)  # of what was compared: they stand under the notes
+_OF_A_TRAINING = "the model begins as it did; its code, the data, the loss or the optimiser is another"
 
 
 def explain(
     result: CheckResult,
-    findings: Sequence[AnyFinding] = (),
+    findings: Sequence[kinds.AnyFinding] = (),
     *,
     reason: str = "",
     commands: tuple[str, str] = ("", ""),
@@ -44,22 +39,22 @@ def explain(
     """
     result, findings, reason = printable(result), printable(findings), printable(reason)
     message = _message(result, findings, reason, commands, None if whole else MOST_LISTED)
-    limits = [sentence(finding) for finding in findings if isinstance(finding, (KinksFinding, UncomparedFinding))]
+    limits = [sentence(finding) for finding in findings if isinstance(finding, _LIMITS)]
     note_lines = [f"  note      {printable(note)}" for note in (*notes, *limits)]
     lines = [message or f"{result.name}: {result.status}", *note_lines] if note_lines else [message]
     return printable_lines("\n".join(lines))
 
 
 def _message(
-    result: CheckResult, findings: Sequence[AnyFinding], reason: str, commands: tuple[str, str], most: int | None
+    result: CheckResult, findings: Sequence[kinds.AnyFinding], reason: str, commands: tuple[str, str], most: int | None
 ) -> str:
-    status, (command, accept) = result.status, commands
-    can_accept = result.candidate is not None
+    status, command = result.status, commands[0]
+    accept = accept_command(commands[1]) if result.candidate is not None else ""
     if status is Status.DRIFT:
-        return _drift(result, findings, accept_command(accept) if can_accept else "", most)
+        return _drift(result, findings, accept, most)
     if status is Status.MISSING:
         heading = f"{result.name}: no baseline at {result.baseline}"
-        return f"{heading}\n{ways_to_record(accept_command(accept) if can_accept else '', command)}"
+        return f"{heading}\n{ways_to_record(accept, command)}"
     if status is Status.UNSTABLE:
         return _unstable(result, findings, reason, most)
     if status is Status.UNREADABLE:
@@ -68,27 +63,25 @@ def _message(
     return ""
 
 
-def _drift(result: CheckResult, findings: Sequence[AnyFinding], accept: str, most: int | None) -> str:
-    lines = [f"{result.name} {_happened(findings)}{_where(result)}"]
+def _drift(result: CheckResult, findings: Sequence[kinds.AnyFinding], accept: str, most: int | None) -> str:
+    steps = [finding.step for finding in findings if isinstance(finding, kinds.IncomparableStepsFinding)]
+    happened = f"could be compared only up to step {steps[0] - 1}" if steps else "drifted"
+    lines = [f"{result.name} {happened}{_where(result)}"]
     if result.cause:
-        lines.append(f"  cause     {result.cause}: {_explained(result.cause, result.view)}")
+        is_training = result.cause is Cause.COMPUTATION and result.view == "training_curve"
+        lines.append(f"  cause     {result.cause}: {_OF_A_TRAINING if is_training else _CAUSES[result.cause]}")
     if result.tolerance != 0.0:
         lines.append(f"  error     {amount(result.error, result.tolerance)}")
-    lines += [f"  {label:9} {text}" for label, text in _evidence(findings, most)]
+    lines += _evidence(findings, most)
     if result.layers.compared > 1:
         drifted = result.layers.drifted or "none"
-        lines.append(f"  spread    {drifted} of {result.layers.compared} layers{_reached(findings)}")
+        outputs = [sentence(finding) for finding in findings if isinstance(finding, kinds.OutputsFinding)]
+        lines.append(f"  spread    {drifted} of {result.layers.compared} layers{''.join(outputs[:1])}")
     for key, (before, after) in result.environment_changes.items():
         lines.append(f"  changed   {key}: {before} -> {after}, since the baseline was recorded")
     if accept:
         lines.append(f"  accept    {accept}")
     return "\n".join(lines)
-
-
-def _happened(findings: Sequence[AnyFinding]) -> str:
-    """What was compared agrees up to a step from which on nothing can be, or it drifted."""
-    steps = [finding.step for finding in findings if isinstance(finding, IncomparableStepsFinding)]
-    return f"could be compared only up to step {steps[0] - 1}" if steps else "drifted"
 
 
 def accept_command(options: str) -> str:
@@ -97,34 +90,23 @@ def accept_command(options: str) -> str:
 
 
 def ways_to_record(accept: str, selection: str) -> str:
-    """The line that tells how to record what has no baseline: by this command, if any, or by pytest."""
+    """How to record a check without a baseline: by this command, if any, or by pytest."""
     ways = [*([accept] if accept else []), f"pytest --modelviz-update-missing {selection}"]
     return f"  record it: {', or '.join(ways)}"
 
 
 def ways_to_replace(selection: str) -> list[str]:
-    """The lines that tell how to replace what cannot be read."""
+    """How to replace a baseline that cannot be read."""
     return [
         f"  to replace it by what was captured now: pytest --modelviz-update-all {selection}",
         "  this records all checks of the test, and not this one alone",
     ]
 
 
-def _explained(cause: Cause, view: str) -> str:
-    if cause is Cause.COMPUTATION and view == "training_curve":
-        return "the model begins as it did; its code, the data, the loss or the optimiser is another"
-    return _CAUSES[cause]
-
-
-def _reached(findings: Sequence[AnyFinding]) -> str:
-    """Whether the model's output is among what drifted, and which parts of it."""
-    return next((sentence(finding) for finding in findings if isinstance(finding, OutputsFinding)), "")
-
-
-def _unstable(result: CheckResult, findings: Sequence[AnyFinding], reason: str, most: int | None) -> str:
+def _unstable(result: CheckResult, findings: Sequence[kinds.AnyFinding], reason: str, most: int | None) -> str:
     lines = [f"{result.name}: two captures of the same model differ{_where(result)}"]
     lines.append(f"  error     {amount(result.error, result.tolerance)}")
-    lines += [f"  {label:9} {text}" for label, text in _evidence(findings, most)]
+    lines += _evidence(findings, most)
     lines.append(f"  reason    {reason}")
     lines.append("  nothing was recorded or compared: make it repeatable, or leave the random part out of the check")
     return "\n".join(lines)
@@ -150,10 +132,11 @@ def amount(error: float | None, tolerance: float | None) -> str:
     return f"{size}, {times} times what is allowed ({allowed})"
 
 
-def _evidence(findings: Sequence[AnyFinding], most: int | None) -> list[tuple[str, str]]:
-    """Findings as (label, sentence), the evidence first, then what else differs; no more than `most` of each."""
-    rows: list[tuple[str, str]] = []
-    for role in Role:
-        own = [finding for finding in findings if finding.role is role and not isinstance(finding, OutputsFinding)]
-        rows += [("" if at else role.value, text) for at, text in enumerate(cut(sentences(own), most))]
-    return rows
+def _evidence(findings: Sequence[kinds.AnyFinding], most: int | None) -> list[str]:
+    """A line a finding, the evidence first, then what else differs; no more than `most` of each."""
+    lines: list[str] = []
+    listed = [finding for finding in findings if not isinstance(finding, kinds.OutputsFinding)]
+    for role in kinds.Role:
+        own = [finding for finding in listed if finding.role is role]
+        lines += [f"  {'' if at else role.value:9} {text}" for at, text in enumerate(cut(sentences(own), most))]
+    return lines

@@ -13,8 +13,6 @@ from pytest_modelviz.text.printable import printable, quoted
 
 _MOST_ORPHANS = 10
 
-Line = tuple[str, bool]
-
 
 @dataclass(frozen=True)
 class TerminalSummary:
@@ -39,27 +37,26 @@ class TerminalSummary:
     orphans_fail: bool = False
 
 
-def summary_lines(run: TerminalSummary) -> list[Line]:
-    """(line, whether it is an error). What failed has been told where it failed; the rest is told here."""
-    lines: list[Line] = []
-    for result in run.results:
-        if result.message and not result.status.fails:
-            lines += [(line, False) for line in f"{printable(result.nodeid)} {result.message}".splitlines()]
-    lines += [(line, True) for line in _lost(run)]
-    lines += [(line, run.orphans_fail) for line in orphan_lines(run.orphans, review=run.review)]
-    lines += [(line, False) for line in not_made_lines(run.not_made)]
-    return lines + [(line, False) for line in _counts(run)]
+def summary_lines(run: TerminalSummary) -> list[tuple[str, bool]]:
+    """(line, whether it is an error). Failures have been reported with their tests; the rest follows here."""
+    quiet = [result for result in run.results if result.message and not result.status.fails]
+    notes = [line for result in quiet for line in f"{printable(result.nodeid)} {result.message}".splitlines()]
+    return [
+        *((line, False) for line in notes),
+        *((line, True) for line in _lost_lines(run.lost)),
+        *((line, run.orphans_fail) for line in _orphan_lines(run.orphans, run.review)),
+        *((line, False) for line in (*_not_made_lines(run.not_made), *_count_lines(run))),
+    ]
 
 
-def _lost(run: TerminalSummary) -> list[str]:
-    if not run.lost:
+def _lost_lines(lost: Sequence[str]) -> list[str]:
+    if not lost:
         return []
-    names = ", ".join(printable(name) for name in run.lost)
-    death = f"worker {names} died" if len(run.lost) == 1 else f"workers {names} died"
-    return [f"{death}: checks that were not finished are not among the results, and no orphans were judged"]
+    workers = f"{'worker' if len(lost) == 1 else 'workers'} {', '.join(map(printable, lost))}"
+    return [f"{workers} died: checks that were not finished are not among the results, and no orphans were judged"]
 
 
-def orphan_lines(orphans: Sequence[OrphanRecord], most: int = _MOST_ORPHANS, *, review: str = "") -> list[str]:
+def _orphan_lines(orphans: Sequence[OrphanRecord], review: str) -> list[str]:
     """Which tests are gone whose baselines are still there, and how they may be called now."""
     if not orphans:
         return []
@@ -67,31 +64,31 @@ def orphan_lines(orphans: Sequence[OrphanRecord], most: int = _MOST_ORPHANS, *, 
     for orphan in orphans:
         tests.setdefault(orphan.nodeid, []).append(orphan)
     options = f" {review}" if review else ""
-    prune = (
-        f"modelviz prune{options}{' TEST...' if '--from' in options else ''}"  # a list from elsewhere is not trusted
-    )
+    tests_named = " TEST..." if "--from" in options else ""  # a list from elsewhere is not trusted
+    prune = f"modelviz prune{options}{tests_named}"
     if len(orphans) == 1:
         lines = [f"1 orphan: a baseline whose test is gone ({prune} removes it)"]
     else:
         gone = f"{_many(len(tests), 'test')} that {'is' if len(tests) == 1 else 'are'} gone"
         lines = [f"{len(orphans)} orphans: baselines of {gone} ({prune} removes them)"]
-    for nodeid, rows in list(tests.items())[:most]:
+    for nodeid, rows in list(tests.items())[:_MOST_ORPHANS]:
         names = ", ".join(sorted({row.name for row in rows}))
         renamed = rename_hint(rows[0], review) if len({row.renamed_to for row in rows}) == 1 else ""
         lines.append(f"  {printable(nodeid)}: {printable(names)}{renamed and '; '}{renamed}")
-    if len(tests) > most:
-        lines.append(f"  and {len(tests) - most} more: modelviz orphans{options}")
+    if len(tests) > _MOST_ORPHANS:
+        lines.append(f"  and {len(tests) - _MOST_ORPHANS} more: modelviz orphans{options}")
     return lines
 
 
-def not_made_lines(not_made: Sequence[tuple[str, str]], most: int = _MOST_ORPHANS) -> list[str]:
+def _not_made_lines(not_made: Sequence[tuple[str, str]]) -> list[str]:
     """Which tests have passed without a check of which there is a baseline."""
     if not not_made:
         return []
     baselines = "1 baseline was" if len(not_made) == 1 else f"{len(not_made)} baselines were"
     lines = [f"{baselines} not compared: the test passed without that check"]
-    lines += [f"  {printable(nodeid)}: {printable(name)}" for nodeid, name in not_made[:most]]
-    return [*lines, f"  and {len(not_made) - most} more"] if len(not_made) > most else lines
+    lines += [f"  {printable(nodeid)}: {printable(name)}" for nodeid, name in not_made[:_MOST_ORPHANS]]
+    more = len(not_made) - _MOST_ORPHANS
+    return [*lines, f"  and {more} more"] if more > 0 else lines
 
 
 def rename_hint(orphan: OrphanRecord, review: str, *, whole_file: bool = False) -> str:
@@ -111,7 +108,7 @@ def rename_hint(orphan: OrphanRecord, review: str, *, whole_file: bool = False) 
     return f"is it now {printable(new)}? {command}"
 
 
-def _counts(run: TerminalSummary) -> list[str]:
+def _count_lines(run: TerminalSummary) -> list[str]:
     lines = []
     totals, review = run.totals, f" {run.review}" if run.review else ""
     if totals[Status.NOT_COMPARED]:

@@ -11,33 +11,23 @@ from pytest_modelviz.views.base import View
 
 
 @dataclass(frozen=True)
-class Commands:
-    """How to go on from a report.
-
-    `options` are what pytest needs to record the test where it was compared, `argument` selects it; `review` are the
-    options with which the command `modelviz` finds the files of this run.
-    """
-
-    options: str
-    argument: str
-    review: str = ""
-
-
-@dataclass(frozen=True)
 class Check:
     """One check of one test: which test, under what name, with which view and settings.
 
-    `title` stands for the test in TensorBoard, `former_nodeid` is the id under which earlier versions recorded it,
-    where that was another one, `is_former` that no other test can be meant by it, `is_former_taken` that a test of
-    this run has it now, or may have. Above `folders` lie the roots of projects that may have a baseline of it as well.
+    `title` stands for the test in TensorBoard. `arguments` are what a pytest command that records this test alone has
+    beside the option to record, `review` the options with which the command `modelviz` finds the files of this run.
+    `former_nodeid` is the id under which earlier versions recorded it, where that was another one, `is_former` that no
+    other test can be meant by it, `is_former_taken` that a test of this run has it now, or may have. Above `folders`
+    lie the roots of projects that may have a baseline of it as well.
     """
 
     nodeid: str
     title: str
-    commands: Commands
+    arguments: str
     name: str
     view: View
     settings: Settings
+    review: str = ""
     former_nodeid: str | None = None
     is_former: bool = False
     is_former_taken: bool = False

@@ -105,7 +105,7 @@ class Comparison:
 def _blaming(baseline: Capture, without_it: Callable[[], object]) -> Iterator[None]:
     """What a view raises about a baseline, and not about a capture beside itself, is damage of the baseline.
 
-    Its file is whole, but somebody wrote into it what no view records: no reader can think of all of that.
+    Its file is whole, but was edited to hold what no view records: no reader can foresee all such edits.
     """
     try:
         yield

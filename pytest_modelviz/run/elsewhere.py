@@ -34,10 +34,10 @@ def baseline_elsewhere(check: Check) -> str | None:
         own = Location.of(nodeid, check.name, check.settings.variant)
         for name in sorted(names):
             for stem in dict.fromkeys((*own.paths, *own.common.paths)):
-                found = other / name / f"{stem}.json"
-                if found.is_file() and other / name != folder:
+                baseline = other / name / f"{stem}.json"
+                if baseline.is_file() and other / name != folder:
                     return (
-                        f"there is a baseline at {found}, recorded with the root folder {other}, and this run's is "
+                        f"there is a baseline at {baseline}, recorded with the root folder {other}, and this run's is "
                         f"{root}: run pytest with {quoted(f'--rootdir={other}')}, or there"
                     )
     return None
@@ -45,7 +45,7 @@ def baseline_elsewhere(check: Check) -> str | None:
 
 def former_note(former: str, check: Check) -> str:
     """What to say of a check for which there is a baseline that an earlier version has recorded."""
-    command = move_command(former, check.nodeid, options=check.commands.review)
+    command = move_command(former, check.nodeid, options=check.review)
     if check.is_former:
         return f"its baseline has the id that an earlier version gave to this test; to bring it up to date: {command}"
     return (

@@ -31,7 +31,6 @@ from pytest_modelviz.storage.formats import text_sha256
 from pytest_modelviz.storage.limits import TIMES, limits_for
 from pytest_modelviz.storage.names import Location, display_path, file_folder, safe
 from pytest_modelviz.storage.renaming import foreign_reason
-from pytest_modelviz.storage.results import ResultsFolder
 from pytest_modelviz.storage.store import ChangedMeanwhileError, Store
 from pytest_modelviz.text.printable import quoted
 
@@ -47,7 +46,7 @@ class CheckEvaluator:
         self._settings = check.settings
         self._comparison = Comparison(check.view, capture, check.settings)
         self._baselines = session.baselines(check.settings)
-        self._results = ResultsFolder(check.settings.results_dir, configured=check.settings.results_dir_is_configured)
+        self._results = check.settings.results_folder()
         self._candidates = Store(self._results.candidates, kind="candidate", option="--modelviz-results-dir")
         self._location = self._compared_with = Location.of(check.nodeid, check.name, check.settings.variant)
         self._ids = {"nodeid": check.nodeid, "name": check.name}
@@ -130,7 +129,7 @@ class CheckEvaluator:
             whole = whole and not (self._settings.rootdir / file).exists()
         except (OSError, ValueError):  # a name that no file can have
             return str(error)
-        options = self._check.commands.review
+        options = self._check.review
         is_there = is_defined(self._settings.rootdir, error.owner)
         return foreign_reason(error.owner, self._check.nodeid, whole_file=whole, is_there=is_there, options=options)
 
@@ -159,8 +158,8 @@ class CheckEvaluator:
 
     def _unstable(self) -> CheckResult | None:
         """The result where the model merely differs from itself; then nothing is recorded, and no drift reported."""
-        found = self._comparison.instability()
-        return None if found is None else self._result(Status.UNSTABLE, found[0], reason=found[1])
+        instability = self._comparison.instability()
+        return None if instability is None else self._result(Status.UNSTABLE, instability[0], reason=instability[1])
 
     def _record(self, *, keeps_files: bool = False) -> CheckResult:
         """Store the capture, or the check's own files anew where there are such.
@@ -181,9 +180,10 @@ class CheckEvaluator:
 
     def _keep_candidate(self) -> str | None:
         """Keep what was captured; where that cannot be written, the report says so and stands all the same."""
+        picture = self._picture()
         try:
             self._results.prepare()
-            path = self._candidates.save(self._location, self._capture, **self._ids, picture=self._picture())
+            path = self._candidates.save(self._location, self._capture, **self._ids, picture=picture)
         except ModelvizError as error:
             self._notes.append(f"what was captured could not be kept, so that it cannot be accepted: {error}")
             return None
@@ -199,10 +199,12 @@ class CheckEvaluator:
     def _show(self, baseline: Capture, verdict: Verdict) -> list[str]:
         """Put the pictures of a drift into TensorBoard and into files; returns their tags."""
         exhibits = self._comparison.pictures(baseline, verdict)
+        text = (
+            f"{self._result(Status.DRIFT, verdict, whole=True).message}\n\n{self._check.view.describe(self._capture)}"
+        )
         try:
             events = self._session.events(self._settings)
-            text = self._result(Status.DRIFT, verdict, whole=True).message
-            events.text(self._tag, f"{text}\n\n{self._check.view.describe(self._capture)}")
+            events.text(self._tag, text)
             encoded = [(picture, quick_png_bytes(picture.image)) for picture in pictures_of(exhibits)]
             pngs = {id(picture): png for picture, png in encoded}
             tags = [events.show(self._tag, exhibit, pngs.get(id(exhibit))) for exhibit in exhibits]
@@ -233,9 +235,7 @@ class CheckEvaluator:
         tags: Sequence[str] = (),
         whole: bool = False,
     ) -> CheckResult:
-        commands = self._check.commands
-        record = f"{commands.options} {quoted(commands.argument)}".lstrip()
-        options = f"--run {self._session.run_id} {commands.review}".rstrip()
+        options = f"--run {self._session.run_id} {self._check.review}".rstrip()
         accept = f"{options} {quoted(self._check.nodeid)}"
         result = CheckResult(
             nodeid=self._check.nodeid,
@@ -258,7 +258,7 @@ class CheckEvaluator:
             result,
             () if verdict is None else verdict.findings,
             reason=reason,
-            commands=(record, accept),
+            commands=(self._check.arguments, accept),
             notes=(*self._capture.notes, *self._notes),
             whole=whole,
         )

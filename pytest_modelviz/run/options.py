@@ -106,10 +106,9 @@ def parse_orphans(name: str, text: str) -> str:
 def parse_attribute_globs(name: str, value: Any) -> tuple[str, ...]:
     """Globs of attributes: texts such as `*._trainer`, alone or several in a list."""
     given = [value] if isinstance(value, str) else value
-    if not isinstance(given, (list, tuple, set, frozenset)) or not all(isinstance(text, str) for text in given):
-        raise InvalidSettingError(f"{name} takes globs of attributes such as '*._trainer', not {value!r}")
-    globs = [glob for text in given for glob in text.split()]
-    if not all(glob.isprintable() for glob in globs) or (not globs and value):
+    are_texts = isinstance(given, (list, tuple, set, frozenset)) and all(isinstance(text, str) for text in given)
+    globs = [glob for text in given for glob in text.split()] if are_texts else []
+    if not are_texts or not all(glob.isprintable() for glob in globs) or (not globs and value):
         raise InvalidSettingError(f"{name} takes globs of attributes such as '*._trainer', not {value!r}")
     return tuple(globs)
 

@@ -40,14 +40,14 @@ class Project:
 
     def setting(self, name: str) -> str | None:
         """What an option is set to, by `addopts` or by its ini key; None where it is not."""
-        found = None
+        given = None
         words = self.ini.get("addopts", "")
         words = list(words) if isinstance(words, list) else shlex.split(str(words))
         for word, following in zip(words, [*words[1:], ""], strict=False):
             if word == name or word.startswith(f"{name}="):
-                found = word.partition("=")[2] or following
+                given = word.partition("=")[2] or following
         option = next(option for option in OPTIONS if option.name == name)
-        value = found or self.ini.get(option.ini)
+        value = given or self.ini.get(option.ini)
         if value is None or option.parse is None or value == "":
             return None
         return str(option.parse(f"{option.ini} of the project in {self.root}", str(value)))
@@ -90,7 +90,7 @@ def _pytest_ini(path: Path) -> Mapping[str, Any] | None:
     """pytest's settings in a file; None where it is there for others, or not there."""
     if not path.is_file():
         return None
-    found: Any = None
+    settings: Any = None
     # a file that cannot be parsed is pytest's to complain about
     with contextlib.suppress(OSError, ValueError, ParseError):
         text = path.read_text("utf-8")
@@ -98,14 +98,14 @@ def _pytest_ini(path: Path) -> Mapping[str, Any] | None:
             document = tomllib.loads(text)
             if path.name == "pyproject.toml":
                 tool = document.get("tool", {}).get("pytest")
-                found = None if tool is None else tool.get("ini_options", tool)
+                settings = None if tool is None else tool.get("ini_options", tool)
             else:
-                found = document.get("pytest", {})
+                settings = document.get("pytest", {})
         else:
-            found = IniConfig(str(path), text).sections.get(_SECTIONS.get(path.name, "pytest"))
-    if found is None and path.name in _DEDICATED:
+            settings = IniConfig(str(path), text).sections.get(_SECTIONS.get(path.name, "pytest"))
+    if settings is None and path.name in _DEDICATED:
         return {}
-    return found if isinstance(found, Mapping) else None
+    return settings if isinstance(settings, Mapping) else None
 
 
 def results_location(project: Project) -> Path:
@@ -122,18 +122,18 @@ def results_folders(named: str, root: Path) -> list[Path]:
     for folder in (here, here / ".modelviz", root / named):
         if _holds_results(folder):
             return [folder]
-    inside = [found for folder in dict.fromkeys((here, root / named)) for found in _below(folder, _MOST_BELOW)]
+    inside = [inner for folder in dict.fromkeys((here, root / named)) for inner in _below(folder, _MOST_BELOW)]
     return inside or [here]
 
 
 def _below(folder: Path, depth: int) -> list[Path]:
     """Results folders in a folder of such, in the order of their names; links are not followed."""
-    found: list[Path] = []
-    inner = sorted(folder.iterdir()) if folder.is_dir() and depth else []
-    for path in inner:
+    folders: list[Path] = []
+    entries = sorted(folder.iterdir()) if folder.is_dir() and depth else []
+    for path in entries:
         if not path.is_symlink() and path.is_dir():
-            found += [path] if _holds_results(path) else _below(path, depth - 1)
-    return found
+            folders += [path] if _holds_results(path) else _below(path, depth - 1)
+    return folders
 
 
 def _holds_results(folder: Path) -> bool:

@@ -10,10 +10,10 @@ from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.check_result import CheckResult
 from pytest_modelviz.reports.tensorboard import EventFiles
 from pytest_modelviz.run.check import Check
+from pytest_modelviz.run.checked_view import CheckedView
 from pytest_modelviz.run.evaluation import CheckEvaluator
 from pytest_modelviz.run.settings import Mode, Settings
 from pytest_modelviz.storage.names import Location
-from pytest_modelviz.storage.results import ResultsFolder
 from pytest_modelviz.storage.store import Store
 
 
@@ -33,6 +33,7 @@ class Session:
         started = time.perf_counter()
         if check.settings.mode is not Mode.OFF:
             self._claim(check)
+        check = replace(check, view=CheckedView(check.view))
         capture = check.view.capture()
         result = CheckEvaluator(self, check, capture).result()
         return capture, replace(result, seconds=round(time.perf_counter() - started, 4))
@@ -57,8 +58,7 @@ class Session:
     def events(self, settings: Settings) -> EventFiles:
         """The event files of this process, opened when the first error is charted."""
         if self._events is None:
-            results = ResultsFolder(settings.results_dir, configured=settings.results_dir_is_configured)
-            self._events = EventFiles(results.event_folder(self.run_id, self.worker))
+            self._events = EventFiles(settings.results_folder().event_folder(self.run_id, self.worker))
         return self._events
 
     def close(self) -> None:

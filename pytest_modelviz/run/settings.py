@@ -10,15 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from pytest_modelviz.compare.tolerance import LayerTolerance
-from pytest_modelviz.run.options import (
-    IGNORE,
-    OPTIONS,
-    InvalidSettingError,
-    parse_attribute_globs,
-    parse_layer_tolerances,
-    parse_tolerance,
-    parse_variant,
-)
+from pytest_modelviz.run import options
+from pytest_modelviz.storage.results import ResultsFolder
 from pytest_modelviz.text.printable import quoted
 
 
@@ -41,6 +34,7 @@ _UPDATES = {
     "--modelviz-update-missing": Mode.UPDATE_MISSING,
     "--modelviz-update-all": Mode.UPDATE_ALL,
 }
+_PLAIN = ("rtol", "atol", "variant", "require", "orphans", "html")  # options that are settings as they are
 _MARKER_KEYS = ("rtol", "atol", "layers", "variant", "compare", "ignore")
 
 
@@ -69,6 +63,9 @@ class Settings:
     baseline_dir_is_configured: bool = True
     results_dir_is_configured: bool = True
 
+    def results_folder(self) -> ResultsFolder:
+        return ResultsFolder(self.results_dir, configured=self.results_dir_is_configured)
+
     def marked(self, markers: Sequence[Mapping[str, Any]]) -> Settings:
         """With the keywords of `@pytest.mark.modelviz(...)`, the closest marker first.
 
@@ -79,10 +76,12 @@ class Settings:
             # of one marker the numbers come first: a mapping refines them
             for key, value in sorted(keywords.items(), key=lambda item: isinstance(item[1], Mapping)):
                 if key not in _MARKER_KEYS:
-                    raise InvalidSettingError(f"the marker modelviz takes {', '.join(_MARKER_KEYS)}, not {key!r}")
+                    raise options.InvalidSettingError(
+                        f"the marker modelviz takes {', '.join(_MARKER_KEYS)}, not {key!r}"
+                    )
                 if key == "compare":
                     if not isinstance(value, bool):
-                        raise InvalidSettingError(f"the marker's compare takes True or False, not {value!r}")
+                        raise options.InvalidSettingError(f"the marker's compare takes True or False, not {value!r}")
                     compare = value
                 else:
                     changed = changed._with(key, value)
@@ -91,18 +90,18 @@ class Settings:
     def _with(self, key: str, value: Any) -> Settings:
         label = f"the marker's {key}"
         if key == "variant":
-            return replace(self, variant=None if value is None else parse_variant(label, value))
+            return replace(self, variant=None if value is None else options.parse_variant(label, value))
         if key == "ignore":
-            return replace(self, ignored=self.ignored + parse_attribute_globs(label, value))
+            return replace(self, ignored=self.ignored + options.parse_attribute_globs(label, value))
         if key == "layers":
-            return replace(self, layers=self.layers + parse_layer_tolerances("the marker modelviz", value))
+            return replace(self, layers=self.layers + options.parse_layer_tolerances("the marker modelviz", value))
         return self._tolerating(key, label, value)
 
     def _tolerating(self, key: str, label: str, value: Any) -> Settings:
         """With an rtol or atol: a number for all layers, or a mapping of layer globs that refines what holds."""
         if isinstance(value, Mapping):
-            return replace(self, layers=self.layers + parse_layer_tolerances(label, value, key))
-        number: dict[str, Any] = {key: parse_tolerance(label, value)}
+            return replace(self, layers=self.layers + options.parse_layer_tolerances(label, value, key))
+        number: dict[str, Any] = {key: options.parse_tolerance(label, value)}
         nothing: dict[str, Any] = {key: None}
         others = tuple(replace(layer, **nothing) for layer in self.layers)
         return replace(self, layers=tuple(o for o in others if (o.rtol, o.atol) != (None, None)), **number)
@@ -124,7 +123,7 @@ def read_settings(command_line: Mapping[str, Any], ini: Mapping[str, Any], rootd
     The update flags are one choice: one of them on the command line outweighs another in the ini file.
     """
     values: dict[str, Any] = {}
-    for option in OPTIONS:
+    for option in options.OPTIONS:
         for source, label in ((command_line, option.name), (ini, option.ini)):
             value = source.get(option.name)
             if value is not None and (value != "" or source is command_line):
@@ -142,16 +141,11 @@ def read_settings(command_line: Mapping[str, Any], ini: Mapping[str, Any], rootd
         baseline_dir_is_configured="--modelviz-baseline-dir" in values,
         results_dir=results,
         results_dir_is_configured="--modelviz-results-dir" in values,
-        rtol=values.get("--modelviz-rtol"),
-        atol=values.get("--modelviz-atol"),
-        ignored=parse_attribute_globs(IGNORE, ini.get(IGNORE) or ()),
-        variant=values.get("--modelviz-variant"),
-        require=values.get("--modelviz-require", False),
-        orphans=values.get("--modelviz-orphans", "warn"),
-        html=values.get("--modelviz-html", True),
+        ignored=options.parse_attribute_globs(options.IGNORE, ini.get(options.IGNORE) or ()),
+        **{key: values[f"--modelviz-{key}"] for key in _PLAIN if f"--modelviz-{key}" in values},
         repeated=" ".join(
             quoted(f"{option.name}={command_line[option.name]}")
-            for option in OPTIONS
+            for option in options.OPTIONS
             if not option.is_flag and command_line.get(option.name) is not None
         ),
     )
@@ -162,7 +156,7 @@ def _keep_apart(baselines: Path, results: Path, rootdir: Path) -> None:
     for at in (os.path.abspath, os.path.realpath):  # as written, and where links lead
         own, other, root = (Path(at(path)) for path in (results, baselines, rootdir))
         if own.is_relative_to(other) or other.is_relative_to(own) or root.is_relative_to(own):
-            raise InvalidSettingError(
+            raise options.InvalidSettingError(
                 f"--modelviz-results-dir takes a folder of its own, not {str(results)!r}, "
                 f"which holds the project or the baselines or lies among them"
             )
@@ -171,7 +165,7 @@ def _keep_apart(baselines: Path, results: Path, rootdir: Path) -> None:
 def _mode(source: Mapping[str, Any]) -> Mode | None:
     chosen = [name for name in _UPDATES if source.get(name)]
     if len(chosen) > 1:
-        raise InvalidSettingError(f"{' and '.join(chosen)} exclude each other: choose one")
+        raise options.InvalidSettingError(f"{' and '.join(chosen)} exclude each other: choose one")
     if chosen:
         return _UPDATES[chosen[0]]
     return Mode.COMPARE if source.get("--modelviz") else None

@@ -18,7 +18,7 @@ from pytest_modelviz.reports.terminal_summary import TerminalSummary, summary_li
 from pytest_modelviz.run.settings import Mode, Settings
 from pytest_modelviz.storage.git import ignored_warning, path_in_repository
 from pytest_modelviz.storage.names import Location, display_path
-from pytest_modelviz.storage.results import ResultsFolder, run_facts
+from pytest_modelviz.storage.results import run_facts
 
 # Of a test that ran several times over, the worst result counts. Where several are as bad, the last.
 _WORST_LAST = (
@@ -41,7 +41,7 @@ class RunSummary:
 
     def __init__(self, run_id: str, settings: Settings) -> None:
         self._run_id, self._settings = run_id, settings
-        self._folder = ResultsFolder(settings.results_dir, configured=settings.results_dir_is_configured)
+        self._folder = settings.results_folder()
         self._results: dict[str, dict[str, dict[str, CheckResult]]] = {}
         self._files: dict[str, list[str]] | None = None
         self._sources: set[str] = set()
@@ -61,7 +61,7 @@ class RunSummary:
     def begin(self) -> None:
         """Leave a mark in the results folder until there are results: a run may die without a word."""
         if self._settings.mode is not Mode.OFF:
-            with contextlib.suppress(ModelvizError):  # a folder that cannot be written is told at the end
+            with contextlib.suppress(ModelvizError):  # a folder that cannot be written is reported at the end
                 self._folder.begin(self._run_id)
                 self._began = True
 
@@ -95,15 +95,15 @@ class RunSummary:
     @property
     def results(self) -> list[CheckResult]:
         """All results, by test id; those of one test in the order in which they were made."""
-        found: list[CheckResult] = []
+        worst: list[CheckResult] = []
         for attempts in self._results.values():
             checks: dict[str, CheckResult] = {}
             for result in (result for attempt in attempts.values() for result in attempt.values()):
                 known = checks.get(result.name)
                 if known is None or _WORST_LAST.index(result.status) >= _WORST_LAST.index(known.status):
                     checks[result.name] = result
-            found += checks.values()
-        return sorted(found, key=lambda result: result.nodeid)
+            worst += checks.values()
+        return sorted(worst, key=lambda result: result.nodeid)
 
     def add_error(self, trouble: str) -> None:
         """Say at the end what went wrong beside the checks, if anything did."""
@@ -118,7 +118,7 @@ class RunSummary:
     def write(self, *, ended: bool) -> bool:
         """Write what is to be kept of the run; returns whether the run as a whole has failed.
 
-        `ended` says whether all tests had their turn: else nobody can tell which baselines are orphans.
+        `ended` says whether all tests were run: otherwise orphans cannot be told from baselines in use.
         """
         compares = self._settings.mode is not Mode.OFF
         failed = self._failed_requirement()
@@ -132,7 +132,7 @@ class RunSummary:
                 self._write()
             except ModelvizError as error:
                 self._errors.append(str(error))
-            self._look_at_git()
+            self._warn_of_git()
         self._refuse_rival_recordings()
         return failed or bool(self.failures or (self._orphans and self._settings.orphans == "fail"))
 
@@ -143,7 +143,8 @@ class RunSummary:
         if not _has_compared(results) and self._folder.has_compared():
             if self._judged_files:
                 self._folder.replace_orphans(self._orphans, self._judged_files)
-            self._end()
+            if self._began:
+                self._folder.marks.remove(self._run_id)
             if not self._judged_files:
                 return
         else:
@@ -156,11 +157,9 @@ class RunSummary:
             self._written = True
             self._folder.marks.clear()
         if self._settings.html:
-            self._write_report()
+            from pytest_modelviz.reports.html import write_report
 
-    def _end(self) -> None:
-        if self._began:
-            self._folder.marks.remove(self._run_id)
+            write_report(self._folder)
 
     def _refuse_rival_recordings(self) -> None:
         """A test that was run several times over and recorded something else each time has no baseline."""
@@ -215,17 +214,12 @@ class RunSummary:
             for orphan in suggest_renames(orphans, store, new)
         ]
 
-    def _look_at_git(self) -> None:
-        """Say so where git ignores what was recorded."""
+    def _warn_of_git(self) -> None:
+        """Where git ignores what was recorded."""
         root = self._settings.rootdir
         written = [root / result.baseline for result in self.results if result.status is Status.RECORDED]
         if written:
             self.add_error(ignored_warning(self._settings.baseline_dir, written, root))
-
-    def _write_report(self) -> None:
-        from pytest_modelviz.reports.html import write_report
-
-        write_report(self._folder)
 
     def lines(self, here: Path, review: str) -> list[tuple[str, bool]]:
         """What the terminal says at the end, as (line, whether it is an error); paths as seen from `here`.

@@ -11,7 +11,7 @@ def natural(name: str) -> list[tuple[int, int, str]]:
 
     Of two numbers the longer one is larger, as digits: Python makes no integers of more than a few thousand of them.
     """
-    return [_number(part) if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
+    return [_number(piece) if piece.isdecimal() else (1, 0, piece) for piece in re.split(r"(\d+)", name) if piece]
 
 
 def _number(digits: str) -> tuple[int, int, str]:

@@ -1,4 +1,4 @@
-"""Text that anybody may have written, made safe to stand within a line of ours: names, ids, messages, paths, commands.
+"""Untrusted text made safe to stand within a line of output: names, ids, messages, paths, commands.
 
 The only module that knows how. A field becomes printable before it is put into a line, so that nothing in it can end
 the line, command the terminal, change the order of its letters or speak to the CI system that reads the output. Text
@@ -69,7 +69,7 @@ def printable_json(text: str) -> str:
     """The text of a JSON document, with the same meaning, of which no line commands a terminal or a CI system."""
     if not text.isprintable():
         text = "".join(c if c == "\n" or c.isprintable() else _json(c) for c in text)
-    return _WORKFLOW_COMMAND.sub(lambda found: _json(found[0]), text) if "##" in text else text
+    return _WORKFLOW_COMMAND.sub(lambda match: _json(match[0]), text) if "##" in text else text
 
 
 def quoted(word: str) -> str:
@@ -88,8 +88,8 @@ def _written_out(character: str) -> str:
     return character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
 
 
-def _without_command(found: re.Match[str]) -> str:
-    return "\\x23" if found[0] == "#" else f"{found[1]}\\x3a"
+def _without_command(match: re.Match[str]) -> str:
+    return "\\x23" if match[0] == "#" else f"{match[1]}\\x3a"
 
 
 def _json(character: str) -> str:

@@ -23,8 +23,8 @@ def split_items(text: str) -> list[str]:
             items[-1].append(piece)
         else:
             items.append([piece])
-        found = _BRACKET.search(piece)
-        following = found[0] if found else following
+        bracket = _BRACKET.search(piece)
+        following = bracket[0] if bracket else following
     return [", ".join(reversed(item)) for item in reversed(items)]
 
 
@@ -34,24 +34,25 @@ def split_path(path: str) -> tuple[str, str]:
     return (path[: end.start()], path[end.start() :]) if end else (path, "")
 
 
-def apart(one: float, other: float, digits: int = 3) -> tuple[str, str]:
+def apart(first: float, second: float, digits: int = 3) -> tuple[str, str]:
     """Two numbers with so few digits as show that they differ, if they do."""
-    one, other = one + 0.0, other + 0.0  # no -0.0, which is no other number
+    first, second = first + 0.0, second + 0.0  # no -0.0, which is no other number
     for count in range(digits, _MOST_DIGITS + 1):
-        texts = f"{one:.{count}g}", f"{other:.{count}g}"
-        if texts[0] != texts[1] or one == other:
+        texts = f"{first:.{count}g}", f"{second:.{count}g}"
+        if texts[0] != texts[1] or first == second:
             break
     return texts
 
 
-def cut_apart(one: str, other: str, most: int) -> tuple[str, str]:
+def cut_apart(first: str, second: str, most: int) -> tuple[str, str]:
     """Two texts cut to `most` letters each, around the first letter in which they differ."""
-    if max(len(one), len(other)) <= most:
-        return one, other
-    if one == other:
-        return (f"{one[: most - 3]}...",) * 2
-    shared = next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
-    return _window(one, shared, most), _window(other, shared, most)
+    if max(len(first), len(second)) <= most:
+        return first, second
+    if first == second:
+        return (f"{first[: most - 3]}...",) * 2
+    shortest = min(len(first), len(second))
+    shared = next((at for at in range(shortest) if first[at] != second[at]), shortest)
+    return _window(first, shared, most), _window(second, shared, most)
 
 
 def _window(text: str, at: int, most: int) -> str:
@@ -62,9 +63,9 @@ def _window(text: str, at: int, most: int) -> str:
     return begun if len(begun) <= most else f"{begun[: most - 3]}..."
 
 
-def without_digests(one: str, other: str) -> tuple[str, str]:
+def without_digests(first: str, second: str) -> tuple[str, str]:
     """Both without the letters that stand for long lists and objects, which say nothing to people."""
-    short = _DIGEST.sub("", one), _DIGEST.sub("", other)
-    if short == (one, other) or short[0] != short[1]:
+    short = _DIGEST.sub("", first), _DIGEST.sub("", second)
+    if short == (first, second) or short[0] != short[1]:
         return short
     return short[0] or "a long text", f"{short[1] or 'a long text'}, with other contents"

@@ -1,4 +1,4 @@
-"""JSON out of files that anybody may have written: what its readers cannot count on is refused before they meet it.
+"""JSON out of untrusted files: whatever its readers cannot rely on is refused here.
 
 No name stands twice, so that a reader and a reviewer see the same value. Every number fits into a float, and nothing is
 nested so deeply that Python gives up on it. How many values there are is bounded by a look at the bytes, before any of

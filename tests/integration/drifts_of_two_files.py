@@ -18,9 +18,9 @@ def drift_two_files(project):
     """feature_maps of both files' tests have drifted."""
     for name, text in TWO_FILES.items():
         project.test(text, name=name)
-    project.run("--modelviz-update").assert_outcomes(passed=2)
+    project.run_once("--modelviz-update").assert_outcomes(passed=2)
     project.fault("weight")
-    project.run("--modelviz").assert_outcomes(failed=2)
+    project.run_once("--modelviz").assert_outcomes(failed=2)
     return project
 
 

@@ -29,7 +29,7 @@ class TestAccepting:
         drifted.run("--modelviz").assert_outcomes(passed=3)
         for name, data in before.items():
             (drifted.path / "baselines" / name).write_bytes(data)
-        drifted.run("--modelviz-update")
+        drifted.run_once("--modelviz-update")
         assert drifted.files() == accepted
 
     def test_what_is_missing(self, project):
@@ -38,7 +38,7 @@ class TestAccepting:
         assert project.modelviz("accept", "test_net.py::*").output.count("accepted") == 5
         recorded = project.files()
         shutil.rmtree(project.path / "baselines")
-        project.run("--modelviz-update")
+        project.run_once("--modelviz-update")
         assert project.files() == recorded
 
     def test_only_what_is_named_brackets_included(self, drifted):
@@ -193,7 +193,7 @@ class TestAccepting:
 
     def test_nothing_to_accept(self, project):
         project.test(TWO)
-        project.run("--modelviz-update")
+        project.run_once("--modelviz-update")
         done = project.modelviz("accept")
         assert (done.exit_code, done.output) == (0, "nothing to accept\n")
 

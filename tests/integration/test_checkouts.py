@@ -17,7 +17,7 @@ FEATURES = "from net import *\ndef test_net(feature_maps):\n    feature_maps(loa
 @pytest.fixture
 def recorded(project):
     project.test(FEATURES)
-    project.run("--modelviz-update").assert_outcomes(passed=1)
+    project.run_once("--modelviz-update").assert_outcomes(passed=1)
     return project
 
 
@@ -100,11 +100,11 @@ class TestGit:
     )
 
     def test_a_run_that_records_warns_and_the_advice_is_true(self, ignoring):
-        assert self.WARNING in ignoring.run("--modelviz-update").outlines
+        assert self.WARNING in ignoring.run_once("--modelviz-update").outlines
         assert "git ignores" not in ignoring.run("--modelviz").stdout.str()
         (ignoring.path / ".gitignore").write_text("*.safetensors\n!baselines/**\n")
         shutil.rmtree(ignoring.path / "baselines")
-        assert "git ignores" not in ignoring.run("--modelviz-update").stdout.str()
+        assert "git ignores" not in ignoring.run_once("--modelviz-update").stdout.str()
 
     def test_so_does_accept_beside_its_output(self, ignoring):
         ignoring.run("--modelviz")
@@ -144,7 +144,7 @@ class TestEarlierVersions:
     def earlier(self, project):
         """A project whose baselines lie where the earlier version has put them."""
         project.test(self.TEST)
-        project.run("--modelviz-update").assert_outcomes(passed=2)
+        project.run_once("--modelviz-update").assert_outcomes(passed=2)
         for n in "Ss":
             where = Location.of(f"test_net.py::test_net[{n}]", "Maps")
             for ending in ("json", "safetensors", "png"):
@@ -165,7 +165,7 @@ class TestEarlierVersions:
         earlier.fault("weight")
         earlier.run("--modelviz").assert_outcomes(failed=2)
         assert earlier.modelviz("accept", "*[[]S]").exit_code == 0
-        earlier.run("--modelviz-update").assert_outcomes(passed=2)
+        earlier.run_once("--modelviz-update").assert_outcomes(passed=2)
         assert set(earlier.files()) == set(before)
         earlier.run("--modelviz").assert_outcomes(passed=2)
 

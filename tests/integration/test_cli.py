@@ -53,7 +53,7 @@ class TestLooking:
 
     def test_show_where_all_is_well(self, project):
         project.test(TWO)
-        project.run("--modelviz-update")
+        project.run_once("--modelviz-update")
         assert project.modelviz("show").output == "all checks of the last run matched\n"
         assert project.modelviz("list").output.startswith("0 waiting; run ")
 

@@ -44,7 +44,7 @@ def test_frozen_and_half_precision_models_simply_work(project, model):
         f"    model = {model}\n    x = photo().to(model.conv1.weight.dtype)\n"
         f"    model_summary(model, input_data=x)\n    feature_maps(model, x)\n    cam_map(model, x)\n"
     )
-    project.run("--modelviz-update").assert_outcomes(passed=1)
+    project.run_once("--modelviz-update").assert_outcomes(passed=1)
     project.run("--modelviz").assert_outcomes(passed=1)
 
 
@@ -59,7 +59,7 @@ def test_two_checks_of_one_view_are_told_apart_by_name(project):
         "from net import *\ndef test_net(feature_maps):\n"
         "    feature_maps(load(), photo(), name='one')\n    feature_maps(load(), photo() * 2, name='two')\n"
     )
-    project.run("--modelviz-update").assert_outcomes(passed=1)
+    project.run_once("--modelviz-update").assert_outcomes(passed=1)
     project.run("--modelviz").assert_outcomes(passed=1)
     assert project.baseline("one.json").exists()
     assert project.baseline("two.json").exists()
@@ -76,7 +76,7 @@ def test_ids_that_look_alike_have_baselines_of_their_own(project):
             feature_maps(load(), photo() * n)
         """
     )
-    project.run("--modelviz-update").assert_outcomes(passed=3)
+    project.run_once("--modelviz-update").assert_outcomes(passed=3)
     project.run("--modelviz").assert_outcomes(passed=3)
     assert len(list((project.path / "baselines/test_net").iterdir())) == 3
 
@@ -97,7 +97,7 @@ DAMAGE = {
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_a_damaged_baseline_fails_is_kept_and_replaced_only_when_all_is(project, kind):
     project.test(ONE)
-    project.run("--modelviz-update")
+    project.run_once("--modelviz-update")
     path = project.baseline("feature_maps.json")
     path.write_bytes(DAMAGE[kind](path.read_bytes()))
     damaged = project.files()
@@ -139,7 +139,7 @@ def test_a_safetensors_file_of_another_recording_is_unreadable(project):
 
 def test_a_check_under_another_view_is_unreadable(project):
     project.test("from net import *\ndef test_net(feature_maps):\n    feature_maps(load(), photo(), name='x')\n")
-    project.run("--modelviz-update")
+    project.run_once("--modelviz-update")
     project.test("from net import *\ndef test_net(cam_map):\n    cam_map(load(), photo(), name='x')\n")
     project.run("--modelviz").stdout.fnmatch_lines(["*it was recorded by the view 'feature_maps', not 'cam_map'"])
 
@@ -239,7 +239,7 @@ def test_net(
 
 def test_every_fixture_takes_tolerances_and_those_that_compare_numbers_heed_them(project):
     project.test(ALL.replace("ALLOWED", "{}"))
-    project.run("--modelviz-update").assert_outcomes(passed=1)
+    project.run_once("--modelviz-update").assert_outcomes(passed=1)
     project.fault("weight")  # five per cent of one layer's
     project.test(ALL.replace("ALLOWED", "dict(rtol={'*': 1.0}, atol=1e-9)"))
     project.run("--modelviz").assert_outcomes(passed=1)

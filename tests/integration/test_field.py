@@ -82,7 +82,7 @@ NO_WEIGHTS = {"model_summary", "model_graph", "at_once_model_summary"}  # they d
 def recorded(project):
     project.test(TEST, name="test_resnet")
     project.fault("")
-    project.run("--modelviz-update").assert_outcomes(passed=3)
+    project.run_once("--modelviz-update").assert_outcomes(passed=3)
     assert len(project.statuses()) == 21
     return project
 

@@ -58,7 +58,7 @@ def test_collecting_alone_forgets_nothing(project):
 
 def test_a_damaged_results_file_is_no_obstacle(project):
     project.test()
-    project.run("--modelviz-update")
+    project.run_once("--modelviz-update")
     (project.path / ".modelviz/results.json").write_text('{"checks": [{"candidate": "../../net.py"}, 3]}')
     project.run("--modelviz").assert_outcomes(passed=1)
     assert (project.path / "net.py").exists()
@@ -151,7 +151,7 @@ def test_a_run_that_is_broken_off_keeps_its_drift(project):
 
 def test_names_cannot_command_the_terminal(project):
     project.test("from net import *\ndef test_net(model_summary):\n    model_summary(load())\n")
-    project.run("--modelviz-update")
+    project.run_once("--modelviz-update")
     path = project.baseline("model_summary.json")
     text = path.read_text().replace('"ReLU"', '"\\u001b[2JReLU\\nfake"')
     sealed = json.dumps({**json.loads(text), "content_sha256": content_digest(json.loads(text))})
@@ -211,7 +211,7 @@ class TestLinks:
     @pytest.fixture(autouse=True)
     def _recorded(self, project):
         project.test()
-        project.run("--modelviz-update")
+        project.run_once("--modelviz-update")
 
     @pytest.mark.parametrize("folder", ["candidates", "pictures", "pruned", "tensorboard", "unfinished"])
     @pytest.mark.parametrize("fault", ["", "weight"])

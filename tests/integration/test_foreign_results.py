@@ -246,7 +246,7 @@ def test_tests_in_folders_that_are_called_as_ours(project):
     project.test("")
     text = "from net import *\ndef test_net(feature_maps):\n    feature_maps(load(), photo())\n"
     (project.path / "candidates/pictures/test_c.py").write_text(text)
-    project.run("--modelviz-update")
+    project.run_once("--modelviz-update")
     common = project.files()
     project.fault("weight")
     project.run("--modelviz")

@@ -38,7 +38,9 @@ def monorepo(project):
         root = project.path / "packages" / name
         write(root / "pyproject.toml", '[tool.pytest.ini_options]\naddopts = "--import-mode=importlib"\n')
         write(root / "tests/test_net.py", CHECK.format(scale=number))
-        project.run("--modelviz-update", f"--rootdir={root}", str(root)).assert_outcomes(passed=1)
+        project.run_once("--modelviz-update", f"--rootdir=packages/{name}", f"packages/{name}").assert_outcomes(
+            passed=1
+        )
         assert statuses(root) == {"tests/test_net.py::test_net": "recorded"}
     return project
 
@@ -144,7 +146,7 @@ class TestOutsideOfRootdir:
         ids=" ".join,
     )
     def test_each_is_found_whatever_the_arguments(self, project, arguments):
-        project.run("--modelviz-update", *self.CONFIG, "tests/unit", "tests/integration")
+        project.run_once("--modelviz-update", *self.CONFIG, "tests/unit", "tests/integration")
         result = project.run("--modelviz", "--modelviz-orphans=fail", "--modelviz-require", *self.CONFIG, *arguments)
         assert result.ret == 0
         assert set(statuses(project.path / "config").values()) == {"match"}
@@ -169,7 +171,7 @@ class TestOutsideOfRootdir:
         project.run("--modelviz", f"--rootdir={project.path}", str(link / "tests/unit")).assert_outcomes(passed=1)
 
     def test_pruning_and_orphans_use_the_same_ids(self, project):
-        project.run("--modelviz-update", *self.CONFIG, "tests/unit", "tests/integration")
+        project.run_once("--modelviz-update", *self.CONFIG, "tests/unit", "tests/integration")
         write(project.path / "tests/unit/test_net.py", "def test_other(): pass\n")
         project.run("--modelviz", *self.CONFIG, "tests/unit", "tests/integration").assert_outcomes(passed=2)
         assert [row["nodeid"] for row in results(project.path / "config")["orphans"]] == [self.IDS[0]]
@@ -185,7 +187,7 @@ class TestRecordedByEarlierVersions:
     def _earlier(self, project):
         write(project.path / "config/pytest.ini", "[pytest]\naddopts = --import-mode=importlib\n")
         write(project.path / "tests/unit/test_net.py", CHECK.format(scale=1))
-        project.run("--modelviz-update", "--rootdir=tests/unit", "tests/unit")  # gives the id that it had
+        project.run_once("--modelviz-update", "--rootdir=tests/unit", "tests/unit")  # gives the id that it had
         shutil.move(project.path / "tests/unit/baselines", project.path / "config/baselines")
         assert set(recorded(project.path / "config/baselines")) == {self.FORMER}
 
@@ -269,7 +271,7 @@ class TestSharedIds:
             "import pytest\n@pytest.hookimpl(tryfirst=True)\ndef pytest_itemcollected(item):\n"
             "    item._nodeid = item._id = 'test_net.py::nice'\n"  # under both names that pytest has had for it
         )
-        result = project.run("--modelviz-update")
+        result = project.run_once("--modelviz-update")
         result.assert_outcomes(failed=2)
         result.stdout.fnmatch_lines(["*two different tests of this run are called test_net.py::nice, and would share*"])
         assert not (project.path / "baselines").exists()
@@ -277,7 +279,7 @@ class TestSharedIds:
     def test_so_are_two_that_differ_in_case_where_files_may_not(self, project):
         body = "\n    def test_net(self, model_summary):\n        model_summary(load())\n"
         project.test(f"from net import *\nclass TestA:{body}class Testa:{body}")
-        result = project.run("--modelviz-update")
+        result = project.run_once("--modelviz-update")
         result.assert_outcomes(passed=1, failed=1)
         result.stdout.fnmatch_lines(["*would share the baseline *from lower case: rename one*"])
 
@@ -329,7 +331,7 @@ class TestRepetition:
     @pytest.fixture(autouse=True)
     def _recorded(self, project):
         project.test(REPEATED)
-        project.run("--modelviz-update").assert_outcomes(passed=5)
+        project.run_once("--modelviz-update").assert_outcomes(passed=5)
 
     @pytest.mark.parametrize(
         "options", [("--count=2",), ("--flake-finder", "--flake-runs=2"), ("--count=2", "-n2")], ids=" ".join
@@ -362,12 +364,15 @@ class TestRepetition:
         project.run("--modelviz-update-all", "--count=3").assert_outcomes(passed=2, failed=1)
         assert project.check("feature_maps")["status"] == "drift"
 
-    @pytest.mark.parametrize("options", [("--count=2", "-n2"), ("--dist=each", "--tx=2*popen")], ids=" ".join)
-    @pytest.mark.parametrize("mode", ["--modelviz-update", "--modelviz-update-all"])
-    def test_workers_that_record_something_else_each_are_told(self, project, mode, options):
+    @pytest.mark.parametrize(
+        "options",
+        [("--modelviz-update", "--count=2", "-n2"), ("--modelviz-update-all", "--dist=each", "--tx=2*popen")],
+        ids=" ".join,
+    )
+    def test_workers_that_record_something_else_each_are_told(self, project, options):
         shutil.rmtree(project.path / "baselines")
         project.test(OTHER_IN_EACH_WORKER)
-        result = project.run_apart(mode, *options)
+        result = project.run_apart(*options)
         assert result.ret == 1
         told = [line for line in result.outlines if "recorded differently" in line or "drifted" in line]
         assert told
@@ -393,7 +398,7 @@ class TestRepetition:
             "import pytest\nfrom net import *\n@pytest.mark.parametrize('__width', [2, 5])\n"
             "def test_q(model_summary, __width):\n    model_summary(nn.Linear(__width, 1))\n"
         )
-        project.run("--modelviz-update").assert_outcomes(passed=2)
+        project.run_once("--modelviz-update").assert_outcomes(passed=2)
         project.run("--modelviz").assert_outcomes(passed=2)
         project.run("--modelviz", "--count=2").assert_outcomes(passed=4)
         assert len(project.results["checks"]) == 2

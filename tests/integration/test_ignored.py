@@ -50,7 +50,7 @@ def marked(mark: str = "") -> str:
 )
 def test_it_is_compared_by_no_view_and_named_by_none(project, mark, ini):
     project.test(marked())  # a baseline from before anything was ignored
-    project.run("--modelviz-update").assert_outcomes(passed=1)
+    project.run_once("--modelviz-update").assert_outcomes(passed=1)
     project.test(marked(mark))
     if ini:
         project.pytester.makeini(f"[pytest]\nmodelviz_ignore =\n    {ini}\n")
@@ -67,7 +67,7 @@ def test_it_is_compared_by_no_view_and_named_by_none(project, mark, ini):
 
 def test_without_it_every_view_that_knows_of_it_says_so_once(project):
     project.test(marked())
-    project.run("--modelviz-update").assert_outcomes(passed=1)
+    project.run_once("--modelviz-update").assert_outcomes(passed=1)
     project.fault("code")
     project.run("--modelviz").assert_outcomes(failed=1)
     named = {check["name"] for check in project.results["checks"] if "factor: 1.0 -> 2.0" in check["message"]}
@@ -80,7 +80,7 @@ def test_without_it_every_view_that_knows_of_it_says_so_once(project):
 def test_a_marker_s_glob_that_matches_nothing_warns_and_one_of_the_configuration_file_is_for_any_model(project):
     project.pytester.makeini("[pytest]\nmodelviz_ignore = *._trainer\n")
     project.test(marked('@pytest.mark.modelviz(ignore=["*.factro", "net.conv1.*", "options.depth", "*.bias"])'))
-    result = project.run("--modelviz-update")
+    result = project.run_once("--modelviz-update")
     result.stdout.fnmatch_lines(["*the glob '[*].factro' that test_net.py::test_net ignores matches no attribute*"])
     result.stdout.no_fnmatch_line("*_trainer*")
     result.assert_outcomes(passed=1, warnings=1)
@@ -97,7 +97,7 @@ def test_a_marker_s_glob_that_matches_nothing_warns_and_one_of_the_configuration
 )
 def test_what_it_cannot_be_is_said(project, mark, message):
     project.test(f"import pytest\n\n@pytest.mark.modelviz({mark})\ndef test_net(modelviz):\n    pass\n")
-    result = project.run("--modelviz-update")
+    result = project.run_once("--modelviz-update")
     if message is None:
         result.assert_outcomes(passed=1)
     else:

@@ -98,7 +98,7 @@ def test_so_does_one_in_a_worker(project):
 )
 def test_what_is_made_in_time_counts(project, test):
     project.test(f"from net import *\n{test}")
-    project.run("--modelviz-update")
+    project.run_once("--modelviz-update")
     project.run("--modelviz").assert_outcomes(passed=1)
     project.test(f"from net import *\n{test.replace('photo()', 'photo() * 2')}")
     assert project.run("--modelviz").ret == 1

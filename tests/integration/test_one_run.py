@@ -35,7 +35,7 @@ class TestCommandsRepeatWhatTheRunWasTold:
 
     def test_the_overridden_variant_is_recorded_and_no_other(self, project):
         project.test()
-        project.run("--modelviz-update").assert_outcomes(passed=1)
+        project.run_once("--modelviz-update").assert_outcomes(passed=1)
         project.fault("eps")
         project.run("--modelviz-update", "-o", "modelviz_variant=cuda").assert_outcomes(passed=1)
         folder = project.path / "baselines/test_net/test_net"
@@ -87,12 +87,15 @@ def test_other(model_summary):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")
-@pytest.mark.parametrize("options", [[], ["-n", "2"]])
-@pytest.mark.parametrize("update", ["--modelviz", "--modelviz-update", "--modelviz-update-all"])
-def test_a_check_in_a_forked_process_fails_the_run_and_records_nothing(project, options, update):
+@pytest.mark.parametrize(
+    "options",
+    [["--modelviz"], ["--modelviz-update"], ["--modelviz-update-all"], ["--modelviz-update-all", "-n", "2"]],
+    ids=" ".join,
+)
+def test_a_check_in_a_forked_process_fails_the_run_and_records_nothing(project, options):
     project.test(FORKS)
-    project.run("--modelviz-update", "-k", "other")
-    result = project.run(update, *options)
+    project.run_once("--modelviz-update", "-k", "other")
+    result = project.run(*options)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["a check of test_net.py::test_net was made in a forked process, and what it found*"])
     assert [path.name for path in (project.path / "baselines/test_net").iterdir()] == ["test_other"]
@@ -113,7 +116,7 @@ def test_net(feature_maps):
 @pytest.mark.parametrize("again", [True, False])
 def test_what_a_rerun_finds_recorded_was_recorded(project, again):
     project.test(FLAKY.format(again=again))
-    project.run("--modelviz-update").assert_outcomes(passed=1)
+    project.run_once("--modelviz-update").assert_outcomes(passed=1)
     project.fault("eps")
     result = project.run("--modelviz-update", "--reruns", "1")
     assert project.results["totals"] == {**dict.fromkeys(project.results["totals"], 0), "recorded": 1}
@@ -130,7 +133,7 @@ class TestChecksThatAreNotMade:
             "def test_none(model_summary):\n"
             "    if not fault(): model_summary(load())\n"
         )
-        assert "not compared" not in project.run("--modelviz-update").stdout.str()
+        assert "not compared" not in project.run_once("--modelviz-update").stdout.str()
         project.fault("none")
         result = project.run("--modelviz")
         result.assert_outcomes(passed=2)
@@ -146,7 +149,7 @@ class TestChecksThatAreNotMade:
 
     def test_those_of_another_variant_are_not_asked_for(self, project):
         project.test("from net import *\ndef test_a(model_summary): model_summary(load())\n")
-        project.run("--modelviz-update")
+        project.run_once("--modelviz-update")
         project.test(
             "from net import *\n"
             "def test_a(model_summary, request):\n"
@@ -163,7 +166,7 @@ class TestChecksThatAreNotMade:
         project.test(
             "from net import *\ndef test_a(model_summary):\n    assert not fault()\n    model_summary(load())\n"
         )
-        project.run("--modelviz-update")
+        project.run_once("--modelviz-update")
         project.fault("x")
         assert "not compared" not in project.run("--modelviz").stdout.str()
 
@@ -173,7 +176,7 @@ class TestPruning:
         project.test("from net import *\ndef check_a(model_summary): model_summary(load())\ndef test_b(): pass\n")
         ini = project.path / "pytest.ini"
         ini.write_text("[pytest]\npython_functions = test_* check_*\n")
-        project.run("--modelviz-update").assert_outcomes(passed=2)
+        project.run_once("--modelviz-update").assert_outcomes(passed=2)
         ini.write_text("[pytest]\n")
         project.run("--modelviz")
         ini.write_text("[pytest]\npython_functions = test_* check_*\n")
@@ -182,7 +185,7 @@ class TestPruning:
 
     def test_a_function_that_is_still_there_is_removed_only_by_name(self, project):
         project.test("from net import *\ndef test_a(model_summary): model_summary(load())\ndef test_b(): pass\n")
-        project.run("--modelviz-update")
+        project.run_once("--modelviz-update")
         project.run("--modelviz", "-o", "python_functions=test_b")
         done = project.modelviz("prune")
         assert (done.exit_code, "its function is still in its file" in done.output) == (1, True)
@@ -231,7 +234,7 @@ class TestTestsThatOtherOptionsFind:
             "@pytest.mark.parametrize('n', [1, 2])\ndef test_a(model_summary, n): model_summary(load())\n"
         )
         project.test(source)
-        project.run("--modelviz-update").assert_outcomes(passed=2)
+        project.run_once("--modelviz-update").assert_outcomes(passed=2)
         project.test(source.replace("[1, 2]", "[1]"))
         project.run("--modelviz")
         assert project.modelviz("prune").exit_code == 0
@@ -260,7 +263,7 @@ class TestAResultsFolderOfSomebodyElse:
 
 def test_a_drift_that_another_run_found_to_match_is_not_accepted_by_a_guess(project):
     project.test()
-    project.run("--modelviz-update")
+    project.run_once("--modelviz-update")
     project.run("--modelviz").assert_outcomes(passed=1)
     (project.path / ".modelviz").rename(project.path / "matching")
     project.fault("eps")

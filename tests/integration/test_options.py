@@ -39,17 +39,17 @@ class TestUpdates:
 
     def test_update_records_what_drifted_and_touches_nothing_else(self, project):
         project.test(TWO)
-        project.run("--modelviz-update")
+        project.run_once("--modelviz-update")
         before = project.files()
         project.fault("weight")
-        project.run("--modelviz-update").assert_outcomes(passed=2)
+        project.run_once("--modelviz-update").assert_outcomes(passed=2)
         assert project.statuses() == {"feature_maps": "recorded", "model_summary": "match"}
         changed = {name for name, data in project.files().items() if before[name] != data}
         assert {name.partition("/")[2].partition("/")[0] for name in changed} == {"test_a"}
 
     def test_update_all_of_an_unchanged_model_changes_no_byte(self, project):
         project.test()
-        project.run("--modelviz-update")
+        project.run_once("--modelviz-update")
         before = project.files()
         project.run("--modelviz-update-all").assert_outcomes(passed=1)
         assert set(project.statuses().values()) == {"recorded"}
@@ -72,7 +72,7 @@ class TestUpdates:
 
     def test_update_all_leaves_rounding_alone_but_not_a_small_change(self, project):
         project.test(ONE)
-        project.run("--modelviz-update")
+        project.run_once("--modelviz-update")
         before = project.files()
         net = (project.path / "net.py").read_text()
         (project.path / "net.py").write_text(net.replace("mul_(1.05)", "mul_(1 + 2e-7)"))
@@ -87,7 +87,7 @@ class TestUpdates:
     def test_update_all_keeps_no_baseline_that_matches_by_what_it_claims(self, project):
         """A default, in no text that people read, which would make an argument that is given no other one."""
         project.test(ONE)
-        project.run("--modelviz-update")
+        project.run_once("--modelviz-update")
         before = project.files()
         store, ids = Store(project.path / "baselines"), {"nodeid": "test_net.py::test_net", "name": "feature_maps"}
         capture = store.load(Location.of(**ids), **ids).capture
@@ -102,7 +102,7 @@ class TestUpdates:
 
     def test_update_all_takes_new_pictures(self, project):
         project.test(ONE)
-        project.run("--modelviz-update")
+        project.run_once("--modelviz-update")
         project.test(ONE.replace("photo())", "photo(), layers='conv1')"))
         project.run("--modelviz").assert_outcomes(passed=1)  # pictures are not compared
         project.run("--modelviz-update-all")
@@ -110,7 +110,7 @@ class TestUpdates:
 
     def test_no_update_ever_deletes(self, project):
         project.test(TWO)
-        project.run("--modelviz-update")
+        project.run_once("--modelviz-update")
         before = project.files()
         project.test(ONE)
         for option in ("--modelviz-update", "--modelviz-update-missing", "--modelviz-update-all"):
@@ -209,7 +209,7 @@ class TestRequire:
     @pytest.mark.parametrize("option", ["--modelviz", "--modelviz-update", "--modelviz-update-missing"])
     def test_one_that_compared_or_recorded_is_enough(self, project, option):
         project.test(TWO)
-        project.run("--modelviz-update")
+        project.run_once("--modelviz-update")
         result = project.run(option, "--modelviz-require")
         assert result.ret == 0
         result.stdout.no_fnmatch_line("*asks for more*")
@@ -225,7 +225,7 @@ class TestVariant:
     @pytest.fixture(autouse=True)
     def _recorded(self, project):
         project.test(ONE)
-        project.run("--modelviz-update")
+        project.run_once("--modelviz-update")
 
     def test_without_one_of_its_own_it_is_compared_with_the_common_one(self, project):
         project.run("--modelviz", "--modelviz-variant=cuda").assert_outcomes(passed=1)
@@ -320,7 +320,7 @@ def test_each_source_outweighs_those_before_it(project, option, last):
     view = "cam_map" if option == "atol" else "feature_maps"  # those that take it in their call
     one = ONE.replace("feature_maps", view)
     project.test(one)
-    project.run("--modelviz-update")
+    project.run_once("--modelviz-update")
     project.fault("weight")
     arguments = []
     if last >= 1:

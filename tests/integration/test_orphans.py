@@ -25,7 +25,7 @@ ALL = {"test_net.py::test_a", "test_net.py::test_b", "test_net.py::TestC::test_c
 def recorded(project):
     project.test(TESTS)
     project.test("def test_nothing(): pass", name="test_other")
-    project.run("--modelviz-update").assert_outcomes(passed=5)
+    project.run_once("--modelviz-update").assert_outcomes(passed=5)
     return project
 
 
@@ -143,7 +143,7 @@ def test_runs_of_what_failed_last(recorded, option):
 def test_files_that_a_run_of_what_failed_last_passes_over(recorded):
     """pytest answers for such a file as if it held nothing."""
     recorded.test("from net import *\ndef test_there(model_summary): model_summary(load())\n", name="test_second")
-    recorded.run("--modelviz-update")
+    recorded.run_once("--modelviz-update")
     recorded.fault("weight")
     recorded.pytester.runpytest_inprocess("--modelviz", "-p", "no:randomly").assert_outcomes(passed=5, failed=1)
     result = recorded.pytester.runpytest_inprocess("--modelviz", "-p", "no:randomly", "--lf", "--modelviz-orphans=fail")
@@ -230,7 +230,7 @@ class TestRenames:
 
     def test_also_when_it_was_recorded_at_once(self, recorded):
         recorded.test(TESTS.replace("test_b", "test_better"))
-        recorded.run("--modelviz-update").assert_outcomes(passed=5)
+        recorded.run_once("--modelviz-update").assert_outcomes(passed=5)
         assert recorded.results["orphans"][0]["renamed_to"] == "test_net.py::test_better"
 
     def test_none_where_the_content_differs_or_fits_two(self, recorded):
@@ -364,7 +364,7 @@ def test_a_test_that_ran_is_never_an_orphan(recorded):
         "    last = next(item for item in items if item.name == 'test_a')\n"
         "    items.append(pytest.Function.from_parent(last.parent, name='test_extra', callobj=last.obj))\n"
     )
-    recorded.run("--modelviz-update").assert_outcomes(passed=6)
+    recorded.run_once("--modelviz-update").assert_outcomes(passed=6)
     recorded.run("--modelviz", "--modelviz-orphans=fail").assert_outcomes(passed=6)
     assert gone(recorded) == set()
 
@@ -375,7 +375,7 @@ def test_pruning_is_refused_if_a_module_has_changed_that_may_name_tests(project)
         "import pytest\nfrom names import NAMES\nfrom net import *\n"
         "@pytest.mark.parametrize('n', NAMES)\ndef test_net(model_summary, n):\n    model_summary(load())\n"
     )
-    project.run("--modelviz-update")
+    project.run_once("--modelviz-update")
     before = project.files()
     (project.path / "names.py").write_text("NAMES = ['a']\n")
     project.run("--modelviz")
@@ -415,7 +415,7 @@ class TestParametersFromAFile:
         self.data.parent.mkdir()
         self.data.write_text('["a", "b"]')
         project.test(self.SOURCE)
-        project.run("--modelviz-update").assert_outcomes(passed=2)
+        project.run_once("--modelviz-update").assert_outcomes(passed=2)
         self.data.write_text('["a"]')
         project.run("--modelviz").assert_outcomes(passed=1)
         assert gone(project) == {self.GONE}

@@ -111,7 +111,7 @@ def test_lm(feature_maps, monkeypatch, tmp_path):
 def test_own_code_of_a_causal_language_model_is_computation(project):
     pytest.importorskip("transformers")
     project.test(CAUSAL_LM)
-    project.run("--modelviz-update").assert_outcomes(passed=1)
+    project.run_once("--modelviz-update").assert_outcomes(passed=1)
     project.fault("code")
     project.run("--modelviz").assert_outcomes(failed=1)
     check = project.check("feature_maps")

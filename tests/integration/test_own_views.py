@@ -60,7 +60,7 @@ def own(project):
 def test_a_view_of_a_conftest_goes_the_way_of_all_views(own):
     own.run("--modelviz").assert_outcomes(failed=1)
     assert own.statuses() == {"norms": "missing", "twice": "missing"}
-    own.run("--modelviz-update").assert_outcomes(passed=1)
+    own.run_once("--modelviz-update").assert_outcomes(passed=1)
     assert own.baseline("norms.png").exists()
     own.run("--modelviz").assert_outcomes(passed=1)
     own.fault("weight")
@@ -88,7 +88,7 @@ def test_a_view_of_a_folder_s_own_conftest(project):
     (folder / "conftest.py").write_text(CONFTEST)
     (folder / "test_inner.py").write_text(TEST)
     project.test("def test_outer(model_summary):\n    pass\n")
-    project.run("--modelviz-update").assert_outcomes(passed=2)
+    project.run_once("--modelviz-update").assert_outcomes(passed=2)
     assert (project.path / "baselines/inner/test_inner/test_net/norms.json").exists()
 
 
@@ -133,7 +133,7 @@ def test_modelviz_makes_one_check_a_view(project):
     project.test(MODELVIZ)
     project.run("--modelviz").assert_outcomes(failed=1)
     assert project.statuses() == dict.fromkeys(PARTS, "missing")
-    project.run("--modelviz-update").assert_outcomes(passed=1)
+    project.run_once("--modelviz-update").assert_outcomes(passed=1)
     assert project.baseline("other_feature_maps.safetensors").exists()
     project.run("--modelviz").assert_outcomes(passed=1)
     project.fault("weight")
@@ -149,7 +149,7 @@ def test_modelviz_and_a_view_of_the_same_name_collide_with_a_hint(project):
         "from net import *\ndef test_net(modelviz, feature_maps):\n"
         "    modelviz(load(), photo())\n    feature_maps(load(), photo())\n"
     )
-    result = project.run("--modelviz-update")
+    result = project.run_once("--modelviz-update")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["E *this test has two checks named 'feature_maps': pass name= to tell them apart"])
 
@@ -160,8 +160,17 @@ def test_a_model_that_draws_random_numbers_is_unstable_in_every_part(project):
         "    net = load()\n    net.relu = Noise()\n    modelviz(net, photo(), cam='conv2', target=1)\n"
         "class Noise(nn.Module):\n    def forward(self, x):\n        return x + torch.rand_like(x)\n"
     )
-    project.run("--modelviz-update").assert_outcomes(failed=1)
+    project.run_once("--modelviz-update").assert_outcomes(failed=1)
     assert project.statuses() == {"model_summary": "recorded", "feature_maps": "unstable", "cam_map": "unstable"}
+
+
+def test_what_a_view_holds_as_its_model_may_be_anything(project):
+    source = PLAIN.replace("self.model.named_parameters()", "[('w', torch.ones(2))]")
+    project.pytester.makeconftest(source.replace("environment(self.model)", "{}"))
+    project.test("import pytest\n@pytest.mark.modelviz_ignore('*._x')\ndef test_net(norms):\n    norms(3)\n")
+    result = project.run_once("--modelviz-update")
+    result.assert_outcomes(passed=1, warnings=1)
+    result.stdout.fnmatch_lines(["*ModelvizWarning: the glob '*._x' that test_net.py::test_net ignores matches no*"])
 
 
 def test_a_disabled_plugin_does_not_mind_the_hook(own):
@@ -179,7 +188,7 @@ def test_arrays_of_every_shape_and_dtype_are_compared_with_what_was_stored(proje
         )
     )
     project.test("from net import *\ndef test_net(norms):\n    norms(load())\n")
-    project.run("--modelviz-update").assert_outcomes(passed=1)
+    project.run_once("--modelviz-update").assert_outcomes(passed=1)
     project.run("--modelviz").assert_outcomes(passed=1)
 
 
@@ -194,7 +203,7 @@ def test_arrays_of_every_shape_and_dtype_are_compared_with_what_was_stored(proje
 def test_what_cannot_be_stored_is_named(project, change, message):
     project.pytester.makeconftest(PLAIN.replace(*change))
     project.test("from net import *\ndef test_net(norms):\n    norms(load())\n")
-    result = project.run("--modelviz-update")
+    result = project.run_once("--modelviz-update")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines([f"*ModelvizError: what the view captured cannot be stored: {message}*"])
     assert not list(project.path.glob("baselines/**/*.json"))

@@ -303,6 +303,7 @@ def test_a_network_that_fails_fails_the_test_and_the_run_goes_on(project, s3, mo
     project.test("from net import *\ndef test_net(model_summary):\n    model_summary(load())\ndef test_other(): pass\n")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # nobody listens
     s3fs.S3FileSystem.clear_instance_cache()
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     monkeypatch.setattr(s3fs.S3FileSystem, "retries", 1)
     result = project.run("--modelviz", f"--modelviz-baseline-dir={s3}")
     result.assert_outcomes(failed=1, passed=1)

@@ -22,7 +22,7 @@ NAMES = ("test_net.py::test_a", "test_net.py::test_b[Y]", "test_net.py::test_b[x
 @pytest.fixture
 def recorded(project):
     project.test(TESTS)
-    project.run("--modelviz-update").assert_outcomes(passed=3)
+    project.run_once("--modelviz-update").assert_outcomes(passed=3)
     return project
 
 
@@ -134,7 +134,7 @@ class TestATest:
 
     def test_one_that_was_recorded_under_its_new_name_is_pruned(self, recorded):
         recorded.test(TESTS.replace("test_a", "test_first"))
-        result = recorded.run("--modelviz-update")
+        result = recorded.run_once("--modelviz-update")
         told = "  test_net.py::test_a: model_summary; is it now test_net.py::test_first? "
         assert told + "modelviz prune test_net.py::test_a" in result.outlines
         assert recorded.modelviz("prune", "test_net.py::test_a").exit_code == 0
@@ -212,7 +212,7 @@ class TestAGroup:
 
     def test_of_which_one_has_a_baseline_there(self, project):
         project.test(self.SOURCE)
-        project.run("--modelviz-update").assert_outcomes(passed=3)
+        project.run_once("--modelviz-update").assert_outcomes(passed=3)
         before = project.files()
         project.test(self.SOURCE.replace("TestB", "TestOld").replace("TestA", "TestB"))
         for options in ((), ("--dry-run",)):
@@ -230,7 +230,7 @@ class TestAGroup:
 
     def test_whose_target_was_pruned_is_moved(self, project):
         project.test(self.SOURCE)
-        project.run("--modelviz-update")
+        project.run_once("--modelviz-update")
         project.test(self.SOURCE[: self.SOURCE.index("class TestB")].replace("TestA", "TestB"))
         shutil.rmtree(project.path / "baselines/test_net/TestB.test_q")
         assert project.modelviz("mv", "test_net.py::TestA", "test_net.py::TestB").output.count("moved  ") == 2

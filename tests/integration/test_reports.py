@@ -34,7 +34,7 @@ def events(project) -> EventAccumulator:
 
 def test_results_json_is_as_promised(project):
     project.test()
-    project.run("--modelviz-update")
+    project.run_once("--modelviz-update")
     project.fault("weight")
     project.run("--modelviz")
     results = project.results
@@ -67,7 +67,7 @@ def test_results_json_is_as_promised(project):
 
 def test_what_cannot_be_measured_is_null(project):
     project.test("from net import *\ndef test_net(feature_maps):\n    feature_maps(load(), photo())\n")
-    project.run("--modelviz-update")
+    project.run_once("--modelviz-update")
     project.test(
         "from net import *\ndef test_net(feature_maps):\n    feature_maps(load(), photo().repeat(2, 1, 1, 1))\n"
     )
@@ -78,7 +78,7 @@ def test_what_cannot_be_measured_is_null(project):
 
 def test_tensorboard_has_exactly_the_pictures_that_results_name(project):
     project.test()
-    project.run("--modelviz-update")
+    project.run_once("--modelviz-update")
     project.fault("weight")
     project.run("--modelviz")
     read = events(project)
@@ -90,7 +90,7 @@ def test_tensorboard_has_exactly_the_pictures_that_results_name(project):
 
 def test_tensorboard_has_the_error_of_every_check_compared_and_a_text_of_each_drift(project):
     project.test()
-    project.run("--modelviz-update")
+    project.run_once("--modelviz-update")
     project.run("--modelviz")
     assert {tag: read.value for tag in events(project).Tags()["scalars"] for read in events(project).Scalars(tag)} == {
         f"errors/test_net/{name}": 0.0 for name in ("model_summary", "feature_maps", "cam_map")
@@ -108,7 +108,7 @@ def test_tensorboard_has_the_error_of_every_check_compared_and_a_text_of_each_dr
 
 def test_each_run_has_a_folder_of_its_own(project):
     project.test()
-    project.run("--modelviz-update")
+    project.run_once("--modelviz-update")
     for _ in range(2):
         project.run("--modelviz")
     assert len(list((project.path / ".modelviz/tensorboard").iterdir())) == 2
@@ -118,7 +118,7 @@ def test_names_that_two_files_share_are_told_apart(project):
     source = "from net import *\ndef test_net(feature_maps):\n    feature_maps(load(), photo())\n"
     project.test(source)
     project.test(source, name="test_other")
-    project.run("--modelviz-update")
+    project.run_once("--modelviz-update")
     project.fault("weight")
     project.run("--modelviz").assert_outcomes(failed=2)
     tags = [tag for check in project.results["checks"] for tag in check["tensorboard_tags"]]
@@ -128,7 +128,7 @@ def test_names_that_two_files_share_are_told_apart(project):
 
 def test_changes_of_the_environment_are_told(project):
     project.test("from net import *\ndef test_net(feature_maps):\n    feature_maps(load(), photo())\n")
-    project.run("--modelviz-update")
+    project.run_once("--modelviz-update")
     path = project.baseline("feature_maps.json")
     path.write_text(re.sub(r'"torch": "[^"]*"', '"torch": "1.0"', path.read_text()))
     project.run("--modelviz").assert_outcomes(passed=1)
@@ -144,7 +144,7 @@ def test_many_findings_are_cut_and_counted(project):
             model_summary(nn.Sequential(*[nn.Linear(2, n + {}) for n in range(1, 10)]))
         """
     project.test(code.format(0))
-    project.run("--modelviz-update")
+    project.run_once("--modelviz-update")
     project.test(code.format(1))
     project.run("--modelviz").stdout.fnmatch_lines(["  evidence  0 config: *", "* and 20 more"])
     read = events(project)

@@ -55,7 +55,7 @@ def test_it_is_named_by_layer_and_reason_and_nothing_is_recorded(project, kind):
 
 def test_a_model_that_became_random_is_no_drift_and_keeps_its_baseline(project):
     project.test(NOISY.replace("{change}", "x"))
-    project.run("--modelviz-update").assert_outcomes(passed=1)
+    project.run_once("--modelviz-update").assert_outcomes(passed=1)
     before = project.files()
     project.test(NOISY.replace("{change}", "x + 0.1 * torch.randn_like(x)"))
     for option in ("--modelviz", "--modelviz-update", "--modelviz-update-all"):
@@ -72,7 +72,7 @@ def test_dropout_and_batch_norm_in_train_mode_are_looked_at_in_eval_mode(project
         " nn.LazyLinear(2)).train()\n"
         "    model_summary(model, input_data=photo())\n    feature_maps(model, photo())\n    cam_map(model, photo())\n"
     )
-    project.run("--modelviz-update").assert_outcomes(passed=1)
+    project.run_once("--modelviz-update").assert_outcomes(passed=1)
     project.run("--modelviz").assert_outcomes(passed=1)
 
 
@@ -98,4 +98,4 @@ def test_other_randomness_is_nobody_else_s(project):
             assert draw() == expected
         """
     )
-    project.run("--modelviz-update").assert_outcomes(passed=1)
+    project.run_once("--modelviz-update").assert_outcomes(passed=1)

@@ -9,7 +9,7 @@ class TestTolerances:
     @pytest.fixture(autouse=True)
     def _recorded_then_changed(self, project):
         project.test(ONE)
-        project.run("--modelviz-update")
+        project.run_once("--modelviz-update")
         project.fault("weight")  # five per cent at conv2
 
     def test_default(self, project):
@@ -35,7 +35,7 @@ class TestTolerances:
                 "    def test_net(self, feature_maps):\n        feature_maps(load(), photo())\n"
             )
             project.fault("")
-            project.run("--modelviz-update")
+            project.run_once("--modelviz-update")
             project.fault("weight")
         elif where == "test":
             project.test(ONE.replace("def ", f"import pytest\n@{mark}\ndef "))
@@ -82,7 +82,7 @@ class TestLayerTolerances:
     @pytest.fixture(autouse=True)
     def _recorded_then_changed(self, project):
         project.test(ONE)
-        project.run("--modelviz-update")
+        project.run_once("--modelviz-update")
         project.fault("weight")
 
     def marked(self, project, mark: str) -> None:
@@ -125,7 +125,7 @@ class TestLayerTolerances:
     def test_a_map(self, project):
         project.fault("")
         project.test(ONE.replace("feature_maps", "cam_map"))
-        project.run("--modelviz-update")
+        project.run_once("--modelviz-update")
         project.fault("weight")
         project.run("--modelviz").assert_outcomes(failed=1)
         project.test(ONE.replace("feature_maps", "cam_map").replace("photo())", "photo(), atol={'conv2': 0.9})"))
@@ -145,7 +145,7 @@ class TestLayerTolerances:
             "def test_net(feature_maps, model_summary):\n    feature_maps(load(), photo())\n"
             "    model_summary(torch.nn.Linear(1, 1))\n"
         )
-        project.run("--modelviz-update").assert_outcomes(passed=1, warnings=0)
+        project.run_once("--modelviz-update").assert_outcomes(passed=1, warnings=0)
 
     @pytest.mark.parametrize(
         ("mark", "message"),

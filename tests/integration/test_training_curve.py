@@ -35,7 +35,7 @@ def read(folder) -> EventAccumulator:
 
 def test_the_report_names_step_and_parameter(learning):
     project = learning()
-    project.run("--modelviz-update").assert_outcomes(passed=1)
+    project.run_once("--modelviz-update").assert_outcomes(passed=1)
     project.run("--modelviz").assert_outcomes(passed=1)
     learning(rate=0.101)
     result = project.run("--modelviz")
@@ -59,7 +59,7 @@ def test_the_report_names_step_and_parameter(learning):
 
 def test_tensorboard_gets_both_curves_in_one_chart_and_the_histograms(learning):
     project = learning()
-    project.run("--modelviz-update")
+    project.run_once("--modelviz-update")
     recorded = json.loads(project.baseline("training_curve.json").read_text("utf-8"))["facts"]["steps"]
     learning(rate=0.2)
     project.run("--modelviz").assert_outcomes(failed=1)
@@ -83,14 +83,14 @@ def test_tensorboard_gets_both_curves_in_one_chart_and_the_histograms(learning):
 
 def test_another_number_of_steps_is_said_to_be_one(learning):
     project = learning()
-    project.run("--modelviz-update")
+    project.run_once("--modelviz-update")
     learning(steps=4)
     project.run("--modelviz").stdout.fnmatch_lines(["training_curve drifted", "  evidence  steps: 3 -> 4"])
 
 
 def test_a_tolerance_of_the_call_and_of_a_layer(learning):
     project = learning()
-    project.run("--modelviz-update")
+    project.run_once("--modelviz-update")
     learning(rate=0.101, options=", rtol=0.5")
     project.run("--modelviz").assert_outcomes(passed=1)
     learning(rate=0.101, options=", rtol={'*': 0.5, 'conv9': 1}")
@@ -108,7 +108,7 @@ def test_data_that_the_seed_does_not_reach(project):
             training_curve(lambda i: net(torch.rand(2, 3, 16, 16, generator=data)).mean(), steps=2)
     """
     project.test(test.format(1))
-    project.run("--modelviz-update").assert_outcomes(passed=1)
+    project.run_once("--modelviz-update").assert_outcomes(passed=1)
     project.test(test.format(2))
     project.run("--modelviz").stdout.fnmatch_lines(
         [
@@ -134,7 +134,7 @@ def test_an_error_of_the_step_is_the_test_s_own(project):
 
 def test_an_unchanged_training_changes_no_byte(learning):
     project = learning()
-    project.run("--modelviz-update")
+    project.run_once("--modelviz-update")
     before = project.files()
     assert set(before) == {f"test_net/test_net/training_curve.{end}" for end in ("json", "safetensors", "png")}
     project.run("--modelviz-update-all").assert_outcomes(passed=1)
@@ -158,7 +158,7 @@ def test_an_optimiser_that_is_given_is_recorded_and_its_change_said(project):
             training_curve(decayed, steps=2, model=net, optimizer=optimiser)
     """
     project.test(test.format(1e-4))
-    project.run("--modelviz-update").assert_outcomes(passed=1)
+    project.run_once("--modelviz-update").assert_outcomes(passed=1)
     (record,) = json.loads(project.baseline("training_curve.json").read_text("utf-8"))["facts"]["optimizer"]
     assert record["class"] == "AdamW"
     project.run("--modelviz").assert_outcomes(passed=1)
@@ -176,10 +176,10 @@ def test_an_optimiser_that_is_given_is_recorded_and_its_change_said(project):
 
 def test_a_baseline_without_optimisers_is_not_that_of_a_run_that_gives_one(learning):
     project = learning()
-    project.run("--modelviz-update")
+    project.run_once("--modelviz-update")
     learning(options=", optimizer=torch.optim.SGD(net.parameters(), lr=0.1)")
     result = project.run("--modelviz")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*the optimiser: optimizer=: not given -> given"])
-    project.run("--modelviz-update").assert_outcomes(passed=1)
+    project.run_once("--modelviz-update").assert_outcomes(passed=1)
     project.run("--modelviz").assert_outcomes(passed=1)

@@ -27,7 +27,7 @@ def marks(project) -> list[str]:
 @pytest.fixture
 def compared(project):
     project.test(NET)
-    project.run("--modelviz-update").assert_outcomes(passed=1)
+    project.run_once("--modelviz-update").assert_outcomes(passed=1)
     project.run("--modelviz").assert_outcomes(passed=1)
     return project
 
@@ -66,7 +66,7 @@ def test_also_where_it_dies_before_the_first_check(project, where):
     assert "there are no results in " in done.output
     assert "; the last run, " in done.output
     project.test(NET)
-    project.run("--modelviz-update")
+    project.run_once("--modelviz-update")
     assert project.modelviz("list").exit_code == 0
 
 

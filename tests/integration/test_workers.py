@@ -59,10 +59,10 @@ def stages(run, project, *options) -> dict:
     return seen
 
 
-@pytest.mark.parametrize("options", [("-n2",), ("-n3", "--dist=loadgroup"), ("-p", "randomly")], ids=" ".join)
+@pytest.mark.parametrize("options", [("-n2", "--dist=loadgroup"), ("-p", "randomly")], ids=" ".join)
 def test_workers_and_order_make_no_difference(project, options, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as in this process; the number is part of a baseline
-    plain = stages(project.run, project)
+    plain = stages(project.run_once, project)
     for path in ("baselines", ".modelviz"):
         shutil.rmtree(project.path / path)
     project.fault("")
@@ -82,7 +82,7 @@ def test_workers_and_order_make_no_difference(project, options, monkeypatch):
 
 def test_a_worker_that_dies_is_told_and_no_orphans_are_judged(project):
     project.test(TESTS)
-    project.run("--modelviz-update")
+    project.run_once("--modelviz-update")
     project.test(TESTS.replace("range(4)", "range(3)") + "import os\ndef test_dies(): os._exit(7)\n")
     result = project.run_apart("--modelviz", "--modelviz-orphans=fail", "-n2")
     assert result.ret == 1
@@ -106,7 +106,7 @@ def test_every_test_in_every_worker(project):
 
 def test_a_run_of_workers_that_stops_early(project):
     project.test(TESTS)
-    project.run("--modelviz-update")
+    project.run_once("--modelviz-update")
     project.fault("weight")
     project.run_apart("--modelviz", "-n2", "-x")
     assert project.results["totals"]["drift"] >= 1
@@ -126,7 +126,7 @@ class TestReruns:
     @pytest.fixture(autouse=True)
     def _recorded(self, project):
         project.test(f"{self.ONE}    feature_maps(load(), photo())\n    model_summary(load())\n")
-        project.run("--modelviz-update")
+        project.run_once("--modelviz-update")
 
     DRIFT, MATCH = "feature_maps(load(), photo() * 2)", "feature_maps(load(), photo())"
 
@@ -170,5 +170,5 @@ def test_doctests_alone_and_empty_runs(project, name, content, options):
 
 def test_baselines_are_not_judged_by_doctests_of_their_file(project):
     project.test(TESTS)
-    project.run("--modelviz-update")
+    project.run_once("--modelviz-update")
     project.run("--modelviz", "--modelviz-orphans=fail", "--doctest-modules", "test_net.py").assert_outcomes(passed=6)

@@ -81,7 +81,7 @@ def test_a_run_without_checks_writes_and_says_nothing(project):
 
 def test_all_drifts_of_a_test_are_reported_together(project):
     project.test()
-    project.run("--modelviz-update")
+    project.run_once("--modelviz-update")
     project.fault("eps")
     result = project.run("--modelviz")
     result.assert_outcomes(failed=1)
@@ -105,7 +105,7 @@ def test_the_command_in_the_report_accepts_the_drift(project):
         "from net import *\nimport pytest\n"
         "@pytest.mark.parametrize('n', ['a b'])\ndef test_net(n, feature_maps):\n    feature_maps(load(), photo())\n"
     )
-    project.run("--modelviz-update")
+    project.run_once("--modelviz-update")
     project.fault("weight")
     result = project.run("--modelviz")
     line = next(line for line in result.outlines if line.startswith("  accept "))  # CI shows it twice
@@ -117,7 +117,7 @@ def test_the_command_in_the_report_accepts_the_drift(project):
 
 def test_an_error_of_the_body_goes_first_and_the_drift_is_attached(project):
     project.test()
-    project.run("--modelviz-update")
+    project.run_once("--modelviz-update")
     project.test(
         "from net import *\ndef test_net(feature_maps):\n"
         "    feature_maps(load(), photo())\n    raise KeyError('mine')\n"
@@ -171,7 +171,7 @@ def test_checks_in_other_fixtures_count_too(project):
     result.assert_outcomes(failed=1, errors=1)  # one when the body ends, one at tear-down
     result.stdout.fnmatch_lines_random(["before: no baseline at *", "after: no baseline at *"])
     assert project.statuses() == {"before": "missing", "after": "missing"}
-    project.run("--modelviz-update").assert_outcomes(passed=1)
+    project.run_once("--modelviz-update").assert_outcomes(passed=1)
     project.run("--modelviz").assert_outcomes(passed=1)
 
 
@@ -186,7 +186,7 @@ def test_what_a_fixture_returns_can_be_asserted_on(project):
             assert cam_map(load(), photo(), target=2).targets == (2,)
         """
     )
-    project.run("--modelviz-update").assert_outcomes(passed=1)
+    project.run_once("--modelviz-update").assert_outcomes(passed=1)
 
 
 FUNCTION = """
@@ -221,7 +221,7 @@ class TestNet(unittest.TestCase):
 )
 def test_a_drift_is_not_hidden_by_a_skip_of_unittest(project, source, then):
     project.test(source.format(then="pass"))
-    project.run("--modelviz-update").assert_outcomes(passed=1)
+    project.run_once("--modelviz-update").assert_outcomes(passed=1)
     project.test(source.format(then=then))
     project.run("--modelviz").assert_outcomes(skipped=1)
     project.fault("weight")
@@ -232,7 +232,7 @@ def test_a_drift_is_not_hidden_by_a_skip_of_unittest(project, source, then):
 
 def test_a_test_case_s_own_error_keeps_the_drift_attached(project):
     project.test(UNITTEST.format(then="pass"))
-    project.run("--modelviz-update")
+    project.run_once("--modelviz-update")
     project.test(UNITTEST.format(then="self.assertTrue(False)"))
     project.fault("weight")
     result = project.run("--modelviz")

@@ -18,9 +18,9 @@ A, B = "test_net.py::test_net[a]", "test_net.py::test_net[b]"
 def drift_two_checks(project):
     """Two checks have drifted, feature_maps of test_net[a] and [b]; the others match."""
     project.test(TWO)
-    project.run("--modelviz-update").assert_outcomes(passed=3)
+    project.run_once("--modelviz-update").assert_outcomes(passed=3)
     project.fault("weight")
-    project.run("--modelviz").assert_outcomes(failed=2, passed=1)
+    project.run_once("--modelviz").assert_outcomes(failed=2, passed=1)
     return project
 
 

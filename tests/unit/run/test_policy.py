@@ -10,7 +10,7 @@ from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.check_result import Status
 from pytest_modelviz.records.verdict import Cause, Verdict
 from pytest_modelviz.run import comparison
-from pytest_modelviz.run.check import Check, Commands
+from pytest_modelviz.run.check import Check
 from pytest_modelviz.run.policy import BaselineState, intended_status
 from pytest_modelviz.run.session import Session
 from pytest_modelviz.run.settings import Mode, Settings
@@ -133,7 +133,7 @@ class Project:
 
     def check(self, mode, view, session=None):
         settings = dataclasses.replace(self.settings, mode=mode)
-        check = Check(NODEID, "test", Commands("", NODEID), "n", view, settings)
+        check = Check(NODEID, "test", NODEID, "n", view, settings)
         return (session or self.session).check(check)[1]
 
     def stored(self):

@@ -20,7 +20,7 @@ from pytest_modelviz.cli import main
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.verdict import Verdict
-from pytest_modelviz.run.check import Check, Commands
+from pytest_modelviz.run.check import Check
 from pytest_modelviz.run.session import Session
 from pytest_modelviz.run.settings import Mode, Settings
 from pytest_modelviz.storage import baseline_files
@@ -223,7 +223,7 @@ class TestWhateverAViewRaises:
 
     def check(self, folder, view, mode=Mode.COMPARE):
         settings = Settings(mode, folder, folder / "baselines", folder / ".modelviz")
-        check = Check("t.py::test", "test", Commands("", "t.py::test"), "n", view, settings)
+        check = Check("t.py::test", "test", "t.py::test", "n", view, settings)
         return Session("run").check(check)[1]
 
     def recorded(self, folder, facts):
@@ -363,7 +363,7 @@ def test_ids_whose_file_no_system_has(nodeid, tmp_path, monkeypatch):
         assert isinstance(found.exception, (SystemExit, type(None))), found.exception
     settings = Settings(Mode.COMPARE, tmp_path, tmp_path / "baselines", tmp_path / ".modelviz")
     view = VIEWS["model_summary"]
-    result = Session("run").check(Check("t.py::test", "t", Commands("", "t.py::test"), "n", view, settings))[1]
+    result = Session("run").check(Check("t.py::test", "t", "t.py::test", "n", view, settings))[1]
     assert (result.status, "it belongs to another test" in result.message) == ("unreadable", True)
 
 

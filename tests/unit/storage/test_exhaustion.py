@@ -30,7 +30,7 @@ from pytest_modelviz.records.limits import FIXED, MOST_NESTED, SMALL, Limits
 from pytest_modelviz.records.trace_arrays import SKETCH_VERSION, unpack_trace
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.reports.html import write_report
-from pytest_modelviz.run.check import Check, Commands
+from pytest_modelviz.run.check import Check
 from pytest_modelviz.run.session import Session
 from pytest_modelviz.run.settings import Mode, Settings
 from pytest_modelviz.storage.folder import LocalFolder
@@ -166,7 +166,7 @@ class Recorder:
 
 def status(folder, capture: Capture, mode: Mode = Mode.COMPARE) -> tuple[str, str]:
     settings = Settings(mode, folder, folder / "baselines", folder / ".modelviz")
-    check = Check(IDS["nodeid"], "t", Commands("", "t.py::test"), IDS["name"], Recorder(capture), settings)
+    check = Check(IDS["nodeid"], "t", "t.py::test", IDS["name"], Recorder(capture), settings)
     result = Session("run").check(check)[1]
     return result.status, result.message
 

@@ -1,0 +1,53 @@
+"""What a run makes of results that several attempts at one test, in one process or several, have sent."""
+
+import pytest
+
+from pytest_modelviz.records.check_result import CheckResult, Status
+from pytest_modelviz.run.settings import Mode, Settings
+from pytest_modelviz.run.summary import RunSummary
+
+
+def recorded(digest, **changes):
+    about = {
+        "nodeid": "t.py::test",
+        "view": "v",
+        "name": "n",
+        "status": Status.RECORDED,
+        "baseline": "baselines/n.json",
+    }
+    return CheckResult(**{**about, "baseline_sha256": digest, **changes})
+
+
+def summary(root, mode, results):
+    made = RunSummary("run", Settings(mode, root, root / "baselines", root / ".modelviz", orphans="ignore", html=False))
+    for attempt, result in results:
+        made.add_results(result.nodeid, attempt, [result])
+    return made
+
+
+@pytest.mark.parametrize("mode", [Mode.UPDATE_MISSING, Mode.UPDATE, Mode.UPDATE_ALL])
+@pytest.mark.parametrize(
+    ("second", "fails"),
+    [
+        (("gw1", recorded("b")), True),
+        (("gw0 2", recorded("b")), True),  # the same process, collected twice
+        (("gw1", recorded("a")), False),
+        (("gw1", recorded("b", name="other")), False),
+        (("gw1", recorded("b", variant="cuda")), False),
+        (("gw1", recorded("b", nodeid="t.py::test_other")), False),
+        (("gw1", recorded("b", status=Status.MATCH)), False),
+    ],
+)
+def test_a_test_that_recorded_something_else_each_time_fails_the_run(tmp_path, mode, second, fails):
+    run = summary(tmp_path, mode, [("gw0", recorded("a")), second])
+    assert run.write(ended=True) is fails
+    texts = [line for line, _ in run.lines(tmp_path, "") if "was run more than once, and its n recorded" in line]
+    assert len(texts) == fails
+
+
+def test_a_test_that_is_run_again_counts_once_and_keeps_that_it_was_recorded(tmp_path):
+    run = summary(tmp_path, Mode.UPDATE, [("gw0", recorded("a"))])
+    run.start_test("t.py::test", "gw0")
+    run.add_results("t.py::test", "gw0", [recorded("a", status=Status.MATCH)])
+    assert [result.status for result in run.results] == [Status.RECORDED]
+    assert run.write(ended=True) is False
