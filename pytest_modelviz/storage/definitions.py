@@ -49,13 +49,18 @@ def is_defined(rootdir: Path, nodeid: str) -> bool | None:
     What the file imports, or inherits, from other files of the project is looked up there. Parameters play no part.
     """
     file, _, test = function_of(nodeid).partition("::")
-    try:
-        source = _parsed_file(rootdir / file)
-        if source is None:
-            return False
-    except (OSError, ValueError):  # a name that no file can have
+    source = _parsed_file(rootdir / file)
+    if source is None:
         return False
     return None if source.module is None else _Search(rootdir).defines(source, test.split("::"))
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; there is none of a name that no file can have."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def is_same_file(rootdir: Path, one: str, other: str) -> bool:
@@ -70,7 +75,7 @@ def is_same_file(rootdir: Path, one: str, other: str) -> bool:
 
 def _parsed_file(path: Path) -> _Source | None:
     """A file's definitions; None where there is no such file."""
-    if not path.is_file():
+    if not is_file(path):
         return None
     status = path.stat()
     module = _parsed(path, status.st_mtime_ns, status.st_size) if status.st_size <= _LARGEST else None
@@ -142,7 +147,7 @@ def _module_file(imported: _Import, importer: Path, rootdir: Path) -> Path | Non
     for folder in folders:
         path = folder.joinpath(*steps)
         for file in (path.with_suffix(".py") if steps else path / "__init__.py", path / "__init__.py"):
-            if file.is_file():
+            if is_file(file):
                 return file
     return None
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.storage.baseline_files import Files
-from pytest_modelviz.storage.definitions import function_of, is_defined, is_same_file
+from pytest_modelviz.storage.definitions import function_of, is_defined, is_file, is_same_file
 from pytest_modelviz.storage.formats import renamed_json, text_sha256
 from pytest_modelviz.storage.names import Location
 from pytest_modelviz.storage.renaming import Renaming
@@ -161,7 +161,7 @@ def _is_renamed(old: str, new: str, rootdir: Path) -> bool:
 
 def _require_files(moves: Sequence[Move], rootdir: Path) -> None:
     for file in sorted({move.nodeid.partition("::")[0] for move in moves}):
-        if not (rootdir / file).is_file():
+        if not is_file(rootdir / file):
             raise ModelvizError(
                 f"there is no {file} in {rootdir}: rename the tests first, then move their baselines; names are "
                 f"relative to that folder (--rootdir chooses another)"

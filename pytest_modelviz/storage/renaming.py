@@ -118,6 +118,10 @@ def _cleaned(name: str, rootdir: Path) -> str:
     if Path(path).is_absolute():
         inside = Path(path).is_relative_to(rootdir)
         path = Path(path).relative_to(rootdir).as_posix() if inside else path
+    try:
+        (rootdir / path).exists()
+    except (OSError, ValueError) as error:
+        raise ModelvizError(f"{name!r} is no test file, folder or test id: no file can have this name") from error
     return posixpath.normpath(Path(path).as_posix()) + separator + (test.replace("[[]", "[") if "*" in test else test)
 
 
