@@ -47,8 +47,8 @@ def orphans(options: ReviewOptions, patterns: Sequence[str], as_json: bool) -> N
     for orphan, gone in found:
         note = "" if gone == "test" else "  (its test file is gone: prune it by name)"
         hint = rename_hint(orphan, options.given(), whole_file=orphan.test_file in moved)
-        variant = f" ({orphan.variant})" if orphan.variant else ""
-        print_line(f"{orphan.nodeid}  {orphan.name}{variant}{note}{hint and '  '}{hint}")
+        variant = f" ({options.field(orphan.variant)})" if orphan.variant else ""
+        print_line(f"{options.field(orphan.nodeid)}  {options.field(orphan.name)}{variant}{note}{hint and '  '}{hint}")
     count = len(found)
     print_line(f"{count} orphans (baselines whose test is gone)" if count != 1 else "1 orphan (its test is gone)")
 
@@ -70,7 +70,8 @@ def prune(options: ReviewOptions, patterns: Sequence[str], dry_run: bool, as_jso
     warn_of_unfinished(review)
     found = [*review.orphans(), *(review.without_file() if patterns else ())]
     found = matching(found, patterns, lambda orphan: orphan.nodeid, review.known, _NONE)
-    print_decisions(prune_all(review, found, named=patterns, dry_run=dry_run), as_json, "nothing to remove")
+    decisions = prune_all(review, found, named=patterns, dry_run=dry_run)
+    print_decisions(decisions, as_json, "nothing to remove", options.field)
 
 
 @click.command()

@@ -26,10 +26,10 @@ def accept(options: ReviewOptions, patterns: Sequence[str], as_json: bool) -> No
     warn_of_unfinished(review)
     chosen = [item for item in review.chosen(patterns) if patterns or item.state is not State.REJECTED]
     decisions = acceptance.accept_all(review, chosen, named=bool(patterns))
-    left = not patterns and not as_json and print_unnamed(review)
+    left = not patterns and not as_json and print_unnamed(review, options.field)
     accepted = [Path(decision.path) for decision in decisions if decision.done == "accepted"]
     warn_of_ignored(review.baseline_dir, accepted)
-    print_decisions(decisions, as_json, "nothing to accept")
+    print_decisions(decisions, as_json, "nothing to accept", options.field)
     if left:
         raise click.exceptions.Exit(1)
 
@@ -43,4 +43,5 @@ def reject(options: ReviewOptions, patterns: Sequence[str], as_json: bool) -> No
     review = options.review()
     warn_of_unfinished(review)
     chosen = [item for item in review.chosen(patterns) if patterns or item.state is State.WAITING]
-    print_decisions([acceptance.reject(review, item) for item in chosen], as_json, "nothing to reject")
+    decisions = [acceptance.reject(review, item) for item in chosen]
+    print_decisions(decisions, as_json, "nothing to reject", options.field)

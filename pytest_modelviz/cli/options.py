@@ -21,7 +21,7 @@ from pytest_modelviz.run.project import (
     results_location,
 )
 from pytest_modelviz.storage.results import ResultsFolder
-from pytest_modelviz.text.printable import command_line
+from pytest_modelviz.text.printable import as_one_word, command_line
 
 patterns_argument = click.argument("patterns", nargs=-1, metavar="[PATTERN]...")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
@@ -62,6 +62,10 @@ class ReviewOptions:
         configured = names_baselines(project, self.baseline_dir)
         folders, home = self.folders(), self.home()
         return Review(folders, home, project.root, location, named=named, configured=configured, wanted=self.runs)
+
+    def field(self, text: str) -> str:
+        """An id or a name out of the results, for a line of ours: quoted where it is several words of a stranger's."""
+        return as_one_word(text) if self.sources else text
 
     def for_run(self, run: ReviewedRun) -> str:
         """What a command needs, started here, to find this run again."""

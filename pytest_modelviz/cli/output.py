@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -47,11 +47,13 @@ def _warn(line: str) -> None:
         click.echo(f"warning: {printable(line)}", err=True)
 
 
-def print_unnamed(review: Review) -> bool:
+def print_unnamed(review: Review, field: Callable[[str], str]) -> bool:
     """Say which candidates lie there that no results tell of; returns whether there are any."""
     found = review.unnamed()
     for candidate in found:
-        print_line(f"left       {candidate.nodeid}  {candidate.name}  no results here tell of this candidate")
+        print_line(
+            f"left       {field(candidate.nodeid)}  {field(candidate.name)}  no results here tell of this candidate"
+        )
     if found:
         print_line(
             "their run was broken off, or its results overwritten: name each run's own folder, or run the tests again"
@@ -59,7 +61,9 @@ def print_unnamed(review: Review) -> bool:
     return bool(found)
 
 
-def print_decisions(decisions: Sequence[Decision | Moved], as_json: bool, nothing: str) -> None:
+def print_decisions(
+    decisions: Sequence[Decision | Moved], as_json: bool, nothing: str, field: Callable[[str], str] = str
+) -> None:
     """Print what was done; exit with 1 if anything was refused."""
     if as_json:
         print_json(decisions=[asdict(decision) for decision in decisions])
@@ -68,6 +72,8 @@ def print_decisions(decisions: Sequence[Decision | Moved], as_json: bool, nothin
     else:
         for decision in decisions:
             path = decision.path if "://" in decision.path else str(from_here(Path(decision.path)))
-            print_line(f"{decision.done:10} {decision.nodeid}  {decision.name}  " + (decision.reason or path))
+            print_line(
+                f"{decision.done:10} {field(decision.nodeid)}  {field(decision.name)}  " + (decision.reason or path)
+            )
     if any(decision.refused for decision in decisions):
         raise click.exceptions.Exit(1)

@@ -45,13 +45,13 @@ def report(options: ReviewOptions, opens: bool) -> None:
 
     review = options.review()
     warn_of_unfinished(review)
-    states = {(item.run.id, item.nodeid, item.check.name): item.state for item in review.captured()}
+    fates = {(item.run.id, item.nodeid, item.check.name): item.fate for item in review.captured()}
     for folder in options.folders():
 
         def message(result: RunResult, check: CheckResult, folder: ResultsFolder = folder) -> str:
             return stored_report(check, ReviewedRun(folder, result), options)
 
-        path = write_report(folder, states, message)
+        path = write_report(folder, fates, message)
         print_line(str(from_here(path)))
         if opens:
             click.launch(str(path))

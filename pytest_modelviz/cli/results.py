@@ -28,7 +28,7 @@ def list_(options: ReviewOptions, patterns: Sequence[str], every: bool, as_json:
     review = options.review()
     warn_of_unfinished(review)
     captured = review.chosen(patterns)
-    undecided = (State.WAITING, State.REPLACED, State.FOREIGN)
+    undecided = (State.WAITING, State.GONE, State.REPLACED, State.FOREIGN)
     listed = [item for item in captured if every or as_json or item.state in undecided]
     if as_json:
         checks = [{**_check_json(options, review, item.run, item.check), "state": item.state.value} for item in listed]
@@ -36,16 +36,18 @@ def list_(options: ReviewOptions, patterns: Sequence[str], every: bool, as_json:
         return
     for item in listed:
         run = f"  run {item.run.id}" if len(review.runs) > 1 else ""
-        print_line(f"{_line(item)}{run}{_foreign_mark(review, item.run)}")
+        print_line(f"{_line(item, options)}{run}{_foreign_mark(review, item.run)}")
     waiting = sum(item.state is State.WAITING for item in captured)
+    expected = sum(item.state is State.WAITING and item.check.expected_failure for item in captured)
     decided = sum(item.state in (State.ACCEPTED, State.REJECTED) for item in captured)
     foreign = sum(item.state is State.FOREIGN for item in captured)
-    counts = f"{waiting} waiting" + (f", {decided} decided" if decided else "")
+    counts = f"{waiting} waiting" + (f", {expected} of them xfail" if expected else "")
+    counts += f", {decided} decided" if decided else ""
     counts += f", {foreign} of other projects" if foreign else ""
     hopeless = sum(check.status in (Status.UNREADABLE, Status.UNSTABLE) for _, check in review.checks)
     counts += f"; {hopeless} cannot be accepted, see modelviz show {options.given()}".rstrip() if hopeless else ""
     print_line(f"{counts}; {_run_names(review)}")
-    print_unnamed(review)
+    print_unnamed(review, options.field)
 
 
 def _foreign_mark(review: Review, run: ReviewedRun) -> str:
@@ -73,17 +75,19 @@ def _check_json(options: ReviewOptions, review: Review, run: ReviewedRun, check:
     return {**published_json(check), **({"run": run.id} if len(review.runs) > 1 else {})}
 
 
-def _line(item: ReviewedCheck) -> str:
+def _line(item: ReviewedCheck, options: ReviewOptions) -> str:
     check = item.check
     status = check.status if item.state in (State.WAITING, State.FOREIGN) else item.state
-    variant = f" ({item.location.variant})" if item.location.variant else ""
-    line = f"{status:10} {check.nodeid}  {check.name}{variant}"
+    variant = f" ({options.field(item.location.variant)})" if item.location.variant else ""
+    expected = "  (xfail)" if check.expected_failure else ""
+    line = f"{status:10} {options.field(check.nodeid)}  {options.field(check.name)}{variant}{expected}"
     if check.status is not Status.DRIFT:
         return line
     first = check.first_divergence
-    layer = f" at {first.layer or 'the model itself'}" if first else ""
+    layer = f" at {options.field(first.layer) if first.layer else 'the model itself'}" if first else ""
     error = f", {amount(check.error, check.tolerance)}" if check.tolerance else ""
-    return f"{line}  {check.cause or 'another result'}{layer}{error}"
+    superseded = f"  ({item.fate})" if item.superseded_by else ""
+    return f"{line}  {check.cause or 'another result'}{layer}{error}{superseded}"
 
 
 @click.command()
@@ -99,12 +103,17 @@ def show(options: ReviewOptions, patterns: Sequence[str], as_json: bool) -> None
     if as_json:
         print_json(**_runs_json(review), checks=[_check_json(options, review, *pair) for pair in checks])
         return
+    fates = {(item.run.id, item.nodeid, item.check.name): item.fate for item in review.captured()}
     for run, check in checks:
-        print_line(f"{check.nodeid}{_foreign_mark(review, run)}")
+        fate = fates.get((run.id, check.nodeid, check.name))
+        expected = "  (xfail)" if check.expected_failure else ""
+        print_line(
+            f"{options.field(check.nodeid)}{_foreign_mark(review, run)}{expected}{f'  ({fate})' if fate else ''}"
+        )
         click.echo(stored_report(check, run, options))
         for path in run.folder.pictures_of(check):
-            print_line(f"  picture   {from_here(path)}")
+            print_line(f"  picture   {options.field(str(from_here(path)))}")
         print_line("")
     if not checks:
         print_line(f"all checks of {_run_names(review) if review.unfinished else 'the last run'} matched")
-    print_unnamed(review)
+    print_unnamed(review, options.field)

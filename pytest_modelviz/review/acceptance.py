@@ -16,10 +16,11 @@ from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.review.review import Decision, Review, ReviewedCheck, ReviewedRun, State
 from pytest_modelviz.storage.baseline_files import Files
-from pytest_modelviz.storage.formats import text_sha256
+from pytest_modelviz.storage.formats import text_sha256, unknown_keys
 from pytest_modelviz.storage.names import Location, display_path
 from pytest_modelviz.storage.orphans import file_digest
 from pytest_modelviz.storage.store import ChangedMeanwhileError, Store
+from pytest_modelviz.text.printable import as_one_word
 
 _CHANGED = "its baseline has changed since it was compared: run pytest --modelviz again"
 _MOST_PICTURE_BYTES = 64 * 2**20
@@ -30,7 +31,8 @@ _PYTHON, _DOCUMENTS = (".py",), (".rst", ".md", ".txt", ".yaml", ".yml", ".ipynb
 def accept_all(review: Review, chosen: Sequence[ReviewedCheck], *, named: bool = False) -> list[Decision]:
     """Accept each; of a check that several runs have captured otherwise, none: which is meant is not guessed.
 
-    Beside own results those of other projects are left alone, and refused where only they are `named`.
+    Beside own results those of other projects are left alone, and refused where only they are `named`. So are drifts of
+    tests that are expected to fail, unless they are named.
     """
     rivals = _rivals(chosen)
     leaves_foreign = bool(review.own_runs) and not (named and all(item.state is State.FOREIGN for item in chosen))
@@ -39,6 +41,10 @@ def accept_all(review: Review, chosen: Sequence[ReviewedCheck], *, named: bool =
         captures = rivals.get(item.location.path)
         if item.state is State.FOREIGN and leaves_foreign:
             decisions.append(_left(review, item))
+        elif item.state is State.WAITING and item.check.expected_failure and not named:
+            path = review.baselines.display_path(item.location)
+            reason = "its test is expected to fail (xfail), and would pass with it: name the test to accept it"
+            decisions.append(Decision(item.nodeid, item.check.name, "left", reason, path))
         elif item.state is State.WAITING and (matching := _matching_run(review, item)):
             path = review.baselines.display_path(item.location)
             reason = f"run {matching} found that it matches: say --run {item.run.id} to take what that has captured"
@@ -107,7 +113,10 @@ def _accept(review: Review, item: ReviewedCheck) -> Decision:
         )
     try:
         if item.state is State.REPLACED:
-            return decided("refused", "what is kept of it was captured by another run: run pytest --modelviz again")
+            other = f"run {item.superseded_by}" if item.superseded_by else "another run"
+            return decided("refused", f"what is kept of it was captured by {other}: run pytest --modelviz again")
+        if item.superseded_by:
+            return decided("refused", f"it was {item.fate}, and nothing of it is kept: run pytest --modelviz again")
         _require_project(review, item.run, check, location)
         files = candidate_files(item.run.candidates, location, nodeid=check.nodeid, name=check.name)
         if _is_accepted(review, item):
@@ -146,7 +155,8 @@ def _require_project(review: Review, run: ReviewedRun, check: CheckResult, locat
     paths = [display_path(review.baselines.at(path), review.rootdir) for path in compared]
     if not review.named and check.baseline not in paths:
         raise ModelvizError(
-            f"it was compared with {check.baseline}, not with {paths[0]}: name the folder with --baseline-dir"
+            f"it was compared with {as_one_word(check.baseline)}, not with {paths[0]}: name the folder with "
+            f"--baseline-dir"
         )
 
 
@@ -178,7 +188,7 @@ def reject(review: Review, item: ReviewedCheck) -> Decision:
     if item.state is State.FOREIGN:
         return _left(review, item)
     try:
-        item.run.candidates.discard(item.location)
+        item.run.folder.discard_candidate(item.location, "rejected", captured=item.check.candidate_sha256)
     except ModelvizError as error:
         return Decision(item.nodeid, name, "refused", str(error), path)
     return Decision(item.nodeid, name, "rejected", path=path)
@@ -194,7 +204,7 @@ def require_test_file(nodeid: str, rootdir: Path, excluded: Sequence[Path] = ())
     if not _is_relative(file):
         raise ModelvizError(f"{file!r} is no test file of the project in {rootdir}")
     if file_digest(rootdir, nodeid) is None:
-        raise ModelvizError(f"there is no {file} in {rootdir}: name the project's folder with --rootdir")
+        raise ModelvizError(f"there is no {as_one_word(file)} in {rootdir}: name the project's folder with --rootdir")
     path = Path(os.path.normpath(rootdir / file))
     outside = not path.is_relative_to(rootdir)
     is_named_otherwise = file.startswith("../") and (not outside or path.resolve().is_relative_to(rootdir.resolve()))
@@ -227,6 +237,12 @@ def candidate_files(candidates: Store, location: Location, *, nodeid: str, name:
         raise ModelvizError(f"the candidate {candidates.display_path(location)} cannot be read: {error}") from error
     if files is None:
         raise ModelvizError("nothing is kept of what was captured: it was rejected, or its file is gone")
+    unknown = unknown_keys(files.text)
+    if unknown:
+        raise ModelvizError(
+            f"the candidate says what this version does not know ({', '.join(map(repr, unknown))}), and nothing "
+            f"compares that: accept it with the version that has captured it, or run pytest --modelviz again"
+        )
     return replace(files, picture=None if picture is None else _made_anew(picture, f"{location.stem}.png"))
 
 

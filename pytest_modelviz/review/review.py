@@ -35,7 +35,8 @@ class State(str, enum.Enum):
 
     WAITING = "waiting"
     ACCEPTED = "accepted"  # its baseline is what was captured
-    REJECTED = "rejected"  # nothing is left of it
+    REJECTED = "rejected"
+    GONE = "gone"  # nothing is left of it, and nobody has rejected it
     REPLACED = "replaced"  # what is left is another run's
     FOREIGN = "foreign"  # the run is another project's
 
@@ -82,13 +83,23 @@ class ReviewedRun:
 class ReviewedCheck:
     """A check that has kept what it captured, and the run that made it.
 
-    `state` is the check's status where that cannot be accepted.
+    `state` is the check's status where that cannot be accepted; `superseded_by` is the run whose capture is left in
+    place of this one, where that is known.
     """
 
     run: ReviewedRun
     check: CheckResult
     location: Location
     state: State | Status
+    superseded_by: str = ""
+
+    @property
+    def fate(self) -> str:
+        """What has become of it since its run, in words; empty while it waits."""
+        if self.superseded_by:
+            return f"superseded by run {self.superseded_by}"
+        is_over = self.state in (State.ACCEPTED, State.REJECTED, State.GONE, State.REPLACED)
+        return f"{self.state} since" if is_over else ""
 
     @property
     def nodeid(self) -> str:
@@ -178,7 +189,17 @@ class Review:
     def captured(self) -> list[ReviewedCheck]:
         """All checks that have kept what they captured, and what has become of it."""
         rows = [(run, check, run.folder.location(check)) for run, check in self.checks if check.candidate]
-        return [ReviewedCheck(run, check, location, self._state(run, check, location)) for run, check, location in rows]
+        holders = {(location.path, check.candidate_sha256): run.id for run, check, location in rows}
+        captured = []
+        for run, check, location in rows:
+            digest = run.candidates.digest(location)
+            note = run.folder.discard_note(location, check.candidate_sha256) if digest is None else ""
+            state = self._state(run, check, location, digest, is_rejected=note == "rejected")
+            superseded_by = note.removeprefix("superseded ") if state is State.GONE else ""
+            if state is State.REPLACED:
+                superseded_by = holders.get((location.path, digest), "")
+            captured.append(ReviewedCheck(run, check, location, state, superseded_by))
+        return captured
 
     def chosen(self, patterns: Sequence[str]) -> list[ReviewedCheck]:
         """Those of them whose test ids match; raises ModelvizError for a pattern that matches none."""
@@ -194,14 +215,15 @@ class Review:
             found += [stored for stored in folder.stored_candidates() if stored.location.path not in named]
         return found
 
-    def _state(self, run: ReviewedRun, check: CheckResult, location: Location) -> State | Status:
+    def _state(
+        self, run: ReviewedRun, check: CheckResult, location: Location, candidate: str | None, *, is_rejected: bool
+    ) -> State | Status:
         if self.foreign_project(run) is not None:
             return State.FOREIGN
         if not check.status.is_acceptable:
             return check.status
-        candidate = run.candidates.digest(location)
         if candidate is None:
-            return State.REJECTED
+            return State.REJECTED if is_rejected else State.GONE
         if check.candidate_sha256 not in (None, candidate):
             return State.REPLACED
         return State.ACCEPTED if candidate == self.baselines.digest(location) else State.WAITING

@@ -28,6 +28,7 @@ from pytest_modelviz.text.strict_json import TooManyValuesError, parse_json
 SCHEMA = 1
 
 _SEAL = "content_sha256"  # the key of a document's digest of its content
+_KEYS = {"schema", "nodeid", "view", "name", "variant", "data_sha256", "environment", "facts", _SEAL, "moved_from"}
 _PARTS = {"view": str, "facts": dict, "environment": dict}
 _LENGTH_BYTES = 8  # a safetensors file begins with the length of its header
 _ROWS_FROM = 2  # below this depth a value stands on one line
@@ -81,6 +82,11 @@ def renamed_json(document: Mapping[str, Any], nodeid: str, *, moved_from: str | 
     moved = {} if moved_from is None else {"moved_from": moved_from}
     rest = {key: value for key, value in document.items() if key not in (*head, "moved_from")}
     return _encoded({**head, **moved, **rest})
+
+
+def unknown_keys(data: bytes) -> list[str]:
+    """What a reviewable file says beyond what this version writes: nothing compares it, and no seal covers it."""
+    return sorted(decode_json(data).keys() - _KEYS)
 
 
 def content_digest(document: Mapping[str, Any]) -> str:

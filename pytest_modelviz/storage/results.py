@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -23,6 +24,9 @@ from pytest_modelviz.storage.unfinished import RunMarks, unfinished_line
 from pytest_modelviz.text.printable import printable_json
 from pytest_modelviz.text.strict_json import parse_json
 
+_RUN_ID = re.compile(r"[\w.-]{1,100}")  # it stands in commands that are printed
+_NOTE = re.compile(rb"(?P<digest>\w+) (?P<note>rejected|superseded [\w.-]{1,100})\n", re.ASCII)
+_MOST_NOTE_BYTES = 1024
 _HEAD = 64  # bytes: the schema stands first
 _MOST_BYTES, _MOST_VALUES = 128 * 2**20, 5_000_000  # a hundred thousand drifts
 
@@ -62,6 +66,11 @@ class ResultsFolder:
     @property
     def pruned(self) -> Path:
         return self.root / "pruned"
+
+    @property
+    def discarded(self) -> Path:
+        """A note for each candidate that was rejected, or superseded while its own run had not ended."""
+        return self.root / "discarded"
 
     @property
     def report(self) -> Path:
@@ -126,7 +135,8 @@ class ResultsFolder:
                 f"{self.root} is a symbolic link, which may have come with the project: remove it, or name the folder "
                 f"that it leads to with --modelviz-results-dir"
             )
-        for folder in (self.candidates, self.pictures, self.pruned, self.runs, self.tensorboard, self.marks.root):
+        folders = (self.candidates, self.pictures, self.pruned, self.runs, self.discarded, self.tensorboard)
+        for folder in (*folders, self.marks.root):
             if folder.is_symlink():
                 raise ModelvizError(f"{folder} is a symbolic link: remove it, what is written there must stay there")
 
@@ -170,21 +180,28 @@ class ResultsFolder:
         except OSError:  # results of anybody's may name a test whose files no system can hold
             return []
 
-    def forget_others(self, current: Iterable[Location]) -> None:
+    def forget_others(self, current: Iterable[Location], run_id: str) -> None:
         """Forget what earlier runs wrote out, and all candidates with their pictures but those that are `current`.
 
-        Files of other names, and what others have put into `runs`, are not touched. Raises ModelvizError for links
-        that lead out.
+        A run that has not ended may still report one of them: it is noted which run has superseded that. Files of other
+        names, and what others have put into `runs`, are not touched. Raises ModelvizError for links that lead out.
         """
         self.refuse_links()
         wanted = {location.path for location in current}
+        note = f"superseded {run_id}" if set(self.marks.names()) - {safe(run_id)} else ""
+        notes = LocalFolder(self.discarded)
+        for name in notes.find(".txt"):
+            if PurePosixPath(name.removesuffix(".txt")) not in wanted:
+                with contextlib.suppress(OSError):
+                    notes.delete(name)
         for written in (self.results, self.report, *self._run_files()):
             with contextlib.suppress(OSError):
                 written.unlink(missing_ok=True)
         for candidate in self.stored_candidates():
             if candidate.location.path not in wanted:
                 with contextlib.suppress(OSError, ModelvizError):
-                    self.discard_candidate(candidate.location)
+                    self._discard_pictures(candidate.location)
+                    self.discard_candidate(candidate.location, note)
 
     def stored_candidates(self) -> list[Candidate]:
         """All candidates that lie here, by what stands in their files."""
@@ -195,13 +212,33 @@ class ResultsFolder:
                 found.append(Candidate(document["nodeid"], document["name"], location_of(document)))
         return found
 
-    def discard_candidate(self, location: Location) -> None:
-        """Remove a candidate and its pictures. Raises ModelvizError."""
+    def _discard_pictures(self, location: Location) -> None:
         folder = LocalFolder(self.pictures)
         for path in self._pictures_at(location):
             with contextlib.suppress(OSError):
                 folder.delete(path.relative_to(self.pictures).as_posix())
-        Store(self.candidates, kind="candidate", option="--from").discard(location)
+
+    def discard_candidate(self, location: Location, note: str = "", *, captured: str | None = None) -> None:
+        """Remove a candidate, and note why: `rejected`, or `superseded` and the run. Raises ModelvizError.
+
+        `captured` is the digest of the candidate that is meant, where another may have taken its place.
+        """
+        candidates = Store(self.candidates, kind="candidate", option="--from")
+        digest = candidates.digest(location)
+        if digest is not None:
+            candidates.remove(location, expected_digest=digest)
+        if note:
+            with contextlib.suppress(OSError):
+                LocalFolder(self.discarded).write(f"{location.path}.txt", f"{captured or digest} {note}\n".encode())
+
+    def discard_note(self, location: Location, digest: str | None) -> str:
+        """Why the candidate of this digest is not there any more, as far as anybody has noted it."""
+        try:
+            text = LocalFolder(self.discarded).read(f"{location.path}.txt", _MOST_NOTE_BYTES)
+        except (FileNotFoundError, UnreadableBaselineError):
+            return ""
+        found = _NOTE.fullmatch(text)
+        return found["note"].decode() if found and digest in (None, found["digest"].decode()) else ""
 
     def has_compared(self) -> bool:
         """Whether the results that lie here are of a run that has compared anything."""
@@ -256,7 +293,10 @@ class ResultsFolder:
         try:
             if schema != SCHEMA:
                 raise ValueError("it has no schema")
-            return RunResult.from_json(document)
+            result = RunResult.from_json(document)
+            if not _RUN_ID.fullmatch(result.run.id):
+                raise ValueError("its run has no id")
+            return result
         except ValueError as error:
             raise ModelvizError(f"{path} was not written by pytest-modelviz: run pytest --modelviz again") from error
 

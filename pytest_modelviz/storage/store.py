@@ -151,12 +151,6 @@ class Store:
                 raise ChangedMeanwhileError(self.display_path(location))
             self._writer.remove(own)
 
-    def discard(self, location: Location) -> None:
-        """Remove what lies there, if anything does."""
-        digest = self.digest(location)
-        if digest is not None:
-            self.remove(location, expected_digest=digest)
-
     def complete_interrupted_write(self, location: Location) -> None:
         """Give a baseline's files their proper names, where a write was cut off after the JSON file was replaced.
 
