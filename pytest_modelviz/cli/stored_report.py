@@ -24,7 +24,7 @@ _OWN_COMMAND = re.compile(
     r"\s{0,4}(?:accept\b|record\b|to (?:record|replace|accept)\b|this records all checks)", re.IGNORECASE
 )
 _ANY_COMMAND = re.compile(r"(?:modelviz|py\.?test)[\w.]*['\"]?\s|--modelviz", re.IGNORECASE)
-# What our own reports say beside that: a move of baselines, where to run pytest, and to run it again.
+# Exempt are commands in the sentences of our own reports: to move baselines, and to run pytest elsewhere or again.
 _COMMAND = re.compile(
     r"(?<!--)modelviz[\w.]*['\"]?\s+(?!mv\s)|--modelviz-update"
     r"|py\.?test['\"]?\s+(?!with '?--rootdir=|--modelviz again\b)",
@@ -52,7 +52,7 @@ def stored_report(check: CheckResult, run: ReviewedRun, options: ReviewOptions) 
     first = f"{name}: {check.status}" if is_command else first if first.startswith(name) else f"{name}: {first}"
     end = next((at for at, line in enumerate(others) if _OWN_COMMAND.match(line)), len(others))
     before, after = _indented(others[:end]), _indented(others[end:])
-    omitted = len(others) - len(before) - len(after) - len(commands)  # each of ours stands for one that was there
+    omitted = len(others) - len(before) - len(after) - len(commands)  # each of ours replaces one
     left_out = [f"  {_LEFT_OUT}"] if is_command or omitted > 0 else []
     return "\n".join([first, *before, *commands, *after, *left_out])
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.records.check_result import CheckResult, Status
@@ -18,67 +19,42 @@ from pytest_modelviz.records.orphan import OrphanRecord
 from pytest_modelviz.records.run_result import SCHEMA, RunFacts, RunResult
 from pytest_modelviz.storage.folder import LocalFolder
 from pytest_modelviz.storage.names import Location, safe
-from pytest_modelviz.storage.orphans import location_of
 from pytest_modelviz.storage.store import Store
 from pytest_modelviz.storage.unfinished import RunMarks, unfinished_line
 from pytest_modelviz.text.printable import printable_json
 from pytest_modelviz.text.strict_json import parse_json
 
-_RUN_ID = re.compile(r"[\w.-]{1,100}")  # it stands in commands that are printed
 _NOTE = re.compile(rb"(?P<digest>\w+) (?P<note>rejected|superseded [\w.-]{1,100})\n", re.ASCII)
 _MOST_NOTE_BYTES = 1024
-_HEAD = 64  # bytes: the schema stands first
+_HEAD = 64  # bytes: the schema comes first
 _MOST_BYTES, _MOST_VALUES = 128 * 2**20, 5_000_000  # a hundred thousand drifts
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """What was captured of one check, as it lies among the candidates."""
+class _Inside:
+    """A file or folder of the results folder, as an attribute."""
 
-    nodeid: str
-    name: str
-    location: Location
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, folder: ResultsFolder, owner: type[ResultsFolder]) -> Path:
+        return folder.root / self._name
 
 
 @dataclass(frozen=True)
 class ResultsFolder:
-    """Where a run writes. The folder itself may be a link only where somebody has `configured` it."""
+    """The folder that a run writes to. It may itself be a link only where the user has `configured` it."""
 
     root: Path
     configured: bool = True
 
-    @property
-    def candidates(self) -> Path:
-        return self.root / "candidates"
-
-    @property
-    def results(self) -> Path:
-        return self.root / "results.json"
-
-    @property
-    def runs(self) -> Path:
-        return self.root / "runs"
-
-    @property
-    def pictures(self) -> Path:
-        return self.root / "pictures"
-
-    @property
-    def pruned(self) -> Path:
-        return self.root / "pruned"
-
-    @property
-    def discarded(self) -> Path:
-        """A note for each candidate that was rejected, or superseded while its own run had not ended."""
-        return self.root / "discarded"
-
-    @property
-    def report(self) -> Path:
-        return self.root / "report.html"
-
-    @property
-    def tensorboard(self) -> Path:
-        return self.root / "tensorboard"
+    candidates = _Inside("candidates")
+    results = _Inside("results.json")
+    runs = _Inside("runs")
+    pictures = _Inside("pictures")
+    pruned = _Inside("pruned")
+    discarded = _Inside("discarded")  # a note for each candidate that was rejected, or superseded before its run ended
+    report = _Inside("report.html")
+    tensorboard = _Inside("tensorboard")
 
     @property
     def marks(self) -> RunMarks:
@@ -110,7 +86,7 @@ class ResultsFolder:
             raise self._unwritable(self.root, error) from error
 
     def refuse_others(self) -> None:
-        """Raises ModelvizError where the folder holds files and was not made by a run: they are somebody's own."""
+        """Raises ModelvizError where the folder holds files and was not made by a run: they are the user's."""
         ignored = self.root / ".gitignore"
         if not self.root.is_dir() or (ignored.is_file() and ignored.read_bytes()[:100].split()[:1] == [b"*"]):
             return
@@ -154,7 +130,7 @@ class ResultsFolder:
             raise self._unwritable(self.pictures / path, error) from error
 
     def location(self, check: CheckResult) -> Location:
-        """Where a check's files lie below `candidates` and below the baselines, by its result.
+        """The location of a check's files below `candidates` and below the baselines, by its result.
 
         The test's id and the check's name alone say it; the candidate's file name, for which variant it is.
         """
@@ -164,8 +140,7 @@ class ResultsFolder:
         stem = PurePosixPath(check.candidate.replace("\\", "/")).name.removesuffix(".json")
         candidates = Store(self.candidates, kind="candidate")
         document = candidates.ids(common.folder / stem) if stem.startswith(f"{common.stem}@") else None
-        variant = None if document is None else document.get("variant")
-        own = Location.of(check.nodeid, check.name, variant) if isinstance(variant, str) else common
+        own = common if document is None else Location.of_document({**document, "name": check.name}, check.nodeid)
         return own if own.stem == stem else common
 
     def pictures_of(self, check: CheckResult) -> list[Path]:
@@ -177,7 +152,7 @@ class ResultsFolder:
             return []
         try:
             return sorted((self.pictures / location.path).glob("*.png"))
-        except OSError:  # results of anybody's may name a test whose files no system can hold
+        except OSError:  # untrusted results may name a test whose files no system can hold
             return []
 
     def forget_others(self, current: Iterable[Location], run_id: str) -> None:
@@ -187,30 +162,25 @@ class ResultsFolder:
         names, and what others have put into `runs`, are not touched. Raises ModelvizError for links that lead out.
         """
         self.refuse_links()
-        wanted = {location.path for location in current}
+        current_paths = {location.path for location in current}
         note = f"superseded {run_id}" if set(self.marks.names()) - {safe(run_id)} else ""
         notes = LocalFolder(self.discarded)
         for name in notes.find(".txt"):
-            if PurePosixPath(name.removesuffix(".txt")) not in wanted:
+            if PurePosixPath(name.removesuffix(".txt")) not in current_paths:
                 with contextlib.suppress(OSError):
                     notes.delete(name)
         for written in (self.results, self.report, *self._run_files()):
             with contextlib.suppress(OSError):
                 written.unlink(missing_ok=True)
-        for candidate in self.stored_candidates():
-            if candidate.location.path not in wanted:
+        for location, _ in self.stored_candidates():
+            if location.path not in current_paths:
                 with contextlib.suppress(OSError, ModelvizError):
-                    self._discard_pictures(candidate.location)
-                    self.discard_candidate(candidate.location, note)
+                    self._discard_pictures(location)
+                    self.discard_candidate(location, note)
 
-    def stored_candidates(self) -> list[Candidate]:
-        """All candidates that lie here, by what stands in their files."""
-        store, found = Store(self.candidates, kind="candidate"), list[Candidate]()
-        for stem in store.stems():
-            document = store.ids(stem)
-            if document is not None and store.where(location_of(document)).path == stem:
-                found.append(Candidate(document["nodeid"], document["name"], location_of(document)))
-        return found
+    def stored_candidates(self) -> list[tuple[Location, dict[str, Any]]]:
+        """All candidates, each with the document in its JSON file."""
+        return list(Store(self.candidates, kind="candidate").documents())
 
     def _discard_pictures(self, location: Location) -> None:
         folder = LocalFolder(self.pictures)
@@ -232,16 +202,16 @@ class ResultsFolder:
                 LocalFolder(self.discarded).write(f"{location.path}.txt", f"{captured or digest} {note}\n".encode())
 
     def discard_note(self, location: Location, digest: str | None) -> str:
-        """Why the candidate of this digest is not there any more, as far as anybody has noted it."""
+        """The note why the candidate with this digest is gone; empty where there is none."""
         try:
             text = LocalFolder(self.discarded).read(f"{location.path}.txt", _MOST_NOTE_BYTES)
         except (FileNotFoundError, UnreadableBaselineError):
             return ""
-        found = _NOTE.fullmatch(text)
-        return found["note"].decode() if found and digest in (None, found["digest"].decode()) else ""
+        note = _NOTE.fullmatch(text)
+        return note["note"].decode() if note and digest in (None, note["digest"].decode()) else ""
 
     def has_compared(self) -> bool:
-        """Whether the results that lie here are of a run that has compared anything."""
+        """Whether the results are of a run that has compared anything."""
         try:
             return any(check.status is not Status.NOT_COMPARED for check in self.read().checks)
         except ModelvizError:
@@ -251,23 +221,23 @@ class ResultsFolder:
         return [] if self.runs.is_symlink() else sorted(filter(_is_of_a_run, self.runs.glob("*.json")))
 
     def all_runs(self) -> list[RunResult]:
-        """The results of each run that lie here, the last one's first: several where folders were merged.
+        """The results of each run in the folder, the last one's first: several where folders were merged.
 
         Raises ModelvizError where there are none, or some cannot be read.
         """
-        found: dict[str, RunResult] = {}
+        runs: dict[str, RunResult] = {}
         paths = self._run_files()
         if os.path.lexists(self.results) or not paths:
             last = self.read()
-            found[last.run.id] = last
+            runs[last.run.id] = last
             paths = [path for path in paths if path.stem != safe(last.run.id)]
         for path in paths:
             result = self._read(path)
-            found.setdefault(result.run.id, result)
-        return list(found.values())
+            runs.setdefault(result.run.id, result)
+        return list(runs.values())
 
     def written_at(self) -> float:
-        """When the first results that lie here were written, in seconds since the epoch; 0.0 where there are none."""
+        """When the first results were written, in seconds since the epoch; 0.0 where there are none."""
         paths = [path for path in (self.results, *self._run_files()) if path.is_file()]
         return min((path.stat().st_mtime for path in paths), default=0.0)
 
@@ -293,10 +263,7 @@ class ResultsFolder:
         try:
             if schema != SCHEMA:
                 raise ValueError("it has no schema")
-            result = RunResult.from_json(document)
-            if not _RUN_ID.fullmatch(result.run.id):
-                raise ValueError("its run has no id")
-            return result
+            return RunResult.from_json(document)
         except ValueError as error:
             raise ModelvizError(f"{path} was not written by pytest-modelviz: run pytest --modelviz again") from error
 
@@ -309,7 +276,7 @@ class ResultsFolder:
         self.put(self.runs / f"{safe(result.run.id)}.json", data)
 
     def replace_orphans(self, orphans: Sequence[OrphanRecord], judged_files: Sequence[str]) -> None:
-        """Add to the results that lie here which baselines of these files were found to be orphans since."""
+        """Add to the results which baselines of these files were found to be orphans since."""
         last = self.read()
         others = [orphan for orphan in last.orphans if orphan.test_file not in judged_files]
         if len(others) < len(last.orphans) or orphans:
@@ -319,16 +286,9 @@ class ResultsFolder:
     def put(self, path: Path, data: bytes) -> None:
         """Write a file of the run, whole or not at all."""
         self.prepare()
-        with contextlib.suppress(OSError):
-            path.parent.mkdir(exist_ok=True)
-        beside = path.with_suffix(f".{os.getpid()}.tmp")
         try:
-            with beside.open("xb") as file:
-                file.write(data)
-            beside.replace(path)
+            LocalFolder(self.root).write(path.relative_to(self.root).as_posix(), data)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                beside.unlink(missing_ok=True)
             raise self._unwritable(path, error) from error
 
     def _unwritable(self, path: Path, error: OSError) -> ModelvizError:

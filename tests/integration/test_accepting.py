@@ -240,6 +240,15 @@ def test_a_damaged_safetensors_file_is_no_accepted_candidate(drifted, damage):
     assert (done.exit_code, "pytest --modelviz-update-all replaces such a one" in done.output) == (1, True)
 
 
+def test_what_was_accepted_stays_so_when_its_candidate_is_gone(drifted):
+    assert drifted.modelviz("accept", A).exit_code == 0
+    shutil.rmtree(drifted.path / ".modelviz/candidates")
+    rows = json.loads(drifted.modelviz("list", "--json").output)["checks"]
+    assert [row["state"] for row in rows] == ["accepted", "gone"]
+    assert drifted.modelviz("accept", A).output.startswith("already accepted")
+    assert "nothing is kept of what was captured" in drifted.modelviz("accept", B).output
+
+
 class TestExpectedFailures:
     """A drift in a test that is expected to fail is known: only who names it takes it for the baseline."""
 
