@@ -7,10 +7,8 @@ from typing import Any
 import click
 
 from pytest_modelviz import __version__
-from pytest_modelviz.cli.baselines import mv, orphans, prune
-from pytest_modelviz.cli.decisions import accept, reject
-from pytest_modelviz.cli.pictures import report, tensorboard
-from pytest_modelviz.cli.results import list_, show
+from pytest_modelviz.cli.baselines import accept, mv, orphans, prune, reject
+from pytest_modelviz.cli.results import list_, report, show, tensorboard
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.run.options import InvalidSettingError
 from pytest_modelviz.text.printable import printable

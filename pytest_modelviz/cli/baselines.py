@@ -1,27 +1,22 @@
-"""`modelviz orphans`, `modelviz prune` and `modelviz mv`: baselines whose test is gone, or has another name now."""
+"""`modelviz accept`, `reject`, `orphans`, `prune` and `mv`: the commands for baselines, and for candidates of such."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import click
 
-from pytest_modelviz.cli.options import (
-    ReviewOptions,
-    chosen_project,
-    json_option,
-    patterns_argument,
-    project_options,
-    review_options,
-)
-from pytest_modelviz.cli.output import print_decisions, print_json, print_line, warn_of_ignored, warn_of_unfinished
+from pytest_modelviz.cli.options import ReviewOptions, chosen_project, json_option, pattern_options, project_options
+from pytest_modelviz.cli.output import print_decisions, print_json, print_line, print_unnamed, warn_of_ignored
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.reports.terminal_summary import rename_hint
+from pytest_modelviz.review.acceptance import accept_all
+from pytest_modelviz.review.acceptance import reject as reject_candidate
+from pytest_modelviz.review.moving import find_moves, find_unreadable, move_all
 from pytest_modelviz.review.pruning import prune_all
+from pytest_modelviz.review.review import State
 from pytest_modelviz.review.selection import matching
 from pytest_modelviz.run.project import baselines_location, names_baselines
-from pytest_modelviz.storage.moving import find_moves, find_unreadable, move_all
 from pytest_modelviz.storage.orphans import files_moved_whole
 from pytest_modelviz.storage.renaming import renaming
 from pytest_modelviz.storage.store import Store
@@ -30,34 +25,56 @@ _NONE = "no test that is gone"
 
 
 @click.command()
-@patterns_argument
-@json_option
-@review_options
+@pattern_options
+def accept(options: ReviewOptions, patterns: Sequence[str], as_json: bool) -> None:
+    """Make what was captured the baseline: of all tests, or of those that match.
+
+    A baseline that has changed since it was compared is left alone.
+    """
+    review = options.review()
+    chosen = [item for item in review.chosen(patterns) if patterns or item.state is not State.REJECTED]
+    decisions = accept_all(review, chosen, named=bool(patterns))
+    left = not patterns and not as_json and print_unnamed(review, options.field)
+    warn_of_ignored(review.baseline_dir, decisions)
+    print_decisions(decisions, as_json, "nothing to accept", options.field)
+    if left:
+        raise click.exceptions.Exit(1)
+
+
+@click.command()
+@pattern_options
+def reject(options: ReviewOptions, patterns: Sequence[str], as_json: bool) -> None:
+    """Forget what was captured: of all tests, or of those that match. Baselines stay as they are."""
+    review = options.review()
+    chosen = [item for item in review.chosen(patterns) if patterns or item.state is State.WAITING]
+    decisions = [reject_candidate(review, item) for item in chosen]
+    print_decisions(decisions, as_json, "nothing to reject", options.field)
+
+
+@click.command()
+@pattern_options
 def orphans(options: ReviewOptions, patterns: Sequence[str], as_json: bool) -> None:
     """List baselines whose test is gone, and what it may be called now."""
     review = options.review()
-    warn_of_unfinished(review)
     without_file = review.without_file()
     moved = files_moved_whole(without_file)
-    found = [(orphan, "test") for orphan in review.orphans()] + [(orphan, "file") for orphan in without_file]
-    found = matching(found, patterns, lambda pair: pair[0].nodeid, review.known, _NONE)
+    chosen = [(orphan, "test") for orphan in review.orphans()] + [(orphan, "file") for orphan in without_file]
+    chosen = matching(chosen, patterns, lambda pair: pair[0].nodeid, review.knows, _NONE)
     if as_json:
-        print_json(orphans=[{**orphan.to_json(), "gone": gone} for orphan, gone in found])
+        print_json(orphans=[{**orphan.to_json(), "gone": gone} for orphan, gone in chosen])
         return
-    for orphan, gone in found:
+    for orphan, gone in chosen:
         note = "" if gone == "test" else "  (its test file is gone: prune it by name)"
         hint = rename_hint(orphan, options.given(), whole_file=orphan.test_file in moved)
-        variant = f" ({orphan.variant})" if orphan.variant else ""
-        print_line(f"{orphan.nodeid}  {orphan.name}{variant}{note}{hint and '  '}{hint}")
-    count = len(found)
+        variant = f" ({options.field(orphan.variant)})" if orphan.variant else ""
+        print_line(f"{options.field(orphan.nodeid)}  {options.field(orphan.name)}{variant}{note}{hint and '  '}{hint}")
+    count = len(chosen)
     print_line(f"{count} orphans (baselines whose test is gone)" if count != 1 else "1 orphan (its test is gone)")
 
 
 @click.command()
-@patterns_argument
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
-@json_option
-@review_options
+@pattern_options
 def prune(options: ReviewOptions, patterns: Sequence[str], dry_run: bool, as_json: bool) -> None:
     """Remove baselines whose test is gone; a copy stays in the results folder, under pruned/.
 
@@ -67,10 +84,10 @@ def prune(options: ReviewOptions, patterns: Sequence[str], dry_run: bool, as_jso
     if options.sources and not patterns:
         raise ModelvizError("with --from, name the tests whose baselines are to be removed: its list is not trusted")
     review = options.review()
-    warn_of_unfinished(review)
-    found = [*review.orphans(), *(review.without_file() if patterns else ())]
-    found = matching(found, patterns, lambda orphan: orphan.nodeid, review.known, _NONE)
-    print_decisions(prune_all(review, found, named=patterns, dry_run=dry_run), as_json, "nothing to remove")
+    chosen = [*review.orphans(), *(review.without_file() if patterns else ())]
+    chosen = matching(chosen, patterns, lambda orphan: orphan.nodeid, review.knows, _NONE)
+    decisions = prune_all(review, chosen, named=patterns, dry_run=dry_run)
+    print_decisions(decisions, as_json, "nothing to remove", options.field)
 
 
 @click.command()
@@ -88,8 +105,8 @@ def mv(old: str, new: str, dry_run: bool, as_json: bool, rootdir: str | None, ba
     project = chosen_project(rootdir)
     location = baselines_location(project, baseline_dir)
     store = Store(location, configured=names_baselines(project, baseline_dir))
-    asked = renaming(old, new, project.root)
-    moves = find_moves(store, asked, project.root)
-    moved = [*find_unreadable(store, moves, asked), *move_all(store, moves, dry_run=dry_run)]
-    warn_of_ignored(location, [Path(move.path) for move in moved if move.done == "moved"])
+    asked_for = renaming(old, new, project.root)
+    moves = find_moves(store, asked_for, project.root)
+    moved = [*find_unreadable(store, moves, asked_for), *move_all(store, moves, dry_run=dry_run)]
+    warn_of_ignored(location, moved)
     print_decisions(moved, as_json, "nothing to move")

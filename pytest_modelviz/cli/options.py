@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from pytest_modelviz.cli.output import from_here
+from pytest_modelviz.cli.output import from_here, warn
 from pytest_modelviz.review.review import Review, ReviewedRun
 from pytest_modelviz.run.project import (
     Project,
@@ -21,9 +21,9 @@ from pytest_modelviz.run.project import (
     results_location,
 )
 from pytest_modelviz.storage.results import ResultsFolder
-from pytest_modelviz.text.printable import command_line
+from pytest_modelviz.storage.unfinished import unfinished_line
+from pytest_modelviz.text.printable import as_one_word, command_line
 
-patterns_argument = click.argument("patterns", nargs=-1, metavar="[PATTERN]...")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
@@ -51,17 +51,23 @@ class ReviewOptions:
         if not self.sources:
             return [self.home()]
         root = self.project.root
-        found = [folder for source in self.sources for folder in results_folders(source, root)]
-        return [ResultsFolder(folder) for folder in dict.fromkeys(found)]
+        paths = [folder for source in self.sources for folder in results_folders(source, root)]
+        return [ResultsFolder(folder) for folder in dict.fromkeys(paths)]
 
     def review(self) -> Review:
-        """The results that are meant beside the baselines that are."""
+        """The chosen results and baselines; warns if the last run has left no results."""
         project = self.project
         location = baselines_location(project, self.baseline_dir)
         named = self.baseline_dir is not None
         configured = names_baselines(project, self.baseline_dir)
         folders, home = self.folders(), self.home()
-        return Review(folders, home, project.root, location, named=named, configured=configured, wanted=self.runs)
+        review = Review(folders, home, project.root, location, named=named, configured=configured, wanted=self.runs)
+        warn(unfinished_line(review.unfinished))
+        return review
+
+    def field(self, text: str) -> str:
+        """An id or a name from the results, to be printed: quoted if it has several words and comes from elsewhere."""
+        return as_one_word(text) if self.sources else text
 
     def for_run(self, run: ReviewedRun) -> str:
         """What a command needs, started here, to find this run again."""
@@ -73,14 +79,13 @@ class ReviewOptions:
         return self._joined(self.runs, self.sources)
 
     def _joined(self, runs: Sequence[str], sources: Sequence[str]) -> str:
-        options = {
-            "--run": runs,
-            "--rootdir": [self.rootdir],
-            "--from": sources,
-            "--baseline-dir": [self.baseline_dir],
-        }
-        words = [(option, value) for option, values in options.items() for value in values]
-        return command_line(word for option, value in words if value is not None for word in (option, value))
+        pairs = [
+            *(("--run", run) for run in runs),
+            ("--rootdir", self.rootdir),
+            *(("--from", source) for source in sources),
+            ("--baseline-dir", self.baseline_dir),
+        ]
+        return command_line(word for option, value in pairs if value is not None for word in (option, value))
 
 
 def chosen_project(rootdir: str | None) -> Project:
@@ -119,3 +124,8 @@ def review_options(command: Callable[..., None]) -> Callable[..., None]:
         command(options=ReviewOptions(sources, runs, rootdir, baseline_dir), **others)
 
     return with_options
+
+
+def pattern_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say which tests of these results are meant, and whether to print JSON."""
+    return click.argument("patterns", nargs=-1, metavar="[PATTERN]...")(json_option(review_options(command)))

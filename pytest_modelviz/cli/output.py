@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,6 @@ import click
 
 from pytest_modelviz.review.review import Decision, Review
 from pytest_modelviz.storage.git import ignored_warning
-from pytest_modelviz.storage.moving import Moved
-from pytest_modelviz.storage.unfinished import unfinished_line
 from pytest_modelviz.text.printable import printable, printable_json
 
 
@@ -32,34 +30,33 @@ def from_here(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def warn_of_unfinished(review: Review) -> None:
-    """Say on standard error that the last run has left no results, if so."""
-    _warn(unfinished_line(review.unfinished))
-
-
-def warn_of_ignored(baseline_dir: str | Path, written: Sequence[Path]) -> None:
-    """Say on standard error that git ignores what was written, if so."""
-    _warn(ignored_warning(baseline_dir, written, Path.cwd()) if written else "")
-
-
-def _warn(line: str) -> None:
+def warn(line: str) -> None:
+    """Say something on standard error, if there is anything to say."""
     if line:
         click.echo(f"warning: {printable(line)}", err=True)
 
 
-def print_unnamed(review: Review) -> bool:
-    """Say which candidates lie there that no results tell of; returns whether there are any."""
-    found = review.unnamed()
-    for candidate in found:
-        print_line(f"left       {candidate.nodeid}  {candidate.name}  no results here tell of this candidate")
-    if found:
+def warn_of_ignored(baseline_dir: str | Path, decisions: Sequence[Decision]) -> None:
+    """Warn where git ignores what was written."""
+    written = [Path(decision.path) for decision in decisions if decision.done in ("accepted", "moved")]
+    warn(ignored_warning(baseline_dir, written, Path.cwd()))
+
+
+def print_unnamed(review: Review, field: Callable[[str], str]) -> bool:
+    """Print the candidates that no results mention; returns whether there are any."""
+    unnamed = review.unnamed()
+    for decision in unnamed:
+        _print_decision(decision, field)
+    if unnamed:
         print_line(
             "their run was broken off, or its results overwritten: name each run's own folder, or run the tests again"
         )
-    return bool(found)
+    return bool(unnamed)
 
 
-def print_decisions(decisions: Sequence[Decision | Moved], as_json: bool, nothing: str) -> None:
+def print_decisions(
+    decisions: Sequence[Decision], as_json: bool, nothing: str, field: Callable[[str], str] = str
+) -> None:
     """Print what was done; exit with 1 if anything was refused."""
     if as_json:
         print_json(decisions=[asdict(decision) for decision in decisions])
@@ -67,7 +64,12 @@ def print_decisions(decisions: Sequence[Decision | Moved], as_json: bool, nothin
         print_line(nothing)
     else:
         for decision in decisions:
-            path = decision.path if "://" in decision.path else str(from_here(Path(decision.path)))
-            print_line(f"{decision.done:10} {decision.nodeid}  {decision.name}  " + (decision.reason or path))
+            _print_decision(decision, field)
     if any(decision.refused for decision in decisions):
         raise click.exceptions.Exit(1)
+
+
+def _print_decision(decision: Decision, field: Callable[[str], str]) -> None:
+    path = decision.path if "://" in decision.path else str(from_here(Path(decision.path)))
+    check = f"{field(decision.nodeid)}  {field(decision.name)}"
+    print_line(f"{decision.done:10} {check}  {decision.reason or path}")

@@ -1,61 +1,65 @@
-"""`modelviz list` and `modelviz show`: what waits for a decision, and the reports of what did not match."""
+"""`modelviz list`, `show`, `report` and `tensorboard`: what waits for a decision, and reports of what did not match."""
 
 from __future__ import annotations
 
+import collections
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import click
 
-from pytest_modelviz.cli.options import ReviewOptions, json_option, patterns_argument, review_options
-from pytest_modelviz.cli.output import from_here, print_json, print_line, print_unnamed, warn_of_unfinished
+from pytest_modelviz.cli.options import ReviewOptions, pattern_options, review_options
+from pytest_modelviz.cli.output import from_here, print_json, print_line, print_unnamed
 from pytest_modelviz.cli.stored_report import own_accept_command, stored_report
+from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.records.check_result import CheckResult, Status
-from pytest_modelviz.records.run_result import published_json
+from pytest_modelviz.records.run_result import RunResult, published_json
 from pytest_modelviz.reports.terminal import amount
 from pytest_modelviz.review.review import Review, ReviewedCheck, ReviewedRun, State
 from pytest_modelviz.review.selection import matching
+from pytest_modelviz.storage.results import ResultsFolder
 
 
 @click.command("list")
-@patterns_argument
 @click.option("--all", "every", is_flag=True, help="Also what has been accepted or rejected since.")
-@json_option
-@review_options
+@pattern_options
 def list_(options: ReviewOptions, patterns: Sequence[str], every: bool, as_json: bool) -> None:
     """List what waits for a decision."""
     review = options.review()
-    warn_of_unfinished(review)
     captured = review.chosen(patterns)
-    undecided = (State.WAITING, State.REPLACED, State.FOREIGN)
+    undecided = (State.WAITING, State.GONE, State.REPLACED, State.FOREIGN)
     listed = [item for item in captured if every or as_json or item.state in undecided]
     if as_json:
         checks = [{**_check_json(options, review, item.run, item.check), "state": item.state.value} for item in listed]
         print_json(**_runs_json(review), checks=checks)
         return
     for item in listed:
-        run = f"  run {item.run.id}" if len(review.runs) > 1 else ""
-        print_line(f"{_line(item)}{run}{_foreign_mark(review, item.run)}")
-    waiting = sum(item.state is State.WAITING for item in captured)
-    decided = sum(item.state in (State.ACCEPTED, State.REJECTED) for item in captured)
-    foreign = sum(item.state is State.FOREIGN for item in captured)
-    counts = f"{waiting} waiting" + (f", {decided} decided" if decided else "")
-    counts += f", {foreign} of other projects" if foreign else ""
+        run = f"  run {item.run.label}" if len(review.runs) > 1 else ""
+        print_line(f"{_line(item, options)}{run}{_foreign_mark(review, item.run)}")
+    states = collections.Counter(item.state for item in captured)
+    counts = {
+        "of them xfail": sum(item.state is State.WAITING and item.check.expected_failure for item in captured),
+        "decided": states[State.ACCEPTED] + states[State.REJECTED],
+        "of other projects": states[State.FOREIGN],
+    }
+    summary = [f"{states[State.WAITING]} waiting", *(f"{count} {label}" for label, count in counts.items() if count)]
     hopeless = sum(check.status in (Status.UNREADABLE, Status.UNSTABLE) for _, check in review.checks)
-    counts += f"; {hopeless} cannot be accepted, see modelviz show {options.given()}".rstrip() if hopeless else ""
-    print_line(f"{counts}; {_run_names(review)}")
-    print_unnamed(review)
+    hint = f"; {hopeless} cannot be accepted, see modelviz show {options.given()}".rstrip() if hopeless else ""
+    print_line(f"{', '.join(summary)}{hint}; {_run_names(review)}")
+    print_unnamed(review, options.field)
 
 
 def _foreign_mark(review: Review, run: ReviewedRun) -> str:
-    """What tells the results of another project of the repository from the own ones."""
+    """Marks the results of another project of the repository."""
     project = review.foreign_project(run)
     return "" if project is None else f"  (of the project in {project!r})"
 
 
 def _run_names(review: Review) -> str:
-    ids = list(dict.fromkeys(run.id for run in review.runs))
+    ids = list(dict.fromkeys(run.label for run in review.runs))
     return f"run {ids[0]}" if len(ids) == 1 else f"runs {', '.join(ids)}"
 
 
@@ -67,44 +71,84 @@ def _runs_json(review: Review) -> dict[str, Any]:
 
 
 def _check_json(options: ReviewOptions, review: Review, run: ReviewedRun, check: CheckResult) -> dict[str, Any]:
-    """A check for programs, its command made anew; where there are several runs, with the id of its own."""
+    """A check for programs, with a new accept command and, where there are several runs, the id of its run."""
     if check.accept_command is not None:
         check = replace(check, accept_command=own_accept_command(check, run, options))
     return {**published_json(check), **({"run": run.id} if len(review.runs) > 1 else {})}
 
 
-def _line(item: ReviewedCheck) -> str:
+def _line(item: ReviewedCheck, options: ReviewOptions) -> str:
     check = item.check
     status = check.status if item.state in (State.WAITING, State.FOREIGN) else item.state
-    variant = f" ({item.location.variant})" if item.location.variant else ""
-    line = f"{status:10} {check.nodeid}  {check.name}{variant}"
-    if check.status is not Status.DRIFT:
-        return line
-    first = check.first_divergence
-    layer = f" at {first.layer or 'the model itself'}" if first else ""
-    error = f", {amount(check.error, check.tolerance)}" if check.tolerance else ""
-    return f"{line}  {check.cause or 'another result'}{layer}{error}"
+    variant = f" ({options.field(item.location.variant)})" if item.location.variant else ""
+    expected = "  (xfail)" if check.expected_failure else ""
+    line = f"{status:10} {options.field(check.nodeid)}  {options.field(check.name)}{variant}{expected}"
+    if check.status is Status.DRIFT:
+        first = check.first_divergence
+        layer = f" at {options.field(first.layer) if first.layer else 'the model itself'}" if first else ""
+        error = f", {amount(check.error, check.tolerance)}" if check.tolerance else ""
+        line += f"  {check.cause or 'another result'}{layer}{error}"
+    return f"{line}  ({item.fate})" if item.superseded_by else line
 
 
 @click.command()
-@patterns_argument
-@json_option
-@review_options
+@pattern_options
 def show(options: ReviewOptions, patterns: Sequence[str], as_json: bool) -> None:
     """Show the reports and pictures of checks that did not match."""
     review = options.review()
-    warn_of_unfinished(review)
     failed = [pair for pair in review.checks if pair[1].status.fails]
-    checks = matching(failed, patterns, lambda pair: pair[1].nodeid, review.known, "no test that did not match")
+    checks = matching(failed, patterns, lambda pair: pair[1].nodeid, review.knows, "no test that did not match")
     if as_json:
         print_json(**_runs_json(review), checks=[_check_json(options, review, *pair) for pair in checks])
         return
+    fates = review.fates()
     for run, check in checks:
-        print_line(f"{check.nodeid}{_foreign_mark(review, run)}")
+        fate = fates.get((run.id, check.nodeid, check.name))
+        expected = "  (xfail)" if check.expected_failure else ""
+        print_line(
+            f"{options.field(check.nodeid)}{_foreign_mark(review, run)}{expected}{f'  ({fate})' if fate else ''}"
+        )
         click.echo(stored_report(check, run, options))
         for path in run.folder.pictures_of(check):
-            print_line(f"  picture   {from_here(path)}")
+            print_line(f"  picture   {options.field(str(from_here(path)))}")
         print_line("")
     if not checks:
         print_line(f"all checks of {_run_names(review) if review.unfinished else 'the last run'} matched")
-    print_unnamed(review)
+    print_unnamed(review, options.field)
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[TENSORBOARD OPTIONS]...")
+@review_options
+def tensorboard(options: ReviewOptions, arguments: Sequence[str]) -> None:
+    """Open the pictures of drifts and the errors of all runs in TensorBoard."""
+    folders = [folder.tensorboard for folder in options.folders()]
+    existing = [folder for folder in folders if folder.is_dir()]
+    if not existing:
+        raise ModelvizError(f"there are no event files in {folders[0]}: run pytest --modelviz first")
+    several = ",".join(f"{folder.parent.name or at}:{folder}" for at, folder in enumerate(existing))
+    logs = ["--logdir", str(existing[0])] if len(existing) == 1 else ["--logdir_spec", several]
+    command = [sys.executable, "-m", "tensorboard.main", *logs, *arguments]
+    try:
+        raise click.exceptions.Exit(subprocess.run(command, check=False).returncode)  # noqa: S603  # the user's own
+    except KeyboardInterrupt:  # how TensorBoard is ended
+        raise click.exceptions.Exit(0) from None
+
+
+@click.command()
+@click.option("--open", "opens", is_flag=True, help="Open it in the browser.")
+@review_options
+def report(options: ReviewOptions, opens: bool) -> None:
+    """Write report.html anew: one file with all that did not match, pictures included."""
+    from pytest_modelviz.reports.html import write_report
+
+    fates = options.review().fates()
+    for folder in options.folders():
+
+        def message(result: RunResult, check: CheckResult, folder: ResultsFolder = folder) -> str:
+            return stored_report(check, ReviewedRun(folder, result), options)
+
+        path = write_report(folder, fates, message)
+        print_line(str(from_here(path)))
+        if opens:
+            click.launch(str(path))

@@ -19,12 +19,18 @@ from pytest_modelviz.review.acceptance import require_test_file
 from pytest_modelviz.review.review import ReviewedRun
 from pytest_modelviz.text.printable import command_line, printable, printable_lines, quoted
 
-# Lines that our reports end in a command, and lines that bid to record or accept: none of them is repeated.
+# Lines that our reports end in a command, and lines that hold one: none of them is repeated.
 _OWN_COMMAND = re.compile(
     r"\s{0,4}(?:accept\b|record\b|to (?:record|replace|accept)\b|this records all checks)", re.IGNORECASE
 )
-_RECORDING = re.compile(r"\bmodelviz\s+accept\b|--modelviz-update", re.IGNORECASE)
-_ANY_COMMAND = re.compile(r"(?<![\w-])(?:modelviz|pytest)\s|--modelviz", re.IGNORECASE)
+_ANY_COMMAND = re.compile(r"(?:modelviz|py\.?test)[\w.]*['\"]?\s|--modelviz", re.IGNORECASE)
+# Exempt are commands in the sentences of our own reports: to move baselines, and to run pytest elsewhere or again.
+_COMMAND = re.compile(
+    r"(?<!--)modelviz[\w.]*['\"]?\s+(?!mv\s)|--modelviz-update"
+    r"|py\.?test['\"]?\s+(?!with '?--rootdir=|--modelviz again\b)",
+    re.IGNORECASE,
+)
+_LEFT_OUT = "(lines that hold commands are left out: results.json has them)"
 
 
 def own_accept_command(check: CheckResult, run: ReviewedRun, options: ReviewOptions) -> str:
@@ -35,30 +41,26 @@ def own_accept_command(check: CheckResult, run: ReviewedRun, options: ReviewOpti
 
 def stored_report(check: CheckResult, run: ReviewedRun, options: ReviewOptions) -> str:
     """A check's report, printable. It begins with the check's name, and further lines stay indented as ours are."""
-    name, commands = printable(check.name), _commands(check, run, options)
+    name, commands = printable(options.field(check.name)), _commands(check, run, options)
     lines = printable_lines(check.message).split("\n")
     if options.sources:
-        quoted_lines = [f"  | {line}" for line in lines if not (_OWN_COMMAND.match(line) or _ANY_COMMAND.search(line))]
-        if len(quoted_lines) < len(lines):
-            quoted_lines.append("  | (lines that hold commands are left out: results.json has them)")
-        return "\n".join([f"{name}: {check.status}, as its run reports it", *quoted_lines, *commands])
+        repeated = [f"  | {line}" for line in lines if not (_OWN_COMMAND.match(line) or _ANY_COMMAND.search(line))]
+        left_out = [f"  | {_LEFT_OUT}"] if len(repeated) < len(lines) else []
+        return "\n".join([f"{name}: {check.status}, as its run reports it", *repeated, *left_out, *commands])
     first, *others = lines
+    is_command = bool(_COMMAND.search(first))
+    first = f"{name}: {check.status}" if is_command else first if first.startswith(name) else f"{name}: {first}"
     end = next((at for at, line in enumerate(others) if _OWN_COMMAND.match(line)), len(others))
-    first = f"{name}: {check.status}" if _RECORDING.search(first) else first
-    return "\n".join(
-        [
-            first if first.startswith(name) else f"{name}: {first}",
-            *_indented(others[:end]),
-            *commands,
-            *_indented(others[end:]),
-        ]
-    )
+    before, after = _indented(others[:end]), _indented(others[end:])
+    omitted = len(others) - len(before) - len(after) - len(commands)  # each of ours replaces one
+    left_out = [f"  {_LEFT_OUT}"] if is_command or omitted > 0 else []
+    return "\n".join([first, *before, *commands, *after, *left_out])
 
 
 def _indented(lines: Sequence[str]) -> list[str]:
-    """Those lines of a report that are no commands, as ours are indented."""
-    told = [line for line in lines if not (_OWN_COMMAND.match(line) or _RECORDING.search(line))]
-    return [line if line.startswith("  ") else f"  {line}" for line in told]
+    """Those lines of a report that hold no commands, as ours are indented."""
+    repeated = [line for line in lines if not (_OWN_COMMAND.match(line) or _COMMAND.search(line))]
+    return [line if line.startswith("  ") else f"  {line}" for line in repeated]
 
 
 def _commands(check: CheckResult, run: ReviewedRun, options: ReviewOptions) -> list[str]:

@@ -6,6 +6,7 @@ import datetime
 import os
 import unittest
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -207,7 +208,9 @@ class ModelvizPlugin:
         setattr(report, _TEST, identity(item))
         setattr(report, _ATTEMPT, self._attempt(item))
         if checks is not None and checks.unreported:
-            setattr(report, _RESULTS, [result.to_json() for result in checks.unreported])
+            is_expected = report.skipped and hasattr(report, "wasxfail")
+            results = [replace(each, expected_failure=is_expected and each.status.fails) for each in checks.unreported]
+            setattr(report, _RESULTS, [result.to_json() for result in results])
             checks.unreported = []
         return report
 

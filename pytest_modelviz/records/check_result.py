@@ -64,7 +64,8 @@ class CheckResult:
 
     `error` and `tolerance` are relative, and None where there is no such number. `baseline` and `candidate` are paths
     as people write them, the latter None where nothing was kept. `accept_command` is the one that the message tells.
-    `former_nodeid` is the id under which the baseline was found, where that was another one. `variant` and `device`
+    `former_nodeid` is the id under which the baseline was found, where that was another one. `expected_failure` says
+    that the check has failed in a test that is expected to fail (xfail). `variant` and `device`
     are for the run itself: results.json leaves them out.
     """
 
@@ -89,6 +90,7 @@ class CheckResult:
     tensorboard_tags: tuple[str, ...] = ()
     accept_command: str | None = None
     former_nodeid: str | None = None
+    expected_failure: bool = False
 
     def with_verdict(self, verdict: Verdict) -> CheckResult:
         """The same with what a comparison has found."""
@@ -110,7 +112,11 @@ class CheckResult:
             document["first_divergence"] = {_JSON_KEYS.get(key, key): value for key, value in first.items()}
         command, former = document.pop("accept_command"), document.pop("former_nodeid")
         document["commands"] = {} if command is None else {"accept": command}
-        return document if former is None else {**document, "former_nodeid": former}
+        if former is not None:
+            document["former_nodeid"] = former
+        if not self.expected_failure:
+            del document["expected_failure"]
+        return document
 
     @classmethod
     def from_json(cls, document: JsonObject) -> CheckResult:
@@ -140,6 +146,7 @@ class CheckResult:
             tensorboard_tags=texts(document, "tensorboard_tags"),
             accept_command=command if isinstance(command, str) else None,
             former_nodeid=optional(document, "former_nodeid", str),
+            expected_failure=optional(document, "expected_failure", bool) or False,
         )
 
 

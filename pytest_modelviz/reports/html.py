@@ -17,20 +17,19 @@ from pytest_modelviz.storage.results import ResultsFolder
 from pytest_modelviz.storage.unfinished import unfinished_line
 from pytest_modelviz.text.printable import printable, printable_lines
 
-_DECIDED = ("accepted", "rejected")
 _PNG_HEADER = re.compile(rb"\x89PNG\r\n\x1a\n.{4}IHDR(.{4})(.{4})", re.DOTALL)
 _MOST_PIXELS = 50_000_000  # of one picture: no view draws a tenth of that
 _MOST_PICTURE_BYTES = 40 * 2**20  # beyond that browsers cannot open a report
 
 
-States = Mapping[tuple[str, str, str], str]
+Fates = Mapping[tuple[str, str, str], str]
 Message = Callable[[RunResult, CheckResult], str]
 
 
-def write_report(results: ResultsFolder, states: States | None = None, message: Message | None = None) -> Path:
+def write_report(results: ResultsFolder, fates: Fates | None = None, message: Message | None = None) -> Path:
     """Make report.html of the results in a folder and the pictures beside them. Raises ModelvizError.
 
-    `states` say what has become of what was captured (`accepted`, `rejected`), by run, test and check;
+    `fates` say what has become since of what was captured (`accepted since`), by run, test and check;
     `message` gives the report of a check of a run, where it is not to be the one that stands in the results.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -50,7 +49,7 @@ def write_report(results: ResultsFolder, states: States | None = None, message: 
                 "quiet": [check for _, check in every if not check.status.fails],
             }
         ),
-        articles=_articles(results, [pair for pair in every if pair[1].status.fails], states or {}),
+        articles=_articles(results, [pair for pair in every if pair[1].status.fails], fates or {}),
         unfinished=printable(unfinished_line(results.unfinished(runs))),
         lines=lambda check: printable_lines(messages.get(id(check), check.message)),
         text=printable,
@@ -65,10 +64,10 @@ class _Article(NamedTuple):
     check: CheckResult
     pictures: list[str]
     omitted: int
-    state: str
+    fate: str
 
 
-def _articles(results: ResultsFolder, checks: Sequence[tuple[str, CheckResult]], states: States) -> list[_Article]:
+def _articles(results: ResultsFolder, checks: Sequence[tuple[str, CheckResult]], fates: Fates) -> list[_Article]:
     """The checks, each with its pictures, as long as the page can bear them."""
     left = _MOST_PICTURE_BYTES
     articles = []
@@ -85,8 +84,7 @@ def _articles(results: ResultsFolder, checks: Sequence[tuple[str, CheckResult]],
                 left -= len(data)
                 pictures.append(f"data:image/png;base64,{base64.b64encode(data).decode()}")
         known.setdefault(path, len(pictures) + omitted)
-        state = states.get((run_id, check.nodeid, check.name), "")
-        articles.append(_Article(check, pictures, omitted, state if state in _DECIDED else ""))
+        articles.append(_Article(check, pictures, omitted, fates.get((run_id, check.nodeid, check.name), "")))
     return articles
 
 

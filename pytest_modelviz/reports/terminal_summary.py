@@ -9,7 +9,7 @@ from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.records.orphan import OrphanRecord
 from pytest_modelviz.storage.definitions import function_of
 from pytest_modelviz.storage.renaming import move_command
-from pytest_modelviz.text.printable import printable, quoted
+from pytest_modelviz.text.printable import as_one_word, printable, quoted
 
 _MOST_ORPHANS = 10
 
@@ -99,13 +99,13 @@ def rename_hint(orphan: OrphanRecord, review: str, *, whole_file: bool = False) 
     is_there = orphan.function_is_there
     is_elsewhere = "[" not in old or not orphan.function_was_collected
     if is_there and is_elsewhere and function_of(old) != function_of(new):
-        return f"is it now {printable(new)}?"  # a move would take along what the function has now
+        return f"is it now {printable(as_one_word(new))}?"  # a move would take along what the function has now
     command = move_command(old, new, whole_file=whole_file, only_parameters=is_there, options=review)
     if orphan.new_has_baseline:
         command = " ".join(
             word for word in ("modelviz prune", review, "--" if old.startswith("-") else "", quoted(old)) if word
         )
-    return f"is it now {printable(new)}? {command}"
+    return f"is it now {printable(as_one_word(new))}? {command}"
 
 
 def _count_lines(run: TerminalSummary) -> list[str]:

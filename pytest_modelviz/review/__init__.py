@@ -1,1 +1,1 @@
-"""The results of runs beside the baselines: what can be accepted, rejected or removed, and doing so. No torch."""
+"""The results of runs beside the baselines: accepting, rejecting, moving and removing them. No torch."""

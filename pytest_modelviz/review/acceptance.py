@@ -16,10 +16,11 @@ from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.review.review import Decision, Review, ReviewedCheck, ReviewedRun, State
 from pytest_modelviz.storage.baseline_files import Files
-from pytest_modelviz.storage.formats import text_sha256
+from pytest_modelviz.storage.formats import text_sha256, unknown_keys
 from pytest_modelviz.storage.names import Location, display_path
 from pytest_modelviz.storage.orphans import file_digest
 from pytest_modelviz.storage.store import ChangedMeanwhileError, Store
+from pytest_modelviz.text.printable import as_one_word
 
 _CHANGED = "its baseline has changed since it was compared: run pytest --modelviz again"
 _MOST_PICTURE_BYTES = 64 * 2**20
@@ -30,55 +31,61 @@ _PYTHON, _DOCUMENTS = (".py",), (".rst", ".md", ".txt", ".yaml", ".yml", ".ipynb
 def accept_all(review: Review, chosen: Sequence[ReviewedCheck], *, named: bool = False) -> list[Decision]:
     """Accept each; of a check that several runs have captured otherwise, none: which is meant is not guessed.
 
-    Beside own results those of other projects are left alone, and refused where only they are `named`.
+    Beside own results those of other projects are left alone, and refused where only they are `named`. So are drifts of
+    tests that are expected to fail, unless they are named.
     """
-    rivals = _rivals(chosen)
-    leaves_foreign = bool(review.own_runs) and not (named and all(item.state is State.FOREIGN for item in chosen))
-    decisions = []
-    for item in chosen:
-        captures = rivals.get(item.location.path)
-        if item.state is State.FOREIGN and leaves_foreign:
-            decisions.append(_left(review, item))
-        elif item.state is State.WAITING and (matching := _matching_run(review, item)):
-            path = review.baselines.display_path(item.location)
-            reason = f"run {matching} found that it matches: say --run {item.run.id} to take what that has captured"
-            decisions.append(Decision(item.nodeid, item.check.name, "refused", reason, path))
-        elif captures is None or item.state not in (State.WAITING, State.REPLACED):
-            decisions.append(_accept(review, item))
-        else:
-            path = review.baselines.display_path(item.location)
-            decisions.append(Decision(item.nodeid, item.check.name, "refused", _rivalry(captures), path))
-    return decisions
-
-
-def _matching_run(review: Review, item: ReviewedCheck) -> str:
-    """The id of another run that compared the same check with the same baseline, and found no drift; empty for none."""
-    mine = item.check
+    conflicts = _conflicting_captures(chosen)
+    matching: dict[object, list[ReviewedRun]] = {}
     for run, check in review.checks:
-        compared = (check.nodeid, check.name, check.variant, check.baseline_sha256)
-        is_same = compared == (mine.nodeid, mine.name, mine.variant, mine.baseline_sha256)
-        if is_same and run.id != item.run.id and check.status is Status.MATCH:
-            return run.id
-    return ""
+        if check.status is Status.MATCH:
+            matching.setdefault(_compared(check), []).append(run)
+    leaves_foreign = bool(review.own_runs) and not (named and all(item.state is State.FOREIGN for item in chosen))
+
+    def accept(item: ReviewedCheck) -> Decision:
+        captures, is_waiting = conflicts.get(item.location.path), item.state is State.WAITING
+        if item.state is State.FOREIGN and leaves_foreign:
+            return _left_alone(review, item)
+        if is_waiting and item.check.expected_failure and not named:
+            reason = "its test is expected to fail (xfail), and would pass with it: name the test to accept it"
+            return _decision(review, item, "left", reason)
+        others = [run for run in matching.get(_compared(item.check), ()) if run.id != item.run.id]
+        if is_waiting and others:
+            own, other = item.run.label, others[0].label
+            reason = f"run {other} found that it matches: say --run {own} to take what that has captured"
+            return _decision(review, item, "refused", reason)
+        if captures is not None and (is_waiting or item.state is State.REPLACED):
+            return _decision(review, item, "refused", _conflict_reason(captures))
+        return _decision(review, item, *_accept(review, item))
+
+    return [accept(item) for item in chosen]
 
 
-def _rivals(chosen: Sequence[ReviewedCheck]) -> dict[PurePosixPath, list[ReviewedCheck]]:
+def _decision(review: Review, item: ReviewedCheck, done: str, reason: str = "") -> Decision:
+    return Decision(item.nodeid, item.check.name, done, reason, review.baselines.display_path(item.location))
+
+
+def _compared(check: CheckResult) -> tuple[str, str, str | None, str | None]:
+    """The same for all runs that compared a check with the same baseline."""
+    return check.nodeid, check.name, check.variant, check.baseline_sha256
+
+
+def _conflicting_captures(chosen: Sequence[ReviewedCheck]) -> dict[PurePosixPath, list[ReviewedCheck]]:
     """Where several runs have captured one check differently: the baseline's path -> a check of each capture.
 
     Of folders that were copied over each other only one of the captures is left, and it is no better for that.
     """
-    found: dict[PurePosixPath, dict[str | None, ReviewedCheck]] = {}
+    by_path: dict[PurePosixPath, dict[str | None, ReviewedCheck]] = {}
     for item in chosen:
         if item.state in (State.WAITING, State.REPLACED):
             captured = item.check.candidate_sha256 or item.run.candidates.digest(item.location)
-            found.setdefault(item.location.path, {}).setdefault(captured, item)
-    return {path: list(captures.values()) for path, captures in found.items() if len(captures) > 1}
+            by_path.setdefault(item.location.path, {}).setdefault(captured, item)
+    return {path: list(captures.values()) for path, captures in by_path.items() if len(captures) > 1}
 
 
-def _rivalry(captures: Sequence[ReviewedCheck]) -> str:
+def _conflict_reason(captures: Sequence[ReviewedCheck]) -> str:
     """Why none of several captures of one check is accepted, and how to choose one."""
-    differently = f"runs {' and '.join(item.run.id for item in captures)} have captured it differently"
-    present = [item.run.id for item in captures if item.state is State.WAITING]
+    differently = f"runs {' and '.join(item.run.label for item in captures)} have captured it differently"
+    present = [item.run.label for item in captures if item.state is State.WAITING]
     if len(present) == len(captures):
         return f"{differently}: choose one with --run"
     where = "name each run's own folder with --from"
@@ -87,45 +94,45 @@ def _rivalry(captures: Sequence[ReviewedCheck]) -> str:
     return f"{differently}, and only what {present[0]} has captured is here: take that with --run, or {where}"
 
 
-def _left(review: Review, item: ReviewedCheck) -> Decision:
+def _left_alone(review: Review, item: ReviewedCheck) -> Decision:
     reason = f"it is of the project in {review.foreign_project(item.run)!r}: --rootdir chooses that one"
     return Decision(item.nodeid, item.check.name, "left", reason, item.run.candidates.display_path(item.location))
 
 
-def _accept(review: Review, item: ReviewedCheck) -> Decision:
-    """Make a candidate the baseline, unless that has changed since it was compared."""
+def _accept(review: Review, item: ReviewedCheck) -> tuple[str, str]:
+    """Make a candidate the baseline, unless that has changed since it was compared; what was done, and why not."""
     check, location, baselines = item.check, item.location, review.baselines
-
-    def decided(done: str, reason: str = "") -> Decision:
-        return Decision(check.nodeid, check.name, done, reason, baselines.display_path(location))
-
     if not check.status.is_acceptable:
-        return decided(
+        return (
             "refused",
             f"its baseline is {check.status}; pytest --modelviz-update-all replaces such a one (and records "
             f"all checks of the tests that it runs)",
         )
     try:
+        if item.state is State.ACCEPTED and not item.run.holds(check):
+            return "already accepted", ""
         if item.state is State.REPLACED:
-            return decided("refused", "what is kept of it was captured by another run: run pytest --modelviz again")
+            other = f"run {item.superseded_by}" if item.superseded_by else "another run"
+            raise ModelvizError(f"what is kept of it was captured by {other}: run pytest --modelviz again")
+        if item.superseded_by:
+            raise ModelvizError(f"it was {item.fate}, and nothing of it is kept: run pytest --modelviz again")
         _require_project(review, item.run, check, location)
         files = candidate_files(item.run.candidates, location, nodeid=check.nodeid, name=check.name)
         if _is_accepted(review, item):
             baselines.load(location, nodeid=check.nodeid, name=check.name)
             if baselines.is_complete(location, files):
-                return decided("already accepted")
+                return "already accepted", ""
         # an accept that was cut off after the JSON file was replaced is finished
         expected = text_sha256(files.text) if _is_accepted(review, item) else _expected_digest(review, check, location)
         baselines.replace_if_unchanged(location, files, expected_digest=expected)
     except ChangedMeanwhileError:
-        if _is_accepted(review, item):
-            return decided("already accepted")  # by somebody else at the same time
-        return decided("refused", _CHANGED)
+        by_others = _is_accepted(review, item)  # at the same time
+        return ("already accepted", "") if by_others else ("refused", _CHANGED)
     except UnreadableBaselineError as error:
-        return decided("refused", f"its baseline cannot be read: {error}")
+        return "refused", f"its baseline cannot be read: {error}"
     except ModelvizError as error:
-        return decided("refused", str(error))
-    return decided("accepted")
+        return "refused", str(error)
+    return "accepted", ""
 
 
 def _is_accepted(review: Review, item: ReviewedCheck) -> bool:
@@ -138,7 +145,7 @@ def _require_project(review: Review, run: ReviewedRun, check: CheckResult, locat
     theirs = review.foreign_project(run)
     if theirs is not None:
         raise ModelvizError(
-            f"run {run.id} is of the project in {theirs!r}, not of the one in {review.project!r} (folders of the "
+            f"run {run.label} is of the project in {theirs!r}, not of the one in {review.project!r} (folders of the "
             f"repository): name that one with --rootdir"
         )
     require_test_file(check.nodeid, review.rootdir, review.own_folders())
@@ -146,7 +153,8 @@ def _require_project(review: Review, run: ReviewedRun, check: CheckResult, locat
     paths = [display_path(review.baselines.at(path), review.rootdir) for path in compared]
     if not review.named and check.baseline not in paths:
         raise ModelvizError(
-            f"it was compared with {check.baseline}, not with {paths[0]}: name the folder with --baseline-dir"
+            f"it was compared with {as_one_word(check.baseline)}, not with {paths[0]}: name the folder with "
+            f"--baseline-dir"
         )
 
 
@@ -176,9 +184,9 @@ def reject(review: Review, item: ReviewedCheck) -> Decision:
     if item.state is State.REJECTED:
         return Decision(item.nodeid, name, "already rejected", path=path)
     if item.state is State.FOREIGN:
-        return _left(review, item)
+        return _left_alone(review, item)
     try:
-        item.run.candidates.discard(item.location)
+        item.run.folder.discard_candidate(item.location, "rejected", captured=item.check.candidate_sha256)
     except ModelvizError as error:
         return Decision(item.nodeid, name, "refused", str(error), path)
     return Decision(item.nodeid, name, "rejected", path=path)
@@ -194,7 +202,7 @@ def require_test_file(nodeid: str, rootdir: Path, excluded: Sequence[Path] = ())
     if not _is_relative(file):
         raise ModelvizError(f"{file!r} is no test file of the project in {rootdir}")
     if file_digest(rootdir, nodeid) is None:
-        raise ModelvizError(f"there is no {file} in {rootdir}: name the project's folder with --rootdir")
+        raise ModelvizError(f"there is no {as_one_word(file)} in {rootdir}: name the project's folder with --rootdir")
     path = Path(os.path.normpath(rootdir / file))
     outside = not path.is_relative_to(rootdir)
     is_named_otherwise = file.startswith("../") and (not outside or path.resolve().is_relative_to(rootdir.resolve()))
@@ -210,7 +218,7 @@ def _is_relative(file: str) -> bool:
 
 
 def candidate_files(candidates: Store, location: Location, *, nodeid: str, name: str) -> Files:
-    """The files of a candidate as they may be stored: found whole, no links, the picture encoded anew.
+    """The files of a candidate as they may be stored: complete, no links, the picture encoded again.
 
     Raises ModelvizError.
     """
@@ -227,10 +235,16 @@ def candidate_files(candidates: Store, location: Location, *, nodeid: str, name:
         raise ModelvizError(f"the candidate {candidates.display_path(location)} cannot be read: {error}") from error
     if files is None:
         raise ModelvizError("nothing is kept of what was captured: it was rejected, or its file is gone")
-    return replace(files, picture=None if picture is None else _made_anew(picture, f"{location.stem}.png"))
+    unknown = unknown_keys(files.text)
+    if unknown:
+        raise ModelvizError(
+            f"the candidate says what this version does not know ({', '.join(map(repr, unknown))}), and nothing "
+            f"compares that: accept it with the version that has captured it, or run pytest --modelviz again"
+        )
+    return replace(files, picture=None if picture is None else _encoded_again(picture, f"{location.stem}.png"))
 
 
-def _made_anew(picture: bytes, name: str) -> bytes:
+def _encoded_again(picture: bytes, name: str) -> bytes:
     from pytest_modelviz.pictures.files import encoded_anew
 
     try:

@@ -19,7 +19,7 @@ from pytest_modelviz.storage.baseline_files import Files
 from pytest_modelviz.storage.definitions import is_defined
 from pytest_modelviz.storage.formats import text_sha256
 from pytest_modelviz.storage.names import Location
-from pytest_modelviz.storage.orphans import file_digest, orphan_location
+from pytest_modelviz.storage.orphans import file_digest
 from pytest_modelviz.storage.store import ChangedMeanwhileError, Store
 
 _AGAIN = "run pytest --modelviz again"
@@ -42,7 +42,7 @@ def _newer_than_results(review: Review) -> Path | None:
     """A file of the project that is newer than the first of the results that judge orphans here."""
     folders = {run.folder.root: run.folder for run in review.own_runs}.values()
     judged = min((folder.written_at() for folder in folders), default=0.0)
-    return newer_file(review.rootdir, judged, review.own_folders())
+    return _newer_file(review.rootdir, judged, review.own_folders())
 
 
 def _prune(
@@ -53,20 +53,12 @@ def _prune(
     *,
     dry_run: bool,
 ) -> Decision:
-    location, baselines = orphan_location(orphan), review.baselines
+    location, baselines = Location.of(*orphan.key), review.baselines
     path = baselines.display_path(location)
-
-    def decided(done: str, reason: str = "") -> Decision:
-        return Decision(orphan.nodeid, orphan.name, done, reason, path)
-
-    reason = reason_to_stay(orphan, review.rootdir)
+    decided = functools.partial(Decision, orphan.nodeid, orphan.name, path=path)
+    reason = _reason_to_stay(orphan, review.rootdir)
     if not reason and orphan.nodeid not in named:
-        is_there = is_defined(review.rootdir, orphan.nodeid)
-        if orphan.function_was_collected and may_have_parameters_back(orphan, review.rootdir):
-            file = newer()
-            reason = "" if file is None else reason_of_data(file)
-        elif is_there:
-            reason = "its function is still in its file, where a run with other options may find it: name its test id"
+        reason = _reason_to_name_it(orphan, review.rootdir, newer)
     if reason:
         return decided("refused", reason)
     if dry_run:
@@ -77,7 +69,7 @@ def _prune(
         if files is None or digest is None or text_sha256(files.text) != digest:
             raise ChangedMeanwhileError(path)
         review.home.prepare()
-        keep_copy(Store(review.home.pruned, kind="copy", option="--modelviz-results-dir"), location, files)
+        _keep_copy(Store(review.home.pruned, kind="copy", option="--modelviz-results-dir"), location, files)
         baselines.remove(location, expected_digest=digest)
     except ChangedMeanwhileError:
         return decided("refused", f"it has changed since: {_AGAIN}")
@@ -86,7 +78,7 @@ def _prune(
     return decided("removed")
 
 
-def reason_to_stay(orphan: OrphanRecord, rootdir: Path) -> str:
+def _reason_to_stay(orphan: OrphanRecord, rootdir: Path) -> str:
     """Why an orphan may have its test again since it was judged, by the code; empty where nothing says so."""
     if file_digest(rootdir, orphan.nodeid) != orphan.test_file_sha256:
         return f"its test file has changed since: {_AGAIN}"
@@ -94,20 +86,22 @@ def reason_to_stay(orphan: OrphanRecord, rootdir: Path) -> str:
     return f"{changed[0]} has changed since: {_AGAIN}" if changed else ""
 
 
-def may_have_parameters_back(orphan: OrphanRecord, rootdir: Path) -> bool:
-    """Whether an orphan differs from a test that is there in nothing but its parameters, as far as code says."""
-    return "[" in orphan.nodeid and is_defined(rootdir, orphan.nodeid) is not False
-
-
-def reason_of_data(newer: Path) -> str:
-    """Why an orphan stays whose parameters may be back, where a file is newer than the results."""
+def _reason_to_name_it(orphan: OrphanRecord, rootdir: Path, newer: Callable[[], Path | None]) -> str:
+    """Why an orphan stays that was not named, where its test's function may still be there; else empty."""
+    is_there = is_defined(rootdir, orphan.nodeid)
+    if not (orphan.function_was_collected and "[" in orphan.nodeid and is_there is not False):
+        hidden = "its function is still in its file, where a run with other options may find it: name its test id"
+        return hidden if is_there else ""
+    file = newer()  # all that is gone are parameters
+    if file is None:
+        return ""
     return (
         f"its function is still there, and its parameters may come from a file that is newer than the results, such "
-        f"as {newer}: {_AGAIN}, or name the whole test id"
+        f"as {file}: {_AGAIN}, or name the whole test id"
     )
 
 
-def newer_file(root: Path, since: float, excluded: Collection[Path]) -> Path | None:
+def _newer_file(root: Path, since: float, excluded: Collection[Path]) -> Path | None:
     """A file below a folder that was changed, or came, after a moment (in seconds since the epoch), relative to it.
 
     Not looked into are `excluded` folders, and those that hide themselves from git, which hold no data of tests.
@@ -133,7 +127,7 @@ def _holds_no_data(folder: Path, excluded: Collection[Path]) -> bool:
         return False
 
 
-def keep_copy(copies: Store, location: Location, files: Files) -> None:
+def _keep_copy(copies: Store, location: Location, files: Files) -> None:
     """Keep the files of a baseline beside earlier copies of it that say something else: `test_a`, `test_a@2`.
 
     Raises ModelvizError.

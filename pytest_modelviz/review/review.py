@@ -7,6 +7,7 @@ the test's id and the check's name alone.
 from __future__ import annotations
 
 import enum
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,19 +16,13 @@ from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.records.orphan import OrphanRecord
 from pytest_modelviz.records.run_result import RunResult
-from pytest_modelviz.review.selection import KnownTests, matching
+from pytest_modelviz.review.selection import matching
 from pytest_modelviz.storage.git import path_in_repository
 from pytest_modelviz.storage.names import Location
-from pytest_modelviz.storage.orphans import (
-    file_digest,
-    judged_together,
-    location_of,
-    orphan_location,
-    orphan_record,
-    suggest_renames,
-)
-from pytest_modelviz.storage.results import Candidate, ResultsFolder
+from pytest_modelviz.storage.orphans import file_digest, judged_together, orphan_record, suggest_renames
+from pytest_modelviz.storage.results import ResultsFolder
 from pytest_modelviz.storage.store import Store
+from pytest_modelviz.text.printable import quoted
 
 
 class State(str, enum.Enum):
@@ -35,7 +30,8 @@ class State(str, enum.Enum):
 
     WAITING = "waiting"
     ACCEPTED = "accepted"  # its baseline is what was captured
-    REJECTED = "rejected"  # nothing is left of it
+    REJECTED = "rejected"
+    GONE = "gone"  # nothing is left of it, though it was not rejected
     REPLACED = "replaced"  # what is left is another run's
     FOREIGN = "foreign"  # the run is another project's
 
@@ -59,7 +55,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class ReviewedRun:
-    """The results of one run, and the folder that they lie in."""
+    """The results of one run, and the folder that holds them."""
 
     folder: ResultsFolder
     result: RunResult
@@ -67,6 +63,11 @@ class ReviewedRun:
     @property
     def id(self) -> str:
         return self.result.run.id
+
+    @property
+    def label(self) -> str:
+        """Its id, quoted for a sentence or a command: the results are untrusted."""
+        return quoted(self.id)
 
     @property
     def candidates(self) -> Store:
@@ -82,13 +83,23 @@ class ReviewedRun:
 class ReviewedCheck:
     """A check that has kept what it captured, and the run that made it.
 
-    `state` is the check's status where that cannot be accepted.
+    `state` is the check's status where that cannot be accepted; `superseded_by` is the run whose capture is left in
+    place of this one, where that is known.
     """
 
     run: ReviewedRun
     check: CheckResult
     location: Location
     state: State | Status
+    superseded_by: str = ""
+
+    @property
+    def fate(self) -> str:
+        """What has become of it since its run, in words; empty while it waits."""
+        if self.superseded_by:
+            return f"superseded by run {self.superseded_by}"
+        is_over = self.state in (State.ACCEPTED, State.REJECTED, State.GONE, State.REPLACED)
+        return f"{self.state} since" if is_over else ""
 
     @property
     def nodeid(self) -> str:
@@ -114,41 +125,42 @@ class Review:
     wanted: Sequence[str] = ()
     runs: list[ReviewedRun] = field(init=False)
     project: str | None = field(init=False)
-    _found: list[ReviewedRun] = field(init=False, repr=False)
+    _all_runs: list[ReviewedRun] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         for folder in self.folders:
             folder.refuse_links()
             if isinstance(self.baseline_dir, Path) and _overlap(folder.root.resolve(), self.baseline_dir.resolve()):
                 raise ModelvizError(f"the results in {folder.root} lie among the baselines in {self.baseline_dir}")
-        found = self._found = [ReviewedRun(folder, result) for folder in self.folders for result in folder.all_runs()]
+        runs = self._all_runs = [ReviewedRun(folder, result) for folder in self.folders for result in folder.all_runs()]
         for run_id in self.wanted:
-            if all(run.id != run_id for run in found):
-                known = ", ".join(dict.fromkeys(run.id for run in found))
-                places = ", ".join(str(folder.root) for folder in self.folders)
+            if all(run.id != run_id for run in runs):
+                known = ", ".join(dict.fromkeys(run.label for run in runs))
+                folders = ", ".join(str(folder.root) for folder in self.folders)
                 raise ModelvizError(
-                    f"the results in {places} are of run {known}, not of run {run_id}: "
+                    f"the results in {folders} are of run {known}, not of run {run_id}: "
                     f"name the folder that holds those with --from"
                 )
-        self.runs = [run for run in found if not self.wanted or run.id in self.wanted]
+        self.runs = [run for run in runs if not self.wanted or run.id in self.wanted]
         self.baselines = Store(self.baseline_dir, configured=self.configured)
         self.project = path_in_repository(self.rootdir)
 
-    @property
-    def known(self) -> KnownTests:
-        """The ids of all tests that the runs tell of, those that are not wanted too, and of all that are stored."""
-        reported: set[str] = set()
-        for run in self._found:
-            reported.update(orphan.nodeid for orphan in run.result.orphans)
-            for check in run.result.checks:
-                reported.update(filter(None, (check.nodeid, check.former_nodeid)))
+    def knows(self, nodeid: str) -> bool:
+        """Whether the runs tell of this test, those that are not wanted too, or anything of it is stored."""
         stores = [self.baselines, *(Store(folder.candidates, kind="candidate") for folder in self.folders)]
-        return KnownTests(reported, stores)
+        return "::" in nodeid and (nodeid in self._reported or any(store.holds_test(nodeid) for store in stores))
+
+    @functools.cached_property
+    def _reported(self) -> set[str | None]:
+        results = [run.result for run in self._all_runs]
+        checks = [check for result in results for check in result.checks]
+        ids = [check.nodeid for check in checks] + [orphan.nodeid for result in results for orphan in result.orphans]
+        return {*ids, *(check.former_nodeid for check in checks)}
 
     @property
     def unfinished(self) -> list[str]:
         """The ids of runs that have begun and of which there are no results."""
-        results = [run.result for run in self._found]
+        results = [run.result for run in self._all_runs]
         return sorted({run_id for folder in self.folders for run_id in folder.unfinished(results)})
 
     @property
@@ -157,13 +169,13 @@ class Review:
 
         Of several folders the first that holds what was captured, which in another may have been overwritten.
         """
-        found: dict[tuple[str, str, str], tuple[ReviewedRun, CheckResult]] = {}
+        chosen: dict[tuple[str, str, str], tuple[ReviewedRun, CheckResult]] = {}
         for run in self.runs:
             for check in run.result.checks:
-                known = found.setdefault((run.id, check.nodeid, check.name), (run, check))
+                known = chosen.setdefault((run.id, check.nodeid, check.name), (run, check))
                 if known[0] is not run and not known[0].holds(known[1]) and run.holds(check):
-                    found[run.id, check.nodeid, check.name] = (run, check)
-        return sorted(found.values(), key=lambda pair: pair[1].nodeid)
+                    chosen[run.id, check.nodeid, check.name] = (run, check)
+        return sorted(chosen.values(), key=lambda pair: pair[1].nodeid)
 
     def foreign_project(self, run: ReviewedRun) -> str | None:
         """The folder within the repository of the project that a run is of, where that is not this project's."""
@@ -178,37 +190,56 @@ class Review:
     def captured(self) -> list[ReviewedCheck]:
         """All checks that have kept what they captured, and what has become of it."""
         rows = [(run, check, run.folder.location(check)) for run, check in self.checks if check.candidate]
-        return [ReviewedCheck(run, check, location, self._state(run, check, location)) for run, check, location in rows]
+        holders = {(location.path, check.candidate_sha256): run.label for run, check, location in rows}
+        captured = []
+        for run, check, location in rows:
+            digest = run.candidates.digest(location)
+            note = run.folder.discard_note(location, check.candidate_sha256) if digest is None else ""
+            state = self._state(run, check, location, digest, is_rejected=note == "rejected")
+            superseded_by = note.removeprefix("superseded ") if state is State.GONE else ""
+            if state is State.REPLACED:
+                superseded_by = holders.get((location.path, digest), "")
+            captured.append(ReviewedCheck(run, check, location, state, superseded_by))
+        return captured
+
+    def fates(self) -> dict[tuple[str, str, str], str]:
+        """What has become of them in words, by run, test and check."""
+        return {(item.run.id, item.nodeid, item.check.name): item.fate for item in self.captured()}
 
     def chosen(self, patterns: Sequence[str]) -> list[ReviewedCheck]:
         """Those of them whose test ids match; raises ModelvizError for a pattern that matches none."""
         nothing = "no test that drifted or had no baseline"
-        return matching(self.captured(), patterns, lambda item: item.nodeid, self.known, nothing)
+        return matching(self.captured(), patterns, lambda item: item.nodeid, self.knows, nothing)
 
-    def unnamed(self) -> list[Candidate]:
+    def unnamed(self) -> list[Decision]:
         """Candidates that no results tell of: their run was broken off, or its results were overwritten."""
-        found: list[Candidate] = []
+        decisions = []
         for folder in {folder.root: folder for folder in self.folders}.values():
-            checks = [check for run in self._found if run.folder == folder for check in run.result.checks]
+            checks = [check for run in self._all_runs if run.folder == folder for check in run.result.checks]
             named = {folder.location(check).path for check in checks if check.candidate}
-            found += [stored for stored in folder.stored_candidates() if stored.location.path not in named]
-        return found
+            for location, document in folder.stored_candidates():
+                if location.path not in named:
+                    reason = "no results here tell of this candidate"
+                    decisions.append(Decision(document["nodeid"], document["name"], "left", reason))
+        return decisions
 
-    def _state(self, run: ReviewedRun, check: CheckResult, location: Location) -> State | Status:
+    def _state(
+        self, run: ReviewedRun, check: CheckResult, location: Location, candidate: str | None, *, is_rejected: bool
+    ) -> State | Status:
         if self.foreign_project(run) is not None:
             return State.FOREIGN
         if not check.status.is_acceptable:
             return check.status
-        candidate = run.candidates.digest(location)
+        captured = check.candidate_sha256 or candidate
+        if captured is not None and captured == self.baselines.digest(location):
+            return State.ACCEPTED
         if candidate is None:
-            return State.REJECTED
-        if check.candidate_sha256 not in (None, candidate):
-            return State.REPLACED
-        return State.ACCEPTED if candidate == self.baselines.digest(location) else State.WAITING
+            return State.REJECTED if is_rejected else State.GONE
+        return State.WAITING if candidate == captured else State.REPLACED
 
     def orphans(self) -> list[OrphanRecord]:
         """Baselines of which the runs say that their test is gone, and that are still there."""
-        return [orphan for orphan in self._judged() if self.baselines.digest(orphan_location(orphan)) is not None]
+        return [orphan for orphan in self._judged() if self.baselines.digest(Location.of(*orphan.key)) is not None]
 
     def _judged(self) -> list[OrphanRecord]:
         return judged_together([run.result for run in self.own_runs])
@@ -218,16 +249,10 @@ class Review:
         reported = {orphan.key for orphan in self._judged()}
         former = {check.former_nodeid for _, check in self.checks}  # their tests have another id now
         orphans = []
-        for stem in self.baselines.stems():
-            document = self.baselines.ids(stem)
-            if document is None or document["nodeid"] in former:
-                continue
-            if self.baselines.where(location_of(document)).path != stem:
-                continue
-            if file_digest(self.rootdir, document["nodeid"]) is None:
-                orphan = orphan_record(self.baselines, document, None)
-                if orphan.key not in reported:
-                    orphans.append(orphan)
+        for location, document in self.baselines.documents():
+            nodeid = document["nodeid"]
+            if nodeid not in former and location.owner not in reported and file_digest(self.rootdir, nodeid) is None:
+                orphans.append(orphan_record(self.baselines, document, None))
         captured = self.captured()
         missing = [
             (item.run.candidates, item.location.path) for item in captured if item.check.status is Status.MISSING

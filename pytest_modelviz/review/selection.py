@@ -4,36 +4,26 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.storage.store import Store
 
 _SPECIAL = re.compile(r"[*?\[]")
 
 Item = TypeVar("Item")
 
 
-class KnownTests:
-    """The ids of tests that results tell of, or of which captures are stored. Each is looked up by itself."""
-
-    def __init__(self, reported: Iterable[str], stores: Sequence[Store]) -> None:
-        """`reported` are those in results, `stores` hold baselines and candidates."""
-        self._reported, self._stores = frozenset(reported), stores
-
-    def __contains__(self, nodeid: object) -> bool:
-        if not isinstance(nodeid, str) or "::" not in nodeid:
-            return False
-        return nodeid in self._reported or any(store.holds_test(nodeid) for store in self._stores)
-
-
 def matching(
-    items: Iterable[Item], patterns: Sequence[str], nodeid: Callable[[Item], str], known: Container[str], nothing: str
+    items: Iterable[Item],
+    patterns: Sequence[str],
+    nodeid: Callable[[Item], str],
+    is_known: Callable[[str], bool],
+    nothing: str,
 ) -> list[Item]:
     """The items whose test id is a pattern or matches it as a shell glob; all of them if there are no patterns.
 
-    A pattern that is one of the `known` test ids means that test alone, whatever it would match as a glob. Raises
+    A pattern that `is_known` as a test id means that test alone, whatever it would match as a glob. Raises
     ModelvizError for a pattern that matches `nothing`, which says what there is none of.
     """
     items = list(items)
@@ -42,11 +32,11 @@ def matching(
     ids = {nodeid(item) for item in items}
     chosen: set[str] = set()
     for pattern in patterns:
-        is_id = not _SPECIAL.search(pattern) or pattern in ids or pattern in known
-        found = {id_ for id_ in ids if (id_ == pattern if is_id else fnmatch.fnmatchcase(id_, pattern))}
-        if not found:
+        is_id = not _SPECIAL.search(pattern) or pattern in ids or is_known(pattern)
+        matched = {id_ for id_ in ids if (id_ == pattern if is_id else fnmatch.fnmatchcase(id_, pattern))}
+        if not matched:
             raise ModelvizError(f"{nothing} matches {pattern!r}{_hint(pattern, sorted(ids))}")
-        chosen |= found
+        chosen |= matched
     return [item for item in items if nodeid(item) in chosen]
 
 

@@ -149,7 +149,8 @@ class RunSummary:
                 return
         else:
             self._folder.forget_others(
-                Location.of(result.nodeid, result.name, result.variant) for result in results if result.candidate
+                [Location.of(result.nodeid, result.name, result.variant) for result in results if result.candidate],
+                self._run_id,
             )
             project = path_in_repository(self._settings.rootdir)
             facts = run_facts(self._run_id, self.workers, results, self.lost, project)

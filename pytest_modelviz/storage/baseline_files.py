@@ -58,7 +58,7 @@ def decode_owned(files: Files, location: Location, *, nodeid: str, name: str, li
 def decode_files(files: Files, location: Location, *, nodeid: str, name: str, limits: Limits) -> Stored:
     """The capture in a baseline's files; raises UnreadableBaselineError.
 
-    Whatever else is raised on the way is damage, too: no reader can think of all that somebody may have written.
+    Any other exception counts as damage, too: the content is untrusted, and not every defect can be foreseen.
     """
     document = decode_owned(files, location, nodeid=nodeid, name=name, limits=limits)
     try:

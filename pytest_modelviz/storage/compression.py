@@ -1,8 +1,8 @@
-"""The raw material of pictures, made smaller for the file; what is compared lies in it as it is.
+"""Compression of the arrays that pictures are drawn from; arrays that are compared are stored unchanged.
 
-An array that is worth it stands there as bytes, under a key that says what it was: `picture.relu|float16[8,32,32]`.
-Numbers lie in planes, first bytes first: those of neighbours are alike. Of photographs the differences between
-neighbouring pixels lie there.
+An array that gains by it is stored as bytes, under a key with its dtype and shape: `picture.relu|float16[8,32,32]`.
+Its bytes are stored plane by plane, the first bytes of all numbers first, since those of neighbours are similar. Of
+photographs the differences between neighbouring pixels are stored.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from pytest_modelviz.errors import OversizedBaselineError, UnreadableBaselineErr
 from pytest_modelviz.records.capture import Array
 from pytest_modelviz.storage.limits import pieces
 
-_LEAST = 1024  # bytes; of less there is little to gain
+_LEAST = 1024  # bytes; smaller arrays gain little
 _GAIN = 0.95
 _MOST_BYTES = 2**62  # of a shape without its empty sides: numpy makes no array of more
 _KEY = re.compile(r"(?s:(?P<key>.*))\|(?P<kind>float16|uint8)\[(?P<shape>\d{1,9}(?:,\d{1,9}){0,7})\]")
 
 
 def compressed(arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """Arrays as they are put into a file."""
-    made: dict[str, Array] = {}
+    """Arrays as they are stored in a file."""
+    stored: dict[str, Array] = {}
     for key, array in arrays.items():
         data = _deflated(array) if array.dtype in (np.float16, np.uint8) and array.nbytes >= _LEAST else None
         if data is None or len(data) > _GAIN * array.nbytes:
-            made[key] = array
+            stored[key] = array
         else:
-            made[f"{key}|{array.dtype}[{','.join(map(str, array.shape))}]"] = np.frombuffer(data, np.uint8)
-    return made
+            stored[f"{key}|{array.dtype}[{','.join(map(str, array.shape))}]"] = np.frombuffer(data, np.uint8)
+    return stored
 
 
 def expanded(arrays: Mapping[str, Array], most: int) -> dict[str, Array]:
@@ -44,27 +44,27 @@ def expanded(arrays: Mapping[str, Array], most: int) -> dict[str, Array]:
 
     Where they would take more than `most` bytes, none of them is unpacked.
     """
-    plain, packed = _sorted_out(arrays, most)
-    return {**plain, **{one.key: _inflated(one) for one in packed}}
+    plain, packed = _split(arrays, most)
+    return {**plain, **{each.key: _inflated(each) for each in packed}}
 
 
 def require_expandable(arrays: Mapping[str, Array], most: int) -> None:
     """Raises UnreadableBaselineError where `expanded` would; what it unpacks is counted and forgotten."""
-    for one in _sorted_out(arrays, most)[1]:
+    for packed in _split(arrays, most)[1]:
         inflater, size = zlib.decompressobj(), 0
         try:
-            for piece in pieces(inflater, one.data):
+            for piece in pieces(inflater, packed.data):
                 size += len(piece)
-                if size > one.size:
+                if size > packed.size:
                     break
         except zlib.error as error:
-            raise one.damage(f" ({error})") from error
-        if size != one.size or not inflater.eof:
-            raise one.damage()
+            raise packed.damage(f" ({error})") from error
+        if size != packed.size or not inflater.eof:
+            raise packed.damage()
 
 
 class _Packed(NamedTuple):
-    """An array as bytes, and what it was."""
+    """A compressed array, with its dtype and shape."""
 
     key: str
     dtype: np.dtype[np.generic]
@@ -80,25 +80,25 @@ class _Packed(NamedTuple):
         return UnreadableBaselineError(f"its array {self.key!r} is damaged{why}")
 
 
-def _sorted_out(arrays: Mapping[str, Array], most: int) -> tuple[dict[str, Array], list[_Packed]]:
-    """Arrays that are as they were, and those that are to be unpacked, which takes no more than `most` with them."""
+def _split(arrays: Mapping[str, Array], most: int) -> tuple[dict[str, Array], list[_Packed]]:
+    """The arrays that are stored unchanged, and those to unpack; together they take at most `most` bytes."""
     plain: dict[str, Array] = {}
     packed: list[_Packed] = []
     for key, array in arrays.items():
-        found = _KEY.fullmatch(key)
-        if found is None or array.dtype != np.uint8 or array.ndim != 1:
+        named = _KEY.fullmatch(key)
+        if named is None or array.dtype != np.uint8 or array.ndim != 1:
             plain[key] = array
         else:
-            shape = tuple(int(side) for side in found["shape"].split(","))
-            packed.append(_Packed(found["key"], np.dtype(found["kind"]), shape, array.tobytes()))
+            shape = tuple(int(side) for side in named["shape"].split(","))
+            packed.append(_Packed(named["key"], np.dtype(named["kind"]), shape, array.tobytes()))
             if packed[-1].dtype.itemsize * math.prod(side or 1 for side in shape) > _MOST_BYTES:
                 raise packed[-1].damage(" (of a shape that no array has)")
-    names = collections.Counter([*plain, *(one.key for one in packed)])
+    names = collections.Counter([*plain, *(each.key for each in packed)])
     if len(names) != len(arrays):
         raise UnreadableBaselineError(f"its array {names.most_common(1)[0][0]!r} stands there twice")
-    size = sum(array.nbytes for array in plain.values()) + sum(one.size for one in packed)
+    size = sum(array.nbytes for array in plain.values()) + sum(each.size for each in packed)
     if size > most:
-        largest = f", {max(packed, key=lambda one: one.size).key!r} above all" if packed else ""
+        largest = f", {max(packed, key=lambda each: each.size).key!r} above all" if packed else ""
         raise OversizedBaselineError(f"its arrays are absurdly large ({size} bytes unpacked{largest})")
     return plain, packed
 

@@ -1,4 +1,4 @@
-"""Whether a test's function or class stands in a Python file: the file is parsed, and nothing of it is executed.
+"""Whether a test's function or class is defined in a Python file: the file is parsed, and none of it is executed.
 
 What only running the code could show (a base class of an installed package, an assignment) is left open.
 """
@@ -6,6 +6,7 @@ What only running the code could show (a base class of an installed package, an 
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import warnings
 from collections.abc import Iterator, Sequence
@@ -22,16 +23,12 @@ class _Import(NamedTuple):
     level: int
     name: str
 
-    @property
-    def is_unittest(self) -> bool:
-        return self.module == "unittest"
-
 
 class _Source(NamedTuple):
-    """A file and what it says, None where that is no Python."""
+    """A Python file and its statements."""
 
     path: Path
-    module: ast.Module | None
+    body: Sequence[ast.stmt]
 
 
 _Bound: TypeAlias = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef | _Import | None  # None: assigned
@@ -49,38 +46,37 @@ def is_defined(rootdir: Path, nodeid: str) -> bool | None:
     What the file imports, or inherits, from other files of the project is looked up there. Parameters play no part.
     """
     file, _, test = function_of(nodeid).partition("::")
-    try:
-        source = _parsed_file(rootdir / file)
-        if source is None:
-            return False
-    except (OSError, ValueError):  # a name that no file can have
+    if not is_file(rootdir / file):
         return False
-    return None if source.module is None else _Search(rootdir).defines(source, test.split("::"))
+    source = _parsed_file(rootdir / file)
+    return None if source is None else _Search(rootdir).defines(source, test.split("::"))
 
 
-def is_same_file(rootdir: Path, one: str, other: str) -> bool:
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; there is none of a name that no file can have."""
+    with contextlib.suppress(OSError, ValueError):
+        return path.is_file()
+    return False
+
+
+def is_same_file(rootdir: Path, path: str, other: str) -> bool:
     """Whether two relative paths lead to one file, as where a file system does not tell their spellings apart."""
-    if one == other:
-        return True
-    try:
-        return (rootdir / one).samefile(rootdir / other)
-    except (OSError, ValueError):
-        return False
+    with contextlib.suppress(OSError, ValueError):
+        return path == other or (rootdir / path).samefile(rootdir / other)
+    return False
 
 
 def _parsed_file(path: Path) -> _Source | None:
-    """A file's definitions; None where there is no such file."""
-    if not path.is_file():
-        return None
+    """What a file says; None where that is no Python."""
     status = path.stat()
     module = _parsed(path, status.st_mtime_ns, status.st_size) if status.st_size <= _LARGEST else None
-    return _Source(path, module)
+    return None if module is None else _Source(path, module.body)
 
 
 @functools.lru_cache(maxsize=128)
 def _parsed(path: Path, _changed: int, _size: int) -> ast.Module | None:
     try:
-        with warnings.catch_warnings():  # of the file's own escapes, which whoever runs it has seen
+        with warnings.catch_warnings():  # of the file's own escapes, which running it reports
             warnings.simplefilter("ignore")
             return ast.parse(path.read_bytes())
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
@@ -95,14 +91,14 @@ class _Search:
         self._imports: set[tuple[Path, str]] = set()
 
     def defines(self, source: _Source, names: Sequence[str]) -> bool | None:
-        return self._in_block(source, [] if source.module is None else source.module.body, names)
+        return self._in_block(source, source.body, names)
 
     def _in_block(self, source: _Source, body: Sequence[ast.stmt], names: Sequence[str]) -> bool | None:
         name, *inner = names
         bindings = list(_bindings(body))
-        found = [bound for known, bound in bindings if known == name]
-        if found:
-            return _any([self._within(source, bound, inner, frozenset()) for bound in found]) if inner else True
+        definitions = [bound for known, bound in bindings if known == name]
+        if definitions:
+            return _any([self._within(source, bound, inner, frozenset()) for bound in definitions]) if inner else True
         stars = [bound for known, bound in bindings if known == "*"]
         return _any([self._imported(source, bound, names) for bound in stars])
 
@@ -114,12 +110,11 @@ class _Search:
         answers = [self._in_block(source, bound.body, names)]
         for base in bound.bases if isinstance(bound, ast.ClassDef) else ():
             name = base.id if isinstance(base, ast.Name) else base.attr if isinstance(base, ast.Attribute) else ""
-            body = [] if source.module is None else source.module.body
-            known = [each for bare, each in _bindings(body) if bare == name and isinstance(base, ast.Name)]
-            own = any(each is not None and not (isinstance(each, _Import) and each.is_unittest) for each in known)
-            if name == "object" or name in classes or (name == "TestCase" and not own):  # unittest's has no tests
+            definitions = [each for bare, each in _bindings(source.body) if bare == name and isinstance(base, ast.Name)]
+            is_own = any(each and not (isinstance(each, _Import) and each.module == "unittest") for each in definitions)
+            if name == "object" or name in classes or (name == "TestCase" and not is_own):  # unittest's has no tests
                 continue
-            answers += [self._within(source, each, names, classes | {name}) for each in known or [None]]
+            answers += [self._within(source, each, names, classes | {name}) for each in definitions or [None]]
         return _any(answers)
 
     def _imported(self, source: _Source, bound: _Bound, names: Sequence[str]) -> bool | None:
@@ -128,7 +123,7 @@ class _Search:
             return None
         self._imports.add((path, names[0]))
         imported = _parsed_file(path)
-        return None if imported is None or imported.module is None else self.defines(imported, names)
+        return None if imported is None else self.defines(imported, names)
 
 
 def _module_file(imported: _Import, importer: Path, rootdir: Path) -> Path | None:
@@ -142,15 +137,14 @@ def _module_file(imported: _Import, importer: Path, rootdir: Path) -> Path | Non
     for folder in folders:
         path = folder.joinpath(*steps)
         for file in (path.with_suffix(".py") if steps else path / "__init__.py", path / "__init__.py"):
-            if file.is_file():
+            if is_file(file):
                 return file
     return None
 
 
 def _any(answers: Sequence[bool | None]) -> bool | None:
     """Whether one of them is true; open, if not, where one of them is."""
-    found = set(answers)
-    return True if True in found else None if None in found else False
+    return True if True in answers else None if None in answers else False
 
 
 def _bindings(body: Sequence[ast.stmt]) -> Iterator[tuple[str, _Bound]]:

@@ -1,6 +1,6 @@
-"""Where files lie: a folder of this machine, or a URL that fsspec knows. Files are read and replaced as a whole.
+"""Folders of files: on this machine, or behind a URL that fsspec knows. Files are read and replaced as a whole.
 
-Names are relative, with `/`. What cannot be done is an OSError; the store says what that means for a baseline.
+Names are relative, with `/`. Failures are OSErrors; the store says what they mean for a baseline.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _CHUNK = 64 * 2**10
 
 
 class Folder(Protocol):
-    """A place for files.
+    """A folder of files.
 
     `supports_atomic_rename` says whether writers can be kept apart here and files moved in one step.
     """
@@ -31,13 +31,13 @@ class Folder(Protocol):
     supports_atomic_rename: bool
 
     def display_path(self, name: str) -> str:
-        """A file as people write it."""
+        """The path or URL of a file, as shown to users."""
 
     def read(self, name: str, limit: int) -> bytes:
         """A whole file of at most `limit` bytes; raises FileNotFoundError, UnreadableBaselineError, OSError."""
 
     def forget(self, name: str) -> None:
-        """Read this file anew next time: somebody else may have changed it."""
+        """Read this file again next time: another process may have changed it."""
 
     def write(self, name: str, data: bytes) -> None:
         """Replace a file in one step, folders included."""
@@ -68,14 +68,14 @@ class LinkedFolderError(OSError):
         super().__init__(f"the folder {link} is a symbolic link, and nothing is written or removed through a link")
 
 
-def open_folder(place: str | Path, *, configured: bool = True) -> Folder:
-    """The folder of baselines at a path or an fsspec URL, which somebody has `configured` or not.
+def open_folder(location: str | Path, *, configured: bool = True) -> Folder:
+    """The folder of baselines at a path or an fsspec URL; `configured` says whether the user chose it.
 
     Raises ModelvizError where the URL's package is not installed.
     """
-    url = str(place)
+    url = str(location)
     if "://" not in url:
-        return BaselineFolder(Path(place), configured=configured)
+        return BaselineFolder(Path(location), configured=configured)
     import fsspec
 
     from pytest_modelviz.storage.remote import RemoteFolder
@@ -90,7 +90,7 @@ def open_folder(place: str | Path, *, configured: bool = True) -> Folder:
 
 
 class LocalFolder:
-    """A folder of this machine, perhaps brought here by anybody. It is never left through a symbolic link."""
+    """A folder of this machine, whose content is untrusted. No symbolic link is followed out of it."""
 
     supports_atomic_rename = True
     _root_may_be_link = True
@@ -113,7 +113,7 @@ class LocalFolder:
             raise UnreadableBaselineError(f"{path.name} cannot be read: {error.strerror or error}") from error
 
     def forget(self, name: str) -> None:
-        """Nothing is kept here."""
+        """Nothing is cached here."""
 
     def _refuse_to_read(self, path: Path) -> None:
         # resolve() follows the links of that part of the way which exists
@@ -152,10 +152,10 @@ class LocalFolder:
                 raise LinkedFolderError(path)
 
     def write(self, name: str, data: bytes) -> None:
-        """Write beside, flush to the disk, then move into place. A link there is replaced, what it leads to is not."""
+        """Write a temporary file, flush it to the disk, then rename it. A link is replaced, its target is not."""
         path = self.root / name
         self._refuse_linked_folder(name)
-        with contextlib.suppress(FileNotFoundError):  # tidied away by somebody who cannot see this process
+        with contextlib.suppress(FileNotFoundError):  # removed by a process that cannot see this one
             self._write(path, data)
             return
         self._write(path, data)
@@ -204,12 +204,12 @@ class LocalFolder:
         return ages
 
     def find(self, ending: str) -> list[str]:
-        found = []
+        paths = []
         for folder, folders, names in os.walk(self.root):
             folders[:] = [name for name in folders if not name.startswith(".")]
             below = PurePosixPath(Path(folder).relative_to(self.root).as_posix())
-            found += [str(below / name) for name in names if name.endswith(ending) and not name.startswith(".")]
-        return sorted(found)
+            paths += [str(below / name) for name in names if name.endswith(ending) and not name.startswith(".")]
+        return sorted(paths)
 
     @contextlib.contextmanager
     def locked(self, name: str) -> Iterator[None]:
@@ -249,7 +249,7 @@ class BaselineFolder(LocalFolder):
     """
 
     def __init__(self, root: Path, *, configured: bool = True) -> None:
-        """The folder itself may be a link where somebody has `configured` it, or it may be anybody's doing."""
+        """The folder itself may be a link only where the user has `configured` it: else it may come with a checkout."""
         super().__init__(root)
         self._root_may_be_link = configured
 
@@ -266,15 +266,13 @@ class BaselineFolder(LocalFolder):
 
 
 def is_running(pid: int) -> bool:
-    """Whether there is a process of this number; where nobody can tell, it is taken to be there."""
+    """Whether there is a process with this id; assumed where the system cannot tell."""
     if os.name != "posix":  # elsewhere the question would end it
         return True
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
-        return True
+    except (OSError, OverflowError) as error:
+        return not isinstance(error, ProcessLookupError)
     return True
 
 
@@ -297,7 +295,7 @@ def _regular_file(path: Path, limit: int) -> bytes:
 
 
 def _new_file(path: Path) -> BinaryIO:
-    """A file that was not there: what lies there, perhaps as a link, is not written into."""
+    """A new file; whatever has that name, perhaps a link, is not written into."""
     try:
         return path.open("xb")
     except FileExistsError:  # left by a process of this number that was killed

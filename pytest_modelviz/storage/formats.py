@@ -13,12 +13,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from pytest_modelviz.errors import (
-    ForeignBaselineError,
-    ModelvizError,
-    OversizedBaselineError,
-    UnreadableBaselineError,
-)
+from pytest_modelviz.errors import ForeignBaselineError, ModelvizError, OversizedBaselineError, UnreadableBaselineError
 from pytest_modelviz.records.capture import Array, Capture
 from pytest_modelviz.records.limits import FIXED, Limits
 from pytest_modelviz.storage.limits import require_structure
@@ -28,9 +23,10 @@ from pytest_modelviz.text.strict_json import TooManyValuesError, parse_json
 SCHEMA = 1
 
 _SEAL = "content_sha256"  # the key of a document's digest of its content
+_KEYS = {"schema", "nodeid", "view", "name", "variant", "data_sha256", "environment", "facts", _SEAL, "moved_from"}
 _PARTS = {"view": str, "facts": dict, "environment": dict}
 _LENGTH_BYTES = 8  # a safetensors file begins with the length of its header
-_ROWS_FROM = 2  # below this depth a value stands on one line
+_ROWS_FROM = 2  # below this depth a value takes one line
 
 
 def encode_json(
@@ -38,7 +34,7 @@ def encode_json(
 ) -> bytes:
     """The reviewable file: one line for each layer, no digits that are noise, a stable order.
 
-    It carries a digest of its content: what was damaged, or put together by a merge, is told.
+    It carries a digest of its content, so that damage, and what a merge has put together, is noticed.
     """
     document: dict[str, Any] = {
         "schema": SCHEMA,
@@ -59,11 +55,11 @@ def encode_json(
     return text
 
 
-def _require_room(what: str, size: int, most: int) -> None:
+def _require_room(content: str, size: int, most: int) -> None:
     """Nothing is recorded that could not be read again."""
     if size > most:
         raise ModelvizError(
-            f"what the view captured cannot be stored: it takes {size} bytes of {what}, and no more than {most} are "
+            f"what the view captured cannot be stored: it takes {size} bytes of {content}, and no more than {most} are "
             f"ever read. Look at a part of the model, or at fewer layers"
         )
 
@@ -81,6 +77,11 @@ def renamed_json(document: Mapping[str, Any], nodeid: str, *, moved_from: str | 
     moved = {} if moved_from is None else {"moved_from": moved_from}
     rest = {key: value for key, value in document.items() if key not in (*head, "moved_from")}
     return _encoded({**head, **moved, **rest})
+
+
+def unknown_keys(data: bytes) -> list[str]:
+    """The keys of a reviewable file that this version does not write: not compared, and covered by no digest."""
+    return sorted(decode_json(data).keys() - _KEYS)
 
 
 def content_digest(document: Mapping[str, Any]) -> str:
@@ -114,8 +115,8 @@ def encode_arrays(arrays: Mapping[str, Array]) -> bytes | None:
         return bytes(safetensors.numpy.save(ordered))
     except Exception as error:  # its own, which says nothing of which array
         odd = [key for key, array in ordered.items() if not _is_storable(array)]
-        told = ", ".join(f"{key!r} ({ordered[key].dtype})" for key in odd) or error
-        raise ModelvizError(f"what the view captured cannot be stored: the arrays {told}") from error
+        names = ", ".join(f"{key!r} ({ordered[key].dtype})" for key in odd) or error
+        raise ModelvizError(f"what the view captured cannot be stored: the arrays {names}") from error
 
 
 def _is_storable(array: Array) -> bool:
@@ -232,7 +233,7 @@ def _stored_arrays(data: bytes, limits: Limits) -> dict[str, Array]:
 
 
 def _require_header(data: bytes, limits: Limits) -> None:
-    """The list of arrays before them: each is named once, and there are no more than anybody needs."""
+    """Checks the list of arrays at the start of the file: no name occurs twice, and there are not absurdly many."""
     length = int.from_bytes(data[:_LENGTH_BYTES], "little")
     if limits.header_bytes < length <= len(data):
         raise OversizedBaselineError(f"its safetensors file names an absurd number of arrays ({length} bytes of names)")

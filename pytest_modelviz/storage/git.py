@@ -1,14 +1,22 @@
-"""What git must know of baselines, and what it would do with them: rules for line ends, files that it ignores."""
+"""Baselines and git: rules for line ends, the damage that their conversion does, and files that git ignores.
+
+On checkout git writes CRLF for LF (`core.autocrlf`, `eol=crlf`): taking that back gives the file. On commit it writes
+LF for CRLF: what was taken out is lost.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import subprocess
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from pytest_modelviz.storage.baseline_files import ENDINGS
+from pytest_modelviz.storage.formats import sha256
 
 _ATTRIBUTES = """\
 # Written by pytest-modelviz with the first baseline. Edit it as you like: it is not written again.
@@ -18,7 +26,9 @@ _ATTRIBUTES = """\
 """
 _SECONDS = 5.0  # that git may take to answer
 _PROJECT_ENDINGS = (".py", ".toml", ".ini", ".cfg")
-_ENDINGS = (".json", ".safetensors", ".png")
+_LENGTH_BYTES = 8  # a safetensors file begins with the length of its header
+_LONGEST_HEADER = 100 * 2**20
+_RULE = "let .gitattributes in the folder of the baselines say '*.safetensors binary'"
 
 
 def write_attributes(baselines: Path) -> None:
@@ -42,7 +52,7 @@ def _write_once(path: Path) -> None:
     try:
         with beside.open("x", encoding="utf-8", newline="\n") as file:
             file.write(_ATTRIBUTES)
-        beside.replace(path)  # of processes that come here at once, all write the same
+        beside.replace(path)  # processes that get here at the same time write the same
     finally:
         beside.unlink(missing_ok=True)
 
@@ -51,74 +61,90 @@ def _is_of_project(path: Path) -> bool:
     return path.name == ".git" or (path.suffix in _PROJECT_ENDINGS and path.is_file())
 
 
-@dataclass(frozen=True)
-class IgnoredFiles:
-    """Files that git would leave out of a commit: how many, one of them, and the rule that says so.
+def ignored_warning(folder: Path | str, written: Iterable[Path], here: Path) -> str:
+    """What to say where git ignores some of the baselines written, with paths as seen from `here`; empty otherwise.
 
-    They can be let in by another rule unless the folder itself is ignored, or a rule in it says so.
+    `written` are their JSON files. They can be let in by another rule unless the folder itself is ignored, or a rule in
+    it says so.
     """
-
-    baselines: Path
-    count: int
-    example: Path
-    rule: str
-    source: str
-    can_be_let_in: bool
-
-
-def ignored_warning(place: Path | str, written: Iterable[Path], here: Path) -> str:
-    """What to say where git ignores some of the baselines written, with paths as seen from `here`; empty otherwise."""
-    found = ignored_files(place, written) if isinstance(place, Path) else None
-    if found is None:
+    rules = _ignoring_rules(folder, written) if isinstance(folder, Path) else {}
+    whole = rules.pop(".", None)
+    if not rules or not isinstance(folder, Path):
         return ""
+    name = next((name for name in sorted(rules) if name.endswith(".safetensors")), min(rules))
+    rule, source, line = whole or rules[name]
     example, ignore = (
-        path.relative_to(here) if path.is_relative_to(here) else path
-        for path in (found.example, found.baselines.parent / ".gitignore")
+        (path.relative_to(here) if path.is_relative_to(here) else path).as_posix()
+        for path in (folder / name, folder.parent / ".gitignore")
     )
-    more = "" if found.count == 1 else f" and {found.count - 1} more"
-    if found.can_be_let_in:
-        remedy = f"write the line !{found.baselines.name}/** at the end of {ignore.as_posix()}"
+    if whole is None and f"{folder.resolve().name}/" not in source:
+        remedy = f"write the line !{folder.name}/** at the end of {ignore}"
     else:
         remedy = "take that rule out, or choose another folder with --modelviz-baseline-dir"
+    more = "" if len(rules) == 1 else f" and {len(rules) - 1} more"
     return (
-        f"git ignores {example.as_posix()}{more} (by {found.rule!r} in {found.source}), so that a clone lacks what was "
-        f"recorded: {remedy}"
+        f"git ignores {example}{more} (by {rule!r} in {source}, line {line}), so that a clone lacks what was recorded: "
+        f"{remedy}"
     )
 
 
-def ignored_files(baselines: Path, written: Iterable[Path]) -> IgnoredFiles | None:
-    """Those of the baselines written, by their JSON files, that git ignores.
+def _ignoring_rules(folder: Path, written: Iterable[Path]) -> dict[str, tuple[str, str, str]]:
+    """Those of the baselines written that git ignores, and `.` for the folder: name -> (rule, its file, its line).
 
-    None where there are none, and where git cannot tell: it is not installed, too slow, or this is no repository.
+    Empty where git cannot tell: it is not installed, too slow, or this is no repository.
     """
-    root = baselines.resolve()
-    files = {file for path in written for ending in _ENDINGS if (file := path.with_suffix(ending)).exists()}
+    root = folder.resolve()
+    files = {file for path in written for ending in ENDINGS if (file := path.with_suffix(ending)).exists()}
     # git refuses what lies beyond a link; the folder itself is asked for too, since its files cannot be let in alone
     names = sorted(Path(os.path.relpath(file.resolve(), root)).as_posix() for file in files if not file.is_symlink())
     git = shutil.which("git")
     if not names or git is None:
-        return None
+        return {}
     command = [git, "-C", str(root), "check-ignore", "--verbose", "-z", "--stdin"]
-    asked = "".join(f"{name}\0" for name in (".", *names)).encode("utf-8", "surrogateescape")
+    request = "".join(f"{name}\0" for name in (".", *names)).encode("utf-8", "surrogateescape")
     try:
-        done = subprocess.run(command, input=asked, capture_output=True, check=False, timeout=_SECONDS)  # noqa: S603
-    except (OSError, subprocess.TimeoutExpired):
-        return None
+        done = subprocess.run(command, input=request, capture_output=True, check=True, timeout=_SECONDS)  # noqa: S603
+    except (OSError, subprocess.SubprocessError):
+        return {}
     fields = done.stdout.decode("utf-8", "surrogateescape").split("\0")
     rows = [fields[at : at + 4] for at in range(0, len(fields) - 3, 4)]
-    ignored = {name: (rule, source, line) for source, line, rule, name in rows if not rule.startswith("!")}
-    whole = ignored.pop(".", None)
-    if done.returncode != 0 or not ignored:
-        return None
-    example = next((name for name in sorted(ignored) if name.endswith(".safetensors")), min(ignored))
-    rule, source, line = whole or ignored[example]
-    inside = f"{root.name}/" in source
-    return IgnoredFiles(
-        baselines, len(ignored), baselines / example, rule, f"{source}, line {line}", whole is None and not inside
-    )
+    return {name: (rule, source, line) for source, line, rule, name in rows if not rule.startswith("!")}
 
 
 def path_in_repository(root: Path) -> str | None:
     """A project's folder within its git repository, `.` for the repository itself; None where there is none."""
     top = next((folder for folder in (root, *root.parents) if (folder / ".git").exists()), None)
     return None if top is None else root.relative_to(top).as_posix()
+
+
+def line_end_damage(data: bytes, digest: str) -> str | None:
+    """What has happened to a safetensors file that should have this digest; None if it is something else."""
+    undone = data.replace(b"\r\n", b"\n")
+    if undone != data and sha256(undone) == digest:
+        return (
+            "git has changed its line ends on checkout (LF became CRLF), as if it were text; what is committed is "
+            f"whole: {_RULE}, then remove the file and check it out again"
+        )
+    missing = _missing_bytes(undone)
+    line_feeds = undone.count(b"\n")
+    converted = data in (undone, undone.replace(b"\n", b"\r\n"))
+    if missing is not None and 0 < missing <= line_feeds and converted:
+        return (
+            f"its content is {missing} bytes shorter than its header says, as when git takes it for text and makes LF "
+            f"of each CRLF on commit: what is committed lacks them too. {_RULE[0].upper()}{_RULE[1:]}, and record it "
+            f"anew (or restore it, if it was only cut off)"
+        )
+    return None
+
+
+def _missing_bytes(data: bytes) -> int | None:
+    """How much shorter the file is than its header says; None where the header makes no sense."""
+    length = int.from_bytes(data[:_LENGTH_BYTES], "little")
+    if not 0 < length <= min(_LONGEST_HEADER, len(data)):
+        return None
+    try:
+        header: dict[str, Any] = json.loads(data[_LENGTH_BYTES : _LENGTH_BYTES + length])
+        ends = [int(entry["data_offsets"][1]) for name, entry in header.items() if name != "__metadata__"]
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        return None
+    return _LENGTH_BYTES + length + max(ends, default=0) - len(data)

@@ -11,12 +11,15 @@ import contextlib
 import json
 import zlib
 from collections.abc import Iterator, Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from pytest_modelviz.errors import OversizedBaselineError
 from pytest_modelviz.records.capture import Array, Capture
 from pytest_modelviz.records.limits import FIXED, SMALL, Limits
 from pytest_modelviz.text.strict_json import count_values
+
+if TYPE_CHECKING:
+    from zlib import _Decompress  # what decompressobj makes; it has no public name
 
 STRUCTURE = "trace.structure"  # the array that holds a trace's compressed JSON
 TIMES = 4
@@ -24,26 +27,11 @@ _CHUNK = 64 * 2**10
 _ARRAY_HEADER = 200  # bytes in a safetensors file, beside the array's name
 
 
-class Inflater(Protocol):
-    """What `zlib.decompressobj` makes; its class has no public name."""
-
-    @property
-    def eof(self) -> bool:
-        """Whether all is unpacked."""
-
-    @property
-    def unconsumed_tail(self) -> bytes:
-        """What was not looked at yet."""
-
-    def decompress(self, data: bytes, max_length: int, /) -> bytes:
-        """The next bytes, no more than so many."""
-
-
 def limits_for(capture: Capture) -> Limits:
     """What may be read to be compared with a capture: four times what it takes itself, and small baselines always."""
     try:
         text = json.dumps(capture.facts, default=str, skipkeys=True).encode()
-    except (TypeError, ValueError, RecursionError):  # of a view of somebody's own: nothing like it can be recorded
+    except (TypeError, ValueError, RecursionError):  # of a third party's view: it cannot be recorded
         text = b""
     names = sum(len(key.encode("utf-8", "replace")) + _ARRAY_HEADER for key in capture.arrays)
     arrays = sum(array.nbytes for array in capture.arrays.values())
@@ -79,7 +67,7 @@ def structure_size(arrays: Mapping[str, Array], limits: Limits) -> tuple[int, in
     return size, count
 
 
-def pieces(inflater: Inflater, data: bytes) -> Iterator[bytes]:
+def pieces(inflater: _Decompress, data: bytes) -> Iterator[bytes]:
     """What some compressed bytes unpack to, piece by piece. Raises zlib.error."""
     left, piece = data, b" "
     while not inflater.eof and (left or piece):

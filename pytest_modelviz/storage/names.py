@@ -1,4 +1,4 @@
-"""Where a check's baseline lies: a folder for the test file, one for the test id, a file stem for the check.
+"""Where a check's baseline is stored: a folder for the test file, one for the test id, a file stem for the check.
 
 Names are made safe for every file system and stay readable; a name that had to be changed carries a hash of the
 original, so that two tests never share a folder. So does one with a capital letter, since some file systems do not
@@ -11,38 +11,44 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 _LONGEST = 120
 _UNSAFE = re.compile(r"[^A-Za-z0-9._=+,\[\]-]")
 _CAPITAL = re.compile("[A-Z]")  # any other letter that has a case is unsafe by itself
 _RESERVED = {"con", "prn", "aux", "nul", *(f"{d}{n}" for d in ("com", "lpt") for n in range(1, 10))}
-_VARIANT = "@"  # stands before a variant, and in no name
+_VARIANT = "@"  # precedes a variant, and occurs in no name
 
 
 @dataclass(frozen=True)
 class Location:
     """`folder` is relative to the baselines' folder, `stem` the file name without its ending.
 
-    A `variant` has files of its own beside the common ones: `feature_maps@cuda.json`. `earlier` is where versions
-    before this one kept the same baseline, if that is somewhere else: the store still looks there.
+    A `variant` has files of its own beside the common ones: `feature_maps@cuda.json`. `owner` is the test's id, the
+    check's name and the variant that it was made from; None for files whose owner is unknown.
     """
 
     folder: PurePosixPath
     stem: str
     variant: str | None = None
-    earlier: EarlierLocation | None = field(default=None, compare=False)
+    owner: tuple[str, str, str | None] | None = field(default=None, compare=False)
 
     @classmethod
     def of(cls, nodeid: str, name: str, variant: str | None = None) -> Location:
-        """The place for one check of one test, from pytest's id of the test and the check's name."""
-        file, test = file_folder(nodeid), _dotted(nodeid.partition("::")[2]) or "module"
-        stem = _stem(name, variant, distinct)
-        folder = file / (_hashed(test) if _CAPITAL.search(_function(test)) else safe(test))
-        earlier = EarlierLocation(file / safe(test), _stem(name, variant, safe), (nodeid, name, variant))
-        return cls(folder, stem, variant, earlier if earlier.path != folder / stem else None)
+        """The location of a check's baseline, from pytest's id of the test and the check's name."""
+        test = _test_folder(nodeid)
+        folder = file_folder(nodeid) / (_hashed(test) if _CAPITAL.search(_function(test)) else safe(test))
+        return cls(folder, _stem(name, variant, distinct), variant, (nodeid, name, variant))
+
+    @classmethod
+    def of_document(cls, document: Mapping[str, Any], nodeid: str | None = None) -> Location:
+        """Where a baseline with the ids in this document belongs, or would if its test were called `nodeid`."""
+        variant = document.get("variant")
+        owner = document["nodeid"] if nodeid is None else nodeid
+        return cls.of(owner, document["name"], variant if isinstance(variant, str) else None)
 
     @property
     def path(self) -> PurePosixPath:
@@ -50,57 +56,50 @@ class Location:
         return self.folder / self.stem
 
     @property
+    def earlier(self) -> Location | None:
+        """Where versions before this one kept the same baseline, if that is somewhere else: the store looks there too.
+
+        Ids that differ only in case shared it on some machines, so that the owner of what lies there has to be looked
+        at.
+        """
+        if self.owner is None:
+            return None
+        nodeid, name, variant = self.owner
+        earlier = Location(file_folder(nodeid) / safe(_test_folder(nodeid)), _stem(name, variant, safe), variant)
+        return None if earlier == self else earlier
+
+    @property
     def common(self) -> Location:
-        """Of a variant, what stands in where it has no baseline of its own."""
+        """The location that a variant without a baseline of its own falls back to."""
         if self.variant is None:
             return self
-        earlier = self.earlier.common if self.earlier else None
-        folder, stem = self.folder, self.stem.rpartition(_VARIANT)[0]
-        return Location(folder, stem, None, earlier if earlier and earlier.path != folder / stem else None)
+        if self.owner is not None:
+            return Location.of(*self.owner[:2])
+        return Location(self.folder, self.stem.rpartition(_VARIANT)[0])
 
     @property
     def paths(self) -> tuple[PurePosixPath, ...]:
-        """Where the files may lie, without their endings: `path` and, where that was another, the earlier one."""
-        return (self.path,) if self.earlier is None else (self.path, self.earlier.path)
-
-
-@dataclass(frozen=True)
-class EarlierLocation:
-    """Where a baseline may lie that an earlier version has recorded; `owner` is its test's id, its name and variant.
-
-    Ids that differ only in case shared this place on some machines, so that the owner has to be looked at.
-    """
-
-    folder: PurePosixPath
-    stem: str
-    owner: tuple[str, str, str | None]
-
-    @property
-    def path(self) -> PurePosixPath:
-        return self.folder / self.stem
-
-    @property
-    def common(self) -> EarlierLocation:
-        nodeid, name, _ = self.owner
-        return EarlierLocation(self.folder, safe(name), (nodeid, name, None))
+        """The possible paths of the files, without endings: `path` and, where that was another, the earlier one."""
+        earlier = self.earlier
+        return (self.path,) if earlier is None else (self.path, earlier.path)
 
 
 def display_path(path: str | Path, rootdir: Path) -> str:
-    """A path as people write it: relative to the project where it lies inside; a URL as it is."""
+    """A path as shown to users: relative to the project if it is inside; a URL as it is."""
     inside = "://" not in str(path) and Path(path).is_relative_to(rootdir)
     return Path(path).relative_to(rootdir).as_posix() if inside else str(path)
 
 
 def file_folder(nodeid: str) -> PurePosixPath:
-    """Where the baselines of all tests of this test's file lie."""
-    *parents, last = [part for part in nodeid.partition("::")[0].split("/") if part not in ("", ".")] or ["tests"]
-    return PurePosixPath(*(safe(part) for part in (*parents, last.removesuffix(".py"))))
+    """The folder with the baselines of all tests of this test's file."""
+    *parents, last = [name for name in nodeid.partition("::")[0].split("/") if name not in ("", ".")] or ["tests"]
+    return PurePosixPath(*map(safe, (*parents, last.removesuffix(".py"))))
 
 
-def _dotted(test: str) -> str:
-    """`TestA::test_b[x::y]` -> `TestA.test_b[x::y]`: only what stands before the parameters is a path."""
-    path, bracket, parameters = test.partition("[")
-    return path.replace("::", ".") + bracket + parameters
+def _test_folder(nodeid: str) -> str:
+    """`t.py::TestA::test_b[x::y]` -> `TestA.test_b[x::y]`: only what stands before the parameters is a path."""
+    path, bracket, parameters = nodeid.partition("::")[2].partition("[")
+    return path.replace("::", ".") + bracket + parameters or "module"
 
 
 def _function(dotted: str) -> str:
@@ -109,12 +108,12 @@ def _function(dotted: str) -> str:
     return path.rpartition(".")[2] + bracket + parameters
 
 
-def _stem(name: str, variant: str | None, made: Callable[[str], str]) -> str:
-    return made(name) if variant is None else f"{made(name)}{_VARIANT}{made(variant)}"
+def _stem(name: str, variant: str | None, segment: Callable[[str], str]) -> str:
+    return segment(name) if variant is None else f"{segment(name)}{_VARIANT}{segment(variant)}"
 
 
 def distinct(name: str) -> str:
-    """One path segment that stays another one where case is not told apart."""
+    """One path segment, unique also where the file system ignores case."""
     return _hashed(name) if _CAPITAL.search(name) else safe(name)
 
 

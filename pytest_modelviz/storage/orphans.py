@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any
 
 from pytest_modelviz.records.check_result import CheckResult
 from pytest_modelviz.records.orphan import OrphanRecord
@@ -36,14 +36,14 @@ def find_orphans(store: Store, files: Mapping[str, Iterable[str]], rootdir: Path
         if file is None or stem.parent in alive:
             continue
         document = store.ids(stem)
-        if document is None or store.where(location_of(document)).path != stem:
-            continue  # none of ours, damaged, or moved by hand
+        if document is None or store.where(Location.of_document(document)).path != stem:
+            continue  # no baseline, damaged, or moved by hand
         nodeid = document["nodeid"]
         if nodeid.partition("::")[0] == file and not {nodeid, any_parameters(nodeid)} & ids[file]:
+            record = orphan_record(store, document, file_digest(rootdir, nodeid))
             is_there = is_defined(rootdir, nodeid) is True
             collected = function_of(nodeid) in {function_of(test) for test in ids[file]}
-            record = orphan_record(store, document, file_digest(rootdir, nodeid), is_there=is_there)
-            orphans.append(replace(record, function_was_collected=collected))
+            orphans.append(replace(record, function_is_there=is_there, function_was_collected=collected))
     return sorted(orphans, key=lambda orphan: (orphan.nodeid, orphan.baseline))
 
 
@@ -55,40 +55,27 @@ def find_not_made(
     Those of another variant than this run's are another run's to compare.
     """
     tests = {path.parent: test for test in passed for path in Location.of(test, "").paths}
-    made = [Location.of(result.nodeid, result.name, result.variant) for result in results]
-    paths = {path for location in made for each in (location, location.common) for path in each.paths}
-    found = set()
+    locations = [Location.of(result.nodeid, result.name, result.variant) for result in results]
+    paths = {path for location in locations for each in (location, location.common) for path in each.paths}
+    missed = set()
     for stem in store.stems():
         if stem.parent in tests and stem not in paths:
             document = store.ids(stem)
-            own = document is not None and document["nodeid"] == tests[stem.parent]
-            if document is not None and own and document.get("variant") in (None, variant):
-                found.add((document["nodeid"], document["name"]))
-    return sorted(found)
+            is_own = document is not None and document["nodeid"] == tests[stem.parent]
+            if document is not None and is_own and document.get("variant") in (None, variant):
+                missed.add((document["nodeid"], document["name"]))
+    return sorted(missed)
 
 
 def any_parameters(nodeid: str) -> str:
-    """What stands for a test function with whatever parameters; no test can be called that."""
+    """Stands for a test function with any parameters; no test can have this id."""
     file, separator, test = nodeid.partition("::")
     return f"{file}{separator}{test.partition('[')[0]}["
 
 
-def location_of(document: Mapping[str, Any]) -> Location:
-    """Where a baseline with these ids belongs."""
-    variant = document.get("variant")
-    return Location.of(document["nodeid"], document["name"], variant if isinstance(variant, str) else None)
-
-
-def orphan_location(orphan: OrphanRecord) -> Location:
-    """Where an orphan belongs."""
-    return Location.of(orphan.nodeid, orphan.name, orphan.variant)
-
-
-def orphan_record(
-    store: Store, document: Mapping[str, Any], test_file_sha256: str | None, *, is_there: bool = False
-) -> OrphanRecord:
-    """What is kept of an orphan; `is_there` says that its test's function is still in its file."""
-    location = location_of(document)
+def orphan_record(store: Store, document: Mapping[str, Any], test_file_sha256: str | None) -> OrphanRecord:
+    """The record of an orphan."""
+    location = Location.of_document(document)
     return OrphanRecord(
         nodeid=document["nodeid"],
         view=document["view"],
@@ -97,7 +84,6 @@ def orphan_record(
         baseline=store.display_path(location),
         baseline_sha256=store.digest(location),
         test_file_sha256=test_file_sha256,
-        function_is_there=is_there,
     )
 
 
@@ -112,8 +98,8 @@ def file_digest(rootdir: Path, nodeid: str) -> str | None:
 
 def digests(rootdir: Path, files: Iterable[str]) -> dict[str, str]:
     """The digests of those of these files that can be read."""
-    found = {file: file_digest(rootdir, file) for file in sorted(files)}
-    return {file: digest for file, digest in found.items() if digest is not None}
+    known = {file: file_digest(rootdir, file) for file in sorted(files)}
+    return {file: digest for file, digest in known.items() if digest is not None}
 
 
 def suggest_renames(
@@ -135,12 +121,12 @@ def suggest_renames(
     gone = {orphan.nodeid for orphan in orphans}
     suggested = []
     for orphan in orphans:
-        document = store.ids(store.where(orphan_location(orphan)).path)
-        found = contents.get(_content(document), set()) - gone if document is not None else set()
-        namesakes = {nodeid for nodeid in found if nodeid.partition("::")[2] == orphan.nodeid.partition("::")[2]}
-        found = found if len(found) == 1 else namesakes
-        if len(found) == 1:
-            renamed_to = found.pop()
+        document = store.ids(store.where(Location.of(*orphan.key)).path)
+        equal = contents.get(_content(document), set()) - gone if document is not None else set()
+        namesakes = {nodeid for nodeid in equal if nodeid.partition("::")[2] == orphan.nodeid.partition("::")[2]}
+        equal = equal if len(equal) == 1 else namesakes
+        if len(equal) == 1:
+            renamed_to = equal.pop()
             suggested.append(replace(orphan, renamed_to=renamed_to, new_has_baseline=renamed_to in recorded))
         else:
             suggested.append(orphan)
@@ -158,33 +144,27 @@ def files_moved_whole(orphans: Iterable[OrphanRecord]) -> set[str]:
     return {file for file, new in by_file.items() if len(new) == 1 and None not in new}
 
 
-class _Observed(NamedTuple):
-    """What a run has found out: its orphans, the files that it collected whole, the tests it ran."""
-
-    orphans: frozenset[tuple[str, str, str | None]]
-    files: frozenset[str]
-    tests: frozenset[str]
-
-    @classmethod
-    def by(cls, result: RunResult) -> _Observed:
-        return cls(
-            frozenset(orphan.key for orphan in result.orphans),
-            frozenset(result.judged_files),
-            frozenset(check.nodeid for check in result.checks),
-        )
-
-    def knows(self, orphan: OrphanRecord) -> bool:
-        """Whether the test of this baseline is there, as far as this run can tell."""
-        return (orphan.nodeid in self.tests or orphan.test_file in self.files) and orphan.key not in self.orphans
-
-
 def judged_together(results: Sequence[RunResult]) -> list[OrphanRecord]:
     """The orphans of all runs together, once each: what one of several shards has collected, or run, is not gone."""
-    observed = [_Observed.by(result) for result in results]
+    observed = [
+        (
+            {orphan.key for orphan in result.orphans},
+            {check.nodeid for check in result.checks},
+            set(result.judged_files),
+        )
+        for result in results
+    ]
     orphans = {orphan.key: orphan for result in reversed(results) for orphan in result.orphans}
-    return [orphan for orphan in orphans.values() if not any(run.knows(orphan) for run in observed)]
+    return [
+        orphan
+        for orphan in orphans.values()
+        if not any(
+            orphan.key not in keys and (orphan.nodeid in tests or orphan.test_file in files)
+            for keys, tests, files in observed
+        )
+    ]
 
 
 def _content(document: Mapping[str, Any]) -> str:
-    """What people see of a capture, without the digits that differ between machines."""
+    """The readable content of a capture, without the digits that differ between machines."""
     return repr((document["view"], document["name"], document["facts"]))

@@ -1,4 +1,4 @@
-"""A folder behind a URL, by fsspec: the same words as a folder of this machine, without locks or moves in one step."""
+"""A folder behind a URL, by fsspec: the methods of a local folder, without locks or atomic renames."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Answer = TypeVar("Answer")
 
 
 class RemoteFolder:
-    """A folder behind a URL. What was read once is kept for as long as this object lives."""
+    """A folder behind a URL. Files that were read are cached for the lifetime of this object."""
 
     supports_atomic_rename = False
 
     def __init__(self, files: Any, root: str, url: str) -> None:
-        """`files` is fsspec's file system, `root` the folder's path in it, `url` how people call it."""
+        """`files` is fsspec's file system, `root` the folder's path in it, `url` its name for users."""
         self._files, self._root, self._url = files, root.rstrip("/"), url.rstrip("/")
         self._kept: dict[str, bytes] = {}
 
@@ -35,7 +35,7 @@ class RemoteFolder:
     def _at(self, name: str) -> str:
         return f"{self._root}/{name}"
 
-    def _ask(self, what: str, name: str, action: Callable[[], Answer]) -> Answer:
+    def _ask(self, verb: str, name: str, action: Callable[[], Answer]) -> Answer:
         """Every package behind fsspec has exceptions of its own: all but "not found" are one error here."""
         try:
             return action()
@@ -43,13 +43,13 @@ class RemoteFolder:
             raise FileNotFoundError(self.display_path(name)) from None
         except Exception as error:
             raise ModelvizError(
-                f"cannot {what} {self.display_path(name)} ({type(error).__name__}: {error}). Each baseline there is "
+                f"cannot {verb} {self.display_path(name)} ({type(error).__name__}: {error}). Each baseline there is "
                 f"whole, the old one or the new one; check the address, the credentials and the network"
             ) from error
 
     def read(self, name: str, limit: int) -> bytes:
         if name not in self._kept:
-            # one byte more than allowed tells a file that is too large, in a single request
+            # one byte more than allowed shows that a file is too large, in a single request
             data = self._ask("read", name, lambda: self._first_bytes(self._at(name), limit + 1))
             if len(data) > limit:
                 raise OversizedBaselineError(f"{PurePosixPath(name).name} is absurdly large (over {limit} bytes)")
@@ -67,7 +67,7 @@ class RemoteFolder:
             raise
 
     def forget(self, name: str) -> None:
-        """Read this file anew next time: somebody else may have changed it."""
+        """Read this file again next time: another process may have changed it."""
         self._kept.pop(name, None)
 
     def write(self, name: str, data: bytes) -> None:
@@ -104,18 +104,18 @@ class RemoteFolder:
         for entry in self._ask("list", name, lambda: self._files.ls(folder, detail=True)):
             times = [entry.get(key) for key in ("LastModified", "mtime", "modified", "updated", "created")]
             stamp = next((at.timestamp() if hasattr(at, "timestamp") else at for at in times if at is not None), None)
-            # of unknown age: as if it were new, so that nobody takes it for abandoned
+            # of unknown age: treated as new, so that it does not count as abandoned
             age = now - stamp if isinstance(stamp, (int, float)) else 0.0
             ages[str(entry["name"]).rstrip("/").rpartition("/")[2]] = age
         return ages
 
     def find(self, ending: str) -> list[str]:
         try:
-            found = self._ask("list", "", lambda: self._files.find(self._root))
+            paths = self._ask("list", "", lambda: self._files.find(self._root))
         except FileNotFoundError:
             return []
         start = len(self._files._strip_protocol(self._root).rstrip("/")) + 1
-        names = [self._files._strip_protocol(path)[start:] for path in found]
+        names = [self._files._strip_protocol(path)[start:] for path in paths]
         return sorted(name for name in names if name.endswith(ending) and not re.search(r"(^|/)\.", name))
 
     def is_linked(self, name: str) -> bool:

@@ -43,10 +43,10 @@ class Renaming:
         if self.old == ".":
             return posixpath.normpath(f"{self.new}/{file}") + separator + test
         head, tail = (nodeid, "") if "::" in self.old else (file, separator + test)
-        found = re.fullmatch(f"{_regex(self.old)}(?P<rest>{self._boundary})", head, re.DOTALL)
-        if found is None:
+        match = re.fullmatch(f"{_regex(self.old)}(?P<rest>{self._boundary})", head, re.DOTALL)
+        if match is None:
             return None
-        *stars, rest = found.groups()
+        *stars, rest = match.groups()
         new = "".join(text + star for text, star in zip(self.new.split("*"), [*stars, ""], strict=True))
         return posixpath.normpath(new + rest) + tail if "::" not in self.old else new + rest
 
@@ -61,16 +61,16 @@ class Renaming:
             )
 
     def hint(self, known: Collection[str]) -> str:
-        """What may have been meant by somebody who stands in a folder below the project's."""
+        """A suggestion for a name that is relative to a folder below the project's."""
         path, separator, test = self.old.partition("::")
-        found = sorted({found[0] for nodeid in known if (found := re.match(f".*/{re.escape(path)}(?=::|/)", nodeid))})
-        meant = [replace(self, old=path + separator + test) for path in found]
-        name = next((one.old for one in meant if any(one.of(nodeid, known) for nodeid in known)), None)
+        paths = sorted({match[0] for nodeid in known if (match := re.match(f".*/{re.escape(path)}(?=::|/)", nodeid))})
+        meant = [replace(self, old=path + separator + test) for path in paths]
+        name = next((each.old for each in meant if any(each.of(nodeid, known) for nodeid in known)), None)
         return "" if name is None else f"; did you mean {name!r}?"
 
     @property
     def _boundary(self) -> str:
-        """What may follow a name in the ids for which it stands."""
+        """A pattern for what may follow a name in the ids that it stands for."""
         if "::" not in self.old:
             return "(?:/.*)?"
         is_one_id = "[" in self.old or "[" in self.new  # what had no parameters may have got some
@@ -78,7 +78,7 @@ class Renaming:
 
 
 def _regex(name: str) -> str:
-    return "(.*?)".join(re.escape(part) for part in name.split("*"))
+    return "(.*?)".join(re.escape(text) for text in name.split("*"))
 
 
 def renaming(old: str, new: str, rootdir: Path) -> Renaming:
@@ -118,6 +118,10 @@ def _cleaned(name: str, rootdir: Path) -> str:
     if Path(path).is_absolute():
         inside = Path(path).is_relative_to(rootdir)
         path = Path(path).relative_to(rootdir).as_posix() if inside else path
+    try:
+        (rootdir / path).exists()
+    except (OSError, ValueError) as error:
+        raise ModelvizError(f"{name!r} is no test file, folder or test id: no file can have this name") from error
     return posixpath.normpath(Path(path).as_posix()) + separator + (test.replace("[[]", "[") if "*" in test else test)
 
 
@@ -136,9 +140,10 @@ def move_command(
         (old_path, *old_parameters), (new_path, *new_parameters) = (name.partition("[") for name in (old, new))
         if old_parameters == new_parameters and old_path != new_path and not only_parameters:
             old, new = old_path, new_path
-    kept = [pair for pair in itertools.pairwise(_SHELL_WORD.findall(options)) if pair[0] in _OPTIONS_OF_MV]
-    no_option = ["--"] if old.startswith("-") or new.startswith("-") else []
-    return " ".join(["modelviz mv", *(word for pair in kept for word in pair), *no_option, command_line([old, new])])
+    pairs = itertools.pairwise(_SHELL_WORD.findall(options))
+    taken = [word for pair in pairs if pair[0] in _OPTIONS_OF_MV for word in pair]
+    end_of_options = ["--"] if old.startswith("-") or new.startswith("-") else []
+    return " ".join(["modelviz mv", *taken, *end_of_options, command_line([old, new])])
 
 
 def foreign_reason(
@@ -148,16 +153,16 @@ def foreign_reason(
 
     `is_there` says that the function of the test that it belongs to is still there, None that it may be.
     """
-    found = f"it belongs to another test, {owner!r}"
+    reason = f"it belongs to another test, {owner!r}"
     moved = f"if that one is called {nodeid!r} now: "
     moved += move_command(owner, nodeid, whole_file=whole_file, only_parameters=bool(is_there), options=options)
     if is_there is None and owner.casefold() != nodeid.casefold():
-        return f"{found}, which may still be there: its file does not say, since it is inherited or imported"
+        return f"{reason}, which may still be there: its file does not say, since it is inherited or imported"
     if is_there and "[" not in owner and owner.casefold() != nodeid.casefold():
-        return f"{found}, which is still there"
+        return f"{reason}, which is still there"
     if owner.casefold() != nodeid.casefold():
-        return f"{found}; {moved}"
+        return f"{reason}; {moved}"
     has_own_folder = Location.of(owner, "").earlier is not None
     both = move_command(owner, owner, options=options) if has_own_folder else "rename one of them"
-    alike = "the two ids differ only in case, which this file system does not tell apart"
-    return f"{found}: {alike}. If there are both: {both}; {moved}"
+    twins = "the two ids differ only in case, which this file system does not tell apart"
+    return f"{reason}: {twins}. If there are both: {both}; {moved}"

@@ -7,9 +7,11 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.records.check_result import CheckResult, Status
@@ -17,59 +19,42 @@ from pytest_modelviz.records.orphan import OrphanRecord
 from pytest_modelviz.records.run_result import SCHEMA, RunFacts, RunResult
 from pytest_modelviz.storage.folder import LocalFolder
 from pytest_modelviz.storage.names import Location, safe
-from pytest_modelviz.storage.orphans import location_of
 from pytest_modelviz.storage.store import Store
 from pytest_modelviz.storage.unfinished import RunMarks, unfinished_line
 from pytest_modelviz.text.printable import printable_json
 from pytest_modelviz.text.strict_json import parse_json
 
-_HEAD = 64  # bytes: the schema stands first
+_NOTE = re.compile(rb"(?P<digest>\w+) (?P<note>rejected|superseded [\w.-]{1,100})\n", re.ASCII)
+_MOST_NOTE_BYTES = 1024
+_HEAD = 64  # bytes: the schema comes first
 _MOST_BYTES, _MOST_VALUES = 128 * 2**20, 5_000_000  # a hundred thousand drifts
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """What was captured of one check, as it lies among the candidates."""
+class _Inside:
+    """A file or folder of the results folder, as an attribute."""
 
-    nodeid: str
-    name: str
-    location: Location
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, folder: ResultsFolder, owner: type[ResultsFolder]) -> Path:
+        return folder.root / self._name
 
 
 @dataclass(frozen=True)
 class ResultsFolder:
-    """Where a run writes. The folder itself may be a link only where somebody has `configured` it."""
+    """The folder that a run writes to. It may itself be a link only where the user has `configured` it."""
 
     root: Path
     configured: bool = True
 
-    @property
-    def candidates(self) -> Path:
-        return self.root / "candidates"
-
-    @property
-    def results(self) -> Path:
-        return self.root / "results.json"
-
-    @property
-    def runs(self) -> Path:
-        return self.root / "runs"
-
-    @property
-    def pictures(self) -> Path:
-        return self.root / "pictures"
-
-    @property
-    def pruned(self) -> Path:
-        return self.root / "pruned"
-
-    @property
-    def report(self) -> Path:
-        return self.root / "report.html"
-
-    @property
-    def tensorboard(self) -> Path:
-        return self.root / "tensorboard"
+    candidates = _Inside("candidates")
+    results = _Inside("results.json")
+    runs = _Inside("runs")
+    pictures = _Inside("pictures")
+    pruned = _Inside("pruned")
+    discarded = _Inside("discarded")  # a note for each candidate that was rejected, or superseded before its run ended
+    report = _Inside("report.html")
+    tensorboard = _Inside("tensorboard")
 
     @property
     def marks(self) -> RunMarks:
@@ -101,7 +86,7 @@ class ResultsFolder:
             raise self._unwritable(self.root, error) from error
 
     def refuse_others(self) -> None:
-        """Raises ModelvizError where the folder holds files and was not made by a run: they are somebody's own."""
+        """Raises ModelvizError where the folder holds files and was not made by a run: they are the user's."""
         ignored = self.root / ".gitignore"
         if not self.root.is_dir() or (ignored.is_file() and ignored.read_bytes()[:100].split()[:1] == [b"*"]):
             return
@@ -126,7 +111,8 @@ class ResultsFolder:
                 f"{self.root} is a symbolic link, which may have come with the project: remove it, or name the folder "
                 f"that it leads to with --modelviz-results-dir"
             )
-        for folder in (self.candidates, self.pictures, self.pruned, self.runs, self.tensorboard, self.marks.root):
+        folders = (self.candidates, self.pictures, self.pruned, self.runs, self.discarded, self.tensorboard)
+        for folder in (*folders, self.marks.root):
             if folder.is_symlink():
                 raise ModelvizError(f"{folder} is a symbolic link: remove it, what is written there must stay there")
 
@@ -144,7 +130,7 @@ class ResultsFolder:
             raise self._unwritable(self.pictures / path, error) from error
 
     def location(self, check: CheckResult) -> Location:
-        """Where a check's files lie below `candidates` and below the baselines, by its result.
+        """The location of a check's files below `candidates` and below the baselines, by its result.
 
         The test's id and the check's name alone say it; the candidate's file name, for which variant it is.
         """
@@ -154,8 +140,7 @@ class ResultsFolder:
         stem = PurePosixPath(check.candidate.replace("\\", "/")).name.removesuffix(".json")
         candidates = Store(self.candidates, kind="candidate")
         document = candidates.ids(common.folder / stem) if stem.startswith(f"{common.stem}@") else None
-        variant = None if document is None else document.get("variant")
-        own = Location.of(check.nodeid, check.name, variant) if isinstance(variant, str) else common
+        own = common if document is None else Location.of_document({**document, "name": check.name}, check.nodeid)
         return own if own.stem == stem else common
 
     def pictures_of(self, check: CheckResult) -> list[Path]:
@@ -167,44 +152,66 @@ class ResultsFolder:
             return []
         try:
             return sorted((self.pictures / location.path).glob("*.png"))
-        except OSError:  # results of anybody's may name a test whose files no system can hold
+        except OSError:  # untrusted results may name a test whose files no system can hold
             return []
 
-    def forget_others(self, current: Iterable[Location]) -> None:
+    def forget_others(self, current: Iterable[Location], run_id: str) -> None:
         """Forget what earlier runs wrote out, and all candidates with their pictures but those that are `current`.
 
-        Files of other names, and what others have put into `runs`, are not touched. Raises ModelvizError for links
-        that lead out.
+        A run that has not ended may still report one of them: it is noted which run has superseded that. Files of other
+        names, and what others have put into `runs`, are not touched. Raises ModelvizError for links that lead out.
         """
         self.refuse_links()
-        wanted = {location.path for location in current}
+        current_paths = {location.path for location in current}
+        note = f"superseded {run_id}" if set(self.marks.names()) - {safe(run_id)} else ""
+        notes = LocalFolder(self.discarded)
+        for name in notes.find(".txt"):
+            if PurePosixPath(name.removesuffix(".txt")) not in current_paths:
+                with contextlib.suppress(OSError):
+                    notes.delete(name)
         for written in (self.results, self.report, *self._run_files()):
             with contextlib.suppress(OSError):
                 written.unlink(missing_ok=True)
-        for candidate in self.stored_candidates():
-            if candidate.location.path not in wanted:
+        for location, _ in self.stored_candidates():
+            if location.path not in current_paths:
                 with contextlib.suppress(OSError, ModelvizError):
-                    self.discard_candidate(candidate.location)
+                    self._discard_pictures(location)
+                    self.discard_candidate(location, note)
 
-    def stored_candidates(self) -> list[Candidate]:
-        """All candidates that lie here, by what stands in their files."""
-        store, found = Store(self.candidates, kind="candidate"), list[Candidate]()
-        for stem in store.stems():
-            document = store.ids(stem)
-            if document is not None and store.where(location_of(document)).path == stem:
-                found.append(Candidate(document["nodeid"], document["name"], location_of(document)))
-        return found
+    def stored_candidates(self) -> list[tuple[Location, dict[str, Any]]]:
+        """All candidates, each with the document in its JSON file."""
+        return list(Store(self.candidates, kind="candidate").documents())
 
-    def discard_candidate(self, location: Location) -> None:
-        """Remove a candidate and its pictures. Raises ModelvizError."""
+    def _discard_pictures(self, location: Location) -> None:
         folder = LocalFolder(self.pictures)
         for path in self._pictures_at(location):
             with contextlib.suppress(OSError):
                 folder.delete(path.relative_to(self.pictures).as_posix())
-        Store(self.candidates, kind="candidate", option="--from").discard(location)
+
+    def discard_candidate(self, location: Location, note: str = "", *, captured: str | None = None) -> None:
+        """Remove a candidate, and note why: `rejected`, or `superseded` and the run. Raises ModelvizError.
+
+        `captured` is the digest of the candidate that is meant, where another may have taken its place.
+        """
+        candidates = Store(self.candidates, kind="candidate", option="--from")
+        digest = candidates.digest(location)
+        if digest is not None:
+            candidates.remove(location, expected_digest=digest)
+        if note:
+            with contextlib.suppress(OSError):
+                LocalFolder(self.discarded).write(f"{location.path}.txt", f"{captured or digest} {note}\n".encode())
+
+    def discard_note(self, location: Location, digest: str | None) -> str:
+        """The note why the candidate with this digest is gone; empty where there is none."""
+        try:
+            text = LocalFolder(self.discarded).read(f"{location.path}.txt", _MOST_NOTE_BYTES)
+        except (FileNotFoundError, UnreadableBaselineError):
+            return ""
+        note = _NOTE.fullmatch(text)
+        return note["note"].decode() if note and digest in (None, note["digest"].decode()) else ""
 
     def has_compared(self) -> bool:
-        """Whether the results that lie here are of a run that has compared anything."""
+        """Whether the results are of a run that has compared anything."""
         try:
             return any(check.status is not Status.NOT_COMPARED for check in self.read().checks)
         except ModelvizError:
@@ -214,23 +221,23 @@ class ResultsFolder:
         return [] if self.runs.is_symlink() else sorted(filter(_is_of_a_run, self.runs.glob("*.json")))
 
     def all_runs(self) -> list[RunResult]:
-        """The results of each run that lie here, the last one's first: several where folders were merged.
+        """The results of each run in the folder, the last one's first: several where folders were merged.
 
         Raises ModelvizError where there are none, or some cannot be read.
         """
-        found: dict[str, RunResult] = {}
+        runs: dict[str, RunResult] = {}
         paths = self._run_files()
         if os.path.lexists(self.results) or not paths:
             last = self.read()
-            found[last.run.id] = last
+            runs[last.run.id] = last
             paths = [path for path in paths if path.stem != safe(last.run.id)]
         for path in paths:
             result = self._read(path)
-            found.setdefault(result.run.id, result)
-        return list(found.values())
+            runs.setdefault(result.run.id, result)
+        return list(runs.values())
 
     def written_at(self) -> float:
-        """When the first results that lie here were written, in seconds since the epoch; 0.0 where there are none."""
+        """When the first results were written, in seconds since the epoch; 0.0 where there are none."""
         paths = [path for path in (self.results, *self._run_files()) if path.is_file()]
         return min((path.stat().st_mtime for path in paths), default=0.0)
 
@@ -269,7 +276,7 @@ class ResultsFolder:
         self.put(self.runs / f"{safe(result.run.id)}.json", data)
 
     def replace_orphans(self, orphans: Sequence[OrphanRecord], judged_files: Sequence[str]) -> None:
-        """Add to the results that lie here which baselines of these files were found to be orphans since."""
+        """Add to the results which baselines of these files were found to be orphans since."""
         last = self.read()
         others = [orphan for orphan in last.orphans if orphan.test_file not in judged_files]
         if len(others) < len(last.orphans) or orphans:
@@ -279,16 +286,9 @@ class ResultsFolder:
     def put(self, path: Path, data: bytes) -> None:
         """Write a file of the run, whole or not at all."""
         self.prepare()
-        with contextlib.suppress(OSError):
-            path.parent.mkdir(exist_ok=True)
-        beside = path.with_suffix(f".{os.getpid()}.tmp")
         try:
-            with beside.open("xb") as file:
-                file.write(data)
-            beside.replace(path)
+            LocalFolder(self.root).write(path.relative_to(self.root).as_posix(), data)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                beside.unlink(missing_ok=True)
             raise self._unwritable(path, error) from error
 
     def _unwritable(self, path: Path, error: OSError) -> ModelvizError:

@@ -1,6 +1,6 @@
 """The store of baselines, by checks: loading, replacing and removing them, in words that say what to do.
 
-How their files are kept whole is `writing`'s and `reading`'s to know, where they lie `folder`'s.
+`writing` and `reading` keep their files consistent, `folder` knows where those are.
 """
 
 from __future__ import annotations
@@ -14,19 +14,11 @@ from typing import Any
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.limits import FIXED, Limits
-from pytest_modelviz.storage.baseline_files import (
-    ENDINGS,
-    Files,
-    Stored,
-    decode_files,
-    decode_owned,
-    encode_files,
-)
-from pytest_modelviz.storage.earlier import find_baseline
+from pytest_modelviz.storage.baseline_files import ENDINGS, Files, Stored, decode_files, decode_owned, encode_files
 from pytest_modelviz.storage.folder import Folder, LinkedFolderError, LocalFolder, open_folder
 from pytest_modelviz.storage.formats import decode_json, require_whole
 from pytest_modelviz.storage.names import Location
-from pytest_modelviz.storage.reading import BaselineReader
+from pytest_modelviz.storage.reading import BaselineReader, find_baseline
 from pytest_modelviz.storage.writing import BaselineWriter, UnfinishedWriteError
 
 
@@ -49,8 +41,7 @@ class Store:
 
         Where nobody has `configured` the root, it is not written through a link either.
 
-        Only baselines may be reached through symbolic links, and bring rules for git: what a run keeps may come from
-        anybody's.
+        Only baselines may be reached through symbolic links, and bring rules for git: a results folder is untrusted.
         """
         if isinstance(root, (str, Path)):
             root = open_folder(root, configured=configured) if kind == "baseline" else LocalFolder(Path(root))
@@ -59,19 +50,19 @@ class Store:
 
     @property
     def root(self) -> str:
-        """The folder or URL as people write it."""
+        """The folder or URL, as shown to users."""
         return self._folder.display_path("").rstrip("/")
 
     def where(self, location: Location) -> Location:
-        """Where a check's baseline lies: at its location, or where an earlier version has recorded it."""
+        """Where a check's baseline is: at its location, or where an earlier version has recorded it."""
         return find_baseline(self._folder, location)
 
     def display_path(self, location: Location) -> str:
-        """The JSON file of a baseline as people write it."""
+        """The JSON file of a baseline, as shown to users."""
         return self.at(self.where(location).path)
 
     def at(self, path: PurePosixPath) -> str:
-        """The JSON file of whatever lies at exactly this path, as people write it."""
+        """The JSON file at exactly this path, as shown to users."""
         return self._folder.display_path(f"{path}.json")
 
     def load(self, location: Location, *, nodeid: str, name: str, limits: Limits = FIXED) -> Stored | None:
@@ -95,7 +86,7 @@ class Store:
         return replace(files, picture=self._reader.picture(location))
 
     def digest(self, location: Location) -> str | None:
-        """What identifies the content of a baseline, whatever state it is in; None where there is none."""
+        """The digest of a baseline's JSON file, valid or not; None where there is none."""
         return self._reader.digest(self.where(location))
 
     def picture(self, location: Location) -> bytes | None:
@@ -103,7 +94,7 @@ class Store:
         return self._reader.picture(self.where(location))
 
     def stored_picture(self, location: Location, limit: int) -> bytes | None:
-        """The file that lies there as the picture, whatever it is; raises UnreadableBaselineError."""
+        """The file in the place of the picture, whatever it holds; raises UnreadableBaselineError."""
         try:
             return self._folder.read(f"{self.where(location).path}.png", limit)
         except FileNotFoundError:
@@ -116,13 +107,13 @@ class Store:
         return next((PurePosixPath(name).name for name in names if self._folder.is_linked(name)), None)
 
     def is_complete(self, location: Location, files: Files) -> bool:
-        """Whether exactly these files lie there, and nothing that a write which was cut off has left."""
+        """Whether exactly these files are there, and no leftovers of an interrupted write."""
         return self._writer.is_complete(self.where(location), files)
 
     def save(
         self, location: Location, capture: Capture, *, nodeid: str, name: str, picture: bytes | None = None
     ) -> str:
-        """Write a baseline, all or nothing; identical files are left alone. Returns the JSON file as people write it.
+        """Write a baseline, all or nothing; identical files are left alone. Returns the path of the JSON file.
 
         Raises ModelvizError where that is not possible; then the old one is as it was.
         """
@@ -140,25 +131,21 @@ class Store:
         Raises ChangedMeanwhileError where something else has taken that one's place, and ModelvizError.
         """
         with self._locked("write", location) as own:
-            if self._reader.digest(own) != expected_digest:
-                raise ChangedMeanwhileError(self.display_path(location))
+            self._require_unchanged(own, expected_digest)
             self._writer.replace(own, files)
 
     def remove(self, location: Location, *, expected_digest: str) -> None:
         """Remove a baseline, if it is still the one of this digest; else raises ChangedMeanwhileError."""
         with self._locked("remove", location) as own:
-            if self._reader.digest(own) != expected_digest:
-                raise ChangedMeanwhileError(self.display_path(location))
+            self._require_unchanged(own, expected_digest)
             self._writer.remove(own)
 
-    def discard(self, location: Location) -> None:
-        """Remove what lies there, if anything does."""
-        digest = self.digest(location)
-        if digest is not None:
-            self.remove(location, expected_digest=digest)
+    def _require_unchanged(self, own: Location, expected_digest: str | None) -> None:
+        if self._reader.digest(own) != expected_digest:
+            raise ChangedMeanwhileError(self.at(own.path))
 
     def complete_interrupted_write(self, location: Location) -> None:
-        """Give a baseline's files their proper names, where a write was cut off after the JSON file was replaced.
+        """Give a baseline's files their final names, where a write was interrupted after the JSON file was replaced.
 
         Where writers cannot be kept apart, those files may be another's, and stay.
         """
@@ -168,7 +155,7 @@ class Store:
 
     @contextlib.contextmanager
     def _locked(self, verb: str, location: Location) -> Iterator[Location]:
-        """Where a check's baseline lies, while nobody else writes it. What goes wrong is a ModelvizError."""
+        """Where a check's baseline is, while no other process writes it. Failures become ModelvizErrors."""
         location = self.where(location)
         try:
             with self._folder.locked(str(location.path)):
@@ -191,8 +178,15 @@ class Store:
             ) from error
 
     def stems(self) -> list[PurePosixPath]:
-        """Where baselines lie, by the names of their JSON files without the ending."""
+        """The paths of all baselines' JSON files, without the ending."""
         return [PurePosixPath(name).with_suffix("") for name in self._folder.find(".json")]
+
+    def documents(self) -> Iterator[tuple[Location, dict[str, Any]]]:
+        """All baselines at the locations that their ids give, each with its document."""
+        for stem in self.stems():
+            document = self.ids(stem)
+            if document is not None and self.where(location := Location.of_document(document)).path == stem:
+                yield location, document
 
     def holds_test(self, nodeid: str) -> bool:
         """Whether there is anything of this test, in whatever state. Its own folders are looked into, no others."""
@@ -212,7 +206,7 @@ class Store:
         return [name for name in names if name.endswith(ENDINGS) and not name.startswith(".")]
 
     def ids(self, stem: PurePosixPath) -> dict[str, Any] | None:
-        """The document of a baseline that lies there, None for what is none of ours or damaged."""
+        """The document of the baseline at a path; None for what is no baseline, or damaged."""
         try:
             return decode_json(self._folder.read(f"{stem}.json", FIXED.json_bytes))
         except (FileNotFoundError, UnreadableBaselineError):

@@ -39,7 +39,8 @@ class RunMarks:
         """The runs that have begun and not ended, by their ids as file names have them, the first one first."""
         if self.root.is_symlink() or not self.root.is_dir():
             return []
-        return sorted(path.name for path in self.root.iterdir() if not path.name.startswith("."))
+        names = sorted(path.name for path in self.root.iterdir() if not path.name.startswith("."))
+        return [name for name in names if name == safe(name)]
 
     def _remove(self, names: Sequence[str]) -> None:
         with contextlib.suppress(OSError):

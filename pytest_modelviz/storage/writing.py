@@ -2,7 +2,7 @@
 
 A baseline is a JSON file that names, by digest, the safetensors file it belongs to. A new safetensors file is first
 written beside the old one under its digest; replacing the JSON file is the one step that makes the baseline new; then
-the safetensors file takes its proper name, and so does the picture. A reader that finds the JSON file ahead of the
+the safetensors file takes its final name, and so does the picture. A reader that finds the JSON file ahead of the
 safetensors file takes the one that still bears its digest; the next update gives it its name.
 
 In a folder of this machine writers wait for each other. Behind a URL they cannot: there the file that bears its digest
@@ -28,7 +28,7 @@ _ABANDONED_SECONDS = 3600.0  # a younger unfinished file may be another process'
 
 
 class UnfinishedWriteError(OSError):
-    """The baseline is written, but not all that belongs beside it."""
+    """The JSON file is written, but not all other files of the baseline are."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class BaselineWriter:
         data, staged = f"{path}.safetensors", None
         image, picture = f"{path}.png", None
         same = self._holds_text(f"{path}.json", files.text)
-        # where writers cannot be kept apart, the proper name is anybody's: what a new JSON file names lies beside it
+        # where writers cannot be kept apart, the final name is anybody's: what a new JSON file names lies beside it
         if files.arrays is not None and not (
             self._holds(data, files.arrays) and (same or folder.supports_atomic_rename)
         ):
@@ -54,27 +54,24 @@ class BaselineWriter:
         if folder.supports_atomic_rename and files.picture is not None and not self._holds(image, files.picture):
             picture = staged_name(location, text_sha256(files.text), "png")
         beside = {name: content for name, content in ((staged, files.arrays), (picture, files.picture)) if name}
-        with self._leaving_nothing(beside):
+        with self._cleaning_up(beside):
             for name, content in beside.items():
                 folder.write(name, content or b"")
             if not same:
                 folder.write(f"{path}.json", files.text)
         with _as_unfinished():
-            if files.arrays is None:
-                folder.delete(data)
-            elif staged is not None:
-                self._name_properly(staged, data, files.arrays)
-            if files.picture is None:
-                folder.delete(image)
-            elif picture is not None:
-                self._name_properly(picture, image, files.picture)
-            elif not self._holds(image, files.picture):
-                folder.write(image, files.picture)
-            self._tidy(location, staged)
+            for final, waiting, content in ((data, staged, files.arrays), (image, picture, files.picture)):
+                if content is None:
+                    folder.delete(final)
+                elif waiting is not None:
+                    self._give_final_name(waiting, final, content)
+                elif not self._holds(final, content):
+                    folder.write(final, content)
+            self._remove_leftovers(location, staged)
 
     @contextlib.contextmanager
-    def _leaving_nothing(self, beside: Mapping[str, bytes | None]) -> Iterator[None]:
-        """Where a baseline cannot be written, take away again what was written beside it, and was not there before."""
+    def _cleaning_up(self, beside: Mapping[str, bytes | None]) -> Iterator[None]:
+        """Remove the new temporary files again, if the baseline cannot be written."""
         new = [name for name, content in beside.items() if not self._holds(name, content or b"")]
         try:
             yield
@@ -84,43 +81,43 @@ class BaselineWriter:
                     self.folder.delete(name)
             raise
 
-    def _name_properly(self, staged: str, proper: str, data: bytes) -> None:
-        """Give a file that was written beside its proper name."""
+    def _give_final_name(self, staged: str, final: str, data: bytes) -> None:
+        """Give a temporary file its final name."""
         if self.folder.supports_atomic_rename:
-            with contextlib.suppress(FileNotFoundError):  # tidied away by somebody who could not see the lock
-                self.folder.move(staged, proper)
+            with contextlib.suppress(FileNotFoundError):  # removed by a process that could not see the lock
+                self.folder.move(staged, final)
                 return
-        self.folder.write(proper, data)
+        self.folder.write(final, data)
 
     def remove(self, location: Location) -> None:
         """Remove a baseline, and all that interrupted writes have left of it."""
-        self._tidy(location, None, every=True)
+        self._remove_leftovers(location, None, every=True)
         # the JSON file goes last: as long as it is there, what is left can be found and removed again
         for ending in reversed(ENDINGS):
             self.folder.delete(f"{location.path}{ending}")
 
     def complete(self, location: Location) -> None:
-        """Give a baseline's files their proper names, where a write was cut off after the JSON file was replaced.
+        """Give a baseline's files their final names, where a write was interrupted after the JSON file was replaced.
 
         What else interrupted writes have left of it is removed; the unfinished files of running processes stay.
         """
         text = self.folder.read(f"{location.path}.json", FIXED.json_bytes)
-        wanted = {"safetensors": decode_json(text).get("data_sha256"), "png": text_sha256(text)}
-        for ending, digest in wanted.items():
+        digests = {"safetensors": decode_json(text).get("data_sha256"), "png": text_sha256(text)}
+        for ending, digest in digests.items():
             if digest is not None:
                 with contextlib.suppress(FileNotFoundError, UnreadableBaselineError):
                     self._complete(staged_name(location, digest, ending), f"{location.path}.{ending}", digest)
-        with contextlib.suppress(OSError):  # all that counts is under its proper name
-            self._tidy(location, None)
+        with contextlib.suppress(OSError):  # all that counts is under its final name
+            self._remove_leftovers(location, None)
 
-    def _complete(self, staged: str, proper: str, digest: str) -> None:
-        """Give a file its proper name if it is what it is called for: anybody may have laid it there."""
+    def _complete(self, staged: str, final: str, digest: str) -> None:
+        """Give a file its final name if its content is what its name says: it is untrusted."""
         data = self.folder.read(staged, FIXED.array_bytes)
-        if data.startswith(PNG_SIGNATURE) if proper.endswith(".png") else sha256(data) == digest:
-            self.folder.move(staged, proper)
+        if data.startswith(PNG_SIGNATURE) if final.endswith(".png") else sha256(data) == digest:
+            self.folder.move(staged, final)
 
     def is_complete(self, location: Location, files: Files) -> bool:
-        """Whether exactly these files lie there, and nothing that a write which was cut off has left."""
+        """Whether exactly these files are there, and no leftovers of an interrupted write."""
         contents = zip(ENDINGS, (files.text, files.arrays, files.picture), strict=True)
         return not self._leftovers(location, None) and all(
             not self._exists(f"{location.path}{ending}")
@@ -129,25 +126,25 @@ class BaselineWriter:
             for ending, data in contents
         )
 
-    def _tidy(self, location: Location, staged: str | None, *, every: bool = False) -> None:
+    def _remove_leftovers(self, location: Location, staged: str | None, *, every: bool = False) -> None:
         """Remove what interrupted writes of this very baseline left behind; another check's are another's."""
         for name in self._leftovers(location, staged, every=every):
             self.folder.delete(str(location.folder / name))
 
     def _leftovers(self, location: Location, staged: str | None, *, every: bool = False) -> list[str]:
-        found = []
+        leftovers = []
         stem = re.escape(location.stem)
         bears_digest = re.compile(rf"\.{stem}\.[0-9a-f]{{16}}\.(safetensors|png)")
         unfinished = re.compile(rf"\.{{1,2}}{stem}\.([0-9a-f]{{16}}\.)?(json|png|safetensors)\.(?P<writer>\d+)\.tmp")
         is_exclusive = self.folder.supports_atomic_rename
         for name, age in self.folder.siblings(f"{location.path}.json").items():
             old = every or age > _ABANDONED_SECONDS
-            mine = bears_digest.fullmatch(name) and (old or is_exclusive)
+            staged_here = bears_digest.fullmatch(name) and (old or is_exclusive)
             begun = unfinished.fullmatch(name)
             abandoned = begun and (old or (is_exclusive and not is_running(int(begun["writer"]))))
-            if (mine and not (staged or "").endswith(f"/{name}")) or abandoned:
-                found.append(name)
-        return found
+            if (staged_here and not (staged or "").endswith(f"/{name}")) or abandoned:
+                leftovers.append(name)
+        return leftovers
 
     def _exists(self, name: str) -> bool:
         return PurePosixPath(name).name in self.folder.siblings(name)

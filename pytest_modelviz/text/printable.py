@@ -79,6 +79,11 @@ def quoted(word: str) -> str:
     return f"$'{''.join(map(_in_shell, word))}'".replace("##", "#\\x23")
 
 
+def as_one_word(text: str) -> str:
+    """A text that is one word, else the text quoted: so it cannot pass for a sentence or a command of ours."""
+    return text if text.split() == [text] else quoted(text)
+
+
 def command_line(words: Iterable[str]) -> str:
     """A command as a shell takes it, on one line."""
     return " ".join(map(quoted, words))

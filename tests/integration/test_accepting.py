@@ -238,3 +238,60 @@ def test_a_damaged_safetensors_file_is_no_accepted_candidate(drifted, damage):
     drifted.run("--modelviz")
     done = drifted.modelviz("accept")
     assert (done.exit_code, "pytest --modelviz-update-all replaces such a one" in done.output) == (1, True)
+
+
+def test_what_was_accepted_stays_so_when_its_candidate_is_gone(drifted):
+    assert drifted.modelviz("accept", A).exit_code == 0
+    shutil.rmtree(drifted.path / ".modelviz/candidates")
+    rows = json.loads(drifted.modelviz("list", "--json").output)["checks"]
+    assert [row["state"] for row in rows] == ["accepted", "gone"]
+    assert drifted.modelviz("accept", A).output.startswith("already accepted")
+    assert "nothing is kept of what was captured" in drifted.modelviz("accept", B).output
+
+
+class TestExpectedFailures:
+    """A drift in a test that is expected to fail is known: only who names it takes it for the baseline."""
+
+    KNOWN = "test_net.py::test_known"
+
+    @pytest.fixture
+    def known(self, project):
+        project.test(
+            "import pytest\nfrom net import *\n@pytest.mark.xfail\ndef test_known(feature_maps):\n"
+            "    feature_maps(load(), photo())\ndef test_other(feature_maps):\n    feature_maps(load(), photo())\n"
+        )
+        project.run("--modelviz-update").assert_outcomes(xpassed=1, passed=1)
+        assert all("expected_failure" not in check for check in project.results["checks"])
+        project.fault("weight")
+        project.run("--modelviz").assert_outcomes(xfailed=1, failed=1)
+        return project
+
+    def test_are_told_apart(self, known):
+        assert known.check_of(self.KNOWN, "feature_maps")["expected_failure"] is True
+        first, second, counts = known.modelviz("list").output.splitlines()
+        assert first.startswith(f"drift      {self.KNOWN}  feature_maps  (xfail)  weights at conv2")
+        assert "xfail" not in second
+        assert counts.startswith("2 waiting, 1 of them xfail; run ")
+        assert f"{self.KNOWN}  (xfail)" in known.modelviz("show").output.splitlines()
+
+    def test_are_left_by_a_bare_accept(self, known):
+        before = known.baseline("feature_maps.json", "test_net/test_known").read_bytes()
+        done = known.modelviz("accept")
+        assert done.exit_code == 0
+        assert [line.split()[0] for line in done.output.splitlines()] == ["left", "accepted"]
+        assert f"left       {self.KNOWN}  feature_maps  its test is expected to fail (xfail)" in done.output
+        assert known.baseline("feature_maps.json", "test_net/test_known").read_bytes() == before
+        known.run("--modelviz").assert_outcomes(xfailed=1, passed=1)
+
+    @pytest.mark.parametrize("pattern", [KNOWN, "*"])
+    def test_are_accepted_by_name(self, known, pattern):
+        assert known.modelviz("accept", pattern).output.startswith(f"accepted   {self.KNOWN}")
+        known.run("--modelviz", "-k", "known").assert_outcomes(xpassed=1)
+
+    def test_one_that_calls_xfail_itself(self, project):
+        project.test(
+            "import pytest\nfrom net import *\ndef test_known(feature_maps):\n"
+            "    feature_maps(load(), photo())\n    pytest.xfail('known')\n"
+        )
+        project.run("--modelviz").assert_outcomes(xfailed=1)
+        assert project.modelviz("accept").output.startswith("left ")

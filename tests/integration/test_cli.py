@@ -155,7 +155,7 @@ class TestReports:
     def test_tensorboard_is_started_on_the_folder(self, drifted, monkeypatch):
         started = []
         monkeypatch.setattr(
-            "pytest_modelviz.cli.pictures.subprocess.run", lambda command, **k: started.append(command) or Done()
+            "pytest_modelviz.cli.results.subprocess.run", lambda command, **k: started.append(command) or Done()
         )
         assert drifted.modelviz("tensorboard", "--port", "1").exit_code == 3
         folder = str(drifted.path / ".modelviz/tensorboard")

@@ -102,6 +102,20 @@ def test_update_all_makes_a_damaged_picture_anew(project, damage):
     assert damage != "a link to another" or (project.path / "other.png").read_bytes() == small
 
 
+def test_what_this_version_does_not_know_is_no_part_of_what_is_recorded_next(project):
+    """A newer version's key, or a stranger's: compared with nothing, so that it is ignored, and dropped."""
+    project.test("from net import *\ndef test_net(model_summary):\n    model_summary(load())\n")
+    project.run("--modelviz-update")
+    before, path = project.files(), project.baseline("model_summary.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "approved_by": "everybody"}))
+    changed = project.files()
+    for option in ("--modelviz", "--modelviz-update"):
+        project.run(option).assert_outcomes(passed=1)
+        assert project.files() == changed
+    project.run("--modelviz-update-all").assert_outcomes(passed=1)
+    assert project.files() == before
+
+
 def test_tests_outside_of_rootdir_do_not_share_baselines(project):
     for folder in ("one", "two"):
         (project.path / folder).mkdir()

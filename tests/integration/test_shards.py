@@ -219,7 +219,7 @@ class TestShards:
     def test_event_files_of_all(self, drifted, shards, monkeypatch):
         started = []
         monkeypatch.setattr(
-            "pytest_modelviz.cli.pictures.subprocess.run", lambda command, **_: started.append(command) or Done
+            "pytest_modelviz.cli.results.subprocess.run", lambda command, **_: started.append(command) or Done
         )
         drifted.modelviz("tensorboard", "--from", "shards")
         folders = [drifted.path / f"shards/{name}/tensorboard" for name in "ab"]

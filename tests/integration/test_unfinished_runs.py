@@ -1,6 +1,7 @@
 """Runs that die without a word, with exit code 0 or any other: whoever asks for results learns that there are none."""
 
 import json
+import re
 import signal
 
 import pytest
@@ -128,3 +129,63 @@ def test_a_folder_that_cannot_be_written_stops_no_run(compared):
     (compared.path / ".modelviz/unfinished").write_text("in the way")
     compared.run("--modelviz").assert_outcomes(passed=1)
     assert "did not end" not in compared.modelviz("list").output
+
+
+class TestTwoRunsAtOnce:
+    """A run that ends while another is on its way forgets what that has captured: nobody has rejected it."""
+
+    SLOW = (
+        "from net import *\nimport subprocess, sys\ndef test_slow(feature_maps):\n    feature_maps(load(), photo())\n"
+    )
+    OTHER = "from net import *\ndef test_quick(feature_maps):\n    feature_maps(load(), photo())\n"
+    BESIDE = (
+        "def test_then():\n"
+        "    command = [sys.executable, '-m', 'pytest', '-p', 'no:cacheprovider', '--modelviz', 'test_quick.py']\n"
+        "    subprocess.run(command)\n"
+    )
+    LATE = "test_slow.py::test_slow"
+
+    @pytest.fixture
+    def overtaken(self, project):
+        project.test(self.SLOW, name="test_slow")
+        project.test(self.OTHER, name="test_quick")
+        project.run("--modelviz-update").assert_outcomes(passed=2)
+        project.fault("weight")
+        project.test(self.SLOW + self.BESIDE, name="test_slow")
+        project.run("--modelviz", "test_slow.py").assert_outcomes(failed=1, passed=1)
+        return project
+
+    @staticmethod
+    def states(project) -> list[str]:
+        return [row["state"] for row in json.loads(project.modelviz("list", "--json").stdout)["checks"]]
+
+    def test_its_drifts_are_superseded_and_not_rejected(self, overtaken):
+        assert self.states(overtaken) == ["gone"]
+        listed = overtaken.modelviz("list").stdout
+        assert listed.startswith(f"gone       {self.LATE}  feature_maps  weights at conv2")
+        (run,) = re.findall(r"\(superseded by run (\S+)\)$", listed, re.M)
+        assert run != overtaken.results["run"]["id"]
+        assert f"{self.LATE}  (superseded by run {run})\n" in overtaken.modelviz("show").stdout
+        overtaken.modelviz("report")
+        assert f"drift &middot; superseded by run {run}</h2>" in (overtaken.path / ".modelviz/report.html").read_text()
+        for patterns in ((), (self.LATE,)):
+            done = overtaken.modelviz("accept", *patterns)
+            assert done.exit_code == 1
+            assert f"superseded by run {run}, and nothing of it is kept: run pytest --modelviz again" in done.output
+
+    def test_who_rejects_it_then_has_rejected_it(self, overtaken):
+        assert overtaken.modelviz("reject", self.LATE).stdout.startswith("rejected")
+        assert self.states(overtaken) == ["rejected"]
+
+    def test_the_note_goes_with_the_results(self, overtaken):
+        assert len(overtaken.files(".modelviz/discarded")) == 1
+        overtaken.run("--modelviz", "test_quick.py")
+        assert overtaken.files(".modelviz/discarded") == {}
+
+    @pytest.mark.parametrize("note", ["", "x", "0 rejected\n", "0" * 64 + " superseded by run\n", "\0" * 5000])
+    def test_what_no_note_explains_is_gone(self, overtaken, note):
+        (path,) = (overtaken.path / ".modelviz/discarded").rglob("*.txt")
+        path.write_text(note)
+        assert self.states(overtaken) == ["gone"]
+        assert "superseded" not in overtaken.modelviz("list").stdout
+        assert "nothing is kept of what was captured" in overtaken.modelviz("accept").output

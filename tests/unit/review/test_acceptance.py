@@ -386,3 +386,17 @@ class TestALinkInPlaceOfTheBaselines:
         (project.root / "pytest.ini").write_text(ini.get(how, "[pytest]\n"))
         assert project.accept(*(["--baseline-dir", "baselines"] if how == "option" else []))[0] == "accepted"
         assert (outside / FOLDER / "n.png").read_bytes() == picture(2)
+
+
+def test_what_this_version_does_not_know_is_not_accepted(project):
+    """No seal covers it, and no comparison has looked at it."""
+    project.compared()
+    before, path = project.baselines(), project.candidate.with_suffix(".json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "approved_by": "everybody"}))
+    document = json.loads(project.results.results.read_text())
+    document["checks"][0]["candidate_sha256"] = text_sha256(path.read_bytes())
+    project.results.results.write_text(json.dumps(document))
+    shutil.rmtree(project.results.runs)
+    done, reason = project.accept()
+    assert (done, "says what this version does not know ('approved_by')" in reason) == ("refused", True)
+    assert project.baselines() == before

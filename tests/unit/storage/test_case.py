@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.review.moving import find_moves, move_all
 from pytest_modelviz.storage import formats
 from pytest_modelviz.storage.baseline_files import encode_files
 from pytest_modelviz.storage.folder import LocalFolder
-from pytest_modelviz.storage.moving import find_moves, move_all
 from pytest_modelviz.storage.names import Location, distinct
 from pytest_modelviz.storage.orphans import find_orphans
 from pytest_modelviz.storage.renaming import renaming
@@ -127,7 +127,7 @@ class TestTwins:
         assert peak(store, UPPER) is None
         assert store.digest(Location.of(**UPPER)) is None
         save(store, UPPER, 1.0)
-        store.discard(Location.of(**UPPER))
+        store.remove(Location.of(**UPPER), expected_digest=store.digest(Location.of(**UPPER)))
         assert (peak(store, UPPER), peak(store, LOWER)) == (None, 2.0)
 
     @pytest.mark.parametrize("damage", [b"", b"version https://git-lfs", b"{"])

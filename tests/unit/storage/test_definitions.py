@@ -158,3 +158,12 @@ def test_what_a_file_imports_is_looked_up_in_the_project(tmp_path, source, test,
     (folder / "cycle.py").write_text("from test_a import *\n")
     (folder / "test_a.py").write_text(source)
     assert is_defined(tmp_path, f"tests/test_a.py::{test}") is there
+
+
+@pytest.mark.parametrize(
+    "source",
+    [f"from {'m' * 300} import *", f"from {'m' * 300} import Base", f"from {'.'.join(['m'] * 3000)} import *"],
+)
+def test_a_module_that_no_file_can_have_is_open(tmp_path, source):
+    (tmp_path / "t.py").write_text(source)
+    assert is_defined(tmp_path, "t.py::Base::test_a") is None

@@ -13,7 +13,7 @@ import pytest
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.storage import git as git_module
-from pytest_modelviz.storage.git import ignored_files, ignored_warning
+from pytest_modelviz.storage.git import ignored_warning
 from pytest_modelviz.storage.names import Location
 from pytest_modelviz.storage.store import Store
 
@@ -249,14 +249,18 @@ class TestIgnored:
         ids = {"nodeid": "test_é \n.py::test[a b]", "name": "-n"}
         written = Path(Store(repository.baselines).save(Location.of(**ids), Capture("v", {}), **ids))
         written.with_suffix(".safetensors").write_bytes(b"1")
-        assert ignored_files(repository.baselines, [written]).count == 1
+        warning = self.warning(repository, written)
+        assert warning.startswith("git ignores ")
+        assert " more (by" not in warning
 
     def test_a_linked_folder_of_baselines(self, repository, tmp_path):
         (repository.path / ".gitignore").write_text("*.safetensors\n")
         written = save(repository.baselines, b"1")
         (tmp_path / "link").symlink_to(repository.baselines)
         place = tmp_path / "link"
-        assert ignored_files(place, [place / written.relative_to(repository.baselines)]).count == 1
+        warning = ignored_warning(place, [place / written.relative_to(repository.baselines)], repository.path)
+        assert warning.startswith("git ignores ")
+        assert " more (by" not in warning
 
     def test_nothing_is_said_where_git_cannot_tell(self, tmp_path, repository, monkeypatch):
         written = save(tmp_path / "baselines", b"1")

@@ -10,9 +10,9 @@ import pytest
 
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.review.moving import find_moves, move_all
 from pytest_modelviz.storage.baseline_files import Files
 from pytest_modelviz.storage.folder import BaselineFolder, LocalFolder
-from pytest_modelviz.storage.moving import find_moves, move_all
 from pytest_modelviz.storage.names import Location
 from pytest_modelviz.storage.renaming import renaming
 from pytest_modelviz.storage.store import Store
@@ -174,7 +174,6 @@ class TestWriting:
             lambda: Store(place).save(WHERE, capture(2.0), **IDS, picture=PNG),
             lambda: Store(place).put(WHERE, Files(b"{}")),
             lambda: Store(place).remove(WHERE, expected_digest=Store(place).digest(WHERE)),
-            lambda: Store(place).discard(WHERE),
         ):
             with pytest.raises(
                 ModelvizError, match="is a symbolic link, and nothing is written or removed through"

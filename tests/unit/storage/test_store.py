@@ -483,7 +483,7 @@ def test_the_json_file_is_removed_last(tmp_path):
     store = Store(recording)
     store.save(WHERE, capture(), **IDS, picture=b"a picture")
     recording.deleted.clear()
-    store.discard(WHERE)
+    store.remove(WHERE, expected_digest=store.digest(WHERE))
     assert sorted(recording.deleted[:-1])[-2:] == ["feature_maps.png", "feature_maps.safetensors"]
     assert recording.deleted[-1] == "feature_maps.json"
     assert files(tmp_path) == {}

@@ -15,8 +15,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
+from pytest_modelviz.review.review import Decision
 from pytest_modelviz.storage.baseline_files import Files
-from pytest_modelviz.storage.definitions import function_of, is_defined, is_same_file
+from pytest_modelviz.storage.definitions import function_of, is_defined, is_file, is_same_file
 from pytest_modelviz.storage.formats import renamed_json, text_sha256
 from pytest_modelviz.storage.names import Location
 from pytest_modelviz.storage.renaming import Renaming
@@ -25,7 +26,7 @@ from pytest_modelviz.storage.store import ChangedMeanwhileError, Store
 
 @dataclass(frozen=True)
 class Move:
-    """What is to become of the baseline with this `document`, which lies at exactly `source`."""
+    """The move of the baseline with this `document`, whose files are at exactly `source`."""
 
     document: Mapping[str, Any]
     source: Location
@@ -38,7 +39,7 @@ class Move:
     @property
     def target(self) -> Location:
         """Where it belongs by its new id."""
-        return _location(self.document, self.nodeid)
+        return Location.of_document(self.document, self.nodeid)
 
     def text(self, *, arriving: bool = False) -> bytes:
         """The JSON file at the destination; while it is `arriving`, with its old id."""
@@ -46,15 +47,15 @@ class Move:
 
     @property
     def is_at_home(self) -> bool:
-        """Whether it lies where its old or its new id belongs, or belonged for earlier versions."""
-        homes = (*self.target.paths, *_location(self.document, self.old_nodeid).paths)
+        """Whether it is where its old or its new id belongs, or belonged in earlier versions."""
+        homes = (*self.target.paths, *Location.of_document(self.document).paths)
         return self.source.path in homes
 
     def is_copy_of(self, other: Move) -> bool:
-        """Whether it lies where another one goes, and says just the same or has come from there."""
+        """Whether it is where another one goes, and has the same content or has come from there."""
         comes_from_there = self.document.get("moved_from") == other.old_nodeid
-        alike = self.document == other.document or comes_from_there
-        return self is not other and self.source == other.destination and alike
+        is_equal = self.document == other.document or comes_from_there
+        return self is not other and self.source == other.destination and is_equal
 
     @property
     def destination(self) -> Location:
@@ -63,19 +64,10 @@ class Move:
 
 
 @dataclass(frozen=True)
-class Moved:
+class Moved(Decision):
     """What was done about one baseline: `moved`, `would be moved`, `already there`, or `refused` with the reason."""
 
-    nodeid: str
-    name: str
-    done: str
-    reason: str
-    path: str
-    new_nodeid: str
-
-    @property
-    def refused(self) -> bool:
-        return self.done == "refused"
+    new_nodeid: str = ""
 
 
 def find_moves(store: Store, renaming: Renaming, rootdir: Path) -> list[Move]:
@@ -83,19 +75,19 @@ def find_moves(store: Store, renaming: Renaming, rootdir: Path) -> list[Move]:
 
     Raises ModelvizError where there is none, and where the file of a test's new name does not exist.
     """
-    found = [(stem, document) for stem in store.stems() if (document := store.ids(stem)) is not None]
-    ids = {document["nodeid"] for _, document in found}
+    stored = [(stem, document) for stem in store.stems() if (document := store.ids(stem)) is not None]
+    ids = {document["nodeid"] for _, document in stored}
     renaming.require_sense(ids)
     moves = []
-    for stem, document in found:
+    for stem, document in stored:
         nodeid = renaming.of(document["nodeid"], ids)
         if nodeid is None and renaming.of(str(document.get("moved_from")), ids) == document["nodeid"]:
             nodeid = document["nodeid"]  # such a move was cut off here
         if nodeid is not None:
-            moves.append(Move(document, _exactly(stem, _location(document, nodeid)), nodeid))
+            moves.append(Move(document, _exactly(stem, Location.of_document(document, nodeid)), nodeid))
     if not moves:
         raise ModelvizError(f"no baseline in {store.root} is of {renaming.old!r}{renaming.hint(ids)}")
-    # what lies where neither id belongs may be anything: the folder of yet another name, or somebody's copy
+    # a file where neither id belongs may be anything: in the folder of yet another name, or a copy
     moves = [move for move in moves if move.is_at_home] or _distinct(store, moves)
     _require_files(moves, rootdir)
     _require_gone(moves, renaming, rootdir)
@@ -107,7 +99,7 @@ def find_moves(store: Store, renaming: Renaming, rootdir: Path) -> list[Move]:
 
 
 def find_unreadable(store: Store, moves: Sequence[Move], renaming: Renaming) -> list[Moved]:
-    """What lies beside that which is moved and cannot be read, so that nobody knows whose it is: it stays there."""
+    """The files next to those that move that cannot be read, so that their test is unknown: they stay."""
     files = {move.source.folder.parent for move in moves}
     test = renaming.old.partition("::")[2].replace("::", ".").partition("*")[0]
     end = r"(?!\w)" if test and "*" not in renaming.old else ""
@@ -119,18 +111,18 @@ def find_unreadable(store: Store, moves: Sequence[Move], renaming: Renaming) -> 
                 store.load(Location(stem.parent, stem.name), nodeid="", name="")
             except UnreadableBaselineError as error:
                 reason = f"it cannot be read and stays where it is: {error}"
-                refused.append(Moved(renaming.old, stem.name, "refused", reason, store.at(stem), ""))
+                refused.append(Moved(renaming.old, stem.name, "refused", reason, store.at(stem)))
     return refused
 
 
 def _distinct(store: Store, moves: Sequence[Move]) -> list[Move]:
-    """Raises ModelvizError where two files are of the same check, so that nobody can tell which is meant."""
-    seen: dict[Location, Move] = {}
+    """Raises ModelvizError where two files are of the same check, and either may be meant."""
+    by_target: dict[Location, Move] = {}
     for move in moves:
-        other = seen.setdefault(move.target, move)
+        other = by_target.setdefault(move.target, move)
         if other is not move:
-            places = " and ".join(store.display_path(each.source) for each in (other, move))
-            raise ModelvizError(f"{places} are both of {move.old_nodeid}, and neither lies where it belongs")
+            paths = " and ".join(store.display_path(each.source) for each in (other, move))
+            raise ModelvizError(f"{paths} are both of {move.old_nodeid}, and neither lies where it belongs")
     return list(moves)
 
 
@@ -139,11 +131,9 @@ def _require_gone(moves: Sequence[Move], renaming: Renaming, rootdir: Path) -> N
 
     Nobody can see from a file which parameters a function has: those may move within it, and between two that exist.
     """
+    names = [(move.old_nodeid, move.nodeid) for move in moves]
     if "::" in renaming.old and "[" not in renaming.old and "*" not in renaming.old:
-        names = [(renaming.old, renaming.new)]  # a class may be there without the tests
-    else:
-        names = []
-    names += [(move.old_nodeid, move.nodeid) for move in moves]
+        names.insert(0, (renaming.old, renaming.new))  # a class may be there without the tests
     for old, new in dict.fromkeys(names):
         if _is_renamed(old, new, rootdir) and is_defined(rootdir, old):
             if "[" in old and "[" in renaming.old and is_defined(rootdir, new) is not False:
@@ -161,7 +151,7 @@ def _is_renamed(old: str, new: str, rootdir: Path) -> bool:
 
 def _require_files(moves: Sequence[Move], rootdir: Path) -> None:
     for file in sorted({move.nodeid.partition("::")[0] for move in moves}):
-        if not (rootdir / file).is_file():
+        if not is_file(rootdir / file):
             raise ModelvizError(
                 f"there is no {file} in {rootdir}: rename the tests first, then move their baselines; names are "
                 f"relative to that folder (--rootdir chooses another)"
@@ -169,15 +159,12 @@ def _require_files(moves: Sequence[Move], rootdir: Path) -> None:
 
 
 def move_all(store: Store, moves: Sequence[Move], *, dry_run: bool = False) -> list[Moved]:
-    """Make all moves, or none of them where other baselines lie where some of them go: then those are returned.
+    """Make all moves, or none where some destinations are taken: then those moves are returned, refused.
 
     One that goes where another comes from waits for that one.
     """
     ordered = _in_order(moves)
-    taken = _taken(store, ordered)
-    if taken:
-        return sorted(taken, key=lambda moved: (moved.nodeid, moved.path))
-    done = [_moved(store, move, dry_run=dry_run) for move in ordered]
+    done = _conflicts(store, ordered) or [_carry_out(store, move, dry_run=dry_run) for move in ordered]
     return sorted(done, key=lambda moved: (moved.nodeid, moved.path))
 
 
@@ -192,89 +179,80 @@ def _in_order(moves: Sequence[Move]) -> list[Move]:
     return ordered
 
 
-def _taken(store: Store, ordered: Sequence[Move]) -> list[Moved]:
+def _conflicts(store: Store, ordered: Sequence[Move]) -> list[Moved]:
     """The moves that go to another baseline's place, or to where another of them goes."""
     refused, vacated, filled = list[Moved](), set[PurePosixPath](), dict[PurePosixPath, str | None]()
     for move in ordered:
         digest = store.digest(move.source)
         if filled.setdefault(move.destination.path, digest) != digest or not _is_free(store, move, vacated):
-            refused.append(_said(store, move, "refused", _conflict(store, move)))
+            refused.append(_report(store, move, "refused", _conflict(store, move)))
         vacated.add(move.source.path)
     return refused
 
 
 def _conflict(store: Store, move: Move) -> str:
-    there = store.display_path(move.target)
-    return f"{move.nodeid} has a baseline already, {there}: keep one of the two, until then nothing is moved"
+    path = store.display_path(move.target)
+    return f"{move.nodeid} has a baseline already, {path}: keep one of the two, until then nothing is moved"
 
 
-def _moved(store: Store, move: Move, *, dry_run: bool) -> Moved:
+def _carry_out(store: Store, move: Move, *, dry_run: bool) -> Moved:
     if move.source == move.destination and move.nodeid == move.old_nodeid and "moved_from" not in move.document:
         if not dry_run:
             store.complete_interrupted_write(move.source)
-        return _said(store, move, "already there")
+        return _report(store, move, "already there")
     if dry_run:
-        return _said(store, move, "would be moved")
+        return _report(store, move, "would be moved")
     try:
-        if not _is_free(store, move, set()):  # somebody has recorded it meanwhile, or what lay there could not be moved
-            return _said(store, move, "refused", _conflict(store, move))
-        _make(store, move)
+        if not _is_free(store, move, set()):  # recorded meanwhile, or the baseline there could not be moved
+            return _report(store, move, "refused", _conflict(store, move))
+        _move_files(store, move)
     except ChangedMeanwhileError:
-        return _said(store, move, "refused", "somebody else has changed it meanwhile: try again")
+        return _report(store, move, "refused", "somebody else has changed it meanwhile: try again")
     except (ModelvizError, UnreadableBaselineError) as error:
-        return _said(store, move, "refused", str(error))
-    return _said(store, move, "moved")
+        return _report(store, move, "refused", str(error))
+    return _report(store, move, "moved")
 
 
-def _said(store: Store, move: Move, done: str, reason: str = "") -> Moved:
+def _report(store: Store, move: Move, done: str, reason: str = "") -> Moved:
     path = store.display_path(move.destination)
     return Moved(move.old_nodeid, move.document["name"], done, reason, path, move.nodeid)
 
 
 def _is_free(store: Store, move: Move, vacated: Collection[PurePosixPath]) -> bool:
-    """Whether no other baseline lies where a move goes to."""
-    here = store.where(move.target)
-    if here.path == move.source.path or here.path in vacated:
+    """Whether no other baseline is at the destination of a move."""
+    target = store.where(move.target)
+    if target.path == move.source.path or target.path in vacated:
         return True
-    # what lies there is this very baseline: copied there by hand, left by a move that was cut off, or, where the file
+    # the baseline there is this very one: copied by hand, left by an interrupted move, or, where the file
     # system does not tell the two places apart, not elsewhere at all
-    return store.digest(here) in (None, store.digest(move.source), text_sha256(move.text(arriving=True)))
+    return store.digest(target) in (None, store.digest(move.source), text_sha256(move.text(arriving=True)))
 
 
-def _make(store: Store, move: Move) -> None:
+def _move_files(store: Store, move: Move) -> None:
     old, new, arriving = store.digest(move.source), move.text(), move.text(arriving=True)
     if move.source.path == move.destination.path:
         store.replace_if_unchanged(move.destination, replace(_files(store, move, old), text=new), expected_digest=old)
         return
-    there = store.digest(move.destination)
-    if there != text_sha256(arriving):
+    present = store.digest(move.destination)
+    if present != text_sha256(arriving):
         files = replace(_files(store, move, old), text=arriving)
-        store.replace_if_unchanged(move.destination, files, expected_digest=there)
+        store.replace_if_unchanged(move.destination, files, expected_digest=present)
     arrived = store.files(move.destination, nodeid=move.nodeid, name=move.document["name"])  # raises unless it is whole
     if old is not None and store.digest(move.source) == old:
-        _remove(store, move, old)
+        try:
+            store.remove(move.source, expected_digest=old)
+        except ModelvizError as error:
+            raise ModelvizError(f"it lies at its new place, but is still at its old one: {error}") from error
     if arrived is not None:
         store.replace_if_unchanged(move.destination, replace(arrived, text=new), expected_digest=text_sha256(arriving))
 
 
 def _files(store: Store, move: Move, digest: str | None) -> Files:
-    """What is to be moved, found whole and as it was when it was looked for."""
+    """The files to move, complete and unchanged since they were found."""
     files = store.files(move.source, nodeid=move.old_nodeid, name=move.document["name"])
     if files is None or text_sha256(files.text) != digest:
         raise ChangedMeanwhileError(store.display_path(move.source))
     return files
-
-
-def _remove(store: Store, move: Move, digest: str) -> None:
-    try:
-        store.remove(move.source, expected_digest=digest)
-    except ModelvizError as error:
-        raise ModelvizError(f"it lies at its new place, but is still at its old one: {error}") from error
-
-
-def _location(document: Mapping[str, Any], nodeid: str) -> Location:
-    variant = document.get("variant")
-    return Location.of(nodeid, document["name"], variant if isinstance(variant, str) else None)
 
 
 def _exactly(path: PurePosixPath, location: Location) -> Location:

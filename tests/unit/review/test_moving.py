@@ -10,9 +10,9 @@ from folders import CaselessFolder
 
 from pytest_modelviz.errors import ForeignBaselineError, ModelvizError
 from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.review.moving import find_moves, move_all
 from pytest_modelviz.storage import folder as folder_module
 from pytest_modelviz.storage import formats
-from pytest_modelviz.storage.moving import find_moves, move_all
 from pytest_modelviz.storage.names import Location
 from pytest_modelviz.storage.renaming import renaming
 from pytest_modelviz.storage.store import Store
@@ -395,3 +395,18 @@ def test_a_renamed_file_says_the_same(tmp_path):
     extended = {**document, "later": {"x": [1]}}
     again = formats.decode_json(formats.renamed_json(extended, NEW))
     assert again == {**extended, "nodeid": NEW}
+
+
+class TestNamesThatNoFileCanHave:
+    @pytest.mark.parametrize("name", ["x" * 300, "/".join(["d"] * 3000)], ids=["long", "deep"])
+    @pytest.mark.parametrize("test", ["", "::test_a"])
+    def test_are_one_clear_error(self, tmp_path, name, test):
+        (tmp_path / "t.py").touch()
+        for old, new in ((f"t.py{test}", f"{name}.py{test}"), (f"{name}.py{test}", f"t.py{test}")):
+            with pytest.raises(ModelvizError, match="is no test file, folder or test id: no file can have this name"):
+                renaming(old, new, tmp_path)
+
+    def test_also_where_a_pattern_makes_them(self, store, tmp_path):
+        save(store, f"{'a' * 200}.py::test_a")
+        with pytest.raises(ModelvizError, match=f"there is no {'b' * 100}{'a' * 200}.py in"):
+            move(store, "*.py", f"{'b' * 100}*.py", tmp_path)
