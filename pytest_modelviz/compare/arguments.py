@@ -7,8 +7,9 @@ itself alone: what a baseline says of positions and defaults stands in no text t
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from pytest_modelviz.records.structure import LENT, ModuleRecord
@@ -16,6 +17,7 @@ from pytest_modelviz.records.trace import Leaf, Leaves
 from pytest_modelviz.text.side_by_side import split_path
 
 _END_OF_NAME = re.compile(r"[.\[]")  # of an argument: what follows leads into it
+_INDEX = re.compile(r"\[(0|[1-9]\d{0,8})\]", re.ASCII)
 
 
 class Signature(NamedTuple):
@@ -36,6 +38,7 @@ class Signature(NamedTuple):
         return set(self.listed)
 
 
+@functools.lru_cache(maxsize=64)
 def signature_of(text: str) -> Signature:
     """The signature that a text such as "x, *args, mask, **others" says; an empty one if it cannot be any."""
     items = text.split(", ")
@@ -72,9 +75,9 @@ def matched_arguments(
         if trusting or given.issuperset(old.names):  # otherwise its positions are those of defaults that it claims
             baseline = _by_position(baseline, old, new)
         actual = _by_position(actual, new, old)
-    claimed, defaults = _defaults(baseline_module), _defaults(actual_module)
-    agreed = {name: text for name, text in claimed.items() if trusting or defaults.get(name) == text}
-    baseline, actual = _with_defaults(baseline, actual, agreed), _with_defaults(actual, baseline, defaults)
+    claimed, defaults = (_defaults(module.config.get("defaults", "")) for module in (baseline_module, actual_module))
+    agreed = [path for path in actual if trusting or claimed.get(path) == defaults.get(path)]
+    baseline, actual = _with_defaults(baseline, agreed, claimed), _with_defaults(actual, baseline, defaults)
     if is_rewritten and (trusting or not new.takes_any_name):
         actual = _by_baseline_names(actual, old, new, _roots(baseline))
     return baseline, actual
@@ -90,20 +93,24 @@ def _roots(leaves: Leaves) -> set[str]:
     return {split_path(path)[0] for path in leaves}
 
 
-def _defaults(module: ModuleRecord) -> dict[str, str]:
-    return dict(line.split("=", 1) for line in module.config.get("defaults", "").splitlines() if "=" in line)
+@functools.lru_cache(maxsize=64)
+def _defaults(text: str) -> Mapping[str, str]:
+    return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
 
 
-def _with_defaults(leaves: Leaves, others: Leaves, defaults: Mapping[str, str]) -> Leaves:
-    """The arguments of a call, with defaults for those that only the other call names."""
+def _with_defaults(leaves: Leaves, others: Iterable[str], defaults: Mapping[str, str]) -> Leaves:
+    """The arguments of a call, with defaults for those `others` that only the other call names."""
     missing = {path: Leaf(literal=defaults[path]) for path in others if path not in leaves and path in defaults}
     return {**leaves, **missing}
 
 
 def _by_position(leaves: Leaves, own: Signature, other: Signature) -> Leaves:
     """What one `forward` takes as `*args`, under the names of the other `forward`'s parameters at those positions."""
-    new = other.names[len(own.names) :]
-    return _renamed(leaves, {f"{own.rest}[{at}]": name for at, name in enumerate(new) if name not in own.known})
+    new, known = other.names[len(own.names) :], own.known
+    indices = [_INDEX.match(path, len(own.rest)) for path in leaves if path.startswith(f"{own.rest}[")]
+    positions = {int(index[1]) for index in indices if index is not None}
+    names = {at: new[at] for at in positions if at < len(new) and new[at] not in known}
+    return _renamed(leaves, {f"{own.rest}[{at}]": name for at, name in names.items()})
 
 
 def _by_baseline_names(leaves: Leaves, baseline: Signature, actual: Signature, given: Collection[str]) -> Leaves:
@@ -122,13 +129,13 @@ def _by_baseline_names(leaves: Leaves, baseline: Signature, actual: Signature, g
 
 def _renamed(leaves: Leaves, names: Mapping[str, str]) -> Leaves:
     """Arguments under other names, unless two of them would get the same name."""
-    renamed = {_renamed_path(path, names): leaf for path, leaf in leaves.items()}
+    lengths = {len(name) for name in names}
+    renamed = {_renamed_path(path, names, lengths): leaf for path, leaf in leaves.items()}
     return renamed if len(renamed) == len(leaves) else leaves
 
 
-def _renamed_path(path: str, names: Mapping[str, str]) -> str:
+def _renamed_path(path: str, names: Mapping[str, str], lengths: Collection[int]) -> str:
     """A path with its longest beginning that has another name replaced by that name."""
-    for end in (len(path), *(match.start() for match in reversed(list(_END_OF_NAME.finditer(path))))):
-        if path[:end] in names:
-            return names[path[:end]] + path[end:]
-    return path
+    ends = [*(match.start() for match in _END_OF_NAME.finditer(path)), len(path)]
+    root = next((path[:end] for end in reversed(ends) if end in lengths and path[:end] in names), path)
+    return names.get(root, root) + path[len(root) :]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,15 +13,16 @@ from pytest_modelviz.compare.evidence import (
     changed_state,
     changed_weights,
     construction_changes,
+    significant_change,
     structural_findings,
 )
 from pytest_modelviz.compare.lockstep import ComparedEvent, LockstepComparison, event_key
-from pytest_modelviz.compare.naming import baseline_name, tie_findings, with_baseline_names
+from pytest_modelviz.compare.naming import baseline_namer, tie_findings, with_baseline_names
 from pytest_modelviz.compare.ownership import first_changed_layer
 from pytest_modelviz.compare.precision import is_exact
 from pytest_modelviz.compare.spread import drifted_layers
 from pytest_modelviz.compare.tensors import difference, mismatch
-from pytest_modelviz.compare.tolerance import Tolerances, significant_weight_change
+from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.findings import (
     AnyFinding,
     CodeFinding,
@@ -34,7 +36,7 @@ from pytest_modelviz.records.findings import (
     UncomparedFinding,
     WeightFinding,
 )
-from pytest_modelviz.records.structure import ATTRIBUTE_SUFFIX, LENT, class_name_of
+from pytest_modelviz.records.structure import LENT, class_name_of
 from pytest_modelviz.records.trace import Event, ForwardTrace
 from pytest_modelviz.records.verdict import Divergence, LayerError, Verdict
 
@@ -69,8 +71,8 @@ def _with_baseline_names(baseline: ForwardTrace, actual: ForwardTrace) -> tuple[
     structure, renamed = with_baseline_names(baseline.structure, actual.structure)
     if not renamed:
         return actual, renamed
-    names = {layer: baseline_name(layer, renamed) for layer in {call.layer for call in actual.calls}}
-    calls = [replace(call, layer=names[call.layer]) for call in actual.calls]
+    baseline_name = functools.cache(baseline_namer(renamed))
+    calls = [replace(call, layer=baseline_name(call.layer)) for call in actual.calls]
     return replace(actual, structure=structure, calls=calls), renamed
 
 
@@ -137,7 +139,7 @@ def _verdict_on_equal_passes(comparison: LockstepComparison, changed: WeightChan
     if significant:
         owner, local = max(significant, key=lambda key: significant[key])
         dtype = baseline.weights[baseline.modules[owner].weights[local]].dtype
-        allowed = significant_weight_change(dtype, comparison.tolerances.of(owner))
+        allowed = significant_change(local, dtype, comparison.tolerances.of(owner))
         error, cause = significant[owner, local], "weights"
     else:
         owner, error, allowed = first_changed_layer(built, *structures, passes_agree=True), math.inf, 0.0
@@ -164,9 +166,10 @@ def _significant_changes(comparison: LockstepComparison, changed: WeightChanges)
         before = baseline.weights[baseline.modules[name].weights[local]]
         after = actual.weights[actual.modules[name].weights[local]]
         own = comparison.tolerances.of(name)
-        allowed = significant_weight_change(before.dtype, own)
-        error = difference(before, after, atol=own.absolute, allowed=allowed)
-        if not is_exact(before.dtype) and not error <= allowed and not local.endswith(ATTRIBUTE_SUFFIX):
+        allowed = significant_change(local, before.dtype, own)
+        atol = 0.0 if is_exact(before.dtype) else own.absolute
+        error = difference(before, after, atol=atol, allowed=allowed)
+        if not error <= allowed:
             significant[name, local] = error
     return significant
 
@@ -174,15 +177,13 @@ def _significant_changes(comparison: LockstepComparison, changed: WeightChanges)
 def _uncompared(comparison: LockstepComparison) -> list[UncomparedFinding]:
     """What differs, or is missing, and was not compared because of what the baseline says about it."""
     baseline, actual = comparison.baseline, comparison.actual
-    differing = dict.fromkeys(changed_state(baseline.structure, actual.structure))
+    differing = set(changed_state(baseline.structure, actual.structure))
+    claimed: set[tuple[str, str]] = set()
     for name in baseline.modules.keys() & actual.modules.keys():
         before, after = baseline.modules[name], actual.modules[name]
-        differing.update(dict.fromkeys((name, local) for local in after.weights.keys() - before.weights.keys()))
-    findings = [
-        UncomparedFinding(name, f"buffer {local}")
-        for name, local in sorted(differing)
-        if local in actual.modules[name].state(baseline.modules[name]) - actual.modules[name].rewritten
-    ]
+        differing.update((name, local) for local in after.weights.keys() - before.weights.keys())
+        claimed.update((name, local) for local in after.state(before) - after.rewritten)
+    findings = [UncomparedFinding(name, f"buffer {local}") for name, local in sorted(differing & claimed)]
     lent = {call.layer for call in baseline.calls if id(call) in comparison.lent_calls}
     return findings + [UncomparedFinding(name, f"weights{LENT}") for name in sorted(lent)]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 from pytest_modelviz.compare.bracketed import in_one_order
@@ -14,7 +14,7 @@ from pytest_modelviz.compare.bracketed import in_one_order
 _RTOL = 5e-5
 _COMPUTED_DIGITS = 7  # nobody writes so many by hand
 _ROUND_RTOL = 5e-7  # of a number with fewer, such as a decay of 0.9999: it may be computed and happen to be round
-_NUMBER = re.compile(r"(?<![\w.])[+-]?\d+(?:\.\d*)?(?:e[+-]\d+)?(?![\w.])")
+_NUMBER = re.compile(r"(?<![\w.])([+-]?\d+(?:\.\d*)?(?:e[+-]\d+)?)(?![\w.])")  # every second piece of a split text
 
 
 def same_text(before: str, after: str) -> bool:
@@ -24,14 +24,34 @@ def same_text(before: str, after: str) -> bool:
     """
     if before == after:
         return True
-    if _NUMBER.split(before) != _NUMBER.split(after):
-        return False
-    return all(map(_close, _NUMBER.findall(before), _NUMBER.findall(after)))
+    old, new = _NUMBER.split(before), _NUMBER.split(after)
+    return old[::2] == new[::2] and same_numbers(old[1::2], new[1::2])
 
 
 def same_setting(before: str, after: str) -> bool:
     """The same of a module's setting, where a list of texts may have been a set, which has no order."""
     return same_text(before, after) or same_text(in_one_order(before), in_one_order(after))
+
+
+def same_numbers(before: Sequence[str], after: Sequence[str]) -> bool:
+    """Whether numbers in text form are the same but for the last digits of those that were computed."""
+    return len(before) == len(after) and all(map(_close, before, after))
+
+
+def without_numbers(value: Any, numbers: list[str]) -> Hashable:
+    """A key that all nested lists and mappings share that differ in nothing but the numbers in their texts.
+
+    Two values are the `same` where their keys are equal and so are the numbers, which are appended to `numbers`.
+    """
+    if isinstance(value, str):
+        pieces = _NUMBER.split(value)
+        numbers += pieces[1::2]
+        return tuple(pieces[::2])
+    if isinstance(value, Mapping):
+        return dict, *((key, without_numbers(value[key], numbers)) for key in sorted(value))
+    if isinstance(value, (list, tuple)):
+        return list, *(without_numbers(item, numbers) for item in value)
+    return value  # type: ignore[no-any-return]  # whatever else JSON holds
 
 
 def _close(before: str, after: str) -> bool:

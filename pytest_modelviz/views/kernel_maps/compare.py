@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from pytest_modelviz.compare.evidence import construction_changes
-from pytest_modelviz.compare.naming import baseline_name, is_within, tie_findings, with_baseline_names
+from pytest_modelviz.compare.naming import baseline_namer, is_within, tie_findings, with_baseline_names
 from pytest_modelviz.compare.ownership import first_changed_layer
 from pytest_modelviz.compare.precision import is_exact
 from pytest_modelviz.compare.readable import contradiction, is_mean_of, is_rms_of, require_rows
@@ -75,7 +75,7 @@ def _compare_kernels(
     known = (containers[0] or {}, containers[1]) if containers[0] is not None else ({}, {})
     before, after = (_tree(*pair) for pair in zip((baseline, actual), known, strict=True))
     after, renamed = with_baseline_names(before, after)
-    names = {baseline_name(name, renamed) for name in actual.modules}
+    names = set(map(baseline_namer(renamed), actual.modules))
     actual = replace(after, modules={name: module for name, module in after.modules.items() if name in names})
     if containers[0] is None:  # those of the model now, if they hold what the baseline has
         outer = {

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pytest_modelviz.compare.evidence import construction_changes
-from pytest_modelviz.compare.naming import baseline_name, is_within, with_baseline_names
+from pytest_modelviz.compare.naming import baseline_namer, is_within, with_baseline_names
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
@@ -98,8 +98,7 @@ def renamed_back(baseline: OperatorGraph, actual: OperatorGraph) -> tuple[Operat
     if not renamed and not inputs:
         return actual, renamed
 
-    def module(name: str) -> str:
-        return baseline_name(name, renamed)
+    module = baseline_namer(renamed)
 
     def reference(text: str) -> str:
         prefix, equals, given = text.rpartition("=")

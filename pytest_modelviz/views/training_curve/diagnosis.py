@@ -109,7 +109,7 @@ class ModelDiagnosis:
             *module_findings(before, self._after),
             *tie_findings(before.ties, self._after.ties),
         ]
-        configured = [finding for name in before.modules for finding in config_findings(name, before, self._after)]
+        configured = config_findings(before.modules, before, self._after)
         self._config = [finding for finding in configured if not isinstance(finding, AttributeFinding)]
         self._attributes = [finding for finding in configured if isinstance(finding, AttributeFinding)]
 
