@@ -2,7 +2,8 @@
 
 Arguments correspond by name. Where `forward` was rewritten, those whose names only one of the two knows also correspond
 by position, and an argument that is left out in the actual pass has its default there. A name that both know stands for
-itself alone: what a baseline says of positions and defaults stands in no text that people read.
+itself alone: what a baseline says of positions and defaults stands in no text that people read. A `forward` with
+`**kwargs` knows every name; but a call without an argument that it requires was one of another `forward`.
 """
 
 from __future__ import annotations
@@ -16,17 +17,22 @@ from pytest_modelviz.records.structure import LENT, ModuleRecord
 from pytest_modelviz.records.trace import Leaf, Leaves
 from pytest_modelviz.text.side_by_side import split_path
 
+OPTIONAL = "=..."  # behind the name of a parameter that has a default
+_MOST_PARAMETERS = 1000  # nobody writes more, and a file may name them for every call
 _END_OF_NAME = re.compile(r"[.\[]")  # of an argument: what follows leads into it
-_INDEX = re.compile(r"\[(0|[1-9]\d{0,8})\]", re.ASCII)
 
 
 class Signature(NamedTuple):
-    """The parameters of a `forward`: by position, what takes the rest, by name only, whether it takes others too."""
+    """The parameters of a `forward`: by position, what takes the rest, by name only, whether it takes others too.
+
+    `optional` are those that are marked as such, which a trace's are not.
+    """
 
     names: tuple[str, ...] = ()
     rest: str = ""
     only_by_name: tuple[str, ...] = ()
     takes_any_name: bool = False
+    optional: frozenset[str] = frozenset()
 
     @property
     def listed(self) -> tuple[str, ...]:
@@ -38,18 +44,21 @@ class Signature(NamedTuple):
         return set(self.listed)
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=64)  # a text may be long, and its module be called a thousand times
 def signature_of(text: str) -> Signature:
-    """The signature that a text such as "x, *args, mask, **others" says; an empty one if it cannot be any."""
-    items = text.split(", ")
+    """The signature that a text such as "x, *args, mask=..., **others" says; an empty one if it cannot be any."""
+    items = [item.removesuffix(OPTIONAL) for item in text.split(", ")]
+    optional = frozenset(item for item, written in zip(items, text.split(", "), strict=True) if item != written)
     named = [item for item in items if not item.startswith("**")]
     stars = [position for position, item in enumerate(named) if item.startswith("*")]
     end = stars[0] if stars else len(named)
     names, rest, only_by_name = named[:end], "".join(named[end : end + 1]).removeprefix("*"), named[end + 1 :]
     plain = [*names, *only_by_name]  # a trace calls what no parameter takes "args", as a parameter may be called
-    if len(set(plain)) < len(plain) or not all(name.isidentifier() for name in [*plain, *([rest] if stars else [])]):
+    if len(items) > _MOST_PARAMETERS or len(set(plain)) < len(plain):
         return Signature()
-    return Signature(tuple(names), rest, tuple(only_by_name), len(named) < len(items))
+    if not all(name.isidentifier() for name in [*plain, *([rest] if stars else [])]):
+        return Signature()
+    return Signature(tuple(names), rest, tuple(only_by_name), len(named) < len(items), optional)
 
 
 def matched_arguments(
@@ -69,17 +78,18 @@ def matched_arguments(
         return baseline, actual
     is_rewritten = baseline_module.config.get("forward") != actual_module.config.get("forward")
     old, new = (signature_of(module.config.get("forward", "")) for module in (baseline_module, actual_module))
-    given = _roots(baseline)
-    is_certain = not new.takes_any_name and not given & _roots(actual) & {old.rest, new.rest}
-    if is_rewritten and (trusting or is_certain):
-        if trusting or given.issuperset(old.names):  # otherwise its positions are those of defaults that it claims
-            baseline = _by_position(baseline, old, new)
-        actual = _by_position(actual, new, old)
     claimed, defaults = (_defaults(module.config.get("defaults", "")) for module in (baseline_module, actual_module))
+    given = _roots(baseline)
+    is_open = new.takes_any_name and not trusting  # whatever the baseline's names, the actual forward takes them
+    replaceable = new.known - ({*new.optional, *defaults, new.rest} if is_open else set())
+    if is_rewritten and (trusting or not given & _roots(actual) & {old.rest, new.rest}):
+        if trusting or given.issuperset(old.names):  # otherwise its positions are those of defaults that it claims
+            baseline = _by_position(baseline, old, new, replaceable - old.known)
+        actual = _by_position(actual, new, old, set() if is_open else old.known - new.known)
     agreed = [path for path in actual if trusting or claimed.get(path) == defaults.get(path)]
     baseline, actual = _with_defaults(baseline, agreed, claimed), _with_defaults(actual, baseline, defaults)
-    if is_rewritten and (trusting or not new.takes_any_name):
-        actual = _by_baseline_names(actual, old, new, _roots(baseline))
+    if is_rewritten:
+        actual = _by_baseline_names(actual, old, new, replaceable - old.known - _roots(baseline))
     return baseline, actual
 
 
@@ -104,27 +114,20 @@ def _with_defaults(leaves: Leaves, others: Iterable[str], defaults: Mapping[str,
     return {**leaves, **missing}
 
 
-def _by_position(leaves: Leaves, own: Signature, other: Signature) -> Leaves:
-    """What one `forward` takes as `*args`, under the names of the other `forward`'s parameters at those positions."""
-    new, known = other.names[len(own.names) :], own.known
-    indices = [_INDEX.match(path, len(own.rest)) for path in leaves if path.startswith(f"{own.rest}[")]
-    positions = {int(index[1]) for index in indices if index is not None}
-    names = {at: new[at] for at in positions if at < len(new) and new[at] not in known}
-    return _renamed(leaves, {f"{own.rest}[{at}]": name for at, name in names.items()})
+def _by_position(leaves: Leaves, own: Signature, other: Signature, allowed: Collection[str]) -> Leaves:
+    """What one `forward` takes as `*args`, under those names of the other that are allowed, at their positions."""
+    names = enumerate(other.names[len(own.names) :])
+    return _renamed(leaves, {f"{own.rest}[{at}]": name for at, name in names if name in allowed})
 
 
-def _by_baseline_names(leaves: Leaves, baseline: Signature, actual: Signature, given: Collection[str]) -> Leaves:
+def _by_baseline_names(leaves: Leaves, old: Signature, new: Signature, replaceable: Collection[str]) -> Leaves:
     """Actual arguments under the baseline's names for them, where `forward`'s own parameters were renamed.
 
-    Where there are more or fewer parameters now, another name is another argument, and so is one that is `given` in
-    the baseline.
+    Where there are more or fewer parameters now, the first of them correspond.
     """
-    names, actual_names = baseline.listed, actual.listed
-    if len(names) != len(actual_names):
-        return leaves
-    known = {*names, *given}
-    pairs = zip(names, actual_names, strict=True)
-    return _renamed(leaves, {new: old for old, new in pairs if old not in actual_names and new not in known})
+    is_as_long = len(old.listed) == len(new.listed)
+    pairs = zip(old.listed, new.listed, strict=True) if is_as_long else zip(old.names, new.names, strict=False)
+    return _renamed(leaves, {name: former for former, name in pairs if former not in new.known and name in replaceable})
 
 
 def _renamed(leaves: Leaves, names: Mapping[str, str]) -> Leaves:

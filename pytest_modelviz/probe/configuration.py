@@ -10,13 +10,14 @@ import functools
 import hashlib
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from pytest_modelviz.compare.arguments import OPTIONAL
 from pytest_modelviz.compare.bracketed import in_one_order
 from pytest_modelviz.compare.ignored import lasting_config
 from pytest_modelviz.compare.shared_objects import object_text, settings_by_attribute
@@ -196,12 +197,14 @@ class Parameters(NamedTuple):
 
     @property
     def signature(self) -> str:
-        """The parameters as they are written."""
-        return self._listed(f"*{self.rest}" if self.is_variadic else "")
+        """The parameters as they are written; which may be left out matters only where any other name can be given."""
+        marked = set() if self.keywords is None else self.defaults.keys()
+        return self._listed(f"*{self.rest}" if self.is_variadic else "", marked)
 
-    def _listed(self, rest: str) -> str:
+    def _listed(self, rest: str, marked: Collection[str] = ()) -> str:
         keywords = "" if self.keywords is None else f"**{self.keywords}"
-        return ", ".join(filter(None, [*self.names, rest, *self.only_by_name, keywords]))
+        texts = [f"{name}{OPTIONAL}" if name in marked else name for name in (*self.names, rest, *self.only_by_name)]
+        return ", ".join(filter(None, [*texts, keywords]))
 
 
 def parameters_of(module: torch.nn.Module) -> Parameters:

@@ -6,20 +6,20 @@ Rows are read out of facts, of which a baseline's may say anything.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from pytest_modelviz.compare.arguments import Signature, signature_of
+from pytest_modelviz.compare.arguments import matched_arguments
 from pytest_modelviz.compare.devices import same_but_for_devices
 from pytest_modelviz.compare.ignored import lasting_text
 from pytest_modelviz.compare.texts import same, same_setting
 from pytest_modelviz.records.facts import rows
-from pytest_modelviz.records.structure import NOT_SAVED, require_recordable
+from pytest_modelviz.records.structure import NOT_SAVED, ModuleRecord, require_recordable
+from pytest_modelviz.records.trace import Leaf, Leaves
 from pytest_modelviz.text.side_by_side import split_items, split_path
 from pytest_modelviz.text.strict_json import JsonObject, JsonValue
 from pytest_modelviz.views.model_summary.findings import Field, FieldFinding
 
 Rows = Mapping[str, JsonObject]
-Arguments = Sequence[tuple[str, str, str]]  # the name of each, the path within it, the text
 
 # What a module is made of comes before what follows from it: a changed stride explains a changed output shape.
 STRUCTURE: tuple[Field, ...] = ("class", "config", "parameters", "buffers", "frozen")
@@ -79,40 +79,24 @@ def without_state(before: JsonObject, after: JsonObject, *, is_run: bool) -> tup
 
 
 def _same_inputs(before: JsonObject, after: JsonObject) -> bool:
-    """Whether a module is given the same arguments: a parameter of another name is no other input.
+    """Whether a module is given the same arguments: a parameter of another name is no other input."""
+    (given, old), (others, new) = map(_arguments, (before, after))
+    matched = matched_arguments(given, others, old, new)
+    return matched[0] == matched[1]
 
-    A name that both rows know stands for itself, whatever a baseline says of its position.
+
+def _arguments(row: JsonObject) -> tuple[Leaves, ModuleRecord]:
+    """What a module is given, by paths, and its parameters: those given, where the row does not name others.
+
+    An argument that the row does not name, or whose name it has used before, is called "0" if it is the first.
     """
-    given, others = (_arguments(row) for row in (before, after))
-    old, new = _signature(before, given), _signature(after, others)
-    known = {name for name, _, _ in given if new.takes_any_name} | new.known | {name for name, _, _ in others}
-    shared = known & (old.known | {name for name, _, _ in given})
-    return _positioned(given, old, shared) == _positioned(others, new, shared)
-
-
-def _arguments(row: JsonObject) -> Arguments:
-    """What a module is given; an argument of a row that does not name it is called "0" if it is the first."""
-    arguments = []
-    for number, item in enumerate(_inputs(row)):
+    leaves: dict[str, Leaf] = {}
+    for number, item in enumerate(split_items(str(row.get("in") or ""))):
         path, colon, text = item.partition(": ")
-        arguments.append((*split_path(path), text) if colon else (str(number), "", item))
-    return arguments
-
-
-def _signature(row: JsonObject, given: Arguments) -> Signature:
-    """The parameters of a forward: those given, where the row does not name others."""
-    signature = signature_of(str(row.get("forward") or ""))
-    return signature if signature.known else Signature(tuple(dict.fromkeys(name for name, _, _ in given)))
-
-
-def _positioned(given: Arguments, signature: Signature, shared: Collection[str]) -> list[tuple[int | str, str, str]]:
-    """Arguments by their positions in the signature, and by their names where the other signature has those too."""
-    positions = {name: position for position, name in enumerate(signature.listed) if name not in shared}
-    return [(positions.get(name, name), within, text) for name, within, text in given]
-
-
-def _inputs(row: JsonObject) -> list[str]:
-    return split_items(str(row.get("in") or ""))
+        is_named = colon and path not in leaves
+        leaves[path if is_named else str(number)] = Leaf(literal=text if is_named else item)
+    signature = row.get("forward") or ", ".join(dict.fromkeys(split_path(path)[0] for path in leaves))
+    return leaves, ModuleRecord("", {"forward": str(signature)}, {})
 
 
 def _depends_on_device(key: str, before: JsonObject, after: JsonObject) -> bool:

@@ -147,7 +147,7 @@ def _forward(parameters: Parameters, calls: list[Call]) -> str:
     """
     paths = (path for path in (calls[0].inputs if calls else ()) if not path.endswith(LENT))
     given = [*dict.fromkeys(split_path(path)[0] for path in paths)]
-    return "" if not calls or ", ".join(given) == parameters.signature.replace("*", "") else parameters.signature
+    return "" if not calls or ", ".join(given) == parameters.signature else parameters.signature
 
 
 def _config(module: torch.nn.Module) -> str:

@@ -154,7 +154,8 @@ HANDED = {
 SIGNATURES = (
     None, "", "x", "x, bias", "x, mask", "x, bias, mask", "x, mask, scale", "x, scale", "x, zz, args", "x, zz, args[0]",
     "x, zz, args[0], *rest", "x, args[1], args[0]", "x, *args", "x, *bias", "x, bias, *args", "x, zz, *args",
-    "x, zz, bias, *rest", "x, scale, *args", "x, args, *scale", "x, x, bias", "bias, x",
+    "x, zz, bias, *rest", "x, scale, *args", "x, args, *scale", "x, x, bias", "bias, x", "x, *args, scale, **others",
+    "x, *args, scale=..., **others", "x, *rest, scale=..., bias", "x=..., *args", "x, args=..., scale=..., **others",
 )  # fmt: skip
 
 
