@@ -17,7 +17,7 @@ from pytest_modelviz.compare.evidence import (
     order_findings,
     significant_change,
 )
-from pytest_modelviz.compare.lockstep import ComparedEvent, LockstepComparison
+from pytest_modelviz.compare.lockstep import ComparedEvent, LockstepComparison, executing_call
 from pytest_modelviz.compare.naming import is_within, tie_findings
 from pytest_modelviz.compare.ownership import ConstructionComparison
 from pytest_modelviz.records.findings import AttributeFinding, LayerFinding, ModuleFinding, WeightFinding
@@ -51,18 +51,12 @@ def assign_blame(comparison: LockstepComparison, first: ComparedEvent, changed: 
     return _Investigation(comparison, first, changed).blame()
 
 
-def suspect_of(event: Event) -> tuple[str, int]:
-    """The layer, and which of its calls, whose code ran just before an event."""
-    call = event.parent if event.kind == "enter" and event.parent is not None else event.call
-    return call.layer, call.index
-
-
 class _Investigation:
     """Two passes, their first event that differs, and what may explain it."""
 
     def __init__(self, comparison: LockstepComparison, first: ComparedEvent, changed: WeightChanges) -> None:
         self._comparison, self._first = comparison, first
-        self._structures = comparison.baseline.structure, comparison.actual.structure
+        self._structures = comparison.structures
         self._construction = ConstructionComparison(comparison.baseline, comparison.actual)
         self._changed: dict[str, list[WeightFinding]] = {}
         for key, error in changed.items():
@@ -79,7 +73,8 @@ class _Investigation:
         if cause == "weights" and self._is_any_retied(evidence):
             ties = tie_findings(*(structure.ties for structure in self._structures))
             return Blame(compared, "", 0, "architecture", [*ties, *evidence])  # no longer another's weight, or now one
-        layer, index = suspect_of(compared.event)
+        suspect = executing_call(compared.event)
+        layer, index = suspect.layer, suspect.index
         own = [f for f in evidence if not isinstance(f, ModuleFinding) and _is_inside(f.layer, layer)]
         changed_layers = {finding.layer for finding in own}
         if len(changed_layers) == 1 and layer not in changed_layers and compared.event.kind != "order":
@@ -108,7 +103,7 @@ class _Investigation:
         """Cause and evidence: the suspect's own configuration, else its own weights, else its code."""
         if event.kind == "enter" and event.parent is None:
             return "input", []
-        suspect = suspect_of(event)[0]
+        suspect = executing_call(event).layer
         configured = self._construction.findings(suspect)
         if event.kind == "order":
             modules = module_findings(*self._structures)
@@ -132,7 +127,7 @@ class _Investigation:
         Such a buffer may be read before it is written, and a list of texts may be the steps that a module takes, in
         order.
         """
-        own = self._construction.own_modules(suspect_of(event)[0])
+        own = self._construction.own_modules(executing_call(event).layer)
         state = changed_state(*self._structures) if event.kind != "order" else {}
         buffers = [WeightFinding(*key, error) for key, error in state.items() if key[0] in own]
         if buffers:
@@ -147,7 +142,7 @@ class _Investigation:
         """
         if self._first.event.kind == "order":
             return []
-        suspect = suspect_of(self._first.event)[0]
+        suspect = executing_call(self._first.event).layer
         inner = [finding for name, changed in self._changed.items() if _is_inside(name, suspect) for finding in changed]
         return list(filter(self._is_significant, inner))
 

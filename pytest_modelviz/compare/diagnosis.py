@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pytest_modelviz.compare.blame import assign_blame, suspect_of
+from pytest_modelviz.compare.blame import assign_blame
 from pytest_modelviz.compare.evidence import (
     WeightChanges,
     changed_state,
@@ -16,7 +16,7 @@ from pytest_modelviz.compare.evidence import (
     significant_change,
     structural_findings,
 )
-from pytest_modelviz.compare.lockstep import ComparedEvent, LockstepComparison, event_key
+from pytest_modelviz.compare.lockstep import ComparedEvent, LockstepComparison, event_key, executing_call
 from pytest_modelviz.compare.naming import baseline_namer, tie_findings, with_baseline_names
 from pytest_modelviz.compare.ownership import first_changed_layer
 from pytest_modelviz.compare.precision import is_exact
@@ -58,13 +58,18 @@ def compare_traces(baseline: ForwardTrace, actual: ForwardTrace, tolerances: Tol
     actual, renamed = _with_baseline_names(baseline, actual)
     comparison = LockstepComparison(baseline, actual, tolerances, renamed)
     comparison.run()
-    changed = changed_weights(baseline.structure, actual.structure)
+    changed = changed_weights(*comparison.structures)
     if comparison.first is not None:
-        return _with_renames(_drift(comparison, comparison.first, changed), renamed)
-    verdict = _verdict_on_equal_passes(comparison, changed)
-    if verdict.matched and renamed:
+        verdict = _drift(comparison, comparison.first, changed)
+    else:
+        verdict = _verdict_on_equal_passes(comparison, changed)
+    if not renamed:
+        return verdict
+    if verdict.matched:
         return _renamed_only(verdict, actual, renamed)
-    return _with_renames(verdict, renamed)
+    known = set(verdict.findings)
+    others = [replace(finding, role=Role.ALSO) for finding in renamed if finding not in known]
+    return replace(verdict, findings=(*verdict.findings, *others))
 
 
 def _with_baseline_names(baseline: ForwardTrace, actual: ForwardTrace) -> tuple[ForwardTrace, list[RenameFinding]]:
@@ -77,36 +82,33 @@ def _with_baseline_names(baseline: ForwardTrace, actual: ForwardTrace) -> tuple[
 
 
 def _drift(comparison: LockstepComparison, first: ComparedEvent, changed: WeightChanges) -> Verdict:
-    baseline, actual = comparison.baseline, comparison.actual
     revealed_by, suspect, index, cause, evidence = assign_blame(comparison, first, changed)
     event, error, allowed, path = revealed_by[:4]
-    layers = {call.layer for call in baseline.calls} - comparison.skipped_containers
+    layers = {call.layer for call in comparison.baseline.calls} - comparison.skipped_containers
     is_input = event.kind == "enter" and event.parent is None
     kind = DivergingEvent.INPUT if is_input else DivergingEvent(event.kind)
     before, after = ("", "") if math.isfinite(error) else _mismatch(comparison, event, path)
     findings: list[AnyFinding] = [EventFinding(event.call.layer, kind, path, before, after, error), *evidence]
-    if cause == "computation" and event.kind != "order":
-        findings.append(_code_finding(revealed_by))
-    findings += _order_findings(comparison)
-    findings += _output_findings(comparison)
+    if cause == "computation" and event.kind != "order":  # between which calls of the suspect, if it calls any
+        following = event.call.layer if event.kind == "enter" else ""
+        findings.append(CodeFinding(executing_call(event).layer, revealed_by.last_callee or "", following))
+    if comparison.order_divergence is not None:
+        old, new = ((step.kind, step.call.layer) if step else None for step in comparison.order_divergence)
+        findings.append(OrderFinding(old, new, first.event.kind != "order"))
+    if comparison.drifted_outputs is not None:
+        outputs = comparison.baseline.calls[0].outputs or {}
+        findings.append(OutputsFinding(len(outputs), tuple(path or "output" for path in comparison.drifted_outputs)))
     findings += _other_findings(comparison, changed, evidence)
     return Verdict.drift(
         compared=len(layers),
         drifted=len(layers & drifted_layers(comparison)),
         error=first.error,
         tolerance=first.allowed,
-        first=Divergence(suspect, class_name_of(suspect, baseline.structure, actual.structure), index, error, allowed),
+        first=Divergence(suspect, class_name_of(suspect, *comparison.structures), index, error, allowed),
         cause=cause,
         findings=findings,
         layers=comparison.layers,
     )
-
-
-def _with_renames(verdict: Verdict, renamed: list[RenameFinding]) -> Verdict:
-    if verdict.matched:
-        return verdict
-    others = [replace(f, role=Role.ALSO) for f in renamed if f not in verdict.findings]
-    return replace(verdict, findings=(*verdict.findings, *others))
 
 
 def _renamed_only(verdict: Verdict, actual: ForwardTrace, renamed: list[RenameFinding]) -> Verdict:
@@ -122,8 +124,7 @@ def _verdict_on_equal_passes(comparison: LockstepComparison, changed: WeightChan
 
     Such a change is a drift although no output shows it.
     """
-    baseline, actual = comparison.baseline, comparison.actual
-    structures = baseline.structure, actual.structure
+    baseline, structures = comparison.baseline, comparison.structures
     count = len({call.layer for call in baseline.calls})
     significant = _significant_changes(comparison, changed)
     built = structural_findings(*structures)
@@ -145,7 +146,7 @@ def _verdict_on_equal_passes(comparison: LockstepComparison, changed: WeightChan
         owner, error, allowed = first_changed_layer(built, *structures, passes_agree=True), math.inf, 0.0
         cause = "architecture"
     weights = [WeightFinding(*key, size) for key, size in significant.items()]
-    first = Divergence(owner, class_name_of(owner, baseline.structure, actual.structure), 0, error, allowed)
+    first = Divergence(owner, class_name_of(owner, *structures), 0, error, allowed)
     return Verdict.drift(
         compared=count,
         drifted=0,
@@ -177,7 +178,7 @@ def _significant_changes(comparison: LockstepComparison, changed: WeightChanges)
 def _uncompared(comparison: LockstepComparison) -> list[UncomparedFinding]:
     """What differs, or is missing, and was not compared because of what the baseline says about it."""
     baseline, actual = comparison.baseline, comparison.actual
-    differing = set(changed_state(baseline.structure, actual.structure))
+    differing = set(changed_state(*comparison.structures))
     claimed: set[tuple[str, str]] = set()
     for name in baseline.modules.keys() & actual.modules.keys():
         before, after = baseline.modules[name], actual.modules[name]
@@ -188,22 +189,6 @@ def _uncompared(comparison: LockstepComparison) -> list[UncomparedFinding]:
     return findings + [UncomparedFinding(name, f"weights{LENT}") for name in sorted(lent)]
 
 
-def _code_finding(compared: ComparedEvent) -> CodeFinding:
-    """Between which of the suspect's calls its code computes something else; both empty if it calls none."""
-    event = compared.event
-    following = event.call.layer if event.kind == "enter" else ""
-    return CodeFinding(suspect_of(event)[0], compared.last_callee or "", following)
-
-
-def _output_findings(comparison: LockstepComparison) -> list[OutputsFinding]:
-    """Which leaves of the model's output drifted, out of how many."""
-    drifted = comparison.drifted_outputs
-    if drifted is None:
-        return []
-    leaves = comparison.baseline.calls[0].outputs or {}
-    return [OutputsFinding(len(leaves), tuple(path or "output" for path in drifted))]
-
-
 def _mismatch(comparison: LockstepComparison, event: Event, path: str) -> tuple[str, str]:
     for actual in comparison.actual.events():
         if event.kind != "order" and event_key(actual) == event_key(event):
@@ -212,21 +197,13 @@ def _mismatch(comparison: LockstepComparison, event: Event, path: str) -> tuple[
     return "", ""
 
 
-def _order_findings(comparison: LockstepComparison) -> list[OrderFinding]:
-    if comparison.order_divergence is None:
-        return []
-    before, after = ((e.kind, e.call.layer) if e else None for e in comparison.order_divergence)
-    later = comparison.first is not None and comparison.first.event.kind != "order"
-    return [OrderFinding(before, after, later)]
-
-
 def _other_findings(
     comparison: LockstepComparison, changed: WeightChanges, evidence: Sequence[LayerFinding]
 ) -> list[LayerFinding]:
     """What else differs, beyond the evidence against the suspect."""
-    baseline, actual = comparison.baseline.structure, comparison.actual.structure
-    others = construction_changes(baseline, actual)
+    baseline, actual = comparison.structures
     weights = {**changed, **changed_state(baseline, actual)}
+    others = construction_changes(baseline, actual)
     others += [WeightFinding(*key, error) for key, error in weights.items()]
     others += tie_findings(baseline.ties, actual.ties)
     known = set(evidence)

@@ -1,9 +1,9 @@
-"""What differs between two models themselves: their modules, configuration and parameters. No pass is needed."""
+"""How two models differ in themselves: in modules, configuration and parameters. No forward pass is needed."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pytest_modelviz.compare.naming import tie_findings
 from pytest_modelviz.compare.shared_objects import SharedObjects, object_class
@@ -47,16 +47,16 @@ def module_findings(
     ]
 
 
-def config_findings(
+def configuration_findings(
     names: Iterable[str], baseline: ModelStructure, actual: ModelStructure, objects: Objects | None = None
 ) -> list[ConstructionFinding]:
     """Differences in the class, the configuration and the parameters' shapes of modules that both models have."""
     objects = objects or objects_of(baseline, actual)
     common = [name for name in names if name in baseline.modules and name in actual.modules]
-    return [finding for name in common for finding in _config_findings(name, baseline, actual, objects)]
+    return [finding for name in common for finding in _findings_in_module(name, baseline, actual, objects)]
 
 
-def _config_findings(
+def _findings_in_module(
     name: str, baseline: ModelStructure, actual: ModelStructure, objects: Objects
 ) -> list[ConstructionFinding]:
     before, after = baseline.modules[name], actual.modules[name]
@@ -87,7 +87,7 @@ def _config_findings(
 
 def construction_changes(baseline: ModelStructure, actual: ModelStructure) -> list[LayerFinding]:
     """Modules that only one of the two models has, and how the others are built and configured."""
-    return [*module_findings(baseline, actual), *config_findings(baseline.modules, baseline, actual)]
+    return [*module_findings(baseline, actual), *configuration_findings(baseline.modules, baseline, actual)]
 
 
 def structural_findings(baseline: ModelStructure, actual: ModelStructure) -> list[LayerFinding]:
@@ -96,7 +96,7 @@ def structural_findings(baseline: ModelStructure, actual: ModelStructure) -> lis
     A weight that only one of two models has, or of another dtype or shape, has nothing to be compared with: wherever
     `changed_weights` decides on a match, this must be asked too.
     """
-    changed = config_findings(actual.modules, baseline, actual)
+    changed = configuration_findings(actual.modules, baseline, actual)
     shapes = [finding for finding in changed if isinstance(finding, ShapeFinding)]
     return [*module_findings(baseline, actual), *shapes, *tie_findings(baseline.ties, actual.ties)]
 
@@ -124,42 +124,40 @@ def order_findings(names: Sequence[str], baseline: ModelStructure, actual: Model
 
 def changed_weights(baseline: ModelStructure, actual: ModelStructure) -> WeightChanges:
     """The change of every weight that changed and kept its shape; `structural_findings` has all others."""
-    changed: dict[tuple[str, str], float] = {}
     errors: dict[tuple[str, str], float] = {}  # shared weights are compared once
-    for name, module in baseline.modules.items():
-        actual_module = actual.modules.get(name)
-        if actual_module is None:
+    changed: dict[tuple[str, str], float] = {}
+    for position, (old, new), is_state in _common_tensors(baseline, actual):
+        before, after = baseline.weights[old], actual.weights[new]
+        if is_state or (before.dtype, before.shape) != (after.dtype, after.shape):
             continue
-        state = actual_module.state(module)
-        for local, key in module.weights.items():
-            if local in state:
-                continue
-            pair = (key, actual_module.weights.get(local, ""))
-            if pair not in errors:
-                before, after = baseline.weights[key], actual.weights.get(pair[1])
-                comparable = after is not None and (before.dtype, before.shape) == (after.dtype, after.shape)
-                errors[pair] = weight_difference(before, after) if after is not None and comparable else 0.0
-            if errors[pair]:
-                changed[name, local] = errors[pair]
+        if (old, new) not in errors:
+            errors[old, new] = weight_difference(before, after)
+        if errors[old, new]:
+            changed[position] = errors[old, new]
     return changed
 
 
 def changed_state(baseline: ModelStructure, actual: ModelStructure) -> WeightChanges:
     """The change of buffers that a pass writes and nobody saves: the pass may have read them before."""
-    changed = {}
-    for name, module in baseline.modules.items():
-        actual_module = actual.modules.get(name)
-        if actual_module is None:
-            continue
-        for local in sorted(actual_module.state(module)):
-            before = baseline.weights.get(module.weights.get(local, ""))
-            after = actual.weights.get(actual_module.weights.get(local, ""))
-            if before is not None and after is not None:
-                comparable = (before.dtype, before.shape) == (after.dtype, after.shape)
-                error = weight_difference(before, after) if comparable else math.inf
-                if error:
-                    changed[name, local] = error
+    changed: dict[tuple[str, str], float] = {}
+    for position, (old, new), is_state in _common_tensors(baseline, actual):
+        error = weight_difference(baseline.weights[old], actual.weights[new]) if is_state else 0.0
+        if error:
+            changed[position] = error
     return changed
+
+
+def _common_tensors(
+    baseline: ModelStructure, actual: ModelStructure
+) -> Iterator[tuple[tuple[str, str], tuple[str, str], bool]]:
+    """The tensors that both models hold: module and local name, the keys in both, whether it is state."""
+    for name, module in baseline.modules.items():
+        if name in actual.modules:
+            state, others = actual.modules[name].state(module), actual.modules[name].weights
+            for local in (*sorted(state), *(local for local in module.weights if local not in state)):
+                keys = module.weights.get(local, ""), others.get(local, "")
+                if keys[0] in baseline.weights and keys[1] in actual.weights:
+                    yield (name, local), keys, local in state
 
 
 def _reordered_in(

@@ -26,6 +26,7 @@ from pytest_modelviz.compare.error_propagation import EXACT, ErrorPropagation
 from pytest_modelviz.compare.tensors import leaf_errors, worst
 from pytest_modelviz.compare.tolerance import Source, Tolerances
 from pytest_modelviz.records.findings import RenameFinding
+from pytest_modelviz.records.structure import ModelStructure
 from pytest_modelviz.records.trace import Call, Event, ForwardTrace, Leaves
 from pytest_modelviz.records.verdict import LayerError
 
@@ -94,6 +95,10 @@ class LockstepComparison:
     def __post_init__(self) -> None:
         self._propagation = ErrorPropagation(self.baseline, self.actual, self.tolerances)
         self._called = [{call.layer for call in trace.calls} for trace in (self.baseline, self.actual)]
+
+    @property
+    def structures(self) -> tuple[ModelStructure, ModelStructure]:
+        return self.baseline.structure, self.actual.structure
 
     def run(self) -> None:
         """Compare event by event until the order of events itself differs."""
@@ -165,7 +170,7 @@ class LockstepComparison:
 
     def _compare(self, baseline: Event, actual: Event, innermost: _Frame) -> Source:
         """Compare one event; returns what led to its tensors, as far as rounding may come from there."""
-        propagation, layer = self._propagation, executing_layer(baseline)
+        propagation, layer = self._propagation, executing_call(baseline).layer
         source = propagation.add(actual, layer, innermost.received, innermost.actual or actual.call)
         scale = propagation.input_scale(actual)
         propagation.begin_event(actual)
@@ -223,16 +228,16 @@ class LockstepComparison:
             self.baseline.tensors,
             self.actual.tensors,
             sources=self._propagation.sources,
-            tolerances=self.tolerances.of(executing_layer(baseline)),
+            tolerances=self.tolerances.of(executing_call(baseline).layer),
             scale=scale,
             negligible=self._propagation.negligible,
             renamed=after.keys() - actual.leaves.keys(),
         )
 
 
-def executing_layer(event: Event) -> str:
-    """The layer whose code ran just before an event: the caller's, if a module is entered."""
-    return event.parent.layer if event.kind == "enter" and event.parent is not None else event.call.layer
+def executing_call(event: Event) -> Call:
+    """The call whose code ran just before an event: the caller's, if a module is entered."""
+    return event.parent if event.kind == "enter" and event.parent is not None else event.call
 
 
 def event_key(event: Event) -> tuple[str, str, int]:

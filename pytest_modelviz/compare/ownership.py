@@ -1,10 +1,10 @@
-"""Whose code it is: which module reads a module that is never called, which one calls another, which to name first."""
+"""Which module's code reads or calls another module, and which module to name where several changed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_modelviz.compare.evidence import config_findings, module_findings, objects_of
+from pytest_modelviz.compare.evidence import configuration_findings, module_findings, objects_of
 from pytest_modelviz.records.findings import LayerFinding, ModuleFinding
 from pytest_modelviz.records.structure import ModelStructure
 from pytest_modelviz.records.trace import ForwardTrace
@@ -54,7 +54,7 @@ class ConstructionComparison:
         """How a layer, and all modules that only its own code can read, are built differently."""
         if layer not in self._findings:
             own = dict.fromkeys(name for owner in self._owners for name in owner.own_modules(layer))
-            configured = config_findings(own, *self._structures, self._objects)
+            configured = configuration_findings(own, *self._structures, self._objects)
             self._findings[layer] = [*module_findings(*self._structures, among=own), *configured]
         return [*self._findings[layer]]
 

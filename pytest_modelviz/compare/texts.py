@@ -1,13 +1,15 @@
-"""Whether two texts of a configuration say the same, although the last digits of computed numbers differ."""
+"""Configuration texts compared: the last digits of numbers that were computed may differ."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 from pytest_modelviz.compare.bracketed import in_one_order
+
+Predicate = Callable[[Any, Any], bool]
 
 # A calibrated scale, or any other number that was computed in single precision, differs between processors as
 # activations do: by up to 3e-6 in ResNets and MobileNets of int8, where activations differ by up to 7e-6.
@@ -71,10 +73,21 @@ def _digits(number: str) -> int:
 
 def same(before: Any, after: Any) -> bool:
     """The same of texts in nested lists and mappings."""
-    if isinstance(before, str) and isinstance(after, str):
-        return same_text(before, after)
+    return same_nested(before, after, _same_item)
+
+
+def same_nested(before: Any, after: Any, is_same: Predicate, is_same_nested: Predicate | None = None) -> bool:
+    """Whether nested lists and mappings have equal keys and lengths, and all else in them `is_same`.
+
+    `is_same_nested` compares what is in them, if that is not done as here.
+    """
+    within = is_same_nested or (lambda old, new: same_nested(old, new, is_same))
     if isinstance(before, Mapping) and isinstance(after, Mapping):
-        return before.keys() == after.keys() and all(same(item, after[key]) for key, item in before.items())
+        return before.keys() == after.keys() and all(within(item, after[key]) for key, item in before.items())
     if isinstance(before, (list, tuple)) and isinstance(after, (list, tuple)):
-        return len(before) == len(after) and all(map(same, before, after))
-    return bool(before == after)
+        return len(before) == len(after) and all(map(within, before, after))
+    return is_same(before, after)
+
+
+def _same_item(before: Any, after: Any) -> bool:
+    return same_text(before, after) if isinstance(before, str) and isinstance(after, str) else bool(before == after)

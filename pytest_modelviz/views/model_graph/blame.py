@@ -53,7 +53,8 @@ def blame(
     if isinstance(first, OperatorFinding):
         changed = module_findings(before.structure, after.structure)
         inner = [finding for finding in changed if layer == "" or is_within(finding.layer, layer)]
-        evidence += [finding for finding in inner if finding not in evidence]
+        known = set(evidence)
+        evidence += [finding for finding in inner if finding not in known]
     evidence = evidence or [*order_findings(construction.own_modules(layer), before.structure, after.structure)]
     return layer, "architecture" if evidence else "computation", evidence
 

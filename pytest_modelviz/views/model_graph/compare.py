@@ -45,7 +45,8 @@ def compare_graphs(baseline: OperatorGraph, actual: OperatorGraph) -> Verdict:
     else:
         first, cause = _divergence(renamed[0].before, before, after), "architecture"
         first = replace(first, layer=renamed[0].layer)
-    also = [finding for finding in (*construction_changes(before, after), *renamed) if finding not in evidence]
+    known = set(evidence)
+    also = [finding for finding in (*construction_changes(before, after), *renamed) if finding not in known]
     touched = {finding.layer for finding in differing.findings} | {module_of(name) for name in differing.follows}
     findings: list[AnyFinding] = [*differing.findings[:1], *evidence, *differing.findings[1:]]
     if differing.follows:
