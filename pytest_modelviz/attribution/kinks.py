@@ -1,6 +1,6 @@
 """Whether a gradient can jump where its function is continuous: at kinks, such as those of rectifiers and max pooling.
 
-The tolerance for such jumps must follow from the model that runs, not from a file: see `compare.gradients`.
+The tolerance for such jumps must follow from the model that runs, not from a file: see `compare.explanations`.
 """
 
 from __future__ import annotations

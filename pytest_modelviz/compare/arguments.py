@@ -8,8 +8,9 @@ itself alone: what a baseline says of positions and defaults stands in no text t
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from pytest_modelviz.records.structure import LENT, ModuleRecord
@@ -17,6 +18,7 @@ from pytest_modelviz.records.trace import Leaf, Leaves
 from pytest_modelviz.text.side_by_side import split_path
 
 OPTIONAL = "=..."  # behind the name of a parameter that has a default
+_MOST_PARAMETERS = 1000  # nobody writes more, and a file may name them for every call
 _END_OF_NAME = re.compile(r"[.\[]")  # of an argument: what follows leads into it
 
 
@@ -42,6 +44,7 @@ class Signature(NamedTuple):
         return set(self.listed)
 
 
+@functools.lru_cache(maxsize=64)  # a text may be long, and its module be called a thousand times
 def signature_of(text: str) -> Signature:
     """The signature that a text such as "x, *args, mask=..., **others" says; an empty one if it cannot be any."""
     items = [item.removesuffix(OPTIONAL) for item in text.split(", ")]
@@ -51,7 +54,9 @@ def signature_of(text: str) -> Signature:
     end = stars[0] if stars else len(named)
     names, rest, only_by_name = named[:end], "".join(named[end : end + 1]).removeprefix("*"), named[end + 1 :]
     plain = [*names, *only_by_name]  # a trace calls what no parameter takes "args", as a parameter may be called
-    if len(set(plain)) < len(plain) or not all(name.isidentifier() for name in [*plain, *([rest] if stars else [])]):
+    if len(items) > _MOST_PARAMETERS or len(set(plain)) < len(plain):
+        return Signature()
+    if not all(name.isidentifier() for name in [*plain, *([rest] if stars else [])]):
         return Signature()
     return Signature(tuple(names), rest, tuple(only_by_name), len(named) < len(items), optional)
 
@@ -73,7 +78,7 @@ def matched_arguments(
         return baseline, actual
     is_rewritten = baseline_module.config.get("forward") != actual_module.config.get("forward")
     old, new = (signature_of(module.config.get("forward", "")) for module in (baseline_module, actual_module))
-    claimed, defaults = _defaults(baseline_module), _defaults(actual_module)
+    claimed, defaults = (_defaults(module.config.get("defaults", "")) for module in (baseline_module, actual_module))
     given = _roots(baseline)
     is_open = new.takes_any_name and not trusting  # whatever the baseline's names, the actual forward takes them
     optional = {line.partition("=")[0] for line in actual_module.config.get("defaults", "").splitlines()}
@@ -82,8 +87,8 @@ def matched_arguments(
         if trusting or given.issuperset(old.names):  # otherwise its positions are those of defaults that it claims
             baseline = _by_position(baseline, old, new, replaceable - old.known)
         actual = _by_position(actual, new, old, set() if is_open else old.known - new.known)
-    agreed = {name: text for name, text in claimed.items() if trusting or defaults.get(name) == text}
-    baseline, actual = _with_defaults(baseline, actual, agreed), _with_defaults(actual, baseline, defaults)
+    agreed = [path for path in actual if trusting or claimed.get(path) == defaults.get(path)]
+    baseline, actual = _with_defaults(baseline, agreed, claimed), _with_defaults(actual, baseline, defaults)
     if is_rewritten:
         actual = _by_baseline_names(actual, old, new, replaceable - old.known - _roots(baseline))
     return baseline, actual
@@ -99,12 +104,13 @@ def _roots(leaves: Leaves) -> set[str]:
     return {split_path(path)[0] for path in leaves}
 
 
-def _defaults(module: ModuleRecord) -> dict[str, str]:
-    return dict(line.split("=", 1) for line in module.config.get("defaults", "").splitlines() if "=" in line)
+@functools.lru_cache(maxsize=64)
+def _defaults(text: str) -> Mapping[str, str]:
+    return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
 
 
-def _with_defaults(leaves: Leaves, others: Leaves, defaults: Mapping[str, str]) -> Leaves:
-    """The arguments of a call, with defaults for those that only the other call names."""
+def _with_defaults(leaves: Leaves, others: Iterable[str], defaults: Mapping[str, str]) -> Leaves:
+    """The arguments of a call, with defaults for those `others` that only the other call names."""
     missing = {path: Leaf(literal=defaults[path]) for path in others if path not in leaves and path in defaults}
     return {**leaves, **missing}
 
@@ -127,13 +133,13 @@ def _by_baseline_names(leaves: Leaves, old: Signature, new: Signature, replaceab
 
 def _renamed(leaves: Leaves, names: Mapping[str, str]) -> Leaves:
     """Arguments under other names, unless two of them would get the same name."""
-    renamed = {_renamed_path(path, names): leaf for path, leaf in leaves.items()}
+    lengths = {len(name) for name in names}
+    renamed = {_renamed_path(path, names, lengths): leaf for path, leaf in leaves.items()}
     return renamed if len(renamed) == len(leaves) else leaves
 
 
-def _renamed_path(path: str, names: Mapping[str, str]) -> str:
+def _renamed_path(path: str, names: Mapping[str, str], lengths: Collection[int]) -> str:
     """A path with its longest beginning that has another name replaced by that name."""
-    for end in (len(path), *(match.start() for match in reversed(list(_END_OF_NAME.finditer(path))))):
-        if path[:end] in names:
-            return names[path[:end]] + path[end:]
-    return path
+    ends = [*(match.start() for match in _END_OF_NAME.finditer(path)), len(path)]
+    root = next((path[:end] for end in reversed(ends) if end in lengths and path[:end] in names), path)
+    return names.get(root, root) + path[len(root) :]

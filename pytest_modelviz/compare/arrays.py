@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -64,6 +65,12 @@ def compare_arrays(baseline: Capture, actual: Capture, tolerances: Tolerances) -
     )
 
 
+def has_same_nonfinite(baseline: npt.NDArray[Any], actual: npt.NDArray[Any]) -> bool:
+    """Whether shapes are equal, and NaN and each infinity, which cannot be subtracted, stand at the same indices."""
+    kinds = (np.isnan, np.isposinf, np.isneginf)
+    return baseline.shape == actual.shape and all(np.array_equal(kind(baseline), kind(actual)) for kind in kinds)
+
+
 def _difference(baseline: Array, actual: Array, atol: float) -> float:
     if baseline.dtype != actual.dtype or baseline.shape != actual.shape:
         return math.inf
@@ -71,9 +78,7 @@ def _difference(baseline: Array, actual: Array, atol: float) -> float:
         return 0.0 if np.array_equal(baseline, actual) else math.inf
     before, after = _numbers(baseline), _numbers(actual)
     finite = np.isfinite(before)
-    if not np.array_equal(finite, np.isfinite(after)):
-        return math.inf
-    if not np.array_equal(before[~finite], after[~finite], equal_nan=True):
+    if not has_same_nonfinite(before, after):
         return math.inf
     distance = float(np.linalg.norm(after[finite] - before[finite]))
     if distance == 0.0 or distance <= atol * math.sqrt(baseline.size):

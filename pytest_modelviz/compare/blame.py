@@ -10,14 +10,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from pytest_modelviz.compare.evidence import WeightChanges, changed_state, module_findings, order_findings
-from pytest_modelviz.compare.lockstep import ComparedEvent, LockstepComparison
+from pytest_modelviz.compare.evidence import (
+    WeightChanges,
+    changed_state,
+    module_findings,
+    order_findings,
+    significant_change,
+)
+from pytest_modelviz.compare.lockstep import ComparedEvent, LockstepComparison, executing_call
 from pytest_modelviz.compare.naming import is_within, tie_findings
-from pytest_modelviz.compare.ownership import construction_findings, own_modules
-from pytest_modelviz.compare.precision import is_exact
-from pytest_modelviz.compare.tolerance import significant_weight_change
+from pytest_modelviz.compare.ownership import ConstructionComparison
 from pytest_modelviz.records.findings import AttributeFinding, LayerFinding, ModuleFinding, WeightFinding
-from pytest_modelviz.records.structure import ATTRIBUTE_SUFFIX, LENT
+from pytest_modelviz.records.structure import LENT
 from pytest_modelviz.records.trace import Event
 
 Explanation = tuple[str, Sequence[LayerFinding]]  # a cause, and the evidence for it
@@ -44,128 +48,130 @@ def assign_blame(comparison: LockstepComparison, first: ComparedEvent, changed: 
         changed: the weights that changed.
 
     """
-    compared, cause, evidence = _causing_event(comparison, first, changed)
-    lent_to = _call_with_lent_weights(comparison, compared.event) if cause == "computation" else None
-    if lent_to is not None:  # what a module makes of weights that it was given is its caller's doing
-        compared = lent_to._replace(error=compared.error, allowed=compared.allowed)
-        cause, evidence = _explanation(comparison, compared.event, changed)
-    if cause == "computation":
-        cause, evidence = _weak_explanation(comparison, compared.event)
-    structures = comparison.baseline.structure, comparison.actual.structure
-    if cause == "weights" and any(isinstance(f, WeightFinding) and _is_retied(comparison, f) for f in evidence):
-        ties = tie_findings(structures[0].ties, structures[1].ties)
-        return Blame(compared, "", 0, "architecture", [*ties, *evidence])  # it no longer is another's weight, or now is
-    layer, index = suspect_of(compared.event)
-    own = [f for f in evidence if not isinstance(f, ModuleFinding) and _is_inside(f.layer, layer)]
-    changed_layers = {finding.layer for finding in own}
-    if len(changed_layers) == 1 and layer not in changed_layers and compared.event.kind != "order":
-        layer, index = changed_layers.pop(), 0  # the suspect reads a child that it never calls, and that changed
-    return Blame(compared, layer, index, cause, evidence)
+    return _Investigation(comparison, first, changed).blame()
 
 
-def suspect_of(event: Event) -> tuple[str, int]:
-    """The layer, and which of its calls, whose code ran just before an event."""
-    if event.kind == "enter" and event.parent is not None:
-        return event.parent.layer, event.parent.index
-    return event.call.layer, event.call.index
+class _Investigation:
+    """Two passes, their first event that differs, and what may explain it."""
 
+    def __init__(self, comparison: LockstepComparison, first: ComparedEvent, changed: WeightChanges) -> None:
+        self._comparison, self._first = comparison, first
+        self._structures = comparison.structures
+        self._construction = ConstructionComparison(comparison.baseline, comparison.actual)
+        self._changed: dict[str, list[WeightFinding]] = {}
+        for key, error in changed.items():
+            self._changed.setdefault(key[0], []).append(WeightFinding(*key, error))
 
-def _causing_event(
-    comparison: LockstepComparison, first: ComparedEvent, changed: WeightChanges
-) -> tuple[ComparedEvent, str, Sequence[LayerFinding]]:
-    """The first event beyond tolerance, unless an earlier one, within tolerance, explains it.
+    def blame(self) -> Blame:
+        compared, cause, evidence = self._causing_event()
+        lent_to = self._call_with_lent_weights(compared.event) if cause == "computation" else None
+        if lent_to is not None:  # what a module makes of weights that it was given is its caller's doing
+            compared = lent_to._replace(error=compared.error, allowed=compared.allowed)
+            cause, evidence = self._explanation(compared.event)
+        if cause == "computation":
+            cause, evidence = self._weak_explanation(compared.event)
+        if cause == "weights" and self._is_any_retied(evidence):
+            ties = tie_findings(*(structure.ties for structure in self._structures))
+            return Blame(compared, "", 0, "architecture", [*ties, *evidence])  # no longer another's weight, or now one
+        suspect = executing_call(compared.event)
+        layer, index = suspect.layer, suspect.index
+        own = [f for f in evidence if not isinstance(f, ModuleFinding) and _is_inside(f.layer, layer)]
+        changed_layers = {finding.layer for finding in own}
+        if len(changed_layers) == 1 and layer not in changed_layers and compared.event.kind != "order":
+            layer, index = changed_layers.pop(), 0  # the suspect reads a child that it never calls, and that changed
+        return Blame(compared, layer, index, cause, evidence)
 
-    A changed weight whose own output stays barely within tolerance may be amplified by an innocent module after it; one
-    that changed a lot may leave a trace of any size, where sorting or thresholds make much of little.
-    """
-    cause, evidence = _explanation(comparison, first.event, changed)
-    if cause != "computation":
-        return first, cause, evidence
-    for least in (_SUSPICIOUS, 0.0):
-        for compared in comparison.events:
-            if max(compared.error, compared.full_error) > least * compared.allowed:
-                earlier_cause, earlier = _explanation(comparison, compared.event, changed)
-                if earlier and (least or any(_is_significant(comparison, finding) for finding in earlier)):
-                    return compared, earlier_cause, earlier
-    unobserved = _unobserved_weights(comparison, first, changed)
-    return (first, "weights", unobserved) if unobserved else (first, cause, evidence)
+    def _causing_event(self) -> tuple[ComparedEvent, str, Sequence[LayerFinding]]:
+        """The first event beyond tolerance, unless an earlier one, within tolerance, explains it.
 
+        A changed weight whose own output stays barely within tolerance may be amplified by an innocent module after
+        it; one that changed a lot may leave a trace of any size, where sorting or thresholds make much of little.
+        """
+        cause, evidence = self._explanation(self._first.event)
+        if cause != "computation":
+            return self._first, cause, evidence
+        for least in (_SUSPICIOUS, 0.0):
+            for compared in self._comparison.events:
+                if max(compared.error, compared.full_error) > least * compared.allowed:
+                    earlier_cause, earlier = self._explanation(compared.event)
+                    if earlier and (least or any(map(self._is_significant, earlier))):
+                        return compared, earlier_cause, earlier
+        unobserved = self._unobserved_weights()
+        return (self._first, "weights", unobserved) if unobserved else (self._first, cause, evidence)
 
-def _explanation(comparison: LockstepComparison, event: Event, changed: WeightChanges) -> Explanation:
-    """Cause and evidence: the suspect's own configuration, else its own weights, else its code."""
-    if event.kind == "enter" and event.parent is None:
-        return "input", []
-    baseline, actual, suspect = comparison.baseline, comparison.actual, suspect_of(event)[0]
-    configured = construction_findings(suspect, baseline, actual)
-    if event.kind == "order":
-        modules = module_findings(baseline.structure, actual.structure)
-        structure: list[LayerFinding] = [f for f in modules if _is_inside(f.layer, suspect)]
-        structure += [f for f in comparison.renamed if _is_inside(f.before, suspect) or _is_inside(f.layer, suspect)]
-        known = set(structure)
-        evidence = structure + [finding for finding in configured if finding not in known]
-        return ("architecture", evidence) if evidence else ("computation", [])
-    if not all(isinstance(finding, AttributeFinding) for finding in configured):
-        return "architecture", configured
-    own = set(own_modules(suspect, baseline))
-    weights = [WeightFinding(*key, error) for key, error in changed.items() if key[0] in own]
-    if weights:
-        return "weights", [*weights, *configured]
-    return ("architecture", configured) if configured else ("computation", [])
+    def _explanation(self, event: Event) -> Explanation:
+        """Cause and evidence: the suspect's own configuration, else its own weights, else its code."""
+        if event.kind == "enter" and event.parent is None:
+            return "input", []
+        suspect = executing_call(event).layer
+        configured = self._construction.findings(suspect)
+        if event.kind == "order":
+            modules = module_findings(*self._structures)
+            structure: list[LayerFinding] = [f for f in modules if _is_inside(f.layer, suspect)]
+            renamed = self._comparison.renamed
+            structure += [f for f in renamed if _is_inside(f.before, suspect) or _is_inside(f.layer, suspect)]
+            known = set(structure)
+            evidence = structure + [finding for finding in configured if finding not in known]
+            return ("architecture", evidence) if evidence else ("computation", [])
+        if not all(isinstance(finding, AttributeFinding) for finding in configured):
+            return "architecture", configured
+        own = set(self._construction.own_modules(suspect))
+        weights = [finding for name, changed in self._changed.items() if name in own for finding in changed]
+        if weights:
+            return "weights", [*weights, *configured]
+        return ("architecture", configured) if configured else ("computation", [])
 
+    def _weak_explanation(self, event: Event) -> Explanation:
+        """What else may explain a drift before the code does: buffers that the pass also writes, and orders of texts.
 
-def _weak_explanation(comparison: LockstepComparison, event: Event) -> Explanation:
-    """What else may explain a drift before the code does: buffers that the pass also writes, and orders of texts.
+        Such a buffer may be read before it is written, and a list of texts may be the steps that a module takes, in
+        order.
+        """
+        own = self._construction.own_modules(executing_call(event).layer)
+        state = changed_state(*self._structures) if event.kind != "order" else {}
+        buffers = [WeightFinding(*key, error) for key, error in state.items() if key[0] in own]
+        if buffers:
+            return "weights", buffers
+        orders = order_findings(own, *self._structures)
+        return ("architecture", orders) if orders else ("computation", [])
 
-    Such a buffer may be read before it is written, and a list of texts may be the steps that a module takes, in order.
-    """
-    structures = comparison.baseline.structure, comparison.actual.structure
-    own = own_modules(suspect_of(event)[0], comparison.baseline)
-    state = changed_state(*structures) if event.kind != "order" else {}
-    buffers = [WeightFinding(*key, error) for key, error in state.items() if key[0] in own]
-    if buffers:
-        return "weights", buffers
-    orders = order_findings(own, *structures)
-    return ("architecture", orders) if orders else ("computation", [])
+    def _unobserved_weights(self) -> list[WeightFinding]:
+        """Weights inside the suspect that changed a lot and have shown in no call: its own code may read them.
 
+        An embedding's weight used as a matrix, say, or a bias that is subtracted before its layer is called.
+        """
+        if self._first.event.kind == "order":
+            return []
+        suspect = executing_call(self._first.event).layer
+        inner = [finding for name, changed in self._changed.items() if _is_inside(name, suspect) for finding in changed]
+        return list(filter(self._is_significant, inner))
 
-def _unobserved_weights(
-    comparison: LockstepComparison, first: ComparedEvent, changed: WeightChanges
-) -> list[WeightFinding]:
-    """Weights inside the suspect that changed a lot and have shown in no call: its own code may read them.
+    def _call_with_lent_weights(self, event: Event) -> ComparedEvent | None:
+        """The outermost call around an event for which only one of the passes was given weights, as it was entered."""
+        comparison = self._comparison
+        around = comparison.callers_of(event.call if event.kind != "enter" else event.parent)
+        entered = {
+            id(compared.event.call): compared for compared in comparison.events if compared.event.kind == "enter"
+        }
+        lent = [entered[id(call)] for call in around if id(call) in comparison.lent_calls and id(call) in entered]
+        if not lent or lent[-1].event.parent is None:
+            return None
+        return lent[-1]._replace(path=f"weights{LENT}")
 
-    An embedding's weight used as a matrix, say, or a bias that is subtracted before its layer is called.
-    """
-    if first.event.kind == "order":
-        return []
-    suspect = suspect_of(first.event)[0]
-    inner = [WeightFinding(*key, error) for key, error in changed.items() if _is_inside(key[0], suspect)]
-    return [finding for finding in inner if _is_significant(comparison, finding)]
+    def _is_significant(self, finding: LayerFinding) -> bool:
+        """Whether a parameter changed by far more than the same seed differs between processors."""
+        if not isinstance(finding, WeightFinding):
+            return False
+        module = self._structures[0].modules[finding.layer]
+        record = self._structures[0].weights[module.weights[finding.name]]
+        own = self._comparison.tolerances.of(finding.layer)
+        return finding.error > significant_change(finding.name, record.dtype, own)
 
-
-def _call_with_lent_weights(comparison: LockstepComparison, event: Event) -> ComparedEvent | None:
-    """The outermost call around an event for which only one of the passes was given weights, as it was entered."""
-    around = comparison.callers_of(event.call if event.kind != "enter" else event.parent)
-    entered = {id(compared.event.call): compared for compared in comparison.events if compared.event.kind == "enter"}
-    lent = [entered[id(call)] for call in around if id(call) in comparison.lent_calls and id(call) in entered]
-    if not lent or lent[-1].event.parent is None:
-        return None
-    return lent[-1]._replace(path=f"weights{LENT}")
-
-
-def _is_significant(comparison: LockstepComparison, finding: LayerFinding) -> bool:
-    """Whether a parameter changed by far more than the same seed differs between processors."""
-    if not isinstance(finding, WeightFinding) or finding.name.endswith(ATTRIBUTE_SUFFIX):
-        return False
-    record = comparison.baseline.weights[comparison.baseline.modules[finding.layer].weights[finding.name]]
-    allowed = significant_weight_change(record.dtype, comparison.tolerances.of(finding.layer))
-    return not is_exact(record.dtype) and finding.error > allowed
-
-
-def _is_retied(comparison: LockstepComparison, finding: WeightFinding) -> bool:
-    """Whether a parameter shares its memory with others in only one of the two models, or with different ones."""
-    name = f"{finding.layer}.{finding.name}" if finding.layer else finding.name
-    groups = set(comparison.baseline.structure.ties) ^ set(comparison.actual.structure.ties)
-    return any(name in group for group in groups)
+    def _is_any_retied(self, evidence: Sequence[LayerFinding]) -> bool:
+        """Whether a parameter shares its memory with others in only one of the two models, or with different ones."""
+        retied = {name for group in set(self._structures[0].ties) ^ set(self._structures[1].ties) for name in group}
+        weights = [finding for finding in evidence if isinstance(finding, WeightFinding)]
+        return any((f"{f.layer}.{f.name}" if f.layer else f.name) in retied for f in weights)
 
 
 def _is_inside(name: str, layer: str) -> bool:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pytest_modelviz.compare.blame import assign_blame, suspect_of
+from pytest_modelviz.compare.blame import assign_blame
 from pytest_modelviz.compare.evidence import (
     WeightChanges,
     changed_state,
     changed_weights,
     construction_changes,
+    significant_change,
     structural_findings,
 )
-from pytest_modelviz.compare.lockstep import ComparedEvent, LockstepComparison, event_key
-from pytest_modelviz.compare.naming import baseline_name, tie_findings, with_baseline_names
+from pytest_modelviz.compare.lockstep import ComparedEvent, LockstepComparison, event_key, executing_call
+from pytest_modelviz.compare.naming import baseline_namer, tie_findings, with_baseline_names
 from pytest_modelviz.compare.ownership import first_changed_layer
 from pytest_modelviz.compare.precision import is_exact
 from pytest_modelviz.compare.spread import drifted_layers
 from pytest_modelviz.compare.tensors import difference, mismatch
-from pytest_modelviz.compare.tolerance import Tolerances, significant_weight_change
+from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.findings import (
     AnyFinding,
     CodeFinding,
@@ -34,7 +36,7 @@ from pytest_modelviz.records.findings import (
     UncomparedFinding,
     WeightFinding,
 )
-from pytest_modelviz.records.structure import ATTRIBUTE_SUFFIX, LENT, class_name_of
+from pytest_modelviz.records.structure import LENT, class_name_of
 from pytest_modelviz.records.trace import Event, ForwardTrace
 from pytest_modelviz.records.verdict import Divergence, LayerError, Verdict
 
@@ -56,55 +58,57 @@ def compare_traces(baseline: ForwardTrace, actual: ForwardTrace, tolerances: Tol
     actual, renamed = _with_baseline_names(baseline, actual)
     comparison = LockstepComparison(baseline, actual, tolerances, renamed)
     comparison.run()
-    changed = changed_weights(baseline.structure, actual.structure)
+    changed = changed_weights(*comparison.structures)
     if comparison.first is not None:
-        return _with_renames(_drift(comparison, comparison.first, changed), renamed)
-    verdict = _verdict_on_equal_passes(comparison, changed)
-    if verdict.matched and renamed:
+        verdict = _drift(comparison, comparison.first, changed)
+    else:
+        verdict = _verdict_on_equal_passes(comparison, changed)
+    if not renamed:
+        return verdict
+    if verdict.matched:
         return _renamed_only(verdict, actual, renamed)
-    return _with_renames(verdict, renamed)
+    known = set(verdict.findings)
+    others = [replace(finding, role=Role.ALSO) for finding in renamed if finding not in known]
+    return replace(verdict, findings=(*verdict.findings, *others))
 
 
 def _with_baseline_names(baseline: ForwardTrace, actual: ForwardTrace) -> tuple[ForwardTrace, list[RenameFinding]]:
     structure, renamed = with_baseline_names(baseline.structure, actual.structure)
     if not renamed:
         return actual, renamed
-    names = {layer: baseline_name(layer, renamed) for layer in {call.layer for call in actual.calls}}
-    calls = [replace(call, layer=names[call.layer]) for call in actual.calls]
+    baseline_name = functools.cache(baseline_namer(renamed))
+    calls = [replace(call, layer=baseline_name(call.layer)) for call in actual.calls]
     return replace(actual, structure=structure, calls=calls), renamed
 
 
 def _drift(comparison: LockstepComparison, first: ComparedEvent, changed: WeightChanges) -> Verdict:
-    baseline, actual = comparison.baseline, comparison.actual
     revealed_by, suspect, index, cause, evidence = assign_blame(comparison, first, changed)
     event, error, allowed, path = revealed_by[:4]
-    layers = {call.layer for call in baseline.calls} - comparison.skipped_containers
+    layers = {call.layer for call in comparison.baseline.calls} - comparison.skipped_containers
     is_input = event.kind == "enter" and event.parent is None
     kind = DivergingEvent.INPUT if is_input else DivergingEvent(event.kind)
     before, after = ("", "") if math.isfinite(error) else _mismatch(comparison, event, path)
     findings: list[AnyFinding] = [EventFinding(event.call.layer, kind, path, before, after, error), *evidence]
-    if cause == "computation" and event.kind != "order":
-        findings.append(_code_finding(revealed_by))
-    findings += _order_findings(comparison)
-    findings += _output_findings(comparison)
+    if cause == "computation" and event.kind != "order":  # between which calls of the suspect, if it calls any
+        following = event.call.layer if event.kind == "enter" else ""
+        findings.append(CodeFinding(executing_call(event).layer, revealed_by.last_callee or "", following))
+    if comparison.order_divergence is not None:
+        old, new = ((step.kind, step.call.layer) if step else None for step in comparison.order_divergence)
+        findings.append(OrderFinding(old, new, first.event.kind != "order"))
+    if comparison.drifted_outputs is not None:
+        outputs = comparison.baseline.calls[0].outputs or {}
+        findings.append(OutputsFinding(len(outputs), tuple(path or "output" for path in comparison.drifted_outputs)))
     findings += _other_findings(comparison, changed, evidence)
     return Verdict.drift(
         compared=len(layers),
         drifted=len(layers & drifted_layers(comparison)),
         error=first.error,
         tolerance=first.allowed,
-        first=Divergence(suspect, class_name_of(suspect, baseline.structure, actual.structure), index, error, allowed),
+        first=Divergence(suspect, class_name_of(suspect, *comparison.structures), index, error, allowed),
         cause=cause,
         findings=findings,
         layers=comparison.layers,
     )
-
-
-def _with_renames(verdict: Verdict, renamed: list[RenameFinding]) -> Verdict:
-    if verdict.matched:
-        return verdict
-    others = [replace(f, role=Role.ALSO) for f in renamed if f not in verdict.findings]
-    return replace(verdict, findings=(*verdict.findings, *others))
 
 
 def _renamed_only(verdict: Verdict, actual: ForwardTrace, renamed: list[RenameFinding]) -> Verdict:
@@ -120,8 +124,7 @@ def _verdict_on_equal_passes(comparison: LockstepComparison, changed: WeightChan
 
     Such a change is a drift although no output shows it.
     """
-    baseline, actual = comparison.baseline, comparison.actual
-    structures = baseline.structure, actual.structure
+    baseline, structures = comparison.baseline, comparison.structures
     count = len({call.layer for call in baseline.calls})
     significant = _significant_changes(comparison, changed)
     built = structural_findings(*structures)
@@ -137,13 +140,13 @@ def _verdict_on_equal_passes(comparison: LockstepComparison, changed: WeightChan
     if significant:
         owner, local = max(significant, key=lambda key: significant[key])
         dtype = baseline.weights[baseline.modules[owner].weights[local]].dtype
-        allowed = significant_weight_change(dtype, comparison.tolerances.of(owner))
+        allowed = significant_change(local, dtype, comparison.tolerances.of(owner))
         error, cause = significant[owner, local], "weights"
     else:
         owner, error, allowed = first_changed_layer(built, *structures, passes_agree=True), math.inf, 0.0
         cause = "architecture"
     weights = [WeightFinding(*key, size) for key, size in significant.items()]
-    first = Divergence(owner, class_name_of(owner, baseline.structure, actual.structure), 0, error, allowed)
+    first = Divergence(owner, class_name_of(owner, *structures), 0, error, allowed)
     return Verdict.drift(
         compared=count,
         drifted=0,
@@ -164,9 +167,10 @@ def _significant_changes(comparison: LockstepComparison, changed: WeightChanges)
         before = baseline.weights[baseline.modules[name].weights[local]]
         after = actual.weights[actual.modules[name].weights[local]]
         own = comparison.tolerances.of(name)
-        allowed = significant_weight_change(before.dtype, own)
-        error = difference(before, after, atol=own.absolute, allowed=allowed)
-        if not is_exact(before.dtype) and not error <= allowed and not local.endswith(ATTRIBUTE_SUFFIX):
+        allowed = significant_change(local, before.dtype, own)
+        atol = 0.0 if is_exact(before.dtype) else own.absolute
+        error = difference(before, after, atol=atol, allowed=allowed)
+        if not error <= allowed:
             significant[name, local] = error
     return significant
 
@@ -174,33 +178,15 @@ def _significant_changes(comparison: LockstepComparison, changed: WeightChanges)
 def _uncompared(comparison: LockstepComparison) -> list[UncomparedFinding]:
     """What differs, or is missing, and was not compared because of what the baseline says about it."""
     baseline, actual = comparison.baseline, comparison.actual
-    differing = dict.fromkeys(changed_state(baseline.structure, actual.structure))
+    differing = set(changed_state(*comparison.structures))
+    claimed: set[tuple[str, str]] = set()
     for name in baseline.modules.keys() & actual.modules.keys():
         before, after = baseline.modules[name], actual.modules[name]
-        differing.update(dict.fromkeys((name, local) for local in after.weights.keys() - before.weights.keys()))
-    findings = [
-        UncomparedFinding(name, f"buffer {local}")
-        for name, local in sorted(differing)
-        if local in actual.modules[name].state(baseline.modules[name]) - actual.modules[name].rewritten
-    ]
+        differing.update((name, local) for local in after.weights.keys() - before.weights.keys())
+        claimed.update((name, local) for local in after.state(before) - after.rewritten)
+    findings = [UncomparedFinding(name, f"buffer {local}") for name, local in sorted(differing & claimed)]
     lent = {call.layer for call in baseline.calls if id(call) in comparison.lent_calls}
     return findings + [UncomparedFinding(name, f"weights{LENT}") for name in sorted(lent)]
-
-
-def _code_finding(compared: ComparedEvent) -> CodeFinding:
-    """Between which of the suspect's calls its code computes something else; both empty if it calls none."""
-    event = compared.event
-    following = event.call.layer if event.kind == "enter" else ""
-    return CodeFinding(suspect_of(event)[0], compared.last_callee or "", following)
-
-
-def _output_findings(comparison: LockstepComparison) -> list[OutputsFinding]:
-    """Which leaves of the model's output drifted, out of how many."""
-    drifted = comparison.drifted_outputs
-    if drifted is None:
-        return []
-    leaves = comparison.baseline.calls[0].outputs or {}
-    return [OutputsFinding(len(leaves), tuple(path or "output" for path in drifted))]
 
 
 def _mismatch(comparison: LockstepComparison, event: Event, path: str) -> tuple[str, str]:
@@ -211,21 +197,13 @@ def _mismatch(comparison: LockstepComparison, event: Event, path: str) -> tuple[
     return "", ""
 
 
-def _order_findings(comparison: LockstepComparison) -> list[OrderFinding]:
-    if comparison.order_divergence is None:
-        return []
-    before, after = ((e.kind, e.call.layer) if e else None for e in comparison.order_divergence)
-    later = comparison.first is not None and comparison.first.event.kind != "order"
-    return [OrderFinding(before, after, later)]
-
-
 def _other_findings(
     comparison: LockstepComparison, changed: WeightChanges, evidence: Sequence[LayerFinding]
 ) -> list[LayerFinding]:
     """What else differs, beyond the evidence against the suspect."""
-    baseline, actual = comparison.baseline.structure, comparison.actual.structure
-    others = construction_changes(baseline, actual)
+    baseline, actual = comparison.structures
     weights = {**changed, **changed_state(baseline, actual)}
+    others = construction_changes(baseline, actual)
     others += [WeightFinding(*key, error) for key, error in weights.items()]
     others += tie_findings(baseline.ties, actual.ties)
     known = set(evidence)

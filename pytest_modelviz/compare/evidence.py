@@ -1,14 +1,15 @@
-"""What differs between two models themselves: their modules, configuration and parameters. No pass is needed."""
+"""How two models differ in themselves: in modules, configuration and parameters. No forward pass is needed."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pytest_modelviz.compare.naming import tie_findings
-from pytest_modelviz.compare.shared_objects import object_class, settings_by_attribute
+from pytest_modelviz.compare.shared_objects import SharedObjects, object_class
 from pytest_modelviz.compare.tensors import weight_difference
 from pytest_modelviz.compare.texts import same_setting, same_text
+from pytest_modelviz.compare.tolerance import Tolerances, significant_weight_change
 from pytest_modelviz.records.findings import (
     AttributeFinding,
     ClassFinding,
@@ -18,27 +19,46 @@ from pytest_modelviz.records.findings import (
     ModuleFinding,
     ShapeFinding,
 )
-from pytest_modelviz.records.structure import ATTRIBUTE_SUFFIX, REWRITTEN, UNSAVED, ModelStructure
+from pytest_modelviz.records.structure import ATTRIBUTE_SUFFIX, REWRITTEN, UNSAVED, ModelStructure, class_name_of
 
 WeightChanges = Mapping[tuple[str, str], float]  # relative change, by module and local name
+Objects = tuple[SharedObjects, SharedObjects]  # of the baseline, and of the actual model
 
 _NO_CONFIGURATION = {"forward", "defaults", UNSAVED, REWRITTEN}
+_COUNTERS = {"num_batches_tracked"}  # of BatchNorm
 _REPRESENTATIONS = ("extra_repr", "repr")  # they repeat what attributes say
 
 
-def module_findings(baseline: ModelStructure, actual: ModelStructure) -> list[ModuleFinding]:
-    """Modules that only one of the two models has."""
-    removed = [name for name in baseline.modules if name not in actual.modules]
-    added = [name for name in actual.modules if name not in baseline.modules]
-    return [ModuleFinding(name, "removed", baseline.modules[name].class_name) for name in removed] + [
-        ModuleFinding(name, "added", actual.modules[name].class_name) for name in added
+def objects_of(baseline: ModelStructure, actual: ModelStructure) -> Objects:
+    """The objects that the modules of two models share."""
+    before, after = ({name: module.config for name, module in s.modules.items()} for s in (baseline, actual))
+    return SharedObjects(before), SharedObjects(after)
+
+
+def module_findings(
+    baseline: ModelStructure, actual: ModelStructure, among: Iterable[str] | None = None
+) -> list[ModuleFinding]:
+    """Modules that only one of the two models has, of all or `among` some."""
+    names = dict.fromkeys((*baseline.modules, *actual.modules)) if among is None else among
+    return [
+        ModuleFinding(name, "removed" if name in baseline.modules else "added", class_name_of(name, baseline, actual))
+        for name in names
+        if (name in baseline.modules) != (name in actual.modules)
     ]
 
 
-def config_findings(name: str, baseline: ModelStructure, actual: ModelStructure) -> list[ConstructionFinding]:
-    """Differences in the class, the configuration and the parameters' shapes of one module."""
-    if name not in baseline.modules or name not in actual.modules:
-        return []
+def configuration_findings(
+    names: Iterable[str], baseline: ModelStructure, actual: ModelStructure, objects: Objects | None = None
+) -> list[ConstructionFinding]:
+    """Differences in the class, the configuration and the parameters' shapes of modules that both models have."""
+    objects = objects or objects_of(baseline, actual)
+    common = [name for name in names if name in baseline.modules and name in actual.modules]
+    return [finding for name in common for finding in _findings_in_module(name, baseline, actual, objects)]
+
+
+def _findings_in_module(
+    name: str, baseline: ModelStructure, actual: ModelStructure, objects: Objects
+) -> list[ConstructionFinding]:
     before, after = baseline.modules[name], actual.modules[name]
     findings: list[ConstructionFinding] = []
     if before.class_name != after.class_name:
@@ -53,21 +73,21 @@ def config_findings(name: str, baseline: ModelStructure, actual: ModelStructure)
     for key in named or keys:
         old, new = before.config.get(key, ""), after.config.get(key, "")
         if family is ConfigFinding or (old and new):  # an attribute that only one of them has is a matter of its code
-            inner = _findings_inside_object(old, new, baseline, actual)
+            inner = _findings_inside_object(old, new, objects)
             findings += [family(name, key, old, new)] if inner is None else inner
     # an object and what is in it may give the same finding
     findings = list({(finding.layer, finding.name): finding for finding in findings}.values())
+    state = after.state(before)
     for key in sorted({*before.weights, *after.weights}):
         old, new = _dtype_and_shape(baseline, before.weights.get(key)), _dtype_and_shape(actual, after.weights.get(key))
-        if old != new and not key.endswith(ATTRIBUTE_SUFFIX) and key not in after.state(before):
+        if old != new and not key.endswith(ATTRIBUTE_SUFFIX) and key not in state:
             findings.append(ShapeFinding(name, key, old, new))
     return findings
 
 
 def construction_changes(baseline: ModelStructure, actual: ModelStructure) -> list[LayerFinding]:
     """Modules that only one of the two models has, and how the others are built and configured."""
-    configured = [finding for name in baseline.modules for finding in config_findings(name, baseline, actual)]
-    return [*module_findings(baseline, actual), *configured]
+    return [*module_findings(baseline, actual), *configuration_findings(baseline.modules, baseline, actual)]
 
 
 def structural_findings(baseline: ModelStructure, actual: ModelStructure) -> list[LayerFinding]:
@@ -76,11 +96,20 @@ def structural_findings(baseline: ModelStructure, actual: ModelStructure) -> lis
     A weight that only one of two models has, or of another dtype or shape, has nothing to be compared with: wherever
     `changed_weights` decides on a match, this must be asked too.
     """
-    findings: list[LayerFinding] = [*module_findings(baseline, actual)]
-    for name in actual.modules:
-        changed = config_findings(name, baseline, actual)
-        findings += [finding for finding in changed if isinstance(finding, ShapeFinding)]
-    return [*findings, *tie_findings(baseline.ties, actual.ties)]
+    changed = configuration_findings(actual.modules, baseline, actual)
+    shapes = [finding for finding in changed if isinstance(finding, ShapeFinding)]
+    return [*module_findings(baseline, actual), *shapes, *tie_findings(baseline.ties, actual.ties)]
+
+
+def significant_change(name: str, dtype: str, tolerances: Tolerances) -> float:
+    """The relative change from which on a weight is a drift although no output shows it; infinite where none is.
+
+    Integers and booleans are tables, masks and indices, in which every change counts. Tensors in plain attributes may
+    be mere caches, and a count of training steps says nothing about the model.
+    """
+    if name.endswith(ATTRIBUTE_SUFFIX) or name in _COUNTERS:
+        return math.inf
+    return significant_weight_change(dtype, tolerances)
 
 
 def order_findings(names: Sequence[str], baseline: ModelStructure, actual: ModelStructure) -> list[AttributeFinding]:
@@ -88,56 +117,57 @@ def order_findings(names: Sequence[str], baseline: ModelStructure, actual: Model
 
     Such a list may be configuration, or may have been a set.
     """
+    objects = objects_of(baseline, actual)
     common = [name for name in names if name in baseline.modules and name in actual.modules]
-    return list(dict.fromkeys(finding for name in common for finding in _reordered_in(name, baseline, actual)))
+    return list(dict.fromkeys(finding for name in common for finding in _reordered_in(name, baseline, actual, objects)))
 
 
 def changed_weights(baseline: ModelStructure, actual: ModelStructure) -> WeightChanges:
     """The change of every weight that changed and kept its shape; `structural_findings` has all others."""
-    changed: dict[tuple[str, str], float] = {}
     errors: dict[tuple[str, str], float] = {}  # shared weights are compared once
-    for name, module in baseline.modules.items():
-        actual_module = actual.modules.get(name)
-        if actual_module is None:
+    changed: dict[tuple[str, str], float] = {}
+    for position, (old, new), is_state in _common_tensors(baseline, actual):
+        before, after = baseline.weights[old], actual.weights[new]
+        if is_state or (before.dtype, before.shape) != (after.dtype, after.shape):
             continue
-        state = actual_module.state(module)
-        for local, key in module.weights.items():
-            if local in state:
-                continue
-            pair = (key, actual_module.weights.get(local, ""))
-            if pair not in errors:
-                before, after = baseline.weights[key], actual.weights.get(pair[1])
-                comparable = after is not None and (before.dtype, before.shape) == (after.dtype, after.shape)
-                errors[pair] = weight_difference(before, after) if after is not None and comparable else 0.0
-            if errors[pair]:
-                changed[name, local] = errors[pair]
+        if (old, new) not in errors:
+            errors[old, new] = weight_difference(before, after)
+        if errors[old, new]:
+            changed[position] = errors[old, new]
     return changed
 
 
 def changed_state(baseline: ModelStructure, actual: ModelStructure) -> WeightChanges:
     """The change of buffers that a pass writes and nobody saves: the pass may have read them before."""
-    changed = {}
-    for name, module in baseline.modules.items():
-        actual_module = actual.modules.get(name)
-        if actual_module is None:
-            continue
-        for local in sorted(actual_module.state(module)):
-            before = baseline.weights.get(module.weights.get(local, ""))
-            after = actual.weights.get(actual_module.weights.get(local, ""))
-            if before is not None and after is not None:
-                comparable = (before.dtype, before.shape) == (after.dtype, after.shape)
-                error = weight_difference(before, after) if comparable else math.inf
-                if error:
-                    changed[name, local] = error
+    changed: dict[tuple[str, str], float] = {}
+    for position, (old, new), is_state in _common_tensors(baseline, actual):
+        error = weight_difference(baseline.weights[old], actual.weights[new]) if is_state else 0.0
+        if error:
+            changed[position] = error
     return changed
 
 
-def _reordered_in(name: str, baseline: ModelStructure, actual: ModelStructure) -> list[AttributeFinding]:
+def _common_tensors(
+    baseline: ModelStructure, actual: ModelStructure
+) -> Iterator[tuple[tuple[str, str], tuple[str, str], bool]]:
+    """The tensors that both models hold: module and local name, the keys in both, whether it is state."""
+    for name, module in baseline.modules.items():
+        if name in actual.modules:
+            state, others = actual.modules[name].state(module), actual.modules[name].weights
+            for local in (*sorted(state), *(local for local in module.weights if local not in state)):
+                keys = module.weights.get(local, ""), others.get(local, "")
+                if keys[0] in baseline.weights and keys[1] in actual.weights:
+                    yield (name, local), keys, local in state
+
+
+def _reordered_in(
+    name: str, baseline: ModelStructure, actual: ModelStructure, objects: Objects
+) -> list[AttributeFinding]:
     before, after = baseline.modules[name].config, actual.modules[name].config
     pairs: dict[tuple[str, str], tuple[str, str]] = {}
     for key in sorted({*before} & {*after} - _NO_CONFIGURATION):
         if object_class(before[key]) and object_class(after[key]):
-            old, new = _written_out(before[key], baseline), _written_out(after[key], actual)
+            old, new = objects[0].written_out.get(before[key]), objects[1].written_out.get(after[key])
             settings = (old[2], new[2]) if old is not None and new is not None else ({}, {})
             layer = old[0] if old is not None else name
             pairs.update({(layer, f"{key}.{inner}"): pair for inner, pair in _reordered(*settings).items()})
@@ -157,9 +187,7 @@ def _is_private(key: str) -> bool:
     return key.rpartition(".")[2].startswith("_")
 
 
-def _findings_inside_object(
-    old: str, new: str, baseline: ModelStructure, actual: ModelStructure
-) -> list[AttributeFinding] | None:
+def _findings_inside_object(old: str, new: str, objects: Objects) -> list[AttributeFinding] | None:
     """What differs inside a shared configuration object, which is written out at the first module that holds it.
 
     None where that is not known, or where the texts stand for no such object. What only one of the two objects has is a
@@ -167,24 +195,13 @@ def _findings_inside_object(
     """
     if not object_class(old) or object_class(old) != object_class(new):
         return None
-    old_object, new_object = _written_out(old, baseline), _written_out(new, actual)
+    old_object, new_object = objects[0].written_out.get(old), objects[1].written_out.get(new)
     if old_object is None or new_object is None:
         return None
     (name, attribute, before), (_, _, after) = old_object, new_object
     keys = [key for key in sorted({*before} & {*after}) if not same_setting(before[key], after[key])]
     keys = [key for key in keys if not _is_private(key)] or keys
     return [AttributeFinding(name, f"{attribute}.{key}", before[key], after[key]) for key in keys]
-
-
-def _written_out(text: str, structure: ModelStructure) -> tuple[str, str, dict[str, str]] | None:
-    """Where an object that modules share is written out (module, attribute), and its settings."""
-    for name, module in structure.modules.items():
-        attributes = [attribute for attribute, value in module.config.items() if value == text]
-        settings = settings_by_attribute(module.config, set(attributes)) if attributes else {}
-        attribute = next((attribute for attribute in attributes if attribute in settings), None)
-        if attribute is not None:
-            return name, attribute, settings[attribute]
-    return None
 
 
 def _dtype_and_shape(structure: ModelStructure, key: str | None) -> str:

@@ -8,7 +8,7 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from pytest_modelviz.compare.shared_objects import object_class, object_text, settings_by_attribute
+from pytest_modelviz.compare.shared_objects import object_class, object_text, references_in, settings_by_attribute
 from pytest_modelviz.compare.volatile import lasting
 
 _MOST_HOLDERS = 32  # that a glob is held against, beside the whole attribute
@@ -27,7 +27,7 @@ def lasting_modules(configurations: Configurations, patterns: Iterable[str] = ()
     objects: dict[str, str] = {}
     for layer, config in configurations.items():
         result[layer] = lasting_config(config, patterns, layer)
-        references = {attribute: text for attribute, text in config.items() if text[:1] == "<" and object_class(text)}
+        references = references_in(config)
         remaining = settings_by_attribute(result[layer], references) if references else {}
         for attribute in settings_by_attribute(config, references) if references else ():  # if it is written out here
             text = references[attribute]

@@ -26,6 +26,7 @@ from pytest_modelviz.compare.error_propagation import EXACT, ErrorPropagation
 from pytest_modelviz.compare.tensors import leaf_errors, worst
 from pytest_modelviz.compare.tolerance import Source, Tolerances
 from pytest_modelviz.records.findings import RenameFinding
+from pytest_modelviz.records.structure import ModelStructure
 from pytest_modelviz.records.trace import Call, Event, ForwardTrace, Leaves
 from pytest_modelviz.records.verdict import LayerError
 
@@ -93,6 +94,11 @@ class LockstepComparison:
 
     def __post_init__(self) -> None:
         self._propagation = ErrorPropagation(self.baseline, self.actual, self.tolerances)
+        self._called = [{call.layer for call in trace.calls} for trace in (self.baseline, self.actual)]
+
+    @property
+    def structures(self) -> tuple[ModelStructure, ModelStructure]:
+        return self.baseline.structure, self.actual.structure
 
     def run(self) -> None:
         """Compare event by event until the order of events itself differs."""
@@ -134,11 +140,11 @@ class LockstepComparison:
         """The next event of each pass, past containers that only one of them calls."""
         baseline, actual = next(baseline_events, None), next(actual_events, None)
         while (baseline and event_key(baseline)) != (actual and event_key(actual)):
-            if baseline is not None and self._skips(baseline, self.baseline, self.actual):
+            if baseline is not None and self._skips(baseline, called=self._called[1]):
                 baseline = next(baseline_events, None)
             elif (
                 actual is not None
-                and self._skips(actual, self.actual, self.baseline)
+                and self._skips(actual, called=self._called[0])
                 and (actual.kind == "enter" or self._has_been_compared(actual.call))
             ):
                 actual = next(actual_events, None)
@@ -146,13 +152,13 @@ class LockstepComparison:
                 break
         return baseline, actual
 
-    def _skips(self, event: Event, trace: ForwardTrace, other: ForwardTrace) -> bool:
-        """Whether it is of a Sequential that the other pass does not call: its children may be called one by one."""
+    def _skips(self, event: Event, called: set[str]) -> bool:
+        """Whether it is of a Sequential that the other pass has not `called`: its children may be called one by one."""
         layer = event.call.layer
-        modules = trace.modules.get(layer), other.modules.get(layer)
+        modules = self.baseline.modules.get(layer), self.actual.modules.get(layer)
         if layer == "" or any(module is None or module.class_name != "Sequential" for module in modules):
             return False
-        if layer not in self.skipped_containers and any(call.layer == layer for call in other.calls):
+        if layer not in self.skipped_containers and layer in called:
             return False
         self.skipped_containers.add(layer)
         return True
@@ -164,7 +170,7 @@ class LockstepComparison:
 
     def _compare(self, baseline: Event, actual: Event, innermost: _Frame) -> Source:
         """Compare one event; returns what led to its tensors, as far as rounding may come from there."""
-        propagation, layer = self._propagation, executing_layer(baseline)
+        propagation, layer = self._propagation, executing_call(baseline).layer
         source = propagation.add(actual, layer, innermost.received, innermost.actual or actual.call)
         scale = propagation.input_scale(actual)
         propagation.begin_event(actual)
@@ -198,12 +204,11 @@ class LockstepComparison:
         before, after = baseline.leaves, actual.leaves
         if baseline.kind == "leave" or before.keys() == after.keys():
             return before, after
-        if lent_weights(before) != lent_weights(after):  # earlier versions did not record them
+        lent = lent_weights(before), lent_weights(after)
+        if lent[0] != lent[1]:  # earlier versions did not record them
             self.lent_calls.add(id(baseline.call))
-            before, after = (
-                {path: leaf for path, leaf in leaves.items() if path not in lent_weights(leaves)}
-                for leaves in (before, after)
-            )
+            before = {path: leaf for path, leaf in before.items() if path not in lent[0]}
+            after = {path: leaf for path, leaf in after.items() if path not in lent[1]}
         modules = self.baseline.modules[baseline.call.layer], self.actual.modules[actual.call.layer]
         leaves = matched_arguments(before, after, *modules)
         unmatched = sorted(leaves[0].keys() ^ leaves[1].keys())
@@ -223,16 +228,16 @@ class LockstepComparison:
             self.baseline.tensors,
             self.actual.tensors,
             sources=self._propagation.sources,
-            tolerances=self.tolerances.of(executing_layer(baseline)),
+            tolerances=self.tolerances.of(executing_call(baseline).layer),
             scale=scale,
             negligible=self._propagation.negligible,
             renamed=after.keys() - actual.leaves.keys(),
         )
 
 
-def executing_layer(event: Event) -> str:
-    """The layer whose code ran just before an event: the caller's, if a module is entered."""
-    return event.parent.layer if event.kind == "enter" and event.parent is not None else event.call.layer
+def executing_call(event: Event) -> Call:
+    """The call whose code ran just before an event: the caller's, if a module is entered."""
+    return event.parent if event.kind == "enter" and event.parent is not None else event.call
 
 
 def event_key(event: Event) -> tuple[str, str, int]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from pytest_modelviz.compare.bracketed import in_one_order
-from pytest_modelviz.compare.texts import same
+from pytest_modelviz.compare.texts import same_numbers, without_numbers
 from pytest_modelviz.records.findings import RenameFinding, TiesFinding
 from pytest_modelviz.records.structure import REWRITTEN, UNSAVED, ModelStructure, ModuleRecord
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.text.dotted import holders
 from pytest_modelviz.text.natural import natural
+
+_MOST_TRIED = 32  # subtrees alike but for numbers that are held against each that is gone
 
 
 def with_baseline_names(baseline: ModelStructure, actual: ModelStructure) -> tuple[ModelStructure, list[RenameFinding]]:
@@ -22,7 +25,8 @@ def with_baseline_names(baseline: ModelStructure, actual: ModelStructure) -> tup
     findings = renames(_rows(baseline), _rows(actual))
     if not findings:
         return actual, findings
-    names = {name: baseline_name(name, findings) for name in actual.modules}
+    baseline_name = baseline_namer(findings)
+    names = {name: baseline_name(name) for name in actual.modules}
 
     def key(weight: str) -> str:
         owner, _, local = weight.rpartition(".")
@@ -46,19 +50,30 @@ def renames(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[RenameF
     gone, new = _roots(set(before) - set(after)), _roots(set(after) - set(before))
     if not new:
         return []
-    old_contents, candidates = _contents(before, gone), _contents(after, new)
+    candidates: dict[Hashable, dict[str, list[str]]] = {}  # names and numbers, by what else there is in a subtree
+    for name, (key, numbers) in _contents(after, new).items():
+        candidates.setdefault(key, {})[name] = numbers
     findings: list[RenameFinding] = []
-    for old in gone:
-        twin = next((name for name, content in candidates.items() if same(content, old_contents[old])), None)
+    for old, (key, numbers) in _contents(before, gone).items():
+        alike = candidates.get(key, {})
+        tried = itertools.islice(alike.items(), _MOST_TRIED)
+        twin = next((name for name, others in tried if same_numbers(numbers, others)), None)
         if twin is not None:
-            del candidates[twin]
+            del alike[twin]
             findings.append(RenameFinding(twin, before=old))
     return findings
 
 
-def baseline_name(name: str, renamed: Sequence[RenameFinding]) -> str:
-    """The name in the baseline of a module of the actual model."""
-    return next((f.before + name[len(f.layer) :] for f in renamed if is_within(name, f.layer)), name)
+def baseline_namer(renamed: Iterable[RenameFinding]) -> Callable[[str], str]:
+    """A function that gives the name in the baseline of a module of the actual model."""
+    before = {finding.layer: finding.before for finding in renamed}
+    lengths = {len(layer) for layer in before}
+
+    def baseline_name(name: str) -> str:
+        root = next(holders(name, before, lengths), name)
+        return before.get(root, root) + name[len(root) :]
+
+    return baseline_name
 
 
 def renames_of(verdict: Verdict | None) -> list[RenameFinding]:
@@ -105,11 +120,18 @@ def _roots(names: set[str]) -> list[str]:
     return sorted((name for name in names if name.rpartition(".")[0] not in names), key=natural)
 
 
-def _contents(layers: Mapping[str, Any], roots: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """For each root what is in its subtree, by the rest of the name, in one pass over all layers."""
-    contents: dict[str, dict[str, Any]] = {root: {} for root in roots}
+def _contents(layers: Mapping[str, Any], roots: Sequence[str]) -> dict[str, tuple[Hashable, list[str]]]:
+    """For each root its subtree without numbers, as a key, and the numbers.
+
+    Only a forged tree has a root inside another: what is there counts once, for the outer one.
+    """
+    subtrees: dict[str, dict[str, Any]] = {root: {} for root in roots}
     lengths = {len(root) for root in roots}
     for name, row in layers.items():
-        for root in holders(name, contents, lengths):
-            contents[root][name[len(root) :]] = row
+        for root in itertools.islice(holders(name, subtrees, lengths), 1):
+            subtrees[root][name[len(root) :]] = row
+    contents: dict[str, tuple[Hashable, list[str]]] = {}
+    for root, subtree in subtrees.items():
+        numbers: list[str] = []
+        contents[root] = without_numbers(subtree, numbers), numbers
     return contents

@@ -1,7 +1,7 @@
-"""Whether two recordings are one but for the last digits, so that recording anew would say nothing new.
+"""Whether two recordings differ in nothing but the last digits, so that recording again would add nothing.
 
-No verdict is asked: a file that fools the comparison must not be kept for it. All that is stored is looked at, number
-by number, also what no comparison reads.
+The verdict of the comparison does not count: a file that fools it must not survive an update. Everything that is stored
+is compared number by number, also what no comparison reads.
 """
 
 from __future__ import annotations

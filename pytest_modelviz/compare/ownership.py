@@ -1,10 +1,10 @@
-"""Whose code it is: which module reads a module that is never called, which one calls another, which to name first."""
+"""Which module's code reads or calls another module, and which module to name where several changed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_modelviz.compare.evidence import config_findings, module_findings
+from pytest_modelviz.compare.evidence import configuration_findings, module_findings, objects_of
 from pytest_modelviz.records.findings import LayerFinding, ModuleFinding
 from pytest_modelviz.records.structure import ModelStructure
 from pytest_modelviz.records.trace import ForwardTrace
@@ -13,31 +13,50 @@ from pytest_modelviz.text.dotted import holders
 MODULE_CONTAINERS = ("ModuleList", "ModuleDict", "ParameterList", "ParameterDict")  # they call nothing
 
 
-def own_modules(layer: str, trace: ForwardTrace) -> list[str]:
-    """A layer and the modules below it that only its own code can read, because they are never called.
+class Ownership:
+    """Which modules only the code of a layer can read."""
 
-    What lies below another module that was called is for that one to read.
-    """
-    called = {call.layer for call in trace.calls} - {layer}
-    own: list[str] = []
-    readable = {layer}
-    for name in trace.modules:  # parents come before their children
-        if name == layer:
-            own.append(name)
-        elif name and name not in called and name.rpartition(".")[0] in readable:
-            own.append(name)
-            readable.add(name)
-    return own
+    def __init__(self, trace: ForwardTrace) -> None:
+        self._modules = trace.modules
+        self._uncalled: dict[str, list[str]] = {}  # children, by their parents
+        called = {call.layer for call in trace.calls}
+        for name in trace.modules:
+            if name and name not in called:
+                self._uncalled.setdefault(name.rpartition(".")[0], []).append(name)
+
+    def own_modules(self, layer: str) -> list[str]:
+        """A layer and the modules below it that only its own code can read, because they are never called.
+
+        What lies below another module that was called is for that one to read.
+        """
+        own: list[str] = []
+        waiting = [layer] if layer in self._modules else []
+        while waiting:
+            own.append(waiting.pop())
+            waiting += reversed(self._uncalled.get(own[-1], []))
+        return own
 
 
-def construction_findings(layer: str, baseline: ForwardTrace, actual: ForwardTrace) -> list[LayerFinding]:
-    """How a layer, and all modules that only its own code can read, are built differently."""
-    own = dict.fromkeys([*own_modules(layer, baseline), *own_modules(layer, actual)])
-    structures = baseline.structure, actual.structure
-    findings: list[LayerFinding] = [f for f in module_findings(*structures) if f.layer in own]
-    for name in own:
-        findings += config_findings(name, *structures)
-    return findings
+class ConstructionComparison:
+    """How the layers of two models are built differently. What is said of a layer is remembered."""
+
+    def __init__(self, baseline: ForwardTrace, actual: ForwardTrace) -> None:
+        self._structures = baseline.structure, actual.structure
+        self._owners = Ownership(baseline), Ownership(actual)
+        self._objects = objects_of(*self._structures)
+        self._findings: dict[str, list[LayerFinding]] = {}
+
+    def own_modules(self, layer: str) -> list[str]:
+        """A layer of the baseline and the modules below it that only its own code can read."""
+        return self._owners[0].own_modules(layer)
+
+    def findings(self, layer: str) -> list[LayerFinding]:
+        """How a layer, and all modules that only its own code can read, are built differently."""
+        if layer not in self._findings:
+            own = dict.fromkeys(name for owner in self._owners for name in owner.own_modules(layer))
+            configured = configuration_findings(own, *self._structures, self._objects)
+            self._findings[layer] = [*module_findings(*self._structures, among=own), *configured]
+        return [*self._findings[layer]]
 
 
 def calling_layer(name: str, baseline: ModelStructure, actual: ModelStructure) -> str:

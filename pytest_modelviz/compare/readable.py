@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from pytest_modelviz.compare.texts import same_nested
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.tensors import TensorRecord
 
@@ -40,7 +41,7 @@ def require_rows(stored: Any, expected: Mapping[str, Any], subject: str) -> None
     if not isinstance(stored, Mapping):
         raise UnreadableBaselineError(f"it does not list its {subject}")
     for name in (*expected, *stored):
-        if name not in stored or name not in expected or not _same(stored[name], expected[name]):
+        if name not in stored or name not in expected or not same_nested(stored[name], expected[name], _same_value):
             raise contradiction(f"{subject} {str(name)[:80]!r}")
 
 
@@ -123,40 +124,28 @@ def agrees(text: str, described: Iterable[tuple[Sequence[str], TensorRecord | No
     return position == len(text)
 
 
-def _same(stored: Any, expected: Any) -> bool:
-    """Whether two values are equal, one of which may have been through JSON."""
-    if isinstance(expected, Mapping):
-        return (
-            isinstance(stored, Mapping)
-            and stored.keys() == expected.keys()
-            and all(_same(stored[key], item) for key, item in expected.items())
-        )
-    if isinstance(expected, (list, tuple)):
-        return isinstance(stored, (list, tuple)) and len(stored) == len(expected) and all(map(_same, stored, expected))
-    return type(stored) is type(expected) and bool(stored == expected)
-
-
 def is_same_but_for_rounding(before: Any, after: Any) -> bool:
     """Whether two facts are equal except for the last of the few digits that numbers are written with."""
+    if isinstance(before, Mapping) and isinstance(after, Mapping) and _has_moments(before) and _has_moments(after):
+        moments = [(row["mean"], row["rms"]) for row in (before, after)]
+        before, after = ({**row, "mean": None, "rms": None} for row in (before, after))
+        return _same_moments(*moments) and is_same_but_for_rounding(before, after)
+    return same_nested(before, after, _same_but_for_rounding, is_same_but_for_rounding)
+
+
+def _same_but_for_rounding(before: Any, after: Any) -> bool:
     if isinstance(before, str) and isinstance(after, str):
         moments = _IN_TEXT.findall(before), _IN_TEXT.findall(after)
         return before == after or (
             _IN_TEXT.sub("", before) == _IN_TEXT.sub("", after) and all(map(_same_moments, *moments))
         )
-    if isinstance(before, Mapping) and isinstance(after, Mapping):
-        others = after.keys() - ({"mean", "rms"} if _has_moments(before) and _has_moments(after) else set())
-        return (
-            before.keys() == after.keys()
-            and all(is_same_but_for_rounding(before[key], after[key]) for key in others)
-            and (
-                others == after.keys() or _same_moments((before["mean"], before["rms"]), (after["mean"], after["rms"]))
-            )
-        )
-    if isinstance(before, (list, tuple)) and isinstance(after, (list, tuple)):
-        return len(before) == len(after) and all(map(is_same_but_for_rounding, before, after))
     if isinstance(before, float) or isinstance(after, float):
         numbers = isinstance(before, (int, float)) and isinstance(after, (int, float))
         return numbers and _close(float(before), float(after))
+    return _same_value(before, after)
+
+
+def _same_value(before: Any, after: Any) -> bool:
     return type(before) is type(after) and bool(before == after)
 
 

@@ -17,6 +17,8 @@ from pytest_modelviz.compare.precision import is_exact
 from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import Call
 
+_SLACK = 1e-9  # of rounding
+_Sketch = npt.NDArray[np.float64]
 _Key = tuple[str, tuple[int, ...], int]
 
 
@@ -29,7 +31,7 @@ def drifted_layers(comparison: LockstepComparison) -> set[str]:
     returned = _ReturnedTensors(comparison)
     calls = {(call.layer, call.index) for call in comparison.actual.calls}
     for call in comparison.baseline.calls:
-        if (call.layer, call.index) in compared or call.layer in comparison.skipped_containers:
+        if call.layer in drifted or call.layer in comparison.skipped_containers or (call.layer, call.index) in compared:
             continue
         missing = call.layer in comparison.actual.modules and (call.layer, call.index) not in calls
         if missing or not returned.has_outputs_of(call):
@@ -42,10 +44,15 @@ class _ReturnedTensors:
 
     def __init__(self, comparison: LockstepComparison) -> None:
         self._comparison = comparison
-        tables: dict[_Key, list[npt.NDArray[np.float64]]] = {}
+        sketches: dict[_Key, list[_Sketch]] = {}
         for record in _returned(comparison.actual.calls, comparison.actual.tensors):
-            tables.setdefault(_key(record), []).append(record.bulk_sketch.astype(np.float64))
-        self._tables = {key: np.stack(sketches) for key, sketches in tables.items()}
+            sketches.setdefault(_key(record), []).append(record.bulk_sketch.astype(np.float64))
+        self._tables: dict[_Key, tuple[_Sketch, _Sketch]] = {}  # sizes in ascending order, and the sketches
+        for key, rows in sketches.items():
+            table = np.stack(rows)
+            sizes = np.linalg.norm(table, axis=1)
+            order = np.argsort(sizes)
+            self._tables[key] = sizes[order], table[order]
 
     def has_outputs_of(self, call: Call) -> bool:
         return all(
@@ -53,14 +60,18 @@ class _ReturnedTensors:
         ) and bool(call.outputs)
 
     def _reappears(self, record: TensorRecord, layer: str) -> bool:
-        table = self._tables.get(_key(record))
-        if table is None:
+        if _key(record) not in self._tables:
             return False
+        sizes, table = self._tables[_key(record)]
         tolerances = self._comparison.tolerances.of(layer)
         allowed = 0.0 if is_exact(record.dtype) else tolerances.relative(record.dtype)
         before = record.bulk_sketch.astype(np.float64)
         size = float(np.linalg.norm(before))
-        return bool((np.linalg.norm(table - before, axis=1) <= allowed * size + tolerances.absolute).any())
+        farthest = allowed * size + tolerances.absolute
+        # only what is about as large can be as near: a baseline may hold any number of tensors
+        reach = farthest + _SLACK * size
+        first, last = np.searchsorted(sizes, size - reach), np.searchsorted(sizes, size + reach, side="right")
+        return bool((np.linalg.norm(table[first:last] - before, axis=1) <= farthest).any())
 
 
 def _returned(calls: Iterable[Call], tensors: dict[str, TensorRecord]) -> Iterable[TensorRecord]:

@@ -15,7 +15,8 @@ from pytest_modelviz.records.tensors import Sketch, TensorRecord
 from pytest_modelviz.records.trace import Leaf
 from pytest_modelviz.text.side_by_side import apart
 
-_KINDS = {"nan": "NaN", "+inf": "infinite", "-inf": "-infinite", "digits": "2**53 or more"}
+_KINDS = {"nan": "NaN", "+inf": "infinite", "-inf": "-infinite"}
+_LARGE = "digits"  # integers that are counted among the exceptional values, and are in the sketch nevertheless
 # Where a result is no larger than what its inputs differ by (a ReLU that lets nothing through), a difference has
 # nothing to be relative to: so many times that gap is forgiven.
 NOTHING_LEFT = 4.0
@@ -127,11 +128,18 @@ def _contents(baseline: TensorRecord, actual: TensorRecord) -> tuple[str, str]:
     sizes = apart(rms(baseline), rms(actual))
     texts = []
     for record, size in zip((baseline, actual), sizes, strict=True):
-        counts = {_KINDS.get(kind, f"about {kind}"): count for kind, (count, _) in record.value_fingerprints.items()}
-        exceptional = [f"{count} of {record.numel} values are {kind}" for kind, count in counts.items()]
+        counts = {
+            kind: f"{count} of {record.numel} values are" for kind, (count, _) in record.value_fingerprints.items()
+        }
+        large = counts.pop(_LARGE, None)
+        exceptional = [f"{count} {_KINDS.get(kind, f'about {kind}')}" for kind, count in counts.items()]
         rest = f"rms {size}" if rms(record) else "zero"
-        texts.append(", ".join([*exceptional, f"the others {rest}" if exceptional else rest]))
-    return texts[0], texts[1] if texts[0] != texts[1] else f"{texts[1]}, in other places"
+        rest = f"the others {rest}" if exceptional else rest
+        texts.append(", ".join([*exceptional, rest, *([f"{large} at least 2**53 in magnitude"] if large else [])]))
+    if texts[0] != texts[1]:
+        return texts[0], texts[1]
+    is_in_digits = baseline.value_fingerprints.get(_LARGE) != actual.value_fingerprints.get(_LARGE)
+    return texts[0], f"{texts[1]}, {'with other digits' if is_in_digits else 'in other places'}"
 
 
 def allowed_for(record: TensorRecord, source: Source, tolerances: Tolerances) -> tuple[float, float]:

@@ -245,7 +245,9 @@ def unmatched(patterns: Iterable[LayerTolerance], layers: Iterable[str]) -> list
 
 
 def significant_weight_change(dtype: str, tolerances: Tolerances) -> float:
-    """The change from which on a parameter is a drift although all activations agree."""
+    """The change from which on a parameter is a drift although all activations agree; any change of an exact one is."""
+    if is_exact(dtype):
+        return 0.0
     return max(_SIGNIFICANT * weight_tolerance(dtype), tolerances.rtol or 0.0) * tolerances.scale
 
 

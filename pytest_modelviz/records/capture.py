@@ -26,13 +26,13 @@ Array: TypeAlias = "npt.NDArray[np.generic]"  # quoted: numpy is not imported wh
 
 @dataclass(frozen=True)
 class Capture(Generic[Result_co]):
-    """One look at one model.
+    """What a view captured of a model.
 
     `facts` holds only what JSON can hold. `arrays` is what is compared, together with the facts of the views that
     compare facts. `environment` says under what circumstances the capture was made; it never makes a check fail.
     `result` is what the fixture hands to the test, in a `Capture[FeatureMaps]` a `FeatureMaps`; `notes` are what a user
-    should know about the limits of this look, `layers` the names of the model's layers where the view knows them,
-    `repeatable` whether a second look, from other random states, would show the same thing; none of these is stored.
+    should know about the limits of this capture, `layers` the names of the model's layers where the view knows them,
+    `repeatable` whether another capture, from other random states, would be the same; none of these is stored.
     """
 
     view: str

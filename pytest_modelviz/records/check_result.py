@@ -1,6 +1,6 @@
-"""What has become of one check: its status and all that results.json says of it.
+"""The result of one check: its status, and everything that results.json holds about it.
 
-Knows neither how it was found out nor how it is shown.
+Knows neither how a check is made nor how its result is displayed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _JSON_KEYS = {"class_name": "class"}  # of a divergence, whose other keys are it
 
 
 class Status(str, enum.Enum):
-    """What a check has come to."""
+    """The outcome of a check."""
 
     MATCH = "match"
     DRIFT = "drift"
@@ -46,7 +46,7 @@ class Status(str, enum.Enum):
 
     @property
     def is_acceptable(self) -> bool:
-        """Whether what was captured may become the baseline on a person's word."""
+        """Whether a person may accept the capture as the new baseline."""
         return self in (Status.DRIFT, Status.MISSING)
 
 
@@ -63,8 +63,8 @@ class CheckResult:
     """The result of one check of one test.
 
     `error` and `tolerance` are relative, and None where there is no such number. `baseline` and `candidate` are paths
-    as people write them, the latter None where nothing was kept. `accept_command` is the one that the message tells.
-    `former_nodeid` is the id under which the baseline was found, where that was another one. `expected_failure` says
+    as people write them, the latter None where nothing was stored. `accept_command` is the command in the message.
+    `former_nodeid` is the id that the baseline was recorded under, if that is not the check's. `expected_failure` says
     that the check has failed in a test that is expected to fail (xfail). `variant` and `device`
     are for the run itself: results.json leaves them out.
     """
@@ -93,7 +93,7 @@ class CheckResult:
     expected_failure: bool = False
 
     def with_verdict(self, verdict: Verdict) -> CheckResult:
-        """The same with what a comparison has found."""
+        """The result with the outcome of a comparison."""
         return replace(
             self,
             layers=LayerCounts(verdict.compared, verdict.drifted),
@@ -105,7 +105,7 @@ class CheckResult:
         )
 
     def to_json(self) -> dict[str, JsonValue]:
-        """What JSON can hold of it, which is all; the keys in the order of the fields."""
+        """The result as a JSON object, its keys in the order of the fields."""
         document = plain_record(self)
         if self.first_divergence is not None:
             first = plain_record(self.first_divergence)
@@ -120,7 +120,7 @@ class CheckResult:
 
     @classmethod
     def from_json(cls, document: JsonObject) -> CheckResult:
-        """What `to_json` gave, or another version's; raises ValueError where something of it cannot be understood."""
+        """The result that `to_json` of any version wrote; raises ValueError for what cannot be understood."""
         layers, first = optional(document, "layers", dict) or {}, nullable(document, "first_divergence", dict)
         cause, command = nullable(document, "cause", str), (optional(document, "commands", dict) or {}).get("accept")
         changes = optional(document, "environment_changes", dict) or {}

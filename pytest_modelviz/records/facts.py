@@ -1,6 +1,6 @@
-"""Values out of a capture's facts, asked for with their types: a baseline's facts may be anybody's.
+"""Typed access to the facts of a capture: those of a baseline may hold anything.
 
-What is of another type raises UnreadableBaselineError.
+A value of another type raises UnreadableBaselineError.
 """
 
 from __future__ import annotations

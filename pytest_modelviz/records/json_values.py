@@ -1,6 +1,6 @@
-"""Records as JSON can hold them, and the values of a document that may be anybody's, asked for with their types.
+"""Records as JSON values, and typed access to the values of a JSON document, which may hold anything.
 
-What is of another type is a ValueError. Keys that are not asked for are passed over: later versions may add some.
+A value of another type raises ValueError. Keys that are not asked for are ignored: later versions may add some.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from pytest_modelviz.text.strict_json import JsonObject, JsonValue
 
 @dataclass(frozen=True)
 class OrphanRecord:
-    """What is kept of an orphan.
+    """An orphan as results.json holds it.
 
     `baseline` is its path as people write it. `test_file_sha256` is the digest of its test's file, None where there is
     none; `sources` are the digests of the other modules that its test's id may depend on, by their paths.
@@ -35,7 +35,7 @@ class OrphanRecord:
 
     @property
     def key(self) -> tuple[str, str, str | None]:
-        """What tells one baseline from another: its test, its check and its variant."""
+        """What identifies a baseline: its test, its check and its variant."""
         return self.nodeid, self.name, self.variant
 
     @property
@@ -44,12 +44,12 @@ class OrphanRecord:
         return self.nodeid.partition("::")[0]
 
     def to_json(self) -> dict[str, JsonValue]:
-        """What JSON can hold of it, which is all."""
+        """The orphan as a JSON object."""
         return plain_record(self)
 
     @classmethod
     def from_json(cls, document: JsonObject) -> OrphanRecord:
-        """What `to_json` gave, or another version's; raises ValueError where something of it cannot be understood."""
+        """What `to_json` of any version wrote; raises ValueError for what cannot be understood."""
         sources = required(document, "sources", dict)
         return cls(
             nodeid=required(document, "nodeid", str),

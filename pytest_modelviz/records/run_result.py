@@ -15,7 +15,7 @@ _FOR_THE_RUN = ("device", "variant")  # of a check's result: the run has the one
 
 @dataclass(frozen=True)
 class RunFacts:
-    """Under what circumstances a run was made.
+    """The circumstances of a run.
 
     `workers` counts its processes, `lost_workers` names those that died. `project` is the folder within the repository
     of the project that it belongs to, None where there is no repository.
@@ -31,12 +31,12 @@ class RunFacts:
     project: str | None = None
 
     def to_json(self) -> dict[str, JsonValue]:
-        """What JSON can hold of it, which is all."""
+        """The facts as a JSON object, without those that say nothing."""
         return {key: value for key, value in plain_record(self).items() if value not in (None, [])}
 
     @classmethod
     def from_json(cls, document: JsonObject) -> RunFacts:
-        """What `to_json` gave, or another version's; raises ValueError where something of it cannot be understood."""
+        """What `to_json` of any version wrote; raises ValueError for what cannot be understood."""
         return cls(
             id=required(document, "id", str),
             torch=required(document, "torch", str),
@@ -74,7 +74,7 @@ class RunResult:
 
     @classmethod
     def from_json(cls, document: JsonObject) -> RunResult:
-        """What `to_json` gave, or another version's; raises ValueError where something of it cannot be understood."""
+        """What `to_json` of any version wrote; raises ValueError for what cannot be understood."""
         totals = required(document, "totals", dict)
         for status in totals:
             required(totals, status, int)

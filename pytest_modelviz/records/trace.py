@@ -78,15 +78,13 @@ class ForwardTrace:
     def events(self) -> Iterator[Event]:
         """All enter and leave events in the order in which they happened."""
         stack: list[Call] = []
-        for call in self.calls:
-            while stack and stack[-1].depth >= call.depth:
+        for call in (*self.calls, None):
+            while stack and (call is None or stack[-1].depth >= call.depth):
                 left = stack.pop()
                 yield Event("leave", left, stack[-1] if stack else None)
-            yield Event("enter", call, stack[-1] if stack else None)
-            stack.append(call)
-        while stack:
-            left = stack.pop()
-            yield Event("leave", left, stack[-1] if stack else None)
+            if call is not None:
+                yield Event("enter", call, stack[-1] if stack else None)
+                stack.append(call)
 
     def narrowed(self, width: int, weight_width: int) -> ForwardTrace:
         """The same pass with sketches of at most `width` numbers, those of weights of at most `weight_width`."""

@@ -9,9 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pytest_modelviz.compare.explain_drift import compare_forward_passes, explain_drift
-from pytest_modelviz.compare.gradients import gradient_difference, worse
-from pytest_modelviz.compare.nonfinite import has_same_nonfinite
+from pytest_modelviz.compare.arrays import has_same_nonfinite
+from pytest_modelviz.compare.explanations import compare_forward_passes, explain_drift, gradient_difference, worse
 from pytest_modelviz.compare.readable import require_rows
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.capture import Capture

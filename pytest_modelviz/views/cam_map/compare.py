@@ -9,11 +9,16 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from pytest_modelviz.compare.explain_drift import compare_forward_passes, explain_drift
-from pytest_modelviz.compare.gradients import size_difference, worse
-from pytest_modelviz.compare.nonfinite import has_same_nonfinite
+from pytest_modelviz.compare.arrays import has_same_nonfinite
+from pytest_modelviz.compare.explanations import (
+    compare_forward_passes,
+    explain_drift,
+    is_decisive,
+    request_differences,
+    size_difference,
+    worse,
+)
 from pytest_modelviz.compare.readable import require_rows
-from pytest_modelviz.compare.request_differences import is_decisive, request_differences
 from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tensors import fair_size
 from pytest_modelviz.compare.tolerance import ROUNDING, Tolerances

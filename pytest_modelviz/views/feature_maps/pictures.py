@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from pytest_modelviz.compare.naming import baseline_name, renames_of
+from pytest_modelviz.compare.naming import baseline_namer, renames_of
 from pytest_modelviz.pictures.composite import channels_composite, channels_picture, photo_composite
 from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.records.capture import Capture
@@ -23,10 +23,10 @@ def picture(actual: Capture, baseline: Capture | None = None, verdict: Verdict |
     after = _stored_maps(actual)
     if baseline is None:
         return [channels_picture(layer or MODEL_LABEL, maps, _caption(actual, layer)) for layer, maps in after.items()]
-    renamed = renames_of(verdict)
+    baseline_name = baseline_namer(renames_of(verdict))
     errors = {} if verdict is None else {error.layer: error for error in verdict.layers}
     before = _stored_maps(baseline)
-    old = {layer: baseline_name(layer, renamed) for layer in after}
+    old = {layer: baseline_name(layer) for layer in after}
     pictures = []
     old_input, new_input = stored_input(baseline), stored_input(actual)
     if old_input is not None and new_input is not None and not np.array_equal(old_input, new_input):

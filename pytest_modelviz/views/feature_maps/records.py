@@ -1,4 +1,4 @@
-"""What `feature_maps` returns, and the text of a pass, a row for each call, that facts hold. Knows no torch."""
+"""What `feature_maps` returns, and the text of a pass in its facts, a row for each call. Knows no torch."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pytest_modelviz.compare.evidence import construction_changes
-from pytest_modelviz.compare.naming import baseline_name, is_within, tie_findings, with_baseline_names
+from pytest_modelviz.compare.naming import baseline_namer, is_within, tie_findings, with_baseline_names
 from pytest_modelviz.compare.ownership import first_changed_layer
 from pytest_modelviz.compare.precision import is_exact
 from pytest_modelviz.compare.readable import contradiction, is_mean_of, is_rms_of, require_rows
@@ -58,7 +58,7 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdi
     known = ({}, {}) if old_containers is None else (old_containers, new_containers)
     old_tree, new_tree = _tree(old, known[0]), _tree(new, known[1])
     new_tree, renamed = with_baseline_names(old_tree, new_tree)
-    names = {baseline_name(name, renamed) for name in new.modules}
+    names = set(map(baseline_namer(renamed), new.modules))
     new = replace(new_tree, modules={name: module for name, module in new_tree.modules.items() if name in names})
     if old_containers is None:  # those of the model now, if they hold what the baseline has
         outer = {

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from pytest_modelviz.compare.naming import baseline_name, renames_of
+from pytest_modelviz.compare.naming import baseline_namer, renames_of
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.pictures.colour import DIVERGING, NOT_A_NUMBER, Image, Scale, Values, paint
 from pytest_modelviz.pictures.composite import Picture, magnified_difference
@@ -47,8 +47,8 @@ def picture(actual: Capture, baseline: Capture | None = None, verdict: Verdict |
     if baseline is None:
         return [kernels_picture(name or MODEL_LABEL, _captions(actual, name), after[name]) for name in pictured]
     errors = {} if verdict is None else {error.layer: error for error in verdict.layers}
-    renamed = renames_of(verdict)
-    old = {name: baseline_name(name, renamed) for name in after}
+    baseline_name = baseline_namer(renames_of(verdict))
+    old = {name: baseline_name(name) for name in after}
     before = _stored_filters(baseline, list(old.values()))
     drifted = [name for name in after if old[name] in errors and errors[old[name]].drifted]
     drifted += [name for name in after if old[name] not in before or before[old[name]].shape != after[name].shape]

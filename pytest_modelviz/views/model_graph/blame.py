@@ -14,7 +14,7 @@ from pytest_modelviz.compare.blame import assign_blame
 from pytest_modelviz.compare.evidence import module_findings, order_findings
 from pytest_modelviz.compare.lockstep import LockstepComparison
 from pytest_modelviz.compare.naming import is_within, tie_findings
-from pytest_modelviz.compare.ownership import MODULE_CONTAINERS, calling_layer, construction_findings, own_modules
+from pytest_modelviz.compare.ownership import MODULE_CONTAINERS, ConstructionComparison, calling_layer
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.findings import LayerFinding
 from pytest_modelviz.records.trace import Call, ForwardTrace
@@ -44,15 +44,17 @@ def blame(
             return "", "architecture", ties
     if layer not in before.modules or layer not in after.modules:
         layer = calling_layer(layer, before.structure, after.structure)
-    evidence = construction_findings(layer, before, after)
+    construction = ConstructionComparison(before, after)
+    evidence = construction.findings(layer)
     if isinstance(first, ReceivesFinding) and not evidence:
         layer = _giver(first, baseline, actual, before, after)
-        evidence = construction_findings(layer, before, after)
+        evidence = construction.findings(layer)
     if isinstance(first, OperatorFinding):
         changed = module_findings(before.structure, after.structure)
         inner = [finding for finding in changed if layer == "" or is_within(finding.layer, layer)]
-        evidence += [finding for finding in inner if finding not in evidence]
-    evidence = evidence or [*order_findings(own_modules(layer, before), before.structure, after.structure)]
+        known = set(evidence)
+        evidence += [finding for finding in inner if finding not in known]
+    evidence = evidence or [*order_findings(construction.own_modules(layer), before.structure, after.structure)]
     return layer, "architecture" if evidence else "computation", evidence
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pytest_modelviz.compare.evidence import construction_changes
-from pytest_modelviz.compare.naming import baseline_name, is_within, with_baseline_names
+from pytest_modelviz.compare.naming import baseline_namer, is_within, with_baseline_names
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
@@ -45,7 +45,8 @@ def compare_graphs(baseline: OperatorGraph, actual: OperatorGraph) -> Verdict:
     else:
         first, cause = _divergence(renamed[0].before, before, after), "architecture"
         first = replace(first, layer=renamed[0].layer)
-    also = [finding for finding in (*construction_changes(before, after), *renamed) if finding not in evidence]
+    known = set(evidence)
+    also = [finding for finding in (*construction_changes(before, after), *renamed) if finding not in known]
     touched = {finding.layer for finding in differing.findings} | {module_of(name) for name in differing.follows}
     findings: list[AnyFinding] = [*differing.findings[:1], *evidence, *differing.findings[1:]]
     if differing.follows:
@@ -92,8 +93,7 @@ def renamed_back(baseline: OperatorGraph, actual: OperatorGraph) -> tuple[Operat
     if not renamed and not inputs:
         return actual, renamed
 
-    def module(name: str) -> str:
-        return baseline_name(name, renamed)
+    module = baseline_namer(renamed)
 
     def reference(text: str) -> str:
         prefix, equals, given = text.rpartition("=")

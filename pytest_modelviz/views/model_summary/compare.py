@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from pytest_modelviz.compare.bracketed import in_one_order
-from pytest_modelviz.compare.naming import baseline_name, renames, tie_findings
+from pytest_modelviz.compare.naming import baseline_namer, renames, tie_findings
 from pytest_modelviz.compare.ownership import calling_layer, first_changed_layer
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import UnreadableBaselineError
@@ -42,7 +42,8 @@ def compare_trees(baseline: JsonObject, actual: JsonObject, ignored: Sequence[st
     """Compare the facts of two summaries field by field; `ignored` are globs of attributes."""
     before, new = rows.layers_of(baseline, ignored), rows.layers_of(actual, ignored)
     renamed = renames(_built(before), _built(new))
-    names = {name: baseline_name(name, renamed) for name in new}
+    baseline_name = baseline_namer(renamed)
+    names = {name: baseline_name(name) for name in new}
     after = {names[name]: row for name, row in new.items()}
     is_run = any(row.get("calls") for row in (*before.values(), *after.values()))
     findings: list[LayerFinding] = []

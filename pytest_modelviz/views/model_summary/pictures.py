@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_modelviz.compare.naming import baseline_name, renames_of
+from pytest_modelviz.compare.naming import baseline_namer, renames_of
 from pytest_modelviz.compare.texts import same
 from pytest_modelviz.pictures.diff import Line, around_changes, text_picture
 from pytest_modelviz.pictures.exhibits import Exhibit
@@ -40,7 +40,8 @@ def diff_lines(before: Rows, after: Rows, verdict: Verdict | None = None) -> lis
     for finding in findings:
         if isinstance(finding, AttributeFinding):
             attributes.setdefault(finding.layer, []).append(finding)
-    new = {baseline_name(name, renamed): name for name in after}
+    baseline_name = baseline_namer(renamed)
+    new = {baseline_name(name): name for name in after}
     lines: list[Line] = []
     for name in sorted({*before, *new}, key=natural):
         old_row, new_row = before.get(name), after[new[name]] if name in new else None

@@ -7,10 +7,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pytest_modelviz.compare.explain_drift import compare_forward_passes, explain_drift
-from pytest_modelviz.compare.gradients import gradient_difference
+from pytest_modelviz.compare.explanations import (
+    compare_forward_passes,
+    explain_drift,
+    gradient_difference,
+    is_decisive,
+    request_differences,
+)
 from pytest_modelviz.compare.readable import contradiction, require_rows
-from pytest_modelviz.compare.request_differences import is_decisive, request_differences
 from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tensors import rms
 from pytest_modelviz.compare.tolerance import Tolerances

@@ -11,7 +11,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from pytest_modelviz.compare.evidence import changed_weights, config_findings, module_findings, structural_findings
+from pytest_modelviz.compare.evidence import (
+    changed_weights,
+    configuration_findings,
+    module_findings,
+    structural_findings,
+)
 from pytest_modelviz.compare.naming import tie_findings, with_baseline_names
 from pytest_modelviz.compare.ownership import first_changed_layer
 from pytest_modelviz.compare.precision import is_exact
@@ -72,7 +77,7 @@ class TrainingDiagnosis:
             *module_findings(before, self._after),
             *tie_findings(before.ties, self._after.ties),
         ]
-        configured = [finding for name in before.modules for finding in config_findings(name, before, self._after)]
+        configured = configuration_findings(before.modules, before, self._after)
         self._config = [finding for finding in configured if not isinstance(finding, AttributeFinding)]
         self._attributes = [finding for finding in configured if isinstance(finding, AttributeFinding)]
 

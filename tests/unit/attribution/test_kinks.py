@@ -117,7 +117,7 @@ def test_where_the_gradient_agrees_no_forward_pass_is_compared(view, monkeypatch
     one = VIEWS[view](Jumping())
     captures = one.capture(), one.capture()
     monkeypatch.setattr(
-        "pytest_modelviz.compare.explain_drift.compare_traces", lambda *_: pytest.fail("it was compared")
+        "pytest_modelviz.compare.explanations.compare_traces", lambda *_: pytest.fail("it was compared")
     )
     assert one.compare(*captures, Tolerances()).matched
 

@@ -294,6 +294,52 @@ def test_a_buffer_that_is_only_read_is_a_weight_and_so_is_what_a_baseline_calls_
     assert view.compare(forged, actual.capture(), Tolerances()).cause == "weights"
 
 
+class Masked(nn.Module):
+    """It holds tables of integers and booleans; what reads them is not run here."""
+
+    def __init__(self, table=(0, 1, 2, 3), mask=(True, True), *, count=0, ids=4, persistent=True):
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+        nn.init.ones_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+        self.norm = nn.BatchNorm1d(4)
+        self.norm.num_batches_tracked += count
+        self.register_buffer("table", torch.tensor(table), persistent=persistent)
+        self.register_buffer("mask", torch.tensor(mask), persistent=persistent)
+        self.register_buffer("position_ids", torch.arange(ids), persistent=False)
+        self.cache = torch.tensor(table)
+
+    def forward(self, x):
+        self.position_ids = torch.arange(len(x))
+        return self.norm(self.linear(x))
+
+
+@pytest.mark.parametrize("persistent", [True, False])
+@pytest.mark.parametrize(
+    ("changed", "names"),
+    [
+        ({"table": (0, -7, -14, -21)}, ["table"]),
+        ({"table": (0, 1, 2, 4)}, ["table"]),  # by one, in one position
+        ({"mask": (True, False)}, ["mask"]),
+        ({"table": (0, 1, 2, 9), "mask": (False, False), "count": 3}, ["mask", "table"]),
+    ],
+)
+@pytest.mark.parametrize("atol", [None, 100.0])
+def test_integers_and_booleans_that_no_output_shows_are_weights(changed, names, persistent, atol):
+    capture = FeatureMapsView(Masked(persistent=persistent), vectors()).capture()
+    view = FeatureMapsView(Masked(**changed, persistent=persistent), vectors())
+    verdict = view.compare(capture, view.capture(), Tolerances(rtol=atol, atol=atol))
+    assert (verdict.matched, verdict.first.layer, verdict.cause, verdict.tolerance) == (False, "", "weights", 0.0)
+    assert sorted(f.name for f in verdict.findings if isinstance(f, WeightFinding)) == names
+
+
+def test_counters_and_caches_are_no_weights():
+    model, used = Masked(), Masked(count=7, ids=9)
+    used.cache = torch.tensor([9, 9, 9, 9])
+    for one, other in ((model, used), (used, model)):
+        assert compared(one, other, vectors()).matched
+
+
 def test_an_earlier_baseline_of_such_a_buffer_matches_too():
     used = Rope("copied")
     with torch.no_grad():

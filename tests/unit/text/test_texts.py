@@ -145,6 +145,13 @@ def mismatched(one, other):
     return mismatch(Leaf(tensor="a"), Leaf(tensor="b"), *table)
 
 
+def test_integers_that_differ_in_their_last_digit_are_said_to():
+    before, after = torch.tensor([2**54 + 4, -(2**53), 2**52]), torch.tensor([2**54 + 5, -(2**53), 2**52])
+    texts = mismatched(before, after)
+    assert texts[0] == "rms 1.19e+16, 2 of 3 values are at least 2**53 in magnitude"  # the size is that of all three
+    assert texts[1] == f"{texts[0]}, with other digits"
+
+
 def test_what_has_no_size_is_said_in_words():
     nan, low = torch.rand(40), torch.rand(40)
     nan[3] = float("nan")
