@@ -136,13 +136,14 @@ class CheckEvaluator:
     def _compared(self, stored: Stored) -> CheckResult:
         baseline, mode = stored.capture, self._settings.mode
         verdict = self._comparison.with_baseline(baseline)
-        is_new = self._location in self._session.recorded
-        state = BaselineState.RECORDED_NOW if is_new else BaselineState.RECORDED_BEFORE
+        is_decided = self._location in self._session.decided
+        state = BaselineState.DECIDED_NOW if is_decided else BaselineState.RECORDED_BEFORE
         status = intended_status(mode, state, matched=verdict.matched)
         if status is Status.RECORDED and mode is Mode.UPDATE_ALL:
             return self._unstable() or self._record(keeps_files=self._comparison.is_noise(baseline, verdict))
         self._chart(verdict)
         if status is Status.MATCH:
+            self._session.decided.add(self._location)
             if mode.records:
                 self._baselines.complete_interrupted_write(self._compared_with)
             return self._result(Status.MATCH, verdict, digest=stored.digest)
@@ -152,6 +153,8 @@ class CheckEvaluator:
         if status is Status.RECORDED:
             return self._record()
         self._notes += filter(None, [self._comparison.precision_note(baseline)])
+        if is_decided and mode.records:
+            self._notes.append("nothing was recorded: earlier in this run the test recorded or matched its baseline")
         tags = self._show(baseline, verdict)
         candidate = self._keep_candidate()
         return self._result(Status.DRIFT, verdict, digest=stored.digest, candidate=candidate, tags=tags)
@@ -167,7 +170,7 @@ class CheckEvaluator:
         That changes no byte of them but those of a damaged picture, and completes a write that was cut off.
         """
         self._compared_with = self._location
-        self._session.recorded.add(self._location)
+        self._session.decided.add(self._location)
         files = self._baselines.files(self._location, **self._ids) if keeps_files else None
         if files is None or unknown_keys(files.text):
             files = encode_files(self._location, self._capture, **self._ids)

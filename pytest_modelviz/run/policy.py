@@ -11,13 +11,14 @@ from pytest_modelviz.run.settings import Mode
 class BaselineState(enum.Enum):
     """What there is to compare with.
 
-    `RECORDED_NOW` is a baseline that this very run has recorded: another go at the same test does not replace it.
+    `DECIDED_NOW` is a baseline that this very run has recorded or found to match: running the same test once more does
+    not replace it.
     """
 
     MISSING = "missing"
     UNREADABLE = "unreadable"
     RECORDED_BEFORE = "recorded before"
-    RECORDED_NOW = "recorded now"
+    DECIDED_NOW = "decided now"
 
 
 def intended_status(mode: Mode, baseline: BaselineState, *, matched: bool = False) -> Status:

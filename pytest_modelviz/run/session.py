@@ -19,14 +19,17 @@ from pytest_modelviz.storage.store import Store
 
 @dataclass
 class Session:
-    """The checks of one process. `run_id` names the run, `worker` the process within it."""
+    """The checks of one process. `run_id` names the run, `worker` the process within it.
+
+    `decided` are the baselines that this process has recorded or found to match.
+    """
 
     run_id: str
     worker: str = "main"
     _events: EventFiles | None = field(default=None, init=False)
     _baselines: dict[str, Store] = field(default_factory=dict, init=False)
     _owners: dict[str, str] = field(default_factory=dict, init=False)
-    recorded: set[Location] = field(default_factory=set, init=False)
+    decided: set[Location] = field(default_factory=set, init=False)
 
     def check(self, check: Check) -> tuple[Capture, CheckResult]:
         """Make one check; return what was captured and what has become of it."""

@@ -163,22 +163,23 @@ class RunSummary:
             write_report(self._folder)
 
     def _refuse_rival_recordings(self) -> None:
-        """A test that was run several times over and recorded something else each time has no baseline."""
+        """A test that was run several times over and gave something else each time has no baseline."""
         for attempts in self._results.values():
             digests: dict[tuple[str, str | None], dict[str | None, str]] = {}
             for result in (result for attempt in attempts.values() for result in attempt.values()):
-                if result.status is Status.RECORDED:
-                    recorded = digests.setdefault((result.name, result.variant), {})
-                    recorded[result.baseline_sha256] = result.nodeid
-            for (name, _), recorded in digests.items():
-                if len(recorded) > 1:
+                if result.status in (Status.RECORDED, Status.MATCH):
+                    baselines = digests.setdefault((result.name, result.variant), {})
+                    baselines[result.baseline_sha256] = result.nodeid
+            for (name, _), baselines in digests.items():
+                if len(baselines) > 1:
                     self.fail(
-                        f"{next(iter(recorded.values()))} was run more than once, and its {name} recorded differently "
-                        f"each time: only the last is kept. Make it the same every time, and record it anew"
+                        f"{next(iter(baselines.values()))} was run more than once, and its {name} was not the same "
+                        f"each time: only the last recording is kept. Make the test repeatable, and record it anew"
                     )
 
     def _failed_requirement(self) -> bool:
-        if not self._settings.require or _has_compared(self.results):
+        unmet = (Status.NOT_COMPARED, Status.MISSING, Status.UNREADABLE)  # a test that may fail hides these
+        if not self._settings.require or any(result.status not in unmet for result in self.results):
             return False
         hint = "" if self._settings.mode is not Mode.OFF else " (--modelviz was not given)"
         self._errors.append(f"this run compared nothing{hint}, and --modelviz-require asks for more")

@@ -359,6 +359,16 @@ class TestRepetition:
         project.run("--modelviz-update", "--count=3").assert_outcomes(passed=2, failed=1)
         assert project.check("feature_maps")["status"] == "drift"
 
+    @pytest.mark.parametrize("options", [("--count=3",), ("--reruns=1",)], ids=" ".join)
+    def test_what_matched_is_not_recorded_when_the_test_runs_once_more(self, project, options):
+        before = project.files()
+        project.test(OTHER_THE_SECOND_TIME + "    assert number, 'hiccup'\n")
+        result = project.run("--modelviz-update", *options)
+        assert result.ret == 1
+        assert project.files() == before
+        assert project.check("feature_maps")["status"] == "drift"
+        result.stdout.fnmatch_lines(["*nothing was recorded: earlier in this run*"])
+
     def test_nor_where_everything_is_recorded_anew(self, project):
         project.test(OTHER_THE_SECOND_TIME)
         project.run("--modelviz-update-all", "--count=3").assert_outcomes(passed=2, failed=1)
@@ -374,7 +384,7 @@ class TestRepetition:
         project.test(OTHER_IN_EACH_WORKER)
         result = project.run_apart(*options)
         assert result.ret == 1
-        told = [line for line in result.outlines if "recorded differently" in line or "drifted" in line]
+        told = [line for line in result.outlines if "not the same each time" in line or "drifted" in line]
         assert told
         assert project.check("feature_maps")["status"] in ("recorded", "drift")
 

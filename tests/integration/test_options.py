@@ -198,6 +198,13 @@ class TestRequire:
         result.assert_outcomes(passed=1)
         result.stdout.fnmatch_lines(["this run compared nothing, and --modelviz-require asks for more"])
 
+    def test_so_does_one_whose_only_check_has_no_baseline_in_a_test_that_may_fail(self, project):
+        project.test("import pytest\n" + ONE.replace("def test_", "@pytest.mark.xfail\ndef test_"))
+        result = project.run("--modelviz", "--modelviz-require")
+        assert result.ret == pytest.ExitCode.TESTS_FAILED
+        result.assert_outcomes(xfailed=1)
+        assert project.results["totals"]["missing"] == 1
+
     @pytest.mark.parametrize("arguments", [(), ("-k", "nothing")], ids=" ".join)
     def test_so_does_one_without_modelviz_or_without_tests(self, project, arguments):
         project.test(ONE)

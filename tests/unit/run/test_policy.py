@@ -40,11 +40,11 @@ TABLE = {
     ("foreign", "match"): "unreadable unreadable unreadable recorded",
     ("foreign", "unstable"): "unreadable unreadable unreadable unstable",
     ("of another view", "match"): "unreadable unreadable unreadable recorded",
-    # another go at the same test does not replace what this run has recorded
-    ("recorded now", "noise"): "- match match match",
-    ("recorded now", "match"): "- match match match",
-    ("recorded now", "drift"): "- drift drift drift",
-    ("recorded now", "unstable"): "- unstable unstable unstable",
+    # running the same test once more does not replace what this run has recorded or found to match
+    ("decided now", "noise"): "- match match match",
+    ("decided now", "match"): "- match match match",
+    ("decided now", "drift"): "- drift drift drift",
+    ("decided now", "unstable"): "- unstable unstable unstable",
 }
 
 
@@ -159,7 +159,7 @@ def _no_torch(monkeypatch):
 )
 def test_what_becomes_of_a_check(tmp_path, state, verdict, mode, outcome):
     project = Project(tmp_path, state)
-    if state == "recorded now":
+    if state == "decided now":
         assert project.check(mode, FakeView(BASELINE)).status is Status.RECORDED
     before = project.stored()
     view = FakeView(CAPTURED[verdict], step=10.0 if verdict == "unstable" else 0.0)

@@ -35,13 +35,14 @@ def summary(root, mode, results):
         (("gw1", recorded("b", name="other")), False),
         (("gw1", recorded("b", variant="cuda")), False),
         (("gw1", recorded("b", nodeid="t.py::test_other")), False),
-        (("gw1", recorded("b", status=Status.MATCH)), False),
+        (("gw1", recorded("b", status=Status.MATCH)), True),
+        (("gw1", recorded("a", status=Status.MATCH)), False),
     ],
 )
-def test_a_test_that_recorded_something_else_each_time_fails_the_run(tmp_path, mode, second, fails):
+def test_a_test_that_is_not_the_same_each_time_fails_the_run(tmp_path, mode, second, fails):
     run = summary(tmp_path, mode, [("gw0", recorded("a")), second])
     assert run.write(ended=True) is fails
-    texts = [line for line, _ in run.lines(tmp_path, "") if "was run more than once, and its n recorded" in line]
+    texts = [line for line, _ in run.lines(tmp_path, "") if "and its n was not the same" in line]
     assert len(texts) == fails
 
 
