@@ -251,7 +251,10 @@ class ModelvizPlugin:
             self._summary.start_test(test, attempt)
         elif report.when == "call" and report.passed:
             self._summary.pass_test(test)
-        self._summary.add_results(test, attempt, map(CheckResult.from_json, getattr(report, _RESULTS, ())))
+        try:
+            self._summary.add_results(test, attempt, map(CheckResult.from_json, getattr(report, _RESULTS, ())))
+        except (ValueError, TypeError, AttributeError) as error:  # raised here, it would be an INTERNALERROR
+            self._summary.abandon(f"what became of the checks of {test} cannot be read ({error})")
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -290,6 +293,8 @@ class ModelvizPlugin:
             if compares:
                 output["modelviz_collected"] = self._collection()
         elif self._reports():
+            if compares and exitstatus == pytest.ExitCode.INTERNAL_ERROR:
+                self._summary.abandon("pytest has ended this run by an INTERNALERROR")
             self._summary.add_error(trouble)
             if compares and not self._config.pluginmanager.hasplugin("dsession"):  # else the workers collect
                 self._summary.add_collection(*self._collection())
