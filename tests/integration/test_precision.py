@@ -38,7 +38,7 @@ def precision(monkeypatch):
 def test_a_run_in_tf32_is_allowed_what_tf32_makes(project, precision, before, after):
     precision(before)
     project.test(TEST.format(factor=1.0))
-    project.run_once("--modelviz-update").assert_outcomes(passed=1)
+    project.run("--modelviz-update").assert_outcomes(passed=1)
     precision(after)
     project.run("--modelviz").assert_outcomes(passed=1)
     project.test(TEST.format(factor=1.005))  # five times what was measured between TF32 and full precision
@@ -53,7 +53,7 @@ def test_a_run_in_tf32_is_allowed_what_tf32_makes(project, precision, before, af
 def test_a_baseline_in_tf32_is_allowed_no_more_by_a_run_in_full_precision(project, precision):
     precision("tf32")
     project.test(TEST.format(factor=1.0))
-    project.run_once("--modelviz-update").assert_outcomes(passed=1)
+    project.run("--modelviz-update").assert_outcomes(passed=1)
     precision("ieee")
     project.run("--modelviz").assert_outcomes(passed=1)
     project.test(TEST.format(factor=1.005))
@@ -70,7 +70,7 @@ def test_a_baseline_in_tf32_is_allowed_no_more_by_a_run_in_full_precision(projec
 def test_full_precision_on_both_sides_and_a_claim_that_is_none(project, precision):
     precision("ieee")
     project.test(TEST.format(factor=1.0))
-    project.run_once("--modelviz-update").assert_outcomes(passed=1)
+    project.run("--modelviz-update").assert_outcomes(passed=1)
     path = project.baseline("feature_maps.json")
     document = json.loads(path.read_text("utf-8"))
     assert "float32_precision" not in document["environment"]  # on a CPU it goes without saying
