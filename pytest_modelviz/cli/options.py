@@ -63,6 +63,8 @@ class ReviewOptions:
         folders, home = self.folders(), self.home()
         review = Review(folders, home, project.root, location, named=named, configured=configured, wanted=self.runs)
         warn(unfinished_line(review.unfinished))
+        if review.has_lost_workers:
+            warn("a worker of the last run died: checks that it did not finish are not among these results")
         return review
 
     def field(self, text: str) -> str:

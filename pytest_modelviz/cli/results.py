@@ -113,7 +113,8 @@ def show(options: ReviewOptions, patterns: Sequence[str], as_json: bool) -> None
             print_line(f"  picture   {options.field(str(from_here(path)))}")
         print_line("")
     if not checks:
-        print_line(f"all checks of {_run_names(review) if review.unfinished else 'the last run'} matched")
+        of_run = _run_names(review) if review.unfinished else "the last run"
+        print_line(f"all checks of {of_run} {'that were finished ' if review.has_lost_workers else ''}matched")
     print_unnamed(review, options.field)
 
 

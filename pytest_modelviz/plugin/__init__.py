@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import datetime
 import os
 import unittest
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,7 @@ from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.plugin import fixtures, third_party_views
 from pytest_modelviz.plugin.checks import CHECKS, RUN, ForkedChecks, ItemChecks
 from pytest_modelviz.plugin.collection import CollectionRecorder, sources
+from pytest_modelviz.plugin.data_folders import data_folders, is_same, refuse_conftests
 from pytest_modelviz.plugin.identity import NODEID, CollectedTests, identity, relative_file
 from pytest_modelviz.records.check_result import CheckResult
 from pytest_modelviz.run.options import IGNORE, IGNORE_HELP, OPTIONS, InvalidSettingError
@@ -53,6 +56,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
             group.addoption(option.name, default=None, metavar=option.metavar, help=option.help)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    options = early_config.known_args_namespace
+    with contextlib.suppress(InvalidSettingError):  # pytest_configure reports it
+        named = options.file_or_dir or early_config.getini("testpaths") or ["."]
+        refuse_conftests(_settings(early_config, options), _paths(early_config, named))
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
@@ -61,11 +72,8 @@ def pytest_configure(config: pytest.Config) -> None:
         "globs of attributes that are no configuration",
     )
     config.addinivalue_line("markers", f"{IGNORE}(*globs): the same as modelviz(ignore=[...])")
-    command_line = {option.name: config.getoption(option.name) for option in OPTIONS}
     try:
-        ini = {option.name: _ini(config, option.ini) for option in OPTIONS}
-        ini[IGNORE] = _ini(config, IGNORE)
-        settings = read_settings(command_line, ini, config.rootpath)
+        settings = _settings(config, config.option)
     except InvalidSettingError as error:
         raise pytest.UsageError(f"modelviz: {printable(str(error))}") from None
     run = ModelvizPlugin(config, settings)
@@ -76,11 +84,25 @@ def pytest_configure(config: pytest.Config) -> None:
     config.hook.pytest_modelviz_views.call_historic(result_callback=views.add)
 
 
+def _settings(config: pytest.Config, options: argparse.Namespace) -> Settings:
+    command_line = {option.name: getattr(options, option.ini) for option in OPTIONS}
+    ini = {option.name: _ini(config, option.ini) for option in OPTIONS}
+    ini[IGNORE] = _ini(config, IGNORE)
+    return read_settings(command_line, ini, config.rootpath)
+
+
 def _ini(config: pytest.Config, key: str) -> object:
     try:
         return config.getini(key)
     except (TypeError, ValueError, pytest.UsageError) as error:
         raise InvalidSettingError(f"{key} in the configuration file: {error}") from None
+
+
+def _paths(config: pytest.Config, arguments: Sequence[str]) -> list[Path]:
+    """The files and folders that pytest's arguments name."""
+    files = dict.fromkeys(argument.partition("::")[0] for argument in arguments)
+    here = config.invocation_params.dir
+    return [Path(os.path.abspath(here / file)) for file in files]  # noqa: PTH100  # as pytest: a link keeps its name
 
 
 class ModelvizPlugin:
@@ -100,6 +122,7 @@ class ModelvizPlugin:
         self._items: list[pytest.Item] = []
         self._tests: CollectedTests | None = None
         self._review: str | None = None
+        self._data_folders: list[Path] | None = None
         self.forks = ForkedChecks()
 
     def session(self) -> Session:
@@ -122,9 +145,7 @@ class ModelvizPlugin:
 
     def arguments(self) -> list[Path]:
         """The files and folders that pytest was given, and where it was started."""
-        here = self._config.invocation_params.dir
-        files = dict.fromkeys(argument.partition("::")[0] for argument in self._config.args)
-        return [here, *((here / file).absolute() for file in files)]
+        return [self._config.invocation_params.dir, *_paths(self._config, self._config.args)]
 
     def review(self) -> str:
         """The options with which the command `modelviz`, started here, finds what this run has written."""
@@ -163,6 +184,12 @@ class ModelvizPlugin:
         """From here on pytest ends every session that it can end."""
         if self._reports():
             self._summary.begin()
+
+    def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
+        """Baselines and results hold no tests. None leaves the answer to others."""
+        if self._data_folders is None:
+            self._data_folders = data_folders(self.settings, _paths(self._config, self._config.args))
+        return True if any(is_same(collection_path, folder) for folder in self._data_folders) else None
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
         item.stash[NODEID] = item.nodeid
@@ -224,7 +251,10 @@ class ModelvizPlugin:
             self._summary.start_test(test, attempt)
         elif report.when == "call" and report.passed:
             self._summary.pass_test(test)
-        self._summary.add_results(test, attempt, map(CheckResult.from_json, getattr(report, _RESULTS, ())))
+        try:
+            self._summary.add_results(test, attempt, map(CheckResult.from_json, getattr(report, _RESULTS, ())))
+        except (ValueError, TypeError, AttributeError) as error:  # raised here, it would be an INTERNALERROR
+            self._summary.abandon(f"what became of the checks of {test} cannot be read ({error})")
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -263,6 +293,8 @@ class ModelvizPlugin:
             if compares:
                 output["modelviz_collected"] = self._collection()
         elif self._reports():
+            if compares and exitstatus == pytest.ExitCode.INTERNAL_ERROR:
+                self._summary.abandon("pytest has ended this run by an INTERNALERROR")
             self._summary.add_error(trouble)
             if compares and not self._config.pluginmanager.hasplugin("dsession"):  # else the workers collect
                 self._summary.add_collection(*self._collection())

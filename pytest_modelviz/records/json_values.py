@@ -8,6 +8,8 @@ from __future__ import annotations
 import dataclasses
 import enum
 import math
+import numbers
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeVar
 
@@ -15,8 +17,6 @@ from pytest_modelviz.text.strict_json import JsonObject, JsonValue
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
-
-_LARGEST = 1e300  # of a number that can be written out
 
 T = TypeVar("T")
 
@@ -46,7 +46,7 @@ def optional_number(document: JsonObject, key: str) -> float | None:
     value = document.get(key)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < _LARGEST:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= sys.float_info.max:
         raise ValueError(f"its {key!r} is no number")
     return value
 
@@ -89,13 +89,15 @@ def plain(value: object) -> JsonValue:
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
-    if isinstance(value, float):
-        return plain_number(value)
     if value is None or isinstance(value, (str, int)):
         return value
+    if isinstance(value, numbers.Integral):  # of numpy, as of its floats that are none of Python's
+        return int(value)
+    if isinstance(value, numbers.Real):
+        return plain_number(float(value))
     raise TypeError(f"a {type(value).__name__} is nothing that JSON holds")
 
 
 def plain_number(value: float) -> float | None:
     """A number as JSON can hold it: None stands for what is infinite or not a number."""
-    return value if math.isfinite(value) else None
+    return float(value) if math.isfinite(value) else None  # a float of numpy's would warn where it is divided

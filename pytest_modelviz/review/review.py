@@ -164,6 +164,11 @@ class Review:
         return sorted({run_id for folder in self.folders for run_id in folder.unfinished(results)})
 
     @property
+    def has_lost_workers(self) -> bool:
+        """Whether processes of the chosen runs died: what they were about to check has no result."""
+        return any(run.result.run.lost_workers for run in self.runs)
+
+    @property
     def checks(self) -> list[tuple[ReviewedRun, CheckResult]]:
         """All checks by test id, each with the run that made it; what a run has made in several folders, once.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pytest_modelviz.compare.noise import differs_by_noise
@@ -14,6 +14,7 @@ from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.run.settings import Settings
+from pytest_modelviz.text.side_by_side import cut_apart
 from pytest_modelviz.views.base import View, capture_with_other_randomness
 
 # An update leaves a baseline alone that differs by less than this part of the tolerance: that is the machine, not
@@ -21,7 +22,8 @@ from pytest_modelviz.views.base import View, capture_with_other_randomness
 _NOISE = 0.1
 _LONGEST_REASON = 200  # letters of an error that a damaged baseline has led to
 _RANDOM = "it draws random numbers, also in eval mode (functional dropout, noise, sampling)"
-_DECISIVE = ("device", "dtype", "autocast", "float32_precision")  # of the environment: what numbers mean
+_OF_A_MACHINE = {"torch", "python", "platform", "threads", "cpu_capability", "cuda", "gpu"}  # of the environment
+_MOST_CLAIMS, _LONGEST = 20, 200  # keys of an environment that only a baseline has, and letters of each text
 _RESTLESS = "it differs from call to call with the same random state (state kept outside of it, data-dependent code)"
 
 
@@ -52,16 +54,20 @@ class Comparison:
         """
         if baseline.view != self.capture.view:
             raise UnreadableBaselineError(f"it was recorded by the view {baseline.view!r}, not {self.capture.view!r}")
-        before, after = baseline.environment, self.capture.environment
         tolerances = replace(self._tolerances, scale=scale)
         with _blaming(baseline, lambda: self.view.compare(self.capture, self.capture, tolerances)):
             verdict = self.view.compare(baseline, self.capture, tolerances)
-        changes = {
-            key: (before.get(key, "-"), after.get(key, "-"))
-            for key in sorted({*before, *after})
+        return replace(verdict, environment_changes=self._environment_changes(baseline.environment))
+
+    def _environment_changes(self, before: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+        """What this run states otherwise, then a little of what it does not: a baseline may state anything."""
+        after = self.capture.environment
+        claims = sorted(before.keys() - after.keys())[:_MOST_CLAIMS]
+        return {
+            key[:_LONGEST]: cut_apart(before.get(key, "-"), after.get(key, "-"), _LONGEST)
+            for key in (*sorted(after), *claims)
             if before.get(key) != after.get(key)
         }
-        return replace(verdict, environment_changes=changes)
 
     def instability(self) -> tuple[Verdict, str] | None:
         """How the model differs from itself, and why; None where it does not."""
@@ -76,9 +82,9 @@ class Comparison:
 
     def is_noise(self, baseline: Capture, verdict: Verdict) -> bool:
         """Whether recording would change nothing but the last digits."""
-        around = baseline.environment, self.capture.environment
-        same_circumstances = all(around[0].get(key) == around[1].get(key) for key in _DECISIVE)
-        same = verdict.matched and same_circumstances and not verdict.findings
+        before, after = baseline.environment, self.capture.environment
+        stated = {*before, *after} - _OF_A_MACHINE
+        same = verdict.matched and not verdict.findings and all(before.get(key) == after.get(key) for key in stated)
         same = same and differs_by_noise(baseline, self.capture, replace(self._tolerances, scale=_NOISE))
         return same and self.with_baseline(baseline, scale=_NOISE).matched
 

@@ -53,7 +53,7 @@ class RunSummary:
         self._judged_files: list[str] = []
         self._totals: dict[str, int] | None = None
         self._written = False
-        self._began = False
+        self._began = self._abandoned = False
         self.workers = 1
         self.lost: list[str] = []
         self.failures: list[str] = []
@@ -115,11 +115,18 @@ class RunSummary:
         self.add_error(trouble)
         self.failures.append(trouble)
 
+    def abandon(self, trouble: str) -> None:
+        """The results are not whole: none are written, and the run is left as one that did not end."""
+        self.fail(f"{trouble}: no results of this run were written")
+        self._abandoned = True
+
     def write(self, *, ended: bool) -> bool:
         """Write what is to be kept of the run; returns whether the run as a whole has failed.
 
         `ended` says whether all tests were run: otherwise orphans cannot be told from baselines in use.
         """
+        if self._abandoned:
+            return True
         compares = self._settings.mode is not Mode.OFF
         failed = self._failed_requirement()
         if compares or self._results:

@@ -115,7 +115,10 @@ def test_a_worker_that_dies_is_no_run_that_did(compared):
     compared.run_apart("--modelviz", "-n", "1", "-p", "xdist")
     assert marks(compared) == []
     assert compared.results["run"]["lost_workers"]
-    assert "did not end" not in compared.modelviz("list").output
+    done = compared.modelviz("show")
+    assert "did not end" not in done.output
+    assert "warning: a worker of the last run died: checks that it did not finish are not among these" in done.stderr
+    assert "all checks of the last run matched" not in done.output
 
 
 def test_the_controlling_process_of_workers_that_dies_is_one(compared):
@@ -189,3 +192,55 @@ class TestTwoRunsAtOnce:
         assert self.states(overtaken) == ["gone"]
         assert "superseded" not in overtaken.modelviz("list").stdout
         assert "nothing is kept of what was captured" in overtaken.modelviz("accept").output
+
+
+CURVE = "def test_curve(training_curve):\n    training_curve(lambda number: {}, steps=3)\n"
+
+
+def test_a_drift_as_large_as_a_float_can_be_is_a_drift(project):
+    project.test(NET)
+    project.test(CURVE.format("1 / (number + 1)"), name="test_curve")
+    project.run("--modelviz-update").assert_outcomes(passed=2)
+    project.test(CURVE.format("1e305"), name="test_curve")
+    project.run("--modelviz").assert_outcomes(passed=1, failed=1)
+    assert project.check("training_curve")["error"] > 1e300
+    assert "matched" not in project.modelviz("show").output
+
+
+UNREADABLE = """
+import pytest
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_logreport(report):
+    for row in getattr(report, "modelviz_checks", ()):
+        {}
+"""
+
+
+@pytest.mark.parametrize(
+    "damage", ["row['error'] = 'x'", "row['layers'] = 1", "row.clear()", "report.modelviz_checks = 1"]
+)
+def test_a_result_that_cannot_be_read_fails_the_run_and_ends_no_other_test(compared, damage):
+    before = compared.results["run"]["id"]
+    compared.pytester.makeconftest(UNREADABLE.format(damage))
+    result = compared.run("--modelviz")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["what became of the checks of test_net.py::test_net cannot be read (*no results*"])
+    assert_did_not_end(compared, before)
+
+
+def test_so_does_an_internal_error(compared):
+    before = compared.results["run"]["id"]
+    compared.test("def test_z(): pass\n", name="test_z")
+    compared.pytester.makeconftest("def pytest_runtest_logreport(report):\n    assert 'test_z' not in report.nodeid\n")
+    assert compared.run("--modelviz").ret == pytest.ExitCode.INTERNAL_ERROR
+    assert_did_not_end(compared, before)
+
+
+def assert_did_not_end(project, before):
+    (died,) = marks(project)
+    assert project.results["run"]["id"] == before
+    done = project.modelviz("show")
+    assert f"the last run, {died}, did not end" in done.stderr
+    assert "all checks of the last run matched" not in done.output

@@ -32,7 +32,7 @@ _STYLES: Mapping[str, Mapping[str, Any]] = {
 _DIFFERENCE: Mapping[str, Any] = {"color": "#b3372f", "linewidth": 1.2, "marker": "o", "markersize": 2.5}
 _NOT_A_NUMBER = tuple(channel / 255 for channel in NOT_A_NUMBER)
 _LARGEST = 1e300  # that matplotlib can scale
-_LOWEST = 1e-9  # on a logarithmic scale: what differs by less lies there
+_LOWEST, _HIGHEST = 1e-9, 1e99  # on a logarithmic scale: what differs by less, or by more, lies there
 
 
 def chart(label: str, curves: Mapping[str, Series]) -> Picture:
@@ -100,7 +100,7 @@ def _draw_difference(axes: Axes, series: Series) -> None:
     with np.errstate(all="ignore"):
         distance = np.abs(after - before)
         relative = distance / np.abs(before)
-    relative = np.where(np.isfinite(relative) & (distance > 0), np.clip(relative, _LOWEST, _LARGEST), np.nan)
+    relative = np.where(np.isfinite(relative) & (distance > 0), np.clip(relative, _LOWEST, _HIGHEST), np.nan)
     axes.plot(np.arange(steps), relative, **_DIFFERENCE)
     axes.set_yscale("log")
     drawn = relative[np.isfinite(relative)]

@@ -132,3 +132,10 @@ def test_a_name_that_the_font_has_not_is_written_out(name, shown):
     curve = {"actual": np.arange(3.0)}
     assert np.array_equal(chart("c", {name: curve}).image, chart("c", {shown: curve}).image)
     assert not np.array_equal(chart("c", {name: curve}).image, chart("c", {"?": curve}).image)
+
+
+@pytest.mark.parametrize("numbers", [(1.0, 1e305), (-1e305, 1e305), (5e-324, 1.7e308), (9e299, -9e299)])
+def test_a_chart_takes_every_number_that_a_float_holds(numbers):
+    for before, after in (numbers, reversed(numbers)):
+        series = {"baseline": np.array([1.0, before, before]), "actual": np.array([1.0, before, after])}
+        assert chart("chart", {"loss": series}).image.size
