@@ -17,6 +17,7 @@ from pytest_modelviz.compare.tensors import difference
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.findings import AnyFinding, DtypeFinding, FactFinding
+from pytest_modelviz.records.norms import on_common_scale
 from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import ForwardTrace
 from pytest_modelviz.records.verdict import Verdict
@@ -120,6 +121,7 @@ def size_difference(before: npt.NDArray[np.float64], after: npt.NDArray[np.float
     """How far the factor that best fits one gradient to the other is from 1; zero where there is no such factor."""
     if before.shape != after.shape or not (np.isfinite(before).all() and np.isfinite(after).all()):
         return 0.0
+    (before, after), _ = on_common_scale(before, after)
     square = float((before * before).sum())
     return abs(float((before * after).sum()) / square - 1) if square > 0.0 else 0.0
 

@@ -14,12 +14,14 @@ import numpy as np
 
 from pytest_modelviz.compare.texts import same_nested
 from pytest_modelviz.errors import UnreadableBaselineError
+from pytest_modelviz.records.norms import norm
 from pytest_modelviz.records.tensors import TensorRecord
 
 _TEXT_ERROR = 1e-2  # relative error of a number that is written with three digits
 _NARROWEST_SKETCH = 61
 _NESTED_FACTOR = 8.0  # root of the mean size of a nested tensor's components, since its shape counts those only
 _SKETCH_ERROR = 2.0  # a sketch of 61 numbers gives a root mean square within a tenth or two
+_UNSCALED = 1e150  # earlier versions wrote "inf" for what is larger, and 0 for what is smaller than its reciprocal
 _NUMBER = r"-?(?:\d[\d.e+-]*|nan|inf)"
 _NUMERAL = r"-?\d+(?:\.\d*)?(?:e[+-]\d+)?(?![\w.])"
 _IN_TEXT = re.compile(rf"(?<= mean )({_NUMERAL}) rms ({_NUMERAL})")
@@ -64,14 +66,15 @@ def is_rms_of(record: TensorRecord, text: Any, *, measured: bool = False) -> boo
         len(record.shape) == 1 and sketch.size < min(record.numel, _NARROWEST_SKETCH)
     ):
         return True  # the number of values is not known: the shape of a nested tensor counts its components
-    with np.errstate(over="ignore"):
-        estimate = float(np.linalg.norm(sketch)) / math.sqrt(record.numel)
+    estimate = norm(sketch) / math.sqrt(record.numel)
     try:
         rms = float(text)
     except (TypeError, ValueError):
         return False
     if not (math.isfinite(rms) and math.isfinite(estimate)):
-        return bool(record.value_fingerprints) or not math.isfinite(estimate)  # beyond what numbers hold
+        return bool(record.value_fingerprints) or not estimate < _UNSCALED  # beyond what numbers hold
+    if rms == 0.0 and estimate < 1 / _UNSCALED:
+        return True
     if measured and sketch.size < record.numel:
         return rms >= estimate / _SKETCH_ERROR  # numbers may cancel out in a sketch
     least = estimate / _NESTED_FACTOR if len(record.shape) == 1 and record.numel > _NARROWEST_SKETCH else estimate

@@ -23,6 +23,7 @@ import numpy.typing as npt
 import torch
 
 from pytest_modelviz.probe.torch_internals import is_inside_transform, without_dispatch_modes
+from pytest_modelviz.records.norms import norm
 from pytest_modelviz.records.tensors import WIDEST_SKETCH, Sketch, TensorRecord, splitmix64
 
 ACTIVATION_WIDTH = WIDEST_SKETCH
@@ -32,7 +33,7 @@ _MOST_ADDERS = 200
 _MOST_MEMORY = 2 * _LARGEST_CHUNK  # numbers; larger memory, as for hundreds of weights together, is not reused
 _WIDE_INTEGERS = {torch.int64, getattr(torch, "uint64", torch.int64)}
 _EXACT_BELOW = 2.0**53  # integers from here on have more digits than float64 holds
-_LARGE_MEAN_SQUARE = 30.0**2  # mean square above which a tensor is searched for a few giants that dominate it
+_LARGE_RMS = 30.0  # root mean square above which a tensor is searched for a few giants that dominate it
 _GIANT_RATIO = 100.0  # how many times larger than all others a giant is
 _FEWEST_SIGNS = 2**14
 _FEWEST_COLUMNS = 200  # columns below which adding up rows is slow: then several rows are added up in parallel
@@ -186,19 +187,19 @@ def _record(tensor: torch.Tensor, width: int, statistics: bool) -> TensorRecord:
             sketch = sketch.copy()  # it is the tensor itself, which may be written into later
         fingerprints: dict[str, tuple[int, int]] = {}
         without_giants: Sketch | None = None
-        square = _square(sketch)
-        if not math.isfinite(square):
+        size = norm(sketch)  # masks of the lowest number overflow float32
+        if not math.isfinite(size):
             fingerprints, values = _take_out(values)
             sketch = sketch_values(values, width).cpu().numpy()
-            square = _square(sketch)
-        if square > _LARGE_MEAN_SQUARE * count:
+            size = norm(sketch)
+        if size > _LARGE_RMS * math.sqrt(count):
             giants, rest = _without_giants(values)
             if giants:
                 fingerprints |= giants
                 without_giants = sketch_values(rest, width).cpu().numpy()
         if tensor.dtype in _WIDE_INTEGERS and bool((values.abs() >= _EXACT_BELOW).any()):
             fingerprints |= _digits(tensor.detach())
-        moments = (float(values.sum()) / count, math.sqrt(square / count)) if statistics and count else ()
+        moments = (float(values.sum()) / count, size / math.sqrt(count)) if statistics and count else ()
     dtype, shape = dtype_name(tensor.dtype), _shape(tensor)
     return TensorRecord(dtype, shape, sketch, fingerprints, moments, without_giants)
 
@@ -240,12 +241,6 @@ def _fingerprint(mask: torch.Tensor) -> tuple[int, int] | None:
 def _hash(numbers: npt.NDArray[np.uint64]) -> tuple[int, int]:
     """How many numbers there are, and a hash of them in any order."""
     return int(numbers.size), int((splitmix64(numbers, 99) >> np.uint64(12)).sum(dtype=np.uint64) >> np.uint64(11))
-
-
-def _square(sketch: Sketch) -> float:
-    wide = sketch.astype(np.float64, copy=False)  # masks of the lowest number overflow float32
-    with np.errstate(over="ignore"):
-        return float(np.dot(wide, wide))
 
 
 def _arithmetic(dtype: torch.dtype) -> torch.dtype:
