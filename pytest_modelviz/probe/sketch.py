@@ -24,15 +24,15 @@ import torch
 
 from pytest_modelviz.probe.torch_internals import is_inside_transform, without_dispatch_modes
 from pytest_modelviz.records.norms import norm
-from pytest_modelviz.records.tensors import WIDEST_SKETCH, Sketch, TensorRecord, splitmix64
+from pytest_modelviz.records.tensors import INTEGERS, LARGE_INTEGERS, WIDEST_SKETCH, Sketch, TensorRecord, splitmix64
 
 ACTIVATION_WIDTH = WIDEST_SKETCH
 WEIGHT_WIDTH = 61
 _LARGEST_CHUNK = 2**20  # a larger tensor is split into chunks with the same signs, all of them negated or none
 _MOST_ADDERS = 200
 _MOST_MEMORY = 2 * _LARGEST_CHUNK  # numbers; larger memory, as for hundreds of weights together, is not reused
-_WIDE_INTEGERS = {torch.int64, getattr(torch, "uint64", torch.int64)}
-_EXACT_BELOW = 2.0**53  # integers from here on have more digits than float64 holds
+_WIDE_INTEGERS = {getattr(torch, name, torch.int64) for name in ("int64", "uint64", "int32", "uint32")}
+_EXACT_BELOW = 2.0**53  # integers from here on, and sums of integers, have more digits than float64 holds
 _LARGE_RMS = 30.0  # root mean square above which a tensor is searched for a few giants that dominate it
 _GIANT_RATIO = 100.0  # how many times larger than all others a giant is
 _FEWEST_SIGNS = 2**14
@@ -147,8 +147,9 @@ def record_tensor(tensor: torch.Tensor, width: int = ACTIVATION_WIDTH, *, statis
     """Sketch any tensor on its device and copy the sketch to the CPU.
 
     Complex tensors count as pairs of reals, quantised and sparse ones as the dense tensors they represent. Integers and
-    booleans are summed exactly (float64). NaN and infinities are left out of the sketch, counted, and fingerprinted by
-    position. A tensor without data (meta) has an empty sketch.
+    booleans are summed in float64; where that may lose digits, integers are fingerprinted by position and value. NaN
+    and infinities are left out of the sketch, counted, and fingerprinted by position. A tensor without data (meta) has
+    an empty sketch.
 
     Args:
         tensor: any tensor.
@@ -197,8 +198,7 @@ def _record(tensor: torch.Tensor, width: int, statistics: bool) -> TensorRecord:
             if giants:
                 fingerprints |= giants
                 without_giants = sketch_values(rest, width).cpu().numpy()
-        if tensor.dtype in _WIDE_INTEGERS and bool((values.abs() >= _EXACT_BELOW).any()):
-            fingerprints |= _digits(tensor.detach())
+        fingerprints |= _digits(tensor.detach())
         moments = (float(values.sum()) / count, size / math.sqrt(count)) if statistics and count else ()
     dtype, shape = dtype_name(tensor.dtype), _shape(tensor)
     return TensorRecord(dtype, shape, sketch, fingerprints, moments, without_giants)
@@ -222,14 +222,18 @@ def _without_giants(values: torch.Tensor) -> tuple[dict[str, tuple[int, int]], t
     return fingerprints, rest
 
 
-def _digits(integers: torch.Tensor) -> dict[str, tuple[int, int]]:
-    """What stands for integers of which float64 does not hold every digit: how many there are, and their values."""
-    dense = integers if integers.layout == torch.strided else integers.to_dense()
-    values = dense.reshape(-1).cpu().numpy()
-    large = np.flatnonzero(np.abs(values.astype(np.float64)) >= _EXACT_BELOW)
-    bits = values[large].astype(np.int64).view(np.uint64)
-    mixed = splitmix64(large.astype(np.uint64), 99) ^ splitmix64(bits, 7)
-    return {"digits": _hash(mixed)}
+def _digits(tensor: torch.Tensor) -> dict[str, tuple[int, int]]:
+    """Fingerprints of integers whose sums may have more digits than float64 holds, empty for anything else."""
+    if tensor.dtype not in _WIDE_INTEGERS or torch.iinfo(tensor.dtype).max * tensor.numel() < _EXACT_BELOW:
+        return {}
+    integers = _dense(tensor).reshape(-1).cpu().numpy()
+    sizes = np.abs(integers.astype(np.float64))
+    if integers.size * sizes.max(initial=0.0) < _EXACT_BELOW:
+        return {}
+    positions, bits = np.arange(integers.size, dtype=np.uint64), integers.astype(np.int64).view(np.uint64)
+    mixed = splitmix64(positions, 99) ^ splitmix64(bits, 7)
+    large = mixed[sizes >= _EXACT_BELOW]  # all that earlier versions recorded
+    return {INTEGERS: _hash(mixed), **({LARGE_INTEGERS: _hash(large)} if large.size else {})}
 
 
 def _fingerprint(mask: torch.Tensor) -> tuple[int, int] | None:
@@ -275,7 +279,8 @@ def record_together(tensors: Iterable[torch.Tensor], width: int) -> dict[int, Te
             finite = np.isfinite(sketches).all(axis=1)
             for tensor, sketch, is_finite in zip(group, sketches, finite, strict=True):
                 if is_finite:
-                    records[id(tensor)] = TensorRecord(dtype_name(dtype), _shape(tensor), sketch)
+                    digits = {kind: value for kind, value in _digits(tensor).items() if kind == INTEGERS}
+                    records[id(tensor)] = TensorRecord(dtype_name(dtype), _shape(tensor), sketch, digits)
     return records
 
 
@@ -314,11 +319,14 @@ def _readable(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.dequantize() if is_quantised else tensor
 
 
-def _plain_numbers(tensor: torch.Tensor) -> torch.Tensor:
+def _dense(tensor: torch.Tensor) -> torch.Tensor:
     if tensor.is_nested:
         tensor = torch.cat([item.reshape(-1) for item in tensor.unbind()])
-    if tensor.layout != torch.strided:
-        tensor = tensor.to_dense()
+    return tensor if tensor.layout == torch.strided else tensor.to_dense()
+
+
+def _plain_numbers(tensor: torch.Tensor) -> torch.Tensor:
+    tensor = _dense(tensor)
     if tensor.is_quantized:
         tensor = tensor.dequantize()
     if tensor.is_complex():

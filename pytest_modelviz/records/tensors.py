@@ -13,6 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 WIDEST_SKETCH = 251  # numbers: of an activation; `probe.sketch` says why this many
+# Kinds of fingerprints: of all integers of a tensor whose sums may have more digits than float64 holds, and of those
+# that by themselves have. Earlier versions recorded the latter only, and neither for small weights.
+INTEGERS, LARGE_INTEGERS = "integers", "digits"
 Sketch = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
 
@@ -26,7 +29,8 @@ class TensorRecord:
         sketch: a linear function of the finite values (see `probe.sketch`), with zeros for NaN and infinities; the
             values themselves where there are no more of them than the sketch is wide.
         value_fingerprints: for each kind of exceptional value ("nan", "+inf", "-inf", or "-1e9" for giants, which are
-            far larger than all other values) how many there are and a fingerprint of their positions.
+            far larger than all other values) how many there are and a fingerprint of their positions; for `INTEGERS`
+            and `LARGE_INTEGERS` one of their values as well.
         statistics: mean and root mean square, for people; not stored.
         sketch_without_giants: a second sketch with zeros for the giants, which would hide all other values in the
             first; None where there are none.

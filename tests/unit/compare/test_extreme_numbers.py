@@ -1,16 +1,18 @@
 """Differences between numbers of whatever size: no square that vanishes or overflows, no digit lost, hides one."""
 
+import dataclasses
 import re
 
 import numpy as np
 import pytest
 import torch
-from forging_by_hand import matches, reread
+from forging_by_hand import matches, reread, retraced
 from torch import nn
 
 from pytest_modelviz.compare.arrays import compare_arrays
 from pytest_modelviz.compare.explanations import size_difference
-from pytest_modelviz.compare.tensors import relative_distance, rms
+from pytest_modelviz.compare.noise import differs_by_noise
+from pytest_modelviz.compare.tensors import difference, relative_distance, rms
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.probe.sketch import record_tensor
 from pytest_modelviz.records.capture import Capture
@@ -99,3 +101,71 @@ def test_what_earlier_versions_wrote_of_such_numbers_is_readable(size, word):
 
     capture = view.capture()
     assert matches(view, reread(view, capture, rewritten), capture)
+
+
+def large_integers(bits, count, dtype=torch.int64):
+    return torch.randint(2 ** (bits - 1), 2**bits, (count,), dtype=dtype, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("count", [10, 260, 2000, 100_000])
+@pytest.mark.parametrize("bits", [20, 31, 40, 45, 49, 50, 51, 52, 53, 62])
+def test_no_digit_of_an_integer_is_lost(bits, count):
+    values = large_integers(bits, count)
+    record = record_tensor(values)
+    assert difference(record, record_tensor(values.clone())) == 0.0
+    for position in range(0, count, -(-count // 10)):
+        changed = values.clone()
+        changed[position] += 1
+        assert difference(record, record_tensor(changed)) > 0.0
+
+
+class Holds(nn.Module):
+    def __init__(self, values):
+        super().__init__()
+        self.register_buffer("table", values)
+
+    def forward(self, x):
+        return x
+
+
+@pytest.mark.parametrize(("bits", "count"), [(53, 1), (62, 3), (52, 1000), (52, 20_000)])
+def test_no_digit_of_an_integer_among_the_weights_is_lost(bits, count):
+    values = large_integers(bits, count)
+    changed = values.clone()
+    changed[-1] += 1
+    views = [FeatureMapsView(Holds(table), torch.ones(1)) for table in (values, values.clone(), changed)]
+    assert same(*views[:2])
+    assert not same(views[0], views[2])
+
+
+def test_integers_of_any_layout_have_all_their_digits():
+    values, other = large_integers(62, 6), large_integers(62, 6)
+    other[3] += 1
+    for layout in (torch.Tensor.to_sparse, lambda flat: flat[::2], lambda flat: torch.nested.nested_tensor([flat])):
+        records = [record_tensor(layout(table)) for table in (values, values.clone(), other[[0, 1, 3, 3, 4, 5]])]
+        assert [difference(records[0], record) == 0.0 for record in records] == [True, True, False]
+
+
+@pytest.mark.parametrize("count", [10, 2000])
+def test_baselines_that_lack_the_digits_of_sums_still_match_and_are_recorded_anew_if_asked_to(count):
+    view = FeatureMapsView(Holds(large_integers(52, count)), large_integers(52, count))
+
+    def as_earlier_versions_did(trace):
+        for table in (trace.tensors, trace.weights):
+            for key, record in table.items():
+                prints = {kind: print_ for kind, print_ in record.value_fingerprints.items() if kind != "integers"}
+                assert prints != record.value_fingerprints
+                table[key] = dataclasses.replace(record, value_fingerprints=prints)
+
+    actual = view.capture()
+    baseline = retraced(view, actual, as_earlier_versions_did)
+    assert matches(view, baseline, actual)
+    assert not differs_by_noise(baseline, actual, Tolerances())
+    assert not matches(view, actual, baseline)
+
+
+def test_sums_of_equal_integers_may_be_rounded_otherwise():
+    record = record_tensor(large_integers(62, 2000))
+    rounded = dataclasses.replace(record, sketch=record.sketch * (1 + 1e-14))
+    assert difference(rounded, record) == 0.0
+    assert difference(dataclasses.replace(record, sketch=record.sketch * 2), record) > 0.0
