@@ -72,6 +72,8 @@ def difference(baseline: TensorRecord, actual: TensorRecord, *, atol: float = 0.
         after.pop(INTEGERS, None)
     if before != after:
         return math.inf
+    if None not in (counts := (baseline.value_count, actual.value_count)) and counts[0] != counts[1]:
+        return math.inf
     if [sketch.size for sketch in baseline.sketches] != [sketch.size for sketch in actual.sketches]:
         return math.inf
     if not any(sketch.size for sketch in baseline.sketches):

@@ -17,6 +17,7 @@ import functools
 import math
 import threading
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -201,7 +202,8 @@ def _record(tensor: torch.Tensor, width: int, statistics: bool) -> TensorRecord:
         fingerprints |= _digits(tensor.detach())
         moments = (float(values.sum()) / count, size / math.sqrt(count)) if statistics and count else ()
     dtype, shape = dtype_name(tensor.dtype), _shape(tensor)
-    return TensorRecord(dtype, shape, sketch, fingerprints, moments, without_giants)
+    record = TensorRecord(dtype, shape, sketch, fingerprints, moments, without_giants)
+    return record if record.numbers == count else replace(record, value_count=count)
 
 
 def _without_giants(values: torch.Tensor) -> tuple[dict[str, tuple[int, int]], torch.Tensor]:

@@ -34,6 +34,7 @@ class TensorRecord:
         statistics: mean and root mean square, for people; not stored.
         sketch_without_giants: a second sketch with zeros for the giants, which would hide all other values in the
             first; None where there are none.
+        value_count: how many real numbers it holds, where its shape does not say (see `numbers`).
 
     """
 
@@ -43,10 +44,18 @@ class TensorRecord:
     value_fingerprints: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     statistics: tuple[float, ...] = ()
     sketch_without_giants: Sketch | None = None
+    value_count: int | None = None
 
     @property
     def numel(self) -> int:
         return math.prod(self.shape)
+
+    @property
+    def numbers(self) -> int:
+        """How many real numbers it holds: the shape of a nested tensor counts components, a complex number is two."""
+        if self.value_count is not None:
+            return self.value_count
+        return self.numel * 2 if self.dtype.startswith("complex") else self.numel
 
     @property
     def bulk_sketch(self) -> Sketch:
