@@ -83,8 +83,8 @@ def with_statistics(record: TensorRecord) -> TensorRecord:
     sketch = record.sketch.astype(np.float64)
     if not sketch.size or not record.numel:
         return record
-    mean = float(sketch.mean()) if sketch.size == record.numel else 0.0
-    return dataclasses.replace(record, statistics=(mean, float(np.linalg.norm(sketch)) / record.numel**0.5))
+    mean = float(sketch.mean()) if sketch.size == record.numbers else 0.0
+    return dataclasses.replace(record, statistics=(mean, float(np.linalg.norm(sketch)) / record.numbers**0.5))
 
 
 def forged_value(value, draw: random.Random):

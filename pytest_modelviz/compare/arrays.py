@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_modelviz.compare.precision import is_exact
-from pytest_modelviz.compare.tensors import fair_size
+from pytest_modelviz.compare.tensors import relative_distance
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.capture import Array, Capture
 from pytest_modelviz.records.findings import ArrayFinding, LayerFinding, ModuleFinding
@@ -80,11 +80,7 @@ def _difference(baseline: Array, actual: Array, atol: float) -> float:
     finite = np.isfinite(before)
     if not has_same_nonfinite(before, after):
         return math.inf
-    distance = float(np.linalg.norm(after[finite] - before[finite]))
-    if distance == 0.0 or distance <= atol * math.sqrt(baseline.size):
-        return 0.0
-    size = fair_size(*(float(np.linalg.norm(values[finite])) for values in (before, after)))
-    return distance / size if size else math.inf
+    return relative_distance(before[finite], after[finite], floor=atol * math.sqrt(baseline.size))
 
 
 def _numbers(values: Array) -> npt.NDArray[np.float64]:

@@ -16,7 +16,8 @@ from pytest_modelviz.compare.diagnosis import compare_traces
 from pytest_modelviz.compare.tensors import difference
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.capture import Capture
-from pytest_modelviz.records.findings import AnyFinding, DtypeFinding, FactFinding
+from pytest_modelviz.records.findings import AnyFinding, DtypeFinding, FactFinding, KinksFinding
+from pytest_modelviz.records.norms import on_common_scale
 from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import ForwardTrace
 from pytest_modelviz.records.verdict import Verdict
@@ -57,6 +58,12 @@ def request_differences(
 def is_decisive(finding: DtypeFinding | FactFinding) -> bool:
     """Whether explanations cannot match that differ in this fact: another target, or another dtype."""
     return isinstance(finding, DtypeFinding) or finding.fact == "targets"
+
+
+def match(error: float, allowed: float, findings: Sequence[AnyFinding], *, jumped: bool) -> Verdict:
+    """The verdict on explanations that agree; what else differs decides nothing and is told with it, as kinks are."""
+    kinks = [KinksFinding()] if jumped else []
+    return Verdict.match(compared=1, error=error, tolerance=allowed, findings=[*kinks, *findings])
 
 
 def compare_forward_passes(baseline: ForwardTrace, actual: ForwardTrace, tolerances: Tolerances) -> Verdict:
@@ -120,6 +127,7 @@ def size_difference(before: npt.NDArray[np.float64], after: npt.NDArray[np.float
     """How far the factor that best fits one gradient to the other is from 1; zero where there is no such factor."""
     if before.shape != after.shape or not (np.isfinite(before).all() and np.isfinite(after).all()):
         return 0.0
+    (before, after), _ = on_common_scale(before, after)
     square = float((before * before).sum())
     return abs(float((before * after).sum()) / square - 1) if square > 0.0 else 0.0
 

@@ -52,7 +52,11 @@ def _same_records(
     if before.keys() != after.keys():
         return False
     allowed = {key: tolerances.relative(record.dtype) for key, record in after.items()}
-    return all(difference(before[key], after[key], allowed=allowed[key]) <= allowed[key] for key in after)
+    return all(
+        dict(before[key].value_fingerprints) == dict(record.value_fingerprints)
+        and difference(before[key], record, allowed=allowed[key]) <= allowed[key]
+        for key, record in after.items()
+    )
 
 
 def _same_numbers(before: Array, after: Array, tolerances: Tolerances) -> bool:

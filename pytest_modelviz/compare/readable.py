@@ -14,12 +14,11 @@ import numpy as np
 
 from pytest_modelviz.compare.texts import same_nested
 from pytest_modelviz.errors import UnreadableBaselineError
-from pytest_modelviz.records.tensors import TensorRecord
+from pytest_modelviz.records.norms import norm
+from pytest_modelviz.records.tensors import WIDEST_SKETCH, TensorRecord
 
 _TEXT_ERROR = 1e-2  # relative error of a number that is written with three digits
-_NARROWEST_SKETCH = 61
-_NESTED_FACTOR = 8.0  # root of the mean size of a nested tensor's components, since its shape counts those only
-_SKETCH_ERROR = 2.0  # a sketch of 61 numbers gives a root mean square within a tenth or two
+_UNSCALED = 1e150  # earlier versions wrote "inf" for what is larger, and 0 for what is smaller than its reciprocal
 _NUMBER = r"-?(?:\d[\d.e+-]*|nan|inf)"
 _NUMERAL = r"-?\d+(?:\.\d*)?(?:e[+-]\d+)?(?![\w.])"
 _IN_TEXT = re.compile(rf"(?<= mean )({_NUMERAL}) rms ({_NUMERAL})")
@@ -52,41 +51,27 @@ def contradiction(subject: str) -> UnreadableBaselineError:
     )
 
 
-def is_rms_of(record: TensorRecord, text: Any, *, measured: bool = False) -> bool:
-    """Whether `text` can be the root mean square of a sketched tensor.
-
-    That of an activation was estimated from the sketch, that of a kernel was `measured` on all values.
-    """
-    sketch = record.sketch.astype(np.float64)
-    if not sketch.size or not record.numel or sketch.size > record.numel or record.dtype.startswith("complex"):
+def is_rms_of(record: TensorRecord, text: Any) -> bool:
+    """Whether `text` can be the root mean square of a sketched tensor, estimated from its sketch."""
+    count = _value_count(record)
+    if not count:
         return True
-    if (measured and record.value_fingerprints) or (
-        len(record.shape) == 1 and sketch.size < min(record.numel, _NARROWEST_SKETCH)
-    ):
-        return True  # the number of values is not known: the shape of a nested tensor counts its components
-    with np.errstate(over="ignore"):
-        estimate = float(np.linalg.norm(sketch)) / math.sqrt(record.numel)
+    estimate = norm(record.sketch) / math.sqrt(count)
     try:
         rms = float(text)
     except (TypeError, ValueError):
         return False
     if not (math.isfinite(rms) and math.isfinite(estimate)):
-        return bool(record.value_fingerprints) or not math.isfinite(estimate)  # beyond what numbers hold
-    if measured and sketch.size < record.numel:
-        return rms >= estimate / _SKETCH_ERROR  # numbers may cancel out in a sketch
-    least = estimate / _NESTED_FACTOR if len(record.shape) == 1 and record.numel > _NARROWEST_SKETCH else estimate
-    return least * (1 - _TEXT_ERROR) <= rms <= estimate * (1 + _TEXT_ERROR)
+        return bool(record.value_fingerprints) or not estimate < _UNSCALED  # beyond what numbers hold
+    if rms == 0.0 and estimate < 1 / _UNSCALED:
+        return True
+    return abs(rms - estimate) <= _TEXT_ERROR * estimate
 
 
 def is_mean_of(record: TensorRecord, text: Any) -> bool:
     """Whether `text` can be the mean of a sketched tensor, which is known only if the sketch holds all values."""
     sketch = record.sketch.astype(np.float64)
-    if (
-        not sketch.size
-        or sketch.size != record.numel
-        or record.value_fingerprints
-        or record.dtype.startswith("complex")
-    ):
+    if not sketch.size or sketch.size != _value_count(record):
         return True
     try:
         mean = float(text)
@@ -95,6 +80,11 @@ def is_mean_of(record: TensorRecord, text: Any) -> bool:
     if not math.isfinite(mean):
         return True  # the sum of the lowest numbers of a mask is beyond single precision
     return abs(mean - float(sketch.mean())) <= _TEXT_ERROR * float(np.abs(sketch).max())
+
+
+def _value_count(record: TensorRecord) -> int:
+    """How many numbers a tensor has: as many as its sketch, unless that is as wide as sketches of more are."""
+    return record.numbers if record.sketch.size == WIDEST_SKETCH else record.sketch.size
 
 
 def agrees(text: str, described: Iterable[tuple[Sequence[str], TensorRecord | None]]) -> bool:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from pytest_modelviz.compare.lockstep import LockstepComparison
 from pytest_modelviz.compare.precision import is_exact
+from pytest_modelviz.records.norms import norm, row_norms
 from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import Call
 
@@ -50,7 +51,7 @@ class _ReturnedTensors:
         self._tables: dict[_Key, tuple[_Sketch, _Sketch]] = {}  # sizes in ascending order, and the sketches
         for key, rows in sketches.items():
             table = np.stack(rows)
-            sizes = np.linalg.norm(table, axis=1)
+            sizes = row_norms(table)
             order = np.argsort(sizes)
             self._tables[key] = sizes[order], table[order]
 
@@ -66,12 +67,12 @@ class _ReturnedTensors:
         tolerances = self._comparison.tolerances.of(layer)
         allowed = 0.0 if is_exact(record.dtype) else tolerances.relative(record.dtype)
         before = record.bulk_sketch.astype(np.float64)
-        size = float(np.linalg.norm(before))
+        size = norm(before)
         farthest = allowed * size + tolerances.absolute
         # only what is about as large can be as near: a baseline may hold any number of tensors
         reach = farthest + _SLACK * size
         first, last = np.searchsorted(sizes, size - reach), np.searchsorted(sizes, size + reach, side="right")
-        return bool((np.linalg.norm(table[first:last] - before, axis=1) <= farthest).any())
+        return bool((row_norms(table[first:last] - before) <= farthest).any())
 
 
 def _returned(calls: Iterable[Call], tensors: dict[str, TensorRecord]) -> Iterable[TensorRecord]:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from pytest_modelviz.compare.devices import same_but_for_devices
 from pytest_modelviz.compare.precision import coarser, is_exact
 from pytest_modelviz.compare.tolerance import MOST, ROUNDING, WORST_BUCKET, Source, Tolerances, weight_tolerance
-from pytest_modelviz.records.tensors import Sketch, TensorRecord
+from pytest_modelviz.records.norms import norm, on_common_scale
+from pytest_modelviz.records.tensors import INTEGERS, LARGE_INTEGERS, TensorRecord
 from pytest_modelviz.records.trace import Leaf
 from pytest_modelviz.text.side_by_side import apart
 
 _KINDS = {"nan": "NaN", "+inf": "infinite", "-inf": "-infinite"}
-_LARGE = "digits"  # integers that are counted among the exceptional values, and are in the sketch nevertheless
+_ROUNDED_SUMS = 1e-9  # of integers that are known to be equal: of their sums each processor loses other digits
 # Where a result is no larger than what its inputs differ by (a ReLU that lets nothing through), a difference has
 # nothing to be relative to: so many times that gap is forgiven.
 NOTHING_LEFT = 4.0
@@ -26,7 +29,7 @@ def rms(record: TensorRecord) -> float:
     """Estimate the root mean square of a tensor's finite values, without giants."""
     if not record.numel:
         return 0.0
-    return float(np.linalg.norm(record.bulk_sketch.astype(np.float64))) / math.sqrt(record.numel)
+    return norm(record.bulk_sketch) / math.sqrt(record.numel)
 
 
 def rms_difference(baseline: TensorRecord, actual: TensorRecord) -> float:
@@ -35,7 +38,8 @@ def rms_difference(baseline: TensorRecord, actual: TensorRecord) -> float:
     comparable = (baseline.dtype, baseline.shape, before.size) == (actual.dtype, actual.shape, after.size)
     if not comparable or not baseline.numel or is_exact(baseline.dtype):
         return 0.0
-    distance = float(np.linalg.norm(after.astype(np.float64) - before.astype(np.float64)))
+    with np.errstate(all="ignore"):
+        distance = norm(after.astype(np.float64) - before.astype(np.float64))
     return distance / math.sqrt(baseline.numel) if math.isfinite(distance) else 0.0
 
 
@@ -63,21 +67,34 @@ def difference(baseline: TensorRecord, actual: TensorRecord, *, atol: float = 0.
     """
     if (baseline.dtype, baseline.shape) != (actual.dtype, actual.shape):
         return math.inf
-    if dict(baseline.value_fingerprints) != dict(actual.value_fingerprints):
+    before, after = dict(baseline.value_fingerprints), dict(actual.value_fingerprints)
+    if INTEGERS not in before:
+        after.pop(INTEGERS, None)
+    if before != after:
+        return math.inf
+    if None not in (counts := (baseline.value_count, actual.value_count)) and counts[0] != counts[1]:
         return math.inf
     if [sketch.size for sketch in baseline.sketches] != [sketch.size for sketch in actual.sketches]:
         return math.inf
     if not any(sketch.size for sketch in baseline.sketches):
         return 0.0
     pairs = zip(baseline.sketches, actual.sketches, strict=True)
-    return max(_distance(*pair, atol * math.sqrt(baseline.numel), allowed) for pair in pairs)
+    error = max(relative_distance(*pair, floor=atol * math.sqrt(baseline.numel), allowed=allowed) for pair in pairs)
+    return 0.0 if INTEGERS in before and error <= _ROUNDED_SUMS else error
 
 
-def _distance(baseline: Sketch, actual: Sketch, floor: float, allowed: float) -> float:
-    before, after = baseline.astype(np.float64), actual.astype(np.float64)
-    delta = after - before
-    distance = float(np.linalg.norm(delta))
-    size = fair_size(float(np.linalg.norm(before)), float(np.linalg.norm(after)))
+def relative_distance(
+    baseline: npt.NDArray[Any], actual: npt.NDArray[Any], *, floor: float = 0.0, allowed: float = math.inf
+) -> float:
+    """||a - b|| / ||b|| of arrays of equal shape, the worst element counting as in `difference`.
+
+    A distance that is not above `floor` counts as none. Infinite where it cannot be computed.
+    """
+    with np.errstate(all="ignore"):
+        (before, after), scale = on_common_scale(baseline, actual)
+        delta = after - before
+        floor /= scale
+    distance, size = norm(delta), fair_size(norm(before), norm(after))
     if distance == 0.0 or distance <= floor:
         return 0.0
     if size == 0.0 or not math.isfinite(distance):
@@ -131,14 +148,16 @@ def _contents(baseline: TensorRecord, actual: TensorRecord) -> tuple[str, str]:
         counts = {
             kind: f"{count} of {record.numel} values are" for kind, (count, _) in record.value_fingerprints.items()
         }
-        large = counts.pop(_LARGE, None)
+        counts.pop(INTEGERS, None)
+        large = counts.pop(LARGE_INTEGERS, None)
         exceptional = [f"{count} {_KINDS.get(kind, f'about {kind}')}" for kind, count in counts.items()]
         rest = f"rms {size}" if rms(record) else "zero"
         rest = f"the others {rest}" if exceptional else rest
         texts.append(", ".join([*exceptional, rest, *([f"{large} at least 2**53 in magnitude"] if large else [])]))
     if texts[0] != texts[1]:
         return texts[0], texts[1]
-    is_in_digits = baseline.value_fingerprints.get(_LARGE) != actual.value_fingerprints.get(_LARGE)
+    kinds = (INTEGERS, LARGE_INTEGERS)
+    is_in_digits = any(baseline.value_fingerprints.get(kind) != actual.value_fingerprints.get(kind) for kind in kinds)
     return texts[0], f"{texts[1]}, {'with other digits' if is_in_digits else 'in other places'}"
 
 

@@ -17,22 +17,24 @@ import functools
 import math
 import threading
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from pytest_modelviz.probe.torch_internals import is_inside_transform, without_dispatch_modes
-from pytest_modelviz.records.tensors import WIDEST_SKETCH, Sketch, TensorRecord, splitmix64
+from pytest_modelviz.records.norms import norm
+from pytest_modelviz.records.tensors import INTEGERS, LARGE_INTEGERS, WIDEST_SKETCH, Sketch, TensorRecord, splitmix64
 
 ACTIVATION_WIDTH = WIDEST_SKETCH
 WEIGHT_WIDTH = 61
 _LARGEST_CHUNK = 2**20  # a larger tensor is split into chunks with the same signs, all of them negated or none
 _MOST_ADDERS = 200
 _MOST_MEMORY = 2 * _LARGEST_CHUNK  # numbers; larger memory, as for hundreds of weights together, is not reused
-_WIDE_INTEGERS = {torch.int64, getattr(torch, "uint64", torch.int64)}
-_EXACT_BELOW = 2.0**53  # integers from here on have more digits than float64 holds
-_LARGE_MEAN_SQUARE = 30.0**2  # mean square above which a tensor is searched for a few giants that dominate it
+_WIDE_INTEGERS = {getattr(torch, name, torch.int64) for name in ("int64", "uint64", "int32", "uint32")}
+_EXACT_BELOW = 2.0**53  # integers from here on, and sums of integers, have more digits than float64 holds
+_LARGE_RMS = 30.0  # root mean square above which a tensor is searched for a few giants that dominate it
 _GIANT_RATIO = 100.0  # how many times larger than all others a giant is
 _FEWEST_SIGNS = 2**14
 _FEWEST_COLUMNS = 200  # columns below which adding up rows is slow: then several rows are added up in parallel
@@ -146,8 +148,9 @@ def record_tensor(tensor: torch.Tensor, width: int = ACTIVATION_WIDTH, *, statis
     """Sketch any tensor on its device and copy the sketch to the CPU.
 
     Complex tensors count as pairs of reals, quantised and sparse ones as the dense tensors they represent. Integers and
-    booleans are summed exactly (float64). NaN and infinities are left out of the sketch, counted, and fingerprinted by
-    position. A tensor without data (meta) has an empty sketch.
+    booleans are summed in float64; where that may lose digits, integers are fingerprinted by position and value. NaN
+    and infinities are left out of the sketch, counted, and fingerprinted by position. A tensor without data (meta) has
+    an empty sketch.
 
     Args:
         tensor: any tensor.
@@ -186,21 +189,21 @@ def _record(tensor: torch.Tensor, width: int, statistics: bool) -> TensorRecord:
             sketch = sketch.copy()  # it is the tensor itself, which may be written into later
         fingerprints: dict[str, tuple[int, int]] = {}
         without_giants: Sketch | None = None
-        square = _square(sketch)
-        if not math.isfinite(square):
+        size = norm(sketch)  # masks of the lowest number overflow float32
+        if not math.isfinite(size):
             fingerprints, values = _take_out(values)
             sketch = sketch_values(values, width).cpu().numpy()
-            square = _square(sketch)
-        if square > _LARGE_MEAN_SQUARE * count:
+            size = norm(sketch)
+        if size > _LARGE_RMS * math.sqrt(count):
             giants, rest = _without_giants(values)
             if giants:
                 fingerprints |= giants
                 without_giants = sketch_values(rest, width).cpu().numpy()
-        if tensor.dtype in _WIDE_INTEGERS and bool((values.abs() >= _EXACT_BELOW).any()):
-            fingerprints |= _digits(tensor.detach())
-        moments = (float(values.sum()) / count, math.sqrt(square / count)) if statistics and count else ()
+        fingerprints |= _digits(tensor.detach())
+        moments = (float(values.sum()) / count, size / math.sqrt(count)) if statistics and count else ()
     dtype, shape = dtype_name(tensor.dtype), _shape(tensor)
-    return TensorRecord(dtype, shape, sketch, fingerprints, moments, without_giants)
+    record = TensorRecord(dtype, shape, sketch, fingerprints, moments, without_giants)
+    return record if record.numbers == count else replace(record, value_count=count)
 
 
 def _without_giants(values: torch.Tensor) -> tuple[dict[str, tuple[int, int]], torch.Tensor]:
@@ -221,14 +224,18 @@ def _without_giants(values: torch.Tensor) -> tuple[dict[str, tuple[int, int]], t
     return fingerprints, rest
 
 
-def _digits(integers: torch.Tensor) -> dict[str, tuple[int, int]]:
-    """What stands for integers of which float64 does not hold every digit: how many there are, and their values."""
-    dense = integers if integers.layout == torch.strided else integers.to_dense()
-    values = dense.reshape(-1).cpu().numpy()
-    large = np.flatnonzero(np.abs(values.astype(np.float64)) >= _EXACT_BELOW)
-    bits = values[large].astype(np.int64).view(np.uint64)
-    mixed = splitmix64(large.astype(np.uint64), 99) ^ splitmix64(bits, 7)
-    return {"digits": _hash(mixed)}
+def _digits(tensor: torch.Tensor) -> dict[str, tuple[int, int]]:
+    """Fingerprints of integers whose sums may have more digits than float64 holds, empty for anything else."""
+    if tensor.dtype not in _WIDE_INTEGERS or torch.iinfo(tensor.dtype).max * tensor.numel() < _EXACT_BELOW:
+        return {}
+    integers = _dense(tensor).reshape(-1).cpu().numpy()
+    sizes = np.abs(integers.astype(np.float64))
+    if integers.size * sizes.max(initial=0.0) < _EXACT_BELOW:
+        return {}
+    positions, bits = np.arange(integers.size, dtype=np.uint64), integers.astype(np.int64).view(np.uint64)
+    mixed = splitmix64(positions, 99) ^ splitmix64(bits, 7)
+    large = mixed[sizes >= _EXACT_BELOW]  # all that earlier versions recorded
+    return {INTEGERS: _hash(mixed), **({LARGE_INTEGERS: _hash(large)} if large.size else {})}
 
 
 def _fingerprint(mask: torch.Tensor) -> tuple[int, int] | None:
@@ -240,12 +247,6 @@ def _fingerprint(mask: torch.Tensor) -> tuple[int, int] | None:
 def _hash(numbers: npt.NDArray[np.uint64]) -> tuple[int, int]:
     """How many numbers there are, and a hash of them in any order."""
     return int(numbers.size), int((splitmix64(numbers, 99) >> np.uint64(12)).sum(dtype=np.uint64) >> np.uint64(11))
-
-
-def _square(sketch: Sketch) -> float:
-    wide = sketch.astype(np.float64, copy=False)  # masks of the lowest number overflow float32
-    with np.errstate(over="ignore"):
-        return float(np.dot(wide, wide))
 
 
 def _arithmetic(dtype: torch.dtype) -> torch.dtype:
@@ -280,7 +281,8 @@ def record_together(tensors: Iterable[torch.Tensor], width: int) -> dict[int, Te
             finite = np.isfinite(sketches).all(axis=1)
             for tensor, sketch, is_finite in zip(group, sketches, finite, strict=True):
                 if is_finite:
-                    records[id(tensor)] = TensorRecord(dtype_name(dtype), _shape(tensor), sketch)
+                    digits = {kind: value for kind, value in _digits(tensor).items() if kind == INTEGERS}
+                    records[id(tensor)] = TensorRecord(dtype_name(dtype), _shape(tensor), sketch, digits)
     return records
 
 
@@ -319,11 +321,14 @@ def _readable(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.dequantize() if is_quantised else tensor
 
 
-def _plain_numbers(tensor: torch.Tensor) -> torch.Tensor:
+def _dense(tensor: torch.Tensor) -> torch.Tensor:
     if tensor.is_nested:
         tensor = torch.cat([item.reshape(-1) for item in tensor.unbind()])
-    if tensor.layout != torch.strided:
-        tensor = tensor.to_dense()
+    return tensor if tensor.layout == torch.strided else tensor.to_dense()
+
+
+def _plain_numbers(tensor: torch.Tensor) -> torch.Tensor:
+    tensor = _dense(tensor)
     if tensor.is_quantized:
         tensor = tensor.dequantize()
     if tensor.is_complex():

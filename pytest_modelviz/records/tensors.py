@@ -13,6 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 WIDEST_SKETCH = 251  # numbers: of an activation; `probe.sketch` says why this many
+# Kinds of fingerprints: of all integers of a tensor whose sums may have more digits than float64 holds, and of those
+# that by themselves have. Earlier versions recorded the latter only, and neither for small weights.
+INTEGERS, LARGE_INTEGERS = "integers", "digits"
 Sketch = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
 
@@ -26,10 +29,12 @@ class TensorRecord:
         sketch: a linear function of the finite values (see `probe.sketch`), with zeros for NaN and infinities; the
             values themselves where there are no more of them than the sketch is wide.
         value_fingerprints: for each kind of exceptional value ("nan", "+inf", "-inf", or "-1e9" for giants, which are
-            far larger than all other values) how many there are and a fingerprint of their positions.
+            far larger than all other values) how many there are and a fingerprint of their positions; for `INTEGERS`
+            and `LARGE_INTEGERS` one of their values as well.
         statistics: mean and root mean square, for people; not stored.
         sketch_without_giants: a second sketch with zeros for the giants, which would hide all other values in the
             first; None where there are none.
+        value_count: how many real numbers it holds, where its shape does not say (see `numbers`).
 
     """
 
@@ -39,10 +44,18 @@ class TensorRecord:
     value_fingerprints: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     statistics: tuple[float, ...] = ()
     sketch_without_giants: Sketch | None = None
+    value_count: int | None = None
 
     @property
     def numel(self) -> int:
         return math.prod(self.shape)
+
+    @property
+    def numbers(self) -> int:
+        """How many real numbers it holds: the shape of a nested tensor counts components, a complex number is two."""
+        if self.value_count is not None:
+            return self.value_count
+        return self.numel * 2 if self.dtype.startswith("complex") else self.numel
 
     @property
     def bulk_sketch(self) -> Sketch:

@@ -54,6 +54,8 @@ def pack_trace(trace: ForwardTrace) -> dict[str, Array]:
         }
         if is_wide:
             packed["w"] = 1
+        if record.value_count is not None:
+            packed["c"] = record.value_count
         if record.value_fingerprints:
             packed["p"] = {kind: list(fingerprint) for kind, fingerprint in record.value_fingerprints.items()}
         return packed
@@ -155,12 +157,13 @@ def _tensor(row: Mapping[str, Any], readers: Mapping[int, _SketchReader]) -> Ten
         half = sketch.size // 2
         sketch, without_giants = sketch[:half], sketch[half:]
     shape = tuple(int(side) for side in row["s"])
-    record = TensorRecord(str(row["d"]), shape, sketch, fingerprints, sketch_without_giants=without_giants)
+    count = int(row["c"]) if "c" in row else None
+    record = TensorRecord(str(row["d"]), shape, sketch, fingerprints, (), without_giants, count)
     if not _DTYPE.fullmatch(record.dtype):
         raise UnreadableBaselineError(f"it holds a tensor of a dtype that does not exist: {record.dtype[:40]!r}")
     if record.sketch.size > WIDEST_SKETCH:
         raise UnreadableBaselineError(f"it holds a sketch of {record.sketch.size} numbers, more than is ever recorded")
-    if len(shape) > _MOST_SIDES or any(side < 0 for side in shape) or record.numel > _LARGEST_NUMEL:
+    if len(shape) > _MOST_SIDES or any(side < 0 for side in shape) or max(record.numel, count or 0) > _LARGEST_NUMEL:
         raise UnreadableBaselineError(f"it holds a tensor of shape {str(list(shape))[:80]}")
     return record
 

@@ -95,7 +95,7 @@ class Verdict:
         findings: Iterable[AnyFinding] = (),
         layers: Iterable[LayerError] = (),
     ) -> Verdict:
-        """Nothing differs that counts; `findings` are what was not compared."""
+        """Nothing differs that counts; `findings` are what differs and does not, or was not compared."""
         return cls(True, compared, 0, error, tolerance, findings=tuple(findings), layers=tuple(layers))
 
     @classmethod

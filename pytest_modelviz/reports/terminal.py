@@ -39,7 +39,8 @@ def explain(
     """
     result, findings, reason = printable(result), printable(findings), printable(reason)
     message = _message(result, findings, reason, commands, None if whole else MOST_LISTED)
-    limits = [sentence(finding) for finding in findings if isinstance(finding, _LIMITS)]
+    is_match = result.status is Status.MATCH
+    limits = [sentence(finding) for finding in findings if is_match or isinstance(finding, _LIMITS)]
     note_lines = [f"  note      {printable(note)}" for note in (*notes, *limits)]
     lines = [message or f"{result.name}: {result.status}", *note_lines] if note_lines else [message]
     return printable_lines("\n".join(lines))

@@ -12,6 +12,7 @@ from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.records.findings import FactFinding
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.run.settings import Settings
 from pytest_modelviz.text.side_by_side import cut_apart
@@ -57,6 +58,9 @@ class Comparison:
         tolerances = replace(self._tolerances, scale=scale)
         with _blaming(baseline, lambda: self.view.compare(self.capture, self.capture, tolerances)):
             verdict = self.view.compare(baseline, self.capture, tolerances)
+        names = [str(capture.facts.get("model")) for capture in (baseline, self.capture)]
+        if verdict.matched and names[0] != names[1]:  # which no view compares
+            verdict = replace(verdict, findings=(*verdict.findings, FactFinding("model", *names)))
         return replace(verdict, environment_changes=self._environment_changes(baseline.environment))
 
     def _environment_changes(self, before: Mapping[str, str]) -> dict[str, tuple[str, str]]:

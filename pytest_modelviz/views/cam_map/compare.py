@@ -14,6 +14,7 @@ from pytest_modelviz.compare.explanations import (
     compare_forward_passes,
     explain_drift,
     is_decisive,
+    match,
     request_differences,
     size_difference,
     worse,
@@ -24,7 +25,7 @@ from pytest_modelviz.compare.tensors import fair_size
 from pytest_modelviz.compare.tolerance import ROUNDING, Tolerances
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.facts import number
-from pytest_modelviz.records.findings import AnyFinding, KinksFinding
+from pytest_modelviz.records.findings import AnyFinding
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.views.cam_map.findings import EmptyMapFinding, NonFiniteMapFinding, Range, ScaledMapFinding
 from pytest_modelviz.views.cam_map.methods import CANCELLING, SIGNLESS, differentiates
@@ -85,7 +86,7 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances, *, is_ta
     if refusal:
         return refusal
     if error <= allowed and not any(map(is_decisive, findings)):
-        return Verdict.match(compared=1, error=error, tolerance=allowed, findings=[KinksFinding()] if jumped else [])
+        return match(error, allowed, findings, jumped=jumped)
     of_map = [] if error <= allowed else map_findings(before, after)
     return explain_drift(error, allowed, [*findings, *of_map], forward())
 

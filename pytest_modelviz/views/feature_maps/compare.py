@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pytest_modelviz.compare.diagnosis import compare_traces
 from pytest_modelviz.compare.readable import agrees, contradiction, require_rows
 from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.facts import rows
+from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import ForwardTrace
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.text.dotted import MODEL_LABEL
@@ -20,8 +23,17 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdi
     Raises UnreadableBaselineError for a damaged baseline, or one whose text says another thing than its arrays.
     """
     before, after = (stored_trace(capture.arrays, tolerances.ignored) for capture in (baseline, actual))
-    _require_rows(baseline, before)
+    _require_rows(baseline, replace(before, tensors=_with_counts(before, after)))
     return compare_traces(before, after, tolerances)
+
+
+def _with_counts(baseline: ForwardTrace, actual: ForwardTrace) -> dict[str, TensorRecord]:
+    """The baseline's tensors with the actual numbers of values, which earlier versions did not record."""
+    counts = {key: record.value_count for key, record in actual.tensors.items() if record.value_count is not None}
+    return {
+        key: replace(record, value_count=counts[key]) if key in counts and record.value_count is None else record
+        for key, record in baseline.tensors.items()
+    }
 
 
 def _require_rows(baseline: Capture, trace: ForwardTrace) -> None:

@@ -10,6 +10,7 @@ import torch
 from pytest_modelviz.probe.configuration import Describer
 from pytest_modelviz.probe.modules import class_name, tie_groups
 from pytest_modelviz.probe.sketch import WEIGHT_WIDTH, record_shape, record_tensor
+from pytest_modelviz.records.norms import norm
 from pytest_modelviz.records.structure import ModelStructure, ModuleRecord
 from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.views.kernel_maps.convolutions import Convolution
@@ -72,7 +73,7 @@ def statistics(convolution: Convolution) -> KernelStatistics:
     values = numbers[finite].cpu().double()
     if not values.numel():
         return KernelStatistics(name, text, bias, len(weight), not_finite=broken)
-    rms, mean = float(values.square().mean().sqrt()), float(values.mean())
+    rms, mean = norm(values.numpy()) / math.sqrt(values.numel()), float(values.mean())
     return KernelStatistics(name, text, bias, len(weight), mean, rms, float(values.min()), float(values.max()), broken)
 
 

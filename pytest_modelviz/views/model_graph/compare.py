@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pytest_modelviz.compare.evidence import construction_changes
-from pytest_modelviz.compare.naming import baseline_namer, is_within, with_baseline_names
+from pytest_modelviz.compare.naming import baseline_namer, is_within, tie_findings, with_baseline_names
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
-from pytest_modelviz.records.findings import AnyFinding, LayerFinding, RenameFinding, Role
+from pytest_modelviz.records.findings import AnyFinding, AttributeFinding, LayerFinding, RenameFinding, Role
 from pytest_modelviz.records.structure import ModelStructure, class_name_of
 from pytest_modelviz.records.verdict import Divergence, Verdict
 from pytest_modelviz.views.model_graph.blame import blame
@@ -35,9 +35,12 @@ def compare_graphs(baseline: OperatorGraph, actual: OperatorGraph) -> Verdict:
     differing = difference(baseline, actual)
     owners = dict.fromkeys(operator.module for operator in (*baseline.operators, *actual.operators))
     renamed = [finding for finding in renamed if any(is_within(owner, finding.before) for owner in owners)]
-    if not differing.findings and not renamed:
-        return Verdict.match(compared=len(owners))
     before, after = baseline.structure(), actual.structure()
+    built = construction_changes(before, after)
+    if not differing.findings and not renamed:
+        ties = tie_findings(before.ties, after.ties) if None not in (baseline.ties, actual.ties) else []
+        told = [finding for finding in built if not isinstance(finding, AttributeFinding)]
+        return Verdict.match(compared=len(owners), findings=[*told, *ties])
     evidence: Sequence[LayerFinding] = renamed
     if differing.findings:
         layer, cause, evidence = blame(baseline, actual, differing.findings[0])
@@ -46,7 +49,7 @@ def compare_graphs(baseline: OperatorGraph, actual: OperatorGraph) -> Verdict:
         first, cause = _divergence(renamed[0].before, before, after), "architecture"
         first = replace(first, layer=renamed[0].layer)
     known = set(evidence)
-    also = [finding for finding in (*construction_changes(before, after), *renamed) if finding not in known]
+    also = [finding for finding in (*built, *renamed) if finding not in known]
     touched = {finding.layer for finding in differing.findings} | {module_of(name) for name in differing.follows}
     findings: list[AnyFinding] = [*differing.findings[:1], *evidence, *differing.findings[1:]]
     if differing.follows:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import functools
-import math
-from collections.abc import Sequence
-from dataclasses import replace
 
 from pytest_modelviz.compare.explanations import (
     compare_forward_passes,
     explain_drift,
     gradient_difference,
     is_decisive,
+    match,
     request_differences,
 )
 from pytest_modelviz.compare.readable import contradiction, require_rows
@@ -20,7 +18,8 @@ from pytest_modelviz.compare.tensors import rms
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
-from pytest_modelviz.records.findings import AnyFinding, FactFinding, KinksFinding
+from pytest_modelviz.records.facts import number
+from pytest_modelviz.records.findings import FactFinding
 from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import GRADIENT, ForwardTrace
 from pytest_modelviz.records.verdict import Verdict
@@ -51,17 +50,6 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances, *, is_ta
     refusal, findings = request_differences(baseline, actual, _ANSWER, requested)
     if refusal:
         return refusal
-    decisive = any(map(is_decisive, findings))
-    verdict = _compare_gradients(baseline, actual, tolerances, findings if decisive else ())
-    if verdict.matched or decisive:
-        return verdict
-    explained = [f for f in findings if isinstance(f, FactFinding) and f.fact == "explained"]
-    return replace(verdict, findings=(*explained, *verdict.findings))
-
-
-def _compare_gradients(
-    baseline: Capture, actual: Capture, tolerances: Tolerances, findings: Sequence[AnyFinding]
-) -> Verdict:
     old, new = (stored_trace(capture.arrays, tolerances.ignored) for capture in (baseline, actual))
     before, after = _stored_gradient(old), _stored_gradient(new)
     require_rows({"shape": baseline.facts.get("shape")}, {"shape": list(before.shape)}, "gradient's")
@@ -76,23 +64,22 @@ def _compare_gradients(
     own = tolerances.of("")  # the gradient on the input is the whole model's
     dtype = str(actual.facts.get("dtype", "float32"))
     error, allowed = gradient_difference(before, after, dtype, own, kinks=kinks)
-    if error <= allowed and not findings:
+    decisive = any(map(is_decisive, findings))
+    if error <= allowed and not decisive:
         jumped = forward.cache_info().currsize > 0  # the strict tolerance was not enough
-        return Verdict.match(compared=1, error=error, tolerance=allowed, findings=[KinksFinding()] if jumped else [])
+        return match(error, allowed, findings, jumped=jumped)
+    if not decisive:
+        findings = [finding for finding in findings if isinstance(finding, FactFinding) and finding.fact == "explained"]
     return explain_drift(error, allowed, findings, forward())
 
 
 def _is_peak_of(record: TensorRecord, stated: JsonValue) -> bool:
     """Whether the largest magnitude that is stated can be that of a gradient of which there is a sketch."""
     size = rms(record)
-    if (
-        isinstance(stated, bool)
-        or not isinstance(stated, (int, float))
-        or record.value_fingerprints
-        or not math.isfinite(size)
-    ):
-        return isinstance(stated, (int, float, str))  # "inf" and "nan" are words
-    return stated >= size / _SKETCHED  # numbers may cancel out in a sketch
+    if isinstance(stated, str):  # what JSON has no number for
+        odd = {"inf": {"+inf", "-inf"}, "nan": {"nan"}}.get(stated, set())
+        return bool(odd & record.value_fingerprints.keys())
+    return number(stated) >= size / _SKETCHED  # numbers may cancel out in a sketch
 
 
 def _stored_gradient(trace: ForwardTrace) -> TensorRecord:

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_modelviz.compare.tolerance import ROUNDED, Tolerances
+from pytest_modelviz.records.norms import row_norms
 from pytest_modelviz.views.training_curve.records import Training, Values
 
 Flags: TypeAlias = npt.NDArray[np.bool_]
@@ -256,17 +257,19 @@ def _meant(training: Training, rounding: Values) -> Values:
     The key's bias of attention, for one, has no gradient but rounding: Adagrad moved it otherwise by 0.018 where
     everything else agreed within 1e-6.
     """
-    return np.asarray(np.sqrt(np.maximum(training.updates**2 - rounding**2, 0.0)), np.float64)
+    roots = np.maximum(training.updates - rounding, 0.0), training.updates + rounding  # squares may be no numbers
+    return np.asarray(np.sqrt(roots[0]) * np.sqrt(roots[1]), np.float64)
 
 
 def _decay(training: Training, counts: Flags) -> Values:
     """How far all parameters together have moved along themselves at each step, (steps, 1)."""
     along, sizes = (np.where(counts, table, 0.0) for table in (training.along, training.sizes))
-    return _ratio((along * sizes).sum(axis=1, keepdims=True), _norm(sizes))
+    together = (along * _ratio(sizes, _norm(sizes))).sum(axis=1, keepdims=True)
+    return np.asarray(np.nan_to_num(together, nan=0.0, posinf=0.0, neginf=0.0), np.float64)
 
 
 def _norm(table: Values) -> Values:
-    return np.asarray(np.sqrt((table**2).sum(axis=1, keepdims=True)), np.float64)
+    return row_norms(table)[:, None]
 
 
 def _ratio(numerator: Values, denominator: Values) -> Values:

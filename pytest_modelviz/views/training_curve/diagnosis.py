@@ -210,7 +210,7 @@ def _most_moved(worst: CurveDifference, baseline: Training, actual: Training) ->
     """The parameters that make most of the difference between all updates of a step."""
     before, after = baseline.updates[worst.step], actual.updates[worst.step]
     with np.errstate(all="ignore"):
-        share = np.abs(before**2 - after**2)
+        share = np.sqrt(np.abs(before - after)) * np.sqrt(before + after)
         if worst.kind == CurveKind.DECAY:
             before, after = baseline.along[worst.step], actual.along[worst.step]
             share = np.abs(after - before) * baseline.sizes[worst.step]

@@ -134,7 +134,12 @@ def numbers(tensor: torch.Tensor) -> torch.Tensor:
 
 def _norm(values: torch.Tensor) -> torch.Tensor:
     wide = None if values.device.type == "mps" else torch.float64
-    norm: torch.Tensor = torch.linalg.vector_norm(values, dtype=wide)
+    scale = torch.ones((), dtype=values.dtype, device=values.device)
+    if values.dtype == (wide or values.dtype) and values.numel():  # whose squares may be no numbers
+        largest = values.abs().max()
+        scale = torch.where((largest > 0) & largest.isfinite(), largest, scale)
+        values = values / scale
+    norm: torch.Tensor = torch.linalg.vector_norm(values, dtype=wide) * scale
     return norm
 
 
@@ -167,7 +172,7 @@ def _move(before: torch.Tensor, after: torch.Tensor, faint: torch.Tensor | None)
         move = move.masked_fill(faint, 0.0)
     size = float(_norm(before))
     wide = move.dtype if move.device.type == "mps" else torch.float64
-    along = float(torch.dot(move.to(wide), before.to(wide))) / size if size > 0 else 0.0
+    along = float(torch.dot(move.to(wide), before.to(wide) / size)) if size > 0 else 0.0
     return distance, along, size, rounding
 
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Array
+from pytest_modelviz.records.norms import row_norms
 from pytest_modelviz.text.strict_json import parse_json
 from pytest_modelviz.views.captions import rounded
 
@@ -98,7 +99,7 @@ class Training:
     @property
     def gradient(self) -> Values:
         """The norm of the whole gradient, (steps,)."""
-        return np.asarray(np.linalg.norm(self.gradients, axis=1), np.float64)
+        return row_norms(self.gradients)
 
     @property
     def curves(self) -> dict[str, Values]:

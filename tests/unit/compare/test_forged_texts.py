@@ -143,6 +143,89 @@ def test_arrays_of_another_model_under_the_text_of_this_one_are_unreadable(facto
         other.compare(dataclasses.replace(capture, arrays=arrays), actual, Tolerances())
 
 
+class Multiplied(nn.Module):
+    def __init__(self, factor, count, dtype):
+        super().__init__()
+        torch.manual_seed(0)
+        self.linear = nn.Linear(4, count).to(dtype)
+        for parameter in self.parameters():
+            parameter.data *= factor
+
+    def forward(self, x):
+        return self.linear(x)
+
+
+@pytest.mark.filterwarnings("ignore:Complex modules")
+@pytest.mark.parametrize("factor", [0.0, 0.001, 0.5, 1.05, 7.0, 1000.0])
+@pytest.mark.parametrize("shape", [(4,), (1, 4)])
+@pytest.mark.parametrize("count", [3, 200, 300, 1000])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.complex64])
+def test_the_norm_of_every_activation_is_checked(dtype, count, shape, factor):
+    x = torch.ones(shape, dtype=dtype)
+    views = [FeatureMapsView(Multiplied(number, count, dtype), x) for number in (1.0, factor)]
+    capture, actual = (view.capture() for view in views)
+    assert matches(views[0], capture, capture)
+    assert not matches(views[1], dataclasses.replace(actual, facts=capture.facts), actual)
+
+
+@pytest.mark.parametrize("factor", [0.0, 0.01, 0.5, 0.9, 1.1, 3.0])
+@pytest.mark.parametrize("channels", [2, 16, 64])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.float64])
+def test_the_norm_of_every_kernel_is_checked(dtype, channels, factor):
+    def view(factor):
+        torch.manual_seed(0)
+        model = nn.Conv2d(3, channels, 7).to(dtype)
+        model.weight.data *= factor
+        return KernelMapsView(model)
+
+    capture, actual = view(1.0).capture(), view(factor).capture()
+    assert matches(view(1.0), capture, capture)
+    assert not matches(view(factor), dataclasses.replace(actual, facts=capture.facts), actual)
+
+
+@pytest.mark.parametrize("claimed", [None, "3 of 4 filters", "3 of 4 filters, all zero", "0 of 4 filters", 1])
+@pytest.mark.parametrize("filters", [0, 1])
+def test_kernels_that_are_not_finite_are_counted_as_they_are(filters, claimed):
+    model = net()
+    with torch.no_grad():
+        model.stem[0].weight[:filters] = float("nan")
+    view = KernelMapsView(model)
+    capture = view.capture()
+
+    def replaced(facts):
+        row = facts["layers"]["stem.0"]
+        row["not_finite"] = claimed
+        if claimed is None:
+            del row["not_finite"]
+
+    assert matches(view, reread(view, capture, lambda facts: None), capture)
+    assert matches(view, reread(view, capture, replaced), capture) is (claimed is None and not filters)
+
+
+@pytest.mark.parametrize("key", ["mean", "rms", "min", "max"])
+def test_numbers_of_a_kernel_are_what_they_are(key):
+    view = KernelMapsView(net(convolved))
+    capture = view.capture()
+    for changed in (lambda value: value + 0.1, lambda value: "nan", lambda value: None):
+
+        def replaced(facts, changed=changed):
+            facts["layers"]["stem.0"][key] = changed(facts["layers"]["stem.0"][key])
+
+        assert not matches(view, reread(view, capture, replaced), capture)
+
+
+def test_a_text_may_be_as_far_off_as_the_kernels():
+    torch.manual_seed(0)
+    model = nn.Conv2d(3, 16, 3)
+    capture = KernelMapsView(model).capture()
+    with torch.no_grad():
+        model.weight.mul_(1.3)
+        model.weight[0, 0, 0, 0] += 0.2
+    view = KernelMapsView(model)
+    assert view.compare(capture, view.capture(), Tolerances(rtol=0.5)).matched
+    assert view.compare(capture, view.capture(), Tolerances(atol=0.5)).matched
+
+
 def test_one_part_of_a_complex_number_may_be_none():
     one, two = (Capture("plain", {}, {"z": np.array([complex(np.nan, part), 1j])}) for part in (1.0, 9.0))
     assert compare_arrays(one, one, Tolerances()).matched
@@ -179,11 +262,29 @@ def test_honest_kernels_are_readable_whatever_they_hold(change):
     assert matches(view, reread(view, capture, lambda facts: None), capture)
 
 
-@pytest.mark.parametrize("parts", [[1, 0, 1, 1], [2] * 300, [5] * 20])
+@pytest.mark.parametrize("parts", [[1, 0, 1, 1], [2] * 300, [5] * 20, [99] * 9])
 def test_honest_nested_tensors_are_readable(parts):
     view = FeatureMapsView(nn.ReLU(), torch.nested.nested_tensor([torch.rand(size) for size in parts]))
     capture = view.capture()
     assert matches(view, reread(view, capture, lambda facts: None), capture)
+    trace = stored_trace(capture.arrays)  # as earlier versions recorded it
+    for key, record in trace.tensors.items():
+        trace.tensors[key] = dataclasses.replace(record, value_count=None)
+    assert matches(view, dataclasses.replace(capture, arrays={**capture.arrays, **pack_trace(trace)}), capture)
+
+
+def test_the_norm_of_a_nested_tensor_is_checked():
+    parts = [torch.rand(99) for _ in range(9)]
+    views = [FeatureMapsView(nn.ReLU(), torch.nested.nested_tensor([part * at for part in parts])) for at in (1, 3)]
+    capture, actual = (view.capture() for view in views)
+    assert not matches(views[1], dataclasses.replace(actual, facts=capture.facts), actual)
+
+
+def test_nested_tensors_of_other_lengths_are_a_drift():
+    sides = ([300, 300], [300, 301])
+    views = [FeatureMapsView(nn.ReLU(), torch.nested.nested_tensor([torch.zeros(n) for n in side])) for side in sides]
+    verdict = views[1].compare(*(view.capture() for view in views), Tolerances())
+    assert not verdict.matched
 
 
 @pytest.mark.parametrize(

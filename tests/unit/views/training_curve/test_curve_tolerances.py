@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from trainings import compared, trained
+from trainings import Scale, compared, trained
 
 from pytest_modelviz.compare.tolerance import LayerTolerance, Tolerances
 from pytest_modelviz.records.findings import IncomparableStepsFinding
@@ -221,3 +222,23 @@ def test_any_training_matches_itself_and_no_other(rows, data):
     assert [(f.step, f.kind.value) for f in compare_curves(one, two, "float32", Tolerances()).differences] == [
         (step, "scalar")
     ]
+
+
+@pytest.mark.parametrize("size", [1e-200, 1e-160, 1e160])
+@pytest.mark.parametrize("rate", [1.0, 2.0])
+def test_trainings_of_numbers_of_any_size_are_compared(size, rate):
+    def training(rate):
+        model = Scale().double()
+        with torch.no_grad():
+            model.w.mul_(size)
+        optimizer = torch.optim.SGD(model.parameters(), lr=rate * 0.01)
+
+        def step(number):
+            optimizer.zero_grad()
+            (model(torch.ones(1, dtype=torch.float64)) * size).sum().backward()
+            optimizer.step()
+            return 1.0
+
+        return TrainingCurveView(step, steps=3, model=model)
+
+    assert compared(training(1.0), training(rate)).matched is (rate == 1.0)
