@@ -108,7 +108,7 @@ def show(options: ReviewOptions, patterns: Sequence[str], as_json: bool) -> None
         print_line(
             f"{options.field(check.nodeid)}{_foreign_mark(review, run)}{expected}{f'  ({fate})' if fate else ''}"
         )
-        click.echo(stored_report(check, run, options))
+        click.echo(stored_report(review, check, run, options))
         for path in run.folder.pictures_of(check):
             print_line(f"  picture   {options.field(str(from_here(path)))}")
         print_line("")
@@ -142,11 +142,12 @@ def report(options: ReviewOptions, opens: bool) -> None:
     """Write report.html anew: one file with all that did not match, pictures included."""
     from pytest_modelviz.reports.html import write_report
 
-    fates = options.review().fates()
-    for folder in options.folders():
+    review = options.review()
+    fates = review.fates()
+    for folder in review.folders:
 
         def message(result: RunResult, check: CheckResult, folder: ResultsFolder = folder) -> str:
-            return stored_report(check, ReviewedRun(folder, result), options)
+            return stored_report(review, check, ReviewedRun(folder, result), options)
 
         path = write_report(folder, fates, message)
         print_line(str(from_here(path)))

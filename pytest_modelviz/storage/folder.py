@@ -11,7 +11,7 @@ import os
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Protocol
 
@@ -263,6 +263,21 @@ class BaselineFolder(LocalFolder):
     def write(self, name: str, data: bytes) -> None:
         super().write(name, data)
         write_attributes(self.root)
+
+
+def lies_in(path: Path, folders: Iterable[Path]) -> bool:
+    """Whether a path is one of these folders or leads into one, however it is spelled and through whatever links."""
+    identities = {_identity(folder) for folder in folders} - {None}
+    resolved = path.resolve()
+    return any(_identity(each) in identities for each in {path, *path.parents, resolved, *resolved.parents})
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def is_running(pid: int) -> bool:
