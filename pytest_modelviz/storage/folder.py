@@ -106,6 +106,8 @@ class LocalFolder:
         try:
             self._refuse_to_read(path)
             return _regular_file(path, limit)
+        except ValueError:  # a name that no file can have
+            raise FileNotFoundError(path) from None
         except (FileNotFoundError, NotADirectoryError):
             self._refuse_dangling_link(name)
             raise FileNotFoundError(path) from None

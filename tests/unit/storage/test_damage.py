@@ -367,6 +367,18 @@ def test_ids_whose_file_no_system_has(nodeid, tmp_path, monkeypatch):
     assert (result.status, "it belongs to another test" in result.message) == ("unreadable", True)
 
 
+@pytest.mark.parametrize("character", ["\0", "\ud800"])
+def test_texts_of_results_that_can_be_in_no_name(character, tmp_path, monkeypatch):
+    for key in ("id", "nodeid", "name", "baseline", "candidate", "candidate_sha256", "message", "view"):
+        document = results()
+        for part in (document["run"], *document["checks"], *document["orphans"]):
+            if key in part:
+                part[key] = f".modelviz/candidates/n@a{character}.json"
+        (tmp_path / key).mkdir()
+        project(tmp_path / key, json.dumps(document))
+        assert run_all(tmp_path / key, monkeypatch) <= {0, 1}
+
+
 @pytest.mark.parametrize("shape", ["0,999999999,999999999,9", "0", "9,0,999999999,999999999", "4,0,3", "0,4,3"])
 @pytest.mark.parametrize("dtype", ["float16", "uint8"])
 def test_packed_arrays_of_impossible_shapes(dtype, shape, tmp_path):
