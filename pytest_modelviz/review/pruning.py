@@ -17,13 +17,13 @@ from pytest_modelviz.records.orphan import OrphanRecord
 from pytest_modelviz.review.review import Decision, Review
 from pytest_modelviz.storage.baseline_files import Files
 from pytest_modelviz.storage.definitions import is_defined
+from pytest_modelviz.storage.folder import HIDES_ALL, words_of_gitignore
 from pytest_modelviz.storage.formats import text_sha256
 from pytest_modelviz.storage.names import Location
 from pytest_modelviz.storage.orphans import file_digest
 from pytest_modelviz.storage.store import ChangedMeanwhileError, Store
 
 _AGAIN = "run pytest --modelviz again"
-_HIDES_ITSELF = b"*"  # the first line of the .gitignore of results, caches and environments
 _NO_DATA = ("__pycache__", "node_modules", "site-packages")
 
 
@@ -121,10 +121,7 @@ def _newer_file(root: Path, since: float, excluded: Collection[Path]) -> Path | 
 def _holds_no_data(folder: Path, excluded: Collection[Path]) -> bool:
     if folder.name.startswith(".") or folder.name in _NO_DATA or folder in excluded:
         return True
-    try:
-        return (folder / ".gitignore").read_bytes()[:100].split() == [_HIDES_ITSELF]
-    except OSError:
-        return False
+    return words_of_gitignore(folder) == [HIDES_ALL]
 
 
 def _keep_copy(copies: Store, location: Location, files: Files) -> None:

@@ -19,6 +19,8 @@ from pytest_modelviz.errors import ModelvizError, OversizedBaselineError, Unread
 from pytest_modelviz.storage.git import write_attributes
 
 _LOCK_SECONDS = 60.0
+_MOST_RULES_BYTES = 64 * 2**10
+HIDES_ALL = b"*"  # the first rule for git in folders of results, caches and environments
 _CHUNK = 64 * 2**10
 
 
@@ -265,6 +267,14 @@ class BaselineFolder(LocalFolder):
     def write(self, name: str, data: bytes) -> None:
         super().write(name, data)
         write_attributes(self.root)
+
+
+def words_of_gitignore(folder: Path) -> list[bytes]:
+    """What a folder's own rules for git say, word by word; nothing where there are none, or no such file."""
+    try:
+        return LocalFolder(folder).read(".gitignore", _MOST_RULES_BYTES).split()
+    except (FileNotFoundError, UnreadableBaselineError):
+        return []
 
 
 def lies_in(path: Path, folders: Iterable[Path]) -> bool:
