@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import os
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from pytest_modelviz.records.orphan import OrphanRecord
 from pytest_modelviz.review.review import Decision, Review
 from pytest_modelviz.storage.baseline_files import Files
 from pytest_modelviz.storage.definitions import is_defined
-from pytest_modelviz.storage.folder import HIDES_ALL, words_of_gitignore
+from pytest_modelviz.storage.folder import HIDES_ALL, files_below, words_of_gitignore
 from pytest_modelviz.storage.formats import text_sha256
 from pytest_modelviz.storage.names import Location
 from pytest_modelviz.storage.orphans import file_digest
@@ -106,15 +105,11 @@ def _newer_file(root: Path, since: float, excluded: Collection[Path]) -> Path | 
 
     Not looked into are `excluded` folders, and those that hide themselves from git, which hold no data of tests.
     """
-    for folder, folders, names in os.walk(root):
-        here = Path(folder)
-        folders[:] = [name for name in folders if not _holds_no_data(here / name, excluded)]
-        for name in names:
-            path = here / name
-            if not name.startswith(".") and not path.is_symlink() and path.is_file():
-                status = path.stat()
-                if max(status.st_mtime, status.st_ctime) > since:  # a file that was moved here keeps the former
-                    return path.relative_to(root)
+    for path in files_below(root, lambda folder: not _holds_no_data(folder, excluded)):
+        if not path.name.startswith(".") and not path.is_symlink() and path.is_file():
+            status = path.stat()
+            if max(status.st_mtime, status.st_ctime) > since:  # a file that was moved here keeps the former
+                return path.relative_to(root)
     return None
 
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import os
 import stat
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Protocol
 
@@ -139,8 +140,7 @@ class LocalFolder:
 
     def _way(self, name: str) -> list[Path]:
         """The root, each folder below it, and the file."""
-        path = self.root / name
-        return [*(folder for folder in reversed(path.parents) if folder.is_relative_to(self.root)), path]
+        return list(itertools.accumulate(PurePosixPath(name).parts, Path.__truediv__, initial=self.root))
 
     def is_linked(self, name: str) -> bool:
         path = self.root / name
@@ -157,15 +157,17 @@ class LocalFolder:
 
     def write(self, name: str, data: bytes) -> None:
         """Write a temporary file, flush it to the disk, then rename it. A link is replaced, its target is not."""
-        path = self.root / name
         self._refuse_linked_folder(name)
         with contextlib.suppress(FileNotFoundError):  # removed by a process that cannot see this one
-            self._write(path, data)
+            self._write(name, data)
             return
-        self._write(path, data)
+        self._write(name, data)
 
-    def _write(self, path: Path, data: bytes) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    def _write(self, name: str, data: bytes) -> None:
+        path = self.root / name
+        self.root.mkdir(parents=True, exist_ok=True)
+        for folder in self._way(name)[1:-1]:  # mkdir(parents=True) calls itself for each, which may be thousands
+            folder.mkdir(exist_ok=True)
         beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
             with _new_file(beside) as file:
@@ -208,12 +210,9 @@ class LocalFolder:
         return ages
 
     def find(self, ending: str) -> list[str]:
-        paths = []
-        for folder, folders, names in os.walk(self.root):
-            folders[:] = [name for name in folders if not name.startswith(".")]
-            below = PurePosixPath(Path(folder).relative_to(self.root).as_posix())
-            paths += [str(below / name) for name in names if name.endswith(ending) and not name.startswith(".")]
-        return sorted(paths)
+        files = files_below(self.root, lambda folder: not folder.name.startswith("."))
+        found = [path for path in files if path.name.endswith(ending) and not path.name.startswith(".")]
+        return sorted(path.relative_to(self.root).as_posix() for path in found)
 
     @contextlib.contextmanager
     def locked(self, name: str) -> Iterator[None]:
@@ -269,11 +268,28 @@ class BaselineFolder(LocalFolder):
         write_attributes(self.root)
 
 
+def files_below(root: Path, enters: Callable[[Path], bool]) -> Iterator[Path]:
+    """All files in a folder and in those below it that are entered, links not being followed, however deep they are.
+
+    `os.walk` calls itself for each folder until Python 3.12.
+    """
+    waiting = [root]
+    while waiting:
+        folder = waiting.pop()
+        with contextlib.suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                path = folder / entry.name
+                if not entry.is_dir(follow_symlinks=False):
+                    yield path
+                elif enters(path):
+                    waiting.append(path)
+
+
 def words_of_gitignore(folder: Path) -> list[bytes]:
     """What a folder's own rules for git say, word by word; nothing where there are none, or no such file."""
     try:
-        return LocalFolder(folder).read(".gitignore", _MOST_RULES_BYTES).split()
-    except (FileNotFoundError, UnreadableBaselineError):
+        return _regular_file(folder / ".gitignore", _MOST_RULES_BYTES).split()
+    except (OSError, UnreadableBaselineError):
         return []
 
 
