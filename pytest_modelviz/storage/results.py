@@ -303,7 +303,7 @@ def _is_of_a_run(path: Path) -> bool:
     A folder of this name may be another tool's, too.
     """
     if not path.is_file():  # a pipe would never end
-        return True
+        return not path.is_dir()
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD).strip()
