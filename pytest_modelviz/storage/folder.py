@@ -294,7 +294,12 @@ def words_of_gitignore(folder: Path) -> list[bytes]:
 
 
 def lies_in(path: Path, folders: Iterable[Path]) -> bool:
-    """Whether a path is one of these folders or leads into one, however it is spelled and through whatever links."""
+    """Whether a path is one of these folders or leads into one, however it is spelled and through whatever links.
+
+    False for a path where nothing is.
+    """
+    if _identity(path) is None:
+        return False
     identities = {_identity(folder) for folder in folders} - {None}
     resolved = path.resolve()
     return any(_identity(each) in identities for each in {path, *path.parents, resolved, *resolved.parents})
@@ -303,7 +308,7 @@ def lies_in(path: Path, folders: Iterable[Path]) -> bool:
 def _identity(path: Path) -> tuple[int, int] | None:
     try:
         status = path.stat()
-    except OSError:
+    except (OSError, ValueError):
         return None
     return status.st_dev, status.st_ino
 

@@ -1,4 +1,4 @@
-"""What lies in a results folder and was not written by a run: it counts for none, and keeps nothing from being cleared."""
+"""What lies in a results folder and is no run's counts for none, and keeps nothing from being cleared."""
 
 from pytest_modelviz.records.run_result import RunFacts, RunResult
 from pytest_modelviz.storage.results import ResultsFolder
