@@ -107,6 +107,7 @@ class LocalFolder:
     def read(self, name: str, limit: int) -> bytes:
         path = self.root / name
         try:
+            path.stat()  # what is not there, or has a name that no file can have, is not looked for folder by folder
             self._refuse_to_read(path)
             return _regular_file(path, limit)
         except ValueError:  # a name that no file can have
@@ -139,15 +140,21 @@ class LocalFolder:
                 )
 
     def _way(self, name: str) -> list[Path]:
-        """The root, each folder below it, and the file."""
+        """The root, each folder below it, and the file. Raises OSError for a name that no file can have."""
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            (self.root / name).lstat()
         return list(itertools.accumulate(PurePosixPath(name).parts, Path.__truediv__, initial=self.root))
 
     def is_linked(self, name: str) -> bool:
         path = self.root / name
-        return self._is_reached_by_link(name) or (path.is_file() and path.stat().st_nlink > 1)
+        with contextlib.suppress(OSError):
+            return self._is_reached_by_link(name) or (path.is_file() and path.stat().st_nlink > 1)
+        return False
 
     def _is_reached_by_link(self, name: str) -> bool:
-        return any(path.is_symlink() for path in self._way(name))
+        with contextlib.suppress(OSError):
+            return any(path.is_symlink() for path in self._way(name))
+        return False
 
     def _refuse_linked_folder(self, name: str) -> None:
         """The root itself may be a link where the user has chosen it."""

@@ -1,15 +1,20 @@
 """Folders on this machine, as deep as a repository can hold them and named as no system can name them."""
 
+import time
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from pytest_modelviz.cli import main
+from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.records.check_result import CheckResult, Status
+from pytest_modelviz.records.run_result import RunFacts, RunResult
 from pytest_modelviz.review.pruning import _newer_file
 from pytest_modelviz.storage.folder import LocalFolder, files_below
 from pytest_modelviz.storage.names import Location
+from pytest_modelviz.storage.results import ResultsFolder
 from pytest_modelviz.storage.store import Store
 
 DEEP = f"{'a/' * 1200}n.json"
@@ -56,3 +61,26 @@ def test_files_below_follows_no_link_and_passes_over_nothing_beside_one(tmp_path
         "root/a/up",
     ]
     assert list(files_below(tmp_path / "nothing", lambda _: True)) == []
+
+
+@pytest.mark.parametrize("command", ["list", "show", "accept", "reject", "report"])
+def test_a_path_of_any_length_takes_no_time(project, command):
+    """What is too long for the system is not looked for folder by folder."""
+    facts = RunFacts("r", "2", "3", "linux", "cpu", 1)
+    nodeid = f"{'a/' * 60_000}x.py::t"
+    check = CheckResult(nodeid=nodeid, view="v", name="n", status=Status.MISSING, baseline="n.json", candidate="n.json")
+    ResultsFolder(project / ".modelviz").write(RunResult(facts, (check,)))
+    start = time.process_time()
+    done = CliRunner().invoke(main, [command], catch_exceptions=False)
+    assert time.process_time() - start < 2
+    assert isinstance(done.exception, (SystemExit, type(None)))
+
+
+def test_a_name_that_no_file_can_have_is_linked_to_nothing(tmp_path):
+    folder = LocalFolder(tmp_path)
+    for name in ("a/" * 3000, "x" * 5000):
+        assert not folder.is_linked(name)
+        with pytest.raises(UnreadableBaselineError):
+            folder.read(name, 9)
+        with pytest.raises(OSError, match="too long"):
+            folder.write(name, b"")
