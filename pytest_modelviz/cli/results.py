@@ -126,6 +126,8 @@ def tensorboard(options: ReviewOptions, arguments: Sequence[str]) -> None:
     existing = [folder for folder in folders if folder.is_dir()]
     if not existing:
         raise ModelvizError(f"there are no event files in {folders[0]}: run pytest --modelviz first")
+    if len(existing) > 1 and any(set(",:") & set(str(folder)[len(folder.anchor) :]) for folder in existing):
+        raise ModelvizError("TensorBoard takes several folders only if none has a comma or a colon in its path")
     several = ",".join(f"{folder.parent.name or at}:{folder}" for at, folder in enumerate(existing))
     logs = ["--logdir", str(existing[0])] if len(existing) == 1 else ["--logdir_spec", several]
     command = [sys.executable, "-m", "tensorboard.main", *logs, *arguments]
