@@ -22,6 +22,9 @@ from pytest_modelviz.review.review import Review, ReviewedCheck, ReviewedRun, St
 from pytest_modelviz.review.selection import matching
 from pytest_modelviz.storage.results import ResultsFolder
 
+# with -m, or without the first statements, Python would look for it, and what it imports, in the current folder
+_TENSORBOARD = "import sys; sys.path[:] = filter(None, sys.path); from tensorboard.main import run_main; run_main()"
+
 
 @click.command("list")
 @click.option("--all", "every", is_flag=True, help="Also what has been accepted or rejected since.")
@@ -130,7 +133,7 @@ def tensorboard(options: ReviewOptions, arguments: Sequence[str]) -> None:
         raise ModelvizError("TensorBoard takes several folders only if none has a comma or a colon in its path")
     several = ",".join(f"{folder.parent.name or at}:{folder}" for at, folder in enumerate(existing))
     logs = ["--logdir", str(existing[0])] if len(existing) == 1 else ["--logdir_spec", several]
-    command = [sys.executable, "-m", "tensorboard.main", *logs, *arguments]
+    command = [sys.executable, "-c", _TENSORBOARD, *logs, *arguments]
     try:
         raise click.exceptions.Exit(subprocess.run(command, check=False).returncode)  # noqa: S603  # the user's own
     except KeyboardInterrupt:  # how TensorBoard is ended

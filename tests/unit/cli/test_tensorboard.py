@@ -43,3 +43,13 @@ def test_several(started, tmp_path):
     unpack(tmp_path, "a", "b")
     assert CliRunner().invoke(main, ["tensorboard", "--from", "ci"]).exit_code == 0
     assert started[0][3:] == ["--logdir_spec", f"a:{tmp_path}/ci/a/tensorboard,b:{tmp_path}/ci/b/tensorboard"]
+
+
+def test_nothing_in_the_current_folder_is_run(tmp_path, monkeypatch):
+    """Such as a downloaded results folder, which has a folder of this name."""
+    unpack(tmp_path, "a")
+    monkeypatch.chdir(tmp_path / "ci/a")
+    for name in ("__init__.py", "main.py"):
+        (tmp_path / "ci/a/tensorboard" / name).write_text("open('run', 'w')\n")
+    assert CliRunner().invoke(main, ["tensorboard", "--from", ".", "--version"]).exit_code == 0
+    assert not (tmp_path / "ci/a/run").exists()
