@@ -20,6 +20,7 @@ from pytest_modelviz.run.project import (
     results_folders,
     results_location,
 )
+from pytest_modelviz.storage.folder import lies_in
 from pytest_modelviz.storage.results import ResultsFolder
 from pytest_modelviz.storage.unfinished import unfinished_line
 from pytest_modelviz.text.printable import as_one_word, command_line
@@ -54,14 +55,31 @@ class ReviewOptions:
         paths = [folder for source in self.sources for folder in results_folders(source, root)]
         return [ResultsFolder(folder) for folder in dict.fromkeys(paths)]
 
+    def _sources(self) -> list[Path]:
+        """What came with the results that were named, but for folders in which the project itself lies."""
+        if not self.sources:
+            return []
+        root = self.project.root
+        named = [path for source in self.sources for path in (Path(source).absolute(), root / source)]
+        unpacked = [folder.root.parent for folder in self.folders() if folder.root.name == ".modelviz"]
+        return [folder for folder in (*named, *unpacked) if not lies_in(root, [folder])]
+
     def review(self) -> Review:
         """The chosen results and baselines; warns if the last run has left no results."""
         project = self.project
         location = baselines_location(project, self.baseline_dir)
         named = self.baseline_dir is not None
         configured = names_baselines(project, self.baseline_dir)
-        folders, home = self.folders(), self.home()
-        review = Review(folders, home, project.root, location, named=named, configured=configured, wanted=self.runs)
+        review = Review(
+            self.folders(),
+            self.home(),
+            project.root,
+            location,
+            named=named,
+            configured=configured,
+            wanted=self.runs,
+            sources=self._sources(),
+        )
         warn(unfinished_line(review.unfinished))
         if review.has_lost_workers:
             warn("a worker of the last run died: checks that it did not finish are not among these results")

@@ -22,6 +22,9 @@ from pytest_modelviz.review.review import Review, ReviewedCheck, ReviewedRun, St
 from pytest_modelviz.review.selection import matching
 from pytest_modelviz.storage.results import ResultsFolder
 
+# with -m, or without the first statements, Python would look for it, and what it imports, in the current folder
+_TENSORBOARD = "import sys; sys.path[:] = filter(None, sys.path); from tensorboard.main import run_main; run_main()"
+
 
 @click.command("list")
 @click.option("--all", "every", is_flag=True, help="Also what has been accepted or rejected since.")
@@ -108,7 +111,7 @@ def show(options: ReviewOptions, patterns: Sequence[str], as_json: bool) -> None
         print_line(
             f"{options.field(check.nodeid)}{_foreign_mark(review, run)}{expected}{f'  ({fate})' if fate else ''}"
         )
-        click.echo(stored_report(check, run, options))
+        click.echo(stored_report(review, check, run, options))
         for path in run.folder.pictures_of(check):
             print_line(f"  picture   {options.field(str(from_here(path)))}")
         print_line("")
@@ -127,9 +130,11 @@ def tensorboard(options: ReviewOptions, arguments: Sequence[str]) -> None:
     existing = [folder for folder in folders if folder.is_dir()]
     if not existing:
         raise ModelvizError(f"there are no event files in {folders[0]}: run pytest --modelviz first")
+    if len(existing) > 1 and any(set(",:") & set(str(folder)[len(folder.anchor) :]) for folder in existing):
+        raise ModelvizError("TensorBoard takes several folders only if none has a comma or a colon in its path")
     several = ",".join(f"{folder.parent.name or at}:{folder}" for at, folder in enumerate(existing))
     logs = ["--logdir", str(existing[0])] if len(existing) == 1 else ["--logdir_spec", several]
-    command = [sys.executable, "-m", "tensorboard.main", *logs, *arguments]
+    command = [sys.executable, "-c", _TENSORBOARD, *logs, *arguments]
     try:
         raise click.exceptions.Exit(subprocess.run(command, check=False).returncode)  # noqa: S603  # the user's own
     except KeyboardInterrupt:  # how TensorBoard is ended
@@ -143,11 +148,12 @@ def report(options: ReviewOptions, opens: bool) -> None:
     """Write report.html anew: one file with all that did not match, pictures included."""
     from pytest_modelviz.reports.html import write_report
 
-    fates = options.review().fates()
-    for folder in options.folders():
+    review = options.review()
+    fates = review.fates()
+    for folder in review.folders:
 
         def message(result: RunResult, check: CheckResult, folder: ResultsFolder = folder) -> str:
-            return stored_report(check, ReviewedRun(folder, result), options)
+            return stored_report(review, check, ReviewedRun(folder, result), options)
 
         path = write_report(folder, fates, message)
         print_line(str(from_here(path)))

@@ -16,7 +16,7 @@ from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.reports.terminal import accept_command, ways_to_record, ways_to_replace
 from pytest_modelviz.review.acceptance import require_test_file
-from pytest_modelviz.review.review import ReviewedRun
+from pytest_modelviz.review.review import Review, ReviewedRun
 from pytest_modelviz.text.printable import command_line, printable, printable_lines, quoted
 
 # Lines that our reports end in a command, and lines that hold one: none of them is repeated.
@@ -39,9 +39,9 @@ def own_accept_command(check: CheckResult, run: ReviewedRun, options: ReviewOpti
     return accept_command(f"{options.for_run(run)}{end_of_options} {quoted(check.nodeid)}")
 
 
-def stored_report(check: CheckResult, run: ReviewedRun, options: ReviewOptions) -> str:
+def stored_report(review: Review, check: CheckResult, run: ReviewedRun, options: ReviewOptions) -> str:
     """A check's report, printable. It begins with the check's name, and further lines stay indented as ours are."""
-    name, commands = printable(options.field(check.name)), _commands(check, run, options)
+    name, commands = printable(options.field(check.name)), _commands(review, check, run, options)
     lines = printable_lines(check.message).split("\n")
     if options.sources:
         repeated = [f"  | {line}" for line in lines if not (_OWN_COMMAND.match(line) or _ANY_COMMAND.search(line))]
@@ -63,10 +63,10 @@ def _indented(lines: Sequence[str]) -> list[str]:
     return [line if line.startswith("  ") else f"  {line}" for line in repeated]
 
 
-def _commands(check: CheckResult, run: ReviewedRun, options: ReviewOptions) -> list[str]:
+def _commands(review: Review, check: CheckResult, run: ReviewedRun, options: ReviewOptions) -> list[str]:
     """What to do, in our own words: the lines with which our report of such a check ends."""
     try:
-        require_test_file(check.nodeid, options.project.root, [folder.root for folder in options.folders()])
+        require_test_file(check.nodeid, review.rootdir, review.own_folders())
     except ModelvizError as error:
         return [f"  (no command: {printable(str(error))})"] if check.status.fails else []
     accept = own_accept_command(check, run, options) if check.candidate is not None else ""

@@ -16,6 +16,7 @@ from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.review.review import Decision, Review, ReviewedCheck, ReviewedRun, State
 from pytest_modelviz.storage.baseline_files import Files
+from pytest_modelviz.storage.folder import lies_in
 from pytest_modelviz.storage.formats import text_sha256, unknown_keys
 from pytest_modelviz.storage.names import Location, display_path
 from pytest_modelviz.storage.orphans import file_digest
@@ -207,9 +208,10 @@ def require_test_file(nodeid: str, rootdir: Path, excluded: Sequence[Path] = ())
     outside = not path.is_relative_to(rootdir)
     is_named_otherwise = file.startswith("../") and (not outside or path.resolve().is_relative_to(rootdir.resolve()))
     endings = _PYTHON if outside else (*_PYTHON, *_DOCUMENTS)
-    is_excluded = any(path.is_relative_to(os.path.normpath(folder)) for folder in (*excluded, rootdir / ".git"))
-    if is_named_otherwise or is_excluded or not file.endswith(endings):
+    if is_named_otherwise or not file.endswith(endings):
         raise ModelvizError(f"{file!r} is no test file of the project in {rootdir}")
+    if lies_in(path, (*excluded, rootdir / ".git")):
+        raise ModelvizError(f"{file!r} is no test file of the project in {rootdir}: it came with results or baselines")
 
 
 def _is_relative(file: str) -> bool:

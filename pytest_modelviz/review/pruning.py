@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import os
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
@@ -17,13 +16,13 @@ from pytest_modelviz.records.orphan import OrphanRecord
 from pytest_modelviz.review.review import Decision, Review
 from pytest_modelviz.storage.baseline_files import Files
 from pytest_modelviz.storage.definitions import is_defined
+from pytest_modelviz.storage.folder import HIDES_ALL, files_below, words_of_gitignore
 from pytest_modelviz.storage.formats import text_sha256
 from pytest_modelviz.storage.names import Location
 from pytest_modelviz.storage.orphans import file_digest
 from pytest_modelviz.storage.store import ChangedMeanwhileError, Store
 
 _AGAIN = "run pytest --modelviz again"
-_HIDES_ITSELF = b"*"  # the first line of the .gitignore of results, caches and environments
 _NO_DATA = ("__pycache__", "node_modules", "site-packages")
 
 
@@ -106,25 +105,18 @@ def _newer_file(root: Path, since: float, excluded: Collection[Path]) -> Path | 
 
     Not looked into are `excluded` folders, and those that hide themselves from git, which hold no data of tests.
     """
-    for folder, folders, names in os.walk(root):
-        here = Path(folder)
-        folders[:] = [name for name in folders if not _holds_no_data(here / name, excluded)]
-        for name in names:
-            path = here / name
-            if not name.startswith(".") and not path.is_symlink() and path.is_file():
-                status = path.stat()
-                if max(status.st_mtime, status.st_ctime) > since:  # a file that was moved here keeps the former
-                    return path.relative_to(root)
+    for path in files_below(root, lambda folder: not _holds_no_data(folder, excluded)):
+        if not path.name.startswith(".") and not path.is_symlink() and path.is_file():
+            status = path.stat()
+            if max(status.st_mtime, status.st_ctime) > since:  # a file that was moved here keeps the former
+                return path.relative_to(root)
     return None
 
 
 def _holds_no_data(folder: Path, excluded: Collection[Path]) -> bool:
     if folder.name.startswith(".") or folder.name in _NO_DATA or folder in excluded:
         return True
-    try:
-        return (folder / ".gitignore").read_bytes()[:100].split() == [_HIDES_ITSELF]
-    except OSError:
-        return False
+    return words_of_gitignore(folder) == [HIDES_ALL]
 
 
 def _keep_copy(copies: Store, location: Location, files: Files) -> None:

@@ -111,7 +111,8 @@ class Review:
     """What there is to decide.
 
     `folders` hold the results: of the last run, or of the shards of one. `home` is the project's own results folder,
-    which may be another: what is removed is kept there. `rootdir` is the project's folder, `baseline_dir` where its
+    which may be another: what is removed is kept there. `sources` are the folders that were named in order to find the
+    results, and may hold more that is not the project's. `rootdir` is the project's folder, `baseline_dir` where its
     baselines are, `named` says that the user named that folder, `configured` that somebody did. Where runs are
     `wanted`, the results of others do not count.
     """
@@ -123,6 +124,7 @@ class Review:
     named: bool = False
     configured: bool = True
     wanted: Sequence[str] = ()
+    sources: Sequence[Path] = ()
     runs: list[ReviewedRun] = field(init=False)
     project: str | None = field(init=False)
     _all_runs: list[ReviewedRun] = field(init=False, repr=False)
@@ -265,9 +267,9 @@ class Review:
         return suggest_renames(orphans, self.baselines, missing)
 
     def own_folders(self) -> list[Path]:
-        """The folders that hold results or baselines, and so no tests and none of their data."""
+        """The folders that hold results, what came with these, or baselines: no tests and none of their data."""
         baselines = [self.baseline_dir] if isinstance(self.baseline_dir, Path) else []
-        return [self.home.root, *(folder.root for folder in self.folders), *baselines]
+        return [self.home.root, *(folder.root for folder in self.folders), *self.sources, *baselines]
 
 
 def _overlap(folder: Path, other: Path) -> bool:

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from pytest_modelviz.errors import ModelvizError
 
-_SPECIAL = re.compile(r"[*?\[]")
+_CHARACTER_SET = re.compile(r"\[!?\]?[^\]]*\]")
 
 Item = TypeVar("Item")
 
@@ -23,8 +23,10 @@ def matching(
 ) -> list[Item]:
     """The items whose test id is a pattern or matches it as a shell glob; all of them if there are no patterns.
 
-    A pattern that `is_known` as a test id means that test alone, whatever it would match as a glob. Raises
-    ModelvizError for a pattern that matches `nothing`, which says what there is none of.
+    A pattern that `is_known` as a test id means that test alone, whatever its brackets would match as a glob. One with
+    wildcards outside of brackets is a glob all the same: ids come from untrusted files, and a test cannot be called so
+    unless its parameters have brackets themselves. Raises ModelvizError for a pattern that matches `nothing`, which
+    says what there is none of.
     """
     items = list(items)
     if not patterns:
@@ -32,8 +34,9 @@ def matching(
     ids = {nodeid(item) for item in items}
     chosen: set[str] = set()
     for pattern in patterns:
-        is_id = not _SPECIAL.search(pattern) or pattern in ids or is_known(pattern)
-        matched = {id_ for id_ in ids if (id_ == pattern if is_id else fnmatch.fnmatchcase(id_, pattern))}
+        has_wildcards = bool(set("*?") & set(_CHARACTER_SET.sub("", pattern)))
+        is_glob = has_wildcards or not (pattern in ids or is_known(pattern))
+        matched = {id_ for id_ in ids if id_ == pattern or (is_glob and fnmatch.fnmatchcase(id_, pattern))}
         if not matched:
             raise ModelvizError(f"{nothing} matches {pattern!r}{_hint(pattern, sorted(ids))}")
         chosen |= matched

@@ -27,6 +27,7 @@ from pytest_modelviz.run.policy import BaselineState, intended_status
 from pytest_modelviz.run.settings import Mode
 from pytest_modelviz.storage.baseline_files import Stored, encode_files
 from pytest_modelviz.storage.definitions import is_defined
+from pytest_modelviz.storage.folder import lies_in
 from pytest_modelviz.storage.formats import text_sha256, unknown_keys
 from pytest_modelviz.storage.limits import TIMES, limits_for
 from pytest_modelviz.storage.names import Location, display_path, file_folder, safe
@@ -130,7 +131,9 @@ class CheckEvaluator:
         except (OSError, ValueError):  # a name that no file can have
             return str(error)
         options = self._check.review
-        is_there = is_defined(self._settings.rootdir, error.owner)
+        own = [self._results.root, *([folder] if isinstance(folder, Path) else [])]
+        is_test = not lies_in(self._settings.rootdir / file, own)  # else a baseline could name a file to be parsed
+        is_there = is_test and is_defined(self._settings.rootdir, error.owner)
         return foreign_reason(error.owner, self._check.nodeid, whole_file=whole, is_there=is_there, options=options)
 
     def _compared(self, stored: Stored) -> CheckResult:

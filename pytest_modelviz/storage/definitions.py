@@ -9,11 +9,11 @@ import ast
 import contextlib
 import functools
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-_LARGEST = 16 * 2**20
+_LARGEST = 2**20  # the syntax tree of a file that is forged takes a thousand times as much
 
 
 class _Import(NamedTuple):
@@ -24,14 +24,15 @@ class _Import(NamedTuple):
     name: str
 
 
+_Bound: TypeAlias = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef | _Import | None  # None: assigned
+_Bindings: TypeAlias = Mapping[str, Sequence[_Bound]]
+
+
 class _Source(NamedTuple):
-    """A Python file and its statements."""
+    """A Python file, and each name that it gives with its definitions."""
 
     path: Path
-    body: Sequence[ast.stmt]
-
-
-_Bound: TypeAlias = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef | _Import | None  # None: assigned
+    bindings: _Bindings
 
 
 def function_of(nodeid: str) -> str:
@@ -49,7 +50,10 @@ def is_defined(rootdir: Path, nodeid: str) -> bool | None:
     if not is_file(rootdir / file):
         return False
     source = _parsed_file(rootdir / file)
-    return None if source is None else _Search(rootdir).defines(source, test.split("::"))
+    try:
+        return None if source is None else _Search(rootdir).defines(source, test.split("::"))
+    except RecursionError:  # classes that inherit from each other, or blocks within blocks, by the hundred
+        return None
 
 
 def is_file(path: Path) -> bool:
@@ -69,52 +73,53 @@ def is_same_file(rootdir: Path, path: str, other: str) -> bool:
 def _parsed_file(path: Path) -> _Source | None:
     """What a file says; None where that is no Python."""
     status = path.stat()
-    module = _parsed(path, status.st_mtime_ns, status.st_size) if status.st_size <= _LARGEST else None
-    return None if module is None else _Source(path, module.body)
+    bindings = _parsed(path, status.st_mtime_ns, status.st_size) if status.st_size <= _LARGEST else None
+    return None if bindings is None else _Source(path, bindings)
 
 
 @functools.lru_cache(maxsize=128)
-def _parsed(path: Path, _changed: int, _size: int) -> ast.Module | None:
+def _parsed(path: Path, _changed: int, _size: int) -> _Bindings | None:
     try:
         with warnings.catch_warnings():  # of the file's own escapes, which running it reports
             warnings.simplefilter("ignore")
-            return ast.parse(path.read_bytes())
+            return _grouped(ast.parse(path.read_bytes()).body)
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 
 
 class _Search:
-    """Looks a name up in a file and in those that it imports from; it looks at no import twice."""
+    """Looks a name up in a file and in those that it imports from; it looks at no import and no base class twice."""
 
     def __init__(self, rootdir: Path) -> None:
         self._rootdir = rootdir
         self._imports: set[tuple[Path, str]] = set()
+        self._bases: set[tuple[Path, str, tuple[str, ...]]] = set()
 
     def defines(self, source: _Source, names: Sequence[str]) -> bool | None:
-        return self._in_block(source, source.body, names)
+        return self._in_block(source, source.bindings, names)
 
-    def _in_block(self, source: _Source, body: Sequence[ast.stmt], names: Sequence[str]) -> bool | None:
+    def _in_block(self, source: _Source, bindings: _Bindings, names: Sequence[str]) -> bool | None:
         name, *inner = names
-        bindings = list(_bindings(body))
-        definitions = [bound for known, bound in bindings if known == name]
-        if definitions:
-            return _any([self._within(source, bound, inner, frozenset()) for bound in definitions]) if inner else True
-        stars = [bound for known, bound in bindings if known == "*"]
-        return _any([self._imported(source, bound, names) for bound in stars])
+        if name in bindings:
+            return _any([self._within(source, bound, inner) for bound in bindings[name]]) if inner else True
+        return _any([self._imported(source, bound, names) for bound in bindings.get("*", ())])
 
-    def _within(self, source: _Source, bound: _Bound, names: Sequence[str], classes: frozenset[str]) -> bool | None:
+    def _within(self, source: _Source, bound: _Bound, names: Sequence[str]) -> bool | None:
         if isinstance(bound, _Import):
             return self._imported(source, bound, [bound.name, *names])
         if bound is None:
             return None
-        answers = [self._in_block(source, bound.body, names)]
+        answers = [self._in_block(source, _grouped(bound.body), names)]
         for base in bound.bases if isinstance(bound, ast.ClassDef) else ():
             name = base.id if isinstance(base, ast.Name) else base.attr if isinstance(base, ast.Attribute) else ""
-            definitions = [each for bare, each in _bindings(source.body) if bare == name and isinstance(base, ast.Name)]
+            definitions = source.bindings.get(name, ()) if isinstance(base, ast.Name) else ()
             is_own = any(each and not (isinstance(each, _Import) and each.module == "unittest") for each in definitions)
-            if name == "object" or name in classes or (name == "TestCase" and not is_own):  # unittest's has no tests
+            key = (source.path, name, tuple(names))
+            if name == "object" or key in self._bases or (name == "TestCase" and not is_own):  # unittest's has no tests
                 continue
-            answers += [self._within(source, each, names, classes | {name}) for each in definitions or [None]]
+            if definitions:  # else an installed class of the same name may be meant
+                self._bases.add(key)
+            answers += [self._within(source, each, names) for each in definitions or [None]]
         return _any(answers)
 
     def _imported(self, source: _Source, bound: _Bound, names: Sequence[str]) -> bool | None:
@@ -145,6 +150,14 @@ def _module_file(imported: _Import, importer: Path, rootdir: Path) -> Path | Non
 def _any(answers: Sequence[bool | None]) -> bool | None:
     """Whether one of them is true; open, if not, where one of them is."""
     return True if True in answers else None if None in answers else False
+
+
+def _grouped(body: Sequence[ast.stmt]) -> _Bindings:
+    """Each name that a block gives, with its definitions."""
+    grouped: dict[str, list[_Bound]] = {}
+    for name, bound in _bindings(body):
+        grouped.setdefault(name, []).append(bound)
+    return grouped
 
 
 def _bindings(body: Sequence[ast.stmt]) -> Iterator[tuple[str, _Bound]]:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import os
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Protocol
 
@@ -19,6 +20,8 @@ from pytest_modelviz.errors import ModelvizError, OversizedBaselineError, Unread
 from pytest_modelviz.storage.git import write_attributes
 
 _LOCK_SECONDS = 60.0
+_MOST_RULES_BYTES = 64 * 2**10
+HIDES_ALL = b"*"  # the first rule for git in folders of results, caches and environments
 _CHUNK = 64 * 2**10
 
 
@@ -104,8 +107,11 @@ class LocalFolder:
     def read(self, name: str, limit: int) -> bytes:
         path = self.root / name
         try:
+            path.stat()  # what is not there, or has a name that no file can have, is not looked for folder by folder
             self._refuse_to_read(path)
             return _regular_file(path, limit)
+        except ValueError:  # a name that no file can have
+            raise FileNotFoundError(path) from None
         except (FileNotFoundError, NotADirectoryError):
             self._refuse_dangling_link(name)
             raise FileNotFoundError(path) from None
@@ -134,16 +140,21 @@ class LocalFolder:
                 )
 
     def _way(self, name: str) -> list[Path]:
-        """The root, each folder below it, and the file."""
-        path = self.root / name
-        return [*(folder for folder in reversed(path.parents) if folder.is_relative_to(self.root)), path]
+        """The root, each folder below it, and the file. Raises OSError for a name that no file can have."""
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            (self.root / name).lstat()
+        return list(itertools.accumulate(PurePosixPath(name).parts, Path.__truediv__, initial=self.root))
 
     def is_linked(self, name: str) -> bool:
         path = self.root / name
-        return self._is_reached_by_link(name) or (path.is_file() and path.stat().st_nlink > 1)
+        with contextlib.suppress(OSError):
+            return self._is_reached_by_link(name) or (path.is_file() and path.stat().st_nlink > 1)
+        return False
 
     def _is_reached_by_link(self, name: str) -> bool:
-        return any(path.is_symlink() for path in self._way(name))
+        with contextlib.suppress(OSError):
+            return any(path.is_symlink() for path in self._way(name))
+        return False
 
     def _refuse_linked_folder(self, name: str) -> None:
         """The root itself may be a link where the user has chosen it."""
@@ -153,15 +164,17 @@ class LocalFolder:
 
     def write(self, name: str, data: bytes) -> None:
         """Write a temporary file, flush it to the disk, then rename it. A link is replaced, its target is not."""
-        path = self.root / name
         self._refuse_linked_folder(name)
         with contextlib.suppress(FileNotFoundError):  # removed by a process that cannot see this one
-            self._write(path, data)
+            self._write(name, data)
             return
-        self._write(path, data)
+        self._write(name, data)
 
-    def _write(self, path: Path, data: bytes) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    def _write(self, name: str, data: bytes) -> None:
+        path = self.root / name
+        self.root.mkdir(parents=True, exist_ok=True)
+        for folder in self._way(name)[1:-1]:  # mkdir(parents=True) calls itself for each, which may be thousands
+            folder.mkdir(exist_ok=True)
         beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
             with _new_file(beside) as file:
@@ -204,12 +217,9 @@ class LocalFolder:
         return ages
 
     def find(self, ending: str) -> list[str]:
-        paths = []
-        for folder, folders, names in os.walk(self.root):
-            folders[:] = [name for name in folders if not name.startswith(".")]
-            below = PurePosixPath(Path(folder).relative_to(self.root).as_posix())
-            paths += [str(below / name) for name in names if name.endswith(ending) and not name.startswith(".")]
-        return sorted(paths)
+        files = files_below(self.root, lambda folder: not folder.name.startswith("."))
+        found = [path for path in files if path.name.endswith(ending) and not path.name.startswith(".")]
+        return sorted(path.relative_to(self.root).as_posix() for path in found)
 
     @contextlib.contextmanager
     def locked(self, name: str) -> Iterator[None]:
@@ -263,6 +273,51 @@ class BaselineFolder(LocalFolder):
     def write(self, name: str, data: bytes) -> None:
         super().write(name, data)
         write_attributes(self.root)
+
+
+def files_below(root: Path, enters: Callable[[Path], bool]) -> Iterator[Path]:
+    """All files in a folder and in those below it that are entered, links not being followed, however deep they are.
+
+    `os.walk` calls itself for each folder until Python 3.12.
+    """
+    waiting = [root]
+    while waiting:
+        folder = waiting.pop()
+        with contextlib.suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                path = folder / entry.name
+                if not entry.is_dir(follow_symlinks=False):
+                    yield path
+                elif enters(path):
+                    waiting.append(path)
+
+
+def words_of_gitignore(folder: Path) -> list[bytes]:
+    """What a folder's own rules for git say, word by word; nothing where there are none, or no such file."""
+    try:
+        return _regular_file(folder / ".gitignore", _MOST_RULES_BYTES).split()
+    except (OSError, UnreadableBaselineError):
+        return []
+
+
+def lies_in(path: Path, folders: Iterable[Path]) -> bool:
+    """Whether a path is one of these folders or leads into one, however it is spelled and through whatever links.
+
+    False for a path where nothing is.
+    """
+    if _identity(path) is None:
+        return False
+    identities = {_identity(folder) for folder in folders} - {None}
+    resolved = path.resolve()
+    return any(_identity(each) in identities for each in {path, *path.parents, resolved, *resolved.parents})
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino
 
 
 def is_running(pid: int) -> bool:

@@ -94,27 +94,36 @@ def _ignoring_rules(folder: Path, written: Iterable[Path]) -> dict[str, tuple[st
     Empty where git cannot tell: it is not installed, too slow, or this is no repository.
     """
     root = folder.resolve()
+    repository = _repository(root)
     files = {file for path in written for ending in ENDINGS if (file := path.with_suffix(ending)).exists()}
     # git refuses what lies beyond a link; the folder itself is asked for too, since its files cannot be let in alone
     names = sorted(Path(os.path.relpath(file.resolve(), root)).as_posix() for file in files if not file.is_symlink())
     git = shutil.which("git")
-    if not names or git is None:
+    if not names or git is None or repository is None:
         return {}
-    command = [git, "-C", str(root), "check-ignore", "--verbose", "-z", "--stdin"]
-    request = "".join(f"{name}\0" for name in (".", *names)).encode("utf-8", "surrogateescape")
+    # Asked in the folder of the baselines, git could take that for a repository, and run what its configuration says.
+    command = [git, "-C", str(repository), "-c", "safe.bareRepository=explicit", "-c", "core.fsmonitor=false"]
+    command += ["check-ignore", "--verbose", "-z", "--stdin"]
+    paths = {Path(os.path.relpath(root / name, repository)).as_posix(): name for name in (".", *names)}
+    request = "".join(f"{path}\0" for path in paths).encode("utf-8", "surrogateescape")
     try:
         done = subprocess.run(command, input=request, capture_output=True, check=True, timeout=_SECONDS)  # noqa: S603
     except (OSError, subprocess.SubprocessError):
         return {}
     fields = done.stdout.decode("utf-8", "surrogateescape").split("\0")
     rows = [fields[at : at + 4] for at in range(0, len(fields) - 3, 4)]
-    return {name: (rule, source, line) for source, line, rule, name in rows if not rule.startswith("!")}
+    return {paths[path]: (rule, source, line) for source, line, rule, path in rows if not rule.startswith("!")}
 
 
 def path_in_repository(root: Path) -> str | None:
     """A project's folder within its git repository, `.` for the repository itself; None where there is none."""
-    top = next((folder for folder in (root, *root.parents) if (folder / ".git").exists()), None)
-    return None if top is None else root.relative_to(top).as_posix()
+    repository = _repository(root)
+    return None if repository is None else root.relative_to(repository).as_posix()
+
+
+def _repository(folder: Path) -> Path | None:
+    """The top of the git repository that a folder lies in; None where there is none."""
+    return next((above for above in (folder, *folder.parents) if (above / ".git").exists()), None)
 
 
 def line_end_damage(data: bytes, digest: str) -> str | None:

@@ -6,6 +6,7 @@ A baseline is an orphan only if its recorded test id was not found though that t
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -146,23 +147,16 @@ def files_moved_whole(orphans: Iterable[OrphanRecord]) -> set[str]:
 
 def judged_together(results: Sequence[RunResult]) -> list[OrphanRecord]:
     """The orphans of all runs together, once each: what one of several shards has collected, or run, is not gone."""
-    observed = [
-        (
-            {orphan.key for orphan in result.orphans},
-            {check.nodeid for check in result.checks},
-            set(result.judged_files),
-        )
-        for result in results
-    ]
     orphans = {orphan.key: orphan for result in reversed(results) for orphan in result.orphans}
-    return [
-        orphan
-        for orphan in orphans.values()
-        if not any(
-            orphan.key not in keys and (orphan.nodeid in tests or orphan.test_file in files)
-            for keys, tests, files in observed
-        )
-    ]
+    # in how many runs each file was collected, a test of another file was run, and one that was looked for was gone
+    collected, ran, gone = Counter[str](), Counter[str](), Counter[tuple[str, str, str | None]]()
+    for result in results:
+        files, tests = set(result.judged_files), {check.nodeid for check in result.checks}
+        own = {orphan.key: orphan for orphan in result.orphans}
+        collected.update(files)
+        ran.update(test for test in tests if test.partition("::")[0] not in files)
+        gone.update(key for key, orphan in own.items() if orphan.test_file in files or orphan.nodeid in tests)
+    return [orphan for key, orphan in orphans.items() if gone[key] == collected[orphan.test_file] + ran[orphan.nodeid]]
 
 
 def _content(document: Mapping[str, Any]) -> str:

@@ -32,9 +32,9 @@ class Renaming:
     def of(self, nodeid: str, known: Collection[str] = ()) -> str | None:
         """What this test id is called afterwards; None where the old name does not stand for it.
 
-        `known` are all ids: a whole id with parameters means itself alone, and a `*` in it means a `*`.
+        `known` are all ids: a whole id with parameters means itself alone, and a `*` in these means a `*`.
         """
-        if self.old in known and ("[" in self.old or "*" in self.old):
+        if self._is_whole_id(known):
             return self.new if nodeid == self.old else None
         if self.old.count("*") != self.new.count("*"):
             return None
@@ -53,12 +53,17 @@ class Renaming:
     def require_sense(self, known: Collection[str]) -> None:
         """Raises ModelvizError unless what each `*` stands for can be carried over.
 
-        In an id that is `known` a `*` is a `*`.
+        In the parameters of an id that is `known` a `*` is a `*`.
         """
-        if self.old not in known and self.old.count("*") != self.new.count("*"):
+        if not self._is_whole_id(known) and self.old.count("*") != self.new.count("*"):
             raise ModelvizError(
                 f"{self.old!r} and {self.new!r} need the same number of *: what each stands for is carried over"
             )
+
+    def _is_whole_id(self, known: Collection[str]) -> bool:
+        """Whether it is the id of one test with parameters: before these no test has a `*` in its name."""
+        function, bracket, _ = self.old.partition("[")
+        return bool(bracket) and "*" not in function and self.old in known
 
     def hint(self, known: Collection[str]) -> str:
         """A suggestion for a name that is relative to a folder below the project's."""

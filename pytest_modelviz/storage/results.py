@@ -17,7 +17,7 @@ from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.records.orphan import OrphanRecord
 from pytest_modelviz.records.run_result import SCHEMA, RunFacts, RunResult
-from pytest_modelviz.storage.folder import LocalFolder
+from pytest_modelviz.storage.folder import HIDES_ALL, LocalFolder, words_of_gitignore
 from pytest_modelviz.storage.names import Location, safe
 from pytest_modelviz.storage.store import Store
 from pytest_modelviz.storage.unfinished import RunMarks, unfinished_line
@@ -87,10 +87,9 @@ class ResultsFolder:
 
     def refuse_others(self) -> None:
         """Raises ModelvizError where the folder holds files and was not made by a run: they are the user's."""
-        ignored = self.root / ".gitignore"
-        if not self.root.is_dir() or (ignored.is_file() and ignored.read_bytes()[:100].split()[:1] == [b"*"]):
+        if not self.root.is_dir() or words_of_gitignore(self.root)[:1] == [HIDES_ALL]:
             return
-        if any(path != ignored for path in self.root.iterdir()) and not self._is_of_a_run():
+        if any(path.name != ".gitignore" for path in self.root.iterdir()) and not self._is_of_a_run():
             raise ModelvizError(
                 f"{self.root} holds files that are of no run of this plugin, and the results folder is for it alone: "
                 f"name another folder (--modelviz-results-dir), or empty this one"
@@ -304,7 +303,7 @@ def _is_of_a_run(path: Path) -> bool:
     A folder of this name may be another tool's, too.
     """
     if not path.is_file():  # a pipe would never end
-        return True
+        return not path.is_dir()
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD).strip()

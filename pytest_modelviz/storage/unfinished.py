@@ -39,13 +39,14 @@ class RunMarks:
         """The runs that have begun and not ended, by their ids as file names have them, the first one first."""
         if self.root.is_symlink() or not self.root.is_dir():
             return []
-        names = sorted(path.name for path in self.root.iterdir() if not path.name.startswith("."))
-        return [name for name in names if name == safe(name)]
+        files = [path.name for path in self.root.iterdir() if path.is_file() and not path.is_symlink()]
+        return sorted(name for name in files if name == safe(name))
 
     def _remove(self, names: Sequence[str]) -> None:
-        with contextlib.suppress(OSError):
-            for name in names:
+        for name in names:
+            with contextlib.suppress(OSError):
                 LocalFolder(self.root).delete(name)
+        with contextlib.suppress(OSError):  # it holds others
             self.root.rmdir()
 
 

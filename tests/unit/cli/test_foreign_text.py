@@ -99,6 +99,29 @@ class TestCommands:
         assert f"{message}\n" in text
         assert OMITTED not in text
 
+    @pytest.mark.parametrize("results", ["ci", "ci/.modelviz", "ci/a/b"])
+    @pytest.mark.parametrize("file", ["ci/test_net.py", "link/test_net.py", "link.py", "baselines/test_net.py"])
+    def test_name_no_code_that_came_with_results_or_baselines(self, project, results, file):
+        """Wherever an artifact is unpacked and however that is spelled, links standing for other cases of letters."""
+        write(nodeid=f"{file}::test_a")
+        for folder in ("ci", "baselines"):
+            (project / folder).mkdir()
+            (project / folder / "test_net.py").write_text("def test_a(): ...\n")
+        (project / "link").symlink_to("ci")
+        (project / "link.py").symlink_to("ci/test_net.py")
+        shutil.copytree(project / ".modelviz", project / results, dirs_exist_ok=True)
+        text = modelviz("show", "--from", "ci")
+        assert f"(no command: '{file}' is no test file of the project" in text
+        assert "modelviz accept" not in text
+        assert "refused" in modelviz("accept", "--from", "ci")
+        if results == "ci/.modelviz":
+            assert "(no command: " in modelviz("show", "--from", results)
+
+    def test_name_the_project_s_code_beside_its_results(self, project):
+        write()
+        for source in (".", ".modelviz", str(project)):
+            assert f"modelviz accept --run R --from .modelviz {NODEID}" in modelviz("show", "--from", source)
+
 
 class TestSentences:
     @pytest.mark.parametrize("sentence", SENTENCES)

@@ -23,7 +23,7 @@ from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.run.check import Check
 from pytest_modelviz.run.session import Session
 from pytest_modelviz.run.settings import Mode, Settings
-from pytest_modelviz.storage import baseline_files
+from pytest_modelviz.storage import baseline_files, definitions
 from pytest_modelviz.storage.compression import compressed
 from pytest_modelviz.storage.formats import (
     content_digest,
@@ -365,6 +365,34 @@ def test_ids_whose_file_no_system_has(nodeid, tmp_path, monkeypatch):
     view = VIEWS["model_summary"]
     result = Session("run").check(Check("t.py::test", "t", "t.py::test", "n", view, settings))[1]
     assert (result.status, "it belongs to another test" in result.message) == ("unreadable", True)
+
+
+@pytest.mark.parametrize("file", ["baselines/evil.py", "./baselines/evil.py", ".modelviz/evil.py", "link/evil.py"])
+def test_no_file_among_baselines_or_results_is_parsed(file, tmp_path, monkeypatch):
+    for name in ("baselines/t/test", ".modelviz"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name.partition("/")[0] / "evil.py").write_text("def test_a(): ...\n")
+    (tmp_path / "link").symlink_to("baselines")
+    baseline = encode_json(Capture("v", {"a": 1}), nodeid=f"{file}::test_a", name="n")
+    (tmp_path / "baselines/t/test/n.json").write_bytes(baseline)
+    parsed = []
+    monkeypatch.setattr(definitions, "_parsed_file", parsed.append)
+    settings = Settings(Mode.COMPARE, tmp_path, tmp_path / "baselines", tmp_path / ".modelviz")
+    check = Check("t.py::test", "t", "t.py::test", "n", VIEWS["model_summary"], settings)
+    result = Session("run").check(check)[1]
+    assert (result.status, "it belongs to another test" in result.message, parsed) == ("unreadable", True, [])
+
+
+@pytest.mark.parametrize("character", ["\0", "\ud800"])
+def test_texts_of_results_that_can_be_in_no_name(character, tmp_path, monkeypatch):
+    for key in ("id", "nodeid", "name", "baseline", "candidate", "candidate_sha256", "message", "view"):
+        document = results()
+        for part in (document["run"], *document["checks"], *document["orphans"]):
+            if key in part:
+                part[key] = f".modelviz/candidates/n@a{character}.json"
+        (tmp_path / key).mkdir()
+        project(tmp_path / key, json.dumps(document))
+        assert run_all(tmp_path / key, monkeypatch) <= {0, 1}
 
 
 @pytest.mark.parametrize("shape", ["0,999999999,999999999,9", "0", "9,0,999999999,999999999", "4,0,3", "0,4,3"])

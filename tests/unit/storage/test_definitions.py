@@ -91,6 +91,7 @@ def test_open(answer, test):
         ("from elsewhere import *\n", None),
         ("def broken(:\n", None),
         ("x = " + "(" * 5000, None),
+        ("def test_x(): ...\n" + "#" * 2**20, None),
         ("\0", None),
         ("", False),
         ("# test_x\n'def test_x(): ...'\n", False),
@@ -102,6 +103,20 @@ def test_other_files(tmp_path, text, wanted):
     assert is_defined(tmp_path, "t.py::test_x") is wanted
     if "TestY" in text:
         assert is_defined(tmp_path, "t.py::TestY::test_x") is True
+
+
+CHAINS = {
+    "a chain of classes": "".join(f"class C{n}(C{n + 1}): ...\n" for n in range(2000)),
+    "blocks within blocks": "if 1: ...\n" + "elif 1: ...\n" * 900,
+    "two ways to each class": "".join(f"class C{n}(C{n + 1}, C{n + 1}): ...\n" for n in range(60)),
+    "all from all": "".join(f"class C{n}({', '.join(f'C{m}' for m in range(60))}): ...\n" for n in range(60)),
+}
+
+
+@pytest.mark.parametrize("text", CHAINS.values(), ids=CHAINS)
+def test_what_refers_to_itself_a_thousand_times_ends(tmp_path, text):
+    (tmp_path / "t.py").write_text(text)
+    assert is_defined(tmp_path, "t.py::C0::test_x") in (None, False)
 
 
 def test_a_file_that_changed_is_read_again(tmp_path):

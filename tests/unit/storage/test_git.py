@@ -253,6 +253,20 @@ class TestIgnored:
         assert warning.startswith("git ignores ")
         assert " more (by" not in warning
 
+    @pytest.mark.parametrize("cloned", [True, False])
+    def test_nothing_that_is_among_the_baselines_is_run(self, repository, tmp_path, cloned):
+        """Of these files, which can be committed, git makes a repository, whose configuration names a command."""
+        folder = repository.baselines if cloned else tmp_path / "apart"
+        for name in ("objects", "refs"):
+            (folder / name).mkdir(parents=True)
+        (folder / "HEAD").write_text("ref: refs/heads/main\n")
+        configuration = f'bare = false\n\tworktree = .\n\tfsmonitor = "touch {tmp_path}/run; false"'
+        (folder / "config").write_text(f"[core]\n\trepositoryformatversion = 0\n\t{configuration}\n")
+        (repository.path / ".gitignore").write_text("*.safetensors\n")
+        warning = ignored_warning(folder, [save(folder, b"1")], repository.path)
+        assert warning.startswith("git ignores ") is cloned
+        assert not (tmp_path / "run").exists()
+
     def test_a_linked_folder_of_baselines(self, repository, tmp_path):
         (repository.path / ".gitignore").write_text("*.safetensors\n")
         written = save(repository.baselines, b"1")

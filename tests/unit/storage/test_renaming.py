@@ -3,7 +3,7 @@
 import pytest
 
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.storage.renaming import move_command, renaming
+from pytest_modelviz.storage.renaming import Renaming, move_command, renaming
 
 PARAMETERS = ("tests/test_a.py::test_x[1]", "tests/test_a.py::test_x[2]")
 KNOWN = {
@@ -98,6 +98,14 @@ class TestNames:
     )
     def test_what_a_name_stands_for(self, tmp_path, old, new, wanted):
         assert renamed(old, new, tmp_path) == wanted
+
+    @pytest.mark.parametrize("forged", ["tests/test_a.py::test_*", "tests/*_a.py::test_*", "*"])
+    def test_no_id_takes_a_pattern_over(self, forged):
+        pattern, ids = Renaming(forged, f"new_{forged}"), [forged, "tests/test_a.py::test_x"]
+        pattern.require_sense(ids)
+        assert pattern.of(ids[1], ids) is not None
+        with pytest.raises(ModelvizError, match="the same number"):
+            Renaming(forged, "new").require_sense(ids)
 
     def test_a_file_goes_into_a_folder_as_with_mv(self, tmp_path):
         (tmp_path / "spec").mkdir()
