@@ -6,7 +6,7 @@ import torch
 
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.containers import Put, tensors_to_replace
-from pytest_modelviz.probe.structure import tensors
+from pytest_modelviz.probe.nested_values import tensors
 
 
 def image_in(input_data: object, purpose: str) -> tuple[torch.Tensor, Put]:

@@ -10,7 +10,7 @@ import torch
 
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.containers import rebuild
-from pytest_modelviz.probe.structure import leaves
+from pytest_modelviz.probe.nested_values import leaves
 
 # Names of scores, the least ambiguous first; then come names with any of the words.
 _RANKED_NAMES = """

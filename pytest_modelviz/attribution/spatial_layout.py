@@ -12,7 +12,7 @@ from typing import Literal
 
 import torch
 
-from pytest_modelviz.probe.structure import tensors
+from pytest_modelviz.probe.nested_values import tensors
 from pytest_modelviz.probe.torch_internals import BatchNorm, ConvNd
 
 Form = Literal["channels first", "channels last", "tokens"]

@@ -22,7 +22,7 @@ from pytest_modelviz.run.project import (
 )
 from pytest_modelviz.storage.folder import lies_in
 from pytest_modelviz.storage.results import ResultsFolder
-from pytest_modelviz.storage.unfinished import unfinished_line
+from pytest_modelviz.storage.run_marks import unfinished_line
 from pytest_modelviz.text.printable import as_one_word, command_line
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")

@@ -1,4 +1,4 @@
-"""The pytest plugin: its options, its marker and the hooks of a run. Imports nothing heavy."""
+"""The pytest plugin: it registers options and marker, and has the hooks of a run. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -299,7 +299,8 @@ class ModelvizPlugin:
             if compares and not self._config.pluginmanager.hasplugin("dsession"):  # else the workers collect
                 self._summary.add_collection(*self._collection())
             ended = exitstatus in _ENDED and not (session.shouldstop or session.shouldfail)
-            if self._summary.write(ended=ended) and exitstatus in _PASSED:
+            self._summary.write(ended=ended)
+            if self._summary.has_failed and exitstatus in _PASSED:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _collection(self) -> tuple[dict[str, list[str]], list[str]]:

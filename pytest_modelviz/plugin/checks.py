@@ -1,4 +1,4 @@
-"""The checks of one test, which every fixture makes through `ItemChecks`."""
+"""The checks of one test, which every fixture makes through `ItemChecks`, with what its markers say."""
 
 from __future__ import annotations
 

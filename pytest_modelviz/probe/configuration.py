@@ -23,7 +23,7 @@ from pytest_modelviz.compare.ignored import lasting_config
 from pytest_modelviz.compare.shared_objects import object_text, settings_by_attribute
 from pytest_modelviz.compare.volatile import is_machinery, is_volatile, lasting, normalised
 from pytest_modelviz.probe.modules import OWN_OF_MODULE, class_name, observed_modules
-from pytest_modelviz.probe.structure import plain_text
+from pytest_modelviz.probe.nested_values import plain_text
 from pytest_modelviz.records.structure import ModuleRecord
 
 _TENSOR = re.compile(r"tensor\((?:[^()]|\([^()]*\))*\)")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pytest_modelviz.probe.structure import DEEPEST, LITERALS, attributes_of, items_of
+from pytest_modelviz.probe.nested_values import DEEPEST, LITERALS, attributes_of, items_of
 
 Put = Callable[[object], object]  # from a new item to a copy of the value that holds it
 

@@ -8,8 +8,8 @@ import platform
 import torch
 
 from pytest_modelviz.probe.modules import all_tensors, parameters_and_buffers
+from pytest_modelviz.probe.nested_values import tensors
 from pytest_modelviz.probe.sketch import dtype_name
-from pytest_modelviz.probe.structure import tensors
 
 _HAS_TF32 = (8, 0)  # Ampere
 

@@ -15,7 +15,7 @@ import torch
 
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe import torch_internals as internals
-from pytest_modelviz.probe.structure import tensors
+from pytest_modelviz.probe.nested_values import tensors
 from pytest_modelviz.probe.torch_internals import Args, Kwargs, Operator
 
 

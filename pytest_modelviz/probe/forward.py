@@ -11,13 +11,13 @@ from typing import TypeAlias, cast
 import torch
 
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.probe.attributes import NestedState
 from pytest_modelviz.probe.containers import modules_in, with_items
+from pytest_modelviz.probe.module_state import NestedState
 from pytest_modelviz.probe.modules import all_tensors, parameters_and_buffers
+from pytest_modelviz.probe.nested_values import tensors
 from pytest_modelviz.probe.process import modes_untouched
 from pytest_modelviz.probe.purity import untouched
 from pytest_modelviz.probe.streams import consume
-from pytest_modelviz.probe.structure import tensors
 from pytest_modelviz.probe.torch_internals import Args, Kwargs, compiled_from, is_compiler_imported
 
 # A tensor, a tuple of positional arguments, a mapping of keyword arguments, or any other value as a single argument.

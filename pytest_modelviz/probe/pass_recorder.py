@@ -23,10 +23,10 @@ from pytest_modelviz.probe import modules
 from pytest_modelviz.probe.configuration import Describer, parameters_of
 from pytest_modelviz.probe.lent import LentWeights
 from pytest_modelviz.probe.modules import OWN_OF_MODULE, class_name, observed_modules, tie_groups
+from pytest_modelviz.probe.nested_values import leaves, literal, uncompared_items
 from pytest_modelviz.probe.purity import state_of
 from pytest_modelviz.probe.sketch import WEIGHT_WIDTH, record_number, record_shape, record_tensor
 from pytest_modelviz.probe.streams import consume, run_stepwise, runs_on_demand
-from pytest_modelviz.probe.structure import leaves, literal, uncompared_items
 from pytest_modelviz.probe.torch_internals import Args, Kwargs, Operator, buffer_table, is_any_autocast_enabled
 from pytest_modelviz.probe.weights import Weights
 from pytest_modelviz.records.structure import ATTRIBUTE_SUFFIX, REWRITTEN, UNSAVED, ModelStructure

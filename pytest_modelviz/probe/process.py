@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 import torch
 
 from pytest_modelviz.errors import ModelvizWarning
-from pytest_modelviz.probe.modes import Modes
+from pytest_modelviz.probe.context_stacks import Modes
 from pytest_modelviz.probe.randomness import random_states
 from pytest_modelviz.probe.restoring import Step
 from pytest_modelviz.probe.switches import Switches

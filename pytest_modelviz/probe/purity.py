@@ -14,12 +14,12 @@ from collections.abc import Iterator
 import torch
 
 from pytest_modelviz.probe import torch_internals as internals
-from pytest_modelviz.probe.attributes import ModuleState, NestedState
-from pytest_modelviz.probe.modes import DISPATCH_MODES
+from pytest_modelviz.probe.context_stacks import DISPATCH_MODES
+from pytest_modelviz.probe.module_state import ModuleState, NestedState
 from pytest_modelviz.probe.modules import parameters_and_buffers
+from pytest_modelviz.probe.nested_values import tensors
 from pytest_modelviz.probe.process import process_untouched
 from pytest_modelviz.probe.restoring import Step
-from pytest_modelviz.probe.structure import tensors
 from pytest_modelviz.probe.tensor_state import TensorState, has_storage, same_bits, view_of
 from pytest_modelviz.probe.torch_internals import Args, Kwargs, Operator, TorchDispatchMode
 

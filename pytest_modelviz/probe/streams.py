@@ -12,7 +12,7 @@ from typing import Any, TypeGuard
 import torch
 
 from pytest_modelviz.probe.containers import innermost_items, rebuild
-from pytest_modelviz.probe.structure import tensors
+from pytest_modelviz.probe.nested_values import tensors
 
 MOST_ITEMS = 256
 

@@ -1,1 +1,4 @@
-"""Results for their readers: the terminal, programs, TensorBoard. One file a reader."""
+"""Results for their readers: the terminal, HTML, programs, TensorBoard. One file a reader.
+
+`sentences` words the findings that views share; those of one view alone are worded in its `findings.py`.
+"""

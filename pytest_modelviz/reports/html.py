@@ -14,7 +14,7 @@ from pytest_modelviz.records.run_result import RunResult
 from pytest_modelviz.storage.folder import LocalFolder
 from pytest_modelviz.storage.orphans import judged_together
 from pytest_modelviz.storage.results import ResultsFolder
-from pytest_modelviz.storage.unfinished import unfinished_line
+from pytest_modelviz.storage.run_marks import unfinished_line
 from pytest_modelviz.text.printable import printable, printable_lines
 
 _PNG_HEADER = re.compile(rb"\x89PNG\r\n\x1a\n.{4}IHDR(.{4})(.{4})", re.DOTALL)

@@ -1,1 +1,1 @@
-"""One run: its settings, the update policy, its summary. Knows no pytest item and no torch."""
+"""One run: its settings, what becomes of each capture, and whether the run has failed. Knows no pytest, no torch."""

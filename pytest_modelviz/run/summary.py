@@ -120,15 +120,20 @@ class RunSummary:
         self.fail(f"{trouble}: no results of this run were written")
         self._abandoned = True
 
-    def write(self, *, ended: bool) -> bool:
-        """Write what is to be kept of the run; returns whether the run as a whole has failed.
+    @property
+    def has_failed(self) -> bool:
+        """Whether the run as a whole has failed, as is known once it is written."""
+        return bool(self.failures or (self._orphans and self._settings.orphans == "fail"))
+
+    def write(self, *, ended: bool) -> None:
+        """Write what is to be kept of the run.
 
         `ended` says whether all tests were run: otherwise orphans cannot be told from baselines in use.
         """
         if self._abandoned:
-            return True
+            return
         compares = self._settings.mode is not Mode.OFF
-        failed = self._failed_requirement()
+        self._require_comparisons()
         if compares or self._results:
             if ended and not self.lost:
                 try:
@@ -141,7 +146,6 @@ class RunSummary:
                 self._errors.append(str(error))
             self._warn_of_git()
         self._refuse_rival_recordings()
-        return failed or bool(self.failures or (self._orphans and self._settings.orphans == "fail"))
 
     def _write(self) -> None:
         """A run that has compared nothing leaves what the last one found to be decided, and adds orphans to it."""
@@ -184,13 +188,12 @@ class RunSummary:
                         f"each time: only the last recording is kept. Make the test repeatable, and record it anew"
                     )
 
-    def _failed_requirement(self) -> bool:
+    def _require_comparisons(self) -> None:
+        """With --modelviz-require, a run that compared nothing has failed."""
         unmet = (Status.NOT_COMPARED, Status.MISSING, Status.UNREADABLE)  # a test that may fail hides these
-        if not self._settings.require or any(result.status not in unmet for result in self.results):
-            return False
-        hint = "" if self._settings.mode is not Mode.OFF else " (--modelviz was not given)"
-        self._errors.append(f"this run compared nothing{hint}, and --modelviz-require asks for more")
-        return True
+        if self._settings.require and all(result.status in unmet for result in self.results):
+            hint = "" if self._settings.mode is not Mode.OFF else " (--modelviz was not given)"
+            self.fail(f"this run compared nothing{hint}, and --modelviz-require asks for more")
 
     def _judge_orphans(self) -> None:
         if self._settings.mode is Mode.OFF or self._settings.orphans == "ignore" or not self._files:

@@ -19,8 +19,8 @@ from pytest_modelviz.records.orphan import OrphanRecord
 from pytest_modelviz.records.run_result import SCHEMA, RunFacts, RunResult
 from pytest_modelviz.storage.folder import HIDES_ALL, LocalFolder, words_of_gitignore
 from pytest_modelviz.storage.names import Location, safe
+from pytest_modelviz.storage.run_marks import RunMarks, unfinished_line
 from pytest_modelviz.storage.store import Store
-from pytest_modelviz.storage.unfinished import RunMarks, unfinished_line
 from pytest_modelviz.text.printable import printable_json
 from pytest_modelviz.text.strict_json import parse_json
 

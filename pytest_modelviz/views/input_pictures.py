@@ -7,7 +7,7 @@ import torch
 
 from pytest_modelviz.pictures.colour import Image
 from pytest_modelviz.probe.forward import ModelInput
-from pytest_modelviz.probe.structure import tensors
+from pytest_modelviz.probe.nested_values import tensors
 from pytest_modelviz.probe.thumbnails import has_picture
 from pytest_modelviz.records.capture import Array
 from pytest_modelviz.views.stored_pictures import MOST_INPUTS, input_key

@@ -19,7 +19,7 @@ from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.forward import ModelInput, prepared, require_model
 from pytest_modelviz.probe.modules import class_name
-from pytest_modelviz.probe.structure import tensors
+from pytest_modelviz.probe.nested_values import tensors
 from pytest_modelviz.probe.thumbnails import shrink
 from pytest_modelviz.records.capture import Array, Capture
 from pytest_modelviz.records.trace_arrays import pack_trace
@@ -27,7 +27,7 @@ from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.text.strict_json import JsonValue
 from pytest_modelviz.views.cam_map import library, pictures
 from pytest_modelviz.views.cam_map.compare import compare
-from pytest_modelviz.views.cam_map.layers import candidates, chosen_layers, named_layers
+from pytest_modelviz.views.cam_map.layers import chosen_layers, default_layers, named_layers
 from pytest_modelviz.views.cam_map.methods import ALL_LAYERS, METHODS, uses_gradients
 from pytest_modelviz.views.cam_map.records import CamMap, Map, peak
 from pytest_modelviz.views.cam_map.running_methods import running_map
@@ -80,7 +80,7 @@ class CamMapView:
     def _explain(self, model: torch.nn.Module) -> Explanation:
         if self._method in ALL_LAYERS:
             return explain(model, self._input, self._target, None)
-        layers = self._layers or candidates(spatial_layers(model, self._input), self._method)
+        layers = self._layers or default_layers(spatial_layers(model, self._input), self._method)
         recorder = ActivationRecorder(layers, self._input, self._reshape)
         weigh = library.contrast_with_similar if self._method == "finercam" else class_score
         chooses = not self._layers and self._method not in METHODS  # a method that runs the model chooses no layer

@@ -31,7 +31,7 @@ def named_layers(model: torch.nn.Module, given: str | Sequence[str] | None, meth
     return layers
 
 
-def candidates(layers: Mapping[str, SpatialLayout], method: str) -> list[str]:
+def default_layers(layers: Mapping[str, SpatialLayout], method: str) -> list[str]:
     """The layers to choose from, last first; for RefineCAM some of each size."""
     if method != "refinecam":
         return list(layers)[:_MOST_TRIED]

@@ -12,8 +12,8 @@ import torch
 from pytest_modelviz.probe.forward import ModelOutput
 from pytest_modelviz.probe.layer_names import match_layers
 from pytest_modelviz.probe.modules import observed_modules
+from pytest_modelviz.probe.nested_values import tensors
 from pytest_modelviz.probe.pass_recorder import CallObserver
-from pytest_modelviz.probe.structure import tensors
 from pytest_modelviz.probe.thumbnails import has_picture, shrink
 from pytest_modelviz.probe.torch_internals import child_table, without_dispatch_modes
 from pytest_modelviz.records.trace import Call

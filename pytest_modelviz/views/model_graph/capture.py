@@ -11,7 +11,7 @@ from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.forward import ModelInput, prepared, require_model
 from pytest_modelviz.probe.modules import opaque_modules, tie_groups
-from pytest_modelviz.probe.structure import plain_text
+from pytest_modelviz.probe.nested_values import plain_text
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.views.model_graph import compare as comparison
 from pytest_modelviz.views.model_graph import pictures

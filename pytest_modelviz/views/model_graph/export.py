@@ -18,10 +18,10 @@ import torch
 
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.forward import ModelInput, arguments_of, warm_up
+from pytest_modelviz.probe.nested_values import tensors
 from pytest_modelviz.probe.pass_recorder import PassRecorder
 from pytest_modelviz.probe.sketch import record_shape
 from pytest_modelviz.probe.streams import consume
-from pytest_modelviz.probe.structure import tensors
 from pytest_modelviz.probe.torch_internals import child_table, compiled_from
 from pytest_modelviz.records.trace import Call
 from pytest_modelviz.views.model_graph.export_reader import Reader

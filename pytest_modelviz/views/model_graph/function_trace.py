@@ -16,10 +16,10 @@ from torch.overrides import TorchFunctionMode
 
 from pytest_modelviz.probe.forward import ModelInput, ModelOutput, arguments_of
 from pytest_modelviz.probe.modules import loose_tensors, observed_modules, opaque_modules
+from pytest_modelviz.probe.nested_values import leaves, tensors
 from pytest_modelviz.probe.pass_recorder import CallObserver, PassRecorder
 from pytest_modelviz.probe.process import modes_untouched
 from pytest_modelviz.probe.sketch import record_shape
-from pytest_modelviz.probe.structure import leaves, tensors
 from pytest_modelviz.records.trace import Call
 from pytest_modelviz.views.model_graph import naming
 from pytest_modelviz.views.model_graph.export_reader import TRANSPARENT

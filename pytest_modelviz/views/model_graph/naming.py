@@ -10,7 +10,7 @@ import torch
 
 from pytest_modelviz.probe.configuration import configuration, parameters_of
 from pytest_modelviz.probe.modules import class_name, observed_modules, own_tensors, unwrap
-from pytest_modelviz.probe.structure import literal
+from pytest_modelviz.probe.nested_values import literal
 from pytest_modelviz.probe.torch_internals import keystr, tree_flatten_with_path
 from pytest_modelviz.views.model_graph.records import INPUT, ModuleRow, escaped
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from operator import itemgetter
 
-from pytest_modelviz.pictures.diff import Line, around_changes, text_picture
 from pytest_modelviz.pictures.exhibits import Exhibit, Graph, Node
+from pytest_modelviz.pictures.text_diff import Line, around_changes, text_picture
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.text.dotted import MODEL_LABEL

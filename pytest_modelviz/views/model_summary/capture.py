@@ -14,10 +14,10 @@ from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.fake import faked, needs_values
 from pytest_modelviz.probe.forward import ModelInput, arguments_of, call, prepared, require_model
 from pytest_modelviz.probe.modules import class_name
+from pytest_modelviz.probe.nested_values import tensors
 from pytest_modelviz.probe.pass_recorder import PassRecorder
 from pytest_modelviz.probe.purity import untouched
 from pytest_modelviz.probe.sketch import record_shape
-from pytest_modelviz.probe.structure import tensors
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.views.model_summary import compare as comparison
 from pytest_modelviz.views.model_summary import pictures, summary

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from pytest_modelviz.compare.naming import baseline_namer, renames_of
 from pytest_modelviz.compare.texts import same
-from pytest_modelviz.pictures.diff import Line, around_changes, text_picture
 from pytest_modelviz.pictures.exhibits import Exhibit
+from pytest_modelviz.pictures.text_diff import Line, around_changes, text_picture
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.findings import AttributeFinding
 from pytest_modelviz.records.verdict import Verdict

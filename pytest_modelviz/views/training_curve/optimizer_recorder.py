@@ -19,7 +19,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from pytest_modelviz.compare.volatile import is_volatile, normalised
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.modules import parameters_and_buffers
-from pytest_modelviz.probe.structure import plain_text
+from pytest_modelviz.probe.nested_values import plain_text
 from pytest_modelviz.records.tensors import dtype_and_shape
 from pytest_modelviz.views.training_curve.optimizer_records import (
     OptimizerRecord,

@@ -15,7 +15,7 @@ from zoo import SmallNet, images
 from pytest_modelviz.compare.tensors import leaf_errors
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.probe.containers import tensors_to_replace
-from pytest_modelviz.probe.structure import leaves, tensors
+from pytest_modelviz.probe.nested_values import leaves, tensors
 from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import Leaf
 from pytest_modelviz.views.cam_map.capture import CamMapView

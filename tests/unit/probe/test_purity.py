@@ -11,9 +11,9 @@ from torch import nn
 from zoo import ZOO, SmallNet, images, vectors
 
 from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.probe.nested_values import leaves, tensors
 from pytest_modelviz.probe.process import seeded
 from pytest_modelviz.probe.purity import untouched
-from pytest_modelviz.probe.structure import leaves, tensors
 from pytest_modelviz.views.cam_map.capture import CamMapView
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
 from pytest_modelviz.views.model_graph.capture import ModelGraphView

@@ -216,7 +216,7 @@ def test_a_report_that_is_shown_again_stays_indented(hostile, results):
     for line in output.split("\n"):
         assert line.isprintable()
         assert not COMMANDS.search(line)
-        assert line == "" or line.startswith(("  ", printable(hostile)))
+        assert line == "" or line.startswith(("  ", printable(hostile), "warning: a worker of the last run died: "))
 
 
 @pytest.mark.parametrize("printed", ["e", "", " ", "drifted", 1, None, ["e"]])

@@ -11,7 +11,7 @@ from torch import nn
 
 from pytest_modelviz.compare.tensors import mismatch
 from pytest_modelviz.compare.tolerance import Tolerances
-from pytest_modelviz.pictures import diff
+from pytest_modelviz.pictures import text_diff
 from pytest_modelviz.pictures.layout import labelled
 from pytest_modelviz.probe.sketch import record_tensor
 from pytest_modelviz.records.findings import ClassFinding, ConfigFinding, FactFinding, OrderFinding, WeightFinding
@@ -173,12 +173,12 @@ def test_what_has_no_size_is_said_in_words():
 
 def test_long_lines_of_a_picture_are_cut_around_what_differs():
     shared = "float32[1, 2], " * 20
-    lines = diff._shorten([("-", f"{shared}A{shared}"), ("+", f"{shared}B{shared}"), (" ", shared), ("+", "c")])
+    lines = text_diff._shorten([("-", f"{shared}A{shared}"), ("+", f"{shared}B{shared}"), (" ", shared), ("+", "c")])
     assert [sign for sign, _ in lines] == ["-", "+", " ", "+"]
     assert "A" in lines[0][1]
     assert "B" in lines[1][1]
     assert max(len(text) for _, text in lines) <= 130
-    several = diff._shorten([("-", f"{shared}A"), ("-", f"{shared}B"), ("+", f"{shared}C"), ("+", f"{shared}D")])
+    several = text_diff._shorten([("-", f"{shared}A"), ("-", f"{shared}B"), ("+", f"{shared}C"), ("+", f"{shared}D")])
     assert [text[-1] for _, text in several] == ["A", "B", "C", "D"]
 
 

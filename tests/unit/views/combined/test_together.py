@@ -9,8 +9,8 @@ from zoo import ZOO, SmallNet, images
 
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.probe.nested_values import tensors
 from pytest_modelviz.probe.sketch import record_tensor
-from pytest_modelviz.probe.structure import tensors
 from pytest_modelviz.records.structure import ModelStructure
 from pytest_modelviz.records.trace import ForwardTrace
 from pytest_modelviz.views.cam_map.capture import CamMapView
