@@ -47,7 +47,7 @@ def accept_all(review: Review, chosen: Sequence[ReviewedCheck], *, named: bool =
         if item.state is State.FOREIGN and leaves_foreign:
             return _left_alone(review, item)
         if is_waiting and item.check.expected_failure and not named:
-            reason = "its test is expected to fail (xfail), and would pass with it: name the test to accept it"
+            reason = "its test is expected to fail (xfail), and may pass with it: name the test to accept it"
             return _decision(review, item, "left", reason)
         others = [run for run in matching.get(_compared(item.check), ()) if run.id != item.run.id]
         if is_waiting and others:

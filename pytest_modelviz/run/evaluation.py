@@ -149,6 +149,11 @@ class CheckEvaluator:
             self._session.decided.add(self._location)
             if mode.records:
                 self._baselines.complete_interrupted_write(self._compared_with)
+            elif stored.is_cut_off:
+                self._notes.append(
+                    f"the last write of this baseline was cut off: commit none of it before pytest "
+                    f"--modelviz-update-missing {self._check.arguments} has completed it"
+                )
             return self._result(Status.MATCH, verdict, digest=stored.digest)
         unstable = self._unstable()
         if unstable is not None:

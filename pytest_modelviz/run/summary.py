@@ -185,7 +185,8 @@ class RunSummary:
                 if len(baselines) > 1:
                     self.fail(
                         f"{next(iter(baselines.values()))} was run more than once, and its {name} was not the same "
-                        f"each time: only the last recording is kept. Make the test repeatable, and record it anew"
+                        f"each time: only the last recording is kept, also in place of a baseline that it matched. "
+                        f"Restore that from version control, make the test repeatable, and record it anew"
                     )
 
     def _require_comparisons(self) -> None:

@@ -25,19 +25,24 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 @dataclass(frozen=True)
 class Files:
-    """A baseline's files as they are: JSON, safetensors and PNG."""
+    """A baseline's files as they are: JSON, safetensors and PNG.
+
+    `is_cut_off` says that the write was interrupted before the arrays got their final name.
+    """
 
     text: bytes
     arrays: bytes | None = None
     picture: bytes | None = None
+    is_cut_off: bool = False
 
 
 @dataclass(frozen=True)
 class Stored:
-    """A baseline as read: `digest` identifies its content."""
+    """A baseline as read: `digest` identifies its content; `is_cut_off` is that of its files."""
 
     capture: Capture
     digest: str
+    is_cut_off: bool = False
 
 
 def encode_files(location: Location, capture: Capture, *, nodeid: str, name: str) -> Files:
@@ -68,7 +73,8 @@ def decode_files(files: Files, location: Location, *, nodeid: str, name: str, li
     except Exception as error:
         raise UnreadableBaselineError(f"its arrays are damaged ({type(error).__name__}: {str(error)[:200]})") from error
     environment = {str(key): str(value) for key, value in document["environment"].items()}
-    return Stored(Capture(document["view"], document["facts"], arrays, environment), text_sha256(files.text))
+    capture = Capture(document["view"], document["facts"], arrays, environment)
+    return Stored(capture, text_sha256(files.text), files.is_cut_off)
 
 
 def staged_name(location: Location, digest: str, ending: str = "safetensors") -> str:

@@ -17,7 +17,7 @@ _LARGEST = 2**20  # the syntax tree of a file that is forged takes a thousand ti
 
 
 class _Import(NamedTuple):
-    """`from <level dots><module> import <name>`."""
+    """`from <level dots><module> import <name>`; without a name, `import <module>`."""
 
     module: str
     level: int
@@ -106,36 +106,63 @@ class _Search:
 
     def _within(self, source: _Source, bound: _Bound, names: Sequence[str]) -> bool | None:
         if isinstance(bound, _Import):
-            return self._imported(source, bound, [bound.name, *names])
+            return self._imported(source, bound, [bound.name, *names] if bound.name else names)
         if bound is None:
             return None
         answers = [self._in_block(source, _grouped(bound.body), names)]
         for base in bound.bases if isinstance(bound, ast.ClassDef) else ():
-            name = base.id if isinstance(base, ast.Name) else base.attr if isinstance(base, ast.Attribute) else ""
-            definitions = source.bindings.get(name, ()) if isinstance(base, ast.Name) else ()
+            dotted = ast.unparse(base)
+            first, *inner = _split(dotted, source.bindings)
+            definitions = source.bindings.get(first, ())
             is_own = any(each and not (isinstance(each, _Import) and each.module == "unittest") for each in definitions)
-            key = (source.path, name, tuple(names))
-            if name == "object" or key in self._bases or (name == "TestCase" and not is_own):  # unittest's has no tests
+            key = (source.path, dotted, tuple(names))
+            is_of_unittest = dotted.rpartition(".")[2] == "TestCase" and not is_own  # which has no tests
+            if dotted == "object" or key in self._bases or is_of_unittest:
                 continue
             if definitions:  # else an installed class of the same name may be meant
                 self._bases.add(key)
-            answers += [self._within(source, each, names) for each in definitions or [None]]
+                answers += [self._within(source, each, [*inner, *names]) for each in definitions]
+            else:
+                starred = source.bindings.get("*", ())
+                answers += [self._imported(source, each, [first, *inner, *names]) for each in starred] or [None]
         return _any(answers)
 
     def _imported(self, source: _Source, bound: _Bound, names: Sequence[str]) -> bool | None:
-        path = _module_file(bound, source.path, self._rootdir) if isinstance(bound, _Import) else None
+        if not isinstance(bound, _Import):
+            return None
+        path = _module_file(bound.module, bound.level, source.path, self._rootdir)
+        if path is None and names[0] == bound.name and len(names) > 1:  # a module of a folder without __init__.py
+            return self._imported(source, _submodule(bound), names[1:])
         if path is None or (path, names[0]) in self._imports:
             return None
         self._imports.add((path, names[0]))
         imported = _parsed_file(path)
-        return None if imported is None else self.defines(imported, names)
+        if imported is None:
+            return None
+        if names[0] == bound.name and len(names) > 1 and names[0] not in imported.bindings:
+            return self._imported(source, _submodule(bound), names[1:])
+        return self.defines(imported, names)
 
 
-def _module_file(imported: _Import, importer: Path, rootdir: Path) -> Path | None:
+def _split(dotted: str, bindings: _Bindings) -> list[str]:
+    """What of `a.b.Class` the file binds (`a.b` after `import a.b`, else `a`), then the names that follow."""
+    names = dotted.split(".")
+    for count in range(len(names) - 1, 0, -1):
+        if ".".join(names[:count]) in bindings:
+            return [".".join(names[:count]), *names[count:]]
+    return names
+
+
+def _submodule(bound: _Import) -> _Import:
+    """The module that `from <module> import <name>` gives where the name is one."""
+    return _Import(f"{bound.module}.{bound.name}".lstrip("."), bound.level, "")
+
+
+def _module_file(module: str, level: int, importer: Path, rootdir: Path) -> Path | None:
     """The project's file of a module that one of its files imports; None of an installed one."""
-    steps = imported.module.split(".") if imported.module else []
-    if imported.level:
-        folders = [importer.parents[imported.level - 1]] if imported.level <= len(importer.parents) else []
+    steps = module.split(".") if module else []
+    if level:
+        folders = [importer.parents[level - 1]] if level <= len(importer.parents) else []
     else:
         inside = [folder for folder in importer.parents if folder.is_relative_to(rootdir)]
         folders = [*(inside or [importer.parent]), rootdir, rootdir / "src"]
@@ -169,7 +196,7 @@ def _bindings(body: Sequence[ast.stmt]) -> Iterator[tuple[str, _Bound]]:
             for alias in statement.names:
                 yield alias.asname or alias.name, _Import(statement.module or "", statement.level, alias.name)
         elif isinstance(statement, ast.Import):
-            yield from (((alias.asname or alias.name).partition(".")[0], None) for alias in statement.names)
+            yield from ((alias.asname or alias.name, _Import(alias.name, 0, "")) for alias in statement.names)
         elif isinstance(statement, (ast.Assign, ast.AnnAssign)):
             targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
             for node in (node for target in targets for node in ast.walk(target)):

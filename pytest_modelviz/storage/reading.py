@@ -49,22 +49,26 @@ class BaselineReader:
             self._refuse_remains(location)
             return None
         digest = decode_json(text, limits).get("data_sha256")
-        return Files(text, None if digest is None else self._arrays(location, str(digest), limits))
+        if digest is None:
+            return Files(text)
+        name, arrays = self._arrays(location, str(digest), limits)
+        waits = name != f"{location.path}.safetensors"
+        return Files(text, arrays, is_cut_off=waits and self.folder.supports_atomic_rename)
 
     def _refuse_remains(self, location: Location) -> None:
         with contextlib.suppress(FileNotFoundError):
             self.folder.read(f"{location.path}.safetensors", FIXED.array_bytes)
             raise UnreadableBaselineError(f"{location.stem}.json is missing beside its safetensors file")
 
-    def _arrays(self, location: Location, digest: str, limits: Limits) -> bytes:
-        """The safetensors file of this digest, under its name or, where a write was cut off, still under its digest."""
+    def _arrays(self, location: Location, digest: str, limits: Limits) -> tuple[str, bytes]:
+        """The safetensors file of this digest: its own name or, where a write was cut off, one with its digest."""
         other = None
         names = (f"{location.path}.safetensors", staged_name(location, digest))
         for name in names if self.folder.supports_atomic_rename else reversed(names):
             with contextlib.suppress(FileNotFoundError):
                 data = self.folder.read(name, limits.array_bytes)
                 if sha256(data) == digest:
-                    return data
+                    return name, data
                 other = data
         if other is None:
             raise UnreadableBaselineError("its safetensors file is missing: restore it from version control")

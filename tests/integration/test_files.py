@@ -74,7 +74,11 @@ def test_update_all_mends_what_was_lost_or_cut_off(project):
     staged = data.with_name(f".feature_maps.{hashlib.sha256(data.read_bytes()).hexdigest()[:16]}.safetensors")
     data.rename(staged)  # as a run killed in the middle of an update leaves it
     project.baseline("feature_maps.png").unlink()
-    project.run("--modelviz").assert_outcomes(passed=1)
+    result = project.run("--modelviz")
+    result.assert_outcomes(passed=1)
+    (line,) = {line for line in project.check("feature_maps")["message"].split("\n") if "was cut off" in line}
+    assert "commit none of it before pytest --modelviz-update-missing test_net.py::test_net" in line
+    assert "was cut off" in result.stdout.str()
     project.run("--modelviz-update").assert_outcomes(passed=1)
     assert data.exists()
     assert not staged.exists()

@@ -155,6 +155,16 @@ def test_nothing_is_run(tmp_path):
         ("from .shared import Base as Other\nclass TestA(Other): pass", "TestA::test_b", True),
         ("from ..top import Base\nclass TestA(Base): pass", "TestA::test_top", True),
         ("from top import Base\nclass TestA(Base): pass", "TestA::test_gone", False),
+        ("import shared\nclass TestA(shared.Base): pass", "TestA::test_b", True),
+        ("import shared\nclass TestA(shared.Base): pass", "TestA::test_gone", False),
+        ("import shared as other\nclass TestA(other.Base): pass", "TestA::test_b", True),
+        ("import inner.deep\nclass TestA(inner.deep.Base): pass", "TestA::test_d", True),
+        ("from inner import deep\nclass TestA(deep.Base): pass", "TestA::test_d", True),
+        ("from . import shared\nclass TestA(shared.Base): pass", "TestA::test_b", True),
+        ("from shared import *\nclass TestA(Base): pass", "TestA::test_b", True),
+        ("from shared import *\nclass TestA(Base): pass", "TestA::test_gone", False),
+        ("import torch.nn as nn\nclass TestA(nn.Module): pass", "TestA::test_b", None),
+        ("import unittest as u\nclass TestA(u.TestCase): pass", "TestA::test_b", False),
         ("from inner import test_inner as test_x", "test_x", True),
         ("from inner import Base\nclass TestA(Base): pass", "TestA::test_b", True),
         ("from torch.nn import Module\nclass TestA(Module): pass", "TestA::test_b", None),
@@ -170,6 +180,7 @@ def test_what_a_file_imports_is_looked_up_in_the_project(tmp_path, source, test,
     (folder / "shared.py").write_text("def test_b(): pass\nclass Base:\n    def test_b(self): pass\n")
     (folder / "inner").mkdir()
     (folder / "inner/__init__.py").write_text("from ..shared import Base\ndef test_inner(): pass\n")
+    (folder / "inner/deep.py").write_text("class Base:\n    def test_d(self): pass\n")
     (folder / "cycle.py").write_text("from test_a import *\n")
     (folder / "test_a.py").write_text(source)
     assert is_defined(tmp_path, f"tests/test_a.py::{test}") is there
