@@ -27,10 +27,10 @@ _TENSORBOARD = "import sys; sys.path[:] = filter(None, sys.path); from tensorboa
 
 
 @click.command("list")
-@click.option("--all", "every", is_flag=True, help="Also what has been accepted or rejected since.")
+@click.option("--all", "every", is_flag=True, help="Include what has since been accepted or rejected.")
 @pattern_options
 def list_(options: ReviewOptions, patterns: Sequence[str], every: bool, as_json: bool) -> None:
-    """List what waits for a decision."""
+    """List what awaits a decision."""
     review = options.review()
     captured = review.chosen(patterns)
     undecided = (State.WAITING, State.GONE, State.REPLACED, State.FOREIGN)
@@ -145,7 +145,7 @@ def tensorboard(options: ReviewOptions, arguments: Sequence[str]) -> None:
 @click.option("--open", "opens", is_flag=True, help="Open it in the browser.")
 @review_options
 def report(options: ReviewOptions, opens: bool) -> None:
-    """Write report.html anew: one file with all that did not match, pictures included."""
+    """Rewrite report.html: one file with everything that did not match, pictures included."""
     from pytest_modelviz.reports.html import write_report
 
     review = options.review()

@@ -127,7 +127,7 @@ def prepared(model: torch.nn.Module, input_data: ModelInput, *, grad: bool = Fal
         The model in eval mode, or, where it has lazy modules that never ran, a copy initialised under a fixed seed.
 
     Raises:
-        ModelvizError: this is no module, it is on another device than its input, or gradients are wanted of a model on
+        ModelvizError: the model is not a module, it is on another device than its input, or gradients are requested on
             the meta device.
 
     Example:

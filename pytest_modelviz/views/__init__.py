@@ -1,1 +1,1 @@
-"""One package a view: a way of looking at a model that answers four words (`base.View`)."""
+"""One package a view: a way of looking at a model, with four methods (`base.View`)."""

@@ -35,7 +35,7 @@ from pytest_modelviz.views.model_summary.summary import SummaryPass, caches_of, 
 
 @dataclass(frozen=True)
 class Views:
-    """What `modelviz` returns: what each view's own fixture returns, None for those that were not asked for."""
+    """What `modelviz` returns: the result of each view's own fixture, None for views that were not requested."""
 
     summary: ModelSummary | None = None
     feature_maps: FeatureMaps | None = None
