@@ -90,7 +90,7 @@ def _line(item: ReviewedCheck, options: ReviewOptions) -> str:
         first = check.first_divergence
         layer = f" at {options.field(first.layer) if first.layer else 'the model itself'}" if first else ""
         error = f", {amount(check.error, check.tolerance)}" if check.tolerance else ""
-        line += f"  {check.cause or 'another result'}{layer}{error}"
+        line += f"  {check.cause or 'different result'}{layer}{error}"
     return f"{line}  ({item.fate})" if item.superseded_by else line
 
 

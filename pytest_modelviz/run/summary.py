@@ -189,7 +189,7 @@ class RunSummary:
         if not self._settings.require or any(result.status not in unmet for result in self.results):
             return False
         hint = "" if self._settings.mode is not Mode.OFF else " (--modelviz was not given)"
-        self._errors.append(f"this run compared nothing{hint}, and --modelviz-require asks for more")
+        self._errors.append(f"this run compared nothing{hint}, which --modelviz-require forbids")
         return True
 
     def _judge_orphans(self) -> None:
