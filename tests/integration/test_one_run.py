@@ -273,7 +273,7 @@ def test_a_drift_that_another_run_found_to_match_is_not_accepted_by_a_guess(proj
     drifted = project.results["run"]["id"]
     folders = ["--from", ".modelviz", "--from", "matching"]
     done = project.modelviz("accept", *folders)
-    assert (done.exit_code, f"say --run {drifted}" in done.output) == (1, True)
+    assert (done.exit_code, f"use --run {drifted}" in done.output) == (1, True)
     assert project.modelviz("accept", *folders, "--run", drifted).exit_code == 0
     project.run("--modelviz").assert_outcomes(passed=1)
 

@@ -211,7 +211,7 @@ class TestRequire:
         project.pytester.makeini("[pytest]\nmodelviz_require = true\n")
         result = project.run(*arguments)
         assert result.ret == pytest.ExitCode.TESTS_FAILED
-        result.stdout.fnmatch_lines(["this run compared nothing (--modelviz was not given), and --modelviz-require*"])
+        result.stdout.fnmatch_lines(["this run compared nothing (--modelviz was not given), which --modelviz-require*"])
 
     @pytest.mark.parametrize("option", ["--modelviz", "--modelviz-update", "--modelviz-update-missing"])
     def test_one_that_compared_or_recorded_is_enough(self, project, option):
