@@ -1,6 +1,6 @@
 """Visual regression testing for PyTorch models, as a pytest plugin.
 
-The names here are for tests: the types of the fixtures, of what they return, and targets of explanations. Importing
+The names here are for tests: the types of the fixtures and of their results, and targets of explanations. Importing
 this package imports neither torch nor numpy nor pillow, so that a run which uses none of the fixtures pays nothing;
 what a fixture returns (`FeatureMaps`) is imported with its view when it is first named.
 """

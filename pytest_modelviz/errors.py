@@ -13,7 +13,7 @@ class UnreadableBaselineError(Exception):
 
 
 class OversizedBaselineError(UnreadableBaselineError):
-    """A stored baseline would take more memory than is given to one."""
+    """A stored baseline would take more memory than is allowed."""
 
 
 class ForeignBaselineError(UnreadableBaselineError):
@@ -25,6 +25,6 @@ class ForeignBaselineError(UnreadableBaselineError):
 
 
 class ModelvizWarning(UserWarning):
-    """Something was asked for that had no effect, such as a layer glob that matches no layer, or something that a model
-    has changed could not be put back.
+    """A setting had no effect, such as a layer glob that matches no layer, or a change made by a model could not be put
+    back.
     """

@@ -30,7 +30,7 @@ def image_in(input_data: object, purpose: str) -> tuple[torch.Tensor, Put]:
         if any(tensor.is_floating_point() for tensor in tensors(input_data)):
             kinds = ["one that cannot be replaced"]
         raise ModelvizError(
-            f"{purpose} needs an input with a floating tensor to differentiate by; this one has {', '.join(kinds)} "
-            f"(of tokens, give their embeddings, as inputs_embeds=)"
+            f"{purpose} needs an input with a floating-point tensor to differentiate; this one has {', '.join(kinds)} "
+            f"(for tokens, pass their embeddings, as inputs_embeds=)"
         )
     return next((pair for pair in images if pair[0].dim() in (4, 5)), images[0])

@@ -54,7 +54,7 @@ def _main(output: object) -> tuple[str, torch.Tensor]:
     ]
     candidates = [pair for pair in candidates if pair[1].dim()] or candidates
     if not candidates:
-        raise ModelvizError(f"the model returns {type(output).__name__} without a floating tensor to explain")
+        raise ModelvizError(f"the model returns {type(output).__name__} without a floating-point tensor to explain")
     return min(candidates, key=lambda pair: _rank(pair[0]))  # the first of equals
 
 

@@ -27,7 +27,7 @@ class WholeOutput:
 def whole_output(function: TargetFunction) -> WholeOutput:
     """A target for `cam_map` and `saliency_map` that is given the model's whole output, as the model returns it.
 
-    Without it a target function is given one sample's scores, and the whole output only where it fails on those.
+    Without it, a target function is given one sample's scores, and the whole output only if it fails on those.
 
     Args:
         function: Takes the output (a tensor with its batch dimension, a tuple, a dict, a dataclass) and returns a

@@ -27,7 +27,7 @@ class _Group(click.Group):
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="modelviz")
 def main() -> None:
-    """Review what pytest --modelviz found: look at it, accept it, reject it.
+    """Review, accept or reject what pytest --modelviz found.
 
     All commands work on the results of the last run, or with --from on a results folder from elsewhere, and run no
     test. A PATTERN is a shell glob for test ids ('tests/test_net.py::*'); a whole test id always matches itself.

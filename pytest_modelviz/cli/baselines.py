@@ -27,7 +27,7 @@ _NONE = "no test that is gone"
 @click.command()
 @pattern_options
 def accept(options: ReviewOptions, patterns: Sequence[str], as_json: bool) -> None:
-    """Make what was captured the baseline: of all tests, or of those that match.
+    """Make captures the new baselines: those of all tests, or of those that match.
 
     A baseline that has changed since it was compared is left alone.
     """
@@ -44,7 +44,7 @@ def accept(options: ReviewOptions, patterns: Sequence[str], as_json: bool) -> No
 @click.command()
 @pattern_options
 def reject(options: ReviewOptions, patterns: Sequence[str], as_json: bool) -> None:
-    """Forget what was captured: of all tests, or of those that match. Baselines stay as they are."""
+    """Discard captures: those of all tests, or of those that match. Baselines stay as they are."""
     review = options.review()
     chosen = [item for item in review.chosen(patterns) if patterns or item.state is State.WAITING]
     decisions = [reject_candidate(review, item) for item in chosen]
@@ -54,7 +54,7 @@ def reject(options: ReviewOptions, patterns: Sequence[str], as_json: bool) -> No
 @click.command()
 @pattern_options
 def orphans(options: ReviewOptions, patterns: Sequence[str], as_json: bool) -> None:
-    """List baselines whose test is gone, and what it may be called now."""
+    """List baselines whose test is gone, and its possible new name."""
     review = options.review()
     without_file = review.without_file()
     moved = files_moved_whole(without_file)
@@ -73,7 +73,7 @@ def orphans(options: ReviewOptions, patterns: Sequence[str], as_json: bool) -> N
 
 
 @click.command()
-@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@click.option("--dry-run", is_flag=True, help="Only print what would be removed.")
 @pattern_options
 def prune(options: ReviewOptions, patterns: Sequence[str], dry_run: bool, as_json: bool) -> None:
     """Remove baselines whose test is gone; a copy stays in the results folder, under pruned/.
@@ -93,7 +93,7 @@ def prune(options: ReviewOptions, patterns: Sequence[str], dry_run: bool, as_jso
 @click.command()
 @click.argument("old")
 @click.argument("new")
-@click.option("--dry-run", is_flag=True, help="Only say what would be moved.")
+@click.option("--dry-run", is_flag=True, help="Only print what would be moved.")
 @json_option
 @project_options
 def mv(old: str, new: str, dry_run: bool, as_json: bool, rootdir: str | None, baseline_dir: str | None) -> None:

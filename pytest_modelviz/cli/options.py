@@ -117,7 +117,9 @@ def chosen_project(rootdir: str | None) -> Project:
 def project_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that say which project and which baselines are meant."""
     rootdir = click.option(
-        "--rootdir", type=click.Path(exists=True, file_okay=False), help="The project (default: found)."
+        "--rootdir",
+        type=click.Path(exists=True, file_okay=False),
+        help="The project (default: found as pytest finds it).",
     )
     baselines = click.option(
         "--baseline-dir", metavar="DIR", help="Folder or URL of the baselines (default: as configured)."
@@ -133,7 +135,7 @@ def review_options(command: Callable[..., None]) -> Callable[..., None]:
         "sources",
         metavar="DIR",
         multiple=True,
-        help="A results folder, for example one downloaded from CI, or a folder of such; may be repeated.",
+        help="A results folder, for example one downloaded from CI, or a folder of results folders; may be repeated.",
     )
     @click.option("--run", "runs", metavar="ID", multiple=True, help="Take the results of this run only.")
     @project_options

@@ -27,10 +27,10 @@ _TENSORBOARD = "import sys; sys.path[:] = filter(None, sys.path); from tensorboa
 
 
 @click.command("list")
-@click.option("--all", "every", is_flag=True, help="Also what has been accepted or rejected since.")
+@click.option("--all", "every", is_flag=True, help="Include what has since been accepted or rejected.")
 @pattern_options
 def list_(options: ReviewOptions, patterns: Sequence[str], every: bool, as_json: bool) -> None:
-    """List what waits for a decision."""
+    """List what awaits a decision."""
     review = options.review()
     captured = review.chosen(patterns)
     undecided = (State.WAITING, State.GONE, State.REPLACED, State.FOREIGN)
@@ -90,7 +90,7 @@ def _line(item: ReviewedCheck, options: ReviewOptions) -> str:
         first = check.first_divergence
         layer = f" at {options.field(first.layer) if first.layer else 'the model itself'}" if first else ""
         error = f", {amount(check.error, check.tolerance)}" if check.tolerance else ""
-        line += f"  {check.cause or 'another result'}{layer}{error}"
+        line += f"  {check.cause or 'different result'}{layer}{error}"
     return f"{line}  ({item.fate})" if item.superseded_by else line
 
 
@@ -145,7 +145,7 @@ def tensorboard(options: ReviewOptions, arguments: Sequence[str]) -> None:
 @click.option("--open", "opens", is_flag=True, help="Open it in the browser.")
 @review_options
 def report(options: ReviewOptions, opens: bool) -> None:
-    """Write report.html anew: one file with all that did not match, pictures included."""
+    """Rewrite report.html: one file with everything that did not match, pictures included."""
     from pytest_modelviz.reports.html import write_report
 
     review = options.review()

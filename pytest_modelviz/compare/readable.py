@@ -46,7 +46,7 @@ def require_rows(stored: Any, expected: Mapping[str, Any], subject: str) -> None
 
 def contradiction(subject: str) -> UnreadableBaselineError:
     return UnreadableBaselineError(
-        f"what its text says of {subject} is not what its arrays hold: one of them was edited. Restore both from "
+        f"its text and its arrays disagree about {subject}: one of them was edited. Restore both from "
         f"version control, or record it anew"
     )
 

@@ -68,8 +68,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
         "modelviz(rtol=, atol=, variant=, compare=True, ignore=): tolerances of the model checks of a test, as "
-        "numbers or by layer ({'layer4.*': 1e-3}), baselines of their own for a platform, compare=False for none, or "
-        "globs of attributes that are no configuration",
+        "numbers or by layer ({'layer4.*': 1e-3}), a variant for a platform's own baselines, compare=False to compare "
+        "nothing, or globs of attributes that are not configuration",
     )
     config.addinivalue_line("markers", f"{IGNORE}(*globs): the same as modelviz(ignore=[...])")
     try:
@@ -254,7 +254,7 @@ class ModelvizPlugin:
         try:
             self._summary.add_results(test, attempt, map(CheckResult.from_json, getattr(report, _RESULTS, ())))
         except (ValueError, TypeError, AttributeError) as error:  # raised here, it would be an INTERNALERROR
-            self._summary.abandon(f"what became of the checks of {test} cannot be read ({error})")
+            self._summary.abandon(f"the outcome of the checks of {test} cannot be read ({error})")
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -275,7 +275,7 @@ class ModelvizPlugin:
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int | pytest.ExitCode) -> None:
         forked = self.forks.nodeid()
         if forked:
-            self._summary.fail(f"a check of {forked} was made in a forked process, and what it found is lost")
+            self._summary.fail(f"a check of {forked} was made in a forked process, and its result is lost")
         trouble = ""
         try:
             if self._session is not None:
@@ -294,7 +294,7 @@ class ModelvizPlugin:
                 output["modelviz_collected"] = self._collection()
         elif self._reports():
             if compares and exitstatus == pytest.ExitCode.INTERNAL_ERROR:
-                self._summary.abandon("pytest has ended this run by an INTERNALERROR")
+                self._summary.abandon("pytest ended this run with an INTERNALERROR")
             self._summary.add_error(trouble)
             if compares and not self._config.pluginmanager.hasplugin("dsession"):  # else the workers collect
                 self._summary.add_collection(*self._collection())

@@ -111,7 +111,7 @@ class ItemChecks:
         self._refuse_in_fork()
         name = default if name is None else name
         if not isinstance(name, str) or not name or not name.isprintable():
-            raise ModelvizError(f"name= takes a printable text that is not empty, not {name!r}")
+            raise ModelvizError(f"name= takes a non-empty printable string, not {name!r}")
         if name in self._names:
             raise ModelvizError(f"this test has two checks named {name!r}: pass name= to tell them apart")
         if self._run.tests().is_shared(self.nodeid):
@@ -157,7 +157,7 @@ class ItemChecks:
         if os.getpid() != self._process:
             self._run.forks.note(self.nodeid)
             raise ModelvizError(
-                f"a check of {self.nodeid} was made in a forked process, and what it finds would be lost with that: "
+                f"a check of {self.nodeid} was made in a forked process, where its result would be lost: "
                 f"return what is to be checked, and make the check in the test's own process"
             )
 

@@ -29,7 +29,7 @@ def refuse_conftests(settings: Settings, named: Sequence[Path]) -> None:
         conftest = folder / "conftest.py"
         if conftest.is_file():
             raise pytest.UsageError(
-                f"modelviz: {printable(str(conftest))} lies among baselines or results, which are data that anybody "
+                f"modelviz: {printable(str(conftest))} lies among baselines or results, which anybody "
                 f"may have written: remove it, or choose another folder for them"
             )
 

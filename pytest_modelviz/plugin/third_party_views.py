@@ -47,7 +47,9 @@ class ThirdPartyViews:
                 raise pytest.UsageError(f"modelviz: the view {name!r} has no {', '.join(missing)}")
             owner = f"{view.__module__}.{view.__qualname__}"
             if name in self._taken:
-                raise pytest.UsageError(f"modelviz: the view {name!r} of {owner} is there already: {self._taken[name]}")
+                raise pytest.UsageError(
+                    f"modelviz: the view {name!r} of {owner} is already registered: {self._taken[name]}"
+                )
             self._taken[name] = owner
             module = types.ModuleType(f"modelviz_view_{name}")  # pytest looks for fixtures in plugins' attributes
             make = functools.partial(ViewFixture, view=view, name=name)

@@ -127,7 +127,7 @@ def prepared(model: torch.nn.Module, input_data: ModelInput, *, grad: bool = Fal
         The model in eval mode, or, where it has lazy modules that never ran, a copy initialised under a fixed seed.
 
     Raises:
-        ModelvizError: this is no module, it is on another device than its input, or gradients are wanted of a model on
+        ModelvizError: the model is not a module, it is on another device than its input, or gradients are requested on
             the meta device.
 
     Example:
@@ -139,7 +139,7 @@ def prepared(model: torch.nn.Module, input_data: ModelInput, *, grad: bool = Fal
     require_same_device(model, input_data)
     if grad and any(tensor.is_meta for tensor in parameters_and_buffers(model)[0].values()):
         raise ModelvizError(
-            "the model is on the meta device, where there are no numbers to look at: give it some with "
+            "the model is on the meta device, where tensors hold no numbers: give it some with "
             "model.to_empty(device='cpu') and load its weights (model_summary and model_graph can do without)"
         )
     with untouched(model, input_data), torch.inference_mode(False), torch.set_grad_enabled(grad), _eager():

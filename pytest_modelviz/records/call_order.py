@@ -93,7 +93,7 @@ def _lists(value: JsonValue) -> list[list[str]]:
     if rows is not None and all(isinstance(name, str) for name in rows):
         return [list(rows)]
     if rows is None or not all(isinstance(row, (list, tuple)) and all(isinstance(n, str) for n in row) for row in rows):
-        raise UnreadableBaselineError("the order of its calls is no list of names")
+        raise UnreadableBaselineError("the order of its calls is not a list of names")
     return [list(row) for row in rows]
 
 

@@ -67,7 +67,7 @@ class Verdict:
         error: relative, of what drifted first; infinite where there is no number.
         tolerance: the largest error allowed.
         first: where the two first diverge.
-        cause: the value of a `Cause`; None where none is claimed.
+        cause: the value of a `Cause`; None where none is given.
         findings: the evidence, and what differs also.
         layers: how far each layer is from the baseline.
         environment_changes: (before, after) by key; filled in by the run.

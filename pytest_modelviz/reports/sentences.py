@@ -63,11 +63,11 @@ def _(finding: kinds.EventFinding) -> str:
         detail = f" ({path or 'output'}: {shortened(finding.before, finding.after)})"
     match finding.event:
         case kinds.DivergingEvent.INPUT:
-            return f"the model receives another input{detail}"
+            return f"the model receives a different input{detail}"
         case kinds.DivergingEvent.ENTER:
-            return f"everything before agrees, then {layer} receives another input{detail}"
+            return f"everything before agrees, then {layer} receives a different input{detail}"
         case kinds.DivergingEvent.LEAVE:
-            return f"{layer} receives the same inputs and returns another output{detail}"
+            return f"{layer} receives the same inputs and returns a different output{detail}"
         case kinds.DivergingEvent.ORDER:
             return "everything agrees up to where another module is called"
         case kinds.DivergingEvent.NONE:
@@ -105,7 +105,7 @@ def _(finding: kinds.RenameFinding) -> str:
 @sentence.register
 def _(finding: kinds.TiesFinding) -> str:
     lost, gained = ("; ".join(map(" = ".join, groups)) or "nothing" for groups in (finding.lost, finding.gained))
-    return f"what shares memory: {lost} -> {gained}"
+    return f"shared memory: {lost} -> {gained}"
 
 
 @sentence.register
@@ -159,15 +159,15 @@ def _(finding: kinds.OutputsFinding) -> str:
 @sentence.register
 def _(finding: kinds.UncomparedFinding) -> str:
     layer = finding.layer or "the model"
-    reason = "the baseline says that a pass makes it anew, or lacks it"
+    reason = "the baseline says that each pass recreates it, or lacks it"
     return f"{layer} {finding.name} differs and was not compared: {reason}"
 
 
 @sentence.register
 def _(finding: kinds.KinksFinding) -> str:
     return (
-        "the gradient differs by more than rounding, as it may where the forward passes agree and a rectifier next "
-        "to zero opens: use feature_maps as well where the baseline may be forged"
+        "the gradient differs by more than rounding, as it may if the forward passes agree and a rectifier close to "
+        "zero opens: add feature_maps if the baseline may be forged"
     )
 
 
@@ -180,15 +180,14 @@ def _(finding: kinds.FactFinding) -> str:
 @sentence.register
 def _(finding: kinds.IncomparableStepsFinding) -> str:
     return (
-        f"from step {finding.step} on the two trainings are so far apart, be it by rounding, that nothing can be said "
-        f"of them: compare fewer steps (steps={finding.step}), train at a smaller rate, or say with rtol= what is "
-        f"allowed"
+        f"from step {finding.step} on the two trainings are too far apart to be compared, possibly by rounding alone: "
+        f"compare fewer steps (steps={finding.step}), train at a smaller rate, or set the tolerance with rtol="
     )
 
 
 def differs(error: float) -> str:
     """A relative difference as a predicate."""
-    return f"differs by {error:.2g}" if math.isfinite(error) else "is another"
+    return f"differs by {error:.2g}" if math.isfinite(error) else "is different"
 
 
 def layers_of(findings: Sequence[kinds.LayerFinding]) -> list[str]:

@@ -17,10 +17,10 @@ _CAUSES = {
     Cause.WEIGHTS: "the weights are different",
     Cause.INPUT: "the input is different",
     Cause.COMPUTATION: "modules, weights and inputs are the same, the code computes something else",
-    Cause.GRADIENT: "the forward pass is the same, the gradient is another",
+    Cause.GRADIENT: "the forward pass is the same, the gradient is different",
 }
 _LIMITS = (kinds.KinksFinding, kinds.UncomparedFinding)  # of what was compared: they stand under the notes
-_OF_A_TRAINING = "the model begins as it did; its code, the data, the loss or the optimiser is another"
+_OF_A_TRAINING = "the model starts the same; its code, the data, the loss or the optimiser is different"
 
 
 def explain(
@@ -99,8 +99,8 @@ def ways_to_record(accept: str, selection: str) -> str:
 def ways_to_replace(selection: str) -> list[str]:
     """How to replace a baseline that cannot be read."""
     return [
-        f"  to replace it by what was captured now: pytest --modelviz-update-all {selection}",
-        "  this records all checks of the test, and not this one alone",
+        f"  to replace it with the current capture: pytest --modelviz-update-all {selection}",
+        "  this records all checks of the test, not only this one",
     ]
 
 
@@ -127,7 +127,7 @@ def amount(error: float | None, tolerance: float | None) -> str:
     if error is None:
         return "no single number: the evidence says what differs"
     if not tolerance:
-        return f"{error:.2g}, nothing is allowed"
+        return f"{error:.2g}, no difference is allowed"
     ratio, (size, allowed) = error / tolerance, apart(error, tolerance, 2)
     times = apart(ratio, 1.0)[0] if ratio < _MOST_SHORT else f"{ratio:,.0f}"
     return f"{size}, {times} times what is allowed ({allowed})"

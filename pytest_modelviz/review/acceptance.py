@@ -52,7 +52,7 @@ def accept_all(review: Review, chosen: Sequence[ReviewedCheck], *, named: bool =
         others = [run for run in matching.get(_compared(item.check), ()) if run.id != item.run.id]
         if is_waiting and others:
             own, other = item.run.label, others[0].label
-            reason = f"run {other} found that it matches: say --run {own} to take what that has captured"
+            reason = f"run {other} found that it matches: use --run {own} to accept that run's capture"
             return _decision(review, item, "refused", reason)
         if captures is not None and (is_waiting or item.state is State.REPLACED):
             return _decision(review, item, "refused", _conflict_reason(captures))
@@ -85,18 +85,18 @@ def _conflicting_captures(chosen: Sequence[ReviewedCheck]) -> dict[PurePosixPath
 
 def _conflict_reason(captures: Sequence[ReviewedCheck]) -> str:
     """Why none of several captures of one check is accepted, and how to choose one."""
-    differently = f"runs {' and '.join(item.run.label for item in captures)} have captured it differently"
+    differently = f"runs {' and '.join(item.run.label for item in captures)} captured it differently"
     present = [item.run.label for item in captures if item.state is State.WAITING]
     if len(present) == len(captures):
         return f"{differently}: choose one with --run"
     where = "name each run's own folder with --from"
     if not present:
-        return f"{differently}, and nothing of that is here: {where}"
-    return f"{differently}, and only what {present[0]} has captured is here: take that with --run, or {where}"
+        return f"{differently}, and none of their captures is here: {where}"
+    return f"{differently}, and only the capture of {present[0]} is here: take it with --run, or {where}"
 
 
 def _left_alone(review: Review, item: ReviewedCheck) -> Decision:
-    reason = f"it is of the project in {review.foreign_project(item.run)!r}: --rootdir chooses that one"
+    reason = f"it belongs to the project in {review.foreign_project(item.run)!r}: choose that with --rootdir"
     return Decision(item.nodeid, item.check.name, "left", reason, item.run.candidates.display_path(item.location))
 
 
@@ -114,7 +114,7 @@ def _accept(review: Review, item: ReviewedCheck) -> tuple[str, str]:
             return "already accepted", ""
         if item.state is State.REPLACED:
             other = f"run {item.superseded_by}" if item.superseded_by else "another run"
-            raise ModelvizError(f"what is kept of it was captured by {other}: run pytest --modelviz again")
+            raise ModelvizError(f"its candidate was captured by {other}: run pytest --modelviz again")
         if item.superseded_by:
             raise ModelvizError(f"it was {item.fate}, and nothing of it is kept: run pytest --modelviz again")
         _require_project(review, item.run, check, location)
@@ -201,7 +201,7 @@ def require_test_file(nodeid: str, rootdir: Path, excluded: Sequence[Path] = ())
     """
     file = nodeid.partition("::")[0]
     if not _is_relative(file):
-        raise ModelvizError(f"{file!r} is no test file of the project in {rootdir}")
+        raise ModelvizError(f"{file!r} is not a test file of the project in {rootdir}")
     if file_digest(rootdir, nodeid) is None:
         raise ModelvizError(f"there is no {as_one_word(file)} in {rootdir}: name the project's folder with --rootdir")
     path = Path(os.path.normpath(rootdir / file))
@@ -209,9 +209,11 @@ def require_test_file(nodeid: str, rootdir: Path, excluded: Sequence[Path] = ())
     is_named_otherwise = file.startswith("../") and (not outside or path.resolve().is_relative_to(rootdir.resolve()))
     endings = _PYTHON if outside else (*_PYTHON, *_DOCUMENTS)
     if is_named_otherwise or not file.endswith(endings):
-        raise ModelvizError(f"{file!r} is no test file of the project in {rootdir}")
+        raise ModelvizError(f"{file!r} is not a test file of the project in {rootdir}")
     if lies_in(path, (*excluded, rootdir / ".git")):
-        raise ModelvizError(f"{file!r} is no test file of the project in {rootdir}: it came with results or baselines")
+        raise ModelvizError(
+            f"{file!r} is not a test file of the project in {rootdir}: it came with results or baselines"
+        )
 
 
 def _is_relative(file: str) -> bool:
@@ -227,8 +229,8 @@ def candidate_files(candidates: Store, location: Location, *, nodeid: str, name:
     linked = candidates.linked(location)
     if linked is not None:
         raise ModelvizError(
-            f"the candidate's {linked} is a link, and what is behind a link is not copied: copy the results folder as "
-            f"'cp -rL' does, and name the copy with --from"
+            f"the candidate's {linked} is a link, and links are not followed: copy the results folder with "
+            f"'cp -rL', and name the copy with --from"
         )
     try:
         picture = candidates.stored_picture(location, _MOST_PICTURE_BYTES)
@@ -236,12 +238,12 @@ def candidate_files(candidates: Store, location: Location, *, nodeid: str, name:
     except UnreadableBaselineError as error:
         raise ModelvizError(f"the candidate {candidates.display_path(location)} cannot be read: {error}") from error
     if files is None:
-        raise ModelvizError("nothing is kept of what was captured: it was rejected, or its file is gone")
+        raise ModelvizError("its candidate is gone: it was rejected, or its file was removed")
     unknown = unknown_keys(files.text)
     if unknown:
         raise ModelvizError(
-            f"the candidate says what this version does not know ({', '.join(map(repr, unknown))}), and nothing "
-            f"compares that: accept it with the version that has captured it, or run pytest --modelviz again"
+            f"the candidate has keys that this version does not know ({', '.join(map(repr, unknown))}) and "
+            f"cannot compare: accept it with the version that captured it, or run pytest --modelviz again"
         )
     return replace(files, picture=None if picture is None else _encoded_again(picture, f"{location.stem}.png"))
 
@@ -252,4 +254,6 @@ def _encoded_again(picture: bytes, name: str) -> bytes:
     try:
         return encoded_anew(picture)
     except ValueError as error:
-        raise ModelvizError(f"the candidate's {name} is no picture of a capture ({error}): run pytest again") from error
+        raise ModelvizError(
+            f"the candidate's {name} is not a picture of a capture ({error}): run pytest again"
+        ) from error

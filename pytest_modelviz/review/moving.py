@@ -86,7 +86,7 @@ def find_moves(store: Store, renaming: Renaming, rootdir: Path) -> list[Move]:
         if nodeid is not None:
             moves.append(Move(document, _exactly(stem, Location.of_document(document, nodeid)), nodeid))
     if not moves:
-        raise ModelvizError(f"no baseline in {store.root} is of {renaming.old!r}{renaming.hint(ids)}")
+        raise ModelvizError(f"no baseline in {store.root} belongs to {renaming.old!r}{renaming.hint(ids)}")
     # a file where neither id belongs may be anything: in the folder of yet another name, or a copy
     moves = [move for move in moves if move.is_at_home] or _distinct(store, moves)
     _require_files(moves, rootdir)
@@ -122,7 +122,7 @@ def _distinct(store: Store, moves: Sequence[Move]) -> list[Move]:
         other = by_target.setdefault(move.target, move)
         if other is not move:
             paths = " and ".join(store.display_path(each.source) for each in (other, move))
-            raise ModelvizError(f"{paths} are both of {move.old_nodeid}, and neither lies where it belongs")
+            raise ModelvizError(f"{paths} both belong to {move.old_nodeid}, and neither is in the right place")
     return list(moves)
 
 
@@ -192,7 +192,7 @@ def _conflicts(store: Store, ordered: Sequence[Move]) -> list[Moved]:
 
 def _conflict(store: Store, move: Move) -> str:
     path = store.display_path(move.target)
-    return f"{move.nodeid} has a baseline already, {path}: keep one of the two, until then nothing is moved"
+    return f"{move.nodeid} already has a baseline, {path}: keep only one of the two; until then nothing is moved"
 
 
 def _carry_out(store: Store, move: Move, *, dry_run: bool) -> Moved:
@@ -207,7 +207,7 @@ def _carry_out(store: Store, move: Move, *, dry_run: bool) -> Moved:
             return _report(store, move, "refused", _conflict(store, move))
         _move_files(store, move)
     except ChangedMeanwhileError:
-        return _report(store, move, "refused", "somebody else has changed it meanwhile: try again")
+        return _report(store, move, "refused", "it was changed in the meantime: try again")
     except (ModelvizError, UnreadableBaselineError) as error:
         return _report(store, move, "refused", str(error))
     return _report(store, move, "moved")
@@ -242,7 +242,7 @@ def _move_files(store: Store, move: Move) -> None:
         try:
             store.remove(move.source, expected_digest=old)
         except ModelvizError as error:
-            raise ModelvizError(f"it lies at its new place, but is still at its old one: {error}") from error
+            raise ModelvizError(f"it is in its new place, but also still in its old one: {error}") from error
     if arrived is not None:
         store.replace_if_unchanged(move.destination, replace(arrived, text=new), expected_digest=text_sha256(arriving))
 

@@ -25,7 +25,7 @@ _LONGEST_REASON = 200  # letters of an error that a damaged baseline has led to
 _RANDOM = "it draws random numbers, also in eval mode (functional dropout, noise, sampling)"
 _OF_A_MACHINE = {"torch", "python", "platform", "threads", "cpu_capability", "cuda", "gpu"}  # of the environment
 _MOST_CLAIMS, _LONGEST = 20, 200  # keys of an environment that only a baseline has, and letters of each text
-_RESTLESS = "it differs from call to call with the same random state (state kept outside of it, data-dependent code)"
+_RESTLESS = "it differs from call to call with the same random state (state kept outside it, data-dependent code)"
 
 
 @dataclass(frozen=True)
@@ -99,10 +99,10 @@ class Comparison:
         if coarsest == own or not self.view.compare(baseline, self.capture, tolerances).matched:
             return ""
         return (
-            f"the difference is no more than {coarsest.upper()} makes, which the baseline says it was recorded in. "
-            f"What is allowed follows from this run, which computes in full precision: record the baseline in "
-            f"full precision too, keep one for each precision (--modelviz-variant), or say with rtol= what is "
-            f"allowed"
+            f"the difference is no more than {coarsest.upper()} rounding, and the baseline says that it was "
+            f"recorded in that precision. This run computes in full precision, which decides what is allowed: record "
+            f"the baseline in full precision too, keep one for each precision (--modelviz-variant), or set the "
+            f"tolerance with rtol="
         )
 
     def pictures(self, baseline: Capture, verdict: Verdict) -> Sequence[Exhibit]:

@@ -97,8 +97,8 @@ class CheckEvaluator:
             return self._baselines.load(location, **ids, limits=limits_for(self._capture))
         except OversizedBaselineError as error:
             raise UnreadableBaselineError(
-                f"{error}: more than {TIMES} times what this check captures now, and than any small model needs. If "
-                f"the model was that much larger, record it anew"
+                f"{error}: more than {TIMES} times what this check captures now, and more than a small model needs. If "
+                f"the model used to be that much larger, record it anew"
             ) from error
 
     def _holds(self, nodeid: str) -> bool:
@@ -196,7 +196,7 @@ class CheckEvaluator:
             self._results.prepare()
             path = self._candidates.save(self._location, self._capture, **self._ids, picture=picture)
         except ModelvizError as error:
-            self._notes.append(f"what was captured could not be kept, so that it cannot be accepted: {error}")
+            self._notes.append(f"the capture could not be kept and cannot be accepted: {error}")
             return None
         return display_path(path, self._settings.rootdir)
 

@@ -11,7 +11,7 @@ from pytest_modelviz.compare.tolerance import LayerTolerance
 
 ORPHANS = ("ignore", "warn", "fail")
 IGNORE = "modelviz_ignore"  # in ini files and markers alone: a list is no word of a command line
-IGNORE_HELP = "attributes of modules that are no configuration, as globs such as *._trainer, one a line"
+IGNORE_HELP = "module attributes that are not configuration, as globs such as *._trainer, one per line"
 
 
 class InvalidSettingError(ValueError):
@@ -133,10 +133,10 @@ def parse_layer_tolerances(name: str, mapping: Any, key: str | None = None) -> t
 
 
 OPTIONS = (
-    Option("--modelviz", "compare models with their baselines (off: capture only, compare nothing)"),
+    Option("--modelviz", "compare models with their baselines (default: capture them, but compare nothing)"),
     Option("--modelviz-update", "record what has no baseline and what drifted beyond tolerance; touch nothing else"),
     Option("--modelviz-update-missing", "record only what has no baseline"),
-    Option("--modelviz-update-all", "record everything, also what cannot be read"),
+    Option("--modelviz-update-all", "record everything, even over unreadable baselines"),
     Option("--modelviz-require", "fail a run that compared nothing"),
     Option(
         "--modelviz-baseline-dir",
@@ -155,16 +155,21 @@ OPTIONS = (
     ),
     Option(
         "--modelviz-atol",
-        "absolute tolerance: of activations, or of a map as a fraction of its peak",
+        "absolute tolerance; for maps, a fraction of the peak",
         parse_tolerance,
         "X",
     ),
     Option(
         "--modelviz-variant",
-        "baselines of their own for a platform, where there are; else the common ones",
+        "use a platform's own baselines where they exist, else the common ones",
         parse_variant,
         "NAME",
     ),
-    Option("--modelviz-orphans", "baselines whose test is gone: ignore, warn (default) or fail", parse_orphans, "WHAT"),
+    Option(
+        "--modelviz-orphans",
+        "what to do about baselines whose test is gone: ignore, warn (default) or fail",
+        parse_orphans,
+        "WHAT",
+    ),
     Option("--modelviz-html", "write report.html into the results folder (default)", default=True),
 )

@@ -47,8 +47,8 @@ class Session:
         owner = self._owners.setdefault(f"{check.settings.baseline_dir}/{path}".casefold(), check.nodeid)
         if owner != check.nodeid:
             raise ModelvizError(
-                f"{check.nodeid} and {owner} would share the baseline {path} where a file system does not tell upper "
-                f"from lower case: rename one of the tests, their classes or their files"
+                f"{check.nodeid} and {owner} would share the baseline {path} on a file system that "
+                f"ignores case: rename one of the tests, their classes or their files"
             )
 
     def baselines(self, settings: Settings) -> Store:

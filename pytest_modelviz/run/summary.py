@@ -194,7 +194,7 @@ class RunSummary:
         unmet = (Status.NOT_COMPARED, Status.MISSING, Status.UNREADABLE)  # a test that may fail hides these
         if self._settings.require and all(result.status in unmet for result in self.results):
             hint = "" if self._settings.mode is not Mode.OFF else " (--modelviz was not given)"
-            self.fail(f"this run compared nothing{hint}, and --modelviz-require asks for more")
+            self.fail(f"this run compared nothing{hint}, which --modelviz-require forbids")
 
     def _judge_orphans(self) -> None:
         if self._settings.mode is Mode.OFF or self._settings.orphans == "ignore" or not self._files:

@@ -95,7 +95,7 @@ def _split(arrays: Mapping[str, Array], most: int) -> tuple[dict[str, Array], li
                 raise packed[-1].damage(" (of a shape that no array has)")
     names = collections.Counter([*plain, *(each.key for each in packed)])
     if len(names) != len(arrays):
-        raise UnreadableBaselineError(f"its array {names.most_common(1)[0][0]!r} stands there twice")
+        raise UnreadableBaselineError(f"its array {names.most_common(1)[0][0]!r} occurs twice")
     size = sum(array.nbytes for array in plain.values()) + sum(each.size for each in packed)
     if size > most:
         largest = f", {max(packed, key=lambda each: each.size).key!r} above all" if packed else ""

@@ -337,7 +337,7 @@ def _regular_file(path: Path, limit: int) -> bytes:
     if information.st_size > limit:
         raise OversizedBaselineError(f"{path.name} is absurdly large ({information.st_size} bytes)")
     if not stat.S_ISREG(information.st_mode):
-        raise UnreadableBaselineError(f"{path.name} cannot be read: it is no file")
+        raise UnreadableBaselineError(f"{path.name} cannot be read: it is not a file")
     # the system makes some files up as they are read (/proc), and says that they are empty
     data, most = [], information.st_size + 1
     with path.open("rb", buffering=0) as file:

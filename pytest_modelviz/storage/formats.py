@@ -49,7 +49,7 @@ def encode_json(
     try:
         document[_SEAL] = content_digest(parse_json(_encoded(document)))
     except (TypeError, ValueError, RecursionError) as error:
-        raise ModelvizError(f"what the view captured cannot be stored: its facts are not JSON ({error})") from error
+        raise ModelvizError(f"the capture cannot be stored: its facts are not JSON ({error})") from error
     text = _encoded({key: document[key] for key in sorted(document, key=lambda key: key in ("environment", "facts"))})
     _require_room("JSON", len(text), FIXED.json_bytes)
     return text
@@ -59,8 +59,8 @@ def _require_room(content: str, size: int, most: int) -> None:
     """Nothing is recorded that could not be read again."""
     if size > most:
         raise ModelvizError(
-            f"what the view captured cannot be stored: it takes {size} bytes of {content}, and no more than {most} are "
-            f"ever read. Look at a part of the model, or at fewer layers"
+            f"the capture cannot be stored: it takes {size} bytes of {content}, and at most {most} are "
+            f"ever read. Check a part of the model, or fewer layers"
         )
 
 
@@ -116,7 +116,7 @@ def encode_arrays(arrays: Mapping[str, Array]) -> bytes | None:
     except Exception as error:  # its own, which says nothing of which array
         odd = [key for key, array in ordered.items() if not _is_storable(array)]
         names = ", ".join(f"{key!r} ({ordered[key].dtype})" for key in odd) or error
-        raise ModelvizError(f"what the view captured cannot be stored: the arrays {names}") from error
+        raise ModelvizError(f"the capture cannot be stored: the arrays {names}") from error
 
 
 def _is_storable(array: Array) -> bool:
@@ -154,7 +154,7 @@ def decode_json(data: bytes, limits: Limits = FIXED) -> dict[str, Any]:
         raise OversizedBaselineError(f"it is absurdly large ({len(data)} bytes)")
     data = data.removeprefix(codecs.BOM_UTF8)
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise UnreadableBaselineError("it is not valid JSON (something has made UTF-16 of it): restore it")
+        raise UnreadableBaselineError("it is not valid JSON (something converted it to UTF-16): restore it")
     if not data.strip(b" \t\r\n\0"):
         raise UnreadableBaselineError("it is empty: restore it from version control")
     _refuse_pointer(data)

@@ -131,7 +131,7 @@ def line_end_damage(data: bytes, digest: str) -> str | None:
     undone = data.replace(b"\r\n", b"\n")
     if undone != data and sha256(undone) == digest:
         return (
-            "git has changed its line ends on checkout (LF became CRLF), as if it were text; what is committed is "
+            "git has changed its line endings on checkout (LF became CRLF), as if it were text; what is committed is "
             f"whole: {_RULE}, then remove the file and check it out again"
         )
     missing = _missing_bytes(undone)
@@ -139,9 +139,9 @@ def line_end_damage(data: bytes, digest: str) -> str | None:
     converted = data in (undone, undone.replace(b"\n", b"\r\n"))
     if missing is not None and 0 < missing <= line_feeds and converted:
         return (
-            f"its content is {missing} bytes shorter than its header says, as when git takes it for text and makes LF "
-            f"of each CRLF on commit: what is committed lacks them too. {_RULE[0].upper()}{_RULE[1:]}, and record it "
-            f"anew (or restore it, if it was only cut off)"
+            f"its content is {missing} bytes shorter than its header says, as when git takes it for text and turns "
+            f"each CRLF into LF on commit: what is committed lacks them too. {_RULE[0].upper()}{_RULE[1:]}, and record "
+            f"it anew (or restore it, if it was only cut off)"
         )
     return None
 

@@ -94,9 +94,9 @@ def renaming(old: str, new: str, rootdir: Path) -> Renaming:
     before, after = _cleaned(old, rootdir), _cleaned(new, rootdir)
     if "::" in before and "::" not in after:
         name = before.partition("::")[2]
-        raise ModelvizError(f"{old!r} is a test and {new!r} is none: say what it is called, such as '{after}::{name}'")
+        raise ModelvizError(f"{old!r} is a test and {new!r} is not: give its full name, such as '{after}::{name}'")
     if "::" in after and "::" not in before:
-        raise ModelvizError(f"{new!r} is a test and {old!r} is none: name both a file, or both a test")
+        raise ModelvizError(f"{new!r} is a test and {old!r} is not: name both a file, or both a test")
     if (
         before.endswith(".py")
         and "*" not in before
@@ -119,14 +119,14 @@ def _cleaned(name: str, rootdir: Path) -> str:
     """A name with its path as ids have it. `[[]` stands for `[`, as in the patterns of other commands."""
     path, separator, test = name.partition("::")
     if not path or name.endswith("::"):
-        raise ModelvizError(f"{name!r} is no test file, folder or test id")
+        raise ModelvizError(f"{name!r} is not a test file, folder or test id")
     if Path(path).is_absolute():
         inside = Path(path).is_relative_to(rootdir)
         path = Path(path).relative_to(rootdir).as_posix() if inside else path
     try:
         (rootdir / path).exists()
     except (OSError, ValueError) as error:
-        raise ModelvizError(f"{name!r} is no test file, folder or test id: no file can have this name") from error
+        raise ModelvizError(f"{name!r} is not a test file, folder or test id: no file can have this name") from error
     return posixpath.normpath(Path(path).as_posix()) + separator + (test.replace("[[]", "[") if "*" in test else test)
 
 

@@ -91,7 +91,7 @@ class ResultsFolder:
             return
         if any(path.name != ".gitignore" for path in self.root.iterdir()) and not self._is_of_a_run():
             raise ModelvizError(
-                f"{self.root} holds files that are of no run of this plugin, and the results folder is for it alone: "
+                f"{self.root} holds files that no run of this plugin wrote; the results folder is for its runs alone: "
                 f"name another folder (--modelviz-results-dir), or empty this one"
             )
 
@@ -113,7 +113,7 @@ class ResultsFolder:
         folders = (self.candidates, self.pictures, self.pruned, self.runs, self.discarded, self.tensorboard)
         for folder in (*folders, self.marks.root):
             if folder.is_symlink():
-                raise ModelvizError(f"{folder} is a symbolic link: remove it, what is written there must stay there")
+                raise ModelvizError(f"{folder} is a symbolic link: remove it, nothing is written through links")
 
     def keep_pictures(self, path: PurePosixPath, files: Mapping[str, bytes]) -> None:
         """Write PNG files into the folder for one check's pictures, in place of those that are there."""

@@ -163,12 +163,12 @@ class Store:
         except LinkedFolderError as error:
             raise ModelvizError(
                 f"cannot {verb} the {self._kind} {self.display_path(location)}: {error}. Put a real folder in its "
-                f"place (remove the link, and copy there what it led to), or choose another with {self._option}; what "
-                f"is named by that may itself be a link"
+                f"place (remove the link and copy its target there), or choose another with {self._option}; a folder "
+                f"named by that option may itself be a link"
             ) from error
         except UnfinishedWriteError as error:
             raise ModelvizError(
-                f"the {self._kind} {self.display_path(location)} is written, but not all that belongs beside it "
+                f"the {self._kind} {self.display_path(location)} was written, but not everything beside it "
                 f"({error}): remove what is in the way, and write it again"
             ) from error
         except OSError as error:

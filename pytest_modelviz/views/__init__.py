@@ -1,4 +1,4 @@
-"""One package a view: a way of looking at a model that answers four words (`base.View`).
+"""One package a view: a way of looking at a model, with four methods (`base.View`).
 
 A view is registered in `plugin/fixtures.py`, and named in `pytest_modelviz/__init__.py` and in the import
 contracts of `pyproject.toml`.

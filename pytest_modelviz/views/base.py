@@ -1,4 +1,4 @@
-"""One package a view. A view is one way of looking at a model; it answers four words and keeps no state of a run."""
+"""One package a view. A view is one way of looking at a model; it has four methods and keeps no state of a run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pytest_modelviz.records.verdict import Verdict
 
 
 def capture_with_other_randomness(view: View) -> Capture:
-    """Look once more, from other random states: a model that draws random numbers shows it."""
+    """Capture once more, from other random states, which reveals a model that draws random numbers."""
     from pytest_modelviz.probe.process import independent_randomness
 
     with independent_randomness():
@@ -24,7 +24,7 @@ class View(Protocol[Result_co]):
 
     A `View[FeatureMaps]` is one whose fixture returns a `FeatureMaps`.
 
-    A view that hands out its `model` too lets a run warn of globs in `ignore=` that match none of its attributes.
+    If a view also has its `model` as an attribute, a run warns of globs in `ignore=` that match nothing in it.
     """
 
     @property
@@ -32,7 +32,7 @@ class View(Protocol[Result_co]):
         """The view's name, which is the fixture's."""
 
     def capture(self) -> Capture[Result_co]:
-        """Look at the model and leave it as it was. Raises ModelvizError for what cannot be looked at."""
+        """Capture the model and leave it as it was. Raises ModelvizError for a model that cannot be captured."""
 
     def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
         """Find out whether two captures are of the same model. Raises UnreadableBaselineError for a damaged one."""

@@ -32,7 +32,7 @@ class CheckRunner(Protocol):
 
 
 class CheckFixture:
-    """A fixture: a callable that makes checks. Its docstring's first line is what `pytest --fixtures` says of it."""
+    """A fixture: a callable that makes checks. `pytest --fixtures` shows the first line of its docstring."""
 
     view: ClassVar[str]
 
@@ -41,7 +41,7 @@ class CheckFixture:
 
 
 class ViewFixture(Generic[ResultT]):
-    """The fixture of a view that a plugin or a conftest.py registers; `ResultT` is what its captures hold as `result`.
+    """The fixture of a view that a plugin or a conftest.py registers; `ResultT` is the type of its result.
 
     Example:
         >>> def test_where_it_attends(attention_maps: ViewFixture[dict[str, NDArray[np.float32]]]) -> None:
@@ -54,7 +54,7 @@ class ViewFixture(Generic[ResultT]):
 
     def __call__(
         self,
-        *arguments: object,  # those of the view's class, of which nothing is known here
+        *arguments: object,  # those of the view's class, which are unknown here
         name: str | None = None,
         rtol: ToleranceArgument = None,
         atol: ToleranceArgument = None,
@@ -63,17 +63,17 @@ class ViewFixture(Generic[ResultT]):
         """Capture the view and compare it with its baseline.
 
         Args:
-            *arguments: Those of the view's class.
-            name: Tells several checks of one test apart; by default the view's name.
-            rtol: The relative tolerance, a number or numbers by layer names and globs.
+            *arguments: The arguments of the view's class.
+            name: Distinguishes several checks of one test; by default the view's name.
+            rtol: The relative tolerance: a number, or numbers by layer name or glob.
             atol: The absolute tolerance, likewise.
-            **options: Those of the view's class.
+            **options: The keyword arguments of the view's class.
 
         Returns:
             The `result` of the capture.
 
         Raises:
-            ModelvizError: Two checks of the test have one name.
+            ModelvizError: Two checks of the test have the same name.
 
         """
         __tracebackhide__ = True

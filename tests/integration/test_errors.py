@@ -24,7 +24,7 @@ ONE = "from net import *\ndef test_net(feature_maps):\n    feature_maps(load(), 
             "feature_maps(load(), photo(), name='x'); cam_map(load(), photo(), name='x')",
             "this test has two checks named 'x'*",
         ),
-        ("feature_maps(load(), photo(), name='')", "name= takes a printable text that is not empty*"),
+        ("feature_maps(load(), photo(), name='')", "name= takes a non-empty printable string*"),
         ("model_summary(load(), 'large')", "input_size must be a shape*"),
     ],
 )
@@ -114,8 +114,8 @@ def test_a_damaged_baseline_fails_is_kept_and_replaced_only_when_all_is(project,
         )
         result.stdout.fnmatch_lines(
             [
-                "  to replace it by what was captured now: pytest --modelviz-update-all test_net.py::test_net",
-                "  this records all checks of the test, and not this one alone",
+                "  to replace it with the current capture: pytest --modelviz-update-all test_net.py::test_net",
+                "  this records all checks of the test, not only this one",
             ],
             consecutive=True,
         )

@@ -297,7 +297,7 @@ def test_a_picture_that_cannot_be_replaced_is_told_as_it_is(project):
     project.fault("weight")
     result = project.run("--modelviz-update")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*is written, but not all that belongs beside it (Is a directory): remove what is*"])
+    result.stdout.fnmatch_lines(["*was written, but not everything beside it (Is a directory): remove what is*"])
     project.run("--modelviz").assert_outcomes(passed=1)
     picture.rmdir()
     project.run("--modelviz-update-all").assert_outcomes(passed=1)
@@ -322,7 +322,7 @@ def test_results_are_not_written_through_a_link_that_nobody_has_named(project, t
     assert {path: path.read_bytes() for path in outside.rglob("*") if path.is_file()} == before
     named = project.run(f"--modelviz-results-dir={project.path / '.modelviz'}", "--modelviz")
     assert named.ret == pytest.ExitCode.USAGE_ERROR
-    named.stderr.fnmatch_lines(["*.modelviz holds files that are of no run of this plugin*"])
+    named.stderr.fnmatch_lines(["*.modelviz holds files that no run of this plugin wrote*"])
     assert {path: path.read_bytes() for path in outside.rglob("*") if path.is_file()} == before
     shutil.rmtree(outside)
     outside.mkdir()

@@ -281,7 +281,7 @@ class TestSharedIds:
         project.test(f"from net import *\nclass TestA:{body}class Testa:{body}")
         result = project.run_once("--modelviz-update")
         result.assert_outcomes(passed=1, failed=1)
-        result.stdout.fnmatch_lines(["*would share the baseline *from lower case: rename one*"])
+        result.stdout.fnmatch_lines(["*would share the baseline *ignores case: rename one*"])
 
     def test_without_comparing_nothing_is_shared(self, project):
         body = "\n    def test_net(self, model_summary):\n        model_summary(load())\n"

@@ -97,7 +97,9 @@ def test_a_check_in_a_forked_process_fails_the_run_and_records_nothing(project, 
     project.run_once("--modelviz-update", "-k", "other")
     result = project.run(*options)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["a check of test_net.py::test_net was made in a forked process, and what it found*"])
+    result.stdout.fnmatch_lines(
+        ["a check of test_net.py::test_net was made in a forked process, and its result is lost*"]
+    )
     assert [path.name for path in (project.path / "baselines/test_net").iterdir()] == ["test_other"]
 
 
@@ -250,7 +252,7 @@ class TestAResultsFolderOfSomebodyElse:
         path.write_text("mine")
         result = project.run("--modelviz-update", "--modelviz-results-dir=output")
         assert result.ret == pytest.ExitCode.USAGE_ERROR
-        result.stderr.fnmatch_lines(["*output holds files that are of no run of this plugin*"])
+        result.stderr.fnmatch_lines(["*output holds files that no run of this plugin wrote*"])
         assert [file.name for file in (project.path / "output").rglob("*") if file.is_file()] == [path.name]
 
     def test_an_empty_one_and_one_of_a_run_are_taken(self, project):
@@ -271,7 +273,7 @@ def test_a_drift_that_another_run_found_to_match_is_not_accepted_by_a_guess(proj
     drifted = project.results["run"]["id"]
     folders = ["--from", ".modelviz", "--from", "matching"]
     done = project.modelviz("accept", *folders)
-    assert (done.exit_code, f"say --run {drifted}" in done.output) == (1, True)
+    assert (done.exit_code, f"use --run {drifted}" in done.output) == (1, True)
     assert project.modelviz("accept", *folders, "--run", drifted).exit_code == 0
     project.run("--modelviz").assert_outcomes(passed=1)
 

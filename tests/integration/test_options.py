@@ -196,7 +196,7 @@ class TestRequire:
         result = project.run("--modelviz", "--modelviz-require")
         assert result.ret == pytest.ExitCode.TESTS_FAILED
         result.assert_outcomes(passed=1)
-        result.stdout.fnmatch_lines(["this run compared nothing, and --modelviz-require asks for more"])
+        result.stdout.fnmatch_lines(["this run compared nothing, which --modelviz-require forbids"])
 
     def test_so_does_one_whose_only_check_has_no_baseline_in_a_test_that_may_fail(self, project):
         project.test("import pytest\n" + ONE.replace("def test_", "@pytest.mark.xfail\ndef test_"))
@@ -211,7 +211,7 @@ class TestRequire:
         project.pytester.makeini("[pytest]\nmodelviz_require = true\n")
         result = project.run(*arguments)
         assert result.ret == pytest.ExitCode.TESTS_FAILED
-        result.stdout.fnmatch_lines(["this run compared nothing (--modelviz was not given), and --modelviz-require*"])
+        result.stdout.fnmatch_lines(["this run compared nothing (--modelviz was not given), which --modelviz-require*"])
 
     @pytest.mark.parametrize("option", ["--modelviz", "--modelviz-update", "--modelviz-update-missing"])
     def test_one_that_compared_or_recorded_is_enough(self, project, option):
@@ -219,7 +219,7 @@ class TestRequire:
         project.run_once("--modelviz-update")
         result = project.run(option, "--modelviz-require")
         assert result.ret == 0
-        result.stdout.no_fnmatch_line("*asks for more*")
+        result.stdout.no_fnmatch_line("*--modelviz-require forbids*")
 
     def test_collecting_alone_is_no_run(self, project):
         project.test(ONE)

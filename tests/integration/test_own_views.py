@@ -99,8 +99,8 @@ def test_a_view_of_a_folder_s_own_conftest(project):
         (("[Norms]", "[len]"), "a view is a class whose attribute `view` is its name"),
         (("[Norms]", "['norms']"), "a view is a class whose attribute `view` is its name"),
         (('view = "norms"', 'view = "my norms"'), "a view is a class whose attribute `view` is its name"),
-        (('view = "norms"', 'view = "cam_map"'), "the view 'cam_map' of conftest.Norms is there already"),
-        (("[Norms]", "[Norms, Norms]"), "the view 'norms' of conftest.Norms is there already: conftest.Norms"),
+        (('view = "norms"', 'view = "cam_map"'), "the view 'cam_map' of conftest.Norms is already registered"),
+        (("[Norms]", "[Norms, Norms]"), "the view 'norms' of conftest.Norms is already registered: conftest.Norms"),
         (("def describe", "def tell"), "the view 'norms' has no describe"),
     ],
 )
@@ -205,5 +205,5 @@ def test_what_cannot_be_stored_is_named(project, change, message):
     project.test("from net import *\ndef test_net(norms):\n    norms(load())\n")
     result = project.run_once("--modelviz-update")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines([f"*ModelvizError: what the view captured cannot be stored: {message}*"])
+    result.stdout.fnmatch_lines([f"*ModelvizError: the capture cannot be stored: {message}*"])
     assert not list(project.path.glob("baselines/**/*.json"))

@@ -59,7 +59,7 @@ def test_a_baseline_in_tf32_is_allowed_no_more_by_a_run_in_full_precision(projec
     project.test(TEST.format(factor=1.005))
     result = project.run("--modelviz")
     result.assert_outcomes(failed=1)
-    note = "the difference is no more than TF32 makes, which the baseline says it was recorded in"
+    note = "the difference is no more than TF32 rounding, and the baseline says that it was recorded in"
     result.stdout.fnmatch_lines([f"  note      {note}*"])
     project.test(TEST.format(factor=1.02))
     result = project.run("--modelviz")

@@ -222,8 +222,8 @@ class TestAGroup:
                 1,
                 True,
             )
-            assert "test_net.py::TestB::test_q has a baseline already, " in line
-            assert line.endswith("keep one of the two, until then nothing is moved")
+            assert "test_net.py::TestB::test_q already has a baseline, " in line
+            assert line.endswith("keep only one of the two; until then nothing is moved")
             assert project.files() == before
         project.modelviz("mv", "test_net.py::TestB", "test_net.py::TestOld")
         assert project.modelviz("mv", "test_net.py::TestA", "test_net.py::TestB").output.count("moved  ") == 0
@@ -256,7 +256,7 @@ class TestTheCommand:
         before = recorded.files()
         done = recorded.modelviz("mv", "test_net.py::test_b[x]", "test_net.py::test_b[Y]")
         assert (done.exit_code, done.output.startswith("refused ")) == (1, True)
-        assert "test_net.py::test_b[Y] has a baseline already" in done.output
+        assert "test_net.py::test_b[Y] already has a baseline" in done.output
         assert recorded.files() == before
 
     @pytest.mark.parametrize("old", ["test_net.py", "test_net.py::test_b"])

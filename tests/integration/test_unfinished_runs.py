@@ -191,7 +191,7 @@ class TestTwoRunsAtOnce:
         path.write_text(note)
         assert self.states(overtaken) == ["gone"]
         assert "superseded" not in overtaken.modelviz("list").stdout
-        assert "nothing is kept of what was captured" in overtaken.modelviz("accept").output
+        assert "its candidate is gone" in overtaken.modelviz("accept").output
 
 
 CURVE = "def test_curve(training_curve):\n    training_curve(lambda number: {}, steps=3)\n"
@@ -226,7 +226,7 @@ def test_a_result_that_cannot_be_read_fails_the_run_and_ends_no_other_test(compa
     result = compared.run("--modelviz")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["what became of the checks of test_net.py::test_net cannot be read (*no results*"])
+    result.stdout.fnmatch_lines(["the outcome of the checks of test_net.py::test_net cannot be read (*no results*"])
     assert_did_not_end(compared, before)
 
 

@@ -36,24 +36,24 @@ class ActivationMaximizationFixture(CheckFixture):
         """Climb to the inputs that excite the filters most and compare the climb with its baseline.
 
         Args:
-            model: It runs in eval mode, and is left as it was.
+            model: The model. It runs in eval mode and is left as it was.
             layer: The name of the layer whose filters are excited.
-            filters: Their numbers, counted from 0.
-            steps: How many steps are climbed.
-            seed: Of the noise that is started from.
-            learning_rate: The size of a step along the gradient, which is scaled to a root mean square of one.
+            filters: The numbers of the filters, counted from 0.
+            steps: The number of steps to climb.
+            seed: The seed of the noise at the start.
+            learning_rate: The size of a step along the gradient, whose root mean square is scaled to one.
             input_size: The shape of an input, without its batch dimension; by default (channels, 224, 224) where the
                 model begins with a convolution of images.
             image: A floating tensor (1, channels, h, w) to start from instead of noise.
-            name: Tells several checks of one test apart; by default the fixture's name.
-            rtol: The relative tolerance, a number or numbers by layer names and globs; by default that of the dtype.
+            name: Distinguishes several checks of one test; by default the fixture's name.
+            rtol: The relative tolerance: a number, or numbers by layer name or glob; by default that of the dtype.
             atol: The absolute tolerance, likewise.
 
         Returns:
-            The inputs, float32 (filters, *shape), and the way to them, float64 (steps + 1, filters).
+            The inputs, float32 (filters, *shape), and the activations on the way, float64 (steps + 1, filters).
 
         Raises:
-            ModelvizError: There is no such layer or filter, or the input's size cannot be known.
+            ModelvizError: There is no such layer or filter, or the input's size cannot be inferred.
 
         Example:
             >>> found = activation_maximization(model, "layer4", filters=(0, 3), input_size=(3, 64, 64))

@@ -55,7 +55,7 @@ def _of_image(model: torch.nn.Module, image: torch.Tensor) -> torch.Tensor:
     if not isinstance(image, torch.Tensor) or not image.is_floating_point() or image.dim() < 2 or image.shape[0] != 1:
         kind = f"{image.dtype}{list(image.shape)}" if isinstance(image, torch.Tensor) else type(image).__name__
         raise ModelvizError(
-            f"image takes one floating tensor (1, channels, height, width) as the model does, not {kind}"
+            f"image takes one floating-point tensor (1, channels, height, width) as the model does, not {kind}"
         )
     require_same_device(model, image)
     return image.detach()[0].float().clone()

@@ -43,7 +43,7 @@ def _(finding: NonFiniteMapFinding) -> str:
 @sentence.register
 def _(finding: EmptyMapFinding) -> str:
     is_zero = (0.0, 0.0) in (finding.before, finding.after)
-    emptiness = "is empty, zero everywhere" if is_zero else "has nothing positive, people see an empty map"
+    emptiness = "is empty, zero everywhere" if is_zero else "has nothing positive and looks empty"
     before, after = (f"{least:.3g} to {greatest:.3g}" for least, greatest in (finding.before, finding.after))
     return f"one of the maps {emptiness}: the baseline goes from {before}, this one from {after}"
 
@@ -53,5 +53,5 @@ def _(finding: ScaledMapFinding) -> str:
     if finding.factor > 0:
         effect = "the picture is the same, its strength is not"
     else:
-        effect = "what was positive is negative now, and the reverse"
+        effect = "positive and negative values are swapped"
     return f"it is the baseline's map times {apart(finding.factor, 1.0, 4)[0]}: {effect}"

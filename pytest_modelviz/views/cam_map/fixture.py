@@ -37,25 +37,25 @@ class CamMapFixture(CheckFixture):
         """Explain the model's output as a class activation map and compare that with its baseline.
 
         Args:
-            model: It runs in eval mode, and is left as it was.
+            model: The model. It runs in eval mode and is left as it was.
             input_data: A tensor, a tuple of positional arguments or a mapping of keyword arguments; anything else is
                 one argument.
             target_layer: The name of the layer to explain; by default the last with spatial extent. `refinecam` takes
                 several names.
-            target: A class, one class a sample, several classes of a single sample, or a function (or one a sample) of
-                a sample's scores that returns a tensor with one number; `whole_output(function)` takes all that the
-                model returns. By default the predicted class is explained.
+            target: A class, one class per sample, several classes of a single sample, or a function (or one per sample)
+                that takes a sample's scores and returns a tensor with one number; `whole_output(function)` is given
+                the model's whole output. By default the predicted class is explained.
             method: A method of pytorch-grad-cam, by the name of its class in lower case.
-            reshape_transform: Makes (batch, channels, h, w) of the layer's output where that is not known by itself.
-            name: Tells several checks of one test apart; by default the fixture's name.
-            rtol: The relative tolerance, a number or numbers by layer names and globs; by default that of the dtype.
+            reshape_transform: Turns the layer's output into (batch, channels, h, w) if that cannot be inferred.
+            name: Distinguishes several checks of one test; by default the fixture's name.
+            rtol: The relative tolerance: a number, or numbers by layer name or glob; by default that of the dtype.
             atol: The absolute tolerance, likewise.
 
         Returns:
             The map, raw and normalised, both float32 (maps, h, w), and the classes that it explains.
 
         Raises:
-            ModelvizError: Layer, target or method are unknown, or no gradient reaches the layer.
+            ModelvizError: The layer, target or method is unknown, or no gradient reaches the layer.
 
         Example:
             >>> cam = cam_map(model, image, target_layer="layer4", target=285)

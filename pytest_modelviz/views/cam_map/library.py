@@ -36,7 +36,7 @@ def known_methods() -> dict[str, str]:
 def require_method(method: str) -> None:
     """Raise for a method that is unknown, random, or missing from the installed pytorch-grad-cam."""
     if method == _RANDOM:
-        raise ModelvizError("method 'randomcam' draws random weights: it explains nothing that could be compared")
+        raise ModelvizError("method 'randomcam' draws random weights: its maps cannot be compared")
     methods = known_methods()
     if method not in methods:
         close = difflib.get_close_matches(str(method), methods, n=1)

@@ -21,9 +21,9 @@ _MOST_NUMBERS = 2**24  # of a map
 class CamMap:
     """What `cam_map` returns.
 
-    `raw` is float32 (maps, h, w), signed, at the layer's resolution (of `fullgrad`, which explains all layers, at the
-    input's); `normalized` float32 (maps, height, width) in 0..1 at the input's. Of a sequence, (batch, channels,
-    length), both are (maps, length). There is a map for each sample, or, of a single sample, for each class wanted.
+    `raw` is float32 (maps, h, w), signed, at the layer's resolution (for `fullgrad`, which explains all layers, at the
+    input's); `normalized` float32 (maps, height, width) in 0..1 at the input's. For a sequence, (batch, channels,
+    length), both are (maps, length). There is a map for each sample, or for each class requested of a single sample.
     `targets` are the classes explained, `predicted` the model's own choice, one a map.
     """
 

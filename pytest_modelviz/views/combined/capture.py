@@ -35,7 +35,7 @@ from pytest_modelviz.views.model_summary.summary import SummaryPass, caches_of, 
 
 @dataclass(frozen=True)
 class Views:
-    """What `modelviz` returns: what each view's own fixture returns, None for those that were not asked for."""
+    """What `modelviz` returns: the result of each view's own fixture, None for views that were not requested."""
 
     summary: ModelSummary | None = None
     feature_maps: FeatureMaps | None = None
@@ -63,7 +63,7 @@ class CombinedCapture:
             raise ModelvizError("modelviz takes a target only with cam= the name of the layer to explain it at")
         if not summary and not feature_maps and cam is None:
             raise ModelvizError(
-                "modelviz has nothing to look at: leave summary or feature_maps on, or name a layer in cam"
+                "modelviz has nothing to capture: leave summary or feature_maps on, or name a layer in cam"
             )
         if cam is not None and not isinstance(cam, str):
             raise ModelvizError(f"cam takes the name of a layer, not {cam!r}")

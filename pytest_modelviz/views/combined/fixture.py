@@ -38,22 +38,22 @@ class ModelvizFixture(CheckFixture):
         """Capture several views from one pass and compare each with its own baseline.
 
         Args:
-            model: It runs in eval mode, and is left as it was.
+            model: The model. It runs in eval mode and is left as it was.
             input_data: A tensor, a tuple of positional arguments or a mapping of keyword arguments; anything else is
                 one argument.
             summary: Whether to check `model_summary`.
             feature_maps: Whether to check `feature_maps`.
-            cam: The name of the layer of a check of `cam_map`; none is made without it.
-            target: What that explains: a class, one a sample, or a function (see `cam_map`).
-            name: Goes before the names of the checks, which are those of their views.
-            rtol: The relative tolerance, a number or numbers by layer names and globs; by default that of the dtype.
+            cam: The layer at which to check `cam_map`; without it there is no such check.
+            target: The class that `cam_map` explains, one class per sample, or a function (see `cam_map`).
+            name: Prefix of the checks' names, which are the names of their views.
+            rtol: The relative tolerance: a number, or numbers by layer name or glob; by default that of the dtype.
             atol: The absolute tolerance, likewise.
 
         Returns:
-            The result of each view, None for those that were not asked for.
+            The result of each view, None for views that were not requested.
 
         Raises:
-            ModelvizError: No view is asked for, there is no such layer, or `target` is given without `cam`.
+            ModelvizError: No view is requested, there is no such layer, or `target` is given without `cam`.
 
         Example:
             >>> views = modelviz(model, image, cam="layer4", target=285)

@@ -32,19 +32,19 @@ class FeatureMapsFixture(CheckFixture):
         """Run the model once and compare all its layers with the baseline.
 
         Args:
-            model: It runs in eval mode, and is left as it was.
+            model: The model. It runs in eval mode and is left as it was.
             input_data: A tensor, a tuple of positional arguments or a mapping of keyword arguments; anything else is
                 one argument.
-            layers: Names or globs of the layers that are pictured; by default the last of each spatial resolution.
-            name: Tells several checks of one test apart; by default the fixture's name.
-            rtol: The relative tolerance, a number or numbers by layer names and globs; by default that of the dtype.
+            layers: Names or globs of the layers to show; by default the last of each spatial resolution.
+            name: Distinguishes several checks of one test; by default the fixture's name.
+            rtol: The relative tolerance: a number, or numbers by layer name or glob; by default that of the dtype.
             atol: The absolute tolerance, likewise.
 
         Returns:
-            The model's output, the trace of the pass, and by layer a picture, float32 (channels, h, w).
+            The model's output, the trace of the pass, and a picture of each layer, float32 (channels, h, w).
 
         Raises:
-            ModelvizError: There is no layer of that name, or input and model are on different devices.
+            ModelvizError: There is no layer of that name, or the input and the model are on different devices.
 
         Example:
             >>> maps = feature_maps(model, image, layers="layer4.*", rtol=1e-3)

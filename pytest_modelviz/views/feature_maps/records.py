@@ -29,7 +29,7 @@ class Thumbnail(NamedTuple):
 
 @dataclass(frozen=True)
 class FeatureMaps:
-    """What `feature_maps` returns: the trace of the pass, the model's output, and the pictures' raw material.
+    """What `feature_maps` returns: the trace of the pass, the model's output, and the pictures as arrays.
 
     `pictures` maps a layer's name to float32 of shape (channels, h, w), `output` is what the observed pass returned.
     """

@@ -177,7 +177,7 @@ def _containers(capture: Capture, structure: ModelStructure) -> dict[str, str] |
     if containers is None:
         return None
     if not isinstance(containers, Mapping) or any(name in structure.modules for name in containers):
-        raise UnreadableBaselineError("what it says of the modules around its convolutions is damaged")
+        raise UnreadableBaselineError("its modules around the convolutions are damaged")
     require_recordable(containers)
     return {str(name): str(text) for name, text in containers.items()}
 

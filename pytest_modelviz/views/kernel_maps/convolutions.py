@@ -94,7 +94,7 @@ def selected(model: torch.nn.Module, among: Sequence[Convolution], patterns: Seq
             if len(names) > 1:
                 raise ModelvizError(f"layers={pattern!r} matches {len(names)} layers, but no convolution among them")
             inside = any(name.startswith(f"{names[0]}.") for name in known) or not names[0]
-            remedy = f"those inside of it are {f'{names[0]}.*'.lstrip('.')!r}" if inside else "name one that is"
+            remedy = f"those inside it are {f'{names[0]}.*'.lstrip('.')!r}" if inside else "name one that is"
             kind = class_name(modules[names[0]])
             raise ModelvizError(f"layer {names[0]!r} is {kind}, not a convolution, and has no kernels; {remedy}")
         wanted.update(names)

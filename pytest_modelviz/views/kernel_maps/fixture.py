@@ -30,15 +30,15 @@ class KernelMapsFixture(CheckFixture):
         """Compare the kernels of the model's convolutions with the baseline.
 
         Args:
-            model: Nothing of it is run.
+            model: The model. It is not run.
             layers: Names or globs of the convolutions to compare and show; by default all are compared, and the first
                 of each stage is shown.
-            name: Tells several checks of one test apart; by default the fixture's name.
-            rtol: The relative tolerance, a number or numbers by layer names and globs; by default that of the dtype.
+            name: Distinguishes several checks of one test; by default the fixture's name.
+            rtol: The relative tolerance: a number, or numbers by layer name or glob; by default that of the dtype.
             atol: The absolute tolerance, likewise.
 
         Returns:
-            By layer the statistics of its kernels, and float32 pictures of them (`KernelMaps` gives the shapes).
+            Statistics of each layer's kernels, and float32 pictures of them (`KernelMaps` gives the shapes).
 
         Raises:
             ModelvizError: The model has no convolution of that name, or none at all.

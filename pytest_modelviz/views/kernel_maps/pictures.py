@@ -167,6 +167,6 @@ def _stored_filters(capture: Capture, layers: Collection[str]) -> dict[str, Filt
         if values is None or values.ndim not in (3, 4) or (values.ndim == 4 and values.shape[1] != 3):
             raise UnreadableBaselineError(f"its picture of {name!r} is damaged")
         if not _fits(values):  # what a small file can hold would be painted for minutes
-            raise UnreadableBaselineError(f"its picture of {name!r} is larger than any that is kept")
+            raise UnreadableBaselineError(f"its picture of {name!r} is larger than any recorded picture")
         filters[name] = unpacked_values(values, pages[name], name)
     return filters

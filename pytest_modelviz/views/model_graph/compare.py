@@ -80,7 +80,7 @@ def _refuse_aliases(baseline: OperatorGraph, actual: OperatorGraph) -> None:
         held |= {reference.rpartition("=")[2], producer_of(reference)} - names
     for name in (operator.name for operator in baseline.operators):
         if name in held:
-            raise UnreadableBaselineError(f"its graph has an operator of an impossible name: {name[:80]!r}")
+            raise UnreadableBaselineError(f"its graph has an operator with an impossible name: {name[:80]!r}")
 
 
 def renamed_back(baseline: OperatorGraph, actual: OperatorGraph) -> tuple[OperatorGraph, list[RenameFinding]]:

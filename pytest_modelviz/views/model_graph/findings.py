@@ -123,7 +123,7 @@ def _(finding: ResultFinding) -> str:
 @sentence.register
 def _(finding: InputFinding) -> str:
     change = shortened(finding.before, finding.after)
-    return f"the model receives another input ({finding.name.removeprefix('input.')}: {change})"
+    return f"the model receives a different input ({finding.name.removeprefix('input.')}: {change})"
 
 
 @sentence.register
@@ -134,9 +134,9 @@ def _(finding: ReturnsFinding) -> str:
 
 @sentence.register
 def _(finding: FollowingFinding) -> str:
-    operators = "operator after that follows" if finding.count == 1 else "operators after that follow"
+    operators = "later operator differs" if finding.count == 1 else "later operators differ"
     layer = finding.layer or MODEL_LABEL
-    return f"{finding.count} {operators}, from {layer} on: another shape, or an input that has another name now"
+    return f"{finding.count} {operators} as a result, from {layer} on: another shape, or an input with a new name"
 
 
 @sentence.register
@@ -144,7 +144,7 @@ def _(finding: SourceFinding) -> str:
     why = f" ({finding.reason})" if finding.reason else ""
     return (
         f"the graph was {finding.after}, the baseline's {finding.before}{why}: the two cannot be compared. "
-        f"Where only torch's version changed, look at the new one and accept it"
+        f"Where only torch's version changed, review the new one and accept it"
     )
 
 

@@ -30,18 +30,18 @@ class ModelGraphFixture(CheckFixture):
         """Follow the model with `torch.export` and compare its operators with the baseline.
 
         Args:
-            model: It runs in eval mode, and is left as it was.
+            model: The model. It runs in eval mode and is left as it was.
             input_data: A tensor, a tuple of positional arguments or a mapping of keyword arguments; anything else is
                 one argument.
-            name: Tells several checks of one test apart; by default the fixture's name.
-            rtol: The relative tolerance, a number or numbers by layer names and globs; by default that of the dtype.
+            name: Distinguishes several checks of one test; by default the fixture's name.
+            rtol: The relative tolerance: a number, or numbers by layer name or glob; by default that of the dtype.
             atol: The absolute tolerance, likewise.
 
         Returns:
             The operators in the order of execution; `str()` lists them.
 
         Raises:
-            ModelvizError: `input_data` is None, or input and model are on different devices.
+            ModelvizError: `input_data` is None, or the input and the model are on different devices.
 
         Example:
             >>> graph = model_graph(model, image)

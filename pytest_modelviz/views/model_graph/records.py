@@ -165,7 +165,7 @@ class OperatorGraph:
         """
         source = facts.get("source")
         if source not in (EXPORTED, TRACED):
-            raise UnreadableBaselineError(f"its graph was made in a way that is not known: {source!r}")
+            raise UnreadableBaselineError(f"its graph has an unknown source: {source!r}")
         operators = tuple(Operator.from_row(name, row) for name, row in rows(facts, "operators").items())
         module_rows, inputs = rows(facts, "modules"), _table(facts.get("inputs"))
         require_recordable([*module_rows, *(operator.module for operator in operators)])
@@ -181,7 +181,7 @@ class OperatorGraph:
         calls = calls_of(runs, modules, needed=len(operators))
         groups = facts.get("ties", [])
         if not isinstance(groups, (list, tuple)):
-            raise UnreadableBaselineError("what its graph says of shared parameters is no list of names")
+            raise UnreadableBaselineError("its graph's shared parameters are not a list of names")
         ties = None if calls is None else tuple(_texts(group) for group in groups)
         return cls(source, reason, inputs, operators, outputs, modules, None if calls is None else tuple(calls), ties)
 
@@ -218,10 +218,10 @@ def _require_names(operators: Sequence[Operator], inputs: Mapping[str, str], mod
         _, slash, kind = name.rpartition("/")
         is_result = bool(split_result(name, ("[]", "<>"))[1])
         if not slash or not kind or is_result or "=" in name or name in tensors:
-            raise UnreadableBaselineError(f"its graph has an operator of an impossible name: {name[:80]!r}")
+            raise UnreadableBaselineError(f"its graph has an operator with an impossible name: {name[:80]!r}")
     for name in inputs:
         if not name.startswith(INPUT) or name in names or name in tensors:
-            raise UnreadableBaselineError(f"its graph has an input of an impossible name: {name[:80]!r}")
+            raise UnreadableBaselineError(f"its graph has an input with an impossible name: {name[:80]!r}")
 
 
 def _filled(row: JsonObject) -> dict[str, JsonValue]:
@@ -231,19 +231,19 @@ def _filled(row: JsonObject) -> dict[str, JsonValue]:
 def _text(row: JsonObject, key: str) -> str:
     text = row.get(key)
     if not isinstance(text, str):
-        raise UnreadableBaselineError(f"what its graph says of {key!r} is no text")
+        raise UnreadableBaselineError(f"its graph's {key!r} is not a string")
     return text
 
 
 def _texts(value: JsonValue) -> tuple[str, ...]:
     if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
-        raise UnreadableBaselineError("what its graph says of inputs or outputs is no list of names")
+        raise UnreadableBaselineError("its graph's inputs or outputs are not a list of names")
     return tuple(value)
 
 
 def _table(value: JsonValue) -> dict[str, str]:
     if not isinstance(value, Mapping) or not all(isinstance(item, str) for item in value.values()):
-        raise UnreadableBaselineError("what its graph says of inputs, arguments or modules is no table of texts")
+        raise UnreadableBaselineError("its graph's inputs, arguments or modules are not a table of strings")
     return {str(key): str(item) for key, item in value.items()}
 
 
@@ -253,4 +253,4 @@ def _shape(text: str) -> tuple[str, tuple[int, ...]]:
     try:
         return dtype if bracket else text, tuple(int(side) for side in sides.split(",") if side.strip())
     except ValueError as error:
-        raise UnreadableBaselineError(f"its graph holds a tensor of no readable shape: {text[:80]!r}") from error
+        raise UnreadableBaselineError(f"its graph holds a tensor with an unreadable shape: {text[:80]!r}") from error

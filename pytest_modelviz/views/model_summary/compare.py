@@ -107,7 +107,7 @@ def _tied(groups: Sequence[Sequence[str]], names: Mapping[str, str]) -> list[lis
 def _groups(facts: JsonObject) -> list[list[str]]:
     groups = facts.get("ties", [])
     if not isinstance(groups, (list, tuple)) or not all(isinstance(group, (list, tuple)) for group in groups):
-        raise UnreadableBaselineError("what it says of shared parameters is no list of names")
+        raise UnreadableBaselineError("its shared parameters are not a list of names")
     return [[str(name) for name in group] for group in groups]
 
 

@@ -32,21 +32,21 @@ class ModelSummaryFixture(CheckFixture):
         """Summarise the model and compare the summary with its baseline.
 
         Args:
-            model: On any device, `meta` included; it runs in eval mode, and is left as it was.
+            model: The model, on any device including `meta`. It runs in eval mode and is left as it was.
             input_size: A shape with its batch dimension, such as (1, 3, 224, 224), or several of them; zeros of those
                 shapes are the input. A tensor, or a tuple or mapping of tensors, is `input_data`. Without an input the
                 summary has no shapes.
             input_data: A tensor, a tuple of positional arguments or a mapping of keyword arguments; anything else is
                 one argument.
-            name: Tells several checks of one test apart; by default the fixture's name.
-            rtol: The relative tolerance, a number or numbers by layer names and globs; by default that of the dtype.
+            name: Distinguishes several checks of one test; by default the fixture's name.
+            rtol: The relative tolerance: a number, or numbers by layer name or glob; by default that of the dtype.
             atol: The absolute tolerance, likewise.
 
         Returns:
-            Totals, and by layer its class, configuration, tensors, shapes and calls; `str()` is torchinfo's table.
+            Totals, and each layer's class, configuration, tensors, shapes and calls; `str()` is torchinfo's table.
 
         Raises:
-            ModelvizError: `input_size` is no shape, or `input_data` is given as well.
+            ModelvizError: `input_size` is not a shape, or `input_data` is given as well.
 
         Example:
             >>> summary = model_summary(model, (1, 3, 224, 224))

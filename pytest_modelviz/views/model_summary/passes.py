@@ -41,7 +41,7 @@ def attributes_of(facts: JsonObject, rows: Rows, ignored: Sequence[str] = ()) ->
     for name, row in rows.items():
         tables = [common.get(str(row.get("class"))) if isinstance(common, Mapping) else None, row.get("attributes")]
         if any(table is not None and not isinstance(table, Mapping) for table in tables):
-            raise UnreadableBaselineError("what it says of attributes is no table")
+            raise UnreadableBaselineError("its attributes are not a table")
         tables_of_texts = (table for table in tables if isinstance(table, Mapping))
         tables_by_layer[name] = {str(key): str(text) for table in tables_of_texts for key, text in table.items()}
     return lasting_modules(tables_by_layer, ignored) if any(tables_by_layer.values()) else None
@@ -131,7 +131,7 @@ def _recorded(rows: Rows, **limit: int) -> list[Call] | None:
 def _count(row: JsonObject) -> int:
     count = row.get("calls", 0)
     if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-        raise UnreadableBaselineError("what it says of calls is no number")
+        raise UnreadableBaselineError("its number of calls is not a number")
     return count
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class SaliencyMapFixture(CheckFixture):
-    """Compare the gradient of a score on the input; `method` is one of five, from "gradient" to "smoothgrad"."""
+    """Compare the gradient of a score with respect to the input, by one of five methods."""
 
     view = "saliency_map"
 
@@ -30,25 +30,25 @@ class SaliencyMapFixture(CheckFixture):
         rtol: ToleranceArgument = None,
         atol: ToleranceArgument = None,
     ) -> SaliencyMap:
-        """Differentiate a score by the input and compare the gradient with its baseline.
+        """Differentiate a score with respect to the input and compare the gradient with its baseline.
 
         Args:
-            model: It runs in eval mode, and is left as it was.
+            model: The model. It runs in eval mode and is left as it was.
             input_data: A tensor, a tuple of positional arguments or a mapping of keyword arguments; anything else is
                 one argument.
-            target: A class, one class a sample, several classes of a single sample, or a function (or one a sample) of
-                a sample's scores that returns a tensor with one number; `whole_output(function)` takes all that the
-                model returns. By default the predicted class is explained.
+            target: A class, one class per sample, several classes of a single sample, or a function (or one per sample)
+                that takes a sample's scores and returns a tensor with one number; `whole_output(function)` is given
+                the model's whole output. By default the predicted class is explained.
             method: "gradient", "guided", "integrated_gradients", "smoothgrad" or "input_x_gradient".
-            name: Tells several checks of one test apart; by default the fixture's name.
-            rtol: The relative tolerance, a number or numbers by layer names and globs; by default that of the dtype.
+            name: Distinguishes several checks of one test; by default the fixture's name.
+            rtol: The relative tolerance: a number, or numbers by layer name or glob; by default that of the dtype.
             atol: The absolute tolerance, likewise.
 
         Returns:
             The gradient, float32 (maps, *shape of one sample), and its magnitude, float32 (maps, h, w).
 
         Raises:
-            ModelvizError: Target or method are unknown, or the score does not depend on the input.
+            ModelvizError: The target or method is unknown, or the score does not depend on the input.
 
         Example:
             >>> saliency = saliency_map(model, image, target=285, method="guided")

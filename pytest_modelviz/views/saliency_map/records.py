@@ -14,9 +14,9 @@ SIDE = 96  # the longest of a picture of a gradient
 class SaliencyMap:
     """What `saliency_map` returns.
 
-    `gradient` is float32 (maps, *shape of one sample): a map for each sample, or, of a single sample, for each class
-    wanted. `saliency` is its largest magnitude over the channels, float32 (maps, height, width) for images; where the
-    input is no image, the magnitude itself. `targets` and `predicted` are classes, one a map.
+    `gradient` is float32 (maps, *shape of one sample): a map for each sample, or for each class requested of a single
+    sample. `saliency` is its largest magnitude over the channels, float32 (maps, height, width) for images; where the
+    input is not an image, the magnitude itself. `targets` and `predicted` are classes, one a map.
     """
 
     gradient: npt.NDArray[np.float32]

@@ -69,22 +69,28 @@ class OptimizerFinding(AnyFinding):
 
 _PARTINGS = {
     (SCALAR, Onset.START): "step {step}: the scalars differ before anything is learned: the forward pass, loss or data",
-    (SCALAR, Onset.LATER): "all agrees up to step {step}, where scalars differ: its data, random numbers or buffers",
-    (SCALAR, Onset.KNOWN): "the scalars part at step {step}",
+    (
+        SCALAR,
+        Onset.LATER,
+    ): "everything agrees up to step {step}, where scalars differ: its data, random numbers or buffers",
+    (SCALAR, Onset.KNOWN): "the scalars diverge at step {step}",
     (GRADIENT, Onset.START): "step {step}: the scalars agree, the gradients do not",
-    (GRADIENT, Onset.LATER): "all agrees up to step {step}, where the scalars still agree and the gradients do not",
-    (GRADIENT, Onset.KNOWN): "the gradients part at step {step}",
+    (
+        GRADIENT,
+        Onset.LATER,
+    ): "everything agrees up to step {step}, where the scalars still agree and the gradients do not",
+    (GRADIENT, Onset.KNOWN): "the gradients diverge at step {step}",
     (
         UPDATE,
         Onset.START,
-    ): "step {step}: scalars and gradients agree, the parameters are moved otherwise: the optimiser",
-    (UPDATE, Onset.LATER): "all agrees up to step {step}, which moves the parameters otherwise: the optimiser",
-    (UPDATE, Onset.KNOWN): "the updates part at step {step}",
+    ): "step {step}: scalars and gradients agree, the parameters move differently: the optimiser",
+    (UPDATE, Onset.LATER): "everything agrees up to step {step}, where the parameters move differently: the optimiser",
+    (UPDATE, Onset.KNOWN): "the updates diverge at step {step}",
 }
 _REMARKS = {
     Remark.AGREEING: "all curves agree within what is allowed",
     Remark.RENAMED: "the parameters have other names",
-    Remark.ONCE: "a training runs once: what its seed does not reach, such as the order of data, would look the same",
+    Remark.ONCE: "a training runs only once: randomness beyond its seed, such as the data order, would look the same",
 }
 _CLAUSES = {
     SCALAR: "{name}:",

@@ -36,20 +36,20 @@ class TrainingCurveFixture(CheckFixture):
         Args:
             step: Does training step `i` and returns the loss, or a mapping of names to scalars: numbers, or tensors of
                 one element.
-            steps: How many steps are made.
-            model: The model that is trained, whose gradients and updates are to be compared as well. It stays trained.
-            optimizer: An optimiser, a scheduler, or a list or mapping of them, whose options are to be compared as
+            steps: The number of steps.
+            model: The model that is trained; its gradients and updates are then compared as well. It stays trained.
+            optimizer: An optimiser, a scheduler, or a list or mapping of them, whose options are then compared as
                 well.
-            seed: Of the random numbers of the training.
-            name: Tells several checks of one test apart; by default the fixture's name.
-            rtol: The relative tolerance, a number or numbers by layer names and globs; by default that of the dtype.
+            seed: The seed of the training's random numbers.
+            name: Distinguishes several checks of one test; by default the fixture's name.
+            rtol: The relative tolerance: a number, or numbers by layer name or glob; by default that of the dtype.
             atol: The absolute tolerance, likewise.
 
         Returns:
             Scalars by name, and norms of gradients and updates by parameter, each float64 (steps,).
 
         Raises:
-            ModelvizError: `step` is no function, or returns what is no scalar.
+            ModelvizError: `step` is not a function, or returns something other than scalars.
 
         Example:
             >>> curve = training_curve(step, steps=10, model=model, optimizer=optimizer)

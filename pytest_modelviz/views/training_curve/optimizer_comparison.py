@@ -178,7 +178,7 @@ def _differences(before: Options, after: Options, *, missing_counts: bool) -> It
     """
     old, new = _lasting(before), _lasting(after)
     if _doubled(before) - _doubled(after):
-        raise UnreadableBaselineError("what it says of an optimiser names an option twice")
+        raise UnreadableBaselineError("its optimiser facts name an option twice")
     for key in {**old, **new}:
         if key in old and key in new:
             if not (_same(old[key], new[key]) or _lasting_text(old[key]) == _lasting_text(new[key])):
@@ -193,7 +193,7 @@ def _flat(options: Options, prefix: str = "") -> Iterator[tuple[str, Option]]:
     Raises UnreadableBaselineError where the paths would take far more room than the file.
     """
     if len(prefix) > _LONGEST_PREFIX:
-        raise UnreadableBaselineError(f"it says that an optimiser has the option {prefix[:80]!r}")
+        raise UnreadableBaselineError(f"it claims an impossible option of an optimiser, {prefix[:80]!r}")
     for key, value in options.items():
         name = f"{prefix}{key.lstrip('_')}"
         if isinstance(value, Mapping):

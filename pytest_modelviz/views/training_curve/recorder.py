@@ -204,7 +204,7 @@ def _scalars(returned: StepResult, step: int, dtypes: set[torch.dtype]) -> dict[
         raise ModelvizError(f"step({step}) returned an empty dict: return the loss, or a dict of scalars")
     for name in returned:
         if not isinstance(name, str) or not name or not name.isprintable():
-            raise ModelvizError(f"step({step}) returned a scalar named {name!r}: names are printable texts")
+            raise ModelvizError(f"step({step}) returned a scalar named {name!r}: names must be printable strings")
     return {name: _number(value, f"step({step}) returned for {name!r}", dtypes) for name, value in returned.items()}
 
 

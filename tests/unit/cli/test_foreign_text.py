@@ -111,7 +111,7 @@ class TestCommands:
         (project / "link.py").symlink_to("ci/test_net.py")
         shutil.copytree(project / ".modelviz", project / results, dirs_exist_ok=True)
         text = modelviz("show", "--from", "ci")
-        assert f"(no command: '{file}' is no test file of the project" in text
+        assert f"(no command: '{file}' is not a test file of the project" in text
         assert "modelviz accept" not in text
         assert "refused" in modelviz("accept", "--from", "ci")
         if results == "ci/.modelviz":

@@ -152,7 +152,7 @@ def lends(forward=Lends.forward, factor=1.0):
 def test_weights_that_are_lent_for_a_call_are_the_callers_doing(before, after, cause):
     verdict = compared(before(), after(), vectors())
     assert (verdict.first.layer, verdict.first.class_name, verdict.cause) == ("0", "Lends", cause)
-    assert "then 0.inner receives another input (" in report(verdict)
+    assert "then 0.inner receives a different input (" in report(verdict)
     assert f"{LENT})" in report(verdict)
 
 

@@ -52,21 +52,21 @@ def drift(**changed):
 @pytest.mark.parametrize(
     ("found", "sentence"),
     [
-        (EventFinding("", DivergingEvent.INPUT, "x"), "the model receives another input (x)"),
+        (EventFinding("", DivergingEvent.INPUT, "x"), "the model receives a different input (x)"),
         (
             EventFinding("conv", DivergingEvent.ENTER, ".mask"),
-            "everything before agrees, then conv receives another input (mask)",
+            "everything before agrees, then conv receives a different input (mask)",
         ),
-        (EventFinding("conv", DivergingEvent.LEAVE), "conv receives the same inputs and returns another output"),
+        (EventFinding("conv", DivergingEvent.LEAVE), "conv receives the same inputs and returns a different output"),
         (
             EventFinding("conv", DivergingEvent.LEAVE, "", "float32[1]", "float32[2]"),
-            "conv receives the same inputs and returns another output (output: float32[1] -> float32[2])",
+            "conv receives the same inputs and returns a different output (output: float32[1] -> float32[2])",
         ),
         (EventFinding("conv", DivergingEvent.ORDER), "everything agrees up to where another module is called"),
         (EventFinding("", DivergingEvent.NONE), "all activations agree"),
         (WeightFinding("conv", "weight", 0.05), "conv.weight differs by 0.05"),
         (WeightFinding("conv", "conv.weight", 0.05), "conv.weight differs by 0.05"),
-        (WeightFinding("", "gamma", math.inf), "gamma is another"),
+        (WeightFinding("", "gamma", math.inf), "gamma is different"),
         (ModuleFinding("conv", "removed", "Conv2d"), "conv (Conv2d) was removed"),
         (RenameFinding("stem", before="conv"), "conv is now called stem"),
         (RenameFinding("a.conv", before="conv"), "conv is now at a.conv"),
@@ -102,8 +102,8 @@ def drift(**changed):
             "it is the baseline's map times 0.5: the picture is the same, its strength is not",
         ),
         (FactFinding("predicted", "[1]", "[2]"), "predicted: [1] -> [2]"),
-        (TiesFinding("", (), (("a", "b"),)), "what shares memory: nothing -> a = b"),
-        (TiesFinding("", (("a", "b"), ("c", "d")), ()), "what shares memory: a = b; c = d -> nothing"),
+        (TiesFinding("", (), (("a", "b"),)), "shared memory: nothing -> a = b"),
+        (TiesFinding("", (("a", "b"), ("c", "d")), ()), "shared memory: a = b; c = d -> nothing"),
         (FieldFinding("conv", "frozen", "", '["weight"]', "frozen"), 'conv frozen: none -> ["weight"]'),
         (ConfigFinding("conv", "eps", "1", "2"), "conv eps: 1 -> 2"),
         (Finding("heads", "conv", "attention heads", "8", "4"), "conv attention heads: 8 -> 4"),
@@ -158,7 +158,7 @@ def test_what_needs_no_words_has_none():
 
 def test_amounts():
     assert amount(None, 1e-4) == "no single number: the evidence says what differs"
-    assert amount(0.5, 0.0) == "0.5, nothing is allowed"
+    assert amount(0.5, 0.0) == "0.5, no difference is allowed"
     assert amount(2e-4, 1e-4) == "0.0002, 2 times what is allowed (0.0001)"
     assert amount(1.0, 1e-4) == "1, 10,000 times what is allowed (0.0001)"
 
@@ -258,5 +258,5 @@ def test_steps_that_cannot_be_compared_are_not_said_to_have_drifted():
     found = [IncomparableStepsFinding(7)]
     told = explain(drift(name="training_curve", first_divergence=None, cause=None), found).splitlines()
     assert told[0] == "training_curve could be compared only up to step 6"
-    assert any("from step 7 on the two trainings are so far apart" in line for line in told)
+    assert any("from step 7 on the two trainings are too far apart" in line for line in told)
     assert explain(drift(status=Status.MATCH), []) == ""

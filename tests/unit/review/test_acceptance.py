@@ -232,7 +232,7 @@ class TestPictures:
         before = project.baselines()
         done, reason = project.accept()
         assert done == "refused"
-        assert "the candidate's n.png is no picture of a capture" in reason
+        assert "the candidate's n.png is not a picture of a capture" in reason
         assert project.baselines() == before
 
     def test_an_absurdly_large_file_is_not_even_read(self, project):
@@ -272,7 +272,7 @@ class TestPictures:
         before = project.baselines()
         done, reason = project.accept()
         assert done == "refused"
-        assert " is a link, and what is behind a link is not copied" in reason or (kind, ending) == ("symbolic", "json")
+        assert " is a link, and links are not followed" in reason or (kind, ending) == ("symbolic", "json")
         assert project.baselines() == before
 
     def test_the_advice_for_links_is_true(self, project, tmp_path):
@@ -324,7 +324,7 @@ class TestFilesOfTests:
         before = project.baselines()
         done, reason = project.accept()
         assert done == "refused"
-        assert "is no test file of the project" in reason or "there is no " in reason
+        assert "is not a test file of the project" in reason or "there is no " in reason
         assert project.baselines() == before
 
     @pytest.mark.parametrize(
@@ -398,5 +398,5 @@ def test_what_this_version_does_not_know_is_not_accepted(project):
     project.results.results.write_text(json.dumps(document))
     shutil.rmtree(project.results.runs)
     done, reason = project.accept()
-    assert (done, "says what this version does not know ('approved_by')" in reason) == ("refused", True)
+    assert (done, "has keys that this version does not know ('approved_by')" in reason) == ("refused", True)
     assert project.baselines() == before

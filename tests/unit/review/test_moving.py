@@ -225,7 +225,7 @@ class TestMoving:
         (tmp_path / "sub").mkdir()
         (tmp_path / "sub/t.py").touch()
         save(store, "sub/t.py::test_old")
-        with pytest.raises(ModelvizError, match=r"no baseline in .*baselines is of 't.py::nothing'$"):
+        with pytest.raises(ModelvizError, match=r"no baseline in .*baselines belongs to 't.py::nothing'$"):
             move(store, "t.py::nothing", NEW, tmp_path)
         with pytest.raises(ModelvizError, match=r"did you mean 'sub/t\.py::test_old'\?"):
             move(store, OLD, NEW, tmp_path)
@@ -293,7 +293,7 @@ class TestAfterFilesWereMoved:
         shutil.copytree(place / "t", place / "x/t")
         (place / "t").rename(place / "y")
         (tmp_path / "t.py").unlink()
-        with pytest.raises(ModelvizError, match=r"are both of t\.py::test_old"):
+        with pytest.raises(ModelvizError, match=r"both belong to t\.py::test_old"):
             move(Store(place), "t.py", "u.py", tmp_path)
 
 
@@ -369,7 +369,7 @@ class TestStoppedOrHindered:
             )
             (moved,) = move_all(store, find_moves(store, renaming(OLD, NEW, tmp_path), tmp_path))
         assert moved.refused
-        assert "it lies at its new place, but is still at its old one" in moved.reason
+        assert "it is in its new place, but also still in its old one" in moved.reason
         assert (peak(store, OLD), peak(store, NEW)) == (1.0, 1.0)
         assert move(store, OLD, NEW, tmp_path) == {OLD: "moved"}
         assert (peak(store, OLD), peak(store, NEW)) == (None, 1.0)
@@ -403,7 +403,9 @@ class TestNamesThatNoFileCanHave:
     def test_are_one_clear_error(self, tmp_path, name, test):
         (tmp_path / "t.py").touch()
         for old, new in ((f"t.py{test}", f"{name}.py{test}"), (f"{name}.py{test}", f"t.py{test}")):
-            with pytest.raises(ModelvizError, match="is no test file, folder or test id: no file can have this name"):
+            with pytest.raises(
+                ModelvizError, match="is not a test file, folder or test id: no file can have this name"
+            ):
                 renaming(old, new, tmp_path)
 
     def test_also_where_a_pattern_makes_them(self, store, tmp_path):

@@ -452,7 +452,7 @@ def test_arrays_of_one_name_are_refused():
         decode_arrays(twice)
     maps = np.zeros((64, 64), np.float16)
     ((key, packed),) = compressed({"a": maps}).items()
-    with pytest.raises(UnreadableBaselineError, match="'a' stands there twice"):
+    with pytest.raises(UnreadableBaselineError, match="'a' occurs twice"):
         decode_arrays(safetensors.numpy.save({"a": maps, key: packed}))
 
 

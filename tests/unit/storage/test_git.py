@@ -149,7 +149,7 @@ class TestLineEndDamage:
         values = bytes(256) + b"\n" * 7
         clone = without("* text\n", values).clone("-c", "core.autocrlf=true")
         with pytest.raises(
-            UnreadableBaselineError, match=r"line ends on checkout .LF became CRLF.*say '(.*)'"
+            UnreadableBaselineError, match=r"line endings on checkout .LF became CRLF.*say '(.*)'"
         ) as error:
             load(clone.baselines)
         assert "remove the file and check it out again" in str(error.value)

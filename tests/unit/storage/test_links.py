@@ -181,7 +181,7 @@ class TestWriting:
                 action()
             assert str(place / link) in str(e.value)
             assert tree(tmp_path) == before
-        assert "remove the link, and copy there what it led to" in str(e.value)
+        assert "remove the link and copy its target there" in str(e.value)
         (place / link).unlink()
         shutil.copytree(target, place / link)
         Store(place).save(WHERE, capture(2.0), **IDS, picture=PNG)

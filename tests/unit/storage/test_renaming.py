@@ -120,10 +120,10 @@ class TestNames:
         [
             ("tests/test_*.py", "tests/check.py", "need the same number of"),
             ("tests/test_*.py", "tests/*_*.py", "need the same number of"),
-            ("tests/test_a.py::test_x", "tests/test_b.py", "say what it is called, such as 'tests/test_b.py::test_x'"),
+            ("tests/test_a.py::test_x", "tests/test_b.py", "give its full name, such as 'tests/test_b.py::test_x'"),
             ("tests/test_a.py", "tests/test_b.py::test_x", "name both a file, or both a test"),
-            ("", "x", "no test file, folder or test id"),
-            ("tests/test_a.py::", "tests/test_b.py::", "no test file, folder or test id"),
+            ("", "x", "not a test file, folder or test id"),
+            ("tests/test_a.py::", "tests/test_b.py::", "not a test file, folder or test id"),
         ],
     )
     def test_what_makes_no_sense_is_told(self, tmp_path, old, new, message):

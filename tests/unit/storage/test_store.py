@@ -109,7 +109,7 @@ class TestFormats:
             (b"  \n", "is empty"),
             (b"\0\0\0\0", "is empty"),  # as some file systems leave it when the power fails
             (b"{", "not valid JSON"),
-            (b"\xff\xfe{\0}\0", "not valid JSON .something has made UTF-16 of it"),
+            (b"\xff\xfe{\0}\0", "not valid JSON .something converted it to UTF-16"),
             (b"\xef\xbb\xbf", "is empty"),
             (b"\xef\xbb\xbf<<<<<<< HEAD\n{}\n=======\n{}\n>>>>>>> theirs\n", "merge conflict"),
             (b'{"a": NaN}', "NaN is not a JSON number"),

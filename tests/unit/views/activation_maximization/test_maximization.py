@@ -222,7 +222,7 @@ class TestErrors:
             ({"input_size": "big"}, "input_size takes positive whole numbers"),
             ({"image": torch.zeros(1, 3, 8, 8)}, "takes input_size or image, not both"),
             ({"input_size": None, "image": torch.zeros(3, 8, 8)}, r"not torch.float32\[3, 8, 8\]"),
-            ({"input_size": None, "image": torch.zeros(1, 3, 8, 8).long()}, "takes one floating tensor"),
+            ({"input_size": None, "image": torch.zeros(1, 3, 8, 8).long()}, "takes one floating-point tensor"),
             ({"filters": (99,)}, "filter 99 is out of range: layer 'conv1' has 8, from 0"),
         ],
     )

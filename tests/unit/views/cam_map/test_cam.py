@@ -225,7 +225,7 @@ class TestErrors:
             CamMapView(SmallNet(), images())
 
     def test_no_tensor_to_explain(self):
-        with pytest.raises(ModelvizError, match="returns NoneType without a floating tensor"):
+        with pytest.raises(ModelvizError, match="returns NoneType without a floating-point tensor"):
             CamMapView(nn.Sequential(nn.Conv2d(3, 3, 1), ZOO["none"].build()), images()[..., :8]).capture()
 
 

@@ -234,7 +234,7 @@ class TestErrors:
     def test_an_empty_batch_and_a_model_without_numbers(self):
         with pytest.raises(ModelvizError, match="the batch is empty"):
             CamMapView(SmallNet(), images()[:0]).capture()
-        with pytest.raises(ModelvizError, match="on the meta device, where there are no numbers to look at"):
+        with pytest.raises(ModelvizError, match="on the meta device, where tensors hold no numbers"):
             CamMapView(SmallNet().to("meta"), images().to("meta"), target=1).capture()
 
     def test_fullgrad_takes_no_layer(self):

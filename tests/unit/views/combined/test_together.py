@@ -123,7 +123,7 @@ def test_every_model_of_the_zoo_and_it_is_left_as_it_was(name):
 
 class TestErrors:
     def test_nothing_to_look_at(self):
-        with pytest.raises(ModelvizError, match="modelviz has nothing to look at"):
+        with pytest.raises(ModelvizError, match="modelviz has nothing to capture"):
             CombinedCapture(SmallNet(), images(), summary=False, feature_maps=False)
 
     def test_a_target_without_a_layer(self):

@@ -157,7 +157,7 @@ class TestLayers:
             ("conv9", r"no layer 'conv9'; did you mean 'conv[12]', 'conv[12]'\?"),
             ("x*y", r"no layer 'x\*y'"),
             ("head", r"layer 'head' is Linear, not a convolution, and has no kernels; name one that is"),
-            ("", r"layer '' is SmallNet, not a convolution, and has no kernels; those inside of it are '\*'"),
+            ("", r"layer '' is SmallNet, not a convolution, and has no kernels; those inside it are '\*'"),
             ("bn*", r"layers='bn\*' matches 2 layers, but no convolution among them"),
             (3, "layers takes names of layers or globs such as 'layer4.*', not 3"),
             ([3], "layers takes names of layers"),
@@ -169,7 +169,7 @@ class TestLayers:
 
     def test_a_container_says_what_is_inside(self):
         model = nn.Sequential(nn.Sequential(nn.Conv2d(1, 1, 1)))
-        with pytest.raises(ModelvizError, match=r"layer '0' is Sequential, not .* those inside of it are '0\.\*'"):
+        with pytest.raises(ModelvizError, match=r"layer '0' is Sequential, not .* those inside it are '0\.\*'"):
             KernelMapsView(model, layers="0").capture()
         assert list(KernelMapsView(model, layers="0.*").capture().result.layers) == ["0.0"]
 

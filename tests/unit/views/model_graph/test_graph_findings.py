@@ -44,7 +44,7 @@ from zoo import ZOO, vectors
 def test_a_functional_change_is_one_readable_finding(before, after, layer, class_name, evidence):
     verdict, text = compared(capture(before), capture(after))
     assert (verdict.first.layer, verdict.first.class_name, verdict.cause) == (layer, class_name, "computation")
-    told = [line for line in lines(text) if " follow" not in line]
+    told = [line for line in lines(text) if " as a result" not in line]
     assert told == [evidence.format(norm="layer.1.norm/batch_norm", norm0="layer.0.norm/batch_norm")]
     assert verdict.drifted == 1
 
@@ -54,7 +54,7 @@ def test_operators_put_in_are_told_and_what_follows_is_one_line():
     assert lines(text) == [
         "added in layer.0: sigmoid (after layer.0/dropout)",
         "added in layer.0: mul(other=2) (after layer.0/sigmoid)",
-        "1 operator after that follows, from layer.0 on: another shape, or an input that has another name now",
+        "1 later operator differs as a result, from layer.0 on: another shape, or an input with a new name",
     ]
     assert (verdict.first.layer, verdict.cause) == ("layer.0", "computation")
 
@@ -122,8 +122,8 @@ def test_a_batch_of_another_size_is_another_input_and_nothing_else():
     verdict, text = compared(capture(Net()), capture(Net(), torch.rand(3, 4, 8, 8)))
     assert (verdict.first.layer, verdict.cause) == ("", "input")
     assert lines(text) == [
-        "the model receives another input (x: float32[1, 4, 8, 8] -> float32[3, 4, 8, 8])",
-        "14 operators after that follow, from layer.0.conv on: another shape, or an input that has another name now",
+        "the model receives a different input (x: float32[1, 4, 8, 8] -> float32[3, 4, 8, 8])",
+        "14 later operators differ as a result, from layer.0.conv on: another shape, or an input with a new name",
     ]
 
 

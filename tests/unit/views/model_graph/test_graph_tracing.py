@@ -164,7 +164,7 @@ def test_graphs_made_in_two_ways_are_not_compared_and_the_report_says_why():
         (line,) = lines(text)
         sources = after.result.source, before.result.source
         assert line.startswith(f"the graph was {sources[0]}, the baseline's {sources[1]} (GuardOnDataDependentSymNode")
-        assert "look at the new one and accept it" in line
+        assert "review the new one and accept it" in line
         view = ModelGraphView(nn.Identity(), small())
         assert [one.label for one in view.picture(after, before, verdict)] == ["operators", "graph"]
 

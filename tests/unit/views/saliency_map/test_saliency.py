@@ -323,7 +323,7 @@ class TestErrors:
 
     def test_tokens_have_no_gradient(self):
         model = nn.Sequential(nn.Embedding(5, 4), nn.Flatten(), nn.Linear(12, 2))
-        with pytest.raises(ModelvizError, match=r"this one has torch.int64 \(of tokens, give their embeddings"):
+        with pytest.raises(ModelvizError, match=r"this one has torch.int64 \(for tokens, pass their embeddings"):
             SaliencyMapView(model, torch.tensor([[1, 2, 3]])).capture()
 
     def test_a_score_without_a_gradient(self):

@@ -99,7 +99,7 @@ def test_the_seed_decides_what_is_drawn():
         ([0.5], "a list"),
         ({}, "an empty dict"),
         ({"a": None}, "for 'a' a NoneType"),
-        ({1: 0.5}, "a scalar named 1: names are printable texts"),
+        ({1: 0.5}, "a scalar named 1: names must be printable strings"),
         ({"": 0.5}, "a scalar named ''"),
         ({"a\n": 0.5}, "a scalar named 'a\\\\n'"),
         (torch.ones(2), r"a float32 tensor of shape \[2\] on cpu: return one real number, for example loss.mean"),
