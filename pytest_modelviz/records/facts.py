@@ -32,5 +32,8 @@ def items(facts: JsonObject, key: str) -> Sequence[JsonValue]:
 
 
 def number(value: JsonValue) -> float:
-    """A number; NaN for what is none."""
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
+    """A number; NaN for what is none, or an integer that no float holds."""
+    try:
+        return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
+    except OverflowError:
+        return math.nan
