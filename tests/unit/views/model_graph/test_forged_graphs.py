@@ -197,3 +197,38 @@ def test_no_input_that_both_graphs_know_stands_for_another(operands, inputs, mat
     baseline = reread(view, view.capture(), renamed)
     matched = [name for name, other in views.items() if matches(other, baseline, other.capture())]
     assert matched == ([] if matching is None else [matching])
+
+
+class Borrows(nn.Module):
+    """Reads the weight of a module whose code does not run."""
+
+    def __init__(self, *names):
+        super().__init__()
+        for name in names:
+            self.add_module(name, nn.Embedding(4, 4))
+        self.names = [names]  # no configuration
+
+    def forward(self, x):
+        return nn.functional.linear(x, getattr(self, self.names[0][-1]).weight)
+
+
+@pytest.mark.parametrize("cut", [("a",), ("b",), ("a", "b")])
+def test_the_weight_of_another_module_is_another_weight(cut):
+    x = torch.ones(2, 4)
+    view, other = ModelGraphView(Borrows("b", "a"), x), ModelGraphView(Borrows("b"), x)
+
+    def less(facts):
+        for name in cut:
+            del facts["modules"][name]
+
+    baseline = reread(view, view.capture(), less)
+    assert not matches(other, baseline, other.capture())
+    assert matches(view, baseline, view.capture()) is ("a" not in cut)
+
+
+def test_a_module_that_no_operator_reads_is_told_with_the_match():
+    x = torch.ones(2, 4)
+    view, other = ModelGraphView(Borrows("a"), x), ModelGraphView(Borrows("spare", "a"), x)
+    for before, after in ((view, other), (other, view)):
+        verdict = after.compare(before.capture(), after.capture(), Tolerances())
+        assert (verdict.matched, [finding.layer for finding in verdict.findings]) == (True, ["spare"])
