@@ -101,11 +101,12 @@ def _read_modules(graph: OperatorGraph) -> set[str]:
 def renamed_back(baseline: OperatorGraph, actual: OperatorGraph) -> tuple[OperatorGraph, list[RenameFinding]]:
     """The actual graph with renamed modules, and inputs of another name, called as in the baseline.
 
-    An input has another name where only one of the graphs knows each of the names at its position.
+    An input has another name where only one of the graphs knows each of the names at its position. A name that the
+    caller gave stands for itself.
     """
     old, renamed = with_baseline_names(baseline.structure(), actual.structure())
     inputs: dict[str, str] = {}
-    if list(baseline.inputs.values()) == list(actual.inputs.values()):
+    if not actual.by_name and list(baseline.inputs.values()) == list(actual.inputs.values()):
         pairs = zip(actual.inputs, baseline.inputs, strict=True)
         inputs = {new: old for new, old in pairs if new not in baseline.inputs and old not in actual.inputs}
     if not renamed and not inputs:
