@@ -65,18 +65,21 @@ def _findings_in_module(
         findings.append(ClassFinding(name, "class", before.class_name, after.class_name))
     # another class has other attributes; and the names and defaults of forward's parameters are code
     keys = [] if findings else sorted({*before.config, *after.config} - _NO_CONFIGURATION)
-    keys = [key for key in keys if not same_setting(before.config.get(key, ""), after.config.get(key, ""))]
-    named = [key for key in keys if key not in _REPRESENTATIONS]
-    named = [key for key in named if not _is_private(key)] or named  # private attributes follow from the others
+    texts = {key: (before.config.get(key, ""), after.config.get(key, "")) for key in keys}
+    texts = {key: pair for key, pair in texts.items() if not same_setting(*pair)}
     # an attribute that extra_repr does not mention may be configuration or mere state: weaker evidence
-    family = ConfigFinding if {*_REPRESENTATIONS} & set(keys) else AttributeFinding
-    for key in named or keys:
-        old, new = before.config.get(key, ""), after.config.get(key, "")
-        if family is ConfigFinding or (old and new):  # an attribute that only one of them has is a matter of its code
-            inner = _findings_inside_object(old, new, objects)
-            findings += [family(name, key, old, new)] if inner is None else inner
-    # an object and what is in it may give the same finding
-    findings = list({(finding.layer, finding.name): finding for finding in findings}.values())
+    family = ConfigFinding if {*_REPRESENTATIONS} & texts.keys() else AttributeFinding
+    if family is AttributeFinding:  # one that only one of them has is a matter of its code
+        texts = {key: pair for key, pair in texts.items() if all(pair)}
+    inside = {key: _findings_inside_object(*pair, objects) for key, pair in texts.items()}
+    # what an object holds explains nothing else
+    named = [key for key in texts if inside[key] is None and key not in _REPRESENTATIONS]
+    named = [key for key in named if not _is_private(key)] or named  # private attributes follow from the others
+    named = named or [key for key in texts if inside[key] is None]
+    findings += [family(name, key, *texts[key]) for key in named]
+    known = {(finding.layer, finding.name) for finding in findings}  # an object may give the same finding
+    inner = dict.fromkeys(finding for found in inside.values() for finding in found or ())
+    findings += [finding for finding in inner if (finding.layer, finding.name) not in known]
     state = after.state(before)
     for key in sorted({*before.weights, *after.weights}):
         old, new = _dtype_and_shape(baseline, before.weights.get(key)), _dtype_and_shape(actual, after.weights.get(key))

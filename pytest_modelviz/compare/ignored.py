@@ -31,7 +31,7 @@ def lasting_modules(configurations: Configurations, patterns: Iterable[str] = ()
         remaining = settings_by_attribute(result[layer], references) if references else {}
         for attribute in settings_by_attribute(config, references) if references else ():  # if it is written out here
             text = references[attribute]
-            objects[text] = object_text(object_class(text), remaining.get(attribute, {}))
+            objects.setdefault(text, object_text(object_class(text), remaining.get(attribute, {})))
     for config in result.values() if objects else ():
         config.update({key: objects[text] for key, text in config.items() if text in objects})
     return result

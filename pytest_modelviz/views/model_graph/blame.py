@@ -40,7 +40,7 @@ def blame(
     layer = first.layer
     if baseline.ties is not None and actual.ties is not None and isinstance(first, ReceivesFinding):
         ties = tie_findings(baseline.ties, actual.ties)
-        if ties and _holder(first.before, baseline) != _holder(first.after, actual):
+        if ties and holder_of(first.before, baseline) != holder_of(first.after, actual):
             return "", "architecture", ties
     if layer not in before.modules or layer not in after.modules:
         layer = calling_layer(layer, before.structure, after.structure)
@@ -110,7 +110,7 @@ def _giver(
     old, new = producer_of(first.before), producer_of(first.after)
     if new in known:  # it had both before, and now uses the other
         return layer
-    weight = _holder(first.before, baseline)
+    weight = holder_of(first.before, baseline)
     if weight is not None and weight[0] == layer and not _inside(new, layer):
         return calling_layer(layer, before.structure, after.structure)  # its weights were given to it for this call
     while layer and not _inside(old, layer) and not _inside(new, layer):
@@ -126,7 +126,7 @@ def _inside(producer: str, layer: str) -> bool:
     return layer == "" or is_within(owner, layer)
 
 
-def _holder(reference: str, graph: OperatorGraph) -> tuple[str, str] | None:
+def holder_of(reference: str, graph: OperatorGraph) -> tuple[str, str] | None:
     """The module that holds a parameter or buffer, and its name there; None for what was computed."""
     owner, _, local = unescaped(producer_of(reference)).rpartition(".")
     row = graph.modules.get(owner)

@@ -10,10 +10,17 @@ from pytest_modelviz.compare.naming import baseline_namer, is_within, tie_findin
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
-from pytest_modelviz.records.findings import AnyFinding, AttributeFinding, LayerFinding, RenameFinding, Role
+from pytest_modelviz.records.findings import (
+    AnyFinding,
+    AttributeFinding,
+    LayerFinding,
+    ModuleFinding,
+    RenameFinding,
+    Role,
+)
 from pytest_modelviz.records.structure import ModelStructure, class_name_of
 from pytest_modelviz.records.verdict import Divergence, Verdict
-from pytest_modelviz.views.model_graph.blame import blame
+from pytest_modelviz.views.model_graph.blame import blame, holder_of
 from pytest_modelviz.views.model_graph.difference import difference
 from pytest_modelviz.views.model_graph.findings import FollowingFinding, SourceFinding
 from pytest_modelviz.views.model_graph.records import INPUT, OperatorGraph, escaped, module_of, producer_of, unescaped
@@ -34,20 +41,22 @@ def compare_graphs(baseline: OperatorGraph, actual: OperatorGraph) -> Verdict:
     _refuse_aliases(baseline, actual)
     differing = difference(baseline, actual)
     owners = dict.fromkeys(operator.module for operator in (*baseline.operators, *actual.operators))
-    renamed = [finding for finding in renamed if any(is_within(owner, finding.before) for owner in owners)]
+    read = _read_modules(actual)
+    renamed = [finding for finding in renamed if any(is_within(name, finding.before) for name in (*owners, *read))]
     before, after = baseline.structure(), actual.structure()
     built = construction_changes(before, after)
-    if not differing.findings and not renamed:
+    lacking = [finding for finding in built if isinstance(finding, ModuleFinding) and finding.layer in read]
+    if not differing.findings and not renamed and not lacking:
         ties = tie_findings(before.ties, after.ties) if None not in (baseline.ties, actual.ties) else []
         told = [finding for finding in built if not isinstance(finding, AttributeFinding)]
         return Verdict.match(compared=len(owners), findings=[*told, *ties])
-    evidence: Sequence[LayerFinding] = renamed
+    evidence: Sequence[LayerFinding] = [*renamed, *lacking]
     if differing.findings:
         layer, cause, evidence = blame(baseline, actual, differing.findings[0])
         first = _divergence(layer, before, after)
     else:
-        first, cause = _divergence(renamed[0].before, before, after), "architecture"
-        first = replace(first, layer=renamed[0].layer)
+        layer, cause = evidence[0].layer, "architecture"
+        first = replace(_divergence(renamed[0].before if renamed else layer, before, after), layer=layer)
     known = set(evidence)
     also = [finding for finding in (*built, *renamed) if finding not in known]
     touched = {finding.layer for finding in differing.findings} | {module_of(name) for name in differing.follows}
@@ -59,7 +68,7 @@ def compare_graphs(baseline: OperatorGraph, actual: OperatorGraph) -> Verdict:
     changed = len(differing.findings) + len(differing.follows)
     return Verdict.drift(
         compared=len(owners),
-        drifted=len(touched & set(owners)) or len(renamed),
+        drifted=len(touched & set(owners)) or len(renamed) + len(lacking),
         error=min(changed / count, 1.0),
         tolerance=0.0,
         first=first,
@@ -83,14 +92,21 @@ def _refuse_aliases(baseline: OperatorGraph, actual: OperatorGraph) -> None:
             raise UnreadableBaselineError(f"its graph has an operator with an impossible name: {name[:80]!r}")
 
 
+def _read_modules(graph: OperatorGraph) -> set[str]:
+    """The modules whose parameters and buffers are read or returned, by whichever module's code."""
+    references = (*(name for operator in graph.operators for name in operator.inputs), *graph.outputs)
+    return {holder[0] for holder in (holder_of(reference, graph) for reference in references) if holder is not None}
+
+
 def renamed_back(baseline: OperatorGraph, actual: OperatorGraph) -> tuple[OperatorGraph, list[RenameFinding]]:
     """The actual graph with renamed modules, and inputs of another name, called as in the baseline.
 
-    An input has another name where only one of the graphs knows each of the names at its position.
+    An input has another name where only one of the graphs knows each of the names at its position. A name that the
+    caller gave stands for itself.
     """
     old, renamed = with_baseline_names(baseline.structure(), actual.structure())
     inputs: dict[str, str] = {}
-    if list(baseline.inputs.values()) == list(actual.inputs.values()):
+    if not actual.by_name and list(baseline.inputs.values()) == list(actual.inputs.values()):
         pairs = zip(actual.inputs, baseline.inputs, strict=True)
         inputs = {new: old for new, old in pairs if new not in baseline.inputs and old not in actual.inputs}
     if not renamed and not inputs:

@@ -36,6 +36,9 @@ def difference(baseline: OperatorGraph, actual: OperatorGraph) -> Difference:
         texts = baseline.inputs.get(name, ""), actual.inputs.get(name, "")
         if texts[0] != texts[1]:
             result.findings.append(findings.InputFinding("", name, *texts))
+    orders = [", ".join(name.removeprefix(INPUT) for name in graph.inputs) for graph in (baseline, actual)]
+    if not (result.findings or actual.by_name) and orders[0] != orders[1]:
+        result.findings.append(findings.InputFinding("", "order", *orders))
     result.pairs.update((name, name) for name in actual.inputs)
     before, after = baseline.operators, actual.operators
     unpaired: set[str] = set()  # what has no counterpart, by names of the baseline and (marked) of the actual graph

@@ -54,7 +54,7 @@ def exported(model: torch.nn.Module, input_data: ModelInput) -> OperatorGraph:
     finally:
         child_table(held).clear()  # a reference to the exported program keeps no model alive
     operators, outputs = _needed(reader.operators, outputs)
-    return OperatorGraph(EXPORTED, "", inputs, operators, outputs, rows)
+    return OperatorGraph(EXPORTED, "", inputs, operators, outputs, rows, by_name=bool(kwargs))
 
 
 def warm_calls(model: torch.nn.Module, input_data: ModelInput) -> tuple[Call, ...] | None:

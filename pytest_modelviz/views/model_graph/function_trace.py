@@ -44,7 +44,7 @@ def traced(model: torch.nn.Module, input_data: ModelInput, reason: str) -> Opera
         output = model(*args, **kwargs)
     outputs = tuple(map(recorder.reference, tensors(output)))
     inputs = {name: naming.input_text(value) for name, value in given.items()}
-    return OperatorGraph(TRACED, reason, inputs, tuple(recorder.operators), outputs, rows)
+    return OperatorGraph(TRACED, reason, inputs, tuple(recorder.operators), outputs, rows, by_name=bool(kwargs))
 
 
 class _Recorder(TorchFunctionMode, CallObserver):

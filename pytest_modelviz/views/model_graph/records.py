@@ -119,8 +119,9 @@ class OperatorGraph:
     """What `model_graph` returns: the operators in the order of execution. `str()` lists them.
 
     `source` is "exported" or, where `torch.export` failed for the `reason` given, "traced". `inputs` maps names such as
-    `input.x` to shapes, `outputs` name what the model returns. `calls` are those of a pass, without what was given, and
-    `ties` names that stand for one parameter or module; both are None where they were not recorded.
+    `input.x` to shapes; the names are the caller's where they were given `by_name`. `outputs` name what the model
+    returns. `calls` are those of a pass, without what was given, and `ties` names that stand for one parameter or
+    module; both are None where they were not recorded.
     """
 
     source: str
@@ -131,6 +132,7 @@ class OperatorGraph:
     modules: Mapping[str, ModuleRow]
     calls: tuple[Call, ...] | None = None
     ties: tuple[tuple[str, ...], ...] | None = None
+    by_name: bool = False
 
     def __str__(self) -> str:
         return "\n".join(
@@ -148,6 +150,7 @@ class OperatorGraph:
             "source": self.source,
             **({"reason": self.reason} if self.reason else {}),
             "inputs": dict(self.inputs),
+            **({"by_name": True} if self.by_name else {}),
             "outputs": list(self.outputs),
             "operators": {operator.name: operator.to_row() for operator in self.operators},
             "modules": {
@@ -183,7 +186,9 @@ class OperatorGraph:
         if not isinstance(groups, (list, tuple)):
             raise UnreadableBaselineError("its graph's shared parameters are not a list of names")
         ties = None if calls is None else tuple(_texts(group) for group in groups)
-        return cls(source, reason, inputs, operators, outputs, modules, None if calls is None else tuple(calls), ties)
+        recorded = None if calls is None else tuple(calls)
+        by_name = facts.get("by_name") is True
+        return cls(source, reason, inputs, operators, outputs, modules, recorded, ties, by_name)
 
     def structure(self) -> ModelStructure:
         """The modules, with the shapes of what they hold and without its values."""

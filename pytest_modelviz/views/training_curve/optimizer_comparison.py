@@ -16,6 +16,7 @@ from pytest_modelviz.views.training_curve.optimizer_records import OptimizerReco
 
 # Options are numbers that were written down, and rates computed from them, whose last digits are the processor's.
 _SAME_OPTION = 1e-6
+_ABSENT = "absent"
 _MOST_LISTED = 4
 _LONGEST_PREFIX = 1000  # letters of the path to nested options
 _ATTACHED = "initial_lr"  # what a scheduler leaves in the groups of its optimiser, wherever it is kept
@@ -57,7 +58,8 @@ def _compare(before: OptimizerRecord, after: OptimizerRecord, ignored: Sequence[
     if before.class_name != after.class_name:
         label = f"{label} -> {after.class_name}"
         findings.append(OptimizerFinding("class", before.class_name, after.class_name))
-    differing = _differences(before.options, after.options, missing_counts=False)
+    defaults = after.defaults if before.class_name == after.class_name else None
+    differing = _differences(before.options, after.options, defaults)
     findings += [_option(key, label, old, new) for key, old, new in differing]
     options = _group_options(before, after, label)
     findings += [*options, *_parameters(before, after, label), *_schedulers(before, after, label)]
@@ -94,10 +96,11 @@ def _option(key: str, label: str, before: Option, after: Option) -> OptimizerFin
 def _group_options(before: OptimizerRecord, after: OptimizerRecord, label: str) -> list[OptimizerFinding]:
     if len(before.groups) != len(after.groups):
         return [_option("parameter groups", label, len(before.groups), len(after.groups))]
+    defaults = after.defaults if before.class_name == after.class_name else None
     rows: dict[tuple[str, str, str], list[int]] = {}
     for at, pair in enumerate(zip(before.groups, after.groups, strict=True)):
-        options = [{key: value for key, value in group.options.items() if key != _ATTACHED} for group in pair]
-        for key, old, new in _differences(*options, missing_counts=before.class_name == after.class_name):
+        earlier, later = ({key: value for key, value in g.options.items() if key != _ATTACHED} for g in pair)
+        for key, old, new in _differences(earlier, later, defaults):
             rows.setdefault((key, _text(old), _text(new)), []).append(at)
     findings = []
     for (key, before_text, after_text), groups in rows.items():
@@ -137,7 +140,7 @@ def _schedulers(before: OptimizerRecord, after: OptimizerRecord, label: str) -> 
     return [
         _option(f"{earlier.class_name} {key}", label, old, new)
         for earlier, later in pairs
-        for key, old, new in _differences(earlier.options, later.options, missing_counts=False)
+        for key, old, new in _differences(earlier.options, later.options, later.defaults)
     ]
 
 
@@ -171,10 +174,11 @@ def _start(record: OptimizerRecord, group: str, name: str) -> Option:
     return None if at is None else record.groups[at].options.get(name)
 
 
-def _differences(before: Options, after: Options, *, missing_counts: bool) -> Iterator[tuple[str, Option, Option]]:
-    """(option, before, after) of what differs; an option that one of them lacks is off there.
+def _differences(before: Options, after: Options, defaults: Options | None) -> Iterator[tuple[str, Option, Option]]:
+    """(option, before, after) of what differs.
 
-    One that only the baseline has may be an earlier version's: where missing ones do not count, it is none.
+    An option of torch that is off by `defaults` may be missing on either side. Of two classes, for which `defaults` are
+    None, only what is on now is reported.
     """
     old, new = _lasting(before), _lasting(after)
     if _doubled(before) - _doubled(after):
@@ -183,8 +187,15 @@ def _differences(before: Options, after: Options, *, missing_counts: bool) -> It
         if key in old and key in new:
             if not (_same(old[key], new[key]) or _lasting_text(old[key]) == _lasting_text(new[key])):
                 yield key, old[key], new[key]
-        elif new.get(key) or (missing_counts and old.get(key)):
-            yield key, old.get(key), new.get(key)
+        elif new.get(key) or (defaults is not None and not _is_off(key, old, new, defaults)):
+            yield key, old.get(key, _ABSENT), new.get(key, _ABSENT)
+
+
+def _is_off(key: str, old: Options, new: Options, defaults: Options) -> bool:
+    """Whether an option that only one side has is off: which options a class of torch has depends on its version."""
+    if key in new:
+        return key in defaults and repr(new[key]) == repr(defaults[key])
+    return bool(defaults) and not old[key]
 
 
 def _flat(options: Options, prefix: str = "") -> Iterator[tuple[str, Option]]:

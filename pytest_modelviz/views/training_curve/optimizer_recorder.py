@@ -6,6 +6,7 @@ of torch and between devices.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -176,14 +177,29 @@ def _record(
     own = [scheduler for scheduler in schedulers if scheduler.optimizer is optimizer]
     inner = {id(nested) for scheduler in own for nested in getattr(scheduler, "_schedulers", ())}
     records = [
-        SchedulerRecord(type(scheduler).__name__, _attributes(scheduler, _SCHEDULER_STATE))
+        SchedulerRecord(type(scheduler).__name__, _attributes(scheduler, _SCHEDULER_STATE), _defaults(scheduler))
         for scheduler in own
         if id(scheduler) not in inner
     ]
     records.sort(key=lambda record: (record.class_name, str(record.options)))
     return OptimizerRecord(
-        name, type(optimizer).__name__, _attributes(optimizer, _STATE), tuple(groups), tuple(records)
+        name,
+        type(optimizer).__name__,
+        _attributes(optimizer, _STATE),
+        tuple(groups),
+        tuple(records),
+        defaults=_defaults(optimizer),
     )
+
+
+def _defaults(holder: object) -> dict[str, Option]:
+    """What turns an option of torch off unless somebody asks for it. The defaults of other classes are the model's."""
+    classes = [base for base in reversed(type(holder).__mro__) if base.__module__.startswith("torch.optim.")]
+    parameters = {name: p.default for base in classes for name, p in inspect.signature(base).parameters.items()}
+    if "min_lr" in parameters:  # as ReduceLROnPlateau keeps it in later versions of torch
+        parameters["default_min_lr"] = parameters["min_lr"]
+    known = _plain_options(parameters, _IMPLEMENTATION)
+    return {name: value for name, value in known.items() if not value}
 
 
 def _attributes(holder: object, without: frozenset[str]) -> dict[str, Option]:

@@ -37,14 +37,18 @@ class ParameterGroup:
 
 @dataclass(frozen=True)
 class SchedulerRecord:
-    """A scheduler: its class and its options; those of the schedulers that it is made of are nested in them."""
+    """A scheduler: its class and its options; those of the schedulers that it is made of are nested in them.
+
+    `defaults` are those of torch that turn an option off.
+    """
 
     class_name: str
     options: Options
+    defaults: Options = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, stored: JsonValue) -> SchedulerRecord:
-        return cls(_member(stored, "class", str), _options(stored))
+        return cls(_member(stored, "class", str), _options(stored), _defaults(stored))
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,8 @@ class OptimizerRecord:
     """An optimiser before the first step, under the name that the caller gave it ("" for one alone).
 
     `schedules` are the options that changed while it trained: "0.lr" (that of group 0) maps each step from which on a
-    value held to that value; a step's value is the one that it began with.
+    value held to that value; a step's value is the one that it began with. `defaults` are those of torch that turn an
+    option off.
     """
 
     name: str
@@ -61,6 +66,7 @@ class OptimizerRecord:
     groups: tuple[ParameterGroup, ...]
     schedulers: tuple[SchedulerRecord, ...] = ()
     schedules: Mapping[str, Mapping[int, Option]] = field(default_factory=dict)
+    defaults: Options = field(default_factory=dict)
 
     def to_json(self) -> JsonObject:
         """What `from_json` takes; keys are texts."""
@@ -72,7 +78,11 @@ class OptimizerRecord:
             "class": self.class_name,
             "options": self.options,
             "groups": groups,
-            "schedulers": [{"class": each.class_name, "options": each.options} for each in self.schedulers],
+            "defaults": self.defaults,
+            "schedulers": [
+                {"class": each.class_name, "options": each.options, "defaults": each.defaults}
+                for each in self.schedulers
+            ],
             "schedules": {
                 key: {str(step): value for step, value in values.items()} for key, values in self.schedules.items()
             },
@@ -92,6 +102,7 @@ class OptimizerRecord:
             tuple(map(ParameterGroup.from_json, _member(stored, "groups", list))),
             tuple(map(SchedulerRecord.from_json, _member(stored, "schedulers", list))),
             {key: {int(step): value for step, value in values.items()} for key, values in schedules.items()},
+            _defaults(stored),
         )
 
 
@@ -120,6 +131,11 @@ def _options(stored: JsonValue, key: str = "options", known_as: str = "") -> Opt
     if any(isinstance(value, float) and not math.isfinite(value) for value in options.values()):
         raise _damage("options")
     return options
+
+
+def _defaults(stored: JsonValue) -> Options:
+    """Earlier versions did not record them."""
+    return _options(stored, "defaults") if isinstance(stored, Mapping) and "defaults" in stored else {}
 
 
 def _is_step(text: str) -> bool:

@@ -9,6 +9,7 @@ from torch.overrides import handle_torch_function, has_torch_function
 
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import UnreadableBaselineError
+from pytest_modelviz.reports.sentences import sentence
 from pytest_modelviz.views.model_graph.capture import ModelGraphView
 from pytest_modelviz.views.model_graph.records import OperatorGraph
 
@@ -184,8 +185,14 @@ class Subtracts(nn.Module):
         ("ac", "ca", None),
     ],
 )
-def test_no_input_that_both_graphs_know_stands_for_another(operands, inputs, matching):
+@pytest.mark.parametrize("by_name", [False, True])
+def test_no_input_that_both_graphs_know_stands_for_another(operands, inputs, matching, by_name):
     data = {"a": torch.ones(2, 4), "b": torch.rand(2, 4)}
+    if not by_name:
+        data = tuple(data.values())
+        matching = None if (operands, inputs) == ("ab", "ba") else matching  # in that order they are given
+    elif {*operands, *inputs} != {*"ab"}:
+        matching = None  # what the caller calls an input stands for that input
     views = {"a - b": ModelGraphView(Subtracts(False), data), "b - a": ModelGraphView(Subtracts(True), data)}
     view = views["a - b"]
 
@@ -197,3 +204,89 @@ def test_no_input_that_both_graphs_know_stands_for_another(operands, inputs, mat
     baseline = reread(view, view.capture(), renamed)
     matched = [name for name, other in views.items() if matches(other, baseline, other.capture())]
     assert matched == ([] if matching is None else [matching])
+
+
+def test_inputs_given_by_position_are_not_told_apart_by_their_names():
+    class First(nn.Module):
+        def forward(self, b, n):
+            return torch.tanh(b)
+
+    class Second(nn.Module):
+        def forward(self, a, b):
+            return torch.tanh(b)
+
+    class Third(nn.Module):
+        def forward(self, n, b):
+            return torch.tanh(b)
+
+    data = torch.ones(2, 4), torch.rand(2, 4)
+    first, second, third = (ModelGraphView(kind(), data) for kind in (First, Second, Third))
+    assert matches(second, third.capture(), second.capture())
+    verdict = first.compare(third.capture(), first.capture(), Tolerances())
+    assert (verdict.matched, verdict.cause) == (False, "input")
+    assert sentence(verdict.findings[0]) == "the model receives another input (order: n, b -> b, n)"
+
+
+@pytest.mark.parametrize("traced", [False, True])
+@pytest.mark.parametrize("says_so", [False, True])
+def test_inputs_that_the_caller_names_are_not_told_apart_by_their_order(says_so, traced):
+    class Ordered(nn.Module):
+        def forward(self, a, b):
+            return a - b if not traced or float(a.sum()) < 1e9 else a
+
+    class Reordered(nn.Module):
+        def forward(self, b, a):
+            return b - a if not traced or float(a.sum()) < 1e9 else a
+
+    Reordered.__name__ = Reordered.__qualname__ = "Ordered"
+    data = {"a": torch.ones(2, 4), "b": torch.rand(2, 4)}
+    views = [ModelGraphView(Ordered(), data), ModelGraphView(Reordered(), data)]
+    capture = views[0].capture()
+    assert capture.facts["source"] == ("traced" if traced else "exported")
+
+    def renamed(facts):
+        other = {"input.a": "input.p", "input.b": "input.q"}
+        facts["inputs"] = {other[name]: text for name, text in facts["inputs"].items()}
+        for row in facts["operators"].values():
+            row["in"] = [other.get(name, name) for name in row.get("in", [])]
+        if not says_so:
+            del facts["by_name"]  # as earlier versions recorded it
+
+    baseline = reread(views[0], capture, renamed)
+    assert [matches(view, baseline, view.capture()) for view in views] != [True, True]
+    assert [matches(view, capture, view.capture()) for view in views] == [True, False]
+
+
+class Borrows(nn.Module):
+    """Reads the weight of a module whose code does not run."""
+
+    def __init__(self, *names):
+        super().__init__()
+        for name in names:
+            self.add_module(name, nn.Embedding(4, 4))
+        self.names = [names]  # no configuration
+
+    def forward(self, x):
+        return nn.functional.linear(x, getattr(self, self.names[0][-1]).weight)
+
+
+@pytest.mark.parametrize("cut", [("a",), ("b",), ("a", "b")])
+def test_the_weight_of_another_module_is_another_weight(cut):
+    x = torch.ones(2, 4)
+    view, other = ModelGraphView(Borrows("b", "a"), x), ModelGraphView(Borrows("b"), x)
+
+    def less(facts):
+        for name in cut:
+            del facts["modules"][name]
+
+    baseline = reread(view, view.capture(), less)
+    assert not matches(other, baseline, other.capture())
+    assert matches(view, baseline, view.capture()) is ("a" not in cut)
+
+
+def test_a_module_that_no_operator_reads_is_told_with_the_match():
+    x = torch.ones(2, 4)
+    view, other = ModelGraphView(Borrows("a"), x), ModelGraphView(Borrows("spare", "a"), x)
+    for before, after in ((view, other), (other, view)):
+        verdict = after.compare(before.capture(), after.capture(), Tolerances())
+        assert (verdict.matched, [finding.layer for finding in verdict.findings]) == (True, ["spare"])

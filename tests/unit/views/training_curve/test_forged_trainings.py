@@ -45,6 +45,43 @@ def test_what_a_baseline_says_of_rounding_and_size_excuses_no_update():
     assert not matches(other, mended(view, capture, parameters__moves=moves), other.capture())
 
 
+def late(where, option):
+    """A training with an option that makes no difference to the first steps."""
+    torch.manual_seed(0)
+    model, x = nn.Linear(4, 1), torch.ones(2, 4)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 100)
+    {"start": vars(optimizer), "group": optimizer.param_groups[0], "schedule": vars(scheduler)}[where].update(option)
+
+    def step(number):
+        optimizer.zero_grad()
+        loss = model(x).square().mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return TrainingCurveView(step, steps=2, model=model, optimizer=scheduler)
+
+
+@pytest.mark.parametrize("stated", ["nothing", None, 0, False, 5, "as a default"])
+@pytest.mark.parametrize("where", ["start", "group", "schedule"])
+def test_no_baseline_stands_for_two_options(where, stated):
+    options = ({}, {"start": None}, {"start": 0}, {"start": "x"}, {"start": 5})
+
+    def change(facts):
+        record = facts["optimizer"][0]
+        holder = {"start": record, "group": record["groups"][0], "schedule": record["schedulers"][0]}[where]
+        holder["options"].pop("start", None)
+        if stated == "as a default":
+            record.setdefault("defaults", {})["start"] = holder.setdefault("defaults", {})["start"] = None
+        elif stated != "nothing":
+            holder["options"]["start"] = stated
+
+    view = late(where, {})
+    baseline = reread(view, view.capture(), change)
+    assert sum(matches(view, baseline, late(where, option).capture()) for option in options) == 1
+
+
 @pytest.mark.parametrize("rate", [0.09, 0.05, 0.02])
 def test_no_update_is_smaller_because_the_baseline_calls_the_rest_rounding(rate):
     def once(rate):
