@@ -202,7 +202,7 @@ class LockstepComparison:
 
     def _matched_leaves(self, baseline: Event, actual: Event, last_callee: str | None) -> tuple[Leaves, Leaves]:
         before, after = baseline.leaves, actual.leaves
-        if baseline.kind == "leave" or before.keys() == after.keys():
+        if baseline.kind == "leave" or not (before or after):
             return before, after
         lent = lent_weights(before), lent_weights(after)
         if lent[0] != lent[1]:  # earlier versions did not record them
@@ -231,7 +231,6 @@ class LockstepComparison:
             tolerances=self.tolerances.of(executing_call(baseline).layer),
             scale=scale,
             negligible=self._propagation.negligible,
-            renamed=after.keys() - actual.leaves.keys(),
         )
 
 
