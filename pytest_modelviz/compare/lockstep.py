@@ -16,6 +16,7 @@ pass alone, and everything in the actual pass is compared.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -27,7 +28,7 @@ from pytest_modelviz.compare.tensors import leaf_errors, worst
 from pytest_modelviz.compare.tolerance import Source, Tolerances
 from pytest_modelviz.records.findings import RenameFinding
 from pytest_modelviz.records.structure import ModelStructure
-from pytest_modelviz.records.trace import Call, Event, ForwardTrace, Leaves
+from pytest_modelviz.records.trace import Call, Event, ForwardTrace, Leaf, Leaves
 from pytest_modelviz.records.verdict import LayerError
 
 
@@ -89,11 +90,13 @@ class LockstepComparison:
     skipped_containers: set[str] = field(default_factory=set)
     lent_calls: set[int] = field(default_factory=set)
     drifted_outputs: list[str] | None = None
-    _compared_tensors: set[str] = field(default_factory=set)  # of the actual pass
+    _compared: set[Leaf] = field(default_factory=set)  # of the actual pass
+    _latest: Leaves = field(default_factory=dict)  # what the actual pass handed over at its latest event
     _presumed: ComparedEvent | None = None  # the first whose arguments correspond only if the baseline is believed
 
     def __post_init__(self) -> None:
         self._propagation = ErrorPropagation(self.baseline, self.actual, self.tolerances)
+        self._following = {id(call): following for call, following in itertools.pairwise(self.actual.calls)}
         self._called = [{call.layer for call in trace.calls} for trace in (self.baseline, self.actual)]
 
     @property
@@ -145,11 +148,13 @@ class LockstepComparison:
             elif (
                 actual is not None
                 and self._skips(actual, called=self._called[0])
-                and (actual.kind == "enter" or self._has_been_compared(actual.call))
+                and (actual.kind == "enter" or self._hands_on(actual.call))
             ):
+                self._latest = actual.leaves
                 actual = next(actual_events, None)
             else:
                 break
+        self._latest = actual.leaves if actual else {}
         return baseline, actual
 
     def _skips(self, event: Event, called: set[str]) -> bool:
@@ -163,10 +168,12 @@ class LockstepComparison:
         self.skipped_containers.add(layer)
         return True
 
-    def _has_been_compared(self, call: Call) -> bool:
-        """Whether all tensors that a call was given, and returned, are those of calls that were compared."""
-        leaves = (*call.inputs.values(), *(call.outputs or {}).values())
-        return all(leaf.tensor is None or leaf.tensor in self._compared_tensors for leaf in leaves)
+    def _hands_on(self, call: Call) -> bool:
+        """Whether a call gives its first module what it was given, and returns what its last returned: no more."""
+        given, returned = (list(leaves.values()) for leaves in (call.inputs, call.outputs or {}))
+        following = self._following.get(id(call))
+        received = list(following.inputs.values()) if following and following.depth > call.depth else returned
+        return given == received and returned == list(self._latest.values()) and self._compared.issuperset(given)
 
     def _compare(self, baseline: Event, actual: Event, innermost: _Frame) -> Source:
         """Compare one event; returns what led to its tensors, as far as rounding may come from there."""
@@ -202,7 +209,7 @@ class LockstepComparison:
 
     def _matched_leaves(self, baseline: Event, actual: Event, last_callee: str | None) -> tuple[Leaves, Leaves]:
         before, after = baseline.leaves, actual.leaves
-        if baseline.kind == "leave" or before.keys() == after.keys():
+        if baseline.kind == "leave" or not (before or after):
             return before, after
         lent = lent_weights(before), lent_weights(after)
         if lent[0] != lent[1]:  # earlier versions did not record them
@@ -221,7 +228,7 @@ class LockstepComparison:
         self, baseline: Event, actual: Event, leaves: tuple[Leaves, Leaves], scale: float | None
     ) -> dict[str, tuple[float, float]]:
         before, after = leaves
-        self._compared_tensors.update(leaf.tensor for leaf in after.values() if leaf.tensor is not None)
+        self._compared.update(after.values())
         return leaf_errors(
             before,
             after,
@@ -231,7 +238,6 @@ class LockstepComparison:
             tolerances=self.tolerances.of(executing_call(baseline).layer),
             scale=scale,
             negligible=self._propagation.negligible,
-            renamed=after.keys() - actual.leaves.keys(),
         )
 
 

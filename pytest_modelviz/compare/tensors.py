@@ -186,7 +186,6 @@ def leaf_errors(
     tolerances: Tolerances,
     scale: float | None = 0.0,
     negligible: Collection[str] = (),
-    renamed: Collection[str] = (),
 ) -> dict[str, tuple[float, float]]:
     """Compare two nested values leaf by leaf.
 
@@ -200,7 +199,6 @@ def leaf_errors(
         scale: the size of what the values were computed from, whose rounding is forgiven; with None nothing is, not
             even a user's atol.
         negligible: tensors of the actual pass that are no larger than what their inputs differ by.
-        renamed: paths under which the actual pass has nothing itself.
 
     Returns:
         path -> (error, tolerance); if the values have different paths, only those that one of them lacks.
@@ -214,7 +212,7 @@ def leaf_errors(
         actual_leaf = actual[path]
         if leaf.tensor is None or actual_leaf.tensor is None:
             same = leaf == actual_leaf or _same_number(leaf, actual_leaf, before, after)
-            same = same or (path not in renamed and _same_device(leaf, actual_leaf, path))
+            same = same or _same_device(leaf, actual_leaf, path)
             errors[path] = (0.0 if same else math.inf), 0.0
         else:
             old, new = before[leaf.tensor], after[actual_leaf.tensor]

@@ -49,7 +49,7 @@ def field_findings(name: str, before: JsonObject, after: JsonObject) -> list[Fie
         if old != new and (isinstance(old, Mapping) or isinstance(new, Mapping)):
             findings += _entries(name, key, _mapping(old), _mapping(new))
         elif not (
-            same(old, new) or _depends_on_device(key, before, after) or (key == "in" and _same_inputs(before, after))
+            _same_inputs(before, after) if key == "in" else same(old, new) or _depends_on_device(key, before, after)
         ):
             findings.append(FieldFinding(name, key, _text(old), _text(new), key))
     return findings
@@ -79,10 +79,16 @@ def without_state(before: JsonObject, after: JsonObject, *, is_run: bool) -> tup
 
 
 def _same_inputs(before: JsonObject, after: JsonObject) -> bool:
-    """Whether a module is given the same arguments: a parameter of another name is no other input."""
+    """Whether a module is given the same arguments, but for devices: a parameter of another name is no other input."""
+    if before.get("in") == after.get("in") and before.get("forward") == after.get("forward"):
+        return True
     (given, old), (others, new) = map(_arguments, (before, after))
-    matched = matched_arguments(given, others, old, new)
-    return matched[0] == matched[1]
+    given, others = matched_arguments(given, others, old, new)
+    return given.keys() == others.keys() and all(
+        same(leaf.literal, others[path].literal)
+        or same_but_for_devices(_text(leaf.literal), _text(others[path].literal), path)
+        for path, leaf in given.items()
+    )
 
 
 def _arguments(row: JsonObject) -> tuple[Leaves, ModuleRecord]:
@@ -102,7 +108,7 @@ def _arguments(row: JsonObject) -> tuple[Leaves, ModuleRecord]:
 def _depends_on_device(key: str, before: JsonObject, after: JsonObject) -> bool:
     """Whether nothing differs but the device: its name, or that nothing was counted in its fused kernels."""
     old, new = before.get(key), after.get(key)
-    if key in ("in", "out"):
+    if key == "out":
         items = [split_items(_text(value)) for value in (old, new)]
         return len(items[0]) == len(items[1]) and all(map(_same_item, *items))
     uncounted = key == "mult_adds" and new is None

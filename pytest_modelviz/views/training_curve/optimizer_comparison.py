@@ -17,6 +17,7 @@ from pytest_modelviz.views.training_curve.optimizer_records import OptimizerReco
 # Options are numbers that were written down, and rates computed from them, whose last digits are the processor's.
 _SAME_OPTION = 1e-6
 _ABSENT = "absent"
+_SINCE_TORCH_2_7 = frozenset({"decoupled_weight_decay"})  # options that a run with an earlier version cannot have
 _MOST_LISTED = 4
 _LONGEST_PREFIX = 1000  # letters of the path to nested options
 _ATTACHED = "initial_lr"  # what a scheduler leaves in the groups of its optimiser, wherever it is kept
@@ -195,7 +196,7 @@ def _is_off(key: str, old: Options, new: Options, defaults: Options) -> bool:
     """Whether an option that only one side has is off: which options a class of torch has depends on its version."""
     if key in new:
         return key in defaults and repr(new[key]) == repr(defaults[key])
-    return bool(defaults) and not old[key]
+    return key in _SINCE_TORCH_2_7 and old[key] is False and bool(defaults)
 
 
 def _flat(options: Options, prefix: str = "") -> Iterator[tuple[str, Option]]:

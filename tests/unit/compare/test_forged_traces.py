@@ -117,6 +117,43 @@ def test_a_container_is_passed_over_only_where_its_results_are_those_of_its_part
     assert matches(view, honest, honest)
 
 
+@pytest.mark.parametrize(
+    ("original", "drifted"), [(("b", True), (None, True)), ((None, True), ("b", True)), ((None, True), (None, False))]
+)
+def test_what_a_container_alone_is_given_or_returns_is_compared(original, drifted):
+    class Sequential(nn.Sequential):
+        def forward(self, x, mode=None):
+            results = [x := module(x) for module in self]
+            return results[-1 if self.returned[0] else 0]
+
+    class Named(nn.Module):
+        def forward(self, x, name):
+            return x + 1
+
+    class Discards(nn.Module):
+        def __init__(self, mode, is_last):
+            super().__init__()
+            torch.manual_seed(0)
+            self.part, self.mode = Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), [mode, lambda: None]
+            self.part.returned = [is_last, lambda: None]  # no configuration
+            self.other = Named()
+
+        def forward(self, x):
+            self.part(x, *self.mode[:1])
+            return self.other(x, "b")
+
+    def uncalled(trace):
+        trace.calls[:] = [call for call in trace.calls if call.layer != "part"]
+        for call in trace.calls:
+            call.depth = min(call.depth, 1)
+
+    view, other = (FeatureMapsView(Discards(*which), image()) for which in (original, drifted))
+    baseline = retraced(view, view.capture(), uncalled)
+    one_by_one = (None, True)  # what the forged baseline is one of
+    assert matches(view, baseline, view.capture()) == (original == one_by_one)
+    assert matches(other, baseline, other.capture()) == (drifted == one_by_one)
+
+
 @pytest.mark.parametrize("mark", ["rewritten", "unsaved"])
 def test_no_baseline_declares_a_weight_mere_state(mark):
     def declared(trace):
