@@ -224,7 +224,7 @@ def test_inputs_given_by_position_are_not_told_apart_by_their_names():
     assert matches(second, third.capture(), second.capture())
     verdict = first.compare(third.capture(), first.capture(), Tolerances())
     assert (verdict.matched, verdict.cause) == (False, "input")
-    assert sentence(verdict.findings[0]) == "the model receives another input (order: n, b -> b, n)"
+    assert sentence(verdict.findings[0]) == "the model receives a different input (order: n, b -> b, n)"
 
 
 @pytest.mark.parametrize("traced", [False, True])
