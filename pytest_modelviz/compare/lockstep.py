@@ -163,10 +163,22 @@ class LockstepComparison:
         modules = self.baseline.modules.get(layer), self.actual.modules.get(layer)
         if layer == "" or any(module is None or module.class_name != "Sequential" for module in modules):
             return False
-        if layer not in self.skipped_containers and layer in called:
-            return False
-        self.skipped_containers.add(layer)
+        if layer not in self.skipped_containers:
+            if layer in called or self._is_allowed_less(layer):
+                return False
+            self.skipped_containers.add(layer)
         return True
+
+    def _is_allowed_less(self, layer: str) -> bool:
+        """Whether the user allows a Sequential less than its parent or its children, which would stand for it."""
+        if not self.tolerances.layers:
+            return False
+        parent = layer.rpartition(".")[0]
+        around = [parent, *(name for name in self.actual.modules if name.rpartition(".")[0] == layer)]
+        own, *others = (self.tolerances.of(name) for name in (layer, *around))
+        return any(
+            own.relative("float32") < other.relative("float32") or own.absolute < other.absolute for other in others
+        )
 
     def _hands_on(self, call: Call) -> bool:
         """Whether a call gives its first module what it was given, and returns what its last returned: no more."""

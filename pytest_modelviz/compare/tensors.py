@@ -62,17 +62,16 @@ def difference(baseline: TensorRecord, actual: TensorRecord, *, atol: float = 0.
         allowed: the tolerance that the result will be compared with.
 
     Returns:
-        The difference; infinite where dtype, shape or the positions of NaN and infinities differ.
+        The difference; infinite where dtype, shape, the number of values or the positions of NaN and infinities differ.
 
     """
-    if (baseline.dtype, baseline.shape) != (actual.dtype, actual.shape):
+    layouts = [(record.dtype, record.shape, record.value_count) for record in (baseline, actual)]
+    if layouts[0] != layouts[1]:
         return math.inf
     before, after = dict(baseline.value_fingerprints), dict(actual.value_fingerprints)
     if INTEGERS not in before:
         after.pop(INTEGERS, None)
     if before != after:
-        return math.inf
-    if None not in (counts := (baseline.value_count, actual.value_count)) and counts[0] != counts[1]:
         return math.inf
     if [sketch.size for sketch in baseline.sketches] != [sketch.size for sketch in actual.sketches]:
         return math.inf

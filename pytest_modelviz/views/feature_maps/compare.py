@@ -28,10 +28,9 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdi
 
 
 def _with_counts(baseline: ForwardTrace, actual: ForwardTrace) -> dict[str, TensorRecord]:
-    """The baseline's tensors with the actual numbers of values, which earlier versions did not record."""
-    counts = {key: record.value_count for key, record in actual.tensors.items() if record.value_count is not None}
+    """The baseline's tensors with the actual numbers of values: what it claims itself is only compared with these."""
     return {
-        key: replace(record, value_count=counts[key]) if key in counts and record.value_count is None else record
+        key: replace(record, value_count=actual.tensors[key].value_count) if key in actual.tensors else record
         for key, record in baseline.tensors.items()
     }
 

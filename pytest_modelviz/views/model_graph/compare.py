@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pytest_modelviz.compare.evidence import construction_changes
@@ -23,7 +23,16 @@ from pytest_modelviz.records.verdict import Divergence, Verdict
 from pytest_modelviz.views.model_graph.blame import blame, holder_of
 from pytest_modelviz.views.model_graph.difference import difference
 from pytest_modelviz.views.model_graph.findings import FollowingFinding, SourceFinding
-from pytest_modelviz.views.model_graph.records import INPUT, OperatorGraph, escaped, module_of, producer_of, unescaped
+from pytest_modelviz.views.model_graph.records import (
+    INPUT,
+    OperatorGraph,
+    argument_name,
+    argument_names,
+    escaped,
+    module_of,
+    producer_of,
+    unescaped,
+)
 
 
 def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
@@ -99,16 +108,9 @@ def _read_modules(graph: OperatorGraph) -> set[str]:
 
 
 def renamed_back(baseline: OperatorGraph, actual: OperatorGraph) -> tuple[OperatorGraph, list[RenameFinding]]:
-    """The actual graph with renamed modules, and inputs of another name, called as in the baseline.
-
-    An input has another name where only one of the graphs knows each of the names at its position. A name that the
-    caller gave stands for itself.
-    """
+    """The actual graph with renamed modules, and inputs of another name, called as in the baseline."""
     old, renamed = with_baseline_names(baseline.structure(), actual.structure())
-    inputs: dict[str, str] = {}
-    if not actual.by_name and list(baseline.inputs.values()) == list(actual.inputs.values()):
-        pairs = zip(actual.inputs, baseline.inputs, strict=True)
-        inputs = {new: old for new, old in pairs if new not in baseline.inputs and old not in actual.inputs}
+    inputs = {} if actual.by_name else _renamed_inputs(baseline.inputs, actual.inputs)
     if not renamed and not inputs:
         return actual, renamed
 
@@ -134,6 +136,25 @@ def renamed_back(baseline: OperatorGraph, actual: OperatorGraph) -> tuple[Operat
         actual, inputs=names, operators=operators, outputs=outputs, modules=modules, calls=calls, ties=ties
     )
     return renamed_graph, renamed
+
+
+def _renamed_inputs(baseline: Mapping[str, str], actual: Mapping[str, str]) -> dict[str, str]:
+    """The baseline's names of inputs that are called otherwise now, if there is nothing else about the inputs.
+
+    An argument has another name where only one of the graphs knows each of the names at its position. A name that the
+    caller gave, such as the key of a dict, stands for itself.
+    """
+    before, after = argument_names(baseline), argument_names(actual)
+    if len(before) != len(after):
+        return {}
+    pairs = zip(after, before, strict=True)
+    arguments = {new: old for new, old in pairs if new not in before and old not in after}
+    names = {
+        name: f"{arguments[argument]}{name.removeprefix(argument)}"
+        for name in actual
+        if (argument := argument_name(name)) in arguments
+    }
+    return names if {names.get(name, name): text for name, text in actual.items()} == dict(baseline) else {}
 
 
 def _divergence(layer: str, *structures: ModelStructure) -> Divergence:

@@ -9,7 +9,7 @@ from pytest_modelviz.compare.texts import same_text
 from pytest_modelviz.records.findings import LayerFinding
 from pytest_modelviz.views.model_graph import findings
 from pytest_modelviz.views.model_graph.align import align
-from pytest_modelviz.views.model_graph.records import INPUT, Operator, OperatorGraph, split_result
+from pytest_modelviz.views.model_graph.records import INPUT, Operator, OperatorGraph, argument_names, split_result
 
 # Arguments whose values follow from the shapes of the inputs.
 _SHAPES = frozenset({"shape", "size", "sizes", "split_sizes", "normalized_shape", "output_size", "end"})
@@ -36,7 +36,8 @@ def difference(baseline: OperatorGraph, actual: OperatorGraph) -> Difference:
         texts = baseline.inputs.get(name, ""), actual.inputs.get(name, "")
         if texts[0] != texts[1]:
             result.findings.append(findings.InputFinding("", name, *texts))
-    orders = [", ".join(name.removeprefix(INPUT) for name in graph.inputs) for graph in (baseline, actual)]
+    arguments = [argument_names(graph.inputs) for graph in (baseline, actual)]
+    orders = [", ".join(name.removeprefix(INPUT) for name in names) for names in arguments]
     if not (result.findings or actual.by_name) and orders[0] != orders[1]:
         result.findings.append(findings.InputFinding("", "order", *orders))
     result.pairs.update((name, name) for name in actual.inputs)

@@ -6,7 +6,8 @@ An operator's name is given by the module whose code runs it and by the operator
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,6 +23,7 @@ from pytest_modelviz.text.strict_json import JsonObject, JsonValue
 
 EXPORTED, TRACED = "exported", "traced"
 INPUT = "input."  # begins the names of the model's inputs
+_ARGUMENT = re.compile(rf"{re.escape(INPUT)}[^.\[]*(\[\d+\])?")  # what comes after is within an argument
 _ESCAPED = {"%": "%25", "=": "%3D"}  # of names in references: an argument's name and "=" may stand before them
 
 
@@ -41,6 +43,17 @@ def unescaped(name: str) -> str:
 def module_of(operator: str) -> str:
     """The module whose code runs an operator, by the operator's name."""
     return unescaped(operator.rpartition("/")[0])
+
+
+def argument_name(name: str) -> str:
+    """The argument that an input is, or is within: `input.x` of `input.x['a']`, `input.x[0]` of `input.x[0].y`."""
+    found = _ARGUMENT.match(name)
+    return found[0] if found else name
+
+
+def argument_names(inputs: Iterable[str]) -> list[str]:
+    """The arguments of these inputs, in their order."""
+    return list(dict.fromkeys(map(argument_name, inputs)))
 
 
 def split_result(reference: str, brackets: tuple[str, ...] = ("[]",)) -> tuple[str, str]:

@@ -267,10 +267,28 @@ def test_honest_nested_tensors_are_readable(parts):
     view = FeatureMapsView(nn.ReLU(), torch.nested.nested_tensor([torch.rand(size) for size in parts]))
     capture = view.capture()
     assert matches(view, reread(view, capture, lambda facts: None), capture)
-    trace = stored_trace(capture.arrays)  # as earlier versions recorded it
+
+
+def with_counts(capture, count):
+    trace = stored_trace(capture.arrays)
     for key, record in trace.tensors.items():
-        trace.tensors[key] = dataclasses.replace(record, value_count=None)
-    assert matches(view, dataclasses.replace(capture, arrays={**capture.arrays, **pack_trace(trace)}), capture)
+        trace.tensors[key] = dataclasses.replace(record, value_count=count)
+    return dataclasses.replace(capture, arrays={**capture.arrays, **pack_trace(trace)})
+
+
+def test_no_baseline_leaves_out_how_many_values_a_nested_tensor_has():
+    sides = ([60, 40], [60, 41])
+    views = [FeatureMapsView(nn.ReLU(), torch.nested.nested_tensor([torch.zeros(n) for n in side])) for side in sides]
+    capture, actual = (view.capture() for view in views)
+    assert not matches(views[1], with_counts(capture, None), actual)
+
+
+def test_no_baseline_adds_a_number_of_values_that_frees_its_text():
+    x = torch.rand(4, 251)
+    views = [FeatureMapsView(nn.Sequential(nn.Flatten(), nn.ReLU()), x * at) for at in (1, 3)]
+    capture, actual = (view.capture() for view in views)
+    forged = dataclasses.replace(with_counts(actual, 0), facts=capture.facts)
+    assert not matches(views[1], forged, actual)
 
 
 def test_the_norm_of_a_nested_tensor_is_checked():

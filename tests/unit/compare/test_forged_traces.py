@@ -24,7 +24,7 @@ from forgery_subjects import (
 from forging_by_hand import less, matches, retraced
 from torch import nn
 
-from pytest_modelviz.compare.tolerance import Tolerances
+from pytest_modelviz.compare.tolerance import LayerTolerance, Tolerances
 from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import Leaf
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
@@ -152,6 +152,28 @@ def test_what_a_container_alone_is_given_or_returns_is_compared(original, drifte
     one_by_one = (None, True)  # what the forged baseline is one of
     assert matches(view, baseline, view.capture()) == (original == one_by_one)
     assert matches(other, baseline, other.capture()) == (drifted == one_by_one)
+
+
+@pytest.mark.parametrize(("rtol", "own", "is_looked_at"), [(0.05, 1e-6, True), (1e-6, 0.05, False), (None, 1e-7, True)])
+def test_a_container_that_is_allowed_less_than_those_around_it_is_compared_itself(rtol, own, is_looked_at):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.features, self.head = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), nn.Conv2d(4, 2, 1)
+
+        def forward(self, x):
+            return self.head(self.features(x))
+
+    def uncalled(trace):
+        trace.calls[:] = [call for call in trace.calls if call.layer != "features"]
+        for call in trace.calls:
+            call.depth = min(call.depth, 1)
+
+    view = FeatureMapsView(Net(), image())
+    actual = view.capture()
+    tolerances = Tolerances(rtol=rtol, layers=(LayerTolerance("features", own),))
+    assert view.compare(retraced(view, actual, uncalled), actual, tolerances).matched is not is_looked_at
 
 
 @pytest.mark.parametrize("mark", ["rewritten", "unsaved"])

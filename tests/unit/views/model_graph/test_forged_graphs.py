@@ -1,5 +1,8 @@
 """No operator or input of a forged graph bears a name that stands for something else; honest names are read."""
 
+import json
+from dataclasses import replace
+
 import pytest
 import torch
 from forgery_subjects import image
@@ -204,6 +207,37 @@ def test_no_input_that_both_graphs_know_stands_for_another(operands, inputs, mat
     baseline = reread(view, view.capture(), renamed)
     matched = [name for name, other in views.items() if matches(other, baseline, other.capture())]
     assert matched == ([] if matching is None else [matching])
+
+
+@pytest.mark.parametrize("wrap", [lambda batch: (batch,), lambda batch: ([batch, batch],)], ids=["dict", "list"])
+def test_keys_of_a_dict_stand_for_themselves_in_whatever_order(wrap):
+    class Net(nn.Module):
+        def __init__(self, first, second):
+            super().__init__()
+            self.names = first, second
+
+        def forward(self, batch):
+            batch = batch if isinstance(batch, dict) else batch[1]
+            return torch.tanh(batch[self.names[0]] - batch[self.names[1]])
+
+    class Renamed(Net):
+        def forward(self, inputs):
+            return super().forward(inputs)
+
+    Renamed.__name__, Renamed.__qualname__ = Net.__name__, Net.__qualname__
+    a, b = torch.ones(2, 4), torch.zeros(2, 4)
+    view = ModelGraphView(Net("a", "b"), wrap({"a": a, "b": b}))
+    swapped = ModelGraphView(Net("b", "a"), wrap({"b": b, "a": a}))
+    baseline = view.capture()
+    text = json.dumps(baseline.facts).replace("['a']", "['p']").replace("['b']", "['q']")
+    forged = replace(baseline, facts=json.loads(text))
+    assert not matches(view, forged, view.capture())
+    assert not matches(swapped, forged, swapped.capture())
+    for honest in (
+        ModelGraphView(Net("a", "b"), wrap({"b": b, "a": a})),
+        ModelGraphView(Renamed("a", "b"), wrap({"a": a, "b": b})),
+    ):
+        assert matches(honest, baseline, honest.capture())
 
 
 def test_inputs_given_by_position_are_not_told_apart_by_their_names():
