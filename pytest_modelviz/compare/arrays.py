@@ -44,6 +44,7 @@ def compare_arrays(baseline: Capture, actual: Capture, tolerances: Tolerances) -
             errors.append(LayerError(name, 0, math.inf, 0.0))
             findings.append(ModuleFinding(name, "added" if before is None else "removed", "array"))
             continue
+        before, after = _in_native_order(before), _in_native_order(after)
         exact = is_exact(str(before.dtype))
         error = _difference(before, after, 0.0 if exact else own.absolute)
         errors.append(LayerError(name, 0, error, 0.0 if exact else own.relative(str(before.dtype))))
@@ -69,6 +70,11 @@ def has_same_nonfinite(baseline: npt.NDArray[Any], actual: npt.NDArray[Any]) -> 
     """Whether shapes are equal, and NaN and each infinity, which cannot be subtracted, stand at the same indices."""
     kinds = (np.isnan, np.isposinf, np.isneginf)
     return baseline.shape == actual.shape and all(np.array_equal(kind(baseline), kind(actual)) for kind in kinds)
+
+
+def _in_native_order(values: Array) -> Array:
+    """The same numbers in this machine's order of bytes, in which a stored array is read."""
+    return values if values.dtype.isnative else values.astype(values.dtype.newbyteorder("="))
 
 
 def _difference(baseline: Array, actual: Array, atol: float) -> float:

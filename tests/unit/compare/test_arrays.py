@@ -66,6 +66,14 @@ def test_equal_integers_and_nan_in_equal_places_match():
     assert verdict(same, {key: value.copy() for key, value in same.items()}).matched
 
 
+@pytest.mark.parametrize("kind", ["f4", "f8", "i4", "u2", "c8"])
+def test_the_order_of_bytes_is_no_difference(kind):
+    little, big = (Capture("own", {}, {"x": np.arange(5).astype(f"{order}{kind}")}) for order in "<>")
+    assert compare_arrays(little, big, Tolerances()).matched
+    changed = Capture("own", {}, {"x": np.arange(1, 6).astype(f">{kind}")})
+    assert not compare_arrays(little, changed, Tolerances()).matched
+
+
 def test_nothing_matches_nothing():
     assert verdict({}, {}).matched
 
