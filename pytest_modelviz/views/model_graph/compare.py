@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -145,7 +146,7 @@ def _renamed_inputs(baseline: Mapping[str, str], actual: Mapping[str, str]) -> d
     caller gave, such as the key of a dict, stands for itself.
     """
     before, after = argument_names(baseline), argument_names(actual)
-    if len(before) != len(after):
+    if len(before) != len(after) or not _are_counted(after):
         return {}
     pairs = zip(after, before, strict=True)
     arguments = {new: old for new, old in pairs if new not in before and old not in after}
@@ -155,6 +156,17 @@ def _renamed_inputs(baseline: Mapping[str, str], actual: Mapping[str, str]) -> d
         if (argument := argument_name(name)) in arguments
     }
     return names if {names.get(name, name): text for name, text in actual.items()} == dict(baseline) else {}
+
+
+def _are_counted(arguments: Sequence[str]) -> bool:
+    """Whether indices count positions, as those of a list do: integers may also be the keys of a dict, in any order."""
+    counts: Counter[str] = Counter()
+    for argument in arguments:
+        root, bracket, index = argument.partition("[")
+        if bracket and index != f"{counts[root]}]":
+            return False
+        counts[root] += 1
+    return True
 
 
 def _divergence(layer: str, *structures: ModelStructure) -> Divergence:

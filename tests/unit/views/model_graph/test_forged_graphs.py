@@ -240,6 +240,28 @@ def test_keys_of_a_dict_stand_for_themselves_in_whatever_order(wrap):
         assert matches(honest, baseline, honest.capture())
 
 
+@pytest.mark.parametrize("names", [("p[0]", "p[1]"), ("x[5]", "x[7]"), ("a", "b")])
+def test_integers_that_are_the_keys_of_a_dict_are_no_positions(names):
+    class Net(nn.Module):
+        def __init__(self, first, second):
+            super().__init__()
+            self.keys = first, second
+
+        def forward(self, x):
+            return torch.tanh(x[self.keys[0]] - x[self.keys[1]])
+
+    a, b = torch.ones(2, 4), torch.zeros(2, 4)
+    view = ModelGraphView(Net(0, 1), ({0: a, 1: b},))
+    swapped = ModelGraphView(Net(1, 0), ({1: b, 0: a},))
+    baseline = view.capture()
+    text = json.dumps(baseline.facts)
+    for at, name in enumerate(names):
+        text = text.replace(f"input.x[{at}]", f"input.{name}")
+    assert text != json.dumps(baseline.facts)
+    forged = replace(baseline, facts=json.loads(text))
+    assert not matches(swapped, forged, swapped.capture())
+
+
 def test_inputs_given_by_position_are_not_told_apart_by_their_names():
     class First(nn.Module):
         def forward(self, b, n):
