@@ -157,8 +157,8 @@ def record_tensor(tensor: torch.Tensor, width: int = ACTIVATION_WIDTH, *, statis
 
     Complex tensors count as pairs of reals, quantised and sparse ones as the dense tensors they represent. The
     components of nested ones are laid end to end, and their shapes are fingerprinted. Integers and booleans are summed
-    in float64; where that may lose digits, integers are fingerprinted by position and value. NaN and infinities are left
-    out of the sketch, counted, and fingerprinted by position. A tensor without data (meta) has an empty sketch.
+    in float64; where that may lose digits, integers are fingerprinted by position and value. NaN and infinities are
+    left out of the sketch, counted, and fingerprinted by position. A tensor without data (meta) has an empty sketch.
 
     Args:
         tensor: any tensor.

@@ -121,16 +121,18 @@ def _parameters(before: OptimizerRecord, after: OptimizerRecord, label: str) -> 
     ]
     if findings or len(before.groups) != len(after.groups):
         return findings
-    old, new = _group_of(before), _group_of(after)
+    left: dict[str, list[int]] = {}  # the groups that no longer have a parameter of this name
+    entered: dict[str, list[int]] = {}
+    for at, pair in enumerate(zip(before.groups, after.groups, strict=True)):
+        old, new = (Counter(group.parameters) for group in pair)
+        for groups, names in ((left, old - new), (entered, new - old)):
+            for name in names.elements():
+                groups.setdefault(name, []).append(at)
     moved: dict[tuple[int, int], list[str]] = {}
-    for name in sorted(old):
-        if old[name] != new[name]:
-            moved.setdefault((old[name], new[name]), []).append(name)
+    for name in sorted(left):
+        for move in zip(left[name], entered[name], strict=True):
+            moved.setdefault(move, []).append(name)
     return [_option(_listed(names), label, f"group {at}", f"group {to}") for (at, to), names in moved.items()]
-
-
-def _group_of(record: OptimizerRecord) -> dict[str, int]:
-    return {name: at for at, group in enumerate(record.groups) for name in group.parameters}
 
 
 def _schedulers(before: OptimizerRecord, after: OptimizerRecord, label: str) -> list[OptimizerFinding]:
