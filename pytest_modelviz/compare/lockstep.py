@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -28,8 +28,10 @@ from pytest_modelviz.compare.tensors import leaf_errors, worst
 from pytest_modelviz.compare.tolerance import Source, Tolerances
 from pytest_modelviz.records.findings import RenameFinding
 from pytest_modelviz.records.structure import ModelStructure
-from pytest_modelviz.records.trace import Call, Event, ForwardTrace, Leaf, Leaves
+from pytest_modelviz.records.trace import Call, Event, ForwardTrace, Leaves
 from pytest_modelviz.records.verdict import LayerError
+
+_NUMBERS = ("float64", "complex128")  # dtypes that Python numbers are recorded with
 
 
 class ComparedEvent(NamedTuple):
@@ -90,7 +92,7 @@ class LockstepComparison:
     skipped_containers: set[str] = field(default_factory=set)
     lent_calls: set[int] = field(default_factory=set)
     drifted_outputs: list[str] | None = None
-    _compared: set[Leaf] = field(default_factory=set)  # of the actual pass
+    _compared: set[Hashable] = field(default_factory=set)  # of the actual pass
     _latest: Leaves = field(default_factory=dict)  # what the actual pass handed over at its latest event
     _presumed: ComparedEvent | None = None  # the first whose arguments correspond only if the baseline is believed
 
@@ -182,10 +184,21 @@ class LockstepComparison:
 
     def _hands_on(self, call: Call) -> bool:
         """Whether a call gives its first module what it was given, and returns what its last returned: no more."""
-        given, returned = (list(leaves.values()) for leaves in (call.inputs, call.outputs or {}))
+        given, returned = (self._values(leaves) for leaves in (call.inputs, call.outputs or {}))
         following = self._following.get(id(call))
-        received = list(following.inputs.values()) if following and following.depth > call.depth else returned
-        return given == received and returned == list(self._latest.values()) and self._compared.issuperset(given)
+        received = self._values(following.inputs) if following and following.depth > call.depth else returned
+        return given == received and returned == self._values(self._latest) and self._compared.issuperset(given)
+
+    def _values(self, leaves: Leaves) -> list[Hashable]:
+        """The leaves of the actual pass; a Python number, which is recorded anew at each event, by its value."""
+        values: list[Hashable] = []
+        for leaf in leaves.values():
+            record = None if leaf.tensor is None else self.actual.tensors[leaf.tensor]
+            if record is not None and record.dtype in _NUMBERS and not record.shape and record.sketch.size:
+                values.append((record.sketch.tobytes(), *record.value_fingerprints.items()))
+            else:
+                values.append(leaf)
+        return values
 
     def _compare(self, baseline: Event, actual: Event, innermost: _Frame) -> Source:
         """Compare one event; returns what led to its tensors, as far as rounding may come from there."""
@@ -240,7 +253,7 @@ class LockstepComparison:
         self, baseline: Event, actual: Event, leaves: tuple[Leaves, Leaves], scale: float | None
     ) -> dict[str, tuple[float, float]]:
         before, after = leaves
-        self._compared.update(after.values())
+        self._compared.update(self._values(after))
         return leaf_errors(
             before,
             after,

@@ -154,6 +154,55 @@ def test_what_a_container_alone_is_given_or_returns_is_compared(original, drifte
     assert matches(other, baseline, other.capture()) == (drifted == one_by_one)
 
 
+class Scales(nn.Module):
+    def forward(self, pair):
+        x, factor = pair
+        return x * factor, factor
+
+
+class Handing(nn.Module):
+    """Hands a number on with a tensor, module by module or to the `whole` container, which may start with another."""
+
+    def __init__(self, number, *, whole, first=None):
+        super().__init__()
+        self.number, self.whole = number, whole
+        self.body = nn.Sequential(nn.Sequential(Scales(), Scales()), Scales())
+        if first is not None:
+            self.body = self._starting(first)
+
+    @staticmethod
+    def _starting(first):
+        class Sequential(nn.Sequential):
+            def forward(self, pair):
+                return super().forward((pair[0], first))
+
+        return Sequential(Scales(), Scales())
+
+    def forward(self, x):
+        pair = x, self.number
+        if self.whole:
+            return self.body(pair)[0]
+        for module in [module for module in self.body.modules() if isinstance(module, Scales)]:
+            pair = module(pair)
+        return pair[0]
+
+
+@pytest.mark.parametrize("number", [0.5, float("nan"), 2, 1j, torch.tensor(0.5)])
+def test_a_number_that_a_container_hands_on_is_the_same_number(number):
+    views = [FeatureMapsView(Handing(number, whole=whole), image()) for whole in (True, False)]
+    for view, other in (views, views[::-1]):
+        assert matches(other, view.capture(), other.capture())
+
+
+@pytest.mark.parametrize("number", [0.25, -0.5, 0.5 + 1e-12])
+def test_a_container_that_is_given_another_number_is_compared(number):
+    view = FeatureMapsView(Handing(0.5, whole=False, first=0.5), image())
+    other = FeatureMapsView(Handing(number, whole=True, first=0.5), image())
+    same = FeatureMapsView(Handing(0.5, whole=True, first=0.5), image())
+    assert matches(same, view.capture(), same.capture())
+    assert not matches(other, view.capture(), other.capture())
+
+
 @pytest.mark.parametrize(("rtol", "own", "is_looked_at"), [(0.05, 1e-6, True), (1e-6, 0.05, False), (None, 1e-7, True)])
 def test_a_container_that_is_allowed_less_than_those_around_it_is_compared_itself(rtol, own, is_looked_at):
     class Net(nn.Module):
