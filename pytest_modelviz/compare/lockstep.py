@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 from pytest_modelviz.compare.arguments import lent_weights, matched_arguments
 from pytest_modelviz.compare.error_propagation import EXACT, ErrorPropagation
-from pytest_modelviz.compare.tensors import leaf_errors, worst
+from pytest_modelviz.compare.tensors import is_mere_rounding, leaf_errors, worst
 from pytest_modelviz.compare.tolerance import Source, Tolerances
 from pytest_modelviz.records.findings import RenameFinding
 from pytest_modelviz.records.structure import ModelStructure
@@ -93,6 +93,7 @@ class LockstepComparison:
     lent_calls: set[int] = field(default_factory=set)
     drifted_outputs: list[str] | None = None
     _compared: set[Hashable] = field(default_factory=set)  # of the actual pass
+    _rounded: dict[tuple[str | None, str], float] = field(default_factory=dict)
     _latest: Leaves = field(default_factory=dict)  # what the actual pass handed over at its latest event
     _presumed: ComparedEvent | None = None  # the first whose arguments correspond only if the baseline is believed
 
@@ -207,6 +208,7 @@ class LockstepComparison:
         scale = propagation.input_scale(actual)
         propagation.begin_event(actual)
         leaves = self._matched_leaves(baseline, actual, innermost.last_callee)
+        scale = self._scale_of_rounding(baseline, leaves, scale)
         errors = self._errors(baseline, actual, leaves, scale)
         error, allowed, path = worst(errors)
         full_error = error
@@ -231,6 +233,23 @@ class LockstepComparison:
         if full_error == 0.0:
             return EXACT  # no bit differs: no rounding comes from here
         return source.and_from(propagation.source_of(actual)) if propagation.excuses else source
+
+    def _scale_of_rounding(self, baseline: Event, leaves: tuple[Leaves, Leaves], scale: float) -> float:
+        """The size of what results were computed from, whose rounding is forgiven.
+
+        A Sequential within the model that returns what a module in it has returned, and which is mere rounding of that
+        module's inputs, is forgiven as much as the module: called one by one, the modules stand for it.
+        """
+        before, after = leaves
+        pairs = [(before[path].tensor, leaf.tensor) for path, leaf in after.items() if leaf.tensor and path in before]
+        if scale:
+            rounded = [pair for pair in pairs if is_mere_rounding(self.actual.tensors[pair[1]], scale)]
+            self._rounded.update(dict.fromkeys(rounded, scale))
+        elif baseline.kind == "leave" and baseline.parent is not None:
+            layer = baseline.call.layer
+            if self.actual.modules[layer].class_name == "Sequential" and not self._is_allowed_less(layer):
+                return min((self._rounded.get(pair, 0.0) for pair in pairs), default=0.0)
+        return scale
 
     def _matched_leaves(self, baseline: Event, actual: Event, last_callee: str | None) -> tuple[Leaves, Leaves]:
         before, after = baseline.leaves, actual.leaves

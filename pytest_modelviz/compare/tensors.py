@@ -111,13 +111,18 @@ def fair_size(baseline: float, actual: float) -> float:
     return actual if baseline > 2 * actual > 0.0 else baseline
 
 
+def is_mere_rounding(record: TensorRecord, scale: float) -> bool:
+    """Whether a result is no larger than the rounding of inputs of size `scale`."""
+    return is_no_more_than(record, 3 * ROUNDING * scale)
+
+
 def _forgiven(record: TensorRecord, scale: float, allowed: float) -> float:
     """How much of a difference may be rounding of inputs of size `scale`: all of a result that is no larger than that.
 
     For a larger result at most three times what is allowed anyway.
     """
-    rounding, size = ROUNDING * scale, rms(record)
-    return 4 * rounding if size <= 3 * rounding else min(rounding, 3 * allowed * size)
+    rounding = ROUNDING * scale
+    return 4 * rounding if is_mere_rounding(record, scale) else min(rounding, 3 * allowed * rms(record))
 
 
 def mismatch(

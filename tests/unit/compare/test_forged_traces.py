@@ -251,6 +251,62 @@ def test_results_that_a_layer_made_small_are_not_excused(model, layer, factor):
     assert not matches(other, retraced(view, capture, off), other.capture())
 
 
+class Noise(nn.Module):
+    """Returns what is left where rounding alone differs: another for each seed."""
+
+    def __init__(self, seed, size=2e-8):
+        super().__init__()
+        self.noise = [size * torch.randn(2, 400, generator=torch.Generator().manual_seed(seed)), lambda: None]
+
+    def forward(self, x):
+        return x * 0 + self.noise[0]
+
+
+class Sequential(nn.Sequential):
+    def forward(self, x):
+        return super().forward(x) * -1
+
+
+class Around(nn.Module):
+    def __init__(self, inner, gain=1.0):
+        super().__init__()
+        self.inner, self.gain = inner, gain
+
+    def forward(self, x):
+        return x + self.inner(x) * self.gain
+
+
+def is_noise_forgiven(build, tolerances=None):
+    view, other = (FeatureMapsView(build(seed), torch.ones(2, 400)) for seed in (0, 1))
+    return other.compare(view.capture(), other.capture(), tolerances or Tolerances()).matched
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda inner: inner, nn.Sequential, lambda inner: nn.Sequential(nn.Sequential(inner))]
+)
+def test_mere_rounding_is_forgiven_to_a_container_as_to_the_module_that_made_it(wrap):
+    assert is_noise_forgiven(lambda seed: Around(wrap(Noise(seed))))
+    assert not is_noise_forgiven(lambda seed: Around(wrap(Noise(seed, size=1e-6))))
+    assert not is_noise_forgiven(lambda seed: Around(wrap(Noise(seed)), gain=1e6))
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda seed: nn.Sequential(Noise(seed)),  # all that the model returns
+        lambda seed: Around(Sequential(Noise(seed))),
+        lambda seed: Around(nn.Sequential(Noise(seed), nn.Tanh())),
+    ],
+)
+def test_mere_rounding_is_forgiven_to_no_container_that_makes_anything_of_it(build):
+    assert not is_noise_forgiven(build)
+
+
+def test_mere_rounding_is_not_forgiven_to_a_container_that_is_allowed_less():
+    tolerances = Tolerances(layers=(LayerTolerance("inner", 1e-6),))
+    assert not is_noise_forgiven(lambda seed: Around(nn.Sequential(Noise(seed))), tolerances)
+
+
 @pytest.mark.parametrize("act", [nn.ReLU, nn.ReLU6])
 def test_a_rectifier_that_lets_nothing_through_is_excused_still(act):
     class Dead(nn.Module):
