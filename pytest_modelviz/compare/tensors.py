@@ -169,11 +169,16 @@ def _contents(baseline: TensorRecord, actual: TensorRecord) -> tuple[str, str]:
     return texts[0], f"{texts[1]}, {'with other digits' if is_in_digits else 'in other places'}"
 
 
-def allowed_for(record: TensorRecord, source: Source, tolerances: Tolerances) -> tuple[float, float]:
-    """(rtol, atol) of a tensor: what is allowed here, or to anything that led to it. Exact dtypes have no tolerance."""
+def allowed_for(
+    record: TensorRecord, source: Source, tolerances: Tolerances, noise: float | None = None
+) -> tuple[float, float]:
+    """(rtol, atol) of a tensor: what is allowed here, or to anything that led to it. Exact dtypes have no tolerance.
+
+    The `noise` that was measured of it, if any, says how much of what its dtype is allowed it needs.
+    """
     if is_exact(record.dtype):
         return 0.0, 0.0
-    relative = tolerances.relative(coarser(source.dtype, record.dtype))
+    relative = tolerances.relative(coarser(source.dtype, record.dtype), noise)
     return max(relative, source.rtol), max(tolerances.absolute, source.atol)
 
 
@@ -225,7 +230,7 @@ def leaf_errors(
         else:
             old, new = before[leaf.tensor], after[actual_leaf.tensor]
             source = sources.get(actual_leaf.tensor, Source())
-            allowed, atol = allowed_for(new, source, tolerances)
+            allowed, atol = allowed_for(new, source, tolerances, old.noise)
             forgiven = 0.0
             if scale is not None and not is_exact(new.dtype):
                 excused = source.excused

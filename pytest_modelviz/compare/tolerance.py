@@ -17,6 +17,11 @@ from pytest_modelviz.compare.precision import coarser, effective_dtype, is_exact
 # Relative tolerance of an activation, by the coarsest floating dtype that took part in computing it.
 _RTOL = {"float64": 1e-6, "float32": 1e-4, "float16": 1e-2, "bfloat16": 3e-2}
 _RTOL_8_BIT = 2e-1
+# Where the noise of a tensor was measured, it is allowed a multiple of that, never more than above. The
+# multiple covers instruction sets, threads, memory formats and oneDNN (CPUs), and the kernels of an H100; the least
+# that is allowed stands for weights that one seed gives differently.
+_NOISES, _LEAST_RTOL = 3.0, {"float32": 1e-6}
+_ACCELERATOR_NOISES = 2.0  # other generations of accelerators, which were not measured
 # More than half of something is no rounding, in whatever dtype and wherever it was computed.
 MOST = 5e-1
 # Other orders of summation make accelerators ten times less repeatable than CPUs, in full precision.
@@ -149,9 +154,17 @@ class Tolerances:
         own = replace(self, rtol=None, atol=None).of(layer)
         return Source(rtol=self.scale * (own.rtol or 0.0), atol=own.absolute)
 
-    def relative(self, dtype: str) -> float:
-        """The relative tolerance of a tensor, by the coarsest dtype that led to it."""
-        return self.scale * self._relative(dtype)
+    def relative(self, dtype: str, noise: float | None = None) -> float:
+        """The relative tolerance of a tensor, by the coarsest dtype that led to it and by its noise, if that is known.
+
+        A baseline states the noise, and may state anything: it never adds to what the dtype is allowed.
+        """
+        most = self.scale * self._relative(dtype)
+        least = _LEAST_RTOL.get(effective_dtype(dtype, self.precision))
+        if noise is None or least is None or self.rtol is not None:
+            return most
+        factor = 1.0 if self._is_on_cpu else _ACCELERATOR_NOISES
+        return min(most, factor * max(_NOISES * noise, least))
 
     def _relative(self, dtype: str) -> float:
         if self.rtol is not None:
@@ -225,8 +238,15 @@ class Tolerances:
 
     def _device_factor(self, dtype: str) -> float:
         """Beside what TF32 cuts off, an accelerator's other order of summation does not matter."""
-        on_cpu = all(device in ("cpu", "meta") for device in self.device.split(","))
-        return 1.0 if on_cpu or effective_dtype(dtype, self.precision) != real_dtype(dtype) else _ACCELERATOR_FACTOR
+        return (
+            1.0
+            if self._is_on_cpu or effective_dtype(dtype, self.precision) != real_dtype(dtype)
+            else _ACCELERATOR_FACTOR
+        )
+
+    @property
+    def _is_on_cpu(self) -> bool:
+        return all(device in ("cpu", "meta") for device in self.device.split(","))
 
     def in_full_precision(self) -> Tolerances:
         """The tolerances of results computed in float64, whose products are never shortened."""

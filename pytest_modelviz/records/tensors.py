@@ -36,6 +36,7 @@ class TensorRecord:
         sketch_without_giants: a second sketch with zeros for the giants, which would hide all other values in the
             first; None where there are none.
         value_count: how many real numbers it holds, where its shape does not say (see `numbers`).
+        noise: how far rounding alone takes it, as a relative L2 difference; None where that was not measured.
 
     """
 
@@ -46,6 +47,7 @@ class TensorRecord:
     statistics: tuple[float, ...] = ()
     sketch_without_giants: Sketch | None = None
     value_count: int | None = None
+    noise: float | None = None
 
     @property
     def numel(self) -> int:

@@ -6,9 +6,11 @@ The structure is compressed JSON in an array of bytes, so that the trace of a wh
 from __future__ import annotations
 
 import json
+import math
 import re
 import zlib
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +33,7 @@ _DTYPE = re.compile(  # every dtype of torch, and those it may well have next
     re.ASCII,
 )
 _GRADIENT = re.compile(r"\(gradient(?: \d+)?\)")  # keys of observed tensors contain "<" or ">"
+NOISE = "trace.noise"  # two bytes for each tensor: the upper half of a float32
 _LEAST_SHARED = 8  # numbers: a reference to fewer takes as much room as the numbers
 
 
@@ -38,8 +41,8 @@ def pack_trace(trace: ForwardTrace) -> dict[str, Array]:
     """Pack a trace.
 
     Returns:
-        "trace.structure" (uint8, compressed JSON), "trace.sketches" (float32) and "trace.wide" (float64), each of one
-        dimension.
+        "trace.structure" (uint8, compressed JSON), "trace.sketches" (float32), "trace.wide" (float64) and, where it was
+        measured also "trace.noise" (uint16), each of one dimension.
 
     """
     narrow, wide = _SketchWriter(np.float32), _SketchWriter(np.float64)
@@ -60,6 +63,7 @@ def pack_trace(trace: ForwardTrace) -> dict[str, Array]:
             packed["p"] = {kind: list(fingerprint) for kind, fingerprint in record.value_fingerprints.items()}
         return packed
 
+    observed = {**trace.tensors, **trace.gradients}
     structure = {
         "sketch": SKETCH_VERSION,
         "modules": {n: [m.class_name, dict(m.config), dict(m.weights)] for n, m in trace.modules.items()},
@@ -67,7 +71,7 @@ def pack_trace(trace: ForwardTrace) -> dict[str, Array]:
             [c.layer, c.index, c.depth, _pack_leaves(c.inputs), None if c.outputs is None else _pack_leaves(c.outputs)]
             for c in trace.calls
         ],
-        "tensors": {key: row(record) for key, record in (*trace.tensors.items(), *trace.gradients.items())},
+        "tensors": {key: row(record) for key, record in observed.items()},
         "weights": {key: row(record) for key, record in trace.weights.items()},
         "ties": [list(group) for group in trace.structure.ties],
     }
@@ -76,7 +80,19 @@ def pack_trace(trace: ForwardTrace) -> dict[str, Array]:
         "trace.structure": np.frombuffer(zlib.compress(text.encode(), 9), dtype=np.uint8),
         "trace.sketches": narrow.joined(),
         "trace.wide": wide.joined(),
+        **pack_noise(trace),
     }
+
+
+def pack_noise(trace: ForwardTrace) -> dict[str, Array]:
+    """The noise of each tensor of a trace in turn, rounded up to two bytes; nothing where none was measured."""
+    noises = [record.noise for record in (*trace.tensors.values(), *trace.gradients.values())]
+    if all(noise is None for noise in noises):
+        return {}
+    numbers = np.array([math.nan if noise is None else noise for noise in noises], np.float32)
+    bits = numbers.view(np.uint32)
+    rounded = np.where(np.isfinite(numbers) & (bits & 0xFFFF != 0), bits + 0x10000, bits)
+    return {NOISE: (rounded >> 16).astype(np.uint16)}
 
 
 def unpack_trace(arrays: Mapping[str, Array]) -> ForwardTrace:
@@ -112,6 +128,9 @@ def _unpacked(arrays: Mapping[str, Array]) -> ForwardTrace:
         1: _SketchReader(np.asarray(arrays["trace.wide"], dtype=np.float64)),
     }
     tensors = {str(key): _tensor(row, readers) for key, row in structure["tensors"].items()}
+    if NOISE in arrays:
+        noises = _unpacked_noise(arrays[NOISE], len(tensors))
+        tensors = {key: replace(tensors[key], noise=noise) for key, noise in zip(tensors, noises, strict=True)}
     gradients = {key: tensors.pop(key) for key in list(tensors) if _GRADIENT.fullmatch(key)}
     weights = {str(key): _tensor(row, readers) for key, row in structure["weights"].items()}
     modules = {
@@ -132,6 +151,15 @@ def _unpacked(arrays: Mapping[str, Array]) -> ForwardTrace:
         reader.require_end()
     ties = tuple(tuple(str(name) for name in group) for group in structure["ties"])
     return ForwardTrace(ModelStructure(modules, weights, ties), calls, tensors, gradients)
+
+
+def _unpacked_noise(packed: Array, count: int) -> list[float | None]:
+    if packed.dtype != np.uint16 or packed.shape != (count,):
+        raise UnreadableBaselineError("the noise of its tensors is not laid out as expected")
+    numbers = (packed.astype(np.uint32) << 16).view(np.float32).tolist()
+    if any(number < 0 for number in numbers):
+        raise UnreadableBaselineError("it holds a negative noise")
+    return [None if math.isnan(number) else number for number in numbers]
 
 
 def _parsed(packed: Array) -> Any:

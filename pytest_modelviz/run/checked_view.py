@@ -15,7 +15,7 @@ from pytest_modelviz.pictures.exhibits import Curve, Exhibit, Graph, Histogram, 
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.findings import AnyFinding, Finding
 from pytest_modelviz.records.verdict import Cause, Divergence, LayerError, Verdict
-from pytest_modelviz.views.base import View
+from pytest_modelviz.views.base import View, measured
 
 T = TypeVar("T")
 
@@ -50,6 +50,7 @@ _FLAG = _instance("a bool", bool, np.bool_)
 _TEXTS = _sequence("a tuple of str", str)
 _RETURNS = {
     "capture": _instance("a Capture", Capture),
+    "with_noise": _instance("a Capture", Capture),
     "compare": _instance("a Verdict", Verdict),
     "picture": _sequence("a list of Picture, Curve, Histogram and Graph", Picture, Curve, Histogram, Graph),
     "describe": _TEXT,
@@ -102,6 +103,9 @@ class CheckedView:
 
     def capture(self) -> Capture:
         return self._checked("capture", self.inner.capture())
+
+    def with_noise(self, capture: Capture) -> Capture:
+        return self._checked("with_noise", measured(self.inner, capture))
 
     def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
         return self._checked("compare", self.inner.compare(baseline, actual, tolerances))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -13,10 +14,11 @@ from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.findings import FactFinding
+from pytest_modelviz.records.trace_arrays import NOISE
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.run.settings import Settings
 from pytest_modelviz.text.side_by_side import cut_apart
-from pytest_modelviz.views.base import View, capture_with_other_randomness
+from pytest_modelviz.views.base import View, capture_with_other_randomness, measured
 
 # An update leaves a baseline alone that differs by less than this part of the tolerance: that is the machine, not
 # the model. Nothing creeps, because what is compared with stays the baseline that was recorded.
@@ -84,11 +86,17 @@ class Comparison:
         # two captures of the same model differ in nothing that could be a cause
         return replace(verdict, cause=None), _RANDOM if drawn else _RESTLESS
 
+    @functools.cached_property
+    def recordable(self) -> Capture:
+        """The capture as a baseline holds it."""
+        return measured(self.view, self.capture)
+
     def is_noise(self, baseline: Capture, verdict: Verdict) -> bool:
         """Whether recording would change nothing but the last digits."""
         before, after = baseline.environment, self.capture.environment
         stated = {*before, *after} - _OF_A_MACHINE
         same = verdict.matched and not verdict.findings and all(before.get(key) == after.get(key) for key in stated)
+        same = same and (NOISE in baseline.arrays) == (NOISE in self.recordable.arrays)
         same = same and differs_by_noise(baseline, self.capture, replace(self._tolerances, scale=_NOISE))
         return same and self.with_baseline(baseline, scale=_NOISE).matched
 

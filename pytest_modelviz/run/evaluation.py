@@ -181,7 +181,7 @@ class CheckEvaluator:
         self._session.decided.add(self._location)
         files = self._baselines.files(self._location, **self._ids) if keeps_files else None
         if files is None or unknown_keys(files.text):
-            files = encode_files(self._location, self._capture, **self._ids)
+            files = encode_files(self._location, self._comparison.recordable, **self._ids)
         files = replace(files, picture=self._picture(files.picture))
         try:
             self._baselines.replace_if_unchanged(self._location, files, expected_digest=self._expected_digest)
@@ -194,7 +194,7 @@ class CheckEvaluator:
         picture = self._picture()
         try:
             self._results.prepare()
-            path = self._candidates.save(self._location, self._capture, **self._ids, picture=picture)
+            path = self._candidates.save(self._location, self._comparison.recordable, **self._ids, picture=picture)
         except ModelvizError as error:
             self._notes.append(f"the capture could not be kept and cannot be accepted: {error}")
             return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, cast
 
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.pictures.exhibits import Exhibit
@@ -17,6 +17,15 @@ def capture_with_other_randomness(view: View) -> Capture:
 
     with independent_randomness():
         return view.capture()
+
+
+def measured(view: View, capture: Capture) -> Capture:
+    """A capture that is to become a baseline, with the noise of what it holds, if its view measures that.
+
+    Such a view has a method `with_noise(capture)`; the model may be run by it, and is left as it was.
+    """
+    measure = getattr(view, "with_noise", None)
+    return capture if measure is None else cast("Capture", measure(capture))
 
 
 class View(Protocol[Result_co]):

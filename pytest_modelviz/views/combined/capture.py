@@ -121,6 +121,8 @@ class CombinedView(Generic[Result_co]):
     def __init__(self, view: View[Result_co], combined: CombinedCapture) -> None:
         self.view, self.model = view.view, getattr(view, "model", None)
         self.compare, self.picture, self.describe = view.compare, view.picture, view.describe
+        if hasattr(view, "with_noise"):
+            self.with_noise = view.with_noise
         self._combined, self._number = combined, 0
 
     def capture(self) -> Capture[Result_co]:

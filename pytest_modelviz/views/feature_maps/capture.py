@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 import torch
 
@@ -11,10 +12,11 @@ from pytest_modelviz.probe.fake import only_shapes
 from pytest_modelviz.probe.forward import ModelInput, ModelOutput, call, prepared, require_model
 from pytest_modelviz.probe.layer_names import layer_patterns
 from pytest_modelviz.probe.modules import class_name
+from pytest_modelviz.probe.noise import with_noise
 from pytest_modelviz.probe.pass_recorder import PassRecorder
 from pytest_modelviz.records.capture import Array, Capture
 from pytest_modelviz.records.trace import ForwardTrace
-from pytest_modelviz.records.trace_arrays import pack_trace
+from pytest_modelviz.records.trace_arrays import pack_noise, pack_trace
 from pytest_modelviz.text.strict_json import JsonObject
 from pytest_modelviz.views.coverage_notes import coverage_notes
 from pytest_modelviz.views.feature_maps import compare as comparison
@@ -46,6 +48,11 @@ class FeatureMapsView:
             with only_shapes(model), recorder.recording():
                 output = call(model, self._input)
         return self.captured(recorder.trace, collector, inputs, output)
+
+    def with_noise(self, capture: Capture[FeatureMaps]) -> Capture[FeatureMaps]:
+        """The same capture with the noise of each tensor in it."""
+        trace = with_noise(capture.result.trace, self.model, self._input)
+        return replace(capture, arrays={**capture.arrays, **pack_noise(trace)})
 
     def captured(
         self, trace: ForwardTrace, collector: ThumbnailCollector, inputs: Mapping[str, Array], output: ModelOutput
