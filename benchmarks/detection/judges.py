@@ -15,6 +15,7 @@ from torch import nn
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.storage.names import Location
 from pytest_modelviz.storage.store import Store
+from pytest_modelviz.views.base import measured
 from pytest_modelviz.views.cam_map.capture import CamMapView
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
 from pytest_modelviz.views.model_summary.capture import ModelSummaryView
@@ -53,7 +54,7 @@ class Views:
     def record(self, folder: Path, model: nn.Module, data: Any) -> None:
         for view in self._views(model, data):
             store, at = Store(folder), Location.of("t.py::test", view.view)
-            store.save(at, view.capture(), nodeid="t.py::test", name=view.view, picture=None)
+            store.save(at, measured(view, view.capture()), nodeid="t.py::test", name=view.view, picture=None)
 
     def judge(self, folder: Path, model: nn.Module, data: Any) -> Judgement:
         for view in self._views(model, data):

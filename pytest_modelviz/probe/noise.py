@@ -2,12 +2,12 @@
 
 Another processor, kernel, memory format or number of threads rounds otherwise, and what that does to a layer differs by
 a thousandfold: little after a normalisation, much where large numbers cancel. So it is measured: the pass is made again
-with every number of the inputs, the weights and each layer's results moved up or down by a unit in the last place, by
-signs that are the same each time.
+with every number of the inputs, the weights and each layer's results moved up or down by two units in the last place,
+by signs that are the same each time.
 
-That is about five times the rounding of a processor, and about what two of them differ by: between a CPU and a GPU (an
+That is about ten times the rounding of a processor, and twice what two of them differ by: between a CPU and a GPU (an
 H100, products in full precision, with channels_last and cudnn.benchmark) 26 networks of torchvision and transformers
-differ at any layer by at most 2.4 times what is measured here, mostly by 0.4 to 1.3 times. Only cuDNN's recurrent
+differ at any layer by at most 1.2 times what is measured here, mostly by 0.2 to 0.7 times. Only cuDNN's recurrent
 layers compute less exactly.
 
 Method: results perturbed by random rounding, as in CESTAC (Vignes 1993), at the boundaries of layers.
@@ -32,8 +32,8 @@ from pytest_modelviz.probe.pass_recorder import CallObserver, PassRecorder
 from pytest_modelviz.records.tensors import TensorRecord, splitmix64
 from pytest_modelviz.records.trace import Call, ForwardTrace
 
-UNIT = 2.0**-23  # in the last place of float32
-_RECURRENT_UNITS = 32  # cuDNN's recurrent layers differ from those of a CPU by 18 times as much as all other layers do
+MOVED = 2.0**-22  # two units in the last place of float32
+_RECURRENT = 16  # times as much: cuDNN's recurrent layers differ from a CPU's by 18 times as much as all others do
 _PASSES = 2
 _SIGNS = 2**20 + 7  # prime to the sizes of layers
 _FEW = 16  # numbers of which two passes say little: their noise is at least that of the usual tensor of the pass
@@ -68,8 +68,8 @@ def with_noise(trace: ForwardTrace, model: torch.nn.Module, input_data: ModelInp
     noises: dict[str, float] = {}
     for key, record in own.items():
         measured = max(_distance(record, other.tensors.get(key)) for other in passes)
-        unit = UNIT * _RECURRENT_UNITS if key in recurrent else UNIT
-        noises[key] = math.hypot(measured, unit) * (1 + 4 / record.numbers)
+        own_rounding = MOVED * _RECURRENT if key in recurrent else MOVED
+        noises[key] = math.hypot(measured, own_rounding) * (1 + 4 / record.numbers)
     usual = float(np.median(list(noises.values())))
     noises.update((key, max(noises[key], usual)) for key, record in own.items() if record.numbers < _FEW)
     tensors = {key: replace(r, noise=noises[key]) if key in noises else r for key, r in trace.tensors.items()}
@@ -104,15 +104,15 @@ def _rounded_otherwise(model: torch.nn.Module, input_data: ModelInput) -> list[F
 
 
 class Rounding(CallObserver):
-    """Moves numbers up or down by units in the last place: those of weights, of inputs, of what innermost calls return.
+    """Moves numbers up or down: those of weights, of inputs, and of what innermost calls return.
 
     Args:
-        units: how many.
+        times: by how many times two units in the last place.
 
     """
 
-    def __init__(self, units: float = 1.0) -> None:
-        self._units = units
+    def __init__(self, times: float = 1.0) -> None:
+        self._times = times
         self._start = 0
         self._calls_inside = [0]
 
@@ -123,17 +123,17 @@ class Rounding(CallObserver):
     def leave(self, call: Call, module: torch.nn.Module, output: object) -> object:
         if self._calls_inside.pop():
             return output
-        return self.moved(output, _RECURRENT_UNITS if isinstance(module, torch.nn.RNNBase) else 1)
+        return self.moved(output, _RECURRENT if isinstance(module, torch.nn.RNNBase) else 1)
 
     def abandon(self, call: Call) -> None:
         self._calls_inside.pop()
 
-    def moved(self, value: object, units: int = 1) -> object:
+    def moved(self, value: object, times: int = 1) -> object:
         """A copy of a nested value whose numbers are moved."""
         return rebuild(
             value,
             lambda item: (
-                item * self._factors(item, units) if isinstance(item, torch.Tensor) and _is_noisy(item) else item
+                item * self._factors(item, times) if isinstance(item, torch.Tensor) and _is_noisy(item) else item
             ),
         )
 
@@ -144,9 +144,9 @@ class Rounding(CallObserver):
                 with contextlib.suppress(RuntimeError):  # several of its elements share memory, or it is read-only
                     tensor.mul_(self._factors(tensor))
 
-    def _factors(self, tensor: torch.Tensor, units: int = 1) -> torch.Tensor:
+    def _factors(self, tensor: torch.Tensor, times: int = 1) -> torch.Tensor:
         """Factors of the tensor's shape next to 1; each call begins elsewhere in the table of signs."""
-        count, own = tensor.numel(), _factors(tensor.device, UNIT * self._units * units)
+        count, own = tensor.numel(), _factors(tensor.device, MOVED * self._times * times)
         self._start = (self._start + 104_729) % _SIGNS
         own = own[self._start : self._start + count] if count <= _SIGNS else own.repeat(-(-count // _SIGNS))[:count]
         return own.view(tensor.shape)
@@ -158,8 +158,8 @@ def _is_noisy(tensor: torch.Tensor) -> bool:
 
 
 @functools.lru_cache(maxsize=4)
-def _factors(device: torch.device, unit: float) -> torch.Tensor:
+def _factors(device: torch.device, moved: float) -> torch.Tensor:
     bits = splitmix64(np.arange(1, _SIGNS + 1, dtype=np.uint64), 5) >> np.uint64(63)
-    factors = 1 + (bits.astype(np.float32) * 2 - 1) * np.float32(unit)
+    factors = 1 + (bits.astype(np.float32) * 2 - 1) * np.float32(moved)
     with torch.inference_mode(False):
         return torch.from_numpy(np.concatenate([factors, factors])).to(device)
