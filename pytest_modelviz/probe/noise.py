@@ -2,13 +2,14 @@
 
 Another processor, kernel, memory format or number of threads rounds otherwise, and what that does to a layer differs by
 a thousandfold: little after a normalisation, much where large numbers cancel. So it is measured: the pass is made again
-with every number of the inputs, the weights and each layer's results moved up or down by two units in the last place,
-by signs that are the same each time.
+with every number of the inputs, the weights and each layer's results moved up or down by four units in the last place,
+by signs that are the same each time; the results of long sums by more.
 
-That is about ten times the rounding of a processor, and twice what two of them differ by: between a CPU and a GPU (an
-H100, products in full precision, with channels_last and cudnn.benchmark) 26 networks of torchvision and transformers
-differ at any layer by at most 1.2 times what is measured here, mostly by 0.2 to 0.7 times. Only cuDNN's recurrent
-layers compute less exactly.
+That is some twenty times the rounding of a processor, and covers what two of them differ by. From AVX-512 to no vector
+instructions at all, which also gives other weights for the same seed, nine networks differ at any layer by at most 1.6
+times what is measured here (the average pooling of a ResNet-50), mostly by 0.3 to 0.6 times; between a CPU and a GPU (an
+H100, products in full precision, with channels_last and cudnn.benchmark) 26 networks by 0.6 times, mostly 0.1 to 0.4.
+Only cuDNN's recurrent layers compute less exactly.
 
 Method: results perturbed by random rounding, as in CESTAC (Vignes 1993), at the boundaries of layers.
 """
@@ -17,7 +18,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -29,12 +32,13 @@ from pytest_modelviz.probe.fake import only_shapes
 from pytest_modelviz.probe.forward import ModelInput, call, prepared
 from pytest_modelviz.probe.modules import all_tensors, observed_modules
 from pytest_modelviz.probe.pass_recorder import CallObserver, PassRecorder
+from pytest_modelviz.probe.torch_internals import parameter_table
 from pytest_modelviz.records.tensors import TensorRecord, splitmix64
 from pytest_modelviz.records.trace import Call, ForwardTrace
 
-MOVED = 2.0**-22  # two units in the last place of float32
-_RECURRENT = 16  # times as much: cuDNN's recurrent layers differ from a CPU's by 18 times as much as all others do
-_PASSES = 2
+MOVED = 2.0**-21  # four units in the last place of float32
+_RECURRENT = 8.0  # times as much: cuDNN's recurrent layers differ from a CPU's by 18 times as much as all others do
+_FEW_ROUNDINGS = 16.0  # the square root of the terms of a sum up to which it is no less exact than other operations
 _SIGNS = 2**20 + 7  # prime to the sizes of layers
 _FEW = 16  # numbers of which two passes say little: their noise is at least that of the usual tensor of the pass
 _NOISY_DTYPES = {torch.float32, torch.complex64}
@@ -64,12 +68,11 @@ def with_noise(trace: ForwardTrace, model: torch.nn.Module, input_data: ModelInp
         passes = _rounded_otherwise(model, input_data)
     except Exception:  # a model may refuse such an input, as one that is beyond 1
         return trace
-    recurrent = _results_of(trace, {name for name, m in observed_modules(model) if isinstance(m, torch.nn.RNNBase)})
+    roundings = _roundings_of_results(trace, dict(observed_modules(model)))
     noises: dict[str, float] = {}
     for key, record in own.items():
         measured = max(_distance(record, other.tensors.get(key)) for other in passes)
-        own_rounding = MOVED * _RECURRENT if key in recurrent else MOVED
-        noises[key] = math.hypot(measured, own_rounding) * (1 + 4 / record.numbers)
+        noises[key] = math.hypot(measured, MOVED * roundings.get(key, 1.0)) * (1 + 4 / record.numbers)
     usual = float(np.median(list(noises.values())))
     noises.update((key, max(noises[key], usual)) for key, record in own.items() if record.numbers < _FEW)
     tensors = {key: replace(r, noise=noises[key]) if key in noises else r for key, r in trace.tensors.items()}
@@ -84,18 +87,34 @@ def _distance(record: TensorRecord, other: TensorRecord | None) -> float:
     return max(distance, difference(record, other, allowed=distance))
 
 
-def _results_of(trace: ForwardTrace, layers: set[str]) -> set[str]:
-    """The keys of all that calls of these layers returned."""
-    returned = (call.outputs for call in trace.calls if call.layer in layers and call.outputs)
-    return {leaf.tensor for leaves in returned for leaf in leaves.values() if leaf.tensor is not None}
+def _roundings(module: torch.nn.Module) -> float:
+    """How many times as much as a single operation a layer rounds: sums of many products are rounded many times."""
+    if isinstance(module, torch.nn.RNNBase):
+        return _RECURRENT
+    terms = [
+        weight[0].numel() for weight in parameter_table(module).values() if weight is not None and weight.dim() > 1
+    ]
+    return max(1.0, math.sqrt(max(terms, default=1)) / _FEW_ROUNDINGS)
+
+
+def _roundings_of_results(trace: ForwardTrace, modules: Mapping[str, torch.nn.Module]) -> dict[str, float]:
+    """The same for what each innermost call of a pass returned, by the tensor's key."""
+    following = itertools.zip_longest(trace.calls, trace.calls[1:])
+    inner = [call for call, after in following if call is not None and (after is None or after.depth <= call.depth)]
+    return {
+        leaf.tensor: _roundings(modules[call.layer])
+        for call in inner
+        for leaf in (call.outputs or {}).values()
+        if leaf.tensor is not None and call.layer in modules
+    }
 
 
 def _rounded_otherwise(model: torch.nn.Module, input_data: ModelInput) -> list[ForwardTrace]:
     traces = []
     with prepared(model, input_data) as ready, only_shapes(ready):
-        rounding = Rounding()
-        rounding.move_weights(ready)
-        for _ in range(_PASSES):
+        Rounding().move_weights(ready)
+        for by_channel in (False, True):
+            rounding = Rounding(by_channel=by_channel)
             recorder = PassRecorder(ready, [rounding], weight_width=None)
             with recorder.recording():
                 call(ready, rounding.moved(input_data))
@@ -107,12 +126,13 @@ class Rounding(CallObserver):
     """Moves numbers up or down: those of weights, of inputs, and of what innermost calls return.
 
     Args:
-        times: by how many times two units in the last place.
+        times: by how many times four units in the last place.
+        by_channel: whether all numbers of a channel are moved alike, so that nothing is lost where they are averaged.
 
     """
 
-    def __init__(self, times: float = 1.0) -> None:
-        self._times = times
+    def __init__(self, times: float = 1.0, *, by_channel: bool = False) -> None:
+        self._times, self._by_channel = times, by_channel
         self._start = 0
         self._calls_inside = [0]
 
@@ -123,12 +143,12 @@ class Rounding(CallObserver):
     def leave(self, call: Call, module: torch.nn.Module, output: object) -> object:
         if self._calls_inside.pop():
             return output
-        return self.moved(output, _RECURRENT if isinstance(module, torch.nn.RNNBase) else 1)
+        return self.moved(output, _roundings(module))
 
     def abandon(self, call: Call) -> None:
         self._calls_inside.pop()
 
-    def moved(self, value: object, times: int = 1) -> object:
+    def moved(self, value: object, times: float = 1.0) -> object:
         """A copy of a nested value whose numbers are moved."""
         return rebuild(
             value,
@@ -144,12 +164,15 @@ class Rounding(CallObserver):
                 with contextlib.suppress(RuntimeError):  # several of its elements share memory, or it is read-only
                     tensor.mul_(self._factors(tensor))
 
-    def _factors(self, tensor: torch.Tensor, times: int = 1) -> torch.Tensor:
-        """Factors of the tensor's shape next to 1; each call begins elsewhere in the table of signs."""
-        count, own = tensor.numel(), _factors(tensor.device, MOVED * self._times * times)
+    def _factors(self, tensor: torch.Tensor, times: float = 1.0) -> torch.Tensor:
+        """Factors next to 1, for each number or channel of a tensor; each call begins elsewhere in the table."""
+        shape = tensor.shape
+        if self._by_channel and tensor.dim() > 2:
+            shape = torch.Size([*shape[:2], *[1] * (tensor.dim() - 2)])
+        count, own = shape.numel(), _factors(tensor.device, MOVED * self._times * times)
         self._start = (self._start + 104_729) % _SIGNS
         own = own[self._start : self._start + count] if count <= _SIGNS else own.repeat(-(-count // _SIGNS))[:count]
-        return own.view(tensor.shape)
+        return own.view(shape)
 
 
 def _is_noisy(tensor: torch.Tensor) -> bool:
