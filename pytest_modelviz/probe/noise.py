@@ -7,7 +7,7 @@ by signs that are the same each time; the results of long sums by more.
 
 That is some twenty times the rounding of a processor, and covers what two of them differ by. From AVX-512 to no vector
 instructions at all, which also gives other weights for the same seed, nine networks differ at any layer by at most 1.6
-times what is measured here (the average pooling of a ResNet-50), mostly by 0.3 to 0.6 times; between a CPU and a GPU (an
+times what is measured here (average pooling in a ResNet-50), mostly by 0.3 to 0.6 times; between a CPU and a GPU (an
 H100, products in full precision, with channels_last and cudnn.benchmark) 26 networks by 0.6 times, mostly 0.1 to 0.4.
 Only cuDNN's recurrent layers compute less exactly.
 

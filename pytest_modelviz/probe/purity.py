@@ -134,14 +134,12 @@ class _SaveBeforeWrite(TorchDispatchMode):
 
     def __torch_dispatch__(self, op: Operator, types: object, args: Args = (), kwargs: Kwargs | None = None) -> object:
         kwargs = kwargs or {}
-        for position, name in _mutated_arguments(op):
-            value = args[position] if position < len(args) else kwargs.get(name)
-            for tensor in value if isinstance(value, (list, tuple)) else [value]:
-                self._save(tensor)
+        for tensor in written_tensors(op, args, kwargs):
+            self._save(tensor)
         return op(*args, **kwargs)
 
-    def _save(self, tensor: object) -> None:
-        if isinstance(tensor, torch.Tensor) and not tensor.is_meta and has_storage(tensor):
+    def _save(self, tensor: torch.Tensor) -> None:
+        if not tensor.is_meta and has_storage(tensor):
             key = internals.storage_key(tensor)
             self._counts[key] = self._counts.get(key, 0) + 1
             if key in self._storages and key not in self._saved:
@@ -173,6 +171,15 @@ def _allow_higher_order_operators() -> None:
 
 def _dispatch_higher_order(operator: Operator, mode: _SaveBeforeWrite, *args: object, **kwargs: object) -> object:
     return mode.__torch_dispatch__(operator, (), args, kwargs)
+
+
+def written_tensors(op: Operator, args: Args, kwargs: Kwargs) -> Iterator[torch.Tensor]:
+    """Yield the tensors among an operator's arguments that it writes into."""
+    for position, name in _mutated_arguments(op):
+        value = args[position] if position < len(args) else kwargs.get(name)
+        for tensor in value if isinstance(value, (list, tuple)) else [value]:
+            if isinstance(tensor, torch.Tensor):
+                yield tensor
 
 
 @functools.lru_cache(maxsize=4096)

@@ -33,12 +33,12 @@ from torch.nn.modules.batchnorm import _NormBase as StatisticsNorm
 from torch.nn.modules.conv import _ConvNd as ConvNd
 from torch.utils import _python_dispatch as python_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import keystr, tree_flatten_with_path, tree_leaves, tree_map_only
+from torch.utils._pytree import keystr, tree_flatten_with_path, tree_leaves, tree_map, tree_map_only
 
 # Of torch's own names; without these lists a type checker takes them for private imports.
 __all__ = ["BatchNorm", "ConvNd", "FakeTensor", "FakeTensorMode", "StatisticsNorm", "TorchDispatchMode"]
 __all__ += ["autograd", "functorch", "keystr", "python_dispatch", "tree_flatten_with_path", "tree_leaves"]
-__all__ += ["tree_map_only"]
+__all__ += ["tree_map", "tree_map_only"]
 
 TENSOR_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 ORIGINAL_OF_COMPILED = "_orig_mod"

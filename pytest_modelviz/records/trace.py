@@ -58,6 +58,7 @@ class ForwardTrace:
         tensors: what was passed between them, keyed by where each tensor was observed first.
         gradients: gradients on the input that a backward pass added, by a key for each.
         notes: what of the pass could not be observed, for people; not stored.
+        shadow: the same pass in single precision, where it was made in a lower one; of the same structure.
 
     """
 
@@ -66,6 +67,7 @@ class ForwardTrace:
     tensors: dict[str, TensorRecord] = field(default_factory=dict)
     gradients: dict[str, TensorRecord] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    shadow: ForwardTrace | None = None
 
     @property
     def modules(self) -> dict[str, ModuleRecord]:
@@ -87,7 +89,10 @@ class ForwardTrace:
                 stack.append(call)
 
     def narrowed(self, width: int, weight_width: int) -> ForwardTrace:
-        """The same pass with sketches of at most `width` numbers, those of weights of at most `weight_width`."""
+        """The same pass with sketches of at most `width` numbers, those of weights of at most `weight_width`.
+
+        Its shadow is left out.
+        """
         weights = {key: record.narrowed(weight_width) for key, record in self.weights.items()}
         tensors = {key: record.narrowed(width) for key, record in self.tensors.items()}
-        return replace(self, structure=replace(self.structure, weights=weights), tensors=tensors)
+        return replace(self, shadow=None, structure=replace(self.structure, weights=weights), tensors=tensors)

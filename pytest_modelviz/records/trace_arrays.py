@@ -9,7 +9,7 @@ import json
 import math
 import re
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -34,6 +34,7 @@ _DTYPE = re.compile(  # every dtype of torch, and those it may well have next
 )
 _GRADIENT = re.compile(r"\(gradient(?: \d+)?\)")  # keys of observed tensors contain "<" or ">"
 NOISE = "trace.noise"  # two bytes for each tensor: the upper half of a float32
+SHADOW = "shadow.structure"  # the array that says that a trace has a shadow
 _LEAST_SHARED = 8  # numbers: a reference to fewer takes as much room as the numbers
 
 
@@ -41,58 +42,46 @@ def pack_trace(trace: ForwardTrace) -> dict[str, Array]:
     """Pack a trace.
 
     Returns:
-        "trace.structure" (uint8, compressed JSON), "trace.sketches" (float32), "trace.wide" (float64) and, where it was
-        measured also "trace.noise" (uint16), each of one dimension.
+        "trace.structure" (uint8, compressed JSON), "trace.sketches" (float32), "trace.wide" (float64) and, where noise was
+        measured, "trace.noise" (uint16), each of one dimension; the same of its shadow.
 
     """
-    narrow, wide = _SketchWriter(np.float32), _SketchWriter(np.float64)
-
-    def row(record: TensorRecord) -> dict[str, Any]:
-        is_wide = record.sketch.dtype == np.float64
-        sketch = np.concatenate(record.sketches)
-        packed: dict[str, Any] = {
-            "d": record.dtype,
-            "s": list(record.shape),
-            **(wide if is_wide else narrow).add(sketch),
-        }
-        if is_wide:
-            packed["w"] = 1
-        if record.value_count is not None:
-            packed["c"] = record.value_count
-        if record.value_fingerprints:
-            packed["p"] = {kind: list(fingerprint) for kind, fingerprint in record.value_fingerprints.items()}
-        return packed
-
-    observed = {**trace.tensors, **trace.gradients}
+    writer = _RecordWriter()
     structure = {
         "sketch": SKETCH_VERSION,
         "modules": {n: [m.class_name, dict(m.config), dict(m.weights)] for n, m in trace.modules.items()},
-        "calls": [
-            [c.layer, c.index, c.depth, _pack_leaves(c.inputs), None if c.outputs is None else _pack_leaves(c.outputs)]
-            for c in trace.calls
-        ],
-        "tensors": {key: row(record) for key, record in observed.items()},
-        "weights": {key: row(record) for key, record in trace.weights.items()},
+        "calls": [_pack_call(call) for call in trace.calls],
+        "tensors": {key: writer.row(record) for key, record in (*trace.tensors.items(), *trace.gradients.items())},
+        "weights": {key: writer.row(record) for key, record in trace.weights.items()},
         "ties": [list(group) for group in trace.structure.ties],
     }
-    text = json.dumps(structure, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-    return {
-        "trace.structure": np.frombuffer(zlib.compress(text.encode(), 9), dtype=np.uint8),
-        "trace.sketches": narrow.joined(),
-        "trace.wide": wide.joined(),
-        **pack_noise(trace),
-    }
+    arrays = {**writer.arrays("trace", structure), **_pack_noise(trace, "trace")}
+    if trace.shadow is not None:
+        writer = _RecordWriter()
+        same = trace.shadow.calls == trace.calls
+        structure = {
+            "calls": None if same else [_pack_call(call) for call in trace.shadow.calls],
+            "tensors": {key: writer.row(record) for key, record in trace.shadow.tensors.items()},
+        }
+        arrays |= {**writer.arrays("shadow", structure), **_pack_noise(trace.shadow, "shadow")}
+    return arrays
 
 
 def pack_noise(trace: ForwardTrace) -> dict[str, Array]:
-    """The noise of each tensor of a trace in turn, rounded up to two bytes; nothing where none was measured."""
+    """The arrays of a trace that hold the noise of its tensors, and of those of its shadow, if any was measured."""
+    shadow = {} if trace.shadow is None else _pack_noise(trace.shadow, "shadow")
+    return {**_pack_noise(trace, "trace"), **shadow}
+
+
+def _pack_noise(trace: ForwardTrace, prefix: str) -> dict[str, Array]:
+    """The noise of each tensor in turn, rounded up to two bytes."""
     noises = [record.noise for record in (*trace.tensors.values(), *trace.gradients.values())]
     if all(noise is None for noise in noises):
         return {}
     numbers = np.array([math.nan if noise is None else noise for noise in noises], np.float32)
     bits = numbers.view(np.uint32)
     rounded = np.where(np.isfinite(numbers) & (bits & 0xFFFF != 0), bits + 0x10000, bits)
-    return {NOISE: (rounded >> 16).astype(np.uint16)}
+    return {f"{prefix}.noise": (rounded >> 16).astype(np.uint16)}
 
 
 def unpack_trace(arrays: Mapping[str, Array]) -> ForwardTrace:
@@ -117,20 +106,12 @@ def damaged_trace(error: Exception) -> UnreadableBaselineError:
 
 def _unpacked(arrays: Mapping[str, Array]) -> ForwardTrace:
     structure = _parsed(arrays["trace.structure"])
+    readers = _readers(arrays, "trace")
     if structure["sketch"] != SKETCH_VERSION:
         raise UnreadableBaselineError(
             "its sketches were made by another version of pytest-modelviz and cannot be compared: record it anew"
         )
-    if [arrays[f"trace.{name}"].dtype.name for name in ("sketches", "wide")] != ["float32", "float64"]:
-        raise UnreadableBaselineError("its sketches are of another dtype than any that is recorded")
-    readers = {
-        0: _SketchReader(np.asarray(arrays["trace.sketches"], dtype=np.float32)),
-        1: _SketchReader(np.asarray(arrays["trace.wide"], dtype=np.float64)),
-    }
-    tensors = {str(key): _tensor(row, readers) for key, row in structure["tensors"].items()}
-    if NOISE in arrays:
-        noises = _unpacked_noise(arrays[NOISE], len(tensors))
-        tensors = {key: replace(tensors[key], noise=noise) for key, noise in zip(tensors, noises, strict=True)}
+    tensors = _unpacked_tensors(structure["tensors"], readers, arrays.get(NOISE))
     gradients = {key: tensors.pop(key) for key in list(tensors) if _GRADIENT.fullmatch(key)}
     weights = {str(key): _tensor(row, readers) for key, row in structure["weights"].items()}
     modules = {
@@ -140,17 +121,53 @@ def _unpacked(arrays: Mapping[str, Array]) -> ForwardTrace:
     require_recordable(modules)
     for module in modules.values():
         _require(module.weights.values(), weights)
+    calls = _unpacked_calls(structure["calls"], modules, tensors)
+    for reader in readers.values():
+        reader.require_end()
+    ties = tuple(tuple(str(name) for name in group) for group in structure["ties"])
+    trace = ForwardTrace(ModelStructure(modules, weights, ties), calls, tensors, gradients)
+    if SHADOW in arrays:
+        trace.shadow = _unpacked_shadow(arrays, trace, structure["calls"])
+    return trace
+
+
+def _unpacked_shadow(arrays: Mapping[str, Array], trace: ForwardTrace, calls: Any) -> ForwardTrace:
+    structure, readers = _parsed(arrays[SHADOW]), _readers(arrays, "shadow")
+    tensors = _unpacked_tensors(structure["tensors"], readers, arrays.get("shadow.noise"))
+    own = structure["calls"]
+    unpacked = _unpacked_calls(calls if own is None else own, trace.modules, tensors)
+    for reader in readers.values():
+        reader.require_end()
+    return ForwardTrace(trace.structure, unpacked, tensors)
+
+
+def _readers(arrays: Mapping[str, Array], prefix: str) -> dict[int, _SketchReader]:
+    narrow, wide = arrays[f"{prefix}.sketches"], arrays[f"{prefix}.wide"]
+    if [narrow.dtype.name, wide.dtype.name] != ["float32", "float64"]:
+        raise UnreadableBaselineError("its sketches are of another dtype than any that is recorded")
+    return {
+        0: _SketchReader(np.asarray(narrow, dtype=np.float32)),
+        1: _SketchReader(np.asarray(wide, dtype=np.float64)),
+    }
+
+
+def _unpacked_tensors(rows: Any, readers: Mapping[int, _SketchReader], noise: Array | None) -> dict[str, TensorRecord]:
+    tensors = {str(key): _tensor(row, readers) for key, row in rows.items()}
+    if noise is None:
+        return tensors
+    noises = _unpacked_noise(noise, len(tensors))
+    return {key: replace(tensors[key], noise=own) for key, own in zip(tensors, noises, strict=True)}
+
+
+def _unpacked_calls(rows: Any, layers: Collection[str], tensors: Mapping[str, TensorRecord]) -> list[Call]:
     calls = []
-    for layer, index, depth, inputs, outputs in structure["calls"]:
-        if str(layer) not in modules:
+    for layer, index, depth, inputs, outputs in rows:
+        if str(layer) not in layers:
             raise UnreadableBaselineError(f"its trace calls a layer it does not hold: {str(layer)!r}")
         call = Call(str(layer), int(index), int(depth), _unpacked_leaves(inputs, tensors))
         call.outputs = None if outputs is None else _unpacked_leaves(outputs, tensors)
         calls.append(call)
-    for reader in readers.values():
-        reader.require_end()
-    ties = tuple(tuple(str(name) for name in group) for group in structure["ties"])
-    return ForwardTrace(ModelStructure(modules, weights, ties), calls, tensors, gradients)
+    return calls
 
 
 def _unpacked_noise(packed: Array, count: int) -> list[float | None]:
@@ -195,6 +212,37 @@ def _tensor(row: Mapping[str, Any], readers: Mapping[int, _SketchReader]) -> Ten
     if len(shape) > _MOST_SIDES or negative or max(record.numel, count or 0) > _LARGEST_NUMEL:
         raise UnreadableBaselineError(f"it holds a tensor of shape {str(list(shape))[:80]}")
     return record
+
+
+class _RecordWriter:
+    """The records of a pass as rows of JSON, with their sketches laid end to end."""
+
+    def __init__(self) -> None:
+        self._narrow, self._wide = _SketchWriter(np.float32), _SketchWriter(np.float64)
+
+    def row(self, record: TensorRecord) -> dict[str, Any]:
+        is_wide = record.sketch.dtype == np.float64
+        sketch = np.concatenate(record.sketches)
+        packed: dict[str, Any] = {
+            "d": record.dtype,
+            "s": list(record.shape),
+            **(self._wide if is_wide else self._narrow).add(sketch),
+        }
+        if is_wide:
+            packed["w"] = 1
+        if record.value_count is not None:
+            packed["c"] = record.value_count
+        if record.value_fingerprints:
+            packed["p"] = {kind: list(fingerprint) for kind, fingerprint in record.value_fingerprints.items()}
+        return packed
+
+    def arrays(self, prefix: str, structure: Mapping[str, Any]) -> dict[str, Array]:
+        text = json.dumps(structure, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+        return {
+            f"{prefix}.structure": np.frombuffer(zlib.compress(text.encode(), 9), dtype=np.uint8),
+            f"{prefix}.sketches": self._narrow.joined(),
+            f"{prefix}.wide": self._wide.joined(),
+        }
 
 
 class _SketchWriter:
@@ -243,6 +291,11 @@ class _SketchReader:
     def require_end(self) -> None:
         if self._position != self._values.size:
             raise UnreadableBaselineError("it holds more numbers than its structure says")
+
+
+def _pack_call(call: Call) -> list[Any]:
+    outputs = None if call.outputs is None else _pack_leaves(call.outputs)
+    return [call.layer, call.index, call.depth, _pack_leaves(call.inputs), outputs]
 
 
 def _pack_leaves(leaves: Leaves) -> dict[str, Any]:

@@ -1,0 +1,159 @@
+"""The float32 shadow of a pass in lower precision: the same code on the same numbers, computed in single precision.
+
+In bfloat16 rounding takes an activation as far as one or two per cent, and hides a fault as large. The shadow has no
+such rounding: weights and inputs are converted exactly, and whatever asks for a lower precision on the way (autocast,
+`.half()`, a dtype in the configuration, TF32) gets single precision. What then differs between two shadows is code,
+configuration, weights or input.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import operator
+import warnings
+from collections.abc import Iterator
+
+import torch
+
+from pytest_modelviz.probe.containers import rebuild
+from pytest_modelviz.probe.forward import ModelInput, call
+from pytest_modelviz.probe.modules import all_tensors
+from pytest_modelviz.probe.pass_recorder import PassRecorder
+from pytest_modelviz.probe.purity import written_tensors
+from pytest_modelviz.probe.torch_internals import Args, Kwargs, Operator, TorchDispatchMode, tree_map
+from pytest_modelviz.records.trace import ForwardTrace
+
+_SINGLE = {torch.float16: torch.float32, torch.bfloat16: torch.float32, torch.complex32: torch.complex64}
+_LOW = {"float16", "bfloat16", "complex32"}
+_NOT_CONVERTIBLE = ("float8", "float4", "q", "bits")  # how such dtypes begin
+_MOST_BYTES = 2 * 2**30  # of weights in single precision
+_FREE_SHARE = 0.5  # of an accelerator's free memory
+_PRODUCTS = ("cuda.matmul", "cudnn.conv", "cudnn.rnn", "mkldnn.matmul", "mkldnn.conv", "mkldnn.rnn")
+
+
+class Shadow(enum.Enum):
+    """Whether a pass in lower precision is repeated in single precision."""
+
+    AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+def is_low(trace: ForwardTrace) -> bool:
+    """Whether anything in a pass is of lower precision than single."""
+    return any(record.dtype in _LOW for record in (*trace.tensors.values(), *trace.weights.values()))
+
+
+def shadow_of(
+    trace: ForwardTrace, model: torch.nn.Module, input_data: ModelInput, shadow: Shadow, precision: str
+) -> tuple[ForwardTrace | None, str]:
+    """Repeat a pass in single precision, if it was made in a lower one.
+
+    Args:
+        trace: the pass.
+        model: the model, as `prepared` gives it.
+        input_data: what it was given.
+        shadow: whether to do so at all; `AUTO` leaves it out where weights would take more than 2 GiB, or more than
+            half of the free memory of their accelerator.
+        precision: what products of float32 are computed in: "ieee", "tf32" or "bf16".
+
+    Returns:
+        The pass in single precision, or None and the reason for people, which is empty where none is needed.
+
+    """
+    if not is_low(trace) and (precision == "ieee" or not trace.tensors):
+        return None, ""
+    if shadow is Shadow.NEVER:
+        return None, "it is turned off"
+    records = (*trace.tensors.values(), *trace.weights.values())
+    odd = next((record.dtype for record in records if record.dtype.startswith(_NOT_CONVERTIBLE)), None)
+    if odd is not None:
+        return None, f"tensors of {odd} cannot be converted to float32"
+    if shadow is Shadow.AUTO and (reason := _too_large(model)):
+        return None, f"{reason}; --modelviz-shadow=always makes it all the same"
+    try:
+        with in_single_precision(model, input_data) as converted:
+            recorder = PassRecorder(model, weight_width=None)
+            with recorder.recording():
+                call(model, converted)
+    except Exception as error:
+        text = " ".join(str(error).split())[:200]
+        return None, f"the model does not run in float32 ({type(error).__name__}: {text})"
+    return recorder.trace, ""
+
+
+def _too_large(model: torch.nn.Module) -> str:
+    sizes: dict[torch.device, int] = {}
+    for tensor in all_tensors(model):
+        if tensor.dtype in _SINGLE:
+            sizes[tensor.device] = sizes.get(tensor.device, 0) + 4 * tensor.numel()
+    for device, size in sizes.items():
+        if size > _MOST_BYTES:
+            return f"its weights would take {size / 2**30:.1f} GiB"
+        if device.type == "cuda" and size > _FREE_SHARE * torch.cuda.mem_get_info(device)[0]:
+            return f"its weights would take more than half of the free memory of {device}"
+    return ""
+
+
+@contextlib.contextmanager
+def in_single_precision(model: torch.nn.Module, input_data: ModelInput) -> Iterator[ModelInput]:
+    """Convert a model that is `prepared`, which restores it, and have the block compute in single precision.
+
+    Yields:
+        The input, converted.
+
+    """
+    with torch.no_grad():
+        for tensor in all_tensors(model):
+            if tensor.dtype in _SINGLE:
+                tensor.data = tensor.data.to(_SINGLE[tensor.dtype])
+    for kind in ("cpu", "cuda"):
+        if torch.is_autocast_enabled(kind):
+            torch.set_autocast_enabled(kind, False)
+    _multiply_in_full()
+    with warnings.catch_warnings(), _SinglePrecision():
+        warnings.simplefilter("ignore")
+        yield rebuild(input_data, _converted)
+
+
+def _multiply_in_full() -> None:
+    """Turn off TF32 and its like; `prepared` restores these switches, too."""
+    holders = [operator.attrgetter(path)(torch.backends) for path in _PRODUCTS if _has(path)]
+    for holder in holders:
+        holder.fp32_precision = "ieee"
+    if not holders:  # torch before 2.9
+        torch.backends.cudnn.allow_tf32 = False
+        torch.set_float32_matmul_precision("highest")
+
+
+def _has(path: str) -> bool:
+    try:
+        return hasattr(operator.attrgetter(path)(torch.backends), "fp32_precision")
+    except AttributeError:
+        return False
+
+
+def _converted(value: object) -> object:
+    if isinstance(value, torch.Tensor) and value.dtype in _SINGLE and not value.is_quantized:
+        return value.to(_SINGLE[value.dtype])
+    return value
+
+
+class _SinglePrecision(TorchDispatchMode):
+    """Computes in single precision whatever asks for a lower one.
+
+    A tensor that an operator writes into keeps its dtype: it may be one of the model's own.
+    """
+
+    supports_higher_order_operators = True
+
+    def __torch_dispatch__(self, op: Operator, types: object, args: Args = (), kwargs: Kwargs | None = None) -> object:
+        written = {id(tensor) for tensor in written_tensors(op, args, kwargs or {})}
+
+        def single(value: object) -> object:
+            if isinstance(value, torch.dtype):
+                return _SINGLE.get(value, value)
+            return value if id(value) in written else _converted(value)
+
+        return op(*tree_map(single, args), **tree_map(single, kwargs or {}))
