@@ -17,10 +17,11 @@ from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.capture import Array, Capture
 from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import ForwardTrace
-from pytest_modelviz.records.trace_arrays import NOISE, unpack_trace
+from pytest_modelviz.records.trace_arrays import NOISES, unpack_trace
 
 _SMALL = 1e-7  # of the largest number of an array: what is smaller is compared with that much of it
 _PACKED = {"trace.structure", "trace.sketches", "trace.wide"}  # a trace in arrays
+_SHADOW = {"shadow.structure", "shadow.sketches", "shadow.wide"}
 
 
 def differs_by_noise(baseline: Capture, actual: Capture, tolerances: Tolerances) -> bool:
@@ -29,14 +30,16 @@ def differs_by_noise(baseline: Capture, actual: Capture, tolerances: Tolerances)
     What a user allows does not count: it says what may drift, not what is noise.
     """
     own = Tolerances(device=tolerances.device, scale=tolerances.scale, precision=tolerances.precision)
-    if baseline.arrays.keys() - {NOISE} != actual.arrays.keys() - {NOISE} or not is_same_but_for_rounding(
+    if baseline.arrays.keys() - NOISES != actual.arrays.keys() - NOISES or not is_same_but_for_rounding(
         baseline.facts, actual.facts
     ):
         return False
-    others = actual.arrays.keys() - {NOISE} - (_PACKED if actual.arrays.keys() >= _PACKED else set())
+    others = actual.arrays.keys() - NOISES - (_PACKED | _SHADOW if actual.arrays.keys() >= _PACKED else set())
     if len(others) < len(actual.arrays):
         before, after = (unpack_trace(capture.arrays) for capture in (baseline, actual))
         if not _same_traces(before, after, own):
+            return False
+        if before.shadow and after.shadow and not _same_traces(before.shadow, after.shadow, own):
             return False
     return all(_same_numbers(baseline.arrays[key], actual.arrays[key], own) for key in others)
 

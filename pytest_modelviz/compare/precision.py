@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from pytest_modelviz.records.trace import ForwardTrace
+
 # What products of float32 tensors may be computed in, the finest first, and the dtype with as many digits. TF32 has
 # float16's digits and no other range: float32 in TF32 is allowed what float16 is, on whatever device.
 _PRODUCTS = {"ieee": "float32", "tf32": "float16", "bf16": "bfloat16"}
 _COARSENESS = ("float64", "complex128", "float32", "complex64", "float16", "complex32", "bfloat16")
+_LOW = {"float16", "bfloat16", "complex32"}
 _REAL = {"complex128": "float64", "complex64": "float32", "complex32": "float16"}
 
 
@@ -19,6 +22,11 @@ def is_exact(dtype: str) -> bool:
 def coarser(a: str, b: str) -> str:
     """The one of two dtypes with fewer digits; an exact dtype counts as the finest."""
     return max(a, b, key=_coarseness)
+
+
+def is_low(trace: ForwardTrace) -> bool:
+    """Whether anything in a pass is of lower precision than single."""
+    return any(record.dtype in _LOW for record in (*trace.tensors.values(), *trace.weights.values()))
 
 
 def real_dtype(dtype: str) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from pytest_modelviz.compare.texts import same_nested
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.norms import norm
-from pytest_modelviz.records.tensors import WIDEST_SKETCH, TensorRecord
+from pytest_modelviz.records.tensors import NATIVE_WIDTH, WIDEST_SKETCH, TensorRecord
 
 _TEXT_ERROR = 1e-2  # relative error of a number that is written with three digits
 _UNSCALED = 1e150  # earlier versions wrote "inf" for what is larger, and 0 for what is smaller than its reciprocal
@@ -84,7 +84,7 @@ def is_mean_of(record: TensorRecord, text: Any) -> bool:
 
 def _value_count(record: TensorRecord) -> int:
     """How many numbers a tensor has: as many as its sketch, unless that is as wide as sketches of more are."""
-    return record.numbers if record.sketch.size == WIDEST_SKETCH else record.sketch.size
+    return record.numbers if record.sketch.size in (WIDEST_SKETCH, NATIVE_WIDTH) else record.sketch.size
 
 
 def agrees(text: str, described: Iterable[tuple[Sequence[str], TensorRecord | None]]) -> bool:

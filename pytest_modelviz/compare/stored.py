@@ -27,7 +27,9 @@ def stored_trace(arrays: Mapping[str, Array], ignored: Sequence[str] = ()) -> Fo
     """
     trace = unpack_trace(arrays)
     try:
-        return lasting_trace(trace, ignored)
+        lasting = lasting_trace(trace, ignored)
+        shadow = None if trace.shadow is None else replace(trace.shadow, structure=lasting.structure)
+        return replace(lasting, shadow=shadow)
     except DAMAGE as error:
         raise damaged_trace(error) from error
 

@@ -174,11 +174,11 @@ def allowed_for(
 ) -> tuple[float, float]:
     """(rtol, atol) of a tensor: what is allowed here, or to anything that led to it. Exact dtypes have no tolerance.
 
-    The `noise` that was measured of it, if any, says how much of what its dtype is allowed it needs.
+    The `noise` that the baseline states, if any, says how much of what its dtype is allowed it needs.
     """
     if is_exact(record.dtype):
         return 0.0, 0.0
-    relative = tolerances.relative(coarser(source.dtype, record.dtype), noise)
+    relative = tolerances.relative(coarser(source.dtype, record.dtype), noise, record.noise)
     return max(relative, source.rtol), max(tolerances.absolute, source.atol)
 
 

@@ -21,6 +21,8 @@ _RTOL_8_BIT = 2e-1
 # Instruction sets from none to AVX-512, oneDNN, threads and memory formats on a CPU change a layer by at most 1.6 times
 # its noise, an H100 by 0.6 times. The least that is allowed stands for weights that one seed gives differently.
 _NOISES, _LEAST_RTOL = 3.0, {"float32": 1e-6}
+# A pass in lower precision on an H100 is as far from one on a CPU as that is from its shadow, at most 3 times as far.
+_OWN_NOISES = 6.0
 # More than half of something is no rounding, in whatever dtype and wherever it was computed.
 MOST = 5e-1
 # Other orders of summation make accelerators ten times less repeatable than CPUs, in full precision.
@@ -153,16 +155,22 @@ class Tolerances:
         own = replace(self, rtol=None, atol=None).of(layer)
         return Source(rtol=self.scale * (own.rtol or 0.0), atol=own.absolute)
 
-    def relative(self, dtype: str, noise: float | None = None) -> float:
-        """The relative tolerance of a tensor, by the coarsest dtype that led to it and by its noise, if that is known.
+    def relative(self, dtype: str, noise: float | None = None, own_noise: float | None = None) -> float:
+        """The relative tolerance of a tensor.
 
-        A baseline states the noise, and may state anything: it never adds to what the dtype is allowed.
+        Args:
+            dtype: the coarsest dtype that led to it.
+            noise: what the baseline states, which may be anything: it never adds to what the dtype is allowed.
+            own_noise: how far the actual pass, in a lower precision, is from its shadow; this may add to it.
+
         """
         most = self.scale * self._relative(dtype)
-        least = _LEAST_RTOL.get(effective_dtype(dtype, self.precision))
-        if noise is None or least is None or self.rtol is not None:
+        if self.rtol is not None:
             return most
-        return min(most, max(_NOISES * noise, least))
+        least = _LEAST_RTOL.get(effective_dtype(dtype, self.precision))
+        if least is None:
+            return most if own_noise is None else max(most, self.scale * min(_OWN_NOISES * own_noise, MOST))
+        return most if noise is None else min(most, max(_NOISES * noise, least))
 
     def _relative(self, dtype: str) -> float:
         if self.rtol is not None:

@@ -20,7 +20,7 @@ import contextlib
 import functools
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -32,10 +32,12 @@ from pytest_modelviz.probe.fake import only_shapes
 from pytest_modelviz.probe.forward import ModelInput, call, prepared
 from pytest_modelviz.probe.modules import all_tensors, observed_modules
 from pytest_modelviz.probe.pass_recorder import CallObserver, PassRecorder
+from pytest_modelviz.probe.shadow import in_single_precision
 from pytest_modelviz.probe.torch_internals import parameter_table
 from pytest_modelviz.records.tensors import TensorRecord, splitmix64
 from pytest_modelviz.records.trace import Call, ForwardTrace
 
+Conversion = Callable[[torch.nn.Module, ModelInput], contextlib.AbstractContextManager[ModelInput]]
 MOVED = 2.0**-21  # four units in the last place of float32
 _RECURRENT = 8.0  # times as much: cuDNN's recurrent layers differ from a CPU's by 18 times as much as all others do
 _FEW_ROUNDINGS = 16.0  # the square root of the terms of a sum up to which it is no less exact than other operations
@@ -48,7 +50,7 @@ def with_noise(trace: ForwardTrace, model: torch.nn.Module, input_data: ModelInp
     """Measure the noise of each tensor that a pass has recorded.
 
     Args:
-        trace: the pass.
+        trace: the pass; if it has a shadow, the noise of that is measured.
         model: the model that it is of.
         input_data: what the model was given.
 
@@ -61,11 +63,17 @@ def with_noise(trace: ForwardTrace, model: torch.nn.Module, input_data: ModelInp
         8.1e-07
 
     """
+    if trace.shadow is not None:
+        return replace(trace, shadow=_with_noise(trace.shadow, model, input_data, in_single_precision))
+    return _with_noise(trace, model, input_data, lambda _, data: contextlib.nullcontext(data))
+
+
+def _with_noise(trace: ForwardTrace, model: torch.nn.Module, input_data: ModelInput, mode: Conversion) -> ForwardTrace:
     own = {key: r for key, r in trace.tensors.items() if r.dtype in ("float32", "complex64") and r.sketch.size}
     if not own:
         return trace
     try:
-        passes = _rounded_otherwise(model, input_data)
+        passes = _rounded_otherwise(model, input_data, mode)
     except Exception:  # a model may refuse such an input, as one that is beyond 1
         return trace
     roundings = _roundings_of_results(trace, dict(observed_modules(model)))
@@ -109,15 +117,15 @@ def _roundings_of_results(trace: ForwardTrace, modules: Mapping[str, torch.nn.Mo
     }
 
 
-def _rounded_otherwise(model: torch.nn.Module, input_data: ModelInput) -> list[ForwardTrace]:
+def _rounded_otherwise(model: torch.nn.Module, input_data: ModelInput, mode: Conversion) -> list[ForwardTrace]:
     traces = []
-    with prepared(model, input_data) as ready, only_shapes(ready):
+    with prepared(model, input_data) as ready, only_shapes(ready), mode(ready, input_data) as data:
         Rounding().move_weights(ready)
         for by_channel in (False, True):
             rounding = Rounding(by_channel=by_channel)
             recorder = PassRecorder(ready, [rounding], weight_width=None)
             with recorder.recording():
-                call(ready, rounding.moved(input_data))
+                call(ready, rounding.moved(data))
             traces.append(recorder.trace)
     return traces
 

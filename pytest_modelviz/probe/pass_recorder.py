@@ -25,12 +25,12 @@ from pytest_modelviz.probe.lent import LentWeights
 from pytest_modelviz.probe.modules import OWN_OF_MODULE, class_name, observed_modules, tie_groups
 from pytest_modelviz.probe.nested_values import leaves, literal, uncompared_items
 from pytest_modelviz.probe.purity import state_of
-from pytest_modelviz.probe.sketch import WEIGHT_WIDTH, record_number, record_shape, record_tensor
+from pytest_modelviz.probe.sketch import record_number, record_shape, record_tensor
 from pytest_modelviz.probe.streams import consume, run_stepwise, runs_on_demand
 from pytest_modelviz.probe.torch_internals import Args, Kwargs, Operator, buffer_table, is_any_autocast_enabled
 from pytest_modelviz.probe.weights import Weights
 from pytest_modelviz.records.structure import ATTRIBUTE_SUFFIX, REWRITTEN, UNSAVED, ModelStructure
-from pytest_modelviz.records.tensors import TensorRecord
+from pytest_modelviz.records.tensors import WEIGHT_WIDTH, TensorRecord
 from pytest_modelviz.records.trace import Call, ForwardTrace, Leaf
 
 _MOST_NAMED = 3

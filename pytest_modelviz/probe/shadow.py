@@ -9,78 +9,75 @@ configuration, weights or input.
 from __future__ import annotations
 
 import contextlib
-import enum
 import operator
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 
+from pytest_modelviz.compare.precision import is_low
 from pytest_modelviz.probe.containers import rebuild
+from pytest_modelviz.probe.environment import float32_precision
 from pytest_modelviz.probe.forward import ModelInput, call
 from pytest_modelviz.probe.modules import all_tensors
+from pytest_modelviz.probe.nested_values import tensors
 from pytest_modelviz.probe.pass_recorder import PassRecorder
 from pytest_modelviz.probe.purity import written_tensors
 from pytest_modelviz.probe.torch_internals import Args, Kwargs, Operator, TorchDispatchMode, tree_map
+from pytest_modelviz.records.shadow import Shadow
 from pytest_modelviz.records.trace import ForwardTrace
 
 _SINGLE = {torch.float16: torch.float32, torch.bfloat16: torch.float32, torch.complex32: torch.complex64}
-_LOW = {"float16", "bfloat16", "complex32"}
 _NOT_CONVERTIBLE = ("float8", "float4", "q", "bits")  # how such dtypes begin
+_LONGEST_REASON = 200  # letters
 _MOST_BYTES = 2 * 2**30  # of weights in single precision
 _FREE_SHARE = 0.5  # of an accelerator's free memory
 _PRODUCTS = ("cuda.matmul", "cudnn.conv", "cudnn.rnn", "mkldnn.matmul", "mkldnn.conv", "mkldnn.rnn")
 
 
-class Shadow(enum.Enum):
-    """Whether a pass in lower precision is repeated in single precision."""
-
-    AUTO = "auto"
-    ALWAYS = "always"
-    NEVER = "never"
-
-
-def is_low(trace: ForwardTrace) -> bool:
-    """Whether anything in a pass is of lower precision than single."""
-    return any(record.dtype in _LOW for record in (*trace.tensors.values(), *trace.weights.values()))
-
-
-def shadow_of(
-    trace: ForwardTrace, model: torch.nn.Module, input_data: ModelInput, shadow: Shadow, precision: str
-) -> tuple[ForwardTrace | None, str]:
+def with_shadow(
+    trace: ForwardTrace, model: torch.nn.Module, input_data: ModelInput, shadow: Shadow
+) -> tuple[ForwardTrace, str]:
     """Repeat a pass in single precision, if it was made in a lower one.
 
     Args:
         trace: the pass.
         model: the model, as `prepared` gives it.
         input_data: what it was given.
-        shadow: whether to do so at all; `AUTO` leaves it out where weights would take more than 2 GiB, or more than
-            half of the free memory of their accelerator.
-        precision: what products of float32 are computed in: "ieee", "tf32" or "bf16".
+        shadow: whether to do so; `AUTO` leaves it out where the weights would take more than 2 GiB, or more than half
+            of the free memory of their accelerator.
 
     Returns:
-        The pass in single precision, or None and the reason for people, which is empty where none is needed.
+        The pass with its shadow, and an empty text; or the pass as it was, and why it has none where it should.
 
     """
-    if not is_low(trace) and (precision == "ieee" or not trace.tensors):
-        return None, ""
-    if shadow is Shadow.NEVER:
-        return None, "it is turned off"
     records = (*trace.tensors.values(), *trace.weights.values())
     odd = next((record.dtype for record in records if record.dtype.startswith(_NOT_CONVERTIBLE)), None)
+    devices = ",".join(sorted({str(tensor.device) for tensor in (*all_tensors(model), *tensors(input_data))}))
+    if not is_low(trace) and odd is None and float32_precision(model, devices) == "ieee":
+        return trace, ""
+    if all(not record.sketch.size for record in trace.tensors.values()):
+        return trace, ""  # on the meta device
     if odd is not None:
-        return None, f"tensors of {odd} cannot be converted to float32"
+        return trace, _left_out(f"tensors of {odd} cannot be converted")
+    if shadow is Shadow.NEVER:
+        return trace, _left_out("--modelviz-shadow=never")
     if shadow is Shadow.AUTO and (reason := _too_large(model)):
-        return None, f"{reason}; --modelviz-shadow=always makes it all the same"
+        return trace, _left_out(f"{reason}; --modelviz-shadow=always repeats it all the same")
     try:
         with in_single_precision(model, input_data) as converted:
             recorder = PassRecorder(model, weight_width=None)
             with recorder.recording():
                 call(model, converted)
-    except Exception as error:
-        text = " ".join(str(error).split())[:200]
-        return None, f"the model does not run in float32 ({type(error).__name__}: {text})"
-    return recorder.trace, ""
+    except Exception as error:  # of the model's own
+        text = " ".join(str(error).split())[:_LONGEST_REASON]
+        return trace, _left_out(f"there the model raises {type(error).__name__}: {text}")
+    return replace(trace, shadow=recorder.trace), ""
+
+
+def _left_out(reason: str) -> str:
+    return f"the pass was not repeated in float32 ({reason}): faults within the rounding of its precision are not seen"
 
 
 def _too_large(model: torch.nn.Module) -> str:
@@ -147,6 +144,9 @@ class _SinglePrecision(TorchDispatchMode):
     """
 
     supports_higher_order_operators = True
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # torch leaves its modes untyped
 
     def __torch_dispatch__(self, op: Operator, types: object, args: Args = (), kwargs: Kwargs | None = None) -> object:
         written = {id(tensor) for tensor in written_tensors(op, args, kwargs or {})}

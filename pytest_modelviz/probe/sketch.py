@@ -36,7 +36,6 @@ from pytest_modelviz.records.tensors import (
 )
 
 ACTIVATION_WIDTH = WIDEST_SKETCH
-WEIGHT_WIDTH = 61
 _LARGEST_CHUNK = 2**20  # a larger tensor is split into chunks with the same signs, all of them negated or none
 _MOST_ADDERS = 200
 _MOST_MEMORY = 2 * _LARGEST_CHUNK  # numbers; larger memory, as for hundreds of weights together, is not reused

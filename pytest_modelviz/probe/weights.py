@@ -10,9 +10,9 @@ import torch
 
 from pytest_modelviz.probe.modules import loose_tensors, own_tensors, packed_tensors, qualified_name
 from pytest_modelviz.probe.purity import value_at_entry
-from pytest_modelviz.probe.sketch import WEIGHT_WIDTH, record_tensor, record_together
+from pytest_modelviz.probe.sketch import record_tensor, record_together
 from pytest_modelviz.records.structure import ATTRIBUTE_SUFFIX
-from pytest_modelviz.records.tensors import TensorRecord
+from pytest_modelviz.records.tensors import WEIGHT_WIDTH, TensorRecord
 
 
 class Weights:

@@ -196,6 +196,13 @@ class UncomparedFinding(LayerFinding):
 
 
 @dataclass(frozen=True)
+class ShadowFinding(AnyFinding):
+    """What the float32 shadows of two passes in lower precision say, or of which pass there is none."""
+
+    state: Literal["differs", "agrees", "baseline", "actual"]
+
+
+@dataclass(frozen=True)
 class KinksFinding(AnyFinding):
     """What differs is no more than the jump of a gradient where a rectifier opens: reported with a match."""
 

@@ -12,7 +12,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
+from pytest_modelviz.records.norms import norm
+
 WIDEST_SKETCH = 251  # numbers: of an activation; `probe.sketch` says why this many
+WEIGHT_WIDTH = 61
+NATIVE_WIDTH = 53  # of an activation in lower precision, of which a shadow is recorded as well
 # Kinds of fingerprints: of all integers of a tensor whose sums may have more digits than float64 holds, and of those
 # that by themselves have. Earlier versions recorded the latter only, and neither for small weights.
 INTEGERS, LARGE_INTEGERS = "integers", "digits"
@@ -83,10 +87,14 @@ class TensorRecord:
 
         The result is a valid sketch, but not the one that `probe.sketch` computes at this width.
         """
-        giants = self.sketch_without_giants
+        if max(sketch.size for sketch in self.sketches) <= width:
+            return self
+        giants, sketch = self.sketch_without_giants, _narrowed(self.sketch, width)
+        size = norm(sketch) / math.sqrt(max(1, self.numbers))
         return replace(
             self,
-            sketch=_narrowed(self.sketch, width),
+            sketch=sketch,
+            statistics=(self.statistics[0], size) if self.statistics else (),
             sketch_without_giants=None if giants is None else _narrowed(giants, width),
         )
 

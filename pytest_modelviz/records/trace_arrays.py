@@ -33,7 +33,7 @@ _DTYPE = re.compile(  # every dtype of torch, and those it may well have next
     re.ASCII,
 )
 _GRADIENT = re.compile(r"\(gradient(?: \d+)?\)")  # keys of observed tensors contain "<" or ">"
-NOISE = "trace.noise"  # two bytes for each tensor: the upper half of a float32
+NOISES = frozenset({"trace.noise", "shadow.noise"})  # two bytes for each tensor: the upper half of a float32
 SHADOW = "shadow.structure"  # the array that says that a trace has a shadow
 _LEAST_SHARED = 8  # numbers: a reference to fewer takes as much room as the numbers
 
@@ -42,7 +42,7 @@ def pack_trace(trace: ForwardTrace) -> dict[str, Array]:
     """Pack a trace.
 
     Returns:
-        "trace.structure" (uint8, compressed JSON), "trace.sketches" (float32), "trace.wide" (float64) and, where noise was
+        "trace.structure" (uint8, compressed JSON), "trace.sketches" (float32), "trace.wide" (float64) and, if noise was
         measured, "trace.noise" (uint16), each of one dimension; the same of its shadow.
 
     """
@@ -111,7 +111,7 @@ def _unpacked(arrays: Mapping[str, Array]) -> ForwardTrace:
         raise UnreadableBaselineError(
             "its sketches were made by another version of pytest-modelviz and cannot be compared: record it anew"
         )
-    tensors = _unpacked_tensors(structure["tensors"], readers, arrays.get(NOISE))
+    tensors = _unpacked_tensors(structure["tensors"], readers, arrays.get("trace.noise"))
     gradients = {key: tensors.pop(key) for key in list(tensors) if _GRADIENT.fullmatch(key)}
     weights = {str(key): _tensor(row, readers) for key, row in structure["weights"].items()}
     modules = {

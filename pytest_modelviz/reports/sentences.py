@@ -163,6 +163,21 @@ def _(finding: kinds.UncomparedFinding) -> str:
     return f"{layer} {finding.name} differs and was not compared: {reason}"
 
 
+_SHADOWS = {
+    "differs": "compared in float32, in which the pass was repeated: what differs is not the rounding of its precision",
+    "agrees": "repeated in float32 both passes agree: what differs is what the lower precision does",
+    "baseline": "the baseline holds no pass in float32, so what the rounding of the lower precision hides was not "
+    "compared: record it anew",
+    "actual": "the pass was not repeated in float32 as the baseline's was, so what the rounding of the lower precision "
+    "hides was not compared",
+}
+
+
+@sentence.register
+def _(finding: kinds.ShadowFinding) -> str:
+    return _SHADOWS[finding.state]
+
+
 @sentence.register
 def _(finding: kinds.KinksFinding) -> str:
     return (

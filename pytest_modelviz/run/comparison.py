@@ -14,7 +14,7 @@ from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.findings import FactFinding
-from pytest_modelviz.records.trace_arrays import NOISE
+from pytest_modelviz.records.trace_arrays import NOISES
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.run.settings import Settings
 from pytest_modelviz.text.side_by_side import cut_apart
@@ -96,7 +96,7 @@ class Comparison:
         before, after = baseline.environment, self.capture.environment
         stated = {*before, *after} - _OF_A_MACHINE
         same = verdict.matched and not verdict.findings and all(before.get(key) == after.get(key) for key in stated)
-        same = same and (NOISE in baseline.arrays) == (NOISE in self.recordable.arrays)
+        same = same and NOISES & baseline.arrays.keys() == NOISES & self.recordable.arrays.keys()
         same = same and differs_by_noise(baseline, self.capture, replace(self._tolerances, scale=_NOISE))
         return same and self.with_baseline(baseline, scale=_NOISE).matched
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_modelviz.compare.tolerance import LayerTolerance
+from pytest_modelviz.records.shadow import Shadow
 
 ORPHANS = ("ignore", "warn", "fail")
 IGNORE = "modelviz_ignore"  # in ini files and markers alone: a list is no word of a command line
@@ -132,6 +133,15 @@ def parse_layer_tolerances(name: str, mapping: Any, key: str | None = None) -> t
     return tuple(made)
 
 
+def parse_shadow(name: str, text: Any) -> Shadow:
+    """When a pass in lower precision is repeated in float32."""
+    try:
+        return Shadow(text)
+    except ValueError:
+        choices = [choice.value for choice in Shadow]
+        raise InvalidSettingError(f"{name} takes {', '.join(choices[:-1])} or {choices[-1]}, not {text!r}") from None
+
+
 OPTIONS = (
     Option("--modelviz", "compare models with their baselines (default: capture them, but compare nothing)"),
     Option("--modelviz-update", "record what has no baseline and what drifted beyond tolerance; touch nothing else"),
@@ -170,6 +180,12 @@ OPTIONS = (
         "what to do about baselines whose test is gone: ignore, warn (default) or fail",
         parse_orphans,
         "WHAT",
+    ),
+    Option(
+        "--modelviz-shadow",
+        "repeat passes in lower precision in float32: always, never, or auto where it fits into memory (default)",
+        parse_shadow,
+        "WHEN",
     ),
     Option("--modelviz-html", "write report.html into the results folder (default)", default=True),
 )

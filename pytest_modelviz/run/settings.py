@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_modelviz.compare.tolerance import LayerTolerance
+from pytest_modelviz.records.shadow import Shadow
 from pytest_modelviz.run import options
 from pytest_modelviz.storage.results import ResultsFolder
 from pytest_modelviz.text.printable import quoted
@@ -34,7 +35,7 @@ _UPDATES = {
     "--modelviz-update-missing": Mode.UPDATE_MISSING,
     "--modelviz-update-all": Mode.UPDATE_ALL,
 }
-_PLAIN = ("rtol", "atol", "variant", "require", "orphans", "html")  # options that are settings as they are
+_PLAIN = ("rtol", "atol", "variant", "require", "orphans", "shadow", "html")  # options that are settings as they are
 _MARKER_KEYS = ("rtol", "atol", "layers", "variant", "compare", "ignore")
 
 
@@ -58,6 +59,7 @@ class Settings:
     variant: str | None = None
     require: bool = False
     orphans: str = "warn"
+    shadow: Shadow = Shadow.AUTO
     html: bool = True
     repeated: str = ""
     baseline_dir_is_configured: bool = True

@@ -21,7 +21,7 @@ from pytest_modelviz.text.strict_json import count_values
 if TYPE_CHECKING:
     from zlib import _Decompress  # what decompressobj makes; it has no public name
 
-STRUCTURE = "trace.structure"  # the array that holds a trace's compressed JSON
+STRUCTURES = ("trace.structure", "shadow.structure")  # the arrays that hold compressed JSON of a trace
 TIMES = 4
 _CHUNK = 64 * 2**10
 _ARRAY_HEADER = 200  # bytes in a safetensors file, beside the array's name
@@ -55,15 +55,13 @@ def structure_size(arrays: Mapping[str, Array], limits: Limits) -> tuple[int, in
 
     Zero where there is none, or what is no such thing: its reader says what is wrong with it.
     """
-    packed = arrays.get(STRUCTURE)
-    if packed is None:
-        return 0, 0
     size = count = 0
-    with contextlib.suppress(zlib.error):
-        for piece in pieces(zlib.decompressobj(), packed.tobytes()):
-            size, count = size + len(piece), count + count_values(piece)
-            if size > limits.structure_bytes or count > limits.structure_values:
-                break
+    for packed in (arrays[name] for name in STRUCTURES if name in arrays):
+        with contextlib.suppress(zlib.error):
+            for piece in pieces(zlib.decompressobj(), packed.tobytes()):
+                size, count = size + len(piece), count + count_values(piece)
+                if size > limits.structure_bytes or count > limits.structure_values:
+                    return size, count
     return size, count
 
 

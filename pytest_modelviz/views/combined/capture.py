@@ -19,7 +19,9 @@ from pytest_modelviz.probe.containers import rebuild
 from pytest_modelviz.probe.fake import only_shapes
 from pytest_modelviz.probe.forward import ModelInput, call, prepared, require_model
 from pytest_modelviz.probe.pass_recorder import PassRecorder
+from pytest_modelviz.probe.shadow import with_shadow
 from pytest_modelviz.records.capture import Capture, Result_co
+from pytest_modelviz.records.shadow import Shadow
 from pytest_modelviz.views.base import View
 from pytest_modelviz.views.cam_map.capture import CamMapView
 from pytest_modelviz.views.cam_map.records import CamMap
@@ -76,6 +78,11 @@ class CombinedCapture:
         self.feature_maps = None if self._maps is None else CombinedView(self._maps, self)
         self.cam = None if self._cam is None else CombinedView(self._cam, self)
 
+    def set_shadow(self, shadow: Shadow) -> None:
+        """Say when a pass in lower precision is repeated in float32."""
+        if self._maps is not None:
+            self._maps.set_shadow(shadow)
+
     def capture(self, number: int, view: str) -> Capture:
         """A view's first capture (0), or a later one. All views' are made when the first of them is asked for."""
         while len(self._captures) <= number:
@@ -107,7 +114,8 @@ class CombinedCapture:
         if self._maps is not None and collector is not None:
             if recorder is not None:  # as a pass without gradients gives it, as far as containers can be rebuilt
                 output = rebuild(output, lambda item: item.detach() if isinstance(item, torch.Tensor) else item)
-            captures["feature_maps"] = self._maps.captured(trace, collector, input_pictures(self._input), output)
+            trace, note = with_shadow(trace, model, self._input, self._maps.when_shadowed)
+            captures["feature_maps"] = self._maps.captured(trace, collector, input_pictures(self._input), output, note)
         if self._summary is not None:
             own = {} if counter is None else counter.own
             observed = SummaryPass(trace, own, caches_of(before, unsaved_shapes(model)))
@@ -124,6 +132,10 @@ class CombinedView(Generic[Result_co]):
         if hasattr(view, "with_noise"):
             self.with_noise = view.with_noise
         self._combined, self._number = combined, 0
+
+    def set_shadow(self, shadow: Shadow) -> None:
+        """Say it for all views, since the first of them makes the pass."""
+        self._combined.set_shadow(shadow)
 
     def capture(self) -> Capture[Result_co]:
         self._number += 1

@@ -14,7 +14,10 @@ from pytest_modelviz.probe.layer_names import layer_patterns
 from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.noise import with_noise
 from pytest_modelviz.probe.pass_recorder import PassRecorder
+from pytest_modelviz.probe.shadow import with_shadow
 from pytest_modelviz.records.capture import Array, Capture
+from pytest_modelviz.records.shadow import Shadow
+from pytest_modelviz.records.tensors import NATIVE_WIDTH, WEIGHT_WIDTH
 from pytest_modelviz.records.trace import ForwardTrace
 from pytest_modelviz.records.trace_arrays import pack_noise, pack_trace
 from pytest_modelviz.text.strict_json import JsonObject
@@ -39,6 +42,11 @@ class FeatureMapsView:
         require_model(model)
         self.model, self._input = model, input_data
         self._layers = layer_patterns(layers)
+        self.when_shadowed = Shadow.AUTO
+
+    def set_shadow(self, shadow: Shadow) -> None:
+        """Say when a pass in lower precision is repeated in float32."""
+        self.when_shadowed = shadow
 
     def capture(self) -> Capture[FeatureMaps]:
         with prepared(self.model, self._input) as model:
@@ -47,7 +55,8 @@ class FeatureMapsView:
             inputs = input_pictures(self._input)
             with only_shapes(model), recorder.recording():
                 output = call(model, self._input)
-        return self.captured(recorder.trace, collector, inputs, output)
+            trace, note = with_shadow(recorder.trace, model, self._input, self.when_shadowed)
+        return self.captured(trace, collector, inputs, output, note)
 
     def with_noise(self, capture: Capture[FeatureMaps]) -> Capture[FeatureMaps]:
         """The same capture with the noise of each tensor in it."""
@@ -55,18 +64,26 @@ class FeatureMapsView:
         return replace(capture, arrays={**capture.arrays, **pack_noise(trace)})
 
     def captured(
-        self, trace: ForwardTrace, collector: ThumbnailCollector, inputs: Mapping[str, Array], output: ModelOutput
+        self,
+        trace: ForwardTrace,
+        collector: ThumbnailCollector,
+        inputs: Mapping[str, Array],
+        output: ModelOutput,
+        shadow_note: str = "",
     ) -> Capture[FeatureMaps]:
         """The capture of a pass that was made already, with the pictures of its input."""
+        stored = trace
+        if trace.shadow is not None:
+            stored = replace(trace.narrowed(NATIVE_WIDTH, WEIGHT_WIDTH), shadow=trace.shadow)
         thumbnails = collector.thumbnails()
-        arrays: dict[str, Array] = dict(pack_trace(trace))
+        arrays: dict[str, Array] = dict(pack_trace(stored))
         pages: dict[str, JsonObject] = {}
         for layer, thumbnail in thumbnails.items():
             arrays[PICTURE + layer], exponent = packed(thumbnail.maps)
             pages[layer] = {"channels": thumbnail.channels, "of": thumbnail.of, "exponent": exponent}
         arrays.update(inputs)
-        facts: JsonObject = {"model": class_name(self.model), "pictures": pages, "layers": layer_rows(trace)}
+        facts: JsonObject = {"model": class_name(self.model), "pictures": pages, "layers": layer_rows(stored)}
         result = FeatureMaps(trace, output, {layer: thumbnail.maps for layer, thumbnail in thumbnails.items()})
-        notes = coverage_notes(self.model, trace)
+        notes = (*coverage_notes(self.model, trace), *([shadow_note] if shadow_note else []))
         around = environment(self.model, self._input)
         return Capture(self.view, facts, arrays, around, result, notes, tuple(trace.modules))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pytest_modelviz.compare.diagnosis import compare_traces
+from pytest_modelviz.compare.precision import precision_of
 from pytest_modelviz.compare.readable import agrees, contradiction, require_rows
+from pytest_modelviz.compare.shadow import compare_passes
 from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.capture import Capture
@@ -24,7 +25,7 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdi
     """
     before, after = (stored_trace(capture.arrays, tolerances.ignored) for capture in (baseline, actual))
     _require_rows(baseline, replace(before, tensors=_with_counts(before, after)))
-    return compare_traces(before, after, tolerances)
+    return compare_passes(before, after, tolerances, precision=precision_of(baseline.environment))
 
 
 def _with_counts(baseline: ForwardTrace, actual: ForwardTrace) -> dict[str, TensorRecord]:

@@ -9,10 +9,10 @@ import torch
 
 from pytest_modelviz.probe.configuration import Describer
 from pytest_modelviz.probe.modules import class_name, tie_groups
-from pytest_modelviz.probe.sketch import WEIGHT_WIDTH, record_shape, record_tensor
+from pytest_modelviz.probe.sketch import record_shape, record_tensor
 from pytest_modelviz.records.norms import norm
 from pytest_modelviz.records.structure import ModelStructure, ModuleRecord
-from pytest_modelviz.records.tensors import TensorRecord
+from pytest_modelviz.records.tensors import WEIGHT_WIDTH, TensorRecord
 from pytest_modelviz.views.kernel_maps.convolutions import Convolution
 from pytest_modelviz.views.kernel_maps.records import MOST_LENGTH, MOST_SIDE, FilterSample, KernelStatistics
 

@@ -13,10 +13,11 @@ from pytest_modelviz.probe.configuration import Describer
 from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.forward import require_model
 from pytest_modelviz.probe.modules import class_name, observed_modules, qualified_name, tie_groups, unsaved_buffers
-from pytest_modelviz.probe.sketch import WEIGHT_WIDTH, record_tensor
+from pytest_modelviz.probe.sketch import record_tensor
 from pytest_modelviz.probe.weights import Weights
 from pytest_modelviz.records.capture import Array, Capture
 from pytest_modelviz.records.structure import REWRITTEN, ModelStructure
+from pytest_modelviz.records.tensors import WEIGHT_WIDTH
 from pytest_modelviz.records.trace import ForwardTrace
 from pytest_modelviz.records.trace_arrays import pack_trace
 from pytest_modelviz.text.strict_json import JsonValue

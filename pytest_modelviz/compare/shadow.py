@@ -1,0 +1,108 @@
+"""Passes in lower precision beside each other, and their float32 shadows, which see what rounding hides.
+
+Code, configuration, weights and input are judged by the shadows. Where those agree, the passes themselves are judged
+for what their precision does: a cast that is lost, autocast left on or off. How far rounding takes them is known then:
+as far as the actual pass is from its own shadow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from pytest_modelviz.compare.diagnosis import compare_traces
+from pytest_modelviz.compare.precision import is_low
+from pytest_modelviz.compare.tensors import relative_distance
+from pytest_modelviz.compare.tolerance import Tolerances
+from pytest_modelviz.records.findings import AnyFinding, DtypeFinding, EventFinding, Role, ShadowFinding
+from pytest_modelviz.records.tensors import NATIVE_WIDTH, WEIGHT_WIDTH, TensorRecord
+from pytest_modelviz.records.trace import Call, ForwardTrace
+from pytest_modelviz.records.verdict import Verdict
+
+
+def compare_passes(
+    baseline: ForwardTrace, actual: ForwardTrace, tolerances: Tolerances, *, precision: str = "ieee"
+) -> Verdict:
+    """Compare two passes of a model, by their shadows where they are of lower precision.
+
+    Args:
+        baseline: the recorded pass.
+        actual: the pass of this run.
+        tolerances: what is allowed.
+        precision: what products of float32 were computed in when the baseline was recorded; it only says whether that
+            pass can stand for its own shadow.
+
+    Returns:
+        The verdict on the shadows; where those agree, that on the passes themselves.
+
+    """
+    before, after = _shadow(baseline, precision), _shadow(actual, tolerances.precision)
+    if before is baseline and after is actual:
+        return compare_traces(baseline, actual, tolerances)
+    if before is None or after is None:
+        verdict = compare_traces(_narrow(baseline), _narrow(actual), tolerances)
+        return _with(verdict, ShadowFinding("baseline" if before is None else "actual", role=Role.ALSO))
+    verdict = compare_traces(before, after, replace(tolerances, precision="ieee"))
+    if not verdict.matched:
+        return _with(verdict, ShadowFinding("differs", role=Role.ALSO))
+    old, new = _narrow(baseline), _narrow(actual)
+    if actual.shadow is not None:
+        new = _with_own_noise(new, actual.shadow)
+    native = compare_traces(old, new, tolerances)
+    if native.matched:
+        return _with(verdict, *native.findings)
+    return _with(native, *_dtypes(native), ShadowFinding("agrees"))
+
+
+def _shadow(trace: ForwardTrace, precision: str) -> ForwardTrace | None:
+    """The pass in single precision: a pass that is in no lower one itself."""
+    if trace.shadow is not None:
+        return trace.shadow
+    return None if precision != "ieee" or is_low(trace) else trace
+
+
+def _narrow(trace: ForwardTrace) -> ForwardTrace:
+    """A pass itself, with sketches as narrow as those beside a shadow are."""
+    return trace.narrowed(NATIVE_WIDTH, WEIGHT_WIDTH)
+
+
+def _with(verdict: Verdict, *findings: AnyFinding) -> Verdict:
+    known = set(verdict.findings)
+    return replace(verdict, findings=(*verdict.findings, *(f for f in findings if f not in known)))
+
+
+def _dtypes(verdict: Verdict) -> list[AnyFinding]:
+    """The dtypes between which the first event that differs has changed."""
+    events = [finding for finding in verdict.findings if isinstance(finding, EventFinding)]
+    pairs = [(event, event.before.partition("[")[0], event.after.partition("[")[0]) for event in events]
+    return [DtypeFinding(event.layer, "dtype", before, after) for event, before, after in pairs if before != after]
+
+
+def _with_own_noise(trace: ForwardTrace, shadow: ForwardTrace) -> ForwardTrace:
+    """A pass whose tensors say how far they are from its shadow: that is what its precision does."""
+    noises: dict[str, float] = {}
+    counterparts = {(call.layer, call.index): call for call in shadow.calls}
+    for call in trace.calls:
+        counterpart = counterparts.get((call.layer, call.index))
+        if counterpart is not None:
+            for key, record in _pairs(call, counterpart, shadow.tensors):
+                noises[key] = max(noises.get(key, 0.0), _distance(trace.tensors[key], record))
+    tensors = {key: replace(record, noise=noises.get(key)) for key, record in trace.tensors.items()}
+    return replace(trace, tensors=tensors)
+
+
+def _pairs(call: Call, shadow: Call, tensors: Mapping[str, TensorRecord]) -> list[tuple[str, TensorRecord]]:
+    pairs = []
+    for leaves, others in ((call.inputs, shadow.inputs), (call.outputs or {}, shadow.outputs or {})):
+        for path, leaf in leaves.items():
+            other = others.get(path)
+            if leaf.tensor is not None and other is not None and other.tensor is not None:
+                pairs.append((leaf.tensor, tensors[other.tensor]))
+    return pairs
+
+
+def _distance(record: TensorRecord, shadow: TensorRecord) -> float:
+    narrow = shadow.narrowed(NATIVE_WIDTH)
+    if record.shape != narrow.shape or record.bulk_sketch.size != narrow.bulk_sketch.size:
+        return 0.0
+    return relative_distance(narrow.bulk_sketch, record.bulk_sketch)
