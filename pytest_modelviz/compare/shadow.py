@@ -7,11 +7,12 @@ as far as the actual pass is from its own shadow.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import replace
 
 from pytest_modelviz.compare.diagnosis import compare_traces
-from pytest_modelviz.compare.precision import is_low
+from pytest_modelviz.compare.precision import coarser, is_low
 from pytest_modelviz.compare.tensors import relative_distance
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.findings import AnyFinding, DtypeFinding, EventFinding, Role, ShadowFinding
@@ -42,7 +43,7 @@ def compare_passes(
     if before is None or after is None:
         verdict = compare_traces(_narrow(baseline), _narrow(actual), tolerances)
         return _with(verdict, ShadowFinding("baseline" if before is None else "actual", role=Role.ALSO))
-    verdict = compare_traces(before, after, replace(tolerances, precision="ieee"))
+    verdict = compare_traces(before, after, replace(tolerances, precision="ieee", shadow_of=_given_dtype(actual)))
     if not verdict.matched:
         return _with(verdict, ShadowFinding("differs", role=Role.ALSO))
     old, new = _narrow(baseline), _narrow(actual)
@@ -59,6 +60,13 @@ def _shadow(trace: ForwardTrace, precision: str) -> ForwardTrace | None:
     if trace.shadow is not None:
         return trace.shadow
     return None if precision != "ieee" or is_low(trace) else trace
+
+
+def _given_dtype(trace: ForwardTrace) -> str:
+    """The coarsest dtype of a model's weights and inputs."""
+    leaves = trace.calls[0].inputs.values() if trace.calls else ()
+    inputs = (trace.tensors[leaf.tensor].dtype for leaf in leaves if leaf.tensor is not None)
+    return functools.reduce(coarser, (*inputs, *(record.dtype for record in trace.weights.values())), "float64")
 
 
 def _narrow(trace: ForwardTrace) -> ForwardTrace:

@@ -23,6 +23,9 @@ _RTOL_8_BIT = 2e-1
 _NOISES, _LEAST_RTOL = 3.0, {"float32": 1e-6}
 # A pass in lower precision on an H100 is as far from one on a CPU as that is from its shadow, at most 3 times as far.
 _OWN_NOISES = 6.0
+# What the shadow of a pass is allowed at most, by the dtype of that: one seed's weights, rounded to it, differ between
+# processors by whole units (from AVX-512 to no vector instructions by 1e-5 of a convolution in bfloat16).
+_SHADOW_RTOL = {"float16": 3e-4, "bfloat16": 1e-3}
 # More than half of something is no rounding, in whatever dtype and wherever it was computed.
 MOST = 5e-1
 # Other orders of summation make accelerators ten times less repeatable than CPUs, in full precision.
@@ -131,6 +134,7 @@ class Tolerances:
         layers: tolerances of single layers; of several that match a layer, the last counts.
         ignored: globs of attributes that are no configuration.
         precision: what products of float32 were computed in, by the coarser side ("ieee", "tf32", "bf16").
+        shadow_of: the coarsest dtype of what the model was given, where shadows are compared.
 
     """
 
@@ -141,6 +145,7 @@ class Tolerances:
     layers: tuple[LayerTolerance, ...] = ()
     ignored: tuple[str, ...] = ()
     precision: str = "ieee"
+    shadow_of: str = ""
 
     def of(self, layer: str) -> Tolerances:
         """The tolerances of one layer."""
@@ -176,6 +181,7 @@ class Tolerances:
         if self.rtol is not None:
             return self.rtol
         base = _RTOL.get(effective_dtype(dtype, self.precision), 0.0 if is_exact(dtype) else _RTOL_8_BIT)
+        base = max(base, _SHADOW_RTOL.get(self.shadow_of, 0.0) if real_dtype(dtype) == "float32" else 0.0)
         return base if dtype == "float64" else min(base * self._device_factor(dtype), MOST)
 
     @property

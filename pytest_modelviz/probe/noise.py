@@ -31,6 +31,7 @@ from pytest_modelviz.probe.containers import rebuild
 from pytest_modelviz.probe.fake import only_shapes
 from pytest_modelviz.probe.forward import ModelInput, call, prepared
 from pytest_modelviz.probe.modules import all_tensors, observed_modules
+from pytest_modelviz.probe.nested_values import tensors
 from pytest_modelviz.probe.pass_recorder import CallObserver, PassRecorder
 from pytest_modelviz.probe.shadow import in_single_precision
 from pytest_modelviz.probe.torch_internals import parameter_table
@@ -41,6 +42,10 @@ Conversion = Callable[[torch.nn.Module, ModelInput], contextlib.AbstractContextM
 MOVED = 2.0**-21  # four units in the last place of float32
 _RECURRENT = 8.0  # times as much: cuDNN's recurrent layers differ from a CPU's by 18 times as much as all others do
 _FEW_ROUNDINGS = 16.0  # the square root of the terms of a sum up to which it is no less exact than other operations
+# Weights and inputs that were rounded to a lower precision jump by a whole unit of that where the numbers behind them
+# differ in the last digit: by 1e-5 and 3e-6, relative L2, from AVX-512 to no vector instructions and the same seed.
+_JUMPS = {torch.bfloat16: 32.0, torch.float16: 12.0}  # times as much
+_ONE_JUMP = {torch.bfloat16: 4096.0, torch.float16: 512.0}  # times as much: of one of n weights, times sqrt(n)
 _SIGNS = 2**20 + 7  # prime to the sizes of layers
 _FEW = 16  # numbers of which two passes say little: their noise is at least that of the usual tensor of the pass
 _NOISY_DTYPES = {torch.float32, torch.complex64}
@@ -83,8 +88,8 @@ def _with_noise(trace: ForwardTrace, model: torch.nn.Module, input_data: ModelIn
         noises[key] = math.hypot(measured, MOVED * roundings.get(key, 1.0)) * (1 + 4 / record.numbers)
     usual = float(np.median(list(noises.values())))
     noises.update((key, max(noises[key], usual)) for key, record in own.items() if record.numbers < _FEW)
-    tensors = {key: replace(r, noise=noises[key]) if key in noises else r for key, r in trace.tensors.items()}
-    return replace(trace, tensors=tensors)
+    records = {key: replace(r, noise=noises[key]) if key in noises else r for key, r in trace.tensors.items()}
+    return replace(trace, tensors=records)
 
 
 def _distance(record: TensorRecord, other: TensorRecord | None) -> float:
@@ -119,13 +124,15 @@ def _roundings_of_results(trace: ForwardTrace, modules: Mapping[str, torch.nn.Mo
 
 def _rounded_otherwise(model: torch.nn.Module, input_data: ModelInput, mode: Conversion) -> list[ForwardTrace]:
     traces = []
+    given = {tensor.dtype for tensor in (*all_tensors(model), *tensors(input_data))}
+    coarsest = next((dtype for dtype in _JUMPS if dtype in given), torch.float32)
     with prepared(model, input_data) as ready, only_shapes(ready), mode(ready, input_data) as data:
-        Rounding().move_weights(ready)
+        Rounding().move_weights(ready, coarsest)
         for by_channel in (False, True):
             rounding = Rounding(by_channel=by_channel)
             recorder = PassRecorder(ready, [rounding], weight_width=None)
             with recorder.recording():
-                call(ready, rounding.moved(data))
+                call(ready, rounding.moved(data, _JUMPS.get(coarsest, 1.0)))
             traces.append(recorder.trace)
     return traces
 
@@ -165,22 +172,23 @@ class Rounding(CallObserver):
             ),
         )
 
-    def move_weights(self, model: torch.nn.Module) -> None:
-        """Move the weights of a model that is `prepared`, which restores them."""
+    def move_weights(self, model: torch.nn.Module, dtype: torch.dtype = torch.float32) -> None:
+        """Move the weights of a model that is `prepared`, which restores them; `dtype` is what they are rounded to."""
         with torch.no_grad():
             for tensor in filter(_is_noisy, all_tensors(model)):
                 with contextlib.suppress(RuntimeError):  # several of its elements share memory, or it is read-only
-                    tensor.mul_(self._factors(tensor))
+                    times = max(_JUMPS.get(dtype, 1.0), _ONE_JUMP.get(dtype, 0.0) / math.sqrt(max(1, tensor.numel())))
+                    tensor.mul_(self._factors(tensor, times))
 
     def _factors(self, tensor: torch.Tensor, times: float = 1.0) -> torch.Tensor:
         """Factors next to 1, for each number or channel of a tensor; each call begins elsewhere in the table."""
         shape = tensor.shape
         if self._by_channel and tensor.dim() > 2:
             shape = torch.Size([*shape[:2], *[1] * (tensor.dim() - 2)])
-        count, own = shape.numel(), _factors(tensor.device, MOVED * self._times * times)
+        count, own = shape.numel(), _signs(tensor.device)
         self._start = (self._start + 104_729) % _SIGNS
         own = own[self._start : self._start + count] if count <= _SIGNS else own.repeat(-(-count // _SIGNS))[:count]
-        return own.view(shape)
+        return (own * (MOVED * self._times * times) + 1).view(shape)
 
 
 def _is_noisy(tensor: torch.Tensor) -> bool:
@@ -189,8 +197,8 @@ def _is_noisy(tensor: torch.Tensor) -> bool:
 
 
 @functools.lru_cache(maxsize=4)
-def _factors(device: torch.device, moved: float) -> torch.Tensor:
+def _signs(device: torch.device) -> torch.Tensor:
     bits = splitmix64(np.arange(1, _SIGNS + 1, dtype=np.uint64), 5) >> np.uint64(63)
-    factors = 1 + (bits.astype(np.float32) * 2 - 1) * np.float32(moved)
+    signs = bits.astype(np.float32) * 2 - 1
     with torch.inference_mode(False):
-        return torch.from_numpy(np.concatenate([factors, factors])).to(device)
+        return torch.from_numpy(np.concatenate([signs, signs])).to(device)
