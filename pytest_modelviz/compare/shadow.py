@@ -17,8 +17,10 @@ from pytest_modelviz.compare.tensors import relative_distance
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.findings import AnyFinding, DtypeFinding, EventFinding, Role, ShadowFinding
 from pytest_modelviz.records.tensors import NATIVE_WIDTH, WEIGHT_WIDTH, TensorRecord
-from pytest_modelviz.records.trace import Call, ForwardTrace
+from pytest_modelviz.records.trace import COMPUTED_IN, Call, ForwardTrace
 from pytest_modelviz.records.verdict import Verdict
+
+_NO_OTHER = "that of its output"
 
 
 def compare_passes(
@@ -41,7 +43,8 @@ def compare_passes(
     if before is baseline and after is actual:
         return compare_traces(baseline, actual, tolerances)
     if before is None or after is None:
-        verdict = compare_traces(_narrow(baseline), _narrow(actual), tolerances)
+        old, new = (_without_dtypes(_narrow(trace)) for trace in (baseline, actual))
+        verdict = compare_traces(old, new, tolerances)
         return _with(verdict, ShadowFinding("baseline" if before is None else "actual", role=Role.ALSO))
     verdict = compare_traces(before, after, replace(tolerances, precision="ieee", shadow_of=_given_dtype(actual)))
     if not verdict.matched:
@@ -74,6 +77,17 @@ def _narrow(trace: ForwardTrace) -> ForwardTrace:
     return trace.narrowed(NATIVE_WIDTH, WEIGHT_WIDTH)
 
 
+def _without_dtypes(trace: ForwardTrace) -> ForwardTrace:
+    """A pass without the dtypes that its code computes in, which earlier versions did not record."""
+    calls = []
+    for call in trace.calls:
+        outputs = call.outputs
+        if outputs is not None:
+            outputs = {path: leaf for path, leaf in outputs.items() if path != COMPUTED_IN}
+        calls.append(replace(call, outputs=outputs))
+    return replace(trace, calls=calls)
+
+
 def _with(verdict: Verdict, *findings: AnyFinding) -> Verdict:
     known = set(verdict.findings)
     return replace(verdict, findings=(*verdict.findings, *(f for f in findings if f not in known)))
@@ -81,9 +95,14 @@ def _with(verdict: Verdict, *findings: AnyFinding) -> Verdict:
 
 def _dtypes(verdict: Verdict) -> list[AnyFinding]:
     """The dtypes between which the first event that differs has changed."""
-    events = [finding for finding in verdict.findings if isinstance(finding, EventFinding)]
-    pairs = [(event, event.before.partition("[")[0], event.after.partition("[")[0]) for event in events]
-    return [DtypeFinding(event.layer, "dtype", before, after) for event, before, after in pairs if before != after]
+    event = next((finding for finding in verdict.findings if isinstance(finding, EventFinding)), None)
+    if event is None:
+        return []
+    if event.path == COMPUTED_IN:
+        before, after = (_NO_OTHER if text == "absent" else text for text in (event.before, event.after))
+        return [DtypeFinding(event.layer, "dtype of intermediate results", before, after)]
+    before, after = (text.partition("[")[0] for text in (event.before, event.after))
+    return [DtypeFinding(event.layer, "dtype", before, after)] if before != after else []
 
 
 def _with_own_noise(trace: ForwardTrace, shadow: ForwardTrace) -> ForwardTrace:

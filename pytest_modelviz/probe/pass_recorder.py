@@ -226,10 +226,14 @@ class PassRecorder:
         call.outputs = self._leaves([("", output)], prefix)
         if not (self._depth or self._notes) and (uncompared := uncompared_items(output)):
             self._notes += (f"the model's output holds what is not compared: {', '.join(uncompared[:_MOST_NAMED])}",)
+        self._left(call)
         self._weights.record_waiting(module)
         for observer in self._observers:
             output = observer.leave(call, module, output)
         return self._watch(output, module, name) if self._depth and runs_on_demand(output) else output
+
+    def _left(self, call: Call) -> None:
+        """A call has been left and its outputs are recorded; a subclass may add to them."""
 
     def _watch(self, output: Iterator[object], module: torch.nn.Module, name: str) -> Iterator[object]:
         """Record each step of a generator that a module returns to its caller as a call without arguments."""

@@ -21,6 +21,7 @@ class Leaf:
 
 
 Leaves = Mapping[str, Leaf]  # by path, e.g. "mask[0]"
+COMPUTED_IN = "(computed in)"  # among a call's outputs: the dtypes of what its code computes and does not return
 GRADIENT = "(gradient)"  # the key of the gradient on the input, where there is one
 
 

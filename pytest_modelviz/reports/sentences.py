@@ -11,6 +11,7 @@ import math
 from collections.abc import Hashable, Sequence
 
 from pytest_modelviz.records import findings as kinds
+from pytest_modelviz.records.trace import COMPUTED_IN
 from pytest_modelviz.text.dotted import MODEL_LABEL
 from pytest_modelviz.text.side_by_side import cut_apart, split_items, without_digests
 
@@ -66,6 +67,8 @@ def _(finding: kinds.EventFinding) -> str:
             return f"the model receives a different input{detail}"
         case kinds.DivergingEvent.ENTER:
             return f"everything before agrees, then {layer} receives a different input{detail}"
+        case kinds.DivergingEvent.LEAVE if finding.path == COMPUTED_IN:
+            return f"{layer} receives the same inputs, and its code computes in other dtypes than before"
         case kinds.DivergingEvent.LEAVE:
             return f"{layer} receives the same inputs and returns a different output{detail}"
         case kinds.DivergingEvent.ORDER:

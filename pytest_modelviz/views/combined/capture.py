@@ -16,9 +16,9 @@ from pytest_modelviz.attribution.scores import scores_of
 from pytest_modelviz.attribution.targets import Target
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.containers import rebuild
+from pytest_modelviz.probe.dtypes import recorder_for
 from pytest_modelviz.probe.fake import only_shapes
 from pytest_modelviz.probe.forward import ModelInput, call, prepared, require_model
-from pytest_modelviz.probe.pass_recorder import PassRecorder
 from pytest_modelviz.probe.shadow import with_shadow
 from pytest_modelviz.records.capture import Capture, Result_co
 from pytest_modelviz.records.shadow import Shadow
@@ -101,7 +101,7 @@ class CombinedCapture:
         collector = ThumbnailCollector(model, None) if self._maps is not None else None
         recorder = ActivationRecorder([self._layer], self._input) if self._layer is not None else None
         observers = [observer for observer in (counter, collector, recorder) if observer is not None]
-        pass_recorder = PassRecorder(model, observers)
+        pass_recorder = recorder_for(model, self._input)(model, observers)
         before = unsaved_shapes(model)
         with contextlib.nullcontext() if counter is None else counter.counting(), pass_recorder.recording():
             output = call(model, self._input)

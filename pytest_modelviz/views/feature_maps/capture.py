@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import torch
 
+from pytest_modelviz.probe.dtypes import recorder_for
 from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.fake import only_shapes
 from pytest_modelviz.probe.forward import ModelInput, ModelOutput, call, prepared, require_model
 from pytest_modelviz.probe.layer_names import layer_patterns
 from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.noise import with_noise
-from pytest_modelviz.probe.pass_recorder import PassRecorder
 from pytest_modelviz.probe.shadow import with_shadow
 from pytest_modelviz.records.capture import Array, Capture
 from pytest_modelviz.records.shadow import Shadow
@@ -51,7 +51,7 @@ class FeatureMapsView:
     def capture(self) -> Capture[FeatureMaps]:
         with prepared(self.model, self._input) as model:
             collector = ThumbnailCollector(model, self._layers)
-            recorder = PassRecorder(model, [collector])
+            recorder = recorder_for(model, self._input)(model, [collector])
             inputs = input_pictures(self._input)
             with only_shapes(model), recorder.recording():
                 output = call(model, self._input)

@@ -1,0 +1,86 @@
+"""In which dtypes the code of each call computes, where a pass is of lower precision than single.
+
+That a normalisation no longer sums in float32 shows in no dtype that it takes or returns, and in numbers hardly.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator
+
+import torch
+
+from pytest_modelviz.probe.forward import ModelInput
+from pytest_modelviz.probe.modules import all_tensors
+from pytest_modelviz.probe.nested_values import tensors
+from pytest_modelviz.probe.pass_recorder import PassRecorder
+from pytest_modelviz.probe.sketch import dtype_name
+from pytest_modelviz.probe.torch_internals import Args, Kwargs, Operator, is_any_autocast_enabled
+from pytest_modelviz.records.trace import COMPUTED_IN, Call, Leaf
+
+_LOW = {torch.float16, torch.bfloat16}
+
+
+def recorder_for(model: torch.nn.Module, input_data: ModelInput) -> type[PassRecorder]:
+    """The class of recorder for a pass: one that notes dtypes where weights or input are of lower precision."""
+    given = (*all_tensors(model), *tensors(input_data))
+    return DtypeRecorder if is_any_autocast_enabled() or any(t.dtype in _LOW for t in given) else PassRecorder
+
+
+class DtypeRecorder(PassRecorder):
+    """Records a pass, and with each call the floating dtypes that its own code computes in and does not return.
+
+    What torch's functions do inside does not count: that differs between devices.
+    """
+
+    @contextlib.contextmanager
+    def recording(self) -> Iterator[None]:
+        self._dtypes = _Dtypes()
+        with self._dtypes, super().recording():
+            yield
+
+    def _observe(self, original: Operator, module: torch.nn.Module, name: str, args: Args, kwargs: Kwargs) -> object:
+        with self._dtypes.noting(None):
+            return super()._observe(functools.partial(self._noting, original), module, name, args, kwargs)
+
+    def _noting(self, original: Operator, *args: object, **kwargs: object) -> object:
+        self._noted: set[torch.dtype] = set()
+        noted: set[torch.dtype] = set()
+        with self._dtypes.noting(noted):
+            output = original(*args, **kwargs)
+        self._noted = noted
+        return output
+
+    def _left(self, call: Call) -> None:
+        returned = {
+            self.tensors[leaf.tensor].dtype for leaf in (call.outputs or {}).values() if leaf.tensor is not None
+        }
+        others = {dtype_name(dtype) for dtype in self._noted} - returned
+        if others:
+            leaf = Leaf(literal=", ".join(sorted(others)))
+            call.outputs = {**(call.outputs or {}), COMPUTED_IN: leaf}
+
+
+class _Dtypes(torch.overrides.TorchFunctionMode):
+    """Notes the floating dtypes of what torch's functions return, as long as it is told where."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._noted: set[torch.dtype] | None = None
+
+    @contextlib.contextmanager
+    def noting(self, noted: set[torch.dtype] | None) -> Iterator[None]:
+        before, self._noted = self._noted, noted
+        try:
+            yield
+        finally:
+            self._noted = before
+
+    def __torch_function__(
+        self, func: Operator, types: object, args: Args = (), kwargs: Kwargs | None = None
+    ) -> object:
+        result = func(*args, **(kwargs or {}))
+        if self._noted is not None and isinstance(result, torch.Tensor) and result.is_floating_point():
+            self._noted.add(result.dtype)
+        return result
