@@ -29,6 +29,7 @@ from pytest_modelviz.records.findings import (
     DivergingEvent,
     EventFinding,
     LayerFinding,
+    NoiseFinding,
     OrderFinding,
     OutputsFinding,
     RenameFinding,
@@ -89,6 +90,7 @@ def _drift(comparison: LockstepComparison, first: ComparedEvent, changed: Weight
     kind = DivergingEvent.INPUT if is_input else DivergingEvent(event.kind)
     before, after = ("", "") if math.isfinite(error) else _mismatch(comparison, event, path)
     findings: list[AnyFinding] = [EventFinding(event.call.layer, kind, path, before, after, error), *evidence]
+    findings += _noise(comparison, first)
     if cause == "computation" and event.kind != "order":  # between which calls of the suspect, if it calls any
         following = event.call.layer if event.kind == "enter" else ""
         findings.append(CodeFinding(executing_call(event).layer, revealed_by.last_callee or "", following))
@@ -109,6 +111,15 @@ def _drift(comparison: LockstepComparison, first: ComparedEvent, changed: Weight
         findings=findings,
         layers=comparison.layers,
     )
+
+
+def _noise(comparison: LockstepComparison, first: ComparedEvent) -> list[NoiseFinding]:
+    """How far rounding takes what differs first, if that was measured."""
+    leaf = first.event.leaves.get(first.path)
+    noise = None if leaf is None or leaf.tensor is None else comparison.baseline.tensors[leaf.tensor].noise
+    if not noise or not math.isfinite(noise) or not math.isfinite(first.error):
+        return []
+    return [NoiseFinding(first.event.call.layer, noise, role=Role.ALSO)]
 
 
 def _renamed_only(verdict: Verdict, actual: ForwardTrace, renamed: list[RenameFinding]) -> Verdict:

@@ -196,6 +196,13 @@ class UncomparedFinding(LayerFinding):
 
 
 @dataclass(frozen=True)
+class NoiseFinding(LayerFinding):
+    """How far rounding alone takes what differs first, as it was measured when the baseline was recorded."""
+
+    noise: float
+
+
+@dataclass(frozen=True)
 class ShadowFinding(AnyFinding):
     """What the float32 shadows of two passes in lower precision say, or of which pass there is none."""
 

@@ -166,6 +166,11 @@ def _(finding: kinds.UncomparedFinding) -> str:
     return f"{layer} {finding.name} differs and was not compared: {reason}"
 
 
+@sentence.register
+def _(finding: kinds.NoiseFinding) -> str:
+    return f"{finding.layer or MODEL_LABEL} differs by {finding.noise:.2g} by rounding alone"
+
+
 _SHADOWS = {
     "differs": "compared in float32, in which the pass was repeated: what differs is not the rounding of its precision",
     "agrees": "repeated in float32 both passes agree: what differs is what the lower precision does",
