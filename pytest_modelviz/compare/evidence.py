@@ -19,13 +19,22 @@ from pytest_modelviz.records.findings import (
     ModuleFinding,
     ShapeFinding,
 )
-from pytest_modelviz.records.structure import ATTRIBUTE_SUFFIX, REWRITTEN, UNSAVED, ModelStructure, class_name_of
+from pytest_modelviz.records.structure import (
+    ATTRIBUTE_SUFFIX,
+    PACKED,
+    PARTS,
+    REWRITTEN,
+    UNSAVED,
+    ModelStructure,
+    class_name_of,
+)
 
 WeightChanges = Mapping[tuple[str, str], float]  # relative change, by module and local name
 Objects = tuple[SharedObjects, SharedObjects]  # of the baseline, and of the actual model
 
 _NO_CONFIGURATION = {"forward", "defaults", UNSAVED, REWRITTEN}
 _COUNTERS = {"num_batches_tracked"}  # of BatchNorm
+_QUANTISER = {"scale", "zero_point"}  # attributes of a module whose results are integers
 _REPRESENTATIONS = ("extra_repr", "repr")  # they repeat what attributes say
 
 
@@ -83,7 +92,8 @@ def _findings_in_module(
     state = after.state(before)
     for key in sorted({*before.weights, *after.weights}):
         old, new = _dtype_and_shape(baseline, before.weights.get(key)), _dtype_and_shape(actual, after.weights.get(key))
-        if old != new and not key.endswith(ATTRIBUTE_SUFFIX) and key not in state:
+        unknown = key.endswith((*PARTS, PACKED)) and key in after.weights and not before.has_parts
+        if old != new and not key.endswith(ATTRIBUTE_SUFFIX) and key not in state and not unknown:
             findings.append(ShapeFinding(name, key, old, new))
     return findings
 
@@ -97,11 +107,20 @@ def structural_findings(baseline: ModelStructure, actual: ModelStructure) -> lis
     """What is a drift although nothing that was computed shows it: other modules, weights or sharing of weights.
 
     A weight that only one of two models has, or of another dtype or shape, has nothing to be compared with: wherever
-    `changed_weights` decides on a match, this must be asked too.
+    `changed_weights` decides on a match, this must be asked too. So has the scale and zero point of a module's results.
     """
     changed = configuration_findings(actual.modules, baseline, actual)
-    shapes = [finding for finding in changed if isinstance(finding, ShapeFinding)]
-    return [*module_findings(baseline, actual), *shapes, *tie_findings(baseline.ties, actual.ties)]
+    own = [finding for finding in changed if isinstance(finding, ShapeFinding) or _is_of_quantiser(finding, actual)]
+    return [*module_findings(baseline, actual), *own, *tie_findings(baseline.ties, actual.ties)]
+
+
+def _is_of_quantiser(finding: ConstructionFinding, actual: ModelStructure) -> bool:
+    """Whether a finding is about what a module's integers stand for, or that it is another kind of module.
+
+    Results may not show either, because other values than those of this input would be cut off.
+    """
+    is_quantiser = actual.modules[finding.layer].config.keys() >= _QUANTISER
+    return is_quantiser and (isinstance(finding, ClassFinding) or finding.name in _QUANTISER)
 
 
 def significant_change(name: str, dtype: str, tolerances: Tolerances) -> float:
@@ -126,7 +145,10 @@ def order_findings(names: Sequence[str], baseline: ModelStructure, actual: Model
 
 
 def changed_weights(baseline: ModelStructure, actual: ModelStructure) -> WeightChanges:
-    """The change of every weight that changed and kept its shape; `structural_findings` has all others."""
+    """The change of every weight that changed and kept its shape; `structural_findings` has all others.
+
+    Of a quantised weight its integers, scale and zero point stand for it, where one of them changed.
+    """
     errors: dict[tuple[str, str], float] = {}  # shared weights are compared once
     changed: dict[tuple[str, str], float] = {}
     for position, (old, new), is_state in _common_tensors(baseline, actual):
@@ -137,7 +159,8 @@ def changed_weights(baseline: ModelStructure, actual: ModelStructure) -> WeightC
             errors[old, new] = weight_difference(before, after)
         if errors[old, new]:
             changed[position] = errors[old, new]
-    return changed
+    explained = {(name, local.removesuffix(part)) for name, local in changed for part in PARTS if local.endswith(part)}
+    return {position: error for position, error in changed.items() if position not in explained}
 
 
 def changed_state(baseline: ModelStructure, actual: ModelStructure) -> WeightChanges:

@@ -196,6 +196,13 @@ class UncomparedFinding(LayerFinding):
 
 
 @dataclass(frozen=True)
+class UnrecordedPartsFinding(AnyFinding):
+    """In how many layers the baseline lacks the integers, scales and zero points of quantised weights."""
+
+    layers: int
+
+
+@dataclass(frozen=True)
 class KinksFinding(AnyFinding):
     """What differs is no more than the jump of a gradient where a rectifier opens: reported with a match."""
 

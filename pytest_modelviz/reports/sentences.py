@@ -157,6 +157,15 @@ def _(finding: kinds.OutputsFinding) -> str:
 
 
 @sentence.register
+def _(finding: kinds.UnrecordedPartsFinding) -> str:
+    layers = "1 layer" if finding.layers == 1 else f"{finding.layers} layers"
+    return (
+        f"the integers, scales and zero points of {layers} were not compared, only the numbers that they stand for: "
+        f"the baseline was recorded without them"
+    )
+
+
+@sentence.register
 def _(finding: kinds.UncomparedFinding) -> str:
     layer = finding.layer or "the model"
     reason = "the baseline says that each pass recreates it, or lacks it"

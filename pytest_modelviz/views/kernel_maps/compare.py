@@ -37,6 +37,7 @@ Containers = Mapping[str, str]  # class names of the modules that hold convoluti
 
 # In coarse dtypes a hundred times what processors do to one seed is more than anybody calls the same weights.
 _MOST_ALLOWED = 1e-2
+_COMPARED = ("class", "weight", "bias")  # of a row
 _ROUNDED = 2e-2  # what two numbers may differ by that a text writes with three digits
 _SKETCHED = 2.0  # so much more than its sketch says a difference may be
 
@@ -190,8 +191,8 @@ def _require_rows(baseline: Capture, structure: ModelStructure) -> None:
         records = {local: structure.weights[key] for local, key in module.weights.items()}
         texts = {local: record.dtype_and_shape for local, record in records.items()}
         expected[name] = {"class": module.class_name, "weight": "not initialised", **texts}
-    compared = ("class", "weight", "bias")
-    require_rows({name: {k: row[k] for k in compared if k in row} for name, row in layers.items()}, expected, "layer")
+    expected = {name: {k: row[k] for k in _COMPARED if k in row} for name, row in expected.items()}
+    require_rows({name: {k: row[k] for k in _COMPARED if k in row} for name, row in layers.items()}, expected, "layer")
 
 
 def _require_numbers(
