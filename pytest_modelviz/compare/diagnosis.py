@@ -13,6 +13,7 @@ from pytest_modelviz.compare.evidence import (
     changed_state,
     changed_weights,
     construction_changes,
+    quantised_anew,
     significant_change,
     structural_findings,
 )
@@ -31,6 +32,7 @@ from pytest_modelviz.records.findings import (
     LayerFinding,
     OrderFinding,
     OutputsFinding,
+    QuantisedAnewFinding,
     RenameFinding,
     Role,
     UncomparedFinding,
@@ -189,7 +191,10 @@ def _uncompared(comparison: LockstepComparison) -> list[AnyFinding]:
     lent = {call.layer for call in baseline.calls if id(call) in comparison.lent_calls}
     lent_findings = [UncomparedFinding(name, f"weights{LENT}") for name in sorted(lent)]
     without = [n for n, module in actual.modules.items() if module.has_parts and not _has_parts(baseline, n)]
-    return [*buffers, *lent_findings, *([UnrecordedPartsFinding(len(without))] if without else [])]
+    findings: list[AnyFinding] = [*buffers, *lent_findings]
+    findings += [UnrecordedPartsFinding(len(without))] if without else []
+    anew = quantised_anew(*comparison.structures)
+    return [*findings, *([QuantisedAnewFinding(len(anew))] if anew else [])]
 
 
 def _has_parts(trace: ForwardTrace, layer: str) -> bool:

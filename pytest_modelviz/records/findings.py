@@ -203,6 +203,13 @@ class UnrecordedPartsFinding(AnyFinding):
 
 
 @dataclass(frozen=True)
+class QuantisedAnewFinding(AnyFinding):
+    """In how many weights some integers differ because the model was quantised anew: reported with a match."""
+
+    weights: int
+
+
+@dataclass(frozen=True)
 class KinksFinding(AnyFinding):
     """What differs is no more than the jump of a gradient where a rectifier opens: reported with a match."""
 

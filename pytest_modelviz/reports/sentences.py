@@ -166,6 +166,15 @@ def _(finding: kinds.UnrecordedPartsFinding) -> str:
 
 
 @sentence.register
+def _(finding: kinds.QuantisedAnewFinding) -> str:
+    weights = "1 weight differ" if finding.weights == 1 else f"{finding.weights} weights differ"
+    return (
+        f"some integers of {weights}, as of a model that was quantised anew on another processor: load quantised "
+        f"weights from a file to compare them exactly"
+    )
+
+
+@sentence.register
 def _(finding: kinds.UncomparedFinding) -> str:
     layer = finding.layer or "the model"
     reason = "the baseline says that each pass recreates it, or lacks it"

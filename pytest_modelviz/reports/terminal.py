@@ -23,6 +23,7 @@ _LIMITS = (
     kinds.KinksFinding,
     kinds.UncomparedFinding,
     kinds.UnrecordedPartsFinding,
+    kinds.QuantisedAnewFinding,
 )  # of what was compared: they stand under the notes
 _OF_A_TRAINING = "the model starts the same; its code, the data, the loss or the optimiser is different"
 

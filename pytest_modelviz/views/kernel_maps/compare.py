@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from pytest_modelviz.compare.evidence import construction_changes
+from pytest_modelviz.compare.evidence import changed_weights, construction_changes
 from pytest_modelviz.compare.naming import baseline_namer, is_within, tie_findings, with_baseline_names
 from pytest_modelviz.compare.ownership import first_changed_layer
-from pytest_modelviz.compare.precision import is_exact
+from pytest_modelviz.compare.precision import is_exact, is_quantised
 from pytest_modelviz.compare.readable import contradiction, require_rows
 from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tensors import difference, worst
@@ -27,7 +27,13 @@ from pytest_modelviz.records.findings import (
     TiesFinding,
     WeightFinding,
 )
-from pytest_modelviz.records.structure import ModelStructure, ModuleRecord, class_name_of, require_recordable
+from pytest_modelviz.records.structure import (
+    INTEGER_PART,
+    ModelStructure,
+    ModuleRecord,
+    class_name_of,
+    require_recordable,
+)
 from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.verdict import Divergence, LayerError, Verdict
 from pytest_modelviz.text.dotted import MODEL_LABEL
@@ -119,6 +125,7 @@ def _weights(
     """
     layers: list[LayerError] = []
     findings: list[WeightFinding] = []
+    changed = changed_weights(baseline, actual)
     for name, module in baseline.modules.items():
         if name not in actual.modules:
             continue
@@ -128,6 +135,9 @@ def _weights(
             if after is None or (before.dtype, before.shape) != (after.dtype, after.shape):
                 continue
             allowed = _allowed(before.dtype, tolerances.of(name))
+            is_stored_so = is_quantised(before.dtype) or local.endswith(INTEGER_PART)
+            if is_stored_so and (name, local) not in changed:  # another part explains it, or it was quantised anew
+                continue
             atol = tolerances.of(name).absolute
             errors[local] = difference(before, after, atol=atol, allowed=allowed), allowed
             if not errors[local][0] <= allowed:

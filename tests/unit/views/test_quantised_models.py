@@ -10,7 +10,7 @@ from zoo import vectors
 
 from pytest_modelviz.compare.diagnosis import compare_traces
 from pytest_modelviz.compare.tolerance import Tolerances
-from pytest_modelviz.records.findings import ConfigFinding, UnrecordedPartsFinding, WeightFinding
+from pytest_modelviz.records.findings import ConfigFinding, QuantisedAnewFinding, UnrecordedPartsFinding, WeightFinding
 from pytest_modelviz.records.structure import PACKED, PARTS
 from pytest_modelviz.records.trace_arrays import pack_trace, unpack_trace
 from pytest_modelviz.reports.sentences import sentence
@@ -175,6 +175,31 @@ class TestEarlierBaseline:
     def test_what_only_the_baseline_has_is_a_drift(self):
         verdict = compare_traces(self.trace_of(static()), self.trace_of(static(), with_parts=False), Tolerances())
         assert (verdict.matched, verdict.cause) == (False, "architecture")
+
+
+class TestQuantisedAnew:
+    """On another processor, from floats that differ in their last digits."""
+
+    @staticmethod
+    def other(*, scales, integers):
+        other = static()
+        repacked(other, "1", factor=scales)
+        repacked(other, "2", factor=scales, integer=integers)
+        return other
+
+    def test_a_few_integers_next_to_a_tie_are_no_drift_and_the_report_says_so(self):
+        other = self.other(scales=1 + 5e-7, integers=1)
+        verdict = verdict_on(other)
+        assert (verdict.matched, verdict.findings) == (True, (QuantisedAnewFinding(1),))
+        assert "some integers of 1 weight differ" in sentence(verdict.findings[0])
+        views = KernelMapsView(static()), KernelMapsView(other)
+        assert views[0].compare(views[0].capture(), views[1].capture(), Tolerances()).matched
+
+    @pytest.mark.parametrize(("scales", "integers"), [(1.0, 1), (1 + 5e-7, 40), (1.001, 1)])
+    def test_other_weights_are(self, scales, integers):
+        verdict = verdict_on(self.other(scales=scales, integers=integers))
+        assert (verdict.matched, verdict.cause) == (False, "weights")
+        assert "weight (integers)" in names(verdict, "2")
 
 
 class TestDynamic:
