@@ -68,8 +68,13 @@ def packed_tensors_of(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tens
     if has_methods or isinstance(module, torch.jit.ScriptModule):
         return
     for name, value in vars(module).items():
-        if isinstance(value, torch.ScriptObject):
+        if internals.is_packed(value):
             yield from ((f"{path}{PACKED}", tensor) for path, tensor in _unpacked(value, name))
+
+
+def needs_engine(model: torch.nn.Module) -> bool:
+    """Whether a model holds anything that torch packs for an engine of quantised layers."""
+    return any(internals.is_packed(value) for module in model.modules() for value in vars(module).values())
 
 
 def with_exact_integers(record: TensorRecord, tensor: torch.Tensor) -> TensorRecord:
@@ -84,7 +89,7 @@ def _unpacked(value: object, path: str) -> Iterator[tuple[str, torch.Tensor]]:
     elif isinstance(value, (list, tuple)):
         for index, item in enumerate(value):
             yield from _unpacked(item, f"{path}[{index}]")
-    elif isinstance(value, torch.ScriptObject):
+    elif internals.is_packed(value):
         yield from _unpacked(internals.packed_state(value), path)
 
 

@@ -80,12 +80,16 @@ def compiled_from(module: torch.nn.Module) -> torch.nn.Module:
     return cast("torch.nn.Module", getattr(module, ORIGINAL_OF_COMPILED, module))
 
 
-def packed_state(value: torch.ScriptObject) -> object:
-    """The tensors and settings in an object that torch packs for quantised layers, None for any other object."""
-    kind, state = getattr(value, "_type", None), getattr(value, "__getstate__", None)
-    if kind is None or state is None or not str(kind().qualified_name()).startswith(_PACKED_CLASSES):
-        return None
-    return cast("object", state())
+def is_packed(value: object) -> bool:
+    """Whether an object is one that torch packs for quantised layers."""
+    kind = getattr(value, "_type", None) if isinstance(value, torch.ScriptObject) else None
+    return kind is not None and str(kind().qualified_name()).startswith(_PACKED_CLASSES)
+
+
+def packed_state(value: object) -> object:
+    """The tensors and settings in an object that torch packs for quantised layers."""
+    state = getattr(value, "__getstate__", None)
+    return None if state is None else cast("object", state())
 
 
 def storage_key(tensor: torch.Tensor) -> int:

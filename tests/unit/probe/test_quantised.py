@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from pytest_modelviz.probe import quantised
+from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.quantised import packed_tensors_of, stored_parts
 from pytest_modelviz.probe.weights import Weights
 from pytest_modelviz.records.tensors import INTEGERS
@@ -119,6 +120,13 @@ class TestPacked:
         lstm = quantize(nn.Sequential(nn.LSTM(8, 4)), {nn.LSTM})[0]
         packed = dict(packed_tensors_of(lstm._all_weight_values[0]))
         assert sorted(tuple(tensor.shape) for tensor in packed.values() if tensor.is_quantized) == [(16, 4), (16, 8)]
+
+    def test_the_environment_says_which_engine_computes(self):
+        quantize = pytest.importorskip("torch.ao.quantization").quantize_dynamic
+        plain = nn.Sequential(nn.Linear(8, 4))
+        facts = environment(quantize(plain, {nn.Linear}))
+        assert facts["quantized_engine"] == torch.backends.quantized.engine
+        assert all("quantized_engine" not in environment(model) for model in (plain, torch.jit.script(plain)))
 
     def test_those_of_torch_have_names_of_their_own(self):
         quantize = pytest.importorskip("torch.ao.quantization").quantize_dynamic
