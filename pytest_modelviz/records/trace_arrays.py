@@ -6,6 +6,7 @@ The structure is compressed JSON in an array of bytes, so that the trace of a wh
 from __future__ import annotations
 
 import json
+import math
 import re
 import zlib
 from collections.abc import Iterable, Mapping
@@ -164,6 +165,8 @@ def _tensor(row: Mapping[str, Any], readers: Mapping[int, _SketchReader]) -> Ten
     record = TensorRecord(str(row["d"]), shape, sketch, fingerprints, (), without_giants, count, step=step)
     if not _DTYPE.fullmatch(record.dtype):
         raise UnreadableBaselineError(f"it holds a tensor of a dtype that does not exist: {record.dtype[:40]!r}")
+    if step is not None and not 0.0 <= step < math.inf:
+        raise UnreadableBaselineError(f"it holds a tensor whose integers are {step} apart")
     if record.sketch.size > WIDEST_SKETCH:
         raise UnreadableBaselineError(f"it holds a sketch of {record.sketch.size} numbers, more than is ever recorded")
     if len(shape) > _MOST_SIDES or any(side < 0 for side in shape) or max(record.numel, count or 0) > _LARGEST_NUMEL:

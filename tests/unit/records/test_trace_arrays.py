@@ -27,6 +27,14 @@ class TestTraceAsArrays:
         assert [record.step for record in again.tensors.values()] == [r.step for r in original.tensors.values()]
         assert all(np.array_equal(again.tensors[key].sketch, original.tensors[key].sketch) for key in again.tensors)
 
+    @pytest.mark.parametrize("step", [-0.1, 1e999])
+    def test_integers_cannot_be_so_far_apart(self, step):
+        original = trace()
+        key = next(iter(original.tensors))
+        original.tensors[key] = replace(original.tensors[key], step=step)
+        with pytest.raises((UnreadableBaselineError, ValueError)):
+            stored_trace(pack_trace(original))
+
     def test_damage_is_told_as_such(self):
         arrays = pack_trace(trace())
         packed = arrays["trace.structure"]
