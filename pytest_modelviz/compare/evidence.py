@@ -40,6 +40,7 @@ _COUNTERS = {"num_batches_tracked"}  # of BatchNorm
 # vector instructions (ResNet-18, MobileNetV2, GoogLeNet and ShuffleNet, random weights, batch norms folded): a weight
 # by up to 1.8e-3 (of a model's integers 0.03 % at most, each by 1), its scales by up to 1.6e-6.
 _QUANTISED_ANEW, _COMPUTED_ANEW = 5e-3, 1e-5
+_SUMMED_ANEW = 1e-11  # sums of equal scales; a single one of 2000 that differs in its last digit comes to 1e-9
 _QUANTISER = {"scale", "zero_point"}  # attributes of a module whose results are integers
 _REPRESENTATIONS = ("extra_repr", "repr")  # they repeat what attributes say
 
@@ -188,7 +189,7 @@ def quantised_anew(baseline: ModelStructure, actual: ModelStructure) -> list[tup
     for (name, local), (old, new), _ in _common_tensors(baseline, actual):
         if local.endswith((SCALE_PART, INTEGER_PART)):
             error = difference(baseline.weights[old], actual.weights[new])
-            anew = anew or (local.endswith(SCALE_PART) and 0.0 < error <= _COMPUTED_ANEW)
+            anew = anew or (local.endswith(SCALE_PART) and _SUMMED_ANEW < error <= _COMPUTED_ANEW)
             if error and local.endswith(INTEGER_PART):
                 integers.append((name, local.removesuffix(INTEGER_PART)))
     return integers if anew else []

@@ -17,6 +17,7 @@ from pytest_modelviz.probe.sketch import dtype_name, record_shape, record_tensor
 from pytest_modelviz.records.structure import INTEGER_PART, PACKED, SCALE_PART, ZERO_POINT_PART
 from pytest_modelviz.records.tensors import INTEGERS, TensorRecord, splitmix64
 
+_SCALE_WIDTH = 7  # of sketches of a channel's scales: there are few, and a baseline should not grow by them
 _CHUNK = 2**16  # integers, whose products fit into the processor's cache
 _MODULUS = 2**64
 _KEPT_BITS = 53  # of a fingerprint: a float64 holds them
@@ -24,16 +25,15 @@ _RECURRENT = "torch.ao.nn.quantized.dynamic.modules.rnn"
 _INTEGERS = (torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64)
 
 
-def stored_parts(tensor: torch.Tensor, width: int) -> Iterator[tuple[str, TensorRecord]]:
+def stored_parts(tensor: torch.Tensor) -> Iterator[tuple[str, TensorRecord]]:
     """Yield (suffix of its name, record) for the integers, scale and zero point of a quantised weight.
 
     Args:
         tensor: any tensor; one that is not quantised, or whose integers cannot be read, has no such parts.
-        width: the width of the sketches of scales, of which there may be one for each channel.
 
     Example:
         >>> weight = torch.quantize_per_tensor(torch.ones(2), 0.5, 0, torch.qint8)
-        >>> [suffix for suffix, _ in stored_parts(weight, 61)]
+        >>> [suffix for suffix, _ in stored_parts(weight)]
         [' (integers)', ' (scale)', ' (zero point)']
 
     """
@@ -46,13 +46,13 @@ def stored_parts(tensor: torch.Tensor, width: int) -> Iterator[tuple[str, Tensor
     yield INTEGER_PART, _with_fingerprint(record_shape(integers), integers)
     scheme = tensor.qscheme()
     if scheme in (torch.per_tensor_affine, torch.per_tensor_symmetric):
-        scales, zeros = torch.tensor(tensor.q_scale()), torch.tensor(tensor.q_zero_point())
+        scales, zeros = torch.tensor(tensor.q_scale(), dtype=torch.float64), torch.tensor(tensor.q_zero_point())
     else:
         scales, zeros = tensor.q_per_channel_scales(), tensor.q_per_channel_zero_points()
-    # scales are computed in single precision; torch widens them
-    yield SCALE_PART, record_tensor(scales.to(torch.float32), width, statistics=False)
+    # added up in double precision, so that equal ones have equal sketches on every processor
+    yield SCALE_PART, record_tensor(scales.to(torch.float64), _SCALE_WIDTH, statistics=False)
     if zeros.is_floating_point():  # of embeddings
-        yield ZERO_POINT_PART, record_tensor(zeros.to(torch.float32), width, statistics=False)
+        yield ZERO_POINT_PART, record_tensor(zeros.to(torch.float64), _SCALE_WIDTH, statistics=False)
     else:
         yield ZERO_POINT_PART, _with_fingerprint(record_shape(zeros), zeros)
 

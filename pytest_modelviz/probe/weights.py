@@ -87,7 +87,7 @@ class Weights:
     def _add_parts(self, own: dict[str, str], local: str, tensor: torch.Tensor) -> None:
         """Add the integers, scale and zero point of a quantised tensor to what its module holds."""
         key = own[local]
-        for suffix, record in stored_parts(tensor, self._width or 0):
+        for suffix, record in stored_parts(tensor):
             own[f"{local}{suffix}"] = f"{key}{suffix}"
             self._records.setdefault(f"{key}{suffix}", record)
 

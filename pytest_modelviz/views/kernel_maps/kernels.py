@@ -35,7 +35,7 @@ def kernel_structure(model: torch.nn.Module, convolutions: Sequence[Convolution]
             if known.setdefault(id(tensor), key) == key:
                 weights[key] = record_tensor(tensor.detach(), WEIGHT_WIDTH, statistics=False)
             names[local] = known[id(tensor)]
-            for suffix, record in stored_parts(tensor, WEIGHT_WIDTH):
+            for suffix, record in stored_parts(tensor):
                 names[f"{local}{suffix}"] = f"{known[id(tensor)]}{suffix}"
                 weights[names[f"{local}{suffix}"]] = record
         modules[convolution.name] = describer.describe(convolution.module, names)

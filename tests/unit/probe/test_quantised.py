@@ -24,16 +24,16 @@ def weights_of(module):
 class TestStoredParts:
     def test_of_one_scale(self):
         weight = torch.quantize_per_tensor(torch.tensor([[0.5, -1.0]]), 0.25, 3, torch.qint8)  # 5, -1
-        integers, scale, zero_point = (record for _, record in stored_parts(weight, 61))
+        integers, scale, zero_point = (record for _, record in stored_parts(weight))
         assert (integers.dtype, integers.shape, integers.sketch.size) == ("int8", (1, 2), 0)
         assert integers.value_fingerprints == {INTEGERS: (2, fingerprint([[5, -1]]))}
-        assert (scale.dtype, scale.sketch.tolist()) == ("float32", [0.25])
+        assert (scale.dtype, scale.sketch.tolist()) == ("float64", [0.25])
         assert zero_point.value_fingerprints == {INTEGERS: (1, fingerprint([3]))}
 
     def test_of_one_scale_for_each_channel(self):
         scales, zeros = torch.tensor([0.5, 0.25]), torch.tensor([0, 1])
         weight = torch.quantize_per_channel(torch.ones(2, 3), scales, zeros, 0, torch.qint8)  # 2 and 5
-        parts = dict(stored_parts(weight, 61))
+        parts = dict(stored_parts(weight))
         assert [*parts] == [" (integers)", " (scale)", " (zero point)"]
         assert parts[" (integers)"].value_fingerprints[INTEGERS][1] == fingerprint([[2] * 3, [5] * 3])
         assert parts[" (scale)"].sketch.tolist() == [0.5, 0.25]
@@ -43,10 +43,10 @@ class TestStoredParts:
         scales, zeros = torch.tensor([0.5, 0.25]), torch.tensor([0.5, 1.0])
         weight = torch.quantize_per_channel(torch.ones(2, 3), scales, zeros, 0, torch.quint8)
         weight = torch._make_per_channel_quantized_tensor(weight.int_repr(), scales, zeros, 0)
-        assert dict(stored_parts(weight, 61))[" (zero point)"].sketch.tolist() == [0.5, 1.0]
+        assert dict(stored_parts(weight))[" (zero point)"].sketch.tolist() == [0.5, 1.0]
 
     def test_of_other_tensors(self):
-        assert [*stored_parts(torch.ones(3), 61)] == []
+        assert [*stored_parts(torch.ones(3))] == []
 
 
 class TestFingerprint:
