@@ -18,18 +18,20 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from pytest_modelviz.compare.arguments import lent_weights, matched_arguments
 from pytest_modelviz.compare.error_propagation import EXACT, ErrorPropagation
-from pytest_modelviz.compare.tensors import leaf_errors, worst
+from pytest_modelviz.compare.tensors import is_mere_rounding, leaf_errors, worst
 from pytest_modelviz.compare.tolerance import Source, Tolerances
 from pytest_modelviz.records.findings import RenameFinding
 from pytest_modelviz.records.structure import ModelStructure
-from pytest_modelviz.records.trace import Call, Event, ForwardTrace, Leaf, Leaves
+from pytest_modelviz.records.trace import Call, Event, ForwardTrace, Leaves
 from pytest_modelviz.records.verdict import LayerError
+
+_NUMBERS = ("float64", "complex128")  # dtypes that Python numbers are recorded with
 
 
 class ComparedEvent(NamedTuple):
@@ -90,7 +92,8 @@ class LockstepComparison:
     skipped_containers: set[str] = field(default_factory=set)
     lent_calls: set[int] = field(default_factory=set)
     drifted_outputs: list[str] | None = None
-    _compared: set[Leaf] = field(default_factory=set)  # of the actual pass
+    _compared: set[Hashable] = field(default_factory=set)  # of the actual pass
+    _rounded: dict[tuple[str | None, str], float] = field(default_factory=dict)
     _latest: Leaves = field(default_factory=dict)  # what the actual pass handed over at its latest event
     _presumed: ComparedEvent | None = None  # the first whose arguments correspond only if the baseline is believed
 
@@ -182,10 +185,21 @@ class LockstepComparison:
 
     def _hands_on(self, call: Call) -> bool:
         """Whether a call gives its first module what it was given, and returns what its last returned: no more."""
-        given, returned = (list(leaves.values()) for leaves in (call.inputs, call.outputs or {}))
+        given, returned = (self._values(leaves) for leaves in (call.inputs, call.outputs or {}))
         following = self._following.get(id(call))
-        received = list(following.inputs.values()) if following and following.depth > call.depth else returned
-        return given == received and returned == list(self._latest.values()) and self._compared.issuperset(given)
+        received = self._values(following.inputs) if following and following.depth > call.depth else returned
+        return given == received and returned == self._values(self._latest) and self._compared.issuperset(given)
+
+    def _values(self, leaves: Leaves) -> list[Hashable]:
+        """The leaves of the actual pass; a Python number, which is recorded anew at each event, by its value."""
+        values: list[Hashable] = []
+        for leaf in leaves.values():
+            record = None if leaf.tensor is None else self.actual.tensors[leaf.tensor]
+            if record is not None and record.dtype in _NUMBERS and not record.shape and record.sketch.size:
+                values.append((record.sketch.tobytes(), *record.value_fingerprints.items()))
+            else:
+                values.append(leaf)
+        return values
 
     def _compare(self, baseline: Event, actual: Event, innermost: _Frame) -> Source:
         """Compare one event; returns what led to its tensors, as far as rounding may come from there."""
@@ -194,6 +208,7 @@ class LockstepComparison:
         scale = propagation.input_scale(actual)
         propagation.begin_event(actual)
         leaves = self._matched_leaves(baseline, actual, innermost.last_callee)
+        scale = self._scale_of_rounding(baseline, leaves, scale)
         errors = self._errors(baseline, actual, leaves, scale)
         error, allowed, path = worst(errors)
         full_error = error
@@ -219,6 +234,23 @@ class LockstepComparison:
             return EXACT  # no bit differs: no rounding comes from here
         return source.and_from(propagation.source_of(actual)) if propagation.excuses else source
 
+    def _scale_of_rounding(self, baseline: Event, leaves: tuple[Leaves, Leaves], scale: float) -> float:
+        """The size of what results were computed from, whose rounding is forgiven.
+
+        A Sequential within the model that returns what a module in it has returned, and which is mere rounding of that
+        module's inputs, is forgiven as much as the module: called one by one, the modules stand for it.
+        """
+        before, after = leaves
+        pairs = [(before[path].tensor, leaf.tensor) for path, leaf in after.items() if leaf.tensor and path in before]
+        if scale:
+            rounded = [pair for pair in pairs if is_mere_rounding(self.actual.tensors[pair[1]], scale)]
+            self._rounded.update(dict.fromkeys(rounded, scale))
+        elif baseline.kind == "leave" and baseline.parent is not None:
+            layer = baseline.call.layer
+            if self.actual.modules[layer].class_name == "Sequential" and not self._is_allowed_less(layer):
+                return min((self._rounded.get(pair, 0.0) for pair in pairs), default=0.0)
+        return scale
+
     def _matched_leaves(self, baseline: Event, actual: Event, last_callee: str | None) -> tuple[Leaves, Leaves]:
         before, after = baseline.leaves, actual.leaves
         if baseline.kind == "leave" or not (before or after):
@@ -240,7 +272,7 @@ class LockstepComparison:
         self, baseline: Event, actual: Event, leaves: tuple[Leaves, Leaves], scale: float | None
     ) -> dict[str, tuple[float, float]]:
         before, after = leaves
-        self._compared.update(after.values())
+        self._compared.update(self._values(after))
         return leaf_errors(
             before,
             after,

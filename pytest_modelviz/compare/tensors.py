@@ -14,7 +14,7 @@ from pytest_modelviz.compare.devices import same_but_for_devices
 from pytest_modelviz.compare.precision import coarser, is_eight_bit, is_exact
 from pytest_modelviz.compare.tolerance import MOST, ROUNDING, WORST_BUCKET, Source, Tolerances, weight_tolerance
 from pytest_modelviz.records.norms import norm, on_common_scale
-from pytest_modelviz.records.tensors import INTEGERS, LARGE_INTEGERS, TensorRecord
+from pytest_modelviz.records.tensors import COMPONENTS, INTEGERS, LARGE_INTEGERS, TensorRecord
 from pytest_modelviz.records.trace import Leaf
 from pytest_modelviz.text.side_by_side import apart
 
@@ -27,20 +27,20 @@ NOTHING_LEFT = 4.0
 
 def rms(record: TensorRecord) -> float:
     """Estimate the root mean square of a tensor's finite values, without giants."""
-    if not record.numel:
+    if not record.elements:
         return 0.0
-    return norm(record.bulk_sketch) / math.sqrt(record.numel)
+    return norm(record.bulk_sketch) / math.sqrt(record.elements)
 
 
 def rms_difference(baseline: TensorRecord, actual: TensorRecord) -> float:
     """Estimate the root mean square of two tensors' difference, without giants; zero if they cannot be subtracted."""
     before, after = baseline.bulk_sketch, actual.bulk_sketch
     comparable = (baseline.dtype, baseline.shape, before.size) == (actual.dtype, actual.shape, after.size)
-    if not comparable or not baseline.numel or is_exact(baseline.dtype):
+    if not comparable or not actual.elements or is_exact(baseline.dtype):
         return 0.0
     with np.errstate(all="ignore"):
         distance = norm(after.astype(np.float64) - before.astype(np.float64))
-    return distance / math.sqrt(baseline.numel) if math.isfinite(distance) else 0.0
+    return distance / math.sqrt(actual.elements) if math.isfinite(distance) else 0.0
 
 
 def is_no_more_than(record: TensorRecord, amount: float) -> bool:
@@ -62,7 +62,8 @@ def difference(baseline: TensorRecord, actual: TensorRecord, *, atol: float = 0.
         allowed: the tolerance that the result will be compared with.
 
     Returns:
-        The difference; infinite where dtype, shape, the number of values or the positions of NaN and infinities differ.
+        The difference; infinite where dtype, shape, a nested tensor's components or the positions of NaN and infinities
+        differ.
 
     """
     layouts = [(record.dtype, record.shape, record.value_count) for record in (baseline, actual)]
@@ -78,7 +79,7 @@ def difference(baseline: TensorRecord, actual: TensorRecord, *, atol: float = 0.
     if not any(sketch.size for sketch in baseline.sketches):
         return 0.0
     pairs = zip(baseline.sketches, actual.sketches, strict=True)
-    error = max(relative_distance(*pair, floor=atol * math.sqrt(baseline.numel), allowed=allowed) for pair in pairs)
+    error = max(relative_distance(*pair, floor=atol * math.sqrt(actual.elements), allowed=allowed) for pair in pairs)
     return 0.0 if INTEGERS in before and error <= _ROUNDED_SUMS else error
 
 
@@ -110,13 +111,18 @@ def fair_size(baseline: float, actual: float) -> float:
     return actual if baseline > 2 * actual > 0.0 else baseline
 
 
+def is_mere_rounding(record: TensorRecord, scale: float) -> bool:
+    """Whether a result is no larger than the rounding of inputs of size `scale`."""
+    return is_no_more_than(record, 3 * ROUNDING * scale)
+
+
 def _forgiven(record: TensorRecord, scale: float, allowed: float) -> float:
     """How much of a difference may be rounding of inputs of size `scale`: all of a result that is no larger than that.
 
     For a larger result at most three times what is allowed anyway.
     """
-    rounding, size = ROUNDING * scale, rms(record)
-    return 4 * rounding if size <= 3 * rounding else min(rounding, 3 * allowed * size)
+    rounding = ROUNDING * scale
+    return 4 * rounding if is_mere_rounding(record, scale) else min(rounding, 3 * allowed * rms(record))
 
 
 def mismatch(
@@ -145,9 +151,10 @@ def _contents(baseline: TensorRecord, actual: TensorRecord) -> tuple[str, str]:
     texts = []
     for record, size in zip((baseline, actual), sizes, strict=True):
         counts = {
-            kind: f"{count} of {record.numel} values are" for kind, (count, _) in record.value_fingerprints.items()
+            kind: f"{count} of {record.elements} values are" for kind, (count, _) in record.value_fingerprints.items()
         }
-        counts.pop(INTEGERS, None)
+        for kind in (INTEGERS, COMPONENTS):
+            counts.pop(kind, None)
         large = counts.pop(LARGE_INTEGERS, None)
         exceptional = [f"{count} {_KINDS.get(kind, f'about {kind}')}" for kind, count in counts.items()]
         rest = f"rms {size}" if rms(record) else "zero"
@@ -155,8 +162,10 @@ def _contents(baseline: TensorRecord, actual: TensorRecord) -> tuple[str, str]:
         texts.append(", ".join([*exceptional, rest, *([f"{large} at least 2**53 in magnitude"] if large else [])]))
     if texts[0] != texts[1]:
         return texts[0], texts[1]
-    kinds = (INTEGERS, LARGE_INTEGERS)
-    is_in_digits = any(baseline.value_fingerprints.get(kind) != actual.value_fingerprints.get(kind) for kind in kinds)
+    before, after = baseline.value_fingerprints, actual.value_fingerprints
+    if before.get(COMPONENTS) != after.get(COMPONENTS):
+        return texts[0], f"{texts[1]}, in components of other shapes"
+    is_in_digits = any(before.get(kind) != after.get(kind) for kind in (INTEGERS, LARGE_INTEGERS))
     return texts[0], f"{texts[1]}, {'with other digits' if is_in_digits else 'in other places'}"
 
 

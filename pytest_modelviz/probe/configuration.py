@@ -10,7 +10,7 @@ import functools
 import hashlib
 import inspect
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -25,6 +25,7 @@ from pytest_modelviz.compare.volatile import is_machinery, is_volatile, lasting,
 from pytest_modelviz.probe.modules import OWN_OF_MODULE, class_name, observed_modules
 from pytest_modelviz.probe.nested_values import plain_text
 from pytest_modelviz.records.structure import ModuleRecord
+from pytest_modelviz.text.side_by_side import split_path
 
 _TENSOR = re.compile(r"tensor\((?:[^()]|\([^()]*\))*\)")
 _LISTED, _MOST_ITEMS = 64, 100_000  # items that are written out, items that are examined
@@ -180,6 +181,7 @@ class Parameters(NamedTuple):
         rest: the name of the variadic positional parameter, `args` where there is none.
         only_by_name: those that can be passed by keyword alone.
         defaults: default values by name.
+        only_by_position: those of `names` that cannot be passed by name.
         is_variadic: whether there is a variadic positional parameter.
         keywords: the name of the variadic keyword parameter, None where there is none.
 
@@ -189,8 +191,34 @@ class Parameters(NamedTuple):
     rest: str = "args"
     only_by_name: tuple[str, ...] = ()
     defaults: Mapping[str, object] = MappingProxyType({})
+    only_by_position: frozenset[str] = frozenset()
     is_variadic: bool = False
     keywords: str | None = None
+
+    def named(self, args: Sequence[object], kwargs: Mapping[str, object]) -> dict[str, object]:
+        """Arguments by the parameter's name, in the order of the signature: `f(x, y)` is `f(y=y, x=x)`.
+
+        A keyword argument is called `**name` if another parameter, which cannot be passed by name, has its name.
+
+        Example:
+            >>> Parameters(("x",), "rest", is_variadic=True, keywords="others").named([1, 2], {"rest": [3]})
+            {'x': 1, 'rest[0]': 2, '**rest': [3]}
+
+        """
+        positional = [*self.names, *(f"{self.rest}[{at}]" for at in range(len(args) - len(self.names)))]
+        named = dict(zip(positional, args, strict=False))
+        taken = {*named, *self.only_by_position}
+        if self.is_variadic or self.keywords is None:  # a forward whose parameters are not known may be variadic
+            taken.add(self.rest)
+        for name, value in self.in_order(kwargs).items():
+            is_taken = split_path(name)[0] in taken or name.startswith("**")
+            named[f"**{name}" if is_taken else name] = value
+        return named
+
+    def in_order(self, kwargs: Mapping[str, object]) -> dict[str, object]:
+        """Keyword arguments in the order of the signature, whatever order the caller gave them in."""
+        known = [name for name in (*self.names, *self.only_by_name) if name in kwargs]
+        return {name: kwargs[name] for name in (*known, *sorted(kwargs.keys() - known))}
 
     def __str__(self) -> str:
         """The parameters as traces hold them, with `*args` where there is no variadic parameter."""
@@ -232,6 +260,7 @@ def _parameters_of(forward: Callable[..., object]) -> Parameters:
         variadic[0] if variadic else "args",
         names(inspect.Parameter.KEYWORD_ONLY),
         {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty},
+        frozenset(names(inspect.Parameter.POSITIONAL_ONLY)),
         bool(variadic),
         next(iter(names(inspect.Parameter.VAR_KEYWORD)), None),
     )

@@ -12,7 +12,7 @@ import functools
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -245,7 +245,8 @@ class PassRecorder:
         leaf_by_path: dict[str, Leaf] = {}
         for name, value in values:
             # nearly all values are tensors, whose leaf is found faster without a walk
-            for path, item in [(name, value)] if isinstance(value, torch.Tensor) else leaves(value, name):
+            for written, item in [(name, value)] if isinstance(value, torch.Tensor) else leaves(value, name):
+                path = _unused(written, leaf_by_path)  # a key such as "a.b" is written like the "b" within "a"
                 if isinstance(item, torch.Tensor):
                     leaf_by_path[path] = Leaf(tensor=self._key(item, prefix + path))
                 elif isinstance(item, (float, complex)) and self._records_numbers:
@@ -265,12 +266,17 @@ class PassRecorder:
         return key
 
     def _add(self, record: TensorRecord, name: str) -> str:
-        key, repetition = name, 1
-        while key in self.tensors:  # a module that calls itself has the same name again
-            repetition += 1
-            key = f"{name}~{repetition}"
+        key = _unused(name, self.tensors)  # a module that calls itself has the same name again
         self.tensors[key] = record
         return key
+
+
+def _unused(name: str, names: Container[str]) -> str:
+    unused, repetition = name, 1
+    while unused in names:
+        repetition += 1
+        unused = f"{name}~{repetition}"
+    return unused
 
 
 def _set_call(base: Any, function: Operator) -> None:  # a type checker forbids to assign a method
@@ -292,18 +298,13 @@ def _autocast() -> str:
 
 
 def _name_arguments(module: torch.nn.Module, args: Args, kwargs: Kwargs) -> list[tuple[str, object]]:
-    """Arguments by the name of forward's parameter, in the order of its signature: `f(x, y)` is `f(y=y, x=x)`.
-
-    Arguments that equal the default are left out, so that it makes no difference whether they are passed.
-    """
+    """Arguments by name, without those that equal the default: it makes no difference whether they are passed."""
     parameters = parameters_of(module)
-    named = dict(zip(parameters.names, args, strict=False))
-    named.update((f"{parameters.rest}[{at}]", value) for at, value in enumerate(args[len(parameters.names) :]))
-    named.update((name, kwargs[name]) for name in (*parameters.names, *parameters.only_by_name) if name in kwargs)
-    named.update((name, kwargs[name]) for name in sorted(kwargs) if name not in named)
     defaults = parameters.defaults
     return [
-        (name, value) for name, value in named.items() if name not in defaults or not _is_default(value, defaults[name])
+        (name, value)
+        for name, value in parameters.named(args, kwargs).items()
+        if name not in defaults or not _is_default(value, defaults[name])
     ]
 
 

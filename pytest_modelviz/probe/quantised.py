@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
 
 from pytest_modelviz.probe import torch_internals as internals
-from pytest_modelviz.probe.sketch import dtype_name, record_shape, record_tensor
+from pytest_modelviz.probe.sketch import is_plain_type, record_shape, record_tensor
 from pytest_modelviz.records.structure import INTEGER_PART, PACKED, SCALE_PART, ZERO_POINT_PART
 from pytest_modelviz.records.tensors import INTEGERS, TensorRecord, splitmix64
 
@@ -79,8 +80,10 @@ def needs_engine(model: torch.nn.Module) -> bool:
 
 def with_exact_integers(record: TensorRecord, tensor: torch.Tensor) -> TensorRecord:
     """The record of a weight of integers, with a fingerprint where its sketch does not hold the integers themselves."""
+    if tensor.dtype not in _INTEGERS or tensor.layout != torch.strided or not is_plain_type(tensor):
+        return record
     is_whole = record.sketch.size in (0, tensor.numel()) or INTEGERS in record.value_fingerprints
-    return record if is_whole or tensor.dtype not in _INTEGERS else _with_fingerprint(record, tensor.detach())
+    return record if is_whole else _with_fingerprint(record, tensor.detach())
 
 
 def _unpacked(value: object, path: str) -> Iterator[tuple[str, torch.Tensor]]:
@@ -95,7 +98,7 @@ def _unpacked(value: object, path: str) -> Iterator[tuple[str, torch.Tensor]]:
 
 def _with_fingerprint(record: TensorRecord, integers: torch.Tensor) -> TensorRecord:
     fingerprints = {**record.value_fingerprints, INTEGERS: (integers.numel(), _fingerprint(integers))}
-    return TensorRecord(dtype_name(integers.dtype), record.shape, record.sketch, fingerprints)
+    return replace(record, value_fingerprints=fingerprints)
 
 
 def _fingerprint(integers: torch.Tensor) -> int:

@@ -25,7 +25,15 @@ import torch
 
 from pytest_modelviz.probe.torch_internals import is_inside_transform, without_dispatch_modes
 from pytest_modelviz.records.norms import norm
-from pytest_modelviz.records.tensors import INTEGERS, LARGE_INTEGERS, WIDEST_SKETCH, Sketch, TensorRecord, splitmix64
+from pytest_modelviz.records.tensors import (
+    COMPONENTS,
+    INTEGERS,
+    LARGE_INTEGERS,
+    WIDEST_SKETCH,
+    Sketch,
+    TensorRecord,
+    splitmix64,
+)
 
 ACTIVATION_WIDTH = WIDEST_SKETCH
 WEIGHT_WIDTH = 61
@@ -147,10 +155,10 @@ def sketch_values(flat: torch.Tensor, width: int) -> torch.Tensor:
 def record_tensor(tensor: torch.Tensor, width: int = ACTIVATION_WIDTH, *, statistics: bool = True) -> TensorRecord:
     """Sketch any tensor on its device and copy the sketch to the CPU.
 
-    Complex tensors count as pairs of reals, quantised and sparse ones as the dense tensors they represent. Integers and
-    booleans are summed in float64; where that may lose digits, integers are fingerprinted by position and value. NaN
-    and infinities are left out of the sketch, counted, and fingerprinted by position. A tensor without data (meta) has
-    an empty sketch.
+    Complex tensors count as pairs of reals, quantised and sparse ones as the dense tensors they represent. The
+    components of nested ones are laid end to end, and their shapes are fingerprinted. Integers and booleans are summed
+    in float64; where that may lose digits, integers are fingerprinted by position and value. NaN and infinities are
+    left out of the sketch, counted, and fingerprinted by position. A tensor without data (meta) has an empty sketch.
 
     Args:
         tensor: any tensor.
@@ -199,7 +207,7 @@ def _record(tensor: torch.Tensor, width: int, statistics: bool) -> TensorRecord:
             if giants:
                 fingerprints |= giants
                 without_giants = sketch_values(rest, width).cpu().numpy()
-        fingerprints |= _digits(tensor.detach())
+        fingerprints |= _digits(tensor.detach()) | _components(tensor.detach())
         moments = (float(values.sum()) / count, size / math.sqrt(count)) if statistics and count else ()
     dtype, shape = dtype_name(tensor.dtype), _shape(tensor)
     record = TensorRecord(dtype, shape, sketch, fingerprints, moments, without_giants, step=_step(tensor))
@@ -244,6 +252,15 @@ def _digits(tensor: torch.Tensor) -> dict[str, tuple[int, int]]:
     return {INTEGERS: _hash(mixed), **({LARGE_INTEGERS: _hash(large)} if large.size else {})}
 
 
+def _components(tensor: torch.Tensor) -> dict[str, tuple[int, int]]:
+    """A fingerprint of the shapes of a nested tensor's components, empty for anything else."""
+    if not tensor.is_nested:
+        return {}
+    sizes = [size for part in tensor.unbind() for size in (part.dim(), *part.shape)]
+    positions, lengths = np.arange(len(sizes), dtype=np.uint64), np.array(sizes, dtype=np.uint64)
+    return {COMPONENTS: _hash(splitmix64(positions, 99) ^ splitmix64(lengths, 7))}
+
+
 def _fingerprint(mask: torch.Tensor) -> tuple[int, int] | None:
     """How many elements are marked, and a hash of their indices; None if there are none."""
     indices = mask.nonzero().reshape(-1).cpu().numpy().astype(np.uint64)
@@ -274,7 +291,7 @@ def record_together(tensors: Iterable[torch.Tensor], width: int) -> dict[int, Te
     """
     groups: dict[tuple[int, torch.dtype, torch.device], list[torch.Tensor]] = {}
     for tensor in tensors:
-        plain = is_plain_type(tensor) and tensor.layout == torch.strided and not tensor.is_meta
+        plain = is_plain_type(tensor) and tensor.layout == torch.strided and not (tensor.is_meta or tensor.is_nested)
         if plain and tensor.dtype in _ARITHMETIC and 0 < tensor.numel() <= _LARGEST_GROUPED:
             groups.setdefault((tensor.numel(), tensor.dtype, tensor.device), []).append(tensor)
     records = {}
@@ -329,7 +346,8 @@ def _readable(tensor: torch.Tensor) -> torch.Tensor:
 
 def _dense(tensor: torch.Tensor) -> torch.Tensor:
     if tensor.is_nested:
-        tensor = torch.cat([item.reshape(-1) for item in tensor.unbind()])
+        parts = [part.reshape(-1) for part in tensor.unbind()]
+        tensor = torch.cat(parts) if parts else torch.zeros(0, dtype=tensor.dtype)
     return tensor if tensor.layout == torch.strided else tensor.to_dense()
 
 

@@ -16,6 +16,7 @@ WIDEST_SKETCH = 251  # numbers: of an activation; `probe.sketch` says why this m
 # Kinds of fingerprints: of all integers of a tensor whose sums may have more digits than float64 holds, and of those
 # that by themselves have. Earlier versions recorded the latter only, and neither for small weights.
 INTEGERS, LARGE_INTEGERS = "integers", "digits"
+COMPONENTS = "components"  # the kind of fingerprint that a nested tensor has: of its components' shapes
 Sketch = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
 
@@ -30,7 +31,7 @@ class TensorRecord:
             values themselves where there are no more of them than the sketch is wide.
         value_fingerprints: for each kind of exceptional value ("nan", "+inf", "-inf", or "-1e9" for giants, which are
             far larger than all other values) how many there are and a fingerprint of their positions; for `INTEGERS`
-            and `LARGE_INTEGERS` one of their values as well.
+            and `LARGE_INTEGERS` one of their values as well; for `COMPONENTS` one of shapes.
         statistics: mean and root mean square, for people; not stored.
         sketch_without_giants: a second sketch with zeros for the giants, which would hide all other values in the
             first; None where there are none.
@@ -58,6 +59,11 @@ class TensorRecord:
         if self.value_count is not None:
             return self.value_count
         return self.numel * 2 if self.dtype.startswith("complex") else self.numel
+
+    @property
+    def elements(self) -> int:
+        """How many values it holds, a complex one counted once."""
+        return self.numbers // 2 if self.dtype.startswith("complex") else self.numbers
 
     @property
     def bulk_sketch(self) -> Sketch:

@@ -169,7 +169,8 @@ def _tensor(row: Mapping[str, Any], readers: Mapping[int, _SketchReader]) -> Ten
         raise UnreadableBaselineError(f"it holds a tensor whose integers are {step} apart")
     if record.sketch.size > WIDEST_SKETCH:
         raise UnreadableBaselineError(f"it holds a sketch of {record.sketch.size} numbers, more than is ever recorded")
-    if len(shape) > _MOST_SIDES or any(side < 0 for side in shape) or max(record.numel, count or 0) > _LARGEST_NUMEL:
+    negative = any(size < 0 for size in (*shape, count or 0))
+    if len(shape) > _MOST_SIDES or negative or max(record.numel, count or 0) > _LARGEST_NUMEL:
         raise UnreadableBaselineError(f"it holds a tensor of shape {str(list(shape))[:80]}")
     return record
 

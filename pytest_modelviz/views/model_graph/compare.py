@@ -146,7 +146,7 @@ def _renamed_inputs(baseline: Mapping[str, str], actual: Mapping[str, str]) -> d
     caller gave, such as the key of a dict, stands for itself.
     """
     before, after = argument_names(baseline), argument_names(actual)
-    if len(before) != len(after) or not _are_counted(after):
+    if len(before) != len(after) or not (_are_counted(before) and _are_counted(after)):
         return {}
     pairs = zip(after, before, strict=True)
     arguments = {new: old for new, old in pairs if new not in before and old not in after}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pytest_modelviz.compare.texts import same_text
@@ -37,8 +37,8 @@ def difference(baseline: OperatorGraph, actual: OperatorGraph) -> Difference:
         if texts[0] != texts[1]:
             result.findings.append(findings.InputFinding("", name, *texts))
     arguments = [argument_names(graph.inputs) for graph in (baseline, actual)]
-    orders = [", ".join(name.removeprefix(INPUT) for name in names) for names in arguments]
-    if not (result.findings or actual.by_name) and orders[0] != orders[1]:
+    if not (result.findings or actual.by_name) and _by_position(arguments[0]) != _by_position(arguments[1]):
+        orders = [", ".join(name.removeprefix(INPUT) for name in names) for names in arguments]
         result.findings.append(findings.InputFinding("", "order", *orders))
     result.pairs.update((name, name) for name in actual.inputs)
     before, after = baseline.operators, actual.operators
@@ -54,6 +54,14 @@ def difference(baseline: OperatorGraph, actual: OperatorGraph) -> Difference:
     if returned != list(baseline.outputs) and not _touches(unpaired, baseline.outputs, actual.outputs):
         result.findings.append(findings.ReturnsFinding("", baseline.outputs, tuple(returned)))
     return result
+
+
+def _by_position(arguments: Sequence[str]) -> list[str]:
+    """The arguments in their order, but with the indices of each in order: those may be the keys of a dict."""
+    indices: dict[str, list[str]] = {}
+    for argument in sorted(arguments, reverse=True):
+        indices.setdefault(argument.partition("[")[0], []).append(argument)
+    return [indices[argument.partition("[")[0]].pop() for argument in arguments]
 
 
 def _key(operator: Operator) -> tuple[str, ...]:

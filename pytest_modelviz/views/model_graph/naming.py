@@ -39,19 +39,14 @@ def named_inputs(
     model: torch.nn.Module, args: Sequence[object], kwargs: Mapping[str, object]
 ) -> Iterator[tuple[str, object]]:
     """(name, tensor or literal) of everything that the model is given, named as forward's parameters, in order."""
-    parameters = parameters_of(unwrap(model))
-    names = [*parameters.names, *(f"{parameters.rest}[{at}]" for at in range(len(args) - len(parameters.names)))]
-    for name, value in [*zip(names, args, strict=False), *in_order(model, kwargs).items()]:
+    for name, value in parameters_of(unwrap(model)).named(args, kwargs).items():
         for path, leaf in tree_flatten_with_path(value)[0]:
             yield f"{INPUT}{name}{keystr(path)}", leaf
 
 
 def in_order(model: torch.nn.Module, kwargs: Mapping[str, object]) -> dict[str, object]:
     """Keyword arguments in the order of forward's signature, whatever order the caller gave them in."""
-    parameters = parameters_of(unwrap(model))
-    known = (*parameters.names, *parameters.only_by_name)
-    positions = {name: (known.index(name) if name in known else len(known), name) for name in kwargs}
-    return {name: kwargs[name] for name in sorted(kwargs, key=positions.__getitem__)}
+    return parameters_of(unwrap(model)).in_order(kwargs)
 
 
 class Counts:

@@ -98,9 +98,10 @@ def _group_options(before: OptimizerRecord, after: OptimizerRecord, label: str) 
     if len(before.groups) != len(after.groups):
         return [_option("parameter groups", label, len(before.groups), len(after.groups))]
     defaults = after.defaults if before.class_name == after.class_name else None
+    also = () if _stated(before) == _stated(after) else (_ATTACHED,)  # a finding of its own says so
     rows: dict[tuple[str, str, str], list[int]] = {}
     for at, pair in enumerate(zip(before.groups, after.groups, strict=True)):
-        earlier, later = ({key: value for key, value in g.options.items() if key != _ATTACHED} for g in pair)
+        earlier, later = ({key: value for key, value in g.options.items() if key not in also} for g in pair)
         for key, old, new in _differences(earlier, later, defaults):
             rows.setdefault((key, _text(old), _text(new)), []).append(at)
     findings = []
@@ -121,37 +122,41 @@ def _parameters(before: OptimizerRecord, after: OptimizerRecord, label: str) -> 
     ]
     if findings or len(before.groups) != len(after.groups):
         return findings
-    old, new = _group_of(before), _group_of(after)
+    left: dict[str, list[int]] = {}  # the groups that no longer have a parameter of this name
+    entered: dict[str, list[int]] = {}
+    for at, pair in enumerate(zip(before.groups, after.groups, strict=True)):
+        old, new = (Counter(group.parameters) for group in pair)
+        for groups, names in ((left, old - new), (entered, new - old)):
+            for name in names.elements():
+                groups.setdefault(name, []).append(at)
     moved: dict[tuple[int, int], list[str]] = {}
-    for name in sorted(old):
-        if old[name] != new[name]:
-            moved.setdefault((old[name], new[name]), []).append(name)
+    for name in sorted(left):
+        for move in zip(left[name], entered[name], strict=True):
+            moved.setdefault(move, []).append(name)
     return [_option(_listed(names), label, f"group {at}", f"group {to}") for (at, to), names in moved.items()]
 
 
-def _group_of(record: OptimizerRecord) -> dict[str, int]:
-    return {name: at for at, group in enumerate(record.groups) for name in group.parameters}
-
-
 def _schedulers(before: OptimizerRecord, after: OptimizerRecord, label: str) -> list[OptimizerFinding]:
-    """Schedulers that the baseline has and that are not found now may merely be kept elsewhere."""
-    if _is_scheduled(before) != _is_scheduled(after) or (after.schedulers and _classes(before) != _classes(after)):
-        return [_option("scheduler", label, _classes(before), _classes(after))]
-    pairs = zip(before.schedulers, after.schedulers, strict=True) if after.schedulers else ()
+    if _stated(before) != _stated(after):
+        return [_option("scheduler", label, *(_scheduler_text(record) for record in (before, after)))]
     return [
         _option(f"{earlier.class_name} {key}", label, old, new)
-        for earlier, later in pairs
+        for earlier, later in zip(before.schedulers, after.schedulers, strict=True)
         for key, old, new in _differences(earlier.options, later.options, later.defaults)
     ]
 
 
-def _is_scheduled(record: OptimizerRecord) -> bool:
-    return bool(record.schedulers) or any(_ATTACHED in group.options for group in record.groups)
+def _stated(record: OptimizerRecord) -> tuple[str, ...] | bool:
+    """The classes of an optimiser's schedulers, or whether it has any that were not found."""
+    classes = tuple(scheduler.class_name for scheduler in record.schedulers)
+    return classes or any(_ATTACHED in group.options for group in record.groups)
 
 
-def _classes(record: OptimizerRecord) -> str:
-    unknown = "some" if _is_scheduled(record) else "none"
-    return ", ".join(scheduler.class_name for scheduler in record.schedulers) or unknown
+def _scheduler_text(record: OptimizerRecord) -> str:
+    stated = _stated(record)
+    if isinstance(stated, tuple):
+        return ", ".join(stated)
+    return "one that the step function does not name" if stated else "none"
 
 
 def _schedules(before: OptimizerRecord, after: OptimizerRecord, label: str) -> list[OptimizerFinding]:

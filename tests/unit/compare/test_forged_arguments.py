@@ -8,7 +8,9 @@ from forging_by_hand import matches, reread, retraced
 from torch import nn
 
 from pytest_modelviz.records.trace import Leaf
+from pytest_modelviz.records.trace_arrays import unpack_trace
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
+from pytest_modelviz.views.model_graph.naming import named_inputs
 from pytest_modelviz.views.model_summary.capture import ModelSummaryView
 
 
@@ -247,3 +249,74 @@ def test_a_parameter_with_another_name_is_no_other_argument():
     assert matches(other, capture, other.capture())
     assert matches(other, earlier, other.capture())
     assert matches(view, earlier, capture)
+
+
+class TakesAnything(nn.Module):
+    def forward(self, x, *rest, **others):
+        return x + (rest[0] if rest else others["rest"][0] * 2)
+
+
+class TakesByPosition(nn.Module):
+    def forward(self, x=None, /, **others):
+        return others["y"] + (others["x"] if x is None else -x)
+
+
+class Calls(nn.Module):
+    def __init__(self, inner, call):
+        super().__init__()
+        self.inner, self.run = inner, call
+
+    def forward(self, x):
+        return self.run(self.inner, x, x * 2)
+
+
+AMBIGUOUS = [
+    (TakesAnything, lambda m, x, y: m(x, y), lambda m, x, y: m(x, rest=[y])),
+    (TakesByPosition, lambda m, x, y: m(x, y=y), lambda m, x, y: m(x=x, y=y)),
+]
+
+
+@pytest.mark.parametrize("view", [FeatureMapsView, ModelSummaryView])
+@pytest.mark.parametrize(("kind", "first", "second"), AMBIGUOUS)
+def test_a_keyword_named_like_a_parameter_is_another_argument(kind, first, second, view):
+    passes = [FeatureMapsView(Calls(kind(), call), image()).capture().arrays for call in (first, second)]
+    inputs = [list(unpack_trace(arrays).calls[1].inputs) for arrays in passes]
+    assert inputs[0] != inputs[1]
+    honest, other = (view(Calls(kind(), call), input_data=image()) for call in (first, second))
+    assert matches(honest, honest.capture(), honest.capture())
+    assert not matches(other, honest.capture(), other.capture())
+
+
+def test_a_keyword_and_a_parameter_of_one_name_are_two_arguments():
+    class Takes(nn.Module):
+        def forward(self, x, /, **others):
+            return x * 0
+
+    view, other = (
+        FeatureMapsView(Calls(Takes(), lambda m, x, y, gain=gain: m(x * gain, x=y)), image()) for gain in (1, 2)
+    )
+    assert list(unpack_trace(view.capture().arrays).calls[1].inputs) == ["x", "**x"]
+    assert not matches(other, view.capture(), other.capture())
+
+
+@pytest.mark.parametrize(("kind", "first", "second"), AMBIGUOUS)
+def test_an_input_of_a_graph_named_like_a_parameter_is_another_input(kind, first, second):
+    def inputs(call):
+        args, kwargs = call(lambda *args, **kwargs: (args, kwargs), image(), image())
+        return [name for name, _ in named_inputs(kind(), args, kwargs)]
+
+    assert inputs(first) != inputs(second)
+
+
+@pytest.mark.parametrize("gains", [(1.0, 2.0), (2.0, 1.0)])
+def test_two_keys_that_are_written_alike_are_two_outputs(gains):
+    class Returns(nn.Module):
+        def __init__(self, first, second):
+            super().__init__()
+            self.gains = first, second
+
+        def forward(self, x):
+            return {"a.b": x * self.gains[0], "a": {"b": x * self.gains[1]}}
+
+    view, other = (FeatureMapsView(Returns(*both), image()) for both in ((1.0, 1.0), gains))
+    assert not matches(other, view.capture(), other.capture())

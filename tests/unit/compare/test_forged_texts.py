@@ -281,6 +281,41 @@ def test_no_baseline_leaves_out_how_many_values_a_nested_tensor_has():
     views = [FeatureMapsView(nn.ReLU(), torch.nested.nested_tensor([torch.zeros(n) for n in side])) for side in sides]
     capture, actual = (view.capture() for view in views)
     assert not matches(views[1], with_counts(capture, None), actual)
+    with pytest.raises(UnreadableBaselineError, match="tensor of shape"):
+        stored_trace(with_counts(capture, -100).arrays)
+
+
+@pytest.mark.parametrize("layout", [torch.strided, torch.jagged])
+def test_no_baseline_leaves_out_how_a_nested_tensor_is_divided(layout):
+    x = torch.rand(100, 64)
+    views = [
+        FeatureMapsView(nn.ReLU(), torch.nested.nested_tensor(list(x.split(sides)), layout=layout))
+        for sides in ((60, 40), (50, 50))
+    ]
+    capture, actual = (view.capture() for view in views)
+    trace = stored_trace(capture.arrays)
+    for key, record in trace.tensors.items():
+        trace.tensors[key] = dataclasses.replace(record, value_fingerprints={})
+    forged = dataclasses.replace(capture, arrays={**capture.arrays, **pack_trace(trace)})
+    assert matches(views[0], capture, capture)
+    assert not matches(views[1], capture, actual)
+    assert not matches(views[1], forged, actual)
+
+
+class Mean(nn.Module):
+    def __init__(self, gain):
+        super().__init__()
+        self._gain = gain
+
+    def forward(self, x):
+        return torch.stack([part.mean(0) for part in x.unbind()]) * (self._gain * 1e-4)
+
+
+@pytest.mark.parametrize("layout", [torch.strided, torch.jagged])
+def test_what_is_computed_from_a_nested_tensor_is_forgiven_the_rounding_of_its_values(layout):
+    x = torch.nested.nested_tensor([torch.rand(4000, 64), torch.rand(3000, 64)], layout=layout)
+    view, other = (FeatureMapsView(Mean(gain), x) for gain in (1.0, 1.1))
+    assert not matches(other, view.capture(), other.capture())
 
 
 def test_no_baseline_adds_a_number_of_values_that_frees_its_text():

@@ -154,6 +154,55 @@ def test_what_a_container_alone_is_given_or_returns_is_compared(original, drifte
     assert matches(other, baseline, other.capture()) == (drifted == one_by_one)
 
 
+class Scales(nn.Module):
+    def forward(self, pair):
+        x, factor = pair
+        return x * factor, factor
+
+
+class Handing(nn.Module):
+    """Hands a number on with a tensor, module by module or to the `whole` container, which may start with another."""
+
+    def __init__(self, number, *, whole, first=None):
+        super().__init__()
+        self.number, self.whole = number, whole
+        self.body = nn.Sequential(nn.Sequential(Scales(), Scales()), Scales())
+        if first is not None:
+            self.body = self._starting(first)
+
+    @staticmethod
+    def _starting(first):
+        class Sequential(nn.Sequential):
+            def forward(self, pair):
+                return super().forward((pair[0], first))
+
+        return Sequential(Scales(), Scales())
+
+    def forward(self, x):
+        pair = x, self.number
+        if self.whole:
+            return self.body(pair)[0]
+        for module in [module for module in self.body.modules() if isinstance(module, Scales)]:
+            pair = module(pair)
+        return pair[0]
+
+
+@pytest.mark.parametrize("number", [0.5, float("nan"), 2, 1j, torch.tensor(0.5)])
+def test_a_number_that_a_container_hands_on_is_the_same_number(number):
+    views = [FeatureMapsView(Handing(number, whole=whole), image()) for whole in (True, False)]
+    for view, other in (views, views[::-1]):
+        assert matches(other, view.capture(), other.capture())
+
+
+@pytest.mark.parametrize("number", [0.25, -0.5, 0.5 + 1e-12])
+def test_a_container_that_is_given_another_number_is_compared(number):
+    view = FeatureMapsView(Handing(0.5, whole=False, first=0.5), image())
+    other = FeatureMapsView(Handing(number, whole=True, first=0.5), image())
+    same = FeatureMapsView(Handing(0.5, whole=True, first=0.5), image())
+    assert matches(same, view.capture(), same.capture())
+    assert not matches(other, view.capture(), other.capture())
+
+
 @pytest.mark.parametrize(("rtol", "own", "is_looked_at"), [(0.05, 1e-6, True), (1e-6, 0.05, False), (None, 1e-7, True)])
 def test_a_container_that_is_allowed_less_than_those_around_it_is_compared_itself(rtol, own, is_looked_at):
     class Net(nn.Module):
@@ -200,6 +249,62 @@ def test_results_that_a_layer_made_small_are_not_excused(model, layer, factor):
     view, other = FeatureMapsView(model(1.0), rows()), FeatureMapsView(model(factor), rows())
     capture = view.capture()
     assert not matches(other, retraced(view, capture, off), other.capture())
+
+
+class Noise(nn.Module):
+    """Returns what is left where rounding alone differs: another for each seed."""
+
+    def __init__(self, seed, size=2e-8):
+        super().__init__()
+        self.noise = [size * torch.randn(2, 400, generator=torch.Generator().manual_seed(seed)), lambda: None]
+
+    def forward(self, x):
+        return x * 0 + self.noise[0]
+
+
+class Sequential(nn.Sequential):
+    def forward(self, x):
+        return super().forward(x) * -1
+
+
+class Around(nn.Module):
+    def __init__(self, inner, gain=1.0):
+        super().__init__()
+        self.inner, self.gain = inner, gain
+
+    def forward(self, x):
+        return x + self.inner(x) * self.gain
+
+
+def is_noise_forgiven(build, tolerances=None):
+    view, other = (FeatureMapsView(build(seed), torch.ones(2, 400)) for seed in (0, 1))
+    return other.compare(view.capture(), other.capture(), tolerances or Tolerances()).matched
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda inner: inner, nn.Sequential, lambda inner: nn.Sequential(nn.Sequential(inner))]
+)
+def test_mere_rounding_is_forgiven_to_a_container_as_to_the_module_that_made_it(wrap):
+    assert is_noise_forgiven(lambda seed: Around(wrap(Noise(seed))))
+    assert not is_noise_forgiven(lambda seed: Around(wrap(Noise(seed, size=1e-6))))
+    assert not is_noise_forgiven(lambda seed: Around(wrap(Noise(seed)), gain=1e6))
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda seed: nn.Sequential(Noise(seed)),  # all that the model returns
+        lambda seed: Around(Sequential(Noise(seed))),
+        lambda seed: Around(nn.Sequential(Noise(seed), nn.Tanh())),
+    ],
+)
+def test_mere_rounding_is_forgiven_to_no_container_that_makes_anything_of_it(build):
+    assert not is_noise_forgiven(build)
+
+
+def test_mere_rounding_is_not_forgiven_to_a_container_that_is_allowed_less():
+    tolerances = Tolerances(layers=(LayerTolerance("inner", 1e-6),))
+    assert not is_noise_forgiven(lambda seed: Around(nn.Sequential(Noise(seed))), tolerances)
 
 
 @pytest.mark.parametrize("act", [nn.ReLU, nn.ReLU6])

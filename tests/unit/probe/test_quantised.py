@@ -94,6 +94,16 @@ class TestWeights:
             assert before.value_fingerprints != after.value_fingerprints
         assert any(found)
 
+    def test_what_else_is_recorded_of_them_stays(self):
+        module = nn.Module()
+        module.register_buffer("ids", torch.arange(20_000))
+        module.ids[7] = 10**8  # a giant beside the others
+        module.register_buffer("indices", torch.arange(200).to_sparse())
+        records = weights_of(module)
+        assert sorted(records["ids"].value_fingerprints) == ["+1e8", INTEGERS]
+        assert records["ids"].sketch_without_giants is not None
+        assert records["indices"].value_fingerprints == {}
+
     def test_few_integers_are_recorded_as_they_are(self):
         module = nn.Module()
         module.register_buffer("levels", torch.arange(5, dtype=torch.int8))

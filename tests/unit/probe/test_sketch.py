@@ -229,6 +229,39 @@ def test_quantised_sparse_and_nested_tensors_count_as_what_they_stand_for():
     assert record_tensor(quantised).sketch.tolist() == [0, 1, 2, 0]
     nested = torch.nested.nested_tensor([torch.ones(2), torch.zeros(3)])
     assert record_tensor(nested).sketch.tolist() == [1, 1, 0, 0, 0]
+    assert record_tensor(torch.nested.nested_tensor([])).sketch.tolist() == []
+
+
+@pytest.mark.parametrize("layout", [torch.strided, torch.jagged])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.int64, torch.bool, torch.complex64])
+@pytest.mark.parametrize("sides", [(50, 50), (61, 39), (40, 60)])
+def test_nested_tensors_of_other_components_differ(layout, dtype, sides):
+    values = torch.ones(100, 8).to(dtype)
+    records = [
+        record_tensor(torch.nested.nested_tensor(list(values.split(parts)), layout=layout))
+        for parts in ((60, 40), sides)
+    ]
+    assert difference(records[0], records[0]) == 0.0
+    assert difference(*records) == math.inf
+
+
+def test_a_nested_buffer_is_sketched_by_itself():
+    nested = torch.nested.nested_tensor([torch.ones(2), torch.zeros(3)])
+    assert record_together([nested], 61) == {}
+
+
+def test_components_of_as_many_values_in_another_shape_differ():
+    nested = [torch.nested.nested_tensor([torch.ones(*sizes), torch.ones(1, 1)]) for sizes in ((2, 3), (3, 2))]
+    assert difference(*map(record_tensor, nested)) == math.inf
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.complex64])
+def test_the_size_of_a_nested_tensor_is_that_of_its_values(dtype):
+    values = torch.full((100, 8), 1e-4).to(dtype)
+    parts = list(values.split((60, 40)))
+    for layout in (torch.strided, torch.jagged):
+        assert rms(record_tensor(torch.nested.nested_tensor(parts, layout=layout))) == pytest.approx(1e-4, rel=0.1)
+    assert rms(record_tensor(values)) == pytest.approx(1e-4, rel=0.1)
 
 
 def test_conjugate_and_negative_views_are_resolved():

@@ -262,6 +262,63 @@ def test_integers_that_are_the_keys_of_a_dict_are_no_positions(names):
     assert not matches(swapped, forged, swapped.capture())
 
 
+class Differs(nn.Module):
+    """Subtracts one item of what it is given from another."""
+
+    def __init__(self, first, second):
+        super().__init__()
+        self.keys = [first, second, lambda: None]  # no configuration
+
+    def forward(self, x):
+        return torch.tanh(x[self.keys[0]] - x[self.keys[1]])
+
+
+class Renamed(Differs):
+    def forward(self, p):
+        return super().forward(p)
+
+
+Renamed.__name__, Renamed.__qualname__ = Differs.__name__, Differs.__qualname__
+
+
+@pytest.mark.parametrize("keys", [(0, 1), (3, 12), (1, 0), ("a", "b"), (-1, 2)])
+def test_a_dict_in_another_order_is_the_same_input(keys):
+    a, b = torch.ones(2, 4), torch.zeros(2, 4)
+    batches = {keys[0]: a, keys[1]: b}, {keys[1]: b, keys[0]: a}
+    views = [ModelGraphView(Differs(*keys), (batch,)) for batch in batches]
+    for view, other in (views, views[::-1]):
+        assert matches(other, view.capture(), other.capture())
+        swapped = ModelGraphView(Differs(*keys[::-1]), other._input)
+        assert not matches(swapped, view.capture(), swapped.capture())
+
+
+@pytest.mark.parametrize("order", [("p[1]", "p[0]"), ("p[0]", "p[1]"), ("x[1]", "x[0]"), ("x[0]", "z", "x[1]")])
+def test_no_order_of_a_graph_s_inputs_stands_for_names_and_for_positions(order):
+    a, b = torch.ones(2, 4), torch.zeros(2, 4)
+    views = [
+        ModelGraphView(kind(*keys), (items,))
+        for kind in (Differs, Renamed)
+        for keys in ((0, 1), (1, 0))
+        for items in ([a, b], {0: a, 1: b}, {1: b, 0: a})
+    ]
+    captures = [view.capture() for view in views]
+    results = set()
+    for operands in (order[:2], order[:2][::-1]):
+
+        def changed(facts, operands=operands):
+            facts["inputs"] = {f"input.{name}": "float32[2, 4]" for name in order}
+            for row in facts["operators"].values():
+                if row["operator"] == "sub":
+                    row["in"] = [f"input.{name}" for name in operands]
+
+        baseline = reread(views[0], captures[0], changed)
+        matching = [at for at, view in enumerate(views) if matches(view, baseline, captures[at])]
+        outputs = {bool(views[at].model(*views[at]._input).sum() > 0) for at in matching}
+        assert len(outputs) <= 1
+        results |= outputs
+    assert results or len(order) > 2
+
+
 def test_inputs_given_by_position_are_not_told_apart_by_their_names():
     class First(nn.Module):
         def forward(self, b, n):

@@ -326,7 +326,7 @@ def test_schedulers(one, other, text):
     assert f"the optimiser: {text}" in told(verdict)
 
 
-def test_a_scheduler_may_be_kept_where_it_is_not_found():
+def test_a_scheduler_may_be_kept_anywhere_that_the_step_function_names():
     stepping = lambda one: lr_scheduler.StepLR(one, 30)  # noqa: E731
     one, other = (
         Setup(sgd(), scheduler=stepping, in_step=True),
