@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from pytest_modelviz.probe import torch_internals as internals
-from pytest_modelviz.probe.sketch import is_plain_type, record_shape, record_tensor
+from pytest_modelviz.probe.sketch import is_plain_type, is_quantised_subclass, record_shape, record_tensor
+from pytest_modelviz.probe.torch_internals import is_inside_transform
 from pytest_modelviz.records.structure import INTEGER_PART, PACKED, SCALE_PART, ZERO_POINT_PART
 from pytest_modelviz.records.tensors import INTEGERS, TensorRecord, splitmix64
 
@@ -23,6 +24,7 @@ _CHUNK = 2**16  # integers, whose products fit into the processor's cache
 _MODULUS = 2**64
 _KEPT_BITS = 53  # of a fingerprint: a float64 holds them
 _RECURRENT = "torch.ao.nn.quantized.dynamic.modules.rnn"
+_TORCHAO = {"qdata": INTEGER_PART, "scale": SCALE_PART, "zero_point": ZERO_POINT_PART}
 _INTEGERS = (torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64)
 
 
@@ -30,7 +32,8 @@ def stored_parts(tensor: torch.Tensor) -> Iterator[tuple[str, TensorRecord]]:
     """Yield (suffix of its name, record) for the integers, scale and zero point of a quantised weight.
 
     Args:
-        tensor: any tensor; one that is not quantised, or whose integers cannot be read, has no such parts.
+        tensor: any tensor; one that is not quantised, or whose integers cannot be read, has no such parts. Quantised
+            are torch's own dtypes and torchao's classes.
 
     Example:
         >>> weight = torch.quantize_per_tensor(torch.ones(2), 0.5, 0, torch.qint8)
@@ -38,24 +41,35 @@ def stored_parts(tensor: torch.Tensor) -> Iterator[tuple[str, TensorRecord]]:
         [' (integers)', ' (scale)', ' (zero point)']
 
     """
-    if not tensor.is_quantized or tensor.is_meta:
+    if tensor.is_meta or is_inside_transform(tensor):
         return
+    for suffix, part in (_of_torch(tensor) if tensor.is_quantized else _of_subclass(tensor)).items():
+        if part.dtype in _INTEGERS:
+            yield suffix, _with_fingerprint(record_shape(part), part)
+        elif suffix != INTEGER_PART:
+            # added up in double precision, so that equal ones have equal sketches on every processor
+            yield suffix, record_tensor(part.detach().to(torch.float64), _SCALE_WIDTH, statistics=False)
+
+
+def _of_torch(tensor: torch.Tensor) -> dict[str, torch.Tensor]:
     try:
         integers = tensor.detach().int_repr()
     except (RuntimeError, NotImplementedError):
-        return
-    yield INTEGER_PART, _with_fingerprint(record_shape(integers), integers)
-    scheme = tensor.qscheme()
-    if scheme in (torch.per_tensor_affine, torch.per_tensor_symmetric):
-        scales, zeros = torch.tensor(tensor.q_scale(), dtype=torch.float64), torch.tensor(tensor.q_zero_point())
+        return {}
+    if tensor.qscheme() in (torch.per_tensor_affine, torch.per_tensor_symmetric):
+        scales = torch.tensor(tensor.q_scale(), dtype=torch.float64)
+        zeros = torch.tensor(tensor.q_zero_point())
     else:
-        scales, zeros = tensor.q_per_channel_scales(), tensor.q_per_channel_zero_points()
-    # added up in double precision, so that equal ones have equal sketches on every processor
-    yield SCALE_PART, record_tensor(scales.to(torch.float64), _SCALE_WIDTH, statistics=False)
-    if zeros.is_floating_point():  # of embeddings
-        yield ZERO_POINT_PART, record_tensor(zeros.to(torch.float64), _SCALE_WIDTH, statistics=False)
-    else:
-        yield ZERO_POINT_PART, _with_fingerprint(record_shape(zeros), zeros)
+        scales, zeros = tensor.q_per_channel_scales(), tensor.q_per_channel_zero_points()  # floats in embeddings
+    return {INTEGER_PART: integers, SCALE_PART: scales, ZERO_POINT_PART: zeros}
+
+
+def _of_subclass(tensor: torch.Tensor) -> dict[str, torch.Tensor]:
+    """What a subclass that stands for numbers holds, as far as its attributes are named as in torchao."""
+    if is_plain_type(tensor) or not is_quantised_subclass(tensor):
+        return {}
+    held = ((suffix, getattr(tensor, name, None)) for name, suffix in _TORCHAO.items())
+    return {suffix: part for suffix, part in held if isinstance(part, torch.Tensor) and is_plain_type(part)}
 
 
 def packed_tensors_of(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:

@@ -338,10 +338,14 @@ def _flat(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _readable(tensor: torch.Tensor) -> torch.Tensor:
-    """The dense tensor that a subclass represents, if it has `dequantize`, as the quantised ones of torchao do."""
+    """The dense tensor that a subclass represents, if it is quantised."""
+    return tensor.dequantize() if is_quantised_subclass(tensor) else tensor
+
+
+def is_quantised_subclass(tensor: torch.Tensor) -> bool:
+    """Whether a tensor's class has a `dequantize` of its own, as the quantised ones of torchao do."""
     kinds = type(tensor).__mro__
-    is_quantised = any("dequantize" in vars(kind) for kind in kinds[: kinds.index(torch.Tensor)])
-    return tensor.dequantize() if is_quantised else tensor
+    return any("dequantize" in vars(kind) for kind in kinds[: kinds.index(torch.Tensor)])
 
 
 def _dense(tensor: torch.Tensor) -> torch.Tensor:

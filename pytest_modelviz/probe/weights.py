@@ -56,7 +56,7 @@ class Weights:
                     distinct.append((key, tensor))
                     self._records[key] = None  # in the order of registration
                 own[local] = keys[id(tensor)]
-                if tensor.is_quantized and not local.endswith(ATTRIBUTE_SUFFIX):  # it may be a mere cache
+                if not local.endswith(ATTRIBUTE_SUFFIX):  # it may be a mere cache
                     self._add_parts(own, local, tensor)
         together = record_together((tensor for _, tensor in distinct), width or 0)
         for key, tensor in distinct:

@@ -251,6 +251,12 @@ class TestQuantised:
         assert named(judged(model, other, data)) == (False, "0", "weights")
         verdict = judged(plain, model, data)  # another kind of tensor in the same place
         assert verdict.matched is False
+        other = copy.deepcopy(model)
+        if hasattr(other[0].weight, "qdata"):  # earlier ones are called otherwise
+            with torch.no_grad():
+                other[0].weight.qdata[3, 5] += 1
+            found = [f.name for f in judged(model, other, data).findings if isinstance(f, WeightFinding)]
+            assert found == ["weight (integers)"]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
