@@ -114,7 +114,8 @@ def structural_findings(baseline: ModelStructure, actual: ModelStructure) -> lis
     """What is a drift although nothing that was computed shows it: other modules, weights or sharing of weights.
 
     A weight that only one of two models has, or of another dtype or shape, has nothing to be compared with: wherever
-    `changed_weights` decides on a match, this must be asked too. So has the scale and zero point of a module's results.
+    `changed_weights` decides on a match, this must be asked too. The scale and zero point of a module's results, which
+    are attributes, count as weights do.
     """
     changed = configuration_findings(actual.modules, baseline, actual)
     own = [finding for finding in changed if isinstance(finding, ShapeFinding) or _is_of_quantiser(finding, actual)]
