@@ -13,6 +13,7 @@ from pytest_modelviz.compare.evidence import (
     changed_state,
     changed_weights,
     construction_changes,
+    quantised_anew,
     significant_change,
     structural_findings,
 )
@@ -32,9 +33,11 @@ from pytest_modelviz.records.findings import (
     NoiseFinding,
     OrderFinding,
     OutputsFinding,
+    QuantisedAnewFinding,
     RenameFinding,
     Role,
     UncomparedFinding,
+    UnrecordedPartsFinding,
     WeightFinding,
 )
 from pytest_modelviz.records.structure import LENT, class_name_of
@@ -186,7 +189,7 @@ def _significant_changes(comparison: LockstepComparison, changed: WeightChanges)
     return significant
 
 
-def _uncompared(comparison: LockstepComparison) -> list[UncomparedFinding]:
+def _uncompared(comparison: LockstepComparison) -> list[AnyFinding]:
     """What differs, or is missing, and was not compared because of what the baseline says about it."""
     baseline, actual = comparison.baseline, comparison.actual
     differing = set(changed_state(*comparison.structures))
@@ -195,9 +198,18 @@ def _uncompared(comparison: LockstepComparison) -> list[UncomparedFinding]:
         before, after = baseline.modules[name], actual.modules[name]
         differing.update((name, local) for local in after.weights.keys() - before.weights.keys())
         claimed.update((name, local) for local in after.state(before) - after.rewritten)
-    findings = [UncomparedFinding(name, f"buffer {local}") for name, local in sorted(differing & claimed)]
+    buffers = [UncomparedFinding(name, f"buffer {local}") for name, local in sorted(differing & claimed)]
     lent = {call.layer for call in baseline.calls if id(call) in comparison.lent_calls}
-    return findings + [UncomparedFinding(name, f"weights{LENT}") for name in sorted(lent)]
+    lent_findings = [UncomparedFinding(name, f"weights{LENT}") for name in sorted(lent)]
+    without = [n for n, module in actual.modules.items() if module.has_parts and not _has_parts(baseline, n)]
+    findings: list[AnyFinding] = [*buffers, *lent_findings]
+    findings += [UnrecordedPartsFinding(len(without))] if without else []
+    anew = quantised_anew(*comparison.structures)
+    return [*findings, *([QuantisedAnewFinding(len(anew))] if anew else [])]
+
+
+def _has_parts(trace: ForwardTrace, layer: str) -> bool:
+    return layer in trace.modules and trace.modules[layer].has_parts
 
 
 def _mismatch(comparison: LockstepComparison, event: Event, path: str) -> tuple[str, str]:

@@ -19,7 +19,12 @@ _CAUSES = {
     Cause.COMPUTATION: "modules, weights and inputs are the same, the code computes something else",
     Cause.GRADIENT: "the forward pass is the same, the gradient is different",
 }
-_LIMITS = (kinds.KinksFinding, kinds.UncomparedFinding)  # of what was compared: they stand under the notes
+_LIMITS = (
+    kinds.KinksFinding,
+    kinds.UncomparedFinding,
+    kinds.UnrecordedPartsFinding,
+    kinds.QuantisedAnewFinding,
+)  # of what was compared: they stand under the notes
 _OF_A_TRAINING = "the model starts the same; its code, the data, the loss or the optimiser is different"
 
 
