@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from .models import build
+from .precision import Precision
 
 
 class Benign(NamedTuple):
@@ -49,20 +50,23 @@ def _rounded(model: nn.Module) -> nn.Module:
     return model
 
 
-def benign(name: str, model: nn.Module, data: Any) -> Iterator[Benign]:
+def benign(name: str, original: nn.Module, given: Any, precision: Precision) -> Iterator[Benign]:
+    """The model and its input, cast, and other ways to the same; those of a seed are made before the cast."""
+    model, data = precision.cast(copy.deepcopy(original)), precision.cast_input(given)
     again = lambda: copy.deepcopy(model)  # noqa: E731  # a word for what every line needs
+    anew = lambda: precision.cast(build(name)[0])  # noqa: E731
     yield Benign("again", model, data)
     yield Benign("deep copy", again(), data)
-    yield Benign("built anew", build(name)[0], data)
+    yield Benign("built anew", anew(), data)
     yield Benign("train mode", again().train(), data)
     yield Benign("frozen", again().requires_grad_(False), data)
     yield Benign("with hooks", _with_hooks(again()), data)
-    yield Benign("to float64 and back", again().double().float(), data)
-    yield Benign("weights of another processor", _rounded(again()), data)
+    yield Benign("to float64 and back", again().double().to(precision.dtype), data)
+    yield Benign("weights of another processor", precision.cast(_rounded(copy.deepcopy(original))), data)
     saved = io.BytesIO()
     torch.save(model.state_dict(), saved)
     saved.seek(0)
-    loaded = build(name)[0]
+    loaded = anew()
     loaded.load_state_dict(torch.load(saved, weights_only=True))
     yield Benign("state dict round trip", loaded, data)
     yield Benign("gradients left over", _with_gradients(again()), data)
