@@ -6,7 +6,7 @@ All weights of a layer, those of one of its output channels, or the results of a
 next to 1, and the smallest one that drifts is looked up on a geometric grid, by bisection. Printed are, all relative:
 
 - limit: how far that takes the multiplied weights (of a cast model after the cast), or the results of the activation;
-- layer: how far it takes the layer's results in this precision;
+- layer: how far it takes the layer's results in this precision, in float32 where the baseline has a shadow;
 - noise: the noise of these results, as the baseline holds it; and both as multiples of it.
 """
 
@@ -21,6 +21,7 @@ import math
 import statistics
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -33,6 +34,7 @@ from benchmarks.detection.precision import PRECISIONS, Precision
 from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.records.trace import ForwardTrace
 from pytest_modelviz.views.base import measured
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
 
@@ -133,6 +135,8 @@ class Search:
     def __init__(self, model: nn.Module, data: Any, precision: Precision, change: Change, baseline: Capture) -> None:
         self._model, self._precision, self._change, self._baseline = model, precision, change, baseline
         self._data = precision.cast_input(data)
+        self._trace = stored_trace(baseline.arrays, ())
+        self._shadow: ForwardTrace | None = getattr(self._trace, "shadow", None)  # the same in float32
 
     def limit(self, step: float) -> Limit | None:
         """By bisection, as if all larger changes drifted; None where the largest one does not."""
@@ -163,7 +167,7 @@ class Search:
         return _distance(self._result(self._changed(0.0)), self._result(self._changed(part)))
 
     def _noise(self) -> float | None:
-        trace = stored_trace(self._baseline.arrays, ())
+        trace = self._shadow or self._trace
         call = next(call for call in trace.calls if call.layer == self._change.layer)
         key = next(leaf.tensor for leaf in (call.outputs or {}).values() if leaf.tensor is not None)
         return trace.tensors[key].noise
@@ -176,8 +180,10 @@ class Search:
             results.append((output[0] if isinstance(output, tuple) else output).detach().clone())
 
         model.get_submodule(self._change.layer).register_forward_hook(keep)
-        with torch.no_grad(), self._precision.around():
-            model(**self._data) if isinstance(self._data, dict) else model(self._data)
+        single = self._shadow is not None
+        model, data = (model.float(), PRECISIONS["float32"].cast_input(self._data)) if single else (model, self._data)
+        with torch.no_grad(), nullcontext() if single else self._precision.around():
+            model(**data) if isinstance(data, dict) else model(data)
         return results[0]
 
 
