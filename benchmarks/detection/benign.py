@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
 
 from .models import build
 from .precision import Precision
@@ -89,6 +91,8 @@ def benign(name: str, original: nn.Module, given: Any, precision: Precision) -> 
         data,
         lambda: _switched(lambda: mkldnn.enabled, lambda value: setattr(mkldnn, "enabled", value), False),
     )
+    if _attends(model, data):
+        yield Benign("attention by plain products", model, data, lambda: sdpa_kernel(SDPBackend.MATH))
     deterministic = torch.are_deterministic_algorithms_enabled
     yield Benign(
         "deterministic", model, data, lambda: _switched(deterministic, torch.use_deterministic_algorithms, True)
@@ -97,6 +101,25 @@ def benign(name: str, original: nn.Module, given: Any, precision: Precision) -> 
     yield Benign("under no_grad", model, data, torch.no_grad)
     yield Benign("under inference_mode", model, data, torch.inference_mode)
     yield Benign("under enable_grad", model, data, torch.enable_grad)
+
+
+def _attends(model: nn.Module, data: Any) -> bool:
+    """Whether a pass calls torch's attention, which chooses among several kernels."""
+    with _Functions() as functions, torch.no_grad():
+        model(**data) if isinstance(data, dict) else model(data)
+    return not functions.names.isdisjoint({"scaled_dot_product_attention", "multi_head_attention_forward"})
+
+
+class _Functions(TorchFunctionMode):
+    """Notes the names of torch's functions that are called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.add(getattr(func, "__name__", ""))
+        return func(*args, **(kwargs or {}))
 
 
 def _with_gradients(model: nn.Module) -> nn.Module:
