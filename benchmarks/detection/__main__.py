@@ -18,6 +18,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 import warnings
 from collections.abc import Iterator
@@ -115,7 +116,7 @@ def _gradients(name: str, precision: Precision, judges: list[Judge], folder: Pat
             cam.record(folder / name / "cam", cast, cast_data)
             layer = cam._views(cast, cast_data)[0].capture().facts["layer"]
     except ModelvizError as error:  # no map without a spatial layer
-        print(f"{label}: no cam_map: {str(error).splitlines()[0]}", flush=True)
+        print(f"{label}: no cam_map: {textwrap.shorten(str(error), 80)}", flush=True)
         return
     for fault in gradient_faults(model, data, layer):
         faulty = _put_in(fault, name, precision, model, data, counts)
