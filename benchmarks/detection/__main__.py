@@ -21,7 +21,6 @@ import tempfile
 import textwrap
 import time
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -97,11 +96,9 @@ def _one_model(name: str, precision: Precision, judges: list[Judge], folder: Pat
             with precision.around():
                 got = judge.judge(places[judge.title], *faulty)
             _count(counts, judge, f"{name} in {precision.name}", fault, got, _holders(model, fault))
-    for one in _possible(name, model, data, precision, say=True):
+    for one in benign(name, model, data, precision):
         for judge in judges:
-            with precision.around(), one.around():
-                got = judge.judge(places[judge.title], one.model, one.data)
-            _count_benign(counts, judge, f"{name} in {precision.name}", one.what, got)
+            _judge_benign(judge, places[judge.title], one, precision, f"{name} in {precision.name}", counts)
     _gradients(name, precision, judges, folder, counts)
 
 
@@ -120,16 +117,16 @@ def _gradients(name: str, precision: Precision, judges: list[Judge], folder: Pat
         return
     for fault in gradient_faults(model, data, layer):
         faulty = _put_in(fault, name, precision, model, data, counts)
+        if faulty is None:
+            continue
         with precision.around():
             _count(counts, cam, label, fault, cam.judge(folder / name / "cam", *faulty), {None})
             for index, judge in enumerate(judges):
                 if judge.title != cam.title:
                     got = judge.judge(folder / name / str(index), *faulty)
                     _count(counts, judge, label, fault, got, {None})
-    for one in _possible(name, model, data, precision):
-        with precision.around(), one.around():
-            got = cam.judge(folder / name / "cam", one.model, one.data)
-        _count_benign(counts, cam, label, f"{one.what} (cam_map)", got)
+    for one in benign(name, model, data, precision):
+        _judge_benign(cam, folder / name / "cam", one, precision, f"{label}, cam_map", counts)
 
 
 def _put_in(
@@ -153,15 +150,18 @@ def _put_in(
     return faulty
 
 
-def _possible(name: str, model: nn.Module, data: Any, precision: Precision, *, say: bool = False) -> Iterator[Benign]:
-    """The benign changes that this CPU can run in a precision."""
-    for one in benign(name, model, data, precision):
+def _judge_benign(judge: Judge, place: Path, one: Benign, precision: Precision, label: str, counts: Counts) -> None:
+    try:
+        with precision.around(), one.around():
+            got = judge.judge(place, one.model, one.data)
+    except Exception:
         with one.around():
             reason = precision.failure(one.model, one.data)
         if reason is None:
-            yield one
-        elif say:
-            print(f"{name} in {precision.name}: {one.what} left out: {reason}", flush=True)
+            raise
+        print(f"{label}: {one.what} left out, this CPU cannot run it: {reason}", flush=True)
+        return
+    _count_benign(counts, judge, label, one.what, got)
 
 
 def _holders(model: Any, fault: Fault) -> set[str | None]:
