@@ -224,16 +224,19 @@ def main() -> None:
     warnings.simplefilter("ignore")
     start = f"{'model':20}{'precision':10}{'change':12}{'layer':58}"
     print(f"{start}{'limit':>10}{'layer':>10}{'noise':>10}{'limit/noise':>13}{'layer/noise':>13}")
-    ratios: dict[tuple[str, str], list[float]] = collections.defaultdict(list)
+    limits_of: dict[tuple[str, str], list[Limit]] = collections.defaultdict(list)
     for precision in options.precision or PRECISIONS:
         for name in options.models or MODELS:
             for change, limit in limits(name, PRECISIONS[precision], options.step):
                 print(f"{name:20}{precision:10}{change.what:12}{change.layer:58}{_cells(limit)}", flush=True)
                 if limit is not None and limit.noise is not None:
-                    ratios[precision, change.what].append(limit.relative / limit.noise)
-    for (precision, what), of_models in ratios.items():
-        middle, most = statistics.median(of_models), max(of_models)
-        print(f"{precision:10}{what:12} limit / noise: median {middle:.1f}, at most {most:.1f}")
+                    limits_of[precision, change.what].append(limit)
+    for (precision, what), found in limits_of.items():
+        print(f"{precision:10}{what:12}median (greatest)", end="")
+        for title, part in (("limit", 0), ("layer", 1)):
+            ratios = [limit[part] / limit.noise for limit in found]
+            print(f"  {title} / noise {statistics.median(ratios):.1f} ({max(ratios):.1f})", end="")
+        print()
 
 
 if __name__ == "__main__":
