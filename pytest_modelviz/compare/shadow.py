@@ -46,8 +46,10 @@ def compare_passes(
     if before is baseline and after is actual:
         return compare_traces(baseline, actual, tolerances)
     if before is None or after is None:
-        old, new = (_without_dtypes(_narrow(trace)) for trace in (baseline, actual))
+        old, new = (_narrow(trace).without_dtypes() for trace in (baseline, actual))
         verdict = compare_traces(old, new, tolerances)
+        if before is None and after is None:
+            return verdict  # as is said with each capture
         return _with(verdict, ShadowFinding("baseline" if before is None else "actual", role=Role.ALSO))
     own = replace(tolerances, precision="ieee", shadow_of=_given_dtype(actual), jumps=_jumps(baseline, actual))
     verdict = compare_traces(before, after, own)
@@ -103,17 +105,6 @@ def _jumps(baseline: ForwardTrace, actual: ForwardTrace) -> float:
 def _narrow(trace: ForwardTrace) -> ForwardTrace:
     """A pass itself, with sketches as narrow as those beside a shadow are."""
     return trace.narrowed(NATIVE_WIDTH, WEIGHT_WIDTH)
-
-
-def _without_dtypes(trace: ForwardTrace) -> ForwardTrace:
-    """A pass without the dtypes that its code computes in, which earlier versions did not record."""
-    calls = []
-    for call in trace.calls:
-        outputs = call.outputs
-        if outputs is not None:
-            outputs = {path: leaf for path, leaf in outputs.items() if path != COMPUTED_IN}
-        calls.append(replace(call, outputs=outputs))
-    return replace(trace, calls=calls)
 
 
 def _with(verdict: Verdict, *findings: AnyFinding) -> Verdict:
