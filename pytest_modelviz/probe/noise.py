@@ -20,7 +20,7 @@ import contextlib
 import functools
 import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -64,16 +64,19 @@ def with_noise(trace: ForwardTrace, model: torch.nn.Module, input_data: ModelInp
 
     """
     if trace.shadow is not None:
-        return replace(trace, shadow=_with_noise(trace.shadow, model, input_data, in_single_precision))
-    return _with_noise(trace, model, input_data, lambda _, data: contextlib.nullcontext(data))
+        shadow = _with_noise(trace.shadow, model, input_data, in_single_precision, [True])  # one pass, to save time
+        return replace(trace, shadow=shadow)
+    return _with_noise(trace, model, input_data, lambda _, data: contextlib.nullcontext(data), [False, True])
 
 
-def _with_noise(trace: ForwardTrace, model: torch.nn.Module, input_data: ModelInput, mode: Conversion) -> ForwardTrace:
+def _with_noise(
+    trace: ForwardTrace, model: torch.nn.Module, input_data: ModelInput, mode: Conversion, ways: Sequence[bool]
+) -> ForwardTrace:
     own = {key: r for key, r in trace.tensors.items() if r.dtype in ("float32", "complex64") and r.sketch.size}
     if not own:
         return trace
     try:
-        passes = _rounded_otherwise(model, input_data, mode)
+        passes = _rounded_otherwise(model, input_data, mode, ways)
     except Exception:  # a model may refuse such an input, as one that is beyond 1
         return trace
     roundings = _roundings_of_results(trace, dict(observed_modules(model)))
@@ -117,11 +120,13 @@ def _roundings_of_results(trace: ForwardTrace, modules: Mapping[str, torch.nn.Mo
     }
 
 
-def _rounded_otherwise(model: torch.nn.Module, input_data: ModelInput, mode: Conversion) -> list[ForwardTrace]:
+def _rounded_otherwise(
+    model: torch.nn.Module, input_data: ModelInput, mode: Conversion, ways: Sequence[bool]
+) -> list[ForwardTrace]:
     traces = []
     with prepared(model, input_data) as ready, only_shapes(ready), mode(ready, input_data) as data:
         Rounding().move_weights(ready)
-        for by_channel in (False, True):
+        for by_channel in ways:
             rounding = Rounding(by_channel=by_channel)
             recorder = PassRecorder(ready, [rounding], weight_width=None)
             with recorder.recording():

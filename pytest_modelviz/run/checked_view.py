@@ -14,6 +14,7 @@ from pytest_modelviz.pictures.composite import Picture
 from pytest_modelviz.pictures.exhibits import Curve, Exhibit, Graph, Histogram, Node
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.findings import AnyFinding, Finding
+from pytest_modelviz.records.shadow import Shadow
 from pytest_modelviz.records.verdict import Cause, Divergence, LayerError, Verdict
 from pytest_modelviz.views.base import View, measured
 
@@ -103,6 +104,11 @@ class CheckedView:
 
     def capture(self) -> Capture:
         return self._checked("capture", self.inner.capture())
+
+    def set_shadow(self, shadow: Shadow) -> None:
+        """Say to a view that can when it repeats a pass in float32."""
+        if hasattr(self.inner, "set_shadow"):
+            self.inner.set_shadow(shadow)
 
     def with_noise(self, capture: Capture) -> Capture:
         return self._checked("with_noise", measured(self.inner, capture))

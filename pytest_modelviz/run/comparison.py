@@ -14,6 +14,7 @@ from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.findings import FactFinding
+from pytest_modelviz.records.shadow import Shadow
 from pytest_modelviz.records.trace_arrays import NOISES
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.run.settings import Settings
@@ -79,10 +80,15 @@ class Comparison:
         """How the model differs from itself, and why; None where it does not."""
         if not self.capture.repeatable:
             return None
-        verdict = self.view.compare(self.capture, capture_with_other_randomness(self.view), self._tolerances)
-        if verdict.matched:
-            return None
-        drawn = self.view.compare(self.capture, self.view.capture(), self._tolerances).matched
+        set_shadow = getattr(self.view, "set_shadow", lambda _: None)
+        set_shadow(Shadow.NEVER)  # the pass itself shows it
+        try:
+            verdict = self.view.compare(self.capture, capture_with_other_randomness(self.view), self._tolerances)
+            if verdict.matched:
+                return None
+            drawn = self.view.compare(self.capture, self.view.capture(), self._tolerances).matched
+        finally:
+            set_shadow(self.settings.shadow)
         # two captures of the same model differ in nothing that could be a cause
         return replace(verdict, cause=None), _RANDOM if drawn else _RESTLESS
 

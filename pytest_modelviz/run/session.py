@@ -36,9 +36,9 @@ class Session:
         started = time.perf_counter()
         if check.settings.mode is not Mode.OFF:
             self._claim(check)
-        if hasattr(check.view, "set_shadow"):
-            check.view.set_shadow(check.settings.shadow)
-        check = replace(check, view=CheckedView(check.view))
+        view = CheckedView(check.view)
+        view.set_shadow(check.settings.shadow)
+        check = replace(check, view=view)
         capture = check.view.capture()
         result = CheckEvaluator(self, check, capture).result()
         return capture, replace(result, seconds=round(time.perf_counter() - started, 4))
