@@ -54,7 +54,7 @@ def compare_passes(
     own = replace(tolerances, precision="ieee", shadow_of=_given_dtype(actual), jumps=_jumps(baseline, actual))
     verdict = compare_traces(before, after, own)
     if not verdict.matched:
-        return _with(verdict, ShadowFinding("differs", role=Role.ALSO))
+        return _with(verdict, *_dtypes_given(baseline, actual), ShadowFinding("differs", role=Role.ALSO))
     old, new = _narrow(baseline), _narrow(actual)
     if actual.shadow is not None:
         new = _with_own_noise(new, actual.shadow)
@@ -110,6 +110,16 @@ def _narrow(trace: ForwardTrace) -> ForwardTrace:
 def _with(verdict: Verdict, *findings: AnyFinding) -> Verdict:
     known = set(verdict.findings)
     return replace(verdict, findings=(*verdict.findings, *(f for f in findings if f not in known)))
+
+
+def _dtypes_given(baseline: ForwardTrace, actual: ForwardTrace) -> list[AnyFinding]:
+    """The inputs of another dtype, which their shadows do not show."""
+    before, after = _inputs(baseline), _inputs(actual)
+    return [
+        DtypeFinding("", f"dtype of the input {key[1:]}", before[key].dtype, after[key].dtype, role=Role.ALSO)
+        for key in before.keys() & after.keys()
+        if before[key].dtype != after[key].dtype
+    ]
 
 
 def _dtypes(verdict: Verdict) -> list[AnyFinding]:

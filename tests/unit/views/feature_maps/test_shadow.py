@@ -9,7 +9,7 @@ from torch import nn
 
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.capture import Capture
-from pytest_modelviz.records.findings import DtypeFinding, ShadowFinding
+from pytest_modelviz.records.findings import DtypeFinding, Role, ShadowFinding
 from pytest_modelviz.records.shadow import Shadow
 from pytest_modelviz.records.trace_arrays import pack_trace, unpack_trace
 from pytest_modelviz.records.verdict import Cause, Verdict
@@ -97,6 +97,13 @@ class TestShadow:
         baseline = captured(Net(dtype), image(dtype), records=True)
         verdict = compared(baseline, captured(Net(dtype), image(torch.float32).mul(1.004).to(dtype)))
         assert (verdict.first.layer, verdict.cause) == ("", Cause.INPUT)
+
+    def test_an_input_of_another_dtype(self, dtype):
+        baseline = captured(Net(dtype), image(dtype), records=True)
+        verdict = compared(baseline, captured(Net(torch.float32), image(torch.float32)))
+        given = [finding for finding in verdict.findings if isinstance(finding, DtypeFinding)]
+        names = str(dtype).removeprefix("torch."), "float32"
+        assert given == [DtypeFinding("", "dtype of the input x", *names, role=Role.ALSO)]
 
     def test_a_sum_that_is_no_longer_made_in_float32(self, dtype):
         baseline = captured(Net(dtype), image(dtype), records=True)
