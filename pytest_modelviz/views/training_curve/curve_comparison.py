@@ -202,8 +202,11 @@ def _tables(baseline: Training, actual: Training, dtype: str, tolerances: Tolera
     gradient_allowed = at_each_step([tolerance.gradient for tolerance in at_layer])
     whole_allowed, allowed = scalar_allowed, at_each_step([tolerance.update for tolerance in at_layer])
     if own.rtol is None:
-        followed = _AS_GRADIENT * _largest_finite(gradients, 1)
-        whole_allowed = np.maximum(whole_allowed, np.minimum(followed, _MOST_FOLLOWED))
+        # what the user allows the gradient of one layer excuses the updates of no other
+        is_own = np.array([tolerance.rtol is not None for tolerance in at_layer])
+        followed = _AS_GRADIENT * _largest_finite(np.where(is_own, 0.0, gradients), 1)
+        of_own = _AS_GRADIENT * _norm(np.where(is_own, gradients * _ratio(meant_after, whole_after), 0.0))
+        whole_allowed = np.maximum(whole_allowed, np.minimum(np.fmax(followed, of_own), _MOST_FOLLOWED))
         allowed = np.maximum(allowed, followed) + _ratio(_LAST_DIGIT.get(dtype, 0.0) * actual.sizes, scale)
     single_allowed = np.maximum(gradient_allowed, _MOVED.get(dtype, 1.0))
     judged_each = at_each_step([tolerance.lost for tolerance in at_layer]) == 0

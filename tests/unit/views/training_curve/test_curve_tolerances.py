@@ -187,6 +187,15 @@ def test_a_layer_has_a_tolerance_of_its_own():
     assert first(pulled(two), pulled(drifted, two), layers=(LayerTolerance("b", 0.2),)) == (0, "gradient", "a.weight")
 
 
+def test_what_one_layers_gradient_is_allowed_excuses_its_own_share_of_an_update():
+    # a's gradient is 0.16 larger, and a makes up sqrt(1/2) of the update: 3 * 0.16 * sqrt(1/2) = 0.34 for the whole
+    two, larger, own = [[1.0, 1.0]], [[1.16, 1.0]], (LayerTolerance("a", 0.3),)
+    assert first(pulled(two), pulled(larger), layers=own) is None  # as plain SGD follows it
+    assert first(pulled(two), pulled(larger, [[1.32, 1.32]]), layers=own) is None
+    assert first(pulled(two), pulled(larger, [[1.4, 1.4]]), layers=own) == (0, "update", "")
+    assert first(pulled([[1.0, 100.0]]), pulled([[1.16, 100.0]], [[1.0, 101.0]]), layers=own) == (0, "update", "")
+
+
 def test_coarse_types_and_accelerators_are_allowed_more():
     one, other = curves(a=[1.0]), curves(a=[1.0 + 5e-5])
     assert first(one, other, device="cuda:0") is None
