@@ -14,14 +14,13 @@ from pytest_modelviz.probe.modules import class_name, observed_modules, own_tens
 from pytest_modelviz.probe.nested_values import Placeholder, leaves, literal, placeholder
 from pytest_modelviz.probe.sketch import record_tensor
 from pytest_modelviz.probe.torch_internals import keystr, tree_flatten_with_path
-from pytest_modelviz.views.model_graph.constants import sketch_text
+from pytest_modelviz.views.model_graph.constants import SKETCH_WIDTH, sketch_text
 from pytest_modelviz.views.model_graph.records import INPUT, ModuleRow, escaped
 
 _REPRESENTATIONS = ("extra_repr", "repr")
 # Arguments that say where and how a result lies in memory: they change no number.
 PLACEMENT = frozenset({"device", "layout", "pin_memory", "memory_format", "non_blocking", "generator"})
 _WRITTEN_OUT = 8  # constants of at most so many elements are given by their values
-_SKETCH_WIDTH = 7  # of larger ones
 
 
 def module_rows(model: torch.nn.Module) -> dict[str, ModuleRow]:
@@ -135,18 +134,24 @@ def constant(value: object) -> str:
     if value.is_meta or type(value) is not torch.Tensor:
         return f"constant {text}"
     if value.numel() > _WRITTEN_OUT:
-        return f"constant {text} ({_summary(value)})"
+        summary = _summary(value)
+        return f"constant {text} ({summary})" if summary else f"constant {text}"
     numbers = value.detach().reshape(-1).tolist()
     return f"constant {text} ({', '.join(f'{n:.6g}' if isinstance(n, float) else str(n) for n in numbers)})"
 
 
 def _summary(value: torch.Tensor) -> str:
+    """The values of a large constant in a short text, empty if they cannot be read as numbers."""
     if value.is_floating_point() or value.is_complex() or value.is_quantized:
-        record = record_tensor(value, _SKETCH_WIDTH, statistics=False)
+        record = record_tensor(value, SKETCH_WIDTH, statistics=False)
         fingerprints = [f"{kind}:{count}:{mark}" for kind, (count, mark) in sorted(record.value_fingerprints.items())]
-        return sketch_text([float(number) for sketch in record.sketches for number in sketch], fingerprints)
-    integers = value.detach().cpu().to_dense() if value.layout != torch.strided else value.detach().cpu()
-    return f"digest {hashlib.sha256(integers.contiguous().numpy().tobytes()).hexdigest()[:16]}"
+        numbers = [float(number) for sketch in record.sketches for number in sketch]
+        return sketch_text(numbers, fingerprints) if numbers else ""
+    try:
+        integers = value.detach().cpu().to_dense() if value.layout != torch.strided else value.detach().cpu()
+        return f"digest {hashlib.sha256(integers.contiguous().numpy().tobytes()).hexdigest()[:16]}"
+    except (RuntimeError, TypeError, NotImplementedError):
+        return ""
 
 
 def plain(value: object) -> str:

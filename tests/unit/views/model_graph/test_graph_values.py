@@ -125,6 +125,20 @@ def test_a_constant_computed_on_another_processor_is_the_same():
     assert not same_constant(constant(values), constant(values.reshape(10, 100)))
 
 
+def test_giants_in_a_constant_hide_no_other_values():
+    giants = torch.where(torch.arange(1000) % 100 == 0, -1e30, torch.linspace(1, 2, 1000))
+    others = torch.where(giants < 0, giants, giants * 1.01)
+    assert same_constant(constant(giants), constant(giants.clone()))
+    assert not same_constant(constant(giants), constant(others))
+
+
+def test_a_constant_that_cannot_be_read_as_numbers_is_given_by_its_shape():
+    bits = torch.empty(16, dtype=torch.uint8).view(torch.bits8)
+    assert constant(bits) == "constant bits8[16]"
+    model = Applied(lambda x: x + bits.view(torch.uint8).sum())
+    assert capture(model, X).notes == ("the graph holds what is not compared: constant bits8[16]",)
+
+
 def test_a_damaged_constant_is_another():
     good = constant(LARGE)
     assert not same_constant(good.replace("sketch ", "sketch nonsense, "), good)
