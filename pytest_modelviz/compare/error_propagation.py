@@ -25,6 +25,8 @@ _RECTIFIER = re.compile(
     r"ReLU6?|(?:Py[Tt]orch|New|Fast|Quick|Accurate)?GELU(?:Activation|Tanh)?|(?:SiLU|Mish)(?:Activation)?|Swish|Hard[Ss]wish"
 )
 _BOUNDS = {"ReLU6": 6.0}
+# Modules that only add up their inputs, weighted by what they hold, which is compared.
+_WEIGHTED_SUM = re.compile(r"(Lazy)?(Linear|Conv(Transpose)?[123]d)")
 _ROUNDING_SHARE = 0.1  # of the tolerance: processors differ by ten times less than what is allowed
 _LARGEST_SCALE = 1e8  # masks hold -1e9 and -3.4e38, which say nothing about the size of what is computed
 
@@ -136,6 +138,17 @@ class ErrorPropagation:
         records = [self._actual.tensors[key] for key in _tensor_keys(inputs)]
         sizes = [rms(record) for record in records if not is_exact(record.dtype) and record.shape]
         return max((size for size in sizes if size < _LARGEST_SCALE), default=0.0)
+
+    def may_cancel(self, event: Event) -> bool:
+        """Whether all that a module returns may be rounding of its inputs, if it is small enough.
+
+        A model whose code runs no other module, as TorchScript, may be anything that makes small results of its inputs,
+        such as exp(-x / temperature), with every digit meant. A single weighted sum is none.
+        """
+        if event.parent is not None:
+            return True
+        module = self._actual.modules[event.call.layer]
+        return bool(module.weights) and _WEIGHTED_SUM.fullmatch(module.class_name) is not None
 
     def _leaves_operation(self, event: Event) -> bool:
         """Whether a module is left that has called no other."""

@@ -116,13 +116,15 @@ def is_mere_rounding(record: TensorRecord, scale: float) -> bool:
     return is_no_more_than(record, 3 * ROUNDING * scale)
 
 
-def _forgiven(record: TensorRecord, scale: float, allowed: float) -> float:
+def _forgiven(record: TensorRecord, scale: float, allowed: float, *, cancels: bool) -> float:
     """How much of a difference may be rounding of inputs of size `scale`: all of a result that is no larger than that.
 
-    For a larger result at most three times what is allowed anyway.
+    For a larger result, or one that never `cancels`, at most three times what is allowed anyway.
     """
     rounding = ROUNDING * scale
-    return 4 * rounding if is_mere_rounding(record, scale) else min(rounding, 3 * allowed * rms(record))
+    if cancels and is_mere_rounding(record, scale):
+        return 4 * rounding
+    return min(rounding, 3 * allowed * rms(record))
 
 
 def mismatch(
@@ -212,6 +214,7 @@ def leaf_errors(
     tolerances: Tolerances,
     scale: float | None = 0.0,
     negligible: Collection[str] = (),
+    cancels: bool = True,
 ) -> dict[str, tuple[float, float]]:
     """Compare two nested values leaf by leaf.
 
@@ -225,6 +228,7 @@ def leaf_errors(
         scale: the size of what the values were computed from, whose rounding is forgiven; with None nothing is, not
             even a user's atol.
         negligible: tensors of the actual pass that are no larger than what their inputs differ by.
+        cancels: whether a value that is no larger than this rounding may be nothing but that.
 
     Returns:
         path -> (error, tolerance); if the values have different paths, only those that one of them lacks.
@@ -250,7 +254,7 @@ def leaf_errors(
                 # what is computed from a negligible result may be of any size: it is forgiven as little as any other
                 if excused and actual_leaf.tensor not in negligible:
                     excused = min(excused, min(3 * allowed, MOST) * min(rms(old), rms(new)))
-                forgiven = atol + _forgiven(new, scale, allowed) + excused
+                forgiven = atol + _forgiven(new, scale, allowed, cancels=cancels) + excused
             errors[path] = difference(old, new, atol=forgiven, allowed=allowed), allowed
     return errors
 

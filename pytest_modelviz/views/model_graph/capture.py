@@ -19,6 +19,7 @@ from pytest_modelviz.views.model_graph.export import exported, warm_calls
 from pytest_modelviz.views.model_graph.function_trace import traced
 from pytest_modelviz.views.model_graph.records import TRACED, OperatorGraph
 
+_MOST_NAMED = 5
 _PATH = re.compile(r"\S*[/\\]\S+")
 
 
@@ -58,6 +59,9 @@ class ModelGraphView:
             if opaque:
                 names = "the model" if opaque == [""] else ", ".join(opaque)
                 notes.append(f"{names} is TorchScript: it counts as one operator")
+        uncompared = graph.uncompared()
+        if uncompared:
+            notes.append(f"the graph holds what is not compared: {', '.join(uncompared[:_MOST_NAMED])}")
         facts, around, layers = graph.to_facts(), environment(self.model, self._input), tuple(graph.modules)
         return Capture(self.view, facts, environment=around, result=graph, notes=tuple(notes), layers=layers)
 

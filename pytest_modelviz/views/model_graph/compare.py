@@ -23,7 +23,8 @@ from pytest_modelviz.records.structure import ModelStructure, class_name_of
 from pytest_modelviz.records.verdict import Divergence, Verdict
 from pytest_modelviz.views.model_graph.blame import blame, holder_of
 from pytest_modelviz.views.model_graph.difference import difference
-from pytest_modelviz.views.model_graph.findings import FollowingFinding, SourceFinding
+from pytest_modelviz.views.model_graph.earlier import as_earlier_versions
+from pytest_modelviz.views.model_graph.findings import EarlierVersionFinding, FollowingFinding, SourceFinding
 from pytest_modelviz.views.model_graph.records import (
     INPUT,
     OperatorGraph,
@@ -47,6 +48,10 @@ def compare_graphs(baseline: OperatorGraph, actual: OperatorGraph) -> Verdict:
     if baseline.source != actual.source:
         finding = SourceFinding(baseline.source, actual.source, actual.reason or baseline.reason)
         return Verdict.drift(error=1.0, first=_divergence("", actual.structure()), findings=[finding])
+    uncompared: list[AnyFinding] = []
+    if baseline.returned is None:
+        stated, actual = actual, as_earlier_versions(actual)
+        uncompared = [EarlierVersionFinding()] if actual != stated else []
     actual, renamed = renamed_back(baseline, actual)
     _refuse_aliases(baseline, actual)
     differing = difference(baseline, actual)
@@ -59,7 +64,7 @@ def compare_graphs(baseline: OperatorGraph, actual: OperatorGraph) -> Verdict:
     if not differing.findings and not renamed and not lacking:
         ties = tie_findings(before.ties, after.ties) if None not in (baseline.ties, actual.ties) else []
         told = [finding for finding in built if not isinstance(finding, AttributeFinding)]
-        return Verdict.match(compared=len(owners), findings=[*told, *ties])
+        return Verdict.match(compared=len(owners), findings=[*told, *ties, *uncompared])
     evidence: Sequence[LayerFinding] = [*renamed, *lacking]
     if differing.findings:
         layer, cause, evidence = blame(baseline, actual, differing.findings[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -9,6 +10,7 @@ from pytest_modelviz.compare.texts import same_text
 from pytest_modelviz.records.findings import LayerFinding
 from pytest_modelviz.views.model_graph import findings
 from pytest_modelviz.views.model_graph.align import align
+from pytest_modelviz.views.model_graph.constants import same_constant
 from pytest_modelviz.views.model_graph.records import INPUT, Operator, OperatorGraph, argument_names, split_result
 
 # Arguments whose values follow from the shapes of the inputs.
@@ -50,10 +52,22 @@ def difference(baseline: OperatorGraph, actual: OperatorGraph) -> Difference:
                 _pair(*pair, result, unpaired)
         else:
             _gap(old, new, result, unpaired)
-    returned = [_reference(name, result.pairs) for name in actual.outputs]
-    if returned != list(baseline.outputs) and not _touches(unpaired, baseline.outputs, actual.outputs):
-        result.findings.append(findings.ReturnsFinding("", baseline.outputs, tuple(returned)))
+    returned = _references(baseline.outputs, actual.outputs, result.pairs)
+    items = _differing_items(baseline.returned or (), actual.returned or ())
+    if returned != baseline.outputs and not _touches(unpaired, baseline.outputs, actual.outputs):
+        result.findings.append(findings.ReturnsFinding("", baseline.outputs, returned))
+    elif baseline.returned is not None and any(items):
+        result.findings.append(findings.ReturnsFinding("", *items))
     return result
+
+
+def _differing_items(before: tuple[str, ...], after: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What a model returned beside tensors, without the items that both have."""
+    if len(before) == len(after):
+        pairs = [pair for pair in zip(before, after, strict=True) if not same_text(*pair)]
+        return tuple(old for old, _ in pairs), tuple(new for _, new in pairs)
+    counts = Counter(before), Counter(after)
+    return tuple((counts[0] - counts[1]).elements()), tuple((counts[1] - counts[0]).elements())
 
 
 def _by_position(arguments: Sequence[str]) -> list[str]:
@@ -103,7 +117,7 @@ def _predecessor(operator: Operator, pairs: Mapping[str, str] | None = None) -> 
 def _pair(before: Operator, after: Operator, result: Difference, unpaired: set[str]) -> None:
     """Two operators that stand for one another: what is different about them."""
     result.pairs[after.name] = before.name
-    inputs = tuple(_reference(name, result.pairs) for name in after.inputs)
+    inputs = _references(before.inputs, after.inputs, result.pairs)
     arguments = {
         key: (before.arguments.get(key, ""), after.arguments.get(key, ""))
         for key in dict.fromkeys((*before.arguments, *after.arguments))
@@ -144,6 +158,14 @@ def _reference(name: str, pairs: Mapping[str, str]) -> str:
     prefix, equals, given = name.rpartition("=")
     stem, result = split_result(given)
     return f"{prefix}{equals}{pairs.get(stem, stem)}{result}"
+
+
+def _references(before: tuple[str, ...], after: tuple[str, ...], pairs: Mapping[str, str]) -> tuple[str, ...]:
+    """References of the actual graph in the names of the baseline; equal constants as they are written there."""
+    names = [_reference(name, pairs) for name in after]
+    if len(before) != len(names):
+        return tuple(names)
+    return tuple(old if same_constant(old, new) else new for old, new in zip(before, names, strict=True))
 
 
 def _touches(unpaired: set[str], before: tuple[str, ...], after: tuple[str, ...]) -> bool:

@@ -18,17 +18,25 @@ import torch
 
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.forward import ModelInput, arguments_of, warm_up
-from pytest_modelviz.probe.nested_values import tensors
+from pytest_modelviz.probe.nested_values import Placeholder, tensors
 from pytest_modelviz.probe.pass_recorder import PassRecorder
 from pytest_modelviz.probe.sketch import record_shape
 from pytest_modelviz.probe.streams import consume
-from pytest_modelviz.probe.torch_internals import child_table, compiled_from
+from pytest_modelviz.probe.torch_internals import child_table, compiled_from, tree_leaves, tree_map_only
 from pytest_modelviz.records.trace import Call
 from pytest_modelviz.views.model_graph.export_reader import Reader
-from pytest_modelviz.views.model_graph.naming import Counts, in_order, module_rows, named_inputs
+from pytest_modelviz.views.model_graph.naming import (
+    Counts,
+    in_order,
+    module_rows,
+    named_inputs,
+    returned_items,
+    returned_text,
+)
 from pytest_modelviz.views.model_graph.records import EXPORTED, Operator, OperatorGraph, producer_of
 
 _TENSORS = ("float", "bfloat", "int", "uint", "bool", "complex", "(")  # begin the output's text where it holds any
+_SYMBOLS = (torch.SymInt, torch.SymFloat, torch.SymBool)  # numbers that export knows by name, not by value
 
 
 def exported(model: torch.nn.Module, input_data: ModelInput) -> OperatorGraph:
@@ -43,7 +51,8 @@ def exported(model: torch.nn.Module, input_data: ModelInput) -> OperatorGraph:
         for name, child in child_table(module).items():
             if child is not None:
                 child_table(module)[name] = compiled_from(child)
-    held = _Held(model)
+    returned: list[tuple[str, ...]] = []
+    held = _Held(model, returned.append)
     # a fused fast path, taken or not by device and grad mode, would hide the operators of a transformer
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -54,7 +63,7 @@ def exported(model: torch.nn.Module, input_data: ModelInput) -> OperatorGraph:
     finally:
         child_table(held).clear()  # a reference to the exported program keeps no model alive
     operators, outputs = _needed(reader.operators, outputs)
-    return OperatorGraph(EXPORTED, "", inputs, operators, outputs, rows, by_name=bool(kwargs))
+    return OperatorGraph(EXPORTED, "", inputs, operators, outputs, rows, by_name=bool(kwargs), returned=returned[-1])
 
 
 def warm_calls(model: torch.nn.Module, input_data: ModelInput) -> tuple[Call, ...] | None:
@@ -73,12 +82,18 @@ def warm_calls(model: torch.nn.Module, input_data: ModelInput) -> tuple[Call, ..
 class _Held(torch.nn.Module):
     """Wraps a model: export refuses one that sets attributes or returns objects, but accepts it as a submodule."""
 
-    def __init__(self, model: torch.nn.Module) -> None:
+    def __init__(self, model: torch.nn.Module, notify: Callable[[tuple[str, ...]], None]) -> None:
         super().__init__()
         self.held = model
+        self._notify = notify  # export undoes what is assigned to a module
 
     def forward(self, *args: object, **kwargs: object) -> list[torch.Tensor]:
-        return list(tensors(consume(self.held(*args, **kwargs))[0]))
+        output = consume(self.held(*args, **kwargs))[0]
+        plain = output
+        if any(isinstance(item, _SYMBOLS) for item in tree_leaves(output)):
+            plain = tree_map_only(_SYMBOLS, lambda _: Placeholder("<number>"), output)
+        self._notify(returned_items(plain, returned_text))
+        return list(tensors(output))
 
 
 def _export() -> Callable[..., torch.export.ExportedProgram]:

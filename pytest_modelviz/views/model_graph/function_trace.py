@@ -16,14 +16,14 @@ from torch.overrides import TorchFunctionMode
 
 from pytest_modelviz.probe.forward import ModelInput, ModelOutput, arguments_of
 from pytest_modelviz.probe.modules import loose_tensors, observed_modules, opaque_modules
-from pytest_modelviz.probe.nested_values import leaves, tensors
+from pytest_modelviz.probe.nested_values import Placeholder, leaves, placeholder, tensors
 from pytest_modelviz.probe.pass_recorder import CallObserver, PassRecorder
 from pytest_modelviz.probe.process import modes_untouched
 from pytest_modelviz.probe.sketch import record_shape
 from pytest_modelviz.records.trace import Call
 from pytest_modelviz.views.model_graph import naming
 from pytest_modelviz.views.model_graph.export_reader import TRANSPARENT
-from pytest_modelviz.views.model_graph.records import TRACED, Operator, OperatorGraph
+from pytest_modelviz.views.model_graph.records import DATA_WRITE, TENSOR, TRACED, Operator, OperatorGraph
 
 # Calls that read or set something about a tensor, or return the same one.
 _NOT_COMPUTED = frozenset({"data", "__set__", "detach", "detach_", "requires_grad_", "register_hook", "contiguous"})
@@ -44,7 +44,9 @@ def traced(model: torch.nn.Module, input_data: ModelInput, reason: str) -> Opera
         output = model(*args, **kwargs)
     outputs = tuple(map(recorder.reference, tensors(output)))
     inputs = {name: naming.input_text(value) for name, value in given.items()}
-    return OperatorGraph(TRACED, reason, inputs, tuple(recorder.operators), outputs, rows, by_name=bool(kwargs))
+    returned = naming.returned_items(output, recorder.returned_text)
+    operators = tuple(recorder.operators)
+    return OperatorGraph(TRACED, reason, inputs, operators, outputs, rows, by_name=bool(kwargs), returned=returned)
 
 
 class _Recorder(TorchFunctionMode, CallObserver):
@@ -82,10 +84,15 @@ class _Recorder(TorchFunctionMode, CallObserver):
             return known[1]
         name = self._names.tensors.get(id(tensor))
         if name is None:
-            name = naming.constant(tensor)
-            if self._any_read and id(tensor) not in self._held:
-                name = name.partition(" (")[0]
+            may_be_computed = self._any_read and id(tensor) not in self._held
+            name = f"constant {naming.tensor_text(tensor)}" if may_be_computed else naming.constant(tensor)
         return name
+
+    def returned_text(self, item: object) -> str:
+        """What the model returns beside tensors; a number or text may follow from values that were read."""
+        if self._any_read and isinstance(item, (bool, int, float, complex, str)) and not isinstance(item, Placeholder):
+            return placeholder(item)
+        return naming.returned_text(item)
 
     def _keep(self, tensor: torch.Tensor, name: str) -> None:
         self._made[id(tensor)] = (weakref.ref(tensor), name)
@@ -100,7 +107,9 @@ class _Recorder(TorchFunctionMode, CallObserver):
             references = [self.reference(tensor) for tensor in tensors(value)]
             prefix = f"{name}=" if name in kwargs else ""
             inputs += [prefix + reference for reference in references]
-            if not references and name not in _IGNORED and not isinstance(value, (torch.device, torch.memory_format)):
+            if name in _IGNORED or isinstance(value, (torch.device, torch.memory_format)):
+                continue
+            if not references or any(not isinstance(item, torch.Tensor) for _, item in leaves(value)):
                 arguments[name] = self._text(value)
         output = func(*args, **kwargs)
         kind = _kind(func)
@@ -114,9 +123,13 @@ class _Recorder(TorchFunctionMode, CallObserver):
         return output
 
     def _text(self, value: object) -> str:
-        """An argument that holds no tensor. A number equal to one that was read is taken for that one."""
+        """An argument, with tensors as `TENSOR`. A number equal to one that was read is taken for that one."""
         if isinstance(value, (list, tuple)):
             return f"({', '.join(self._text(item) for item in value)})"
+        items = dict(leaves(value))
+        if any(isinstance(item, torch.Tensor) for item in items.values()):
+            texts = [f"{path}: {self._text(item)}" for path, item in items.items() if path]
+            return f"({', '.join(texts)})" if texts else TENSOR
         if isinstance(value, (float, complex)) and value in self._read:
             return "a number"
         if inspect.isroutine(value):  # the text of a method is that of its whole module
@@ -127,7 +140,7 @@ class _Recorder(TorchFunctionMode, CallObserver):
         self, module: str, kind: str, inputs: tuple[str, ...], arguments: Mapping[str, str], output: object
     ) -> None:
         results = list(tensors(output))
-        if not results and kind != "setitem":
+        if not results and kind not in ("setitem", DATA_WRITE):
             return
         name = self._counts.name(module, kind)
         for at, tensor in enumerate(results):
@@ -137,11 +150,14 @@ class _Recorder(TorchFunctionMode, CallObserver):
 
 
 def _kind(func: object) -> str:
-    """What a call is called; reading an attribute such as `x.mT` by the attribute."""
+    """What a call is called; reading or writing an attribute such as `x.mT` by the attribute."""
     kind = getattr(func, "__name__", None) or type(func).__name__
-    if kind == "__get__":
-        read = getattr(func, "__self__", None)
-        kind = getattr(read, "__name__", None) or getattr(getattr(read, "fget", None), "__name__", None) or kind
+    if kind in ("__get__", "__set__"):
+        attribute = getattr(func, "__self__", None)
+        name = getattr(attribute, "__name__", None) or getattr(getattr(attribute, "fget", None), "__name__", None)
+        if kind == "__set__":
+            return DATA_WRITE if name == "data" else kind
+        kind = name or kind
     return str(kind)
 
 

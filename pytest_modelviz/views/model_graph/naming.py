@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import collections
+import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 
 from pytest_modelviz.probe.configuration import configuration, parameters_of
 from pytest_modelviz.probe.modules import class_name, observed_modules, own_tensors, unwrap
-from pytest_modelviz.probe.nested_values import literal
+from pytest_modelviz.probe.nested_values import Placeholder, leaves, literal, placeholder
+from pytest_modelviz.probe.sketch import record_tensor
 from pytest_modelviz.probe.torch_internals import keystr, tree_flatten_with_path
+from pytest_modelviz.views.model_graph.constants import SKETCH_WIDTH, sketch_text
 from pytest_modelviz.views.model_graph.records import INPUT, ModuleRow, escaped
 
 _REPRESENTATIONS = ("extra_repr", "repr")
@@ -109,15 +112,46 @@ def input_text(value: object) -> str:
     return tensor_text(value) if isinstance(value, torch.Tensor) else literal(value)
 
 
+def returned_items(output: object, text: Callable[[object], str]) -> tuple[str, ...]:
+    """What a model returns, one text for each item: its path, and `tensor` or the `text` of what is none."""
+    return tuple(
+        f"output{path}: {'tensor' if isinstance(item, torch.Tensor) else text(item)}" for path, item in leaves(output)
+    )
+
+
+def returned_text(item: object) -> str:
+    """What a model returns beside tensors."""
+    if isinstance(item, Placeholder):
+        return item
+    return placeholder(item) if isinstance(item, torch.device) else literal(repr(item))
+
+
 def constant(value: object) -> str:
-    """A tensor that stands in the code itself: a small one is given by its values."""
+    """A tensor that stands in the code itself: a small one is given by its values, a larger one by a sketch of them."""
     if not isinstance(value, torch.Tensor):
         return "constant"
     text = tensor_text(value)
-    if value.is_meta or type(value) is not torch.Tensor or value.numel() > _WRITTEN_OUT:
+    if value.is_meta or type(value) is not torch.Tensor:
         return f"constant {text}"
+    if value.numel() > _WRITTEN_OUT:
+        summary = _summary(value)
+        return f"constant {text} ({summary})" if summary else f"constant {text}"
     numbers = value.detach().reshape(-1).tolist()
     return f"constant {text} ({', '.join(f'{n:.6g}' if isinstance(n, float) else str(n) for n in numbers)})"
+
+
+def _summary(value: torch.Tensor) -> str:
+    """The values of a large constant in a short text, empty if they cannot be read as numbers."""
+    if value.is_floating_point() or value.is_complex() or value.is_quantized:
+        record = record_tensor(value, SKETCH_WIDTH, statistics=False)
+        fingerprints = [f"{kind}:{count}:{mark}" for kind, (count, mark) in sorted(record.value_fingerprints.items())]
+        numbers = [float(number) for sketch in record.sketches for number in sketch]
+        return sketch_text(numbers, fingerprints) if numbers else ""
+    try:
+        integers = value.detach().cpu().to_dense() if value.layout != torch.strided else value.detach().cpu()
+        return f"digest {hashlib.sha256(integers.contiguous().numpy().tobytes()).hexdigest()[:16]}"
+    except (RuntimeError, TypeError, NotImplementedError):
+        return ""
 
 
 def plain(value: object) -> str:

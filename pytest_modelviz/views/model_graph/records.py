@@ -20,9 +20,12 @@ from pytest_modelviz.records.structure import ModelStructure, ModuleRecord, requ
 from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import Call, ForwardTrace
 from pytest_modelviz.text.strict_json import JsonObject, JsonValue
+from pytest_modelviz.views.model_graph.constants import is_without_values
 
 EXPORTED, TRACED = "exported", "traced"
 INPUT = "input."  # begins the names of the model's inputs
+TENSOR = "<tensor>"  # stands for each tensor in an argument that also holds something else
+DATA_WRITE = "set_data"  # the operator that `x.data = y` is
 _ARGUMENT = re.compile(rf"{re.escape(INPUT)}[^.\[]*(\[\d+\])?")  # what comes after is within an argument
 _ESCAPED = {"%": "%25", "=": "%3D"}  # of names in references: an argument's name and "=" may stand before them
 
@@ -134,7 +137,8 @@ class OperatorGraph:
     `source` is "exported" or, where `torch.export` failed for the `reason` given, "traced". `inputs` maps names such as
     `input.x` to shapes; the names are the caller's where they were given `by_name`. `outputs` name what the model
     returns. `calls` are those of a pass, without what was given, and `ties` names that stand for one parameter or
-    module; both are None where they were not recorded.
+    module; both are None where they were not recorded. `returned` lists the items of what the model returns, with their
+    paths and with the values of those that are no tensors; it is None in baselines of earlier versions (see `earlier`).
     """
 
     source: str
@@ -146,6 +150,7 @@ class OperatorGraph:
     calls: tuple[Call, ...] | None = None
     ties: tuple[tuple[str, ...], ...] | None = None
     by_name: bool = False
+    returned: tuple[str, ...] | None = None
 
     def __str__(self) -> str:
         return "\n".join(
@@ -165,6 +170,7 @@ class OperatorGraph:
             "inputs": dict(self.inputs),
             **({"by_name": True} if self.by_name else {}),
             "outputs": list(self.outputs),
+            **({"returned": list(self.returned)} if self.returned is not None else {}),
             "operators": {operator.name: operator.to_row() for operator in self.operators},
             "modules": {
                 name: row.to_row() | ({"runs": runs[name]} if name in runs else {})
@@ -201,7 +207,14 @@ class OperatorGraph:
         ties = None if calls is None else tuple(_texts(group) for group in groups)
         recorded = None if calls is None else tuple(calls)
         by_name = facts.get("by_name") is True
-        return cls(source, reason, inputs, operators, outputs, modules, recorded, ties, by_name)
+        returned = _texts(facts["returned"]) if "returned" in facts else None
+        return cls(source, reason, inputs, operators, outputs, modules, recorded, ties, by_name, returned)
+
+    def uncompared(self) -> list[str]:
+        """The constants, and the items of what the model returns, of whose values the graph says nothing."""
+        references = (*(name for operator in self.operators for name in operator.inputs), *self.outputs)
+        constants = dict.fromkeys(name.rpartition("=")[2] for name in references if is_without_values(name))
+        return [*constants, *(text for text in self.returned or () if text.partition(": ")[2].startswith("<"))]
 
     def structure(self) -> ModelStructure:
         """The modules, with the shapes of what they hold and without its values."""

@@ -307,6 +307,50 @@ def test_mere_rounding_is_not_forgiven_to_a_container_that_is_allowed_less():
     assert not is_noise_forgiven(lambda seed: Around(nn.Sequential(Noise(seed))), tolerances)
 
 
+class Boltzmann(nn.Module):
+    def __init__(self, temperature):
+        super().__init__()
+        self.temperature = [temperature, lambda: None]  # nothing that a configuration shows
+
+    def forward(self, x):
+        return torch.exp(-x / self.temperature[0])
+
+
+ENERGIES = 15 + 5 * torch.rand(3, 16, generator=torch.Generator().manual_seed(0))
+
+
+def scripted(beta):
+    return torch.jit.script(nn.Sequential(nn.Softplus(beta=beta)))
+
+
+@pytest.mark.parametrize(
+    ("models", "data"),
+    [
+        ((Boltzmann(1.0), Boltzmann(1.2)), ENERGIES),
+        ((scripted(1.0), scripted(1.3)), -ENERGIES),
+        ((nn.Sequential(Boltzmann(1.0)), nn.Sequential(Boltzmann(1.2))), ENERGIES),
+    ],
+    ids=["own forward", "TorchScript", "Sequential"],
+)
+def test_a_model_that_makes_its_inputs_small_is_compared_to_the_last_digit(models, data):
+    view, other = (FeatureMapsView(model, data) for model in models)
+    assert not matches(other, view.capture(), other.capture())
+    assert matches(view, view.capture(), view.capture())
+
+
+@pytest.mark.parametrize("wrap", [lambda layer: layer, Around], ids=["model", "module"])
+def test_a_weighted_sum_that_cancels_is_rounding_whether_it_is_a_model_or_a_module(wrap):
+    def edges(seed):
+        layer = nn.Conv2d(1, 1, 3, padding=1, padding_mode="replicate", bias=False)
+        noise = 3e-8 * torch.randn(3, 3, generator=torch.Generator().manual_seed(seed))
+        with torch.no_grad():
+            layer.weight[0, 0] = torch.tensor([[0, 1, 0], [1, -4, 1], [0, 1, 0]]) + noise
+        return FeatureMapsView(wrap(layer), torch.ones(1, 1, 20, 20))
+
+    view, other = edges(0), edges(1)
+    assert matches(other, view.capture(), other.capture())
+
+
 @pytest.mark.parametrize("act", [nn.ReLU, nn.ReLU6])
 def test_a_rectifier_that_lets_nothing_through_is_excused_still(act):
     class Dead(nn.Module):

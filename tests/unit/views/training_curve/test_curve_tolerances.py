@@ -59,6 +59,45 @@ def test_gradients_may_jump_where_scalars_may_not():
     assert first(pulled(two), pulled(rounded, two, [1.0, 1.00031])) == (1, "scalar", "loss")
 
 
+def test_updates_that_have_parted_excuse_no_further_ones():
+    same, nearly = [[1.0, 1.0]] * 3, [[1.0 + 1e-6, 1.0], [1.0, 1.0], [1.0, 1.0]]
+
+    def moved(second, third, gradient=1.0):
+        return pulled([*nearly[:2], [gradient, 1.0]], [[1.0, 1.0], [1 + second] * 2, [1 + third] * 2])
+
+    # from 1e-6 in gradients follow 300e-6, and from those 0.09, but no gradient or scalar explains that
+    assert first(pulled(same), moved(2.9e-4, 2.9e-4)) is None
+    assert first(pulled(same), moved(2.9e-4, 3.1e-4)) == (2, "update", "")
+    # 1e-4 apart in gradients, before or then, explains ten times as much
+    assert first(pulled(same), moved(2.9e-4, 9.9e-4, gradient=1 + 1e-4)) is None
+    assert first(pulled(same), moved(2.9e-4, 1.1e-3, gradient=1 + 1e-4)) == (2, "update", "")
+    assert first(pulled(same), moved(2.9e-4, 3.1e-4), rtol=1e-2) is None
+    unknown = [pulled([[0.0, 0.0]] * 3, updates) for updates in (same, [[1.0, 1.0], [1 + 2e-6] * 2, [1 + 5e-4] * 2])]
+    assert first(*unknown) is None  # gradients that are not accumulated cannot explain anything
+
+
+@pytest.mark.parametrize("betas", [(0.9, 0.99), (0.905, 0.999)])
+@pytest.mark.parametrize("steps", [3, 10])
+def test_other_betas_do_not_excuse_themselves(betas, steps):
+    def adamw(**options):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(8, 32), nn.BatchNorm1d(32), nn.Tanh(), nn.Linear(32, 4))
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, **options)
+
+        def step(number):
+            x, target = torch.randn(16, 8), torch.randint(0, 4, (16,))
+            loss = nn.functional.cross_entropy(model(x), target)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        return TrainingCurveView(step, steps=steps, model=model)
+
+    assert compared(adamw(), adamw()).matched
+    assert not compared(adamw(), adamw(betas=betas)).matched
+
+
 def louder_from(later, gradient=1.0):
     """A training whose loss is 1.8 times as large from a step on, and whose first gradients are scaled."""
     now = {"loss": 1.0, "gradient": gradient}
@@ -185,6 +224,15 @@ def test_a_layer_has_a_tolerance_of_its_own():
     assert first(pulled(two), pulled(drifted, two)) == (0, "gradient", "a.weight")
     assert first(pulled(two), pulled(drifted, two), layers=(LayerTolerance("a", 0.2),)) is None
     assert first(pulled(two), pulled(drifted, two), layers=(LayerTolerance("b", 0.2),)) == (0, "gradient", "a.weight")
+
+
+def test_what_one_layers_gradient_is_allowed_excuses_its_own_share_of_an_update():
+    # a's gradient is 0.16 larger, and a makes up sqrt(1/2) of the update: 3 * 0.16 * sqrt(1/2) = 0.34 for the whole
+    two, larger, own = [[1.0, 1.0]], [[1.16, 1.0]], (LayerTolerance("a", 0.3),)
+    assert first(pulled(two), pulled(larger), layers=own) is None  # as plain SGD follows it
+    assert first(pulled(two), pulled(larger, [[1.32, 1.32]]), layers=own) is None
+    assert first(pulled(two), pulled(larger, [[1.4, 1.4]]), layers=own) == (0, "update", "")
+    assert first(pulled([[1.0, 100.0]]), pulled([[1.16, 100.0]], [[1.0, 101.0]]), layers=own) == (0, "update", "")
 
 
 def test_coarse_types_and_accelerators_are_allowed_more():

@@ -7,7 +7,7 @@ from forgery_subjects import UNNOTICED, falling, learning, training
 from forging_by_hand import less, marked, matches, mended, reread, retraced
 from torch import nn
 
-from pytest_modelviz.compare.tolerance import Tolerances
+from pytest_modelviz.compare.tolerance import LayerTolerance, Tolerances
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.findings import ShapeFinding
 from pytest_modelviz.views.training_curve.capture import TrainingCurveView
@@ -171,3 +171,28 @@ def test_weights_of_another_shape_are_another_start(options, layer):
     verdict = other.compare(learning().capture(), other.capture(), Tolerances())
     assert (verdict.matched, verdict.cause, verdict.first.layer) == (False, "architecture", layer)
     assert any(isinstance(finding, ShapeFinding) and finding.layer == layer for finding in verdict.findings)
+
+
+def test_a_forged_gradient_of_a_layer_that_is_allowed_more_excuses_no_other_rate():
+    def view(rate):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 1))
+        optimizer = torch.optim.SGD(model.parameters(), lr=rate)
+
+        def step(number):
+            x = torch.randn(32, 4)
+            loss = nn.functional.mse_loss(model(x), x.sum(1, keepdim=True))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        return TrainingCurveView(step, steps=1, model=model)
+
+    recorded, actual = view(0.05).capture(), view(0.07).capture()
+    gradients = recorded.arrays["parameters.gradients"].copy()
+    gradients[0, 2] *= 1.16
+    forged = mended(view(0.05), recorded, parameters__gradients=gradients)
+    tolerances = Tolerances(layers=(LayerTolerance("2", 0.3),))
+    assert view(0.05).compare(forged, view(0.05).capture(), tolerances).matched
+    assert not view(0.07).compare(forged, actual, tolerances).matched
