@@ -94,7 +94,13 @@ def explain_drift(error: float, allowed: float, findings: Sequence[AnyFinding], 
 
 
 def gradient_difference(
-    before: TensorRecord, after: TensorRecord, dtype: str, tolerances: Tolerances, *, kinks: Callable[[], bool]
+    before: TensorRecord,
+    after: TensorRecord,
+    dtype: str,
+    tolerances: Tolerances,
+    *,
+    noise: float | None,
+    kinks: Callable[[], bool],
 ) -> tuple[float, float]:
     """Compare two gradients by their relative L2 difference.
 
@@ -107,20 +113,21 @@ def gradient_difference(
         after: the actual gradient.
         dtype: what the gradients were computed in.
         tolerances: what is allowed.
+        noise: how far rounding takes the gradient, as a relative L2 difference; None where that was not measured.
         kinks: whether the actual pass has kinks and the forward passes agree; only called if need be.
 
     Returns:
         (error, tolerance)
 
     """
-    strict = tolerances.explanation(dtype)
+    strict = tolerances.explanation(dtype, noise)
     error = difference(before, after, allowed=strict)
     if error <= strict or tolerances.rtol is not None or not kinks():
         return error, strict
-    loose = tolerances.differentiated(dtype)
+    loose = tolerances.differentiated(dtype, noise)
     turned = difference(before, after, allowed=loose), loose
     sketches = (record.bulk_sketch.astype(np.float64) for record in (before, after))
-    return worse(turned, (size_difference(*sketches), tolerances.resized(dtype)))
+    return worse(turned, (size_difference(*sketches), tolerances.resized(dtype, noise)))
 
 
 def size_difference(before: npt.NDArray[np.float64], after: npt.NDArray[np.float64]) -> float:

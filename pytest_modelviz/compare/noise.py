@@ -15,9 +15,10 @@ from pytest_modelviz.compare.readable import is_same_but_for_rounding
 from pytest_modelviz.compare.tensors import allowed_for, difference, own_source
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.capture import Array, Capture
+from pytest_modelviz.records.noise import NOISES
 from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import ForwardTrace
-from pytest_modelviz.records.trace_arrays import NOISES, unpack_trace
+from pytest_modelviz.records.trace_arrays import unpack_trace
 
 _SMALL = 1e-7  # of the largest number of an array: what is smaller is compared with that much of it
 _PACKED = {"trace.structure", "trace.sketches", "trace.wide"}  # a trace in arrays
@@ -30,12 +31,11 @@ def differs_by_noise(baseline: Capture, actual: Capture, tolerances: Tolerances)
     What a user allows does not count: it says what may drift, not what is noise.
     """
     own = Tolerances(device=tolerances.device, scale=tolerances.scale, precision=tolerances.precision)
-    if baseline.arrays.keys() - NOISES != actual.arrays.keys() - NOISES or not is_same_but_for_rounding(
-        baseline.facts, actual.facts
-    ):
+    keys = actual.arrays.keys() - NOISES
+    if baseline.arrays.keys() - NOISES != keys or not is_same_but_for_rounding(baseline.facts, actual.facts):
         return False
-    others = actual.arrays.keys() - NOISES - (_PACKED | _SHADOW if actual.arrays.keys() >= _PACKED else set())
-    if len(others) < len(actual.arrays):
+    others = keys - (_PACKED | _SHADOW if actual.arrays.keys() >= _PACKED else set())
+    if len(others) < len(keys):
         before, after = (unpack_trace(capture.arrays) for capture in (baseline, actual))
         if not _same_traces(before, after, own):
             return False

@@ -83,6 +83,12 @@ def difference(baseline: TensorRecord, actual: TensorRecord, *, atol: float = 0.
     return 0.0 if INTEGERS in before and error <= _ROUNDED_SUMS else error
 
 
+def whole_difference(baseline: TensorRecord, actual: TensorRecord) -> float:
+    """The least tolerance with which the difference of two tensors is allowed."""
+    error = difference(baseline, actual, allowed=0.0)
+    return max(error, difference(baseline, actual, allowed=error))
+
+
 def relative_distance(
     baseline: npt.NDArray[Any], actual: npt.NDArray[Any], *, floor: float = 0.0, allowed: float = math.inf
 ) -> float:

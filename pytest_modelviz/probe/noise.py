@@ -26,7 +26,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from pytest_modelviz.compare.tensors import difference
+from pytest_modelviz.compare.tensors import whole_difference
 from pytest_modelviz.probe.containers import rebuild
 from pytest_modelviz.probe.fake import only_shapes
 from pytest_modelviz.probe.forward import ModelInput, call, prepared
@@ -92,10 +92,7 @@ def _with_noise(
 
 def _distance(record: TensorRecord, other: TensorRecord | None) -> float:
     """How far apart two records are, a worst bucket counted as where they are compared."""
-    if other is None:
-        return math.inf
-    distance = difference(record, other, allowed=0.0)
-    return max(distance, difference(record, other, allowed=distance))
+    return math.inf if other is None else whole_difference(record, other)
 
 
 def _roundings(module: torch.nn.Module) -> float:

@@ -18,6 +18,7 @@ import numpy as np
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Array
 from pytest_modelviz.records.limits import FIXED
+from pytest_modelviz.records.noise import packed_noise, unpacked_noise
 from pytest_modelviz.records.structure import ModelStructure, ModuleRecord, require_recordable
 from pytest_modelviz.records.tensors import WIDEST_SKETCH, Sketch, TensorRecord
 from pytest_modelviz.records.trace import Call, ForwardTrace, Leaf, Leaves
@@ -33,7 +34,6 @@ _DTYPE = re.compile(  # every dtype of torch, and those it may well have next
     re.ASCII,
 )
 _GRADIENT = re.compile(r"\(gradient(?: \d+)?\)")  # keys of observed tensors contain "<" or ">"
-NOISES = frozenset({"trace.noise", "shadow.noise"})  # two bytes for each tensor: the upper half of a float32
 SHADOW = "shadow.structure"  # the array that says that a trace has a shadow
 _LEAST_SHARED = 8  # numbers: a reference to fewer takes as much room as the numbers
 
@@ -78,10 +78,7 @@ def _pack_noise(trace: ForwardTrace, prefix: str) -> dict[str, Array]:
     noises = [record.noise for record in (*trace.tensors.values(), *trace.gradients.values())]
     if all(noise is None for noise in noises):
         return {}
-    numbers = np.array([math.nan if noise is None else noise for noise in noises], np.float32)
-    bits = numbers.view(np.uint32)
-    rounded = np.where(np.isfinite(numbers) & (bits & 0xFFFF != 0), bits + 0x10000, bits)
-    return {f"{prefix}.noise": (rounded >> 16).astype(np.uint16)}
+    return {f"{prefix}.noise": packed_noise(noises)}
 
 
 def unpack_trace(arrays: Mapping[str, Array]) -> ForwardTrace:
@@ -155,7 +152,7 @@ def _unpacked_tensors(rows: Any, readers: Mapping[int, _SketchReader], noise: Ar
     tensors = {str(key): _tensor(row, readers) for key, row in rows.items()}
     if noise is None:
         return tensors
-    noises = _unpacked_noise(noise, len(tensors))
+    noises = unpacked_noise(noise, len(tensors))
     return {key: replace(tensors[key], noise=own) for key, own in zip(tensors, noises, strict=True)}
 
 
@@ -168,15 +165,6 @@ def _unpacked_calls(rows: Any, layers: Collection[str], tensors: Mapping[str, Te
         call.outputs = None if outputs is None else _unpacked_leaves(outputs, tensors)
         calls.append(call)
     return calls
-
-
-def _unpacked_noise(packed: Array, count: int) -> list[float | None]:
-    if packed.dtype != np.uint16 or packed.shape != (count,):
-        raise UnreadableBaselineError("the noise of its tensors is not laid out as expected")
-    numbers = (packed.astype(np.uint32) << 16).view(np.float32).tolist()
-    if any(number < 0 for number in numbers):
-        raise UnreadableBaselineError("it holds a negative noise")
-    return [None if math.isnan(number) else number for number in numbers]
 
 
 def _parsed(packed: Array) -> Any:

@@ -14,8 +14,8 @@ from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.findings import FactFinding
+from pytest_modelviz.records.noise import NOISES
 from pytest_modelviz.records.shadow import Shadow
-from pytest_modelviz.records.trace_arrays import NOISES
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.run.settings import Settings
 from pytest_modelviz.text.side_by_side import cut_apart

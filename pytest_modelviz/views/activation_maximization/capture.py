@@ -7,18 +7,26 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from pytest_modelviz.attribution.noise import explain_moved
 from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.forward import prepared, require_model
 from pytest_modelviz.probe.layer_names import find_layer
 from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.sketch import record_tensor
 from pytest_modelviz.records.capture import Array, Capture
+from pytest_modelviz.records.noise import with_explanation_noise
 from pytest_modelviz.records.trace_arrays import pack_trace
 from pytest_modelviz.text.strict_json import JsonObject
 from pytest_modelviz.views.activation_maximization import compare as comparison
 from pytest_modelviz.views.activation_maximization import pictures
 from pytest_modelviz.views.activation_maximization.ascent import Ascent, ascend
-from pytest_modelviz.views.activation_maximization.records import ActivationMaximization, climb_rows, gradient_key
+from pytest_modelviz.views.activation_maximization.records import (
+    ActivationMaximization,
+    Climb,
+    climb_rows,
+    gradient_key,
+    stored_climb,
+)
 from pytest_modelviz.views.activation_maximization.starts import require_filters, require_number, start_of
 from pytest_modelviz.views.coverage_notes import coverage_notes
 
@@ -56,9 +64,9 @@ class ActivationMaximizationView:
 
     def capture(self) -> Capture[ActivationMaximization]:
         with prepared(self.model, self._start[None], grad=True) as model:
-            ascent = ascend(model, self._layer, self._filters, self._start, self._steps, self._rate)
-        for at, gradient in enumerate(ascent.gradients):
-            ascent.trace.gradients[gradient_key(at)] = record_tensor(gradient, statistics=False)
+            ascent = self._ascend(model, self._start[None])
+        gradients = _climb(ascent).gradients
+        ascent.trace.gradients.update((gradient_key(at), record) for at, record in enumerate(gradients))
         arrays: dict[str, Array] = {"curves": ascent.curves, **pack_trace(ascent.trace)}
         pictures, scales = _small(ascent.images)
         if pictures is not None:
@@ -67,6 +75,15 @@ class ActivationMaximizationView:
         notes = (*coverage_notes(self.model, ascent.trace), *_quality_notes(ascent, self._filters))
         around = environment(self.model, self._start)
         return Capture(self.view, self._facts(ascent), arrays, around, result, notes, tuple(ascent.trace.modules))
+
+    def with_noise(self, capture: Capture[ActivationMaximization]) -> Capture[ActivationMaximization]:
+        """The same capture with how far rounding may take its climb."""
+        own = stored_climb(capture)
+        moved = explain_moved(capture, self.model, self._start[None], self._ascend, runs_often=True)
+        return with_explanation_noise(capture, [comparison.climb_noise(own, _climb(ascent)) for ascent in moved])
+
+    def _ascend(self, model: torch.nn.Module, start: torch.Tensor) -> Ascent:
+        return ascend(model, self._layer, self._filters, start[0], self._steps, self._rate)
 
     def _facts(self, ascent: Ascent) -> JsonObject:
         return {
@@ -82,6 +99,11 @@ class ActivationMaximizationView:
             "climbs": climb_rows(self._filters, ascent.curves),
             **({"smooth": True} if ascent.smooth else {}),
         }
+
+
+def _climb(ascent: Ascent) -> Climb:
+    gradients = tuple(record_tensor(gradient, statistics=False) for gradient in ascent.gradients)
+    return Climb(ascent.curves, gradients, ascent.trace)
 
 
 def _small(images: torch.Tensor) -> tuple[Array | None, Array]:

@@ -12,10 +12,12 @@ import numpy as np
 from pytest_modelviz.compare.arrays import has_same_nonfinite
 from pytest_modelviz.compare.explanations import compare_forward_passes, explain_drift, gradient_difference, worse
 from pytest_modelviz.compare.readable import require_rows
+from pytest_modelviz.compare.tensors import whole_difference
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.facts import items
 from pytest_modelviz.records.findings import AnyFinding, KinksFinding, LayerFinding, OutputsFinding, RequestFinding
+from pytest_modelviz.records.noise import explanation_noise
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.reports.sentences import differs, sentence
 from pytest_modelviz.text.dotted import MODEL_LABEL
@@ -69,14 +71,20 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdi
     ]
     if set(changed) - _ANSWER:
         return Verdict.drift(findings=findings)
-    verdict = _compare_climbs(before, after, findings, actual.facts, tolerances)
+    noises = explanation_noise(baseline, 2 + len(before.gradients))
+    verdict = _compare_climbs(before, after, noises, findings, actual.facts, tolerances)
     if verdict.matched and findings:  # what climbs in another precision is no measure of this climb
         return Verdict.drift(findings=findings)
     return verdict
 
 
 def _compare_climbs(
-    before: Climb, after: Climb, findings: Sequence[AnyFinding], facts: JsonObject, tolerances: Tolerances
+    before: Climb,
+    after: Climb,
+    noises: Sequence[float | None],
+    findings: Sequence[AnyFinding],
+    facts: JsonObject,
+    tolerances: Tolerances,
 ) -> Verdict:
     layer, dtype = str(facts.get("layer")), str(facts.get("precision"))
     own = tolerances.of(layer)
@@ -89,11 +97,12 @@ def _compare_climbs(
     def kinks() -> bool:
         return not facts.get("smooth") and forward().matched
 
-    strict, loose = own.explanation(dtype), own.climb
+    of_start, of_curve, *of_gradients = noises
+    start, curve = _curve_differences(before.curves, after.curves)
     errors = {
-        "gradient on the start": _gradients_differ(before, after, dtype, own, kinks),
-        "mean activation of the start": (_curves_differ(before.curves[:1], after.curves[:1], after.curves), strict),
-        _CLIMBING: (_curves_differ(before.curves, after.curves, after.curves), loose),
+        "gradient on the start": _gradients_differ(before, after, of_gradients, dtype, own, kinks),
+        "mean activation of the start": (start, own.explanation(dtype, of_start)),
+        _CLIMBING: (curve, own.climb(dtype, of_curve)),
     }
     error, allowed = worse(*errors.values())
     if all(size <= most for size, most in errors.values()):
@@ -114,14 +123,34 @@ def _end(climb: Climb) -> tuple[float, ...]:
 
 
 def _gradients_differ(
-    baseline: Climb, actual: Climb, dtype: str, own: Tolerances, kinks: Callable[[], bool]
+    baseline: Climb,
+    actual: Climb,
+    noises: Sequence[float | None],
+    dtype: str,
+    own: Tolerances,
+    kinks: Callable[[], bool],
 ) -> tuple[float, float]:
     """(error, what is allowed) of the filter whose gradient is furthest off."""
     before, after = baseline.gradients, actual.gradients
     if len(before) != len(after) or not before:
         return (math.inf if len(before) != len(after) else 0.0), own.explanation(dtype)
-    pairs = zip(before, after, strict=True)
-    return worse(*(gradient_difference(*pair, dtype, own, kinks=kinks) for pair in pairs))
+    return worse(
+        *(
+            gradient_difference(old, new, dtype, own, noise=noise, kinks=kinks)
+            for old, new, noise in zip(before, after, noises, strict=True)
+        )
+    )
+
+
+def climb_noise(baseline: Climb, actual: Climb) -> list[float]:
+    """By what climbs are compared, in the order in which a baseline holds its noise."""
+    pairs = zip(baseline.gradients, actual.gradients, strict=True)
+    return [*_curve_differences(baseline.curves, actual.curves), *(whole_difference(*pair) for pair in pairs)]
+
+
+def _curve_differences(before: Curves, after: Curves) -> tuple[float, float]:
+    """How far the activations on the start are apart, and the curves, as fractions of the actual one's peak."""
+    return _curves_differ(before[:1], after[:1], after), _curves_differ(before, after, after)
 
 
 def _curves_differ(before: Curves, after: Curves, actual: Curves) -> float:

@@ -11,6 +11,7 @@ from pytest_modelviz.attribution.activation_recorder import ActivationRecorder, 
 from pytest_modelviz.attribution.explain import Explanation, explain, spatial_layers
 from pytest_modelviz.attribution.images import image_in
 from pytest_modelviz.attribution.kinks import is_smooth
+from pytest_modelviz.attribution.noise import explain_moved
 from pytest_modelviz.attribution.scores import class_score, is_class, require_target
 from pytest_modelviz.attribution.spatial_layout import image_frame
 from pytest_modelviz.attribution.targets import Target
@@ -22,13 +23,14 @@ from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.nested_values import tensors
 from pytest_modelviz.probe.thumbnails import shrink
 from pytest_modelviz.records.capture import Array, Capture
+from pytest_modelviz.records.noise import with_explanation_noise
 from pytest_modelviz.records.trace_arrays import pack_trace
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.text.strict_json import JsonValue
 from pytest_modelviz.views.cam_map import library, pictures
-from pytest_modelviz.views.cam_map.compare import compare
+from pytest_modelviz.views.cam_map.compare import compare, map_noise
 from pytest_modelviz.views.cam_map.layers import chosen_layers, default_layers, named_layers
-from pytest_modelviz.views.cam_map.methods import ALL_LAYERS, METHODS, uses_gradients
+from pytest_modelviz.views.cam_map.methods import ALL_LAYERS, COMPOSED, METHODS, SIGNLESS, uses_gradients
 from pytest_modelviz.views.cam_map.records import CamMap, Map, peak
 from pytest_modelviz.views.cam_map.running_methods import running_map
 from pytest_modelviz.views.captions import rounded
@@ -66,28 +68,44 @@ class CamMapView:
 
     def capture(self) -> Capture[CamMap]:
         with prepared(self.model, self._input, grad=True) as model:
-            explanation = self._explain(model)
-            layers, raw = self._raw(model, explanation)
+            explanation = self._explain(model, self._input, self._target)
+            layers, raw = self._raw(model, self._input, explanation)
         return self._captured(explanation, layers, raw)
 
     def capture_of(self, explanation: Explanation) -> Capture[CamMap]:
         """The capture of an explanation that was made already, by a method that needs no more than one pass."""
-        return self._captured(explanation, *self._raw(self.model, explanation))
+        return self._captured(explanation, *self._raw(self.model, self._input, explanation))
+
+    def with_noise(self, capture: Capture[CamMap]) -> Capture[CamMap]:
+        """The same capture with how far rounding may take its map."""
+        target: Target = capture.result.targets or self._target  # moved numbers might decide on another class
+
+        def explained(model: torch.nn.Module, input_data: ModelInput) -> Map:
+            return self._raw(model, input_data, self._explain(model, input_data, target))[1]
+
+        runs_often = self._method not in METHODS and self._method not in COMPOSED
+        moved = explain_moved(capture, self.model, self._input, explained, runs_often=runs_often)
+        own = self._stored(capture.result.raw)
+        is_signless = self._method in SIGNLESS
+        differences = [map_noise(own, self._stored(raw), signless=is_signless) for raw in moved]
+        return with_explanation_noise(capture, differences)
 
     def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
         return compare(baseline, actual, tolerances, is_target_chosen=self._target is not None)
 
-    def _explain(self, model: torch.nn.Module) -> Explanation:
+    def _explain(self, model: torch.nn.Module, input_data: ModelInput, target: Target) -> Explanation:
         if self._method in ALL_LAYERS:
-            return explain(model, self._input, self._target, None)
-        layers = self._layers or default_layers(spatial_layers(model, self._input), self._method)
-        recorder = ActivationRecorder(layers, self._input, self._reshape)
+            return explain(model, input_data, target, None)
+        layers = self._layers or default_layers(spatial_layers(model, input_data), self._method)
+        recorder = ActivationRecorder(layers, input_data, self._reshape)
         weigh = library.contrast_with_similar if self._method == "finercam" else class_score
         chooses = not self._layers and self._method not in METHODS  # a method that runs the model chooses no layer
         differentiate = uses_gradients(self._method) or chooses
-        return explain(model, self._input, self._target, recorder, weigh=weigh, differentiate=differentiate)
+        return explain(model, input_data, target, recorder, weigh=weigh, differentiate=differentiate)
 
-    def _raw(self, model: torch.nn.Module, explanation: Explanation) -> tuple[list[LayerActivation], Map]:
+    def _raw(
+        self, model: torch.nn.Module, input_data: ModelInput, explanation: Explanation
+    ) -> tuple[list[LayerActivation], Map]:
         """The layers that were chosen, and the map."""
         method = self._method
         chosen = chosen_layers(explanation.activations, method, are_named=bool(self._layers))
@@ -96,16 +114,19 @@ class CamMapView:
             return chosen, library.refined_map(maps)
         if method in METHODS or method == "finercam":
             return chosen, library.raw_map(method, chosen[0].activation, chosen[0].gradient)
-        image, put = image_in(self._input, f"method {method!r}")
+        image, put = image_in(input_data, f"method {method!r}")
         layer = chosen[0] if chosen else None
         is_sequence = layer is not None and layer.activation.dim() == 3
-        if image.dim() != (3 if is_sequence else 4) or len(list(tensors(self._input))) != 1:
+        if image.dim() != (3 if is_sequence else 4) or len(list(tensors(input_data))) != 1:
             raise ModelvizError(
                 f"method {method!r} runs the model on changed images: it needs an input of one tensor (batch, "
                 f"channels, height, width){', or (batch, channels, length)' if is_sequence else ''}"
             )
         targets = explanation.scores.targets or explanation.scores.functions
         return chosen, running_map(method, model, image, put, layer, self._reshape, targets)
+
+    def _stored(self, raw: Map) -> Map:
+        return shrink(torch.from_numpy(raw), _LONGEST_SIDE) if self._method in ALL_LAYERS else raw
 
     def _captured(self, explanation: Explanation, layers: Sequence[LayerActivation], raw: Map) -> Capture[CamMap]:
         scores, trace, names = explanation.scores, explanation.trace, ", ".join(layer.layer for layer in layers)
@@ -117,8 +138,7 @@ class CamMapView:
             predicted=scores.predicted,
             score=scores.total,
         )
-        if self._method in ALL_LAYERS:
-            raw = shrink(torch.from_numpy(raw), _LONGEST_SIDE)
+        raw = self._stored(raw)
         facts: dict[str, JsonValue] = {
             "model": class_name(self.model),
             "method": self._method,

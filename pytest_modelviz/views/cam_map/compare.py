@@ -26,6 +26,7 @@ from pytest_modelviz.compare.tolerance import ROUNDING, Tolerances
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.facts import number
 from pytest_modelviz.records.findings import AnyFinding
+from pytest_modelviz.records.noise import explanation_noise
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.views.cam_map.findings import EmptyMapFinding, NonFiniteMapFinding, Range, ScaledMapFinding
 from pytest_modelviz.views.cam_map.methods import CANCELLING, SIGNLESS, differentiates
@@ -64,7 +65,8 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances, *, is_ta
     own = max((tolerances.of(layer) for layer in layers), key=lambda tolerance: tolerance.explanation(dtype))
     scale, signless = number(actual.facts.get("scale")), method in SIGNLESS
     floor = ROUNDING * scale if math.isfinite(scale) else 0.0
-    error, allowed = map_difference(before, after, signless=signless, floor=floor), own.explanation(dtype)
+    of_place, of_whole = explanation_noise(baseline, 2)
+    error, allowed = map_difference(before, after, signless=signless, floor=floor), own.explanation(dtype, of_place)
 
     @functools.cache
     def forward() -> Verdict:
@@ -77,9 +79,9 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances, *, is_ta
         # a kink turns a map everywhere by a little, and at one position by more
         whole, size = map_distance(before, after, signless=signless)
         error, allowed = worse(
-            (error, own.at_one_place(dtype)),
-            (whole, own.differentiated(dtype)),
-            (size, own.differentiated(dtype) if method in CANCELLING else own.resized(dtype)),
+            (error, own.at_one_place(dtype, of_place)),
+            (whole, own.differentiated(dtype, of_whole)),
+            (size, (own.differentiated if method in CANCELLING else own.resized)(dtype, of_whole)),
         )
     requested = {"method", "layer", "call", *({"targets"} if is_target_chosen else ())}
     refusal, findings = request_differences(baseline, actual, _ANSWER, requested)
@@ -150,6 +152,11 @@ def map_distance(baseline: Map, actual: Map, *, signless: bool = False) -> tuple
     before, after = pair
     size = fair_size(float(np.linalg.norm(before)), float(np.linalg.norm(after)))
     return float(np.linalg.norm(after - before)) / size, size_difference(before, after)
+
+
+def map_noise(baseline: Map, actual: Map, *, signless: bool) -> tuple[float, float]:
+    """By what maps are compared, at one place and as a whole, in the order in which a baseline holds their noise."""
+    return map_difference(baseline, actual, signless=signless), map_distance(baseline, actual, signless=signless)[0]
 
 
 def _comparable(

@@ -7,8 +7,10 @@ import numpy.typing as npt
 import torch
 
 from pytest_modelviz.attribution.kinks import is_smooth
+from pytest_modelviz.attribution.noise import explain_moved
 from pytest_modelviz.attribution.scores import require_target
 from pytest_modelviz.attribution.targets import Target
+from pytest_modelviz.compare.tensors import whole_difference
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.forward import ModelInput, prepared, require_model
@@ -16,6 +18,8 @@ from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.sketch import record_tensor
 from pytest_modelviz.probe.thumbnails import shrink
 from pytest_modelviz.records.capture import Array, Capture
+from pytest_modelviz.records.noise import with_explanation_noise
+from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import GRADIENT
 from pytest_modelviz.records.trace_arrays import pack_trace
 from pytest_modelviz.records.verdict import Verdict
@@ -25,7 +29,7 @@ from pytest_modelviz.views.coverage_notes import coverage_notes, target_notes
 from pytest_modelviz.views.input_pictures import input_pictures
 from pytest_modelviz.views.saliency_map import pictures
 from pytest_modelviz.views.saliency_map.compare import compare
-from pytest_modelviz.views.saliency_map.gradients import Saliency, require_saliency_method, saliency
+from pytest_modelviz.views.saliency_map.gradients import RUNNING, Saliency, require_saliency_method, saliency
 from pytest_modelviz.views.saliency_map.records import SIDE, SaliencyMap
 from pytest_modelviz.views.stored_pictures import MOST_INPUTS, packed
 
@@ -49,7 +53,7 @@ class SaliencyMapView:
         with prepared(self.model, self._input, grad=True) as model:
             explanation = saliency(model, self._input, self._target, self._method)
         trace, scores, gradient = explanation.trace, explanation.scores, explanation.gradient.numpy()
-        trace.gradients[GRADIENT] = record_tensor(explanation.gradient, statistics=False)
+        trace.gradients[GRADIENT] = _recorded(explanation.gradient)
         result = SaliencyMap(gradient, magnitude(gradient), scores.targets, scores.predicted, scores.total)
         facts: dict[str, JsonValue] = {
             "model": class_name(self.model),
@@ -76,8 +80,23 @@ class SaliencyMapView:
         around = environment(self.model, self._input)
         return Capture(self.view, facts, arrays, around, result, notes, tuple(trace.modules))
 
+    def with_noise(self, capture: Capture[SaliencyMap]) -> Capture[SaliencyMap]:
+        """The same capture with how far rounding may take its gradient."""
+        target: Target = capture.result.targets or self._target  # moved numbers might decide on another class
+
+        def explained(model: torch.nn.Module, input_data: ModelInput) -> torch.Tensor:
+            return saliency(model, input_data, target, self._method).gradient
+
+        moved = explain_moved(capture, self.model, self._input, explained, runs_often=self._method in RUNNING)
+        own, *others = (_recorded(gradient) for gradient in (torch.from_numpy(capture.result.gradient), *moved))
+        return with_explanation_noise(capture, [[whole_difference(own, other)] for other in others])
+
     def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
         return compare(baseline, actual, tolerances, is_target_chosen=self._target is not None)
+
+
+def _recorded(gradient: torch.Tensor) -> TensorRecord:
+    return record_tensor(gradient, statistics=False)
 
 
 def magnitude(gradient: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

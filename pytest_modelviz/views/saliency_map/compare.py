@@ -20,6 +20,7 @@ from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.facts import number
 from pytest_modelviz.records.findings import FactFinding
+from pytest_modelviz.records.noise import explanation_noise
 from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import GRADIENT, ForwardTrace
 from pytest_modelviz.records.verdict import Verdict
@@ -63,7 +64,8 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances, *, is_ta
 
     own = tolerances.of("")  # the gradient on the input is the whole model's
     dtype = str(actual.facts.get("dtype", "float32"))
-    error, allowed = gradient_difference(before, after, dtype, own, kinks=kinks)
+    (noise,) = explanation_noise(baseline, 1)
+    error, allowed = gradient_difference(before, after, dtype, own, noise=noise, kinks=kinks)
     decisive = any(map(is_decisive, findings))
     if error <= allowed and not decisive:
         jumped = forward.cache_info().currsize > 0  # the strict tolerance was not enough

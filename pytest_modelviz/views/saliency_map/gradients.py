@@ -30,6 +30,7 @@ from pytest_modelviz.probe.torch_internals import TorchDispatchMode
 from pytest_modelviz.records.trace import ForwardTrace
 
 METHODS = ("gradient", "guided", "integrated_gradients", "smoothgrad", "input_x_gradient")
+RUNNING = ("integrated_gradients", "smoothgrad")  # the model, many times
 _STEPS = 32  # of integrated gradients, by Gauss and Legendre
 _SAMPLES, _NOISE = 16, 0.15  # of smoothgrad: noisy images, and their noise as a part of the image's range
 
@@ -58,7 +59,7 @@ def saliency(model: torch.nn.Module, input_data: ModelInput, target: Target, met
         gradient = _gradients(scores, leaf)
     if method == "input_x_gradient":
         gradient = gradient * leaf.detach()
-    elif method in ("integrated_gradients", "smoothgrad"):
+    elif method in RUNNING:
         # for another image the model may predict another class
         explained: Target = scores.targets or scores.functions or target
         attribute = _integrated if method == "integrated_gradients" else _smooth
