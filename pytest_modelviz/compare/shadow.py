@@ -46,7 +46,7 @@ def compare_passes(
         old, new = (_without_dtypes(_narrow(trace)) for trace in (baseline, actual))
         verdict = compare_traces(old, new, tolerances)
         return _with(verdict, ShadowFinding("baseline" if before is None else "actual", role=Role.ALSO))
-    verdict = compare_traces(before, after, replace(tolerances, precision="ieee", shadow_of=_given_dtype(actual)))
+    verdict = compare_traces(before, after, replace(tolerances, precision="ieee", shadow_of=given_dtype(actual)))
     if not verdict.matched:
         return _with(verdict, ShadowFinding("differs", role=Role.ALSO))
     old, new = _narrow(baseline), _narrow(actual)
@@ -65,7 +65,7 @@ def _shadow(trace: ForwardTrace, precision: str) -> ForwardTrace | None:
     return None if precision != "ieee" or is_low(trace) else trace
 
 
-def _given_dtype(trace: ForwardTrace) -> str:
+def given_dtype(trace: ForwardTrace) -> str:
     """The coarsest dtype of a model's weights and inputs."""
     leaves = trace.calls[0].inputs.values() if trace.calls else ()
     inputs = (trace.tensors[leaf.tensor].dtype for leaf in leaves if leaf.tensor is not None)
