@@ -10,6 +10,7 @@ from pytest_modelviz.text.dotted import MODEL_LABEL
 from pytest_modelviz.text.printable import as_one_word, printable
 
 _LONGEST = 100  # letters of a layer's name, of an error three times as many
+_HUNDRED, _MOST_WHOLE = 99.5, 1e6  # numbers between these are written without an exponent
 _HEADINGS = ("layer", "noise", "times the usual", "share of what is allowed", "why")
 _REASONS = {
     NoiseReason.AMPLIFIED: "amplified here",
@@ -68,7 +69,9 @@ def _cut(text: str, most: int) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:.2g}" if math.isfinite(value) else "unlimited"
+    if not math.isfinite(value):
+        return "unlimited"
+    return f"{value:,.0f}" if _HUNDRED <= value < _MOST_WHOLE else f"{value:.2g}"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -59,6 +59,16 @@ def test_numbers_without_end():
     assert "unlimited" in lines(usual=math.inf)[0]
 
 
+def test_large_numbers_are_readable():
+    assert [lines(call(noise=times * 2e-6))[-1].split()[3] for times in (15, 99.4, 99.6, 1234, 2e6)] == [
+        "15",
+        "99",
+        "100",
+        "1,234",
+        "2e+06",
+    ]
+
+
 @pytest.mark.parametrize("name", ["a\n::error::b", "\x1b[2Jb", "a\u202eb", "all checks matched"])
 def test_names_are_words_on_the_line(name):
     rows = lines(call(layer=name, class_name=name, origin=name, origin_call=0))
