@@ -1,11 +1,12 @@
 """How many seeded faults each tool catches, names and explains rightly, and how often it cries wolf.
 
     pip install -e ".[benchmarks]"
-    python -m benchmarks.detection [--only TITLE] [--table FILE] [model ...]
+    python -m benchmarks.detection [--only TITLE] [--precision NAME] [--table FILE] [model ...]
 
 Each fault is put into a copy of a model whose clean recording is the baseline. Expected is the module whose own
 weights, configuration or code were changed, and why. Benign changes must match. Prints every miss of this project's
-and the tables; `--table` also writes them into a file.
+and the tables; `--table` also writes them into a file. In another precision than float32 models and inputs are cast
+after the fault was put in, and faults of which the cast leaves nothing are not counted.
 """
 
 from __future__ import annotations
@@ -17,86 +18,150 @@ import os
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from pytest_modelviz.errors import ModelvizError
 
-from .benign import PROCESSES, benign
+from .benign import PROCESSES, Benign, benign
 from .faults import Fault, faults, gradient_faults
 from .judges import JUDGES, CamMap, Judge, Judgement
 from .models import BUILDERS, build
-
-Counts = collections.Counter[tuple[str, str, str]]
+from .precision import PRECISIONS, Precision
+from .tables import Counts, summary, tables
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(prog="python -m benchmarks.detection", description=__doc__)
     arguments.add_argument("models", nargs="*", help=f"of {', '.join(BUILDERS)}")
     arguments.add_argument("--only", help="a part of the title of the only tool to run")
+    arguments.add_argument(
+        "--precision", action="append", choices=PRECISIONS, help="may be given several times (default: float32)"
+    )
     arguments.add_argument("--table", type=Path, help="a file for the tables")
     arguments.add_argument("--record", type=Path, help=argparse.SUPPRESS)
     options = arguments.parse_args()
     warnings.simplefilter("ignore")
     names = options.models or list(BUILDERS)
     judges = [judge for judge in JUDGES if options.only is None or options.only in judge.title]
+    precisions = [PRECISIONS[name] for name in dict.fromkeys(options.precision or ["float32"])]
     if options.record is not None:  # in a process of its own
-        _record(options.record, names, judges)
+        _record(options.record, names, judges, precisions[0])
         return
-    counts: Counts = collections.Counter()
-    with tempfile.TemporaryDirectory() as folder:
-        for name in names:
-            started = time.monotonic()
-            _one_model(name, judges, Path(folder) / "here", counts)
-            print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
-        _processes(names, judges, Path(folder), counts)
-    text = _tables(counts, judges, len(names))
+    counts: dict[str, Counts] = {}
+    texts = []
+    for precision in precisions:
+        counts[precision.name] = collections.Counter()
+        with tempfile.TemporaryDirectory() as folder:
+            runnable = [name for name in names if _is_runnable(name, precision)]
+            for name in runnable:
+                started = time.monotonic()
+                _one_model(name, precision, judges, Path(folder) / "here", counts[precision.name])
+                print(f"{name} in {precision.name}: {time.monotonic() - started:.0f} s", flush=True)
+            _processes(runnable, precision, judges, Path(folder), counts[precision.name])
+        texts.append(tables(precision.name, counts[precision.name], judges, len(runnable)))
+    if len(precisions) > 1:
+        texts.append(summary(counts, judges))
+    text = "\n\n".join(texts)
     print(text)
     if options.table is not None:
         options.table.write_text(text + "\n")
 
 
-def _one_model(name: str, judges: list[Judge], folder: Path, counts: Counts) -> None:
+def _is_runnable(name: str, precision: Precision) -> bool:
     model, data = build(name)
+    reason = precision.failure(precision.cast(model), precision.cast_input(data))
+    if reason is not None:
+        print(f"{name} in {precision.name}: left out, this CPU cannot run it: {reason}", flush=True)
+    return reason is None
+
+
+def _one_model(name: str, precision: Precision, judges: list[Judge], folder: Path, counts: Counts) -> None:
+    model, data = build(name)
+    cast, cast_data = precision.cast(copy.deepcopy(model)), precision.cast_input(data)
     places = {judge.title: folder / name / str(index) for index, judge in enumerate(judges)}
     for judge in judges:
         places[judge.title].mkdir(parents=True)
-        judge.record(places[judge.title], model, data)
+        with precision.around():
+            judge.record(places[judge.title], cast, cast_data)
     for fault in faults(model, data):
-        other = copy.deepcopy(model)
-        changed = fault.change(other, copy.deepcopy(data))
-        if not _does_anything(model, data, other, data if changed is None else changed):
-            continue
+        faulty = _put_in(fault, name, precision, model, data, counts)
+        for judge in judges if faulty is not None else ():
+            with precision.around():
+                got = judge.judge(places[judge.title], *faulty)
+            _count(counts, judge, f"{name} in {precision.name}", fault, got, _holders(model, fault))
+    for one in benign(name, model, data, precision):
         for judge in judges:
-            got = judge.judge(places[judge.title], other, data if changed is None else changed)
-            _count(counts, judge, name, fault, got, _holders(model, fault))
-    for one in benign(name, model, data):
-        for judge in judges:
-            with one.around():
-                got = judge.judge(places[judge.title], one.model, one.data)
-            _count_benign(counts, judge, name, one.what, got)
-        model.eval()
+            _judge_benign(judge, places[judge.title], one, precision, f"{name} in {precision.name}", counts)
+    _gradients(name, precision, judges, folder, counts)
+
+
+def _gradients(name: str, precision: Precision, judges: list[Judge], folder: Path, counts: Counts) -> None:
+    """`cam_map` and, on the same faults, the other tools."""
+    model, data = build(name)
+    cast, cast_data = precision.cast(copy.deepcopy(model)), precision.cast_input(data)
+    label = f"{name} in {precision.name}"
     cam = CamMap()
     try:
-        cam.record(folder / name / "cam", model, data)
-    except ModelvizError:
-        return  # no map without a spatial layer
-    layer = cam._views(model, data)[0].capture().facts["layer"]
+        with precision.around():
+            cam.record(folder / name / "cam", cast, cast_data)
+            layer = cam._views(cast, cast_data)[0].capture().facts["layer"]
+    except ModelvizError as error:  # no map without a spatial layer
+        print(f"{label}: no cam_map: {textwrap.shorten(str(error), 80)}", flush=True)
+        return
     for fault in gradient_faults(model, data, layer):
-        other = copy.deepcopy(model)
-        fault.change(other, data)
-        _count(counts, cam, name, fault, cam.judge(folder / name / "cam", other, data), {None})
-        for judge in judges:
-            if judge.title != cam.title:
-                _count(counts, judge, name, fault, judge.judge(places[judge.title], other, data), {None})
-    for one in benign(name, model, data):
+        faulty = _put_in(fault, name, precision, model, data, counts)
+        if faulty is None:
+            continue
+        with precision.around():
+            _count(counts, cam, label, fault, cam.judge(folder / name / "cam", *faulty), {None})
+            for index, judge in enumerate(judges):
+                if judge.title != cam.title:
+                    got = judge.judge(folder / name / str(index), *faulty)
+                    _count(counts, judge, label, fault, got, {None})
+    for one in benign(name, model, data, precision):
+        _judge_benign(cam, folder / name / "cam", one, precision, f"{label}, cam_map", counts)
+
+
+def _put_in(
+    fault: Fault, name: str, precision: Precision, model: nn.Module, data: Any, counts: Counts
+) -> tuple[nn.Module, Any] | None:
+    """A copy with the fault, cast; None where it does nothing, is gone after the cast or cannot be run."""
+    other = copy.deepcopy(model)
+    changed = fault.change(other, copy.deepcopy(data))
+    changed = data if changed is None else changed
+    if fault.kind != "gradient" and not _does_anything(model, data, other, changed):
+        return None
+    faulty = precision.cast(other), precision.cast_input(changed)
+    clean = precision.cast(copy.deepcopy(model)), precision.cast_input(data)
+    if not precision.is_left(fault, clean, faulty):
+        counts["", "gone", fault.kind] += 1
+        return None
+    reason = precision.failure(*faulty)
+    if reason is not None:
+        print(f"{name} in {precision.name}: {fault.what} left out, this CPU cannot run it: {reason}", flush=True)
+        return None
+    return faulty
+
+
+def _judge_benign(judge: Judge, place: Path, one: Benign, precision: Precision, label: str, counts: Counts) -> None:
+    try:
+        with precision.around(), one.around():
+            got = judge.judge(place, one.model, one.data)
+    except Exception:
         with one.around():
-            _count_benign(counts, cam, name, one.what, cam.judge(folder / name / "cam", one.model, one.data))
-        model.eval()
+            reason = precision.failure(one.model, one.data)
+        if reason is None:
+            raise
+        print(f"{label}: {one.what} left out, this CPU cannot run it: {reason}", flush=True)
+        return
+    _count_benign(counts, judge, label, one.what, got)
 
 
 def _holders(model: Any, fault: Fault) -> set[str | None]:
@@ -126,6 +191,7 @@ def _count(counts: Counts, judge: Judge, name: str, fault: Fault, got: Judgement
     explained = got.caught and got.cause == fault.cause
     for what, value in (("faults", True), ("caught", got.caught), ("named", right), ("explained", explained)):
         counts[judge.title, what, fault.kind] += value
+    counts[judge.title, "all three", fault.kind] += right and explained
     if judge.gives_causes and not (right and explained):
         print(f"{name}: {fault.what} at {fault.layer or '(model)'} ({fault.cause}) was judged {got}", flush=True)
 
@@ -137,60 +203,35 @@ def _count_benign(counts: Counts, judge: Judge, name: str, what: str, got: Judge
         print(f"{name}: {judge.title}: false alarm on {what}: {got}", flush=True)
 
 
-def _record(folder: Path, names: list[str], judges: list[Judge]) -> None:
+def _record(folder: Path, names: list[str], judges: list[Judge], precision: Precision) -> None:
     for name in names:
         model, data = build(name)
+        model, data = precision.cast(model), precision.cast_input(data)
         for index, judge in enumerate(judges):
             place = folder / name / str(index)
             place.mkdir(parents=True)
             if judge.from_disk:
-                judge.record(place, model, data)
+                with precision.around():
+                    judge.record(place, model, data)
 
 
-def _processes(names: list[str], judges: list[Judge], folder: Path, counts: Counts) -> None:
+def _processes(names: list[str], precision: Precision, judges: list[Judge], folder: Path, counts: Counts) -> None:
     """Recorded in another process, under another environment; compared here."""
-    for index, (what, environment) in enumerate(PROCESSES.items()):
+    for index, (what, environment) in enumerate(PROCESSES.items() if names else ()):
         place = folder / str(index)
         command = [sys.executable, "-m", "benchmarks.detection", "--record", str(place), *names]
+        command += ["--precision", precision.name]
         if len(judges) == 1:
             command += ["--only", judges[0].title]
         subprocess.run(command, check=True, env={**os.environ, **environment})  # our own
         for name in names:
             model, data = build(name)
+            model, data = precision.cast(model), precision.cast_input(data)
             for number, judge in enumerate(judges):
                 if judge.from_disk:
-                    got = judge.judge(place / name / str(number), model, data)
-                    _count_benign(counts, judge, name, what, got)
-
-
-def _tables(counts: Counts, judges: list[Judge], models: int) -> str:
-    kinds = list(dict.fromkeys(kind for _, what, kind in counts if what == "faults"))
-    lines = [
-        f"{models} models",
-        "",
-        "| tool | caught | layer named | cause given | false alarms |",
-        "|---|---|---|---|---|",
-    ]
-    for judge in judges:
-        total = {
-            w: sum(counts[judge.title, w, kind] for kind in kinds) for w in ("faults", "caught", "named", "explained")
-        }
-        alarms, calm = counts[judge.title, "alarms", ""], counts[judge.title, "benign", ""]
-        cells = [
-            f"{total['caught']} of {total['faults']}",
-            f"{total['named']} of {total['faults']}" if judge.names_layers else "names none",
-            f"{total['explained']} of {total['faults']}" if judge.gives_causes else "gives none",
-            f"{alarms} of {calm}",
-        ]
-        lines.append(f"| {judge.title} | {' | '.join(cells)} |")
-    lines += ["", f"| caught (named), by kind | {' | '.join(kinds)} |", f"|---|{'---|' * len(kinds)}"]
-    for judge in judges:
-        cells = []
-        for kind in kinds:
-            count, caught, named = (counts[judge.title, what, kind] for what in ("faults", "caught", "named"))
-            cells.append(f"{caught} ({named}) of {count}" if count else "-")
-        lines.append(f"| {judge.title} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+                    with precision.around():
+                        got = judge.judge(place / name / str(number), model, data)
+                    _count_benign(counts, judge, f"{name} in {precision.name}", what, got)
 
 
 if __name__ == "__main__":

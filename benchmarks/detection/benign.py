@@ -12,8 +12,11 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
 
 from .models import build
+from .precision import Precision
 
 
 class Benign(NamedTuple):
@@ -49,20 +52,23 @@ def _rounded(model: nn.Module) -> nn.Module:
     return model
 
 
-def benign(name: str, model: nn.Module, data: Any) -> Iterator[Benign]:
+def benign(name: str, original: nn.Module, given: Any, precision: Precision) -> Iterator[Benign]:
+    """The model and its input, cast, and other ways to the same; those of a seed are made before the cast."""
+    model, data = precision.cast(copy.deepcopy(original)), precision.cast_input(given)
     again = lambda: copy.deepcopy(model)  # noqa: E731  # a word for what every line needs
+    anew = lambda: precision.cast(build(name)[0])  # noqa: E731
     yield Benign("again", model, data)
     yield Benign("deep copy", again(), data)
-    yield Benign("built anew", build(name)[0], data)
+    yield Benign("built anew", anew(), data)
     yield Benign("train mode", again().train(), data)
     yield Benign("frozen", again().requires_grad_(False), data)
     yield Benign("with hooks", _with_hooks(again()), data)
-    yield Benign("to float64 and back", again().double().float(), data)
-    yield Benign("weights of another processor", _rounded(again()), data)
+    yield Benign("to float64 and back", again().double().to(precision.dtype), data)
+    yield Benign("weights of another processor", precision.cast(_rounded(copy.deepcopy(original))), data)
     saved = io.BytesIO()
     torch.save(model.state_dict(), saved)
     saved.seek(0)
-    loaded = build(name)[0]
+    loaded = anew()
     loaded.load_state_dict(torch.load(saved, weights_only=True))
     yield Benign("state dict round trip", loaded, data)
     yield Benign("gradients left over", _with_gradients(again()), data)
@@ -85,6 +91,8 @@ def benign(name: str, model: nn.Module, data: Any) -> Iterator[Benign]:
         data,
         lambda: _switched(lambda: mkldnn.enabled, lambda value: setattr(mkldnn, "enabled", value), False),
     )
+    if _attends(model, data):
+        yield Benign("attention by plain products", model, data, lambda: sdpa_kernel(SDPBackend.MATH))
     deterministic = torch.are_deterministic_algorithms_enabled
     yield Benign(
         "deterministic", model, data, lambda: _switched(deterministic, torch.use_deterministic_algorithms, True)
@@ -93,6 +101,25 @@ def benign(name: str, model: nn.Module, data: Any) -> Iterator[Benign]:
     yield Benign("under no_grad", model, data, torch.no_grad)
     yield Benign("under inference_mode", model, data, torch.inference_mode)
     yield Benign("under enable_grad", model, data, torch.enable_grad)
+
+
+def _attends(model: nn.Module, data: Any) -> bool:
+    """Whether a pass calls torch's attention, which chooses among several kernels."""
+    with _Functions() as functions, torch.no_grad():
+        model(**data) if isinstance(data, dict) else model(data)
+    return not functions.names.isdisjoint({"scaled_dot_product_attention", "multi_head_attention_forward"})
+
+
+class _Functions(TorchFunctionMode):
+    """Notes the names of torch's functions that are called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.add(getattr(func, "__name__", ""))
+        return func(*args, **(kwargs or {}))
 
 
 def _with_gradients(model: nn.Module) -> nn.Module:

@@ -13,6 +13,7 @@ from pytest_modelviz.compare.evidence import (
     changed_state,
     changed_weights,
     construction_changes,
+    quantised_anew,
     significant_change,
     structural_findings,
 )
@@ -29,11 +30,14 @@ from pytest_modelviz.records.findings import (
     DivergingEvent,
     EventFinding,
     LayerFinding,
+    NoiseFinding,
     OrderFinding,
     OutputsFinding,
+    QuantisedAnewFinding,
     RenameFinding,
     Role,
     UncomparedFinding,
+    UnrecordedPartsFinding,
     WeightFinding,
 )
 from pytest_modelviz.records.structure import LENT, class_name_of
@@ -89,6 +93,7 @@ def _drift(comparison: LockstepComparison, first: ComparedEvent, changed: Weight
     kind = DivergingEvent.INPUT if is_input else DivergingEvent(event.kind)
     before, after = ("", "") if math.isfinite(error) else _mismatch(comparison, event, path)
     findings: list[AnyFinding] = [EventFinding(event.call.layer, kind, path, before, after, error), *evidence]
+    findings += _noise(comparison, first)
     if cause == "computation" and event.kind != "order":  # between which calls of the suspect, if it calls any
         following = event.call.layer if event.kind == "enter" else ""
         findings.append(CodeFinding(executing_call(event).layer, revealed_by.last_callee or "", following))
@@ -109,6 +114,15 @@ def _drift(comparison: LockstepComparison, first: ComparedEvent, changed: Weight
         findings=findings,
         layers=comparison.layers,
     )
+
+
+def _noise(comparison: LockstepComparison, first: ComparedEvent) -> list[NoiseFinding]:
+    """How far rounding takes what differs first, if that was measured."""
+    leaf = first.event.leaves.get(first.path)
+    noise = None if leaf is None or leaf.tensor is None else comparison.baseline.tensors[leaf.tensor].noise
+    if not noise or not math.isfinite(noise) or not math.isfinite(first.error):
+        return []
+    return [NoiseFinding(first.event.call.layer, noise, role=Role.ALSO)]
 
 
 def _renamed_only(verdict: Verdict, actual: ForwardTrace, renamed: list[RenameFinding]) -> Verdict:
@@ -175,7 +189,7 @@ def _significant_changes(comparison: LockstepComparison, changed: WeightChanges)
     return significant
 
 
-def _uncompared(comparison: LockstepComparison) -> list[UncomparedFinding]:
+def _uncompared(comparison: LockstepComparison) -> list[AnyFinding]:
     """What differs, or is missing, and was not compared because of what the baseline says about it."""
     baseline, actual = comparison.baseline, comparison.actual
     differing = set(changed_state(*comparison.structures))
@@ -184,9 +198,18 @@ def _uncompared(comparison: LockstepComparison) -> list[UncomparedFinding]:
         before, after = baseline.modules[name], actual.modules[name]
         differing.update((name, local) for local in after.weights.keys() - before.weights.keys())
         claimed.update((name, local) for local in after.state(before) - after.rewritten)
-    findings = [UncomparedFinding(name, f"buffer {local}") for name, local in sorted(differing & claimed)]
+    buffers = [UncomparedFinding(name, f"buffer {local}") for name, local in sorted(differing & claimed)]
     lent = {call.layer for call in baseline.calls if id(call) in comparison.lent_calls}
-    return findings + [UncomparedFinding(name, f"weights{LENT}") for name in sorted(lent)]
+    lent_findings = [UncomparedFinding(name, f"weights{LENT}") for name in sorted(lent)]
+    without = [n for n, module in actual.modules.items() if module.has_parts and not _has_parts(baseline, n)]
+    findings: list[AnyFinding] = [*buffers, *lent_findings]
+    findings += [UnrecordedPartsFinding(len(without))] if without else []
+    anew = quantised_anew(*comparison.structures)
+    return [*findings, *([QuantisedAnewFinding(len(anew))] if anew else [])]
+
+
+def _has_parts(trace: ForwardTrace, layer: str) -> bool:
+    return layer in trace.modules and trace.modules[layer].has_parts
 
 
 def _mismatch(comparison: LockstepComparison, event: Event, path: str) -> tuple[str, str]:

@@ -1,9 +1,9 @@
 """How far each tensor of the actual pass may be off, given what it was computed from.
 
-A tensor is as coarse as the coarsest dtype that led to it, and inherits what a layer on the way was explicitly allowed.
-A result that is no larger than what its inputs differ by, as a rectifier makes of negative inputs, says nothing: that
-much is forgiven to it, and to what is computed from it. Everything here follows from the actual pass: a baseline, which
-anybody may have written, has no say in what it is forgiven.
+A tensor is as coarse as the coarsest dtype that led to it, or as the steps of the integers that did, and inherits what
+a layer on the way was explicitly allowed. A result that is no larger than what its inputs differ by, as a rectifier
+makes of negative inputs, says nothing: that much is forgiven to it, and to what is computed from it. Everything here
+follows from the actual pass: a baseline, which anybody may have written, has no say in what it is forgiven.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable
 
 from pytest_modelviz.compare.precision import is_exact
-from pytest_modelviz.compare.tensors import NOTHING_LEFT, allowed_for, is_no_more_than, rms, rms_difference
+from pytest_modelviz.compare.tensors import NOTHING_LEFT, allowed_for, is_no_more_than, own_source, rms, rms_difference
 from pytest_modelviz.compare.tolerance import Source, Tolerances
 from pytest_modelviz.records.structure import LENT
 from pytest_modelviz.records.trace import Call, Event, ForwardTrace, Leaf
@@ -73,7 +73,7 @@ class ErrorPropagation:
             if source is None:
                 is_number = record.dtype == EXACT.dtype and not record.shape
                 source = received.and_from(self._given(caller)) if is_number else received
-                source = source.and_from(Source(record.dtype))
+                source = source.followed_by(own_source(record))
             self.sources[key] = source = source.and_from(granted)
             combined = combined.and_from(source)
         return combined
@@ -149,8 +149,8 @@ class ErrorPropagation:
         return self._granted[layer]
 
     def _given(self, call: Call) -> Source:
-        dtypes = (self._actual.tensors[key].dtype for key in _tensor_keys(call.inputs.values()))
-        return functools.reduce(Source.and_from, map(Source, dtypes), EXACT)
+        records = (self._actual.tensors[key] for key in _tensor_keys(call.inputs.values()))
+        return functools.reduce(Source.and_from, map(own_source, records), EXACT)
 
 
 def _tensor_keys(leaves: Iterable[Leaf]) -> Iterable[str]:

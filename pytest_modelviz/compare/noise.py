@@ -12,7 +12,7 @@ import numpy as np
 
 from pytest_modelviz.compare.precision import coarser, is_exact
 from pytest_modelviz.compare.readable import is_same_but_for_rounding
-from pytest_modelviz.compare.tensors import difference
+from pytest_modelviz.compare.tensors import allowed_for, difference, own_source
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.capture import Array, Capture
 from pytest_modelviz.records.tensors import TensorRecord
@@ -56,7 +56,7 @@ def _same_records(
 ) -> bool:
     if before.keys() != after.keys():
         return False
-    allowed = {key: tolerances.relative(record.dtype) for key, record in after.items()}
+    allowed = {key: allowed_for(record, own_source(record), tolerances)[0] for key, record in after.items()}
     return all(
         dict(before[key].value_fingerprints) == dict(record.value_fingerprints)
         and difference(before[key], record, allowed=allowed[key]) <= allowed[key]

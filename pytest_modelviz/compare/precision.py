@@ -19,6 +19,16 @@ def is_exact(dtype: str) -> bool:
     return not dtype.startswith(("float", "bfloat", "complex", "q"))
 
 
+def is_quantised(dtype: str) -> bool:
+    """Whether tensors of a dtype are integers with a scale, such as quint8."""
+    return dtype.startswith("q")
+
+
+def is_eight_bit(dtype: str) -> bool:
+    """Whether results of a dtype have so few digits as float8, or as integers with a scale."""
+    return _coarseness(dtype) == len(_COARSENESS)
+
+
 def coarser(a: str, b: str) -> str:
     """The one of two dtypes with fewer digits; an exact dtype counts as the finest."""
     return max(a, b, key=_coarseness)

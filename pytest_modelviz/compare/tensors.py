@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_modelviz.compare.devices import same_but_for_devices
-from pytest_modelviz.compare.precision import coarser, is_exact
+from pytest_modelviz.compare.precision import coarser, is_eight_bit, is_exact
 from pytest_modelviz.compare.tolerance import MOST, ROUNDING, WORST_BUCKET, Source, Tolerances, weight_tolerance
 from pytest_modelviz.records.norms import norm, on_common_scale
 from pytest_modelviz.records.tensors import COMPONENTS, INTEGERS, LARGE_INTEGERS, TensorRecord
@@ -70,7 +70,7 @@ def difference(baseline: TensorRecord, actual: TensorRecord, *, atol: float = 0.
     if layouts[0] != layouts[1]:
         return math.inf
     before, after = dict(baseline.value_fingerprints), dict(actual.value_fingerprints)
-    if INTEGERS not in before:
+    if INTEGERS not in before and baseline.sketch.size:
         after.pop(INTEGERS, None)
     if before != after:
         return math.inf
@@ -169,6 +169,16 @@ def _contents(baseline: TensorRecord, actual: TensorRecord) -> tuple[str, str]:
     return texts[0], f"{texts[1]}, {'with other digits' if is_in_digits else 'in other places'}"
 
 
+def own_source(record: TensorRecord) -> Source:
+    """What a tensor's own dtype does to it: integers with a scale are rounded by up to half a step."""
+    if not is_eight_bit(record.dtype):
+        return Source(record.dtype)
+    if record.step is None:
+        return Source(record.dtype, rounded=math.inf)
+    size = rms(record)
+    return Source(record.dtype, rounded=abs(record.step) / 2 / size if size else 0.0)
+
+
 def allowed_for(
     record: TensorRecord, source: Source, tolerances: Tolerances, noise: float | None = None
 ) -> tuple[float, float]:
@@ -178,7 +188,10 @@ def allowed_for(
     """
     if is_exact(record.dtype):
         return 0.0, 0.0
-    relative = tolerances.relative(coarser(source.dtype, record.dtype), noise, record.noise)
+    dtype = coarser(source.dtype, record.dtype)
+    relative = tolerances.relative(dtype, noise, record.noise)
+    if is_eight_bit(dtype):
+        relative = tolerances.quantised(record.dtype, source.rounded)
     return max(relative, source.rtol), max(tolerances.absolute, source.atol)
 
 

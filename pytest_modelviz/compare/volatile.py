@@ -76,6 +76,7 @@ _PATH_IN_TEXT = rf"(?<![\w:/.<~)\]])(?:[A-Za-z]:[/\\]|~?/)(?:{_PATH_CHARACTER}+[
 _REPLACEMENTS = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
+        (r"\bParameter containing:(?:\\n|\s)*(?=tensor\()", ""),  # torch's engines pack either, and return tensors
         (r"\bdevice\(type='\w+'(?:, index=\d+)?\)", "<device>"),
         (rf"'{_DEVICE}'|\"{_DEVICE}\"", "<device>"),
         (rf"'{_PATH_START}[^'\n]*'|\"{_PATH_START}[^\"\n]*\"", "'<path>'"),

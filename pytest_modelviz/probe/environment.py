@@ -9,6 +9,7 @@ import torch
 
 from pytest_modelviz.probe.modules import all_tensors, parameters_and_buffers
 from pytest_modelviz.probe.nested_values import tensors
+from pytest_modelviz.probe.quantised import needs_engine
 from pytest_modelviz.probe.sketch import dtype_name
 
 _HAS_TF32 = (8, 0)  # Ampere
@@ -40,6 +41,8 @@ def environment(model: torch.nn.Module, input_data: object = None) -> dict[str, 
         "deterministic": str(torch.are_deterministic_algorithms_enabled()),
         "autocast": str(torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")),
     }
+    if needs_engine(model):
+        facts["quantized_engine"] = str(torch.backends.quantized.engine)
     precision = float32_precision(model, device)
     if "cuda" in device:
         facts["cuda"] = str(torch.version.cuda)

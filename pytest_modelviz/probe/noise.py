@@ -31,7 +31,6 @@ from pytest_modelviz.probe.containers import rebuild
 from pytest_modelviz.probe.fake import only_shapes
 from pytest_modelviz.probe.forward import ModelInput, call, prepared
 from pytest_modelviz.probe.modules import all_tensors, observed_modules
-from pytest_modelviz.probe.nested_values import tensors
 from pytest_modelviz.probe.pass_recorder import CallObserver, PassRecorder
 from pytest_modelviz.probe.shadow import in_single_precision
 from pytest_modelviz.probe.torch_internals import parameter_table
@@ -42,10 +41,6 @@ Conversion = Callable[[torch.nn.Module, ModelInput], contextlib.AbstractContextM
 MOVED = 2.0**-21  # four units in the last place of float32
 _RECURRENT = 8.0  # times as much: cuDNN's recurrent layers differ from a CPU's by 18 times as much as all others do
 _FEW_ROUNDINGS = 16.0  # the square root of the terms of a sum up to which it is no less exact than other operations
-# Weights and inputs that were rounded to a lower precision jump by a whole unit of that where the numbers behind them
-# differ in the last digit: by 1e-5 and 3e-6, relative L2, from AVX-512 to no vector instructions and the same seed.
-_JUMPS = {torch.bfloat16: 32.0, torch.float16: 12.0}  # times as much
-_ONE_JUMP = {torch.bfloat16: 4096.0, torch.float16: 512.0}  # times as much: of one of n weights, times sqrt(n)
 _SIGNS = 2**20 + 7  # prime to the sizes of layers
 _FEW = 16  # numbers of which two passes say little: their noise is at least that of the usual tensor of the pass
 _NOISY_DTYPES = {torch.float32, torch.complex64}
@@ -124,15 +119,13 @@ def _roundings_of_results(trace: ForwardTrace, modules: Mapping[str, torch.nn.Mo
 
 def _rounded_otherwise(model: torch.nn.Module, input_data: ModelInput, mode: Conversion) -> list[ForwardTrace]:
     traces = []
-    given = {tensor.dtype for tensor in (*all_tensors(model), *tensors(input_data))}
-    coarsest = next((dtype for dtype in _JUMPS if dtype in given), torch.float32)
     with prepared(model, input_data) as ready, only_shapes(ready), mode(ready, input_data) as data:
-        Rounding().move_weights(ready, coarsest)
+        Rounding().move_weights(ready)
         for by_channel in (False, True):
             rounding = Rounding(by_channel=by_channel)
             recorder = PassRecorder(ready, [rounding], weight_width=None)
             with recorder.recording():
-                call(ready, rounding.moved(data, _JUMPS.get(coarsest, 1.0)))
+                call(ready, rounding.moved(data))
             traces.append(recorder.trace)
     return traces
 
@@ -172,13 +165,12 @@ class Rounding(CallObserver):
             ),
         )
 
-    def move_weights(self, model: torch.nn.Module, dtype: torch.dtype = torch.float32) -> None:
-        """Move the weights of a model that is `prepared`, which restores them; `dtype` is what they are rounded to."""
+    def move_weights(self, model: torch.nn.Module) -> None:
+        """Move the weights of a model that is `prepared`, which restores them."""
         with torch.no_grad():
             for tensor in filter(_is_noisy, all_tensors(model)):
                 with contextlib.suppress(RuntimeError):  # several of its elements share memory, or it is read-only
-                    times = max(_JUMPS.get(dtype, 1.0), _ONE_JUMP.get(dtype, 0.0) / math.sqrt(max(1, tensor.numel())))
-                    tensor.mul_(self._factors(tensor, times))
+                    tensor.mul_(self._factors(tensor))
 
     def _factors(self, tensor: torch.Tensor, times: float = 1.0) -> torch.Tensor:
         """Factors next to 1, for each number or channel of a tensor; each call begins elsewhere in the table."""

@@ -29,7 +29,7 @@ from pytest_modelviz.probe.sketch import record_number, record_shape, record_ten
 from pytest_modelviz.probe.streams import consume, run_stepwise, runs_on_demand
 from pytest_modelviz.probe.torch_internals import Args, Kwargs, Operator, buffer_table, is_any_autocast_enabled
 from pytest_modelviz.probe.weights import Weights
-from pytest_modelviz.records.structure import ATTRIBUTE_SUFFIX, REWRITTEN, UNSAVED, ModelStructure
+from pytest_modelviz.records.structure import ATTRIBUTE_SUFFIX, PACKED, REWRITTEN, UNSAVED, ModelStructure
 from pytest_modelviz.records.tensors import WEIGHT_WIDTH, TensorRecord
 from pytest_modelviz.records.trace import Call, ForwardTrace, Leaf
 
@@ -288,8 +288,9 @@ def _set_call(base: Any, function: Operator) -> None:  # a type checker forbids 
 
 
 def _is_of(local: str, attributes: set[str]) -> bool:
-    """Whether a loose tensor is, or is an item of, any of these attributes."""
-    return local.endswith(ATTRIBUTE_SUFFIX) and local.removesuffix(ATTRIBUTE_SUFFIX).partition("[")[0] in attributes
+    """Whether a loose or packed tensor is, or is inside, any of these attributes."""
+    is_loose = local.endswith(ATTRIBUTE_SUFFIX) or PACKED in local
+    return is_loose and local.partition("[")[0].partition(" ")[0] in attributes
 
 
 def _autocast() -> str:

@@ -209,8 +209,14 @@ def _record(tensor: torch.Tensor, width: int, statistics: bool) -> TensorRecord:
         fingerprints |= _digits(tensor.detach()) | _components(tensor.detach())
         moments = (float(values.sum()) / count, size / math.sqrt(count)) if statistics and count else ()
     dtype, shape = dtype_name(tensor.dtype), _shape(tensor)
-    record = TensorRecord(dtype, shape, sketch, fingerprints, moments, without_giants)
+    record = TensorRecord(dtype, shape, sketch, fingerprints, moments, without_giants, step=_step(tensor))
     return record if record.numbers == count else replace(record, value_count=count)
+
+
+def _step(tensor: torch.Tensor) -> float | None:
+    """The scale of a quantised tensor, None where each channel has its own, and for any other tensor."""
+    is_single = tensor.is_quantized and tensor.qscheme() in (torch.per_tensor_affine, torch.per_tensor_symmetric)
+    return float(tensor.q_scale()) if is_single else None
 
 
 def _without_giants(values: torch.Tensor) -> tuple[dict[str, tuple[int, int]], torch.Tensor]:
@@ -331,10 +337,14 @@ def _flat(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _readable(tensor: torch.Tensor) -> torch.Tensor:
-    """The dense tensor that a subclass represents, if it has `dequantize`, as the quantised ones of torchao do."""
+    """The dense tensor that a subclass represents, if it is quantised."""
+    return tensor.dequantize() if is_quantised_subclass(tensor) else tensor
+
+
+def is_quantised_subclass(tensor: torch.Tensor) -> bool:
+    """Whether a tensor's class has a `dequantize` of its own, as the quantised ones of torchao do."""
     kinds = type(tensor).__mro__
-    is_quantised = any("dequantize" in vars(kind) for kind in kinds[: kinds.index(torch.Tensor)])
-    return tensor.dequantize() if is_quantised else tensor
+    return any("dequantize" in vars(kind) for kind in kinds[: kinds.index(torch.Tensor)])
 
 
 def _dense(tensor: torch.Tensor) -> torch.Tensor:

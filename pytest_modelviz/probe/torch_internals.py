@@ -12,6 +12,7 @@ without them. The private switches of a process are listed in `switch_names`; on
 | `OptimizedModule._orig_mod` | what `torch.compile` has wrapped | the wrapper stands for the module |
 | `OpOverload._schema` | names of arguments, and which are mutated | no operator counts as mutating |
 | `Tensor._indices`, `_values` | to compare sparse tensors that are not coalesced | AttributeError |
+| `ScriptObject._type`, `__getstate__` | weights packed for quantised layers | those are not compared |
 | `UntypedStorage._cdata` | which tensors share memory | AttributeError |
 | `Tensor._backward_hooks`, `_post_accumulate_grad_hooks` | hooks that a pass leaves behind | they stay |
 """
@@ -42,6 +43,7 @@ __all__ += ["tree_map", "tree_map_only"]
 
 TENSOR_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 ORIGINAL_OF_COMPILED = "_orig_mod"
+_PACKED_CLASSES = ("__torch__.torch.classes.quantized.", "__torch__.torch.classes.rnn.")
 native = torch._C
 Args = tuple[object, ...]
 Kwargs = dict[str, object]
@@ -76,6 +78,18 @@ def forward_pre_hooks(module: torch.nn.Module) -> list[Callable[..., object]]:
 def compiled_from(module: torch.nn.Module) -> torch.nn.Module:
     """The module that `torch.compile` has wrapped, or the module itself."""
     return cast("torch.nn.Module", getattr(module, ORIGINAL_OF_COMPILED, module))
+
+
+def is_packed(value: object) -> bool:
+    """Whether an object is one that torch packs for quantised layers."""
+    kind = getattr(value, "_type", None) if isinstance(value, torch.ScriptObject) else None
+    return kind is not None and str(kind().qualified_name()).startswith(_PACKED_CLASSES)
+
+
+def packed_state(value: object) -> object:
+    """The tensors and settings in an object that torch packs for quantised layers."""
+    state = getattr(value, "__getstate__", None)
+    return None if state is None else cast("object", state())
 
 
 def storage_key(tensor: torch.Tensor) -> int:

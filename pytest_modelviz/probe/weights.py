@@ -10,6 +10,7 @@ import torch
 
 from pytest_modelviz.probe.modules import loose_tensors, own_tensors, packed_tensors, qualified_name
 from pytest_modelviz.probe.purity import value_at_entry
+from pytest_modelviz.probe.quantised import packed_tensors_of, stored_parts, with_exact_integers
 from pytest_modelviz.probe.sketch import record_tensor, record_together
 from pytest_modelviz.records.structure import ATTRIBUTE_SUFFIX
 from pytest_modelviz.records.tensors import WEIGHT_WIDTH, TensorRecord
@@ -41,8 +42,11 @@ class Weights:
         holders = functools.cache(lambda: _holders(named))  # needed only where modules hold tensors in lists
         for name, module in named:
             own = self._names[id(module)] = {}
-            for local, tensor in (*own_tensors(module), *packed_tensors(module), *loose_tensors(module)):
-                if width is None or torch.nn.parameter.is_lazy(tensor):
+            if width is None:
+                continue
+            held = (*own_tensors(module), *packed_tensors(module), *packed_tensors_of(module), *loose_tensors(module))
+            for local, tensor in held:
+                if torch.nn.parameter.is_lazy(tensor):
                     continue
                 if local.endswith(ATTRIBUTE_SUFFIX) and (name, id(tensor)) in holders():
                     continue  # a list of parameters of the module or of its descendants
@@ -50,11 +54,15 @@ class Weights:
                     key = keys[id(tensor)] = qualified_name(name, local)
                     owners[key] = id(module)
                     distinct.append((key, tensor))
+                    self._records[key] = None  # in the order of registration
                 own[local] = keys[id(tensor)]
+                if not local.endswith(ATTRIBUTE_SUFFIX):  # it may be a mere cache
+                    self._add_parts(own, local, tensor)
         together = record_together((tensor for _, tensor in distinct), width or 0)
         for key, tensor in distinct:
-            self._records[key] = together.get(id(tensor))
-            if self._records[key] is None:
+            record = together.get(id(tensor))
+            self._records[key] = None if record is None else with_exact_integers(record, tensor)
+            if record is None:
                 if isinstance(tensor, torch.nn.Parameter):
                     self._waiting.setdefault(owners[key], []).append((key, tensor.detach()))
                 else:
@@ -76,8 +84,15 @@ class Weights:
         self._waiting.clear()
         return {key: record for key, record in self._records.items() if record is not None}
 
+    def _add_parts(self, own: dict[str, str], local: str, tensor: torch.Tensor) -> None:
+        """Add the integers, scale and zero point of a quantised tensor to what its module holds."""
+        key = own[local]
+        for suffix, record in stored_parts(tensor):
+            own[f"{local}{suffix}"] = f"{key}{suffix}"
+            self._records.setdefault(f"{key}{suffix}", record)
+
     def _record(self, tensor: torch.Tensor) -> TensorRecord:
-        return record_tensor(tensor, self._width or 0, statistics=False)
+        return with_exact_integers(record_tensor(tensor, self._width or 0, statistics=False), tensor)
 
 
 def _holders(modules: list[tuple[str, torch.nn.Module]]) -> set[tuple[str, int]]:

@@ -196,6 +196,27 @@ class UncomparedFinding(LayerFinding):
 
 
 @dataclass(frozen=True)
+class UnrecordedPartsFinding(AnyFinding):
+    """In how many layers the baseline lacks the integers, scales and zero points of quantised weights."""
+
+    layers: int
+
+
+@dataclass(frozen=True)
+class QuantisedAnewFinding(AnyFinding):
+    """In how many weights some integers differ because the model was quantised anew: reported with a match."""
+
+    weights: int
+
+
+@dataclass(frozen=True)
+class NoiseFinding(LayerFinding):
+    """How far rounding alone takes what differs first, as it was measured when the baseline was recorded."""
+
+    noise: float
+
+
+@dataclass(frozen=True)
 class ShadowFinding(AnyFinding):
     """What the float32 shadows of two passes in lower precision say, or of which pass there is none."""
 

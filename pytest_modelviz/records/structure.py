@@ -11,6 +11,10 @@ from pytest_modelviz.records.tensors import TensorRecord
 
 ATTRIBUTE_SUFFIX = " (attribute)"  # marks a tensor in a plain attribute, which is neither parameter nor buffer
 LENT = ", given by its caller"  # marks a parameter that a module has for one call only (see `probe.lent`)
+# Mark parts of a quantised tensor, recorded beside the numbers that it stands for, and a tensor that only an object of
+# torch's engines holds (see `probe.quantised`). Earlier versions recorded none of these.
+INTEGER_PART, SCALE_PART, ZERO_POINT_PART, PACKED = " (integers)", " (scale)", " (zero point)", " (packed)"
+PARTS = (INTEGER_PART, SCALE_PART, ZERO_POINT_PART)
 # In a module's configuration: its buffers that no state dict holds, and those that the pass itself writes.
 UNSAVED, REWRITTEN = "unsaved", "rewritten"
 NOT_SAVED = " (not saved)"  # marks such a buffer in a summary
@@ -30,6 +34,11 @@ class ModuleRecord:
     class_name: str
     config: Mapping[str, str]
     weights: Mapping[str, str]
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether any of its tensors is part of a quantised or packed one: earlier versions recorded none of those."""
+        return any(local.endswith((*PARTS, PACKED)) for local in self.weights)
 
     @property
     def rewritten(self) -> set[str]:

@@ -40,6 +40,7 @@ class TensorRecord:
         sketch_without_giants: a second sketch with zeros for the giants, which would hide all other values in the
             first; None where there are none.
         value_count: how many real numbers it holds, where its shape does not say (see `numbers`).
+        step: how far apart two neighbouring values of a quantised tensor are, where all have the same scale.
         noise: how far rounding alone takes it, as a relative L2 difference; None where that was not measured.
 
     """
@@ -51,6 +52,7 @@ class TensorRecord:
     statistics: tuple[float, ...] = ()
     sketch_without_giants: Sketch | None = None
     value_count: int | None = None
+    step: float | None = None
     noise: float | None = None
 
     @property

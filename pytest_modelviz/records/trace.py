@@ -89,6 +89,16 @@ class ForwardTrace:
                 yield Event("enter", call, stack[-1] if stack else None)
                 stack.append(call)
 
+    def without_dtypes(self) -> ForwardTrace:
+        """The same pass without the dtypes that its code computes in, which not every recording holds."""
+        calls = [
+            call
+            if not call.outputs or COMPUTED_IN not in call.outputs
+            else replace(call, outputs={path: leaf for path, leaf in call.outputs.items() if path != COMPUTED_IN})
+            for call in self.calls
+        ]
+        return replace(self, calls=calls)
+
     def narrowed(self, width: int, weight_width: int) -> ForwardTrace:
         """The same pass with sketches of at most `width` numbers, those of weights of at most `weight_width`.
 

@@ -203,9 +203,12 @@ def _tensor(row: Mapping[str, Any], readers: Mapping[int, _SketchReader]) -> Ten
         sketch, without_giants = sketch[:half], sketch[half:]
     shape = tuple(int(side) for side in row["s"])
     count = int(row["c"]) if "c" in row else None
-    record = TensorRecord(str(row["d"]), shape, sketch, fingerprints, (), without_giants, count)
+    step = float(row["q"]) if "q" in row else None
+    record = TensorRecord(str(row["d"]), shape, sketch, fingerprints, (), without_giants, count, step=step)
     if not _DTYPE.fullmatch(record.dtype):
         raise UnreadableBaselineError(f"it holds a tensor of a dtype that does not exist: {record.dtype[:40]!r}")
+    if step is not None and not 0.0 <= step < math.inf:
+        raise UnreadableBaselineError(f"it holds a tensor whose integers are {step} apart")
     if record.sketch.size > WIDEST_SKETCH:
         raise UnreadableBaselineError(f"it holds a sketch of {record.sketch.size} numbers, more than is ever recorded")
     negative = any(size < 0 for size in (*shape, count or 0))
@@ -232,6 +235,8 @@ class _RecordWriter:
             packed["w"] = 1
         if record.value_count is not None:
             packed["c"] = record.value_count
+        if record.step is not None:
+            packed["q"] = record.step
         if record.value_fingerprints:
             packed["p"] = {kind: list(fingerprint) for kind, fingerprint in record.value_fingerprints.items()}
         return packed

@@ -160,10 +160,33 @@ def _(finding: kinds.OutputsFinding) -> str:
 
 
 @sentence.register
+def _(finding: kinds.UnrecordedPartsFinding) -> str:
+    layers = "1 layer" if finding.layers == 1 else f"{finding.layers} layers"
+    return (
+        f"the integers, scales and zero points of {layers} were not compared, only the numbers that they stand for: "
+        f"the baseline was recorded without them"
+    )
+
+
+@sentence.register
+def _(finding: kinds.QuantisedAnewFinding) -> str:
+    weights = "1 weight differ" if finding.weights == 1 else f"{finding.weights} weights differ"
+    return (
+        f"some integers of {weights}, as of a model that was quantised anew on another processor: load quantised "
+        f"weights from a file to compare them exactly"
+    )
+
+
+@sentence.register
 def _(finding: kinds.UncomparedFinding) -> str:
     layer = finding.layer or "the model"
     reason = "the baseline says that each pass recreates it, or lacks it"
     return f"{layer} {finding.name} differs and was not compared: {reason}"
+
+
+@sentence.register
+def _(finding: kinds.NoiseFinding) -> str:
+    return f"{finding.layer or MODEL_LABEL} differs by {finding.noise:.2g} by rounding alone"
 
 
 _SHADOWS = {

@@ -19,7 +19,12 @@ _CAUSES = {
     Cause.COMPUTATION: "modules, weights and inputs are the same, the code computes something else",
     Cause.GRADIENT: "the forward pass is the same, the gradient is different",
 }
-_LIMITS = (kinds.KinksFinding, kinds.UncomparedFinding)  # of what was compared: they stand under the notes
+_LIMITS = (
+    kinds.KinksFinding,
+    kinds.UncomparedFinding,
+    kinds.UnrecordedPartsFinding,
+    kinds.QuantisedAnewFinding,
+)  # of what was compared: they stand under the notes
 _OF_A_TRAINING = "the model starts the same; its code, the data, the loss or the optimiser is different"
 
 
@@ -72,7 +77,7 @@ def _drift(result: CheckResult, findings: Sequence[kinds.AnyFinding], accept: st
         is_training = result.cause is Cause.COMPUTATION and result.view == "training_curve"
         lines.append(f"  cause     {result.cause}: {_OF_A_TRAINING if is_training else _CAUSES[result.cause]}")
     if result.tolerance != 0.0:
-        lines.append(f"  error     {amount(result.error, result.tolerance)}")
+        lines.append(f"  error     {amount(result.error, result.tolerance)}{_beside_noise(result.error, findings)}")
     lines += _evidence(findings, most)
     if result.layers.compared > 1:
         drifted = result.layers.drifted or "none"
@@ -133,10 +138,19 @@ def amount(error: float | None, tolerance: float | None) -> str:
     return f"{size}, {times} times what is allowed ({allowed})"
 
 
+def _beside_noise(error: float | None, findings: Sequence[kinds.AnyFinding]) -> str:
+    """The error as a multiple of what rounding alone does there, if that was measured."""
+    noise = next((finding.noise for finding in findings if isinstance(finding, kinds.NoiseFinding)), None)
+    if noise is None or error is None:
+        return ""
+    times = error / noise
+    return f", {times:,.0f} times the noise measured there" if times >= 10 else f", {times:.2g} times the noise there"
+
+
 def _evidence(findings: Sequence[kinds.AnyFinding], most: int | None) -> list[str]:
     """A line a finding, the evidence first, then what else differs; no more than `most` of each."""
     lines: list[str] = []
-    listed = [finding for finding in findings if not isinstance(finding, kinds.OutputsFinding)]
+    listed = [f for f in findings if not isinstance(f, (kinds.OutputsFinding, kinds.NoiseFinding))]
     for role in kinds.Role:
         own = [finding for finding in listed if finding.role is role]
         lines += [f"  {'' if at else role.value:9} {text}" for at, text in enumerate(cut(sentences(own), most))]

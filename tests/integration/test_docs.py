@@ -97,7 +97,7 @@ def test_the_guide_tells_the_tolerances_in_force():
 
     text = (ROOT / "docs" / "guide.md").read_text("utf-8")
     rows = re.findall(r"^\| (b?float\d+) \| (\S+) \| (\S+) \|", text, re.MULTILINE)
-    assert len(rows) == 4
+    assert len(rows) == 5
     for dtype, maps, explanations in rows:
         assert Tolerances().relative(dtype) == pytest.approx(float(maps))
         assert Tolerances().explanation(dtype) == pytest.approx(float(explanations))

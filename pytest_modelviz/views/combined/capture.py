@@ -109,7 +109,7 @@ class CombinedCapture:
         captures: dict[str, Capture] = {}
         if recorder is not None and self._cam is not None:
             scores = scores_of(output, self._target)
-            narrow = trace.narrowed(TRACE_WIDTH, TRACE_WEIGHT_WIDTH)
+            narrow = trace.narrowed(TRACE_WIDTH, TRACE_WEIGHT_WIDTH).without_dtypes()
             captures["cam_map"] = self._cam.capture_of(Explanation(narrow, scores, recorder.activations(scores)))
         if self._maps is not None and collector is not None:
             if recorder is not None:  # as a pass without gradients gives it, as far as containers can be rebuilt

@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from pytest_modelviz.compare.evidence import construction_changes
+from pytest_modelviz.compare.evidence import changed_weights, construction_changes
 from pytest_modelviz.compare.naming import baseline_namer, is_within, tie_findings, with_baseline_names
 from pytest_modelviz.compare.ownership import first_changed_layer
-from pytest_modelviz.compare.precision import is_exact
+from pytest_modelviz.compare.precision import is_exact, is_quantised
 from pytest_modelviz.compare.readable import contradiction, require_rows
 from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tensors import difference, worst
@@ -27,7 +27,13 @@ from pytest_modelviz.records.findings import (
     TiesFinding,
     WeightFinding,
 )
-from pytest_modelviz.records.structure import ModelStructure, ModuleRecord, class_name_of, require_recordable
+from pytest_modelviz.records.structure import (
+    INTEGER_PART,
+    ModelStructure,
+    ModuleRecord,
+    class_name_of,
+    require_recordable,
+)
 from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.verdict import Divergence, LayerError, Verdict
 from pytest_modelviz.text.dotted import MODEL_LABEL
@@ -37,6 +43,7 @@ Containers = Mapping[str, str]  # class names of the modules that hold convoluti
 
 # In coarse dtypes a hundred times what processors do to one seed is more than anybody calls the same weights.
 _MOST_ALLOWED = 1e-2
+_COMPARED = ("class", "weight", "bias")  # of a row
 _ROUNDED = 2e-2  # what two numbers may differ by that a text writes with three digits
 _SKETCHED = 2.0  # so much more than its sketch says a difference may be
 
@@ -118,6 +125,7 @@ def _weights(
     """
     layers: list[LayerError] = []
     findings: list[WeightFinding] = []
+    changed = changed_weights(baseline, actual)
     for name, module in baseline.modules.items():
         if name not in actual.modules:
             continue
@@ -127,6 +135,9 @@ def _weights(
             if after is None or (before.dtype, before.shape) != (after.dtype, after.shape):
                 continue
             allowed = _allowed(before.dtype, tolerances.of(name))
+            is_stored_so = is_quantised(before.dtype) or local.endswith(INTEGER_PART)
+            if is_stored_so and (name, local) not in changed:  # another part explains it, or it was quantised anew
+                continue
             atol = tolerances.of(name).absolute
             errors[local] = difference(before, after, atol=atol, allowed=allowed), allowed
             if not errors[local][0] <= allowed:
@@ -190,8 +201,8 @@ def _require_rows(baseline: Capture, structure: ModelStructure) -> None:
         records = {local: structure.weights[key] for local, key in module.weights.items()}
         texts = {local: record.dtype_and_shape for local, record in records.items()}
         expected[name] = {"class": module.class_name, "weight": "not initialised", **texts}
-    compared = ("class", "weight", "bias")
-    require_rows({name: {k: row[k] for k in compared if k in row} for name, row in layers.items()}, expected, "layer")
+    expected = {name: {k: row[k] for k in _COMPARED if k in row} for name, row in expected.items()}
+    require_rows({name: {k: row[k] for k in _COMPARED if k in row} for name, row in layers.items()}, expected, "layer")
 
 
 def _require_numbers(

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pytest_modelviz.compare.arguments import matched_arguments
 from pytest_modelviz.compare.devices import same_but_for_devices
 from pytest_modelviz.compare.ignored import lasting_text
+from pytest_modelviz.compare.precision import is_quantised
 from pytest_modelviz.compare.texts import same, same_setting
 from pytest_modelviz.records.facts import rows
 from pytest_modelviz.records.structure import NOT_SAVED, ModuleRecord, require_recordable
@@ -37,7 +38,19 @@ def layers_of(facts: JsonObject, ignored: Sequence[str] = ()) -> Rows:
         text = row.get("config")
         if isinstance(text, str):
             layers[name] = {**row, "config": lasting_text(text, ignored, name)}
-    return layers
+    return {name: _with_packed_bias(row) for name, row in layers.items()}
+
+
+def _with_packed_bias(row: JsonObject) -> JsonObject:
+    """A row whose bias is a buffer if its weight is quantised: it depends on the engine whether torch gives it back so.
+
+    Torch packs both; what it packed as a parameter may come back as one.
+    """
+    parameters, buffers = _mapping(row.get("parameters")), _mapping(row.get("buffers"))
+    if "bias" not in parameters or not is_quantised(str(buffers.get("weight"))):
+        return row
+    remaining = {name: text for name, text in parameters.items() if name != "bias"}
+    return {**row, "parameters": remaining or None, "buffers": {**buffers, "bias": parameters["bias"]}}
 
 
 def field_findings(name: str, before: JsonObject, after: JsonObject) -> list[FieldFinding]:

@@ -15,6 +15,7 @@ from forging import forged
 from forging_by_hand import matches
 
 from pytest_modelviz.compare.tolerance import Tolerances
+from pytest_modelviz.views.base import measured
 
 FORGERIES = int(os.environ.get("MODELVIZ_FORGERIES", "250"))
 
@@ -23,7 +24,7 @@ FORGERIES = int(os.environ.get("MODELVIZ_FORGERIES", "250"))
 def subject(request):
     """(its name, what was recorded, each drifted view with what it captured)"""
     recorded, drifted = SUBJECTS[request.param]()
-    return request.param, recorded.capture(), [(view, view.capture()) for view in drifted]
+    return request.param, measured(recorded, recorded.capture()), [(view, view.capture()) for view in drifted]
 
 
 def test_no_forgery_makes_a_drift_match(subject):

@@ -1,13 +1,22 @@
 """Differences of tensors and what is allowed of them, in numbers that can be worked out by hand."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from traces_by_hand import tensor
 
 from pytest_modelviz.compare.precision import coarser, is_exact
-from pytest_modelviz.compare.tensors import difference, leaf_errors, rms, weight_difference, worst
+from pytest_modelviz.compare.tensors import (
+    allowed_for,
+    difference,
+    leaf_errors,
+    own_source,
+    rms,
+    weight_difference,
+    worst,
+)
 from pytest_modelviz.compare.tolerance import Source, Tolerances, weight_tolerance
 from pytest_modelviz.records.trace import Leaf
 
@@ -98,3 +107,55 @@ def test_the_worst_leaf_is_the_one_furthest_off_for_what_it_may_be():
     assert worst({"a": (0.0, 1e-4), "b": (0.0, 0.0)}) == (0.0, 1e-4, "a")
     assert worst({"a": (0.5, 1.0), "b": (0.2, 0.1)}) == (0.2, 0.1, "b")
     assert worst({"a": (0.5, 0.1), "b": (0.1, 0.0)}) == (0.1, 0.0, "b")  # nothing was allowed
+
+
+class TestSteps:
+    """What results in integers are allowed follows from how far apart two neighbours are."""
+
+    def test_half_a_step_relative_to_the_size(self):
+        # half of 0.4 beside a root mean square of 5
+        assert own_source(quantised(3.0, 4.0, 5.0, 50**0.5, step=0.4)).rounded == pytest.approx(0.2 / 5)
+        assert own_source(tensor(3, 4)) == Source("float32")
+
+    def test_a_step_that_is_not_known_may_be_any(self):
+        assert own_source(quantised(3, 4, step=None)).rounded == math.inf
+        assert own_source(tensor(3, 4, dtype="float8_e5m2")).rounded == math.inf
+        assert own_source(quantised(0, 0, step=0.1)).rounded == 0.0  # nothing is off where all is zero
+
+    def test_they_add_up_in_quadrature(self):
+        before, own = Source("quint8", rounded=0.03), Source("quint8", rounded=0.04)
+        assert before.followed_by(own).rounded == pytest.approx(0.05)
+        assert before.and_from(own).rounded == 0.04  # the larger of two that meet
+
+    def test_what_is_allowed(self):
+        integers, floats = quantised(3, 4, step=0.1), tensor(3, 4)
+
+        def allowed(record, rounded, dtype="quint8", **tolerances):
+            return allowed_for(record, Source(dtype, rounded=rounded), Tolerances(**tolerances))[0]
+
+        assert allowed(integers, 0.03) == 0.03 == allowed(floats, 0.03)
+        assert allowed(floats, 0.03, dtype="float32") == 1e-4  # no integers on the way
+        assert allowed(integers, 1e-7) == 1e-4  # no less than of what is computed in floats
+        assert allowed(tensor(3, 4, dtype="bfloat16"), 0.01) == 3e-2
+        assert allowed(integers, math.inf) == allowed(integers, 3.0) == 0.2  # no more than before steps were known
+        assert allowed(integers, 0.03, scale=2) == 0.06
+        assert allowed(integers, 0.03, rtol=0.5) == 0.5  # whoever says so wins
+
+    def test_a_baseline_has_no_say(self):
+        leaves = {"": Leaf(tensor="x")}
+        errors = leaf_errors(
+            leaves,
+            leaves,
+            {"x": quantised(3, 4, step=100.0)},
+            {"x": quantised(3, 5, step=0.1)},
+            sources={"x": own_source(quantised(3, 5, step=0.1))},
+            tolerances=Tolerances(),
+        )
+        assert errors[""][1] == pytest.approx(0.05 / 17**0.5)
+
+    def test_stored_integers_have_no_room(self):
+        assert weight_tolerance("qint8") == weight_tolerance("quint8") == 1e-6
+
+
+def quantised(*values, step):
+    return replace(tensor(*values), dtype="quint8", step=step)

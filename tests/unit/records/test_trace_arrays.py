@@ -1,5 +1,7 @@
 """Traces as arrays: they come back as they were, and what is damaged is unreadable."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from traces_by_hand import trace
@@ -15,12 +17,23 @@ class TestTraceAsArrays:
         original = trace()
         original.structure.ties = (("a", "b"),)
         original.calls[1].outputs = None
+        key = next(iter(original.tensors))
+        original.tensors[key] = replace(original.tensors[key], step=0.1)
         again = stored_trace(pack_trace(original))
         assert again.calls == original.calls
         assert again.modules == original.modules
         assert again.structure.ties == original.structure.ties
         assert list(again.tensors) == list(original.tensors)
+        assert [record.step for record in again.tensors.values()] == [r.step for r in original.tensors.values()]
         assert all(np.array_equal(again.tensors[key].sketch, original.tensors[key].sketch) for key in again.tensors)
+
+    @pytest.mark.parametrize("step", [-0.1, 1e999])
+    def test_integers_cannot_be_so_far_apart(self, step):
+        original = trace()
+        key = next(iter(original.tensors))
+        original.tensors[key] = replace(original.tensors[key], step=step)
+        with pytest.raises((UnreadableBaselineError, ValueError)):
+            stored_trace(pack_trace(original))
 
     def test_damage_is_told_as_such(self):
         arrays = pack_trace(trace())

@@ -70,9 +70,9 @@ def test_a_quantised_weight_that_changed_by_a_step_drifts():
     torch.manual_seed(1)
     first = build(0)
     torch.manual_seed(1)
-    verdict = compared(first, build(1))  # a step of 0.01 where the weights have a root mean square of 0.29
+    verdict = compared(first, build(1))
     assert (verdict.matched, verdict.cause) == (False, "weights")
-    assert verdict.error == pytest.approx(0.01 / 0.29, rel=0.3)
+    assert [finding.name for finding in verdict.findings] == ["weight (integers)"]
 
 
 def test_filters_of_a_transposed_convolution_come_first_group_by_group():

@@ -1,0 +1,55 @@
+"""What is allowed to a tensor whose noise is known."""
+
+import pytest
+
+from pytest_modelviz.compare.tolerance import LayerTolerance, Tolerances
+
+
+@pytest.mark.parametrize(
+    ("noise", "allowed"),
+    [
+        (None, 1e-4),  # old baselines: by dtype
+        (2e-6, 5e-6),  # two and a half times the noise
+        (1e-12, 1e-6),  # but one seed's weights differ by that
+        (0.0, 1e-6),
+        (1.0, 1e-4),  # a forged noise gains nothing
+        (float("inf"), 1e-4),
+    ],
+)
+def test_float32_is_allowed_two_and_a_half_times_its_noise_and_never_more_than_its_dtype(noise, allowed):
+    assert Tolerances().relative("float32", noise) == pytest.approx(allowed)
+
+
+def test_a_device_widens_the_cap_and_nothing_else():
+    assert Tolerances(device="cuda:0").relative("float32", 2e-6) == pytest.approx(5e-6)
+    assert Tolerances(device="cuda:0").relative("float32", 1.0) == pytest.approx(1e-3)
+
+
+def test_what_a_user_says_wins():
+    assert Tolerances(rtol=0.02).relative("float32", 2e-6) == 0.02
+    assert Tolerances(rtol=0.0).relative("bfloat16", None, 0.1) == 0.0
+    own = Tolerances(layers=(LayerTolerance("fc", rtol=0.5),)).of("fc")
+    assert own.relative("float32", 2e-6) == 0.5
+
+
+@pytest.mark.parametrize(("dtype", "table"), [("float64", 1e-6), ("float16", 1e-2), ("bfloat16", 3e-2)])
+def test_a_baseline_states_no_noise_of_other_dtypes(dtype, table):
+    assert Tolerances().relative(dtype, 1e-9) == Tolerances().relative(dtype, 1.0) == table
+
+
+def test_the_distance_from_its_own_shadow_counts_six_times_and_is_never_more_than_half():
+    assert Tolerances().relative("bfloat16", None, 0.001) == 3e-2
+    assert Tolerances().relative("bfloat16", None, 0.02) == pytest.approx(0.12)
+    assert Tolerances().relative("bfloat16", None, 0.2) == 0.5
+
+
+def test_a_shadow_of_bfloat16_is_allowed_the_jumps_of_rounded_weights_at_most():
+    assert Tolerances(shadow_of="bfloat16").relative("float32", 1.0) == 1e-3
+    assert Tolerances(shadow_of="float16").relative("float32", 1.0) == 3e-4
+    assert Tolerances(shadow_of="bfloat16").relative("float32", 1e-6) == pytest.approx(2.5e-6)
+    assert Tolerances(shadow_of="bfloat16", jumps=1e-5).relative("float32", 1e-6) == pytest.approx(8e-5)
+
+
+def test_an_update_leaves_alone_what_is_within_the_noise():
+    assert Tolerances(scale=0.1).relative("float32", 1e-6) == pytest.approx(2.5e-6)
+    assert Tolerances(scale=0.1).relative("float32", 1e-5) == pytest.approx(1e-5)

@@ -1,0 +1,245 @@
+"""Passes in lower precision: their float32 shadows see what rounding hides, and they themselves what precision does."""
+
+import contextlib
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from pytest_modelviz.compare.tolerance import Tolerances
+from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.records.findings import DtypeFinding, ShadowFinding
+from pytest_modelviz.records.shadow import Shadow
+from pytest_modelviz.records.trace_arrays import pack_trace, unpack_trace
+from pytest_modelviz.records.verdict import Cause, Verdict
+from pytest_modelviz.views.base import measured
+from pytest_modelviz.views.combined.capture import CombinedCapture
+from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
+
+HALF = (torch.bfloat16, torch.float16)
+
+
+class Norm(nn.Module):
+    """A root mean square norm, which sums in float32 unless it is told not to."""
+
+    def __init__(self, width: int, *, exact: bool) -> None:
+        super().__init__()
+        self.weight, self.exact = nn.Parameter(torch.ones(width)), exact
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = x.float() if self.exact else x
+        y = y * torch.rsqrt(y.pow(2).mean(-1, keepdim=True) + 1e-6)
+        return self.weight * y.to(x.dtype)
+
+
+class Net(nn.Module):
+    """Casts on the way: in a norm, by hand before its head, and as it may before it returns."""
+
+    def __init__(self, dtype: torch.dtype, *, exact: bool = True, returns: torch.dtype | None = None) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed, self.norm = nn.Linear(16, 64), Norm(64, exact=exact)
+        self.memory, self.head = nn.LSTM(64, 48, batch_first=True), nn.Linear(48, 300)
+        self.cast, self.returns = dtype, returns or dtype
+        self.to(dtype)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y, _ = self.memory(self.norm(self.embed(x)))
+        return self.head(y.to(self.cast)).to(self.returns)
+
+
+def image(dtype: torch.dtype) -> torch.Tensor:
+    return torch.randn(4, 10, 16, generator=torch.Generator().manual_seed(1)).to(dtype)
+
+
+def captured(
+    model: nn.Module,
+    data: object,
+    *,
+    autocast: torch.dtype | None = None,
+    records: bool = False,
+    shadow: Shadow = Shadow.AUTO,
+) -> Capture:
+    view = FeatureMapsView(model, data)
+    view.set_shadow(shadow)
+    with torch.autocast("cpu", dtype=autocast) if autocast else contextlib.nullcontext():
+        capture = view.capture()
+        return measured(view, capture) if records else capture
+
+
+def compared(baseline: Capture, actual: Capture) -> Verdict:
+    return FeatureMapsView.compare(baseline, actual, Tolerances())
+
+
+def shadow_states(verdict: Verdict) -> list[str]:
+    return [finding.state for finding in verdict.findings if isinstance(finding, ShadowFinding)]
+
+
+@pytest.mark.parametrize("dtype", HALF, ids=str)
+class TestShadow:
+    def test_the_same_model_matches_and_says_nothing(self, dtype):
+        baseline = captured(Net(dtype), image(dtype), records=True)
+        verdict = compared(baseline, captured(Net(dtype), image(dtype)))
+        assert verdict.matched
+        assert not verdict.findings
+
+    def test_a_weight_that_its_own_rounding_would_hide(self, dtype):
+        baseline = captured(Net(dtype), image(dtype), records=True)
+        model = Net(dtype)
+        model.head.weight.data *= 1.004  # 0.4 %, where three per cent of bfloat16 and one of float16 are allowed
+        verdict = compared(baseline, captured(model, image(dtype)))
+        assert (verdict.first.layer, verdict.cause) == ("head", Cause.WEIGHTS)
+        assert verdict.tolerance <= 1e-3
+        assert shadow_states(verdict) == ["differs"]
+
+    def test_another_input(self, dtype):
+        baseline = captured(Net(dtype), image(dtype), records=True)
+        verdict = compared(baseline, captured(Net(dtype), image(torch.float32).mul(1.004).to(dtype)))
+        assert (verdict.first.layer, verdict.cause) == ("", Cause.INPUT)
+
+    def test_a_sum_that_is_no_longer_made_in_float32(self, dtype):
+        baseline = captured(Net(dtype), image(dtype), records=True)
+        verdict = compared(baseline, captured(Net(dtype, exact=False), image(dtype)))
+        assert (verdict.first.layer, verdict.cause) == ("norm", Cause.ARCHITECTURE)
+        expected = DtypeFinding("norm", "dtype of intermediate results", "float32", "that of its output")
+        assert expected in verdict.findings
+        assert shadow_states(verdict) == ["agrees"]
+
+    def test_a_cast_before_the_output_that_is_new(self, dtype):
+        baseline = captured(Net(dtype), image(dtype), records=True)
+        verdict = compared(baseline, captured(Net(dtype, returns=torch.float32), image(dtype)))
+        assert verdict.first.layer == ""
+        assert shadow_states(verdict) == ["agrees"]
+        assert any(isinstance(finding, DtypeFinding) for finding in verdict.findings)
+
+    def test_weights_are_left_in_their_dtype(self, dtype):
+        model = Net(dtype)
+        before = {key: value.clone() for key, value in model.state_dict().items()}
+        captured(model, image(dtype), records=True)
+        for key, value in model.state_dict().items():
+            assert value.dtype == dtype
+            assert torch.equal(value, before[key])
+
+    def test_a_baseline_without_a_shadow_is_compared_as_before_and_told(self, dtype):
+        trace = captured(Net(dtype), image(dtype)).result.trace
+        old = captured(Net(dtype), image(dtype), shadow=Shadow.NEVER)
+        assert pack_trace(replace(trace, shadow=None)).keys() <= old.arrays.keys()
+        verdict = compared(old, captured(Net(dtype), image(dtype)))
+        assert verdict.matched
+        assert shadow_states(verdict) == ["baseline"]
+
+    def test_a_shadow_that_is_turned_off_is_told(self, dtype):
+        baseline = captured(Net(dtype), image(dtype), records=True)
+        actual = captured(Net(dtype), image(dtype), shadow=Shadow.NEVER)
+        assert "--modelviz-shadow=never" in " ".join(actual.notes)
+        verdict = compared(baseline, actual)
+        assert verdict.matched
+        assert shadow_states(verdict) == ["actual"]
+
+    def test_a_forged_noise_gains_no_more_than_the_jumps_of_rounded_weights(self, dtype):
+        baseline = captured(Net(dtype), image(dtype), records=True)
+        trace = unpack_trace(baseline.arrays)
+        records = {key: replace(record, noise=1e30) for key, record in trace.shadow.tensors.items()}
+        forged = replace(trace, shadow=replace(trace.shadow, tensors=records))
+        model = Net(dtype)
+        model.head.weight.data *= 1.004
+        assert not compared(
+            replace(baseline, arrays={**baseline.arrays, **pack_trace(forged)}), captured(model, image(dtype))
+        ).matched
+
+    def test_all_views_of_one_pass(self, dtype):
+        combined = CombinedCapture(Net(dtype), image(dtype))
+        combined.summary.set_shadow(Shadow.NEVER)
+        combined.summary.capture()
+        assert "shadow.structure" not in combined.feature_maps.capture().arrays
+        assert "shadow.structure" in CombinedCapture(Net(dtype), image(dtype)).feature_maps.capture().arrays
+
+
+class TestAutocast:
+    def model(self) -> Net:
+        return Net(torch.float32)
+
+    def test_the_same_matches_and_a_weight_of_half_a_thousandth_does_not(self):
+        baseline = captured(self.model(), image(torch.float32), autocast=torch.bfloat16, records=True)
+        assert compared(baseline, captured(self.model(), image(torch.float32), autocast=torch.bfloat16)).matched
+        other = self.model()
+        other.norm.weight.data *= 1.0005
+        verdict = compared(baseline, captured(other, image(torch.float32), autocast=torch.bfloat16))
+        assert (verdict.first.layer, verdict.cause) == ("norm", Cause.WEIGHTS)
+
+    @pytest.mark.parametrize("recorded", [torch.bfloat16, None], ids=["left off", "left on"])
+    def test_autocast_left_on_or_off_is_named_by_its_dtypes(self, recorded):
+        baseline = captured(self.model(), image(torch.float32), autocast=recorded, records=True)
+        actual = captured(self.model(), image(torch.float32), autocast=None if recorded else torch.bfloat16)
+        verdict = compared(baseline, actual)
+        assert (verdict.first.layer, verdict.cause) == ("embed", Cause.COMPUTATION)
+        dtypes = ("bfloat16", "float32") if recorded else ("float32", "bfloat16")
+        assert DtypeFinding("embed", "dtype", *dtypes) in verdict.findings
+        assert shadow_states(verdict) == ["agrees"]
+
+    def test_a_region_inside_a_float32_model(self):
+        class Region(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                torch.manual_seed(0)
+                self.first, self.second = nn.Linear(16, 32), nn.Linear(32, 300)
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                with torch.autocast("cpu", dtype=torch.bfloat16):
+                    y = self.first(x)
+                return self.second(y.float())
+
+        baseline = captured(Region(), image(torch.float32), records=True)
+        assert compared(baseline, captured(Region(), image(torch.float32))).matched
+        other = Region()
+        other.first.weight.data *= 1.002
+        assert compared(baseline, captured(other, image(torch.float32))).first.layer == "first"
+
+
+def test_a_model_that_takes_nothing_but_its_own_precision_says_so():
+    class Kernel(nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if x.dtype != torch.bfloat16:
+                raise TypeError("this kernel takes bfloat16")
+            return super().forward(x)
+
+    notes = captured(Kernel(16, 8).bfloat16(), image(torch.bfloat16)).notes
+    assert "the model raises TypeError: this kernel takes bfloat16" in " ".join(notes)
+
+
+def test_float8_weights_cannot_be_converted():
+    class Stored(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("weight", torch.ones(16, 8).to(torch.float8_e4m3fn))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x @ self.weight.to(x.dtype)
+
+    assert "float8_e4m3fn cannot be converted" in " ".join(captured(Stored(), image(torch.bfloat16)).notes)
+
+
+def test_large_weights_are_left_out_unless_asked_for(monkeypatch):
+    monkeypatch.setattr("pytest_modelviz.probe.shadow._MOST_BYTES", 100)
+    data = image(torch.bfloat16)
+    left_out = captured(Net(torch.bfloat16), data)
+    assert "shadow.structure" not in left_out.arrays
+    assert "--modelviz-shadow=always" in " ".join(left_out.notes)
+    assert "shadow.structure" in captured(Net(torch.bfloat16), data, shadow=Shadow.ALWAYS).arrays
+
+
+def test_float32_and_float64_have_no_shadow():
+    for dtype in (torch.float32, torch.float64):
+        capture = captured(Net(dtype), image(dtype))
+        assert not capture.notes
+        assert "shadow.structure" not in capture.arrays
+
+
+def test_float32_is_judged_by_its_noise():
+    baseline = captured(Net(torch.float32), image(torch.float32), records=True)
+    other = Net(torch.float32)
+    other.head.weight.data *= 1 + 5e-5  # half of what the dtype alone is allowed
+    assert compared(captured(Net(torch.float32), image(torch.float32)), captured(other, image(torch.float32))).matched
+    verdict = compared(baseline, captured(other, image(torch.float32)))
+    assert (verdict.first.layer, verdict.cause) == ("head", Cause.WEIGHTS)
