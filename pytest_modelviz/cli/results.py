@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from pytest_modelviz.cli.noise import noise_json, noise_report
 from pytest_modelviz.cli.options import ReviewOptions, pattern_options, review_options
 from pytest_modelviz.cli.output import from_here, print_json, print_line, print_unnamed
 from pytest_modelviz.cli.stored_report import own_accept_command, stored_report
@@ -95,30 +96,55 @@ def _line(item: ReviewedCheck, options: ReviewOptions) -> str:
 
 
 @click.command()
+@click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    help="Add the layers in each baseline whose noise is large, and why; also of checks that matched.",
+)
 @pattern_options
-def show(options: ReviewOptions, patterns: Sequence[str], as_json: bool) -> None:
+def show(options: ReviewOptions, patterns: Sequence[str], verbose: bool, as_json: bool) -> None:
     """Show the reports and pictures of checks that did not match."""
     review = options.review()
     failed = [pair for pair in review.checks if pair[1].status.fails]
-    checks = matching(failed, patterns, lambda pair: pair[1].nodeid, review.knows, "no test that did not match")
+    candidates, nothing = (review.checks, "no test") if verbose else (failed, "no test that did not match")
+    checks = matching(candidates, patterns, lambda pair: pair[1].nodeid, review.knows, nothing)
     if as_json:
-        print_json(**_runs_json(review), checks=[_check_json(options, review, *pair) for pair in checks])
+        rows = [_check_json(options, review, *pair) for pair in checks if pair[1].status.fails]
+        noise = {"noise": [row for pair in checks for row in noise_json(review, *pair)]} if verbose else {}
+        print_json(**_runs_json(review), checks=rows, **noise)
         return
     fates = review.fates()
     for run, check in checks:
-        fate = fates.get((run.id, check.nodeid, check.name))
-        expected = "  (xfail)" if check.expected_failure else ""
-        print_line(
-            f"{options.field(check.nodeid)}{_foreign_mark(review, run)}{expected}{f'  ({fate})' if fate else ''}"
-        )
-        click.echo(stored_report(review, check, run, options))
-        for path in run.folder.pictures_of(check):
-            print_line(f"  picture   {options.field(str(from_here(path)))}")
-        print_line("")
-    if not checks:
+        noise_lines = noise_report(review, run, check) if verbose else []
+        if check.status.fails or noise_lines:
+            _show_check(options, review, run, check, fates.get((run.id, check.nodeid, check.name)), noise_lines)
+    if not failed:
         of_run = _run_names(review) if review.unfinished else "the last run"
         print_line(f"all checks of {of_run} {'that were finished ' if review.has_lost_workers else ''}matched")
     print_unnamed(review, options.field)
+
+
+def _show_check(
+    options: ReviewOptions,
+    review: Review,
+    run: ReviewedRun,
+    check: CheckResult,
+    fate: str | None,
+    noise_lines: Sequence[str],
+) -> None:
+    """Print a check's report, where it did not match, and what is to be said of its baseline's noise."""
+    expected = "  (xfail)" if check.expected_failure else ""
+    print_line(f"{options.field(check.nodeid)}{_foreign_mark(review, run)}{expected}{f'  ({fate})' if fate else ''}")
+    if check.status.fails:
+        click.echo(stored_report(review, check, run, options))
+    else:
+        print_line(f"{options.field(check.name)}: {check.status}")
+    for line in noise_lines:
+        print_line(line)
+    for path in run.folder.pictures_of(check) if check.status.fails else ():
+        print_line(f"  picture   {options.field(str(from_here(path)))}")
+    print_line("")
 
 
 @click.command(context_settings={"ignore_unknown_options": True})

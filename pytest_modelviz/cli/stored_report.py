@@ -31,6 +31,7 @@ _COMMAND = re.compile(
     re.IGNORECASE,
 )
 _LEFT_OUT = "(lines that hold commands are left out: results.json has them)"
+_COMMAND_LEFT_OUT = "(a line that holds a command is left out)"
 
 
 def own_accept_command(check: CheckResult, run: ReviewedRun, options: ReviewOptions) -> str:
@@ -55,6 +56,11 @@ def stored_report(review: Review, check: CheckResult, run: ReviewedRun, options:
     omitted = len(others) - len(before) - len(after) - len(commands)  # each of ours replaces one
     left_out = [f"  {_LEFT_OUT}"] if is_command or omitted > 0 else []
     return "\n".join([first, *before, *commands, *after, *left_out])
+
+
+def without_commands(lines: Sequence[str]) -> list[str]:
+    """Lines of our own with names from elsewhere: one that holds a command is left out, and that is said."""
+    return [f"  {_COMMAND_LEFT_OUT}" if _ANY_COMMAND.search(line) else line for line in lines]
 
 
 def _indented(lines: Sequence[str]) -> list[str]:

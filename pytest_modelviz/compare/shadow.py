@@ -51,7 +51,7 @@ def compare_passes(
         if before is None and after is None:
             return verdict  # as is said with each capture
         return _with(verdict, ShadowFinding("baseline" if before is None else "actual", role=Role.ALSO))
-    own = replace(tolerances, precision="ieee", shadow_of=_given_dtype(actual), jumps=_jumps(baseline, actual))
+    own = replace(tolerances, precision="ieee", shadow_of=given_dtype(actual), jumps=_jumps(baseline, actual))
     verdict = compare_traces(before, after, own)
     if not verdict.matched:
         return _with(verdict, *_dtypes_given(baseline, actual), ShadowFinding("differs", role=Role.ALSO))
@@ -71,7 +71,7 @@ def _shadow(trace: ForwardTrace, precision: str) -> ForwardTrace | None:
     return None if precision != "ieee" or is_low(trace) else trace
 
 
-def _given_dtype(trace: ForwardTrace) -> str:
+def given_dtype(trace: ForwardTrace) -> str:
     """The coarsest dtype of a model's weights and inputs."""
     given = (*trace.weights.values(), *_inputs(trace).values())
     return functools.reduce(coarser, (record.dtype for record in given), "float64")

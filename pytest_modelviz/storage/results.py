@@ -133,14 +133,7 @@ class ResultsFolder:
 
         The test's id and the check's name alone say it; the candidate's file name, for which variant it is.
         """
-        common = Location.of(check.nodeid, check.name)
-        if check.candidate is None:
-            return common
-        stem = PurePosixPath(check.candidate.replace("\\", "/")).name.removesuffix(".json")
-        candidates = Store(self.candidates, kind="candidate")
-        document = candidates.ids(common.folder / stem) if stem.startswith(f"{common.stem}@") else None
-        own = common if document is None else Location.of_document({**document, "name": check.name}, check.nodeid)
-        return own if own.stem == stem else common
+        return location_by_path(check, check.candidate, Store(self.candidates, kind="candidate"))
 
     def pictures_of(self, check: CheckResult) -> list[Path]:
         """The pictures that were kept of a check."""
@@ -331,3 +324,17 @@ def run_facts(
         lost_workers=tuple(lost_workers),
         project=project,
     )
+
+
+def location_by_path(check: CheckResult, path: str | None, store: Store) -> Location:
+    """The location of a check's files, given the `path` that its result says they have in a store.
+
+    The test's id and the check's name alone say it; the path's file name, for which variant it is.
+    """
+    common = Location.of(check.nodeid, check.name)
+    if path is None:
+        return common
+    stem = PurePosixPath(path.replace("\\", "/")).name.removesuffix(".json")
+    document = store.ids(common.folder / stem) if stem.startswith(f"{common.stem}@") else None
+    own = common if document is None else Location.of_document({**document, "name": check.name}, check.nodeid)
+    return own if own.stem == stem else common

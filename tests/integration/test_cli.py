@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -56,6 +57,14 @@ class TestLooking:
         project.run_once("--modelviz-update")
         assert project.modelviz("show").output == "all checks of the last run matched\n"
         assert project.modelviz("list").output.startswith("0 waiting; run ")
+
+    def test_show_the_noise_of_baselines(self, drifted):
+        text = drifted.modelviz("show", "-v", A).output
+        assert re.search(r"^  noise     usually \d(\.\d)?e-0[67], ", text, re.MULTILINE)
+        assert text.count("  noise  ") == 1  # feature_maps has measured it, model_summary has not
+        (found,) = json.loads(drifted.modelviz("show", "-v", "--json", A).output)["noise"]
+        assert (found["nodeid"], found["name"]) == (A, "feature_maps")
+        assert 1e-7 < found["usual"] < 1e-5
 
     def test_what_cannot_be_accepted_is_mentioned(self, drifted):
         drifted.baseline("feature_maps.json", "test_net/test_net[a]").write_text("")

@@ -1,0 +1,42 @@
+"""The noise that the baseline of a reviewed check holds."""
+
+from __future__ import annotations
+
+from pytest_modelviz.compare.noisy_calls import noise_summary
+from pytest_modelviz.compare.precision import precision_of
+from pytest_modelviz.compare.tolerance import Tolerances
+from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
+from pytest_modelviz.records.check_result import CheckResult
+from pytest_modelviz.records.noisy_calls import NoiseSummary
+from pytest_modelviz.records.trace_arrays import DAMAGE, damaged_trace, unpack_trace
+from pytest_modelviz.review.review import Review, ReviewedRun
+from pytest_modelviz.storage.results import location_by_path
+
+_NOISES = {"trace.noise", "shadow.noise"}  # arrays: the noise of the tensors of a pass, and of its float32 shadow
+
+
+def baseline_noise(review: Review, run: ReviewedRun, check: CheckResult) -> NoiseSummary | None:
+    """The noise of the layers in a check's baseline; None where it holds none, as those of most views.
+
+    Raises:
+        ModelvizError: there is no baseline of this project, or it cannot be read.
+
+    """
+    if review.foreign_project(run) is not None:
+        raise ModelvizError("the baseline is another project's")
+    try:
+        stored = review.baselines.load(
+            location_by_path(check, check.baseline, review.baselines), nodeid=check.nodeid, name=check.name
+        )
+        if stored is None:
+            raise ModelvizError("there is no baseline")
+        if not _NOISES & stored.capture.arrays.keys():
+            return None
+        around = stored.capture.environment
+        tolerances = Tolerances(device=around.get("device", "cpu"), precision=precision_of(around))
+        try:
+            return noise_summary(unpack_trace(stored.capture.arrays), tolerances)
+        except DAMAGE as error:
+            raise damaged_trace(error) from error
+    except (UnreadableBaselineError, OSError) as error:
+        raise ModelvizError(f"the baseline cannot be read: {error}") from error
