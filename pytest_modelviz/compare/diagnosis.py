@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from pytest_modelviz.compare.blame import assign_blame
@@ -28,6 +28,7 @@ from pytest_modelviz.records.findings import (
     CodeFinding,
     DivergingEvent,
     EventFinding,
+    FormerSketchFinding,
     LayerFinding,
     OrderFinding,
     OutputsFinding,
@@ -37,6 +38,7 @@ from pytest_modelviz.records.findings import (
     WeightFinding,
 )
 from pytest_modelviz.records.structure import LENT, class_name_of
+from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import Event, ForwardTrace
 from pytest_modelviz.records.verdict import Divergence, LayerError, Verdict
 
@@ -126,6 +128,7 @@ def _verdict_on_equal_passes(comparison: LockstepComparison, changed: WeightChan
     """
     baseline, structures = comparison.baseline, comparison.structures
     count = len({call.layer for call in baseline.calls})
+    former = former_sketches((*baseline.tensors.values(), *baseline.weights.values()))
     significant = _significant_changes(comparison, changed)
     built = structural_findings(*structures)
     if not significant and not built:
@@ -134,7 +137,7 @@ def _verdict_on_equal_passes(comparison: LockstepComparison, changed: WeightChan
             compared=count,
             error=worst.error,
             tolerance=worst.tolerance,
-            findings=_uncompared(comparison),
+            findings=[*_uncompared(comparison), *former],
             layers=comparison.layers,
         )
     if significant:
@@ -187,6 +190,11 @@ def _uncompared(comparison: LockstepComparison) -> list[UncomparedFinding]:
     findings = [UncomparedFinding(name, f"buffer {local}") for name, local in sorted(differing & claimed)]
     lent = {call.layer for call in baseline.calls if id(call) in comparison.lent_calls}
     return findings + [UncomparedFinding(name, f"weights{LENT}") for name in sorted(lent)]
+
+
+def former_sketches(baseline: Iterable[TensorRecord]) -> list[FormerSketchFinding]:
+    """What to say of a match if some of the baseline's sketches are of an earlier version."""
+    return [FormerSketchFinding()] if any(record.is_of_earlier_version for record in baseline) else []
 
 
 def _mismatch(comparison: LockstepComparison, event: Event, path: str) -> tuple[str, str]:

@@ -32,8 +32,14 @@ def rms(record: TensorRecord) -> float:
     return norm(record.bulk_sketch) / math.sqrt(record.elements)
 
 
+def sketched_alike(baseline: TensorRecord, actual: TensorRecord) -> tuple[TensorRecord, TensorRecord]:
+    """The two records, the actual one as earlier versions sketched it where the baseline is of one of these."""
+    return baseline, (actual.former or actual) if baseline.former is None else actual
+
+
 def rms_difference(baseline: TensorRecord, actual: TensorRecord) -> float:
     """Estimate the root mean square of two tensors' difference, without giants; zero if they cannot be subtracted."""
+    baseline, actual = sketched_alike(baseline, actual)
     before, after = baseline.bulk_sketch, actual.bulk_sketch
     comparable = (baseline.dtype, baseline.shape, before.size) == (actual.dtype, actual.shape, after.size)
     if not comparable or not actual.elements or is_exact(baseline.dtype):
@@ -66,6 +72,7 @@ def difference(baseline: TensorRecord, actual: TensorRecord, *, atol: float = 0.
         differ.
 
     """
+    baseline, actual = sketched_alike(baseline, actual)
     layouts = [(record.dtype, record.shape, record.value_count) for record in (baseline, actual)]
     if layouts[0] != layouts[1]:
         return math.inf

@@ -17,6 +17,7 @@ WIDEST_SKETCH = 251  # numbers: of an activation; `probe.sketch` says why this m
 # that by themselves have. Earlier versions recorded the latter only, and neither for small weights.
 INTEGERS, LARGE_INTEGERS = "integers", "digits"
 COMPONENTS = "components"  # the kind of fingerprint that a nested tensor has: of its components' shapes
+LARGEST_PIECE = 2**20  # numbers: a larger tensor is sketched in pieces
 Sketch = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
 
@@ -36,6 +37,8 @@ class TensorRecord:
         sketch_without_giants: a second sketch with zeros for the giants, which would hide all other values in the
             first; None where there are none.
         value_count: how many real numbers it holds, where its shape does not say (see `numbers`).
+        former: the same tensor as earlier versions sketched it, for comparisons with baselines of theirs; None where
+            they did so alike.
 
     """
 
@@ -46,6 +49,7 @@ class TensorRecord:
     statistics: tuple[float, ...] = ()
     sketch_without_giants: Sketch | None = None
     value_count: int | None = None
+    former: TensorRecord | None = None
 
     @property
     def numel(self) -> int:
@@ -73,6 +77,11 @@ class TensorRecord:
         return (self.sketch,) if self.sketch_without_giants is None else (self.sketch, self.sketch_without_giants)
 
     @property
+    def is_of_earlier_version(self) -> bool:
+        """Whether an earlier version has sketched it, which did so otherwise."""
+        return self.former is None and self.numbers > LARGEST_PIECE and self.sketch.size > 0
+
+    @property
     def dtype_and_shape(self) -> str:
         return dtype_and_shape(self.dtype, self.shape)
 
@@ -86,6 +95,7 @@ class TensorRecord:
             self,
             sketch=_narrowed(self.sketch, width),
             sketch_without_giants=None if giants is None else _narrowed(giants, width),
+            former=None if self.former is None else self.former.narrowed(width),
         )
 
 

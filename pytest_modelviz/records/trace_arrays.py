@@ -9,6 +9,7 @@ import json
 import re
 import zlib
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,8 @@ def pack_trace(trace: ForwardTrace) -> dict[str, Array]:
             packed["c"] = record.value_count
         if record.value_fingerprints:
             packed["p"] = {kind: list(fingerprint) for kind, fingerprint in record.value_fingerprints.items()}
+        if record.former is not None:
+            packed["former"] = row(record.former)
         return packed
 
     structure = {
@@ -148,6 +151,11 @@ def _parsed(packed: Array) -> Any:
 
 
 def _tensor(row: Mapping[str, Any], readers: Mapping[int, _SketchReader]) -> TensorRecord:
+    record = _sketched_tensor(row, readers)
+    return replace(record, former=_sketched_tensor(row["former"], readers)) if "former" in row else record
+
+
+def _sketched_tensor(row: Mapping[str, Any], readers: Mapping[int, _SketchReader]) -> TensorRecord:
     fingerprints = {str(kind): (int(count), int(print_)) for kind, (count, print_) in row.get("p", {}).items()}
     reader = readers[int(row.get("w", 0))]
     shared = row.get("same")
