@@ -223,7 +223,7 @@ class PassRecorder:
         finally:
             self._depth -= 1
             self._lent.leave(call)
-        call.outputs = self._leaves([("", output)], prefix)
+        call.outputs = self._leaves([("", output)], prefix, anew=not self._depth)
         if not (self._depth or self._notes) and (uncompared := uncompared_items(output)):
             self._notes += (f"the model's output holds what is not compared: {', '.join(uncompared[:_MOST_NAMED])}",)
         self._weights.record_waiting(module)
@@ -241,27 +241,35 @@ class PassRecorder:
 
         return run_stepwise(output, step)
 
-    def _leaves(self, values: list[tuple[str, object]], prefix: str) -> dict[str, Leaf]:
+    def _leaves(self, values: list[tuple[str, object]], prefix: str, *, anew: bool = False) -> dict[str, Leaf]:
+        """Record a nested value's leaves; `anew` also those tensors in which no write since was noticed."""
         leaf_by_path: dict[str, Leaf] = {}
         for name, value in values:
             # nearly all values are tensors, whose leaf is found faster without a walk
             for written, item in [(name, value)] if isinstance(value, torch.Tensor) else leaves(value, name):
                 path = _unused(written, leaf_by_path)  # a key such as "a.b" is written like the "b" within "a"
                 if isinstance(item, torch.Tensor):
-                    leaf_by_path[path] = Leaf(tensor=self._key(item, prefix + path))
+                    leaf_by_path[path] = Leaf(tensor=self._key(item, prefix + path, anew=anew))
                 elif isinstance(item, (float, complex)) and self._records_numbers:
                     leaf_by_path[path] = Leaf(tensor=self._add(record_number(item), prefix + path))
                 else:
                     leaf_by_path[path] = Leaf(literal=literal(item))
         return leaf_by_path
 
-    def _key(self, tensor: torch.Tensor, name: str) -> str:
-        """The key of a tensor's record. It is recorded unless the same tensor was, and has not changed since."""
+    def _key(self, tensor: torch.Tensor, name: str, *, anew: bool = False) -> str:
+        """The key of a tensor's record. It is recorded unless the same tensor was, and has not changed since.
+
+        Not every write is noticed: NumPy writes into the memory of a tensor, and sparse tensors have none of their own.
+        """
         state = state_of(tensor)
         sketched = self._sketched.get(id(tensor))
-        if sketched is not None and sketched[0]() is tensor and sketched[1] == state:
-            return sketched[2]
-        key = self._add(self._record(tensor), name)
+        known = sketched[2] if sketched and sketched[0]() is tensor and sketched[1] == state else None
+        if known is not None and not anew:
+            return known
+        record = self._record(tensor)
+        if known is not None and record.is_bitwise(self.tensors[known]):
+            return known
+        key = self._add(record, name)
         self._sketched[id(tensor)] = (weakref.ref(tensor), state, key)
         return key
 

@@ -85,6 +85,12 @@ class TensorRecord:
     def dtype_and_shape(self) -> str:
         return dtype_and_shape(self.dtype, self.shape)
 
+    def is_bitwise(self, other: TensorRecord) -> bool:
+        """Whether two records hold the same, bit by bit."""
+        texts = [(record.dtype, record.shape, dict(record.value_fingerprints)) for record in (self, other)]
+        sketches = [[sketch.tobytes() for sketch in record.sketches] for record in (self, other)]
+        return texts[0] == texts[1] and sketches[0] == sketches[1]
+
     def narrowed(self, width: int) -> TensorRecord:
         """The same tensor with sketches of at most `width` numbers: the buckets are added up, with random signs.
 
