@@ -8,6 +8,7 @@ import functools
 import hashlib
 import inspect
 import re
+from collections import UserDict
 from collections.abc import Collection, Hashable, Iterator, Mapping
 from typing import cast
 
@@ -18,6 +19,7 @@ DEEPEST = 8
 LITERALS = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size, enum.Enum)
 _NUMBERS = (torch.Tensor, bool, int, float)  # of all that objects hold, only these are compared
 _LONGEST_TEXT = 200  # characters; a longer text is cut and ends in a digest of the whole
+_MOST_WRITTEN = 1000  # items of an array up to which NumPy writes all of them
 _MOST_ITEMS = 4096  # of a collection that is neither list nor tuple nor mapping
 
 
@@ -66,14 +68,43 @@ def placeholder(value: object) -> Placeholder:
 
 
 def uncompared_items(value: object) -> list[str]:
-    """The paths and types of the values that are compared by the name of their type alone."""
-    items = list(leaves(value))
-    paths = [path for path, item in items if not isinstance(item, Placeholder)]
-    return [
-        f"{path.lstrip('.')} {item}".strip()
-        for path, item in items
-        if isinstance(item, Placeholder) and not any(inner.startswith(path) for inner in paths)
-    ]
+    """The paths and types of the values that are not compared, or not in full, and what of them is not."""
+    return list(_uncompared(value, "", 0))
+
+
+def _uncompared(value: object, path: str, depth: int) -> Iterator[str]:
+    is_atom = isinstance(value, (torch.Tensor, np.ndarray, np.generic, *LITERALS))
+    items = None if is_atom or depth >= DEEPEST else items_of(value)
+    exception = "" if depth >= DEEPEST and not is_atom else _exception(value, items)
+    if exception is not None:
+        yield f"{path.lstrip('.')} {placeholder(value)}{exception}".strip()
+    for name, item in items or ():
+        yield from _uncompared(item, f"{path}{name}", depth + 1)
+
+
+def _exception(value: object, items: list[tuple[str, object]] | None) -> str | None:
+    """What of a value is not compared: "" for all of it, None if all is; its `items` are another matter."""
+    if isinstance(value, LITERALS):
+        return None
+    if items or isinstance(value, torch.Tensor):
+        names = _public_attributes(value) - {name.lstrip(".") for name, _ in items or ()}
+        return f" (its {', '.join(sorted(names))})" if names else None
+    if isinstance(value, np.ma.MaskedArray):
+        return " (its mask)"
+    if isinstance(value, (np.ndarray, np.generic)):
+        is_cut = value.size > _MOST_WRITTEN and not isinstance(_as_tensor(value), torch.Tensor)
+        return " (all but its first and last items)" if is_cut else None
+    if isinstance(value, (set, frozenset)):
+        return None if all(isinstance(item, (tuple, frozenset, *LITERALS)) for item in value) else " (all but its text)"
+    if items == []:
+        return " (that it is empty)"
+    is_in_part = any(not isinstance(item, Placeholder) for _, item in leaves(value))
+    return " (all but its tensors and numbers)" if is_in_part else ""
+
+
+def _public_attributes(value: object) -> set[str]:
+    own = {"data"} if isinstance(value, UserDict) else set()
+    return {name for name in getattr(value, "__dict__", ()) if not name.startswith("_")} - own
 
 
 def items_of(value: object, by_name: bool = False) -> list[tuple[str, object]] | None:

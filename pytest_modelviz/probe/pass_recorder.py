@@ -225,7 +225,8 @@ class PassRecorder:
             self._lent.leave(call)
         call.outputs = self._leaves([("", output)], prefix, anew=not self._depth)
         if not (self._depth or self._notes) and (uncompared := uncompared_items(output)):
-            self._notes += (f"the model's output holds what is not compared: {', '.join(uncompared[:_MOST_NAMED])}",)
+            names = [*uncompared[:_MOST_NAMED], *(["..."] if len(uncompared) > _MOST_NAMED else [])]
+            self._notes += (f"the model's output holds what is not compared: {', '.join(names)}",)
         self._weights.record_waiting(module)
         for observer in self._observers:
             output = observer.leave(call, module, output)

@@ -1,8 +1,11 @@
 """What modules take and return beside tensors of numbers: texts, large integers, and what is not compared."""
 
+import collections
+import dataclasses
 import decimal
 import functools
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -49,6 +52,25 @@ def test_long_texts_and_large_integers_are_compared_to_the_last_digit(before, af
     assert not view.compare(baseline, other.capture(), Tolerances()).matched
 
 
+class Result:
+    def __init__(self, boxes, label):
+        self.boxes, self.label = boxes, label
+
+
+class Boxes(list):
+    pass
+
+
+@dataclasses.dataclass
+class Point:
+    x: float
+
+
+def with_attribute(value):
+    value.label = "cat"
+    return value
+
+
 @pytest.mark.parametrize(
     ("value", "note"),
     [
@@ -56,9 +78,37 @@ def test_long_texts_and_large_integers_are_compared_to_the_last_digit(before, af
         (lambda: [range(3), 2.0], "value[0] <range>"),
         (lambda: [[[[[[[[torch.ones(1)]]]]]]]], "value[0][0][0][0][0][0][0] <list>"),
         (lambda: [1, "text", None, torch.ones(2)], ""),
-        (lambda: functools.partial(torch.add, torch.ones(2)), ""),
+        (lambda: {"a", ("b", 1)}, ""),
+        (lambda: np.array(["a"] * 1000), ""),
+        (lambda: functools.partial(torch.add, torch.ones(2)), "value <partial> (all but its tensors and numbers)"),
+        (lambda: Result(torch.ones(2), "cat"), "value <Result> (all but its tensors and numbers)"),
+        (lambda: torch.distributions.Normal(0.0, 1.0), "value <Normal> (all but its tensors and numbers)"),
+        (lambda: collections.deque([torch.ones(2), 1j]), "value <deque> (all but its tensors and numbers)"),
+        (lambda: with_attribute(Boxes([1.0])), "value <Boxes> (its label)"),
+        (lambda: with_attribute(Point(1.0)), "value <Point> (its label)"),
+        (lambda: with_attribute(torch.ones(2)), "value <Tensor> (its label)"),
+        (lambda: {torch.ones(2)}, "value <set> (all but its text)"),
+        (lambda: np.array(["a"] * 1001), "value <ndarray> (all but its first and last items)"),
+        (lambda: np.ma.masked_array(np.ones(2), [True, False]), "value <MaskedArray> (its mask)"),
+        (lambda: [1.0, []], "value[1] <list> (that it is empty)"),
+        (
+            lambda: [set(), range(1), range(2), range(3), range(4)],
+            "value[1] <range>, value[2] <range>, value[3] <range>, ...",
+        ),
     ],
 )
 def test_what_of_an_output_is_not_compared_is_noted(value, note):
     notes = FeatureMapsView(Gives(value), vectors()).capture().notes
     assert notes == ((f"the model's output holds what is not compared: {note}",) if note else ())
+
+
+def test_tensors_that_are_no_numbers_are_noted():
+    one, other = (FeatureMapsView(Gives(lambda: values.view(torch.bits8)), vectors()) for values in map(packed, (0, 1)))
+    capture = one.capture()
+    (note,) = capture.notes
+    assert note.startswith("1 of its tensors cannot be read as numbers")
+    assert one.compare(capture, other.capture(), Tolerances()).matched
+
+
+def packed(value):
+    return torch.full((300,), value, dtype=torch.uint8)
