@@ -282,6 +282,7 @@ class LockstepComparison:
             tolerances=self.tolerances.of(executing_call(baseline).layer),
             scale=scale,
             negligible=self._propagation.negligible,
+            returned=baseline.kind == "leave",
         )
 
 

@@ -201,6 +201,7 @@ def leaf_errors(
     tolerances: Tolerances,
     scale: float | None = 0.0,
     negligible: Collection[str] = (),
+    returned: bool = False,
 ) -> dict[str, tuple[float, float]]:
     """Compare two nested values leaf by leaf.
 
@@ -214,6 +215,7 @@ def leaf_errors(
         scale: the size of what the values were computed from, whose rounding is forgiven; with None nothing is, not
             even a user's atol.
         negligible: tensors of the actual pass that are no larger than what their inputs differ by.
+        returned: whether these are no arguments, which may be defaults: two literals are then the same only by letter.
 
     Returns:
         path -> (error, tolerance); if the values have different paths, only those that one of them lacks.
@@ -226,7 +228,9 @@ def leaf_errors(
     for path, leaf in baseline.items():
         actual_leaf = actual[path]
         if leaf.tensor is None or actual_leaf.tensor is None:
-            same = leaf == actual_leaf or _same_number(leaf, actual_leaf, before, after)
+            are_literals = leaf.tensor is None and actual_leaf.tensor is None
+            same = leaf == actual_leaf
+            same = same or (not (returned and are_literals) and _same_number(leaf, actual_leaf, before, after))
             same = same or _same_device(leaf, actual_leaf, path)
             errors[path] = (0.0 if same else math.inf), 0.0
         else:
@@ -261,9 +265,11 @@ def _same_number(
 
 def _number(leaf: Leaf, table: Mapping[str, TensorRecord]) -> float | None:
     if leaf.tensor is None:
+        text = str(leaf.literal)
         for kind in (int, float):  # an integer may have more digits than a float holds
             with contextlib.suppress(ValueError):
-                return kind(str(leaf.literal))
+                if text == repr(number := kind(text)):  # "007" and "1_0" are texts
+                    return number
         return None
     record = table[leaf.tensor]
     is_number = (record.dtype, record.shape) == ("float64", ()) and record.sketch.size and not record.value_fingerprints

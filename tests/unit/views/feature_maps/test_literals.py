@@ -29,6 +29,11 @@ class Gives(nn.Module):
     [
         (lambda: "a" * 300 + "cat", lambda: "a" * 300 + "dog"),
         (lambda: b"a" * 5000 + b"cat", lambda: b"a" * 5000 + b"dog"),
+        (lambda: "007", lambda: "7"),
+        (lambda: "1e1", lambda: "10"),
+        (lambda: "1_0", lambda: 10),
+        (lambda: "1.0", lambda: "1"),
+        (lambda: "007", lambda: 7.0),
         (lambda: 2**60, lambda: 2**60 + 1),
         (lambda: torch.tensor([2**60, 5]), lambda: torch.tensor([2**60 + 1, 5])),
         (lambda: torch.tensor([-(2**60), 5]), lambda: torch.tensor([-(2**60) - 100, 5])),
@@ -40,7 +45,7 @@ class Gives(nn.Module):
         ),
     ],
 )
-def test_long_texts_and_large_integers_are_compared_to_the_last_digit(before, after):
+def test_texts_and_large_integers_are_compared_to_the_last_digit(before, after):
     def captured(value):
         model = Gives(value)
         type(model).__qualname__ = "Gives"
@@ -103,7 +108,7 @@ def test_what_of_an_output_is_not_compared_is_noted(value, note):
 
 
 def test_tensors_that_are_no_numbers_are_noted():
-    one, other = (FeatureMapsView(Gives(lambda: values.view(torch.bits8)), vectors()) for values in map(packed, (0, 1)))
+    one, other = (FeatureMapsView(Gives(functools.partial(packed, value)), vectors()) for value in (0, 1))
     capture = one.capture()
     (note,) = capture.notes
     assert note.startswith("1 of its tensors cannot be read as numbers")
@@ -111,4 +116,4 @@ def test_tensors_that_are_no_numbers_are_noted():
 
 
 def packed(value):
-    return torch.full((300,), value, dtype=torch.uint8)
+    return torch.full((300,), value, dtype=torch.uint8).view(torch.bits8)
