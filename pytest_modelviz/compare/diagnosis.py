@@ -189,7 +189,9 @@ def _uncompared(comparison: LockstepComparison) -> list[UncomparedFinding]:
         claimed.update((name, local) for local in after.state(before) - after.rewritten)
     findings = [UncomparedFinding(name, f"buffer {local}") for name, local in sorted(differing & claimed)]
     lent = {call.layer for call in baseline.calls if id(call) in comparison.lent_calls}
-    return findings + [UncomparedFinding(name, f"weights{LENT}") for name in sorted(lent)]
+    findings += [UncomparedFinding(name, f"weights{LENT}") for name in sorted(lent)]
+    writing = {call.layer for call in baseline.calls if id(call) in comparison.writing_calls}
+    return findings + [UncomparedFinding(name, "output to its arguments") for name in sorted(writing)]
 
 
 def former_sketches(baseline: Iterable[TensorRecord]) -> list[FormerSketchFinding]:

@@ -103,8 +103,12 @@ def _exception(value: object, items: list[tuple[str, object]] | None) -> str | N
 
 
 def _public_attributes(value: object) -> set[str]:
-    own = {"data"} if isinstance(value, UserDict) else set()
-    return {name for name in getattr(value, "__dict__", ()) if not name.startswith("_")} - own
+    """Names of attributes that somebody may have given to a container or tensor, and that hold something."""
+    if type(value).__module__.startswith("torch._"):  # a tensor that torch makes for itself
+        return set()
+    attributes = getattr(value, "__dict__", None) or {}
+    public = {name for name, item in attributes.items() if not name.startswith("_") and item is not None}
+    return public - ({"data"} if isinstance(value, UserDict) else set())
 
 
 def items_of(value: object, by_name: bool = False) -> list[tuple[str, object]] | None:

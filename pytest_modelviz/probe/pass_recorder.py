@@ -29,7 +29,7 @@ from pytest_modelviz.probe.sketch import WEIGHT_WIDTH, record_number, record_sha
 from pytest_modelviz.probe.streams import consume, run_stepwise, runs_on_demand
 from pytest_modelviz.probe.torch_internals import Args, Kwargs, Operator, buffer_table, is_any_autocast_enabled
 from pytest_modelviz.probe.weights import Weights
-from pytest_modelviz.records.structure import ATTRIBUTE_SUFFIX, REWRITTEN, UNSAVED, ModelStructure
+from pytest_modelviz.records.structure import ATTRIBUTE_SUFFIX, LENT, REWRITTEN, UNSAVED, WRITTEN, ModelStructure
 from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import Call, ForwardTrace, Leaf
 
@@ -224,7 +224,10 @@ class PassRecorder:
             self._depth -= 1
             self._lent.leave(call)
         call.outputs = self._leaves([("", output)], prefix, anew=not self._depth)
-        if not (self._depth or self._notes) and (uncompared := uncompared_items(output)):
+        if not self._depth and self._records_numbers:
+            call.outputs |= self._written(call, _name_arguments(module, args, kwargs), f"{prefix}<")
+        is_noted = self._records_numbers and not (self._depth or self._notes)
+        if is_noted and (uncompared := uncompared_items(output)):
             names = [*uncompared[:_MOST_NAMED], *(["..."] if len(uncompared) > _MOST_NAMED else [])]
             self._notes += (f"the model's output holds what is not compared: {', '.join(names)}",)
         self._weights.record_waiting(module)
@@ -256,6 +259,28 @@ class PassRecorder:
                 else:
                     leaf_by_path[path] = Leaf(literal=literal(item))
         return leaf_by_path
+
+    def _written(self, call: Call, arguments: list[tuple[str, object]], prefix: str) -> dict[str, Leaf]:
+        """What a call has put into its arguments, or taken out of them, and does not return."""
+        recorded, returned = set(self.tensors), {leaf.tensor for leaf in (call.outputs or {}).values()}
+        after = self._leaves(arguments, prefix, anew=True)
+        written = {
+            f"{path}{WRITTEN}": leaf
+            for path, leaf in after.items()
+            if not self._is_same(call.inputs.get(path), leaf) and (leaf.tensor is None or leaf.tensor not in returned)
+        }
+        for path in call.inputs.keys() - after.keys():
+            if not path.endswith(LENT) and not any(inner.startswith(path) for inner in after):
+                written[f"{path}{WRITTEN}"] = Leaf(literal="removed")
+        used = {leaf.tensor for leaf in written.values()} | {key for _, _, key in self._sketched.values()}
+        for key in self.tensors.keys() - recorded - used:  # numbers, which are recorded anew wherever they are
+            del self.tensors[key]
+        return written
+
+    def _is_same(self, before: Leaf | None, after: Leaf) -> bool:
+        if before is None or before.tensor is None or after.tensor is None:
+            return before == after
+        return before == after or self.tensors[before.tensor].is_bitwise(self.tensors[after.tensor])
 
     def _key(self, tensor: torch.Tensor, name: str, *, anew: bool = False) -> str:
         """The key of a tensor's record. It is recorded unless the same tensor was, and has not changed since.

@@ -1,11 +1,16 @@
 """What a model writes into a tensor after it was recorded: into what it returns, and into its arguments."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
 from pytest_modelviz.compare.tolerance import Tolerances
+from pytest_modelviz.records.findings import UncomparedFinding
+from pytest_modelviz.records.trace_arrays import pack_trace
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
+from pytest_modelviz.views.feature_maps.records import layer_rows
 
 
 class Writer(nn.Module):
@@ -60,3 +65,70 @@ def test_what_is_returned_is_compared_as_it_is_returned(kind):
 def test_a_tensor_that_nobody_has_written_into_is_recorded_once():
     trace = FeatureMapsView(nn.Sequential(nn.ReLU()), torch.full((2, 400), torch.nan)).capture().result.trace
     assert list(trace.tensors) == ["<input", "0"]
+
+
+class Cache:
+    def __init__(self):
+        self.keys = []
+
+
+class Fills(nn.Module):
+    """Returns its input, and has another effect on what it is given with it."""
+
+    def __init__(self, write):
+        super().__init__()
+        self.__dict__["write"] = write
+
+    def forward(self, x, given, scale=1.0):
+        self.write(x, given)
+        return x
+
+
+def x():
+    return torch.rand(4, 8, generator=torch.Generator().manual_seed(0))
+
+
+EFFECTS = {
+    "out": (lambda: torch.zeros(4, 8), lambda by: lambda x, given: torch.mul(x, by, out=given)),
+    "object": (Cache, lambda by: lambda x, given: given.keys.append(x * by)),
+    "list": (list, lambda by: lambda x, given: given.append(x * by)),
+    "dict": (dict, lambda by: lambda x, given: given.update(aux=x * by)),
+    "number": (lambda: [1.0], lambda by: lambda x, given: given.append(by)),
+    "text": (lambda: ["a"], lambda by: lambda x, given: given.append(f"b{by}")),
+    "removed": (lambda: [1, 2, 3], lambda by: lambda x, given: [given.pop() for _ in range(int(by) - 1)]),
+}
+
+
+@pytest.mark.parametrize("kind", EFFECTS)
+def test_what_is_written_into_an_argument_is_compared(kind):
+    make, write = EFFECTS[kind]
+    view, other, still = (
+        FeatureMapsView(Fills(effect), (x(), make())) for effect in (write(2.0), write(3.0), lambda x, given: None)
+    )
+    capture = view.capture()
+    assert view.compare(capture, view.capture(), Tolerances()).findings == ()
+    for changed in (other, still):
+        verdict = view.compare(capture, changed.capture(), Tolerances())
+        assert not verdict.matched
+        assert verdict.first.layer == ""
+
+
+def test_a_model_that_writes_nothing_has_no_more_outputs_and_tensors():
+    view = FeatureMapsView(Fills(lambda x, given: None), {"x": x(), "given": [1.0, x(), "a"], "scale": 2.5})
+    trace = view.capture().result.trace
+    assert set(trace.calls[0].outputs) == {""}
+    assert len(trace.tensors) == 4
+
+
+def test_baselines_of_earlier_versions_match_and_that_is_told():
+    view = FeatureMapsView(Fills(lambda x, given: given.append(x * 2)), (x(), []))
+    actual = view.capture()
+    trace = actual.result.trace
+    trace.calls[0].outputs = {"": trace.calls[0].outputs[""]}
+    trace.tensors = {key: record for key, record in trace.tensors.items() if key == "<x"}
+    baseline = replace(
+        actual, arrays={**actual.arrays, **pack_trace(trace)}, facts={**actual.facts, "layers": layer_rows(trace)}
+    )
+    verdict = view.compare(baseline, actual, Tolerances())
+    assert verdict.matched
+    assert verdict.findings == (UncomparedFinding("", "output to its arguments"),)
