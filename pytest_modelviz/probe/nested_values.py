@@ -18,6 +18,7 @@ import torch
 DEEPEST = 8
 LITERALS = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size, enum.Enum)
 _NUMBERS = (torch.Tensor, bool, int, float)  # of all that objects hold, only these are compared
+_LARGEST_WRITTEN = 10**600  # of an integer in decimal digits: Python may refuse to write 640, or from 4300 on
 _LONGEST_TEXT = 200  # characters; a longer text is cut and ends in a digest of the whole
 _MOST_WRITTEN = 1000  # items of an array up to which NumPy writes all of them
 _MOST_ITEMS = 4096  # of a collection that is neither list nor tuple nor mapping
@@ -47,7 +48,7 @@ def leaves(value: object, path: str = "", depth: int = 0, *, by_name: bool = Tru
     elif depth >= DEEPEST:
         yield path, placeholder(value)
     elif isinstance(value, (set, frozenset)):
-        yield path, f"{{{', '.join(sorted(plain_text(repr(item)) for item in value))}}}"
+        yield path, _in_braces(value)
     else:
         items = items_of(value, by_name)
         if items is None:
@@ -115,8 +116,8 @@ def items_of(value: object, by_name: bool = False) -> list[tuple[str, object]] |
     """The items of a container, each with the last segment of its path; None for what is no container."""
     if isinstance(value, Mapping):
         # not its iterator: a TensorDict's walks the batch
-        keys = sorted(value.keys(), key=str) if by_name else list(value.keys())
-        return [(f".{key}" if isinstance(key, str) else f"[{key!r}]", value[key]) for key in keys]
+        keys = sorted(value.keys(), key=lambda key: plain_text(str(key))) if by_name else list(value.keys())
+        return [(f".{key}" if isinstance(key, str) else f"[{_written(key)}]", value[key]) for key in keys]
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return [(f".{name}", getattr(value, name)) for name in value._fields]
     if isinstance(value, (list, tuple)):
@@ -131,7 +132,27 @@ def _as_tensor(value: object) -> object:
     try:
         return torch.as_tensor(np.asarray(value))
     except TypeError:
-        return repr(value)
+        with np.printoptions(formatter={"object": _written_in_array}):
+            return repr(value)
+
+
+def _written_in_array(value: object) -> str:
+    return f"list({_written(value)})" if type(value) is list else _written(value)
+
+
+def _written(value: object) -> str:
+    """The `repr` of a value, the same in every process: without addresses, and with sorted sets."""
+    if isinstance(value, (set, frozenset)) and value:
+        return _in_braces(value) if type(value) is set else f"{type(value).__name__}({_in_braces(value)})"
+    if type(value) is tuple and value:
+        return f"({', '.join(map(_written, value))}{',' if len(value) == 1 else ''})"
+    if isinstance(value, int) and abs(value) >= _LARGEST_WRITTEN:
+        return hex(value)
+    return plain_text(repr(value))
+
+
+def _in_braces(value: Collection[object]) -> str:
+    return f"{{{', '.join(sorted(map(_written, value)))}}}"
 
 
 def _attributes(value: object, path: str, depth: int, by_name: bool) -> Iterator[tuple[str, object]]:
@@ -198,7 +219,7 @@ def tensors(value: object) -> Iterator[torch.Tensor]:
 
 def literal(value: object) -> str:
     """A short, stable text for a value that is not a tensor: its `repr` without addresses, 200 characters at most."""
-    text = plain_text(value if isinstance(value, str) else repr(value))
+    text = plain_text(value) if isinstance(value, str) else _written(value)
     if len(text) <= _LONGEST_TEXT:
         return text
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]

@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import decimal
+import enum
 import functools
 
 import numpy as np
@@ -55,6 +56,10 @@ def test_texts_and_large_integers_are_compared_to_the_last_digit(before, after):
     baseline = view.capture()
     assert view.compare(baseline, view.capture(), Tolerances()).matched
     assert not view.compare(baseline, other.capture(), Tolerances()).matched
+
+
+class Color(enum.Enum):
+    RED = 1
 
 
 class Result:
@@ -117,3 +122,51 @@ def test_tensors_that_are_no_numbers_are_noted():
 
 def packed(value):
     return torch.full((300,), value, dtype=torch.uint8).view(torch.bits8)
+
+
+def returned(value):
+    return FeatureMapsView(Gives(value), vectors()).capture().result.trace.calls[0].outputs
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (lambda items: {frozenset(items)}, "{frozenset({0, 8})}"),
+        (lambda items: {("a", frozenset(items))}, "{('a', frozenset({0, 8}))}"),
+        (lambda items: {(frozenset(items),), ()}, "{(), (frozenset({0, 8}),)}"),
+        (lambda items: np.array([set(items), Point], dtype=object), None),
+    ],
+)
+def test_the_order_of_a_set_is_nowhere_in_a_text(value, text):
+    texts = [returned(lambda items=items: value(items))[".value"].literal for items in ([0, 8], [8, 0])]
+    assert str({0, 8}) != str({8, 0})
+    assert texts[0] == texts[1]
+    assert text in (None, texts[0])
+
+
+@pytest.mark.parametrize(
+    ("make", "path"),
+    [
+        (lambda: frozenset([8, 0]), "[frozenset({0, 8})]"),
+        (object, "[<object object>]"),
+        (lambda: lambda: None, "<lambda>>]"),
+        (lambda: Color.RED, "[<Color.RED: 1>]"),
+        (lambda: ("a", 1), "[('a', 1)]"),
+        (lambda: 7, "[7]"),
+    ],
+)
+def test_the_path_of_a_key_is_the_same_in_every_process(make, path):
+    (one,), (two,) = ([key for key in returned(lambda: {make(): 1}) if key != ".x"] for _ in range(2))
+    assert one == two
+    assert one.endswith(path)
+
+
+def test_keys_that_are_written_alike_are_both_compared():
+    outputs = returned(lambda: {object(): 1, object(): 2})
+    assert [leaf.literal for path, leaf in outputs.items() if path != ".x"] == ["1", "2"]
+
+
+def test_an_integer_of_more_digits_than_python_writes():
+    one, other = (returned(lambda power=power: 2**power)[".value"].literal for power in (20_000, 20_001))
+    assert one != other
+    assert returned(lambda: 10**500)[".value"].literal.startswith("10000")
