@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from pytest_modelviz.compare.blame import assign_blame
@@ -29,6 +29,7 @@ from pytest_modelviz.records.findings import (
     CodeFinding,
     DivergingEvent,
     EventFinding,
+    FormerSketchFinding,
     LayerFinding,
     NoiseFinding,
     OrderFinding,
@@ -41,6 +42,7 @@ from pytest_modelviz.records.findings import (
     WeightFinding,
 )
 from pytest_modelviz.records.structure import LENT, class_name_of
+from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import Event, ForwardTrace
 from pytest_modelviz.records.verdict import Divergence, LayerError, Verdict
 
@@ -140,6 +142,7 @@ def _verdict_on_equal_passes(comparison: LockstepComparison, changed: WeightChan
     """
     baseline, structures = comparison.baseline, comparison.structures
     count = len({call.layer for call in baseline.calls})
+    former = former_sketches((*baseline.tensors.values(), *baseline.weights.values()))
     significant = _significant_changes(comparison, changed)
     built = structural_findings(*structures)
     if not significant and not built:
@@ -148,7 +151,7 @@ def _verdict_on_equal_passes(comparison: LockstepComparison, changed: WeightChan
             compared=count,
             error=worst.error,
             tolerance=worst.tolerance,
-            findings=_uncompared(comparison),
+            findings=[*_uncompared(comparison), *former],
             layers=comparison.layers,
         )
     if significant:
@@ -201,8 +204,10 @@ def _uncompared(comparison: LockstepComparison) -> list[AnyFinding]:
     buffers = [UncomparedFinding(name, f"buffer {local}") for name, local in sorted(differing & claimed)]
     lent = {call.layer for call in baseline.calls if id(call) in comparison.lent_calls}
     lent_findings = [UncomparedFinding(name, f"weights{LENT}") for name in sorted(lent)]
+    writing = {call.layer for call in baseline.calls if id(call) in comparison.writing_calls}
+    written = [UncomparedFinding(name, "output to its arguments") for name in sorted(writing)]
     without = [n for n, module in actual.modules.items() if module.has_parts and not _has_parts(baseline, n)]
-    findings: list[AnyFinding] = [*buffers, *lent_findings]
+    findings: list[AnyFinding] = [*buffers, *lent_findings, *written]
     findings += [UnrecordedPartsFinding(len(without))] if without else []
     anew = quantised_anew(*comparison.structures)
     return [*findings, *([QuantisedAnewFinding(len(anew))] if anew else [])]
@@ -210,6 +215,11 @@ def _uncompared(comparison: LockstepComparison) -> list[AnyFinding]:
 
 def _has_parts(trace: ForwardTrace, layer: str) -> bool:
     return layer in trace.modules and trace.modules[layer].has_parts
+
+
+def former_sketches(baseline: Iterable[TensorRecord]) -> list[FormerSketchFinding]:
+    """What to say of a match if some of the baseline's sketches are of an earlier version."""
+    return [FormerSketchFinding()] if any(record.is_of_earlier_version for record in baseline) else []
 
 
 def _mismatch(comparison: LockstepComparison, event: Event, path: str) -> tuple[str, str]:

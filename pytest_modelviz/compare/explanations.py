@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_modelviz.compare.diagnosis import compare_traces
-from pytest_modelviz.compare.tensors import difference
+from pytest_modelviz.compare.tensors import difference, sketched_alike
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.findings import AnyFinding, DtypeFinding, FactFinding, KinksFinding
@@ -126,7 +126,7 @@ def gradient_difference(
         return error, strict
     loose = tolerances.differentiated(dtype, noise)
     turned = difference(before, after, allowed=loose), loose
-    sketches = (record.bulk_sketch.astype(np.float64) for record in (before, after))
+    sketches = (record.bulk_sketch.astype(np.float64) for record in sketched_alike(before, after))
     return worse(turned, (size_difference(*sketches), tolerances.resized(dtype, noise)))
 
 

@@ -27,7 +27,7 @@ from pytest_modelviz.compare.error_propagation import EXACT, ErrorPropagation
 from pytest_modelviz.compare.tensors import is_mere_rounding, leaf_errors, worst
 from pytest_modelviz.compare.tolerance import Source, Tolerances
 from pytest_modelviz.records.findings import RenameFinding
-from pytest_modelviz.records.structure import ModelStructure
+from pytest_modelviz.records.structure import WRITTEN, ModelStructure
 from pytest_modelviz.records.trace import Call, Event, ForwardTrace, Leaves
 from pytest_modelviz.records.verdict import LayerError
 
@@ -77,6 +77,7 @@ class LockstepComparison:
         order_divergence: the two events from which on the order of events itself differs.
         skipped_containers: Sequentials that only one of the passes calls.
         lent_calls: the ids of calls for which only one of the passes was given weights.
+        writing_calls: the ids of calls for which only the actual pass says what they put into their arguments.
         drifted_outputs: paths within the model's output that drifted; None where the output was not reached.
 
     """
@@ -91,6 +92,7 @@ class LockstepComparison:
     order_divergence: tuple[Event | None, Event | None] | None = None
     skipped_containers: set[str] = field(default_factory=set)
     lent_calls: set[int] = field(default_factory=set)
+    writing_calls: set[int] = field(default_factory=set)
     drifted_outputs: list[str] | None = None
     _compared: set[Hashable] = field(default_factory=set)  # of the actual pass
     _rounded: dict[tuple[str | None, str], float] = field(default_factory=dict)
@@ -253,7 +255,14 @@ class LockstepComparison:
 
     def _matched_leaves(self, baseline: Event, actual: Event, last_callee: str | None) -> tuple[Leaves, Leaves]:
         before, after = baseline.leaves, actual.leaves
-        if baseline.kind == "leave" or not (before or after):
+        if baseline.kind == "leave":
+            if not any(path.endswith(WRITTEN) for path in before):  # earlier versions did not record it
+                returned = {path: leaf for path, leaf in after.items() if not path.endswith(WRITTEN)}
+                if len(returned) < len(after):
+                    self.writing_calls.add(id(baseline.call))
+                return before, returned
+            return before, after
+        if not (before or after):
             return before, after
         lent = lent_weights(before), lent_weights(after)
         if lent[0] != lent[1]:  # earlier versions did not record them
@@ -283,6 +292,7 @@ class LockstepComparison:
             scale=scale,
             negligible=self._propagation.negligible,
             cancels=self._propagation.may_cancel(actual),
+            returned=baseline.kind == "leave",
         )
 
 

@@ -61,7 +61,15 @@ def _same_records(
         dict(before[key].value_fingerprints) == dict(record.value_fingerprints)
         and difference(before[key], record, allowed=allowed[key]) <= allowed[key]
         for key, record in after.items()
-    )
+    ) and _same_formers(before, after, tolerances)
+
+
+def _same_formers(
+    before: Mapping[str, TensorRecord], after: Mapping[str, TensorRecord], tolerances: Tolerances
+) -> bool:
+    """Whether the records that are there for baselines of earlier versions are the same too."""
+    old, new = ({key: record.former for key, record in table.items() if record.former} for table in (before, after))
+    return not (old or new) or _same_records(old, new, tolerances)
 
 
 def _same_numbers(before: Array, after: Array, tolerances: Tolerances) -> bool:

@@ -47,7 +47,9 @@ class _ReturnedTensors:
         self._comparison = comparison
         sketches: dict[_Key, list[_Sketch]] = {}
         for record in _returned(comparison.actual.calls, comparison.actual.tensors):
-            sketches.setdefault(_key(record), []).append(record.bulk_sketch.astype(np.float64))
+            for sketched in (record, record.former):  # the baseline may be of an earlier version
+                if sketched is not None:
+                    sketches.setdefault(_key(sketched), []).append(sketched.bulk_sketch.astype(np.float64))
         self._tables: dict[_Key, tuple[_Sketch, _Sketch]] = {}  # sizes in ascending order, and the sketches
         for key, rows in sketches.items():
             table = np.stack(rows)

@@ -32,8 +32,14 @@ def rms(record: TensorRecord) -> float:
     return norm(record.bulk_sketch) / math.sqrt(record.elements)
 
 
+def sketched_alike(baseline: TensorRecord, actual: TensorRecord) -> tuple[TensorRecord, TensorRecord]:
+    """The two records, the actual one as earlier versions sketched it where the baseline is of one of these."""
+    return baseline, (actual.former or actual) if baseline.former is None else actual
+
+
 def rms_difference(baseline: TensorRecord, actual: TensorRecord) -> float:
     """Estimate the root mean square of two tensors' difference, without giants; zero if they cannot be subtracted."""
+    baseline, actual = sketched_alike(baseline, actual)
     before, after = baseline.bulk_sketch, actual.bulk_sketch
     comparable = (baseline.dtype, baseline.shape, before.size) == (actual.dtype, actual.shape, after.size)
     if not comparable or not actual.elements or is_exact(baseline.dtype):
@@ -66,6 +72,7 @@ def difference(baseline: TensorRecord, actual: TensorRecord, *, atol: float = 0.
         differ.
 
     """
+    baseline, actual = sketched_alike(baseline, actual)
     layouts = [(record.dtype, record.shape, record.value_count) for record in (baseline, actual)]
     if layouts[0] != layouts[1]:
         return math.inf
@@ -221,6 +228,7 @@ def leaf_errors(
     scale: float | None = 0.0,
     negligible: Collection[str] = (),
     cancels: bool = True,
+    returned: bool = False,
 ) -> dict[str, tuple[float, float]]:
     """Compare two nested values leaf by leaf.
 
@@ -235,6 +243,7 @@ def leaf_errors(
             even a user's atol.
         negligible: tensors of the actual pass that are no larger than what their inputs differ by.
         cancels: whether a value that is no larger than this rounding may be nothing but that.
+        returned: whether these are no arguments, which may be defaults: two literals are then the same only by letter.
 
     Returns:
         path -> (error, tolerance); if the values have different paths, only those that one of them lacks.
@@ -247,7 +256,9 @@ def leaf_errors(
     for path, leaf in baseline.items():
         actual_leaf = actual[path]
         if leaf.tensor is None or actual_leaf.tensor is None:
-            same = leaf == actual_leaf or _same_number(leaf, actual_leaf, before, after)
+            are_literals = leaf.tensor is None and actual_leaf.tensor is None
+            same = leaf == actual_leaf
+            same = same or (not (returned and are_literals) and _same_number(leaf, actual_leaf, before, after))
             same = same or _same_device(leaf, actual_leaf, path)
             errors[path] = (0.0 if same else math.inf), 0.0
         else:
@@ -282,9 +293,11 @@ def _same_number(
 
 def _number(leaf: Leaf, table: Mapping[str, TensorRecord]) -> float | None:
     if leaf.tensor is None:
+        text = str(leaf.literal)
         for kind in (int, float):  # an integer may have more digits than a float holds
             with contextlib.suppress(ValueError):
-                return kind(str(leaf.literal))
+                if text == repr(number := kind(text)):  # "007" and "1_0" are texts
+                    return number
         return None
     record = table[leaf.tensor]
     is_number = (record.dtype, record.shape) == ("float64", ()) and record.sketch.size and not record.value_fingerprints

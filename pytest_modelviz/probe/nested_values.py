@@ -8,6 +8,7 @@ import functools
 import hashlib
 import inspect
 import re
+from collections import UserDict
 from collections.abc import Collection, Hashable, Iterator, Mapping
 from typing import cast
 
@@ -17,7 +18,9 @@ import torch
 DEEPEST = 8
 LITERALS = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size, enum.Enum)
 _NUMBERS = (torch.Tensor, bool, int, float)  # of all that objects hold, only these are compared
+_LARGEST_WRITTEN = 10**600  # of an integer in decimal digits: Python may refuse to write 640, or from 4300 on
 _LONGEST_TEXT = 200  # characters; a longer text is cut and ends in a digest of the whole
+_MOST_WRITTEN = 1000  # items of an array up to which NumPy writes all of them
 _MOST_ITEMS = 4096  # of a collection that is neither list nor tuple nor mapping
 
 
@@ -45,7 +48,7 @@ def leaves(value: object, path: str = "", depth: int = 0, *, by_name: bool = Tru
     elif depth >= DEEPEST:
         yield path, placeholder(value)
     elif isinstance(value, (set, frozenset)):
-        yield path, f"{{{', '.join(sorted(plain_text(repr(item)) for item in value))}}}"
+        yield path, _in_braces(value)
     else:
         items = items_of(value, by_name)
         if items is None:
@@ -66,22 +69,55 @@ def placeholder(value: object) -> Placeholder:
 
 
 def uncompared_items(value: object) -> list[str]:
-    """The paths and types of the values that are compared by the name of their type alone."""
-    items = list(leaves(value))
-    paths = [path for path, item in items if not isinstance(item, Placeholder)]
-    return [
-        f"{path.lstrip('.')} {item}".strip()
-        for path, item in items
-        if isinstance(item, Placeholder) and not any(inner.startswith(path) for inner in paths)
-    ]
+    """The paths and types of the values that are not compared, or not in full, and what of them is not."""
+    return list(_uncompared(value, "", 0))
+
+
+def _uncompared(value: object, path: str, depth: int) -> Iterator[str]:
+    is_atom = isinstance(value, (torch.Tensor, np.ndarray, np.generic, *LITERALS))
+    items = None if is_atom or depth >= DEEPEST else items_of(value)
+    exception = "" if depth >= DEEPEST and not is_atom else _exception(value, items)
+    if exception is not None:
+        yield f"{path.lstrip('.')} {placeholder(value)}{exception}".strip()
+    for name, item in items or ():
+        yield from _uncompared(item, f"{path}{name}", depth + 1)
+
+
+def _exception(value: object, items: list[tuple[str, object]] | None) -> str | None:
+    """What of a value is not compared: "" for all of it, None if all is; its `items` are another matter."""
+    if isinstance(value, LITERALS):
+        return None
+    if items or isinstance(value, torch.Tensor):
+        names = _public_attributes(value) - {name.lstrip(".") for name, _ in items or ()}
+        return f" (its {', '.join(sorted(names))})" if names else None
+    if isinstance(value, np.ma.MaskedArray):
+        return " (its mask)"
+    if isinstance(value, (np.ndarray, np.generic)):
+        is_cut = value.size > _MOST_WRITTEN and not isinstance(_as_tensor(value), torch.Tensor)
+        return " (all but its first and last items)" if is_cut else None
+    if isinstance(value, (set, frozenset)):
+        return None if all(isinstance(item, (tuple, frozenset, *LITERALS)) for item in value) else " (all but its text)"
+    if items == []:
+        return " (that it is empty)"
+    is_in_part = any(not isinstance(item, Placeholder) for _, item in leaves(value))
+    return " (all but its tensors and numbers)" if is_in_part else ""
+
+
+def _public_attributes(value: object) -> set[str]:
+    """Names of attributes that somebody may have given to a container or tensor, and that hold something."""
+    if type(value).__module__.startswith("torch._"):  # a tensor that torch makes for itself
+        return set()
+    attributes = getattr(value, "__dict__", None) or {}
+    public = {name for name, item in attributes.items() if not name.startswith("_") and item is not None}
+    return public - ({"data"} if isinstance(value, UserDict) else set())
 
 
 def items_of(value: object, by_name: bool = False) -> list[tuple[str, object]] | None:
     """The items of a container, each with the last segment of its path; None for what is no container."""
     if isinstance(value, Mapping):
         # not its iterator: a TensorDict's walks the batch
-        keys = sorted(value.keys(), key=str) if by_name else list(value.keys())
-        return [(f".{key}" if isinstance(key, str) else f"[{key!r}]", value[key]) for key in keys]
+        keys = sorted(value.keys(), key=lambda key: plain_text(str(key))) if by_name else list(value.keys())
+        return [(f".{key}" if isinstance(key, str) else f"[{_written(key)}]", value[key]) for key in keys]
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return [(f".{name}", getattr(value, name)) for name in value._fields]
     if isinstance(value, (list, tuple)):
@@ -96,7 +132,27 @@ def _as_tensor(value: object) -> object:
     try:
         return torch.as_tensor(np.asarray(value))
     except TypeError:
-        return repr(value)
+        with np.printoptions(formatter={"object": _written_in_array}):
+            return repr(value)
+
+
+def _written_in_array(value: object) -> str:
+    return f"list({_written(value)})" if type(value) is list else _written(value)
+
+
+def _written(value: object) -> str:
+    """The `repr` of a value, the same in every process: without addresses, and with sorted sets."""
+    if isinstance(value, (set, frozenset)) and value:
+        return _in_braces(value) if type(value) is set else f"{type(value).__name__}({_in_braces(value)})"
+    if type(value) is tuple and value:
+        return f"({', '.join(map(_written, value))}{',' if len(value) == 1 else ''})"
+    if isinstance(value, int) and abs(value) >= _LARGEST_WRITTEN:
+        return hex(value)
+    return plain_text(repr(value))
+
+
+def _in_braces(value: Collection[object]) -> str:
+    return f"{{{', '.join(sorted(map(_written, value)))}}}"
 
 
 def _attributes(value: object, path: str, depth: int, by_name: bool) -> Iterator[tuple[str, object]]:
@@ -163,7 +219,7 @@ def tensors(value: object) -> Iterator[torch.Tensor]:
 
 def literal(value: object) -> str:
     """A short, stable text for a value that is not a tensor: its `repr` without addresses, 200 characters at most."""
-    text = plain_text(value if isinstance(value, str) else repr(value))
+    text = plain_text(value) if isinstance(value, str) else _written(value)
     if len(text) <= _LONGEST_TEXT:
         return text
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]

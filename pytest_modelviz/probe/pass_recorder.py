@@ -29,7 +29,15 @@ from pytest_modelviz.probe.sketch import record_number, record_shape, record_ten
 from pytest_modelviz.probe.streams import consume, run_stepwise, runs_on_demand
 from pytest_modelviz.probe.torch_internals import Args, Kwargs, Operator, buffer_table, is_any_autocast_enabled
 from pytest_modelviz.probe.weights import Weights
-from pytest_modelviz.records.structure import ATTRIBUTE_SUFFIX, PACKED, REWRITTEN, UNSAVED, ModelStructure
+from pytest_modelviz.records.structure import (
+    ATTRIBUTE_SUFFIX,
+    LENT,
+    PACKED,
+    REWRITTEN,
+    UNSAVED,
+    WRITTEN,
+    ModelStructure,
+)
 from pytest_modelviz.records.tensors import WEIGHT_WIDTH, TensorRecord
 from pytest_modelviz.records.trace import Call, ForwardTrace, Leaf
 
@@ -223,9 +231,13 @@ class PassRecorder:
         finally:
             self._depth -= 1
             self._lent.leave(call)
-        call.outputs = self._leaves([("", output)], prefix)
-        if not (self._depth or self._notes) and (uncompared := uncompared_items(output)):
-            self._notes += (f"the model's output holds what is not compared: {', '.join(uncompared[:_MOST_NAMED])}",)
+        call.outputs = self._leaves([("", output)], prefix, anew=not self._depth)
+        if not self._depth and self._records_numbers:
+            call.outputs |= self._written(call, _name_arguments(module, args, kwargs), f"{prefix}<")
+        is_noted = self._records_numbers and not (self._depth or self._notes)
+        if is_noted and (uncompared := uncompared_items(output)):
+            names = [*uncompared[:_MOST_NAMED], *(["..."] if len(uncompared) > _MOST_NAMED else [])]
+            self._notes += (f"the model's output holds what is not compared: {', '.join(names)}",)
         self._left(call)
         self._weights.record_waiting(module)
         for observer in self._observers:
@@ -245,27 +257,57 @@ class PassRecorder:
 
         return run_stepwise(output, step)
 
-    def _leaves(self, values: list[tuple[str, object]], prefix: str) -> dict[str, Leaf]:
+    def _leaves(self, values: list[tuple[str, object]], prefix: str, *, anew: bool = False) -> dict[str, Leaf]:
+        """Record a nested value's leaves; `anew` also those tensors in which no write since was noticed."""
         leaf_by_path: dict[str, Leaf] = {}
         for name, value in values:
             # nearly all values are tensors, whose leaf is found faster without a walk
             for written, item in [(name, value)] if isinstance(value, torch.Tensor) else leaves(value, name):
                 path = _unused(written, leaf_by_path)  # a key such as "a.b" is written like the "b" within "a"
                 if isinstance(item, torch.Tensor):
-                    leaf_by_path[path] = Leaf(tensor=self._key(item, prefix + path))
+                    leaf_by_path[path] = Leaf(tensor=self._key(item, prefix + path, anew=anew))
                 elif isinstance(item, (float, complex)) and self._records_numbers:
                     leaf_by_path[path] = Leaf(tensor=self._add(record_number(item), prefix + path))
                 else:
                     leaf_by_path[path] = Leaf(literal=literal(item))
         return leaf_by_path
 
-    def _key(self, tensor: torch.Tensor, name: str) -> str:
-        """The key of a tensor's record. It is recorded unless the same tensor was, and has not changed since."""
+    def _written(self, call: Call, arguments: list[tuple[str, object]], prefix: str) -> dict[str, Leaf]:
+        """What a call has put into its arguments, or taken out of them, and does not return."""
+        recorded, returned = set(self.tensors), {leaf.tensor for leaf in (call.outputs or {}).values()}
+        after = self._leaves(arguments, prefix, anew=True)
+        written = {
+            f"{path}{WRITTEN}": leaf
+            for path, leaf in after.items()
+            if not self._is_same(call.inputs.get(path), leaf) and (leaf.tensor is None or leaf.tensor not in returned)
+        }
+        for path in call.inputs.keys() - after.keys():
+            if not path.endswith(LENT) and not any(inner.startswith(path) for inner in after):
+                written[f"{path}{WRITTEN}"] = Leaf(literal="removed")
+        used = {leaf.tensor for leaf in written.values()} | {key for _, _, key in self._sketched.values()}
+        for key in self.tensors.keys() - recorded - used:  # numbers, which are recorded anew wherever they are
+            del self.tensors[key]
+        return written
+
+    def _is_same(self, before: Leaf | None, after: Leaf) -> bool:
+        if before is None or before.tensor is None or after.tensor is None:
+            return before == after
+        return before == after or self.tensors[before.tensor].is_bitwise(self.tensors[after.tensor])
+
+    def _key(self, tensor: torch.Tensor, name: str, *, anew: bool = False) -> str:
+        """The key of a tensor's record. It is recorded unless the same tensor was, and has not changed since.
+
+        Not every write is noticed: NumPy writes into the memory of a tensor, and sparse tensors have none of their own.
+        """
         state = state_of(tensor)
         sketched = self._sketched.get(id(tensor))
-        if sketched is not None and sketched[0]() is tensor and sketched[1] == state:
-            return sketched[2]
-        key = self._add(self._record(tensor), name)
+        known = sketched[2] if sketched and sketched[0]() is tensor and sketched[1] == state else None
+        if known is not None and not anew:
+            return known
+        record = self._record(tensor)
+        if known is not None and record.is_bitwise(self.tensors[known]):
+            return known
+        key = self._add(record, name)
         self._sketched[id(tensor)] = (weakref.ref(tensor), state, key)
         return key
 

@@ -8,6 +8,10 @@ Method: the "count sketch" / AMS sketch of Alon, Matias and Szegedy (1996) and C
 Element i goes to bucket (i mod width) with a random sign; the width is prime, so that the strides of images spread over
 all buckets. Multiplying by the signs and adding up the rows of a (n / width, width) view are two passes over memory
 that the model has just written: `benchmarks/sketch.py` compares other layouts and widths.
+
+A large tensor is sketched piece by piece with the same signs. The sketches of the pieces are rotated, each by another
+number of buckets, and given signs of their own before they are added up: otherwise a change that is alike in all pieces
+would cancel. Earlier versions gave each piece a single sign; that sketch is recorded too, for baselines of theirs.
 """
 
 from __future__ import annotations
@@ -29,6 +33,7 @@ from pytest_modelviz.records.tensors import (
     COMPONENTS,
     INTEGERS,
     LARGE_INTEGERS,
+    LARGEST_PIECE,
     WIDEST_SKETCH,
     Sketch,
     TensorRecord,
@@ -36,9 +41,9 @@ from pytest_modelviz.records.tensors import (
 )
 
 ACTIVATION_WIDTH = WIDEST_SKETCH
-_LARGEST_CHUNK = 2**20  # a larger tensor is split into chunks with the same signs, all of them negated or none
+_PIECES_SALT = 74  # of the first 200 the one with which uniform changes of 2 to 40 pieces are estimated best
 _MOST_ADDERS = 200
-_MOST_MEMORY = 2 * _LARGEST_CHUNK  # numbers; larger memory, as for hundreds of weights together, is not reused
+_MOST_MEMORY = 2 * LARGEST_PIECE  # numbers; larger memory, as for hundreds of weights together, is not reused
 _WIDE_INTEGERS = {getattr(torch, name, torch.int64) for name in ("int64", "uint64", "int32", "uint32")}
 _EXACT_BELOW = 2.0**53  # integers from here on, and sums of integers, have more digits than float64 holds
 _LARGE_RMS = 30.0  # root mean square above which a tensor is searched for a few giants that dominate it
@@ -61,7 +66,17 @@ def _sign_table(size: int, dtype: torch.dtype, device: torch.device) -> torch.Te
 
 
 @functools.lru_cache(maxsize=1024)
-def _chunk_sign(index: int) -> int:
+def _piece_signs(index: int, width: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """The signs of a piece's sketch, (width,)."""
+    buckets = np.arange(index * width, (index + 1) * width, dtype=np.uint64)
+    signs = (splitmix64(buckets, _PIECES_SALT) >> np.uint64(63)).astype(np.float64) * 2 - 1
+    with torch.inference_mode(False):
+        return torch.from_numpy(signs).to(device=device, dtype=dtype)
+
+
+@functools.lru_cache(maxsize=1024)
+def _former_sign(index: int) -> int:
+    """The one sign that earlier versions gave a piece's sketch."""
     return 1 - 2 * int(splitmix64(np.array([index], np.uint64), 1)[0] >> np.uint64(63))
 
 
@@ -121,7 +136,7 @@ def _adder(rows: int, count: int, width: int, dtype: torch.dtype, device: torch.
     adder = _scratch.adders.get(key)
     if adder is None:
         adder = _Adder(*key)
-        if rows * count <= _LARGEST_CHUNK:
+        if rows * count <= LARGEST_PIECE:
             if len(_scratch.adders) > _MOST_ADDERS:
                 _scratch.adders.clear()
             _scratch.adders[key] = adder
@@ -139,16 +154,23 @@ def sketch_values(flat: torch.Tensor, width: int) -> torch.Tensor:
         The sketch, shape (min(n, width),), same dtype and device; the tensor itself if it is no larger.
 
     """
+    return _sketches(flat, width)[0]
+
+
+def _sketches(flat: torch.Tensor, width: int) -> torch.Tensor:
+    """The sketch as one row and, for a tensor of several pieces, that of earlier versions as another."""
     count = flat.numel()
     if count <= width:
-        return flat
-    if count <= _LARGEST_CHUNK:
-        return _adder(1, count, width, flat.dtype, flat.device)(flat)[0]
-    step = _LARGEST_CHUNK - _LARGEST_CHUNK % (width * -(-_FEWEST_COLUMNS // width))
-    total = flat.new_zeros(1, width)
+        return flat[None]
+    if count <= LARGEST_PIECE:
+        return _adder(1, count, width, flat.dtype, flat.device)(flat)
+    step = LARGEST_PIECE - LARGEST_PIECE % (width * -(-_FEWEST_COLUMNS // width))
+    total, former = totals = flat.new_zeros(2, width)
     for index, piece in enumerate(flat.split(step)):
-        total += _chunk_sign(index) * _adder(1, piece.numel(), width, flat.dtype, flat.device)(piece)
-    return total[0]
+        sums = _adder(1, piece.numel(), width, flat.dtype, flat.device)(piece)[0]
+        total += sums.roll(index) * _piece_signs(index, width, flat.dtype, flat.device)
+        former += _former_sign(index) * sums
+    return totals
 
 
 def record_tensor(tensor: torch.Tensor, width: int = ACTIVATION_WIDTH, *, statistics: bool = True) -> TensorRecord:
@@ -191,26 +213,33 @@ def _record(tensor: torch.Tensor, width: int, statistics: bool) -> TensorRecord:
     with without_dispatch_modes() if plain else contextlib.nullcontext():
         values = _flat(tensor.detach() if plain else _readable(tensor.detach()))
         count = values.numel()
-        sketch: Sketch = sketch_values(values, width).cpu().numpy()
+        sketches: Sketch = _sketches(values, width).cpu().numpy()
         if count <= width:
-            sketch = sketch.copy()  # it is the tensor itself, which may be written into later
+            sketches = sketches.copy()  # it is the tensor itself, which may be written into later
         fingerprints: dict[str, tuple[int, int]] = {}
-        without_giants: Sketch | None = None
-        size = norm(sketch)  # masks of the lowest number overflow float32
-        if not math.isfinite(size):
+        sizes = [norm(sketch) for sketch in sketches]  # masks of the lowest number overflow float32
+        if not all(map(math.isfinite, sizes)):
             fingerprints, values = _take_out(values)
-            sketch = sketch_values(values, width).cpu().numpy()
-            size = norm(sketch)
-        if size > _LARGE_RMS * math.sqrt(count):
+            sketches = _sketches(values, width).cpu().numpy()
+            sizes = [norm(sketch) for sketch in sketches]
+        giants: dict[str, tuple[int, int]] = {}
+        is_large = [size > _LARGE_RMS * math.sqrt(count) for size in sizes]
+        if any(is_large):
             giants, rest = _without_giants(values)
-            if giants:
-                fingerprints |= giants
-                without_giants = sketch_values(rest, width).cpu().numpy()
+            without_giants: Sketch = _sketches(rest, width).cpu().numpy()
         fingerprints |= _digits(tensor.detach()) | _components(tensor.detach())
-        moments = (float(values.sum()) / count, size / math.sqrt(count)) if statistics and count else ()
-    dtype, shape = dtype_name(tensor.dtype), _shape(tensor)
-    record = TensorRecord(dtype, shape, sketch, fingerprints, moments, without_giants, step=_step(tensor))
-    return record if record.numbers == count else replace(record, value_count=count)
+        moments = (float(values.sum()) / count, sizes[0] / math.sqrt(count)) if statistics and count else ()
+    record = TensorRecord(
+        dtype_name(tensor.dtype), _shape(tensor), sketches[0], fingerprints, moments, step=_step(tensor)
+    )
+    if record.numbers != count:
+        record = replace(record, value_count=count)
+    records = [replace(record, sketch=sketch) for sketch in sketches]
+    for at, large in enumerate(is_large):
+        if giants and large:
+            every = {**giants, **fingerprints}
+            records[at] = replace(records[at], value_fingerprints=every, sketch_without_giants=without_giants[at])
+    return records[0] if len(records) == 1 else replace(records[0], former=replace(records[1], statistics=()))
 
 
 def _step(tensor: torch.Tensor) -> float | None:

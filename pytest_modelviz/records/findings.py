@@ -224,6 +224,11 @@ class ShadowFinding(AnyFinding):
 
 
 @dataclass(frozen=True)
+class FormerSketchFinding(AnyFinding):
+    """A baseline of an earlier version, whose sketches of large tensors miss some changes: reported with a match."""
+
+
+@dataclass(frozen=True)
 class KinksFinding(AnyFinding):
     """What differs is no more than the jump of a gradient where a rectifier opens: reported with a match."""
 

@@ -21,6 +21,7 @@ NATIVE_WIDTH = 53  # of an activation in lower precision, of which a shadow is r
 # that by themselves have. Earlier versions recorded the latter only, and neither for small weights.
 INTEGERS, LARGE_INTEGERS = "integers", "digits"
 COMPONENTS = "components"  # the kind of fingerprint that a nested tensor has: of its components' shapes
+LARGEST_PIECE = 2**20  # numbers: a larger tensor is sketched in pieces
 Sketch = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
 
@@ -42,6 +43,8 @@ class TensorRecord:
         value_count: how many real numbers it holds, where its shape does not say (see `numbers`).
         step: how far apart two neighbouring values of a quantised tensor are, where all have the same scale.
         noise: how far rounding alone takes it, as a relative L2 difference; None where that was not measured.
+        former: the same tensor as earlier versions sketched it, for comparisons with baselines of theirs; None where
+            they did so alike.
 
     """
 
@@ -54,6 +57,7 @@ class TensorRecord:
     value_count: int | None = None
     step: float | None = None
     noise: float | None = None
+    former: TensorRecord | None = None
 
     @property
     def numel(self) -> int:
@@ -81,8 +85,19 @@ class TensorRecord:
         return (self.sketch,) if self.sketch_without_giants is None else (self.sketch, self.sketch_without_giants)
 
     @property
+    def is_of_earlier_version(self) -> bool:
+        """Whether an earlier version has sketched it, which did so otherwise."""
+        return self.former is None and self.numbers > LARGEST_PIECE and self.sketch.size > 0
+
+    @property
     def dtype_and_shape(self) -> str:
         return dtype_and_shape(self.dtype, self.shape)
+
+    def is_bitwise(self, other: TensorRecord) -> bool:
+        """Whether two records hold the same, bit by bit."""
+        texts = [(record.dtype, record.shape, dict(record.value_fingerprints)) for record in (self, other)]
+        sketches = [[sketch.tobytes() for sketch in record.sketches] for record in (self, other)]
+        return texts[0] == texts[1] and sketches[0] == sketches[1]
 
     def narrowed(self, width: int) -> TensorRecord:
         """The same tensor with sketches of at most `width` numbers: the buckets are added up, with random signs.
@@ -98,6 +113,7 @@ class TensorRecord:
             sketch=sketch,
             statistics=(self.statistics[0], size) if self.statistics else (),
             sketch_without_giants=None if giants is None else _narrowed(giants, width),
+            former=None if self.former is None else self.former.narrowed(width),
         )
 
 

@@ -181,6 +181,11 @@ def _parsed(packed: Array) -> Any:
 
 
 def _tensor(row: Mapping[str, Any], readers: Mapping[int, _SketchReader]) -> TensorRecord:
+    record = _sketched_tensor(row, readers)
+    return replace(record, former=_sketched_tensor(row["former"], readers)) if "former" in row else record
+
+
+def _sketched_tensor(row: Mapping[str, Any], readers: Mapping[int, _SketchReader]) -> TensorRecord:
     fingerprints = {str(kind): (int(count), int(print_)) for kind, (count, print_) in row.get("p", {}).items()}
     reader = readers[int(row.get("w", 0))]
     shared = row.get("same")
@@ -227,6 +232,8 @@ class _RecordWriter:
             packed["q"] = record.step
         if record.value_fingerprints:
             packed["p"] = {kind: list(fingerprint) for kind, fingerprint in record.value_fingerprints.items()}
+        if record.former is not None:
+            packed["former"] = self.row(record.former)
         return packed
 
     def arrays(self, prefix: str, structure: Mapping[str, Any]) -> dict[str, Array]:

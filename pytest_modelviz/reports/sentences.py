@@ -205,6 +205,14 @@ def _(finding: kinds.ShadowFinding) -> str:
 
 
 @sentence.register
+def _(finding: kinds.FormerSketchFinding) -> str:
+    return (
+        "the baseline holds the sketches of an earlier version, which may miss a change that is alike everywhere in a "
+        "tensor of more than a million numbers: record it anew (--modelviz-update-all)"
+    )
+
+
+@sentence.register
 def _(finding: kinds.KinksFinding) -> str:
     return (
         "the gradient differs by more than rounding, as it may if the forward passes agree and a rectifier close to "

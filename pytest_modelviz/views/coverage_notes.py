@@ -20,6 +20,11 @@ def coverage_notes(model: torch.nn.Module, trace: ForwardTrace) -> tuple[str, ..
     blind = [record for record in records if not record.sketch.size and record.numel]
     if blind and len(blind) == len(records):
         notes.append("its tensors hold no numbers (device meta): only shapes and dtypes are compared")
+    elif blind:
+        notes.append(
+            f"{len(blind)} of its tensors cannot be read as numbers (inside vmap, or of a class or dtype that torch "
+            f"does not convert): only their shapes and dtypes are compared"
+        )
     return (*notes, *trace.notes)
 
 
