@@ -147,8 +147,8 @@ class ErrorPropagation:
         """
         if event.parent is not None:
             return True
-        module = self._actual.modules[event.call.layer]
-        return bool(module.weights) and _WEIGHTED_SUM.fullmatch(module.class_name) is not None
+        module = self._actual.modules.get(event.call.layer)
+        return module is not None and bool(module.weights) and bool(_WEIGHTED_SUM.fullmatch(module.class_name))
 
     def _leaves_operation(self, event: Event) -> bool:
         """Whether a module is left that has called no other."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from pytest_modelviz.records.trace import ForwardTrace
+if TYPE_CHECKING:
+    from pytest_modelviz.records.trace import ForwardTrace
 
 # What products of float32 tensors may be computed in, the finest first, and the dtype with as many digits. TF32 has
 # float16's digits and no other range: float32 in TF32 is allowed what float16 is, on whatever device.

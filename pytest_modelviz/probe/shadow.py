@@ -29,7 +29,7 @@ from pytest_modelviz.records.shadow import Shadow
 from pytest_modelviz.records.trace import ForwardTrace
 
 _SINGLE = {torch.float16: torch.float32, torch.bfloat16: torch.float32, torch.complex32: torch.complex64}
-_NOT_CONVERTIBLE = ("float8", "float4", "q", "bits")  # how such dtypes begin
+_NOT_CONVERTIBLE = ("float8", "float4", "q")  # how such dtypes begin
 _LONGEST_REASON = 200  # letters
 _MOST_BYTES = 2 * 2**30  # of weights in single precision
 _FREE_SHARE = 0.5  # of an accelerator's free memory

@@ -12,7 +12,8 @@ from zoo import SmallNet, data_parallel, images, vectors
 
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.probe.sketch import WEIGHT_WIDTH, record_tensor
+from pytest_modelviz.probe.sketch import record_tensor
+from pytest_modelviz.records.tensors import WEIGHT_WIDTH
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
 from pytest_modelviz.views.model_summary.capture import ModelSummaryView
 

@@ -14,13 +14,13 @@ from pytest_modelviz.compare.tensors import difference, rms
 from pytest_modelviz.probe import sketch
 from pytest_modelviz.probe.sketch import (
     ACTIVATION_WIDTH,
-    WEIGHT_WIDTH,
     record_shape,
     record_tensor,
     record_together,
     sketch_values,
     splitmix64,
 )
+from pytest_modelviz.records.tensors import WEIGHT_WIDTH
 from pytest_modelviz.records.trace_arrays import pack_trace
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
 

@@ -11,9 +11,9 @@ from pytest_modelviz.compare.noise import differs_by_noise
 from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tensors import difference
 from pytest_modelviz.compare.tolerance import Tolerances
-from pytest_modelviz.probe.sketch import ACTIVATION_WIDTH, WEIGHT_WIDTH, record_tensor, sketch_values
+from pytest_modelviz.probe.sketch import ACTIVATION_WIDTH, record_tensor, sketch_values
 from pytest_modelviz.records.findings import FormerSketchFinding
-from pytest_modelviz.records.tensors import TensorRecord
+from pytest_modelviz.records.tensors import WEIGHT_WIDTH, TensorRecord
 from pytest_modelviz.records.trace import ForwardTrace
 from pytest_modelviz.records.trace_arrays import pack_trace
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
