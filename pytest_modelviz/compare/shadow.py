@@ -16,9 +16,9 @@ from pytest_modelviz.compare.diagnosis import compare_traces
 from pytest_modelviz.compare.precision import coarser, is_low
 from pytest_modelviz.compare.tensors import difference, relative_distance
 from pytest_modelviz.compare.tolerance import Tolerances
-from pytest_modelviz.records.findings import AnyFinding, DtypeFinding, EventFinding, Role, ShadowFinding
+from pytest_modelviz.records.findings import COMPUTED_IN, AnyFinding, DtypeFinding, EventFinding, Role, ShadowFinding
 from pytest_modelviz.records.tensors import NATIVE_WIDTH, WEIGHT_WIDTH, TensorRecord
-from pytest_modelviz.records.trace import COMPUTED_IN, Call, ForwardTrace
+from pytest_modelviz.records.trace import Call, ForwardTrace
 from pytest_modelviz.records.verdict import Verdict
 
 _UNITS = {"float16": 2.0**-10, "bfloat16": 2.0**-7}  # the largest distance of a number to the next, relative

@@ -17,7 +17,8 @@ from pytest_modelviz.probe.nested_values import tensors
 from pytest_modelviz.probe.pass_recorder import PassRecorder
 from pytest_modelviz.probe.sketch import dtype_name
 from pytest_modelviz.probe.torch_internals import Args, Kwargs, Operator, is_any_autocast_enabled
-from pytest_modelviz.records.trace import COMPUTED_IN, Call, Leaf
+from pytest_modelviz.records.findings import COMPUTED_IN
+from pytest_modelviz.records.trace import Call, Leaf
 
 _LOW = {torch.float16, torch.bfloat16}
 

@@ -25,6 +25,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from torch.nn.parameter import is_lazy
 
 from pytest_modelviz.compare.tensors import whole_difference
 from pytest_modelviz.probe.containers import rebuild
@@ -99,9 +100,8 @@ def _roundings(module: torch.nn.Module) -> float:
     """How many times as much as a single operation a layer rounds: sums of many products are rounded many times."""
     if isinstance(module, torch.nn.RNNBase):
         return _RECURRENT
-    terms = [
-        weight[0].numel() for weight in parameter_table(module).values() if weight is not None and weight.dim() > 1
-    ]
+    weights = [weight for weight in parameter_table(module).values() if weight is not None and not is_lazy(weight)]
+    terms = [weight.numel() // max(1, len(weight)) for weight in weights if weight.dim() > 1]
     return max(1.0, math.sqrt(max(terms, default=1)) / _FEW_ROUNDINGS)
 
 
@@ -187,7 +187,7 @@ class Rounding(CallObserver):
 
 def _is_noisy(tensor: torch.Tensor) -> bool:
     plain = tensor.layout == torch.strided and not tensor.is_nested and not tensor.is_meta
-    return plain and tensor.dtype in _NOISY_DTYPES and not torch.nn.parameter.is_lazy(tensor)
+    return plain and tensor.dtype in _NOISY_DTYPES and not is_lazy(tensor)
 
 
 @functools.lru_cache(maxsize=4)

@@ -11,6 +11,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+COMPUTED_IN = "(computed in)"  # among a call's outputs: the dtypes of what its code computes and does not return
+
 
 class Role(enum.Enum):
     """What a finding is to a drift: evidence of its cause, or something that differs also."""

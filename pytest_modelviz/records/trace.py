@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from pytest_modelviz.records.findings import COMPUTED_IN
 from pytest_modelviz.records.structure import ModelStructure, ModuleRecord
 from pytest_modelviz.records.tensors import TensorRecord
 
@@ -21,7 +22,6 @@ class Leaf:
 
 
 Leaves = Mapping[str, Leaf]  # by path, e.g. "mask[0]"
-COMPUTED_IN = "(computed in)"  # among a call's outputs: the dtypes of what its code computes and does not return
 GRADIENT = "(gradient)"  # the key of the gradient on the input, where there is one
 
 

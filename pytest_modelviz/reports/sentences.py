@@ -11,7 +11,7 @@ import math
 from collections.abc import Hashable, Sequence
 
 from pytest_modelviz.records import findings as kinds
-from pytest_modelviz.records.trace import COMPUTED_IN
+from pytest_modelviz.records.findings import COMPUTED_IN
 from pytest_modelviz.text.dotted import MODEL_LABEL
 from pytest_modelviz.text.side_by_side import cut_apart, split_items, without_digests
 
