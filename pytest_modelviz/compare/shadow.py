@@ -23,6 +23,7 @@ from pytest_modelviz.records.verdict import Verdict
 
 _UNITS = {"float16": 2.0**-10, "bfloat16": 2.0**-7}  # the largest distance of a number to the next, relative
 _MANY_JUMPS = 5e-3  # times a unit: relative L2, of a weight of any size
+_LARGE_WEIGHT = 4.0  # times the rms of a tensor: one number of that size may jump
 _NO_OTHER = "that of its output"
 
 
@@ -98,7 +99,9 @@ def _jumps(baseline: ForwardTrace, actual: ForwardTrace) -> float:
         unit = _UNITS.get(after.dtype)
         if unit is not None and before.shape == after.shape and after.numel:
             error = difference(before, after)
-            largest = max(largest, error if error <= _MANY_JUMPS * unit + unit / math.sqrt(after.numel) else 0.0)
+            largest = max(
+                largest, error if error <= (_MANY_JUMPS + _LARGE_WEIGHT / math.sqrt(after.numel)) * unit else 0.0
+            )
     return largest
 
 

@@ -93,6 +93,16 @@ class TestShadow:
         assert verdict.tolerance <= 1e-3
         assert shadow_states(verdict) == ["differs"]
 
+    @pytest.mark.parametrize(("count", "matches"), [(1, True), (100, False)])
+    def test_weights_that_are_rounded_the_other_way(self, dtype, count, matches):
+        baseline = captured(Net(dtype), image(dtype), records=True)
+        model = Net(dtype)
+        flat = model.head.weight.data.view(-1)
+        largest = flat.float().abs().topk(count).indices  # of 14,400
+        flat[largest] *= 1 + torch.finfo(dtype).eps  # to the next number, or the one after
+        assert not torch.equal(model.head.weight, Net(dtype).head.weight)
+        assert compared(baseline, captured(model, image(dtype))).matched is matches
+
     def test_another_input(self, dtype):
         baseline = captured(Net(dtype), image(dtype), records=True)
         verdict = compared(baseline, captured(Net(dtype), image(torch.float32).mul(1.004).to(dtype)))
