@@ -15,13 +15,15 @@ from pytest_modelviz.compare.readable import is_same_but_for_rounding
 from pytest_modelviz.compare.tensors import allowed_for, difference, own_source
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.capture import Array, Capture
-from pytest_modelviz.records.noise import NOISES
+from pytest_modelviz.records.noise import EXPLANATION_NOISE, NOISES
 from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import ForwardTrace
 from pytest_modelviz.records.trace_arrays import unpack_trace
 
 _SMALL = 1e-7  # of the largest number of an array: what is smaller is compared with that much of it
 _PACKED = {"trace.structure", "trace.sketches", "trace.wide"}  # a trace in arrays
+# How many times as large noise may be on another machine: whether a rectifier opens there decides about a gradient's.
+_NOISE_RANGE = {"trace.noise": 2.0, "shadow.noise": 2.0, EXPLANATION_NOISE: 10.0}
 _SHADOW = {"shadow.structure", "shadow.sketches", "shadow.wide"}
 
 
@@ -42,6 +44,23 @@ def differs_by_noise(baseline: Capture, actual: Capture, tolerances: Tolerances)
         if before.shadow and after.shadow and not _same_traces(before.shadow, after.shadow, own):
             return False
     return all(_same_numbers(baseline.arrays[key], actual.arrays[key], own) for key in others)
+
+
+def states_the_same_noise(baseline: Capture, measured: Capture) -> bool:
+    """Whether a baseline states the noise that was measured, but for how that differs between machines."""
+    stated = NOISES & baseline.arrays.keys()
+    return stated == NOISES & measured.arrays.keys() and all(
+        _is_same_noise(baseline.arrays[key], measured.arrays[key], _NOISE_RANGE[key]) for key in stated
+    )
+
+
+def _is_same_noise(before: Array, after: Array, times: float) -> bool:
+    if (before.dtype, before.shape) != (after.dtype, after.shape):
+        return False
+    old, new = ((packed.astype(np.uint32) << 16).view(np.float32) for packed in (before, after))
+    with np.errstate(all="ignore"):
+        near = (old == new) | (np.maximum(old, new) <= times * np.minimum(old, new)) | (np.isnan(old) & np.isnan(new))
+    return bool(near.all())
 
 
 def _same_traces(before: ForwardTrace, after: ForwardTrace, tolerances: Tolerances) -> bool:

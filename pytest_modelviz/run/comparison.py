@@ -7,14 +7,13 @@ import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from pytest_modelviz.compare.noise import differs_by_noise
+from pytest_modelviz.compare.noise import differs_by_noise, states_the_same_noise
 from pytest_modelviz.compare.precision import coarsest_precision
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.findings import FactFinding
-from pytest_modelviz.records.noise import NOISES
 from pytest_modelviz.records.shadow import Shadow
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.run.settings import Settings
@@ -102,7 +101,7 @@ class Comparison:
         before, after = baseline.environment, self.capture.environment
         stated = {*before, *after} - _OF_A_MACHINE
         same = verdict.matched and not verdict.findings and all(before.get(key) == after.get(key) for key in stated)
-        same = same and NOISES & baseline.arrays.keys() == NOISES & self.recordable.arrays.keys()
+        same = same and states_the_same_noise(baseline, self.recordable)
         same = same and differs_by_noise(baseline, self.capture, replace(self._tolerances, scale=_NOISE))
         return same and self.with_baseline(baseline, scale=_NOISE).matched
 

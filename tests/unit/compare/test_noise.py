@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from forgery_subjects import SUBJECTS
 
-from pytest_modelviz.compare.noise import differs_by_noise
+from pytest_modelviz.compare.noise import differs_by_noise, states_the_same_noise
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.records.noise import packed_noise
 from pytest_modelviz.records.trace_arrays import pack_trace, unpack_trace
 
 TRACED = [
@@ -102,3 +103,22 @@ def test_numbers_are_compared_one_by_one(before, after, same):
 def test_facts_are_part_of_it():
     assert not is_noise(Capture("plain", {"forward": "x"}), Capture("plain", {"forward": "x, mask"}))
     assert not is_noise(Capture("plain", {}), Capture("plain", {"smooth": True}))
+
+
+@pytest.mark.parametrize(
+    ("stated", "same"),
+    [
+        ({"trace.noise": [1e-6, np.nan, np.inf]}, True),
+        ({"trace.noise": [1.9e-6, np.nan, np.inf]}, True),
+        ({"trace.noise": [1e-4, np.nan, np.inf]}, False),  # a forged one does not survive an update
+        ({"trace.noise": [1e-6, 1e-6, np.inf]}, False),
+        ({"trace.noise": [1e-6, np.nan, 1.0]}, False),
+        ({"trace.noise": [1e-6, np.nan]}, False),
+        ({}, False),  # a baseline of an earlier version is recorded anew
+        ({"trace.noise": [1e-6, np.nan, np.inf], "explanation.noise": [0.1]}, False),
+    ],
+)
+def test_a_baseline_is_kept_only_if_it_states_the_noise_that_is_measured(stated, same):
+    measured = Capture("plain", {}, {"trace.noise": packed_noise([1e-6, None, np.inf])})
+    baseline = Capture("plain", {}, {key: packed_noise(noise) for key, noise in stated.items()})
+    assert states_the_same_noise(baseline, measured) is same
