@@ -104,7 +104,8 @@ def in_single_precision(model: torch.nn.Module, input_data: ModelInput) -> Itera
     with torch.no_grad():
         for tensor in all_tensors(model):
             if tensor.dtype in _SINGLE:
-                tensor.data = tensor.data.to(_SINGLE[tensor.dtype])
+                with torch.inference_mode(tensor.is_inference()):  # otherwise torch can use neither
+                    tensor.data = tensor.data.to(_SINGLE[tensor.dtype])
     for kind in ("cpu", "cuda"):
         if torch.is_autocast_enabled(kind):
             torch.set_autocast_enabled(kind, False)

@@ -225,6 +225,15 @@ def test_a_model_that_takes_nothing_but_its_own_precision_says_so():
     assert "the model raises TypeError: this kernel takes bfloat16" in " ".join(notes)
 
 
+def test_weights_that_were_made_in_inference_mode():
+    with torch.inference_mode():
+        model = nn.Sequential(nn.Linear(16, 64), nn.Linear(64, 300)).bfloat16()
+    before = model(image(torch.bfloat16))
+    capture = captured(model, image(torch.bfloat16), records=True)
+    assert "shadow.noise" in capture.arrays
+    assert torch.equal(model(image(torch.bfloat16)), before)
+
+
 def test_float8_weights_cannot_be_converted():
     class Stored(nn.Module):
         def __init__(self) -> None:
