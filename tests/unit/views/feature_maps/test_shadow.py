@@ -228,10 +228,12 @@ def test_a_model_that_takes_nothing_but_its_own_precision_says_so():
 def test_weights_that_were_made_in_inference_mode():
     with torch.inference_mode():
         model = nn.Sequential(nn.Linear(16, 64), nn.Linear(64, 300)).bfloat16()
-    before = model(image(torch.bfloat16))
+        before = model(image(torch.bfloat16))
     capture = captured(model, image(torch.bfloat16), records=True)
     assert "shadow.noise" in capture.arrays
-    assert torch.equal(model(image(torch.bfloat16)), before)
+    for mode in (torch.no_grad, torch.inference_mode):
+        with mode():
+            assert torch.equal(model(image(torch.bfloat16)), before)
 
 
 def test_float8_weights_cannot_be_converted():
