@@ -12,6 +12,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
+
 from pytest_modelviz.compare.diagnosis import compare_traces
 from pytest_modelviz.compare.precision import coarser, is_low
 from pytest_modelviz.compare.tensors import difference, relative_distance
@@ -23,6 +25,7 @@ from pytest_modelviz.records.verdict import Verdict
 
 _UNITS = {"float16": 2.0**-10, "bfloat16": 2.0**-7}  # the largest distance of a number to the next, relative
 _MANY_JUMPS = 5e-3  # times a unit: relative L2, of a weight of any size
+_FEW_JUMPS, _JUMPING = 2, 1e-5  # how many jump at most, and the share of a large tensor's numbers that may
 _LARGE_WEIGHT = 4.0  # times the rms of a tensor: one number of that size may jump
 _NO_OTHER = "that of its output"
 
@@ -99,10 +102,16 @@ def _jumps(baseline: ForwardTrace, actual: ForwardTrace) -> float:
         unit = _UNITS.get(after.dtype)
         if unit is not None and before.shape == after.shape and after.numel:
             error = difference(before, after)
-            largest = max(
-                largest, error if error <= (_MANY_JUMPS + _LARGE_WEIGHT / math.sqrt(after.numel)) * unit else 0.0
-            )
+            explained = (_MANY_JUMPS + _LARGE_WEIGHT / math.sqrt(after.numel)) * unit
+            if error <= explained and _changed_buckets(before, after) <= _FEW_JUMPS + _JUMPING * after.numel:
+                largest = max(largest, error)
     return largest
+
+
+def _changed_buckets(before: TensorRecord, after: TensorRecord) -> int:
+    """How many numbers of two sketches differ: as many as numbers of the tensors, if few of those differ."""
+    differences = np.abs(after.bulk_sketch.astype(np.float64) - before.bulk_sketch)
+    return int((differences > 0.1 * differences.max(initial=0.0)).sum())
 
 
 def _narrow(trace: ForwardTrace) -> ForwardTrace:

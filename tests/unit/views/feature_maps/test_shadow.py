@@ -103,6 +103,15 @@ class TestShadow:
         assert not torch.equal(model.head.weight, Net(dtype).head.weight)
         assert compared(baseline, captured(model, image(dtype))).matched is matches
 
+    def test_many_weights_that_are_a_little_off(self, dtype):
+        baseline = captured(Net(dtype), image(dtype), records=True)
+        model = Net(dtype)
+        generator = torch.Generator().manual_seed(2)
+        some = torch.rand(model.head.weight.shape, generator=generator) < 0.01
+        model.head.weight.data[some] *= 1 + torch.finfo(dtype).eps  # to the next number, or the one after
+        verdict = compared(baseline, captured(model, image(dtype)))
+        assert (verdict.first.layer, verdict.cause) == ("head", Cause.WEIGHTS)
+
     def test_another_input(self, dtype):
         baseline = captured(Net(dtype), image(dtype), records=True)
         verdict = compared(baseline, captured(Net(dtype), image(torch.float32).mul(1.004).to(dtype)))
