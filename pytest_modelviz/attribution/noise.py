@@ -63,4 +63,5 @@ def explain_moved(
 
 def _is_in_single_precision(trace: ForwardTrace) -> bool:
     records = (*trace.tensors.values(), *trace.weights.values())
-    return all(record.dtype in ("float32", "complex64") or is_exact(record.dtype) for record in records)
+    tensors = (record for record in records if record.shape or record.dtype != "float64")  # not Python's numbers
+    return all(record.dtype in ("float32", "complex64") or is_exact(record.dtype) for record in tensors)

@@ -16,11 +16,19 @@ from pytest_modelviz.probe.modules import all_tensors
 from pytest_modelviz.probe.nested_values import tensors
 from pytest_modelviz.probe.pass_recorder import PassRecorder
 from pytest_modelviz.probe.sketch import dtype_name
-from pytest_modelviz.probe.torch_internals import Args, Kwargs, Operator, is_any_autocast_enabled
+from pytest_modelviz.probe.torch_internals import (
+    Args,
+    Kwargs,
+    Operator,
+    is_any_autocast_enabled,
+    without_function_modes,
+)
 from pytest_modelviz.records.findings import COMPUTED_IN
 from pytest_modelviz.records.trace import Call, Leaf
 
 _LOW = {torch.float16, torch.bfloat16}
+# They take their fused kernels only where no mode is active that observes functions.
+_FUSED = (torch.nn.TransformerEncoder, torch.nn.TransformerEncoderLayer, torch.nn.MultiheadAttention)
 
 
 def recorder_for(model: torch.nn.Module, input_data: ModelInput) -> type[PassRecorder]:
@@ -38,15 +46,22 @@ class DtypeRecorder(PassRecorder):
     @contextlib.contextmanager
     def recording(self) -> Iterator[None]:
         self._dtypes = _Dtypes()
+        self._noted: set[torch.dtype] = set()
         with self._dtypes, super().recording():
             yield
 
     def _observe(self, original: Operator, module: torch.nn.Module, name: str, args: Args, kwargs: Kwargs) -> object:
+        run = functools.partial(self._unnoted if isinstance(module, _FUSED) else self._noting, original)
         with self._dtypes.noting(None):
-            return super()._observe(functools.partial(self._noting, original), module, name, args, kwargs)
+            return super()._observe(run, module, name, args, kwargs)
+
+    def _unnoted(self, original: Operator, *args: object, **kwargs: object) -> object:
+        with without_function_modes():
+            output = original(*args, **kwargs)
+        self._noted = set()
+        return output
 
     def _noting(self, original: Operator, *args: object, **kwargs: object) -> object:
-        self._noted: set[torch.dtype] = set()
         noted: set[torch.dtype] = set()
         with self._dtypes.noting(noted):
             output = original(*args, **kwargs)
@@ -82,6 +97,7 @@ class _Dtypes(torch.overrides.TorchFunctionMode):
         self, func: Operator, types: object, args: Args = (), kwargs: Kwargs | None = None
     ) -> object:
         result = func(*args, **(kwargs or {}))
-        if self._noted is not None and isinstance(result, torch.Tensor) and result.is_floating_point():
-            self._noted.add(result.dtype)
+        if self._noted is not None:
+            results = result if isinstance(result, (tuple, list)) else [result]
+            self._noted.update(r.dtype for r in results if isinstance(r, torch.Tensor) and r.is_floating_point())
         return result

@@ -22,6 +22,7 @@ import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeGuard
 
 import numpy as np
 import torch
@@ -33,6 +34,7 @@ from pytest_modelviz.probe.fake import only_shapes
 from pytest_modelviz.probe.forward import ModelInput, call, prepared
 from pytest_modelviz.probe.modules import all_tensors, observed_modules
 from pytest_modelviz.probe.pass_recorder import CallObserver, PassRecorder
+from pytest_modelviz.probe.purity import untouched
 from pytest_modelviz.probe.shadow import in_single_precision
 from pytest_modelviz.probe.torch_internals import parameter_table
 from pytest_modelviz.records.tensors import TensorRecord, splitmix64
@@ -44,6 +46,7 @@ _RECURRENT = 8.0  # times as much: cuDNN's recurrent layers differ from a CPU's 
 _FEW_ROUNDINGS = 16.0  # the square root of the terms of a sum up to which it is no less exact than other operations
 _SIGNS = 2**20 + 7  # prime to the sizes of layers
 _FEW = 16  # numbers of which two passes say little: their noise is at least that of the usual tensor of the pass
+_NO_SUMS = (torch.nn.Embedding, torch.nn.LayerNorm, torch.nn.RMSNorm)
 _NOISY_DTYPES = {torch.float32, torch.complex64}
 
 
@@ -100,8 +103,11 @@ def _roundings(module: torch.nn.Module) -> float:
     """How many times as much as a single operation a layer rounds: sums of many products are rounded many times."""
     if isinstance(module, torch.nn.RNNBase):
         return _RECURRENT
+    if isinstance(module, _NO_SUMS):
+        return 1.0
     weights = [weight for weight in parameter_table(module).values() if weight is not None and not is_lazy(weight)]
-    terms = [weight.numel() // max(1, len(weight)) for weight in weights if weight.dim() > 1]
+    side = 1 if getattr(module, "transposed", False) else 0  # of a weight, the one that is not summed over
+    terms = [weight.numel() // max(1, weight.shape[side]) for weight in weights if weight.dim() > 1]
     return max(1.0, math.sqrt(max(terms, default=1)) / _FEW_ROUNDINGS)
 
 
@@ -126,7 +132,7 @@ def _rounded_otherwise(
         for by_channel in ways:
             rounding = Rounding(by_channel=by_channel)
             recorder = PassRecorder(ready, [rounding], weight_width=None)
-            with recorder.recording():
+            with untouched(ready, data), recorder.recording():
                 call(ready, rounding.moved(data))
             traces.append(recorder.trace)
     return traces
@@ -162,15 +168,15 @@ class Rounding(CallObserver):
         """A copy of a nested value whose numbers are moved."""
         return rebuild(
             value,
-            lambda item: (
-                item * self._factors(item, times) if isinstance(item, torch.Tensor) and _is_noisy(item) else item
-            ),
+            lambda item: item * self._factors(item, times) if _is_noisy(item) and not _is_whole(item) else item,
         )
 
     def move_weights(self, model: torch.nn.Module) -> None:
         """Move the weights of a model that is `prepared`, which restores them."""
         with torch.no_grad():
-            for tensor in filter(_is_noisy, all_tensors(model)):
+            for tensor in all_tensors(model):
+                if not _is_noisy(tensor) or _is_whole(tensor):
+                    continue
                 with contextlib.suppress(RuntimeError):  # several of its elements share memory, or it is read-only
                     tensor.mul_(self._factors(tensor))
 
@@ -181,11 +187,23 @@ class Rounding(CallObserver):
             shape = torch.Size([*shape[:2], *[1] * (tensor.dim() - 2)])
         count, own = shape.numel(), _signs(tensor.device)
         self._start = (self._start + 104_729) % _SIGNS
-        own = own[self._start : self._start + count] if count <= _SIGNS else own.repeat(-(-count // _SIGNS))[:count]
+        if count > _SIGNS:
+            own = own.repeat(count // _SIGNS // 2 + 2)
+        own = own[self._start : self._start + count]
         return (own * (MOVED * self._times * times) + 1).view(shape)
 
 
-def _is_noisy(tensor: torch.Tensor) -> bool:
+def _is_whole(tensor: torch.Tensor) -> bool:
+    """Whether all numbers are integers, as of masks, indices and counters, which no processor rounds."""
+    if tensor.is_complex() or not tensor.numel():
+        return False
+    with torch.no_grad():
+        return all(bool((part == part.round()).all()) for part in (tensor.reshape(-1)[:64], tensor))
+
+
+def _is_noisy(tensor: object) -> TypeGuard[torch.Tensor]:
+    if not isinstance(tensor, torch.Tensor):
+        return False
     plain = tensor.layout == torch.strided and not tensor.is_nested and not tensor.is_meta
     return plain and tensor.dtype in _NOISY_DTYPES and not is_lazy(tensor)
 

@@ -19,7 +19,8 @@ import torch
 from pytest_modelviz.compare.precision import is_low
 from pytest_modelviz.probe.containers import rebuild
 from pytest_modelviz.probe.environment import float32_precision
-from pytest_modelviz.probe.forward import ModelInput, call
+from pytest_modelviz.probe.forward import ModelInput, call, prepared
+from pytest_modelviz.probe.module_state import NestedState
 from pytest_modelviz.probe.modules import all_tensors
 from pytest_modelviz.probe.nested_values import tensors
 from pytest_modelviz.probe.pass_recorder import PassRecorder
@@ -43,7 +44,7 @@ def with_shadow(
 
     Args:
         trace: the pass.
-        model: the model, as `prepared` gives it.
+        model: the model as it was before that pass, outside of a `prepared` block.
         input_data: what it was given.
         shadow: whether to do so; `AUTO` leaves it out where the weights would take more than 2 GiB, or more than half
             of the free memory of their accelerator.
@@ -66,10 +67,10 @@ def with_shadow(
     if shadow is Shadow.AUTO and (reason := _too_large(model)):
         return trace, _left_out(f"{reason}; --modelviz-shadow=always repeats it all the same")
     try:
-        with in_single_precision(model, input_data) as converted:
-            recorder = PassRecorder(model, weight_width=None)
+        with prepared(model, input_data) as ready, in_single_precision(ready, input_data) as converted:
+            recorder = PassRecorder(ready, weight_width=None)
             with recorder.recording():
-                call(model, converted)
+                call(ready, converted)
     except Exception as error:  # of the model's own
         text = " ".join(str(error).split())[:_LONGEST_REASON]
         return trace, _left_out(f"there the model raises {type(error).__name__}: {text}")
@@ -83,7 +84,7 @@ def _left_out(reason: str) -> str:
 def _too_large(model: torch.nn.Module) -> str:
     sizes: dict[torch.device, int] = {}
     for tensor in all_tensors(model):
-        if tensor.dtype in _SINGLE:
+        if tensor.dtype in _SINGLE and not torch.nn.parameter.is_lazy(tensor):
             sizes[tensor.device] = sizes.get(tensor.device, 0) + 4 * tensor.numel()
     for device, size in sizes.items():
         if size > _MOST_BYTES:
@@ -101,9 +102,10 @@ def in_single_precision(model: torch.nn.Module, input_data: ModelInput) -> Itera
         The input, converted.
 
     """
+    held = NestedState(list(model.modules())).tensors  # in attributes, where a model may keep a cache
     with torch.no_grad():
-        for tensor in all_tensors(model):
-            if tensor.dtype in _SINGLE:
+        for tensor in {id(tensor): tensor for tensor in (*all_tensors(model), *held)}.values():
+            if tensor.dtype in _SINGLE and not tensor.is_meta and tensor.layout == torch.strided:
                 with torch.inference_mode(tensor.is_inference()):  # otherwise torch can use neither
                     tensor.data = tensor.data.to(_SINGLE[tensor.dtype])
     for kind in ("cpu", "cuda"):
@@ -150,6 +152,8 @@ class _SinglePrecision(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]  # torch leaves its modes untyped
 
     def __torch_dispatch__(self, op: Operator, types: object, args: Args = (), kwargs: Kwargs | None = None) -> object:
+        if op is torch.ops.aten.view.dtype:  # other numbers out of the same bits
+            return op(*args, **(kwargs or {}))
         written = {id(tensor) for tensor in written_tensors(op, args, kwargs or {})}
 
         def single(value: object) -> object:

@@ -138,6 +138,11 @@ def without_dispatch_modes() -> contextlib.AbstractContextManager[None]:
     return cast("contextlib.AbstractContextManager[None]", torch._C._DisableTorchDispatch())
 
 
+def without_function_modes() -> contextlib.AbstractContextManager[None]:
+    """Run a block whose functions no mode sees, nor a subclass of tensors."""
+    return torch._C.DisableTorchFunction()
+
+
 def is_inside_transform(tensor: torch.Tensor) -> bool:
     """Whether a tensor is a wrapper of `vmap` or `grad`, whose values cannot be read."""
     return functorch.is_functorch_wrapped_tensor(tensor)

@@ -14,7 +14,6 @@ from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.findings import FactFinding
-from pytest_modelviz.records.shadow import Shadow
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.run.settings import Settings
 from pytest_modelviz.text.side_by_side import cut_apart
@@ -79,15 +78,10 @@ class Comparison:
         """How the model differs from itself, and why; None where it does not."""
         if not self.capture.repeatable:
             return None
-        set_shadow = getattr(self.view, "set_shadow", lambda _: None)
-        set_shadow(Shadow.NEVER)  # the pass itself shows it
-        try:
-            verdict = self.view.compare(self.capture, capture_with_other_randomness(self.view), self._tolerances)
-            if verdict.matched:
-                return None
-            drawn = self.view.compare(self.capture, self.view.capture(), self._tolerances).matched
-        finally:
-            set_shadow(self.settings.shadow)
+        verdict = self.view.compare(self.capture, capture_with_other_randomness(self.view), self._tolerances)
+        if verdict.matched:
+            return None
+        drawn = self.view.compare(self.capture, self.view.capture(), self._tolerances).matched
         # two captures of the same model differ in nothing that could be a cause
         return replace(verdict, cause=None), _RANDOM if drawn else _RESTLESS
 

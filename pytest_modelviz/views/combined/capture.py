@@ -22,7 +22,7 @@ from pytest_modelviz.probe.forward import ModelInput, call, prepared, require_mo
 from pytest_modelviz.probe.shadow import with_shadow
 from pytest_modelviz.records.capture import Capture, Result_co
 from pytest_modelviz.records.shadow import Shadow
-from pytest_modelviz.views.base import View
+from pytest_modelviz.views.base import View, measured
 from pytest_modelviz.views.cam_map.capture import CamMapView
 from pytest_modelviz.views.cam_map.records import CamMap
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
@@ -78,6 +78,15 @@ class CombinedCapture:
         self.feature_maps = None if self._maps is None else CombinedView(self._maps, self)
         self.cam = None if self._cam is None else CombinedView(self._cam, self)
 
+    def with_noise(self, view: View, capture: Capture) -> Capture:
+        """A view's capture with its noise, measured on the unfused paths that a pass takes which counts as well."""
+        before = torch.backends.mha.get_fastpath_enabled()
+        torch.backends.mha.set_fastpath_enabled(before and self._summary is None)
+        try:
+            return measured(view, capture)
+        finally:
+            torch.backends.mha.set_fastpath_enabled(before)
+
     def set_shadow(self, shadow: Shadow) -> None:
         """Say when a pass in lower precision is repeated in float32."""
         if self._maps is not None:
@@ -94,8 +103,14 @@ class CombinedCapture:
             return {"model_summary": self._summary.capture(is_table_of_pass=False)}  # which can do without values
         with prepared(self._model, self._input, grad=self._cam is not None) as model, only_shapes(model):
             if self._summary is None:
-                return self._pass(model, None)
-            return counted_pass(model, self._input, functools.partial(self._pass, model))
+                captures = self._pass(model, None)
+            else:
+                captures = counted_pass(model, self._input, functools.partial(self._pass, model))
+        if self._maps is not None:
+            trace, collector, inputs, output = self._observed
+            trace, note = with_shadow(trace, self._model, self._input, self._maps.when_shadowed)
+            captures["feature_maps"] = self._maps.captured(trace, collector, inputs, output, note)
+        return captures
 
     def _pass(self, model: torch.nn.Module, counter: MultAdds | None) -> dict[str, Capture]:
         collector = ThumbnailCollector(model, None) if self._maps is not None else None
@@ -114,11 +129,10 @@ class CombinedCapture:
         if self._maps is not None and collector is not None:
             if recorder is not None:  # as a pass without gradients gives it, as far as containers can be rebuilt
                 output = rebuild(output, lambda item: item.detach() if isinstance(item, torch.Tensor) else item)
-            trace, note = with_shadow(trace, model, self._input, self._maps.when_shadowed)
-            captures["feature_maps"] = self._maps.captured(trace, collector, input_pictures(self._input), output, note)
+            self._observed = trace, collector, input_pictures(self._input), output
         if self._summary is not None:
             own = {} if counter is None else counter.own
-            observed = SummaryPass(trace, own, caches_of(before, unsaved_shapes(model)))
+            observed = SummaryPass(trace.without_dtypes(), own, caches_of(before, unsaved_shapes(model)))
             captures["model_summary"] = self._summary.captured(model, observed, table_without_pass(model))
         return captures
 
@@ -130,7 +144,7 @@ class CombinedView(Generic[Result_co]):
         self.view, self.model = view.view, getattr(view, "model", None)
         self.compare, self.picture, self.describe = view.compare, view.picture, view.describe
         if hasattr(view, "with_noise"):
-            self.with_noise = view.with_noise
+            self.with_noise = functools.partial(combined.with_noise, view)
         self._combined, self._number = combined, 0
 
     def set_shadow(self, shadow: Shadow) -> None:

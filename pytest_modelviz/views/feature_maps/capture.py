@@ -55,7 +55,7 @@ class FeatureMapsView:
             inputs = input_pictures(self._input)
             with only_shapes(model), recorder.recording():
                 output = call(model, self._input)
-            trace, note = with_shadow(recorder.trace, model, self._input, self.when_shadowed)
+        trace, note = with_shadow(recorder.trace, self.model, self._input, self.when_shadowed)
         return self.captured(trace, collector, inputs, output, note)
 
     def with_noise(self, capture: Capture[FeatureMaps]) -> Capture[FeatureMaps]:

@@ -7,7 +7,7 @@ from torch import nn
 
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.probe.forward import call, prepared
-from pytest_modelviz.probe.noise import MOVED, with_noise
+from pytest_modelviz.probe.noise import MOVED, _roundings, with_noise
 from pytest_modelviz.probe.pass_recorder import PassRecorder
 from pytest_modelviz.records.trace import ForwardTrace
 from pytest_modelviz.records.trace_arrays import pack_trace, unpack_trace
@@ -46,7 +46,7 @@ class Routing(nn.Module):
     """A number next to a threshold decides how many rows are returned."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x[x[:, 0] >= 1.0]
+        return x[x[:, 0] >= 0.75]
 
 
 def measured(model: nn.Module, data: torch.Tensor) -> ForwardTrace:
@@ -67,9 +67,9 @@ def test_what_cancels_has_the_noise_of_what_it_was_made_of():
 
 
 def test_an_input_has_the_noise_of_its_own_rounding():
-    trace = measured(nn.Identity(), torch.ones(4, 500))
+    trace = measured(nn.Identity(), torch.full((4, 500), 0.7))
     # moved by that much, and rounded once more
-    assert trace.tensors["<input"].noise == pytest.approx(MOVED * 2**0.5, rel=0.05)
+    assert trace.tensors["<input"].noise == pytest.approx(MOVED * 2**0.5, rel=0.1)
 
 
 def test_long_sums_are_rounded_more_often():
@@ -98,13 +98,51 @@ def test_the_model_is_left_as_it_was():
 
 
 def test_a_model_that_refuses_such_an_input_has_no_noise():
-    trace = measured(Refusing(), torch.ones(4, 8))
+    trace = measured(Refusing(), torch.full((4, 8), 1 - 2**-24))
     assert all(record.noise is None for record in trace.tensors.values())
 
 
 def test_another_way_through_the_model_is_noise_without_end():
-    trace = measured(Routing(), torch.ones(64, 8))
+    trace = measured(Routing(), torch.full((64, 8), 0.75))
     assert trace.tensors[""].noise == np.inf
+
+
+def test_numbers_that_no_processor_rounds_are_left_alone():
+    class Masked(nn.Module):
+        def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            return x * (mask != 1)
+
+    x, mask = torch.rand(4, 50), torch.ones(4, 50)
+    mask[:, :25] = 0
+    trace = measured(Masked(), (x, mask))
+    assert trace.tensors["<mask"].noise < 2 * MOVED
+    assert trace.tensors[""].noise < 4 * MOVED
+
+
+def test_a_pass_does_not_begin_with_what_the_one_before_left():
+    class Counting(nn.Module):
+        calls = 0
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.calls += 1
+            return x.sub_(3.0) * self.calls
+
+    assert measured(Counting(), torch.rand(4, 50)).tensors[""].noise < 10 * MOVED
+
+
+@pytest.mark.parametrize(
+    ("layer", "terms"),
+    [
+        (nn.Linear(4096, 8), 4096),
+        (nn.Conv2d(64, 8, 8), 4096),
+        (nn.ConvTranspose2d(256, 8, 4), 4096),
+        (nn.Embedding(8, 4096), 256),
+        (nn.LayerNorm([64, 64]), 256),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_counts_as_a_long_sum(layer, terms):
+    assert _roundings(layer) == (terms / 256) ** 0.5
 
 
 def test_integers_and_doubles_have_none():

@@ -12,7 +12,7 @@ from pytest_modelviz.views.base import measured
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
 
 NOT_CONVERTED = {"lazy", "scripted", "complex"}  # torch converts none of them to bfloat16
-NOTHING_LOW = {"packed", "no_parameters", "complex"}  # autocast changes nothing in these
+NOTHING_LOW = {"packed", "no_parameters", "complex", "encoder"}  # autocast changes nothing in these
 
 
 def low(item: object) -> object:

@@ -2,20 +2,26 @@
 
 import contextlib
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from pytest_modelviz.compare.tensors import rms
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.findings import DtypeFinding, Role, ShadowFinding
 from pytest_modelviz.records.shadow import Shadow
 from pytest_modelviz.records.trace_arrays import pack_trace, unpack_trace
 from pytest_modelviz.records.verdict import Cause, Verdict
+from pytest_modelviz.run.comparison import Comparison
+from pytest_modelviz.run.settings import Mode, Settings
 from pytest_modelviz.views.base import measured
 from pytest_modelviz.views.combined.capture import CombinedCapture
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
+from pytest_modelviz.views.model_summary.capture import ModelSummaryView
 
 HALF = (torch.bfloat16, torch.float16)
 
@@ -180,6 +186,103 @@ class TestShadow:
         combined.summary.capture()
         assert "shadow.structure" not in combined.feature_maps.capture().arrays
         assert "shadow.structure" in CombinedCapture(Net(dtype), image(dtype)).feature_maps.capture().arrays
+
+
+class TestPass:
+    """The shadow is made of the same model on the same input as the pass, and leaves nothing behind."""
+
+    def test_an_input_that_the_model_writes_into(self):
+        class Normalised(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.head = nn.Linear(16, 300).bfloat16()
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                return self.head(x.sub_(3.0).div_(0.25))
+
+        trace = captured(Normalised(), image(torch.bfloat16)).result.trace
+        sizes = [rms(tensors["head<input"]) for tensors in (trace.tensors, trace.shadow.tensors)]
+        assert sizes[0] == pytest.approx(sizes[1], rel=0.01)
+
+    def test_a_cache_in_an_attribute_that_is_written_through_a_view(self):
+        class Cached(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.head = nn.Linear(16, 300).bfloat16()
+                self.cache = torch.zeros(8, 10, 16, dtype=torch.bfloat16)
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                self.cache[:4] = x / 3
+                return self.head(self.cache)
+
+        trace = captured(Cached(), image(torch.bfloat16)).result.trace
+        native, shadow = (tensors["head<input"] for tensors in (trace.tensors, trace.shadow.tensors))
+        assert rms(shadow) == pytest.approx(rms(native), rel=0.01)
+        assert not np.array_equal(shadow.sketch, native.sketch)
+
+    def test_bits_that_are_read_as_other_numbers(self):
+        class Packed(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.head = nn.Linear(16, 300).bfloat16()
+                self.register_buffer("scale", torch.full((16,), 0.5).half().view(torch.uint8))
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                return self.head(x * self.scale.view(torch.float16).to(x.dtype))
+
+        trace = captured(Packed(), image(torch.bfloat16)).result.trace
+        assert rms(trace.shadow.tensors["head<input"]) == pytest.approx(rms(trace.tensors["head<input"]), rel=0.01)
+
+    def test_a_fault_of_the_lower_precision_alone(self):
+        class Kernel(nn.Module):
+            def __init__(self, factor: float) -> None:
+                super().__init__()
+                torch.manual_seed(0)
+                self.head, self.factor = nn.Linear(16, 300).bfloat16(), [factor]
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                y = self.head(x)
+                return y * self.factor[0] if y.dtype == torch.bfloat16 else y
+
+        data = image(torch.bfloat16)
+        baseline = captured(Kernel(1.0), data, records=True)
+        assert compared(baseline, captured(Kernel(1.0), data)).matched
+        verdict = compared(baseline, captured(Kernel(1.2), data))
+        assert not verdict.matched
+        assert shadow_states(verdict) in (["agrees"], ["differs"])
+
+    def test_fused_encoders_stay_fused(self):
+        layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+        model = nn.TransformerEncoder(layer, 2).eval().bfloat16()
+        data = image(torch.bfloat16)
+        with torch.no_grad():
+            expected = model(data)
+        result = captured(model, data).result
+        assert torch.equal(result.output, expected)
+        assert [call.layer for call in result.trace.calls] == [call.layer for call in result.trace.shadow.calls]
+
+    def test_all_views_of_one_pass_say_what_the_single_ones_say(self):
+        combined = CombinedCapture(Net(torch.bfloat16), image(torch.bfloat16))
+        alone = captured(Net(torch.bfloat16), image(torch.bfloat16))
+        together = combined.feature_maps.capture()
+        assert together.environment == alone.environment
+        assert together.arrays.keys() == alone.arrays.keys()
+        summary = ModelSummaryView(Net(torch.bfloat16), input_data=image(torch.bfloat16)).capture()
+        assert combined.summary.capture().facts["layers"] == summary.facts["layers"]
+
+    def test_small_random_numbers_make_a_model_unstable(self):
+        class Drawing(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.head = nn.Linear(16, 300).bfloat16()
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                y = self.head(x)
+                return y + 0.003 * torch.randn_like(y)
+
+        view = FeatureMapsView(Drawing(), image(torch.bfloat16))
+        settings = Settings(Mode.COMPARE, Path(), Path("b"), Path("r"))
+        assert Comparison(view, view.capture(), settings).instability() is not None
 
 
 class TestAutocast:
