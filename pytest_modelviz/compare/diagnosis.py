@@ -122,8 +122,8 @@ def _noise(comparison: LockstepComparison, first: ComparedEvent) -> list[NoiseFi
     """How far rounding takes what differs first, if that was measured."""
     leaf = first.event.leaves.get(first.path)
     noise = None if leaf is None or leaf.tensor is None else comparison.baseline.tensors[leaf.tensor].noise
-    if not noise or not math.isfinite(noise) or not math.isfinite(first.error):
-        return []
+    if not noise or not math.isfinite(first.error) or not noise < first.allowed:
+        return []  # nothing was allowed by it
     return [NoiseFinding(first.event.call.layer, noise, role=Role.ALSO)]
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from pytest_modelviz.compare.precision import coarser, is_exact
 from pytest_modelviz.compare.readable import is_same_but_for_rounding
 from pytest_modelviz.compare.tensors import allowed_for, difference, own_source
-from pytest_modelviz.compare.tolerance import Tolerances
+from pytest_modelviz.compare.tolerance import Tolerances, weight_tolerance
 from pytest_modelviz.records.capture import Array, Capture
 from pytest_modelviz.records.noise import EXPLANATION_NOISE, NOISES
 from pytest_modelviz.records.tensors import TensorRecord
@@ -67,7 +67,10 @@ def _same_traces(before: ForwardTrace, after: ForwardTrace, tolerances: Toleranc
     if (before.modules, before.structure.ties, before.calls) != (after.modules, after.structure.ties, after.calls):
         return False
     tables = (before.tensors, after.tensors), (before.gradients, after.gradients), (before.weights, after.weights)
-    return all(_same_records(*pair, tolerances) for pair in tables)
+    weights = {key: weight_tolerance(record.dtype) for key, record in after.weights.items()}
+    return all(_same_records(*pair, tolerances) for pair in tables) and all(
+        difference(before.weights[key], after.weights[key], allowed=most) <= most for key, most in weights.items()
+    )
 
 
 def _same_records(

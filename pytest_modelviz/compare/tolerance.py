@@ -30,7 +30,7 @@ _QUANTISED = "qint8"
 _NOISES, _LEAST_RTOL = 2.5, {"float32": 1e-6}
 # A pass in lower precision on an H100 is as far from one on a CPU as that is from its shadow, at most 3 times as far.
 _OWN_NOISES = 6.0
-# What the shadow of a pass is allowed at most, by the dtype of that: one seed's weights, rounded to it, differ between
+# What jumps may allow to the shadow of a pass, by the dtype of that: one seed's weights, rounded to it, differ between
 # processors by whole units (from AVX-512 to no vector instructions by 1e-5 of a convolution in bfloat16).
 _SHADOW_RTOL = {"float16": 3e-4, "bfloat16": 1e-3}
 _JUMPS_GROWN = 8.0  # times as much as a weight jumped the layers after it did (a RegNet, 4.6 times)
@@ -201,7 +201,8 @@ class Tolerances:
         least = _LEAST_RTOL.get(effective_dtype(dtype, self.precision))
         if least is None:
             return most if own_noise is None else max(most, self.scale * min(_OWN_NOISES * own_noise, MOST))
-        return most if noise is None else min(most, max(_NOISES * noise, _JUMPS_GROWN * self.jumps, least))
+        measured = most if noise is None else min(most, max(_NOISES * noise, least))
+        return max(measured, min(_JUMPS_GROWN * self.jumps, _SHADOW_RTOL.get(self.shadow_of, 0.0)))
 
     def quantised(self, dtype: str, rounded: float) -> float:
         """The relative tolerance of a tensor that integers led to, by its own dtype and `Source.rounded`."""
@@ -213,7 +214,6 @@ class Tolerances:
         if self.rtol is not None:
             return self.rtol
         base = _RTOL.get(effective_dtype(dtype, self.precision), 0.0 if is_exact(dtype) else _RTOL_8_BIT)
-        base = max(base, _SHADOW_RTOL.get(self.shadow_of, 0.0) if real_dtype(dtype) == "float32" else 0.0)
         return base if dtype == "float64" else min(base * self._device_factor(dtype), MOST)
 
     @property

@@ -282,7 +282,7 @@ class PassRecorder:
             if not self._is_same(call.inputs.get(path), leaf) and (leaf.tensor is None or leaf.tensor not in returned)
         }
         for path in call.inputs.keys() - after.keys():
-            if not path.endswith(LENT) and not any(inner.startswith(path) for inner in after):
+            if not path.endswith(LENT) and not any(_is_item_of(inner, path) for inner in after):
                 written[f"{path}{WRITTEN}"] = Leaf(literal="removed")
         used = {leaf.tensor for leaf in written.values()} | {key for _, _, key in self._sketched.values()}
         for key in self.tensors.keys() - recorded - used:  # numbers, which are recorded anew wherever they are
@@ -327,6 +327,10 @@ def _unused(name: str, names: Container[str]) -> str:
 
 def _set_call(base: Any, function: Operator) -> None:  # a type checker forbids to assign a method
     base.__call__ = function
+
+
+def _is_item_of(inner: str, path: str) -> bool:
+    return inner.startswith((f"{path}.", f"{path}["))
 
 
 def _is_of(local: str, attributes: set[str]) -> bool:

@@ -7,13 +7,15 @@ from dataclasses import replace
 
 import torch
 
-from pytest_modelviz.probe.dtypes import recorder_for
+from pytest_modelviz.compare.precision import is_low
+from pytest_modelviz.probe.dtypes import DtypeRecorder, recorder_for
 from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.fake import only_shapes
 from pytest_modelviz.probe.forward import ModelInput, ModelOutput, call, prepared, require_model
 from pytest_modelviz.probe.layer_names import layer_patterns
 from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.noise import with_noise
+from pytest_modelviz.probe.pass_recorder import PassRecorder
 from pytest_modelviz.probe.shadow import with_shadow
 from pytest_modelviz.records.capture import Array, Capture
 from pytest_modelviz.records.shadow import Shadow
@@ -49,14 +51,20 @@ class FeatureMapsView:
         self.when_shadowed = shadow
 
     def capture(self) -> Capture[FeatureMaps]:
+        kind = recorder_for(self.model, self._input)
+        trace, collector, output = self._pass(kind)
+        if is_low(trace) and kind is not DtypeRecorder:  # the model itself has a region of lower precision
+            trace, collector, output = self._pass(DtypeRecorder)
+        trace, note = with_shadow(trace, self.model, self._input, self.when_shadowed)
+        return self.captured(trace, collector, input_pictures(self._input), output, note)
+
+    def _pass(self, kind: type[PassRecorder]) -> tuple[ForwardTrace, ThumbnailCollector, ModelOutput]:
         with prepared(self.model, self._input) as model:
             collector = ThumbnailCollector(model, self._layers)
-            recorder = recorder_for(model, self._input)(model, [collector])
-            inputs = input_pictures(self._input)
+            recorder = kind(model, [collector])
             with only_shapes(model), recorder.recording():
                 output = call(model, self._input)
-        trace, note = with_shadow(recorder.trace, self.model, self._input, self.when_shadowed)
-        return self.captured(trace, collector, inputs, output, note)
+        return recorder.trace, collector, output
 
     def with_noise(self, capture: Capture[FeatureMaps]) -> Capture[FeatureMaps]:
         """The same capture with the noise of each tensor in it."""

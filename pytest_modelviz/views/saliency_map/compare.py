@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 
+from pytest_modelviz.compare.diagnosis import former_sketches
 from pytest_modelviz.compare.explanations import (
     compare_forward_passes,
     explain_drift,
@@ -69,7 +70,7 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances, *, is_ta
     decisive = any(map(is_decisive, findings))
     if error <= allowed and not decisive:
         jumped = forward.cache_info().currsize > 0  # the strict tolerance was not enough
-        return match(error, allowed, findings, jumped=jumped)
+        return match(error, allowed, [*findings, *former_sketches([before])], jumped=jumped)
     if not decisive:
         findings = [finding for finding in findings if isinstance(finding, FactFinding) and finding.fact == "explained"]
     return explain_drift(error, allowed, findings, forward())

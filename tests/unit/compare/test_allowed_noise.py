@@ -44,8 +44,10 @@ def test_the_distance_from_its_own_shadow_counts_six_times_and_is_never_more_tha
 
 
 def test_a_shadow_of_bfloat16_is_allowed_the_jumps_of_rounded_weights_at_most():
-    assert Tolerances(shadow_of="bfloat16").relative("float32", 1.0) == 1e-3
-    assert Tolerances(shadow_of="float16").relative("float32", 1.0) == 3e-4
+    assert Tolerances(shadow_of="bfloat16").relative("float32", 1.0) == 1e-4
+    assert Tolerances(shadow_of="bfloat16", jumps=1.0).relative("float32", 1e-6) == 1e-3
+    assert Tolerances(shadow_of="float16", jumps=1.0).relative("float32", 1e-6) == 3e-4
+    assert Tolerances(jumps=1.0).relative("float32", 1e-6) == pytest.approx(2.5e-6)
     assert Tolerances(shadow_of="bfloat16").relative("float32", 1e-6) == pytest.approx(2.5e-6)
     assert Tolerances(shadow_of="bfloat16", jumps=1e-5).relative("float32", 1e-6) == pytest.approx(8e-5)
 

@@ -177,7 +177,7 @@ def test_weights_that_show_nowhere_are_told_by_their_owners():
 
 
 @pytest.mark.parametrize(
-    ("dtype", "own", "of_shadow"), [(torch.bfloat16, 3e-2, 1e-3), (torch.float16, 1e-2, 3e-4)], ids=str
+    ("dtype", "own", "of_shadow"), [(torch.bfloat16, 3e-2, 1e-4), (torch.float16, 1e-2, 1e-4)], ids=str
 )
 def test_half_precision_has_the_tolerance_of_its_dtype_unless_it_is_judged_in_float32(dtype, own, of_shadow):
     model = SmallNet().eval().to(dtype)

@@ -307,6 +307,21 @@ class TestAutocast:
         assert DtypeFinding("embed", "dtype", *dtypes) in verdict.findings
         assert shadow_states(verdict) == ["agrees"]
 
+    def test_a_norm_in_a_region_that_no_longer_sums_in_float32(self):
+        class Region(nn.Module):
+            def __init__(self, *, exact: bool) -> None:
+                super().__init__()
+                torch.manual_seed(0)
+                self.embed, self.norm = nn.Linear(16, 64), Norm(64, exact=exact)
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                with torch.autocast("cpu", dtype=torch.bfloat16):
+                    return self.norm(self.embed(x))
+
+        baseline = captured(Region(exact=True), image(torch.float32), records=True)
+        verdict = compared(baseline, captured(Region(exact=False), image(torch.float32)))
+        assert verdict.first.layer == "norm"
+
     def test_a_region_inside_a_float32_model(self):
         class Region(nn.Module):
             def __init__(self) -> None:
