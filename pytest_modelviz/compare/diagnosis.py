@@ -25,6 +25,7 @@ from pytest_modelviz.compare.spread import drifted_layers
 from pytest_modelviz.compare.tensors import difference, mismatch
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.findings import (
+    COMPUTED_IN,
     AnyFinding,
     CodeFinding,
     DivergingEvent,
@@ -98,13 +99,15 @@ def _drift(comparison: LockstepComparison, first: ComparedEvent, changed: Weight
     findings += _noise(comparison, first)
     if cause == "computation" and event.kind != "order":  # between which calls of the suspect, if it calls any
         following = event.call.layer if event.kind == "enter" else ""
-        findings.append(CodeFinding(executing_call(event).layer, revealed_by.last_callee or "", following))
+        last = "" if path == COMPUTED_IN else revealed_by.last_callee or ""  # it may compute so anywhere
+        findings.append(CodeFinding(executing_call(event).layer, last, following))
     if comparison.order_divergence is not None:
         old, new = ((step.kind, step.call.layer) if step else None for step in comparison.order_divergence)
         findings.append(OrderFinding(old, new, first.event.kind != "order"))
     if comparison.drifted_outputs is not None:
-        outputs = comparison.baseline.calls[0].outputs or {}
-        findings.append(OutputsFinding(len(outputs), tuple(path or "output" for path in comparison.drifted_outputs)))
+        outputs = (comparison.baseline.calls[0].outputs or {}).keys() - {COMPUTED_IN}
+        drifted = tuple(path or "output" for path in comparison.drifted_outputs if path != COMPUTED_IN)
+        findings.append(OutputsFinding(len(outputs), drifted))
     findings += _other_findings(comparison, changed, evidence)
     return Verdict.drift(
         compared=len(layers),

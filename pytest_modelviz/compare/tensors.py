@@ -13,6 +13,7 @@ import numpy.typing as npt
 from pytest_modelviz.compare.devices import same_but_for_devices
 from pytest_modelviz.compare.precision import coarser, is_eight_bit, is_exact
 from pytest_modelviz.compare.tolerance import MOST, ROUNDING, WORST_BUCKET, Source, Tolerances, weight_tolerance
+from pytest_modelviz.records.findings import COMPUTED_IN
 from pytest_modelviz.records.norms import norm, on_common_scale
 from pytest_modelviz.records.tensors import COMPONENTS, INTEGERS, LARGE_INTEGERS, TensorRecord
 from pytest_modelviz.records.trace import Leaf
@@ -250,10 +251,12 @@ def leaf_errors(
 
     """
     lacking = sorted(baseline.keys() ^ actual.keys())
-    if lacking:
+    if lacking and lacking != [COMPUTED_IN]:
         return dict.fromkeys(lacking, (math.inf, 0.0))
-    errors = {}
+    errors: dict[str, tuple[float, float]] = {}
     for path, leaf in baseline.items():
+        if path in lacking:
+            continue
         actual_leaf = actual[path]
         if leaf.tensor is None or actual_leaf.tensor is None:
             are_literals = leaf.tensor is None and actual_leaf.tensor is None
@@ -273,7 +276,7 @@ def leaf_errors(
                     excused = min(excused, min(3 * allowed, MOST) * min(rms(old), rms(new)))
                 forgiven = atol + _forgiven(new, scale, allowed, cancels=cancels) + excused
             errors[path] = difference(old, new, atol=forgiven, allowed=allowed), allowed
-    return errors
+    return errors | dict.fromkeys(lacking, (math.inf, 0.0))  # last: another dtype of the results says more
 
 
 def _same_device(baseline: Leaf, actual: Leaf, path: str) -> bool:

@@ -138,5 +138,7 @@ def _narrowed(sketch: Sketch, width: int) -> Sketch:
     signs = (splitmix64(np.arange(sketch.size, dtype=np.uint64), 2) >> np.uint64(63)).astype(np.float64) * 2 - 1
     padded = np.zeros(-(-sketch.size // width) * width, np.float64)
     padded[: sketch.size] = sketch * signs
-    folded: Sketch = padded.reshape(-1, width).sum(0).astype(sketch.dtype)
-    return folded
+    sums = padded.reshape(-1, width).sum(0)
+    with np.errstate(over="ignore"):
+        folded: Sketch = sums.astype(sketch.dtype)
+    return folded if np.isfinite(folded).all() else sums  # of masks of the lowest numbers

@@ -12,7 +12,7 @@ from torch import nn
 from pytest_modelviz.compare.tensors import rms
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.capture import Capture
-from pytest_modelviz.records.findings import DtypeFinding, Role, ShadowFinding
+from pytest_modelviz.records.findings import DtypeFinding, OutputsFinding, Role, ShadowFinding
 from pytest_modelviz.records.shadow import Shadow
 from pytest_modelviz.records.trace_arrays import pack_trace, unpack_trace
 from pytest_modelviz.records.verdict import Cause, Verdict
@@ -143,7 +143,8 @@ class TestShadow:
         verdict = compared(baseline, captured(Net(dtype, returns=torch.float32), image(dtype)))
         assert verdict.first.layer == ""
         assert shadow_states(verdict) == ["agrees"]
-        assert any(isinstance(finding, DtypeFinding) for finding in verdict.findings)
+        assert DtypeFinding("", "dtype", str(dtype).removeprefix("torch."), "float32") in verdict.findings
+        assert OutputsFinding(1, ("output",)) in verdict.findings
 
     def test_weights_are_left_in_their_dtype(self, dtype):
         model = Net(dtype)
@@ -203,6 +204,26 @@ class TestPass:
         trace = captured(Normalised(), image(torch.bfloat16)).result.trace
         sizes = [rms(tensors["head<input"]) for tensors in (trace.tensors, trace.shadow.tensors)]
         assert sizes[0] == pytest.approx(sizes[1], rel=0.01)
+
+    @pytest.mark.parametrize("side", [8, 11, 14, 20])
+    def test_a_mask_of_the_lowest_numbers(self, side):
+        class Masked(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.head, self.add = nn.Linear(16, side).bfloat16(), Plus()
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                lowest = torch.finfo(torch.bfloat16).min
+                mask = torch.full((side, side), lowest, dtype=torch.bfloat16).triu(1)
+                return self.add(self.head(x[0]), mask).softmax(-1)
+
+        class Plus(nn.Module):
+            def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+                return x[:1] + mask
+
+        view = FeatureMapsView(Masked(), image(torch.bfloat16))
+        baseline = measured(view, view.capture())
+        assert compared(baseline, view.capture()).matched
 
     def test_a_cache_in_an_attribute_that_is_written_through_a_view(self):
         class Cached(nn.Module):
