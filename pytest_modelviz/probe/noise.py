@@ -178,7 +178,9 @@ class Rounding(CallObserver):
                 if not _is_noisy(tensor) or _is_whole(tensor):
                     continue
                 with contextlib.suppress(RuntimeError):  # several of its elements share memory, or it is read-only
-                    tensor.mul_(self._factors(tensor))
+                    pieces = tensor.view(-1).split(_SIGNS) if tensor.is_contiguous() else [tensor]
+                    for piece in pieces:  # factors of a whole large tensor would take as much memory again
+                        piece.mul_(self._factors(piece))
 
     def _factors(self, tensor: torch.Tensor, times: float = 1.0) -> torch.Tensor:
         """Factors next to 1, for each number or channel of a tensor; each call begins elsewhere in the table."""
