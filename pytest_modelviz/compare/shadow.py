@@ -64,9 +64,9 @@ def compare_passes(
     if after is actual and not is_low(baseline):
         return verdict  # nothing is left but the precision of the baseline's products
     if actual.shadow is not None:
-        new = _with_own_noise(new, actual.shadow)
+        new = _with_shadow_distances(new, actual.shadow)
     if actual.shadow is not None and baseline.shadow is not None:
-        new = _bounded(new, _with_own_noise(old, baseline.shadow))
+        new = _bounded(new, _with_shadow_distances(old, baseline.shadow))
     native = compare_traces(old, new, tolerances)
     if native.matched:
         return _with(verdict, *native.findings)
@@ -151,16 +151,16 @@ def _dtypes(verdict: Verdict) -> list[AnyFinding]:
     return [DtypeFinding(event.layer, "dtype", before, after)] if before != after else []
 
 
-def _with_own_noise(trace: ForwardTrace, shadow: ForwardTrace) -> ForwardTrace:
+def _with_shadow_distances(trace: ForwardTrace, shadow: ForwardTrace) -> ForwardTrace:
     """A pass whose tensors say how far they are from its shadow: that is what its precision does."""
-    noises: dict[str, float] = {}
+    distances: dict[str, float] = {}
     counterparts = {(call.layer, call.index): call for call in shadow.calls}
     for call in trace.calls:
         counterpart = counterparts.get((call.layer, call.index))
         if counterpart is not None:
             for key, record in _pairs(call, counterpart, shadow.tensors):
-                noises[key] = max(noises.get(key, 0.0), _distance(trace.tensors[key], record))
-    tensors = {key: replace(record, noise=noises.get(key)) for key, record in trace.tensors.items()}
+                distances[key] = max(distances.get(key, 0.0), _distance(trace.tensors[key], record))
+    tensors = {key: replace(record, shadow_distance=distances.get(key)) for key, record in trace.tensors.items()}
     return replace(trace, tensors=tensors)
 
 
@@ -171,10 +171,10 @@ def _bounded(actual: ForwardTrace, baseline: ForwardTrace) -> ForwardTrace:
     """
     tensors = {}
     for key, record in actual.tensors.items():
-        before = baseline.tensors.get(key)
-        most = None if before is None or before.noise is None else _OTHER_KERNELS * before.noise
-        bounded = record.noise if most is None or record.noise is None else min(record.noise, most)
-        tensors[key] = replace(record, noise=bounded)
+        distance, before = record.shadow_distance, baseline.tensors.get(key)
+        if distance is not None and before is not None and before.shadow_distance is not None:
+            distance = min(distance, _OTHER_KERNELS * before.shadow_distance)
+        tensors[key] = replace(record, shadow_distance=distance)
     return replace(actual, tensors=tensors)
 
 

@@ -149,11 +149,8 @@ class Tolerances:
             return most
         least = _LEAST_RTOL.get(effective_dtype(dtype, self.precision))
         if least is None:
-            return (
-                most
-                if shadow_distance is None
-                else max(most, self.scale * min(_TIMES_SHADOW_DISTANCE * shadow_distance, MOST))
-            )
+            least = min(_TIMES_SHADOW_DISTANCE * (shadow_distance or 0.0), MOST)
+            return max(most, self.scale * least)
         measured = most if noise is None else min(most, max(_TIMES_NOISE * noise, least))
         return max(measured, min(_TIMES_JUMP * self.jumps, _SHADOW_RTOL.get(self.shadow_of, 0.0)))
 

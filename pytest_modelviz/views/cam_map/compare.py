@@ -72,10 +72,8 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances, *, is_ta
     scale, signless = number(actual.facts.get("scale")), method in SIGNLESS
     floor = ROUNDING * scale if math.isfinite(scale) else 0.0
     at_position, of_whole = explanation_noise(baseline, 2)
-    error, allowed = (
-        map_difference(before, after, signless=signless, floor=floor),
-        explanation_tolerance(own, dtype, at_position),
-    )
+    error = map_difference(before, after, signless=signless, floor=floor)
+    allowed = explanation_tolerance(own, dtype, at_position)
 
     @functools.cache
     def forward() -> Verdict:
