@@ -71,9 +71,9 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances, *, is_ta
     own = max((tolerances.of(layer) for layer in layers), key=lambda tolerance: explanation_tolerance(tolerance, dtype))
     scale, signless = number(actual.facts.get("scale")), method in SIGNLESS
     floor = ROUNDING * scale if math.isfinite(scale) else 0.0
-    at_position, of_whole = explanation_noise(baseline, 2)
+    position_noise, map_noise = explanation_noise(baseline, 2)
     error = map_difference(before, after, signless=signless, floor=floor)
-    allowed = explanation_tolerance(own, dtype, at_position)
+    allowed = explanation_tolerance(own, dtype, position_noise)
 
     @functools.cache
     def forward() -> Verdict:
@@ -86,9 +86,9 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances, *, is_ta
         # a kink turns a map everywhere by a little, and at one position by more
         whole, size = map_distance(before, after, signless=signless)
         error, allowed = worse(
-            (error, position_tolerance(own, dtype, at_position)),
-            (whole, jump_tolerance(own, dtype, of_whole)),
-            (size, (jump_tolerance if method in CANCELLING else resizing_tolerance)(own, dtype, of_whole)),
+            (error, position_tolerance(own, dtype, position_noise)),
+            (whole, jump_tolerance(own, dtype, map_noise)),
+            (size, (jump_tolerance if method in CANCELLING else resizing_tolerance)(own, dtype, map_noise)),
         )
     requested = {"method", "layer", "call", *({"targets"} if is_target_chosen else ())}
     refusal, findings = request_differences(baseline, actual, _ANSWER, requested)

@@ -108,7 +108,7 @@ class CombinedCapture:
                 captures = counted_pass(model, self._input, functools.partial(self._pass, model))
         if self._maps is not None:
             trace, collector, inputs, output = self._observed
-            trace, note = with_shadow(trace, self._model, self._input, self._maps.when_shadowed)
+            trace, note = with_shadow(trace, self._model, self._input, self._maps.shadow)
             captures["feature_maps"] = self._maps.captured(trace, collector, inputs, output, note)
         return captures
 

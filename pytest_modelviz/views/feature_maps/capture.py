@@ -44,18 +44,18 @@ class FeatureMapsView:
         require_model(model)
         self.model, self._input = model, input_data
         self._layers = layer_patterns(layers)
-        self.when_shadowed = Shadow.AUTO
+        self.shadow = Shadow.AUTO
 
     def set_shadow(self, shadow: Shadow) -> None:
         """Say when a pass in lower precision is repeated in float32."""
-        self.when_shadowed = shadow
+        self.shadow = shadow
 
     def capture(self) -> Capture[FeatureMaps]:
         kind = recorder_for(self.model, self._input)
         trace, collector, output = self._pass(kind)
         if is_low(trace) and kind is not DtypeRecorder:  # the model itself has a region of lower precision
             trace, collector, output = self._pass(DtypeRecorder)
-        trace, note = with_shadow(trace, self.model, self._input, self.when_shadowed)
+        trace, note = with_shadow(trace, self.model, self._input, self.shadow)
         return self.captured(trace, collector, input_pictures(self._input), output, note)
 
     def _pass(self, kind: type[PassRecorder]) -> tuple[ForwardTrace, ThumbnailCollector, ModelOutput]:

@@ -46,7 +46,7 @@ _IN_ORDER = ((SCALAR,), (GRADIENT,), (UPDATE, DECAY))  # of a step
 
 _SMALL_SCALAR = 1e-3  # of a curve's peak: what is smaller is compared with that much of it
 _SMALL_GRADIENT = 1e-2  # of the whole gradient's norm, likewise
-_NOISE = 1e-5  # of the whole gradient's norm: such a gradient is rounding, which Adam makes a full step of
+_ROUNDING_GRADIENT = 1e-5  # of the whole gradient's norm: such a gradient is rounding, which Adam makes a full step of
 _AS_GRADIENT = 3.0  # times as far apart as the gradients of a step may its updates be, but
 _MOST_FOLLOWED = 0.5  # no further than this
 # What makes updates part shows in gradients and scalars, then or before. All updates together may be so many times as
@@ -187,7 +187,7 @@ def _tables(baseline: Training, actual: Training, dtype: str, tolerances: Tolera
     norm = _largest_finite(actual.gradient[:, None], 1)
     gradients = differences(baseline.gradients, actual.gradients, _SMALL_GRADIENT * norm)
     # what has no gradient at all may be moved by hand, as an average of other parameters is
-    counts = (actual.gradients > _NOISE * norm) | (actual.gradients == 0.0)
+    counts = (actual.gradients > _ROUNDING_GRADIENT * norm) | (actual.gradients == 0.0)
     meant_before = _meant(baseline, _believable(baseline.rounding, actual.rounding))
     meant_after = _meant(actual, actual.rounding)
     whole_before, whole_after = (_norm(np.where(counts, meant, 0.0)) for meant in (meant_before, meant_after))
