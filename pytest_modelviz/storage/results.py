@@ -17,7 +17,8 @@ from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.records.orphan import OrphanRecord
 from pytest_modelviz.records.run_result import SCHEMA, RunFacts, RunResult
-from pytest_modelviz.storage.folder import HIDES_ALL, LocalFolder, words_of_gitignore
+from pytest_modelviz.storage.files import HIDES_ALL, words_of_gitignore
+from pytest_modelviz.storage.local_folder import LocalFolder
 from pytest_modelviz.storage.names import Location, safe
 from pytest_modelviz.storage.run_marks import RunMarks, unfinished_line
 from pytest_modelviz.storage.store import Store

@@ -15,8 +15,9 @@ from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.limits import FIXED, Limits
 from pytest_modelviz.storage.baseline_files import ENDINGS, Files, Stored, decode_files, decode_owned, encode_files
-from pytest_modelviz.storage.folder import Folder, LinkedFolderError, LocalFolder, open_folder
+from pytest_modelviz.storage.folder import Folder, open_folder
 from pytest_modelviz.storage.formats import decode_json, require_whole
+from pytest_modelviz.storage.local_folder import LinkedFolderError, LocalFolder
 from pytest_modelviz.storage.names import Location
 from pytest_modelviz.storage.reading import BaselineReader, find_baseline
 from pytest_modelviz.storage.writing import BaselineWriter, UnfinishedWriteError

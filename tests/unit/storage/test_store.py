@@ -321,7 +321,7 @@ class TestStore:
         def refuse(*_: object) -> None:
             raise PermissionError(13, "Permission denied")
 
-        monkeypatch.setattr("pytest_modelviz.storage.folder.LocalFolder.delete", refuse)
+        monkeypatch.setattr("pytest_modelviz.storage.local_folder.LocalFolder.delete", refuse)
         store.complete_interrupted_write(where)
         assert store.load(where, nodeid="t.py::test_a", name="n") is not None
 
