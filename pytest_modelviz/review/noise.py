@@ -11,7 +11,6 @@ from pytest_modelviz.records.noise import TRACE_NOISE
 from pytest_modelviz.records.noisy_calls import NoiseSummary
 from pytest_modelviz.records.trace_arrays import DAMAGE, damaged_trace, unpack_trace
 from pytest_modelviz.review.review import Review, ReviewedRun
-from pytest_modelviz.storage.results import location_by_path
 
 
 def baseline_noise(review: Review, run: ReviewedRun, check: CheckResult) -> NoiseSummary | None:
@@ -25,7 +24,7 @@ def baseline_noise(review: Review, run: ReviewedRun, check: CheckResult) -> Nois
         raise ModelvizError("the baseline is another project's")
     try:
         stored = review.baselines.load(
-            location_by_path(check, check.baseline, review.baselines), nodeid=check.nodeid, name=check.name
+            review.baselines.location(check, check.baseline), nodeid=check.nodeid, name=check.name
         )
         if stored is None:
             raise ModelvizError("there is no baseline")
