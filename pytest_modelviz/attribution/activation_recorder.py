@@ -17,7 +17,7 @@ from pytest_modelviz.attribution.scores import Scores
 from pytest_modelviz.attribution.spatial_layout import SpatialLayout, SpatialLayoutTracker
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.pass_recorder import CallObserver
-from pytest_modelviz.probe.sketch import dtype_name
+from pytest_modelviz.probe.plain_numbers import dtype_name
 from pytest_modelviz.records.trace import Call
 
 Reshape = Callable[[torch.Tensor], torch.Tensor]

@@ -15,7 +15,7 @@ from pytest_modelviz.probe.forward import ModelInput
 from pytest_modelviz.probe.modules import all_tensors
 from pytest_modelviz.probe.nested_values import tensors
 from pytest_modelviz.probe.pass_recorder import PassRecorder
-from pytest_modelviz.probe.sketch import dtype_name
+from pytest_modelviz.probe.plain_numbers import dtype_name
 from pytest_modelviz.probe.torch_internals import (
     Args,
     Kwargs,

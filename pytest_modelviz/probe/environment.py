@@ -9,8 +9,8 @@ import torch
 
 from pytest_modelviz.probe.modules import all_tensors, parameters_and_buffers
 from pytest_modelviz.probe.nested_values import tensors
+from pytest_modelviz.probe.plain_numbers import dtype_name
 from pytest_modelviz.probe.quantised import needs_engine
-from pytest_modelviz.probe.sketch import dtype_name
 
 _HAS_TF32 = (8, 0)  # Ampere
 

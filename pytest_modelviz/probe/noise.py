@@ -37,7 +37,7 @@ from pytest_modelviz.probe.pass_recorder import CallObserver, PassRecorder
 from pytest_modelviz.probe.purity import untouched
 from pytest_modelviz.probe.shadow import in_single_precision
 from pytest_modelviz.probe.torch_internals import parameter_table
-from pytest_modelviz.records.tensors import TensorRecord, splitmix64
+from pytest_modelviz.records.tensors import TensorRecord, random_signs
 from pytest_modelviz.records.trace import Call, ForwardTrace
 
 Conversion = Callable[[torch.nn.Module, ModelInput], contextlib.AbstractContextManager[ModelInput]]
@@ -213,7 +213,6 @@ def _is_noisy(tensor: object) -> TypeGuard[torch.Tensor]:
 
 @functools.lru_cache(maxsize=4)
 def _signs(device: torch.device) -> torch.Tensor:
-    bits = splitmix64(np.arange(1, _SIGNS + 1, dtype=np.uint64), 5) >> np.uint64(63)
-    signs = bits.astype(np.float32) * 2 - 1
+    signs = random_signs(np.arange(1, _SIGNS + 1, dtype=np.uint64), 5).astype(np.float32)
     with torch.inference_mode(False):
         return torch.from_numpy(np.concatenate([signs, signs])).to(device)

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pytest_modelviz.probe.sketch import is_plain_type
+from pytest_modelviz.probe.plain_numbers import is_plain_type
 
 
 def has_picture(tensor: torch.Tensor) -> bool:

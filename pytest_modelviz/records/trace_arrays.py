@@ -24,7 +24,7 @@ from pytest_modelviz.records.tensors import WIDEST_SKETCH, Sketch, TensorRecord
 from pytest_modelviz.records.trace import Call, ForwardTrace, Leaf, Leaves
 from pytest_modelviz.text.strict_json import parse_json
 
-SKETCH_VERSION = 2  # of the signs and sums in `probe.sketch`: baselines of other versions cannot be compared
+SKETCH_VERSION = 2  # of the signs and sums in `probe.count_sketch`: baselines of other versions cannot be compared
 # What reading a trace that somebody else has written may raise.
 DAMAGE = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, zlib.error)
 _LARGEST_NUMEL, _MOST_SIDES = 2**62, 64  # torch makes no tensors of more

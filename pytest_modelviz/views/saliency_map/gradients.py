@@ -25,7 +25,7 @@ from pytest_modelviz.attribution.targets import Target
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.forward import ModelInput, call
 from pytest_modelviz.probe.pass_recorder import PassRecorder
-from pytest_modelviz.probe.sketch import dtype_name
+from pytest_modelviz.probe.plain_numbers import dtype_name
 from pytest_modelviz.probe.torch_internals import TorchDispatchMode
 from pytest_modelviz.records.trace import ForwardTrace
 
