@@ -24,7 +24,8 @@ from typing import NamedTuple
 
 from pytest_modelviz.compare.arguments import lent_weights, matched_arguments
 from pytest_modelviz.compare.error_propagation import EXACT, ErrorPropagation
-from pytest_modelviz.compare.tensors import is_mere_rounding, leaf_errors, worst
+from pytest_modelviz.compare.leaves import leaf_errors, worst
+from pytest_modelviz.compare.tensors import is_mere_rounding
 from pytest_modelviz.compare.tolerance import Source, Tolerances
 from pytest_modelviz.records.findings import RenameFinding
 from pytest_modelviz.records.structure import WRITTEN, ModelStructure
