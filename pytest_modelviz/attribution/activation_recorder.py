@@ -5,8 +5,6 @@ fail on frozen, half-precision and dict-output models, use the first call of a l
 in-place operation that follows overwrite the activation.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeGuard

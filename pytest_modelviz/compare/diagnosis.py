@@ -1,7 +1,5 @@
 """The verdict on two forward passes of a model: whether they differ and, if so, where first and why."""
 
-from __future__ import annotations
-
 import functools
 import math
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,5 @@
 """The leaves of two events: tensors, numbers and texts in what calls are given or return."""
 
-from __future__ import annotations
-
 import contextlib
 import math
 from collections.abc import Collection, Mapping

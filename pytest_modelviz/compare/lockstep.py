@@ -14,8 +14,6 @@ Anybody may have written a baseline: what is allowed, and how much of a differen
 pass alone, and everything in the actual pass is compared.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Hashable, Iterator

@@ -1,7 +1,5 @@
 """The difference between two tensors, computed from their sketches."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The pytest plugin: it registers options, marker, fixtures and the hooks of a run. Imports nothing heavy."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 from typing import Any

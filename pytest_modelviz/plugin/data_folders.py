@@ -1,7 +1,5 @@
 """The folders of a run's baselines and results: what lies there is data, and pytest runs none of it."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from pathlib import Path

@@ -14,8 +14,6 @@ number of buckets, and given signs of their own before they are added up: otherw
 would cancel. Earlier versions gave each piece a single sign; that sketch is recorded too, for baselines of theirs.
 """
 
-from __future__ import annotations
-
 import functools
 import threading
 

@@ -3,8 +3,6 @@
 That a normalisation no longer sums in float32 shows in no dtype that it takes or returns, and in numbers hardly.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 from collections.abc import Iterator

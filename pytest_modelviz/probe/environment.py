@@ -1,7 +1,5 @@
 """The environment that a capture is made in: stored with a baseline, and compared where a drift is explained."""
 
-from __future__ import annotations
-
 import operator
 import platform
 

@@ -1,7 +1,5 @@
 """Fingerprints of what a sketch cannot hold: NaN and infinities, giants, long integers, shapes of components."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

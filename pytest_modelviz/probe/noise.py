@@ -14,8 +14,6 @@ Only cuDNN's recurrent layers compute less exactly.
 Method: results perturbed by random rounding, as in CESTAC (Vignes 1993), at the boundaries of layers.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import itertools

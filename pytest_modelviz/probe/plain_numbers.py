@@ -1,7 +1,5 @@
 """The numbers that a tensor of any kind stands for, as a plain dense tensor."""
 
-from __future__ import annotations
-
 import functools
 
 import torch

@@ -4,8 +4,6 @@ The numbers that a quantised tensor stands for are recorded as those of any othe
 one of a million integers is another.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterator
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Records of tensors: dtype, shape, a sketch of the values and fingerprints of what the sketch cannot hold."""
 
-from __future__ import annotations
-
 import contextlib
 import math
 from collections.abc import Iterable

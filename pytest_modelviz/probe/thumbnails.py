@@ -1,7 +1,5 @@
 """Preparing tensors for small pictures: whether one can be pictured, and maps reduced to its size."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 import torch

@@ -1,7 +1,5 @@
 """Records of tensors as rows of JSON, with their sketches laid end to end in arrays, and back."""
 
-from __future__ import annotations
-
 import json
 import math
 import re

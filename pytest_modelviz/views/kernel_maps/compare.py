@@ -1,7 +1,5 @@
 """Two models' convolutions side by side: how they are built, then their weights. No pass is looked at, nor torch."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

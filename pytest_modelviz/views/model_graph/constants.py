@@ -3,8 +3,6 @@
 A small one is given by its values, a larger one by a sketch (`probe.count_sketch`), or by a digest if it is exact.
 """
 
-from __future__ import annotations
-
 import re
 
 import numpy as np

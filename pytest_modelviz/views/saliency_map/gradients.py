@@ -5,8 +5,6 @@ back-propagation hooks `nn.ReLU` modules and so does not see functional ones; he
 backward pass, which all of them come down to.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 from collections.abc import Callable

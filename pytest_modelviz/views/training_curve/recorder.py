@@ -3,8 +3,6 @@
 No other capture changes a model; this leaves nothing of its own behind.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
