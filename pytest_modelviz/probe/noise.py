@@ -36,7 +36,8 @@ from pytest_modelviz.probe.modules import all_tensors, observed_modules
 from pytest_modelviz.probe.pass_recorder import CallObserver, PassRecorder
 from pytest_modelviz.probe.purity import untouched
 from pytest_modelviz.probe.shadow import in_single_precision
-from pytest_modelviz.probe.torch_internals import parameter_table
+from pytest_modelviz.probe.sketch import is_plain_type, record_sketch
+from pytest_modelviz.probe.torch_internals import parameter_table, without_dispatch_modes
 from pytest_modelviz.records.tensors import TensorRecord, splitmix64
 from pytest_modelviz.records.trace import Call, ForwardTrace
 
@@ -131,7 +132,7 @@ def _rounded_otherwise(
         Rounding().move_weights(ready)
         for by_channel in ways:
             rounding = Rounding(by_channel=by_channel)
-            recorder = PassRecorder(ready, [rounding], weight_width=None)
+            recorder = PassRecorder(ready, [rounding], record=record_sketch, weight_width=None)
             with untouched(ready, data), recorder.recording():
                 call(ready, rounding.moved(data))
             traces.append(recorder.trace)
@@ -166,10 +167,13 @@ class Rounding(CallObserver):
 
     def moved(self, value: object, times: float = 1.0) -> object:
         """A copy of a nested value whose numbers are moved."""
-        return rebuild(
-            value,
-            lambda item: item * self._factors(item, times) if _is_noisy(item) and not _is_whole(item) else item,
-        )
+        return rebuild(value, lambda item: self._moved(item, times) if _is_noisy(item) else item)
+
+    def _moved(self, tensor: torch.Tensor, times: float) -> torch.Tensor:
+        if _is_whole(tensor):
+            return tensor
+        with _unobserved(tensor):
+            return tensor * self._factors(tensor, times)
 
     def move_weights(self, model: torch.nn.Module) -> None:
         """Move the weights of a model that is `prepared`, which restores them."""
@@ -199,8 +203,13 @@ def _is_whole(tensor: torch.Tensor) -> bool:
     """Whether all numbers are integers, as of masks, indices and counters, which no processor rounds."""
     if tensor.is_complex() or not tensor.numel():
         return False
-    with torch.no_grad():
+    with torch.no_grad(), _unobserved(tensor):
         return all(bool((part == part.round()).all()) for part in (tensor.reshape(-1)[:64], tensor))
+
+
+def _unobserved(tensor: torch.Tensor) -> contextlib.AbstractContextManager[None]:
+    """Hide arithmetic on a tensor from modes that observe the model, which also makes it faster."""
+    return without_dispatch_modes() if is_plain_type(tensor) else contextlib.nullcontext()
 
 
 def _is_noisy(tensor: object) -> TypeGuard[torch.Tensor]:

@@ -202,6 +202,11 @@ def record_tensor(tensor: torch.Tensor, width: int = ACTIVATION_WIDTH, *, statis
         return record_shape(tensor)  # a subclass or dtype that cannot be read as numbers
 
 
+def record_sketch(tensor: torch.Tensor) -> TensorRecord:
+    """Record a tensor of a pass that nobody reads, but that is compared: without statistics, which take longer."""
+    return record_tensor(tensor, statistics=False)
+
+
 def is_plain_type(tensor: torch.Tensor) -> bool:
     """Whether a tensor is of torch's own classes: a subclass may override any operation."""
     return type(tensor) in _PLAIN_TENSORS and not is_inside_transform(tensor)
