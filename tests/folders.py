@@ -2,7 +2,7 @@
 
 from pathlib import PurePosixPath
 
-from pytest_modelviz.storage.folder import LocalFolder
+from pytest_modelviz.storage.local_folder import LocalFolder
 
 
 class CaselessFolder(LocalFolder):

@@ -14,7 +14,7 @@ import torch
 
 from pytest_modelviz.compare.precision import is_exact
 from pytest_modelviz.probe.forward import prepared
-from pytest_modelviz.probe.noise import MOVED, Rounding
+from pytest_modelviz.probe.noise import MOVE, Rounding
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.trace import ForwardTrace
 from pytest_modelviz.records.trace_arrays import unpack_trace
@@ -22,8 +22,8 @@ from pytest_modelviz.records.trace_arrays import unpack_trace
 T = TypeVar("T")
 InputT = TypeVar("InputT")
 
-_MOVED = 2.0**-13  # 1024 units in the last place of float32
-_MOVES = 2
+_LARGE_MOVE = 2.0**-13  # 1024 units in the last place of float32
+_REPEATS = 2
 
 
 def explain_moved(
@@ -50,9 +50,9 @@ def explain_moved(
     """
     if not _is_in_single_precision(unpack_trace(capture.arrays)):
         return []
-    rounding, explanations = Rounding(_MOVED / MOVED), []
+    rounding, explanations = Rounding(_LARGE_MOVE / MOVE), []
     try:
-        for _ in range(1 if runs_often else _MOVES):
+        for _ in range(1 if runs_often else _REPEATS):
             with prepared(model, input_data, grad=True) as ready:
                 rounding.move_weights(ready)
                 explanations.append(explain(ready, cast("InputT", rounding.moved(input_data))))

@@ -20,7 +20,7 @@ from pytest_modelviz.run.project import (
     results_folders,
     results_location,
 )
-from pytest_modelviz.storage.folder import lies_in
+from pytest_modelviz.storage.files import lies_in
 from pytest_modelviz.storage.results import ResultsFolder
 from pytest_modelviz.storage.run_marks import unfinished_line
 from pytest_modelviz.text.printable import as_one_word, command_line

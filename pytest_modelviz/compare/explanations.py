@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_modelviz.compare.diagnosis import compare_traces
+from pytest_modelviz.compare.explanation_tolerance import explanation_tolerance, jump_tolerance, resizing_tolerance
 from pytest_modelviz.compare.tensors import difference, sketched_alike
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.capture import Capture
@@ -120,14 +121,14 @@ def gradient_difference(
         (error, tolerance)
 
     """
-    strict = tolerances.explanation(dtype, noise)
+    strict = explanation_tolerance(tolerances, dtype, noise)
     error = difference(before, after, allowed=strict)
     if error <= strict or tolerances.rtol is not None or not kinks():
         return error, strict
-    loose = tolerances.differentiated(dtype, noise)
+    loose = jump_tolerance(tolerances, dtype, noise)
     turned = difference(before, after, allowed=loose), loose
     sketches = (record.bulk_sketch.astype(np.float64) for record in sketched_alike(before, after))
-    return worse(turned, (size_difference(*sketches), tolerances.resized(dtype, noise)))
+    return worse(turned, (size_difference(*sketches), resizing_tolerance(tolerances, dtype, noise)))
 
 
 def size_difference(before: npt.NDArray[np.float64], after: npt.NDArray[np.float64]) -> float:

@@ -47,7 +47,7 @@ def compare_passes(
         The verdict on the shadows; where those agree, that on the passes themselves.
 
     """
-    before, after = _shadow(baseline, precision), _shadow(actual, tolerances.precision)
+    before, after = _single_precision_pass(baseline, precision), _single_precision_pass(actual, tolerances.precision)
     if before is baseline and after is actual:
         return compare_traces(baseline, actual, tolerances)
     if before is None or after is None:
@@ -55,25 +55,27 @@ def compare_passes(
         verdict = compare_traces(old, new, tolerances)
         if before is None and after is None:
             return verdict  # as is said with each capture
-        return _with(verdict, ShadowFinding("baseline" if before is None else "actual", role=Role.ALSO))
-    own = replace(tolerances, precision="ieee", shadow_of=given_dtype(actual), jumps=_jumps(baseline, actual))
-    verdict = compare_traces(before, after, own)
+        return _with_findings(verdict, ShadowFinding("baseline" if before is None else "actual", role=Role.ALSO))
+    shadow_tolerances = replace(
+        tolerances, precision="ieee", shadow_of=given_dtype(actual), jumps=_jumps(baseline, actual)
+    )
+    verdict = compare_traces(before, after, shadow_tolerances)
     if not verdict.matched:
-        return _with(verdict, *_dtypes_given(baseline, actual), ShadowFinding("differs", role=Role.ALSO))
+        return _with_findings(verdict, *_input_dtypes(baseline, actual), ShadowFinding("differs", role=Role.ALSO))
     old, new = _narrow(baseline), _narrow(actual)
     if after is actual and not is_low(baseline):
         return verdict  # nothing is left but the precision of the baseline's products
     if actual.shadow is not None:
-        new = _with_own_noise(new, actual.shadow)
+        new = _with_shadow_distances(new, actual.shadow)
     if actual.shadow is not None and baseline.shadow is not None:
-        new = _bounded(new, _with_own_noise(old, baseline.shadow))
+        new = _bounded(new, _with_shadow_distances(old, baseline.shadow))
     native = compare_traces(old, new, tolerances)
     if native.matched:
-        return _with(verdict, *native.findings)
-    return _with(native, *_dtypes(native), ShadowFinding("agrees"))
+        return _with_findings(verdict, *native.findings)
+    return _with_findings(native, *_dtypes_at_first_event(native), ShadowFinding("agrees"))
 
 
-def _shadow(trace: ForwardTrace, precision: str) -> ForwardTrace | None:
+def _single_precision_pass(trace: ForwardTrace, precision: str) -> ForwardTrace | None:
     """The pass in single precision: a pass that is in no lower one itself."""
     if trace.shadow is not None:
         return trace.shadow
@@ -124,12 +126,12 @@ def _narrow(trace: ForwardTrace) -> ForwardTrace:
     return trace.narrowed(NATIVE_WIDTH, WEIGHT_WIDTH)
 
 
-def _with(verdict: Verdict, *findings: AnyFinding) -> Verdict:
+def _with_findings(verdict: Verdict, *findings: AnyFinding) -> Verdict:
     known = set(verdict.findings)
     return replace(verdict, findings=(*verdict.findings, *(f for f in findings if f not in known)))
 
 
-def _dtypes_given(baseline: ForwardTrace, actual: ForwardTrace) -> list[AnyFinding]:
+def _input_dtypes(baseline: ForwardTrace, actual: ForwardTrace) -> list[AnyFinding]:
     """The inputs of another dtype, which their shadows do not show."""
     before, after = _inputs(baseline), _inputs(actual)
     return [
@@ -139,7 +141,7 @@ def _dtypes_given(baseline: ForwardTrace, actual: ForwardTrace) -> list[AnyFindi
     ]
 
 
-def _dtypes(verdict: Verdict) -> list[AnyFinding]:
+def _dtypes_at_first_event(verdict: Verdict) -> list[AnyFinding]:
     """The dtypes between which the first event that differs has changed."""
     event = next((finding for finding in verdict.findings if isinstance(finding, EventFinding)), None)
     if event is None:
@@ -151,16 +153,16 @@ def _dtypes(verdict: Verdict) -> list[AnyFinding]:
     return [DtypeFinding(event.layer, "dtype", before, after)] if before != after else []
 
 
-def _with_own_noise(trace: ForwardTrace, shadow: ForwardTrace) -> ForwardTrace:
+def _with_shadow_distances(trace: ForwardTrace, shadow: ForwardTrace) -> ForwardTrace:
     """A pass whose tensors say how far they are from its shadow: that is what its precision does."""
-    noises: dict[str, float] = {}
+    distances: dict[str, float] = {}
     counterparts = {(call.layer, call.index): call for call in shadow.calls}
     for call in trace.calls:
         counterpart = counterparts.get((call.layer, call.index))
         if counterpart is not None:
             for key, record in _pairs(call, counterpart, shadow.tensors):
-                noises[key] = max(noises.get(key, 0.0), _distance(trace.tensors[key], record))
-    tensors = {key: replace(record, noise=noises.get(key)) for key, record in trace.tensors.items()}
+                distances[key] = max(distances.get(key, 0.0), _distance(trace.tensors[key], record))
+    tensors = {key: replace(record, shadow_distance=distances.get(key)) for key, record in trace.tensors.items()}
     return replace(trace, tensors=tensors)
 
 
@@ -171,10 +173,10 @@ def _bounded(actual: ForwardTrace, baseline: ForwardTrace) -> ForwardTrace:
     """
     tensors = {}
     for key, record in actual.tensors.items():
-        before = baseline.tensors.get(key)
-        most = None if before is None or before.noise is None else _OTHER_KERNELS * before.noise
-        bounded = record.noise if most is None or record.noise is None else min(record.noise, most)
-        tensors[key] = replace(record, noise=bounded)
+        distance, before = record.shadow_distance, baseline.tensors.get(key)
+        if distance is not None and before is not None and before.shadow_distance is not None:
+            distance = min(distance, _OTHER_KERNELS * before.shadow_distance)
+        tensors[key] = replace(record, shadow_distance=distance)
     return replace(actual, tensors=tensors)
 
 

@@ -205,7 +205,7 @@ def allowed_for(
     if is_exact(record.dtype):
         return 0.0, 0.0
     dtype = coarser(source.dtype, record.dtype)
-    relative = tolerances.relative(dtype, noise, record.noise)
+    relative = tolerances.relative(dtype, noise, record.shadow_distance)
     if is_eight_bit(dtype):
         relative = tolerances.quantised(record.dtype, source.rounded)
     return max(relative, source.rtol), max(tolerances.absolute, source.atol)

@@ -45,14 +45,14 @@ class DtypeRecorder(PassRecorder):
 
     @contextlib.contextmanager
     def recording(self) -> Iterator[None]:
-        self._dtypes = _Dtypes()
+        self._mode = _DtypeMode()
         self._noted: set[torch.dtype] = set()
-        with self._dtypes, super().recording():
+        with self._mode, super().recording():
             yield
 
     def _observe(self, original: Operator, module: torch.nn.Module, name: str, args: Args, kwargs: Kwargs) -> object:
         run = functools.partial(self._unnoted if isinstance(module, _FUSED) else self._noting, original)
-        with self._dtypes.noting(None):
+        with self._mode.noting(None):
             return super()._observe(run, module, name, args, kwargs)
 
     def _unnoted(self, original: Operator, *args: object, **kwargs: object) -> object:
@@ -63,7 +63,7 @@ class DtypeRecorder(PassRecorder):
 
     def _noting(self, original: Operator, *args: object, **kwargs: object) -> object:
         noted: set[torch.dtype] = set()
-        with self._dtypes.noting(noted):
+        with self._mode.noting(noted):
             output = original(*args, **kwargs)
         self._noted = noted
         return output
@@ -78,8 +78,8 @@ class DtypeRecorder(PassRecorder):
             call.outputs = {**(call.outputs or {}), COMPUTED_IN: leaf}
 
 
-class _Dtypes(torch.overrides.TorchFunctionMode):
-    """Notes the floating dtypes of what torch's functions return, as long as it is told where."""
+class _DtypeMode(torch.overrides.TorchFunctionMode):
+    """Notes the floating dtypes of what torch's functions return, in a set that it is given for the while."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -42,7 +42,7 @@ from pytest_modelviz.records.tensors import TensorRecord, splitmix64
 from pytest_modelviz.records.trace import Call, ForwardTrace
 
 Conversion = Callable[[torch.nn.Module, ModelInput], contextlib.AbstractContextManager[ModelInput]]
-MOVED = 2.0**-21  # four units in the last place of float32
+MOVE = 2.0**-21  # four units in the last place of float32
 _RECURRENT = 8.0  # times as much: cuDNN's recurrent layers differ from a CPU's by 18 times as much as all others do
 _FEW_ROUNDINGS = 16.0  # the square root of the terms of a sum up to which it is no less exact than other operations
 _SIGNS = 2**20 + 7  # prime to the sizes of layers
@@ -75,22 +75,22 @@ def with_noise(trace: ForwardTrace, model: torch.nn.Module, input_data: ModelInp
 
 
 def _with_noise(
-    trace: ForwardTrace, model: torch.nn.Module, input_data: ModelInput, mode: Conversion, ways: Sequence[bool]
+    trace: ForwardTrace, model: torch.nn.Module, input_data: ModelInput, conversion: Conversion, by_row: Sequence[bool]
 ) -> ForwardTrace:
-    own = {key: r for key, r in trace.tensors.items() if r.dtype in ("float32", "complex64") and r.sketch.size}
-    if not own:
+    measurable = {key: r for key, r in trace.tensors.items() if r.dtype in ("float32", "complex64") and r.sketch.size}
+    if not measurable:
         return trace
     try:
-        passes = _rounded_otherwise(model, input_data, mode, ways)
+        passes = _moved_passes(model, input_data, conversion, by_row)
     except Exception:  # a model may refuse such an input, as one that is beyond 1
         return trace
     roundings = _roundings_of_results(trace, dict(observed_modules(model)))
     noises: dict[str, float] = {}
-    for key, record in own.items():
+    for key, record in measurable.items():
         measured = max(_distance(record, other.tensors.get(key)) for other in passes)
-        noises[key] = math.hypot(measured, MOVED * roundings.get(key, 1.0)) * (1 + 4 / record.numbers)
+        noises[key] = math.hypot(measured, MOVE * roundings.get(key, 1.0)) * (1 + 4 / record.numbers)
     usual = float(np.median(list(noises.values())))
-    noises.update((key, max(noises[key], usual)) for key, record in own.items() if record.numbers < _FEW)
+    noises.update((key, max(noises[key], usual)) for key, record in measurable.items() if record.numbers < _FEW)
     records = {key: replace(r, noise=noises[key]) if key in noises else r for key, r in trace.tensors.items()}
     return replace(trace, tensors=records)
 
@@ -124,14 +124,14 @@ def _roundings_of_results(trace: ForwardTrace, modules: Mapping[str, torch.nn.Mo
     }
 
 
-def _rounded_otherwise(
-    model: torch.nn.Module, input_data: ModelInput, mode: Conversion, ways: Sequence[bool]
+def _moved_passes(
+    model: torch.nn.Module, input_data: ModelInput, conversion: Conversion, by_row: Sequence[bool]
 ) -> list[ForwardTrace]:
     traces = []
-    with prepared(model, input_data) as ready, only_shapes(ready), mode(ready, input_data) as data:
+    with prepared(model, input_data) as ready, only_shapes(ready), conversion(ready, input_data) as data:
         Rounding().move_weights(ready)
-        for by_channel in ways:
-            rounding = Rounding(by_channel=by_channel)
+        for moves_rows in by_row:
+            rounding = Rounding(by_row=moves_rows)
             recorder = PassRecorder(ready, [rounding], record=record_sketch, weight_width=None)
             with untouched(ready, data), recorder.recording():
                 call(ready, rounding.moved(data))
@@ -144,12 +144,13 @@ class Rounding(CallObserver):
 
     Args:
         times: by how many times four units in the last place.
-        by_channel: whether all numbers of a channel are moved alike, so that nothing is lost where they are averaged.
+        by_row: whether all numbers with the same first two indices are moved alike, so that nothing is lost where they
+            are averaged: those of a channel, or of a token in (batch, tokens, channels).
 
     """
 
-    def __init__(self, times: float = 1.0, *, by_channel: bool = False) -> None:
-        self._times, self._by_channel = times, by_channel
+    def __init__(self, times: float = 1.0, *, by_row: bool = False) -> None:
+        self._times, self._by_row = times, by_row
         self._start = 0
         self._calls_inside = [0]
 
@@ -170,7 +171,7 @@ class Rounding(CallObserver):
         return rebuild(value, lambda item: self._moved(item, times) if _is_noisy(item) else item)
 
     def _moved(self, tensor: torch.Tensor, times: float) -> torch.Tensor:
-        if _is_whole(tensor):
+        if _holds_integers(tensor):
             return tensor
         with _unobserved(tensor):
             return tensor * self._factors(tensor, times)
@@ -179,7 +180,7 @@ class Rounding(CallObserver):
         """Move the weights of a model that is `prepared`, which restores them."""
         with torch.no_grad():
             for tensor in all_tensors(model):
-                if not _is_noisy(tensor) or _is_whole(tensor):
+                if not _is_noisy(tensor) or _holds_integers(tensor):
                     continue
                 with contextlib.suppress(RuntimeError):  # several of its elements share memory, or it is read-only
                     pieces = tensor.view(-1).split(_SIGNS) if tensor.is_contiguous() else [tensor]
@@ -187,19 +188,19 @@ class Rounding(CallObserver):
                         piece.mul_(self._factors(piece))
 
     def _factors(self, tensor: torch.Tensor, times: float = 1.0) -> torch.Tensor:
-        """Factors next to 1, for each number or channel of a tensor; each call begins elsewhere in the table."""
+        """Factors next to 1, for each number or row of a tensor; each call begins elsewhere in the table."""
         shape = tensor.shape
-        if self._by_channel and tensor.dim() > 2:
+        if self._by_row and tensor.dim() > 2:
             shape = torch.Size([*shape[:2], *[1] * (tensor.dim() - 2)])
-        count, own = shape.numel(), _signs(tensor.device)
+        count, signs = shape.numel(), _signs(tensor.device)
         self._start = (self._start + 104_729) % _SIGNS
         if count > _SIGNS:
-            own = own.repeat(count // _SIGNS // 2 + 2)
-        own = own[self._start : self._start + count]
-        return (own * (MOVED * self._times * times) + 1).view(shape)
+            signs = signs.repeat(count // _SIGNS // 2 + 2)
+        signs = signs[self._start : self._start + count]
+        return (signs * (MOVE * self._times * times) + 1).view(shape)
 
 
-def _is_whole(tensor: torch.Tensor) -> bool:
+def _holds_integers(tensor: torch.Tensor) -> bool:
     """Whether all numbers are integers, as of masks, indices and counters, which no processor rounds."""
     if tensor.is_complex() or not tensor.numel():
         return False

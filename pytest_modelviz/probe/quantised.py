@@ -22,7 +22,7 @@ from pytest_modelviz.records.tensors import INTEGERS, TensorRecord, splitmix64
 _SCALE_WIDTH = 7  # of sketches of a channel's scales: there are few, and a baseline should not grow by them
 _CHUNK = 2**16  # integers, whose products fit into the processor's cache
 _MODULUS = 2**64
-_KEPT_BITS = 53  # of a fingerprint: a float64 holds them
+_FINGERPRINT_BITS = 53  # of a fingerprint: a float64 holds them
 _RECURRENT = "torch.ao.nn.quantized.dynamic.modules.rnn"
 _TORCHAO = {"qdata": INTEGER_PART, "scale": SCALE_PART, "zero_point": ZERO_POINT_PART}
 _INTEGERS = (torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64)
@@ -124,7 +124,7 @@ def _fingerprint(integers: torch.Tensor) -> int:
     with torch.no_grad(), internals.without_dispatch_modes():
         for index, chunk in enumerate(flat.split(_CHUNK)):
             total += int((chunk.to(torch.int64) * _factors(flat.device)[: chunk.numel()]).sum()) * _chunk_factor(index)
-    return total % _MODULUS >> 64 - _KEPT_BITS
+    return total % _MODULUS >> 64 - _FINGERPRINT_BITS
 
 
 @functools.lru_cache(maxsize=4)

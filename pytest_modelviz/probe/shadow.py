@@ -57,14 +57,14 @@ def with_shadow(
 
     """
     records = (*trace.tensors.values(), *trace.weights.values())
-    odd = next((record.dtype for record in records if record.dtype.startswith(_NOT_CONVERTIBLE)), None)
+    inconvertible = next((record.dtype for record in records if record.dtype.startswith(_NOT_CONVERTIBLE)), None)
     devices = ",".join(sorted({str(tensor.device) for tensor in (*all_tensors(model), *tensors(input_data))}))
-    if not is_low(trace) and odd is None and float32_precision(model, devices) == "ieee":
+    if not is_low(trace) and inconvertible is None and float32_precision(model, devices) == "ieee":
         return trace, ""
     if all(not record.sketch.size for record in trace.tensors.values()):
         return trace, ""  # on the meta device
-    if odd is not None:
-        return trace, _left_out(f"tensors of {odd} cannot be converted")
+    if inconvertible is not None:
+        return trace, _left_out(f"tensors of {inconvertible} cannot be converted")
     if shadow is Shadow.NEVER:
         return trace, _left_out("--modelviz-shadow=never")
     if shadow is Shadow.AUTO and (reason := _too_large(model) or _too_slow(seconds)):
@@ -126,7 +126,7 @@ def in_single_precision(model: torch.nn.Module, input_data: ModelInput) -> Itera
 
 def _multiply_in_full() -> None:
     """Turn off TF32 and its like; `prepared` restores these switches, too."""
-    holders = [operator.attrgetter(path)(torch.backends) for path in _PRODUCTS if _has(path)]
+    holders = [operator.attrgetter(path)(torch.backends) for path in _PRODUCTS if _has_precision(path)]
     for holder in holders:
         holder.fp32_precision = "ieee"
     if not holders:  # torch before 2.9
@@ -134,7 +134,7 @@ def _multiply_in_full() -> None:
         torch.set_float32_matmul_precision("highest")
 
 
-def _has(path: str) -> bool:
+def _has_precision(path: str) -> bool:
     try:
         return hasattr(operator.attrgetter(path)(torch.backends), "fp32_precision")
     except AttributeError:

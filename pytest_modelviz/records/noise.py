@@ -12,8 +12,8 @@ from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Array, Capture, Result_co
 
 EXPLANATION_NOISE = "explanation.noise"  # of each quantity by which a view compares explanations, in its own order
-# No recording differs by these alone; those of a trace, and of its shadow, are of each tensor in turn.
-NOISES = frozenset({"trace.noise", "shadow.noise", EXPLANATION_NOISE})
+TRACE_NOISE = frozenset({"trace.noise", "shadow.noise"})  # of each tensor of a pass, and of its shadow, in turn
+NOISE_ARRAYS = TRACE_NOISE | {EXPLANATION_NOISE}  # no recording differs by these alone
 
 
 def packed_noise(noises: Sequence[float | None]) -> Array:

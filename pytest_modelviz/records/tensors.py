@@ -43,6 +43,7 @@ class TensorRecord:
         value_count: how many real numbers it holds, where its shape does not say (see `numbers`).
         step: how far apart two neighbouring values of a quantised tensor are, where all have the same scale.
         noise: how far rounding alone takes it, as a relative L2 difference; None where that was not measured.
+        shadow_distance: how far it is from the same tensor of the pass's float32 shadow, likewise; not stored.
         former: the same tensor as earlier versions sketched it, for comparisons with baselines of theirs; None where
             they did so alike.
 
@@ -57,6 +58,7 @@ class TensorRecord:
     value_count: int | None = None
     step: float | None = None
     noise: float | None = None
+    shadow_distance: float | None = None
     former: TensorRecord | None = None
 
     @property

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.check_result import CheckResult, totals_of
 from pytest_modelviz.records.run_result import RunResult
-from pytest_modelviz.storage.folder import LocalFolder
+from pytest_modelviz.storage.local_folder import LocalFolder
 from pytest_modelviz.storage.orphans import judged_together
 from pytest_modelviz.storage.results import ResultsFolder
 from pytest_modelviz.storage.run_marks import unfinished_line

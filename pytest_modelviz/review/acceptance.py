@@ -16,7 +16,7 @@ from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.review.review import Decision, Review, ReviewedCheck, ReviewedRun, State
 from pytest_modelviz.storage.baseline_files import Files
-from pytest_modelviz.storage.folder import lies_in
+from pytest_modelviz.storage.files import lies_in
 from pytest_modelviz.storage.formats import text_sha256, unknown_keys
 from pytest_modelviz.storage.names import Location, display_path
 from pytest_modelviz.storage.orphans import file_digest

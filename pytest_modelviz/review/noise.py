@@ -7,12 +7,10 @@ from pytest_modelviz.compare.precision import precision_of
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.records.check_result import CheckResult
+from pytest_modelviz.records.noise import TRACE_NOISE
 from pytest_modelviz.records.noisy_calls import NoiseSummary
 from pytest_modelviz.records.trace_arrays import DAMAGE, damaged_trace, unpack_trace
 from pytest_modelviz.review.review import Review, ReviewedRun
-from pytest_modelviz.storage.results import location_by_path
-
-_NOISES = {"trace.noise", "shadow.noise"}  # arrays: the noise of the tensors of a pass, and of its float32 shadow
 
 
 def baseline_noise(review: Review, run: ReviewedRun, check: CheckResult) -> NoiseSummary | None:
@@ -26,11 +24,11 @@ def baseline_noise(review: Review, run: ReviewedRun, check: CheckResult) -> Nois
         raise ModelvizError("the baseline is another project's")
     try:
         stored = review.baselines.load(
-            location_by_path(check, check.baseline, review.baselines), nodeid=check.nodeid, name=check.name
+            review.baselines.location(check, check.baseline), nodeid=check.nodeid, name=check.name
         )
         if stored is None:
             raise ModelvizError("there is no baseline")
-        if not _NOISES & stored.capture.arrays.keys():
+        if not TRACE_NOISE & stored.capture.arrays.keys():
             return None
         around = stored.capture.environment
         tolerances = Tolerances(device=around.get("device", "cpu"), precision=precision_of(around))

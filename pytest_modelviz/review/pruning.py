@@ -16,7 +16,7 @@ from pytest_modelviz.records.orphan import OrphanRecord
 from pytest_modelviz.review.review import Decision, Review
 from pytest_modelviz.storage.baseline_files import Files
 from pytest_modelviz.storage.definitions import is_defined
-from pytest_modelviz.storage.folder import HIDES_ALL, files_below, words_of_gitignore
+from pytest_modelviz.storage.files import HIDES_ALL, files_below, words_of_gitignore
 from pytest_modelviz.storage.formats import text_sha256
 from pytest_modelviz.storage.names import Location
 from pytest_modelviz.storage.orphans import file_digest

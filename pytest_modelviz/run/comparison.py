@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from pytest_modelviz.compare.noise import differs_by_noise, states_the_same_noise
+from pytest_modelviz.compare.last_digits import differs_in_last_digits, has_same_noise
 from pytest_modelviz.compare.precision import coarsest_precision
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
@@ -21,7 +21,7 @@ from pytest_modelviz.views.base import View, capture_with_other_randomness, meas
 
 # An update leaves a baseline alone that differs by less than this part of the tolerance: that is the machine, not
 # the model. Nothing creeps, because what is compared with stays the baseline that was recorded.
-_NOISE = 0.1
+_NOISE_SCALE = 0.1
 _LONGEST_REASON = 200  # letters of an error that a damaged baseline has led to
 _RANDOM = "it draws random numbers, also in eval mode (functional dropout, noise, sampling)"
 _OF_A_MACHINE = {"torch", "python", "platform", "threads", "cpu_capability", "cuda", "gpu"}  # of the environment
@@ -97,9 +97,9 @@ class Comparison:
         before, after = baseline.environment, self.capture.environment
         stated = {*before, *after} - _OF_A_MACHINE
         same = verdict.matched and not verdict.findings and all(before.get(key) == after.get(key) for key in stated)
-        same = same and states_the_same_noise(baseline, self.recordable)
-        same = same and differs_by_noise(baseline, self.capture, replace(self._tolerances, scale=_NOISE))
-        return same and self.with_baseline(baseline, scale=_NOISE).matched
+        same = same and has_same_noise(baseline, self.recordable)
+        same = same and differs_in_last_digits(baseline, self.capture, replace(self._tolerances, scale=_NOISE_SCALE))
+        return same and self.with_baseline(baseline, scale=_NOISE_SCALE).matched
 
     def precision_note(self, baseline: Capture) -> str:
         """What to say where a drift is no more than the baseline's own precision, which a file cannot ask for."""

@@ -27,7 +27,7 @@ from pytest_modelviz.run.policy import BaselineState, intended_status
 from pytest_modelviz.run.settings import Mode
 from pytest_modelviz.storage.baseline_files import Stored, encode_files
 from pytest_modelviz.storage.definitions import is_defined
-from pytest_modelviz.storage.folder import lies_in
+from pytest_modelviz.storage.files import lies_in
 from pytest_modelviz.storage.formats import text_sha256, unknown_keys
 from pytest_modelviz.storage.limits import TIMES, limits_for
 from pytest_modelviz.storage.names import Location, display_path, file_folder, safe

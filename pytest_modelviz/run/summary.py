@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib.metadata
+import platform
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.records.check_result import CheckResult, Status, totals_of
 from pytest_modelviz.records.orphan import OrphanRecord
-from pytest_modelviz.records.run_result import RunResult
+from pytest_modelviz.records.run_result import RunFacts, RunResult
 from pytest_modelviz.reports.terminal_summary import TerminalSummary, summary_lines
 from pytest_modelviz.run.settings import Mode, Settings
 from pytest_modelviz.storage.git import ignored_warning, path_in_repository
 from pytest_modelviz.storage.names import Location, display_path
-from pytest_modelviz.storage.results import run_facts
 
 # Of a test that ran several times over, the worst result counts. Where several are as bad, the last.
 _WORST_LAST = (
@@ -163,15 +164,28 @@ class RunSummary:
                 [Location.of(result.nodeid, result.name, result.variant) for result in results if result.candidate],
                 self._run_id,
             )
-            project = path_in_repository(self._settings.rootdir)
-            facts = run_facts(self._run_id, self.workers, results, self.lost, project)
-            self._folder.write(RunResult(facts, tuple(results), tuple(self._judged_files), tuple(self._orphans)))
+            self._folder.write(
+                RunResult(self._facts(results), tuple(results), tuple(self._judged_files), tuple(self._orphans))
+            )
             self._written = True
             self._folder.marks.clear()
         if self._settings.html:
             from pytest_modelviz.reports.html import write_report
 
             write_report(self._folder)
+
+    def _facts(self, results: Sequence[CheckResult]) -> RunFacts:
+        devices = {device for check in results for device in check.device.split(",")}
+        return RunFacts(
+            id=self._run_id,
+            torch=importlib.metadata.version("torch"),
+            python=platform.python_version(),
+            platform=f"{platform.system()}-{platform.machine()}".lower(),
+            device=",".join(sorted(devices)) or "cpu",
+            workers=self.workers,
+            lost_workers=tuple(self.lost),
+            project=path_in_repository(self._settings.rootdir),
+        )
 
     def _refuse_rival_recordings(self) -> None:
         """A test that was run several times over and gave something else each time has no baseline."""

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import json
 import os
-import platform
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,8 +14,9 @@ from typing import Any
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.records.orphan import OrphanRecord
-from pytest_modelviz.records.run_result import SCHEMA, RunFacts, RunResult
-from pytest_modelviz.storage.folder import HIDES_ALL, LocalFolder, words_of_gitignore
+from pytest_modelviz.records.run_result import SCHEMA, RunResult
+from pytest_modelviz.storage.files import HIDES_ALL, words_of_gitignore
+from pytest_modelviz.storage.local_folder import LocalFolder
 from pytest_modelviz.storage.names import Location, safe
 from pytest_modelviz.storage.run_marks import RunMarks, unfinished_line
 from pytest_modelviz.storage.store import Store
@@ -133,7 +132,7 @@ class ResultsFolder:
 
         The test's id and the check's name alone say it; the candidate's file name, for which variant it is.
         """
-        return location_by_path(check, check.candidate, Store(self.candidates, kind="candidate"))
+        return Store(self.candidates, kind="candidate").location(check, check.candidate)
 
     def pictures_of(self, check: CheckResult) -> list[Path]:
         """The pictures that were kept of a check."""
@@ -303,38 +302,3 @@ def _is_of_a_run(path: Path) -> bool:
     except OSError:
         return True
     return not head or b'"schema"' in head
-
-
-def run_facts(
-    run_id: str,
-    workers: int,
-    checks: Iterable[CheckResult],
-    lost_workers: Sequence[str] = (),
-    project: str | None = None,
-) -> RunFacts:
-    """What is to be said of this run; `project` is where in its repository it belongs."""
-    devices = {device for check in checks for device in check.device.split(",")}
-    return RunFacts(
-        id=run_id,
-        torch=importlib.metadata.version("torch"),
-        python=platform.python_version(),
-        platform=f"{platform.system()}-{platform.machine()}".lower(),
-        device=",".join(sorted(devices)) or "cpu",
-        workers=workers,
-        lost_workers=tuple(lost_workers),
-        project=project,
-    )
-
-
-def location_by_path(check: CheckResult, path: str | None, store: Store) -> Location:
-    """The location of a check's files, given the `path` that its result says they have in a store.
-
-    The test's id and the check's name alone say it; the path's file name, for which variant it is.
-    """
-    common = Location.of(check.nodeid, check.name)
-    if path is None:
-        return common
-    stem = PurePosixPath(path.replace("\\", "/")).name.removesuffix(".json")
-    document = store.ids(common.folder / stem) if stem.startswith(f"{common.stem}@") else None
-    own = common if document is None else Location.of_document({**document, "name": check.name}, check.nodeid)
-    return own if own.stem == stem else common

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_modelviz.storage.folder import LocalFolder
+from pytest_modelviz.storage.local_folder import LocalFolder
 from pytest_modelviz.storage.names import safe
 
 _MOST_NAMED = 3

@@ -13,10 +13,12 @@ from typing import Any
 
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.records.check_result import CheckResult
 from pytest_modelviz.records.limits import FIXED, Limits
 from pytest_modelviz.storage.baseline_files import ENDINGS, Files, Stored, decode_files, decode_owned, encode_files
-from pytest_modelviz.storage.folder import Folder, LinkedFolderError, LocalFolder, open_folder
+from pytest_modelviz.storage.folder import Folder, open_folder
 from pytest_modelviz.storage.formats import decode_json, require_whole
+from pytest_modelviz.storage.local_folder import LinkedFolderError, LocalFolder
 from pytest_modelviz.storage.names import Location
 from pytest_modelviz.storage.reading import BaselineReader, find_baseline
 from pytest_modelviz.storage.writing import BaselineWriter, UnfinishedWriteError
@@ -187,6 +189,19 @@ class Store:
             document = self.ids(stem)
             if document is not None and self.where(location := Location.of_document(document)).path == stem:
                 yield location, document
+
+    def location(self, check: CheckResult, path: str | None) -> Location:
+        """The location of a check's files, given the `path` that its result says they have here.
+
+        The test's id and the check's name alone say it; the path's file name, for which variant it is.
+        """
+        common = Location.of(check.nodeid, check.name)
+        if path is None:
+            return common
+        stem = PurePosixPath(path.replace("\\", "/")).name.removesuffix(".json")
+        document = self.ids(common.folder / stem) if stem.startswith(f"{common.stem}@") else None
+        own = common if document is None else Location.of_document({**document, "name": check.name}, check.nodeid)
+        return own if own.stem == stem else common
 
     def holds_test(self, nodeid: str) -> bool:
         """Whether there is anything of this test, in whatever state. Its own folders are looked into, no others."""

@@ -12,6 +12,7 @@ stays for an hour at least, so that whichever JSON file came last finds what it 
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from pathlib import PurePosixPath
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.limits import FIXED
 from pytest_modelviz.storage.baseline_files import ENDINGS, PNG_SIGNATURE, Files, staged_name
-from pytest_modelviz.storage.folder import Folder, is_running
+from pytest_modelviz.storage.folder import Folder
 from pytest_modelviz.storage.formats import decode_json, sha256, text_sha256
 from pytest_modelviz.storage.names import Location
 
@@ -141,7 +142,7 @@ class BaselineWriter:
             old = every or age > _ABANDONED_SECONDS
             staged_here = bears_digest.fullmatch(name) and (old or is_exclusive)
             begun = unfinished.fullmatch(name)
-            abandoned = begun and (old or (is_exclusive and not is_running(int(begun["writer"]))))
+            abandoned = begun and (old or (is_exclusive and not _is_running(int(begun["writer"]))))
             if (staged_here and not (staged or "").endswith(f"/{name}")) or abandoned:
                 leftovers.append(name)
         return leftovers
@@ -169,3 +170,14 @@ def _as_unfinished() -> Iterator[None]:
         yield
     except OSError as error:
         raise UnfinishedWriteError(str(error.strerror or error)) from error
+
+
+def _is_running(pid: int) -> bool:
+    """Whether there is a process with this id; assumed where the system cannot tell."""
+    if os.name != "posix":  # elsewhere the question would end it
+        return True
+    try:
+        os.kill(pid, 0)
+    except (OSError, OverflowError) as error:
+        return not isinstance(error, ProcessLookupError)
+    return True

@@ -93,6 +93,7 @@ def test_the_table_of_options_is_complete():
 
 
 def test_the_guide_tells_the_tolerances_in_force():
+    from pytest_modelviz.compare.explanation_tolerance import explanation_tolerance
     from pytest_modelviz.compare.tolerance import Tolerances
 
     text = (ROOT / "docs" / "guide.md").read_text("utf-8")
@@ -100,4 +101,4 @@ def test_the_guide_tells_the_tolerances_in_force():
     assert len(rows) == 5
     for dtype, maps, explanations in rows:
         assert Tolerances().relative(dtype) == pytest.approx(float(maps))
-        assert Tolerances().explanation(dtype) == pytest.approx(float(explanations))
+        assert explanation_tolerance(Tolerances(), dtype) == pytest.approx(float(explanations))

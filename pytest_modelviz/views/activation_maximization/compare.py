@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pytest_modelviz.compare.arrays import has_same_nonfinite
+from pytest_modelviz.compare.explanation_tolerance import climb_tolerance, explanation_tolerance
 from pytest_modelviz.compare.explanations import compare_forward_passes, explain_drift, gradient_difference, worse
 from pytest_modelviz.compare.readable import require_rows
 from pytest_modelviz.compare.tensors import whole_difference
@@ -92,7 +93,7 @@ def _compare_climbs(
     forward = functools.cache(functools.partial(compare_forward_passes, before.trace, after.trace, own))
     if dtype == "float64":
         # such a climb begins with weights in single precision, which a seed gives as far as a hundred millionth
-        own, dtype = own.in_full_precision(), "float32"
+        own, dtype = replace(own, precision="ieee"), "float32"
 
     def kinks() -> bool:
         return not facts.get("smooth") and forward().matched
@@ -101,8 +102,8 @@ def _compare_climbs(
     start, curve = _curve_differences(before.curves, after.curves)
     errors = {
         "gradient on the start": _gradients_differ(before, after, of_gradients, dtype, own, kinks),
-        "mean activation of the start": (start, own.explanation(dtype, of_start)),
-        _CLIMBING: (curve, own.climb(dtype, of_curve)),
+        "mean activation of the start": (start, explanation_tolerance(own, dtype, of_start)),
+        _CLIMBING: (curve, climb_tolerance(own, dtype, of_curve)),
     }
     error, allowed = worse(*errors.values())
     if all(size <= most for size, most in errors.values()):
@@ -133,7 +134,7 @@ def _gradients_differ(
     """(error, what is allowed) of the filter whose gradient is furthest off."""
     before, after = baseline.gradients, actual.gradients
     if len(before) != len(after) or not before:
-        return (math.inf if len(before) != len(after) else 0.0), own.explanation(dtype)
+        return (math.inf if len(before) != len(after) else 0.0), explanation_tolerance(own, dtype)
     return worse(
         *(
             gradient_difference(old, new, dtype, own, noise=noise, kinks=kinks)

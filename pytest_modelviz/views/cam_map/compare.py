@@ -10,6 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_modelviz.compare.arrays import has_same_nonfinite
+from pytest_modelviz.compare.explanation_tolerance import (
+    explanation_tolerance,
+    jump_tolerance,
+    position_tolerance,
+    resizing_tolerance,
+)
 from pytest_modelviz.compare.explanations import (
     compare_forward_passes,
     explain_drift,
@@ -62,11 +68,12 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances, *, is_ta
     require_rows(stated, {"peak": peak(before), "shape": list(before.shape)}, "map's")
     dtype, method = str(actual.facts["dtype"]), str(actual.facts["method"])
     layers = str(actual.facts["layer"]).split(", ")  # of RefineCAM several
-    own = max((tolerances.of(layer) for layer in layers), key=lambda tolerance: tolerance.explanation(dtype))
+    own = max((tolerances.of(layer) for layer in layers), key=lambda tolerance: explanation_tolerance(tolerance, dtype))
     scale, signless = number(actual.facts.get("scale")), method in SIGNLESS
     floor = ROUNDING * scale if math.isfinite(scale) else 0.0
-    of_place, of_whole = explanation_noise(baseline, 2)
-    error, allowed = map_difference(before, after, signless=signless, floor=floor), own.explanation(dtype, of_place)
+    position_noise, map_noise = explanation_noise(baseline, 2)
+    error = map_difference(before, after, signless=signless, floor=floor)
+    allowed = explanation_tolerance(own, dtype, position_noise)
 
     @functools.cache
     def forward() -> Verdict:
@@ -79,9 +86,9 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances, *, is_ta
         # a kink turns a map everywhere by a little, and at one position by more
         whole, size = map_distance(before, after, signless=signless)
         error, allowed = worse(
-            (error, own.at_one_place(dtype, of_place)),
-            (whole, own.differentiated(dtype, of_whole)),
-            (size, (own.differentiated if method in CANCELLING else own.resized)(dtype, of_whole)),
+            (error, position_tolerance(own, dtype, position_noise)),
+            (whole, jump_tolerance(own, dtype, map_noise)),
+            (size, (jump_tolerance if method in CANCELLING else resizing_tolerance)(own, dtype, map_noise)),
         )
     requested = {"method", "layer", "call", *({"targets"} if is_target_chosen else ())}
     refusal, findings = request_differences(baseline, actual, _ANSWER, requested)

@@ -111,7 +111,7 @@ class CombinedCapture:
         if self._maps is not None:
             trace, collector, inputs, output = self._observed
             seconds = time.perf_counter() - started
-            trace, note = with_shadow(trace, self._model, self._input, self._maps.when_shadowed, seconds)
+            trace, note = with_shadow(trace, self._model, self._input, self._maps.shadow, seconds)
             captures["feature_maps"] = self._maps.captured(trace, collector, inputs, output, note)
         return captures
 

@@ -45,11 +45,11 @@ class FeatureMapsView:
         require_model(model)
         self.model, self._input = model, input_data
         self._layers = layer_patterns(layers)
-        self.when_shadowed = Shadow.AUTO
+        self.shadow = Shadow.AUTO
 
     def set_shadow(self, shadow: Shadow) -> None:
         """Say when a pass in lower precision is repeated in float32."""
-        self.when_shadowed = shadow
+        self.shadow = shadow
 
     def capture(self) -> Capture[FeatureMaps]:
         started = time.perf_counter()
@@ -58,7 +58,7 @@ class FeatureMapsView:
         seconds = time.perf_counter() - started
         if is_low(trace) and kind is not DtypeRecorder:  # the model itself has a region of lower precision
             trace, collector, output = self._pass(DtypeRecorder)
-        trace, note = with_shadow(trace, self.model, self._input, self.when_shadowed, seconds)
+        trace, note = with_shadow(trace, self.model, self._input, self.shadow, seconds)
         return self.captured(trace, collector, input_pictures(self._input), output, note)
 
     def _pass(self, kind: type[PassRecorder]) -> tuple[ForwardTrace, ThumbnailCollector, ModelOutput]:
@@ -74,7 +74,7 @@ class FeatureMapsView:
         trace = first.result.trace
         if trace.shadow is None:
             return self.capture()
-        again, _ = with_shadow(replace(trace, shadow=None), self.model, self._input, self.when_shadowed)
+        again, _ = with_shadow(replace(trace, shadow=None), self.model, self._input, self.shadow)
         return (
             self.capture()
             if again.shadow is None

@@ -32,7 +32,7 @@ from pytest_modelviz.records.trace import ForwardTrace
 METHODS = ("gradient", "guided", "integrated_gradients", "smoothgrad", "input_x_gradient")
 RUNNING = ("integrated_gradients", "smoothgrad")  # the model, many times
 _STEPS = 32  # of integrated gradients, by Gauss and Legendre
-_SAMPLES, _NOISE = 16, 0.15  # of smoothgrad: noisy images, and their noise as a part of the image's range
+_SAMPLES, _NOISE_LEVEL = 16, 0.15  # of smoothgrad: noisy images, and their noise as a part of the image's range
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def _smooth(score_of: Callable[[torch.Tensor], torch.Tensor], image: torch.Tenso
 
     captum draws its noise on the image's device; this one is the same on all of them.
     """
-    size = _NOISE * float(image.max() - image.min())
+    size = _NOISE_LEVEL * float(image.max() - image.min())
     total = torch.zeros_like(image)
     for sample in range(_SAMPLES):
         noise = torch.from_numpy(normal(image.numel(), sample)).view(image.shape)

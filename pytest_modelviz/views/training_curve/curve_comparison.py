@@ -10,16 +10,24 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from pytest_modelviz.compare.tolerance import ROUNDED, Tolerances
+from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.norms import row_norms
 from pytest_modelviz.views.training_curve.records import Training, Values
+from pytest_modelviz.views.training_curve.tolerance import (
+    ROUNDED,
+    gradient_tolerance,
+    is_lost,
+    scalar_tolerance,
+    step_tolerance,
+    update_tolerance,
+)
 
 Flags: TypeAlias = npt.NDArray[np.bool_]
 
@@ -38,7 +46,7 @@ _IN_ORDER = ((SCALAR,), (GRADIENT,), (UPDATE, DECAY))  # of a step
 
 _SMALL_SCALAR = 1e-3  # of a curve's peak: what is smaller is compared with that much of it
 _SMALL_GRADIENT = 1e-2  # of the whole gradient's norm, likewise
-_NOISE = 1e-5  # of the whole gradient's norm: such a gradient is rounding, which Adam makes a full step of
+_ROUNDING_GRADIENT = 1e-5  # of the whole gradient's norm: such a gradient is rounding, which Adam makes a full step of
 _AS_GRADIENT = 3.0  # times as far apart as the gradients of a step may its updates be, but
 _MOST_FOLLOWED = 0.5  # no further than this
 # What makes updates part shows in gradients and scalars, then or before. All updates together may be so many times as
@@ -179,7 +187,7 @@ def _tables(baseline: Training, actual: Training, dtype: str, tolerances: Tolera
     norm = _largest_finite(actual.gradient[:, None], 1)
     gradients = differences(baseline.gradients, actual.gradients, _SMALL_GRADIENT * norm)
     # what has no gradient at all may be moved by hand, as an average of other parameters is
-    counts = (actual.gradients > _NOISE * norm) | (actual.gradients == 0.0)
+    counts = (actual.gradients > _ROUNDING_GRADIENT * norm) | (actual.gradients == 0.0)
     meant_before = _meant(baseline, _believable(baseline.rounding, actual.rounding))
     meant_after = _meant(actual, actual.rounding)
     whole_before, whole_after = (_norm(np.where(counts, meant, 0.0)) for meant in (meant_before, meant_after))
@@ -196,18 +204,18 @@ def _tables(baseline: Training, actual: Training, dtype: str, tolerances: Tolera
     turned = np.minimum(_largest_before(np.concatenate([moved, decayed], axis=1)), ROUNDED)
     pulled = np.maximum(_largest_before(gradients), turned)
 
-    def at_each_step(rules: Sequence[Callable[[str, float, float], float]]) -> Values:
+    def at_each_step(rule: Callable[[Tolerances, str, float, float], float], *each: Tolerances) -> Values:
         pairs = zip(earlier.tolist(), pulled.tolist(), strict=True)
-        return np.array([[rule(dtype, *pair) for rule in rules] for pair in pairs], np.float64)
+        return np.array([[rule(tolerance, dtype, *pair) for tolerance in each] for pair in pairs], np.float64)
 
-    judged = at_each_step([own.lost]) == 0
-    scalar_allowed = at_each_step([own.step if parameters else own.unwatched])
+    judged = at_each_step(is_lost, own) == 0
+    scalar_allowed = at_each_step(step_tolerance if parameters else scalar_tolerance, own)
     tables = [_Table(SCALAR, names, before, after, scalars, scalar_allowed, judged)]
     if not parameters:
         return tables
     at_layer = [tolerances.of(name.rpartition(".")[0]) for name in parameters]
-    gradient_allowed = at_each_step([tolerance.gradient for tolerance in at_layer])
-    whole_allowed, allowed = scalar_allowed, at_each_step([tolerance.update for tolerance in at_layer])
+    gradient_allowed = at_each_step(gradient_tolerance, *at_layer)
+    whole_allowed, allowed = scalar_allowed, at_each_step(update_tolerance, *at_layer)
     if own.rtol is None:
         # what the user allows the gradient of one layer excuses the updates of no other
         is_own = np.array([tolerance.rtol is not None for tolerance in at_layer])
@@ -216,12 +224,12 @@ def _tables(baseline: Training, actual: Training, dtype: str, tolerances: Tolera
         whole_allowed = np.maximum(whole_allowed, np.minimum(np.fmax(followed, of_own), _MOST_FOLLOWED))
         causes = np.concatenate([scalars, np.where(counts & ~is_own, gradients, 0.0)], axis=1)
         cause = _AS_CAUSE * np.maximum.accumulate(_largest_finite(causes, 1))
-        uncaused = _MOST_UNCAUSED * own.step(dtype, 0.0)
+        uncaused = _MOST_UNCAUSED * step_tolerance(own, dtype, 0.0, 0.0)
         if actual.gradients.any():  # else they were never accumulated, and nothing is known of causes
             whole_allowed = np.minimum(whole_allowed, np.fmax(np.fmax(cause, of_own), uncaused))
         allowed = np.maximum(allowed, followed) + _ratio(_LAST_DIGIT.get(dtype, 0.0) * actual.sizes, scale)
     single_allowed = np.maximum(gradient_allowed, _MOVED.get(dtype, 1.0))
-    judged_each = at_each_step([tolerance.lost for tolerance in at_layer]) == 0
+    judged_each = at_each_step(is_lost, *at_layer) == 0
     decay_before, decay_after = (_decay(training, counts) for training in (baseline, actual))
     decay = differences(decay_before, decay_after, whole_after)
     tables += [

@@ -8,6 +8,7 @@ from torch import nn
 from zoo import SmallNet, data_parallel, images
 
 from pytest_modelviz.compare.devices import TYPES, same_but_for_devices
+from pytest_modelviz.compare.explanation_tolerance import jump_tolerance
 from pytest_modelviz.compare.precision import coarsest_precision, precision_of
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.compare.volatile import normalised
@@ -16,6 +17,7 @@ from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
 from pytest_modelviz.views.model_summary import flops
 from pytest_modelviz.views.model_summary.capture import ModelSummaryView
+from pytest_modelviz.views.training_curve.tolerance import gradient_tolerance, step_tolerance
 
 
 def test_the_zoo_has_a_data_parallel_model_on_the_cpu_also_where_there_is_a_gpu(monkeypatch):
@@ -281,15 +283,14 @@ def test_tf32_has_a_row_of_its_own():
     full, short = Tolerances(device="cuda:0"), Tolerances(device="cuda:0", precision="tf32")
     assert (full.relative("float32"), short.relative("float32")) == (pytest.approx(1e-3), 1e-2)
     assert short.relative("float32") >= 5 * 1.13e-3  # measured
-    assert short.differentiated("float32") >= 5 * 0.06
+    assert jump_tolerance(short, "float32") >= 5 * 0.06
     assert short.relative("complex64") == 1e-2
     for dtype in ("float64", "float16", "bfloat16", "int64"):
         assert short.relative(dtype) == full.relative(dtype)
     assert Tolerances(precision="tf32").relative("float32") == 1e-2  # a CPU against a baseline in TF32
     assert Tolerances(rtol=1e-5, precision="tf32").relative("float32") == 1e-5
-    assert short.step("float32", 0.0) == 1e-2
-    assert short.gradient("float32", 0.0) >= 0.2
-    assert short.in_full_precision().relative("float32") == pytest.approx(1e-3)
+    assert step_tolerance(short, "float32", 0.0, 0.0) == 1e-2
+    assert gradient_tolerance(short, "float32", 0.0, 0.0) >= 0.2
 
 
 def in_tf32(capture: Capture) -> Capture:

@@ -11,7 +11,7 @@ from torch import nn
 
 from pytest_modelviz.compare.arrays import compare_arrays
 from pytest_modelviz.compare.explanations import size_difference
-from pytest_modelviz.compare.noise import differs_by_noise
+from pytest_modelviz.compare.last_digits import differs_in_last_digits
 from pytest_modelviz.compare.tensors import difference, relative_distance, rms
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.probe.sketch import record_tensor
@@ -160,7 +160,7 @@ def test_baselines_that_lack_the_digits_of_sums_still_match_and_are_recorded_ane
     actual = view.capture()
     baseline = retraced(view, actual, as_earlier_versions_did)
     assert matches(view, baseline, actual)
-    assert not differs_by_noise(baseline, actual, Tolerances())
+    assert not differs_in_last_digits(baseline, actual, Tolerances())
     assert not matches(view, actual, baseline)
 
 

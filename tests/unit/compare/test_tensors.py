@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from traces_by_hand import tensor
 
+from pytest_modelviz.compare.explanation_tolerance import explanation_tolerance
 from pytest_modelviz.compare.precision import coarser, is_exact
 from pytest_modelviz.compare.tensors import (
     allowed_for,
@@ -76,8 +77,8 @@ class TestTolerances:
 
     def test_the_user_s_own_outweigh_all(self):
         assert Tolerances(rtol=0.5, device="cuda").relative("float32") == 0.5
-        assert Tolerances(rtol=0.5, atol=0.25).explanation("float32") == 0.75
-        assert Tolerances(atol=0.25, scale=0.1).explanation("float32") == pytest.approx(0.1 * (1e-3 + 0.25))
+        assert explanation_tolerance(Tolerances(rtol=0.5, atol=0.25), "float32") == 0.75
+        assert explanation_tolerance(Tolerances(atol=0.25, scale=0.1), "float32") == pytest.approx(0.1 * (1e-3 + 0.25))
 
     def test_the_coarsest_dtype_decides(self):
         assert coarser("float32", "bfloat16") == "bfloat16"

@@ -7,7 +7,7 @@ from torch import nn
 
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.probe.forward import call, prepared
-from pytest_modelviz.probe.noise import MOVED, _roundings, with_noise
+from pytest_modelviz.probe.noise import MOVE, _roundings, with_noise
 from pytest_modelviz.probe.pass_recorder import PassRecorder
 from pytest_modelviz.records.trace import ForwardTrace
 from pytest_modelviz.records.trace_arrays import pack_trace, unpack_trace
@@ -63,13 +63,13 @@ def test_what_cancels_has_the_noise_of_what_it_was_made_of():
     noise = {key: record.noise for key, record in trace.tensors.items()}
     # a thousand moved by 2**-21 is off by 4.8e-4, and what is left of it is about 1
     assert noise["lift"] == pytest.approx(2**-21, rel=0.1)
-    assert 0.9 * 1000 * MOVED < noise[""] < 1.3 * 1000 * MOVED
+    assert 0.9 * 1000 * MOVE < noise[""] < 1.3 * 1000 * MOVE
 
 
 def test_an_input_has_the_noise_of_its_own_rounding():
     trace = measured(nn.Identity(), torch.full((4, 500), 0.7))
     # moved by that much, and rounded once more
-    assert trace.tensors["<input"].noise == pytest.approx(MOVED * 2**0.5, rel=0.1)
+    assert trace.tensors["<input"].noise == pytest.approx(MOVE * 2**0.5, rel=0.1)
 
 
 def test_long_sums_are_rounded_more_often():
@@ -80,7 +80,7 @@ def test_long_sums_are_rounded_more_often():
 
 def test_recurrent_layers_are_given_room():
     trace = measured(nn.LSTM(8, 64, batch_first=True), torch.rand(4, 20, 8))
-    assert trace.tensors["[0]"].noise >= 8 * MOVED
+    assert trace.tensors["[0]"].noise >= 8 * MOVE
 
 
 def test_few_numbers_have_at_least_the_usual_noise():
@@ -115,8 +115,8 @@ def test_numbers_that_no_processor_rounds_are_left_alone():
     x, mask = torch.rand(4, 50), torch.ones(4, 50)
     mask[:, :25] = 0
     trace = measured(Masked(), (x, mask))
-    assert trace.tensors["<mask"].noise < 2 * MOVED
-    assert trace.tensors[""].noise < 4 * MOVED
+    assert trace.tensors["<mask"].noise < 2 * MOVE
+    assert trace.tensors[""].noise < 4 * MOVE
 
 
 def test_a_pass_does_not_begin_with_what_the_one_before_left():
@@ -127,7 +127,7 @@ def test_a_pass_does_not_begin_with_what_the_one_before_left():
             self.calls += 1
             return x.sub_(3.0) * self.calls
 
-    assert measured(Counting(), torch.rand(4, 50)).tensors[""].noise < 10 * MOVED
+    assert measured(Counting(), torch.rand(4, 50)).tensors[""].noise < 10 * MOVE
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from pytest_modelviz.compare.noise import differs_by_noise
+from pytest_modelviz.compare.last_digits import differs_in_last_digits
 from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tensors import difference
 from pytest_modelviz.compare.tolerance import Tolerances
@@ -88,8 +88,8 @@ class TestBaselinesOfEarlierVersions:
         verdict = view.compare(baseline, actual, Tolerances())
         assert verdict.matched
         assert verdict.findings == (FormerSketchFinding(),)
-        assert not differs_by_noise(baseline, actual, Tolerances())  # an update records it anew
-        assert differs_by_noise(actual, view.capture(), Tolerances())
+        assert not differs_in_last_digits(baseline, actual, Tolerances())  # an update records it anew
+        assert differs_in_last_digits(actual, view.capture(), Tolerances())
         changed = FeatureMapsView(Shift(0.1), normal(1, 64, 128, 130)).capture()
         assert not view.compare(baseline, changed, Tolerances()).matched
 

@@ -13,7 +13,7 @@ from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.review.moving import find_moves, move_all
 from pytest_modelviz.storage import formats
 from pytest_modelviz.storage.baseline_files import encode_files
-from pytest_modelviz.storage.folder import LocalFolder
+from pytest_modelviz.storage.local_folder import LocalFolder
 from pytest_modelviz.storage.names import Location, distinct
 from pytest_modelviz.storage.orphans import find_orphans
 from pytest_modelviz.storage.renaming import renaming

@@ -33,7 +33,6 @@ from pytest_modelviz.reports.html import write_report
 from pytest_modelviz.run.check import Check
 from pytest_modelviz.run.session import Session
 from pytest_modelviz.run.settings import Mode, Settings
-from pytest_modelviz.storage.folder import LocalFolder
 from pytest_modelviz.storage.formats import (
     content_digest,
     decode_arrays,
@@ -43,6 +42,7 @@ from pytest_modelviz.storage.formats import (
     sha256,
 )
 from pytest_modelviz.storage.limits import limits_for, structure_size
+from pytest_modelviz.storage.local_folder import LocalFolder
 from pytest_modelviz.storage.names import Location
 from pytest_modelviz.storage.results import ResultsFolder
 from pytest_modelviz.storage.store import Store

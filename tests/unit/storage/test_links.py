@@ -12,7 +12,7 @@ from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.review.moving import find_moves, move_all
 from pytest_modelviz.storage.baseline_files import Files
-from pytest_modelviz.storage.folder import BaselineFolder, LocalFolder
+from pytest_modelviz.storage.local_folder import BaselineFolder, LocalFolder
 from pytest_modelviz.storage.names import Location
 from pytest_modelviz.storage.renaming import renaming
 from pytest_modelviz.storage.store import Store

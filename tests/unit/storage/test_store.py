@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.limits import Limits
-from pytest_modelviz.storage import folder, formats
+from pytest_modelviz.storage import formats, local_folder
 from pytest_modelviz.storage.formats import decode_json, text_sha256
 from pytest_modelviz.storage.names import Location, safe
 from pytest_modelviz.storage.store import Store
@@ -233,7 +233,7 @@ class TestStore:
     def test_stopped_at_any_moment_it_is_whole(self, tmp_path, monkeypatch):
         """Every step that changes a file is made the last one in turn."""
         steps = {"count": 0, "last": 10**9}
-        replace, write, unlink = Path.replace, folder.LocalFolder.write, Path.unlink
+        replace, write, unlink = Path.replace, local_folder.LocalFolder.write, Path.unlink
 
         class Stopped(BaseException):
             pass
@@ -248,7 +248,7 @@ class TestStore:
             return counted
 
         monkeypatch.setattr(Path, "replace", step(replace))
-        monkeypatch.setattr(folder.LocalFolder, "write", step(write))
+        monkeypatch.setattr(local_folder.LocalFolder, "write", step(write))
         monkeypatch.setattr(Path, "unlink", step(unlink))
         seen = set()
         for last in range(40):
@@ -277,7 +277,7 @@ class TestStore:
         old, new = b"\x89PNG\r\n\x1a\nold", b"\x89PNG\r\n\x1a\nnew"
         where = Path(Store(tmp_path).save(WHERE, capture(1.0), **IDS, picture=old)).parent
         with monkeypatch.context() as patch:
-            patch.setattr(folder.LocalFolder, "move", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            patch.setattr(local_folder.LocalFolder, "move", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
             with pytest.raises(KeyboardInterrupt):
                 Store(tmp_path).save(WHERE, capture(2.0), **IDS, picture=new)
         assert len(list(where.iterdir())) == 5
@@ -321,7 +321,7 @@ class TestStore:
         def refuse(*_: object) -> None:
             raise PermissionError(13, "Permission denied")
 
-        monkeypatch.setattr("pytest_modelviz.storage.folder.LocalFolder.delete", refuse)
+        monkeypatch.setattr("pytest_modelviz.storage.local_folder.LocalFolder.delete", refuse)
         store.complete_interrupted_write(where)
         assert store.load(where, nodeid="t.py::test_a", name="n") is not None
 
@@ -350,14 +350,14 @@ class TestStore:
     def test_a_full_disk_at_the_picture_changes_nothing(self, tmp_path, monkeypatch):
         Store(tmp_path).save(WHERE, capture(1.0), **IDS, picture=b"old")
         before = files(tmp_path)
-        write = folder.LocalFolder.write
+        write = local_folder.LocalFolder.write
 
         def full(self, name, data):
             if name.endswith(".png"):
                 raise OSError(28, "No space left on device")
             write(self, name, data)
 
-        monkeypatch.setattr(folder.LocalFolder, "write", full)
+        monkeypatch.setattr(local_folder.LocalFolder, "write", full)
         with pytest.raises(ModelvizError, match=r"No space left on device\. The old one, if any, is unchanged"):
             Store(tmp_path).save(WHERE, capture(2.0), **IDS, picture=b"new")
         assert {name: data for name, data in files(tmp_path).items() if "/." not in name} == before
@@ -396,14 +396,14 @@ class TestStore:
         data = path.with_suffix(".safetensors")
         staged = data.with_name(f".feature_maps.{formats.sha256(data.read_bytes())[:16]}.safetensors")
         data.rename(staged)
-        write = folder.LocalFolder.write
+        write = local_folder.LocalFolder.write
 
         def full(self, name, data):
             if name.endswith(".json"):
                 raise OSError(28, "No space left on device")
             write(self, name, data)
 
-        monkeypatch.setattr(folder.LocalFolder, "write", full)
+        monkeypatch.setattr(local_folder.LocalFolder, "write", full)
         with pytest.raises(ModelvizError, match="No space left"):
             Store(tmp_path).save(WHERE, capture(1.0, more=1), **IDS)
         assert Store(tmp_path).load(WHERE, **IDS).capture.facts["peak"] == 1.0
@@ -420,7 +420,7 @@ class TestStore:
         def full(self, *args):
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(folder.os, "fsync", full)
+        monkeypatch.setattr(local_folder.os, "fsync", full)
         with pytest.raises(
             ModelvizError, match=r"cannot write the baseline .*No space left on device.*--modelviz-baseline-dir"
         ):
@@ -440,7 +440,7 @@ class TestStore:
             Store(tmp_path).load(WHERE, **IDS, limits=limits)
 
 
-class RecordingFolder(folder.LocalFolder):
+class RecordingFolder(local_folder.LocalFolder):
     """Notes what is written and deleted; writers cannot be kept apart in it, as behind a URL."""
 
     supports_atomic_rename = False

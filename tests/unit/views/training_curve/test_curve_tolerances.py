@@ -17,6 +17,7 @@ from pytest_modelviz.views.training_curve.capture import TrainingCurveView
 from pytest_modelviz.views.training_curve.curve_comparison import CurveKind, compare_curves
 from pytest_modelviz.views.training_curve.findings import Onset, PartingFinding
 from pytest_modelviz.views.training_curve.records import Training
+from pytest_modelviz.views.training_curve.tolerance import step_tolerance
 
 
 def curves(**scalars):
@@ -241,7 +242,7 @@ def test_coarse_types_and_accelerators_are_allowed_more():
     assert first(one, other) is not None
     assert not compare_curves(one, curves(a=[1.01]), "bfloat16", Tolerances()).differences
     assert compare_curves(one, curves(a=[1.01]), "float64", Tolerances()).differences
-    assert Tolerances(scale=0.1).step("float32", 0.0) == pytest.approx(1e-6)
+    assert step_tolerance(Tolerances(scale=0.1), "float32", 0.0, 0.0) == pytest.approx(1e-6)
 
 
 def test_the_spread_counts_what_is_beyond_what_the_first_step_allows():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from forgery_subjects import SUBJECTS
 
-from pytest_modelviz.compare.noise import differs_by_noise, states_the_same_noise
+from pytest_modelviz.compare.last_digits import differs_in_last_digits, has_same_noise
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.noise import packed_noise
@@ -24,7 +24,7 @@ def captured(name):
 
 
 def is_noise(baseline, actual, **options):
-    return differs_by_noise(baseline, actual, Tolerances(scale=0.1, **options))
+    return differs_in_last_digits(baseline, actual, Tolerances(scale=0.1, **options))
 
 
 def off(capture, factor):
@@ -121,4 +121,4 @@ def test_facts_are_part_of_it():
 def test_a_baseline_is_kept_only_if_it_states_the_noise_that_is_measured(stated, same):
     measured = Capture("plain", {}, {"trace.noise": packed_noise([1e-6, None, np.inf])})
     baseline = Capture("plain", {}, {key: packed_noise(noise) for key, noise in stated.items()})
-    assert states_the_same_noise(baseline, measured) is same
+    assert has_same_noise(baseline, measured) is same

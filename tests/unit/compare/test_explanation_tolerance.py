@@ -4,14 +4,21 @@ import math
 
 import pytest
 
+from pytest_modelviz.compare.explanation_tolerance import (
+    climb_tolerance,
+    explanation_tolerance,
+    jump_tolerance,
+    position_tolerance,
+    resizing_tolerance,
+)
 from pytest_modelviz.compare.tolerance import Tolerances
 
 TOLERANCES = (
-    Tolerances.explanation,
-    Tolerances.differentiated,
-    Tolerances.resized,
-    Tolerances.at_one_place,
-    Tolerances.climb,
+    explanation_tolerance,
+    jump_tolerance,
+    resizing_tolerance,
+    position_tolerance,
+    climb_tolerance,
 )
 
 

@@ -12,7 +12,7 @@ from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.records.run_result import RunFacts, RunResult
 from pytest_modelviz.review.pruning import _newer_file
-from pytest_modelviz.storage.folder import LocalFolder, files_below
+from pytest_modelviz.storage.local_folder import LocalFolder
 from pytest_modelviz.storage.names import Location
 from pytest_modelviz.storage.results import ResultsFolder
 from pytest_modelviz.storage.store import Store
@@ -43,24 +43,6 @@ def test_any_depth_is_looked_into(project):
     assert _newer_file(project / "baselines", 0.0, ()) == Path(DEEP)
     folder.delete(DEEP)
     assert list(folder.root.iterdir()) == []
-
-
-def test_files_below_follows_no_link_and_passes_over_nothing_beside_one(tmp_path):
-    (tmp_path / "root/a").mkdir(parents=True)
-    (tmp_path / "root/a/b.json").touch()
-    (tmp_path / "root/hidden").mkdir()
-    (tmp_path / "root/hidden/c.json").touch()
-    (tmp_path / "root/a/loop").symlink_to("loop")
-    (tmp_path / "root/a/up").symlink_to(tmp_path)
-    (tmp_path / "root/a/gone").symlink_to("nothing")
-    found = files_below(tmp_path / "root", lambda folder: folder.name != "hidden")
-    assert sorted(path.relative_to(tmp_path).as_posix() for path in found) == [
-        "root/a/b.json",
-        "root/a/gone",
-        "root/a/loop",
-        "root/a/up",
-    ]
-    assert list(files_below(tmp_path / "nothing", lambda _: True)) == []
 
 
 @pytest.mark.parametrize("command", ["list", "show", "accept", "reject", "report"])

@@ -15,7 +15,7 @@ from pytest_modelviz.compare.readable import is_same_but_for_rounding
 from pytest_modelviz.compare.tensors import allowed_for, difference, own_source
 from pytest_modelviz.compare.tolerance import Tolerances, weight_tolerance
 from pytest_modelviz.records.capture import Array, Capture
-from pytest_modelviz.records.noise import EXPLANATION_NOISE, NOISES
+from pytest_modelviz.records.noise import EXPLANATION_NOISE, NOISE_ARRAYS, TRACE_NOISE
 from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import ForwardTrace
 from pytest_modelviz.records.trace_arrays import unpack_trace
@@ -23,18 +23,18 @@ from pytest_modelviz.records.trace_arrays import unpack_trace
 _SMALL = 1e-7  # of the largest number of an array: what is smaller is compared with that much of it
 _PACKED = {"trace.structure", "trace.sketches", "trace.wide"}  # a trace in arrays
 # How many times as large noise may be on another machine: whether a rectifier opens there decides about a gradient's.
-_NOISE_RANGE = {"trace.noise": 2.0, "shadow.noise": 2.0, EXPLANATION_NOISE: 10.0}
+_NOISE_RANGE = {**dict.fromkeys(TRACE_NOISE, 2.0), EXPLANATION_NOISE: 10.0}
 _SHADOW = {"shadow.structure", "shadow.sketches", "shadow.wide"}
 
 
-def differs_by_noise(baseline: Capture, actual: Capture, tolerances: Tolerances) -> bool:
+def differs_in_last_digits(baseline: Capture, actual: Capture, tolerances: Tolerances) -> bool:
     """Whether facts and arrays of two captures are the same, but for differences within these tolerances.
 
     What a user allows does not count: it says what may drift, not what is noise.
     """
     own = Tolerances(device=tolerances.device, scale=tolerances.scale, precision=tolerances.precision)
-    keys = actual.arrays.keys() - NOISES
-    if baseline.arrays.keys() - NOISES != keys or not is_same_but_for_rounding(baseline.facts, actual.facts):
+    keys = actual.arrays.keys() - NOISE_ARRAYS
+    if baseline.arrays.keys() - NOISE_ARRAYS != keys or not is_same_but_for_rounding(baseline.facts, actual.facts):
         return False
     others = keys - (_PACKED | _SHADOW if actual.arrays.keys() >= _PACKED else set())
     if len(others) < len(keys):
@@ -46,10 +46,10 @@ def differs_by_noise(baseline: Capture, actual: Capture, tolerances: Tolerances)
     return all(_same_numbers(baseline.arrays[key], actual.arrays[key], own) for key in others)
 
 
-def states_the_same_noise(baseline: Capture, measured: Capture) -> bool:
+def has_same_noise(baseline: Capture, measured: Capture) -> bool:
     """Whether a baseline states the noise that was measured, but for how that differs between machines."""
-    stated = NOISES & baseline.arrays.keys()
-    return stated == NOISES & measured.arrays.keys() and all(
+    stated = NOISE_ARRAYS & baseline.arrays.keys()
+    return stated == NOISE_ARRAYS & measured.arrays.keys() and all(
         _is_same_noise(baseline.arrays[key], measured.arrays[key], _NOISE_RANGE[key]) for key in stated
     )
 
