@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from pytest_modelviz.records.noisy_calls import NoiseReason, NoiseSummary, NoisyCall
+from pytest_modelviz.text.counts import counted
 from pytest_modelviz.text.dotted import MODEL_LABEL
 from pytest_modelviz.text.printable import as_one_word, printable
 
@@ -26,7 +27,7 @@ def noise_lines(summary: NoiseSummary) -> list[str]:
     usual = f"{of}usually {_number(summary.usual)}"
     if not summary.calls:
         return [_line(f"{usual}, nowhere far more")]
-    layers = "1 layer" if summary.large == 1 else f"{summary.large} layers"
+    layers = counted(summary.large, "layer")
     listed = len(summary.calls)
     most = f", the {listed} noisiest" if listed < summary.large else ""
     rows = [_HEADINGS, *(_row(call, summary.usual) for call in summary.calls)]

@@ -190,7 +190,8 @@ def _quality_notes(raw: Map, layers: str) -> tuple[str, ...]:
     """Notes on a map that is empty or not finite, whatever the baseline says."""
     where = layers or "the model"
     if not np.isfinite(raw).all():
-        return (f"{int((~np.isfinite(raw)).sum())} of the map's {raw.size} values at {where} are not finite",)
+        odd = int((~np.isfinite(raw)).sum())
+        return (f"{odd} of the map's {raw.size} values at {where} {'is' if odd == 1 else 'are'} not finite",)
     if not raw.any() and ", " in layers:
         return (f"the map at {where} is empty: no place is positive in the maps of all these layers",)
     if not raw.any():

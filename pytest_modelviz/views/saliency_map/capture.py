@@ -118,7 +118,9 @@ def _quality_notes(method: str, explanation: Saliency) -> tuple[str, ...]:
         notes.append("no ReLU takes part in this model: guided back-propagation is its plain gradient")
     odd = int((~torch.isfinite(explanation.gradient)).sum())
     if odd:
-        notes.append(f"{odd} of the gradient's {explanation.gradient.numel()} values are not finite")
+        notes.append(
+            f"{odd} of the gradient's {explanation.gradient.numel()} values {'is' if odd == 1 else 'are'} not finite"
+        )
     elif not bool(explanation.gradient.any()):
         notes.append("the gradient is zero everywhere: the score does not change with the input")
     return tuple(notes)
