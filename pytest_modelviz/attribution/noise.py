@@ -16,13 +16,13 @@ from pytest_modelviz.compare.precision import is_exact
 from pytest_modelviz.probe.forward import prepared
 from pytest_modelviz.probe.noise import MOVED, Rounding
 from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.records.noise import EXPLANATIONS_MOVED
 from pytest_modelviz.records.trace import ForwardTrace
 from pytest_modelviz.records.trace_arrays import unpack_trace
 
 T = TypeVar("T")
 InputT = TypeVar("InputT")
 
-_MOVED = 2.0**-13  # 1024 units in the last place of float32
 _MOVES = 2
 
 
@@ -50,7 +50,7 @@ def explain_moved(
     """
     if not _is_in_single_precision(unpack_trace(capture.arrays)):
         return []
-    rounding, explanations = Rounding(_MOVED / MOVED), []
+    rounding, explanations = Rounding(EXPLANATIONS_MOVED / MOVED), []
     try:
         for _ in range(1 if runs_often else _MOVES):
             with prepared(model, input_data, grad=True) as ready:

@@ -12,6 +12,7 @@ from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Array, Capture, Result_co
 
 EXPLANATION_NOISE = "explanation.noise"  # of each quantity by which a view compares explanations, in its own order
+EXPLANATIONS_MOVED = 2.0**-13  # how far weights and input are moved for that: 1024 units in the last place of float32
 # No recording differs by these alone; those of a trace, and of its shadow, are of each tensor in turn.
 NOISES = frozenset({"trace.noise", "shadow.noise", EXPLANATION_NOISE})
 

@@ -23,7 +23,7 @@ _REASONS = {
 
 def noise_lines(summary: NoiseSummary) -> list[str]:
     """The noise of a pass, a line a call; names become printable."""
-    of = "of the float32 shadow " if summary.is_shadow else ""
+    of = "of the float32 shadow " if summary.is_shadow else "of the gradient " if summary.is_of_gradient else ""
     usual = f"{of}usually {_number(summary.usual)}"
     if not summary.calls:
         return [_line(f"{usual}, nowhere far more")]
