@@ -84,11 +84,11 @@ class CamMapView:
             return self._raw(model, input_data, self._explain(model, input_data, target))[1]
 
         runs_often = self._method not in METHODS and self._method not in COMPOSED
-        moved = explain_moved(capture, self.model, self._input, explained, runs_often=runs_often)
+        moved, note = explain_moved(capture, self.model, self._input, explained, runs_often=runs_often)
         own = self._stored(capture.result.raw)
         is_signless = self._method in SIGNLESS
         differences = [map_noise(own, self._stored(raw), signless=is_signless) for raw in moved]
-        return with_explanation_noise(capture, differences)
+        return with_explanation_noise(capture, differences, note)
 
     def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
         return compare(baseline, actual, tolerances, is_target_chosen=self._target is not None)

@@ -87,9 +87,9 @@ class SaliencyMapView:
         def explained(model: torch.nn.Module, input_data: ModelInput) -> torch.Tensor:
             return saliency(model, input_data, target, self._method).gradient
 
-        moved = explain_moved(capture, self.model, self._input, explained, runs_often=self._method in RUNNING)
+        moved, note = explain_moved(capture, self.model, self._input, explained, runs_often=self._method in RUNNING)
         own, *others = (_recorded(gradient) for gradient in (torch.from_numpy(capture.result.gradient), *moved))
-        return with_explanation_noise(capture, [[whole_difference(own, other)] for other in others])
+        return with_explanation_noise(capture, [[whole_difference(own, other)] for other in others], note)
 
     def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
         return compare(baseline, actual, tolerances, is_target_chosen=self._target is not None)
