@@ -35,6 +35,7 @@ from pytest_modelviz.probe.forward import ModelInput, call, prepared
 from pytest_modelviz.probe.modules import all_tensors, observed_modules
 from pytest_modelviz.probe.pass_recorder import CallObserver, PassRecorder
 from pytest_modelviz.probe.purity import untouched
+from pytest_modelviz.probe.refusals import without_noise
 from pytest_modelviz.probe.shadow import in_single_precision
 from pytest_modelviz.probe.sketch import is_plain_type, record_sketch
 from pytest_modelviz.probe.torch_internals import parameter_table, without_dispatch_modes
@@ -61,7 +62,8 @@ def with_noise(trace: ForwardTrace, model: torch.nn.Module, input_data: ModelInp
 
     Returns:
         The trace with the noise of its tensors of single precision: a relative L2 difference, infinite where another
-        rounding takes another way through the model. Others get none.
+        rounding takes another way through the model. Others get none. Where the model refuses to be run for that, a
+        note of the trace says so.
 
     Example:
         >>> with_noise(recorder.trace, model, image).tensors["conv1"].noise
@@ -70,7 +72,8 @@ def with_noise(trace: ForwardTrace, model: torch.nn.Module, input_data: ModelInp
     """
     if trace.shadow is not None:
         shadow = _with_noise(trace.shadow, model, input_data, in_single_precision, [True])  # one pass, to save time
-        return replace(trace, shadow=shadow)
+        refused = shadow.notes[len(trace.shadow.notes) :]
+        return replace(trace, shadow=shadow, notes=(*trace.notes, *refused))
     return _with_noise(trace, model, input_data, lambda _, data: contextlib.nullcontext(data), [False, True])
 
 
@@ -82,8 +85,8 @@ def _with_noise(
         return trace
     try:
         passes = _moved_passes(model, input_data, conversion, by_row)
-    except Exception:  # a model may refuse such an input, as one that is beyond 1
-        return trace
+    except Exception as error:  # a model may refuse such an input, as one that is beyond 1
+        return replace(trace, notes=(*trace.notes, without_noise(error)))
     roundings = _roundings_of_results(trace, dict(observed_modules(model)))
     noises: dict[str, float] = {}
     for key, record in measurable.items():

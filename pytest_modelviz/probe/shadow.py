@@ -25,6 +25,7 @@ from pytest_modelviz.probe.modules import all_tensors
 from pytest_modelviz.probe.nested_values import tensors
 from pytest_modelviz.probe.pass_recorder import PassRecorder
 from pytest_modelviz.probe.purity import written_tensors
+from pytest_modelviz.probe.refusals import refusal
 from pytest_modelviz.probe.sketch import record_sketch
 from pytest_modelviz.probe.torch_internals import Args, Kwargs, Operator, TorchDispatchMode, tree_map
 from pytest_modelviz.records.shadow import Shadow
@@ -32,7 +33,6 @@ from pytest_modelviz.records.trace import ForwardTrace
 
 _SINGLE = {torch.float16: torch.float32, torch.bfloat16: torch.float32, torch.complex32: torch.complex64}
 _NOT_CONVERTIBLE = ("float8", "float4", "q")  # how such dtypes begin
-_LONGEST_REASON = 200  # letters
 _MOST_BYTES = 2 * 2**30  # of weights in single precision
 _MOST_SECONDS = 60.0  # that the pass itself took
 _FREE_SHARE = 0.5  # of an accelerator's free memory
@@ -75,8 +75,7 @@ def with_shadow(
             with recorder.recording():
                 call(ready, converted)
     except Exception as error:  # of the model's own
-        text = " ".join(str(error).split())[:_LONGEST_REASON]
-        return trace, _left_out(f"there the model raises {type(error).__name__}: {text}")
+        return trace, _left_out(f"there {refusal(error)}")
     return replace(trace, shadow=recorder.trace), ""
 
 

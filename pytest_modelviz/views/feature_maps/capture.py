@@ -82,9 +82,11 @@ class FeatureMapsView:
         )
 
     def with_noise(self, capture: Capture[FeatureMaps]) -> Capture[FeatureMaps]:
-        """The same capture with the noise of each tensor in it."""
-        trace = with_noise(capture.result.trace, self.model, self._input)
-        return replace(capture, arrays={**capture.arrays, **pack_noise(trace)})
+        """The same capture with the noise of each tensor in it, or a note on why there is none."""
+        before = capture.result.trace
+        trace = with_noise(before, self.model, self._input)
+        notes = (*capture.notes, *trace.notes[len(before.notes) :])
+        return replace(capture, arrays={**capture.arrays, **pack_noise(trace)}, notes=notes)
 
     def captured(
         self,
