@@ -20,19 +20,19 @@ from collections.abc import Callable, Iterator
 import torch
 import torchvision
 
-from pytest_modelviz.probe import sketch
-from pytest_modelviz.probe.sketch import sketch_values
+from pytest_modelviz.probe import count_sketch
+from pytest_modelviz.probe.count_sketch import sketch_rows
 
 ROUNDS = 9
 Layout = Callable[[torch.Tensor], torch.Tensor]
 
 
 def _signs(count: int) -> torch.Tensor:
-    return sketch._sign_table(2**23, torch.float32, torch.device("cpu"))[:count]
+    return count_sketch._sign_table(2**23, torch.float32, torch.device("cpu"))[:count]
 
 
 def buckets(width: int) -> Layout:
-    return lambda flat: sketch_values(flat, width)
+    return lambda flat: sketch_rows(flat, width)
 
 
 def places(width: int) -> Layout:
@@ -59,7 +59,7 @@ def runs(width: int) -> Layout:
     """Runs of 64 neighbours, all with the same signs, in one product; then strided buckets."""
 
     def layout(flat: torch.Tensor) -> torch.Tensor:
-        return sketch_values(flat[: flat.numel() // 64 * 64].view(-1, 64).mv(_signs(64)), width)
+        return sketch_rows(flat[: flat.numel() // 64 * 64].view(-1, 64).mv(_signs(64)), width)
 
     return layout
 

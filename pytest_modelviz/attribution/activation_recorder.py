@@ -5,8 +5,6 @@ fail on frozen, half-precision and dict-output models, use the first call of a l
 in-place operation that follows overwrite the activation.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeGuard
@@ -17,7 +15,7 @@ from pytest_modelviz.attribution.scores import Scores
 from pytest_modelviz.attribution.spatial_layout import SpatialLayout, SpatialLayoutTracker
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.pass_recorder import CallObserver
-from pytest_modelviz.probe.sketch import dtype_name
+from pytest_modelviz.probe.plain_numbers import dtype_name
 from pytest_modelviz.records.trace import Call
 
 Reshape = Callable[[torch.Tensor], torch.Tensor]

@@ -1,7 +1,5 @@
 """The forward and backward pass of an explanation, and the layers at which a model can be explained."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

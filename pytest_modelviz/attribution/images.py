@@ -1,7 +1,5 @@
 """The image in an input, and how to replace it."""
 
-from __future__ import annotations
-
 import torch
 
 from pytest_modelviz.errors import ModelvizError

@@ -3,8 +3,6 @@
 The tolerance for such jumps must follow from the model that runs, not from a file: see `compare.explanations`.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 

@@ -5,8 +5,6 @@ is so near depends on chance, and numbers moved by as little as processors diffe
 in the last place, a thousand times as many rectifiers switch, and a gradient that can jump does.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import TypeVar, cast
 

@@ -1,7 +1,5 @@
 """The tensor of a model's output that holds the scores, and the output of each sample in a batch."""
 
-from __future__ import annotations
-
 import functools
 import re
 from collections.abc import Mapping, Sequence

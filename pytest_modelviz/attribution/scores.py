@@ -1,7 +1,5 @@
 """The numbers to differentiate, made from a model's output and a target."""
 
-from __future__ import annotations
-
 import contextlib
 import operator
 import warnings

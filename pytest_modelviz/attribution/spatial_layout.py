@@ -4,8 +4,6 @@ Positions of an image come channels first, channels last, or as tokens in a grid
 one-dimensional convolutions have read, channels first or last.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Literal

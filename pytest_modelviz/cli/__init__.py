@@ -1,7 +1,5 @@
 """The command `modelviz`: review the results of a run, accept or reject them, without running a test again."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import click

@@ -1,7 +1,5 @@
 """`modelviz accept`, `reject`, `orphans`, `prune` and `mv`: the commands for baselines, and for candidates of such."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import click

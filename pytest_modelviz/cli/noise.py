@@ -1,7 +1,5 @@
 """The noise of baselines, for `modelviz show --verbose`. Whoever wrote a baseline has chosen the names in it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from pytest_modelviz.cli.stored_report import without_commands

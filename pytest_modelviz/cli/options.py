@@ -1,7 +1,5 @@
 """The options that several commands share, and which project, results and baselines they mean."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What several commands print: lines and JSON, decisions, and warnings about the results that they look at."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict

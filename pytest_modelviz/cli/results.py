@@ -1,7 +1,5 @@
 """`modelviz list`, `show`, `report` and `tensorboard`: what waits for a decision, and reports of what did not match."""
 
-from __future__ import annotations
-
 import collections
 import subprocess
 import sys

@@ -4,8 +4,6 @@ Anybody may have written it: no command in it is repeated. What our own reports 
 the test's id and the options given here; of a folder that was named with --from every other line is quoted.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Sequence

@@ -7,8 +7,6 @@ An argument that is left out has its default. A `forward` with `**kwargs` takes 
 for a parameter only if that is required. Where it cannot be told, nothing corresponds.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple

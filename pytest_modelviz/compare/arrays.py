@@ -1,7 +1,5 @@
 """The comparison of two captures' arrays by name, which is enough for most views of other plugins."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -5,8 +5,6 @@ its weights do, or else its code; but a module before it may have changed by les
 is never called may hold what changed, and weights that a module was given for a call are its caller's.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

@@ -4,8 +4,6 @@ The order of sets and dictionaries says nothing, so their entries are always sor
 text whose brackets do not match is returned as it is.
 """
 
-from __future__ import annotations
-
 import functools
 import re
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """Texts compared without the names of devices: where a model runs is no part of what it is or what it is given."""
 
-from __future__ import annotations
-
 import re
 
 TYPES = ("cpu", "cuda", "mps", "xpu", "hpu", "npu", "xla", "meta", "privateuseone")

@@ -1,7 +1,5 @@
 """The verdict on two forward passes of a model: whether they differ and, if so, where first and why."""
 
-from __future__ import annotations
-
 import functools
 import math
 from collections.abc import Iterable, Sequence
@@ -17,12 +15,13 @@ from pytest_modelviz.compare.evidence import (
     significant_change,
     structural_findings,
 )
+from pytest_modelviz.compare.leaves import mismatch
 from pytest_modelviz.compare.lockstep import ComparedEvent, LockstepComparison, event_key, executing_call
 from pytest_modelviz.compare.naming import baseline_namer, tie_findings, with_baseline_names
 from pytest_modelviz.compare.ownership import first_changed_layer
 from pytest_modelviz.compare.precision import is_exact
 from pytest_modelviz.compare.spread import drifted_layers
-from pytest_modelviz.compare.tensors import difference, mismatch
+from pytest_modelviz.compare.tensors import difference
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.findings import (
     COMPUTED_IN,

@@ -6,8 +6,6 @@ makes of negative inputs, says nothing: that much is forgiven to it, and to what
 follows from the actual pass: a baseline, which anybody may have written, has no say in what it is forgiven.
 """
 
-from __future__ import annotations
-
 import functools
 import re
 from collections.abc import Iterable

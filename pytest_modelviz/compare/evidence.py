@@ -1,7 +1,5 @@
 """How two models differ in themselves: in modules, configuration and parameters. No forward pass is needed."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 

@@ -5,8 +5,6 @@ that was measured (see `attribution.noise`). A baseline states the noise, and ma
 the table allows.
 """
 
-from __future__ import annotations
-
 import math
 
 from pytest_modelviz.compare.precision import effective_dtype, real_dtype

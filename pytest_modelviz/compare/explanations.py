@@ -4,8 +4,6 @@ Two of them can be compared only if they answer one request; where they differ, 
 model itself does.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Collection, Sequence, Set
 

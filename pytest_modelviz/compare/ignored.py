@@ -1,7 +1,5 @@
 """The configuration of modules without what users ignore (`modelviz_ignore`) and what processes do not share."""
 
-from __future__ import annotations
-
 import fnmatch
 import functools
 import itertools

@@ -4,8 +4,6 @@ The verdict of the comparison does not count: a file that fools it must not surv
 is compared number by number, also what no comparison reads.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

@@ -14,8 +14,6 @@ Anybody may have written a baseline: what is allowed, and how much of a differen
 pass alone, and everything in the actual pass is compared.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Hashable, Iterator
@@ -24,7 +22,8 @@ from typing import NamedTuple
 
 from pytest_modelviz.compare.arguments import lent_weights, matched_arguments
 from pytest_modelviz.compare.error_propagation import EXACT, ErrorPropagation
-from pytest_modelviz.compare.tensors import is_mere_rounding, leaf_errors, worst
+from pytest_modelviz.compare.leaves import leaf_errors, worst
+from pytest_modelviz.compare.tensors import is_mere_rounding
 from pytest_modelviz.compare.tolerance import Source, Tolerances
 from pytest_modelviz.records.findings import RenameFinding
 from pytest_modelviz.records.structure import WRITTEN, ModelStructure

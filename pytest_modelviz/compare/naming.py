@@ -1,7 +1,5 @@
 """Modules that only have another name now, and groups of names that stand for the same module or tensor."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace

@@ -4,8 +4,6 @@ A noise arises where it is far larger than that of what the result was computed 
 result is computed by the call that returns it or, if it is observed first as the input of a call, by the caller.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,5 @@
 """Which module's code reads or calls another module, and which module to name where several changed."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from pytest_modelviz.compare.evidence import configuration_findings, module_findings, objects_of

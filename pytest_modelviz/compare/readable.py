@@ -3,8 +3,6 @@
 A reviewer reads the text, and the comparison reads the arrays: if they contradict each other, one of them was edited.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence

@@ -5,8 +5,6 @@ for what their precision does: a cast that is lost, autocast left on or off. How
 as far as the actual pass is from its own shadow.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 from collections.abc import Mapping

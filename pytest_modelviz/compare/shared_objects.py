@@ -3,8 +3,6 @@
 At each module they are written as `<Class digest>`; their settings are written out at the first module that holds them.
 """
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import itertools

@@ -5,8 +5,6 @@ actual pass returns: a tensor that is still there, under whatever name, has not 
 has drifted, unless its module is gone: another module may do its work.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import numpy as np

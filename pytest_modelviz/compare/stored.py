@@ -1,7 +1,5 @@
 """Traces as they are compared: without what two processes do not share, and without what the user ignores."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 

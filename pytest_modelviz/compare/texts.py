@@ -1,7 +1,5 @@
 """Configuration texts compared: the last digits of numbers that were computed may differ."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Callable, Hashable, Mapping, Sequence

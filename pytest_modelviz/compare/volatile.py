@@ -15,8 +15,6 @@ recordings of earlier versions are compared by the same rules. A normalised text
 A list of texts may be configuration, or may have been a set: it stays as it is, and is compared `in_one_order`.
 """
 
-from __future__ import annotations
-
 import functools
 import re
 from collections.abc import Mapping

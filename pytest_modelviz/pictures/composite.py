@@ -1,7 +1,5 @@
 """The pictures a reviewer sees: baseline | actual | difference on one scale, and the plain picture of one capture."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

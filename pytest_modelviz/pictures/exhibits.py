@@ -3,8 +3,6 @@
 Pictures stand in every report; these are for TensorBoard, whose readers can zoom, unfold and compare.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias

@@ -1,7 +1,5 @@
 """Putting images beside and below each other, enlarged and labelled."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

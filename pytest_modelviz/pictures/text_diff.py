@@ -1,7 +1,5 @@
 """Texts as pictures: removed lines in red, added lines in green."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 

@@ -20,7 +20,7 @@ from pytest_modelviz.run.settings import Settings
 from pytest_modelviz.text.printable import printable, quoted
 
 if TYPE_CHECKING:
-    from pytest_modelviz.plugin import ModelvizPlugin
+    from pytest_modelviz.plugin.run_hooks import ModelvizPlugin
     from pytest_modelviz.records.capture import Capture
     from pytest_modelviz.records.check_result import CheckResult
     from pytest_modelviz.run.check import Check

@@ -3,8 +3,6 @@
 Deselected tests exist. A file of which `--lf` or an id on the command line left out tests was not collected whole.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import types

@@ -1,7 +1,6 @@
 """The folders of a run's baselines and results: what lies there is data, and pytest runs none of it."""
 
-from __future__ import annotations
-
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +8,13 @@ import pytest
 
 from pytest_modelviz.run.settings import Mode, Settings
 from pytest_modelviz.text.printable import printable
+
+
+def named_paths(config: pytest.Config, arguments: Sequence[str]) -> list[Path]:
+    """The files and folders that pytest's arguments name."""
+    files = dict.fromkeys(argument.partition("::")[0] for argument in arguments)
+    here = config.invocation_params.dir
+    return [Path(os.path.abspath(here / file)) for file in files]  # noqa: PTH100  # as pytest: a link keeps its name
 
 
 def data_folders(settings: Settings, named: Sequence[Path]) -> list[Path]:

@@ -3,8 +3,6 @@
 They import nothing heavy: a view's code is imported when its fixture is first called.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

@@ -4,8 +4,6 @@ A printed command names one test and says how its checks are to be recorded. Wit
 (another configuration, `-o`, an option of the project that chooses the model) it would record something else.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a user sees of an error that a model raises: the way through the model, not the way to it."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from types import TracebackType

@@ -3,8 +3,6 @@
 It is what sets one module of a class apart from another, as far as two processes that build the same model share it.
 """
 
-from __future__ import annotations
-
 import enum
 import functools
 import hashlib

@@ -1,7 +1,5 @@
 """Walking nested values, and copying them with some of their items replaced."""
 
-from __future__ import annotations
-
 import copy
 import dataclasses
 import functools

@@ -5,8 +5,6 @@ The stacks are torch's private ones, since there is no public way to read them. 
 skipped.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Iterator
 from typing import Any

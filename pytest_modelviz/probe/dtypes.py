@@ -3,8 +3,6 @@
 That a normalisation no longer sums in float32 shows in no dtype that it takes or returns, and in numbers hardly.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 from collections.abc import Iterator
@@ -15,7 +13,7 @@ from pytest_modelviz.probe.forward import ModelInput
 from pytest_modelviz.probe.modules import all_tensors
 from pytest_modelviz.probe.nested_values import tensors
 from pytest_modelviz.probe.pass_recorder import PassRecorder
-from pytest_modelviz.probe.sketch import dtype_name
+from pytest_modelviz.probe.plain_numbers import dtype_name
 from pytest_modelviz.probe.torch_internals import (
     Args,
     Kwargs,

@@ -1,7 +1,5 @@
 """The environment that a capture is made in: stored with a baseline, and compared where a drift is explained."""
 
-from __future__ import annotations
-
 import operator
 import platform
 
@@ -9,8 +7,8 @@ import torch
 
 from pytest_modelviz.probe.modules import all_tensors, parameters_and_buffers
 from pytest_modelviz.probe.nested_values import tensors
+from pytest_modelviz.probe.plain_numbers import dtype_name
 from pytest_modelviz.probe.quantised import needs_engine
-from pytest_modelviz.probe.sketch import dtype_name
 
 _HAS_TF32 = (8, 0)  # Ampere
 

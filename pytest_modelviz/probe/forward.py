@@ -1,7 +1,5 @@
 """Calling a model with a user's input, in eval mode, with a clear error where that cannot work."""
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import warnings

@@ -1,7 +1,5 @@
 """The layers that a user names, singly or by globs, with errors that suggest names."""
 
-from __future__ import annotations
-
 import difflib
 import fnmatch
 

@@ -4,8 +4,6 @@ They belong to the call's inputs: the module is not responsible for them. The le
 back afterwards, so a weight is lent to the outermost call at whose end it is still swapped.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 

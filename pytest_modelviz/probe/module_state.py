@@ -1,7 +1,5 @@
 """Restoring the attributes of modules: flags, tables, containers, objects, and their contents in turn."""
 
-from __future__ import annotations
-
 import collections
 import functools
 import random

@@ -1,7 +1,5 @@
 """The contents of a model, without a pass: names, classes, parameters and buffers, ties."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import torch

@@ -1,7 +1,5 @@
 """Nested arguments and outputs as flat lists of tensors and literals, each with its path."""
 
-from __future__ import annotations
-
 import dataclasses
 import enum
 import functools

@@ -14,8 +14,6 @@ Only cuDNN's recurrent layers compute less exactly.
 Method: results perturbed by random rounding, as in CESTAC (Vignes 1993), at the boundaries of layers.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import itertools
@@ -34,12 +32,13 @@ from pytest_modelviz.probe.fake import only_shapes
 from pytest_modelviz.probe.forward import ModelInput, call, prepared
 from pytest_modelviz.probe.modules import all_tensors, observed_modules
 from pytest_modelviz.probe.pass_recorder import CallObserver, PassRecorder
+from pytest_modelviz.probe.plain_numbers import is_plain_type
 from pytest_modelviz.probe.purity import untouched
 from pytest_modelviz.probe.refusals import without_noise
 from pytest_modelviz.probe.shadow import in_single_precision
-from pytest_modelviz.probe.sketch import is_plain_type, record_sketch
+from pytest_modelviz.probe.sketch import record_sketch
 from pytest_modelviz.probe.torch_internals import parameter_table, without_dispatch_modes
-from pytest_modelviz.records.tensors import TensorRecord, splitmix64
+from pytest_modelviz.records.tensors import TensorRecord, random_signs
 from pytest_modelviz.records.trace import Call, ForwardTrace
 
 Conversion = Callable[[torch.nn.Module, ModelInput], contextlib.AbstractContextManager[ModelInput]]
@@ -225,7 +224,6 @@ def _is_noisy(tensor: object) -> TypeGuard[torch.Tensor]:
 
 @functools.lru_cache(maxsize=4)
 def _signs(device: torch.device) -> torch.Tensor:
-    bits = splitmix64(np.arange(1, _SIGNS + 1, dtype=np.uint64), 5) >> np.uint64(63)
-    signs = bits.astype(np.float32) * 2 - 1
+    signs = random_signs(np.arange(1, _SIGNS + 1, dtype=np.uint64), 5).astype(np.float32)
     with torch.inference_mode(False):
         return torch.from_numpy(np.concatenate([signs, signs])).to(device)

@@ -5,8 +5,6 @@ hooking modules. So no module is changed, TransformerEncoderLayer stays on its f
 are hooks, and keyword arguments are recorded.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import sys

@@ -1,7 +1,5 @@
 """Restoring the global state of the process: random states, modes, hooks, threads and backend flags."""
 
-from __future__ import annotations
-
 import contextlib
 import random
 import sys

@@ -4,8 +4,6 @@ The numbers that a quantised tensor stands for are recorded as those of any othe
 one of a million integers is another.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,7 +14,8 @@ import torch
 from pytest_modelviz.probe import torch_internals as internals
 from pytest_modelviz.probe.modules import OWN_OF_MODULE
 from pytest_modelviz.probe.nested_values import DEEPEST
-from pytest_modelviz.probe.sketch import is_plain_type, is_quantised_subclass, record_shape, record_tensor
+from pytest_modelviz.probe.plain_numbers import is_plain_type, is_quantised_subclass
+from pytest_modelviz.probe.sketch import record_shape, record_tensor
 from pytest_modelviz.probe.torch_internals import is_inside_transform
 from pytest_modelviz.records.structure import INTEGER_PART, PACKED, SCALE_PART, ZERO_POINT_PART
 from pytest_modelviz.records.tensors import INTEGERS, TensorRecord, splitmix64

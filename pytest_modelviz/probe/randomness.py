@@ -1,7 +1,5 @@
 """Random states of Python, NumPy and torch on every device."""
 
-from __future__ import annotations
-
 import functools
 import random
 import sys

@@ -3,8 +3,6 @@
 A step of restoring is an action with a name for people, so that one that fails can be reported and hold up no other.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

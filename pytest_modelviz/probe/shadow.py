@@ -6,8 +6,6 @@ such rounding: weights and inputs are converted exactly, and whatever asks for a
 configuration, weights or input.
 """
 
-from __future__ import annotations
-
 import contextlib
 import operator
 import warnings

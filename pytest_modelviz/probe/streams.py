@@ -1,7 +1,5 @@
 """Generators and other iterators that a model returns: their code runs only as items are taken from them."""
 
-from __future__ import annotations
-
 import functools
 import inspect
 import itertools

@@ -4,8 +4,6 @@ All of them are private and come and go between versions. A switch that a torch 
 with it.
 """
 
-from __future__ import annotations
-
 # Readers and writers in torch._C, where no writer stands beside a reader it is the reader's name with _set for _get.
 IN_TORCH_C = {
     # precision, algorithms and backends

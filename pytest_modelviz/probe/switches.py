@@ -4,8 +4,6 @@ Stacks are restored by `modes`, random states by `randomness`. Most switches hav
 are in `switch_names`.
 """
 
-from __future__ import annotations
-
 import functools
 import operator
 import re

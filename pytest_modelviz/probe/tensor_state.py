@@ -1,7 +1,5 @@
 """The state of a tensor apart from the values in its memory, recorded so that it can be restored."""
 
-from __future__ import annotations
-
 import copy
 
 import torch

@@ -1,12 +1,10 @@
 """Preparing tensors for small pictures: whether one can be pictured, and maps reduced to its size."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from pytest_modelviz.probe.sketch import is_plain_type
+from pytest_modelviz.probe.plain_numbers import is_plain_type
 
 
 def has_picture(tensor: torch.Tensor) -> bool:

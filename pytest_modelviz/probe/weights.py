@@ -1,7 +1,5 @@
 """Sketches of parameters and buffers as they were before a pass, each taken when it costs least."""
 
-from __future__ import annotations
-
 import functools
 import itertools
 from collections.abc import Iterable, Mapping

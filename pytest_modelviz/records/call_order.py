@@ -5,8 +5,6 @@ whose calls differ has a list of lists. A caller that calls each of its children
 none.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 

@@ -3,8 +3,6 @@
 Every room after the probe works with captures alone; none of them needs torch or pytest for that.
 """
 
-from __future__ import annotations
-
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -3,8 +3,6 @@
 A value of another type raises UnreadableBaselineError.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 

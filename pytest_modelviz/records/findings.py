@@ -4,8 +4,6 @@ Here are the families that more than one view uses; those of a single view are i
 them, and grows with each family.
 """
 
-from __future__ import annotations
-
 import enum
 import math
 from dataclasses import dataclass, field

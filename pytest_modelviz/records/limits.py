@@ -1,7 +1,5 @@
 """How much is read of a baseline at most, and what names its modules may have: anybody may have written it."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from pytest_modelviz.text.strict_json import MOST_VALUES

@@ -1,7 +1,5 @@
 """How far rounding alone takes what a baseline holds, as it was measured when recording: two bytes a quantity."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """The calls of a pass whose results rounding takes far, and why, as plain data."""
 
-from __future__ import annotations
-
 import enum
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """L2 norms of numbers of any size: the squares of small and of large ones are no numbers, so they are scaled first."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Whether a pass in lower precision is repeated in single precision."""
 
-from __future__ import annotations
-
 import enum
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from pytest_modelviz.records.norms import norm
 
-WIDEST_SKETCH = 251  # numbers: of an activation; `probe.sketch` says why this many
+WIDEST_SKETCH = 251  # numbers: of an activation; `probe.count_sketch` says why this many
 WEIGHT_WIDTH = 61
 NATIVE_WIDTH = 53  # of an activation in lower precision, of which a shadow is recorded as well
 # Kinds of fingerprints: of all integers of a tensor whose sums may have more digits than float64 holds, and of those
@@ -32,8 +32,8 @@ class TensorRecord:
     Attributes:
         dtype: torch's name for it, e.g. "float32".
         shape: the tensor's sizes.
-        sketch: a linear function of the finite values (see `probe.sketch`), with zeros for NaN and infinities; the
-            values themselves where there are no more of them than the sketch is wide.
+        sketch: a linear function of the finite values (see `probe.count_sketch`), with zeros for NaN and infinities;
+            the values themselves where there are no more of them than the sketch is wide.
         value_fingerprints: for each kind of exceptional value ("nan", "+inf", "-inf", or "-1e9" for giants, which are
             far larger than all other values) how many there are and a fingerprint of their positions; for `INTEGERS`
             and `LARGE_INTEGERS` one of their values as well; for `COMPONENTS` one of shapes.
@@ -104,7 +104,7 @@ class TensorRecord:
     def narrowed(self, width: int) -> TensorRecord:
         """The same tensor with sketches of at most `width` numbers: the buckets are added up, with random signs.
 
-        The result is a valid sketch, but not the one that `probe.sketch` computes at this width.
+        The result is a valid sketch, but not the one that `probe.count_sketch` computes at this width.
         """
         if max(sketch.size for sketch in self.sketches) <= width:
             return self
@@ -134,10 +134,16 @@ def splitmix64(index: npt.NDArray[np.uint64], salt: int) -> npt.NDArray[np.uint6
     return mixed
 
 
+def random_signs(index: npt.NDArray[np.uint64], salt: int) -> npt.NDArray[np.float64]:
+    """1.0 or -1.0 for each index, by the highest bit of its hash."""
+    signs: npt.NDArray[np.float64] = (splitmix64(index, salt) >> np.uint64(63)).astype(np.float64) * 2 - 1
+    return signs
+
+
 def _narrowed(sketch: Sketch, width: int) -> Sketch:
     if sketch.size <= width:
         return sketch
-    signs = (splitmix64(np.arange(sketch.size, dtype=np.uint64), 2) >> np.uint64(63)).astype(np.float64) * 2 - 1
+    signs = random_signs(np.arange(sketch.size, dtype=np.uint64), 2)
     padded = np.zeros(-(-sketch.size // width) * width, np.float64)
     padded[: sketch.size] = sketch * signs
     sums = padded.reshape(-1, width).sum(0)

@@ -1,7 +1,5 @@
 """report.html: one file with all that did not match, pictures included, to be opened anywhere."""
 
-from __future__ import annotations
-
 import base64
 import re
 from collections.abc import Callable, Mapping, Sequence

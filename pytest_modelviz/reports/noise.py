@@ -1,7 +1,5 @@
 """The noise of a baseline's layers as lines of text: which layers have far more than is usual, and why."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

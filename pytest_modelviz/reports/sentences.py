@@ -4,8 +4,6 @@ A function a family. Those of a view's own families stand with them in its packa
 imported; a family without a sentence is an error.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 from collections.abc import Hashable, Sequence

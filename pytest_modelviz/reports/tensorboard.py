@@ -1,7 +1,5 @@
 """Event files for TensorBoard, of one process of one run: exhibits, texts and error scalars."""
 
-from __future__ import annotations
-
 import contextlib
 import math
 import re

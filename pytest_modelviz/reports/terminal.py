@@ -1,7 +1,5 @@
 """Text for the terminal, made for an engineer who is tired: what drifted, first where, by how much, and what to do."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from pytest_modelviz.records import findings as kinds

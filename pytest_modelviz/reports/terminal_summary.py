@@ -1,7 +1,5 @@
 """The last lines of a run: what became of all its checks, and what to do now."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

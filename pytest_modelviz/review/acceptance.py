@@ -4,8 +4,6 @@ A results folder may come from anybody. JSON and safetensors prove by their dige
 is proved by nothing, so that only its colours are taken over.
 """
 
-from __future__ import annotations
-
 import os
 import posixpath
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The noise that the baseline of a reviewed check holds."""
 
-from __future__ import annotations
-
 from pytest_modelviz.compare.noisy_calls import noise_summary
 from pytest_modelviz.compare.noisy_explanations import explanation_noise_summary
 from pytest_modelviz.compare.precision import precision_of

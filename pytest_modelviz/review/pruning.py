@@ -4,8 +4,6 @@ A parameter may come from anywhere, such as a file of data: where the test's fun
 file may have brought the test back. No torch, no pytest.
 """
 
-from __future__ import annotations
-
 import functools
 import itertools
 from collections.abc import Callable, Collection, Sequence

@@ -4,8 +4,6 @@ Nothing in a results folder is trusted, it may come from anybody's pull request:
 the test's id and the check's name alone.
 """
 
-from __future__ import annotations
-
 import enum
 import functools
 from collections.abc import Sequence

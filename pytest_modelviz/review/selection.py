@@ -1,7 +1,5 @@
 """Which tests a PATTERN of the command line means: a shell glob, or a whole test id, which means that test alone."""
 
-from __future__ import annotations
-
 import fnmatch
 import re
 from collections.abc import Callable, Iterable, Sequence

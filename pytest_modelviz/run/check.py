@@ -1,7 +1,5 @@
 """One check of one test, as the run is asked to make it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Checks of what a third party's view returns: one error names the view, the method and what it must return."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar

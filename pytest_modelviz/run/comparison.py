@@ -1,7 +1,5 @@
 """One capture beside its baseline or a second capture: verdicts by its view, under the settings of its check."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Every option: its name, its help, and what it takes. On the command line, in ini files and in markers alike."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

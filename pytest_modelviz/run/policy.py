@@ -1,7 +1,5 @@
 """The update policy: what becomes of a check, given the mode of the run, the state of its baseline and the verdict."""
 
-from __future__ import annotations
-
 import enum
 
 from pytest_modelviz.records.check_result import Status

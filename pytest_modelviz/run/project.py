@@ -3,8 +3,6 @@
 pytest itself is not asked: it would take longer to start than the command may take altogether.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shlex

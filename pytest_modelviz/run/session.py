@@ -1,7 +1,5 @@
 """One run in one process: takes checks, captures their views and has each capture evaluated. Knows no pytest item."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import dataclass, field, replace
 

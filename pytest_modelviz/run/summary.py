@@ -3,8 +3,6 @@
 Knows no pytest. Everything here comes from plain data that any process of the run can have sent.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import importlib.metadata

@@ -1,7 +1,5 @@
 """The files of one baseline as bytes, and a capture as such files and back. Reads and writes nothing."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

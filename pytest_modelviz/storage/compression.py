@@ -5,8 +5,6 @@ Its bytes are stored plane by plane, the first bytes of all numbers first, since
 photographs the differences between neighbouring pixels are stored.
 """
 
-from __future__ import annotations
-
 import collections
 import math
 import re

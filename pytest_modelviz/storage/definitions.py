@@ -3,8 +3,6 @@
 What only running the code could show (a base class of an installed package, an assignment) is left open.
 """
 
-from __future__ import annotations
-
 import ast
 import contextlib
 import functools

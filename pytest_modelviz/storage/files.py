@@ -1,7 +1,5 @@
 """Single files of this machine, and where they lie. What another may have put there is read with care."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import stat

@@ -3,8 +3,6 @@
 Names are relative, with `/`. Failures are OSErrors; the store says what they mean for a baseline.
 """
 
-from __future__ import annotations
-
 import contextlib
 from pathlib import Path
 from typing import Protocol

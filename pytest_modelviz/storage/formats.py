@@ -4,8 +4,6 @@ Reading executes nothing and trusts nothing: each way in which a file can be wro
 imported with the first array: a command that only lists baselines starts without it.
 """
 
-from __future__ import annotations
-
 import codecs
 import hashlib
 import json

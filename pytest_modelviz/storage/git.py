@@ -4,8 +4,6 @@ On checkout git writes CRLF for LF (`core.autocrlf`, `eol=crlf`): taking that ba
 LF for CRLF: what was taken out is lost.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

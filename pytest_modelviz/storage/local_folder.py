@@ -1,7 +1,5 @@
 """Folders of files on this machine, whose content is untrusted, and what links in them may do."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import itertools

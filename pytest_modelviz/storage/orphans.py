@@ -3,8 +3,6 @@
 A baseline is an orphan only if its recorded test id was not found though that test's file was collected whole.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence

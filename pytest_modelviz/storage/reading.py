@@ -5,8 +5,6 @@ hashed, ids that differ only in case shared a path on file systems that ignore c
 has to be checked.
 """
 
-from __future__ import annotations
-
 import contextlib
 from dataclasses import dataclass
 from pathlib import PurePosixPath

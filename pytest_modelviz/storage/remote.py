@@ -1,7 +1,5 @@
 """A folder behind a URL, by fsspec: the methods of a local folder, without locks or atomic renames."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import os

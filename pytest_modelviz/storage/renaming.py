@@ -4,8 +4,6 @@ A name is a test file, a folder of them, a class, a test with all its parameters
 `*` in it.
 """
 
-from __future__ import annotations
-
 import itertools
 import posixpath
 import re

@@ -3,8 +3,6 @@
 A run that dies on its way (killed, crashed, `os._exit`) leaves its mark, however green its exit code is. No torch.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 `writing` and `reading` keep their files consistent, `folder` knows where those are.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 from dataclasses import replace

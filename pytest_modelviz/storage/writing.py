@@ -9,8 +9,6 @@ In a folder of this machine writers wait for each other. Behind a URL they canno
 stays for an hour at least, so that whichever JSON file came last finds what it names.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import re

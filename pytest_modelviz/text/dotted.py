@@ -1,7 +1,5 @@
 """Dotted names of modules and attributes, and how the name of the model itself, which is empty, is written."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Iterator
 

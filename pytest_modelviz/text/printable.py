@@ -5,8 +5,6 @@ the line, command the terminal, change the order of its letters or speak to the 
 that does none of this stays as it is. Imports nothing heavy.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import enum
 import re

@@ -1,7 +1,5 @@
 """Two texts side by side that stand for different things: short, and never the same to read."""
 
-from __future__ import annotations
-
 import re
 
 _MARGIN = 24  # letters of what two long texts share that are left before what they do not

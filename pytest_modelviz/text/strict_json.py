@@ -5,8 +5,6 @@ nested so deeply that Python gives up on it. How many values there are is bounde
 them takes memory: `[]` is two bytes in a file, and a hundred once it is read.
 """
 
-from __future__ import annotations
-
 import collections
 import json
 import math

@@ -1,7 +1,5 @@
 """Labels and headlines of pictures, for people. Knows no torch."""
 
-from __future__ import annotations
-
 import math
 
 from pytest_modelviz.records.capture import Capture

@@ -1,7 +1,5 @@
 """What a check does not cover, in words for the user."""
 
-from __future__ import annotations
-
 import torch
 
 from pytest_modelviz.attribution.scores import Scores

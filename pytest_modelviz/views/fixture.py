@@ -39,6 +39,12 @@ class CheckFixture:
     def __init__(self, run: CheckRunner) -> None:
         self._run = run
 
+    def _check(
+        self, view: Callable[[], View[ResultT]], name: str | None, rtol: ToleranceArgument, atol: ToleranceArgument
+    ) -> ResultT:
+        __tracebackhide__ = True
+        return self._run(view, name, self.view, rtol=rtol, atol=atol)
+
 
 class ViewFixture(Generic[ResultT]):
     """The fixture of a view that a plugin or a conftest.py registers; `ResultT` is the type of its result.

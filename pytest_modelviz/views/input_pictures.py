@@ -1,7 +1,5 @@
 """Small pictures of a model's input, which views keep beside what they compare."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 

@@ -3,8 +3,6 @@
 Knows no torch: the pictures of stored captures are made from this.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

@@ -26,8 +26,9 @@ from pytest_modelviz.probe.forward import ModelOutput
 from pytest_modelviz.probe.modules import parameters_and_buffers
 from pytest_modelviz.probe.nested_values import tensors
 from pytest_modelviz.probe.pass_recorder import CallObserver, PassRecorder
+from pytest_modelviz.probe.plain_numbers import dtype_name
 from pytest_modelviz.probe.process import modes_untouched
-from pytest_modelviz.probe.sketch import dtype_name, record_shape, record_tensor
+from pytest_modelviz.probe.sketch import record_shape, record_tensor
 from pytest_modelviz.probe.torch_internals import StatisticsNorm
 from pytest_modelviz.records.structure import ModelStructure, ModuleRecord
 from pytest_modelviz.records.tensors import TensorRecord

@@ -1,7 +1,5 @@
 """Two climbs to what excites a filter most: their first step strictly, the way from there as an optimisation allows."""
 
-from __future__ import annotations
-
 import functools
 import math
 from collections.abc import Callable, Sequence

@@ -63,7 +63,7 @@ class ActivationMaximizationFixture(CheckFixture):
         __tracebackhide__ = True
         from pytest_modelviz.views.activation_maximization.capture import ActivationMaximizationView
 
-        return self._run(
+        return self._check(
             lambda: ActivationMaximizationView(
                 model,
                 layer,
@@ -75,7 +75,6 @@ class ActivationMaximizationFixture(CheckFixture):
                 image=image,
             ),
             name,
-            self.view,
-            rtol=rtol,
-            atol=atol,
+            rtol,
+            atol,
         )

@@ -1,7 +1,5 @@
 """The inputs that were climbed to, the curves of the climbs, and both in words."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

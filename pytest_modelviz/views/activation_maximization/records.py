@@ -1,7 +1,5 @@
 """What `activation_maximization` returns, and a climb as a capture holds it. Knows no torch."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias

@@ -1,7 +1,5 @@
 """Where a climb starts, and whether its arguments make sense."""
 
-from __future__ import annotations
-
 import math
 import operator
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Whether two heatmaps are those of one model: small enough to be kept whole, they are compared raw and signed."""
 
-from __future__ import annotations
-
 import functools
 import math
 from typing import TypeVar

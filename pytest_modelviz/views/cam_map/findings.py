@@ -1,7 +1,5 @@
 """What changed about a class activation map as a whole, and how that is worded."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from pytest_modelviz.records.findings import AnyFinding

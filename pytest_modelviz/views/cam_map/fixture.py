@@ -65,7 +65,7 @@ class CamMapFixture(CheckFixture):
         __tracebackhide__ = True
         from pytest_modelviz.views.cam_map.capture import CamMapView
 
-        return self._run(
+        return self._check(
             lambda: CamMapView(
                 model,
                 input_data,
@@ -75,7 +75,6 @@ class CamMapFixture(CheckFixture):
                 reshape_transform=reshape_transform,
             ),
             name,
-            self.view,
-            rtol=rtol,
-            atol=atol,
+            rtol,
+            atol,
         )

@@ -1,7 +1,5 @@
 """At which layers a class activation map is made: those that were named, or the last ones that could be."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """pytorch-grad-cam: which methods the installed one has, and its maps from activations and gradients."""
 
-from __future__ import annotations
-
 import difflib
 import inspect
 from collections.abc import Callable, Sequence

@@ -3,8 +3,6 @@
 Plain data: whether two maps agree depends on it, and is found out where neither torch nor that package is installed.
 """
 
-from __future__ import annotations
-
 # Those that need no more than one activation and one gradient, by the name of their class in pytorch-grad-cam.
 METHODS = {
     "gradcam": "GradCAM",

@@ -1,7 +1,5 @@
 """Heatmaps laid over the input, and a map in words."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

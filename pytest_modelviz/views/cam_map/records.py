@@ -1,7 +1,5 @@
 """A class activation map as the fixture returns it, and as a capture holds it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import TypeAlias
 

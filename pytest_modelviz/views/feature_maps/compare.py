@@ -1,7 +1,5 @@
 """Two forward passes side by side, layer by layer."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from pytest_modelviz.compare.precision import precision_of

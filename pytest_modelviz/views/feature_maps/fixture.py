@@ -54,6 +54,4 @@ class FeatureMapsFixture(CheckFixture):
         __tracebackhide__ = True
         from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
 
-        return self._run(
-            lambda: FeatureMapsView(model, input_data, layers=layers), name, self.view, rtol=rtol, atol=atol
-        )
+        return self._check(lambda: FeatureMapsView(model, input_data, layers=layers), name, rtol, atol)

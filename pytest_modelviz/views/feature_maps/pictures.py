@@ -1,7 +1,5 @@
 """Channels of some layers side by side, and the text of a pass for people."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

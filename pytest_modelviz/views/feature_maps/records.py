@@ -1,7 +1,5 @@
 """What `feature_maps` returns, and the text of a pass in its facts, a row for each call. Knows no torch."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Small pictures of activations, taken inside the pass before an in-place operation overwrites them."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterable
 from typing import NamedTuple

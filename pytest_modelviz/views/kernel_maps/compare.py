@@ -1,19 +1,18 @@
 """Two models' convolutions side by side: how they are built, then their weights. No pass is looked at, nor torch."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pytest_modelviz.compare.diagnosis import former_sketches
 from pytest_modelviz.compare.evidence import changed_weights, construction_changes
+from pytest_modelviz.compare.leaves import worst
 from pytest_modelviz.compare.naming import baseline_namer, is_within, tie_findings, with_baseline_names
 from pytest_modelviz.compare.ownership import first_changed_layer
 from pytest_modelviz.compare.precision import is_exact, is_quantised
 from pytest_modelviz.compare.readable import contradiction, require_rows
 from pytest_modelviz.compare.stored import stored_trace
-from pytest_modelviz.compare.tensors import difference, worst
+from pytest_modelviz.compare.tensors import difference
 from pytest_modelviz.compare.tolerance import Tolerances, significant_weight_change
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture

@@ -1,7 +1,5 @@
 """Which modules of a model are convolutions, and which of them a person would look at first."""
 
-from __future__ import annotations
-
 import itertools
 import re
 from collections.abc import Sequence

@@ -51,4 +51,4 @@ class KernelMapsFixture(CheckFixture):
         __tracebackhide__ = True
         from pytest_modelviz.views.kernel_maps.capture import KernelMapsView
 
-        return self._run(lambda: KernelMapsView(model, layers=layers), name, self.view, rtol=rtol, atol=atol)
+        return self._check(lambda: KernelMapsView(model, layers=layers), name, rtol, atol)

@@ -1,7 +1,5 @@
 """Convolution kernels made into plain data: sketches to compare, statistics to read, a few filters to look at."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Convolution kernels as tiles: filters of three channels in colour, all others painted on one scale about zero."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What `kernel_maps` returns, and the facts about it: statistics of every convolution, and filters to look at."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass

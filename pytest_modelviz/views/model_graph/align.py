@@ -4,8 +4,6 @@ Operators that are unlike all others in both lists are anchors (as in patience d
 aligned in the time of a sort; only what lies between two anchors is searched.
 """
 
-from __future__ import annotations
-
 import bisect
 import collections
 import difflib

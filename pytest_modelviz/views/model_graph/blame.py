@@ -4,8 +4,6 @@ An operator stands in the module whose code runs it. Where that module is called
 something else, the change was made by the module that calls it.
 """
 
-from __future__ import annotations
-
 import collections
 import itertools
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Two operator graphs side by side: whether, where and why they differ. Knows no torch."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

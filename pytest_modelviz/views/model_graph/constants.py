@@ -1,9 +1,7 @@
 """Tensors that stand in a model's code, as a graph's references name them. Knows no torch.
 
-A small one is given by its values, a larger one by a sketch of them (`probe.sketch`), or by a digest if it is exact.
+A small one is given by its values, a larger one by a sketch (`probe.count_sketch`), or by a digest if it is exact.
 """
-
-from __future__ import annotations
 
 import re
 

@@ -1,7 +1,5 @@
 """Two lists of operators side by side: what was replaced, removed, added and changed, as a diff lists it."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace

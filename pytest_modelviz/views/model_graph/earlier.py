@@ -1,7 +1,5 @@
 """What earlier versions did not record of a graph: with a baseline of theirs, it is not compared. Knows no torch."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from pytest_modelviz.views.model_graph.constants import without_large_values

@@ -3,8 +3,6 @@
 Operators are called by their calls, `conv2d(stride=2)`, or by their names, `layer1.0/relu#2`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 

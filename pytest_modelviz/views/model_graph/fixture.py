@@ -51,4 +51,4 @@ class ModelGraphFixture(CheckFixture):
         __tracebackhide__ = True
         from pytest_modelviz.views.model_graph.capture import ModelGraphView
 
-        return self._run(lambda: ModelGraphView(model, input_data), name, self.view, rtol=rtol, atol=atol)
+        return self._check(lambda: ModelGraphView(model, input_data), name, rtol, atol)

@@ -4,8 +4,6 @@ The outermost call into torch is recorded (`F.relu`, `torch.add`, a method of Te
 operators that it is made of.
 """
 
-from __future__ import annotations
-
 import inspect
 import weakref
 from collections.abc import Mapping

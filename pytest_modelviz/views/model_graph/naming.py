@@ -1,7 +1,5 @@
 """How operators, modules, tensors and inputs are called in an operator graph, whichever way it was made."""
 
-from __future__ import annotations
-
 import collections
 import hashlib
 import re

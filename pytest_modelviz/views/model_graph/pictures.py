@@ -1,7 +1,5 @@
 """An operator graph as text, as the rows of a diff, and as nodes for TensorBoard. Knows no torch."""
 
-from __future__ import annotations
-
 import itertools
 import re
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Two module trees side by side: what was added, removed and changed, and which layer is at fault. Knows no torch."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from pytest_modelviz.compare.bracketed import in_one_order

@@ -1,7 +1,5 @@
 """What differs between a module's row in two summaries, and how that is worded."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Literal

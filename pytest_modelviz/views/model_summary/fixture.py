@@ -56,6 +56,4 @@ class ModelSummaryFixture(CheckFixture):
         __tracebackhide__ = True
         from pytest_modelviz.views.model_summary.capture import ModelSummaryView
 
-        return self._run(
-            lambda: ModelSummaryView(model, input_size, input_data=input_data), name, self.view, rtol=rtol, atol=atol
-        )
+        return self._check(lambda: ModelSummaryView(model, input_size, input_data=input_data), name, rtol, atol)

@@ -3,8 +3,6 @@
 What differs was found before, field by field; here it is put in order with the calls.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection, Mapping, Sequence
 

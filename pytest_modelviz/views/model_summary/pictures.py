@@ -1,7 +1,5 @@
 """Two module trees as the rows of a diff. Knows no torch."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from pytest_modelviz.compare.naming import baseline_namer, renames_of

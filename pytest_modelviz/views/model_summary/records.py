@@ -1,7 +1,5 @@
 """What `model_summary` returns, and the facts that it makes: a row for each module. Knows no torch."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 

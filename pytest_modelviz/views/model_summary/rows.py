@@ -3,8 +3,6 @@
 Rows are read out of facts, of which a baseline's may say anything.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 

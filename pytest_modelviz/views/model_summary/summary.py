@@ -1,7 +1,5 @@
 """What a model is made of, as numbers and texts for people and for git: modules, shapes, parameters, totals."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 from collections.abc import Iterator, Mapping, Sequence

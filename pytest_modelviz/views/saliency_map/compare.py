@@ -1,7 +1,5 @@
 """Whether two gradients of a score on the input are those of one model."""
 
-from __future__ import annotations
-
 import functools
 
 from pytest_modelviz.compare.diagnosis import former_sketches

@@ -58,10 +58,4 @@ class SaliencyMapFixture(CheckFixture):
         __tracebackhide__ = True
         from pytest_modelviz.views.saliency_map.capture import SaliencyMapView
 
-        return self._run(
-            lambda: SaliencyMapView(model, input_data, target=target, method=method),
-            name,
-            self.view,
-            rtol=rtol,
-            atol=atol,
-        )
+        return self._check(lambda: SaliencyMapView(model, input_data, target=target, method=method), name, rtol, atol)

@@ -5,8 +5,6 @@ back-propagation hooks `nn.ReLU` modules and so does not see functional ones; he
 backward pass, which all of them come down to.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 from collections.abc import Callable
@@ -25,7 +23,7 @@ from pytest_modelviz.attribution.targets import Target
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.forward import ModelInput, call
 from pytest_modelviz.probe.pass_recorder import PassRecorder
-from pytest_modelviz.probe.sketch import dtype_name
+from pytest_modelviz.probe.plain_numbers import dtype_name
 from pytest_modelviz.probe.torch_internals import TorchDispatchMode
 from pytest_modelviz.records.trace import ForwardTrace
 

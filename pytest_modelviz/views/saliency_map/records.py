@@ -1,7 +1,5 @@
 """What `saliency_map` returns, and the names under which a capture holds its raw material. Knows no torch."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -3,8 +3,6 @@
 matplotlib's objects are used without pyplot, which would keep every figure and may open windows.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Mapping
 from typing import Any

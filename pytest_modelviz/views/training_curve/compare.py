@@ -1,7 +1,5 @@
 """Whether two short trainings are of the same model, data and optimiser: the same scalars, gradients and updates."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from pytest_modelviz.compare.readable import require_rows

@@ -6,8 +6,6 @@ at. Rounding grows from step to step, so what is allowed at a step follows from 
 until they may be so far apart that nothing can be said of the steps after them.
 """
 
-from __future__ import annotations
-
 import enum
 import math
 from collections.abc import Callable

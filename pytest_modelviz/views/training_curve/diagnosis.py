@@ -3,8 +3,6 @@
 Data and random numbers of a step cannot be seen from outside: where they may be the reason, no cause is claimed.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace

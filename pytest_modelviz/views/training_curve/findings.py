@@ -1,7 +1,5 @@
 """What differs between two short trainings, and how that is worded."""
 
-from __future__ import annotations
-
 import enum
 import math
 from dataclasses import dataclass

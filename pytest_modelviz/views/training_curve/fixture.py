@@ -59,10 +59,6 @@ class TrainingCurveFixture(CheckFixture):
         __tracebackhide__ = True
         from pytest_modelviz.views.training_curve.capture import TrainingCurveView
 
-        return self._run(
-            lambda: TrainingCurveView(step, steps=steps, model=model, optimizer=optimizer, seed=seed),
-            name,
-            self.view,
-            rtol=rtol,
-            atol=atol,
+        return self._check(
+            lambda: TrainingCurveView(step, steps=steps, model=model, optimizer=optimizer, seed=seed), name, rtol, atol
         )

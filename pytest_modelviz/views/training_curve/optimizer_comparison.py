@@ -1,7 +1,5 @@
 """How two trainings differ in what moves their parameters: optimisers, their options, their schedules."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence

@@ -4,8 +4,6 @@ An option that changes nothing but how the same numbers are computed is left out
 of torch and between devices.
 """
 
-from __future__ import annotations
-
 import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """A training in line charts and histograms, and in words."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 

@@ -3,8 +3,6 @@
 No other capture changes a model; this leaves nothing of its own behind.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -16,8 +14,8 @@ import torch
 
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.modules import parameters_and_buffers
+from pytest_modelviz.probe.plain_numbers import dtype_name
 from pytest_modelviz.probe.process import modes_untouched, seeded
-from pytest_modelviz.probe.sketch import dtype_name
 from pytest_modelviz.views.training_curve.optimizer_recorder import OptimizerRecorder
 from pytest_modelviz.views.training_curve.records import BINS, Training, Values
 

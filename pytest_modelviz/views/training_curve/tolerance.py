@@ -4,8 +4,6 @@ Each rule is given the dtype of the training and, of the steps before, by how mu
 gradients (`earlier_gradients`) differed. A user's rtol holds unchanged at every step.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 

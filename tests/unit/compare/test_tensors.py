@@ -8,16 +8,9 @@ import pytest
 from traces_by_hand import tensor
 
 from pytest_modelviz.compare.explanation_tolerance import explanation_tolerance
+from pytest_modelviz.compare.leaves import leaf_errors, worst
 from pytest_modelviz.compare.precision import coarser, is_exact
-from pytest_modelviz.compare.tensors import (
-    allowed_for,
-    difference,
-    leaf_errors,
-    own_source,
-    rms,
-    weight_difference,
-    worst,
-)
+from pytest_modelviz.compare.tensors import allowed_for, difference, own_source, rms, weight_difference
 from pytest_modelviz.compare.tolerance import Source, Tolerances, weight_tolerance
 from pytest_modelviz.records.trace import Leaf
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from zoo import SmallNet, images
 
-from pytest_modelviz.compare.tensors import leaf_errors
+from pytest_modelviz.compare.leaves import leaf_errors
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.probe.containers import tensors_to_replace
 from pytest_modelviz.probe.nested_values import leaves, tensors

@@ -11,16 +11,15 @@ from hypothesis import strategies as st
 
 from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tensors import difference, rms
-from pytest_modelviz.probe import sketch
+from pytest_modelviz.probe import count_sketch
+from pytest_modelviz.probe.count_sketch import sketch_rows
 from pytest_modelviz.probe.sketch import (
     ACTIVATION_WIDTH,
     record_shape,
     record_tensor,
     record_together,
-    sketch_values,
-    splitmix64,
 )
-from pytest_modelviz.records.tensors import WEIGHT_WIDTH
+from pytest_modelviz.records.tensors import WEIGHT_WIDTH, splitmix64
 from pytest_modelviz.records.trace_arrays import pack_trace
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
 
@@ -45,7 +44,7 @@ def test_the_hash_is_the_same_everywhere():
     ("width", "expected"), [(ACTIVATION_WIDTH, "a7ec46b70bf8f617"), (WEIGHT_WIDTH, "d99cf0e6b9e0aae6")]
 )
 def test_a_sketch_of_pieces_never_changes(width, expected):
-    sketch = sketch_values(torch.arange(3_000_000, dtype=torch.float64) % 17, width).numpy().astype("<f8")
+    sketch = sketch_rows(torch.arange(3_000_000, dtype=torch.float64) % 17, width)[0].numpy().astype("<f8")
     assert hashlib.sha256(sketch.tobytes()).hexdigest()[:16] == expected
 
 
@@ -100,7 +99,7 @@ def test_tensors_sketched_together_are_as_sketched_alone():
 def test_no_more_memory_is_held_than_a_single_large_tensor_needs():
     record_together([torch.ones(16_000) for _ in range(200)], WEIGHT_WIDTH)
     record_tensor(torch.ones(5_000_000))
-    assert 0 < max(memory.numel() for memory in sketch._scratch.memory.values()) <= 2 * 2**20
+    assert 0 < max(memory.numel() for memory in count_sketch._scratch.memory.values()) <= 2 * 2**20
 
 
 def test_what_cannot_be_sketched_together_is_left_out():
@@ -117,8 +116,8 @@ def test_what_cannot_be_sketched_together_is_left_out():
 @pytest.mark.parametrize("count", [252, 70_000, 131_072, 131_073, 1_000_003, 5_000_000])
 def test_it_is_linear(count):
     a, b = torch.randn(count, dtype=torch.float64), torch.randn(count, dtype=torch.float64)
-    combined = sketch_values(2 * a - 3 * b, ACTIVATION_WIDTH)
-    parts = 2 * sketch_values(a, ACTIVATION_WIDTH) - 3 * sketch_values(b, ACTIVATION_WIDTH)
+    combined = sketch_rows(2 * a - 3 * b, ACTIVATION_WIDTH)[0]
+    parts = 2 * sketch_rows(a, ACTIVATION_WIDTH)[0] - 3 * sketch_rows(b, ACTIVATION_WIDTH)[0]
     assert torch.allclose(combined, parts, rtol=1e-9, atol=1e-9)
 
 
@@ -127,7 +126,7 @@ def test_every_element_counts_with_a_sign_in_a_single_bucket(count):
     for index in [0, 1, 250, 251, count // 2, count - 2, count - 1]:
         values = torch.zeros(count)
         values[index] = 3.0
-        sketch = sketch_values(values, ACTIVATION_WIDTH)
+        sketch = sketch_rows(values, ACTIVATION_WIDTH)[0]
         assert sorted(sketch.abs().tolist())[-2:] == [0.0, 3.0]
 
 

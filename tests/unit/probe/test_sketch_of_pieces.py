@@ -11,7 +11,8 @@ from pytest_modelviz.compare.last_digits import differs_in_last_digits
 from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tensors import difference
 from pytest_modelviz.compare.tolerance import Tolerances
-from pytest_modelviz.probe.sketch import ACTIVATION_WIDTH, record_tensor, sketch_values
+from pytest_modelviz.probe.count_sketch import sketch_rows
+from pytest_modelviz.probe.sketch import ACTIVATION_WIDTH, record_tensor
 from pytest_modelviz.records.findings import FormerSketchFinding
 from pytest_modelviz.records.tensors import WEIGHT_WIDTH, TensorRecord
 from pytest_modelviz.records.trace import ForwardTrace
@@ -56,7 +57,7 @@ def normal(*shape: int) -> torch.Tensor:
 def test_what_is_alike_in_all_pieces_does_not_cancel(pieces, width):
     index = torch.arange(pieces * PIECE)
     for change in (torch.ones(len(index)), index / len(index), (index // 4096 % 64 == 5).float(), normal(len(index))):
-        assert 0.8 < float(sketch_values(change, width).norm() / change.norm()) < 1.25
+        assert 0.8 < float(sketch_rows(change, width)[0].norm() / change.norm()) < 1.25
 
 
 def test_a_shift_of_a_large_activation_is_a_drift():

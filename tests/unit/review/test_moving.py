@@ -11,8 +11,8 @@ from folders import CaselessFolder
 from pytest_modelviz.errors import ForeignBaselineError, ModelvizError
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.review.moving import find_moves, move_all
-from pytest_modelviz.storage import folder as folder_module
 from pytest_modelviz.storage import formats
+from pytest_modelviz.storage import local_folder as folder_module
 from pytest_modelviz.storage.names import Location
 from pytest_modelviz.storage.renaming import renaming
 from pytest_modelviz.storage.store import Store

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from pytest_modelviz.compare.tensors import mismatch
+from pytest_modelviz.compare.leaves import mismatch
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.pictures import text_diff
 from pytest_modelviz.pictures.layout import labelled
