@@ -13,14 +13,15 @@ import torch
 from pytest_modelviz.compare.precision import is_exact
 from pytest_modelviz.probe.forward import prepared
 from pytest_modelviz.probe.noise import MOVE, Rounding
+from pytest_modelviz.probe.refusals import without_noise
 from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.records.noise import EXPLANATIONS_MOVED
 from pytest_modelviz.records.trace import ForwardTrace
 from pytest_modelviz.records.trace_arrays import unpack_trace
 
 T = TypeVar("T")
 InputT = TypeVar("InputT")
 
-_LARGE_MOVE = 2.0**-13  # 1024 units in the last place of float32
 _REPEATS = 2
 
 
@@ -31,7 +32,7 @@ def explain_moved(
     explain: Callable[[torch.nn.Module, InputT], T],
     *,
     runs_often: bool = False,
-) -> list[T]:
+) -> tuple[list[T], str]:
     """Explain a model whose weights and input are moved up or down by 1024 units in the last place.
 
     Args:
@@ -42,21 +43,22 @@ def explain_moved(
         runs_often: whether it runs the model many times, so that a single move is measured, and not two.
 
     Returns:
-        What `explain` returns, for each such move; nothing where it fails, as a model may refuse such an input, or
-        where anything was computed in another precision, whose rounding is not that of single precision.
+        What `explain` returns, for each such move, and an empty text; nothing where anything was computed in another
+        precision, whose rounding is not that of single precision; nothing, and a note on it, where the model refuses
+        such an input.
 
     """
     if not _is_in_single_precision(unpack_trace(capture.arrays)):
-        return []
-    rounding, explanations = Rounding(_LARGE_MOVE / MOVE), []
+        return [], ""
+    rounding, explanations = Rounding(EXPLANATIONS_MOVED / MOVE), []
     try:
         for _ in range(1 if runs_often else _REPEATS):
             with prepared(model, input_data, grad=True) as ready:
                 rounding.move_weights(ready)
                 explanations.append(explain(ready, cast("InputT", rounding.moved(input_data))))
-    except Exception:
-        return []
-    return explanations
+    except Exception as error:
+        return [], without_noise(error)
+    return explanations, ""
 
 
 def _is_in_single_precision(trace: ForwardTrace) -> bool:

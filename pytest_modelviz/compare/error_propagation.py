@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pytest_modelviz.compare.precision import is_exact
 from pytest_modelviz.compare.tensors import NOTHING_LEFT, allowed_for, is_no_more_than, own_source, rms, rms_difference
 from pytest_modelviz.compare.tolerance import Source, Tolerances
-from pytest_modelviz.records.structure import LENT
+from pytest_modelviz.records.structure import LENT, NAMESAKE
 from pytest_modelviz.records.trace import Call, Event, ForwardTrace, Leaf
 
 EXACT = Source()
@@ -146,7 +146,9 @@ class ErrorPropagation:
         if event.parent is not None:
             return True
         module = self._actual.modules.get(event.call.layer)
-        return module is not None and bool(module.weights) and bool(_WEIGHTED_SUM.fullmatch(module.class_name))
+        if module is None or not module.weights or NAMESAKE in module.config:
+            return False
+        return bool(_WEIGHTED_SUM.fullmatch(module.class_name))
 
     def _leaves_operation(self, event: Event) -> bool:
         """Whether a module is left that has called no other."""

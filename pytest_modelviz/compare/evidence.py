@@ -20,11 +20,10 @@ from pytest_modelviz.records.findings import (
 from pytest_modelviz.records.structure import (
     ATTRIBUTE_SUFFIX,
     INTEGER_PART,
+    MARKS,
     PACKED,
     PARTS,
-    REWRITTEN,
     SCALE_PART,
-    UNSAVED,
     ModelStructure,
     class_name_of,
 )
@@ -32,7 +31,7 @@ from pytest_modelviz.records.structure import (
 WeightChanges = Mapping[tuple[str, str], float]  # relative change, by module and local name
 Objects = tuple[SharedObjects, SharedObjects]  # of the baseline, and of the actual model
 
-_NO_CONFIGURATION = {"forward", "defaults", UNSAVED, REWRITTEN}
+_NO_CONFIGURATION = {"forward", "defaults", *MARKS}
 _COUNTERS = {"num_batches_tracked"}  # of BatchNorm
 # A quantised weight, and its scales, where another processor has quantised them anew. Measured between AVX-512 and no
 # vector instructions (ResNet-18, MobileNetV2, GoogLeNet and ShuffleNet, random weights, batch norms folded): a weight

@@ -59,10 +59,14 @@ def is_decisive(finding: DtypeFinding | FactFinding) -> bool:
     return isinstance(finding, DtypeFinding) or finding.fact == "targets"
 
 
-def match(error: float, allowed: float, findings: Sequence[AnyFinding], *, jumped: bool) -> Verdict:
-    """The verdict on explanations that agree; what else differs decides nothing and is told with it, as kinks are."""
-    kinks = [KinksFinding()] if jumped else []
-    return Verdict.match(compared=1, error=error, tolerance=allowed, findings=[*kinks, *findings])
+def match(error: float, allowed: float, findings: Sequence[AnyFinding], *, forward: Verdict | None) -> Verdict:
+    """The verdict on explanations that agree; what else differs decides nothing and is reported with it, as kinks are.
+
+    If that needed `forward` passes that agree, what was not compared of those is reported as well.
+    """
+    kinks = [] if forward is None else [KinksFinding(), *forward.findings]
+    told = dict.fromkeys([*kinks, *findings])
+    return Verdict.match(compared=1, error=error, tolerance=allowed, findings=list(told))
 
 
 def compare_forward_passes(baseline: ForwardTrace, actual: ForwardTrace, tolerances: Tolerances) -> Verdict:

@@ -8,7 +8,7 @@ from typing import Any
 from pytest_modelviz.compare.bracketed import in_one_order
 from pytest_modelviz.compare.texts import same_numbers, without_numbers
 from pytest_modelviz.records.findings import RenameFinding, TiesFinding
-from pytest_modelviz.records.structure import REWRITTEN, UNSAVED, ModelStructure, ModuleRecord
+from pytest_modelviz.records.structure import MARKS, ModelStructure, ModuleRecord
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.text.dotted import holders
 from pytest_modelviz.text.natural import natural
@@ -105,7 +105,7 @@ def _rows(structure: ModelStructure) -> dict[str, tuple[str, list[tuple[str, str
                 # what takes any other name is not in earlier baselines
                 (key, text.partition(", **")[0] if key == "forward" else in_one_order(text))
                 for key, text in module.config.items()
-                if key not in (UNSAVED, REWRITTEN)
+                if key not in MARKS
             ),
             sorted(module.weights),
         )

@@ -36,7 +36,7 @@ def noise_summary(trace: ForwardTrace, tolerances: Tolerances, *, most: int = 10
         most: how many calls are listed.
 
     Returns:
-        The noisiest calls, and after them the gradients; None where no noise was measured.
+        The noisiest calls; None where no noise was measured.
 
     """
     shadow = trace.shadow
@@ -48,19 +48,13 @@ def noise_summary(trace: ForwardTrace, tolerances: Tolerances, *, most: int = 10
 
 def _summary(trace: ForwardTrace, tolerances: Tolerances, most: int, *, is_shadow: bool) -> NoiseSummary | None:
     noises = [_noise(record) for record in trace.tensors.values() if _is_measured(record)]
-    gradients = {key: record for key, record in trace.gradients.items() if _is_measured(record)}
-    if not noises and not gradients:
+    if not noises:
         return None
-    usual = float(np.median(noises)) if noises else 0.0
+    usual = float(np.median(noises))
     analysis = _Analysis(trace, tolerances, _LARGE * usual)
     keys = analysis.noisiest_results()
     calls = [analysis.noisy_call(key) for key in keys[:most]]
-    deep = [
-        NoisyCall(key, "", 0, _noise(record), _share(record, tolerances), NoiseReason.DEEP_GRADIENT)
-        for key, record in gradients.items()
-        if _noise(record) > _LARGE * usual
-    ]
-    return NoiseSummary(usual, is_shadow, len(keys) + len(deep), (*calls, *deep[:most]))
+    return NoiseSummary(usual, is_shadow, len(keys), tuple(calls))
 
 
 @dataclass

@@ -74,6 +74,25 @@ def class_name(module: torch.nn.Module) -> str:
     return str(getattr(module, "original_name", None) or type(module).__name__)
 
 
+def is_namesake(module: torch.nn.Module) -> bool:
+    """Whether a module is called like a class of `torch.nn` and need not compute what that does.
+
+    Its class is not torch's, as a subclass of the same name, or it has a method or a hook of its own.
+    """
+    kind = type(module)
+    if not hasattr(torch.nn, class_name(module)):
+        return False
+    if isinstance(module, torch.jit.ScriptModule) or not _is_of_torch(kind):
+        return True
+    overridden = any(callable(getattr(kind, name, None)) for name in vars(module))
+    return overridden or not all(map(_is_of_torch, internals.hooks_around(module)))
+
+
+def _is_of_torch(value: object) -> bool:
+    home = getattr(value, "__module__", None) or type(value).__module__  # of an object, that of its class
+    return str(home).startswith("torch.")
+
+
 def own_tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
     """Yield (name, tensor) for a module's own parameters and buffers, without its children's."""
     for table in (parameter_table(module), buffer_table(module)):

@@ -32,9 +32,12 @@ from pytest_modelviz.probe.fake import only_shapes
 from pytest_modelviz.probe.forward import ModelInput, call, prepared
 from pytest_modelviz.probe.modules import all_tensors, observed_modules
 from pytest_modelviz.probe.pass_recorder import CallObserver, PassRecorder
+from pytest_modelviz.probe.plain_numbers import is_plain_type
 from pytest_modelviz.probe.purity import untouched
+from pytest_modelviz.probe.refusals import without_noise
 from pytest_modelviz.probe.shadow import in_single_precision
-from pytest_modelviz.probe.torch_internals import parameter_table
+from pytest_modelviz.probe.sketch import record_sketch
+from pytest_modelviz.probe.torch_internals import parameter_table, without_dispatch_modes
 from pytest_modelviz.records.tensors import TensorRecord, random_signs
 from pytest_modelviz.records.trace import Call, ForwardTrace
 
@@ -58,7 +61,8 @@ def with_noise(trace: ForwardTrace, model: torch.nn.Module, input_data: ModelInp
 
     Returns:
         The trace with the noise of its tensors of single precision: a relative L2 difference, infinite where another
-        rounding takes another way through the model. Others get none.
+        rounding takes another way through the model. Others get none. Where the model refuses to be run for that, a
+        note of the trace says so.
 
     Example:
         >>> with_noise(recorder.trace, model, image).tensors["conv1"].noise
@@ -67,7 +71,8 @@ def with_noise(trace: ForwardTrace, model: torch.nn.Module, input_data: ModelInp
     """
     if trace.shadow is not None:
         shadow = _with_noise(trace.shadow, model, input_data, in_single_precision, [True])  # one pass, to save time
-        return replace(trace, shadow=shadow)
+        refused = shadow.notes[len(trace.shadow.notes) :]
+        return replace(trace, shadow=shadow, notes=(*trace.notes, *refused))
     return _with_noise(trace, model, input_data, lambda _, data: contextlib.nullcontext(data), [False, True])
 
 
@@ -79,8 +84,8 @@ def _with_noise(
         return trace
     try:
         passes = _moved_passes(model, input_data, conversion, by_row)
-    except Exception:  # a model may refuse such an input, as one that is beyond 1
-        return trace
+    except Exception as error:  # a model may refuse such an input, as one that is beyond 1
+        return replace(trace, notes=(*trace.notes, without_noise(error)))
     roundings = _roundings_of_results(trace, dict(observed_modules(model)))
     noises: dict[str, float] = {}
     for key, record in measurable.items():
@@ -129,7 +134,7 @@ def _moved_passes(
         Rounding().move_weights(ready)
         for moves_rows in by_row:
             rounding = Rounding(by_row=moves_rows)
-            recorder = PassRecorder(ready, [rounding], weight_width=None)
+            recorder = PassRecorder(ready, [rounding], record=record_sketch, weight_width=None)
             with untouched(ready, data), recorder.recording():
                 call(ready, rounding.moved(data))
             traces.append(recorder.trace)
@@ -165,10 +170,13 @@ class Rounding(CallObserver):
 
     def moved(self, value: object, times: float = 1.0) -> object:
         """A copy of a nested value whose numbers are moved."""
-        return rebuild(
-            value,
-            lambda item: item * self._factors(item, times) if _is_noisy(item) and not _holds_integers(item) else item,
-        )
+        return rebuild(value, lambda item: self._moved(item, times) if _is_noisy(item) else item)
+
+    def _moved(self, tensor: torch.Tensor, times: float) -> torch.Tensor:
+        if _holds_integers(tensor):
+            return tensor
+        with _unobserved(tensor):
+            return tensor * self._factors(tensor, times)
 
     def move_weights(self, model: torch.nn.Module) -> None:
         """Move the weights of a model that is `prepared`, which restores them."""
@@ -198,8 +206,13 @@ def _holds_integers(tensor: torch.Tensor) -> bool:
     """Whether all numbers are integers, as of masks, indices and counters, which no processor rounds."""
     if tensor.is_complex() or not tensor.numel():
         return False
-    with torch.no_grad():
-        return all(bool((values == values.round()).all()) for values in (tensor.reshape(-1)[:64], tensor))
+    with torch.no_grad(), _unobserved(tensor):
+        return all(bool((part == part.round()).all()) for part in (tensor.reshape(-1)[:64], tensor))
+
+
+def _unobserved(tensor: torch.Tensor) -> contextlib.AbstractContextManager[None]:
+    """Hide arithmetic on a tensor from modes that observe the model, which also makes it faster."""
+    return without_dispatch_modes() if is_plain_type(tensor) else contextlib.nullcontext()
 
 
 def _is_noisy(tensor: object) -> TypeGuard[torch.Tensor]:

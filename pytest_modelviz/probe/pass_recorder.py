@@ -30,6 +30,7 @@ from pytest_modelviz.probe.weights import Weights
 from pytest_modelviz.records.structure import (
     ATTRIBUTE_SUFFIX,
     LENT,
+    NAMESAKE,
     PACKED,
     REWRITTEN,
     UNSAVED,
@@ -107,6 +108,9 @@ class PassRecorder:
         self._weights = Weights(named, weight_width)
         describer = Describer()
         self._modules = {name: describer.describe(module, self._weights.names(module)) for name, module in named}
+        if modules.is_namesake(self._observed[0]):
+            root = self._modules[""]
+            self._modules[""] = replace(root, config={**root.config, NAMESAKE: "yes"})
         self._attributes = [
             (name, module, {key: value for key, value in vars(module).items() if key not in OWN_OF_MODULE})
             for name, module in named

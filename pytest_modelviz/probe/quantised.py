@@ -12,6 +12,8 @@ import numpy as np
 import torch
 
 from pytest_modelviz.probe import torch_internals as internals
+from pytest_modelviz.probe.modules import OWN_OF_MODULE
+from pytest_modelviz.probe.nested_values import DEEPEST
 from pytest_modelviz.probe.plain_numbers import is_plain_type, is_quantised_subclass
 from pytest_modelviz.probe.sketch import record_shape, record_tensor
 from pytest_modelviz.probe.torch_internals import is_inside_transform
@@ -82,13 +84,15 @@ def packed_tensors_of(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tens
     if has_methods or isinstance(module, torch.jit.ScriptModule):
         return
     for name, value in vars(module).items():
-        if internals.is_packed(value):
-            yield from ((f"{path}{PACKED}", tensor) for path, tensor in _unpacked(value, name))
+        if name not in OWN_OF_MODULE:
+            for path, packed in _packed_in(value, name):
+                yield from ((f"{inner}{PACKED}", tensor) for inner, tensor in _unpacked(packed, path))
 
 
 def needs_engine(model: torch.nn.Module) -> bool:
     """Whether a model holds anything that torch packs for an engine of quantised layers."""
-    return any(internals.is_packed(value) for module in model.modules() for value in vars(module).values())
+    attributes = (item for module in model.modules() for item in vars(module).items() if item[0] not in OWN_OF_MODULE)
+    return any(True for name, value in attributes for _ in _packed_in(value, name))
 
 
 def with_exact_integers(record: TensorRecord, tensor: torch.Tensor) -> TensorRecord:
@@ -97,6 +101,16 @@ def with_exact_integers(record: TensorRecord, tensor: torch.Tensor) -> TensorRec
         return record
     is_whole = record.sketch.size in (0, tensor.numel()) or INTEGERS in record.value_fingerprints
     return record if is_whole else _with_fingerprint(record, tensor.detach())
+
+
+def _packed_in(value: object, path: str, depth: int = 0) -> Iterator[tuple[str, object]]:
+    """Yield (path, object) for what is packed in an attribute, also in the lists, tuples and dicts there."""
+    if isinstance(value, (list, tuple, dict)) and depth < DEEPEST:
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            if isinstance(item, (list, tuple, dict, torch.ScriptObject)):  # of many numbers and texts, none
+                yield from _packed_in(item, f"{path}[{key!r}]", depth + 1)
+    elif internals.is_packed(value):
+        yield path, value
 
 
 def _unpacked(value: object, path: str) -> Iterator[tuple[str, torch.Tensor]]:

@@ -23,20 +23,22 @@ from pytest_modelviz.probe.modules import all_tensors
 from pytest_modelviz.probe.nested_values import tensors
 from pytest_modelviz.probe.pass_recorder import PassRecorder
 from pytest_modelviz.probe.purity import written_tensors
+from pytest_modelviz.probe.refusals import refusal
+from pytest_modelviz.probe.sketch import record_sketch
 from pytest_modelviz.probe.torch_internals import Args, Kwargs, Operator, TorchDispatchMode, tree_map
 from pytest_modelviz.records.shadow import Shadow
 from pytest_modelviz.records.trace import ForwardTrace
 
 _SINGLE = {torch.float16: torch.float32, torch.bfloat16: torch.float32, torch.complex32: torch.complex64}
 _NOT_CONVERTIBLE = ("float8", "float4", "q")  # how such dtypes begin
-_LONGEST_REASON = 200  # letters
 _MOST_BYTES = 2 * 2**30  # of weights in single precision
+_MOST_SECONDS = 60.0  # that the pass itself took
 _FREE_SHARE = 0.5  # of an accelerator's free memory
 _PRODUCTS = ("cuda.matmul", "cudnn.conv", "cudnn.rnn", "mkldnn.matmul", "mkldnn.conv", "mkldnn.rnn")
 
 
 def with_shadow(
-    trace: ForwardTrace, model: torch.nn.Module, input_data: ModelInput, shadow: Shadow
+    trace: ForwardTrace, model: torch.nn.Module, input_data: ModelInput, shadow: Shadow, seconds: float = 0.0
 ) -> tuple[ForwardTrace, str]:
     """Repeat a pass in single precision, if it was made in a lower one.
 
@@ -45,7 +47,8 @@ def with_shadow(
         model: the model as it was before that pass, outside of a `prepared` block.
         input_data: what it was given.
         shadow: whether to do so; `AUTO` leaves it out where the weights would take more than 2 GiB, or more than half
-            of the free memory of their accelerator.
+            of the free memory of their accelerator, and where the pass took more than a minute.
+        seconds: how long the pass took.
 
     Returns:
         The pass with its shadow, and an empty text; or the pass as it was, and why it has none where it should.
@@ -62,16 +65,15 @@ def with_shadow(
         return trace, _left_out(f"tensors of {inconvertible} cannot be converted")
     if shadow is Shadow.NEVER:
         return trace, _left_out("--modelviz-shadow=never")
-    if shadow is Shadow.AUTO and (reason := _too_large(model)):
+    if shadow is Shadow.AUTO and (reason := _too_large(model) or _too_slow(seconds)):
         return trace, _left_out(f"{reason}; --modelviz-shadow=always repeats it all the same")
     try:
         with prepared(model, input_data) as ready, in_single_precision(ready, input_data) as converted:
-            recorder = PassRecorder(ready, weight_width=None)
+            recorder = PassRecorder(ready, record=record_sketch, weight_width=None)
             with recorder.recording():
                 call(ready, converted)
     except Exception as error:  # of the model's own
-        text = " ".join(str(error).split())[:_LONGEST_REASON]
-        return trace, _left_out(f"there the model raises {type(error).__name__}: {text}")
+        return trace, _left_out(f"there {refusal(error)}")
     return replace(trace, shadow=recorder.trace), ""
 
 
@@ -90,6 +92,10 @@ def _too_large(model: torch.nn.Module) -> str:
         if device.type == "cuda" and size > _FREE_SHARE * torch.cuda.mem_get_info(device)[0]:
             return f"its weights would take more than half of the free memory of {device}"
     return ""
+
+
+def _too_slow(seconds: float) -> str:
+    return f"the pass took {seconds:.0f} seconds" if seconds > _MOST_SECONDS else ""
 
 
 @contextlib.contextmanager
@@ -138,6 +144,17 @@ def _converted(value: object) -> object:
     return value
 
 
+def _is_lower(value: object) -> bool:
+    """Whether an operator's argument, or what it contains, is in a lower precision than single or asks for one."""
+    if isinstance(value, torch.Tensor):
+        return value.dtype in _SINGLE
+    if isinstance(value, torch.dtype):
+        return value in _SINGLE
+    if isinstance(value, dict):
+        return any(map(_is_lower, value.values()))
+    return isinstance(value, (tuple, list)) and any(map(_is_lower, value))
+
+
 class _SinglePrecision(TorchDispatchMode):
     """Computes in single precision whatever asks for a lower one.
 
@@ -150,13 +167,14 @@ class _SinglePrecision(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]  # torch leaves its modes untyped
 
     def __torch_dispatch__(self, op: Operator, types: object, args: Args = (), kwargs: Kwargs | None = None) -> object:
-        if op is torch.ops.aten.view.dtype:  # other numbers out of the same bits
-            return op(*args, **(kwargs or {}))
-        written = {id(tensor) for tensor in written_tensors(op, args, kwargs or {})}
+        kwargs = kwargs or {}
+        if op is torch.ops.aten.view.dtype or not _is_lower((args, kwargs)):  # other numbers out of the same bits
+            return op(*args, **kwargs)
+        written = {id(tensor) for tensor in written_tensors(op, args, kwargs)}
 
         def single(value: object) -> object:
             if isinstance(value, torch.dtype):
                 return _SINGLE.get(value, value)
             return value if id(value) in written else _converted(value)
 
-        return op(*tree_map(single, args), **tree_map(single, kwargs or {}))
+        return op(*tree_map(single, args), **tree_map(single, kwargs))

@@ -61,6 +61,11 @@ def record_tensor(tensor: torch.Tensor, width: int = ACTIVATION_WIDTH, *, statis
         return record_shape(tensor)  # a subclass or dtype that cannot be read as numbers
 
 
+def record_sketch(tensor: torch.Tensor) -> TensorRecord:
+    """Record a tensor of a pass that nobody reads, but that is compared: without statistics, which take longer."""
+    return record_tensor(tensor, statistics=False)
+
+
 def _record(tensor: torch.Tensor, width: int, statistics: bool) -> TensorRecord:
     # Modes that observe the model must not see this arithmetic.
     plain = is_plain_type(tensor)

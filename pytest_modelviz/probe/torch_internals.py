@@ -9,6 +9,7 @@ without them. The private switches of a process are listed in `switch_names`; on
 | `Module._parameters`, `_buffers`, `_modules` | own tensors and children, None and shared ones too | AttributeError |
 | `Module._non_persistent_buffers_set` | which buffers no state dict holds | all count as saved |
 | `Module._forward_pre_hooks` | to recompute normalised weights | AttributeError |
+| `Module._forward_hooks` | whether a layer of torch's computes something else | AttributeError |
 | `OptimizedModule._orig_mod` | what `torch.compile` has wrapped | the wrapper stands for the module |
 | `OpOverload._schema` | names of arguments, and which are mutated | no operator counts as mutating |
 | `Tensor._indices`, `_values` | to compare sparse tensors that are not coalesced | AttributeError |
@@ -73,6 +74,11 @@ def unsaved_buffer_names(module: torch.nn.Module) -> Iterable[str]:
 def forward_pre_hooks(module: torch.nn.Module) -> list[Callable[..., object]]:
     """The functions that run before each call of a module, in that order."""
     return list(module._forward_pre_hooks.values())
+
+
+def hooks_around(module: torch.nn.Module) -> list[Callable[..., object]]:
+    """The functions that run before and after each call of a module."""
+    return [*forward_pre_hooks(module), *module._forward_hooks.values()]
 
 
 def compiled_from(module: torch.nn.Module) -> torch.nn.Module:

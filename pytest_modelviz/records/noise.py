@@ -12,6 +12,7 @@ from pytest_modelviz.records.capture import Array, Capture, Result_co
 EXPLANATION_NOISE = "explanation.noise"  # of each quantity by which a view compares explanations, in its own order
 TRACE_NOISE = frozenset({"trace.noise", "shadow.noise"})  # of each tensor of a pass, and of its shadow, in turn
 NOISE_ARRAYS = TRACE_NOISE | {EXPLANATION_NOISE}  # no recording differs by these alone
+EXPLANATIONS_MOVED = 2.0**-13  # how far weights and input are moved for that: 1024 units in the last place of float32
 
 
 def packed_noise(noises: Sequence[float | None]) -> Array:
@@ -37,17 +38,20 @@ def unpacked_noise(packed: Array, count: int) -> list[float | None]:
     return [None if math.isnan(number) else number for number in numbers]
 
 
-def with_explanation_noise(capture: Capture[Result_co], differences: Sequence[Sequence[float]]) -> Capture[Result_co]:
+def with_explanation_noise(
+    capture: Capture[Result_co], differences: Sequence[Sequence[float]], note: str = ""
+) -> Capture[Result_co]:
     """A capture with the noise of each quantity: of the differences that were measured the largest.
 
     Args:
         capture: the capture of an explanation.
         differences: for each explanation that rounding has moved, by how much each quantity differs; of none there is
             no noise.
+        note: why there is none, if that is worth saying.
 
     """
     if not differences:
-        return capture
+        return replace(capture, notes=(*capture.notes, note)) if note else capture
     noise = packed_noise([max(own) for own in zip(*differences, strict=True)])
     return replace(capture, arrays={**capture.arrays, EXPLANATION_NOISE: noise})
 

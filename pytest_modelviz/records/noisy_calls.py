@@ -20,7 +20,7 @@ class NoiseReason(str, enum.Enum):
     ACCUMULATED = "accumulated"  # by many calls, a little by each
     INPUT = "input"  # of the model, which is as noisy
     UNSTEADY = "unsteady"  # another rounding leads to other calls or shapes
-    DEEP_GRADIENT = "deep gradient"
+    DEEP_GRADIENT = "deep gradient"  # rectifiers next to zero, or many layers, on its way back
 
     __str__ = str.__str__
 
@@ -30,8 +30,8 @@ class NoisyCall:
     """A call that computes a result whose noise is large.
 
     Attributes:
-        layer: the module that is called; of a gradient its key.
-        class_name: the name of its class; empty for a gradient.
+        layer: the module that is called, or at which a gradient is taken: of a gradient on the input, the model.
+        class_name: the name of its class; empty for a gradient at several layers.
         call: which of the module's calls it is.
         noise: a relative L2 difference, of several results the largest.
         share: the noise as a fraction of the most that is allowed by default.
@@ -53,13 +53,14 @@ class NoisyCall:
 
 @dataclass(frozen=True)
 class NoiseSummary:
-    """The noise of a pass.
+    """The noise of a pass, or of a gradient.
 
     Attributes:
-        usual: the median of its tensors.
+        usual: the median of its tensors; of a gradient, how far weights and input were moved to measure it.
         is_shadow: whether the pass is a float32 shadow.
         large: how many calls have results with far more than that.
         calls: the noisiest of them, the largest noise first.
+        is_of_gradient: whether it is that of an explanation, which is made of a gradient.
 
     """
 
@@ -67,6 +68,7 @@ class NoiseSummary:
     is_shadow: bool
     large: int
     calls: tuple[NoisyCall, ...]
+    is_of_gradient: bool = False
 
     def to_json(self) -> dict[str, JsonValue]:
         """An object of its fields, `class_name` as "class"; null stands for what is infinite."""

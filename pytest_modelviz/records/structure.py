@@ -18,6 +18,8 @@ INTEGER_PART, SCALE_PART, ZERO_POINT_PART, PACKED = " (integers)", " (scale)", "
 PARTS = (INTEGER_PART, SCALE_PART, ZERO_POINT_PART)
 # In a module's configuration: its buffers that no state dict holds, and those that the pass itself writes.
 UNSAVED, REWRITTEN = "unsaved", "rewritten"
+NAMESAKE = "namesake"  # the same of a model that is called like a class of torch's and is another
+MARKS = (UNSAVED, REWRITTEN, NAMESAKE)
 NOT_SAVED = " (not saved)"  # marks such a buffer in a summary
 
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from pytest_modelviz.records.noisy_calls import NoiseReason, NoiseSummary, NoisyCall
+from pytest_modelviz.text.counts import counted
 from pytest_modelviz.text.dotted import MODEL_LABEL
 from pytest_modelviz.text.printable import as_one_word, printable
 
@@ -20,11 +21,11 @@ _REASONS = {
 
 def noise_lines(summary: NoiseSummary) -> list[str]:
     """The noise of a pass, a line a call; names become printable."""
-    of = "of the float32 shadow " if summary.is_shadow else ""
+    of = "of the float32 shadow " if summary.is_shadow else "of the gradient " if summary.is_of_gradient else ""
     usual = f"{of}usually {_number(summary.usual)}"
     if not summary.calls:
         return [_line(f"{usual}, nowhere far more")]
-    layers = "1 layer" if summary.large == 1 else f"{summary.large} layers"
+    layers = counted(summary.large, "layer")
     listed = len(summary.calls)
     most = f", the {listed} noisiest" if listed < summary.large else ""
     rows = [_HEADINGS, *(_row(call, summary.usual) for call in summary.calls)]

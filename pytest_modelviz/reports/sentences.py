@@ -10,6 +10,7 @@ from collections.abc import Hashable, Sequence
 
 from pytest_modelviz.records import findings as kinds
 from pytest_modelviz.records.findings import COMPUTED_IN
+from pytest_modelviz.text.counts import counted
 from pytest_modelviz.text.dotted import MODEL_LABEL
 from pytest_modelviz.text.side_by_side import cut_apart, split_items, without_digests
 
@@ -116,14 +117,14 @@ def _(finding: kinds.ChangeFinding) -> str:
 
 @likeness.register
 def _(finding: kinds.ConstructionFinding) -> Hashable:
-    return finding.name, finding.before, finding.after
+    return finding.name, shortened(finding.before, finding.after)
 
 
 @sentence_for_many.register(kinds.ConstructionFinding)
 def sentence_for_same_change(first: kinds.ChangeFinding, group: Sequence[kinds.ChangeFinding]) -> str:
     """Many layers with the same change in one sentence."""
     layers = layers_of(group)
-    return f"{len(layers)} layers: {first.name}: {shortened(first.before, first.after)}: {listed(layers)}"
+    return f"{counted(len(layers), 'layer')}: {first.name}: {shortened(first.before, first.after)}: {listed(layers)}"
 
 
 @sentence.register
@@ -159,7 +160,7 @@ def _(finding: kinds.OutputsFinding) -> str:
 
 @sentence.register
 def _(finding: kinds.UnrecordedPartsFinding) -> str:
-    layers = "1 layer" if finding.layers == 1 else f"{finding.layers} layers"
+    layers = counted(finding.layers, "layer")
     return (
         f"the integers, scales and zero points of {layers} were not compared, only the numbers that they stand for: "
         f"the baseline was recorded without them"

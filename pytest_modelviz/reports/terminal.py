@@ -10,6 +10,7 @@ from pytest_modelviz.text.printable import printable, printable_lines
 from pytest_modelviz.text.side_by_side import apart
 
 _MOST_SHORT = 999.5  # from here on a ratio has no three digits
+_WHOLE = 9.95  # from here on a multiple of the noise has no decimals
 _CAUSES = {
     Cause.ARCHITECTURE: "the model is built differently",
     Cause.WEIGHTS: "the weights are different",
@@ -150,7 +151,7 @@ def _beside_noise(error: float | None, findings: Sequence[kinds.AnyFinding]) -> 
     if noise is None or error is None:
         return ""
     times = error / noise
-    return f", {times:,.0f} times the noise measured there" if times >= 10 else f", {times:.2g} times the noise there"
+    return f", {f'{times:,.0f}' if times >= _WHOLE else f'{times:.2g}'} times the noise measured there"
 
 
 def _evidence(findings: Sequence[kinds.AnyFinding], most: int | None) -> list[str]:

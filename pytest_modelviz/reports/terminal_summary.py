@@ -7,6 +7,7 @@ from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.records.orphan import OrphanRecord
 from pytest_modelviz.storage.definitions import function_of
 from pytest_modelviz.storage.renaming import move_command
+from pytest_modelviz.text.counts import counted
 from pytest_modelviz.text.printable import as_one_word, printable, quoted
 
 _MOST_ORPHANS = 10
@@ -67,7 +68,7 @@ def _orphan_lines(orphans: Sequence[OrphanRecord], review: str) -> list[str]:
     if len(orphans) == 1:
         lines = [f"1 orphan: a baseline whose test is gone ({prune} removes it)"]
     else:
-        gone = f"{_many(len(tests), 'test')} that {'is' if len(tests) == 1 else 'are'} gone"
+        gone = f"{counted(len(tests), 'test')} that {'is' if len(tests) == 1 else 'are'} gone"
         lines = [f"{len(orphans)} orphans: baselines of {gone} ({prune} removes them)"]
     for nodeid, rows in list(tests.items())[:_MOST_ORPHANS]:
         names = ", ".join(sorted({row.name for row in rows}))
@@ -111,7 +112,7 @@ def _count_lines(run: TerminalSummary) -> list[str]:
     totals, review = run.totals, f" {run.review}" if run.review else ""
     if totals[Status.NOT_COMPARED]:
         hint = "" if run.compares else " (compare them with --modelviz)"
-        lines.append(f"{_many(totals['not_compared'], 'check')} not compared{hint}")
+        lines.append(f"{counted(totals['not_compared'], 'check')} not compared{hint}")
     counts = [f"{totals[status]} {status}" for status in totals if totals[status] and status != "not_compared"]
     if counts and run.written:
         lines.append(f"{', '.join(counts)}; details in {printable(run.folder)}/results.json")
@@ -129,7 +130,3 @@ def _count_lines(run: TerminalSummary) -> list[str]:
         page = f", or open {quoted(f'{run.folder}/report.html')}" if run.has_report else ""
         lines.append(f"see the pictures: modelviz tensorboard{review}{page}")
     return lines
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

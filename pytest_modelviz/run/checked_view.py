@@ -49,6 +49,7 @@ _FLAG = _instance("a bool", bool, np.bool_)
 _TEXTS = _sequence("a tuple of str", str)
 _RETURNS = {
     "capture": _instance("a Capture", Capture),
+    "capture_again": _instance("a Capture", Capture),
     "with_noise": _instance("a Capture", Capture),
     "compare": _instance("a Verdict", Verdict),
     "picture": _sequence("a list of Picture, Curve, Histogram and Graph", Picture, Curve, Histogram, Graph),
@@ -108,6 +109,10 @@ class CheckedView:
 
     def capture(self) -> Capture:
         return self._checked("capture", self.inner.capture())
+
+    def capture_again(self, first: Capture) -> Capture:
+        again = getattr(self.inner, "capture_again", None)
+        return self.capture() if again is None else self._checked("capture_again", again(first))
 
     def set_shadow(self, shadow: Shadow) -> None:
         """Say to a view that can when it repeats a pass in float32."""

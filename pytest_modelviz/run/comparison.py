@@ -76,7 +76,9 @@ class Comparison:
         """How the model differs from itself, and why; None where it does not."""
         if not self.capture.repeatable:
             return None
-        verdict = self.view.compare(self.capture, capture_with_other_randomness(self.view), self._tolerances)
+        verdict = self.view.compare(
+            self.capture, capture_with_other_randomness(self.view, self.capture), self._tolerances
+        )
         if verdict.matched:
             return None
         drawn = self.view.compare(self.capture, self.view.capture(), self._tolerances).matched

@@ -182,7 +182,7 @@ class CheckEvaluator:
         self._session.decided.add(self._location)
         files = self._baselines.files(self._location, **self._ids) if keeps_files else None
         if files is None or unknown_keys(files.text):
-            files = encode_files(self._location, self._comparison.recordable, **self._ids)
+            files = encode_files(self._location, self._recordable(), **self._ids)
         files = replace(files, picture=self._picture(files.picture))
         try:
             self._baselines.replace_if_unchanged(self._location, files, expected_digest=self._expected_digest)
@@ -190,12 +190,18 @@ class CheckEvaluator:
             return self.result()
         return self._result(Status.RECORDED, digest=text_sha256(files.text))
 
+    def _recordable(self) -> Capture:
+        """What is stored; what is to be said of it is noted, as that noise could not be measured."""
+        recordable = self._comparison.recordable
+        self._notes += [n for n in recordable.notes if n not in self._capture.notes and n not in self._notes]
+        return recordable
+
     def _keep_candidate(self) -> str | None:
         """Keep what was captured; where that cannot be written, the report says so and stands all the same."""
         picture = self._picture()
         try:
             self._results.prepare()
-            path = self._candidates.save(self._location, self._comparison.recordable, **self._ids, picture=picture)
+            path = self._candidates.save(self._location, self._recordable(), **self._ids, picture=picture)
         except ModelvizError as error:
             self._notes.append(f"the capture could not be kept and cannot be accepted: {error}")
             return None

@@ -47,6 +47,32 @@ def test_the_option_and_the_ini_key_turn_it_off(recorded):
     recorded.runpytest_inprocess("--modelviz", "--modelviz-shadow=auto").assert_outcomes(failed=1)
 
 
+def test_a_model_that_refuses_to_be_run_for_its_noise_is_noted(pytester):
+    pytester.makepyfile(
+        test_once="""
+        import torch
+        from torch import nn
+
+        class Strict(nn.Linear):
+            def forward(self, x):
+                if float(x.max()) > 0.75:
+                    raise ValueError("not normalised")
+                return super().forward(x)
+
+        def test_net(feature_maps):
+            torch.manual_seed(0)
+            feature_maps(Strict(16, 64){dtype}, torch.full((4, 16), 0.75){dtype})
+        """.replace("{dtype}", ".bfloat16()")
+    )
+    note = "  note      how far rounding takes it was not measured (* the model raises ValueError: not normalised): *"
+    result = pytester.runpytest_inprocess("--modelviz-update")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*feature_maps: recorded", note])
+    result = pytester.runpytest_inprocess("--modelviz")
+    result.assert_outcomes(passed=1)
+    result.stdout.no_fnmatch_line("*rounding*")
+
+
 def test_another_word_is_refused(pytester):
     pytester.makepyfile(test_net=NET.format(factor=1.0))
     result = pytester.runpytest_inprocess("--modelviz-shadow=sometimes")

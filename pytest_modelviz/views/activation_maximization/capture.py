@@ -79,8 +79,8 @@ class ActivationMaximizationView:
     def with_noise(self, capture: Capture[ActivationMaximization]) -> Capture[ActivationMaximization]:
         """The same capture with how far rounding may take its climb."""
         own = stored_climb(capture)
-        moved = explain_moved(capture, self.model, self._start[None], self._ascend, runs_often=True)
-        return with_explanation_noise(capture, [comparison.climb_noise(own, _climb(ascent)) for ascent in moved])
+        moved, note = explain_moved(capture, self.model, self._start[None], self._ascend, runs_often=True)
+        return with_explanation_noise(capture, [comparison.climb_noise(own, _climb(ascent)) for ascent in moved], note)
 
     def _ascend(self, model: torch.nn.Module, start: torch.Tensor) -> Ascent:
         return ascend(model, self._layer, self._filters, start[0], self._steps, self._rate)

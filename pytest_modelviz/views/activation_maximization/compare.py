@@ -8,14 +8,21 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pytest_modelviz.compare.arrays import has_same_nonfinite
+from pytest_modelviz.compare.diagnosis import former_sketches
 from pytest_modelviz.compare.explanation_tolerance import climb_tolerance, explanation_tolerance
-from pytest_modelviz.compare.explanations import compare_forward_passes, explain_drift, gradient_difference, worse
+from pytest_modelviz.compare.explanations import (
+    compare_forward_passes,
+    explain_drift,
+    gradient_difference,
+    match,
+    worse,
+)
 from pytest_modelviz.compare.readable import require_rows
 from pytest_modelviz.compare.tensors import whole_difference
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.facts import items
-from pytest_modelviz.records.findings import AnyFinding, KinksFinding, LayerFinding, OutputsFinding, RequestFinding
+from pytest_modelviz.records.findings import AnyFinding, LayerFinding, OutputsFinding, RequestFinding
 from pytest_modelviz.records.noise import explanation_noise
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.reports.sentences import differs, sentence
@@ -105,8 +112,8 @@ def _compare_climbs(
     }
     error, allowed = worse(*errors.values())
     if all(size <= most for size, most in errors.values()):
-        jumped = forward.cache_info().currsize > 0  # the strict tolerance was not enough
-        return Verdict.match(compared=1, error=error, tolerance=allowed, findings=[KinksFinding()] if jumped else [])
+        needed = forward() if forward.cache_info().currsize else None  # the strict tolerance was not enough
+        return match(error, allowed, former_sketches(before.gradients), forward=needed)
     evidence = [*findings]
     for name, (size, most) in errors.items():
         if not size <= most:

@@ -84,11 +84,11 @@ class CamMapView:
             return self._raw(model, input_data, self._explain(model, input_data, target))[1]
 
         runs_often = self._method not in METHODS and self._method not in COMPOSED
-        moved = explain_moved(capture, self.model, self._input, explained, runs_often=runs_often)
+        moved, note = explain_moved(capture, self.model, self._input, explained, runs_often=runs_often)
         own = self._stored(capture.result.raw)
         is_signless = self._method in SIGNLESS
         differences = [map_noise(own, self._stored(raw), signless=is_signless) for raw in moved]
-        return with_explanation_noise(capture, differences)
+        return with_explanation_noise(capture, differences, note)
 
     def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
         return compare(baseline, actual, tolerances, is_target_chosen=self._target is not None)
@@ -190,7 +190,8 @@ def _quality_notes(raw: Map, layers: str) -> tuple[str, ...]:
     """Notes on a map that is empty or not finite, whatever the baseline says."""
     where = layers or "the model"
     if not np.isfinite(raw).all():
-        return (f"{int((~np.isfinite(raw)).sum())} of the map's {raw.size} values at {where} are not finite",)
+        odd = int((~np.isfinite(raw)).sum())
+        return (f"{odd} of the map's {raw.size} values at {where} {'is' if odd == 1 else 'are'} not finite",)
     if not raw.any() and ", " in layers:
         return (f"the map at {where} is empty: no place is positive in the maps of all these layers",)
     if not raw.any():

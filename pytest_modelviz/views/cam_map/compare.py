@@ -93,7 +93,7 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances, *, is_ta
     if refusal:
         return refusal
     if error <= allowed and not any(map(is_decisive, findings)):
-        return match(error, allowed, findings, jumped=jumped)
+        return match(error, allowed, findings, forward=forward() if jumped else None)
     of_map = [] if error <= allowed else map_findings(before, after)
     return explain_drift(error, allowed, [*findings, *of_map], forward())
 

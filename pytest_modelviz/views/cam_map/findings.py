@@ -35,7 +35,8 @@ class ScaledMapFinding(AnyFinding):
 @sentence.register
 def _(finding: NonFiniteMapFinding) -> str:
     before, after = (f"{count} of {size}" for count, size in (finding.before, finding.after))
-    return f"{after} values of the map are not finite, in the baseline {before}"
+    are = "is" if finding.after[0] == 1 else "are"
+    return f"{after} values of the map {are} not finite, in the baseline {before}"
 
 
 @sentence.register

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Generic, cast
@@ -101,6 +102,7 @@ class CombinedCapture:
     def _capture(self) -> dict[str, Capture]:
         if self._summary is not None and self._maps is None and self._cam is None and self._summary.is_on_meta:
             return {"model_summary": self._summary.capture(is_table_of_pass=False)}  # which can do without values
+        started = time.perf_counter()
         with prepared(self._model, self._input, grad=self._cam is not None) as model, only_shapes(model):
             if self._summary is None:
                 captures = self._pass(model, None)
@@ -108,7 +110,8 @@ class CombinedCapture:
                 captures = counted_pass(model, self._input, functools.partial(self._pass, model))
         if self._maps is not None:
             trace, collector, inputs, output = self._observed
-            trace, note = with_shadow(trace, self._model, self._input, self._maps.shadow)
+            seconds = time.perf_counter() - started
+            trace, note = with_shadow(trace, self._model, self._input, self._maps.shadow, seconds)
             captures["feature_maps"] = self._maps.captured(trace, collector, inputs, output, note)
         return captures
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
@@ -51,11 +52,13 @@ class FeatureMapsView:
         self.shadow = shadow
 
     def capture(self) -> Capture[FeatureMaps]:
+        started = time.perf_counter()
         kind = recorder_for(self.model, self._input)
         trace, collector, output = self._pass(kind)
+        seconds = time.perf_counter() - started
         if is_low(trace) and kind is not DtypeRecorder:  # the model itself has a region of lower precision
             trace, collector, output = self._pass(DtypeRecorder)
-        trace, note = with_shadow(trace, self.model, self._input, self.shadow)
+        trace, note = with_shadow(trace, self.model, self._input, self.shadow, seconds)
         return self.captured(trace, collector, input_pictures(self._input), output, note)
 
     def _pass(self, kind: type[PassRecorder]) -> tuple[ForwardTrace, ThumbnailCollector, ModelOutput]:
@@ -66,10 +69,24 @@ class FeatureMapsView:
                 output = call(model, self._input)
         return recorder.trace, collector, output
 
+    def capture_again(self, first: Capture[FeatureMaps]) -> Capture[FeatureMaps]:
+        """The pass made once more; of one in lower precision its shadow alone, which shows far smaller differences."""
+        trace = first.result.trace
+        if trace.shadow is None:
+            return self.capture()
+        again, _ = with_shadow(replace(trace, shadow=None), self.model, self._input, self.shadow)
+        return (
+            self.capture()
+            if again.shadow is None
+            else replace(first, arrays={**first.arrays, **pack_trace(_stored(again))})
+        )
+
     def with_noise(self, capture: Capture[FeatureMaps]) -> Capture[FeatureMaps]:
-        """The same capture with the noise of each tensor in it."""
-        trace = with_noise(capture.result.trace, self.model, self._input)
-        return replace(capture, arrays={**capture.arrays, **pack_noise(trace)})
+        """The same capture with the noise of each tensor in it, or a note on why there is none."""
+        before = capture.result.trace
+        trace = with_noise(before, self.model, self._input)
+        notes = (*capture.notes, *trace.notes[len(before.notes) :])
+        return replace(capture, arrays={**capture.arrays, **pack_noise(trace)}, notes=notes)
 
     def captured(
         self,
@@ -80,10 +97,7 @@ class FeatureMapsView:
         shadow_note: str = "",
     ) -> Capture[FeatureMaps]:
         """The capture of a pass that was made already, with the pictures of its input."""
-        stored = trace
-        if trace.shadow is not None:
-            stored = replace(trace.narrowed(NATIVE_WIDTH, WEIGHT_WIDTH), shadow=trace.shadow)
-        thumbnails = collector.thumbnails()
+        stored, thumbnails = _stored(trace), collector.thumbnails()
         arrays: dict[str, Array] = dict(pack_trace(stored))
         pages: dict[str, JsonObject] = {}
         for layer, thumbnail in thumbnails.items():
@@ -95,3 +109,10 @@ class FeatureMapsView:
         notes = (*coverage_notes(self.model, trace), *([shadow_note] if shadow_note else []))
         around = environment(self.model, self._input)
         return Capture(self.view, facts, arrays, around, result, notes, tuple(trace.modules))
+
+
+def _stored(trace: ForwardTrace) -> ForwardTrace:
+    """A pass as a baseline holds it: with narrower sketches of its own where its shadow has better ones."""
+    if trace.shadow is None:
+        return trace
+    return replace(trace.narrowed(NATIVE_WIDTH, WEIGHT_WIDTH), shadow=trace.shadow)

@@ -10,6 +10,7 @@ from pytest_modelviz.pictures.exhibits import Exhibit, Graph, Node
 from pytest_modelviz.pictures.text_diff import Line, around_changes, text_picture
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.verdict import Verdict
+from pytest_modelviz.text.counts import counted
 from pytest_modelviz.text.dotted import MODEL_LABEL
 from pytest_modelviz.views.model_graph.compare import renamed_back
 from pytest_modelviz.views.model_graph.difference import difference
@@ -23,12 +24,14 @@ def picture(actual: Capture, baseline: Capture | None = None, verdict: Verdict |
     """One text; with a baseline, its difference, and the actual graph."""
     after = OperatorGraph.from_facts(actual.facts)
     if baseline is None:
-        headline = f"{len(after.operators)} operators, {after.source}"
+        headline = f"{counted(len(after.operators), 'operator')}, {after.source}"
         return [text_picture(_LABEL, headline, _overview(after))]
     before = OperatorGraph.from_facts(baseline.facts)
     graph = Graph("graph", tuple(_nodes(after)))
     if before.source != after.source:
-        headline = f"actual: {len(after.operators)} operators, {after.source}; the baseline was {before.source}"
+        headline = (
+            f"actual: {counted(len(after.operators), 'operator')}, {after.source}; the baseline was {before.source}"
+        )
         return [text_picture(_LABEL, headline, _overview(after)), graph]
     differing = difference(before, renamed_back(before, after)[0])
     headline = f"baseline (-) and actual (+): {len(before.operators)} and {len(after.operators)} operators"

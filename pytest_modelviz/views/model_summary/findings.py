@@ -6,6 +6,7 @@ from typing import Literal
 
 from pytest_modelviz.records.findings import ChangeFinding
 from pytest_modelviz.reports import sentences
+from pytest_modelviz.text.counts import counted
 
 Field = Literal["class", "config", "parameters", "buffers", "frozen", "in", "out", "calls", "mult_adds"]
 
@@ -33,16 +34,17 @@ def _(finding: FieldFinding) -> Hashable:
         return finding.field, bool(finding.after)
     if finding.field in ("in", "out", "calls", "mult_adds"):
         return "follows" if finding.follows else None
-    return finding.field, finding.name, finding.before, finding.after
+    return finding.field, finding.name, sentences.shortened(finding.before, finding.after)
 
 
 @sentences.sentence_for_many.register
 def _(first: FieldFinding, group: Sequence[FieldFinding]) -> str:
     layers = sentences.layers_of(group)
     if first.is_frozen_or_thawed:
-        return f"{len(layers)} layers are {'now' if first.after else 'no longer'} frozen: {sentences.listed(layers)}"
+        are, change = "is" if len(layers) == 1 else "are", "now" if first.after else "no longer"
+        return f"{counted(len(layers), 'layer')} {are} {change} frozen: {sentences.listed(layers)}"
     if first.follows:
         example = f"{first.layer} {first.field}: {sentences.shortened(first.before, first.after)}"
-        count = "1 layer" if len(layers) == 1 else f"{len(layers)} layers"
+        count = counted(len(layers), "layer")
         return f"shapes, calls or mult-adds of {count} follow: {sentences.listed(layers)} ({example})"
     return sentences.sentence_for_same_change(first, group)

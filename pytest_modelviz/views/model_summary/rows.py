@@ -42,13 +42,20 @@ def layers_of(facts: JsonObject, ignored: Sequence[str] = ()) -> Rows:
 def _with_packed_bias(row: JsonObject) -> JsonObject:
     """A row whose bias is a buffer if its weight is quantised: it depends on the engine whether torch gives it back so.
 
-    Torch packs both; what it packed as a parameter may come back as one.
+    Torch packs both; what it packed as a parameter, frozen or not, may come back as one.
     """
     parameters, buffers = _mapping(row.get("parameters")), _mapping(row.get("buffers"))
     if "bias" not in parameters or not is_quantised(str(buffers.get("weight"))):
         return row
     remaining = {name: text for name, text in parameters.items() if name != "bias"}
-    return {**row, "parameters": remaining or None, "buffers": {**buffers, "bias": parameters["bias"]}}
+    frozen = row.get("frozen")
+    trained = [name for name in frozen if name != "bias"] if isinstance(frozen, (list, tuple)) else frozen
+    return {
+        **row,
+        "parameters": remaining or None,
+        "buffers": {**buffers, "bias": parameters["bias"]},
+        "frozen": trained or None,
+    }
 
 
 def field_findings(name: str, before: JsonObject, after: JsonObject) -> list[FieldFinding]:

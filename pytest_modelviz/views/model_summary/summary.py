@@ -21,13 +21,13 @@ from pytest_modelviz.probe.modules import (
 from pytest_modelviz.probe.sketch import record_shape
 from pytest_modelviz.probe.torch_internals import unsaved_buffer_names
 from pytest_modelviz.records.call_order import Runs, runs_of
-from pytest_modelviz.records.structure import LENT, NOT_SAVED, REWRITTEN, UNSAVED
+from pytest_modelviz.records.structure import LENT, MARKS, NOT_SAVED, REWRITTEN
 from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import Call, ForwardTrace, Leaves
 from pytest_modelviz.text.side_by_side import split_path
 from pytest_modelviz.views.model_summary.records import LayerSummary, ModelSummary
 
-_NO_ATTRIBUTES = ("extra_repr", "repr", "forward", "defaults", UNSAVED, REWRITTEN)
+_NO_ATTRIBUTES = ("extra_repr", "repr", "forward", "defaults", *MARKS)
 _LONGEST = 200  # letters of an attribute that are written out
 
 

@@ -87,9 +87,9 @@ class SaliencyMapView:
         def explained(model: torch.nn.Module, input_data: ModelInput) -> torch.Tensor:
             return saliency(model, input_data, target, self._method).gradient
 
-        moved = explain_moved(capture, self.model, self._input, explained, runs_often=self._method in RUNNING)
+        moved, note = explain_moved(capture, self.model, self._input, explained, runs_often=self._method in RUNNING)
         own, *others = (_recorded(gradient) for gradient in (torch.from_numpy(capture.result.gradient), *moved))
-        return with_explanation_noise(capture, [[whole_difference(own, other)] for other in others])
+        return with_explanation_noise(capture, [[whole_difference(own, other)] for other in others], note)
 
     def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
         return compare(baseline, actual, tolerances, is_target_chosen=self._target is not None)
@@ -118,7 +118,9 @@ def _quality_notes(method: str, explanation: Saliency) -> tuple[str, ...]:
         notes.append("no ReLU takes part in this model: guided back-propagation is its plain gradient")
     odd = int((~torch.isfinite(explanation.gradient)).sum())
     if odd:
-        notes.append(f"{odd} of the gradient's {explanation.gradient.numel()} values are not finite")
+        notes.append(
+            f"{odd} of the gradient's {explanation.gradient.numel()} values {'is' if odd == 1 else 'are'} not finite"
+        )
     elif not bool(explanation.gradient.any()):
         notes.append("the gradient is zero everywhere: the score does not change with the input")
     return tuple(notes)

@@ -67,8 +67,8 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances, *, is_ta
     error, allowed = gradient_difference(before, after, dtype, own, noise=noise, kinks=kinks)
     decisive = any(map(is_decisive, findings))
     if error <= allowed and not decisive:
-        jumped = forward.cache_info().currsize > 0  # the strict tolerance was not enough
-        return match(error, allowed, [*findings, *former_sketches([before])], jumped=jumped)
+        needed = forward() if forward.cache_info().currsize else None  # the strict tolerance was not enough
+        return match(error, allowed, [*findings, *former_sketches([before])], forward=needed)
     if not decisive:
         findings = [finding for finding in findings if isinstance(finding, FactFinding) and finding.fact == "explained"]
     return explain_drift(error, allowed, findings, forward())

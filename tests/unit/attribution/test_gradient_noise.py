@@ -149,7 +149,10 @@ def test_a_model_that_refuses_a_moved_input_has_no_noise():
                 raise ModelvizError("another input")
             return super().forward(x)
 
-    assert EXPLANATION_NOISE not in recorded(VIEWS["saliency_map"](Strict())).arrays
+    for name in ("saliency_map", next(name for name in VIEWS if "cam" in name)):
+        capture = recorded(VIEWS[name](Strict()))
+        assert EXPLANATION_NOISE not in capture.arrays
+        assert "the model raises ModelvizError: another input" in capture.notes[-1]
 
 
 class Halved(nn.Module):

@@ -5,7 +5,7 @@ import torch
 from zoo import SmallNet, images
 
 from pytest_modelviz.compare.tolerance import Tolerances
-from pytest_modelviz.records.findings import KinksFinding
+from pytest_modelviz.records.findings import FormerSketchFinding, KinksFinding
 from pytest_modelviz.reports.sentences import sentence
 from pytest_modelviz.views.activation_maximization.capture import ActivationMaximizationView
 from pytest_modelviz.views.cam_map.capture import CamMapView
@@ -92,6 +92,15 @@ def test_a_gradient_that_jumped_is_forgiven_where_the_forward_pass_agrees(view):
     assert compared(VIEWS[view], (), ()).findings == ()
     assert not compared(VIEWS[view], (), (turned(0.03),), rtol=1e-4).matched  # a user's own holds as it stands
     assert compared(VIEWS[view], (), (resized(1.01),)).matched
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_what_a_match_needs_of_earlier_versions_is_reported_with_it(view, monkeypatch):
+    monkeypatch.setattr("pytest_modelviz.records.tensors.LARGEST_PIECE", 100)  # what has one sketch is of those then
+    verdict = compared(VIEWS[view], (), (turned(0.03),))
+    assert (verdict.matched, verdict.findings) == (True, (KinksFinding(), FormerSketchFinding()))
+    strict = compared(VIEWS[view], (), ()).findings
+    assert strict == ((FormerSketchFinding(),) if view in ("saliency_map", "activation_maximization") else ())
 
 
 @pytest.mark.parametrize("view", VIEWS)

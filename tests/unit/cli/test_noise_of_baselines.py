@@ -12,6 +12,7 @@ from traces_by_hand import trace
 from pytest_modelviz.cli import main
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.check_result import CheckResult, Status
+from pytest_modelviz.records.noise import EXPLANATION_NOISE, packed_noise
 from pytest_modelviz.records.run_result import RunFacts, RunResult
 from pytest_modelviz.records.structure import ModuleRecord
 from pytest_modelviz.records.trace import Call, ForwardTrace
@@ -94,6 +95,15 @@ class TestReport:
         write(result(Status.MATCH))
         assert QUIET.replace("usually", "of the float32 shadow usually") in show("-v")
 
+    def test_of_a_gradient(self):
+        arrays = {**pack_trace(trace()), EXPLANATION_NOISE: packed_noise([2.0**-6, 2.0**-7])}
+        capture = Capture("cam_map", {"layer": "block.b"}, arrays)
+        Store(Path.cwd() / "baselines").save(Location.of(NODEID, NAME, None), capture, nodeid=NODEID, name=NAME)
+        write(result(Status.MATCH))
+        heading, _, row = show("-v").splitlines()[2:5]
+        assert heading == "  noise     of the gradient usually 0.00012, far more in 1 layer:"
+        assert row == "            block.b (Linear)  0.016  128              0.13                      deep gradient"
+
     def test_nothing_where_nothing_was_measured(self):
         for recorded in (None, trace()):
             record(recorded)
@@ -118,6 +128,7 @@ class TestReport:
             "name": NAME,
             "usual": USUAL,
             "is_shadow": False,
+            "is_of_gradient": False,
             "large": 1,
             "calls": [
                 {

@@ -168,16 +168,6 @@ class TestReasons:
     def test_another_rounding_takes_another_way(self):
         assert reasons(net(("a", 1, ["in"], ["a"]), a=values(math.inf))) == {"a": NoiseReason.UNSTEADY}
 
-    def test_gradients_are_listed_after_the_calls(self):
-        trace = net(("a", 1, ["in"], ["a"]), a=values(9 * USUAL))
-        trace.gradients = {"(gradient)": values(1e-2), "(gradient 1)": values(None)}
-        found = summary(trace)
-        assert [(call.layer, call.reason) for call in found.calls] == [
-            ("a", NoiseReason.AMPLIFIED),
-            ("(gradient)", NoiseReason.DEEP_GRADIENT),
-        ]
-        assert found.large == 2
-
 
 class TestOrigins:
     def test_are_named_by_those_that_hand_a_noise_on(self):

@@ -100,6 +100,7 @@ def test_the_model_is_left_as_it_was():
 def test_a_model_that_refuses_such_an_input_has_no_noise():
     trace = measured(Refusing(), torch.full((4, 8), 1 - 2**-24))
     assert all(record.noise is None for record in trace.tensors.values())
+    assert "the model raises ValueError: not normalised" in trace.notes[-1]
 
 
 def test_another_way_through_the_model_is_noise_without_end():

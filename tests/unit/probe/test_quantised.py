@@ -125,6 +125,22 @@ class TestPacked:
         }
         assert "packed[0][0] (packed) (scale)" in weights_of(Functional())
 
+    def test_what_a_model_packs_into_lists_and_dicts(self):
+        def holding(value):
+            module = nn.Module()
+            weight = torch.quantize_per_tensor(torch.full((4, 8), value), 0.5, 0, torch.qint8)
+            packed = torch.ops.quantized.linear_prepack(weight, None)
+            module.__dict__.update(listed=[packed], deep=({"a": [packed, "b"]}, 1))
+            return module
+
+        assert [name for name, _ in packed_tensors_of(holding(1.0))] == [
+            "listed[0][0][0] (packed)",
+            "deep[0]['a'][0][0][0] (packed)",
+        ]
+        assert environment(holding(1.0))["quantized_engine"] == torch.backends.quantized.engine
+        parts = [weights_of(holding(value))["listed[0][0][0] (packed) (integers)"] for value in (1.0, 1.5)]
+        assert parts[0].value_fingerprints != parts[1].value_fingerprints
+
     def test_weights_of_recurrent_layers(self):
         quantize = pytest.importorskip("torch.ao.quantization").quantize_dynamic
         lstm = quantize(nn.Sequential(nn.LSTM(8, 4)), {nn.LSTM})[0]

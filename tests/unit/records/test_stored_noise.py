@@ -27,3 +27,4 @@ def test_the_largest_difference_of_each_quantity_is_kept():
     assert explanation_noise(capture, 2) == [None, None]
     assert explanation_noise(with_explanation_noise(capture, [(0.5, 2.0), (0.25, 4.0)]), 2) == [0.5, 4.0]
     assert with_explanation_noise(capture, []) is capture
+    assert with_explanation_noise(capture, [], "refused").notes == ("refused",)

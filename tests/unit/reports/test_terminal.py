@@ -7,6 +7,7 @@ import pytest
 
 from pytest_modelviz.records.check_result import CheckResult, LayerCounts, Status
 from pytest_modelviz.records.findings import (
+    AttributeFinding,
     CodeFinding,
     ConfigFinding,
     DivergingEvent,
@@ -15,6 +16,7 @@ from pytest_modelviz.records.findings import (
     Finding,
     IncomparableStepsFinding,
     ModuleFinding,
+    NoiseFinding,
     OrderFinding,
     OutputsFinding,
     RenameFinding,
@@ -96,6 +98,10 @@ def drift(**changed):
         (
             NonFiniteMapFinding((0, 4), (3, 4)),
             "3 of 4 values of the map are not finite, in the baseline 0 of 4",
+        ),
+        (
+            NonFiniteMapFinding((0, 4), (1, 4)),
+            "1 of 4 values of the map is not finite, in the baseline 0 of 4",
         ),
         (
             ScaledMapFinding(0.5),
@@ -257,6 +263,26 @@ def test_findings_that_are_alike_are_told_in_one_line():
         "4 layers: eps: 1 -> 2: a, b, c, d",
         "e eps: 1 -> 3",
     ]
+
+    calls = [AttributeFinding("a", f"calls[{at}].eps", "1", "2") for at in range(3)]
+    assert told(*(dataclasses.replace(call, name="eps") for call in calls)) == ["1 layer: eps: 1 -> 2: a"]
+    assert told(*(dataclasses.replace(found, layer="a") for found in frozen)) == ["1 layer is now frozen: a"]
+
+
+def test_what_reads_alike_is_told_once_whatever_is_cut_from_it():
+    def findings(kind, *field):
+        configs = [", ".join([f"size={size}", "p=1", *(f"item{n}=1" for n in range(20))]) for size in range(4)]
+        return [kind(f"l{at}", "config", c, c.replace("p=1", "p=2"), *field) for at, c in enumerate(configs)]
+
+    for found in (findings(ConfigFinding), findings(FieldFinding, "config")):
+        (line,) = [line for line in explain(DRIFT, found).splitlines() if "config" in line]
+        assert line == "  evidence  4 layers: config: p=1 -> p=2: l0, l1, l2, l3"
+
+
+@pytest.mark.parametrize(("noise", "times"), [(0.01, "5"), (0.00503, "9.9"), (0.005, "10"), (5e-5, "1,000")])
+def test_an_error_beside_the_noise(noise, times):
+    text = explain(DRIFT, [NoiseFinding("conv", noise)])
+    assert f"what is allowed (0.0001), {times} times the noise measured there\n" in text
 
 
 def test_steps_that_cannot_be_compared_are_not_said_to_have_drifted():

@@ -145,7 +145,7 @@ class Project:
 
 @pytest.fixture(autouse=True)
 def _no_torch(monkeypatch):
-    monkeypatch.setattr(comparison, "capture_with_other_randomness", lambda view: view.capture())
+    monkeypatch.setattr(comparison, "capture_with_other_randomness", lambda view, first: view.capture())
 
 
 @pytest.mark.parametrize(

@@ -125,10 +125,11 @@ class TestStatic:
         assert (verdict.matched, verdict.first.layer) == (False, "2")
         assert f"weight ({part})" in names(verdict, "2")
 
-    def test_a_bias_that_an_engine_returns_as_a_parameter_is_the_same(self):
+    @pytest.mark.parametrize("trained", [True, False])
+    def test_a_bias_that_an_engine_returns_as_a_parameter_is_the_same(self, trained):
         model, other = (nn.Sequential(quantized.Linear(8, 4)).eval() for _ in range(2))
         weight = torch.quantize_per_tensor(torch.ones(4, 8), 0.5, 0, torch.qint8)
-        model[0].set_weight_bias(weight, nn.Parameter(torch.ones(4)))
+        model[0].set_weight_bias(weight, nn.Parameter(torch.ones(4), requires_grad=trained))
         other[0].set_weight_bias(weight, torch.ones(4))
         views = ModelSummaryView(model), ModelSummaryView(other)
         assert views[0].compare(views[0].capture(), views[1].capture(), Tolerances()).matched

@@ -291,6 +291,15 @@ class TestPass:
         summary = ModelSummaryView(Net(torch.bfloat16), input_data=image(torch.bfloat16)).capture()
         assert combined.summary.capture().facts["layers"] == summary.facts["layers"]
 
+    def test_it_alone_is_repeated_to_find_out_whether_a_model_is_stable(self, monkeypatch):
+        model, dtypes = Net(torch.bfloat16), []
+        model.register_forward_pre_hook(lambda _, args: dtypes.append(args[0].dtype))
+        view = FeatureMapsView(model, image(torch.bfloat16))
+        first = view.capture()
+        again = view.capture_again(first)
+        assert dtypes == [torch.bfloat16, torch.float32, torch.float32]
+        assert all(np.array_equal(again.arrays[name], array) for name, array in first.arrays.items())
+
     def test_small_random_numbers_make_a_model_unstable(self):
         class Drawing(nn.Module):
             def __init__(self) -> None:
@@ -394,6 +403,17 @@ def test_float8_weights_cannot_be_converted():
             return x @ self.weight.to(x.dtype)
 
     assert "float8_e4m3fn cannot be converted" in " ".join(captured(Stored(), image(torch.bfloat16)).notes)
+
+
+def test_a_long_pass_is_not_repeated_unless_asked_for(monkeypatch):
+    monkeypatch.setattr("pytest_modelviz.probe.shadow._MOST_SECONDS", 0.0)
+    model, data = Net(torch.bfloat16), image(torch.bfloat16)
+    for view in (FeatureMapsView(model, data), CombinedCapture(model, data).feature_maps):
+        left_out = view.capture()
+        assert "shadow.structure" not in left_out.arrays
+        assert "the pass took" in " ".join(left_out.notes)
+        view.set_shadow(Shadow.ALWAYS)
+        assert "shadow.structure" in view.capture().arrays
 
 
 def test_large_weights_are_left_out_unless_asked_for(monkeypatch):

@@ -297,7 +297,7 @@ class TestComparison:
         with torch.no_grad():
             broken.head.weight[0, 3] = math.nan
         view = SaliencyMapView(broken, INPUT, target=0)
-        assert view.capture().notes == ("1 of the gradient's 12 values are not finite",)
+        assert view.capture().notes == ("1 of the gradient's 12 values is not finite",)
         assert not compared(SaliencyMapView(model, INPUT, target=0), view).matched
         assert compared(view, view).matched
 
