@@ -15,6 +15,8 @@ from typing import cast
 import numpy as np
 import torch
 
+from pytest_modelviz.records.structure import EMPTY
+
 DEEPEST = 8
 LITERALS = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size, enum.Enum)
 _NUMBERS = (torch.Tensor, bool, int, float)  # of all that objects hold, only these are compared
@@ -24,7 +26,9 @@ _MOST_WRITTEN = 1000  # items of an array up to which NumPy writes all of them
 _MOST_ITEMS = 4096  # of a collection that is neither list nor tuple nor mapping
 
 
-def leaves(value: object, path: str = "", depth: int = 0, *, by_name: bool = True) -> Iterator[tuple[str, object]]:
+def leaves(
+    value: object, path: str = "", depth: int = 0, *, by_name: bool = True, with_empty: bool = False
+) -> Iterator[tuple[str, object]]:
     """Yield (path, tensor or literal) of a nested value in a stable order.
 
     Named tuples and dataclasses are walked by field, and so are other objects by their attributes, because caches,
@@ -35,6 +39,7 @@ def leaves(value: object, path: str = "", depth: int = 0, *, by_name: bool = Tru
         path: the prefix of the paths.
         depth: the level of the value.
         by_name: walk mappings and objects by sorted name, else in their author's order.
+        with_empty: yield `NO_ITEMS` for each container without items that is in no object.
 
     Example:
         >>> [path for path, _ in leaves({"mask": [True, False], "image": 1.0})]
@@ -53,14 +58,19 @@ def leaves(value: object, path: str = "", depth: int = 0, *, by_name: bool = Tru
         items = items_of(value, by_name)
         if items is None:
             yield from _attributes(value, path, depth, by_name)
+        elif with_empty and not items:
+            yield path, NO_ITEMS
         for name, item in items or ():
-            yield from leaves(item, f"{path}{name}", depth + 1, by_name=by_name)
+            yield from leaves(item, f"{path}{name}", depth + 1, by_name=by_name, with_empty=with_empty)
 
 
 class Placeholder(str):
     """The name of a type, which stands for a value whose contents are not compared."""
 
     __slots__ = ()
+
+
+NO_ITEMS = Placeholder(EMPTY)
 
 
 def placeholder(value: object) -> Placeholder:
@@ -87,8 +97,8 @@ def _exception(value: object, items: list[tuple[str, object]] | None) -> str | N
     """What of a value is not compared: "" for all of it, None if all is; its `items` are another matter."""
     if isinstance(value, LITERALS):
         return None
-    if items or isinstance(value, torch.Tensor):
-        names = _public_attributes(value) - {name.lstrip(".") for name, _ in items or ()}
+    if items is not None or isinstance(value, torch.Tensor):
+        names = public_attributes(value) - {name.lstrip(".") for name, _ in items or ()}
         return f" (its {', '.join(sorted(names))})" if names else None
     if isinstance(value, np.ma.MaskedArray):
         return " (its mask)"
@@ -97,13 +107,13 @@ def _exception(value: object, items: list[tuple[str, object]] | None) -> str | N
         return " (all but its first and last items)" if is_cut else None
     if isinstance(value, (set, frozenset)):
         return None if all(isinstance(item, (tuple, frozenset, *LITERALS)) for item in value) else " (all but its text)"
-    if items == []:
-        return " (that it is empty)"
+    if inspect.isasyncgen(value) or inspect.iscoroutine(value):  # noted already, as it was not run
+        return None
     is_in_part = any(not isinstance(item, Placeholder) for _, item in leaves(value))
     return " (all but its tensors and numbers)" if is_in_part else ""
 
 
-def _public_attributes(value: object) -> set[str]:
+def public_attributes(value: object) -> set[str]:
     """Names of attributes that somebody may have given to a container or tensor, and that hold something."""
     if type(value).__module__.startswith("torch._"):  # a tensor that torch makes for itself
         return set()

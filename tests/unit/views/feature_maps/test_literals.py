@@ -100,7 +100,8 @@ def with_attribute(value):
         (lambda: {torch.ones(2)}, "value <set> (all but its text)"),
         (lambda: np.array(["a"] * 1001), "value <ndarray> (all but its first and last items)"),
         (lambda: np.ma.masked_array(np.ones(2), [True, False]), "value <MaskedArray> (its mask)"),
-        (lambda: [1.0, []], "value[1] <list> (that it is empty)"),
+        (lambda: [1.0, []], ""),
+        (lambda: with_attribute(Boxes()), "value <Boxes> (its label)"),
         (
             lambda: [set(), range(1), range(2), range(3), range(4)],
             "value[1] <range>, value[2] <range>, value[3] <range>, ...",
@@ -170,3 +171,12 @@ def test_an_integer_of_more_digits_than_python_writes():
     one, other = (returned(lambda power=power: 2**power)[".value"].literal for power in (20_000, 20_001))
     assert one != other
     assert returned(lambda: 10**500)[".value"].literal.startswith("10000")
+
+
+@pytest.mark.parametrize("nothing", [[], (), {}])
+def test_whether_what_is_returned_holds_nothing_or_is_absent(nothing):
+    views = [FeatureMapsView(Gives(lambda value=value: value), vectors()) for value in ([1.0, nothing], [1.0])]
+    captures = [view.capture() for view in views]
+    for view, capture, other in zip(views, captures, captures[::-1], strict=True):
+        assert view.compare(capture, view.capture(), Tolerances()).findings == ()
+        assert not view.compare(capture, other, Tolerances()).matched
