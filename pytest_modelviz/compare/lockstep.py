@@ -22,7 +22,7 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from pytest_modelviz.compare.arguments import lent_weights, matched_arguments
+from pytest_modelviz.compare.arguments import lent_weights, matched_arguments, with_actual_names
 from pytest_modelviz.compare.error_propagation import EXACT, ErrorPropagation
 from pytest_modelviz.compare.tensors import is_mere_rounding, leaf_errors, worst
 from pytest_modelviz.compare.tolerance import Source, Tolerances
@@ -258,8 +258,11 @@ class LockstepComparison:
     def _matched_leaves(self, baseline: Event, actual: Event, last_callee: str | None) -> tuple[Leaves, Leaves]:
         before, after = baseline.leaves, actual.leaves
         if baseline.kind == "leave":
-            root = self.baseline.modules.get("")
-            if baseline.parent is not None or (root is not None and SIDE_EFFECTS in root.config):
+            if baseline.parent is not None:
+                return before, after
+            root = self.baseline.modules[baseline.call.layer]
+            before = with_actual_names(before, after, root, self.actual.modules[actual.call.layer])
+            if SIDE_EFFECTS in root.config:
                 return before, after
             # earlier versions did not record these
             lacking = {path: leaf for path, leaf in after.items() if path not in before}

@@ -188,6 +188,20 @@ def test_what_is_written_and_not_compared_is_noted(kind):
     assert notes == ((f"the model writes what is not compared into its arguments: {path}",) if path else ())
 
 
+def test_an_argument_that_a_forward_calls_otherwise_is_the_same():
+    def model(name):
+        scope = {"nn": nn}
+        source = f"class Model(nn.Module):\n def forward(self, x, {name}):\n  {name}[0].mul_(2)\n  return x.mul_(2)"
+        exec(source, scope)
+        return FeatureMapsView(scope["Model"](), (x(), [x()]))
+
+    baseline = model("given").capture()
+    for name in ("given", "store"):
+        view = model(name)
+        verdict = view.compare(baseline, view.capture(), Tolerances())
+        assert (verdict.matched, verdict.findings) == (True, ())
+
+
 def recorded_formerly(actual):
     """A capture as a version would have made it that did not record what is written, nor what is empty."""
     trace = actual.result.trace
