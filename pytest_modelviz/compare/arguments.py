@@ -83,7 +83,7 @@ def matched_arguments(
 def with_actual_names(
     outputs: Leaves, actual: Leaves, baseline_module: ModuleRecord, actual_module: ModuleRecord
 ) -> Leaves:
-    """What a call of the baseline returns, with what it writes into its arguments under the actual `forward`'s names."""
+    """What a call of the baseline returns, and writes into its arguments under the actual `forward`'s names."""
     if not any(path.endswith(WRITTEN) for path in outputs) or outputs.keys() == actual.keys():
         return outputs
     texts = (

@@ -257,6 +257,8 @@ class LockstepComparison:
 
     def _matched_leaves(self, baseline: Event, actual: Event, last_callee: str | None) -> tuple[Leaves, Leaves]:
         before, after = baseline.leaves, actual.leaves
+        if not (before or after):
+            return before, after
         if baseline.kind == "leave":
             if baseline.parent is not None:
                 return before, after
@@ -272,8 +274,6 @@ class LockstepComparison:
                 self.writing_calls.add(id(baseline.call))
             self.empty_outputs.extend(sorted(empty))
             return before, {path: leaf for path, leaf in after.items() if path not in written | empty}
-        if not (before or after):
-            return before, after
         lent = lent_weights(before), lent_weights(after)
         if lent[0] != lent[1]:  # earlier versions did not record them
             self.lent_calls.add(id(baseline.call))
