@@ -38,6 +38,7 @@ from pytest_modelviz.records.structure import (
     PACKED,
     REWRITTEN,
     SIDE_EFFECTS,
+    UNCOMPARED,
     UNSAVED,
     WRITTEN,
     ModelStructure,
@@ -243,9 +244,11 @@ class PassRecorder:
             call.outputs = self._leaves([("", output)], prefix, anew=not self._depth)
         else:
             call.outputs = self._leaves([("", output)], prefix, anew=True, with_empty=True)
-            call.outputs |= self._written(call, arguments, watched.empty, f"{prefix}<")
+            changes = watched.changes()
+            uncompared = {f"{c.argument}{WRITTEN}": Leaf(literal=UNCOMPARED) for c in changes if c.is_repeated}
+            call.outputs |= uncompared | self._written(call, arguments, watched.empty, f"{prefix}<")
             self._note("the model's output holds what is not compared", uncompared_items(output))
-            self._note("the model writes what is not compared into its arguments", watched.changed())
+            self._note("the model writes what is not compared into its arguments", [change.path for change in changes])
         self._left(call)
         self._weights.record_waiting(module)
         for observer in self._observers:
@@ -298,7 +301,7 @@ class PassRecorder:
         }
         for path in before.keys() - after.keys():
             if not path.endswith(LENT) and not any(is_item_of(inner, path) for inner in after):
-                written[f"{path}{WRITTEN}"] = Leaf(literal="removed")
+                written[f"{path}{WRITTEN}"] = Leaf(literal="<removed>")
         used = {leaf.tensor for leaf in written.values()} | {key for _, _, key in self._sketched.values()}
         for key in self.tensors.keys() - recorded - used:  # numbers, which are recorded anew wherever they are
             del self.tensors[key]

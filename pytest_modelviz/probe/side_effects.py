@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from pytest_modelviz.probe.modules import parameters_and_buffers
+from pytest_modelviz.probe.modules import OWN_OF_MODULE, parameters_and_buffers
 from pytest_modelviz.probe.nested_values import (
     DEEPEST,
     LITERALS,
     NO_ITEMS,
     attributes_of,
+    is_cut,
     items_of,
     leaves,
     literal,
@@ -21,6 +23,20 @@ from pytest_modelviz.probe.nested_values import (
 from pytest_modelviz.probe.purity import state_of
 
 Arguments = Sequence[tuple[str, object]]  # by name
+
+
+class Shared(NamedTuple):
+    """The state of what the model gets no copy of, as it is the caller's own: only the first pass may change it."""
+
+    state: object
+
+
+class Change(NamedTuple):
+    """What a call has changed that is not compared: in which argument, where, and whether every pass changes it."""
+
+    argument: str
+    path: str
+    is_repeated: bool
 
 
 class WatchedArguments:
@@ -32,7 +48,8 @@ class WatchedArguments:
     """
 
     def __init__(self, arguments: Arguments) -> None:
-        self._arguments, self._before = arguments, self._state(arguments)
+        self._arguments = arguments
+        self._before = [uncompared_state(value, name) for name, value in arguments]
         self.empty = {
             path
             for name, value in arguments
@@ -41,18 +58,15 @@ class WatchedArguments:
             if item is NO_ITEMS
         }
 
-    def changed(self) -> list[str]:
-        """The paths of what is not compared and has changed since, the outermost of each."""
-        before, after = self._before, self._state(self._arguments)
-        outermost: list[str] = []
-        for path in sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path)):
-            if not any(is_item_of(path, outer) for outer in outermost[-1:]):
-                outermost.append(path)
-        return outermost
-
-    @staticmethod
-    def _state(arguments: Arguments) -> dict[str, object]:
-        return {path: state for name, value in arguments for path, state in uncompared_state(value, name).items()}
+    def changes(self) -> list[Change]:
+        """What has changed since, without what is inside of something else that has."""
+        changes: list[Change] = []
+        for (name, value), before in zip(self._arguments, self._before, strict=True):
+            after = uncompared_state(value, name)
+            for path in sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path)):
+                if not (changes and is_item_of(path, changes[-1].path)):
+                    changes.append(Change(name, path, not isinstance(before.get(path, after.get(path)), Shared)))
+        return changes
 
 
 def is_item_of(inner: str, path: str) -> bool:
@@ -83,14 +97,16 @@ def _walk(
             yield path, value
     elif isinstance(value, np.ma.MaskedArray):
         yield path, literal(np.ma.getmaskarray(value).tolist())
+    elif isinstance(value, (np.ndarray, np.generic)) and is_cut(value):
+        yield path, literal(str(value.tolist()))
     elif isinstance(value, (np.ndarray, np.generic, set, frozenset, *LITERALS)):
         if in_object:
             yield path, literal(value)
+        yield from _walk_given_attributes(value, path, depth)
     elif isinstance(value, torch.Tensor):
         yield from _walk_tensor(value, path, depth, is_leaf=not with_numbers)
     elif isinstance(value, torch.nn.Module):
-        for table in parameters_and_buffers(value):
-            yield from ((f"{path}.{name}", (id(tensor), state_of(tensor))) for name, tensor in table.items())
+        yield path, Shared(list(_walk_module(value, path, depth)))
     elif depth >= DEEPEST:
         yield path, literal(value)
     elif (items := items_of(value)) is not None:
@@ -99,6 +115,16 @@ def _walk(
         yield from _walk_given_attributes(value, path, depth)
     else:
         yield from _walk_object(value, path, depth, with_numbers)
+
+
+def _walk_module(model: torch.nn.Module, path: str, depth: int) -> Iterator[tuple[str, object]]:
+    for table in parameters_and_buffers(model):
+        yield from ((f"{path}.{name}", (id(tensor), state_of(tensor))) for name, tensor in table.items())
+    for layer, module in model.named_modules(prefix=path):
+        yield f"{layer}.training", module.training
+        for name, value in vars(module).items():
+            if name not in OWN_OF_MODULE:
+                yield from _walk(value, f"{layer}.{name}", depth + 1, in_object=True, with_numbers=True)
 
 
 def _walk_tensor(tensor: torch.Tensor, path: str, depth: int, *, is_leaf: bool) -> Iterator[tuple[str, object]]:
@@ -120,6 +146,10 @@ def _walk_object(value: object, path: str, depth: int, with_numbers: bool) -> It
     attributes = attributes_of(value)
     is_plain = isinstance(getattr(value, "__dict__", None), dict) and not callable(value)
     if not is_plain and not any(isinstance(item, torch.Tensor) for _, item in leaves(value)):
+        if callable(value) and attributes:
+            inner = (_walk(item, name, depth + 1, in_object=True, with_numbers=True) for name, item in attributes)
+            yield path, Shared([pair for pairs in inner for pair in pairs])
+            return
         with_numbers = True
         if attributes or not _is_empty(value):
             yield path, _text(value)

@@ -15,7 +15,7 @@ from pytest_modelviz.probe.nested_values import NO_ITEMS, Placeholder, leaves, l
 from pytest_modelviz.probe.side_effects import WatchedArguments, is_item_of
 from pytest_modelviz.probe.sketch import record_tensor
 from pytest_modelviz.probe.torch_internals import keystr, tree_flatten_with_path
-from pytest_modelviz.records.structure import WRITTEN
+from pytest_modelviz.records.structure import UNCOMPARED, WRITTEN
 from pytest_modelviz.views.model_graph.constants import SKETCH_WIDTH, sketch_text
 from pytest_modelviz.views.model_graph.records import INPUT, ModuleRow, escaped
 
@@ -144,8 +144,9 @@ class Results:
         written = [(f"{path}{WRITTEN}", item) for path, item in after.items() if not _is_same(before.get(path), item)]
         lost = sorted(path for path in before.keys() - after.keys() if not any(is_item_of(i, path) for i in after))
         written += [(f"{path}{WRITTEN}", Placeholder("removed")) for path in lost]
-        unread = [path for path in self._watched.changed() if not isinstance(after.get(path), Placeholder)]
-        written += [(f"{path}{WRITTEN}", Placeholder("<not compared>")) for path in unread]
+        unread = [c for c in self._watched.changes() if not isinstance(after.get(c.path), Placeholder)]
+        changed = dict.fromkeys(change.argument for change in unread if change.is_repeated)
+        written += [(f"{argument}{WRITTEN}", Placeholder(UNCOMPARED)) for argument in changed]
         return [*((f"output{path}", item) for path, item in leaves(output, with_empty=True)), *written]
 
 

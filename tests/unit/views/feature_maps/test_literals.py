@@ -71,6 +71,14 @@ class Boxes(list):
     pass
 
 
+class Word(str):
+    pass
+
+
+class Array(np.ndarray):
+    pass
+
+
 @dataclasses.dataclass
 class Point:
     x: float
@@ -101,6 +109,11 @@ def with_attribute(value):
         (lambda: np.array(["a"] * 1001), "value <ndarray> (all but its first and last items)"),
         (lambda: np.ma.masked_array(np.ones(2), [True, False]), "value <MaskedArray> (its mask)"),
         (lambda: [1.0, []], ""),
+        (lambda: with_attribute(Word("a")), "value <Word> (its label)"),
+        (lambda: with_attribute(np.ones(2).view(Array)), "value <Array> (its label)"),
+        (lambda: np.ones((2, 3))[::-1], ""),
+        (lambda: np.ones(2, ">f4"), ""),
+        (lambda: Color.RED, ""),
         (lambda: with_attribute(Boxes()), "value <Boxes> (its label)"),
         (
             lambda: [set(), range(1), range(2), range(3), range(4)],
@@ -180,3 +193,17 @@ def test_whether_what_is_returned_holds_nothing_or_is_absent(nothing):
     for view, capture, other in zip(views, captures, captures[::-1], strict=True):
         assert view.compare(capture, view.capture(), Tolerances()).findings == ()
         assert not view.compare(capture, other, Tolerances()).matched
+
+
+@pytest.mark.parametrize("convert", [lambda values: values[::-1], lambda values: values.astype(">f4")])
+def test_arrays_that_torch_cannot_read_as_they_lie_in_memory(convert):
+    def values(last):
+        return convert(np.array([[1.0, 2.0], [3.0, last]], np.float32))
+
+    view, same, other = (
+        FeatureMapsView(Gives(function), vectors())
+        for function in (lambda: values(4.0), lambda: np.ascontiguousarray(values(4.0)), lambda: values(5.0))
+    )
+    capture = view.capture()
+    assert view.compare(capture, same.capture(), Tolerances()).findings == ()
+    assert not view.compare(capture, other.capture(), Tolerances()).matched

@@ -94,7 +94,7 @@ def test_an_argument_of_another_name_at_the_same_position_is_the_same():
 def test_what_a_graph_does_not_compare_in_an_argument_is_noted():
     capture = ModelGraphView(Followed(lambda c, *_: setattr(c, "text", "a")), (X, Cache())).capture()
     assert capture.notes[-1] == (
-        "the graph holds what is not compared: argument 1.text, as the call leaves it: <not compared>"
+        "the graph holds what is not compared: argument 1, as the call leaves it: <not compared>"
     )
     capture = ModelGraphView(Writes(lambda c, *_: c.append(Fraction(1))), (X, [])).capture()
     assert capture.notes[-1].endswith("argument 1[0], as the call leaves it: <Fraction>")
