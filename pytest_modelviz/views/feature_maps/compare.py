@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pytest_modelviz.compare.precision import precision_of
+from pytest_modelviz.compare.precision import changed_autocast, precision_of
 from pytest_modelviz.compare.readable import agrees, contradiction, require_rows
 from pytest_modelviz.compare.shadow import compare_passes
 from pytest_modelviz.compare.stored import stored_trace
@@ -25,7 +25,10 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdi
     """
     before, after = (stored_trace(capture.arrays, tolerances.ignored) for capture in (baseline, actual))
     _require_rows(baseline, replace(before, tensors=_with_counts(before, after)))
-    return compare_passes(before, after, tolerances, precision=precision_of(baseline.environment))
+    around = baseline.environment, actual.environment
+    return compare_passes(
+        before, after, tolerances, precision=precision_of(around[0]), autocast=changed_autocast(*around)
+    )
 
 
 def _with_counts(baseline: ForwardTrace, actual: ForwardTrace) -> dict[str, TensorRecord]:
