@@ -5,10 +5,11 @@ Shadows are all in float32, so their findings name no dtype that a user gave.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from pytest_modelviz.compare.evidence import is_change_of_dtype
+from pytest_modelviz.compare.precision import changed_autocast
 from pytest_modelviz.compare.tensors import mismatch
 from pytest_modelviz.records.findings import (
     AUTOCAST,
@@ -18,6 +19,7 @@ from pytest_modelviz.records.findings import (
     DivergingEvent,
     DtypeFinding,
     EventFinding,
+    FactFinding,
     OutputsFinding,
     Role,
     ShapeFinding,
@@ -25,6 +27,7 @@ from pytest_modelviz.records.findings import (
 from pytest_modelviz.records.trace import ForwardTrace, Leaves
 from pytest_modelviz.records.verdict import Verdict
 
+_ENGINE = "quantized_engine"  # in an environment
 _ABSENT = "absent"
 _NO_OTHER = "that of its output"
 _AUTOCAST_STATES = {"": "off", _ABSENT: "as around the model"}
@@ -95,12 +98,28 @@ def _leaves_of(event: EventFinding, trace: ForwardTrace) -> Leaves | None:
     return (calls[0].outputs or {}) if event.event is DivergingEvent.LEAVE else calls[0].inputs
 
 
-def under_other_autocast(verdict: Verdict, autocast: tuple[str, str]) -> Verdict:
-    """A verdict on passes around which autocast has changed, which is then not blamed on the code of a layer."""
-    if verdict.matched or verdict.cause != "computation":
+def changes_around(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[AnyFinding, ...]:
+    """What in two environments decides how the code of a model computes: autocast, the engine of quantised layers."""
+    autocast = changed_autocast(before, after)
+    engines = before.get(_ENGINE), after.get(_ENGINE)
+    findings: list[AnyFinding] = [] if autocast is None else [DtypeFinding("", "autocast", *autocast)]
+    if engines[0] is not None and engines[1] is not None and engines[0] != engines[1]:
+        findings.append(FactFinding("engine of quantised layers", engines[0], engines[1]))
+    return tuple(findings)
+
+
+def under_other_conditions(verdict: Verdict, around: Sequence[AnyFinding]) -> Verdict:
+    """A verdict on passes around which something has changed: that is then not blamed on the code of a layer.
+
+    Args:
+        verdict: the verdict.
+        around: what has changed, as `changes_around` gives it.
+
+    """
+    if verdict.matched or verdict.cause != "computation" or not around:
         return verdict
     findings = [finding for finding in verdict.findings if not isinstance(finding, CodeFinding)]
-    return replace(verdict, findings=(*findings, DtypeFinding("", "autocast", *autocast)))
+    return replace(verdict, findings=(*findings, *around))
 
 
 def with_extent_of(verdict: Verdict, native: Verdict) -> Verdict:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +19,7 @@ from pytest_modelviz.compare.dtype_findings import (
     event_dtypes,
     event_of,
     given_dtypes,
-    under_other_autocast,
+    under_other_conditions,
     with_extent_of,
     with_native_texts,
     with_weight_dtypes,
@@ -45,7 +45,7 @@ def compare_passes(
     tolerances: Tolerances,
     *,
     precision: str = "ieee",
-    autocast: tuple[str, str] | None = None,
+    around: Sequence[AnyFinding] = (),
 ) -> Verdict:
     """Compare two passes of a model, by their shadows where they are of lower precision.
 
@@ -55,8 +55,8 @@ def compare_passes(
         tolerances: what is allowed.
         precision: what products of float32 were computed in when the baseline was recorded; it only says whether that
             pass can stand for its own shadow.
-        autocast: the baseline's and the actual state of autocast around the model, if they differ: it only says what
-            a drift comes from.
+        around: what has changed around the model and may decide about its precision, such as autocast: it only says
+            what a drift comes from.
 
     Returns:
         The verdict on the shadows; where those agree, that on the passes themselves.
@@ -64,10 +64,10 @@ def compare_passes(
     """
     before, after = _shadow(baseline, precision), _shadow(actual, tolerances.precision)
     if before is baseline and after is actual:
-        return compare_traces(baseline, actual, tolerances)
+        return under_other_conditions(compare_traces(baseline, actual, tolerances), around)
     if before is None or after is None:
         old, new = (_narrow(trace).without_dtypes() for trace in (baseline, actual))
-        verdict = _native(old, new, tolerances, autocast)
+        verdict = _native(old, new, tolerances, around)
         if before is None and after is None:
             return verdict  # as is said with each capture
         return _with(verdict, ShadowFinding("baseline" if before is None else "actual", role=Role.ALSO))
@@ -84,7 +84,7 @@ def compare_passes(
         new = _with_own_noise(new, actual.shadow)
     if actual.shadow is not None and baseline.shadow is not None:
         new = _bounded(new, _with_own_noise(old, baseline.shadow))
-    native = _native(old, new, tolerances, autocast)
+    native = _native(old, new, tolerances, around)
     if is_built_alone:
         verdict = with_weight_dtypes(verdict)
         if native.matched or _passes_agree(native):
@@ -96,14 +96,13 @@ def compare_passes(
 
 
 def _native(
-    baseline: ForwardTrace, actual: ForwardTrace, tolerances: Tolerances, autocast: tuple[str, str] | None
+    baseline: ForwardTrace, actual: ForwardTrace, tolerances: Tolerances, around: Sequence[AnyFinding]
 ) -> Verdict:
     """The verdict on two passes themselves, which says what dtypes have to do with it."""
     verdict = compare_traces(baseline, actual, tolerances)
     if verdict.matched:
         return verdict
-    if autocast is not None:
-        verdict = under_other_autocast(verdict, autocast)
+    verdict = under_other_conditions(verdict, around)
     return _with(with_weight_dtypes(verdict), *event_dtypes(verdict))
 
 
