@@ -11,7 +11,7 @@ import functools
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
-from pytest_modelviz.records.structure import LENT, ModuleRecord
+from pytest_modelviz.records.structure import LENT, WRITTEN, ModuleRecord
 from pytest_modelviz.records.trace import Leaf, Leaves
 from pytest_modelviz.text.side_by_side import split_path
 
@@ -76,6 +76,21 @@ def matched_arguments(
         baseline = _renamed(baseline, names, {split_path(path)[0] for path in actual} if trusting else ())
     agreed = [path for path in actual if trusting or claimed.get(path) == defaults.get(path)]
     return _with_defaults(baseline, agreed, claimed), _with_defaults(actual, baseline, defaults)
+
+
+def with_actual_names(
+    outputs: Leaves, actual: Leaves, baseline_module: ModuleRecord, actual_module: ModuleRecord
+) -> Leaves:
+    """What a call of the baseline returns, and writes into its arguments under the actual `forward`'s names."""
+    if not any(path.endswith(WRITTEN) for path in outputs) or outputs.keys() == actual.keys():
+        return outputs
+    texts = (
+        module.config.get(key, "") for module in (baseline_module, actual_module) for key in ("forward", "defaults")
+    )
+    names, _, _ = _correspondence(*texts, trusting=False)
+    written = {path.removesuffix(WRITTEN): leaf for path, leaf in outputs.items() if path.endswith(WRITTEN)}
+    returned = {path: leaf for path, leaf in outputs.items() if not path.endswith(WRITTEN)}
+    return returned | {f"{path}{WRITTEN}": leaf for path, leaf in _renamed(written, names, ()).items()}
 
 
 def lent_weights(leaves: Leaves) -> set[str]:

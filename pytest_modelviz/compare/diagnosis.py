@@ -208,6 +208,7 @@ def _uncompared(comparison: LockstepComparison) -> list[AnyFinding]:
     lent_findings = [UncomparedFinding(name, f"weights{LENT}") for name in sorted(lent)]
     writing = {call.layer for call in baseline.calls if id(call) in comparison.writing_calls}
     written = [UncomparedFinding(name, "output to its arguments") for name in sorted(writing)]
+    written += [UncomparedFinding("", f"output {path} (empty)") for path in comparison.empty_outputs]
     without = [n for n, module in actual.modules.items() if module.has_parts and not _has_parts(baseline, n)]
     findings: list[AnyFinding] = [*buffers, *lent_findings, *written]
     findings += [UnrecordedPartsFinding(len(without))] if without else []

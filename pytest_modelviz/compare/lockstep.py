@@ -20,13 +20,13 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from pytest_modelviz.compare.arguments import lent_weights, matched_arguments
+from pytest_modelviz.compare.arguments import lent_weights, matched_arguments, with_actual_names
 from pytest_modelviz.compare.error_propagation import EXACT, ErrorPropagation
 from pytest_modelviz.compare.leaves import leaf_errors, worst
 from pytest_modelviz.compare.tensors import is_mere_rounding
 from pytest_modelviz.compare.tolerance import Source, Tolerances
 from pytest_modelviz.records.findings import RenameFinding
-from pytest_modelviz.records.structure import WRITTEN, ModelStructure
+from pytest_modelviz.records.structure import EMPTY, SIDE_EFFECTS, WRITTEN, ModelStructure
 from pytest_modelviz.records.trace import Call, Event, ForwardTrace, Leaves
 from pytest_modelviz.records.verdict import LayerError
 
@@ -77,6 +77,7 @@ class LockstepComparison:
         skipped_containers: Sequentials that only one of the passes calls.
         lent_calls: the ids of calls for which only one of the passes was given weights.
         writing_calls: the ids of calls for which only the actual pass says what they put into their arguments.
+        empty_outputs: paths within the model's output that hold nothing, of which only the actual pass says so.
         drifted_outputs: paths within the model's output that drifted; None where the output was not reached.
 
     """
@@ -92,6 +93,7 @@ class LockstepComparison:
     skipped_containers: set[str] = field(default_factory=set)
     lent_calls: set[int] = field(default_factory=set)
     writing_calls: set[int] = field(default_factory=set)
+    empty_outputs: list[str] = field(default_factory=list)
     drifted_outputs: list[str] | None = None
     _compared: set[Hashable] = field(default_factory=set)  # of the actual pass
     _rounded: dict[tuple[str | None, str], float] = field(default_factory=dict)
@@ -254,15 +256,23 @@ class LockstepComparison:
 
     def _matched_leaves(self, baseline: Event, actual: Event, last_callee: str | None) -> tuple[Leaves, Leaves]:
         before, after = baseline.leaves, actual.leaves
-        if baseline.kind == "leave":
-            if not any(path.endswith(WRITTEN) for path in before):  # earlier versions did not record it
-                returned = {path: leaf for path, leaf in after.items() if not path.endswith(WRITTEN)}
-                if len(returned) < len(after):
-                    self.writing_calls.add(id(baseline.call))
-                return before, returned
-            return before, after
         if not (before or after):
             return before, after
+        if baseline.kind == "leave":
+            if baseline.parent is not None:
+                return before, after
+            root = self.baseline.modules[baseline.call.layer]
+            before = with_actual_names(before, after, root, self.actual.modules[actual.call.layer])
+            if SIDE_EFFECTS in root.config:
+                return before, after
+            # earlier versions did not record these
+            lacking = {path: leaf for path, leaf in after.items() if path not in before}
+            written = {path for path in lacking if path.endswith(WRITTEN)}
+            empty = {path for path, leaf in lacking.items() if leaf.literal == EMPTY} - written
+            if written:
+                self.writing_calls.add(id(baseline.call))
+            self.empty_outputs.extend(sorted(empty))
+            return before, {path: leaf for path, leaf in after.items() if path not in written | empty}
         lent = lent_weights(before), lent_weights(after)
         if lent[0] != lent[1]:  # earlier versions did not record them
             self.lent_calls.add(id(baseline.call))

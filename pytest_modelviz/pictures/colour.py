@@ -53,7 +53,7 @@ def paint(values: Values, scale: Scale) -> Image:
     return image
 
 
-def overlay(photo: Image, heat: Image, strength: float = 0.5) -> Image:
+def overlay(photo: Image, heat: Image) -> Image:
     """Lay a painted map over a picture of the same size."""
-    mixed = photo.astype(np.float64) * (1 - strength) + heat.astype(np.float64) * strength
+    mixed = (photo.astype(np.float64) + heat) / 2
     return np.asarray(np.rint(mixed), dtype=np.uint8)

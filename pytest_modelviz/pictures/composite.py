@@ -21,9 +21,9 @@ class Picture:
     image: Image
 
 
-def tiles(channels: Values, scale: Scale, columns: int = 4) -> Image:
+def tiles(channels: Values, scale: Scale) -> Image:
     """Paint channels (c, h, w) as a grid on one scale."""
-    columns = min(columns, len(channels))
+    columns = min(4, len(channels))
     size = TILE if columns > 1 else PANEL
     return grid([enlarge(paint(channel, scale), size) for channel in channels], columns)
 
@@ -116,10 +116,10 @@ def _heat_row(baseline: Heat, actual: Heat) -> Image:
     return beside(panels, gap=12)
 
 
-def photo_composite(label: str, headline: str, baseline: Image, actual: Image) -> Picture:
+def photo_composite(label: str, baseline: Image, actual: Image) -> Picture:
     """Two inputs side by side, each stretched to its own contrast."""
     panels = [_photo_panel(baseline, "baseline"), _photo_panel(actual, "actual")]
-    return Picture(label, labelled(beside(panels, gap=12), headline))
+    return Picture(label, labelled(beside(panels, gap=12), "the input"))
 
 
 def _photo_panel(photo: Image, name: str) -> Image:

@@ -8,6 +8,7 @@ from PIL import ImageDraw, ImageFont
 
 from pytest_modelviz.pictures.colour import Image
 from pytest_modelviz.text.printable import printable
+from pytest_modelviz.text.side_by_side import cut_short
 
 _BACKGROUND, _INK = 255, (40, 40, 40)
 _GAP = 4
@@ -53,7 +54,7 @@ def labelled(image: Image, *lines: str) -> Image:
     Unprintable characters are escaped: Pillow refuses to measure them.
     """
     font = ImageFont.load_default(size=12)
-    texts = [line if len(line) <= 90 else f"{line[:87]}..." for line in map(printable, lines)]
+    texts = [cut_short(printable(line), 90) for line in lines]
     wanted = max((int(np.ceil(font.getlength(text))) for text in texts), default=0) + 2
     canvas = np.full((_LINE * len(texts), max(wanted, image.shape[1]), 3), _BACKGROUND, np.uint8)
     drawing = Pillow.fromarray(canvas)

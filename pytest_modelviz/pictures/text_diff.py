@@ -12,6 +12,7 @@ from pytest_modelviz.pictures.layout import labelled
 from pytest_modelviz.text.side_by_side import cut_apart
 
 _MOST_LINES, _LONGEST_LINE = 60, 130  # characters
+_CONTEXT = 3  # lines around a change
 _HEIGHT, _MARGIN = 18, 6
 _PAPER = {"-": (255, 226, 224), "+": (218, 245, 220), " ": (255, 255, 255), "@": (236, 240, 248)}
 _INK = {"-": (150, 20, 20), "+": (10, 100, 30), " ": (40, 40, 40), "@": (90, 100, 130)}
@@ -40,12 +41,12 @@ def text_picture(label: str, headline: str, lines: Sequence[Line]) -> Picture:
     return Picture(label, labelled(np.asarray(page), headline))
 
 
-def around_changes(lines: Sequence[Line], context: int = 3) -> list[Line]:
+def around_changes(lines: Sequence[Line]) -> list[Line]:
     """The changed lines with a few of those around them; lines left out are counted."""
     excerpt: list[Line] = []
     end = 0  # of the lines that are in the excerpt or counted
     for at, line in enumerate(lines):
-        if any(sign != " " for sign, _ in lines[max(0, at - context) : at + context + 1]):
+        if any(sign != " " for sign, _ in lines[max(0, at - _CONTEXT) : at + _CONTEXT + 1]):
             if at > end:
                 excerpt.append(("@", f"{at - end} unchanged"))
             excerpt.append(line)

@@ -8,21 +8,27 @@ import inspect
 import re
 from collections import UserDict
 from collections.abc import Collection, Hashable, Iterator, Mapping
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 
+from pytest_modelviz.records.structure import EMPTY
+
 DEEPEST = 8
 LITERALS = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size, enum.Enum)
 _NUMBERS = (torch.Tensor, bool, int, float)  # of all that objects hold, only these are compared
+# What is compared as a whole, and may have attributes if it is of a subclass.
+_COMPARED = (torch.Tensor, np.ndarray, np.generic, set, frozenset, *LITERALS)
 _LARGEST_WRITTEN = 10**600  # of an integer in decimal digits: Python may refuse to write 640, or from 4300 on
 _LONGEST_TEXT = 200  # characters; a longer text is cut and ends in a digest of the whole
 _MOST_WRITTEN = 1000  # items of an array up to which NumPy writes all of them
 _MOST_ITEMS = 4096  # of a collection that is neither list nor tuple nor mapping
 
 
-def leaves(value: object, path: str = "", depth: int = 0, *, by_name: bool = True) -> Iterator[tuple[str, object]]:
+def leaves(
+    value: object, path: str = "", depth: int = 0, *, by_name: bool = True, with_empty: bool = False
+) -> Iterator[tuple[str, object]]:
     """Yield (path, tensor or literal) of a nested value in a stable order.
 
     Named tuples and dataclasses are walked by field, and so are other objects by their attributes, because caches,
@@ -33,6 +39,7 @@ def leaves(value: object, path: str = "", depth: int = 0, *, by_name: bool = Tru
         path: the prefix of the paths.
         depth: the level of the value.
         by_name: walk mappings and objects by sorted name, else in their author's order.
+        with_empty: yield `NO_ITEMS` for each container without items that is in no object.
 
     Example:
         >>> [path for path, _ in leaves({"mask": [True, False], "image": 1.0})]
@@ -51,14 +58,19 @@ def leaves(value: object, path: str = "", depth: int = 0, *, by_name: bool = Tru
         items = items_of(value, by_name)
         if items is None:
             yield from _attributes(value, path, depth, by_name)
+        elif with_empty and not items:
+            yield path, NO_ITEMS
         for name, item in items or ():
-            yield from leaves(item, f"{path}{name}", depth + 1, by_name=by_name)
+            yield from leaves(item, f"{path}{name}", depth + 1, by_name=by_name, with_empty=with_empty)
 
 
 class Placeholder(str):
     """The name of a type, which stands for a value whose contents are not compared."""
 
     __slots__ = ()
+
+
+NO_ITEMS = Placeholder(EMPTY)
 
 
 def placeholder(value: object) -> Placeholder:
@@ -83,27 +95,32 @@ def _uncompared(value: object, path: str, depth: int) -> Iterator[str]:
 
 def _exception(value: object, items: list[tuple[str, object]] | None) -> str | None:
     """What of a value is not compared: "" for all of it, None if all is; its `items` are another matter."""
-    if isinstance(value, LITERALS):
-        return None
-    if items or isinstance(value, torch.Tensor):
-        names = _public_attributes(value) - {name.lstrip(".") for name, _ in items or ()}
-        return f" (its {', '.join(sorted(names))})" if names else None
     if isinstance(value, np.ma.MaskedArray):
         return " (its mask)"
+    if items is not None or isinstance(value, _COMPARED):
+        names = public_attributes(value) - {name.lstrip(".") for name, _ in items or ()}
+        if names:
+            return f" (its {', '.join(sorted(names))})"
+    if items is not None or isinstance(value, (torch.Tensor, *LITERALS)):
+        return None
     if isinstance(value, (np.ndarray, np.generic)):
-        is_cut = value.size > _MOST_WRITTEN and not isinstance(_as_tensor(value), torch.Tensor)
-        return " (all but its first and last items)" if is_cut else None
+        return " (all but its first and last items)" if is_cut(value) else None
     if isinstance(value, (set, frozenset)):
         return None if all(isinstance(item, (tuple, frozenset, *LITERALS)) for item in value) else " (all but its text)"
-    if items == []:
-        return " (that it is empty)"
+    if inspect.isasyncgen(value) or inspect.iscoroutine(value):  # noted already, as it was not run
+        return None
     is_in_part = any(not isinstance(item, Placeholder) for _, item in leaves(value))
     return " (all but its tensors and numbers)" if is_in_part else ""
 
 
-def _public_attributes(value: object) -> set[str]:
-    """Names of attributes that somebody may have given to a container or tensor, and that hold something."""
-    if type(value).__module__.startswith("torch._"):  # a tensor that torch makes for itself
+def is_cut(array: np.ndarray[Any, Any] | np.generic) -> bool:
+    """Whether only the first and last items of an array are compared, as it has many and is compared as a text."""
+    return array.size > _MOST_WRITTEN and not isinstance(_as_tensor(array), torch.Tensor)
+
+
+def public_attributes(value: object) -> set[str]:
+    """Names of attributes that somebody may have given to what has a value of its own, and that hold something."""
+    if isinstance(value, enum.Enum) or type(value).__module__.startswith("torch._"):  # as tensors that torch makes
         return set()
     attributes = getattr(value, "__dict__", None) or {}
     public = {name for name, item in attributes.items() if not name.startswith("_") and item is not None}
@@ -127,8 +144,11 @@ def items_of(value: object, by_name: bool = False) -> list[tuple[str, object]] |
 
 def _as_tensor(value: object) -> object:
     """A NumPy array or number as a tensor, a text where torch has no such dtype."""
+    array = np.asarray(value)
+    if any(stride < 0 for stride in array.strides) or not array.dtype.isnative:  # torch reads neither
+        array = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("="))
     try:
-        return torch.as_tensor(np.asarray(value))
+        return torch.as_tensor(array)
     except TypeError:
         with np.printoptions(formatter={"object": _written_in_array}):
             return repr(value)

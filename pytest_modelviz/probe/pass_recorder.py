@@ -23,6 +23,7 @@ from pytest_modelviz.probe.lent import LentWeights
 from pytest_modelviz.probe.modules import OWN_OF_MODULE, class_name, observed_modules, tie_groups
 from pytest_modelviz.probe.nested_values import leaves, literal, uncompared_items
 from pytest_modelviz.probe.purity import state_of
+from pytest_modelviz.probe.side_effects import Arguments, WatchedArguments, is_item_of
 from pytest_modelviz.probe.sketch import record_number, record_shape, record_tensor
 from pytest_modelviz.probe.streams import consume, run_stepwise, runs_on_demand
 from pytest_modelviz.probe.torch_internals import Args, Kwargs, Operator, buffer_table, is_any_autocast_enabled
@@ -30,13 +31,17 @@ from pytest_modelviz.probe.weights import Weights
 from pytest_modelviz.records.findings import AUTOCAST
 from pytest_modelviz.records.structure import (
     ATTRIBUTE_SUFFIX,
+    EMPTY,
     LENT,
     NAMESAKE,
     PACKED,
     REWRITTEN,
+    SIDE_EFFECTS,
+    UNCOMPARED,
     UNSAVED,
     WRITTEN,
     ModelStructure,
+    ModuleRecord,
 )
 from pytest_modelviz.records.tensors import WEIGHT_WIDTH, TensorRecord
 from pytest_modelviz.records.trace import Call, ForwardTrace, Leaf
@@ -109,9 +114,8 @@ class PassRecorder:
         self._weights = Weights(named, weight_width)
         describer = Describer()
         self._modules = {name: describer.describe(module, self._weights.names(module)) for name, module in named}
-        if modules.is_namesake(self._observed[0]):
-            root = self._modules[""]
-            self._modules[""] = replace(root, config={**root.config, NAMESAKE: "yes"})
+        marks = {NAMESAKE: modules.is_namesake(self._observed[0]), SIDE_EFFECTS: self._records_numbers}
+        self._modules[""] = _marked(self._modules[""], **{mark: "yes" for mark, applies in marks.items() if applies})
         self._attributes = [
             (name, module, {key: value for key, value in vars(module).items() if key not in OWN_OF_MODULE})
             for name, module in named
@@ -185,8 +189,7 @@ class PassRecorder:
                 written.setdefault(name, []).append(local)
         for mark, names_by_layer in ((UNSAVED, unsaved), (REWRITTEN, written)):
             for name, names in names_by_layer.items():
-                record = self._modules[name]
-                self._modules[name] = replace(record, config={**record.config, mark: "\n".join(names)})
+                self._modules[name] = _marked(self._modules[name], **{mark: "\n".join(names)})
 
     def _wrap(self, base: type[torch.nn.Module], original: Operator) -> None:
         def observed_call(module: torch.nn.Module, /, *args: object, **kwargs: object) -> object:
@@ -209,7 +212,9 @@ class PassRecorder:
         index = self._counts.get(name, 0)
         self._counts[name] = index + 1
         prefix = f"{name}#{index}" if index else name
-        inputs = self._leaves(_name_arguments(module, args, kwargs), f"{prefix}<")
+        arguments = _name_arguments(module, args, kwargs)
+        inputs = self._leaves(arguments, f"{prefix}<")
+        watched = WatchedArguments(arguments) if not self._depth and self._records_numbers else None
         autocast = _autocast()
         if self._depth == 0:
             self._root_autocast = autocast
@@ -234,13 +239,15 @@ class PassRecorder:
         finally:
             self._depth -= 1
             self._lent.leave(call)
-        call.outputs = self._leaves([("", output)], prefix, anew=not self._depth)
-        if not self._depth and self._records_numbers:
-            call.outputs |= self._written(call, _name_arguments(module, args, kwargs), f"{prefix}<")
-        is_noted = self._records_numbers and not (self._depth or self._notes)
-        if is_noted and (uncompared := uncompared_items(output)):
-            names = [*uncompared[:_MOST_NAMED], *(["..."] if len(uncompared) > _MOST_NAMED else [])]
-            self._notes += (f"the model's output holds what is not compared: {', '.join(names)}",)
+        if watched is None:
+            call.outputs = self._leaves([("", output)], prefix, anew=not self._depth)
+        else:
+            call.outputs = self._leaves([("", output)], prefix, anew=True, with_empty=True)
+            changes = watched.changes()
+            uncompared = {f"{c.argument}{WRITTEN}": Leaf(literal=UNCOMPARED) for c in changes if c.is_repeated}
+            call.outputs |= uncompared | self._written(call, arguments, watched.empty, f"{prefix}<")
+            self._note("the model's output holds what is not compared", uncompared_items(output))
+            self._note("the model writes what is not compared into its arguments", [change.path for change in changes])
         self._left(call)
         self._weights.record_waiting(module)
         for observer in self._observers:
@@ -260,12 +267,20 @@ class PassRecorder:
 
         return run_stepwise(output, step)
 
-    def _leaves(self, values: list[tuple[str, object]], prefix: str, *, anew: bool = False) -> dict[str, Leaf]:
+    def _note(self, what: str, items: Sequence[str]) -> None:
+        if items:
+            names = [*items[:_MOST_NAMED], *(["..."] if len(items) > _MOST_NAMED else [])]
+            self._notes += (f"{what}: {', '.join(names)}",)
+
+    def _leaves(
+        self, values: Arguments, prefix: str, *, anew: bool = False, with_empty: bool = False
+    ) -> dict[str, Leaf]:
         """Record a nested value's leaves; `anew` also those tensors in which no write since was noticed."""
         leaf_by_path: dict[str, Leaf] = {}
         for name, value in values:
             # nearly all values are tensors, whose leaf is found faster without a walk
-            for written, item in [(name, value)] if isinstance(value, torch.Tensor) else leaves(value, name):
+            is_tensor = isinstance(value, torch.Tensor)
+            for written, item in [(name, value)] if is_tensor else leaves(value, name, with_empty=with_empty):
                 path = _unused(written, leaf_by_path)  # a key such as "a.b" is written like the "b" within "a"
                 if isinstance(item, torch.Tensor):
                     leaf_by_path[path] = Leaf(tensor=self._key(item, prefix + path, anew=anew))
@@ -275,18 +290,17 @@ class PassRecorder:
                     leaf_by_path[path] = Leaf(literal=literal(item))
         return leaf_by_path
 
-    def _written(self, call: Call, arguments: list[tuple[str, object]], prefix: str) -> dict[str, Leaf]:
-        """What a call has put into its arguments, or taken out of them, and does not return."""
-        recorded, returned = set(self.tensors), {leaf.tensor for leaf in (call.outputs or {}).values()}
-        after = self._leaves(arguments, prefix, anew=True)
+    def _written(self, call: Call, arguments: Arguments, empty: set[str], prefix: str) -> dict[str, Leaf]:
+        """What a call has put into its arguments, or taken out of them; these were `empty` before."""
+        recorded = set(self.tensors)
+        before = {**dict.fromkeys(empty, Leaf(literal=EMPTY)), **call.inputs}
+        after = self._leaves(arguments, prefix, anew=True, with_empty=True)
         written = {
-            f"{path}{WRITTEN}": leaf
-            for path, leaf in after.items()
-            if not self._is_same(call.inputs.get(path), leaf) and (leaf.tensor is None or leaf.tensor not in returned)
+            f"{path}{WRITTEN}": leaf for path, leaf in after.items() if not self._is_same(before.get(path), leaf)
         }
-        for path in call.inputs.keys() - after.keys():
-            if not path.endswith(LENT) and not any(_is_item_of(inner, path) for inner in after):
-                written[f"{path}{WRITTEN}"] = Leaf(literal="removed")
+        for path in before.keys() - after.keys():
+            if not path.endswith(LENT) and not any(is_item_of(inner, path) for inner in after):
+                written[f"{path}{WRITTEN}"] = Leaf(literal="<removed>")
         used = {leaf.tensor for leaf in written.values()} | {key for _, _, key in self._sketched.values()}
         for key in self.tensors.keys() - recorded - used:  # numbers, which are recorded anew wherever they are
             del self.tensors[key]
@@ -320,6 +334,10 @@ class PassRecorder:
         return key
 
 
+def _marked(record: ModuleRecord, **marks: str) -> ModuleRecord:
+    return replace(record, config={**record.config, **marks})
+
+
 def _unused(name: str, names: Container[str]) -> str:
     unused, repetition = name, 1
     while unused in names:
@@ -330,10 +348,6 @@ def _unused(name: str, names: Container[str]) -> str:
 
 def _set_call(base: Any, function: Operator) -> None:  # a type checker forbids to assign a method
     base.__call__ = function
-
-
-def _is_item_of(inner: str, path: str) -> bool:
-    return inner.startswith((f"{path}.", f"{path}["))
 
 
 def _is_of(local: str, attributes: set[str]) -> bool:
@@ -350,7 +364,7 @@ def _autocast() -> str:
     return ", ".join(f"{kind} {torch.get_autocast_dtype(kind)}" for kind in kinds) or "other devices"
 
 
-def _name_arguments(module: torch.nn.Module, args: Args, kwargs: Kwargs) -> list[tuple[str, object]]:
+def _name_arguments(module: torch.nn.Module, args: Args, kwargs: Kwargs) -> Arguments:
     """Arguments by name, without those that equal the default: it makes no difference whether they are passed."""
     parameters = parameters_of(module)
     defaults = parameters.defaults

@@ -23,8 +23,6 @@ from pytest_modelviz.records.json_values import (
 from pytest_modelviz.records.verdict import Cause, Divergence, Verdict
 from pytest_modelviz.text.strict_json import JsonObject, JsonValue
 
-_JSON_KEYS = {"class_name": "class"}  # of a divergence, whose other keys are its fields
-
 
 class Status(str, enum.Enum):
     """The outcome of a check."""
@@ -108,8 +106,7 @@ class CheckResult:
         """The result as a JSON object, its keys in the order of the fields."""
         document = plain_record(self)
         if self.first_divergence is not None:
-            first = plain_record(self.first_divergence)
-            document["first_divergence"] = {_JSON_KEYS.get(key, key): value for key, value in first.items()}
+            document["first_divergence"] = plain_record(self.first_divergence, class_name="class")
         command, former = document.pop("accept_command"), document.pop("former_nodeid")
         document["commands"] = {} if command is None else {"accept": command}
         if former is not None:

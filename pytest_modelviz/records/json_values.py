@@ -74,9 +74,10 @@ def objects(document: JsonObject, key: str) -> list[dict[str, JsonValue]]:
     return values
 
 
-def plain_record(record: DataclassInstance) -> dict[str, JsonValue]:
-    """A dataclass as JSON can hold it, an object of its fields."""
-    return {field.name: plain(getattr(record, field.name)) for field in dataclasses.fields(record)}
+def plain_record(record: DataclassInstance, **keys: str) -> dict[str, JsonValue]:
+    """A dataclass as JSON can hold it, an object of its fields; `keys` are those with other names than fields."""
+    names = [field.name for field in dataclasses.fields(record)]
+    return {keys.get(name, name): plain(getattr(record, name)) for name in names}
 
 
 def plain(value: object) -> JsonValue:

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pytest_modelviz.records.json_values import plain_record
 from pytest_modelviz.text.strict_json import JsonValue
 
-_JSON_KEYS = {"class_name": "class"}  # of a call, whose other keys are its fields
-
 
 class NoiseReason(str, enum.Enum):
     """Why rounding takes a result far."""
@@ -72,5 +70,4 @@ class NoiseSummary:
 
     def to_json(self) -> dict[str, JsonValue]:
         """An object of its fields, `class_name` as "class"; null stands for what is infinite."""
-        calls = [plain_record(call) for call in self.calls]
-        return {**plain_record(self), "calls": [{_JSON_KEYS.get(k, k): v for k, v in call.items()} for call in calls]}
+        return {**plain_record(self), "calls": [plain_record(call, class_name="class") for call in self.calls]}

@@ -11,6 +11,8 @@ from pytest_modelviz.records.tensors import TensorRecord
 
 ATTRIBUTE_SUFFIX = " (attribute)"  # marks a tensor in a plain attribute, which is neither parameter nor buffer
 WRITTEN = ", as the call leaves it"  # marks what a model has put into its arguments, beside what it returns
+EMPTY = "<empty>"  # stands for a container without items in what a model returns
+UNCOMPARED = "<not compared>"  # stands for what a model has written into an argument, and its value is not compared
 LENT = ", given by its caller"  # marks a parameter that a module has for one call only (see `probe.lent`)
 # Mark parts of a quantised tensor, recorded beside the numbers that it stands for, and a tensor that only an object of
 # torch's engines holds (see `probe.quantised`). Earlier versions recorded none of these.
@@ -19,8 +21,10 @@ PARTS = (INTEGER_PART, SCALE_PART, ZERO_POINT_PART)
 # In a module's configuration: its buffers that no state dict holds, and those that the pass itself writes.
 UNSAVED, REWRITTEN = "unsaved", "rewritten"
 NAMESAKE = "namesake"  # the same of a model that is called like a class of torch's and is another
-MARKS = (UNSAVED, REWRITTEN, NAMESAKE)
 _DYNAMIC = "torch.qint8"  # of the weights of a dynamically quantised layer, as its configuration shows it
+# The same of any model: that what it writes into its arguments, and what it returns empty, has been recorded.
+SIDE_EFFECTS = "effects"
+MARKS = (UNSAVED, REWRITTEN, NAMESAKE, SIDE_EFFECTS)
 NOT_SAVED = " (not saved)"  # marks such a buffer in a summary
 
 

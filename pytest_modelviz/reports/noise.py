@@ -7,6 +7,7 @@ from pytest_modelviz.records.noisy_calls import NoiseReason, NoiseSummary, Noisy
 from pytest_modelviz.text.counts import counted
 from pytest_modelviz.text.dotted import MODEL_LABEL
 from pytest_modelviz.text.printable import as_one_word, printable
+from pytest_modelviz.text.side_by_side import cut_short
 
 _LONGEST = 100  # letters of a layer's name, of an error three times as many
 _HUNDRED, _MOST_WHOLE = 99.5, 1e6  # numbers between these are written without an exponent
@@ -34,7 +35,7 @@ def noise_lines(summary: NoiseSummary) -> list[str]:
 
 def no_noise_line(reason: str) -> str:
     """Says that the noise of a baseline is not known, and why."""
-    return _line(f"not known: {_cut(printable(reason), 3 * _LONGEST)}")
+    return _line(f"not known: {cut_short(printable(reason), 3 * _LONGEST)}")
 
 
 def _line(text: str) -> str:
@@ -60,11 +61,7 @@ def _call(layer: str, call: int) -> str:
 
 
 def _word(name: str) -> str:
-    return as_one_word(_cut(printable(name), _LONGEST))
-
-
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 3]}..."
+    return as_one_word(cut_short(printable(name), _LONGEST))
 
 
 def _number(value: float) -> str:

@@ -24,7 +24,6 @@ _LIMITS = (
     kinds.UnrecordedPartsFinding,
     kinds.QuantisedAnewFinding,
 )  # of what was compared: they stand under the notes
-_OF_A_TRAINING = "the model starts the same; its code, the data, the loss or the optimiser is different"
 
 
 def explain(
@@ -34,15 +33,18 @@ def explain(
     reason: str = "",
     commands: tuple[str, str] = ("", ""),
     notes: Sequence[str] = (),
+    cause_text: str = "",
     whole: bool = False,
 ) -> str:
     """The message of one check; empty for what needs no words. Long lists are cut unless the `whole` is wanted.
 
     `commands` are what follows `pytest --modelviz-update` to select the test again, and `modelviz accept` to take what
-    was captured; `notes` say what the check does not cover. Names and texts of models and files become printable.
+    was captured; `notes` say what the check does not cover, `cause_text` what the cause means in this view, if that is
+    something else than in others. Names and texts of models and files become printable.
     """
     result, findings, reason = printable(result), printable(findings), printable(reason)
-    message = _message(result, findings, reason, commands, None if whole else MOST_LISTED)
+    most = None if whole else MOST_LISTED
+    message = _message(result, findings, reason, commands, printable(cause_text), most)
     is_match = result.status is Status.MATCH
     limits = [sentence(finding) for finding in findings if is_match or isinstance(finding, _LIMITS)]
     note_lines = [f"  note      {printable(note)}" for note in (*notes, *limits)]
@@ -51,12 +53,17 @@ def explain(
 
 
 def _message(
-    result: CheckResult, findings: Sequence[kinds.AnyFinding], reason: str, commands: tuple[str, str], most: int | None
+    result: CheckResult,
+    findings: Sequence[kinds.AnyFinding],
+    reason: str,
+    commands: tuple[str, str],
+    cause_text: str,
+    most: int | None,
 ) -> str:
     status, command = result.status, commands[0]
     accept = accept_command(commands[1]) if result.candidate is not None else ""
     if status is Status.DRIFT:
-        return _drift(result, findings, accept, most)
+        return _drift(result, findings, accept, cause_text, most)
     if status is Status.MISSING:
         heading = f"{result.name}: no baseline at {result.baseline}"
         return f"{heading}\n{ways_to_record(accept, command)}"
@@ -68,13 +75,14 @@ def _message(
     return ""
 
 
-def _drift(result: CheckResult, findings: Sequence[kinds.AnyFinding], accept: str, most: int | None) -> str:
+def _drift(
+    result: CheckResult, findings: Sequence[kinds.AnyFinding], accept: str, cause_text: str, most: int | None
+) -> str:
     steps = [finding.step for finding in findings if isinstance(finding, kinds.IncomparableStepsFinding)]
     happened = f"could be compared only up to step {steps[0] - 1}" if steps else "drifted"
     lines = [f"{result.name} {happened}{_where(result)}"]
     if result.cause:
-        is_training = result.cause is Cause.COMPUTATION and result.view == "training_curve"
-        lines.append(f"  cause     {result.cause}: {_OF_A_TRAINING if is_training else _CAUSES[result.cause]}")
+        lines.append(f"  cause     {result.cause}: {cause_text or _CAUSES[result.cause]}")
     if result.tolerance != 0.0:
         lines.append(f"  error     {amount(result.error, result.tolerance)}{_beside_noise(result.error, findings)}")
     lines += _evidence(findings, most)

@@ -54,6 +54,7 @@ _RETURNS = {
     "compare": _instance("a Verdict", Verdict),
     "picture": _sequence("a list of Picture, Curve, Histogram and Graph", Picture, Curve, Histogram, Graph),
     "describe": _TEXT,
+    "cause_texts": _mapping("a dict of str by cause", str),
 }
 _FIELDS: dict[type, dict[str, Rule]] = {
     Capture: {
@@ -100,6 +101,11 @@ class CheckedView:
     @property
     def view(self) -> str:
         return self.inner.view
+
+    @property
+    def cause_texts(self) -> Mapping[str, str]:
+        """What causes mean in this view, where that is something else than in others."""
+        return self._checked("cause_texts", getattr(self.inner, "cause_texts", {}))
 
     def capture(self) -> Capture:
         return self._checked("capture", self.inner.capture())

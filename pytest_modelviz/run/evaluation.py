@@ -34,6 +34,7 @@ from pytest_modelviz.storage.names import Location, display_path, file_folder, s
 from pytest_modelviz.storage.renaming import foreign_reason
 from pytest_modelviz.storage.store import ChangedMeanwhileError, Store
 from pytest_modelviz.text.printable import quoted
+from pytest_modelviz.views.base import cause_text
 
 if TYPE_CHECKING:
     from pytest_modelviz.run.session import Session
@@ -277,6 +278,7 @@ class CheckEvaluator:
             reason=reason,
             commands=(self._check.arguments, accept),
             notes=(*self._capture.notes, *self._notes),
+            cause_text=cause_text(self._check.view, result.cause),
             whole=whole,
         )
         return replace(result, message=message)

@@ -42,12 +42,17 @@ def apart(first: float, second: float, digits: int = 3) -> tuple[str, str]:
     return texts
 
 
+def cut_short(text: str, most: int) -> str:
+    """A text cut to `most` letters."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
 def cut_apart(first: str, second: str, most: int) -> tuple[str, str]:
     """Two texts cut to `most` letters each, around the first letter in which they differ."""
     if max(len(first), len(second)) <= most:
         return first, second
     if first == second:
-        return (f"{first[: most - 3]}...",) * 2
+        return (cut_short(first, most),) * 2
     shortest = min(len(first), len(second))
     shared = next((at for at in range(shortest) if first[at] != second[at]), shortest)
     return _window(first, shared, most), _window(second, shared, most)
@@ -58,7 +63,7 @@ def _window(text: str, at: int, most: int) -> str:
         return text
     start = 0 if at <= most - 4 - _MARGIN else min(at - _MARGIN, len(text) - most + 3)
     begun = f"...{text[start:]}" if start else text
-    return begun if len(begun) <= most else f"{begun[: most - 3]}..."
+    return cut_short(begun, most)
 
 
 def without_digests(first: str, second: str) -> tuple[str, str]:

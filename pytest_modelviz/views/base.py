@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol, cast
 
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.records.capture import Capture, Result_co
-from pytest_modelviz.records.verdict import Verdict
+from pytest_modelviz.records.verdict import Cause, Verdict
 
 
 def capture_with_other_randomness(view: View, first: Capture) -> Capture:
@@ -30,6 +30,12 @@ def measured(view: View, capture: Capture) -> Capture:
     """
     measure = getattr(view, "with_noise", None)
     return capture if measure is None else cast("Capture", measure(capture))
+
+
+def cause_text(view: View, cause: Cause | None) -> str:
+    """What a cause means in a view whose `cause_texts`, a dict by cause, say it otherwise than for all views."""
+    texts: Mapping[Cause | None, str] = getattr(view, "cause_texts", {})
+    return texts.get(cause, "")
 
 
 class View(Protocol[Result_co]):

@@ -43,7 +43,7 @@ def test_the_report_names_step_and_parameter(learning):
     result.stdout.fnmatch_lines(
         [
             "training_curve drifted, first at the model itself (*)",
-            "  cause     computation: *",
+            "  cause     computation: the model starts the same; *",
             "  error     0.01, 1,000 times what is allowed (1e-05)",
             "  evidence  step 0: scalars and gradients agree, the parameters move differently: the optimiser",
             "            all parameters together move by 0.* -> 0.*, +1 %",
@@ -168,7 +168,7 @@ def test_an_optimiser_that_is_given_is_recorded_and_its_change_said(project):
     result.stdout.fnmatch_lines(
         [
             "training_curve drifted, first at the model itself (*)",
-            "  cause     computation: *",
+            "  cause     computation: the model starts the same; *",
             "*the optimiser: weight_decay (AdamW): 0.0001 -> 0.0002",
         ]
     )

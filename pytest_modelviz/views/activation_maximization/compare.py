@@ -117,15 +117,11 @@ def _compare_climbs(
     evidence = [*findings]
     for name, (size, most) in errors.items():
         if not size <= most:
-            ends = [_end(climb) for climb in (before, after)] if name == _CLIMBING else []
+            ends = [tuple(map(float, climb.curves[-1])) for climb in (before, after)] if name == _CLIMBING else []
             evidence.append(ClimbFinding(layer, name, size, *ends))
     verdict = explain_drift(error, allowed, evidence, forward())
     # the pass ends at the layer: its outputs are not the model's
     return replace(verdict, findings=tuple(f for f in verdict.findings if not isinstance(f, OutputsFinding)))
-
-
-def _end(climb: Climb) -> tuple[float, ...]:
-    return tuple(float(value) for value in climb.curves[-1])
 
 
 def _gradients_differ(

@@ -28,7 +28,7 @@ def picture(actual: Capture, baseline: Capture | None = None, verdict: Verdict |
     pictures = []
     old_input, new_input = stored_input(baseline), stored_input(actual)
     if old_input is not None and new_input is not None and not np.array_equal(old_input, new_input):
-        pictures.append(photo_composite(INPUT_LABEL, "the input", old_input, new_input))
+        pictures.append(photo_composite(INPUT_LABEL, old_input, new_input))
     agreed = {layer for layer, error in errors.items() if layer in before and not error.drifted}
     drifted = [layer for layer in after if old[layer] not in agreed]
     for layer in drifted or after:  # where none of those that have a picture drifted, all of them

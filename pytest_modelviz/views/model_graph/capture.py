@@ -13,6 +13,7 @@ from pytest_modelviz.probe.forward import ModelInput, prepared, require_model
 from pytest_modelviz.probe.modules import opaque_modules, tie_groups
 from pytest_modelviz.probe.nested_values import plain_text
 from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.text.side_by_side import cut_short
 from pytest_modelviz.views.model_graph import compare as comparison
 from pytest_modelviz.views.model_graph import pictures
 from pytest_modelviz.views.model_graph.export import exported, warm_calls
@@ -83,4 +84,4 @@ def _reason(error: Exception) -> str:
     text = _PATH.sub("...", plain_text(lines[0])) if lines else ""
     text = re.sub(r"0x[0-9a-fA-F]+", "...", text)
     text = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    return text if len(text) <= 160 else f"{text[:157]}..."
+    return cut_short(text, 160)

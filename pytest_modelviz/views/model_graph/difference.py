@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from pytest_modelviz.compare.texts import same_text
 from pytest_modelviz.records.findings import LayerFinding
+from pytest_modelviz.records.structure import WRITTEN
 from pytest_modelviz.views.model_graph import findings
 from pytest_modelviz.views.model_graph.align import align
 from pytest_modelviz.views.model_graph.constants import same_constant
@@ -53,10 +54,20 @@ def difference(baseline: OperatorGraph, actual: OperatorGraph) -> Difference:
     returned = _references(baseline.outputs, actual.outputs, result.pairs)
     items = _differing_items(baseline.returned or (), actual.returned or ())
     if returned != baseline.outputs and not _touches(unpaired, baseline.outputs, actual.outputs):
-        result.findings.append(findings.ReturnsFinding("", baseline.outputs, returned))
+        outputs = _with_paths(baseline.outputs, baseline.returned), _with_paths(returned, actual.returned)
+        result.findings.append(findings.ReturnsFinding("", *outputs))
     elif baseline.returned is not None and any(items):
         result.findings.append(findings.ReturnsFinding("", *items))
     return result
+
+
+def _with_paths(outputs: tuple[str, ...], returned: tuple[str, ...] | None) -> tuple[str, ...]:
+    """References to what a model returns, with the paths of what it writes into its arguments."""
+    paths = [path for path, _, text in (item.rpartition(": ") for item in returned or ()) if text == "tensor"]
+    if len(paths) != len(outputs):
+        return outputs
+    pairs = zip(paths, outputs, strict=True)
+    return tuple(f"{path}: {name}" if path.endswith(WRITTEN) else name for path, name in pairs)
 
 
 def _differing_items(before: tuple[str, ...], after: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from pytest_modelviz.records.structure import WRITTEN
 from pytest_modelviz.views.model_graph.constants import without_large_values
 from pytest_modelviz.views.model_graph.records import DATA_WRITE, TENSOR, Operator, OperatorGraph
 
@@ -9,13 +10,19 @@ _LONE_TENSOR = ("output: tensor",)
 
 
 def as_earlier_versions(graph: OperatorGraph) -> OperatorGraph:
-    """A graph without the values of large constants, arguments of tensors and other things, and writes to `data`."""
+    """A graph without the values of large constants, arguments of tensors and other things, and what is written."""
+    outputs = graph.outputs[: len(graph.outputs) - sum(_is_written_tensor(text) for text in graph.returned or ())]
     return replace(
         graph,
         operators=tuple(map(_operator, (op for op in graph.operators if op.kind != DATA_WRITE))),
-        outputs=tuple(map(without_large_values, graph.outputs)),
+        outputs=tuple(map(without_large_values, outputs)),
         returned=None if graph.returned != _LONE_TENSOR else graph.returned,
     )
+
+
+def _is_written_tensor(returned: str) -> bool:
+    path, _, text = returned.rpartition(": ")
+    return path.endswith(WRITTEN) and text == "tensor"
 
 
 def _operator(operator: Operator) -> Operator:

@@ -18,15 +18,15 @@ import torch
 
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.forward import ModelInput, arguments_of, warm_up
-from pytest_modelviz.probe.nested_values import Placeholder, tensors
 from pytest_modelviz.probe.pass_recorder import PassRecorder
 from pytest_modelviz.probe.sketch import record_shape
 from pytest_modelviz.probe.streams import consume
-from pytest_modelviz.probe.torch_internals import child_table, compiled_from, tree_leaves, tree_map_only
+from pytest_modelviz.probe.torch_internals import child_table, compiled_from
 from pytest_modelviz.records.trace import Call
 from pytest_modelviz.views.model_graph.export_reader import Reader
 from pytest_modelviz.views.model_graph.naming import (
     Counts,
+    Results,
     in_order,
     module_rows,
     named_inputs,
@@ -62,7 +62,7 @@ def exported(model: torch.nn.Module, input_data: ModelInput) -> OperatorGraph:
         inputs, outputs = reader.read(program, dict(named_inputs(model, args, kwargs)))
     finally:
         child_table(held).clear()  # a reference to the exported program keeps no model alive
-    operators, outputs = _needed(reader.operators, outputs)
+    operators, outputs = _needed(reader, outputs)
     return OperatorGraph(EXPORTED, "", inputs, operators, outputs, rows, by_name=bool(kwargs), returned=returned[-1])
 
 
@@ -88,12 +88,14 @@ class _Held(torch.nn.Module):
         self._notify = notify  # export undoes what is assigned to a module
 
     def forward(self, *args: object, **kwargs: object) -> list[torch.Tensor]:
-        output = consume(self.held(*args, **kwargs))[0]
-        plain = output
-        if any(isinstance(item, _SYMBOLS) for item in tree_leaves(output)):
-            plain = tree_map_only(_SYMBOLS, lambda _: Placeholder("<number>"), output)
-        self._notify(returned_items(plain, returned_text))
-        return list(tensors(output))
+        results = Results(self.held, args, kwargs)
+        items = results.items(consume(self.held(*args, **kwargs))[0])
+        self._notify(returned_items(items, _returned_text))
+        return [item for _, item in items if isinstance(item, torch.Tensor)]
+
+
+def _returned_text(item: object) -> str:
+    return "<number>" if isinstance(item, _SYMBOLS) else returned_text(item)
 
 
 def _export() -> Callable[..., torch.export.ExportedProgram]:
@@ -120,12 +122,13 @@ def _silence() -> Iterator[None]:
         structured.setLevel(level)
 
 
-def _needed(operators: list[Operator], outputs: tuple[str, ...]) -> tuple[tuple[Operator, ...], tuple[str, ...]]:
+def _needed(reader: Reader, outputs: tuple[str, ...]) -> tuple[tuple[Operator, ...], tuple[str, ...]]:
     """Without what nothing is computed from, whether export keeps it or not; the rest is counted anew."""
     wanted = {producer_of(name) for name in outputs}
     needed = []
-    for operator in reversed(operators):
-        if operator.name in wanted or operator.kind.endswith("_") or not operator.output.startswith(_TENSORS):
+    for operator in reversed(reader.operators):
+        is_needed = operator.name in wanted or not operator.output.startswith(_TENSORS)
+        if is_needed or operator.kind.endswith("_") or operator.name in reader.writing:
             needed.append(operator)
             wanted |= {producer_of(name) for name in operator.inputs}
     needed.reverse()

@@ -28,12 +28,19 @@ _NUMBER = re.compile(r"constant \w+\[\] \((.*)\)")  # a tensor of one number, as
 
 
 class Reader:
-    """Walks an exported program's graph, subgraphs included; `held` is the module that was exported."""
+    """Walks an exported program's graph, subgraphs included; `held` is the module that was exported.
+
+    Attributes:
+        operators: all operators, in the order of execution.
+        writing: the names of those that write into what they are given.
+
+    """
 
     def __init__(self, model: torch.nn.Module, held: torch.nn.Module) -> None:
         self._names, self._counts = Names(model, held), Counts()
         self._owner = ""
         self.operators: list[Operator] = []
+        self.writing: set[str] = set()
 
     def read(
         self, program: torch.export.ExportedProgram, given: Mapping[str, object]
@@ -102,6 +109,9 @@ class Reader:
             self._owner = outer
             inputs = (*inputs, *(f"branch{at}={result}" for result in results))
         self.operators.append(Operator(name, kind, inputs, arguments, tensor_text(node.meta.get("val"))))
+        schema = schema_of(node.target)
+        if schema is not None and schema.is_mutable:
+            self.writing.add(name)
         return name
 
     def _inside(self, module: torch.fx.GraphModule, given: list[str]) -> list[str]:

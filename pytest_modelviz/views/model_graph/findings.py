@@ -75,8 +75,8 @@ class EarlierVersionFinding(AnyFinding):
 def _(finding: EarlierVersionFinding) -> str:
     return (
         "the baseline says nothing about the values of larger constants, about what stands beside tensors in an "
-        "argument, or about the keys and numbers that the model returns, as those of earlier versions: these were not "
-        "compared, record it anew"
+        "argument, or about the keys and numbers that the model returns and what it writes into its arguments, as "
+        "those of earlier versions: these were not compared, record it anew"
     )
 
 

@@ -38,11 +38,13 @@ def traced(model: torch.nn.Module, input_data: ModelInput, reason: str) -> Opera
     calls = PassRecorder(model, [recorder], record=record_shape, weight_width=None)
     rows = naming.module_rows(model)
     torch.backends.mha.set_fastpath_enabled(False)
+    results = naming.Results(model, args, kwargs)
     with calls.recording(), recorder, modes_untouched():
         output = model(*args, **kwargs)
-    outputs = tuple(map(recorder.reference, tensors(output)))
+    items = results.items(output)
+    outputs = tuple(recorder.reference(item) for _, item in items if isinstance(item, torch.Tensor))
     inputs = {name: naming.input_text(value) for name, value in given.items()}
-    returned = naming.returned_items(output, recorder.returned_text)
+    returned = naming.returned_items(items, recorder.returned_text)
     operators = tuple(recorder.operators)
     return OperatorGraph(TRACED, reason, inputs, operators, outputs, rows, by_name=bool(kwargs), returned=returned)
 

@@ -3,15 +3,17 @@
 import collections
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import torch
 
 from pytest_modelviz.probe.configuration import configuration, parameters_of
 from pytest_modelviz.probe.modules import class_name, observed_modules, own_tensors, unwrap
-from pytest_modelviz.probe.nested_values import Placeholder, leaves, literal, placeholder
+from pytest_modelviz.probe.nested_values import NO_ITEMS, Placeholder, leaves, literal, placeholder
+from pytest_modelviz.probe.side_effects import WatchedArguments, is_item_of
 from pytest_modelviz.probe.sketch import record_tensor
 from pytest_modelviz.probe.torch_internals import keystr, tree_flatten_with_path
+from pytest_modelviz.records.structure import UNCOMPARED, WRITTEN
 from pytest_modelviz.views.model_graph.constants import SKETCH_WIDTH, sketch_text
 from pytest_modelviz.views.model_graph.records import INPUT, ModuleRow, escaped
 
@@ -110,15 +112,59 @@ def input_text(value: object) -> str:
     return tensor_text(value) if isinstance(value, torch.Tensor) else literal(value)
 
 
-def returned_items(output: object, text: Callable[[object], str]) -> tuple[str, ...]:
-    """What a model returns, one text for each item: its path, and `tensor` or the `text` of what is none."""
-    return tuple(
-        f"output{path}: {'tensor' if isinstance(item, torch.Tensor) else text(item)}" for path, item in leaves(output)
-    )
+class Results:
+    """What a call of a model returns and writes into its arguments, item by item.
+
+    An argument that the caller gives by position is called by that: its name is the code's.
+
+    Args:
+        model: the model, which has not been called yet.
+        args: its positional arguments.
+        kwargs: its keyword arguments.
+
+    """
+
+    def __init__(self, model: torch.nn.Module, args: Sequence[object], kwargs: Mapping[str, object]) -> None:
+        given = parameters_of(unwrap(model)).named(args, kwargs)
+        names = [f"argument {at if at < len(args) else name}" for at, name in enumerate(given)]
+        self._arguments = list(zip(names, given.values(), strict=True))
+        self._before, self._watched = self._leaves(), WatchedArguments(self._arguments)
+
+    def _leaves(self) -> dict[str, object]:
+        return {path: item for name, value in self._arguments for path, item in leaves(value, name, with_empty=True)}
+
+    def items(self, output: object) -> list[tuple[str, object]]:
+        """(path, tensor or what is none) of all that the call, which is over, has returned and written.
+
+        Of a tensor that was an argument itself, only an operator says that it was written into.
+        """
+        before, after = self._before, self._leaves()
+        written = [(f"{path}{WRITTEN}", item) for path, item in after.items() if not _is_same(before.get(path), item)]
+        lost = sorted(path for path in before.keys() - after.keys() if not any(is_item_of(i, path) for i in after))
+        written += [(f"{path}{WRITTEN}", Placeholder("removed")) for path in lost]
+        unread = [c for c in self._watched.changes() if not isinstance(after.get(c.path), Placeholder)]
+        changed = dict.fromkeys(change.argument for change in unread if change.is_repeated)
+        written += [(f"{argument}{WRITTEN}", Placeholder(UNCOMPARED)) for argument in changed]
+        return [*((f"output{path}", item) for path, item in leaves(output, with_empty=True)), *written]
+
+
+def _is_same(before: object, after: object) -> bool:
+    if before is after:
+        return True
+    if isinstance(before, torch.Tensor) or isinstance(after, torch.Tensor):
+        return False
+    return type(before) is type(after) and literal(before) == literal(after)
+
+
+def returned_items(items: Iterable[tuple[str, object]], text: Callable[[object], str]) -> tuple[str, ...]:
+    """What a model returns and writes, one text for each item: its path, and `tensor` or the `text` of what is none."""
+    return tuple(f"{path}: {'tensor' if isinstance(item, torch.Tensor) else text(item)}" for path, item in items)
 
 
 def returned_text(item: object) -> str:
     """What a model returns beside tensors."""
+    if item is NO_ITEMS:
+        return "empty"
     if isinstance(item, Placeholder):
         return item
     return placeholder(item) if isinstance(item, torch.device) else literal(repr(item))

@@ -15,11 +15,10 @@ from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.forward import ModelInput, prepared, require_model
 from pytest_modelviz.probe.modules import class_name
-from pytest_modelviz.probe.sketch import record_tensor
+from pytest_modelviz.probe.sketch import record_sketch
 from pytest_modelviz.probe.thumbnails import shrink
 from pytest_modelviz.records.capture import Array, Capture
 from pytest_modelviz.records.noise import with_explanation_noise
-from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import GRADIENT
 from pytest_modelviz.records.trace_arrays import pack_trace
 from pytest_modelviz.records.verdict import Verdict
@@ -53,7 +52,7 @@ class SaliencyMapView:
         with prepared(self.model, self._input, grad=True) as model:
             explanation = saliency(model, self._input, self._target, self._method)
         trace, scores, gradient = explanation.trace, explanation.scores, explanation.gradient.numpy()
-        trace.gradients[GRADIENT] = _recorded(explanation.gradient)
+        trace.gradients[GRADIENT] = record_sketch(explanation.gradient)
         result = SaliencyMap(gradient, magnitude(gradient), scores.targets, scores.predicted, scores.total)
         facts: dict[str, JsonValue] = {
             "model": class_name(self.model),
@@ -88,15 +87,11 @@ class SaliencyMapView:
             return saliency(model, input_data, target, self._method).gradient
 
         moved, note = explain_moved(capture, self.model, self._input, explained, runs_often=self._method in RUNNING)
-        own, *others = (_recorded(gradient) for gradient in (torch.from_numpy(capture.result.gradient), *moved))
+        own, *others = (record_sketch(gradient) for gradient in (torch.from_numpy(capture.result.gradient), *moved))
         return with_explanation_noise(capture, [[whole_difference(own, other)] for other in others], note)
 
     def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
         return compare(baseline, actual, tolerances, is_target_chosen=self._target is not None)
-
-
-def _recorded(gradient: torch.Tensor) -> TensorRecord:
-    return record_tensor(gradient, statistics=False)
 
 
 def magnitude(gradient: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

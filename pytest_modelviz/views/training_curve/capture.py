@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from pytest_modelviz.records.structure import REWRITTEN, ModelStructure
 from pytest_modelviz.records.tensors import WEIGHT_WIDTH
 from pytest_modelviz.records.trace import ForwardTrace
 from pytest_modelviz.records.trace_arrays import pack_trace
+from pytest_modelviz.records.verdict import Cause
 from pytest_modelviz.text.strict_json import JsonValue
 from pytest_modelviz.views.training_curve import compare as comparison
 from pytest_modelviz.views.training_curve import pictures
@@ -37,6 +39,9 @@ class TrainingCurveView:
     """
 
     view = "training_curve"
+    cause_texts: ClassVar = {
+        Cause.COMPUTATION: "the model starts the same; its code, the data, the loss or the optimiser is different"
+    }
     compare = staticmethod(comparison.compare)
     picture = staticmethod(pictures.picture)
     describe = staticmethod(pictures.describe)

@@ -17,6 +17,7 @@ from matplotlib.ticker import MaxNLocator
 
 from pytest_modelviz.pictures.colour import NOT_A_NUMBER, Image
 from pytest_modelviz.pictures.composite import Picture
+from pytest_modelviz.text.side_by_side import cut_short
 
 Series = Mapping[str, npt.NDArray[np.float64]]
 
@@ -133,4 +134,4 @@ def _shortened(name: str) -> str:
     name = "".join(
         letter if ord(letter) in glyphs else letter.encode("unicode_escape").decode("ascii") for letter in name
     )
-    return name if len(name) <= 48 else f"{name[:45]}..."
+    return cut_short(name, 48)

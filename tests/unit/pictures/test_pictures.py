@@ -132,5 +132,5 @@ class TestComposites:
 
     def test_sheets(self):
         assert sheet([]) is None
-        one = photo_composite("input", "the input", block(RED), block(BLUE))
+        one = photo_composite("input", block(RED), block(BLUE))
         assert sheet([one, one]).shape[0] == 2 * one.image.shape[0] + 12

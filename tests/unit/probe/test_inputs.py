@@ -237,7 +237,7 @@ def test_a_model_of_tensordicts():
     data = TensorDict({"obs": torch.ones(3, 4)}, batch_size=[3])
     capture = FeatureMapsView(model, data).capture()
     assert list(data.keys()) == ["obs"]  # the model writes its result into what it is given
-    assert set(capture.result.trace.calls[0].outputs) == {".action", ".obs"}
+    assert {*capture.result.trace.calls[0].outputs} == {".action", ".obs", "tensordict.action, as the call leaves it"}
     assert "tensordict.obs" in capture.result.trace.calls[0].inputs
     assert ModelSummaryView(model, data).capture().result.layers["module"].outputs == "float32[3, 2]"
     assert ModelGraphView(model, data).capture().result.operators

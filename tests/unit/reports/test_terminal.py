@@ -163,6 +163,11 @@ def test_a_whole_report():
     assert "spread" not in bare
 
 
+def test_a_view_may_say_itself_what_a_cause_means():
+    text = explain(drift(cause=Cause.WEIGHTS), cause_text="its own\nwords")
+    assert text.splitlines()[1] == r"  cause     weights: its own\nwords"
+
+
 def test_what_needs_no_words_has_none():
     for status in (Status.MATCH, Status.RECORDED, Status.NOT_COMPARED):
         assert explain(drift(status=status)) == ""

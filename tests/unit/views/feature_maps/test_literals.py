@@ -71,6 +71,14 @@ class Boxes(list):
     pass
 
 
+class Word(str):
+    pass
+
+
+class Array(np.ndarray):
+    pass
+
+
 @dataclasses.dataclass
 class Point:
     x: float
@@ -100,7 +108,13 @@ def with_attribute(value):
         (lambda: {torch.ones(2)}, "value <set> (all but its text)"),
         (lambda: np.array(["a"] * 1001), "value <ndarray> (all but its first and last items)"),
         (lambda: np.ma.masked_array(np.ones(2), [True, False]), "value <MaskedArray> (its mask)"),
-        (lambda: [1.0, []], "value[1] <list> (that it is empty)"),
+        (lambda: [1.0, []], ""),
+        (lambda: with_attribute(Word("a")), "value <Word> (its label)"),
+        (lambda: with_attribute(np.ones(2).view(Array)), "value <Array> (its label)"),
+        (lambda: np.ones((2, 3))[::-1], ""),
+        (lambda: np.ones(2, ">f4"), ""),
+        (lambda: Color.RED, ""),
+        (lambda: with_attribute(Boxes()), "value <Boxes> (its label)"),
         (
             lambda: [set(), range(1), range(2), range(3), range(4)],
             "value[1] <range>, value[2] <range>, value[3] <range>, ...",
@@ -170,3 +184,26 @@ def test_an_integer_of_more_digits_than_python_writes():
     one, other = (returned(lambda power=power: 2**power)[".value"].literal for power in (20_000, 20_001))
     assert one != other
     assert returned(lambda: 10**500)[".value"].literal.startswith("10000")
+
+
+@pytest.mark.parametrize("nothing", [[], (), {}])
+def test_whether_what_is_returned_holds_nothing_or_is_absent(nothing):
+    views = [FeatureMapsView(Gives(lambda value=value: value), vectors()) for value in ([1.0, nothing], [1.0])]
+    captures = [view.capture() for view in views]
+    for view, capture, other in zip(views, captures, captures[::-1], strict=True):
+        assert view.compare(capture, view.capture(), Tolerances()).findings == ()
+        assert not view.compare(capture, other, Tolerances()).matched
+
+
+@pytest.mark.parametrize("convert", [lambda values: values[::-1], lambda values: values.astype(">f4")])
+def test_arrays_that_torch_cannot_read_as_they_lie_in_memory(convert):
+    def values(last):
+        return convert(np.array([[1.0, 2.0], [3.0, last]], np.float32))
+
+    view, same, other = (
+        FeatureMapsView(Gives(function), vectors())
+        for function in (lambda: values(4.0), lambda: np.ascontiguousarray(values(4.0)), lambda: values(5.0))
+    )
+    capture = view.capture()
+    assert view.compare(capture, same.capture(), Tolerances()).findings == ()
+    assert not view.compare(capture, other.capture(), Tolerances()).matched
