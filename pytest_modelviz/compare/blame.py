@@ -5,12 +5,14 @@ its weights do, or else its code; but a module before it may have changed by les
 is never called may hold what changed, and weights that a module was given for a call are its caller's.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from pytest_modelviz.compare.evidence import (
     WeightChanges,
     changed_state,
+    is_change_of_dtype,
     module_findings,
     order_findings,
     significant_change,
@@ -123,7 +125,7 @@ class _Investigation:
         """What else may explain a drift before the code does: buffers that the pass also writes, and orders of texts.
 
         Such a buffer may be read before it is written, and a list of texts may be the steps that a module takes, in
-        order.
+        order. Or the module that is called has weights of another dtype.
         """
         own = self._construction.own_modules(executing_call(event).layer)
         state = changed_state(*self._structures) if event.kind != "order" else {}
@@ -131,7 +133,16 @@ class _Investigation:
         if buffers:
             return "weights", buffers
         orders = order_findings(own, *self._structures)
-        return ("architecture", orders) if orders else ("computation", [])
+        if orders:
+            return "architecture", orders
+        asked = self._dtypes_of_callee(event)
+        return ("architecture", asked) if asked else ("computation", [])
+
+    def _dtypes_of_callee(self, event: Event) -> list[LayerFinding]:
+        """The dtypes of weights that a caller may ask for, and convert to, before it calls their module."""
+        if event.kind != "enter" or math.isfinite(self._first.error):
+            return []
+        return [finding for finding in self._construction.findings(event.call.layer) if is_change_of_dtype(finding)]
 
     def _unobserved_weights(self) -> list[WeightFinding]:
         """Weights inside the suspect that changed a lot and have shown in no call: its own code may read them.

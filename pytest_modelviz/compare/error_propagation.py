@@ -7,13 +7,15 @@ follows from the actual pass: a baseline, which anybody may have written, has no
 """
 
 import functools
+import math
 import re
 from collections.abc import Iterable
 
-from pytest_modelviz.compare.precision import is_exact
+from pytest_modelviz.compare.precision import is_eight_bit, is_exact
 from pytest_modelviz.compare.tensors import NOTHING_LEFT, allowed_for, is_no_more_than, own_source, rms, rms_difference
 from pytest_modelviz.compare.tolerance import Source, Tolerances
-from pytest_modelviz.records.structure import LENT, NAMESAKE
+from pytest_modelviz.records.structure import LENT, NAMESAKE, ModuleRecord
+from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import Call, Event, ForwardTrace, Leaf
 
 EXACT = Source()
@@ -25,8 +27,24 @@ _RECTIFIER = re.compile(
 _BOUNDS = {"ReLU6": 6.0}
 # Modules that only add up their inputs, weighted by what they hold, which is compared.
 _WEIGHTED_SUM = re.compile(r"(Lazy)?(Linear|Conv(Transpose)?[123]d)")
+_EIGHT_BIT = "qint8"
 _ROUNDING_SHARE = 0.1  # of the tolerance: processors differ by ten times less than what is allowed
 _LARGEST_SCALE = 1e8  # masks hold -1e9 and -3.4e38, which say nothing about the size of what is computed
+
+
+# Dynamically quantised layers round their inputs to 8 bits, in steps of the 127th part of a range of some eight times
+# their root mean square. Of a number halfway between two integers the last digit decides which one it becomes: that
+# happens to one or two where inputs agree but for rounding, to more once they differ by more, half a step each at most.
+_STEP, _TURNED = 8 / 127, 2.0
+_RECURRENT = ("RNN", "LSTM", "GRU")  # they round what they have computed a step of time before
+
+
+def _source_of_rounded_inputs(module: ModuleRecord, record: TensorRecord, received: Source) -> Source:
+    """What the result of a dynamically quantised layer may be off by, since it rounds its inputs."""
+    rounded = _STEP * math.sqrt(_TURNED / max(1, record.numel))
+    for before in (received.rounded, *([rounded] if module.class_name in _RECURRENT else ())):
+        rounded = min(math.hypot(rounded, math.sqrt(_STEP * before)), _STEP / 2)
+    return Source(_EIGHT_BIT, rounded=rounded)
 
 
 class ErrorPropagation:
@@ -68,12 +86,16 @@ class ErrorPropagation:
         explicitly allowed is passed on with the tensors that it makes.
         """
         combined, granted = EXACT, self._grant(layer)
+        module = self._actual.modules[event.call.layer]
+        rounds_inputs = event.kind == "leave" and module.rounds_inputs
         for key in _tensor_keys(event.leaves.values()):
             record, source = self._actual.tensors[key], self.sources.get(key)
             if source is None:
                 is_number = record.dtype == EXACT.dtype and not record.shape
                 source = received.and_from(self._given(caller)) if is_number else received
                 source = source.followed_by(own_source(record))
+                if rounds_inputs and not is_exact(record.dtype) and not is_eight_bit(record.dtype):
+                    source = source.followed_by(_source_of_rounded_inputs(module, record, received))
             self.sources[key] = source = source.and_from(granted)
             combined = combined.and_from(source)
         return combined

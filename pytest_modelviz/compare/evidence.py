@@ -9,6 +9,7 @@ from pytest_modelviz.compare.tensors import difference, weight_difference
 from pytest_modelviz.compare.texts import same_setting, same_text
 from pytest_modelviz.compare.tolerance import Tolerances, significant_weight_change
 from pytest_modelviz.records.findings import (
+    AnyFinding,
     AttributeFinding,
     ClassFinding,
     ConfigFinding,
@@ -126,6 +127,14 @@ def _is_of_quantiser(finding: ConstructionFinding, actual: ModelStructure) -> bo
     """
     is_quantiser = actual.modules[finding.layer].config.keys() >= _QUANTISER
     return is_quantiser and (isinstance(finding, ClassFinding) or finding.name in _QUANTISER)
+
+
+def is_change_of_dtype(finding: AnyFinding) -> bool:
+    """Whether a weight has another dtype, and the shape that it had."""
+    if not isinstance(finding, ShapeFinding):
+        return False
+    (old, _, shape), (new, _, own) = (text.partition("[") for text in (finding.before, finding.after))
+    return old != new and shape == own and bool(own)
 
 
 def significant_change(name: str, dtype: str, tolerances: Tolerances) -> float:

@@ -64,6 +64,16 @@ def precision_of(environment: Mapping[str, str]) -> str:
     return stated if stated in _PRODUCTS else "ieee"
 
 
+def changed_autocast(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[str, str] | None:
+    """The states of autocast in two environments, None where they do not differ; older files say no dtype."""
+    flags = before.get("autocast", "False"), after.get("autocast", "False")
+    dtypes = before.get("autocast_dtype"), after.get("autocast_dtype")
+    if flags[0] == flags[1] and (dtypes[0] is None or dtypes[1] is None or dtypes[0] == dtypes[1]):
+        return None
+    states = (dtype or ("on" if flag == "True" else "off") for flag, dtype in zip(flags, dtypes, strict=True))
+    return next(states), next(states)
+
+
 def coarsest_precision(*environments: Mapping[str, str]) -> str:
     """The coarsest of several: two captures agree to no more digits than the one that has fewer."""
     return max((precision_of(environment) for environment in environments), key=list(_PRODUCTS).index, default="ieee")

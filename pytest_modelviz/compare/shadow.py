@@ -7,16 +7,25 @@ as far as the actual pass is from its own shadow.
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from pytest_modelviz.compare.diagnosis import compare_traces
+from pytest_modelviz.compare.dtype_findings import (
+    event_dtypes,
+    event_of,
+    given_dtypes,
+    under_other_conditions,
+    with_extent_of,
+    with_native_texts,
+    with_weight_dtypes,
+)
 from pytest_modelviz.compare.precision import coarser, is_low
 from pytest_modelviz.compare.tensors import difference, relative_distance
 from pytest_modelviz.compare.tolerance import Tolerances
-from pytest_modelviz.records.findings import COMPUTED_IN, AnyFinding, DtypeFinding, EventFinding, Role, ShadowFinding
+from pytest_modelviz.records.findings import AUTOCAST, AnyFinding, DivergingEvent, Role, ShadowFinding
 from pytest_modelviz.records.tensors import NATIVE_WIDTH, WEIGHT_WIDTH, TensorRecord
 from pytest_modelviz.records.trace import Call, ForwardTrace
 from pytest_modelviz.records.verdict import Verdict
@@ -26,11 +35,15 @@ _MANY_JUMPS = 5e-3  # times a unit: relative L2, of a weight of any size
 _FEW_JUMPS, _JUMPING = 2, 1e-5  # how many jump at most, and the share of a large tensor's numbers that may
 _LARGE_WEIGHT = 4.0  # times the rms of a tensor: one number of that size may jump
 _OTHER_KERNELS = 2.0  # times as far from its shadow a pass may be on another device
-_NO_OTHER = "that of its output"
 
 
 def compare_passes(
-    baseline: ForwardTrace, actual: ForwardTrace, tolerances: Tolerances, *, precision: str = "ieee"
+    baseline: ForwardTrace,
+    actual: ForwardTrace,
+    tolerances: Tolerances,
+    *,
+    precision: str = "ieee",
+    around: Sequence[AnyFinding] = (),
 ) -> Verdict:
     """Compare two passes of a model, by their shadows where they are of lower precision.
 
@@ -40,6 +53,8 @@ def compare_passes(
         tolerances: what is allowed.
         precision: what products of float32 were computed in when the baseline was recorded; it only says whether that
             pass can stand for its own shadow.
+        around: what has changed around the model and may decide about its precision, such as autocast: it only says
+            what a drift comes from.
 
     Returns:
         The verdict on the shadows; where those agree, that on the passes themselves.
@@ -47,30 +62,61 @@ def compare_passes(
     """
     before, after = _single_precision_pass(baseline, precision), _single_precision_pass(actual, tolerances.precision)
     if before is baseline and after is actual:
-        return compare_traces(baseline, actual, tolerances)
+        return under_other_conditions(compare_traces(baseline, actual, tolerances), around)
     if before is None or after is None:
         old, new = (_narrow(trace).without_dtypes() for trace in (baseline, actual))
-        verdict = compare_traces(old, new, tolerances)
+        verdict = _native(old, new, tolerances, around)
         if before is None and after is None:
             return verdict  # as is said with each capture
         return _with_findings(verdict, ShadowFinding("baseline" if before is None else "actual", role=Role.ALSO))
-    shadow_tolerances = replace(
-        tolerances, precision="ieee", shadow_of=given_dtype(actual), jumps=_jumps(baseline, actual)
-    )
-    verdict = compare_traces(before, after, shadow_tolerances)
-    if not verdict.matched:
-        return _with_findings(verdict, *_input_dtypes(baseline, actual), ShadowFinding("differs", role=Role.ALSO))
+    own = replace(tolerances, precision="ieee", shadow_of=given_dtype(actual), jumps=_jumps(baseline, actual))
+    verdict = compare_traces(_without_autocast(before), _without_autocast(after), own)
+    is_built_alone = not verdict.matched and _passes_agree(verdict)
+    if not (verdict.matched or is_built_alone):
+        verdict = with_weight_dtypes(with_native_texts(verdict, baseline, actual))
+        return _with_findings(verdict, *given_dtypes(baseline, actual), ShadowFinding("differs", role=Role.ALSO))
     old, new = _narrow(baseline), _narrow(actual)
-    if after is actual and not is_low(baseline):
+    if verdict.matched and after is actual and not is_low(baseline):
         return verdict  # nothing is left but the precision of the baseline's products
     if actual.shadow is not None:
         new = _with_shadow_distances(new, actual.shadow)
     if actual.shadow is not None and baseline.shadow is not None:
         new = _bounded(new, _with_shadow_distances(old, baseline.shadow))
-    native = compare_traces(old, new, tolerances)
+    native = _native(old, new, tolerances, around)
+    if is_built_alone:
+        verdict = with_weight_dtypes(verdict)
+        if native.matched or _passes_agree(native):
+            return verdict
+        return _with_findings(with_extent_of(verdict, native), ShadowFinding("agrees"))
     if native.matched:
         return _with_findings(verdict, *native.findings)
-    return _with_findings(native, *_dtypes_at_first_event(native), ShadowFinding("agrees"))
+    return _with_findings(native, ShadowFinding("agrees"))
+
+
+def _native(
+    baseline: ForwardTrace, actual: ForwardTrace, tolerances: Tolerances, around: Sequence[AnyFinding]
+) -> Verdict:
+    """The verdict on two passes themselves, which says what dtypes have to do with it."""
+    verdict = compare_traces(baseline, actual, tolerances)
+    if verdict.matched:
+        return verdict
+    verdict = under_other_conditions(verdict, around)
+    return _with_findings(with_weight_dtypes(verdict), *event_dtypes(verdict))
+
+
+def _passes_agree(verdict: Verdict) -> bool:
+    """Whether a drift is nothing but how two models are built."""
+    event = event_of(verdict)
+    return event is not None and event.event is DivergingEvent.NONE
+
+
+def _without_autocast(trace: ForwardTrace) -> ForwardTrace:
+    """A shadow without the states of autocast, which change nothing in it."""
+    if not any(AUTOCAST in call.inputs for call in trace.calls):
+        return trace
+    inputs = [{path: leaf for path, leaf in call.inputs.items() if path != AUTOCAST} for call in trace.calls]
+    calls = [replace(call, inputs=own) for call, own in zip(trace.calls, inputs, strict=True)]
+    return replace(trace, calls=calls)
 
 
 def _single_precision_pass(trace: ForwardTrace, precision: str) -> ForwardTrace | None:
@@ -127,28 +173,6 @@ def _narrow(trace: ForwardTrace) -> ForwardTrace:
 def _with_findings(verdict: Verdict, *findings: AnyFinding) -> Verdict:
     known = set(verdict.findings)
     return replace(verdict, findings=(*verdict.findings, *(f for f in findings if f not in known)))
-
-
-def _input_dtypes(baseline: ForwardTrace, actual: ForwardTrace) -> list[AnyFinding]:
-    """The inputs of another dtype, which their shadows do not show."""
-    before, after = _inputs(baseline), _inputs(actual)
-    return [
-        DtypeFinding("", f"dtype of the input {key[1:]}", before[key].dtype, after[key].dtype, role=Role.ALSO)
-        for key in before.keys() & after.keys()
-        if before[key].dtype != after[key].dtype
-    ]
-
-
-def _dtypes_at_first_event(verdict: Verdict) -> list[AnyFinding]:
-    """The dtypes between which the first event that differs has changed."""
-    event = next((finding for finding in verdict.findings if isinstance(finding, EventFinding)), None)
-    if event is None:
-        return []
-    if event.path == COMPUTED_IN:
-        before, after = (_NO_OTHER if text == "absent" else text for text in (event.before, event.after))
-        return [DtypeFinding(event.layer, "dtype of intermediate results", before, after)]
-    before, after = (text.partition("[")[0] for text in (event.before, event.after))
-    return [DtypeFinding(event.layer, "dtype", before, after)] if before != after else []
 
 
 def _with_shadow_distances(trace: ForwardTrace, shadow: ForwardTrace) -> ForwardTrace:

@@ -39,6 +39,8 @@ def environment(model: torch.nn.Module, input_data: object = None) -> dict[str, 
         "deterministic": str(torch.are_deterministic_algorithms_enabled()),
         "autocast": str(torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")),
     }
+    if dtypes := autocast_dtypes():  # earlier baselines have no such entry
+        facts["autocast_dtype"] = dtypes
     if needs_engine(model):
         facts["quantized_engine"] = str(torch.backends.quantized.engine)
     precision = float32_precision(model, device)
@@ -49,6 +51,12 @@ def environment(model: torch.nn.Module, input_data: object = None) -> dict[str, 
     if "cuda" in device or precision != "ieee":  # earlier baselines have no such entry where it is the default
         facts["float32_precision"] = precision
     return facts
+
+
+def autocast_dtypes() -> str:
+    """The devices and dtypes of autocast as a text, empty where it is off on the CPU and on CUDA."""
+    kinds = [kind for kind in ("cpu", "cuda") if torch.is_autocast_enabled(kind)]
+    return ", ".join(f"{kind} {dtype_name(torch.get_autocast_dtype(kind))}" for kind in kinds)
 
 
 def float32_precision(model: torch.nn.Module, device: str) -> str:

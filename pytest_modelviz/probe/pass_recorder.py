@@ -27,6 +27,7 @@ from pytest_modelviz.probe.state_marker import ModuleStateMarker, marked
 from pytest_modelviz.probe.streams import consume, run_stepwise, runs_on_demand
 from pytest_modelviz.probe.torch_internals import Args, Kwargs, Operator, is_any_autocast_enabled
 from pytest_modelviz.probe.weights import Weights
+from pytest_modelviz.records.findings import AUTOCAST
 from pytest_modelviz.records.structure import NAMESAKE, SIDE_EFFECTS, UNCOMPARED, WRITTEN, ModelStructure
 from pytest_modelviz.records.tensors import WEIGHT_WIDTH
 from pytest_modelviz.records.trace import Call, ForwardTrace, Leaf
@@ -166,7 +167,7 @@ class PassRecorder:
         if self._depth == 0:
             self._root_autocast = autocast
         elif autocast != self._root_autocast:  # the caller's code has changed it
-            inputs["(autocast)"] = Leaf(literal=autocast)
+            inputs[AUTOCAST] = Leaf(literal=autocast)
         call = Call(name, index, self._depth, inputs)
         self.calls.append(call)
         for local, tensor in self._lent.borrowed(module):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 COMPUTED_IN = "(computed in)"  # among a call's outputs: the dtypes of what its code computes and does not return
+AUTOCAST = "(autocast)"  # among a call's inputs: the state of autocast, where it is not that of the model's own call
 
 
 class Role(enum.Enum):

@@ -21,6 +21,7 @@ PARTS = (INTEGER_PART, SCALE_PART, ZERO_POINT_PART)
 # In a module's configuration: its buffers that no state dict holds, and those that the pass itself writes.
 UNSAVED, REWRITTEN = "unsaved", "rewritten"
 NAMESAKE = "namesake"  # the same of a model that is called like a class of torch's and is another
+_DYNAMIC = "torch.qint8"  # of the weights of a dynamically quantised layer, as its configuration shows it
 # The same of any model: that what it writes into its arguments, and what it returns empty, has been recorded.
 SIDE_EFFECTS = "effects"
 MARKS = (UNSAVED, REWRITTEN, NAMESAKE, SIDE_EFFECTS)
@@ -46,6 +47,12 @@ class ModuleRecord:
     def has_parts(self) -> bool:
         """Whether any of its tensors is part of a quantised or packed one: earlier versions recorded none of those."""
         return any(local.endswith((*PARTS, PACKED)) for local in self.weights)
+
+    @property
+    def rounds_inputs(self) -> bool:
+        """Whether it is one of torch's dynamically quantised layers, which compute in 8 bits and return floats."""
+        names_dtype = f"dtype={_DYNAMIC}" in self.config.get("extra_repr", "")
+        return names_dtype or _DYNAMIC in (self.config.get("dtype"), self.config.get("weight_dtype"))
 
     @property
     def rewritten(self) -> set[str]:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Hashable, Sequence
 
 from pytest_modelviz.records import findings as kinds
-from pytest_modelviz.records.findings import COMPUTED_IN
+from pytest_modelviz.records.findings import AUTOCAST, COMPUTED_IN
 from pytest_modelviz.text.counts import counted
 from pytest_modelviz.text.dotted import MODEL_LABEL
 from pytest_modelviz.text.side_by_side import cut_apart, split_items, without_digests
@@ -64,6 +64,8 @@ def _(finding: kinds.EventFinding) -> str:
     match finding.event:
         case kinds.DivergingEvent.INPUT:
             return f"the model receives a different input{detail}"
+        case kinds.DivergingEvent.ENTER if finding.path == AUTOCAST:
+            return f"everything before agrees, then {layer} is called under another autocast"
         case kinds.DivergingEvent.ENTER:
             return f"everything before agrees, then {layer} receives a different input{detail}"
         case kinds.DivergingEvent.LEAVE if finding.path == COMPUTED_IN:
@@ -120,7 +122,13 @@ def _(finding: kinds.ConstructionFinding) -> Hashable:
     return finding.name, shortened(finding.before, finding.after)
 
 
+@likeness.register
+def _(finding: kinds.DtypeFinding) -> Hashable:
+    return finding.name, finding.before, finding.after
+
+
 @sentence_for_many.register(kinds.ConstructionFinding)
+@sentence_for_many.register(kinds.DtypeFinding)
 def sentence_for_same_change(first: kinds.ChangeFinding, group: Sequence[kinds.ChangeFinding]) -> str:
     """Many layers with the same change in one sentence."""
     layers = layers_of(group)
@@ -189,8 +197,8 @@ def _(finding: kinds.NoiseFinding) -> str:
 
 
 _SHADOWS = {
-    "differs": "compared in float32, in which the pass was repeated: what differs is not the rounding of its precision",
-    "agrees": "repeated in float32 both passes agree: what differs is what the lower precision does",
+    "differs": "compared in float32: what differs is not the rounding of a lower precision",
+    "agrees": "in float32 both passes agree: what differs is what the lower precision does",
     "baseline": "the baseline holds no pass in float32, so what the rounding of the lower precision hides was not "
     "compared: record it anew",
     "actual": "the pass was not repeated in float32 as the baseline's was, so what the rounding of the lower precision "

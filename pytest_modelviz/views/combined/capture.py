@@ -15,11 +15,13 @@ from pytest_modelviz.attribution.activation_recorder import ActivationRecorder
 from pytest_modelviz.attribution.explain import TRACE_WEIGHT_WIDTH, TRACE_WIDTH, Explanation
 from pytest_modelviz.attribution.scores import scores_of
 from pytest_modelviz.attribution.targets import Target
+from pytest_modelviz.compare.precision import is_low
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.containers import rebuild
-from pytest_modelviz.probe.dtypes import recorder_for
+from pytest_modelviz.probe.dtypes import DtypeRecorder, recorder_for
 from pytest_modelviz.probe.fake import only_shapes
 from pytest_modelviz.probe.forward import ModelInput, call, prepared, require_model
+from pytest_modelviz.probe.pass_recorder import PassRecorder
 from pytest_modelviz.probe.shadow import with_shadow
 from pytest_modelviz.records.capture import Capture, Result_co
 from pytest_modelviz.records.shadow import Shadow
@@ -103,23 +105,27 @@ class CombinedCapture:
         if self._summary is not None and self._maps is None and self._cam is None and self._summary.is_on_meta:
             return {"model_summary": self._summary.capture(is_table_of_pass=False)}  # which can do without values
         started = time.perf_counter()
-        with prepared(self._model, self._input, grad=self._cam is not None) as model, only_shapes(model):
-            if self._summary is None:
-                captures = self._pass(model, None)
-            else:
-                captures = counted_pass(model, self._input, functools.partial(self._pass, model))
+        kind = recorder_for(self._model, self._input)
+        captures = self._captures_of_pass(kind)
         if self._maps is not None:
+            if is_low(self._observed[0]) and kind is not DtypeRecorder:  # the model has a region of lower precision
+                captures = self._captures_of_pass(DtypeRecorder)
             trace, collector, inputs, output = self._observed
             seconds = time.perf_counter() - started
             trace, note = with_shadow(trace, self._model, self._input, self._maps.shadow, seconds)
             captures["feature_maps"] = self._maps.captured(trace, collector, inputs, output, note)
         return captures
 
-    def _pass(self, model: torch.nn.Module, counter: MultAdds | None) -> dict[str, Capture]:
+    def _captures_of_pass(self, kind: type[PassRecorder]) -> dict[str, Capture]:
+        with prepared(self._model, self._input, grad=self._cam is not None) as model, only_shapes(model):
+            run = functools.partial(self._pass, kind, model)
+            return run(None) if self._summary is None else counted_pass(model, self._input, run)
+
+    def _pass(self, kind: type[PassRecorder], model: torch.nn.Module, counter: MultAdds | None) -> dict[str, Capture]:
         collector = ThumbnailCollector(model, None) if self._maps is not None else None
         recorder = ActivationRecorder([self._layer], self._input) if self._layer is not None else None
         observers = [observer for observer in (counter, collector, recorder) if observer is not None]
-        pass_recorder = recorder_for(model, self._input)(model, observers)
+        pass_recorder = kind(model, observers)
         before = unsaved_shapes(model)
         with contextlib.nullcontext() if counter is None else counter.counting(), pass_recorder.recording():
             output = call(model, self._input)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from pytest_modelviz.compare.dtype_findings import changes_around
 from pytest_modelviz.compare.precision import precision_of
 from pytest_modelviz.compare.readable import agrees, contradiction, require_rows
 from pytest_modelviz.compare.shadow import compare_passes
@@ -23,7 +24,8 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdi
     """
     before, after = (stored_trace(capture.arrays, tolerances.ignored) for capture in (baseline, actual))
     _require_rows(baseline, replace(before, tensors=_with_counts(before, after)))
-    return compare_passes(before, after, tolerances, precision=precision_of(baseline.environment))
+    around = changes_around(baseline.environment, actual.environment)
+    return compare_passes(before, after, tolerances, precision=precision_of(baseline.environment), around=around)
 
 
 def _with_counts(baseline: ForwardTrace, actual: ForwardTrace) -> dict[str, TensorRecord]:

