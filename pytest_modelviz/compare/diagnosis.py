@@ -209,15 +209,15 @@ def _uncompared(comparison: LockstepComparison) -> list[AnyFinding]:
     writing = {call.layer for call in baseline.calls if id(call) in comparison.writing_calls}
     written = [UncomparedFinding(name, "output to its arguments") for name in sorted(writing)]
     written += [UncomparedFinding("", f"output {path} (empty)") for path in comparison.empty_outputs]
-    without = [n for n, module in actual.modules.items() if module.has_parts and not _has_parts(baseline, n)]
+    without = [n for n, module in actual.modules.items() if module.has_integers and not _has_integers(baseline, n)]
     findings: list[AnyFinding] = [*buffers, *lent_findings, *written]
     findings += [UnrecordedPartsFinding(len(without))] if without else []
     anew = quantised_anew(*comparison.structures)
     return [*findings, *([QuantisedAnewFinding(len(anew))] if anew else [])]
 
 
-def _has_parts(trace: ForwardTrace, layer: str) -> bool:
-    return layer in trace.modules and trace.modules[layer].has_parts
+def _has_integers(trace: ForwardTrace, layer: str) -> bool:
+    return layer in trace.modules and trace.modules[layer].has_integers
 
 
 def former_sketches(baseline: Iterable[TensorRecord]) -> list[FormerSketchFinding]:

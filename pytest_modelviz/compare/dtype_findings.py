@@ -86,8 +86,8 @@ def with_native_texts(verdict: Verdict, baseline: ForwardTrace, actual: ForwardT
     if before is None or after is None:
         return verdict
     texts = mismatch(before.get(event.path), after.get(event.path), baseline.tensors, actual.tensors)
-    told = replace(event, before=texts[0], after=texts[1])
-    return replace(verdict, findings=tuple(told if finding is event else finding for finding in verdict.findings))
+    native = replace(event, before=texts[0], after=texts[1])
+    return replace(verdict, findings=tuple(native if finding is event else finding for finding in verdict.findings))
 
 
 def _leaves_of(event: EventFinding, trace: ForwardTrace) -> Leaves | None:
@@ -124,12 +124,12 @@ def under_other_conditions(verdict: Verdict, around: Sequence[AnyFinding]) -> Ve
 
 def with_extent_of(verdict: Verdict, native: Verdict) -> Verdict:
     """A verdict on how two models are built, with what that does to the passes, which their shadows do not show."""
-    shown = [f for f in native.findings if isinstance(f, (EventFinding, OutputsFinding))]
+    extent = [f for f in native.findings if isinstance(f, (EventFinding, OutputsFinding))]
     others = [f for f in verdict.findings if not isinstance(f, (EventFinding, OutputsFinding))]
     return replace(
         verdict,
         compared=native.compared,
         drifted=native.drifted,
-        findings=(*shown, *others),
+        findings=(*extent, *others),
         layers=native.layers,
     )

@@ -20,11 +20,11 @@ from pytest_modelviz.records.findings import (
 )
 from pytest_modelviz.records.structure import (
     ATTRIBUTE_SUFFIX,
-    INTEGER_PART,
     MARKS,
     PACKED,
-    PARTS,
-    SCALE_PART,
+    QUANTISED_INTEGERS,
+    QUANTISED_SCALE,
+    QUANTISED_SUFFIXES,
     ModelStructure,
     class_name_of,
 )
@@ -97,7 +97,7 @@ def _findings_in_module(
     state = after.state(before)
     for key in sorted({*before.weights, *after.weights}):
         old, new = _dtype_and_shape(baseline, before.weights.get(key)), _dtype_and_shape(actual, after.weights.get(key))
-        unknown = key.endswith((*PARTS, PACKED)) and key in after.weights and not before.has_parts
+        unknown = key.endswith((*QUANTISED_SUFFIXES, PACKED)) and key in after.weights and not before.has_integers
         if old != new and not key.endswith(ATTRIBUTE_SUFFIX) and key not in state and not unknown:
             findings.append(ShapeFinding(name, key, old, new))
     return findings
@@ -174,13 +174,14 @@ def changed_weights(baseline: ModelStructure, actual: ModelStructure) -> WeightC
         if errors[old, new]:
             changed[position] = errors[old, new]
     for name, local in quantised_anew(baseline, actual):
-        weight, scale = (name, local), (name, f"{local}{SCALE_PART}")
+        weight, scale = (name, local), (name, f"{local}{QUANTISED_SCALE}")
         if changed.get(weight, 0.0) <= _QUANTISED_ANEW:
-            for position in (weight, (name, f"{local}{INTEGER_PART}")):
+            for position in (weight, (name, f"{local}{QUANTISED_INTEGERS}")):
                 changed.pop(position, None)
         if changed.get(scale, math.inf) <= _COMPUTED_ANEW:
             del changed[scale]
-    explained = {(name, local.removesuffix(part)) for name, local in changed for part in PARTS if local.endswith(part)}
+    stored = ((name, local, suffix) for name, local in changed for suffix in QUANTISED_SUFFIXES)
+    explained = {(name, local.removesuffix(suffix)) for name, local, suffix in stored if local.endswith(suffix)}
     return {position: error for position, error in changed.items() if position not in explained}
 
 
@@ -190,15 +191,15 @@ def quantised_anew(baseline: ModelStructure, actual: ModelStructure) -> list[tup
     Such a model was quantised anew, on another processor, from floats that differ so as well: some numbers halfway
     between two integers become the other one. Loaded from a file, scales would be equal bit for bit.
     """
-    if not any(module.has_parts for module in actual.modules.values()):
+    if not any(module.has_integers for module in actual.modules.values()):
         return []
     anew, integers = False, []
     for (name, local), (old, new), _ in _common_tensors(baseline, actual):
-        if local.endswith((SCALE_PART, INTEGER_PART)):
+        if local.endswith((QUANTISED_SCALE, QUANTISED_INTEGERS)):
             error = difference(baseline.weights[old], actual.weights[new])
-            anew = anew or (local.endswith(SCALE_PART) and _SUMMED_ANEW < error <= _COMPUTED_ANEW)
-            if error and local.endswith(INTEGER_PART):
-                integers.append((name, local.removesuffix(INTEGER_PART)))
+            anew = anew or (local.endswith(QUANTISED_SCALE) and _SUMMED_ANEW < error <= _COMPUTED_ANEW)
+            if error and local.endswith(QUANTISED_INTEGERS):
+                integers.append((name, local.removesuffix(QUANTISED_INTEGERS)))
     return integers if anew else []
 
 

@@ -65,8 +65,8 @@ def match(error: float, allowed: float, findings: Sequence[AnyFinding], *, forwa
     If that needed `forward` passes that agree, what was not compared of those is reported as well.
     """
     kinks = [] if forward is None else [KinksFinding(), *forward.findings]
-    told = dict.fromkeys([*kinks, *findings])
-    return Verdict.match(compared=1, error=error, tolerance=allowed, findings=list(told))
+    reported = dict.fromkeys([*kinks, *findings])
+    return Verdict.match(compared=1, error=error, tolerance=allowed, findings=list(reported))
 
 
 def compare_forward_passes(baseline: ForwardTrace, actual: ForwardTrace, tolerances: Tolerances) -> Verdict:

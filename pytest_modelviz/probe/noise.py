@@ -207,7 +207,7 @@ def _holds_integers(tensor: torch.Tensor) -> bool:
     if tensor.is_complex() or not tensor.numel():
         return False
     with torch.no_grad(), _unobserved(tensor):
-        return all(bool((part == part.round()).all()) for part in (tensor.reshape(-1)[:64], tensor))
+        return all(bool((values == values.round()).all()) for values in (tensor.reshape(-1)[:64], tensor))
 
 
 def _unobserved(tensor: torch.Tensor) -> contextlib.AbstractContextManager[None]:

@@ -215,10 +215,10 @@ class PassRecorder:
 
         return run_stepwise(output, step)
 
-    def _note(self, what: str, items: Sequence[str]) -> None:
+    def _note(self, subject: str, items: Sequence[str]) -> None:
         if items:
             names = [*items[:_MOST_NAMED], *(["..."] if len(items) > _MOST_NAMED else [])]
-            self._notes += (f"{what}: {', '.join(names)}",)
+            self._notes += (f"{subject}: {', '.join(names)}",)
 
 
 def _set_call(base: Any, function: Operator) -> None:  # a type checker forbids to assign a method

@@ -17,7 +17,7 @@ from pytest_modelviz.probe.nested_values import DEEPEST
 from pytest_modelviz.probe.plain_numbers import is_plain_type, is_quantised_subclass
 from pytest_modelviz.probe.sketch import record_shape, record_tensor
 from pytest_modelviz.probe.torch_internals import is_inside_transform
-from pytest_modelviz.records.structure import INTEGER_PART, PACKED, SCALE_PART, ZERO_POINT_PART
+from pytest_modelviz.records.structure import PACKED, QUANTISED_INTEGERS, QUANTISED_SCALE, QUANTISED_ZERO_POINT
 from pytest_modelviz.records.tensors import INTEGERS, TensorRecord, splitmix64
 
 _SCALE_WIDTH = 7  # of sketches of a channel's scales: there are few, and a baseline should not grow by them
@@ -25,31 +25,31 @@ _CHUNK = 2**16  # integers, whose products fit into the processor's cache
 _MODULUS = 2**64
 _FINGERPRINT_BITS = 53  # of a fingerprint: a float64 holds them
 _RECURRENT = "torch.ao.nn.quantized.dynamic.modules.rnn"
-_TORCHAO = {"qdata": INTEGER_PART, "scale": SCALE_PART, "zero_point": ZERO_POINT_PART}
+_TORCHAO = {"qdata": QUANTISED_INTEGERS, "scale": QUANTISED_SCALE, "zero_point": QUANTISED_ZERO_POINT}
 _INTEGERS = (torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64)
 
 
-def stored_parts(tensor: torch.Tensor) -> Iterator[tuple[str, TensorRecord]]:
+def quantised_values(tensor: torch.Tensor) -> Iterator[tuple[str, TensorRecord]]:
     """Yield (suffix of its name, record) for the integers, scale and zero point of a quantised weight.
 
     Args:
-        tensor: any tensor; one that is not quantised, or whose integers cannot be read, has no such parts. Quantised
+        tensor: any tensor; one that is not quantised, or whose integers cannot be read, has none. Quantised
             are torch's own dtypes and torchao's classes.
 
     Example:
         >>> weight = torch.quantize_per_tensor(torch.ones(2), 0.5, 0, torch.qint8)
-        >>> [suffix for suffix, _ in stored_parts(weight)]
+        >>> [suffix for suffix, _ in quantised_values(weight)]
         [' (integers)', ' (scale)', ' (zero point)']
 
     """
     if tensor.is_meta or is_inside_transform(tensor):
         return
-    for suffix, part in (_of_torch(tensor) if tensor.is_quantized else _of_subclass(tensor)).items():
-        if part.dtype in _INTEGERS:
-            yield suffix, _with_fingerprint(record_shape(part), part)
-        elif suffix != INTEGER_PART:
+    for suffix, values in (_of_torch(tensor) if tensor.is_quantized else _of_subclass(tensor)).items():
+        if values.dtype in _INTEGERS:
+            yield suffix, _with_fingerprint(record_shape(values), values)
+        elif suffix != QUANTISED_INTEGERS:
             # added up in double precision, so that equal ones have equal sketches on every processor
-            yield suffix, record_tensor(part.detach().to(torch.float64), _SCALE_WIDTH, statistics=False)
+            yield suffix, record_tensor(values.detach().to(torch.float64), _SCALE_WIDTH, statistics=False)
 
 
 def _of_torch(tensor: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -62,7 +62,7 @@ def _of_torch(tensor: torch.Tensor) -> dict[str, torch.Tensor]:
         zeros = torch.tensor(tensor.q_zero_point())
     else:
         scales, zeros = tensor.q_per_channel_scales(), tensor.q_per_channel_zero_points()  # floats in embeddings
-    return {INTEGER_PART: integers, SCALE_PART: scales, ZERO_POINT_PART: zeros}
+    return {QUANTISED_INTEGERS: integers, QUANTISED_SCALE: scales, QUANTISED_ZERO_POINT: zeros}
 
 
 def _of_subclass(tensor: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -70,7 +70,7 @@ def _of_subclass(tensor: torch.Tensor) -> dict[str, torch.Tensor]:
     if is_plain_type(tensor) or not is_quantised_subclass(tensor):
         return {}
     held = ((suffix, getattr(tensor, name, None)) for name, suffix in _TORCHAO.items())
-    return {suffix: part for suffix, part in held if isinstance(part, torch.Tensor) and is_plain_type(part)}
+    return {suffix: values for suffix, values in held if isinstance(values, torch.Tensor) and is_plain_type(values)}
 
 
 def packed_tensors_of(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:

@@ -8,7 +8,7 @@ import torch
 
 from pytest_modelviz.probe.modules import loose_tensors, own_tensors, packed_tensors, qualified_name
 from pytest_modelviz.probe.purity import value_at_entry
-from pytest_modelviz.probe.quantised import packed_tensors_of, stored_parts, with_exact_integers
+from pytest_modelviz.probe.quantised import packed_tensors_of, quantised_values, with_exact_integers
 from pytest_modelviz.probe.sketch import record_tensor, record_together
 from pytest_modelviz.records.structure import ATTRIBUTE_SUFFIX
 from pytest_modelviz.records.tensors import WEIGHT_WIDTH, TensorRecord
@@ -55,7 +55,7 @@ class Weights:
                     self._records[key] = None  # in the order of registration
                 own[local] = keys[id(tensor)]
                 if not local.endswith(ATTRIBUTE_SUFFIX):  # it may be a mere cache
-                    self._add_parts(own, local, tensor)
+                    self._add_quantised_values(own, local, tensor)
         together = record_together((tensor for _, tensor in distinct), width or 0)
         for key, tensor in distinct:
             record = together.get(id(tensor))
@@ -82,10 +82,10 @@ class Weights:
         self._waiting.clear()
         return {key: record for key, record in self._records.items() if record is not None}
 
-    def _add_parts(self, own: dict[str, str], local: str, tensor: torch.Tensor) -> None:
+    def _add_quantised_values(self, own: dict[str, str], local: str, tensor: torch.Tensor) -> None:
         """Add the integers, scale and zero point of a quantised tensor to what its module holds."""
         key = own[local]
-        for suffix, record in stored_parts(tensor):
+        for suffix, record in quantised_values(tensor):
             own[f"{local}{suffix}"] = f"{key}{suffix}"
             self._records.setdefault(f"{key}{suffix}", record)
 

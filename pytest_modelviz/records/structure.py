@@ -14,10 +14,11 @@ WRITTEN = ", as the call leaves it"  # marks what a model has put into its argum
 EMPTY = "<empty>"  # stands for a container without items in what a model returns
 UNCOMPARED = "<not compared>"  # stands for what a model has written into an argument, and its value is not compared
 LENT = ", given by its caller"  # marks a parameter that a module has for one call only (see `probe.lent`)
-# Mark parts of a quantised tensor, recorded beside the numbers that it stands for, and a tensor that only an object of
-# torch's engines holds (see `probe.quantised`). Earlier versions recorded none of these.
-INTEGER_PART, SCALE_PART, ZERO_POINT_PART, PACKED = " (integers)", " (scale)", " (zero point)", " (packed)"
-PARTS = (INTEGER_PART, SCALE_PART, ZERO_POINT_PART)
+# Mark what a quantised tensor is stored as, recorded beside the numbers that it stands for, and a tensor that only an
+# object of torch's engines holds (see `probe.quantised`). Earlier versions recorded none of these.
+QUANTISED_INTEGERS, QUANTISED_SCALE, QUANTISED_ZERO_POINT = " (integers)", " (scale)", " (zero point)"
+PACKED = " (packed)"
+QUANTISED_SUFFIXES = (QUANTISED_INTEGERS, QUANTISED_SCALE, QUANTISED_ZERO_POINT)
 # In a module's configuration: its buffers that no state dict holds, and those that the pass itself writes.
 UNSAVED, REWRITTEN = "unsaved", "rewritten"
 NAMESAKE = "namesake"  # the same of a model that is called like a class of torch's and is another
@@ -44,9 +45,9 @@ class ModuleRecord:
     weights: Mapping[str, str]
 
     @property
-    def has_parts(self) -> bool:
+    def has_integers(self) -> bool:
         """Whether any of its tensors is part of a quantised or packed one: earlier versions recorded none of those."""
-        return any(local.endswith((*PARTS, PACKED)) for local in self.weights)
+        return any(local.endswith((*QUANTISED_SUFFIXES, PACKED)) for local in self.weights)
 
     @property
     def rounds_inputs(self) -> bool:

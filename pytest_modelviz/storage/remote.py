@@ -25,7 +25,7 @@ class RemoteFolder:
     def __init__(self, files: Any, root: str, url: str) -> None:
         """`files` is fsspec's file system, `root` the folder's path in it, `url` its name for users."""
         self._files, self._root, self._url = files, root.rstrip("/"), url.rstrip("/")
-        self._kept: dict[str, bytes] = {}
+        self._cache: dict[str, bytes] = {}
 
     def display_path(self, name: str) -> str:
         return f"{self._url}/{name}"
@@ -46,13 +46,13 @@ class RemoteFolder:
             ) from error
 
     def read(self, name: str, limit: int) -> bytes:
-        if name not in self._kept:
+        if name not in self._cache:
             # one byte more than allowed shows that a file is too large, in a single request
             data = self._ask("read", name, lambda: self._first_bytes(self._at(name), limit + 1))
             if len(data) > limit:
                 raise OversizedBaselineError(f"{PurePosixPath(name).name} is absurdly large (over {limit} bytes)")
-            self._kept[name] = data
-        return self._kept[name]
+            self._cache[name] = data
+        return self._cache[name]
 
     def _first_bytes(self, path: str, count: int) -> bytes:
         try:
@@ -66,7 +66,7 @@ class RemoteFolder:
 
     def forget(self, name: str) -> None:
         """Read this file again next time: another process may have changed it."""
-        self._kept.pop(name, None)
+        self._cache.pop(name, None)
 
     def write(self, name: str, data: bytes) -> None:
         self.forget(name)

@@ -99,7 +99,7 @@ def renaming(old: str, new: str, rootdir: Path) -> Renaming:
         before.endswith(".py")
         and "*" not in before
         and (rootdir / before).is_file()
-        and _are_two(rootdir, before, after)
+        and _are_separate_files(rootdir, before, after)
     ):
         raise ModelvizError(f"{before} is still there: rename it first, or name those of its tests that have moved")
     if before.endswith(".py") and not after.endswith(".py") and (rootdir / after).is_dir():
@@ -107,7 +107,7 @@ def renaming(old: str, new: str, rootdir: Path) -> Renaming:
     return Renaming(before, after)
 
 
-def _are_two(rootdir: Path, before: str, after: str) -> bool:
+def _are_separate_files(rootdir: Path, before: str, after: str) -> bool:
     """Whether these are two files, and not one under names that the file system does not tell apart."""
     other = rootdir / after
     return other.is_file() and not other.samefile(rootdir / before)

@@ -28,7 +28,7 @@ from pytest_modelviz.records.findings import (
     WeightFinding,
 )
 from pytest_modelviz.records.structure import (
-    INTEGER_PART,
+    QUANTISED_INTEGERS,
     ModelStructure,
     ModuleRecord,
     class_name_of,
@@ -136,7 +136,7 @@ def _weights(
             if after is None or (before.dtype, before.shape) != (after.dtype, after.shape):
                 continue
             allowed = _allowed(before.dtype, tolerances.of(name))
-            is_stored_so = is_quantised(before.dtype) or local.endswith(INTEGER_PART)
+            is_stored_so = is_quantised(before.dtype) or local.endswith(QUANTISED_INTEGERS)
             if is_stored_so and (name, local) not in changed:  # another part explains it, or it was quantised anew
                 continue
             atol = tolerances.of(name).absolute

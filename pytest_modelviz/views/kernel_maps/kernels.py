@@ -7,7 +7,7 @@ import torch
 
 from pytest_modelviz.probe.configuration import Describer
 from pytest_modelviz.probe.modules import class_name, tie_groups
-from pytest_modelviz.probe.quantised import stored_parts
+from pytest_modelviz.probe.quantised import quantised_values
 from pytest_modelviz.probe.sketch import record_shape, record_tensor
 from pytest_modelviz.records.norms import norm
 from pytest_modelviz.records.structure import ModelStructure, ModuleRecord
@@ -33,7 +33,7 @@ def kernel_structure(model: torch.nn.Module, convolutions: Sequence[Convolution]
             if known.setdefault(id(tensor), key) == key:
                 weights[key] = record_tensor(tensor.detach(), WEIGHT_WIDTH, statistics=False)
             names[local] = known[id(tensor)]
-            for suffix, record in stored_parts(tensor):
+            for suffix, record in quantised_values(tensor):
                 names[f"{local}{suffix}"] = f"{known[id(tensor)]}{suffix}"
                 weights[names[f"{local}{suffix}"]] = record
         modules[convolution.name] = describer.describe(convolution.module, names)

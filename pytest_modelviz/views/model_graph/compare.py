@@ -61,8 +61,8 @@ def compare_graphs(baseline: OperatorGraph, actual: OperatorGraph) -> Verdict:
     lacking = [finding for finding in built if isinstance(finding, ModuleFinding) and finding.layer in read]
     if not differing.findings and not renamed and not lacking:
         ties = tie_findings(before.ties, after.ties) if None not in (baseline.ties, actual.ties) else []
-        told = [finding for finding in built if not isinstance(finding, AttributeFinding)]
-        return Verdict.match(compared=len(owners), findings=[*told, *ties, *uncompared])
+        reported = [finding for finding in built if not isinstance(finding, AttributeFinding)]
+        return Verdict.match(compared=len(owners), findings=[*reported, *ties, *uncompared])
     evidence: Sequence[LayerFinding] = [*renamed, *lacking]
     if differing.findings:
         layer, cause, evidence = blame(baseline, actual, differing.findings[0])

@@ -6,7 +6,7 @@ from torch import nn
 
 from pytest_modelviz.probe import quantised
 from pytest_modelviz.probe.environment import environment
-from pytest_modelviz.probe.quantised import packed_tensors_of, stored_parts
+from pytest_modelviz.probe.quantised import packed_tensors_of, quantised_values
 from pytest_modelviz.probe.weights import Weights
 from pytest_modelviz.records.tensors import INTEGERS
 
@@ -24,7 +24,7 @@ def weights_of(module):
 class TestStoredParts:
     def test_of_one_scale(self):
         weight = torch.quantize_per_tensor(torch.tensor([[0.5, -1.0]]), 0.25, 3, torch.qint8)  # 5, -1
-        integers, scale, zero_point = (record for _, record in stored_parts(weight))
+        integers, scale, zero_point = (record for _, record in quantised_values(weight))
         assert (integers.dtype, integers.shape, integers.sketch.size) == ("int8", (1, 2), 0)
         assert integers.value_fingerprints == {INTEGERS: (2, fingerprint([[5, -1]]))}
         assert (scale.dtype, scale.sketch.tolist()) == ("float64", [0.25])
@@ -33,7 +33,7 @@ class TestStoredParts:
     def test_of_one_scale_for_each_channel(self):
         scales, zeros = torch.tensor([0.5, 0.25]), torch.tensor([0, 1])
         weight = torch.quantize_per_channel(torch.ones(2, 3), scales, zeros, 0, torch.qint8)  # 2 and 5
-        parts = dict(stored_parts(weight))
+        parts = dict(quantised_values(weight))
         assert [*parts] == [" (integers)", " (scale)", " (zero point)"]
         assert parts[" (integers)"].value_fingerprints[INTEGERS][1] == fingerprint([[2] * 3, [5] * 3])
         assert parts[" (scale)"].sketch.tolist() == [0.5, 0.25]
@@ -43,10 +43,10 @@ class TestStoredParts:
         scales, zeros = torch.tensor([0.5, 0.25]), torch.tensor([0.5, 1.0])
         weight = torch.quantize_per_channel(torch.ones(2, 3), scales, zeros, 0, torch.quint8)
         weight = torch._make_per_channel_quantized_tensor(weight.int_repr(), scales, zeros, 0)
-        assert dict(stored_parts(weight))[" (zero point)"].sketch.tolist() == [0.5, 1.0]
+        assert dict(quantised_values(weight))[" (zero point)"].sketch.tolist() == [0.5, 1.0]
 
     def test_of_other_tensors(self):
-        assert [*stored_parts(torch.ones(3))] == []
+        assert [*quantised_values(torch.ones(3))] == []
 
 
 class TestFingerprint:

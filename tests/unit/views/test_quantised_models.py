@@ -11,7 +11,7 @@ from zoo import vectors
 from pytest_modelviz.compare.diagnosis import compare_traces
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.findings import ConfigFinding, QuantisedAnewFinding, UnrecordedPartsFinding, WeightFinding
-from pytest_modelviz.records.structure import PACKED, PARTS
+from pytest_modelviz.records.structure import PACKED, QUANTISED_SUFFIXES
 from pytest_modelviz.records.trace_arrays import pack_trace, unpack_trace
 from pytest_modelviz.reports.sentences import sentence
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
@@ -143,7 +143,7 @@ class TestEarlierBaseline:
         trace = unpack_trace(FeatureMapsView(model, pictures()).capture().arrays)
         if with_parts:
             return trace
-        suffixes = (*PARTS, PACKED)
+        suffixes = (*QUANTISED_SUFFIXES, PACKED)
         modules = {
             name: replace(module, weights={k: v for k, v in module.weights.items() if not k.endswith(suffixes)})
             for name, module in trace.modules.items()
