@@ -158,3 +158,16 @@ def test_numbers_of_numpy_that_are_python_s_are_as_good(tmp_path):
         matched=np.bool_(False), error=np.float64(0.5), tolerance=0, findings=[Finding("a", "b", "c", "", "d")]
     )
     assert check(tmp_path, FakeView(compare=verdict)).status == "drift"
+
+
+def test_a_view_words_causes_of_its_own(tmp_path):
+    view = FakeView(compare=drift(cause="computation"))
+    check(tmp_path, FakeView(), Mode.UPDATE)
+    assert "  cause     computation: modules, weights" in check(tmp_path, view).message
+    view.cause_texts = {"computation": "the data is different"}
+    assert "  cause     computation: the data is different" in check(tmp_path, view).message.splitlines()
+    view.cause_texts = {"weights": "unused here"}
+    assert "  cause     computation: modules, weights" in check(tmp_path, view).message
+    view.cause_texts = {"computation": 3}
+    with pytest.raises(ModelvizError, match="its cause_texts must return a dict of str by cause, not"):
+        check(tmp_path, view)
