@@ -86,16 +86,16 @@ class ErrorPropagation:
         explicitly allowed is passed on with the tensors that it makes.
         """
         combined, granted = EXACT, self._grant(layer)
-        module = self._actual.modules[event.call.layer]
-        rounds_inputs = event.kind == "leave" and module.rounds_inputs
+        module = self._actual.modules.get(event.call.layer)  # of operators in a graph there is none
+        rounding = module if event.kind == "leave" and module is not None and module.rounds_inputs else None
         for key in _tensor_keys(event.leaves.values()):
             record, source = self._actual.tensors[key], self.sources.get(key)
             if source is None:
                 is_number = record.dtype == EXACT.dtype and not record.shape
                 source = received.and_from(self._given(caller)) if is_number else received
                 source = source.followed_by(own_source(record))
-                if rounds_inputs and not is_exact(record.dtype) and not is_eight_bit(record.dtype):
-                    source = source.followed_by(_source_of_rounded_inputs(module, record, received))
+                if rounding is not None and not is_exact(record.dtype) and not is_eight_bit(record.dtype):
+                    source = source.followed_by(_source_of_rounded_inputs(rounding, record, received))
             self.sources[key] = source = source.and_from(granted)
             combined = combined.and_from(source)
         return combined
