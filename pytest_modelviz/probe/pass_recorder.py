@@ -97,8 +97,11 @@ class PassRecorder:
         self._weights = Weights(named, weight_width)
         describer = Describer()
         self._modules = {name: describer.describe(module, self._weights.names(module)) for name, module in named}
-        marks = {NAMESAKE: modules.is_namesake(self._observed[0]), SIDE_EFFECTS: self._leaves.records_numbers}
-        self._modules[""] = marked(self._modules[""], **{mark: "yes" for mark, applies in marks.items() if applies})
+        for name, module in named:
+            if modules.is_namesake(module):
+                self._modules[name] = marked(self._modules[name], **{NAMESAKE: "yes"})
+        if self._leaves.records_numbers:
+            self._modules[""] = marked(self._modules[""], **{SIDE_EFFECTS: "yes"})
         self._state = ModuleStateMarker(named)
         self._ties = tie_groups(model)
         self._lent = LentWeights(module for _, module in named)
