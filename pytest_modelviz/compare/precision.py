@@ -38,7 +38,12 @@ def coarser(a: str, b: str) -> str:
 
 def is_low(trace: ForwardTrace) -> bool:
     """Whether anything in a pass is of lower precision than single."""
-    return any(record.dtype in _LOW for record in (*trace.tensors.values(), *trace.weights.values()))
+    return bool(low_dtypes(trace))
+
+
+def low_dtypes(trace: ForwardTrace) -> set[str]:
+    """The dtypes in a pass that are of lower precision than single."""
+    return _LOW & {record.dtype for record in (*trace.tensors.values(), *trace.weights.values())}
 
 
 def real_dtype(dtype: str) -> str:
