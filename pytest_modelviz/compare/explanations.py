@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_modelviz.compare.diagnosis import compare_traces
+from pytest_modelviz.compare.dtype_findings import under_other_conditions
 from pytest_modelviz.compare.tensors import difference, sketched_alike
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.capture import Capture
@@ -66,13 +67,16 @@ def match(error: float, allowed: float, findings: Sequence[AnyFinding], *, jumpe
     return Verdict.match(compared=1, error=error, tolerance=allowed, findings=[*kinks, *findings])
 
 
-def compare_forward_passes(baseline: ForwardTrace, actual: ForwardTrace, tolerances: Tolerances) -> Verdict:
+def compare_forward_passes(
+    baseline: ForwardTrace, actual: ForwardTrace, tolerances: Tolerances, around: Sequence[AnyFinding] = ()
+) -> Verdict:
     """Compare two forward passes, whatever tolerance the explanation itself was given.
 
-    Raises UnreadableBaselineError for a damaged trace.
+    Raises UnreadableBaselineError for a damaged trace. `around` is what has changed around the model (see
+    `changes_around`): it only says what a drift comes from.
     """
     defaults = Tolerances(device=tolerances.device, precision=tolerances.precision)
-    return compare_traces(baseline, actual, defaults)
+    return under_other_conditions(compare_traces(baseline, actual, defaults), around)
 
 
 def explain_drift(error: float, allowed: float, findings: Sequence[AnyFinding], forward: Verdict) -> Verdict:

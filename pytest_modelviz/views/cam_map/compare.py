@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_modelviz.compare.arrays import has_same_nonfinite
+from pytest_modelviz.compare.dtype_findings import changes_around
 from pytest_modelviz.compare.explanations import (
     compare_forward_passes,
     explain_drift,
@@ -68,10 +69,12 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances, *, is_ta
     of_place, of_whole = explanation_noise(baseline, 2)
     error, allowed = map_difference(before, after, signless=signless, floor=floor), own.explanation(dtype, of_place)
 
+    around = changes_around(baseline.environment, actual.environment)
+
     @functools.cache
     def forward() -> Verdict:
         old, new = (stored_trace(capture.arrays, tolerances.ignored) for capture in (baseline, actual))
-        return compare_forward_passes(old, new, tolerances)
+        return compare_forward_passes(old, new, tolerances, around)
 
     has_kinks = differentiates(method) and not actual.facts.get("smooth")
     jumped = error > allowed and forward().matched and own.rtol is None and has_kinks
