@@ -21,6 +21,11 @@ def is_exact(dtype: str) -> bool:
     return not dtype.startswith(("float", "bfloat", "complex", "q"))
 
 
+def is_float(dtype: str) -> bool:
+    """Whether tensors of a dtype hold floating-point numbers of more than 8 bits."""
+    return not is_exact(dtype) and not is_eight_bit(dtype)
+
+
 def is_quantised(dtype: str) -> bool:
     """Whether tensors of a dtype are integers with a scale, such as quint8."""
     return dtype.startswith("q")

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_modelviz.compare.arrays import has_same_nonfinite
+from pytest_modelviz.compare.dtype_findings import changes_around
 from pytest_modelviz.compare.explanation_shadow import explanation_dtype
 from pytest_modelviz.compare.explanation_tolerance import (
     explanation_tolerance,
@@ -74,10 +75,12 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances, *, is_ta
     error = map_difference(before, after, signless=signless, floor=floor)
     allowed = explanation_tolerance(own, dtype, position_noise)
 
+    around = changes_around(baseline.environment, actual.environment)
+
     @functools.cache
     def forward() -> Verdict:
         old, new = (stored_trace(capture.arrays, tolerances.ignored) for capture in (baseline, actual))
-        return compare_forward_passes(old, new, tolerances)
+        return compare_forward_passes(old, new, tolerances, around)
 
     has_kinks = differentiates(method) and not actual.facts.get("smooth")
     jumped = error > allowed and forward().matched and own.rtol is None and has_kinks

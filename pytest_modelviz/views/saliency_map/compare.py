@@ -3,6 +3,7 @@
 import functools
 
 from pytest_modelviz.compare.diagnosis import former_sketches
+from pytest_modelviz.compare.dtype_findings import changes_around
 from pytest_modelviz.compare.explanation_shadow import explanation_dtype
 from pytest_modelviz.compare.explanations import (
     compare_forward_passes,
@@ -58,7 +59,8 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances, *, is_ta
     if not _is_peak_of(before, baseline.facts.get("peak")):
         raise contradiction("the gradient's peak")
     # a match asks for no comparison of the forward pass
-    forward = functools.cache(functools.partial(compare_forward_passes, old, new, tolerances))
+    around = changes_around(baseline.environment, actual.environment)
+    forward = functools.cache(functools.partial(compare_forward_passes, old, new, tolerances, around))
 
     def kinks() -> bool:
         return not actual.facts.get("smooth") and forward().matched
