@@ -132,7 +132,8 @@ class ErrorPropagation:
         if not self._leaves_operation(actual):
             return 0.0
         module = self._actual.modules[actual.call.layer]
-        if not _RECTIFIER.fullmatch(module.class_name) or module.weights:
+        is_rectifier = _RECTIFIER.fullmatch(module.class_name) and NAMESAKE not in module.config
+        if not is_rectifier or module.weights:
             return 0.0  # its results may well be small because it made them so
         before, after = baseline.call.inputs, actual.call.inputs
         gaps, bound = [0.0], _BOUNDS.get(module.class_name, _LARGEST_SCALE)

@@ -1,6 +1,8 @@
 """The contents of a model, without a pass: names, classes, parameters and buffers, ties."""
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Hashable, Iterator
+from typing import cast
 
 import torch
 
@@ -79,13 +81,20 @@ def is_namesake(module: torch.nn.Module) -> bool:
 
     Its class is not torch's, as a subclass of the same name, or it has a method or a hook of its own.
     """
-    kind = type(module)
-    if not hasattr(torch.nn, class_name(module)):
-        return False
-    if isinstance(module, torch.jit.ScriptModule) or not _is_of_torch(kind):
-        return True
-    overridden = any(callable(getattr(kind, name, None)) for name in vars(module))
-    return overridden or not all(map(_is_of_torch, internals.hooks_around(module)))
+    if isinstance(module, torch.jit.ScriptModule):
+        return hasattr(torch.nn, class_name(module))
+    methods = _methods_of_torch(cast("Hashable", type(module)))
+    if not methods:
+        return methods is not None
+    return not (methods.isdisjoint(vars(module)) and all(map(_is_of_torch, internals.hooks_around(module))))
+
+
+@functools.lru_cache(maxsize=1024)
+def _methods_of_torch(kind: Hashable) -> frozenset[str] | None:
+    """The methods of a class of torch's; empty for another class of the name of one, None for any other."""
+    if not isinstance(kind, type) or not hasattr(torch.nn, kind.__name__):
+        return None
+    return frozenset(name for name in dir(kind) if callable(getattr(kind, name, None)) and _is_of_torch(kind))
 
 
 def _is_of_torch(value: object) -> bool:

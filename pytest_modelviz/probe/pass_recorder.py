@@ -114,8 +114,11 @@ class PassRecorder:
         self._weights = Weights(named, weight_width)
         describer = Describer()
         self._modules = {name: describer.describe(module, self._weights.names(module)) for name, module in named}
-        marks = {NAMESAKE: modules.is_namesake(self._observed[0]), SIDE_EFFECTS: self._records_numbers}
-        self._modules[""] = _marked(self._modules[""], **{mark: "yes" for mark, applies in marks.items() if applies})
+        for name, module in named:
+            if modules.is_namesake(module):
+                self._modules[name] = _marked(self._modules[name], **{NAMESAKE: "yes"})
+        if self._records_numbers:
+            self._modules[""] = _marked(self._modules[""], **{SIDE_EFFECTS: "yes"})
         self._attributes = [
             (name, module, {key: value for key, value in vars(module).items() if key not in OWN_OF_MODULE})
             for name, module in named

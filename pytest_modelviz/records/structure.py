@@ -20,7 +20,7 @@ INTEGER_PART, SCALE_PART, ZERO_POINT_PART, PACKED = " (integers)", " (scale)", "
 PARTS = (INTEGER_PART, SCALE_PART, ZERO_POINT_PART)
 # In a module's configuration: its buffers that no state dict holds, and those that the pass itself writes.
 UNSAVED, REWRITTEN = "unsaved", "rewritten"
-NAMESAKE = "namesake"  # the same of a model that is called like a class of torch's and is another
+NAMESAKE = "namesake"  # the same of a module that is called like a class of torch's and is another
 _DYNAMIC = "torch.qint8"  # of the weights of a dynamically quantised layer, as its configuration shows it
 # The same of any model: that what it writes into its arguments, and what it returns empty, has been recorded.
 SIDE_EFFECTS = "effects"

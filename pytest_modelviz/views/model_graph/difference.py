@@ -11,7 +11,14 @@ from pytest_modelviz.views.model_graph import findings
 from pytest_modelviz.views.model_graph.align import align
 from pytest_modelviz.views.model_graph.constants import same_constant
 from pytest_modelviz.views.model_graph.dimensions import canonical
-from pytest_modelviz.views.model_graph.records import INPUT, Operator, OperatorGraph, argument_names, split_result
+from pytest_modelviz.views.model_graph.records import (
+    IN_PART,
+    INPUT,
+    Operator,
+    OperatorGraph,
+    argument_names,
+    split_result,
+)
 
 # Arguments whose values follow from the shapes of the inputs.
 _SHAPES = frozenset({"shape", "size", "sizes", "split_sizes", "normalized_shape", "output_size", "end"})
@@ -73,6 +80,7 @@ def _with_paths(outputs: tuple[str, ...], returned: tuple[str, ...] | None) -> t
 
 def _differing_items(before: tuple[str, ...], after: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """What a model returned beside tensors, without the items that both have."""
+    before, after = (tuple(item for item in items if not item.endswith(IN_PART)) for items in (before, after))
     if len(before) == len(after):
         pairs = [pair for pair in zip(before, after, strict=True) if not same_text(*pair)]
         return tuple(old for old, _ in pairs), tuple(new for _, new in pairs)

@@ -9,13 +9,13 @@ import torch
 
 from pytest_modelviz.probe.configuration import configuration, parameters_of
 from pytest_modelviz.probe.modules import class_name, observed_modules, own_tensors, unwrap
-from pytest_modelviz.probe.nested_values import NO_ITEMS, Placeholder, leaves, literal, placeholder
+from pytest_modelviz.probe.nested_values import NO_ITEMS, Placeholder, leaves, literal, placeholder, uncompared_items
 from pytest_modelviz.probe.side_effects import WatchedArguments, is_item_of
 from pytest_modelviz.probe.sketch import record_tensor
 from pytest_modelviz.probe.torch_internals import keystr, tree_flatten_with_path
 from pytest_modelviz.records.structure import UNCOMPARED, WRITTEN
 from pytest_modelviz.views.model_graph.constants import SKETCH_WIDTH, sketch_text
-from pytest_modelviz.views.model_graph.records import INPUT, ModuleRow, escaped
+from pytest_modelviz.views.model_graph.records import IN_PART, INPUT, ModuleRow, escaped
 
 _REPRESENTATIONS = ("extra_repr", "repr")
 # Arguments that say where and how a result lies in memory: they change no number.
@@ -158,7 +158,9 @@ class Results:
         unread = [c for c in self._watched.changes() if not isinstance(after.get(c.path), Placeholder)]
         changed = dict.fromkeys(change.argument for change in unread if change.is_repeated)
         written += [(f"{argument}{WRITTEN}", Placeholder(UNCOMPARED)) for argument in changed]
-        return [*((f"output{path}", item) for path, item in leaves(output, with_empty=True)), *written]
+        returned = [(f"output{path}", item) for path, item in leaves(output, with_empty=True)]
+        in_part = [item for item in uncompared_items(output) if item.endswith(")")]  # the others are leaves
+        return [*returned, *((f"output {item}", Placeholder(IN_PART)) for item in in_part), *written]
 
 
 def _is_same(before: object, after: object) -> bool:

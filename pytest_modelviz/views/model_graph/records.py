@@ -25,6 +25,7 @@ from pytest_modelviz.views.model_graph.constants import is_without_values
 EXPORTED, TRACED = "exported", "traced"
 INPUT = "input."  # begins the names of the model's inputs
 TENSOR = "<tensor>"  # stands for each tensor in an argument that also holds something else
+IN_PART = "<in part>"  # stands for what of an item that a model returns is not compared
 DATA_WRITE = "set_data"  # the operator that `x.data = y` is
 _ARGUMENT = re.compile(rf"{re.escape(INPUT)}[^.\[]*(\[\d+\])?")  # what comes after is within an argument
 _ESCAPED = {"%": "%25", "=": "%3D"}  # of names in references: an argument's name and "=" may stand before them
@@ -214,7 +215,8 @@ class OperatorGraph:
         """The constants, and the items of what the model returns, of whose values the graph says nothing."""
         references = (*(name for operator in self.operators for name in operator.inputs), *self.outputs)
         constants = dict.fromkeys(name.rpartition("=")[2] for name in references if is_without_values(name))
-        return [*constants, *(text for text in self.returned or () if text.partition(": ")[2].startswith("<"))]
+        items = (text for text in self.returned or () if text.partition(": ")[2].startswith("<"))
+        return [*constants, *(text.removesuffix(f": {IN_PART}") for text in items)]
 
     def structure(self) -> ModelStructure:
         """The modules, with the shapes of what they hold and without its values."""

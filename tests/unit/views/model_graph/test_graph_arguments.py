@@ -113,3 +113,15 @@ def test_baselines_of_earlier_versions_match_and_that_is_reported(kind):
     verdict, _ = compared(reread(view, actual, earlier), actual)
     assert verdict.matched
     assert [type(finding).__name__ for finding in verdict.findings] == ["EarlierVersionFinding"]
+
+
+@pytest.mark.parametrize("model", [Writes, Followed])
+def test_what_a_graph_compares_of_a_result_only_in_part_is_noted(model):
+    class Returns(model):
+        def forward(self, x, given):
+            return {"y": super().forward(x, given), "cache": Cache()}
+
+    capture = ModelGraphView(Returns(nothing), (X, [])).capture()
+    assert capture.notes[-1].startswith("the graph holds what is not compared: ")
+    assert capture.notes[-1].endswith("output cache <Cache> (all but its tensors and numbers)")
+    assert compared(capture, ModelGraphView(Returns(nothing), (X, [])).capture())[0].matched
