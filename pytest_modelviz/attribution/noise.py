@@ -5,60 +5,71 @@ is so near depends on chance, and numbers moved by as little as processors diffe
 in the last place, a thousand times as many rectifiers switch, and a gradient that can jump does.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Sequence
 from typing import TypeVar, cast
 
 import torch
 
 from pytest_modelviz.compare.precision import is_exact
-from pytest_modelviz.probe.forward import prepared
+from pytest_modelviz.probe.forward import ModelInput, prepared
 from pytest_modelviz.probe.noise import MOVE, Rounding
 from pytest_modelviz.probe.refusals import without_noise
-from pytest_modelviz.records.capture import Capture
-from pytest_modelviz.records.noise import EXPLANATIONS_MOVED
+from pytest_modelviz.probe.shadow import in_single_precision
+from pytest_modelviz.records.capture import Capture, Result_co
+from pytest_modelviz.records.explanation_shadow import explanation_shadow
+from pytest_modelviz.records.noise import EXPLANATIONS_MOVED, with_explanation_noise
 from pytest_modelviz.records.trace import ForwardTrace
 from pytest_modelviz.records.trace_arrays import unpack_trace
 
 T = TypeVar("T")
-InputT = TypeVar("InputT")
+InputT = TypeVar("InputT", bound=ModelInput)
 
 _REPEATS = 2
 
 
-def explain_moved(
-    capture: Capture,
+def with_measured_noise(
+    capture: Capture[Result_co],
     model: torch.nn.Module,
     input_data: InputT,
     explain: Callable[[torch.nn.Module, InputT], T],
+    differences: Callable[[T], Sequence[float]],
     *,
     runs_often: bool = False,
-) -> tuple[list[T], str]:
+) -> Capture[Result_co]:
     """Explain a model whose weights and input are moved up or down by 1024 units in the last place.
 
     Args:
-        capture: of the explanation as it is.
+        capture: of the explanation as it is; if it has a shadow, the noise of that is measured.
         model: the user's model, which is left as it was.
         input_data: its input.
         explain: is given the prepared model and the input, both moved.
+        differences: by how much each quantity of such an explanation differs from that of the capture, or its shadow.
         runs_often: whether it runs the model many times, so that a single move is measured, and not two.
 
     Returns:
-        What `explain` returns, for each such move, and an empty text; nothing where anything was computed in another
-        precision, whose rounding is not that of single precision; nothing, and a note on it, where the model refuses
-        such an input.
+        The capture with the noise of each quantity, the largest that was measured; without it where anything was
+        computed in another precision, whose rounding is not that of single precision; without it, and with a note on
+        that, where the model refuses such an input.
 
     """
-    if not _is_in_single_precision(unpack_trace(capture.arrays)):
-        return [], ""
-    rounding, explanations = Rounding(EXPLANATIONS_MOVED / MOVE), []
+    shadow = explanation_shadow(capture)
+    if shadow is None and not _is_in_single_precision(unpack_trace(capture.arrays)):
+        return capture
+    conversion = in_single_precision if shadow is not None else _as_it_is
+    rounding, measured = Rounding(EXPLANATIONS_MOVED / MOVE), []
     try:
-        for _ in range(1 if runs_often else _REPEATS):
-            with prepared(model, input_data, grad=True) as ready:
+        for _ in range(1 if runs_often or shadow is not None else _REPEATS):
+            with prepared(model, input_data, grad=True) as ready, conversion(ready, input_data) as data:
                 rounding.move_weights(ready)
-                explanations.append(explain(ready, cast("InputT", rounding.moved(input_data))))
+                measured.append(differences(explain(ready, cast("InputT", rounding.moved(data)))))
     except Exception as error:
-        return [], without_noise(error)
-    return explanations, ""
+        return with_explanation_noise(capture, [], without_noise(error))
+    return with_explanation_noise(capture, measured)
+
+
+def _as_it_is(model: torch.nn.Module, input_data: ModelInput) -> contextlib.AbstractContextManager[ModelInput]:
+    return contextlib.nullcontext(input_data)
 
 
 def _is_in_single_precision(trace: ForwardTrace) -> bool:

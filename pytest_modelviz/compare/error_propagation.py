@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Iterable
 
-from pytest_modelviz.compare.precision import is_eight_bit, is_exact
+from pytest_modelviz.compare.precision import is_exact, is_float
 from pytest_modelviz.compare.tensors import NOTHING_LEFT, allowed_for, is_no_more_than, own_source, rms, rms_difference
 from pytest_modelviz.compare.tolerance import Source, Tolerances
 from pytest_modelviz.records.structure import LENT, NAMESAKE, ModuleRecord
@@ -86,16 +86,15 @@ class ErrorPropagation:
         explicitly allowed is passed on with the tensors that it makes.
         """
         combined, granted = EXACT, self._grant(layer)
-        module = self._actual.modules.get(event.call.layer)  # of operators in a graph there is none
-        rounding = module if event.kind == "leave" and module is not None and module.rounds_inputs else None
+        module = self._actual.modules.get(event.call.layer) if event.kind == "leave" else None
         for key in _tensor_keys(event.leaves.values()):
             record, source = self._actual.tensors[key], self.sources.get(key)
             if source is None:
                 is_number = record.dtype == EXACT.dtype and not record.shape
                 source = received.and_from(self._given(caller)) if is_number else received
                 source = source.followed_by(own_source(record))
-                if rounding is not None and not is_exact(record.dtype) and not is_eight_bit(record.dtype):
-                    source = source.followed_by(_source_of_rounded_inputs(rounding, record, received))
+                if module is not None and module.rounds_inputs and is_float(record.dtype):
+                    source = source.followed_by(_source_of_rounded_inputs(module, record, received))
             self.sources[key] = source = source.and_from(granted)
             combined = combined.and_from(source)
         return combined

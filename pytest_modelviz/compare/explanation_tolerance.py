@@ -85,8 +85,11 @@ def _jump_by_dtype(tolerances: Tolerances, dtype: str) -> float:
 
 
 def _by_noise(tolerances: Tolerances, dtype: str, noise: float | None, share: float) -> float:
-    """What rounding needs of an explanation; infinite where that is not known, or a user's rtol says it."""
+    """What rounding needs of an explanation; infinite where that is not known, or a user's rtol says it.
+
+    It is not known either where a weight in lower precision was rounded the other way, which is more than it was moved.
+    """
     least = _LEAST.get(effective_dtype(dtype, tolerances.precision))
-    if noise is None or least is None or tolerances.rtol is not None:
+    if noise is None or least is None or tolerances.rtol is not None or tolerances.jumps:
         return math.inf
     return tolerances.scale * (max(share * noise, least) + (tolerances.atol or 0.0))

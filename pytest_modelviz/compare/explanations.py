@@ -6,11 +6,13 @@ model itself does.
 
 import math
 from collections.abc import Callable, Collection, Sequence, Set
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from pytest_modelviz.compare.diagnosis import compare_traces
+from pytest_modelviz.compare.dtype_findings import under_other_conditions
 from pytest_modelviz.compare.explanation_tolerance import explanation_tolerance, jump_tolerance, resizing_tolerance
 from pytest_modelviz.compare.tensors import difference, sketched_alike
 from pytest_modelviz.compare.tolerance import Tolerances
@@ -69,13 +71,16 @@ def match(error: float, allowed: float, findings: Sequence[AnyFinding], *, forwa
     return Verdict.match(compared=1, error=error, tolerance=allowed, findings=list(reported))
 
 
-def compare_forward_passes(baseline: ForwardTrace, actual: ForwardTrace, tolerances: Tolerances) -> Verdict:
+def compare_forward_passes(
+    baseline: ForwardTrace, actual: ForwardTrace, tolerances: Tolerances, around: Sequence[AnyFinding] = ()
+) -> Verdict:
     """Compare two forward passes, whatever tolerance the explanation itself was given.
 
-    Raises UnreadableBaselineError for a damaged trace.
+    Raises UnreadableBaselineError for a damaged trace. `around` is what has changed around the model (see
+    `changes_around`): it only says what a drift comes from.
     """
-    defaults = Tolerances(device=tolerances.device, precision=tolerances.precision)
-    return compare_traces(baseline, actual, defaults)
+    defaults = replace(tolerances, rtol=None, atol=None, scale=1.0, layers=(), ignored=())
+    return under_other_conditions(compare_traces(baseline, actual, defaults), around)
 
 
 def explain_drift(error: float, allowed: float, findings: Sequence[AnyFinding], forward: Verdict) -> Verdict:

@@ -21,6 +21,11 @@ def is_exact(dtype: str) -> bool:
     return not dtype.startswith(("float", "bfloat", "complex", "q"))
 
 
+def is_float(dtype: str) -> bool:
+    """Whether tensors of a dtype hold floating-point numbers of more than 8 bits."""
+    return not is_exact(dtype) and not is_eight_bit(dtype)
+
+
 def is_quantised(dtype: str) -> bool:
     """Whether tensors of a dtype are integers with a scale, such as quint8."""
     return dtype.startswith("q")
@@ -38,7 +43,12 @@ def coarser(a: str, b: str) -> str:
 
 def is_low(trace: ForwardTrace) -> bool:
     """Whether anything in a pass is of lower precision than single."""
-    return any(record.dtype in _LOW for record in (*trace.tensors.values(), *trace.weights.values()))
+    return bool(low_dtypes(trace))
+
+
+def low_dtypes(trace: ForwardTrace) -> set[str]:
+    """The dtypes in a pass that are of lower precision than single."""
+    return _LOW & {record.dtype for record in (*trace.tensors.values(), *trace.weights.values())}
 
 
 def real_dtype(dtype: str) -> str:

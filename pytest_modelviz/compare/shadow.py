@@ -68,13 +68,13 @@ def compare_passes(
         verdict = _native(old, new, tolerances, around)
         if before is None and after is None:
             return verdict  # as is said with each capture
-        return _with_findings(verdict, ShadowFinding("baseline" if before is None else "actual", role=Role.ALSO))
-    own = replace(tolerances, precision="ieee", shadow_of=given_dtype(actual), jumps=_jumps(baseline, actual))
+        return with_findings(verdict, ShadowFinding("baseline" if before is None else "actual", role=Role.ALSO))
+    own = shadow_tolerances(baseline, actual, tolerances)
     verdict = compare_traces(_without_autocast(before), _without_autocast(after), own)
     is_built_alone = not verdict.matched and _passes_agree(verdict)
     if not (verdict.matched or is_built_alone):
         verdict = with_weight_dtypes(with_native_texts(verdict, baseline, actual))
-        return _with_findings(verdict, *given_dtypes(baseline, actual), ShadowFinding("differs", role=Role.ALSO))
+        return with_findings(verdict, *given_dtypes(baseline, actual), ShadowFinding("differs", role=Role.ALSO))
     old, new = _narrow(baseline), _narrow(actual)
     if verdict.matched and after is actual and not is_low(baseline):
         return verdict  # nothing is left but the precision of the baseline's products
@@ -87,10 +87,10 @@ def compare_passes(
         verdict = with_weight_dtypes(verdict)
         if native.matched or _passes_agree(native):
             return verdict
-        return _with_findings(with_extent_of(verdict, native), ShadowFinding("agrees"))
+        return with_findings(with_extent_of(verdict, native), ShadowFinding("agrees"))
     if native.matched:
-        return _with_findings(verdict, *native.findings)
-    return _with_findings(native, ShadowFinding("agrees"))
+        return with_findings(verdict, *native.findings)
+    return with_findings(native, ShadowFinding("agrees"))
 
 
 def _native(
@@ -101,7 +101,7 @@ def _native(
     if verdict.matched:
         return verdict
     verdict = under_other_conditions(verdict, around)
-    return _with_findings(with_weight_dtypes(verdict), *event_dtypes(verdict))
+    return with_findings(with_weight_dtypes(verdict), *event_dtypes(verdict))
 
 
 def _passes_agree(verdict: Verdict) -> bool:
@@ -117,6 +117,11 @@ def _without_autocast(trace: ForwardTrace) -> ForwardTrace:
     inputs = [{path: leaf for path, leaf in call.inputs.items() if path != AUTOCAST} for call in trace.calls]
     calls = [replace(call, inputs=own) for call, own in zip(trace.calls, inputs, strict=True)]
     return replace(trace, calls=calls)
+
+
+def shadow_tolerances(baseline: ForwardTrace, actual: ForwardTrace, tolerances: Tolerances) -> Tolerances:
+    """What is allowed to the shadows of two passes."""
+    return replace(tolerances, precision="ieee", shadow_of=given_dtype(actual), jumps=_jumps(baseline, actual))
 
 
 def _single_precision_pass(trace: ForwardTrace, precision: str) -> ForwardTrace | None:
@@ -170,7 +175,8 @@ def _narrow(trace: ForwardTrace) -> ForwardTrace:
     return trace.narrowed(NATIVE_WIDTH, WEIGHT_WIDTH)
 
 
-def _with_findings(verdict: Verdict, *findings: AnyFinding) -> Verdict:
+def with_findings(verdict: Verdict, *findings: AnyFinding) -> Verdict:
+    """A verdict with what else is to be said of it."""
     known = set(verdict.findings)
     return replace(verdict, findings=(*verdict.findings, *(f for f in findings if f not in known)))
 

@@ -54,30 +54,41 @@ def with_shadow(
         The pass with its shadow, and an empty text; or the pass as it was, and why it has none where it should.
 
     """
-    records = (*trace.tensors.values(), *trace.weights.values())
-    inconvertible = next((record.dtype for record in records if record.dtype.startswith(_NOT_CONVERTIBLE)), None)
-    devices = ",".join(sorted({str(tensor.device) for tensor in (*all_tensors(model), *tensors(input_data))}))
-    if not is_low(trace) and inconvertible is None and float32_precision(model, devices) == "ieee":
-        return trace, ""
-    if all(not record.sketch.size for record in trace.tensors.values()):
-        return trace, ""  # on the meta device
-    if inconvertible is not None:
-        return trace, _left_out(f"tensors of {inconvertible} cannot be converted")
-    if shadow is Shadow.NEVER:
-        return trace, _left_out("--modelviz-shadow=never")
-    if shadow is Shadow.AUTO and (reason := _too_large(model) or _too_slow(seconds)):
-        return trace, _left_out(f"{reason}; --modelviz-shadow=always repeats it all the same")
+    reason = reason_against(trace, model, input_data, shadow, seconds)
+    if reason is not None:
+        return trace, reason
     try:
         with prepared(model, input_data) as ready, in_single_precision(ready, input_data) as converted:
             recorder = PassRecorder(ready, record=record_sketch, weight_width=None)
             with recorder.recording():
                 call(ready, converted)
     except Exception as error:  # of the model's own
-        return trace, _left_out(f"there {refusal(error)}")
+        return trace, left_out(f"there {refusal(error)}")
     return replace(trace, shadow=recorder.trace), ""
 
 
-def _left_out(reason: str) -> str:
+def reason_against(
+    trace: ForwardTrace, model: torch.nn.Module, input_data: ModelInput, shadow: Shadow, seconds: float
+) -> str | None:
+    """Why a pass is not repeated: a note, an empty text if it needs no shadow, None if it is to be repeated."""
+    records = (*trace.tensors.values(), *trace.weights.values())
+    inconvertible = next((record.dtype for record in records if record.dtype.startswith(_NOT_CONVERTIBLE)), None)
+    devices = ",".join(sorted({str(tensor.device) for tensor in (*all_tensors(model), *tensors(input_data))}))
+    if not is_low(trace) and inconvertible is None and float32_precision(model, devices) == "ieee":
+        return ""
+    if all(not record.sketch.size for record in trace.tensors.values()):
+        return ""  # on the meta device
+    if inconvertible is not None:
+        return left_out(f"tensors of {inconvertible} cannot be converted")
+    if shadow is Shadow.NEVER:
+        return left_out("--modelviz-shadow=never")
+    if shadow is Shadow.AUTO and (reason := _too_large(model) or _too_slow(seconds)):
+        return left_out(f"{reason}; --modelviz-shadow=always repeats it all the same")
+    return None
+
+
+def left_out(reason: str) -> str:
+    """The note on a pass that has no shadow where it should."""
     return f"the pass was not repeated in float32 ({reason}): faults within the rounding of its precision are not seen"
 
 

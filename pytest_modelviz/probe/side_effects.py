@@ -110,6 +110,8 @@ def _walk(
     elif depth >= DEEPEST:
         yield path, literal(value)
     elif (items := items_of(value)) is not None:
+        if in_object and not items:
+            yield path, NO_ITEMS
         for name, item in items:
             yield from _walk(item, f"{path}{name}", depth + 1, in_object=in_object, with_numbers=with_numbers)
         yield from _walk_given_attributes(value, path, depth)

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from pytest_modelviz.attribution.noise import explain_moved
+from pytest_modelviz.attribution.noise import with_measured_noise
 from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.forward import prepared, require_model
 from pytest_modelviz.probe.layer_names import find_layer
 from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.sketch import record_sketch
 from pytest_modelviz.records.capture import Array, Capture
-from pytest_modelviz.records.noise import with_explanation_noise
 from pytest_modelviz.records.trace_arrays import pack_trace
 from pytest_modelviz.text.strict_json import JsonObject
 from pytest_modelviz.views.activation_maximization import compare as comparison
@@ -79,8 +78,12 @@ class ActivationMaximizationView:
     def with_noise(self, capture: Capture[ActivationMaximization]) -> Capture[ActivationMaximization]:
         """The same capture with how far rounding may take its climb."""
         own = stored_climb(capture)
-        moved, note = explain_moved(capture, self.model, self._start[None], self._ascend, runs_often=True)
-        return with_explanation_noise(capture, [comparison.climb_noise(own, _climb(ascent)) for ascent in moved], note)
+
+        def differences(ascent: Ascent) -> list[float]:
+            return comparison.climb_noise(own, _climb(ascent))
+
+        start = self._start[None]
+        return with_measured_noise(capture, self.model, start, self._ascend, differences, runs_often=True)
 
     def _ascend(self, model: torch.nn.Module, start: torch.Tensor) -> Ascent:
         return ascend(model, self._layer, self._filters, start[0], self._steps, self._rate)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,10 +13,12 @@ from pytest_modelviz.attribution.activation_recorder import ActivationRecorder, 
 from pytest_modelviz.attribution.explain import Explanation, explain, spatial_layers
 from pytest_modelviz.attribution.images import image_in
 from pytest_modelviz.attribution.kinks import is_smooth
-from pytest_modelviz.attribution.noise import explain_moved
+from pytest_modelviz.attribution.noise import with_measured_noise
 from pytest_modelviz.attribution.scores import class_score, is_class, require_target
+from pytest_modelviz.attribution.shadow import explain_in_float32
 from pytest_modelviz.attribution.spatial_layout import image_frame
 from pytest_modelviz.attribution.targets import Target
+from pytest_modelviz.compare.explanation_shadow import compare_explanations, precision_facts
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.environment import environment
@@ -23,15 +27,16 @@ from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.nested_values import tensors
 from pytest_modelviz.probe.thumbnails import shrink
 from pytest_modelviz.records.capture import Array, Capture
-from pytest_modelviz.records.noise import with_explanation_noise
+from pytest_modelviz.records.explanation_shadow import explanation_shadow, stored_targets, without_shadow
+from pytest_modelviz.records.shadow import Shadow
 from pytest_modelviz.records.trace_arrays import pack_trace
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.text.strict_json import JsonValue
 from pytest_modelviz.views.cam_map import library, pictures
-from pytest_modelviz.views.cam_map.compare import compare, map_noise
+from pytest_modelviz.views.cam_map.compare import compare, map_distances, map_noise
 from pytest_modelviz.views.cam_map.layers import chosen_layers, default_layers, named_layers
 from pytest_modelviz.views.cam_map.methods import ALL_LAYERS, COMPOSED, METHODS, SIGNLESS, uses_gradients
-from pytest_modelviz.views.cam_map.records import CamMap, Map, peak
+from pytest_modelviz.views.cam_map.records import CamMap, Map, peak, stored_map
 from pytest_modelviz.views.cam_map.running_methods import running_map
 from pytest_modelviz.views.captions import rounded
 from pytest_modelviz.views.coverage_notes import coverage_notes, target_notes
@@ -65,33 +70,63 @@ class CamMapView:
         self._layers = named_layers(model, target_layer, method)
         self.model, self._input = model, input_data
         self._target, self._method, self._reshape = target, method, reshape_transform
+        self._shadow = Shadow.AUTO
+
+    def set_shadow(self, shadow: Shadow) -> None:
+        """Say when an explanation in lower precision is repeated in float32."""
+        self._shadow = shadow
 
     def capture(self) -> Capture[CamMap]:
+        started = time.perf_counter()
         with prepared(self.model, self._input, grad=True) as model:
-            explanation = self._explain(model, self._input, self._target)
-            layers, raw = self._raw(model, self._input, explanation)
-        return self._captured(explanation, layers, raw)
+            capture = self._explained(model, self._input)
+        return self.with_shadow(capture, time.perf_counter() - started)
 
     def capture_of(self, explanation: Explanation) -> Capture[CamMap]:
-        """The capture of an explanation that was made already, by a method that needs no more than one pass."""
+        """The capture, without a shadow, of an explanation that was made already, by a method that needs one pass."""
         return self._captured(explanation, *self._raw(self.model, self._input, explanation))
+
+    def capture_again(self, first: Capture[CamMap]) -> Capture[CamMap]:
+        """The explanation made once more; of one in lower precision the shadow alone, which shows far less noise."""
+        if explanation_shadow(first) is None:
+            return self.capture()
+        return self._repeated(without_shadow(first), Shadow.ALWAYS)
 
     def with_noise(self, capture: Capture[CamMap]) -> Capture[CamMap]:
         """The same capture with how far rounding may take its map."""
-        target: Target = capture.result.targets or self._target  # moved numbers might decide on another class
+        own = explanation_shadow(capture) or capture
+        target: Target = stored_targets(own) or self._target  # moved numbers might decide on another class
 
         def explained(model: torch.nn.Module, input_data: ModelInput) -> Map:
             return self._raw(model, input_data, self._explain(model, input_data, target))[1]
 
+        def differences(raw: Map) -> tuple[float, float]:
+            return map_noise(stored_map(own), self._stored(raw), signless=self._method in SIGNLESS)
+
         runs_often = self._method not in METHODS and self._method not in COMPOSED
-        moved, note = explain_moved(capture, self.model, self._input, explained, runs_often=runs_often)
-        own = self._stored(capture.result.raw)
-        is_signless = self._method in SIGNLESS
-        differences = [map_noise(own, self._stored(raw), signless=is_signless) for raw in moved]
-        return with_explanation_noise(capture, differences, note)
+        return with_measured_noise(capture, self.model, self._input, explained, differences, runs_often=runs_often)
+
+    def _explained(self, model: torch.nn.Module, input_data: ModelInput) -> Capture[CamMap]:
+        explanation = self._explain(model, input_data, self._target)
+        return self._captured(explanation, *self._raw(model, input_data, explanation))
+
+    def with_shadow(self, capture: Capture[CamMap], seconds: float) -> Capture[CamMap]:
+        """The same capture with its float32 shadow, if it needs one; outside of a `prepared` block."""
+        return self._repeated(capture, self._shadow, seconds)
+
+    def _repeated(self, capture: Capture[CamMap], shadow: Shadow, seconds: float = 0.0) -> Capture[CamMap]:
+        return explain_in_float32(
+            capture, self.model, self._input, self._explained, compared=("map",), shadow=shadow, seconds=seconds
+        )
 
     def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
-        return compare(baseline, actual, tolerances, is_target_chosen=self._target is not None)
+        return compare_explanations(
+            baseline,
+            actual,
+            tolerances,
+            compare=functools.partial(compare, is_target_chosen=self._target is not None),
+            distances=map_distances,
+        )
 
     def _explain(self, model: torch.nn.Module, input_data: ModelInput, target: Target) -> Explanation:
         if self._method in ALL_LAYERS:
@@ -158,7 +193,7 @@ class CamMapView:
             "explained": scores.explained,
             "places": layouts,
         }
-        facts |= {key: value for key, value in optional.items() if value}
+        facts |= {key: value for key, value in optional.items() if value} | precision_facts(trace)
         inputs = input_pictures(self._input, len(raw)) if raw.ndim > 2 else {}  # a sequence is no picture
         arrays: dict[str, Array] = {"map": raw, **pack_trace(trace), **inputs}
         notes = (*coverage_notes(self.model, trace), *target_notes(scores), *_quality_notes(raw, names))

@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_modelviz.compare.arrays import has_same_nonfinite
+from pytest_modelviz.compare.dtype_findings import changes_around
+from pytest_modelviz.compare.explanation_shadow import explanation_dtype
 from pytest_modelviz.compare.explanation_tolerance import (
     explanation_tolerance,
     jump_tolerance,
@@ -64,7 +66,7 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances, *, is_ta
     before, after = stored_map(baseline), stored_map(actual)
     stated = {key: baseline.facts.get(key) for key in ("peak", "shape")}
     require_rows(stated, {"peak": peak(before), "shape": list(before.shape)}, "map's")
-    dtype, method = str(actual.facts["dtype"]), str(actual.facts["method"])
+    dtype, method = explanation_dtype(actual), str(actual.facts["method"])
     layers = str(actual.facts["layer"]).split(", ")  # of RefineCAM several
     own = max((tolerances.of(layer) for layer in layers), key=lambda tolerance: explanation_tolerance(tolerance, dtype))
     scale, signless = number(actual.facts.get("scale")), method in SIGNLESS
@@ -73,10 +75,12 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances, *, is_ta
     error = map_difference(before, after, signless=signless, floor=floor)
     allowed = explanation_tolerance(own, dtype, position_noise)
 
+    around = changes_around(baseline.environment, actual.environment)
+
     @functools.cache
     def forward() -> Verdict:
         old, new = (stored_trace(capture.arrays, tolerances.ignored) for capture in (baseline, actual))
-        return compare_forward_passes(old, new, tolerances)
+        return compare_forward_passes(old, new, tolerances, around)
 
     has_kinks = differentiates(method) and not actual.facts.get("smooth")
     jumped = error > allowed and forward().matched and own.rtol is None and has_kinks
@@ -157,6 +161,12 @@ def map_distance(baseline: Map, actual: Map, *, signless: bool = False) -> tuple
     before, after = pair
     size = fair_size(float(np.linalg.norm(before)), float(np.linalg.norm(after)))
     return float(np.linalg.norm(after - before)) / size, size_difference(before, after)
+
+
+def map_distances(baseline: Capture, actual: Capture) -> tuple[float, float]:
+    """How far the maps of two captures are apart, at one position and as a whole."""
+    is_signless = actual.facts.get("method") in SIGNLESS
+    return map_noise(stored_map(baseline), stored_map(actual), signless=is_signless)
 
 
 def map_noise(baseline: Map, actual: Map, *, signless: bool) -> tuple[float, float]:

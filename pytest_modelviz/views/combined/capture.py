@@ -92,8 +92,9 @@ class CombinedCapture:
 
     def set_shadow(self, shadow: Shadow) -> None:
         """Say when a pass in lower precision is repeated in float32."""
-        if self._maps is not None:
-            self._maps.set_shadow(shadow)
+        for view in (self._maps, self._cam):
+            if view is not None:
+                view.set_shadow(shadow)
 
     def capture(self, number: int, view: str) -> Capture:
         """A view's first capture (0), or a later one. All views' are made when the first of them is asked for."""
@@ -107,11 +108,13 @@ class CombinedCapture:
         started = time.perf_counter()
         kind = recorder_for(self._model, self._input)
         captures = self._captures_of_pass(kind)
+        if self._maps is not None and is_low(self._observed[0]) and kind is not DtypeRecorder:
+            captures = self._captures_of_pass(DtypeRecorder)  # the model has a region of lower precision
+        seconds = time.perf_counter() - started
+        if self._cam is not None:
+            captures["cam_map"] = self._cam.with_shadow(cast("Capture[CamMap]", captures["cam_map"]), seconds)
         if self._maps is not None:
-            if is_low(self._observed[0]) and kind is not DtypeRecorder:  # the model has a region of lower precision
-                captures = self._captures_of_pass(DtypeRecorder)
             trace, collector, inputs, output = self._observed
-            seconds = time.perf_counter() - started
             trace, note = with_shadow(trace, self._model, self._input, self._maps.shadow, seconds)
             captures["feature_maps"] = self._maps.captured(trace, collector, inputs, output, note)
         return captures

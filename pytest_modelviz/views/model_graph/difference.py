@@ -10,6 +10,7 @@ from pytest_modelviz.records.structure import WRITTEN
 from pytest_modelviz.views.model_graph import findings
 from pytest_modelviz.views.model_graph.align import align
 from pytest_modelviz.views.model_graph.constants import same_constant
+from pytest_modelviz.views.model_graph.dimensions import canonical
 from pytest_modelviz.views.model_graph.records import (
     IN_PART,
     INPUT,
@@ -39,7 +40,7 @@ class Difference:
 
 def difference(baseline: OperatorGraph, actual: OperatorGraph) -> Difference:
     """Everything that differs between two graphs that were made in the same way."""
-    result = Difference()
+    baseline, actual, result = canonical(baseline), canonical(actual), Difference()
     for name in dict.fromkeys((*baseline.inputs, *actual.inputs)):
         texts = baseline.inputs.get(name, ""), actual.inputs.get(name, "")
         if texts[0] != texts[1]:

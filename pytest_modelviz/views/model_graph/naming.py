@@ -99,13 +99,26 @@ class Names:
 
 
 def tensor_text(value: object) -> str:
-    """`float32[1, 3]` for a tensor, a list of such for several, a type's name for what is none."""
+    """`float32[1, 3]` for a tensor, a list of such for several, a type's name for what is none.
+
+    Where the components of a nested tensor differ in size stands a star: `nested float32[2, *, 4]`.
+    """
+    if isinstance(value, torch.Tensor) and value.is_nested:
+        sides = ", ".join(_side(value, at) for at in range(value.dim()))
+        return f"nested {str(value.dtype).removeprefix('torch.')}[{sides}]"
     if isinstance(value, torch.Tensor):
         return f"{str(value.dtype).removeprefix('torch.')}{[int(side) for side in value.shape]}"
     if isinstance(value, (list, tuple)):
         return f"({', '.join(tensor_text(item) for item in value)})"
     kinds = {torch.SymInt: "int", torch.SymFloat: "float", torch.SymBool: "bool", type(None): "none"}
     return kinds.get(type(value), type(value).__name__)
+
+
+def _side(nested: torch.Tensor, at: int) -> str:
+    try:
+        return str(int(nested.size(at)))
+    except (RuntimeError, AttributeError):  # by layout
+        return "*"
 
 
 def input_text(value: object) -> str:

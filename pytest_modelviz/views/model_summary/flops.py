@@ -25,6 +25,7 @@ from pytest_modelviz.probe.purity import untouched
 from pytest_modelviz.records.trace import Call
 
 _UNFUSED = (torch.nn.modules.activation.__file__, torch.nn.modules.transformer.__file__)  # they choose the fused paths
+_HIGHER_ORDER = "torch.ops.higher_order."
 
 
 class _NoTracker(contextlib.nullcontext[None]):
@@ -82,8 +83,11 @@ class MultAdds(CallObserver):
     def is_to_blame(error: Exception) -> bool:
         """Whether a pass failed because it was counted; after `counting`, the operator that failed is tried once more.
 
-        Nested tensors cannot be counted, nor can they be attended to on an unfused path.
+        Nested tensors cannot be counted, nor can they be attended to on an unfused path. Operators that take functions,
+        such as flex_attention, refuse to run where they would be counted.
         """
+        if isinstance(error, TypeError) and _HIGHER_ORDER in str(error):
+            return True
         last = ""
         for frame, _ in traceback.walk_tb(error.__traceback__):
             last = frame.f_code.co_filename

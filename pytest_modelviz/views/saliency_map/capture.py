@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+import time
+
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from pytest_modelviz.attribution.kinks import is_smooth
-from pytest_modelviz.attribution.noise import explain_moved
+from pytest_modelviz.attribution.noise import with_measured_noise
 from pytest_modelviz.attribution.scores import require_target
+from pytest_modelviz.attribution.shadow import explain_in_float32
 from pytest_modelviz.attribution.targets import Target
+from pytest_modelviz.compare.explanation_shadow import compare_explanations, precision_facts
 from pytest_modelviz.compare.tensors import whole_difference
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.probe.environment import environment
@@ -18,7 +23,8 @@ from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.sketch import record_sketch
 from pytest_modelviz.probe.thumbnails import shrink
 from pytest_modelviz.records.capture import Array, Capture
-from pytest_modelviz.records.noise import with_explanation_noise
+from pytest_modelviz.records.explanation_shadow import explanation_shadow, stored_targets, without_shadow
+from pytest_modelviz.records.shadow import Shadow
 from pytest_modelviz.records.trace import GRADIENT
 from pytest_modelviz.records.trace_arrays import pack_trace
 from pytest_modelviz.records.verdict import Verdict
@@ -27,7 +33,7 @@ from pytest_modelviz.views.captions import rounded
 from pytest_modelviz.views.coverage_notes import coverage_notes, target_notes
 from pytest_modelviz.views.input_pictures import input_pictures
 from pytest_modelviz.views.saliency_map import pictures
-from pytest_modelviz.views.saliency_map.compare import compare
+from pytest_modelviz.views.saliency_map.compare import compare, gradient_distances, stored_gradient
 from pytest_modelviz.views.saliency_map.gradients import RUNNING, Saliency, require_saliency_method, saliency
 from pytest_modelviz.views.saliency_map.records import SIDE, SaliencyMap
 from pytest_modelviz.views.stored_pictures import MOST_INPUTS, packed
@@ -47,10 +53,29 @@ class SaliencyMapView:
         require_saliency_method(method)
         require_target(target)
         self.model, self._input, self._target, self._method = model, input_data, target, method
+        self._shadow = Shadow.AUTO
+
+    def set_shadow(self, shadow: Shadow) -> None:
+        """Say when an explanation in lower precision is repeated in float32."""
+        self._shadow = shadow
 
     def capture(self) -> Capture[SaliencyMap]:
+        started = time.perf_counter()
         with prepared(self.model, self._input, grad=True) as model:
-            explanation = saliency(model, self._input, self._target, self._method)
+            capture = self._explained(model, self._input)
+        return self._with_shadow(capture, self._shadow, time.perf_counter() - started)
+
+    def capture_again(self, first: Capture[SaliencyMap]) -> Capture[SaliencyMap]:
+        """The explanation made once more; of one in lower precision the shadow alone, which shows far less noise."""
+        if explanation_shadow(first) is None:
+            return self.capture()
+        return self._with_shadow(without_shadow(first), Shadow.ALWAYS)
+
+    def _with_shadow(self, capture: Capture[SaliencyMap], shadow: Shadow, seconds: float = 0.0) -> Capture[SaliencyMap]:
+        return explain_in_float32(capture, self.model, self._input, self._explained, shadow=shadow, seconds=seconds)
+
+    def _explained(self, model: torch.nn.Module, input_data: ModelInput) -> Capture[SaliencyMap]:
+        explanation = saliency(model, input_data, self._target, self._method)
         trace, scores, gradient = explanation.trace, explanation.scores, explanation.gradient.numpy()
         trace.gradients[GRADIENT] = record_sketch(explanation.gradient)
         result = SaliencyMap(gradient, magnitude(gradient), scores.targets, scores.predicted, scores.total)
@@ -63,6 +88,7 @@ class SaliencyMapView:
             "score": rounded(scores.total),
             "peak": rounded(float(np.abs(gradient).max(initial=0.0))),
             "shape": list(gradient.shape),
+            **precision_facts(trace),
         }
         if is_smooth(scores.values):
             facts["smooth"] = True
@@ -81,17 +107,26 @@ class SaliencyMapView:
 
     def with_noise(self, capture: Capture[SaliencyMap]) -> Capture[SaliencyMap]:
         """The same capture with how far rounding may take its gradient."""
-        target: Target = capture.result.targets or self._target  # moved numbers might decide on another class
+        own = explanation_shadow(capture) or capture
+        target: Target = stored_targets(own) or self._target  # moved numbers might decide on another class
 
         def explained(model: torch.nn.Module, input_data: ModelInput) -> torch.Tensor:
             return saliency(model, input_data, target, self._method).gradient
 
-        moved, note = explain_moved(capture, self.model, self._input, explained, runs_often=self._method in RUNNING)
-        own, *others = (record_sketch(gradient) for gradient in (torch.from_numpy(capture.result.gradient), *moved))
-        return with_explanation_noise(capture, [[whole_difference(own, other)] for other in others], note)
+        def differences(gradient: torch.Tensor) -> list[float]:
+            return [whole_difference(stored_gradient(own), record_sketch(gradient))]
+
+        runs_often = self._method in RUNNING
+        return with_measured_noise(capture, self.model, self._input, explained, differences, runs_often=runs_often)
 
     def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
-        return compare(baseline, actual, tolerances, is_target_chosen=self._target is not None)
+        return compare_explanations(
+            baseline,
+            actual,
+            tolerances,
+            compare=functools.partial(compare, is_target_chosen=self._target is not None),
+            distances=gradient_distances,
+        )
 
 
 def magnitude(gradient: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

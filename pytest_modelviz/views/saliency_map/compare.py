@@ -3,6 +3,8 @@
 import functools
 
 from pytest_modelviz.compare.diagnosis import former_sketches
+from pytest_modelviz.compare.dtype_findings import changes_around
+from pytest_modelviz.compare.explanation_shadow import explanation_dtype
 from pytest_modelviz.compare.explanations import (
     compare_forward_passes,
     explain_drift,
@@ -13,7 +15,7 @@ from pytest_modelviz.compare.explanations import (
 )
 from pytest_modelviz.compare.readable import contradiction, require_rows
 from pytest_modelviz.compare.stored import stored_trace
-from pytest_modelviz.compare.tensors import rms
+from pytest_modelviz.compare.tensors import rms, whole_difference
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
@@ -22,6 +24,7 @@ from pytest_modelviz.records.findings import FactFinding
 from pytest_modelviz.records.noise import explanation_noise
 from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import GRADIENT, ForwardTrace
+from pytest_modelviz.records.trace_arrays import unpack_trace
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.text.strict_json import JsonValue
 
@@ -51,18 +54,19 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances, *, is_ta
     if refusal:
         return refusal
     old, new = (stored_trace(capture.arrays, tolerances.ignored) for capture in (baseline, actual))
-    before, after = _stored_gradient(old), _stored_gradient(new)
+    before, after = _gradient_of(old), _gradient_of(new)
     require_rows({"shape": baseline.facts.get("shape")}, {"shape": list(before.shape)}, "gradient's")
     if not _is_peak_of(before, baseline.facts.get("peak")):
         raise contradiction("the gradient's peak")
     # a match asks for no comparison of the forward pass
-    forward = functools.cache(functools.partial(compare_forward_passes, old, new, tolerances))
+    around = changes_around(baseline.environment, actual.environment)
+    forward = functools.cache(functools.partial(compare_forward_passes, old, new, tolerances, around))
 
     def kinks() -> bool:
         return not actual.facts.get("smooth") and forward().matched
 
     own = tolerances.of("")  # the gradient on the input is the whole model's
-    dtype = str(actual.facts.get("dtype", "float32"))
+    dtype = explanation_dtype(actual)
     (noise,) = explanation_noise(baseline, 1)
     error, allowed = gradient_difference(before, after, dtype, own, noise=noise, kinks=kinks)
     decisive = any(map(is_decisive, findings))
@@ -83,7 +87,17 @@ def _is_peak_of(record: TensorRecord, stated: JsonValue) -> bool:
     return number(stated) >= size / _SKETCHED  # numbers may cancel out in a sketch
 
 
-def _stored_gradient(trace: ForwardTrace) -> TensorRecord:
+def gradient_distances(baseline: Capture, actual: Capture) -> list[float]:
+    """How far the gradients of two captures are apart."""
+    return [whole_difference(stored_gradient(baseline), stored_gradient(actual))]
+
+
+def stored_gradient(capture: Capture) -> TensorRecord:
+    """The gradient that a capture holds; raises UnreadableBaselineError where there is none."""
+    return _gradient_of(unpack_trace(capture.arrays))
+
+
+def _gradient_of(trace: ForwardTrace) -> TensorRecord:
     if GRADIENT not in trace.gradients:
         raise UnreadableBaselineError("it holds no gradient")
     return trace.gradients[GRADIENT]

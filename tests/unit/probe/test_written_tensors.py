@@ -185,6 +185,7 @@ UNCOMPARED = {
     "a text that stays": (Note, lambda x, given: setattr(given, "text", "a"), None),
     "a number": (Note, lambda x, given: setattr(given, "count", 2), None),
     "a fraction": (Note, lambda x, given: given.inner.append(Fraction(2)), "given.inner[1]"),
+    "an empty list": (Note, lambda x, given: given.values.append([]), "given.values[2]"),
     "a new attribute": (Note, lambda x, given: setattr(given, "more", b"c"), "given.more"),
     "an attribute of a dict": (lambda: Named(x=x()), lambda x, given: setattr(given, "n", 2), "given.n"),
     "an attribute of a tensor": (x, lambda x, given: setattr(given, "n", x), "given.n"),

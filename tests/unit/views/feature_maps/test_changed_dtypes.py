@@ -20,8 +20,10 @@ from pytest_modelviz.records.findings import (
 from pytest_modelviz.records.shadow import Shadow
 from pytest_modelviz.records.verdict import Cause
 from pytest_modelviz.views.base import measured
+from pytest_modelviz.views.cam_map.capture import CamMapView
 from pytest_modelviz.views.combined.capture import CombinedCapture
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
+from pytest_modelviz.views.saliency_map.capture import SaliencyMapView
 
 
 class Block(nn.Module):
@@ -141,6 +143,30 @@ def test_autocast_around_the_model_is_no_change_of_a_layer_s_code(recorded, shad
     assert (verdict.first.layer, verdict.cause) == ("a", Cause.COMPUTATION)
     texts = ("cpu bfloat16", "off") if recorded else ("off", "cpu bfloat16")
     assert DtypeFinding("", "autocast", *texts) in verdict.findings
+    assert not blames_code(verdict)
+
+
+@pytest.mark.parametrize("kind", ["saliency", "cam"])
+def test_nor_is_it_in_the_forward_pass_of_an_explanation(kind):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.conv, self.head = nn.Conv2d(3, 8, 3), nn.Linear(8, 5)
+
+        def forward(self, x):
+            return self.head(self.conv(x).float().mean((2, 3))).float()
+
+    image = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    views = {
+        "saliency": lambda: SaliencyMapView(Net(), image, target=1),
+        "cam": lambda: CamMapView(Net(), image, target=1, target_layer="conv"),
+    }
+    baseline = views[kind]().capture()
+    with torch.autocast("cpu", torch.bfloat16):
+        actual = views[kind]().capture()
+        verdict = views[kind]().compare(baseline, actual, Tolerances())
+    assert not verdict.matched
     assert not blames_code(verdict)
 
 

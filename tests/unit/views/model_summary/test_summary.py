@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import warnings
 
 import pytest
 import torch
@@ -285,6 +286,24 @@ def test_what_cannot_be_counted_is_run_once_more(layout):
 
     summary = ModelSummaryView(Uneven(), vectors()).capture().result
     assert summary.layers[""].outputs == "float32[2, 4]"
+
+
+def test_an_operator_that_takes_a_function_is_not_counted():
+    attention = pytest.importorskip("torch.nn.attention.flex_attention")
+
+    class Attending(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(8, 24)
+
+        def forward(self, x):
+            query, key, value = self.linear(x)[None, None].chunk(3, -1)
+            return attention.flex_attention(query, key, value, score_mod=lambda s, *at: s - (at[2] - at[3]))[0, 0]
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it is not compiled here
+        summary = ModelSummaryView(Attending(), vectors()).capture().result
+    assert summary.layers[""].outputs == f"float32[{len(vectors())}, 8]"
 
 
 class Repeated(nn.Module):

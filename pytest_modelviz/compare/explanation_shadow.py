@@ -1,0 +1,91 @@
+"""Explanations in lower precision beside each other, by their float32 shadows: rounding turns a gradient far.
+
+The shadows are compared as explanations in single precision are. Where they agree, the explanations themselves may be
+as far apart as their dtype allows, or this run's as far from its own shadow as twice the distance of the baseline's.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+
+from pytest_modelviz.compare.precision import coarser, is_low, low_dtypes, precision_of
+from pytest_modelviz.compare.shadow import shadow_tolerances, with_findings
+from pytest_modelviz.compare.tolerance import Tolerances
+from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.records.explanation_shadow import explanation_shadow, without_shadow
+from pytest_modelviz.records.findings import Role, ShadowFinding
+from pytest_modelviz.records.trace import ForwardTrace
+from pytest_modelviz.records.trace_arrays import unpack_trace
+from pytest_modelviz.records.verdict import Verdict
+from pytest_modelviz.text.strict_json import JsonValue
+
+Compare = Callable[[Capture, Capture, Tolerances], Verdict]
+Distances = Callable[[Capture, Capture], Sequence[float]]
+
+_LOWEST = "lowest_dtype"  # a fact
+_REQUEST = ("dtype", "targets")  # facts that make explanations comparable
+_TIMES_AS_FAR = 2.0  # from its shadow an explanation may be on another device
+
+
+def compare_explanations(
+    baseline: Capture, actual: Capture, tolerances: Tolerances, *, compare: Compare, distances: Distances
+) -> Verdict:
+    """Compare two explanations, by their shadows where they are of lower precision.
+
+    Args:
+        baseline: the stored capture.
+        actual: the capture that is compared with it.
+        tolerances: those of the check.
+        compare: compares two explanations as they are.
+        distances: how far two explanations are apart, by each quantity that they are compared by.
+
+    Returns:
+        The verdict on the shadows; where those agree, that on the explanations themselves.
+
+    Raises:
+        UnreadableBaselineError: the baseline is damaged.
+
+    """
+    shadows = [explanation_shadow(capture) for capture in (baseline, actual)]
+    if shadows == [None, None]:
+        return compare(baseline, actual, tolerances)
+    before, after = map(_in_single_precision, (baseline, actual), shadows)
+    old, new = without_shadow(baseline), without_shadow(actual)
+    if before is None or after is None:
+        verdict = compare(old, new, tolerances)
+        return with_findings(verdict, ShadowFinding("baseline" if before is None else "actual", role=Role.ALSO))
+    before_pass, after_pass = (unpack_trace(capture.arrays) for capture in (old, new))
+    verdict = compare(before, after, shadow_tolerances(before_pass, after_pass, tolerances))
+    if not verdict.matched:
+        return with_findings(verdict, ShadowFinding("differs", role=Role.ALSO))
+    if after is actual and not is_low(before_pass):
+        return verdict  # nothing is left but the precision of the baseline's products
+    native = compare(old, new, tolerances)
+    if native.matched:
+        return with_findings(verdict, *native.findings)
+    is_same_request = all(old.facts.get(key) == new.facts.get(key) for key in _REQUEST)
+    if is_same_request and _is_as_far(distances(old, before), distances(new, after)):
+        return verdict
+    return with_findings(native, ShadowFinding("agrees"))
+
+
+def precision_facts(trace: ForwardTrace) -> dict[str, JsonValue]:
+    """The coarsest dtype in a pass of lower precision, as under autocast, where an explanation itself is in float32."""
+    return {_LOWEST: functools.reduce(coarser, low)} if (low := low_dtypes(trace)) else {}
+
+
+def explanation_dtype(capture: Capture) -> str:
+    """The coarsest dtype that an explanation was computed in."""
+    own = str(capture.facts.get("dtype", "float32"))
+    return coarser(own, str(capture.facts.get(_LOWEST, own)))
+
+
+def _is_as_far(before: Sequence[float], after: Sequence[float]) -> bool:
+    return len(before) == len(after) and all(a <= _TIMES_AS_FAR * b for a, b in zip(after, before, strict=True))
+
+
+def _in_single_precision(capture: Capture, shadow: Capture | None) -> Capture | None:
+    """The explanation in single precision: its shadow, or the explanation itself where that is in no lower one."""
+    if shadow is not None:
+        return shadow
+    is_lower = precision_of(capture.environment) != "ieee" or is_low(unpack_trace(capture.arrays))
+    return None if is_lower else capture

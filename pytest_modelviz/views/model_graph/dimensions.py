@@ -1,0 +1,51 @@
+"""Operators as they are compared: neither a dimension counted from the end nor another name makes another operator."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+
+from pytest_modelviz.views.model_graph.records import Operator, OperatorGraph
+
+# Other names under which torch has an operator, with the same arguments.
+_ALIASES = {
+    "absolute": "abs",
+    "clip": "clamp",
+    "concat": "cat",
+    "concatenate": "cat",
+    "divide": "div",
+    "multiply": "mul",
+    "negative": "neg",
+    "subtract": "sub",
+}
+_DIMENSIONS = frozenset({"dim", "dims", "dim0", "dim1", "start_dim", "end_dim"})  # names of arguments
+_ADDING = frozenset({"unsqueeze", "stack"})  # operators whose dimensions are those of their results
+_INTEGERS = re.compile(r"[(\[]?-?\d+(, -?\d+)*,?[)\]]?")
+_SHAPE = re.compile(r"\w+\[([^\[\]]*)\]")
+
+
+def canonical(graph: OperatorGraph) -> OperatorGraph:
+    """A graph whose operators have torch's usual names, and dimensions that are counted from the start."""
+    outputs = {**graph.inputs, **{operator.name: operator.output for operator in graph.operators}}
+    return replace(graph, operators=tuple(_canonical(operator, outputs) for operator in graph.operators))
+
+
+def _canonical(operator: Operator, outputs: Mapping[str, str]) -> Operator:
+    kind = _ALIASES.get(operator.kind, operator.kind)
+    arguments = operator.arguments
+    if not _DIMENSIONS.isdisjoint(arguments):
+        first = outputs.get(operator.inputs[0], "") if operator.inputs else ""
+        if found := _SHAPE.fullmatch(operator.output if kind in _ADDING else first):
+            rank = found[1].count(",") + 1 if found[1] else 0
+            arguments = {
+                key: _from_start(text, rank) if key in _DIMENSIONS else text for key, text in arguments.items()
+            }
+    return replace(operator, kind=kind, arguments=arguments)
+
+
+def _from_start(text: str, rank: int) -> str:
+    """A dimension, or several, of a tensor of so many, counted from the start."""
+    if "-" not in text or not _INTEGERS.fullmatch(text):
+        return text
+    return re.sub(r"-(\d+)", lambda found: str(rank - int(found[1])) if int(found[1]) <= rank else found[0], text)
