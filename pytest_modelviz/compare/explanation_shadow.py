@@ -12,7 +12,7 @@ from pytest_modelviz.compare.shadow import shadow_tolerances, with_findings
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.explanation_shadow import explanation_shadow, without_shadow
-from pytest_modelviz.records.findings import Role, ShadowFinding
+from pytest_modelviz.records.findings import DtypeFinding, Role, ShadowFinding
 from pytest_modelviz.records.trace import ForwardTrace
 from pytest_modelviz.records.trace_arrays import unpack_trace
 from pytest_modelviz.records.verdict import Verdict
@@ -48,8 +48,10 @@ def compare_explanations(
     shadows = [explanation_shadow(capture) for capture in (baseline, actual)]
     if shadows == [None, None]:
         return compare(baseline, actual, tolerances)
-    before, after = map(_in_single_precision, (baseline, actual), shadows)
     old, new = without_shadow(baseline), without_shadow(actual)
+    if old.facts.get("dtype") != new.facts.get("dtype"):
+        return compare(old, new, tolerances)  # nothing else needs to be known
+    before, after = map(_in_single_precision, (baseline, actual), shadows)
     if before is None or after is None:
         verdict = compare(old, new, tolerances)
         return with_findings(verdict, ShadowFinding("baseline" if before is None else "actual", role=Role.ALSO))
@@ -60,6 +62,11 @@ def compare_explanations(
     if after is actual and not is_low(before_pass):
         return verdict  # nothing is left but the precision of the baseline's products
     native = compare(old, new, tolerances)
+    lowest = [str(precision_facts(trace).get(_LOWEST, "float32")) for trace in (before_pass, after_pass)]
+    if lowest[0] != lowest[1]:
+        changed = DtypeFinding("", "lowest dtype", *lowest)
+        native = native if not native.matched else Verdict.drift(compared=1, drifted=1, cause="computation")
+        return with_findings(native, changed, ShadowFinding("agrees"))
     if native.matched:
         return with_findings(verdict, *native.findings)
     is_same_request = all(old.facts.get(key) == new.facts.get(key) for key in _REQUEST)
@@ -73,10 +80,10 @@ def precision_facts(trace: ForwardTrace) -> dict[str, JsonValue]:
     return {_LOWEST: functools.reduce(coarser, low)} if (low := low_dtypes(trace)) else {}
 
 
-def explanation_dtype(capture: Capture) -> str:
-    """The coarsest dtype that an explanation was computed in."""
-    own = str(capture.facts.get("dtype", "float32"))
-    return coarser(own, str(capture.facts.get(_LOWEST, own)))
+def explanation_dtype(baseline: Capture, actual: Capture) -> str:
+    """The coarsest dtype that an explanation was computed in, as far as its baseline was computed in that, too."""
+    own, lowest = str(actual.facts.get("dtype", "float32")), actual.facts.get(_LOWEST)
+    return own if lowest is None or baseline.facts.get(_LOWEST) != lowest else coarser(own, str(lowest))
 
 
 def _is_as_far(before: Sequence[float], after: Sequence[float]) -> bool:

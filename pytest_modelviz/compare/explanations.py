@@ -14,6 +14,7 @@ import numpy.typing as npt
 from pytest_modelviz.compare.diagnosis import compare_traces
 from pytest_modelviz.compare.dtype_findings import under_other_conditions
 from pytest_modelviz.compare.explanation_tolerance import explanation_tolerance, jump_tolerance, resizing_tolerance
+from pytest_modelviz.compare.shadow import without_autocast
 from pytest_modelviz.compare.tensors import difference, sketched_alike
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.capture import Capture
@@ -79,6 +80,8 @@ def compare_forward_passes(
     Raises UnreadableBaselineError for a damaged trace. `around` is what has changed around the model (see
     `changes_around`): it only says what a drift comes from.
     """
+    if tolerances.shadow_of:
+        baseline, actual = without_autocast(baseline), without_autocast(actual)
     defaults = replace(tolerances, rtol=None, atol=None, scale=1.0, layers=(), ignored=())
     return under_other_conditions(compare_traces(baseline, actual, defaults), around)
 

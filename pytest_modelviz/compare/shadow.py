@@ -70,7 +70,7 @@ def compare_passes(
             return verdict  # as is said with each capture
         return with_findings(verdict, ShadowFinding("baseline" if before is None else "actual", role=Role.ALSO))
     own = shadow_tolerances(baseline, actual, tolerances)
-    verdict = compare_traces(_without_autocast(before), _without_autocast(after), own)
+    verdict = compare_traces(without_autocast(before), without_autocast(after), own)
     is_built_alone = not verdict.matched and _passes_agree(verdict)
     if not (verdict.matched or is_built_alone):
         verdict = with_weight_dtypes(with_native_texts(verdict, baseline, actual))
@@ -110,7 +110,7 @@ def _passes_agree(verdict: Verdict) -> bool:
     return event is not None and event.event is DivergingEvent.NONE
 
 
-def _without_autocast(trace: ForwardTrace) -> ForwardTrace:
+def without_autocast(trace: ForwardTrace) -> ForwardTrace:
     """A shadow without the states of autocast, which change nothing in it."""
     if not any(AUTOCAST in call.inputs for call in trace.calls):
         return trace

@@ -66,7 +66,7 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances, *, is_ta
     before, after = stored_map(baseline), stored_map(actual)
     stated = {key: baseline.facts.get(key) for key in ("peak", "shape")}
     require_rows(stated, {"peak": peak(before), "shape": list(before.shape)}, "map's")
-    dtype, method = explanation_dtype(actual), str(actual.facts["method"])
+    dtype, method = explanation_dtype(baseline, actual), str(actual.facts["method"])
     layers = str(actual.facts["layer"]).split(", ")  # of RefineCAM several
     own = max((tolerances.of(layer) for layer in layers), key=lambda tolerance: explanation_tolerance(tolerance, dtype))
     scale, signless = number(actual.facts.get("scale")), method in SIGNLESS

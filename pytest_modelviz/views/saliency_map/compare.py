@@ -66,7 +66,7 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances, *, is_ta
         return not actual.facts.get("smooth") and forward().matched
 
     own = tolerances.of("")  # the gradient on the input is the whole model's
-    dtype = explanation_dtype(actual)
+    dtype = explanation_dtype(baseline, actual)
     (noise,) = explanation_noise(baseline, 1)
     error, allowed = gradient_difference(before, after, dtype, own, noise=noise, kinks=kinks)
     decisive = any(map(is_decisive, findings))

@@ -166,14 +166,13 @@ class Halved(nn.Module):
         return self.inner(x.to(self.dtype)).to(x.dtype)
 
 
-@pytest.mark.parametrize(
-    ("dtype", "measured"), [(torch.float32, True), (torch.bfloat16, False), (torch.float64, False)]
-)
-def test_only_single_precision_is_measured(dtype, measured):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_only_single_precision_is_measured(dtype):
     model = Jumping().eval()
     model.relu = nn.Sequential(Halved(dtype), nn.ReLU())
-    for view in VIEWS.values():
-        assert (EXPLANATION_NOISE in recorded(view(model)).arrays) is (dtype == torch.float32)
+    for name, view in VIEWS.items():
+        has_shadow = dtype == torch.bfloat16 and name != "activation_maximization"  # which climbs in float64
+        assert (EXPLANATION_NOISE in recorded(view(model)).arrays) is (dtype == torch.float32 or has_shadow)
 
 
 def test_the_cam_of_several_views_has_its_noise():
