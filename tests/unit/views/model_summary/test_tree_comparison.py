@@ -24,6 +24,21 @@ class TestTree:
         assert (verdict.first.layer, verdict.first.class_name, verdict.cause) == ("conv", "Conv2d", "architecture")
         assert verdict.drifted == 2
 
+    @pytest.mark.parametrize(
+        ("before", "after", "matched"),
+        [
+            ("3, affine=True, track=True", "3, affine=True, bias=True, track=True", True),  # torch 2.6 and 2.14
+            ("3, affine=True, bias=True, track=True", "3, affine=True, track=True", True),
+            ("3, affine=True, bias=False, track=True", "3, affine=True, track=True", False),
+            ("3, affine=True, bias=True, track=True", "3, affine=True, bias=False, track=True", False),
+            ("3, affine=True, track=True", "3, affine=True, bias=True, track=False", False),
+        ],
+    )
+    def test_a_bias_that_one_version_of_torch_mentions_is_that_of_the_parameters(self, before, after, matched):
+        rows = [{"class": "BatchNorm2d", "config": text, "parameters": {"bias": "f[3]"}} for text in (before, after)]
+        trees = [{"layers": {"": {"class": "Net"}, "norm": row}} for row in rows]
+        assert compare_trees(*trees).matched is matched
+
     def test_parameters_and_buffers_are_told_one_by_one_and_what_matters_most_first(self):
         before = {"": {"class": "Net"}, "a": {"class": "A", "buffers": {"x": "f[1]"}, "frozen": ["w"]}}
         after = {"": {"class": "Net"}, "a": {"class": "A", "buffers": {"x": "f[1]", "y": "f[2]"}}}
