@@ -14,7 +14,7 @@ from pytest_modelviz.compare.dtype_findings import changes_around
 from pytest_modelviz.compare.shadow import compare_passes
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.findings import CodeFinding, FactFinding
-from pytest_modelviz.records.structure import ModelStructure, ModuleRecord
+from pytest_modelviz.records.structure import NAMESAKE, ModelStructure, ModuleRecord
 from pytest_modelviz.records.trace import Call, ForwardTrace, Leaf
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
 
@@ -45,6 +45,18 @@ def test_two_numbers_may_be_a_step_off():
     assert matches(0.99 * allowed)
     assert not matches(1.01 * allowed)
     assert not matches(0.5 * allowed, config={})
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"class_name": "Int8Linear"},
+        {"config": {**DYNAMIC, NAMESAKE: "yes"}},
+        {"config": {"weight_dtype": "torch.qint8", "is_decomposed": "False"}},  # a reference layer of torch's
+    ],
+)
+def test_other_layers_with_quantised_weights_are_allowed_no_step(other):
+    assert not matches(0.5 * STEP * (2 / 50) ** 0.5, **other)
 
 
 def test_a_recurrent_layer_rounds_what_it_has_computed_before():
@@ -83,7 +95,7 @@ class TestOfTorch:
     def test_these_layers_round_their_inputs(self):
         trace = FeatureMapsView(self.model(), torch.ones(2, 3, 4)).capture().result.trace
         rounding = [name for name, module in trace.modules.items() if module.rounds_inputs]
-        assert [name for name in rounding if "_packed" not in name] == ["first", "memory", "cell"]
+        assert rounding == ["first", "memory", "cell"]
         trace = FeatureMapsView(nn.Linear(4, 4), torch.ones(3, 4)).capture().result.trace
         assert not any(module.rounds_inputs for module in trace.modules.values())
 
