@@ -118,8 +118,8 @@ def test_a_layer_that_is_no_longer_kept_in_float32(keeps, shadow):
     [
         (torch.bfloat16, None, False, ("as around the model", "off")),
         (torch.bfloat16, False, None, ("off", "as around the model")),
-        (None, True, False, ("cpu torch.bfloat16", "as around the model")),
-        (None, False, True, ("as around the model", "cpu torch.bfloat16")),
+        (None, True, False, ("cpu bfloat16", "as around the model")),
+        (None, False, True, ("as around the model", "cpu bfloat16")),
     ],
 )
 def test_autocast_switched_in_a_region(autocast, before, after, states_of_b):
