@@ -55,7 +55,7 @@ class ModuleRecord:
     @property
     def rounds_inputs(self) -> bool:
         """Whether it is one of torch's dynamically quantised layers, which compute in 8 bits and return floats."""
-        if self.class_name not in _DYNAMIC_CLASSES or not self.config.keys().isdisjoint((NAMESAKE, _OF_REFERENCE)):
+        if self.class_name not in _DYNAMIC_CLASSES or _OF_REFERENCE in self.config:
             return False
         names_dtype = f"dtype={_DYNAMIC}" in self.config.get("extra_repr", "")
         return names_dtype or _DYNAMIC in (self.config.get("dtype"), self.config.get("weight_dtype"))
