@@ -170,8 +170,8 @@ def climb(*changes):
 
 
 def explained(view, **options):
-    def made(*changes, data=image):
-        return view(net(*changes), data(), target=3, **options)
+    def made(*changes, data=image, dtype=torch.float32):
+        return view(net(*changes).to(dtype), data().to(dtype), target=3, **options)
 
     return made
 
@@ -261,6 +261,14 @@ SUBJECTS = {
     "saliency_map": lambda: (
         saliency(),
         [saliency(one) for one in (convolved, noisy, smooth)],
+    ),
+    "cam_map in bfloat16": lambda: (
+        cam(dtype=torch.bfloat16),
+        [cam(one, dtype=torch.bfloat16) for one in (convolved, noisy, smooth)],
+    ),
+    "saliency_map in bfloat16": lambda: (
+        saliency(dtype=torch.bfloat16),
+        [saliency(one, dtype=torch.bfloat16) for one in (convolved, noisy, smooth)],
     ),
     "activation_maximization": lambda: (climb(), [climb(convolved), climb(noisy)]),
     "training_curve": lambda: (

@@ -24,6 +24,7 @@ from pytest_modelviz.views.feature_maps.records import layer_rows
 from pytest_modelviz.views.training_curve.records import Training
 
 GIANT = 9.9e7
+SHADOW = "float32."  # begins the names of what belongs to an explanation in single precision
 FACTORS = (1 + 2e-6, 1 + 9e-5, 1.0049, 1.0145, 1.1, 0.9, 0.0, -1.0, 1e30, 1e-30)
 DTYPES = ("float16", "bfloat16", "float8_e4m3fn", "float8_bogus", "int64", "bool", "complex64", "qint8", "", "float64")
 WORDS = ("Sequential", "*rest", "x, *rest", "forward", "x", "<Net>", "0", "", "float32[1, 4]", " (not saved)", "in")
@@ -48,6 +49,9 @@ def forged(capture: Capture, draw: random.Random) -> Capture:
                 return dataclasses.replace(capture, facts={})
         elif kind == "array":
             arrays = forged_array(arrays, draw)
+        elif SHADOW + "trace.structure" in arrays and draw.random() < 0.5:
+            shadow = {key.removeprefix(SHADOW): array for key, array in arrays.items() if key.startswith(SHADOW)}
+            arrays |= {SHADOW + key: array for key, array in forged_trace(shadow, draw).items()}
         else:
             arrays = forged_trace(arrays, draw)
     if draw.random() < 0.3:
@@ -55,6 +59,10 @@ def forged(capture: Capture, draw: random.Random) -> Capture:
     if draw.random() < 0.8:
         facts = retold(capture.view, facts, arrays)
     return dataclasses.replace(capture, facts=facts, arrays=arrays, environment=environment)
+
+
+def told_of_map(raw: np.ndarray) -> dict:
+    return {"peak": float(f"{float(np.abs(raw).max(initial=0.0)):.4g}"), "shape": list(raw.shape)}
 
 
 def retold(view: str, facts: dict, arrays: dict) -> dict:
@@ -66,8 +74,9 @@ def retold(view: str, facts: dict, arrays: dict) -> dict:
             trace.tensors = {key: with_statistics(record) for key, record in trace.tensors.items()}
             facts["layers"] = layer_rows(trace)
         elif view == "cam_map":
-            raw = arrays["map"]
-            facts |= {"peak": float(f"{float(np.abs(raw).max(initial=0.0)):.4g}"), "shape": list(raw.shape)}
+            facts |= told_of_map(arrays["map"])
+            if SHADOW + "map" in arrays:
+                facts["float32"] = {**facts["float32"], **told_of_map(arrays[SHADOW + "map"])}
         elif view == "training_curve":
             training = Training.from_arrays(arrays)
             facts |= {"steps": training.step_rows(), "parameters": training.parameter_rows()}

@@ -2,9 +2,10 @@
 
     python tests/mutants.py --count 60 --seed 1
 
-Works in clones of the last commit. A break is tried on the tests of its own room first, then on all unit tests; one of
-the rooms that face a user also on the integration tests. What survives is printed as a diff: either a test is missing,
-or the break changes nothing that anybody could notice.
+Works in clones of the last commit. First it runs all tests once under coverage, to know which of them run which line;
+a break is tried on those that run its own, or on all of its room where none is known, as for what runs at import. What
+survives is printed as a diff: either a test is missing, or the break changes nothing that anybody could notice. The
+measurement of an earlier run of the same commit is given with `--measured`.
 """
 
 import argparse
@@ -22,9 +23,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from coverage import CoverageData
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = "pytest_modelviz"
-HANGS = 3600  # seconds after which a break counts as noticed
+HANGS = 1200  # seconds after which a break counts as noticed
+MEASURES = """[run]
+source_pkgs = pytest_modelviz
+parallel = true
+patch = subprocess
+dynamic_context = test_function
+"""
 SWAPPED: dict[type, type] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
     ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In, ast.And: ast.Or, ast.Or: ast.And,
@@ -39,6 +48,7 @@ class Break:
     path: Path
     changed: str
     difference: str
+    lines: range
 
 
 def breaks(path: Path) -> Iterator[Break]:
@@ -53,7 +63,14 @@ def breaks(path: Path) -> Iterator[Break]:
             node.__dict__.clear()
             node.__dict__.update(before)
             lines = difflib.unified_diff(original, changed.splitlines(), str(path), str(path), lineterm="", n=2)
-            yield Break(path, changed, "\n".join(list(lines)[1:]))
+            yield Break(path, changed, "\n".join(list(lines)[1:]), _lines(node))
+
+
+def _lines(node: ast.AST) -> range:
+    """The lines of a node; of a statement with a body those of its condition."""
+    spanned = node.test if isinstance(node, ast.If) else node
+    assert isinstance(spanned, (ast.expr, ast.stmt))
+    return range(spanned.lineno, (spanned.end_lineno or spanned.lineno) + 1)
 
 
 def _statements(tree: ast.AST) -> Iterator[ast.AST]:
@@ -107,33 +124,70 @@ def sample(count: int, seed: int) -> list[Break]:
     return chosen[:count]
 
 
-def tests_of(path: Path) -> list[str]:
-    """The unit tests of a file's own room, then all of them, then whole runs for what only a run shows."""
+def measure(folder: Path, data: Path) -> None:
+    """Run all tests in a clone, and write coverage's `data` on which test ran which line."""
+    config = folder / "coveragerc"
+    config.write_text(MEASURES)
+    clone = folder / "measured"
+    subprocess.run(["git", "clone", "-q", ROOT, clone], check=True)
+    environment = {**_environment(clone), "COVERAGE_FILE": str(data.absolute())}
+    coverage = [sys.executable, "-m", "coverage"]
+    tests = ["-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", "-p", "no:randomly", "tests"]
+    subprocess.run([*coverage, "run", f"--rcfile={config}", *tests], check=True, cwd=clone, env=environment)
+    subprocess.run([*coverage, "combine", "-q", f"--rcfile={config}"], check=True, cwd=clone, env=environment)
+
+
+class Tests:
+    """Which tests run which line, by coverage's data."""
+
+    def __init__(self, measured: Path) -> None:
+        self._data = CoverageData(str(measured))
+        self._data.read()
+        self._files = {name.split(f"/{PACKAGE}/")[-1]: name for name in self._data.measured_files()}
+        self._modules = {path.stem: path.relative_to(ROOT) for path in (ROOT / "tests").rglob("test_*.py")}
+
+    def of(self, change: Break) -> list[str]:
+        """Those that run the lines of a break; all of its room where none is known."""
+        measured = self._files.get(str(change.path.relative_to(PACKAGE)))
+        contexts = {} if measured is None else self._data.contexts_by_lineno(measured)
+        names = {name for line in change.lines for name in contexts.get(line, ())}
+        return sorted(filter(None, map(self._nodeid, names))) or [str(_room(change.path))]
+
+    def _nodeid(self, name: str) -> str | None:
+        """`test_module.TestClass.test_name` as pytest names it."""
+        module, *names = name.split(".")
+        return "::".join([str(self._modules[module]), *names]) if module in self._modules else None
+
+
+def _room(path: Path) -> Path:
     room = Path("tests/unit", *path.parts[1:-1])
     while not (ROOT / room).is_dir():
         room = room.parent
-    runs = ["tests/integration"] if path.parts[1] in ("cli", "plugin", "reports", "review", "run") else []
-    return list(dict.fromkeys([str(room), "tests/unit", *runs]))
+    return room
 
 
-def survives(change: Break, clone: Path) -> bool:
+def _environment(clone: Path) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(clone), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def survives(change: Break, clone: Path, tests: list[str]) -> bool:
     """Whether no test fails with a break in place."""
-    file = clone / change.path
-    file.write_text(change.changed)
-    environment = {**os.environ, "PYTHONPATH": str(clone), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
+    (clone / change.path).write_text(change.changed)
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly"]
     try:
-        for tests in tests_of(change.path):
-            run = subprocess.run(
-                [*command, tests], check=False, cwd=clone, env=environment, capture_output=True, timeout=HANGS
-            )
-            if run.returncode:
-                return False
+        run = subprocess.run(
+            [sys.executable, "-m", "pytest", *options, *tests],
+            check=False,
+            cwd=clone,
+            env=_environment(clone),
+            capture_output=True,
+            timeout=HANGS,
+        )
     except subprocess.TimeoutExpired:
         return False
     finally:
         subprocess.run(["git", "checkout", "-q", "."], cwd=clone, check=True)
-    return True
+    return not run.returncode
 
 
 def main() -> int:
@@ -141,9 +195,14 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=60)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--measured", type=Path, help="coverage's data of an earlier run, which is made where it lacks")
     options = parser.parse_args()
     chosen = sample(options.count, options.seed)
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(options.jobs) as workers:
+        measured = options.measured or Path(folder, "coverage.data")
+        if not measured.exists():
+            measure(Path(folder), measured)
+        tests = Tests(measured)
         clones: queue.SimpleQueue[Path] = queue.SimpleQueue()
         for number in range(options.jobs):
             clone = Path(folder, str(number))
@@ -154,7 +213,7 @@ def main() -> int:
         def attempt(change: Break) -> tuple[Break, bool]:
             clone = clones.get()
             try:
-                return change, survives(change, clone)
+                return change, survives(change, clone, tests.of(change))
             finally:
                 clones.put(clone)
 

@@ -1,7 +1,8 @@
 """Explanations in lower precision beside each other, by their float32 shadows: rounding turns a gradient far.
 
 The shadows are compared as explanations in single precision are. Where they agree, the explanations themselves may be
-as far apart as their dtype allows, or this run's as far from its own shadow as twice the distance of the baseline's.
+as far apart as their dtype allows, or this run's as far from its own shadow as twice the distance of the baseline's, at
+most by half.
 """
 
 import functools
@@ -9,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from pytest_modelviz.compare.precision import coarser, is_low, low_dtypes, precision_of
 from pytest_modelviz.compare.shadow import shadow_tolerances, with_findings
-from pytest_modelviz.compare.tolerance import Tolerances
+from pytest_modelviz.compare.tolerance import MOST, Tolerances
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.explanation_shadow import explanation_shadow, without_shadow
 from pytest_modelviz.records.findings import DtypeFinding, Role, ShadowFinding
@@ -87,7 +88,9 @@ def explanation_dtype(baseline: Capture, actual: Capture) -> str:
 
 
 def _is_as_far(before: Sequence[float], after: Sequence[float]) -> bool:
-    return len(before) == len(after) and all(a <= _TIMES_AS_FAR * b for a, b in zip(after, before, strict=True))
+    return len(before) == len(after) and all(
+        a <= min(_TIMES_AS_FAR * b, MOST) for a, b in zip(after, before, strict=True)
+    )
 
 
 def _in_single_precision(capture: Capture, shadow: Capture | None) -> Capture | None:
