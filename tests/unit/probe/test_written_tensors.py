@@ -262,7 +262,7 @@ def recorded_formerly(actual):
 
 
 @pytest.mark.parametrize("write", [lambda x, given: given.append(x * 2), lambda x, given: given.append(x)])
-def test_baselines_of_earlier_versions_match_and_that_is_told(write):
+def test_baselines_of_earlier_versions_match_and_that_is_reported(write):
     view = FeatureMapsView(Fills(write), (x(), []))
     actual = view.capture()
     baseline = recorded_formerly(view.capture())
