@@ -44,7 +44,8 @@ def event_dtypes(verdict: Verdict) -> list[AnyFinding]:
     if event is None:
         return []
     if event.path == AUTOCAST:
-        before, after = (_AUTOCAST_STATES.get(text, text) for text in (event.before, event.after))
+        texts = (text.replace("torch.", "") for text in (event.before, event.after))
+        before, after = (_AUTOCAST_STATES.get(text, text) for text in texts)
         return [DtypeFinding(event.layer, "autocast", before, after)]
     if event.path == COMPUTED_IN:
         before, after = (_NO_OTHER if text == _ABSENT else text for text in (event.before, event.after))

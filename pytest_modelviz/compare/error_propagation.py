@@ -3,7 +3,8 @@
 A tensor is as coarse as the coarsest dtype that led to it, or as the steps of the integers that did, and inherits what
 a layer on the way was explicitly allowed. A result that is no larger than what its inputs differ by, as a rectifier
 makes of negative inputs, says nothing: that much is forgiven to it, and to what is computed from it. Everything here
-follows from the actual pass: a baseline, which anybody may have written, has no say in what it is forgiven.
+follows from the actual pass: a baseline, which anybody may have written, has no say in what it is forgiven, except
+that its scales show whether weights were quantised anew.
 """
 
 import functools
@@ -11,6 +12,8 @@ import math
 import re
 from collections.abc import Iterable
 
+from pytest_modelviz.compare.evidence import quantised_anew
+from pytest_modelviz.compare.naming import is_within
 from pytest_modelviz.compare.precision import is_exact, is_float
 from pytest_modelviz.compare.tensors import NOTHING_LEFT, allowed_for, is_no_more_than, own_source, rms, rms_difference
 from pytest_modelviz.compare.tolerance import Source, Tolerances
@@ -37,11 +40,16 @@ _LARGEST_SCALE = 1e8  # masks hold -1e9 and -3.4e38, which say nothing about the
 # happens to one or two where inputs agree but for rounding, to more once they differ by more, half a step each at most.
 _STEP, _TURNED = 8 / 127, 2.0
 _RECURRENT = ("RNN", "LSTM", "GRU")  # they round what they have computed a step of time before
+# Weights that another processor has quantised anew, in steps of the 254th part of such a range: two integers of each
+# are others, or 0.03 % (see `evidence`).
+_WEIGHT_STEP, _TURNED_SHARE = 8 / 254, 3e-4
 
 
-def _source_of_rounded_inputs(module: ModuleRecord, record: TensorRecord, received: Source) -> Source:
-    """What the result of a dynamically quantised layer may be off by, since it rounds its inputs."""
-    rounded = _STEP * math.sqrt(_TURNED / max(1, record.numel))
+def _source_of_rounded_inputs(
+    module: ModuleRecord, record: TensorRecord, received: Source, of_weights: float
+) -> Source:
+    """What the result of a dynamically quantised layer may be off by `of_weights`, and since it rounds its inputs."""
+    rounded = math.hypot(_STEP * math.sqrt(_TURNED / max(1, record.numel)), of_weights)
     for before in (received.rounded, *([rounded] if module.class_name in _RECURRENT else ())):
         rounded = min(math.hypot(rounded, math.sqrt(_STEP * before)), _STEP / 2)
     return Source(_EIGHT_BIT, rounded=rounded)
@@ -94,10 +102,23 @@ class ErrorPropagation:
                 source = received.and_from(self._given(caller)) if is_number else received
                 source = source.followed_by(own_source(record))
                 if module is not None and module.rounds_inputs and is_float(record.dtype):
-                    source = source.followed_by(_source_of_rounded_inputs(module, record, received))
+                    of_weights = self._off_by_turned_weights(event.call.layer)
+                    source = source.followed_by(_source_of_rounded_inputs(module, record, received, of_weights))
             self.sources[key] = source = source.and_from(granted)
             combined = combined.and_from(source)
         return combined
+
+    def _off_by_turned_weights(self, layer: str) -> float:
+        """How far a layer's results may be off because integers of its weights, quantised anew, are others."""
+        sizes = [size for name, size in self._sizes_of_anew if is_within(name, layer)]
+        return math.hypot(*(_WEIGHT_STEP * math.sqrt(max(_TURNED / size, _TURNED_SHARE)) for size in sizes))
+
+    @functools.cached_property
+    def _sizes_of_anew(self) -> list[tuple[str, int]]:
+        """Of each weight that was quantised anew, the module that holds it and how many numbers it has."""
+        modules, weights = self._actual.modules, self._actual.weights
+        anew = quantised_anew(self._baseline.structure, self._actual.structure)
+        return [(name, max(1, weights[modules[name].weights[local]].numel)) for name, local in anew]
 
     def begin_event(self, event: Event) -> None:
         """Find what the caller makes of an excused result and gives to the next module, if it is as small."""

@@ -146,7 +146,7 @@ def _as_tensor(value: object) -> object:
     """A NumPy array or number as a tensor, a text where torch has no such dtype."""
     array = np.asarray(value)
     if any(stride < 0 for stride in array.strides) or not array.dtype.isnative:  # torch reads neither
-        array = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("="))
+        array = array.astype(array.dtype.newbyteorder("="), order="C")
     try:
         return torch.as_tensor(array)
     except TypeError:

@@ -20,6 +20,6 @@ def refusal(error: Exception) -> str:
 def without_noise(error: Exception) -> str:
     """The note that noise could not be measured, because a model refuses numbers that are moved a little."""
     return (
-        f"how far rounding takes it was not measured (with weights and input moved a little {refusal(error)}): it is "
-        f"allowed what is usual for its dtype"
+        f"how far rounding takes this model was not measured (with weights and input moved a little, "
+        f"{refusal(error)}): the usual tolerance of its dtype holds"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from typing import NamedTuple
 
 import numpy as np
@@ -94,7 +94,7 @@ def _walk(
     """Yield (path, state); texts are leaves unless they are `in_object`, and numbers unless they are asked for."""
     if isinstance(value, (bool, int, float)):
         if with_numbers:
-            yield path, value
+            yield path, literal(value)  # NaN is not equal to itself
     elif isinstance(value, np.ma.MaskedArray):
         yield path, literal(np.ma.getmaskarray(value).tolist())
     elif isinstance(value, (np.ndarray, np.generic)) and is_cut(value):
@@ -160,7 +160,10 @@ def _walk_object(value: object, path: str, depth: int, with_numbers: bool) -> It
 
 
 def _is_empty(value: object) -> bool:
-    return hasattr(type(value), "__len__") and not value
+    try:
+        return isinstance(value, Sized) and len(value) == 0
+    except Exception:  # from a user's code: it must not end the check
+        return False
 
 
 def _text(value: object) -> str:

@@ -21,10 +21,13 @@ PACKED = " (packed)"
 QUANTISED_SUFFIXES = (QUANTISED_INTEGERS, QUANTISED_SCALE, QUANTISED_ZERO_POINT)
 # In a module's configuration: its buffers that no state dict holds, and those that the pass itself writes.
 UNSAVED, REWRITTEN = "unsaved", "rewritten"
-NAMESAKE = "namesake"  # the same of a module that is called like a class of torch's and is another
-_DYNAMIC = "torch.qint8"  # of the weights of a dynamically quantised layer, as its configuration shows it
+NAMESAKE = "(namesake)"  # the same of a module that is called like a class of torch's and is another
+# Dynamically quantised layers: their classes, the dtype of their weights as their configuration shows it, and a setting
+# of torch's reference layers, which have the same names and round no inputs.
+_DYNAMIC_CLASSES = frozenset({"Linear", "LinearReLU", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell"})
+_DYNAMIC, _OF_REFERENCE = "torch.qint8", "is_decomposed"
 # The same of any model: that what it writes into its arguments, and what it returns empty, has been recorded.
-SIDE_EFFECTS = "effects"
+SIDE_EFFECTS = "(side effects)"
 MARKS = (UNSAVED, REWRITTEN, NAMESAKE, SIDE_EFFECTS)
 NOT_SAVED = " (not saved)"  # marks such a buffer in a summary
 
@@ -52,6 +55,8 @@ class ModuleRecord:
     @property
     def rounds_inputs(self) -> bool:
         """Whether it is one of torch's dynamically quantised layers, which compute in 8 bits and return floats."""
+        if self.class_name not in _DYNAMIC_CLASSES or _OF_REFERENCE in self.config:
+            return False
         names_dtype = f"dtype={_DYNAMIC}" in self.config.get("extra_repr", "")
         return names_dtype or _DYNAMIC in (self.config.get("dtype"), self.config.get("weight_dtype"))
 

@@ -64,7 +64,7 @@ def test_a_model_that_refuses_to_be_run_for_its_noise_is_noted(pytester):
             feature_maps(Strict(16, 64){dtype}, torch.full((4, 16), 0.75){dtype})
         """.replace("{dtype}", ".bfloat16()")
     )
-    note = "  note      how far rounding takes it was not measured (* the model raises ValueError: not normalised): *"
+    note = "  note      how far rounding takes this model was not measured (*, the model raises ValueError: not normal*"
     result = pytester.runpytest_inprocess("--modelviz-update")
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["*feature_maps: recorded", note])

@@ -108,9 +108,9 @@ class CombinedCapture:
         started = time.perf_counter()
         kind = recorder_for(self._model, self._input)
         captures = self._captures_of_pass(kind)
+        seconds = time.perf_counter() - started
         if self._maps is not None and is_low(self._observed[0]) and kind is not DtypeRecorder:
             captures = self._captures_of_pass(DtypeRecorder)  # the model has a region of lower precision
-        seconds = time.perf_counter() - started
         if self._cam is not None:
             captures["cam_map"] = self._cam.with_shadow(cast("Capture[CamMap]", captures["cam_map"]), seconds)
         if self._maps is not None:

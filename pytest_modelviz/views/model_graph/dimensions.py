@@ -19,8 +19,8 @@ _ALIASES = {
     "negative": "neg",
     "subtract": "sub",
 }
-_DIMENSIONS = frozenset({"dim", "dims", "dim0", "dim1", "start_dim", "end_dim"})  # names of arguments
-_ADDING = frozenset({"unsqueeze", "stack"})  # operators whose dimensions are those of their results
+_DIMENSIONS = frozenset({"dim", "dims", "dim0", "dim1", "dim2", "start_dim", "end_dim"})  # names of arguments
+_OF_RESULT = frozenset({"cat", "diag_embed", "stack", "unsqueeze"})  # operators whose dimensions are their results'
 _INTEGERS = re.compile(r"[(\[]?-?\d+(, -?\d+)*,?[)\]]?")
 _SHAPE = re.compile(r"\w+\[([^\[\]]*)\]")
 
@@ -32,16 +32,17 @@ def canonical(graph: OperatorGraph) -> OperatorGraph:
 
 
 def _canonical(operator: Operator, outputs: Mapping[str, str]) -> Operator:
-    kind = _ALIASES.get(operator.kind, operator.kind)
+    function = operator.kind.removesuffix("_")
+    usual = _ALIASES.get(function, function)
     arguments = operator.arguments
     if not _DIMENSIONS.isdisjoint(arguments):
         first = outputs.get(operator.inputs[0], "") if operator.inputs else ""
-        if found := _SHAPE.fullmatch(operator.output if kind in _ADDING else first):
+        if found := _SHAPE.fullmatch(operator.output if usual in _OF_RESULT else first):
             rank = found[1].count(",") + 1 if found[1] else 0
             arguments = {
                 key: _from_start(text, rank) if key in _DIMENSIONS else text for key, text in arguments.items()
             }
-    return replace(operator, kind=kind, arguments=arguments)
+    return replace(operator, kind=usual + operator.kind[len(function) :], arguments=arguments)
 
 
 def _from_start(text: str, rank: int) -> str:

@@ -49,12 +49,12 @@ def _with_packed_bias(row: JsonObject) -> JsonObject:
         return row
     remaining = {name: text for name, text in parameters.items() if name != "bias"}
     frozen = row.get("frozen")
-    trained = [name for name in frozen if name != "bias"] if isinstance(frozen, (list, tuple)) else frozen
+    others = [name for name in frozen if name != "bias"] if isinstance(frozen, (list, tuple)) else frozen
     return {
         **row,
         "parameters": remaining or None,
         "buffers": {**buffers, "bias": parameters["bias"]},
-        "frozen": trained or None,
+        "frozen": others or None,
     }
 
 

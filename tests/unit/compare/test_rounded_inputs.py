@@ -47,6 +47,17 @@ def test_two_numbers_may_be_a_step_off():
     assert not matches(0.5 * allowed, config={})
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"class_name": "Int8Linear"},
+        {"config": {"weight_dtype": "torch.qint8", "is_decomposed": "False"}},  # a reference layer of torch's
+    ],
+)
+def test_other_layers_with_quantised_weights_are_allowed_no_step(other):
+    assert not matches(0.5 * STEP * (2 / 50) ** 0.5, **other)
+
+
 def test_a_recurrent_layer_rounds_what_it_has_computed_before():
     first = STEP * (2 / 50) ** 0.5
     allowed = min((first**2 + STEP * first) ** 0.5, STEP / 2)
@@ -83,9 +94,35 @@ class TestOfTorch:
     def test_these_layers_round_their_inputs(self):
         trace = FeatureMapsView(self.model(), torch.ones(2, 3, 4)).capture().result.trace
         rounding = [name for name, module in trace.modules.items() if module.rounds_inputs]
-        assert [name for name in rounding if "_packed" not in name] == ["first", "memory", "cell"]
+        assert rounding == ["first", "memory", "cell"]
         trace = FeatureMapsView(nn.Linear(4, 4), torch.ones(3, 4)).capture().result.trace
         assert not any(module.rounds_inputs for module in trace.modules.values())
+
+    @pytest.mark.parametrize(
+        ("integers", "scale", "factor", "expected"),
+        [(0, 1.0, 1.0, True), (1, 1 + 2e-7, 1.0, True), (1, 1.0, 1.0, False), (1, 1 + 2e-7, 1.02, False)],
+        ids=["the same", "anew", "other weights", "other code"],
+    )
+    def test_results_follow_weights_that_were_quantised_anew(self, integers, scale, factor, expected):
+        weights = torch.arange(-128, 128, dtype=torch.float32).view(16, 16)
+        data = torch.randn(64, 64, 16, generator=torch.Generator().manual_seed(0))
+
+        class Scaled(nn.Module):
+            def __init__(self, first, scale, factor):
+                super().__init__()
+                layer = torch.ao.nn.quantized.dynamic.Linear(16, 16)
+                others = weights.clone()
+                others[3, 3] += first
+                layer.set_weight_bias(torch.quantize_per_tensor(others * scale, scale, 0, torch.qint8), torch.zeros(16))
+                layer.register_forward_hook(lambda module, args, output: output * factor)
+                self.layer = layer
+
+            def forward(self, x):
+                return self.layer(x)
+
+        views = [FeatureMapsView(Scaled(*each), data) for each in ((0, 1.0, 1.0), (integers, scale, factor))]
+        verdict = views[0].compare(*[view.capture() for view in views], Tolerances())
+        assert verdict.matched is expected
 
     def test_another_engine_is_not_a_change_of_a_layer_s_code(self):
         capture = FeatureMapsView(self.model(), torch.ones(2, 3, 4)).capture()

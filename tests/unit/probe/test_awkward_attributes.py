@@ -154,3 +154,13 @@ def test_a_plain_attribute_is_weaker_evidence_than_a_weight():
         other.linear.weight.mul_(1.1)
     verdict = compared(model, other)
     assert (verdict.first.layer, verdict.cause) == ("linear", "weights")
+
+
+@pytest.mark.parametrize("name", ["effects", "namesake"])
+def test_an_attribute_is_evidence_whatever_it_is_called(name):
+    def model(factor):
+        reads = Reads(None, lambda self, x: x * getattr(self, name))
+        setattr(reads, name, factor)
+        return reads
+
+    assert AttributeFinding("", name, "2.0", "3.0") in compared(model(2.0), model(3.0)).findings

@@ -277,7 +277,7 @@ def test_findings_that_are_alike_are_told_in_one_line():
     assert told(*(dataclasses.replace(found, layer="a") for found in frozen)) == ["1 layer is now frozen: a"]
 
 
-def test_what_reads_alike_is_told_once_whatever_is_cut_from_it():
+def test_what_reads_alike_is_reported_once_whatever_is_cut_from_it():
     def findings(kind, *field):
         configs = [", ".join([f"size={size}", "p=1", *(f"item{n}=1" for n in range(20))]) for size in range(4)]
         return [kind(f"l{at}", "config", c, c.replace("p=1", "p=2"), *field) for at, c in enumerate(configs)]

@@ -118,8 +118,8 @@ def test_a_layer_that_is_no_longer_kept_in_float32(keeps, shadow):
     [
         (torch.bfloat16, None, False, ("as around the model", "off")),
         (torch.bfloat16, False, None, ("off", "as around the model")),
-        (None, True, False, ("cpu torch.bfloat16", "as around the model")),
-        (None, False, True, ("as around the model", "cpu torch.bfloat16")),
+        (None, True, False, ("cpu bfloat16", "as around the model")),
+        (None, False, True, ("as around the model", "cpu bfloat16")),
     ],
 )
 def test_autocast_switched_in_a_region(autocast, before, after, states_of_b):
@@ -223,17 +223,32 @@ def test_inputs_are_described_as_the_user_gave_them():
     assert DtypeFinding("", "dtype of the input mask", "float16", "float32") in verdict.findings
 
 
+class Inner(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.Linear(16, 300)
+
+    def forward(self, x):
+        with torch.autocast("cpu", torch.bfloat16):
+            return self.norm(x).float().exp().bfloat16()
+
+
 def test_all_views_of_one_pass_note_the_dtypes_in_a_region():
-    class Inner(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.norm = nn.Linear(16, 300)
-
-        def forward(self, x):
-            with torch.autocast("cpu", torch.bfloat16):
-                return self.norm(x).float().exp().bfloat16()
-
     alone = captured(Inner(), data())
     together = CombinedCapture(Inner(), data()).feature_maps.capture()
     assert together.result.trace.calls == alone.result.trace.calls
     assert "float32" in str(together.result.trace.calls[0].outputs["(computed in)"].literal)
+
+
+def test_a_pass_that_is_made_again_to_note_dtypes_took_no_longer(monkeypatch):
+    passes, original = [], CombinedCapture._captures_of_pass
+
+    def counted(self, kind):
+        passes.append(kind)
+        return original(self, kind)
+
+    monkeypatch.setattr(CombinedCapture, "_captures_of_pass", counted)
+    monkeypatch.setattr("pytest_modelviz.views.combined.capture.time.perf_counter", lambda: 40.0 * len(passes))
+    capture = CombinedCapture(Inner(), data()).feature_maps.capture()
+    assert len(passes) == 2
+    assert capture.result.trace.shadow is not None  # a pass of over a minute has none

@@ -195,6 +195,12 @@ def test_whether_what_is_returned_holds_nothing_or_is_absent(nothing):
         assert not view.compare(capture, other, Tolerances()).matched
 
 
+def test_a_number_in_another_byte_order_is_no_vector():
+    views = [FeatureMapsView(Gives(lambda own=own: np.full(own, 1.5, ">f4")), vectors()) for own in ((), (1,))]
+    captures = [view.capture() for view in views]
+    assert not views[0].compare(*captures, Tolerances()).matched
+
+
 @pytest.mark.parametrize("convert", [lambda values: values[::-1], lambda values: values.astype(">f4")])
 def test_arrays_that_torch_cannot_read_as_they_lie_in_memory(convert):
     def values(last):

@@ -36,6 +36,9 @@ def verdict(before, after):
         (lambda x: torch.stack([x, x], -2), lambda x: torch.stack([x, x], 3)),
         (lambda x: x.transpose(-1, 1), lambda x: x.transpose(3, 1)),
         (lambda x: x.flatten(-3, -2), lambda x: x.flatten(1, 2)),
+        (lambda x: x.clone().unsqueeze_(-1), lambda x: x.clone().unsqueeze_(4)),
+        (lambda x: x.clone().clip_(0, 1), lambda x: x.clone().clamp_(0, 1)),
+        (lambda x: x.diagonal(0, 1, -1), lambda x: x.diagonal(0, 1, 3)),
     ],
 )
 def test_the_same_dimension_is_no_drift(before, after):
@@ -48,6 +51,8 @@ def test_the_same_dimension_is_no_drift(before, after):
         (lambda x: torch.cat([x, x], 1), lambda x: torch.cat([x, x], -2)),
         (lambda x: x.softmax(-1), lambda x: x.softmax(2)),
         (lambda x: torch.roll(x, -1, 3), lambda x: torch.roll(x, 3, 3)),
+        (lambda x: x[:1, :1, :1, :1].clone().unsqueeze_(-1), lambda x: x[:1, :1, :1, :1].clone().unsqueeze_(3)),
+        (lambda x: x[:, 0, 0, :2].diag_embed(0, -1, 0), lambda x: x[:, 0, 0, :2].diag_embed(0, 1, 0)),
     ],
 )
 def test_another_dimension_or_number_is(before, after):
@@ -73,6 +78,20 @@ def test_dimensions_are_counted_from_the_start(kind, text, expected):
     operator = Operator(f"/{kind}", kind, ("input.x",), {"dim": text, "other": "-1"}, output)
     graph = OperatorGraph("exported", "", {"input.x": "float32[2, 3, 5]"}, (operator,), (), {})
     assert canonical(graph).operators[0].arguments == {"dim": expected, "other": "-1"}
+
+
+def test_a_weight_beside_which_others_are_laid_is_as_any_tensor():
+    class Tokens(nn.Module):
+        def __init__(self, dim):
+            super().__init__()
+            self.first, self.__dict__["dim"] = nn.Parameter(torch.ones(1, 1, 4)), dim
+
+        def forward(self, x):
+            return torch.cat([self.first, x], self.dim[0])
+
+    captures = [ModelGraphView(Tokens([dim]), torch.rand(1, 3, 4)).capture() for dim in (1, -2)]
+    findings = compared(*captures)[0].findings
+    assert not any(isinstance(finding, ArgumentFinding) for finding in findings)
 
 
 def test_of_an_input_whose_rank_is_not_known_nothing_is():
