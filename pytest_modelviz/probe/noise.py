@@ -38,11 +38,11 @@ from pytest_modelviz.probe.refusals import without_noise
 from pytest_modelviz.probe.shadow import in_single_precision
 from pytest_modelviz.probe.sketch import record_sketch
 from pytest_modelviz.probe.torch_internals import parameter_table, without_dispatch_modes
+from pytest_modelviz.records.noise import MOVE
 from pytest_modelviz.records.tensors import TensorRecord, random_signs
 from pytest_modelviz.records.trace import Call, ForwardTrace
 
 Conversion = Callable[[torch.nn.Module, ModelInput], contextlib.AbstractContextManager[ModelInput]]
-MOVE = 2.0**-21  # four units in the last place of float32
 _RECURRENT = 8.0  # times as much: cuDNN's recurrent layers differ from a CPU's by 18 times as much as all others do
 _FEW_ROUNDINGS = 16.0  # the square root of the terms of a sum up to which it is no less exact than other operations
 _SIGNS = 2**20 + 7  # prime to the sizes of layers

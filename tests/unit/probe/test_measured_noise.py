@@ -7,8 +7,9 @@ from torch import nn
 
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.probe.forward import call, prepared
-from pytest_modelviz.probe.noise import MOVE, _roundings, with_noise
+from pytest_modelviz.probe.noise import _roundings, with_noise
 from pytest_modelviz.probe.pass_recorder import PassRecorder
+from pytest_modelviz.records.noise import MOVE
 from pytest_modelviz.records.trace import ForwardTrace
 from pytest_modelviz.records.trace_arrays import pack_trace, unpack_trace
 
