@@ -182,7 +182,7 @@ OPTIONS = (
     ),
     Option(
         "--modelviz-shadow",
-        "repeat passes in lower precision in float32: always, never, or auto where it fits into memory (default)",
+        "repeat passes in lower precision in float32: always, never, or auto where memory and time allow it (default)",
         parse_shadow,
         "WHEN",
     ),
