@@ -41,7 +41,7 @@ from pytest_modelviz.records.findings import (
     UnrecordedPartsFinding,
     WeightFinding,
 )
-from pytest_modelviz.records.structure import LENT, class_name_of
+from pytest_modelviz.records.structure import LENT, ModelStructure, class_name_of
 from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import Event, ForwardTrace
 from pytest_modelviz.records.verdict import Divergence, LayerError, Verdict
@@ -209,15 +209,16 @@ def _uncompared(comparison: LockstepComparison) -> list[AnyFinding]:
     writing = {call.layer for call in baseline.calls if id(call) in comparison.writing_calls}
     written = [UncomparedFinding(name, "output to its arguments") for name in sorted(writing)]
     written += [UncomparedFinding("", f"output {path} (empty)") for path in comparison.empty_outputs]
-    without = [n for n, module in actual.modules.items() if module.has_integers and not _has_integers(baseline, n)]
-    findings: list[AnyFinding] = [*buffers, *lent_findings, *written]
-    findings += [UnrecordedPartsFinding(len(without))] if without else []
-    anew = quantised_anew(*comparison.structures)
+    return [*buffers, *lent_findings, *written, *uncompared_parts(*comparison.structures)]
+
+
+def uncompared_parts(baseline: ModelStructure, actual: ModelStructure) -> list[AnyFinding]:
+    """What to say of a match if parts of quantised weights were not compared, or not exactly."""
+    known = {name for name, module in baseline.modules.items() if module.has_integers}
+    without = [name for name, module in actual.modules.items() if module.has_integers and name not in known]
+    anew = quantised_anew(baseline, actual)
+    findings: list[AnyFinding] = [UnrecordedPartsFinding(len(without))] if without else []
     return [*findings, *([QuantisedAnewFinding(len(anew))] if anew else [])]
-
-
-def _has_integers(trace: ForwardTrace, layer: str) -> bool:
-    return layer in trace.modules and trace.modules[layer].has_integers
 
 
 def former_sketches(baseline: Iterable[TensorRecord]) -> list[FormerSketchFinding]:

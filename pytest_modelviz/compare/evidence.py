@@ -39,6 +39,7 @@ _COUNTERS = {"num_batches_tracked"}  # of BatchNorm
 # by up to 1.8e-3 (of a model's integers 0.03 % at most, each by 1), its scales by up to 1.6e-6.
 _QUANTISED_ANEW, _COMPUTED_ANEW = 5e-3, 1e-5
 _SUMMED_ANEW = 1e-11  # sums of equal scales; a single one of 2000 that differs in its last digit comes to 1e-9
+_TIMES_SCALE = 2.0  # as much as its scale a weight may have changed because of it: scales of channels are averaged
 _QUANTISER = {"scale", "zero_point"}  # attributes of a module whose results are integers
 _REPRESENTATIONS = ("extra_repr", "repr")  # they repeat what attributes say
 
@@ -84,7 +85,8 @@ def _findings_in_module(
     # an attribute that extra_repr does not mention may be configuration or mere state: weaker evidence
     family = ConfigFinding if {*_REPRESENTATIONS} & texts.keys() else AttributeFinding
     if family is AttributeFinding:  # one that only one of them has is a matter of its code
-        texts = {key: pair for key, pair in texts.items() if all(pair)}
+        counts = _QUANTISER if after.config.keys() >= _QUANTISER else set()  # as weights do
+        texts = {key: pair for key, pair in texts.items() if all(pair) or key in counts}
     inside = {key: _findings_inside_object(*pair, objects) for key, pair in texts.items()}
     # what an object holds explains nothing else
     named = [key for key in texts if inside[key] is None and key not in _REPRESENTATIONS]
@@ -181,8 +183,18 @@ def changed_weights(baseline: ModelStructure, actual: ModelStructure) -> WeightC
         if changed.get(scale, math.inf) <= _COMPUTED_ANEW:
             del changed[scale]
     stored = ((name, local, suffix) for name, local in changed for suffix in QUANTISED_SUFFIXES)
-    explained = {(name, local.removesuffix(suffix)) for name, local, suffix in stored if local.endswith(suffix)}
+    explained = {
+        (name, local.removesuffix(suffix))
+        for name, local, suffix in stored
+        if local.endswith(suffix) and _explains(changed, name, local, suffix)
+    }
     return {position: error for position, error in changed.items() if position not in explained}
+
+
+def _explains(changed: WeightChanges, name: str, part: str, suffix: str) -> bool:
+    """Whether a part of a quantised weight changed by as much as the weight: a scale may have by nearly nothing."""
+    whole = changed.get((name, part.removesuffix(suffix)), 0.0)
+    return suffix != QUANTISED_SCALE or whole <= _TIMES_SCALE * changed[name, part]
 
 
 def quantised_anew(baseline: ModelStructure, actual: ModelStructure) -> list[tuple[str, str]]:

@@ -7,13 +7,15 @@ most by half.
 
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from pytest_modelviz.compare.precision import coarser, is_low, low_dtypes, precision_of
+from pytest_modelviz.compare.readable import contradiction
 from pytest_modelviz.compare.shadow import shadow_tolerances, with_findings
 from pytest_modelviz.compare.tolerance import MOST, Tolerances
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.explanation_shadow import explanation_shadow, without_shadow
-from pytest_modelviz.records.findings import DtypeFinding, Role, ShadowFinding
+from pytest_modelviz.records.findings import DtypeFinding, FactFinding, Role, ShadowFinding
 from pytest_modelviz.records.trace import ForwardTrace
 from pytest_modelviz.records.trace_arrays import unpack_trace
 from pytest_modelviz.records.verdict import Verdict
@@ -24,6 +26,7 @@ Distances = Callable[[Capture, Capture], Sequence[float]]
 
 _LOWEST = "lowest_dtype"  # a fact
 _REQUEST = ("dtype", "targets")  # facts that make explanations comparable
+_ANSWERS = ("predicted", "explained")  # facts that are reported with a match
 _TIMES_AS_FAR = 2.0  # from its shadow an explanation may be on another device
 
 
@@ -57,11 +60,14 @@ def compare_explanations(
         verdict = compare(old, new, tolerances)
         return with_findings(verdict, ShadowFinding("baseline" if before is None else "actual", role=Role.ALSO))
     before_pass, after_pass = (unpack_trace(capture.arrays) for capture in (old, new))
+    stated = precision_facts(before_pass).get(_LOWEST)
+    if old.facts.get(_LOWEST, stated) != stated:
+        raise contradiction("the lowest dtype")
     verdict = compare(before, after, shadow_tolerances(before_pass, after_pass, tolerances))
     if not verdict.matched:
         return with_findings(verdict, ShadowFinding("differs", role=Role.ALSO))
-    if after is actual and not is_low(before_pass):
-        return verdict  # nothing is left but the precision of the baseline's products
+    if after is actual and not is_low(before_pass):  # what is left is the precision that the baseline states
+        tolerances = replace(tolerances, precision=precision_of(baseline.environment))
     native = compare(old, new, tolerances)
     lowest = [str(precision_facts(trace).get(_LOWEST, "float32")) for trace in (before_pass, after_pass)]
     if lowest[0] != lowest[1]:
@@ -72,8 +78,13 @@ def compare_explanations(
         return with_findings(verdict, *native.findings)
     is_same_request = all(old.facts.get(key) == new.facts.get(key) for key in _REQUEST)
     if is_same_request and _is_as_far(distances(old, before), distances(new, after)):
-        return verdict
+        return with_findings(verdict, *_other_answers(old, new))
     return with_findings(native, ShadowFinding("agrees"))
+
+
+def _other_answers(baseline: Capture, actual: Capture) -> list[FactFinding]:
+    before, after = ({key: str(capture.facts.get(key, "-")) for key in _ANSWERS} for capture in (baseline, actual))
+    return [FactFinding(key, before[key], after[key]) for key in _ANSWERS if before[key] != after[key]]
 
 
 def precision_facts(trace: ForwardTrace) -> dict[str, JsonValue]:

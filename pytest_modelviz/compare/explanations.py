@@ -46,12 +46,11 @@ def request_differences(
     differing = [
         kind
         for kind in kinds
-        if baseline.facts.get(kind) != actual.facts.get(kind)
-        and (kind not in _LATER or (kind in baseline.facts and kind in actual.facts))
+        if baseline.facts.get(kind) != actual.facts.get(kind) and (kind not in _LATER or kind in actual.facts)
     ]
     findings: list[DtypeFinding | FactFinding] = []
     for kind in differing:
-        before, after = (str(capture.facts.get(kind)) for capture in (baseline, actual))
+        before, after = (str(capture.facts.get(kind, "-")) for capture in (baseline, actual))
         is_dtype = kind == "dtype"
         findings.append(DtypeFinding("", kind, before, after) if is_dtype else FactFinding(kind, before, after))
     return (None if requested.isdisjoint(differing) else Verdict.drift(findings=findings)), findings

@@ -152,8 +152,9 @@ class Tolerances:
             return most
         least = _LEAST_RTOL.get(effective_dtype(dtype, self.precision))
         if least is None:
-            least = min(_TIMES_SHADOW_DISTANCE * (shadow_distance or 0.0), MOST)
-            return max(most, self.scale * least)
+            # a baseline that is made far from its shadow gains no more than six times what the dtype is allowed
+            distance = min(shadow_distance or 0.0, self.default(dtype))
+            return max(most, self.scale * min(_TIMES_SHADOW_DISTANCE * distance, MOST))
         measured = most if noise is None else min(most, max(_TIMES_NOISE * noise, least))
         return max(measured, self._jumped(noise))
 

@@ -21,7 +21,8 @@ from pytest_modelviz.text.strict_json import count_values
 if TYPE_CHECKING:
     from zlib import _Decompress  # what decompressobj makes; it has no public name
 
-STRUCTURES = ("trace.structure", "shadow.structure")  # the arrays that hold compressed JSON of a trace
+# the arrays that hold compressed JSON of a trace: of a pass, its shadow, and an explanation's
+STRUCTURES = ("trace.structure", "shadow.structure", "float32.trace.structure")
 TIMES = 4
 _CHUNK = 64 * 2**10
 _ARRAY_HEADER = 200  # bytes in a safetensors file, beside the array's name

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from pytest_modelviz.compare.diagnosis import former_sketches
+from pytest_modelviz.compare.diagnosis import former_sketches, uncompared_parts
 from pytest_modelviz.compare.evidence import changed_weights, construction_changes
 from pytest_modelviz.compare.leaves import worst
 from pytest_modelviz.compare.naming import baseline_namer, is_within, tie_findings, with_baseline_names
@@ -90,7 +90,7 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdi
             if "weight" in module.weights:
                 weight = new.weights[module.weights["weight"]]
                 _require_numbers(name, baseline, actual, weight, tolerances.of(name))
-        findings = former_sketches(old.weights.values())
+        findings = [*uncompared_parts(old, new), *former_sketches(old.weights.values())]
         return Verdict.match(compared=len(layers), error=error, tolerance=allowed, findings=findings, layers=layers)
     evidence: list[LayerFinding] = [
         *weights,

@@ -36,13 +36,18 @@ def _canonical(operator: Operator, outputs: Mapping[str, str]) -> Operator:
     usual = _ALIASES.get(function, function)
     arguments = operator.arguments
     if not _DIMENSIONS.isdisjoint(arguments):
-        first = outputs.get(operator.inputs[0], "") if operator.inputs else ""
-        if found := _SHAPE.fullmatch(operator.output if usual in _OF_RESULT else first):
-            rank = found[1].count(",") + 1 if found[1] else 0
+        tensors = [outputs.get(name, "") for name in operator.inputs]
+        ranks = set(map(_rank, [operator.output] if usual in _OF_RESULT else tensors))
+        if len(ranks) == 1 and (rank := ranks.pop()) is not None:  # dimensions of several ranks may be broadcast
             arguments = {
                 key: _from_start(text, rank) if key in _DIMENSIONS else text for key, text in arguments.items()
             }
     return replace(operator, kind=usual + operator.kind[len(function) :], arguments=arguments)
+
+
+def _rank(text: str) -> int | None:
+    found = _SHAPE.fullmatch(text)
+    return None if found is None else found[1].count(",") + bool(found[1])
 
 
 def _from_start(text: str, rank: int) -> str:

@@ -25,6 +25,7 @@ STRUCTURE: tuple[Field, ...] = ("class", "config", "parameters", "buffers", "fro
 BEHAVIOUR: tuple[Field, ...] = ("in", "out", "calls", "mult_adds")
 COMPARED = (*STRUCTURE, *BEHAVIOUR)
 
+_NORMS = ("BatchNorm", "GroupNorm", "InstanceNorm", "LayerNorm", "SyncBatchNorm")  # how torch's begin
 _FUSED = ("RNN", "GRU", "LSTM")  # classes that accelerators run in kernels of their own
 
 
@@ -82,10 +83,12 @@ def _is_same_config(before: JsonObject, after: JsonObject) -> bool:
 
 
 def _without_bias(config: str, row: JsonObject) -> str:
-    """Configuration without whether there is a bias, where the row's parameters say the same.
+    """Configuration of a norm without whether it has a bias, where its parameters say the same.
 
-    Norms say it in torch 2.14 and did not in 2.6.
+    Torch 2.14 states it, and 2.6 did not.
     """
+    if not str(row.get("class")).startswith(_NORMS):
+        return config
     return config.replace(f", bias={'bias' in _mapping(row.get('parameters'))}", "")
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from pytest_modelviz.compare.diagnosis import former_sketches, uncompared_parts
 from pytest_modelviz.compare.evidence import (
     changed_weights,
     configuration_findings,
@@ -127,7 +128,8 @@ class TrainingDiagnosis:
         error, allowed, steps = comparison.worst.error, comparison.worst.allowed, comparison.judged_steps
         count = len(self._compared)
         if steps is None:
-            return Verdict.match(compared=count, error=error, tolerance=allowed)
+            notes = [*uncompared_parts(self._before, self._after), *former_sketches(self._before.weights.values())]
+            return Verdict.match(compared=count, error=error, tolerance=allowed, findings=notes)
         incomparable = [IncomparableStepsFinding(steps)]
         return Verdict.drift(compared=count, drifted=0, error=error, tolerance=allowed, findings=incomparable)
 

@@ -1,0 +1,181 @@
+"""Baselines whose passes, shadows and parts contradict each other: none lets a drift match without a word."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+import torch.ao.nn.quantized as nnq
+from torch import nn
+
+from pytest_modelviz.compare.evidence import changed_weights
+from pytest_modelviz.compare.shadow import _bounded, _with_shadow_distances
+from pytest_modelviz.compare.tolerance import Tolerances
+from pytest_modelviz.errors import UnreadableBaselineError
+from pytest_modelviz.records.findings import FactFinding, UnrecordedPartsFinding
+from pytest_modelviz.records.structure import ModelStructure, ModuleRecord
+from pytest_modelviz.records.tensors import TensorRecord
+from pytest_modelviz.records.trace_arrays import pack_trace, unpack_trace
+from pytest_modelviz.views.cam_map.capture import CamMapView
+from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
+from pytest_modelviz.views.kernel_maps.capture import KernelMapsView
+from pytest_modelviz.views.saliency_map.capture import SaliencyMapView
+
+
+class Scaled(nn.Module):
+    """Multiplies on the way, in lower precision alone if that is asked for."""
+
+    def __init__(self, factor=1.0, *, only_low=False):
+        super().__init__()
+        torch.manual_seed(0)
+        self.a, self.b = nn.Linear(16, 16), nn.Linear(16, 4)
+        self.__dict__.update(_factor=factor, _only_low=only_low)  # no configuration
+
+    def forward(self, x):
+        y = self.a(x)
+        is_scaled = not self._only_low or y.dtype != torch.float32
+        return self.b(y * self._factor if is_scaled else y)
+
+
+def rows():
+    return torch.randn(4, 16, generator=torch.Generator().manual_seed(0))
+
+
+def low(factor=1.0):
+    return FeatureMapsView(Scaled(factor, only_low=True).bfloat16(), rows().bfloat16())
+
+
+def with_trace(capture, trace):
+    return dataclasses.replace(capture, arrays={**capture.arrays, **pack_trace(trace)})
+
+
+class TestPasses:
+    def test_the_shadow_of_a_drifted_model_beside_the_pass_of_the_old(self):
+        view = FeatureMapsView(Scaled(), rows())
+        baseline, drifted = view.capture(), FeatureMapsView(Scaled(5.0), rows()).capture()
+        forged = unpack_trace(baseline.arrays)
+        forged.shadow = unpack_trace(drifted.arrays)
+        assert not view.compare(with_trace(baseline, forged), drifted, Tolerances()).matched
+
+    def test_tensors_without_counterparts_say_nothing_of_rounding(self):
+        trace = low().capture().result.trace
+        own = _with_shadow_distances(trace, trace.shadow)
+        assert own.tensors["b"].shadow_distance > 0
+        assert _bounded(own, own).tensors["b"].shadow_distance == own.tensors["b"].shadow_distance
+        for before in (dataclasses.replace(own, tensors={}), trace):
+            assert {record.shadow_distance for record in _bounded(own, before).tensors.values()} == {0.0}
+
+    def test_a_pass_far_from_its_shadow_is_allowed_six_times_what_its_dtype_is_at_most(self):
+        assert Tolerances().relative("bfloat16", None, 0.001) == 0.03
+        assert Tolerances().relative("bfloat16", None, 0.02) == pytest.approx(0.12)
+        assert Tolerances().relative("bfloat16", None, 1e9) == pytest.approx(0.18)
+        assert Tolerances().relative("float16", None, 1e9) == pytest.approx(0.06)
+
+
+EXPLANATIONS = {
+    "cam": lambda model, x: CamMapView(model, x, target_layer="0"),
+    "saliency": lambda model, x: SaliencyMapView(model, x),
+}
+
+
+@pytest.mark.parametrize("name", EXPLANATIONS)
+class TestExplanations:
+    def view(self, name):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Tanh(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
+        image = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+        return EXPLANATIONS[name](model.bfloat16(), image.bfloat16())
+
+    def test_a_dtype_that_its_text_contradicts_is_unreadable(self, name):
+        view = self.view(name)
+        baseline = view.capture()
+        forged = unpack_trace(baseline.arrays)
+        for records in (forged.tensors, forged.structure.weights):
+            records.update((key, dataclasses.replace(record, dtype="float16")) for key, record in records.items())
+        with pytest.raises(UnreadableBaselineError, match="lowest dtype"):
+            view.compare(with_trace(baseline, forged), baseline, Tolerances())
+
+    def test_another_answer_is_told_also_where_it_is_as_far_from_its_shadow(self, name):
+        view = self.view(name)
+        actual = view.capture()
+        forged = dataclasses.replace(actual, facts={**actual.facts, "predicted": [4]})
+        if name == "cam":
+            forged = dataclasses.replace(forged, arrays={**forged.arrays, "map": -forged.arrays["map"] * 0.6})
+            forged.facts["peak"] = float(f"{np.abs(forged.arrays['map']).max():.4g}")
+        verdict = view.compare(forged, actual, Tolerances())
+        assert FactFinding("predicted", "[4]", str(actual.facts["predicted"])) in verdict.findings
+
+    def test_a_baseline_that_does_not_say_which_output_is_explained(self, name):
+        class Several(nn.Module):
+            def __init__(self):
+                super().__init__()
+                torch.manual_seed(0)
+                self.conv, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4, 5)
+
+            def forward(self, x):
+                scores = self.head(self.conv(x).mean((2, 3)))
+                return {"logits": scores, "out": -scores}
+
+        view = {"cam": CamMapView, "saliency": SaliencyMapView}[name]
+        made = view(Several(), torch.ones(1, 3, 8, 8), target=1)
+        actual = made.capture()
+        assert "explained" in actual.facts
+        facts = {key: value for key, value in actual.facts.items() if key != "explained"}
+        verdict = made.compare(dataclasses.replace(actual, facts=facts), actual, Tolerances())
+        assert FactFinding("explained", "-", str(actual.facts["explained"])) in verdict.findings
+
+
+class TestParts:
+    def test_a_scale_that_is_hardly_another_explains_no_other_weight(self):
+        def structure(weight, scale):
+            records = {"w": weight, "w (scale)": scale}
+            made = {key: TensorRecord("float32", (2,), np.array(values, np.float32)) for key, values in records.items()}
+            return ModelStructure({"": ModuleRecord("Net", {}, {key: key for key in records})}, made)
+
+        baseline = structure([1.0, 1.0], [0.1, 0.1])
+        assert changed_weights(baseline, structure([1.05, 1.05], [0.105, 0.105])).keys() == {("", "w (scale)")}
+        changed = changed_weights(baseline, structure([-5.0, -5.0], [0.100005, 0.100005]))
+        assert changed.keys() == {("", "w"), ("", "w (scale)")}
+
+    def test_parts_that_a_baseline_lacks_are_told(self):
+        model = nn.Sequential(nnq.Conv2d(3, 4, 3))
+        view = KernelMapsView(model)
+        baseline = view.capture()
+        trace = unpack_trace(baseline.arrays)
+        assert not view.compare(baseline, baseline, Tolerances()).findings
+        parts = {key for key in trace.weights if key.endswith(("(scale)", "(integers)", "(zero point)"))}
+        weights = {key: record for key, record in trace.weights.items() if key not in parts}
+        modules = {
+            name: ModuleRecord(
+                module.class_name, module.config, {k: v for k, v in module.weights.items() if v not in parts}
+            )
+            for name, module in trace.modules.items()
+        }
+        forged = dataclasses.replace(
+            trace, structure=dataclasses.replace(trace.structure, modules=modules, weights=weights)
+        )
+        verdict = view.compare(with_trace(baseline, forged), baseline, Tolerances())
+        assert verdict.matched
+        assert UnrecordedPartsFinding(1) in verdict.findings
+
+    @pytest.mark.parametrize("missing", ["scale", "zero_point"])
+    def test_the_scale_of_results_that_a_baseline_leaves_out(self, missing):
+        class Quantise(nn.Module):
+            def __init__(self, zero_point):
+                super().__init__()
+                self.scale, self.zero_point = 0.1, zero_point
+
+            def forward(self, x):
+                return torch.quantize_per_tensor(x, self.scale, self.zero_point, torch.quint8).dequantize()
+
+        def net(zero_point=64):
+            torch.manual_seed(0)
+            return nn.Sequential(nn.Linear(16, 16), Quantise(zero_point))
+
+        view = FeatureMapsView(net(), rows())
+        baseline = view.capture()
+        forged = unpack_trace(baseline.arrays)
+        del forged.modules["1"].config[missing]
+        assert not view.compare(
+            with_trace(baseline, forged), FeatureMapsView(net(90), rows()).capture(), Tolerances()
+        ).matched
