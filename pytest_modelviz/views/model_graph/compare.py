@@ -16,6 +16,7 @@ from pytest_modelviz.records.findings import (
     ModuleFinding,
     RenameFinding,
     Role,
+    UncomparedFinding,
 )
 from pytest_modelviz.records.structure import ModelStructure, class_name_of
 from pytest_modelviz.records.verdict import Divergence, Verdict
@@ -61,6 +62,8 @@ def compare_graphs(baseline: OperatorGraph, actual: OperatorGraph) -> Verdict:
     lacking = [finding for finding in built if isinstance(finding, ModuleFinding) and finding.layer in read]
     if not differing.findings and not renamed and not lacking:
         ties = tie_findings(before.ties, after.ties) if None not in (baseline.ties, actual.ties) else []
+        if baseline.ties is None and actual.ties:
+            uncompared.append(UncomparedFinding("", "sharing of weights"))
         reported = [finding for finding in built if not isinstance(finding, AttributeFinding)]
         return Verdict.match(compared=len(owners), findings=[*reported, *ties, *uncompared])
     evidence: Sequence[LayerFinding] = [*renamed, *lacking]

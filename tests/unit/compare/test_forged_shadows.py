@@ -74,7 +74,7 @@ class TestPasses:
 
 EXPLANATIONS = {
     "cam": lambda model, x: CamMapView(model, x, target_layer="0"),
-    "saliency": lambda model, x: SaliencyMapView(model, x),
+    "saliency": SaliencyMapView,
 }
 
 

@@ -1,5 +1,6 @@
 """No operator or input of a forged graph bears a name that stands for something else; honest names are read."""
 
+import copy
 import json
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from torch.overrides import handle_torch_function, has_torch_function
 
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import UnreadableBaselineError
+from pytest_modelviz.records.findings import UncomparedFinding
 from pytest_modelviz.reports.sentences import sentence
 from pytest_modelviz.views.model_graph.capture import ModelGraphView
 from pytest_modelviz.views.model_graph.records import OperatorGraph
@@ -403,3 +405,24 @@ def test_a_module_that_no_operator_reads_is_told_with_the_match():
     for before, after in ((view, other), (other, view)):
         verdict = after.compare(before.capture(), after.capture(), Tolerances())
         assert (verdict.matched, [finding.layer for finding in verdict.findings]) == (True, ["spare"])
+
+
+def test_a_baseline_that_does_not_say_what_is_shared():
+    class Chain(nn.Module):
+        def __init__(self, *, is_tied):
+            super().__init__()
+            torch.manual_seed(0)
+            self.inner, self.spare = nn.Linear(4, 4), nn.Linear(4, 4)
+            if is_tied:
+                self.spare.weight = self.inner.weight
+
+        def forward(self, x):
+            return self.inner(x)
+
+    baseline = ModelGraphView(Chain(is_tied=False), torch.ones(1, 4)).capture()
+    facts = copy.deepcopy(dict(baseline.facts))
+    for row in facts["modules"].values():
+        row.pop("runs", None)
+    view = ModelGraphView(Chain(is_tied=True), torch.ones(1, 4))
+    verdict = view.compare(replace(baseline, facts=facts), view.capture(), Tolerances())
+    assert UncomparedFinding("", "sharing of weights") in verdict.findings
