@@ -11,14 +11,14 @@ from typing import TypeVar, cast
 
 import torch
 
-from pytest_modelviz.compare.precision import is_exact
+from pytest_modelviz.compare.precision import MOVE, is_exact
 from pytest_modelviz.probe.forward import ModelInput, prepared
 from pytest_modelviz.probe.noise import Rounding
 from pytest_modelviz.probe.refusals import without_noise
 from pytest_modelviz.probe.shadow import in_single_precision
 from pytest_modelviz.records.capture import Capture, Result_co
 from pytest_modelviz.records.explanation_shadow import explanation_shadow
-from pytest_modelviz.records.noise import EXPLANATIONS_MOVED, MOVE, with_explanation_noise
+from pytest_modelviz.records.noise import EXPLANATIONS_MOVED, with_explanation_noise
 from pytest_modelviz.records.trace import ForwardTrace
 from pytest_modelviz.records.trace_arrays import unpack_trace
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 _PRODUCTS = {"ieee": "float32", "tf32": "float16", "bf16": "bfloat16"}
 _COARSENESS = ("float64", "complex128", "float32", "complex64", "float16", "complex32", "bfloat16")
 _LOW = {"float16", "bfloat16", "complex32"}
+MOVE = 2.0**-21  # how far numbers are moved to measure noise, relative: four units in the last place of float32
 _REAL = {"complex128": "float64", "complex64": "float32", "complex32": "float16"}
 
 

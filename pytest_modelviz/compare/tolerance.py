@@ -12,8 +12,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from pytest_modelviz.compare.precision import coarser, effective_dtype, is_eight_bit, is_exact, is_quantised, real_dtype
-from pytest_modelviz.records.noise import MOVE
+from pytest_modelviz.compare.precision import (
+    MOVE,
+    coarser,
+    effective_dtype,
+    is_eight_bit,
+    is_exact,
+    is_quantised,
+    real_dtype,
+)
 
 # Relative tolerance of an activation, by the coarsest floating dtype that took part in computing it.
 _RTOL = {"float64": 1e-6, "float32": 1e-4, "float16": 1e-2, "bfloat16": 3e-2}

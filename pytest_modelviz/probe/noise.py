@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from torch.nn.parameter import is_lazy
 
+from pytest_modelviz.compare.precision import MOVE
 from pytest_modelviz.compare.tensors import whole_difference
 from pytest_modelviz.probe.containers import rebuild
 from pytest_modelviz.probe.fake import only_shapes
@@ -38,7 +39,6 @@ from pytest_modelviz.probe.refusals import without_noise
 from pytest_modelviz.probe.shadow import in_single_precision
 from pytest_modelviz.probe.sketch import record_sketch
 from pytest_modelviz.probe.torch_internals import parameter_table, without_dispatch_modes
-from pytest_modelviz.records.noise import MOVE
 from pytest_modelviz.records.tensors import TensorRecord, random_signs
 from pytest_modelviz.records.trace import Call, ForwardTrace
 

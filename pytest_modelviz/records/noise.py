@@ -12,7 +12,6 @@ from pytest_modelviz.records.capture import Array, Capture, Result_co
 EXPLANATION_NOISE = "explanation.noise"  # of each quantity by which a view compares explanations, in its own order
 TRACE_NOISE = frozenset({"trace.noise", "shadow.noise"})  # of each tensor of a pass, and of its shadow, in turn
 NOISE_ARRAYS = TRACE_NOISE | {EXPLANATION_NOISE}  # no recording differs by these alone
-MOVE = 2.0**-21  # how far weights, inputs and results are moved to measure it: four units in the last place of float32
 EXPLANATIONS_MOVED = 2.0**-13  # how far weights and input are moved for that: 1024 units in the last place of float32
 
 

@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch import nn
 
+from pytest_modelviz.compare.precision import MOVE
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.probe.forward import call, prepared
 from pytest_modelviz.probe.noise import _roundings, with_noise
 from pytest_modelviz.probe.pass_recorder import PassRecorder
-from pytest_modelviz.records.noise import MOVE
 from pytest_modelviz.records.trace import ForwardTrace
 from pytest_modelviz.records.trace_arrays import pack_trace, unpack_trace
 
