@@ -214,3 +214,13 @@ class TestDistanceFromTheShadow:
         verdict = self.compared(baseline, actual)
         assert verdict.matched is matched
         assert matched or ShadowFinding("agrees") in verdict.findings
+
+
+@pytest.mark.parametrize(("precision", "moves"), [(None, 2), (in_bfloat16, 1)])
+def test_how_often_an_explanation_is_moved(precision, moves):
+    model, data = (Net(), image()) if precision is None else (Net().bfloat16(), image().bfloat16())
+    view, passes = SaliencyMapView(model, data, target=1), []
+    capture = view.capture()
+    model.register_forward_pre_hook(lambda _, args: passes.append(args[0].dtype))
+    view.with_noise(capture)
+    assert passes == [torch.float32] * moves

@@ -452,5 +452,16 @@ def test_damaged_baselines_of_an_earlier_version_are_not_looked_for_in_all_of_th
         assert str(store.where(location).path) == f"t/test_n[A{number}]/n"
 
 
+@pytest.mark.parametrize("name", ["trace.structure", "shadow.structure", "float32.trace.structure"])
+def test_bytes_and_values_of_a_structure_are_limited_each_for_itself(name):
+    text = b"[" + b"1," * 200_000 + b"1]"
+    arrays = {name: np.frombuffer(zlib.compress(text), np.uint8)}
+    size, count = structure_size(arrays, SMALL._replace(structure_bytes=10**9, structure_values=10**9))
+    assert (size, count >= 200_000) == (len(text), True)
+    for limits in ({"structure_bytes": 10}, {"structure_values": 10}):
+        unlimited = {"structure_bytes": 10**9, "structure_values": 10**9}
+        assert structure_size(arrays, SMALL._replace(**{**unlimited, **limits}))[0] < size
+
+
 def test_too_large_is_an_error_of_its_own():
     assert issubclass(OversizedBaselineError, UnreadableBaselineError)

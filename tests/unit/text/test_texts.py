@@ -61,6 +61,10 @@ def test_the_difference_is_in_the_middle_of_what_is_shown():
     assert cut_apart(shared, shared + "!", 60)[1].endswith("!")
 
 
+def test_texts_that_differ_at_once_are_cut_at_their_ends_alone():
+    assert cut_apart("abc" + "x" * 100, "bbc" + "x" * 100, 20) == ("abc" + "x" * 14 + "...", "bbc" + "x" * 14 + "...")
+
+
 def test_letters_that_stand_for_long_things_are_not_shown():
     assert without_digests("(70 items, 0a1b2c3d)", "(71 items, 99999999)") == ("(70 items)", "(71 items)")
     assert without_digests("(70 items, 0a1b2c3d)", "(70 items, 99999999)") == (
