@@ -61,7 +61,7 @@ def cut_apart(first: str, second: str, most: int) -> tuple[str, str]:
 def _window(text: str, at: int, most: int) -> str:
     if len(text) <= most:
         return text
-    start = 0 if at <= most - 4 - _MARGIN else min(at - _MARGIN, len(text) - most + 3)
+    start = 0 if at <= most - 4 - _MARGIN else max(0, min(at - _MARGIN, len(text) - most + 3))
     begun = f"...{text[start:]}" if start else text
     return cut_short(begun, most)
 

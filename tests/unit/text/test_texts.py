@@ -62,6 +62,7 @@ def test_the_difference_is_in_the_middle_of_what_is_shown():
 
 
 def test_texts_that_differ_at_once_are_cut_at_their_ends_alone():
+    assert cut_apart("abc" + "x" * 100, "bbc" + "x" * 100, 60) == ("abc" + "x" * 54 + "...", "bbc" + "x" * 54 + "...")
     assert cut_apart("abc" + "x" * 100, "bbc" + "x" * 100, 20) == ("abc" + "x" * 14 + "...", "bbc" + "x" * 14 + "...")
 
 
