@@ -98,10 +98,10 @@ def explanation_dtype(baseline: Capture, actual: Capture) -> str:
     return own if lowest is None or baseline.facts.get(_LOWEST) != lowest else coarser(own, str(lowest))
 
 
-def _is_as_far(before: Sequence[float], after: Sequence[float]) -> bool:
-    return len(before) == len(after) and all(
-        a <= min(_TIMES_AS_FAR * b, MOST) for a, b in zip(after, before, strict=True)
-    )
+def _is_as_far(baseline: Sequence[float], actual: Sequence[float]) -> bool:
+    """Whether distances from their shadows, quantity by quantity, are what rounding on another device may do."""
+    pairs = zip(baseline, actual, strict=True)
+    return len(baseline) == len(actual) and all(new <= min(_TIMES_AS_FAR * old, MOST) for old, new in pairs)
 
 
 def _in_single_precision(capture: Capture, shadow: Capture | None) -> Capture | None:
