@@ -155,8 +155,9 @@ class Results:
         written = [(f"{path}{WRITTEN}", item) for path, item in after.items() if not _is_same(before.get(path), item)]
         lost = sorted(path for path in before.keys() - after.keys() if not any(is_item_of(i, path) for i in after))
         written += [(f"{path}{WRITTEN}", Placeholder("removed")) for path in lost]
-        unread = [c for c in self._watched.changes() if not isinstance(after.get(c.path), Placeholder)]
-        changed = dict.fromkeys(change.argument for change in unread if change.is_repeated)
+        listed = {path.removesuffix(WRITTEN) for path, _ in written}
+        unread = [change for change in self._watched.changes() if change.is_repeated and change.path not in listed]
+        changed = dict.fromkeys(change.argument for change in unread)
         written += [(f"{argument}{WRITTEN}", Placeholder(UNCOMPARED)) for argument in changed]
         returned = [(f"output{path}", item) for path, item in leaves(output, with_empty=True)]
         in_part = [item for item in uncompared_items(output) if item.endswith(")")]  # the others are leaves

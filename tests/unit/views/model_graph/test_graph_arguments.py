@@ -1,5 +1,6 @@
 """What a model writes into its arguments: a graph compares it with what the model returns."""
 
+from collections import deque
 from fractions import Fraction
 
 import pytest
@@ -96,6 +97,8 @@ def test_what_a_graph_does_not_compare_in_an_argument_is_noted():
     assert capture.notes[-1] == (
         "the graph holds what is not compared: argument 1, as the call leaves it: <not compared>"
     )
+    capture = ModelGraphView(Writes(lambda c, *_: c.append(2.0)), (X, deque([1.0]))).capture()
+    assert capture.notes[-1].endswith("argument 1, as the call leaves it: <not compared>")
     capture = ModelGraphView(Writes(lambda c, *_: c.append(Fraction(1))), (X, [])).capture()
     assert capture.notes[-1].endswith("argument 1[0], as the call leaves it: <Fraction>")
 
