@@ -12,6 +12,7 @@ import pytest
 
 from pytest_modelviz.compare.tolerance import unmatched
 from pytest_modelviz.errors import ModelvizError, ModelvizWarning
+from pytest_modelviz.plugin.call_site import call_site
 from pytest_modelviz.plugin.identity import former_identity, identity, relative_file
 from pytest_modelviz.plugin.repetition import repeated_options
 from pytest_modelviz.plugin.tracebacks import hide_own_frames
@@ -175,6 +176,7 @@ class ItemChecks:
             settings=settings,
             former_nodeid=former,
             is_former=former is not None and tests.is_former(former, item),
+            location=call_site(item.path, self._run.settings.rootdir),
             is_former_taken=former is not None and tests.is_taken(former, item.config.rootpath),
             folders=lambda: [item.path.parent, *self._run.arguments()],
         )

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from pytest_modelviz.records.effect import OutputEffect
 from pytest_modelviz.records.json_values import (
     nullable,
     nullable_number,
@@ -63,7 +64,9 @@ class CheckResult:
     `error` and `tolerance` are relative, and None where there is no such number. `baseline` and `candidate` are paths
     as people write them, the latter None where nothing was stored. `accept_command` is the command in the message.
     `former_nodeid` is the id that the baseline was recorded under, if that is not the check's. `expected_failure` says
-    that the check has failed in a test that is expected to fail (xfail). `variant` and `device`
+    that the check has failed in a test that is expected to fail (xfail). `output` says what the drift does to the
+    model's output, None where that is not known; `location` is the file and line of the call that made the check,
+    `details` the file with all that was found out. `variant` and `device`
     are for the run itself: results.json leaves them out.
     """
 
@@ -80,6 +83,9 @@ class CheckResult:
     first_divergence: Divergence | None = None
     cause: Cause | None = None
     environment_changes: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    output: OutputEffect | None = None
+    location: tuple[str, int] | None = None
+    details: str | None = None
     device: str = "cpu"
     baseline: str
     candidate: str | None = None
@@ -100,6 +106,7 @@ class CheckResult:
             first_divergence=verdict.first,
             cause=None if verdict.cause is None else Cause(verdict.cause),
             environment_changes=verdict.environment_changes,
+            output=verdict.output,
         )
 
     def to_json(self) -> dict[str, JsonValue]:
@@ -113,6 +120,9 @@ class CheckResult:
             document["former_nodeid"] = former
         if not self.expected_failure:
             del document["expected_failure"]
+        for key in ("location", "details"):
+            if document[key] is None:
+                del document[key]
         return document
 
     @classmethod
@@ -121,6 +131,7 @@ class CheckResult:
         layers, first = optional(document, "layers", dict) or {}, nullable(document, "first_divergence", dict)
         cause, command = nullable(document, "cause", str), (optional(document, "commands", dict) or {}).get("accept")
         changes = optional(document, "environment_changes", dict) or {}
+        output = optional(document, "output", dict)
         return cls(
             nodeid=required(document, "nodeid", str),
             view=required(document, "view", str),
@@ -136,6 +147,9 @@ class CheckResult:
             first_divergence=None if first is None else _divergence(first),
             cause=None if cause is None else Cause(cause),
             environment_changes={key: _pair(texts(changes, key)) for key in changes},
+            output=None if output is None else OutputEffect.from_json(output),
+            location=_location(optional(document, "location", list)),
+            details=optional(document, "details", str),
             device=optional(document, "device", str) or "cpu",
             candidate=nullable(document, "candidate", str),
             candidate_sha256=optional(document, "candidate_sha256", str),
@@ -164,6 +178,15 @@ def _divergence(first: JsonObject) -> Divergence:
         math.inf if error is None else error,
         math.inf if tolerance is None else tolerance,
     )
+
+
+def _location(value: list[JsonValue] | None) -> tuple[str, int] | None:
+    if value is None:
+        return None
+    file, line = value
+    if not isinstance(file, str) or not isinstance(line, int) or isinstance(line, bool):
+        raise ValueError("its 'location' is no file and line")
+    return file, line
 
 
 def _pair(values: tuple[str, ...]) -> tuple[str, str]:

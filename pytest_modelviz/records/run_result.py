@@ -18,7 +18,8 @@ class RunFacts:
     """The circumstances of a run.
 
     `workers` counts its processes, `lost_workers` names those that died. `project` is the folder within the repository
-    of the project that it belongs to, None where there is no repository.
+    of the project that it belongs to, None where there is no repository. `commit`, `branch` and `dirty` say what is
+    checked out there, and whether tracked files differ from it.
     """
 
     id: str
@@ -29,6 +30,9 @@ class RunFacts:
     workers: int
     lost_workers: tuple[str, ...] = ()
     project: str | None = None
+    commit: str | None = None
+    branch: str | None = None
+    dirty: bool | None = None
 
     def to_json(self) -> dict[str, JsonValue]:
         """The facts as a JSON object, without those that say nothing."""
@@ -46,6 +50,9 @@ class RunFacts:
             workers=required(document, "workers", int),
             lost_workers=texts(document, "lost_workers"),
             project=optional(document, "project", str),
+            commit=optional(document, "commit", str),
+            branch=optional(document, "branch", str),
+            dirty=optional(document, "dirty", bool),
         )
 
 

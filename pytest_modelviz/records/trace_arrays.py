@@ -59,6 +59,11 @@ def pack_trace(trace: ForwardTrace) -> dict[str, Array]:
     return arrays
 
 
+def is_of_pass(arrays: Mapping[str, Array]) -> bool:
+    """Whether arrays hold a trace."""
+    return "trace.structure" in arrays
+
+
 def pack_noise(trace: ForwardTrace) -> dict[str, Array]:
     """The arrays of a trace that hold the noise of its tensors, and of those of its shadow, if any was measured."""
     shadow = {} if trace.shadow is None else _pack_noise(trace.shadow, "shadow")

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from pytest_modelviz.records.effect import OutputEffect
 from pytest_modelviz.records.findings import AnyFinding
 
 
@@ -71,6 +72,7 @@ class Verdict:
         findings: the evidence, and what differs also.
         layers: how far each layer is from the baseline.
         environment_changes: (before, after) by key; filled in by the run.
+        output: what a drift does to the model's output, where that is known; filled in by the run.
 
     """
 
@@ -84,6 +86,7 @@ class Verdict:
     findings: tuple[AnyFinding, ...] = ()
     layers: tuple[LayerError, ...] = ()
     environment_changes: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    output: OutputEffect | None = None
 
     @classmethod
     def match(

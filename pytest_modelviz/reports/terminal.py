@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pytest_modelviz.records import findings as kinds
 from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.records.verdict import Cause
+from pytest_modelviz.reports.effect import effect_lines
 from pytest_modelviz.reports.sentences import MOST_LISTED, cut, sentence, sentences
 from pytest_modelviz.text.printable import printable, printable_lines
 from pytest_modelviz.text.side_by_side import apart
@@ -80,7 +81,7 @@ def _drift(
 ) -> str:
     steps = [finding.step for finding in findings if isinstance(finding, kinds.IncomparableStepsFinding)]
     happened = f"could be compared only up to step {steps[0] - 1}" if steps else "drifted"
-    lines = [f"{result.name} {happened}{_where(result)}"]
+    lines = [f"{result.name} {happened}{_where(result)}", *effect_lines(result.output)]
     if result.cause:
         lines.append(f"  cause     {result.cause}: {cause_text or _CAUSES[result.cause]}")
     if result.tolerance != 0.0:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pytest_modelviz.compare.last_digits import differs_in_last_digits, has_same_noise
+from pytest_modelviz.compare.output_effect import with_output_effect
 from pytest_modelviz.compare.precision import coarsest_precision
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
@@ -60,6 +61,7 @@ class Comparison:
         names = [str(capture.facts.get("model")) for capture in (baseline, self.capture)]
         if verdict.matched and names[0] != names[1]:  # which no view compares
             verdict = replace(verdict, findings=(*verdict.findings, FactFinding("model", *names)))
+        verdict = with_output_effect(verdict, baseline, self.capture, tolerances)
         return replace(verdict, environment_changes=self._environment_changes(baseline.environment))
 
     def _environment_changes(self, before: Mapping[str, str]) -> dict[str, tuple[str, str]]:

@@ -6,6 +6,7 @@ What was captured of a check that differs is kept among the candidates, its pict
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.reports.terminal import accept_command, explain
 from pytest_modelviz.run.check import Check
 from pytest_modelviz.run.comparison import Comparison
+from pytest_modelviz.run.details import Details
 from pytest_modelviz.run.elsewhere import baseline_elsewhere, former_note
 from pytest_modelviz.run.policy import BaselineState, intended_status
 from pytest_modelviz.run.settings import Mode
@@ -55,9 +57,16 @@ class CheckEvaluator:
         self._former: str | None = None
         self._notes: list[str] = []
         self._expected_digest: str | None = None  # of what an update would replace
+        self._details: Details | None = None
 
     def result(self) -> CheckResult:
         """Compare and record, as the mode of the run says; returns what results.json says of it."""
+        result = self._outcome()
+        if not result.status.fails or self._details is None:
+            return result
+        return self._details.kept(result, self._results, self._location, self._check)
+
+    def _outcome(self) -> CheckResult:
         if self._settings.mode is Mode.OFF:
             return self._result(Status.NOT_COMPARED)
         if self._settings.mode.records:
@@ -187,7 +196,7 @@ class CheckEvaluator:
         try:
             self._baselines.replace_if_unchanged(self._location, files, expected_digest=self._expected_digest)
         except ChangedMeanwhileError:  # another process has recorded it: what this one captured is compared with that
-            return self.result()
+            return self._outcome()
         return self._result(Status.RECORDED, digest=text_sha256(files.text))
 
     def _recordable(self) -> Capture:
@@ -269,16 +278,18 @@ class CheckEvaluator:
             tensorboard_tags=tuple(tags),
             accept_command=accept_command(accept) if candidate is not None and status.is_acceptable else None,
             former_nodeid=self._former,
+            location=self._check.location,
         )
         if verdict is not None:
             result = result.with_verdict(verdict)
-        message = explain(
+        text = functools.partial(
+            explain,
             result,
             () if verdict is None else verdict.findings,
             reason=reason,
             commands=(self._check.arguments, accept),
             notes=(*self._capture.notes, *self._notes),
             cause_text=cause_text(self._check.view, result.cause),
-            whole=whole,
         )
-        return replace(result, message=message)
+        self._details = Details(verdict, text(whole=True), functools.partial(self._check.view.describe, self._capture))
+        return replace(result, message=self._details.message if whole else text())

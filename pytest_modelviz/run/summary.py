@@ -17,6 +17,7 @@ from pytest_modelviz.records.run_result import RunFacts, RunResult
 from pytest_modelviz.reports.terminal_summary import TerminalSummary, summary_lines
 from pytest_modelviz.run.settings import Mode, Settings
 from pytest_modelviz.storage.git import ignored_warning, path_in_repository
+from pytest_modelviz.storage.git_revision import revision_of
 from pytest_modelviz.storage.names import Location, display_path
 
 # Of a test that ran several times over, the worst result counts. Where several are as bad, the last.
@@ -162,6 +163,10 @@ class RunSummary:
                 [Location.of(result.nodeid, result.name, result.variant) for result in results if result.candidate],
                 self._run_id,
             )
+            failed = {
+                Location.of(result.nodeid, result.name, result.variant).path for result in results if result.details
+            }
+            self._folder.details.forget_others(failed)
             self._folder.write(
                 RunResult(self._facts(results), tuple(results), tuple(self._judged_files), tuple(self._orphans))
             )
@@ -173,6 +178,7 @@ class RunSummary:
             write_report(self._folder)
 
     def _facts(self, results: Sequence[CheckResult]) -> RunFacts:
+        revision = revision_of(self._settings.rootdir)
         devices = {device for check in results for device in check.device.split(",")}
         return RunFacts(
             id=self._run_id,
@@ -183,6 +189,9 @@ class RunSummary:
             workers=self.workers,
             lost_workers=tuple(self.lost),
             project=path_in_repository(self._settings.rootdir),
+            commit=None if revision is None else revision.commit,
+            branch=None if revision is None else revision.branch,
+            dirty=None if revision is None else revision.dirty,
         )
 
     def _refuse_rival_recordings(self) -> None:

@@ -15,6 +15,7 @@ from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.records.orphan import OrphanRecord
 from pytest_modelviz.records.run_result import SCHEMA, RunResult
+from pytest_modelviz.storage.details import DetailFiles
 from pytest_modelviz.storage.files import HIDES_ALL, words_of_gitignore
 from pytest_modelviz.storage.local_folder import LocalFolder
 from pytest_modelviz.storage.names import Location, safe
@@ -54,6 +55,10 @@ class ResultsFolder:
     discarded = _Inside("discarded")  # a note for each candidate that was rejected, or superseded before its run ended
     report = _Inside("report.html")
     tensorboard = _Inside("tensorboard")
+
+    @property
+    def details(self) -> DetailFiles:
+        return DetailFiles(self.root / "details")
 
     @property
     def marks(self) -> RunMarks:
@@ -109,8 +114,8 @@ class ResultsFolder:
                 f"{self.root} is a symbolic link, which may have come with the project: remove it, or name the folder "
                 f"that it leads to with --modelviz-results-dir"
             )
-        folders = (self.candidates, self.pictures, self.pruned, self.runs, self.discarded, self.tensorboard)
-        for folder in (*folders, self.marks.root):
+        folders = (self.candidates, self.pictures, self.details.root, self.pruned, self.runs, self.discarded)
+        for folder in (*folders, self.tensorboard, self.marks.root):
             if folder.is_symlink():
                 raise ModelvizError(f"{folder} is a symbolic link: remove it, nothing is written through links")
 

@@ -18,6 +18,7 @@ from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.noise import with_noise
 from pytest_modelviz.probe.pass_recorder import PassRecorder
 from pytest_modelviz.probe.shadow import with_shadow
+from pytest_modelviz.probe.top_classes import top_class_facts
 from pytest_modelviz.records.capture import Array, Capture
 from pytest_modelviz.records.shadow import Shadow
 from pytest_modelviz.records.tensors import NATIVE_WIDTH, WEIGHT_WIDTH
@@ -104,7 +105,12 @@ class FeatureMapsView:
             arrays[PICTURE + layer], exponent = packed(thumbnail.maps)
             pages[layer] = {"channels": thumbnail.channels, "of": thumbnail.of, "exponent": exponent}
         arrays.update(inputs)
-        facts: JsonObject = {"model": class_name(self.model), "pictures": pages, "layers": layer_rows(stored)}
+        facts: JsonObject = {
+            "model": class_name(self.model),
+            **top_class_facts(output),
+            "pictures": pages,
+            "layers": layer_rows(stored),
+        }
         result = FeatureMaps(trace, output, {layer: thumbnail.maps for layer, thumbnail in thumbnails.items()})
         notes = (*coverage_notes(self.model, trace), *([shadow_note] if shadow_note else []))
         around = environment(self.model, self._input)
