@@ -62,7 +62,7 @@ def _effect(baseline: ForwardTrace, actual: ForwardTrace, tolerances: Tolerances
     before, after = _outputs(baseline), _outputs(actual)
     pairs = [(path, before[path], after[path]) for path in before if path in after]
     if not pairs and len(before) == len(after) == 1:
-        pairs = [(path, before[path], *after.values()) for path in before]
+        pairs = list(zip(before, before.values(), after.values(), strict=True))
     effects = [_effect_on(*pair, tolerances.of("")) for pair in pairs]
     return max(effects, key=_excess, default=None)
 
@@ -79,7 +79,7 @@ def _outputs(trace: ForwardTrace) -> dict[str, TensorRecord]:
 
 
 def _effect_on(path: str, baseline: TensorRecord, actual: TensorRecord, tolerances: Tolerances) -> OutputEffect:
-    """The difference of two tensors as it is for people: dtypes may differ, and the worst number does not count more."""
+    """The difference of two tensors as people see it: dtypes may differ, and no single number counts more."""
     baseline, actual = sketched_alike(baseline, actual)
     width = min(baseline.bulk_sketch.size, actual.bulk_sketch.size)
     before, after = (record.narrowed(width) for record in (baseline, actual))

@@ -30,15 +30,18 @@ def top_class_facts(output: object) -> dict[str, JsonValue]:
         {'top_classes': {'': {'classes': [1, 0], 'shares': [0.9, 0.8]}}}
 
     """
-    tables = {path.lstrip("."): _table(item) for path, item in leaves(output) if _are_scores(item)}
+    tables = {
+        path.lstrip("."): _table(item)
+        for path, item in leaves(output)
+        if isinstance(item, torch.Tensor) and _are_scores(item)
+    }
     found: dict[str, JsonValue] = {path: table for path, table in tables.items() if table is not None}
     return {TOP_CLASSES: found} if found else {}
 
 
-def _are_scores(item: object) -> bool:
+def _are_scores(item: torch.Tensor) -> bool:
     return (
-        isinstance(item, torch.Tensor)
-        and item.layout == torch.strided
+        item.layout == torch.strided
         and not (item.is_nested or item.is_quantized or item.is_meta)
         and item.is_floating_point()
         and item.dim() == 2
@@ -47,8 +50,7 @@ def _are_scores(item: object) -> bool:
     )
 
 
-def _table(item: object) -> JsonObject | None:
-    assert isinstance(item, torch.Tensor)
+def _table(item: torch.Tensor) -> JsonObject | None:
     with torch.no_grad():
         scores = item.detach()[:MOST_SAMPLES].double().cpu()
         if not bool(torch.isfinite(scores).all()):

@@ -1,4 +1,4 @@
-"""What a change does to a model's output, as plain data: how far it is off, and which samples have another top class."""
+"""What a change does to a model's output: how far it is off, and which samples have another top class. Plain data."""
 
 from __future__ import annotations
 

@@ -58,10 +58,10 @@ class Comparison:
         tolerances = replace(self._tolerances, scale=scale)
         with _blaming(baseline, lambda: self.view.compare(self.capture, self.capture, tolerances)):
             verdict = self.view.compare(baseline, self.capture, tolerances)
+            verdict = with_output_effect(verdict, baseline, self.capture, tolerances)
         names = [str(capture.facts.get("model")) for capture in (baseline, self.capture)]
         if verdict.matched and names[0] != names[1]:  # which no view compares
             verdict = replace(verdict, findings=(*verdict.findings, FactFinding("model", *names)))
-        verdict = with_output_effect(verdict, baseline, self.capture, tolerances)
         return replace(verdict, environment_changes=self._environment_changes(baseline.environment))
 
     def _environment_changes(self, before: Mapping[str, str]) -> dict[str, tuple[str, str]]:
