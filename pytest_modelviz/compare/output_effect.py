@@ -86,7 +86,7 @@ def _effect_on(path: str, baseline: TensorRecord, actual: TensorRecord, toleranc
     allowed = allowed_for(actual, own_source(actual), tolerances, baseline.noise)[0]
     comparable = before.numbers == after.numbers and before.bulk_sketch.size == after.bulk_sketch.size
     error = relative_distance(before.bulk_sketch, after.bulk_sketch) if comparable else math.inf
-    return OutputEffect(error, allowed, path)
+    return OutputEffect(error, allowed, path.lstrip("."))
 
 
 def _excess(effect: OutputEffect) -> float:

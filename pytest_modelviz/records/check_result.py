@@ -120,9 +120,6 @@ class CheckResult:
             document["former_nodeid"] = former
         if not self.expected_failure:
             del document["expected_failure"]
-        for key in ("location", "details"):
-            if document[key] is None:
-                del document[key]
         return document
 
     @classmethod

@@ -9,6 +9,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+from pytest_modelviz.records.changes import ValueChange
+
 COMPUTED_IN = "(computed in)"  # among a call's outputs: the dtypes of what its code computes and does not return
 AUTOCAST = "(autocast)"  # among a call's inputs: the state of autocast, where it is not that of the model's own call
 
@@ -82,14 +84,19 @@ class EventFinding(LayerFinding):
     before: str = ""
     after: str = ""
     error: float = math.nan
+    change: ValueChange | None = None  # of the model's input, where it could be found out
 
 
 @dataclass(frozen=True)
 class WeightFinding(LayerFinding):
-    """A parameter or buffer that changed by the relative `error`, which is infinite for what cannot be subtracted."""
+    """A parameter or buffer that changed by the relative `error`, which is infinite for what cannot be subtracted.
+
+    `change` is what has become of its values, where it could be found out.
+    """
 
     name: str
     error: float
+    change: ValueChange | None = None
 
 
 @dataclass(frozen=True)

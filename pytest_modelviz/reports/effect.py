@@ -31,7 +31,7 @@ def _error(effect: OutputEffect) -> str:
         return f"another kind or shape{where}"
     size, allowed = apart(effect.error, effect.tolerance, 2)
     if not effect.drifted:
-        return f"the same{where}: off by {size} of {allowed} allowed"
+        return f"agrees{where}: off by {size}, allowed {allowed}"
     return f"off by {size}{where}, allowed {allowed}"
 
 

@@ -9,7 +9,9 @@ import math
 from collections.abc import Hashable, Sequence
 
 from pytest_modelviz.records import findings as kinds
+from pytest_modelviz.records.changes import ValueChange
 from pytest_modelviz.records.findings import AUTOCAST, COMPUTED_IN
+from pytest_modelviz.reports.changes import change_text
 from pytest_modelviz.text.counts import counted
 from pytest_modelviz.text.dotted import MODEL_LABEL
 from pytest_modelviz.text.side_by_side import cut_apart, split_items, without_digests
@@ -63,7 +65,7 @@ def _(finding: kinds.EventFinding) -> str:
         detail = f" ({path or 'output'}: {shortened(finding.before, finding.after)})"
     match finding.event:
         case kinds.DivergingEvent.INPUT:
-            return f"the model receives a different input{detail}"
+            return f"the model receives a different input{detail}{_how(finding.change)}"
         case kinds.DivergingEvent.ENTER if finding.path == AUTOCAST:
             return f"everything before agrees, then {layer} is called under another autocast"
         case kinds.DivergingEvent.ENTER:
@@ -82,7 +84,7 @@ def _(finding: kinds.EventFinding) -> str:
 def _(finding: kinds.WeightFinding) -> str:
     is_local = finding.layer and not finding.name.startswith(f"{finding.layer}.")
     owner = f"{finding.layer}." if is_local else ""
-    return f"{owner}{finding.name} {differs(finding.error)}"
+    return f"{owner}{finding.name} {differs(finding.error)}{_how(finding.change)}"
 
 
 @sentence.register
@@ -239,6 +241,10 @@ def _(finding: kinds.IncomparableStepsFinding) -> str:
         f"from step {finding.step} on the two trainings are too far apart to be compared, possibly by rounding alone: "
         f"compare fewer steps (steps={finding.step}), train at a smaller rate, or set the tolerance with rtol="
     )
+
+
+def _how(change: ValueChange | None) -> str:
+    return "" if change is None else f": {change_text(change)}"
 
 
 def differs(error: float) -> str:

@@ -14,7 +14,7 @@ from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.findings import AnyFinding, Finding
 from pytest_modelviz.records.shadow import Shadow
 from pytest_modelviz.records.verdict import Cause, Divergence, LayerError, Verdict
-from pytest_modelviz.views.base import View, measured
+from pytest_modelviz.views.base import View, explained, measured
 
 T = TypeVar("T")
 
@@ -52,6 +52,7 @@ _RETURNS = {
     "capture_again": _instance("a Capture", Capture),
     "with_noise": _instance("a Capture", Capture),
     "compare": _instance("a Verdict", Verdict),
+    "explain_values": _instance("a Verdict", Verdict),
     "picture": _sequence("a list of Picture, Curve, Histogram and Graph", Picture, Curve, Histogram, Graph),
     "describe": _TEXT,
     "cause_texts": _mapping("a dict of str by cause", str),
@@ -124,6 +125,9 @@ class CheckedView:
 
     def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
         return self._checked("compare", self.inner.compare(baseline, actual, tolerances))
+
+    def explain_values(self, verdict: Verdict, baseline: Capture) -> Verdict:
+        return self._checked("explain_values", explained(self.inner, verdict, baseline))
 
     def picture(
         self, actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None

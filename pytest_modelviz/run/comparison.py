@@ -16,7 +16,7 @@ from pytest_modelviz.records.findings import FactFinding
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.run.settings import Settings
 from pytest_modelviz.text.side_by_side import cut_apart
-from pytest_modelviz.views.base import View, capture_with_other_randomness, measured
+from pytest_modelviz.views.base import View, capture_with_other_randomness, explained, measured
 
 # An update leaves a baseline alone that differs by less than this part of the tolerance: that is the machine, not
 # the model. Nothing creeps, because what is compared with stays the baseline that was recorded.
@@ -113,6 +113,11 @@ class Comparison:
             f"the baseline in full precision too, keep one for each precision (--modelviz-variant), or set the "
             f"tolerance with rtol="
         )
+
+    def explained(self, baseline: Capture, verdict: Verdict) -> Verdict:
+        """The verdict on a drift, with what has become of the values. Raises UnreadableBaselineError as above."""
+        with _blaming(baseline, lambda: explained(self.view, verdict, self.capture)):
+            return explained(self.view, verdict, baseline)
 
     def pictures(self, baseline: Capture, verdict: Verdict) -> Sequence[Exhibit]:
         """Pictures of baseline, actual and difference. Raises UnreadableBaselineError as `with_baseline` does."""

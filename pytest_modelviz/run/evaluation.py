@@ -173,6 +173,7 @@ class CheckEvaluator:
         self._notes += filter(None, [self._comparison.precision_note(baseline)])
         if is_decided and mode.records:
             self._notes.append("nothing was recorded: earlier in this run the test recorded or matched its baseline")
+        verdict = self._comparison.explained(baseline, verdict)
         tags = self._show(baseline, verdict)
         candidate = self._keep_candidate()
         return self._result(Status.DRIFT, verdict, digest=stored.digest, candidate=candidate, tags=tags)

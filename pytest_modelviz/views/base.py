@@ -32,6 +32,15 @@ def measured(view: View, capture: Capture) -> Capture:
     return capture if measure is None else cast("Capture", measure(capture))
 
 
+def explained(view: View, verdict: Verdict, baseline: Capture) -> Verdict:
+    """A verdict on a drift that says what has become of the values that differ, if its view can find that out.
+
+    Such a view has a method `explain_values(verdict, baseline)`.
+    """
+    explain = getattr(view, "explain_values", None)
+    return verdict if explain is None else cast("Verdict", explain(verdict, baseline))
+
+
 def cause_text(view: View, cause: Cause | None) -> str:
     """What a cause means in a view whose `cause_texts`, a dict by cause, say it otherwise than for all views."""
     texts: Mapping[Cause | None, str] = getattr(view, "cause_texts", {})

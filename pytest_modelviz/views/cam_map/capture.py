@@ -19,6 +19,7 @@ from pytest_modelviz.attribution.shadow import explain_in_float32
 from pytest_modelviz.attribution.spatial_layout import image_frame
 from pytest_modelviz.attribution.targets import Target
 from pytest_modelviz.compare.explanation_shadow import compare_explanations, precision_facts
+from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.environment import environment
@@ -26,6 +27,7 @@ from pytest_modelviz.probe.forward import ModelInput, prepared, require_model
 from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.nested_values import tensors
 from pytest_modelviz.probe.thumbnails import shrink
+from pytest_modelviz.probe.value_changes import with_value_changes
 from pytest_modelviz.records.capture import Array, Capture
 from pytest_modelviz.records.explanation_shadow import explanation_shadow, stored_targets, without_shadow
 from pytest_modelviz.records.shadow import Shadow
@@ -91,6 +93,10 @@ class CamMapView:
         if explanation_shadow(first) is None:
             return self.capture()
         return self._repeated(without_shadow(first), Shadow.ALWAYS)
+
+    def explain_values(self, verdict: Verdict, baseline: Capture) -> Verdict:
+        """The verdict with what has become of the weights and the input that differ."""
+        return with_value_changes(verdict, stored_trace(baseline.arrays), self.model, self._input)
 
     def with_noise(self, capture: Capture[CamMap]) -> Capture[CamMap]:
         """The same capture with how far rounding may take its map."""

@@ -9,6 +9,7 @@ from dataclasses import replace
 import torch
 
 from pytest_modelviz.compare.precision import is_low
+from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.probe.dtypes import DtypeRecorder, recorder_for
 from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.fake import only_shapes
@@ -19,11 +20,13 @@ from pytest_modelviz.probe.noise import with_noise
 from pytest_modelviz.probe.pass_recorder import PassRecorder
 from pytest_modelviz.probe.shadow import with_shadow
 from pytest_modelviz.probe.top_classes import top_class_facts
+from pytest_modelviz.probe.value_changes import with_value_changes
 from pytest_modelviz.records.capture import Array, Capture
 from pytest_modelviz.records.shadow import Shadow
 from pytest_modelviz.records.tensors import NATIVE_WIDTH, WEIGHT_WIDTH
 from pytest_modelviz.records.trace import ForwardTrace
 from pytest_modelviz.records.trace_arrays import pack_noise, pack_trace
+from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.text.strict_json import JsonObject
 from pytest_modelviz.views.coverage_notes import coverage_notes
 from pytest_modelviz.views.feature_maps import compare as comparison
@@ -81,6 +84,10 @@ class FeatureMapsView:
             if again.shadow is None
             else replace(first, arrays={**first.arrays, **pack_trace(_stored(again))})
         )
+
+    def explain_values(self, verdict: Verdict, baseline: Capture) -> Verdict:
+        """The verdict with what has become of the weights and the input that differ."""
+        return with_value_changes(verdict, stored_trace(baseline.arrays), self.model, self._input)
 
     def with_noise(self, capture: Capture[FeatureMaps]) -> Capture[FeatureMaps]:
         """The same capture with the noise of each tensor in it, or a note on why there is none."""

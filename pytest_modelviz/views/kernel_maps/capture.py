@@ -7,14 +7,17 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 import torch
 
+from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.forward import prepared, require_model
 from pytest_modelviz.probe.layer_names import layer_patterns
 from pytest_modelviz.probe.modules import class_name, observed_modules
+from pytest_modelviz.probe.value_changes import with_value_changes
 from pytest_modelviz.records.capture import Array, Capture
 from pytest_modelviz.records.trace import ForwardTrace
 from pytest_modelviz.records.trace_arrays import pack_trace
+from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.text.dotted import MODEL_LABEL
 from pytest_modelviz.text.strict_json import JsonObject
 from pytest_modelviz.views.kernel_maps import compare as comparison
@@ -40,6 +43,10 @@ class KernelMapsView:
         self.model, self._layers = model, layer_patterns(layers)
         if self._layers is not None and not self._layers:
             raise ModelvizError("layers is empty, so there is nothing to compare: leave it out, or name convolutions")
+
+    def explain_values(self, verdict: Verdict, baseline: Capture) -> Verdict:
+        """The verdict with what has become of the weights that differ."""
+        return with_value_changes(verdict, stored_trace(baseline.arrays), self.model)
 
     def capture(self) -> Capture[KernelMaps]:
         with prepared(self.model, None) as model:

@@ -15,6 +15,7 @@ from pytest_modelviz.attribution.scores import require_target
 from pytest_modelviz.attribution.shadow import explain_in_float32
 from pytest_modelviz.attribution.targets import Target
 from pytest_modelviz.compare.explanation_shadow import compare_explanations, precision_facts
+from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tensors import whole_difference
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.probe.environment import environment
@@ -22,6 +23,7 @@ from pytest_modelviz.probe.forward import ModelInput, prepared, require_model
 from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.sketch import record_sketch
 from pytest_modelviz.probe.thumbnails import shrink
+from pytest_modelviz.probe.value_changes import with_value_changes
 from pytest_modelviz.records.capture import Array, Capture
 from pytest_modelviz.records.explanation_shadow import explanation_shadow, stored_targets, without_shadow
 from pytest_modelviz.records.shadow import Shadow
@@ -104,6 +106,10 @@ class SaliencyMapView:
         notes = (*coverage_notes(self.model, trace), *target_notes(scores), *_quality_notes(self._method, explanation))
         around = environment(self.model, self._input)
         return Capture(self.view, facts, arrays, around, result, notes, tuple(trace.modules))
+
+    def explain_values(self, verdict: Verdict, baseline: Capture) -> Verdict:
+        """The verdict with what has become of the weights and the input that differ."""
+        return with_value_changes(verdict, stored_trace(baseline.arrays), self.model, self._input)
 
     def with_noise(self, capture: Capture[SaliencyMap]) -> Capture[SaliencyMap]:
         """The same capture with how far rounding may take its gradient."""

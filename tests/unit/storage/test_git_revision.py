@@ -1,0 +1,55 @@
+"""Which commit is checked out, as git itself says."""
+
+import shutil
+import subprocess
+
+import pytest
+
+from pytest_modelviz.storage import git_revision
+from pytest_modelviz.storage.git_revision import Revision, revision_of
+
+pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+
+
+def git(folder, *words):
+    identity = ["-c", "user.name=n", "-c", "user.email=e@x", "-c", "init.defaultBranch=main"]
+    return subprocess.run(
+        ["git", *identity, *words], cwd=folder, check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path):
+    git(tmp_path, "init")
+    (tmp_path / "a.py").write_text("1")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-m", "first")
+    return tmp_path
+
+
+def test_commit_branch_and_changes(repository):
+    commit = git(repository, "rev-parse", "HEAD")
+    inner = repository / "inner"
+    inner.mkdir()
+    assert revision_of(inner) == Revision(commit, "main", False)
+    (repository / "untracked.py").write_text("1")
+    assert revision_of(repository) == Revision(commit, "main", False)
+    (repository / "a.py").write_text("2")
+    assert revision_of(repository) == Revision(commit, "main", True)
+    git(repository, "checkout", "--detach")
+    assert revision_of(repository) == Revision(commit, None, True)
+
+
+def test_a_renamed_file_is_one_change(repository):
+    git(repository, "mv", "a.py", "b c.py")
+    revision = revision_of(repository)
+    assert revision is not None
+    assert revision.dirty
+
+
+def test_there_may_be_nothing_to_say(tmp_path, monkeypatch):
+    assert revision_of(tmp_path) is None
+    git(tmp_path, "init")
+    assert revision_of(tmp_path) is None  # nothing is committed
+    monkeypatch.setattr(git_revision.shutil, "which", lambda name: None)
+    assert revision_of(tmp_path) is None
