@@ -4,7 +4,14 @@ from collections.abc import Sequence
 
 import click
 
-from pytest_modelviz.cli.options import ReviewOptions, chosen_project, json_option, pattern_options, project_options
+from pytest_modelviz.cli.options import (
+    ReviewOptions,
+    choice_options,
+    chosen_project,
+    json_option,
+    pattern_options,
+    project_options,
+)
 from pytest_modelviz.cli.output import print_decisions, print_json, print_line, print_unnamed, warn_of_ignored
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.reports.terminal_summary import rename_hint
@@ -13,7 +20,7 @@ from pytest_modelviz.review.acceptance import reject as reject_candidate
 from pytest_modelviz.review.moving import find_moves, find_unreadable, move_all
 from pytest_modelviz.review.pruning import prune_all
 from pytest_modelviz.review.review import State
-from pytest_modelviz.review.selection import matching
+from pytest_modelviz.review.selection import Choice, matching
 from pytest_modelviz.run.project import baselines_location, names_baselines
 from pytest_modelviz.storage.orphans import files_moved_whole
 from pytest_modelviz.storage.renaming import renaming
@@ -23,16 +30,16 @@ _NONE = "no test that is gone"
 
 
 @click.command()
-@pattern_options
-def accept(options: ReviewOptions, patterns: Sequence[str], as_json: bool) -> None:
+@choice_options
+def accept(options: ReviewOptions, choice: Choice, as_json: bool) -> None:
     """Make captures the new baselines: those of all tests, or of those that match.
 
     A baseline that has changed since it was compared is left alone.
     """
     review = options.review()
-    chosen = [item for item in review.chosen(patterns) if patterns or item.state is not State.REJECTED]
-    decisions = accept_all(review, chosen, named=bool(patterns))
-    left = not patterns and not as_json and print_unnamed(review, options.field)
+    chosen = [item for item in review.chosen(choice) if choice.patterns or item.state is not State.REJECTED]
+    decisions = accept_all(review, chosen, named=bool(choice.patterns))
+    left = not choice and not as_json and print_unnamed(review, options.field)
     warn_of_ignored(review.baseline_dir, decisions)
     print_decisions(decisions, as_json, "nothing to accept", options.field)
     if left:
@@ -40,11 +47,11 @@ def accept(options: ReviewOptions, patterns: Sequence[str], as_json: bool) -> No
 
 
 @click.command()
-@pattern_options
-def reject(options: ReviewOptions, patterns: Sequence[str], as_json: bool) -> None:
+@choice_options
+def reject(options: ReviewOptions, choice: Choice, as_json: bool) -> None:
     """Discard captures: those of all tests, or of those that match. Baselines stay as they are."""
     review = options.review()
-    chosen = [item for item in review.chosen(patterns) if patterns or item.state is State.WAITING]
+    chosen = [item for item in review.chosen(choice) if choice.patterns or item.state is State.WAITING]
     decisions = [reject_candidate(review, item) for item in chosen]
     print_decisions(decisions, as_json, "nothing to reject", options.field)
 

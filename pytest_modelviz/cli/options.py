@@ -10,6 +10,7 @@ import click
 
 from pytest_modelviz.cli.output import from_here, warn
 from pytest_modelviz.review.review import Review, ReviewedRun
+from pytest_modelviz.review.selection import Choice
 from pytest_modelviz.run.project import (
     Project,
     baselines_location,
@@ -144,6 +145,25 @@ def review_options(command: Callable[..., None]) -> Callable[..., None]:
         command(options=ReviewOptions(sources, runs, rootdir, baseline_dir), **others)
 
     return with_options
+
+
+def choice_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of `pattern_options`, and those that narrow the choice to some checks of the tests."""
+
+    @click.option("--check", "names", metavar="NAME", multiple=True, help="Only the checks of this name.")
+    @click.option(
+        "--group",
+        "groups",
+        metavar="NAME",
+        multiple=True,
+        help="Only drifts of one cause at one layer, as named by runs.",
+    )
+    @pattern_options
+    @functools.wraps(command)
+    def with_choice(patterns: Sequence[str], names: Sequence[str], groups: Sequence[str], **others: Any) -> None:
+        command(choice=Choice(patterns, names, groups), **others)
+
+    return with_choice
 
 
 def pattern_options(command: Callable[..., None]) -> Callable[..., None]:

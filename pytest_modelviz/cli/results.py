@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from pytest_modelviz.cli.noise import noise_json, noise_report
-from pytest_modelviz.cli.options import ReviewOptions, pattern_options, review_options
+from pytest_modelviz.cli.options import ReviewOptions, choice_options, review_options
 from pytest_modelviz.cli.output import from_here, print_json, print_line, print_unnamed
 from pytest_modelviz.cli.stored_report import own_accept_command, stored_report
 from pytest_modelviz.errors import ModelvizError
@@ -18,7 +18,7 @@ from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.records.run_result import RunResult, published_json
 from pytest_modelviz.reports.terminal import amount
 from pytest_modelviz.review.review import Review, ReviewedCheck, ReviewedRun, State
-from pytest_modelviz.review.selection import matching
+from pytest_modelviz.review.selection import Choice, matching
 from pytest_modelviz.storage.results import ResultsFolder
 
 # with -m, or without the first statements, Python would look for it, and what it imports, in the current folder
@@ -27,11 +27,11 @@ _TENSORBOARD = "import sys; sys.path[:] = filter(None, sys.path); from tensorboa
 
 @click.command("list")
 @click.option("--all", "every", is_flag=True, help="Include what has since been accepted or rejected.")
-@pattern_options
-def list_(options: ReviewOptions, patterns: Sequence[str], every: bool, as_json: bool) -> None:
+@choice_options
+def list_(options: ReviewOptions, choice: Choice, every: bool, as_json: bool) -> None:
     """List what awaits a decision."""
     review = options.review()
-    captured = review.chosen(patterns)
+    captured = review.chosen(choice)
     undecided = (State.WAITING, State.GONE, State.REPLACED, State.FOREIGN)
     listed = [item for item in captured if every or as_json or item.state in undecided]
     if as_json:
@@ -100,13 +100,14 @@ def _line(item: ReviewedCheck, options: ReviewOptions) -> str:
     is_flag=True,
     help="Add the layers in each baseline whose noise is large, and why; also of checks that matched.",
 )
-@pattern_options
-def show(options: ReviewOptions, patterns: Sequence[str], verbose: bool, as_json: bool) -> None:
+@choice_options
+def show(options: ReviewOptions, choice: Choice, verbose: bool, as_json: bool) -> None:
     """Show the reports and pictures of checks that did not match."""
     review = options.review()
     failed = [pair for pair in review.checks if pair[1].status.fails]
     candidates, nothing = (review.checks, "no test") if verbose else (failed, "no test that did not match")
-    checks = matching(candidates, patterns, lambda pair: pair[1].nodeid, review.knows, nothing)
+    checks = matching(candidates, choice.patterns, lambda pair: pair[1].nodeid, review.knows, nothing)
+    checks = choice.narrowed(checks, lambda pair: pair[1])
     if as_json:
         rows = [_check_json(options, review, *pair) for pair in checks if pair[1].status.fails]
         noise = {"noise": [row for pair in checks for row in noise_json(review, *pair)]} if verbose else {}

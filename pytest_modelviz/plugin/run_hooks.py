@@ -16,6 +16,7 @@ from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.plugin.checks import CHECKS, ForkedChecks, ItemChecks
 from pytest_modelviz.plugin.collection import CollectionRecorder, sources
 from pytest_modelviz.plugin.data_folders import data_folders, is_same, named_paths
+from pytest_modelviz.plugin.drift_report import ReportedDrifts
 from pytest_modelviz.plugin.identity import NODEID, CollectedTests, identity, relative_file
 from pytest_modelviz.records.check_result import CheckResult
 from pytest_modelviz.run.settings import Mode, Settings
@@ -46,6 +47,7 @@ class ModelvizPlugin:
         self._session: Session | None = None
         self._open: ItemChecks | None = None
         self._summary = RunSummary(self.run_id, settings)
+        self._reported = ReportedDrifts()
         self._collected = CollectionRecorder()
         self._items: list[pytest.Item] = []
         self._tests: CollectedTests | None = None
@@ -180,7 +182,10 @@ class ModelvizPlugin:
         elif report.when == "call" and report.passed:
             self._summary.pass_test(test)
         try:
-            self._summary.add_results(test, attempt, map(CheckResult.from_json, getattr(report, _RESULTS, ())))
+            results = [CheckResult.from_json(result) for result in getattr(report, _RESULTS, ())]
+            self._summary.add_results(test, attempt, results)
+            if results and self._reports():
+                self._reported.rewrite(report, results, whole=self._config.get_verbosity() > 0)
         except (ValueError, TypeError, AttributeError) as error:  # raised here, it would be an INTERNALERROR
             self._summary.abandon(f"the outcome of the checks of {test} cannot be read ({error})")
 

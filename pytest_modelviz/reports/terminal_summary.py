@@ -4,13 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_modelviz.records.check_result import CheckResult, Status
+from pytest_modelviz.records.group import drift_groups
 from pytest_modelviz.records.orphan import OrphanRecord
+from pytest_modelviz.reports.groups import group_lines, groups_worth_telling
 from pytest_modelviz.storage.definitions import function_of
 from pytest_modelviz.storage.renaming import move_command
 from pytest_modelviz.text.counts import counted
 from pytest_modelviz.text.printable import as_one_word, printable, quoted
 
 _MOST_ORPHANS = 10
+_MOST_GROUPS = 6
 
 
 @dataclass(frozen=True)
@@ -42,10 +45,21 @@ def summary_lines(run: TerminalSummary) -> list[tuple[str, bool]]:
     notes = [line for result in quiet for line in f"{printable(result.nodeid)} {result.message}".splitlines()]
     return [
         *((line, False) for line in notes),
+        *((line, True) for line in _group_lines(run)),
         *((line, True) for line in _lost_lines(run.lost)),
         *((line, run.orphans_fail) for line in _orphan_lines(run.orphans, run.review)),
         *((line, False) for line in (*_not_made_lines(run.not_made), *_count_lines(run))),
     ]
+
+
+def _group_lines(run: TerminalSummary) -> list[str]:
+    """The drifts by what they have in common, where that is more than each report has said."""
+    groups = drift_groups(result for result in run.results if not result.expected_failure)
+    told = groups_worth_telling(groups)
+    options = f"--run {run.run_id} {run.review}".strip()
+    lines = [line for group in told[:_MOST_GROUPS] for line in group_lines(group, options)]
+    more = len(told) - _MOST_GROUPS
+    return [*lines, *([f"and {counted(more, 'more group')}: modelviz list {options}"] if more > 0 else [])]
 
 
 def _lost_lines(lost: Sequence[str]) -> list[str]:

@@ -14,7 +14,7 @@ from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.records.orphan import OrphanRecord
 from pytest_modelviz.records.run_result import RunResult
-from pytest_modelviz.review.selection import matching
+from pytest_modelviz.review.selection import Choice, matching
 from pytest_modelviz.storage.git import path_in_repository
 from pytest_modelviz.storage.names import Location
 from pytest_modelviz.storage.orphans import file_digest, judged_together, orphan_record, suggest_renames
@@ -211,10 +211,11 @@ class Review:
         """What has become of them in words, by run, test and check."""
         return {(item.run.id, item.nodeid, item.check.name): item.fate for item in self.captured()}
 
-    def chosen(self, patterns: Sequence[str]) -> list[ReviewedCheck]:
-        """Those of them whose test ids match; raises ModelvizError for a pattern that matches none."""
+    def chosen(self, choice: Choice) -> list[ReviewedCheck]:
+        """Those of them that are meant; raises ModelvizError for a pattern or a name that matches none."""
         nothing = "no test that drifted or had no baseline"
-        return matching(self.captured(), patterns, lambda item: item.nodeid, self.knows, nothing)
+        items = matching(self.captured(), choice.patterns, lambda item: item.nodeid, self.knows, nothing)
+        return choice.narrowed(items, lambda item: item.check)
 
     def unnamed(self) -> list[Decision]:
         """Candidates that no results tell of: their run was broken off, or its results were overwritten."""

@@ -3,13 +3,49 @@
 import fnmatch
 import re
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.records.check_result import CheckResult
+from pytest_modelviz.records.group import group_name
 
 _CHARACTER_SET = re.compile(r"\[!?\]?[^\]]*\]")
 
+_MOST_KNOWN = 8  # names that an error lists
+
 Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which checks are meant: those of tests that match a pattern, of these names, of drifts in these groups.
+
+    Where nothing is given, all.
+    """
+
+    patterns: Sequence[str] = ()
+    names: Sequence[str] = ()
+    groups: Sequence[str] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.patterns or self.names or self.groups)
+
+    def narrowed(self, items: Sequence[Item], check: Callable[[Item], CheckResult]) -> list[Item]:
+        """The items with a check of these names and in these groups; raises ModelvizError where one has none."""
+        chosen = list(items)
+        for option, wanted, value in (("--check", self.names, _name), ("--group", self.groups, group_name)):
+            values = {value(check(item)) for item in items}
+            for one in wanted:
+                if one not in values:
+                    known = ", ".join(sorted(repr(text) for text in values if text)[:_MOST_KNOWN])
+                    raise ModelvizError(f"{option} {one!r} matches nothing here{known and f'; there is {known}'}")
+            chosen = [item for item in chosen if not wanted or value(check(item)) in wanted]
+        return chosen
+
+
+def _name(check: CheckResult) -> str | None:
+    return check.name
 
 
 def matching(

@@ -1,0 +1,67 @@
+"""What has become of the checks of a test, in one line of 80 columns at most."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from pytest_modelviz.records.check_result import CheckResult, Status
+from pytest_modelviz.records.group import drift_groups
+from pytest_modelviz.text.counts import counted
+from pytest_modelviz.text.printable import printable
+from pytest_modelviz.text.side_by_side import cut_short
+
+_WIDTH = 80
+
+
+def short_line(failed: Sequence[CheckResult]) -> str:
+    """`weights at _blocks.7._depthwise_conv, 500 x; output 2.5 %, top-1 kept`.
+
+    Args:
+        failed: the checks of one test that failed, at least one.
+
+    """
+    drifts = [result for result in failed if result.status is Status.DRIFT]
+    if not drifts:
+        names = ", ".join(result.name for result in failed)
+        return cut_short(printable(f"{names}: {_REASONS.get(failed[0].status, failed[0].status)}"), _WIDTH)
+    groups = drift_groups(drifts)
+    more = f"; {counted(len(groups) - 1, 'more change')}" if len(groups) > 1 else ""
+    with_effect = [result for result in groups[0].checks if result.output is not None]
+    result = with_effect[0] if with_effect else groups[0].first
+    effect = _effect(result) + more
+    first = result.first_divergence
+    where = "" if first is None else f" at {first.layer or 'the model'}"
+    change = printable(f"{result.cause or result.name + ' drifted'}{where}")
+    return f"{cut_short(change, _WIDTH - len(effect) - len(_times(result)))}{_times(result)}{effect}"
+
+
+_REASONS = {
+    Status.MISSING: "no baseline",
+    Status.UNREADABLE: "the baseline cannot be read",
+    Status.UNSTABLE: "two captures of the same model differ",
+}
+
+
+def _times(result: CheckResult) -> str:
+    if result.error is None or not result.tolerance:
+        return ""
+    ratio = result.error / result.tolerance
+    return f", {ratio:,.0f} x" if ratio >= 10 else f", {ratio:.2g} x"  # fewer have a decimal
+
+
+def _effect(result: CheckResult) -> str:
+    output = result.output
+    if output is None:
+        return ""
+    if math.isinf(output.error):
+        return "; output of another kind"
+    classes = ""
+    if output.samples is not None:
+        changed = output.top1_changed or 0
+        classes = f", top-1 changed in {changed} of {output.samples}" if changed else ", top-1 kept"
+    return f"; output {_percent(output.error) if output.drifted else 'agrees'}{classes}"
+
+
+def _percent(error: float) -> str:
+    return f"{100 * error:.2g} %" if error < 1 else f"{100 * error:,.0f} %"
