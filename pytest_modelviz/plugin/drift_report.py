@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import pytest
@@ -40,7 +41,7 @@ class ReportedDrifts:
         """
         failed = [result for result in results if result.status.fails]
         texts = [result.message for result in failed]
-        if not failed or not report.failed or report.longreprtext.strip() != "\n\n".join(texts).strip():
+        if not failed or not report.failed or str(report.longrepr).strip() != "\n\n".join(texts).strip():
             return
         if not whole:
             texts = [self._text(result) for result in failed]
@@ -56,6 +57,6 @@ class ReportedDrifts:
 def _joined(texts: Sequence[str]) -> str:
     """Reports of several lines with a line between them, and those of a single line close together."""
     joined = texts[0]
-    for before, text in zip(texts, texts[1:], strict=False):
+    for before, text in itertools.pairwise(texts):
         joined += ("\n" if "\n" not in text and "\n" not in before else "\n\n") + text
     return joined

@@ -91,13 +91,60 @@ def test_all_drifts_of_a_test_are_reported_together(project):
             "  cause     architecture: the model is built differently",
             "  evidence  bn1 config: eps=1e-05 -> eps=0.1",
             "  accept    modelviz accept --run ????-??-??_* test_net.py::test_net",
-            "feature_maps drifted, first at bn1 (BatchNorm2d)",
-            "cam_map drifted, first at bn1 (BatchNorm2d)",
+            "feature_maps drifted with the same cause at the same layer as model_summary, error 0.0*; output off by *",
+            "cam_map drifted with the same cause at the same layer as model_summary, error 0.0*; output off by *",
+            "architecture at bn1 (BatchNorm2d): 3 checks of 1 test",
+            "  output    off by up to 0.00*, top class kept",
+            "  tests     test_net.py::test_net",
+            "  accept    modelviz accept --run ????-??-??_* --group architecture@bn1",
             "3 drift; details in .modelviz/results.json",
             "see the pictures: modelviz tensorboard, or open .modelviz/report.html",
+            "FAILED test_net.py::test_net - architecture at bn1, * x; output 0.2* %, top-1 kept",
         ]
     )
     result.stdout.no_fnmatch_line("*Traceback*")
+
+
+def test_with_verbosity_every_drift_is_reported_whole(project):
+    project.test()
+    project.run_once("--modelviz-update")
+    project.fault("eps")
+    result = project.run("--modelviz", "-v")
+    result.stdout.fnmatch_lines(
+        [
+            "model_summary drifted, first at bn1 (BatchNorm2d)",
+            "feature_maps drifted, first at bn1 (BatchNorm2d)",
+            "  evidence  *",
+            "cam_map drifted, first at bn1 (BatchNorm2d)",
+            "  evidence  *",
+        ]
+    )
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["plain", "workers"])
+def test_many_drifts_of_one_change_are_one_group(project, workers):
+    project.test(
+        "from net import *\nimport pytest\n"
+        "@pytest.mark.parametrize('n', range(6))\n"
+        "def test_net(n, feature_maps):\n"
+        "    for at in range(3):\n        feature_maps(load(), photo(), name=f'maps{at}')\n"
+    )
+    project.run_once("--modelviz-update").assert_outcomes(passed=6)
+    project.fault("weight")
+    run = project.run_apart if workers else project.run
+    result = run("--modelviz", *workers)
+    result.assert_outcomes(failed=6)
+    lines = result.outlines
+    assert sum(line.startswith("  evidence  ") for line in lines) == 1
+    assert sum("drifted with the same cause at the same layer as " in line for line in lines) == 17
+    result.stdout.fnmatch_lines(
+        ["weights at conv2 (Conv2d): 18 checks of 6 tests", "  tests     test_net.py::test_net?*and 3 more"]
+    )
+    (command,) = (line.split("accept    ")[1] for line in lines if "--group" in line)
+    accepted = project.modelviz(*command.split()[1:])
+    assert accepted.exit_code == 0
+    assert accepted.output.count("accepted") == 18
+    project.run("--modelviz").assert_outcomes(passed=6)
 
 
 def test_the_command_in_the_report_accepts_the_drift(project):

@@ -1,0 +1,116 @@
+"""Drifts that are probably one change, and what is said of them in a line or a few."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from pytest_modelviz.records.check_result import CheckResult, Status
+from pytest_modelviz.records.effect import OutputEffect
+from pytest_modelviz.records.group import drift_groups, group_name
+from pytest_modelviz.records.verdict import Cause, Divergence
+from pytest_modelviz.reports.groups import group_lines, groups_worth_telling, repeated
+from pytest_modelviz.reports.short import short_line
+
+FIRST = Divergence("conv", "Conv2d", 0, 0.05, 0.0001)
+DRIFT = CheckResult(
+    nodeid="test_a.py::test_a",
+    view="feature_maps",
+    name="feature_maps",
+    status=Status.DRIFT,
+    baseline="b",
+    candidate="c",
+    error=0.05,
+    tolerance=0.0001,
+    cause=Cause.WEIGHTS,
+    first_divergence=FIRST,
+    output=OutputEffect(0.025, 0.0001, samples=8, top1_changed=1),
+)
+
+KEPT = OutputEffect(0.025, 0.1, samples=8, top1_changed=0)
+
+
+def drift(test="a", **fields):
+    return replace(DRIFT, nodeid=f"test_a.py::test_{test}", **fields)
+
+
+def test_a_group_has_one_cause_and_one_layer():
+    elsewhere = drift(first_divergence=replace(FIRST, layer=""))
+    unexplained = drift(cause=None, first_divergence=None)
+    names = [group_name(result) for result in (DRIFT, elsewhere, unexplained, drift(status=Status.MISSING))]
+    assert names == ["weights@conv", "weights@(model)", "other@(model)", None]
+
+
+def test_groups_are_sorted_by_what_they_do():
+    mild = drift("b", cause=Cause.INPUT, output=OutputEffect(5.0, 0.1, samples=8, top1_changed=0))
+    wild = drift("c", cause=Cause.GRADIENT, output=None, error=9.0)
+    groups = drift_groups([wild, mild, DRIFT, drift("b")])
+    assert [group.name for group in groups] == ["weights@conv", "input@conv", "gradient@conv"]
+    assert [len(group.checks) for group in groups] == [2, 1, 1]
+    assert [group.name for group in groups_worth_telling(groups)] == ["weights@conv"]
+
+
+def test_a_group_in_a_summary():
+    checks = [drift(test, name=name) for test in "abcde" for name in ("feature_maps", "cam_map")]
+    (group,) = drift_groups([*checks[:-1], replace(checks[-1], output=OutputEffect(0.5, 0.1))])
+    assert group_lines(group, "--run R") == [
+        "weights at conv (Conv2d): 10 checks of 5 tests",
+        "  output    off by up to 0.5, top class changed in 5 of 40 samples",
+        "  tests     test_a.py::test_a, test_a.py::test_b, test_a.py::test_c and 2 more",
+        "  accept    modelviz accept --run R --group weights@conv",
+    ]
+
+
+def test_a_group_of_which_little_is_known():
+    result = drift(output=None, cause=None, first_divergence=None, candidate=None)
+    assert group_lines(drift_groups([result])[0], "") == [
+        "another result: 1 check of 1 test",
+        "  tests     test_a.py::test_a",
+    ]
+    kept = drift(output=OutputEffect(math.inf, 0.1, samples=2, top1_changed=0))
+    assert group_lines(drift_groups([kept])[0], "")[1] == "  output    another kind or shape, top class kept"
+
+
+def test_names_are_quoted_in_commands_and_escaped_in_lines():
+    layer = "a b\n  accept    modelviz accept x"
+    lines = group_lines(drift_groups([drift(first_divergence=replace(FIRST, layer=layer))])[0], "")
+    assert not any("\n" in line for line in lines)
+    assert lines[-1].startswith("  accept    modelviz accept --group $'weights@a b\\n")
+
+
+def test_a_repeated_drift_is_one_line():
+    assert repeated(drift("b"), DRIFT) == (
+        "feature_maps drifted with the same cause at the same layer as test_a.py::test_a (feature_maps), error 0.05; "
+        "output off by 0.025"
+    )
+    assert repeated(drift(name="cam_map", error=None, output=None), DRIFT) == (
+        "cam_map drifted with the same cause at the same layer as feature_maps"
+    )
+
+
+@pytest.mark.parametrize(
+    ("result", "line"),
+    [
+        (DRIFT, "weights at conv, 500 x; output 2.5 %, top-1 changed in 1 of 8"),
+        (drift(output=KEPT), "weights at conv, 500 x; output agrees, top-1 kept"),
+        (drift(output=OutputEffect(12.0, 0.1)), "weights at conv, 500 x; output 1,200 %"),
+        (drift(output=OutputEffect(math.inf, 0.1)), "weights at conv, 500 x; output of another kind"),
+        (drift(output=None, error=0.00025), "weights at conv, 2.5 x"),
+        (drift(output=None, error=None, cause=None, first_divergence=None), "feature_maps drifted"),
+        (drift(output=None, tolerance=0.0, first_divergence=replace(FIRST, layer="")), "weights at the model"),
+        (drift(status=Status.MISSING), "feature_maps: no baseline"),
+        (drift(status=Status.UNREADABLE), "feature_maps: the baseline cannot be read"),
+        (drift(status=Status.UNSTABLE), "feature_maps: two captures of the same model differ"),
+    ],
+)  # fmt: skip
+def test_short_lines(result, line):
+    assert short_line([result]) == line
+
+
+def test_a_short_line_has_80_columns_and_counts_other_changes():
+    long = drift(first_divergence=replace(FIRST, layer="encoder." * 30))
+    line = short_line([long, drift(cause=Cause.INPUT)])
+    assert len(line) == 80
+    assert line.endswith("; output 2.5 %, top-1 changed in 1 of 8; 1 more change")
+    missing = drift(status=Status.MISSING)
+    assert short_line([missing, DRIFT]).startswith("weights at conv")
