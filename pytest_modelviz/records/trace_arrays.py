@@ -111,6 +111,7 @@ def _unpacked(arrays: Mapping[str, Array]) -> ForwardTrace:
     for module in modules.values():
         _require(module.weights.values(), weights)
     calls = _unpacked_calls(structure["calls"], modules, tensors)
+    _require_no_others(weights, (key for module in modules.values() for key in module.weights.values()))
     for reader in readers.values():
         reader.require_end()
     ties = tuple(tuple(str(name) for name in group) for group in structure["ties"])
@@ -146,6 +147,8 @@ def _unpacked_calls(rows: Any, layers: Collection[str], tensors: Mapping[str, Te
         call = Call(str(layer), int(index), int(depth), _unpacked_leaves(inputs, tensors))
         call.outputs = None if outputs is None else _unpacked_leaves(outputs, tensors)
         calls.append(call)
+    leaves = (leaf for call in calls for leaf in (*call.inputs.values(), *(call.outputs or {}).values()))
+    _require_no_others(tensors, (leaf.tensor for leaf in leaves))
     return calls
 
 
@@ -154,7 +157,7 @@ def _parsed(packed: Array) -> Any:
         raise UnreadableBaselineError("its trace is not a byte string")
     inflater = zlib.decompressobj()
     text = inflater.decompress(packed.tobytes(), FIXED.structure_bytes)
-    if not inflater.eof:
+    if not inflater.eof or inflater.unused_data:
         raise UnreadableBaselineError("its trace is truncated or absurdly large")
     try:
         return parse_json(text, most_values=FIXED.structure_values)
@@ -180,6 +183,13 @@ def _unpacked_leaves(packed: Mapping[str, Any], tensors: Mapping[str, TensorReco
         else:
             leaves[str(path)] = Leaf(literal=str(value[0]))
     return leaves
+
+
+def _require_no_others(table: Mapping[str, TensorRecord], keys: Iterable[str | None]) -> None:
+    """Raises UnreadableBaselineError for a tensor that nothing refers to, and that would be compared with nothing."""
+    others = table.keys() - set(keys)
+    if others:
+        raise UnreadableBaselineError(f"its trace holds a tensor that nothing refers to: {min(others)[:80]!r}")
 
 
 def _require(keys: Iterable[str], table: Mapping[str, TensorRecord]) -> None:
