@@ -13,6 +13,7 @@ from pytest_modelviz.records.tensors import COMPONENTS, INTEGERS, LARGE_INTEGERS
 from pytest_modelviz.records.trace import Leaf
 from pytest_modelviz.text.side_by_side import apart
 
+_EXCUSED = 1.5  # times what a dtype is allowed: no more is forgiven for results that were excused
 _KINDS = {"nan": "NaN", "+inf": "infinite", "-inf": "-infinite"}
 
 
@@ -71,7 +72,7 @@ def leaf_errors(
                 excused = source.excused
                 # what is computed from a negligible result may be of any size: it is forgiven as little as any other
                 if excused and actual_leaf.tensor not in negligible:
-                    most = tolerances.scale * tolerances.default(coarser(source.dtype, new.dtype))
+                    most = _EXCUSED * tolerances.scale * tolerances.default(coarser(source.dtype, new.dtype))
                     excused = min(excused, min(3 * allowed, most) * min(rms(old), rms(new)))
                 forgiven = atol + _forgiven(new, scale, allowed, cancels=cancels) + excused
             errors[path] = difference(old, new, atol=forgiven, allowed=allowed), allowed

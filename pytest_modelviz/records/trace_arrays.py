@@ -111,11 +111,11 @@ def _unpacked(arrays: Mapping[str, Array]) -> ForwardTrace:
     for module in modules.values():
         _require(module.weights.values(), weights)
     calls = _unpacked_calls(structure["calls"], modules, tensors)
-    _require_no_others(weights, (key for module in modules.values() for key in module.weights.values()))
+    weights = _only(weights, (key for module in modules.values() for key in module.weights.values()))
     for reader in readers.values():
         reader.require_end()
     ties = tuple(tuple(str(name) for name in group) for group in structure["ties"])
-    trace = ForwardTrace(ModelStructure(modules, weights, ties), calls, tensors, gradients)
+    trace = ForwardTrace(ModelStructure(modules, weights, ties), calls, _of_calls(calls, tensors), gradients)
     if SHADOW in arrays:
         trace.shadow = _unpacked_shadow(arrays, trace, structure["calls"])
     return trace
@@ -128,7 +128,7 @@ def _unpacked_shadow(arrays: Mapping[str, Array], trace: ForwardTrace, calls: An
     unpacked = _unpacked_calls(calls if own is None else own, trace.modules, tensors)
     for reader in readers.values():
         reader.require_end()
-    return ForwardTrace(trace.structure, unpacked, tensors)
+    return ForwardTrace(trace.structure, unpacked, _of_calls(unpacked, tensors))
 
 
 def _unpacked_tensors(rows: Any, readers: Mapping[int, SketchReader], noise: Array | None) -> dict[str, TensorRecord]:
@@ -147,8 +147,6 @@ def _unpacked_calls(rows: Any, layers: Collection[str], tensors: Mapping[str, Te
         call = Call(str(layer), int(index), int(depth), _unpacked_leaves(inputs, tensors))
         call.outputs = None if outputs is None else _unpacked_leaves(outputs, tensors)
         calls.append(call)
-    leaves = (leaf for call in calls for leaf in (*call.inputs.values(), *(call.outputs or {}).values()))
-    _require_no_others(tensors, (leaf.tensor for leaf in leaves))
     return calls
 
 
@@ -185,11 +183,15 @@ def _unpacked_leaves(packed: Mapping[str, Any], tensors: Mapping[str, TensorReco
     return leaves
 
 
-def _require_no_others(table: Mapping[str, TensorRecord], keys: Iterable[str | None]) -> None:
-    """Raises UnreadableBaselineError for a tensor that nothing refers to, and that would be compared with nothing."""
-    others = table.keys() - set(keys)
-    if others:
-        raise UnreadableBaselineError(f"its trace holds a tensor that nothing refers to: {min(others)[:80]!r}")
+def _of_calls(calls: Iterable[Call], tensors: Mapping[str, TensorRecord]) -> dict[str, TensorRecord]:
+    leaves = (leaf for call in calls for leaf in (*call.inputs.values(), *(call.outputs or {}).values()))
+    return _only(tensors, (leaf.tensor for leaf in leaves))
+
+
+def _only(table: Mapping[str, TensorRecord], keys: Iterable[str | None]) -> dict[str, TensorRecord]:
+    """Those tensors that something refers to: others are compared with nothing, and must not decide anything."""
+    wanted = set(keys)
+    return {key: record for key, record in table.items() if key in wanted}
 
 
 def _require(keys: Iterable[str], table: Mapping[str, TensorRecord]) -> None:
