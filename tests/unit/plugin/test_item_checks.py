@@ -81,6 +81,14 @@ def test_other_names_are_refused(checks, run, name):
     assert not run.made
 
 
+def test_a_refusal_is_shown_at_the_test_s_own_line(checks):
+    with pytest.raises(ModelvizError) as caught:
+        checks.run(view, "", "v")
+    assert [entry.name for entry in caught.traceback if not entry.ishidden(caught)] == [
+        "test_a_refusal_is_shown_at_the_test_s_own_line"
+    ]
+
+
 def test_two_checks_of_a_name_are_refused(checks, run):
     checks.run(view, None, "v")
     with pytest.raises(ModelvizError, match="this test has two checks named 'v': pass name= to tell them apart"):
