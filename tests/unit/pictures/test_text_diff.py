@@ -45,8 +45,10 @@ def test_the_four_kinds_of_lines_differ():
         ),
         (
             [("-", "x"), *unchanged(1, 8), ("+", "y"), *unchanged(9, 12)],
-            [("-", "x"), *unchanged(1, 3), ("@", "2 unchanged"), *unchanged(6, 8), ("+", "y"), *unchanged(9, 11)]
-            + [("@", "1 unchanged")],
+            [
+                *(("-", "x"), *unchanged(1, 3), ("@", "2 unchanged")),
+                *(*unchanged(6, 8), ("+", "y"), *unchanged(9, 11), ("@", "1 unchanged")),
+            ],
         ),
     ],
 )
