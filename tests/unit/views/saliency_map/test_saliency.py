@@ -10,11 +10,9 @@ from zoo import ZOO, SmallNet, images, sequences, vectors
 
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
-from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.findings import DtypeFinding, FactFinding
 from pytest_modelviz.views.saliency_map.capture import SaliencyMapView
 from pytest_modelviz.views.saliency_map.gradients import METHODS, normal
-from pytest_modelviz.views.saliency_map.pictures import picture
 
 
 def compared(view, other, **tolerances):
@@ -392,27 +390,3 @@ def test_another_dtype_is_drift_however_near_the_gradient_is():
     verdict = half.compare(view.capture(), half.capture(), Tolerances())
     assert not verdict.matched
     assert DtypeFinding("", "dtype", "float32", "bfloat16") in verdict.findings
-
-
-def drawn(*shapes):
-    """The picture of a capture with stored gradients of these shapes."""
-    arrays = {f"gradient.{number}": np.zeros(shape, np.float16) for number, shape in enumerate(shapes)}
-    facts = {"method": "gradient", "targets": [0], "pictures": {name: {"exponent": 0} for name in arrays}}
-    return picture(Capture("saliency_map", facts, arrays))
-
-
-@pytest.mark.parametrize(
-    "shapes",
-    [
-        *([shape] for shape in ((4, 97, 8), (4, 8, 97), (3, 8, 8), (5, 8, 8), (4, 8, 8, 1), (4, 8), (), (4, 0, 8))),
-        [(4, 8, 8)] * 5,
-    ],
-)
-def test_pictures_other_than_the_view_makes_are_refused(shapes):
-    with pytest.raises(UnreadableBaselineError, match=f"its picture (of )?'gradient.{len(shapes) - 1}' is damaged"):
-        drawn(*shapes)
-
-
-@pytest.mark.parametrize("shapes", [[], [(4, 96, 96)], [(4, 1, 1)], [(4, 8, 8)] * 4])
-def test_pictures_as_the_view_makes_them_are_drawn_on_one_sheet(shapes):
-    assert len(drawn(*shapes)) == min(len(shapes), 1)
