@@ -37,9 +37,9 @@ def save(store: Store, name: str, nodeid: str = "t.py::test_a", variant: str | N
 
 
 def check(name: str, status: Status, **facts: object) -> CheckResult:
-    nodeid = "t.py::test_a"
+    nodeid, baseline = "t.py::test_a", f"baselines/t/test_a/{name}.json"
     return CheckResult(
-        nodeid=nodeid, view="v", name=name, status=status, baseline="b.json", candidate="c.json", **facts
+        nodeid=nodeid, view="v", name=name, status=status, baseline=baseline, candidate="c.json", **facts
     )
 
 
@@ -104,3 +104,34 @@ def test_an_orphan_s_variant_file_and_new_name_are_told(results):
         "u.py::test  n  (its test file is gone: prune it by name)",
         "2 orphans (baselines whose test is gone)",
     ]
+
+
+class TestCandidatesThatNoResultsTellOf:
+    """Their run was broken off: who accepts everything is told that this is not everything."""
+
+    @pytest.fixture
+    def candidates(self, results):
+        store = Store(results.candidates, kind="candidate")
+        for name in ("n", "unnamed"):
+            save(store, name)
+        digest = store.digest(Location.of("t.py::test_a", "n"))
+        write(results, [check("n", Status.MISSING, candidate_sha256=digest)])
+        return store
+
+    def accepted(self, *arguments):
+        done = CliRunner().invoke(main, ["accept", *arguments], catch_exceptions=False)
+        assert Store(Path("baselines").absolute()).digest(Location.of("t.py::test_a", "n")) is not None
+        assert Store(Path("baselines").absolute()).digest(Location.of("t.py::test_a", "unnamed")) is None
+        return done.exit_code, "no results here tell of this candidate" in done.output
+
+    def test_are_left_with_an_error(self, candidates):
+        assert self.accepted() == (1, True)
+
+    def test_are_nothing_to_who_names_a_test(self, candidates):
+        assert self.accepted("t.py::test_a") == (0, False)
+
+    def test_are_no_part_of_what_programs_read(self, candidates):
+        assert self.accepted("--json") == (0, False)
+
+    def test_are_listed(self, candidates):
+        assert modelviz("list")[2] == "left       t.py::test_a  unnamed  no results here tell of this candidate"
