@@ -1,4 +1,4 @@
-"""How deep values are walked. Stored traces hold the paths, so that another depth would be a drift of every baseline."""
+"""How deep values are walked. Stored traces hold the paths: another depth would be a drift of every baseline."""
 
 import torch
 
