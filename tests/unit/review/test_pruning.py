@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -23,21 +24,21 @@ NODEID = "test_net.py::test_a"
 class Orphaned:
     """A project with one baseline, whose test is gone from its file."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, nodeid: str = NODEID) -> None:
         self.root, self.store, self.results = root, Store(root / "baselines"), ResultsFolder(root / ".modelviz")
-        self.where = Location.of(NODEID, "n")
+        self.nodeid, self.where = nodeid, Location.of(nodeid, "n")
         (root / "test_net.py").write_text("def test_b(): ...\n")
         self.save(1.0)
         digest, path = self.store.digest(self.where), self.store.display_path(self.where)
-        self.orphan = OrphanRecord(NODEID, "v", "n", None, path, digest, file_digest(root, NODEID))
+        self.orphan = OrphanRecord(nodeid, "v", "n", None, path, digest, file_digest(root, nodeid))
         self.results.write(RunResult(RunFacts("R", "2", "3", "linux", "cpu", 1), (), orphans=(self.orphan,)))
 
     def save(self, value: float) -> None:
-        self.store.save(self.where, Capture("v", {"peak": value}), nodeid=NODEID, name="n")
+        self.store.save(self.where, Capture("v", {"peak": value}), nodeid=self.nodeid, name="n")
 
-    def prune(self, **judged: object) -> Decision:
+    def prune(self, named: Sequence[str] = (), **judged: object) -> Decision:
         review = Review([self.results], self.results, self.root, self.root / "baselines")
-        (decision,) = prune_all(review, [dataclasses.replace(self.orphan, **judged)])
+        (decision,) = prune_all(review, [dataclasses.replace(self.orphan, **judged)], named=named)
         return decision
 
     @property
@@ -68,6 +69,36 @@ def test_what_is_not_what_was_judged_stays_and_leaves_no_copy(orphaned, since):
     assert (decision.done, decision.reason) == ("refused", "it has changed since: run pytest --modelviz again")
     assert orphaned.store.digest(orphaned.where) == before
     assert orphaned.copies == []
+
+
+@pytest.mark.parametrize(
+    ("nodeid", "source", "was_collected", "reason"),
+    [
+        ("t.py::test_a", "", True, ""),
+        ("t.py::test_a", "def test_a(): ...", True, "its function is still in its file"),
+        ("t.py::test_a", "def test_a(): ...", False, "its function is still in its file"),
+        ("t.py::test_a[1]", "def test_a(): ...", False, "its function is still in its file"),
+        ("t.py::test_a[1]", "", True, ""),
+        # all that is gone are parameters, and a file that is newer than the results may bring them back
+        ("t.py::test_a[1]", "def test_a(): ...", True, "its function is still there, and its parameters"),
+        (
+            "t.py::test_a[1]",
+            "from elsewhere import *",
+            True,
+            "its function is still there, and its parameters",
+        ),
+    ],
+)
+@pytest.mark.parametrize("named", [False, True])
+def test_a_test_that_may_be_back_stays_unless_it_is_named(tmp_path, nodeid, source, was_collected, reason, named):
+    project = Orphaned(tmp_path, nodeid)
+    (tmp_path / "t.py").write_text(source)
+    os.utime(project.results.results, (0, 0))
+    (tmp_path / "data.csv").touch()
+    judged = {"test_file_sha256": file_digest(tmp_path, nodeid), "function_was_collected": was_collected}
+    decision = project.prune([nodeid] if named else [], **judged)
+    assert decision.done == ("refused" if reason and not named else "removed")
+    assert decision.reason.startswith("" if named else reason)
 
 
 @pytest.mark.parametrize(
