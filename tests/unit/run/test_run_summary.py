@@ -2,10 +2,13 @@
 
 import pytest
 
+from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.run.settings import Mode, Settings
 from pytest_modelviz.run.summary import RunSummary
+from pytest_modelviz.storage.names import Location
 from pytest_modelviz.storage.results import ResultsFolder
+from pytest_modelviz.storage.store import Store
 
 
 def recorded(digest, **changes):
@@ -103,3 +106,14 @@ class TestMarks:
         run.write(ended=True)
         errors = [line for line, is_error in run.lines(tmp_path, "") if is_error]
         assert [line.partition(" (")[0] for line in errors] == ["cannot write into the results folder"]
+
+
+@pytest.mark.parametrize(("status", "left"), [(Status.MISSING, ["own"]), (Status.NOT_COMPARED, ["earlier", "own"])])
+def test_of_candidates_only_those_of_the_last_run_that_compared_are_left(tmp_path, status, left):
+    summary(tmp_path, Mode.COMPARE, [("main", recorded("a", status=Status.MATCH))]).write(ended=True)
+    candidates = Store(tmp_path / ".modelviz/candidates", kind="candidate")
+    for name in ("own", "earlier"):
+        candidates.save(Location.of("t.py::test", name), Capture("v", {}), nodeid="t.py::test", name=name)
+    result = recorded(None, name="own", status=status, candidate="c.json")
+    summary(tmp_path, Mode.COMPARE, [("main", result)]).write(ended=True)
+    assert sorted(stem.name for stem in candidates.stems()) == left
