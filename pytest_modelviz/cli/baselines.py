@@ -30,6 +30,7 @@ def accept(options: ReviewOptions, patterns: Sequence[str], as_json: bool) -> No
     A baseline that has changed since it was compared is left alone.
     """
     review = options.review()
+    review.require_captures()
     chosen = [item for item in review.chosen(patterns) if patterns or item.state is not State.REJECTED]
     decisions = accept_all(review, chosen, named=bool(patterns))
     left = not patterns and not as_json and print_unnamed(review, options.field)
@@ -44,6 +45,7 @@ def accept(options: ReviewOptions, patterns: Sequence[str], as_json: bool) -> No
 def reject(options: ReviewOptions, patterns: Sequence[str], as_json: bool) -> None:
     """Discard captures: those of all tests, or of those that match. Baselines stay as they are."""
     review = options.review()
+    review.require_captures()
     chosen = [item for item in review.chosen(patterns) if patterns or item.state is State.WAITING]
     decisions = [reject_candidate(review, item) for item in chosen]
     print_decisions(decisions, as_json, "nothing to reject", options.field)

@@ -63,7 +63,8 @@ class CheckResult:
     `error` and `tolerance` are relative, and None where there is no such number. `baseline` and `candidate` are paths
     as people write them, the latter None where nothing was stored. `accept_command` is the command in the message.
     `former_nodeid` is the id that the baseline was recorded under, if that is not the check's. `expected_failure` says
-    that the check has failed in a test that is expected to fail (xfail). `variant` and `device`
+    that the check has failed in a test that is expected to fail (xfail). `compared_with` is the path of the newer
+    baseline in results of `modelviz diff`, which compares two, and None in those of a run. `variant` and `device`
     are for the run itself: results.json leaves them out.
     """
 
@@ -89,6 +90,7 @@ class CheckResult:
     accept_command: str | None = None
     former_nodeid: str | None = None
     expected_failure: bool = False
+    compared_with: str | None = None
 
     def with_verdict(self, verdict: Verdict) -> CheckResult:
         """The result with the outcome of a comparison."""
@@ -113,6 +115,8 @@ class CheckResult:
             document["former_nodeid"] = former
         if not self.expected_failure:
             del document["expected_failure"]
+        if self.compared_with is None:
+            del document["compared_with"]
         return document
 
     @classmethod
@@ -144,6 +148,7 @@ class CheckResult:
             accept_command=command if isinstance(command, str) else None,
             former_nodeid=optional(document, "former_nodeid", str),
             expected_failure=optional(document, "expected_failure", bool) or False,
+            compared_with=optional(document, "compared_with", str),
         )
 
 

@@ -18,7 +18,8 @@ class RunFacts:
     """The circumstances of a run.
 
     `workers` counts its processes, `lost_workers` names those that died. `project` is the folder within the repository
-    of the project that it belongs to, None where there is no repository.
+    of the project that it belongs to, None where there is no repository. `revisions` are the two that `modelviz diff`
+    has compared, as people call them; a run has none.
     """
 
     id: str
@@ -29,6 +30,7 @@ class RunFacts:
     workers: int
     lost_workers: tuple[str, ...] = ()
     project: str | None = None
+    revisions: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, JsonValue]:
         """The facts as a JSON object, without those that say nothing."""
@@ -46,6 +48,7 @@ class RunFacts:
             workers=required(document, "workers", int),
             lost_workers=texts(document, "lost_workers"),
             project=optional(document, "project", str),
+            revisions=texts(document, "revisions"),
         )
 
 
