@@ -10,8 +10,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from types import TracebackType
-from typing import NoReturn
+from typing import IO, NoReturn
 
 from pytest_modelviz.errors import OversizedBaselineError, UnreadableBaselineError
 from pytest_modelviz.storage.files import regular_file
@@ -19,56 +18,64 @@ from pytest_modelviz.storage.formats import sha256
 
 _POINTER = re.compile(rb"version https://git-lfs[^\n]*\n(?:ext-[^\n]*\n)*oid sha256:(?P<id>[0-9a-f]{64})\n")
 _MOST_POINTER_BYTES = 1024
+_HEADER = re.compile(rb"[0-9a-f]+ blob (?P<size>\d+)\n")
 
 
 @dataclass(frozen=True)
 class Blob:
-    """The content of a file: its object's id, and its size in bytes. That of a link is where it leads to."""
+    """The content of a file, by its object's id. That of a link is where it leads to."""
 
     id: str
-    size: int
     is_link: bool = False
 
 
 class GitObjects:
-    """The objects of a repository, read from one process of git, which is started for the first one."""
+    """The objects of a repository, read by two processes of git, each of which is started when it is first needed."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
-        self._command, self._environment = [*command, "cat-file", "--batch"], environment
-        self._process: subprocess.Popen[bytes] | None = None
+        self._command, self._environment = command, environment
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> GitObjects:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        process, self._process = self._process, None
-        if process is not None:
+    def __exit__(self, *error: object) -> None:
+        for process in self._processes.values():
             process.kill()
             process.communicate()
+        self._processes.clear()
+
+    def size(self, blob: Blob) -> int:
+        """The number of bytes; raises OSError where that cannot be had."""
+        return self._ask("--batch-check", blob)[0]
 
     def read(self, blob: Blob) -> bytes:
         """The whole content; raises OSError where it cannot be had."""
-        if self._process is None:
-            self._process = subprocess.Popen(  # noqa: S603  # git
-                self._command,
+        size, answers = self._ask("--batch", blob)
+        data = answers.read(size)
+        if len(data) < size or answers.read(1) != b"\n":
+            raise OSError("git ended before it was read")
+        return data
+
+    def _ask(self, option: str, blob: Blob) -> tuple[int, IO[bytes]]:
+        """The size of the content, and from where to read what follows."""
+        if option not in self._processes:
+            self._processes[option] = subprocess.Popen(  # noqa: S603  # git
+                [*self._command, "cat-file", option],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 env=self._environment,
             )
-        requests, answers = self._process.stdin, self._process.stdout
+        requests, answers = self._processes[option].stdin, self._processes[option].stdout
         if requests is None or answers is None:
             raise OSError("git was started without pipes")
         requests.write(f"{blob.id}\n".encode())
         requests.flush()
-        if answers.readline().split() != [blob.id.encode(), b"blob", str(blob.size).encode()]:
+        found = _HEADER.fullmatch(answers.readline())
+        if found is None:
             raise OSError("its content is not in this clone: fetch it, as by 'git fetch --refetch'")
-        data = answers.read(blob.size)
-        if len(data) < blob.size or answers.read(1) != b"\n":
-            raise OSError("git ended before it was read")
-        return data
+        return int(found["size"]), answers
 
 
 class GitTree:
@@ -91,15 +98,16 @@ class GitTree:
         if blob is None:
             raise FileNotFoundError(name)
         file = PurePosixPath(name).name
-        if blob.size > limit:
-            raise OversizedBaselineError(f"{file} is absurdly large ({blob.size} bytes)")
         if blob.is_link:
             raise UnreadableBaselineError(f"{file} is a symbolic link, and what it leads to is not part of a revision")
         try:
+            size = self._objects.size(blob)
+            if size > limit:
+                raise OversizedBaselineError(f"{file} is absurdly large ({size} bytes)")
             data = self._objects.read(blob)
         except OSError as error:
             raise UnreadableBaselineError(f"{file} cannot be read: {error}") from error
-        pointer = _POINTER.match(data) if blob.size <= _MOST_POINTER_BYTES else None
+        pointer = _POINTER.match(data) if size <= _MOST_POINTER_BYTES else None
         return data if pointer is None else self._large_file(file, pointer["id"].decode(), limit)
 
     def _large_file(self, file: str, digest: str, limit: int) -> bytes:
@@ -119,8 +127,8 @@ class GitTree:
         if blob is None:
             return frozenset()
         pointer = None
-        if blob.size <= _MOST_POINTER_BYTES and not blob.is_link:
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):
+            if not blob.is_link and self._objects.size(blob) <= _MOST_POINTER_BYTES:
                 pointer = _POINTER.match(self._objects.read(blob))
         return frozenset({blob.id} if pointer is None else {blob.id, pointer["id"].decode()})
 

@@ -19,7 +19,7 @@ from pytest_modelviz.storage.git_tree import Blob, GitObjects, GitTree
 _MAIN = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
 _SECONDS = 60.0  # that git may take to answer
 _SHORT = 10  # letters of a commit's id
-_ENTRY = re.compile(rb"(?P<mode>\d{6}) (?P<kind>\w+) (?P<id>[0-9a-f]+) +(?P<size>\d+|-)\t(?P<name>.+)", re.DOTALL)
+_ENTRY = re.compile(rb"(?P<mode>\d{6}) blob (?P<id>[0-9a-f]+)\t(?P<name>.+)", re.DOTALL)  # no submodule
 _LINK = b"120000"
 _DEEPEN = "fetch more of it, as by 'git fetch --deepen=1000', or in actions/checkout by 'fetch-depth: 0'"
 
@@ -96,14 +96,11 @@ class Repository:
 
     def tree(self, objects: GitObjects, revision: Revision, folder: Path) -> GitTree:
         """The files that a folder of this repository held at a revision: none where it was not there."""
-        try:
-            above = Path(os.path.relpath(folder.parent.resolve(), self.root.resolve()))
-            path = Path(os.path.normpath(above / folder.name)).as_posix()  # itself it may be a link
-        except ValueError:  # another drive
-            path = ".."
-        if path.split("/")[0] == "..":
+        folder, root = Path(os.path.normpath(folder.absolute())), self.root.resolve()
+        within = folder.parent.resolve() / folder.name  # the folder itself may be a link
+        if not within.is_relative_to(root):
             raise ModelvizError(f"the baselines in {folder} are not in the git repository {self.root}")
-        path = "" if path == "." else path
+        path = "" if within == root else within.relative_to(root).as_posix()
         found = self._answer_if_any("rev-parse", "--verify", "--quiet", f"{revision.commit}:{path}")
         if found and self._answer("cat-file", "-t", found) != "tree":
             raise ModelvizError(f"in {revision.label}, {path} is a link or a submodule, whose files are not part of it")
@@ -112,13 +109,9 @@ class Repository:
 
     def _blobs(self, tree: str) -> Mapping[str, Blob]:
         """All files in a tree, by their paths."""
-        rows = self._run("ls-tree", "-r", "-z", "--long", "--full-tree", tree).split(b"\0")
-        blobs = {}
-        for entry in filter(None, map(_ENTRY.fullmatch, rows)):
-            if entry["size"].isdigit():  # a submodule has none
-                blob = Blob(entry["id"].decode(), int(entry["size"]), entry["mode"] == _LINK)
-                blobs[os.fsdecode(entry["name"])] = blob
-        return blobs
+        rows = self._run("ls-tree", "-r", "-z", "--full-tree", tree).split(b"\0")
+        entries = filter(None, map(_ENTRY.fullmatch, rows))
+        return {os.fsdecode(row["name"]): Blob(row["id"].decode(), row["mode"] == _LINK) for row in entries}
 
     @property
     def _large_files(self) -> Path:
