@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pytest_modelviz.compare.tolerance import Tolerances
     from pytest_modelviz.review.baseline_changes import BaselineChange
 
-_MOST_LISTED = 20  # changes of one kind that have a line each
+_MOST_REPORTED, _MOST_LISTED = 20, 20  # reports, and changes of one kind that have a line each
 
 
 class _DiffError(click.ClickException):
@@ -54,7 +54,7 @@ def diff(
     folder = options.home().diff
     if as_json:
         rows = [{**published_json(change.result), "change": change.change.value} for change in changes]
-        print_json(revisions=labels, summary=dict(_counts(changes)), checks=rows)
+        print_json(revisions=labels, folder=str(from_here(folder.root)), summary=dict(_counts(changes)), checks=rows)
     else:
         _print_changes(changes, folder, verbose=verbose)
         print_line(f"{labels[0]} -> {labels[1]}: {summary_line(changes)}")
@@ -97,28 +97,38 @@ def _tolerances(project: Project) -> "Tolerances":
 
 
 def _print_changes(changes: Sequence["BaselineChange"], folder: ResultsFolder, *, verbose: bool) -> None:
-    """Reports of what is to be reviewed, then a line for each of the others."""
-    others: dict[str, list[str]] = collections.defaultdict(list)
+    """Reports of what is to be reviewed, then lists of the others."""
+    reported = [change for change in changes if change.change.needs_review or (verbose and not change.change.is_listed)]
+    most = len(reported) if verbose else _MOST_REPORTED
     test = None
+    for result in (change.result for change in reported[:most]):
+        if result.nodeid != test:
+            print_line(test := result.nodeid)
+        click.echo(own_report(result, []))
+        for path in folder.pictures_of(result):
+            print_line(f"  picture   {from_here(path)}")
+        print_line("")
+    if len(reported) > most:
+        print_line(f"and {len(reported) - most} more: they are in the report, and -v prints them")
+        print_line("")
+    _print_lists(changes, verbose=verbose)
+
+
+def _print_lists(changes: Sequence["BaselineChange"], *, verbose: bool) -> None:
+    """A line for each check that is new, gone or renamed."""
+    lists: dict[str, list[str]] = collections.defaultdict(list)
     for change in changes:
-        result = change.result
-        if change.change.needs_review or (verbose and not result.status.fails):
-            if result.nodeid != test:
-                print_line(test := result.nodeid)
-            click.echo(own_report(result, []))
-            for path in folder.pictures_of(result):
-                print_line(f"  picture   {from_here(path)}")
-            print_line("")
-        elif change.change.is_listed or verbose:
+        if change.change.is_listed:
+            result = change.result
             former = f"  (was {result.former_nodeid})" if result.former_nodeid else ""
-            others[change.change].append(f"{change.change:10} {result.nodeid}  {result.name}{former}")
-    for lines in others.values():
+            lists[change.change].append(f"{change.change:10} {result.nodeid}  {result.name}{former}")
+    for lines in lists.values():
         listed = lines if verbose or len(lines) <= _MOST_LISTED else lines[: _MOST_LISTED - 1]
         for line in listed:
             print_line(line)
         if len(listed) < len(lines):
             print_line(f"and {len(lines) - len(listed)} more: -v lists them")
-    if others:
+    if lists:
         print_line("")
 
 

@@ -123,7 +123,8 @@ class ChangeEvaluator:
             whole=self.whole,
         )
         if verdict.matched:
-            lines = [f"{result.name}: changed within tolerance, error {amount(result.error, result.tolerance)}"]
+            within = f"changed within tolerance, error {amount(result.error, result.tolerance)}"
+            lines = [f"{result.name}: {within if result.error else 'changed, but not in what is compared'}"]
             changes = result.environment_changes.items()
             lines += [f"  changed   {key}: {was} -> {now}" for key, (was, now) in changes]
             message = "\n".join([*map(printable, lines), *message.split("\n")[1:]])

@@ -164,6 +164,24 @@ class TestKinds:
         lines = recorded.modelviz("diff", "-v").output.splitlines()
         assert len([line for line in lines if line.startswith("added ")]) == 30
 
+    def test_a_wall_of_reports_is_cut(self, recorded):
+        many = (
+            "import pytest\nfrom net import load\n"
+            "@pytest.mark.parametrize('n', range(25))\n"
+            "def test_many(n, model_summary):\n    model_summary(load())\n"
+        )
+        recorded.test(many, "test_many")
+        recorded.run_once("--modelviz-update", "test_many.py")
+        recorded.git.commit()
+        recorded.fault("eps")
+        recorded.run_once("--modelviz-update", "test_many.py")
+        for options, count in (((), 20), (("-v",), 25)):
+            done = recorded.modelviz("diff", "HEAD", *options)
+            assert done.output.count("model_summary drifted, first at bn1") == count
+            assert ("and 5 more: they are in the report, and -v prints them" in done.output) == (count == 20)
+            assert "25 baselines changed: 25 drift" in done.output
+        assert (recorded.path / ".modelviz/diff/report.html").read_text().count("<article>") == 25
+
     def test_within_the_project_s_tolerance(self, accepted):
         (accepted.path / "pytest.ini").write_text("[pytest]\nmodelviz_rtol = 10\n")
         done = accepted.modelviz("diff")
