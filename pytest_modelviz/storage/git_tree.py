@@ -40,10 +40,13 @@ class GitObjects:
         return self
 
     def __exit__(self, *error: object) -> None:
-        for process in self._processes.values():
-            process.kill()
-            process.communicate()
-        self._processes.clear()
+        for option in [*self._processes]:
+            self._end(option)
+
+    def _end(self, option: str) -> None:
+        process = self._processes.pop(option)
+        process.kill()
+        process.communicate()
 
     def size(self, blob: Blob) -> int:
         """The number of bytes; raises OSError where that cannot be had."""
@@ -70,10 +73,13 @@ class GitObjects:
         requests, answers = self._processes[option].stdin, self._processes[option].stdout
         if requests is None or answers is None:
             raise OSError("git was started without pipes")
-        requests.write(f"{blob.id}\n".encode())
-        requests.flush()
-        found = _HEADER.fullmatch(answers.readline())
+        found = None
+        with contextlib.suppress(BrokenPipeError):
+            requests.write(f"{blob.id}\n".encode())
+            requests.flush()
+            found = _HEADER.fullmatch(answers.readline())
         if found is None:
+            self._end(option)  # it may have ended by itself, where it could not fetch the object
             raise OSError("its content is not in this clone: fetch it, as by 'git fetch --refetch'")
         return int(found["size"]), answers
 

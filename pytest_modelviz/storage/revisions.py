@@ -84,7 +84,8 @@ class Repository:
             )
         if not commit:
             raise ModelvizError(f"HEAD and {main} have no commit in common: name the revision to compare with")
-        return Revision(commit, f"{commit[:_SHORT]} (where HEAD has left {main})")
+        called = self._answer_if_any("rev-parse", "--abbrev-ref", main) or main  # not origin/HEAD
+        return Revision(commit, f"{commit[:_SHORT]} (where HEAD has left {called})")
 
     @property
     def _is_shallow(self) -> bool:

@@ -226,6 +226,22 @@ class TestFiles:
             opened().read("t/a.json", 99)
         assert opened().content_ids("t/a.json") == {blob}
 
+    def test_a_partial_clone_fetches_what_is_read(self, repository):
+        for name in ("a", "b"):
+            put(repository, f"t/{name}.json", name.encode())
+        repository.commit()
+        repository("config", "uploadpack.allowFilter", "true")
+        clone = made_clone(repository, "--filter=blob:none", "--no-checkout", f"file://{repository.path}")
+        found = Repository.around(clone.path)
+        with found.objects() as objects:
+            tree = found.tree(objects, found.revision("HEAD"), clone.baselines)
+            assert tree.read("t/a.json", 9) == b"a"
+            repository.path.rename(repository.path.with_name("gone"))
+            for _ in range(2):
+                with pytest.raises(UnreadableBaselineError, match="its content is not in this clone"):
+                    tree.read("t/b.json", 9)
+            assert tree.read("t/a.json", 9) == b"a"
+
     def test_nothing_replaces_an_object(self, repository, opened):
         committed(repository, data=b"1")
         other = put(repository, "u.json", b"2")
