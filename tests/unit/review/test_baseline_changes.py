@@ -183,6 +183,13 @@ class TestDamage:
         assert "damaged" in self.unreadable(sides, sides.new if is_new else sides.old)
 
     @pytest.mark.parametrize("is_new", [False, True])
+    def test_of_a_file_that_does_not_say_whose_it_is(self, sides, summaries, is_new):
+        sides.both(*summaries, A + "[1]")[is_new].write_text("")
+        assert (result := sides.change().result).nodeid == A + "[1]"
+        assert result.name == "n"
+        assert "it is empty" in self.unreadable(sides, sides.new if is_new else sides.old)
+
+    @pytest.mark.parametrize("is_new", [False, True])
     def test_of_what_the_file_holds(self, sides, maps, is_new):
         """Files that are whole, and hold what no view records."""
         captures = list(maps)

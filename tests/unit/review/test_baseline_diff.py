@@ -84,6 +84,12 @@ class TestPairs:
         put(sides.new, A, variant="cuda", value=2.0)
         assert sides.pairs() == [(A, A, "n")]
 
+    def test_what_no_side_can_read_is_not_the_same(self, sides):
+        for path in sides.both(A):
+            path.with_suffix(".safetensors").unlink()
+            path.with_suffix(".safetensors").symlink_to(path.with_name("nowhere"))
+        assert sides.pairs() == [(A, A, "n")]
+
     def test_line_ends_are_paired_too(self, sides):
         _, path = sides.both(A)
         path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))

@@ -291,6 +291,14 @@ class TestLargeFiles:
         with pytest.raises(UnreadableBaselineError, match="is a Git LFS pointer"):
             pointed.read("t/a.safetensors", 1000)
 
+    def test_a_link_is_none(self, repository, opened):
+        text = POINTER.format("a" * 64, 5)
+        (repository.path / "link").symlink_to(text)
+        repository.baselines.mkdir()
+        (repository.path / "link").rename(repository.baselines / "a.safetensors")
+        repository.commit()
+        assert "a" * 64 not in opened().content_ids("a.safetensors")
+
     def test_a_pointer_is_known_by_what_it_stands_for(self, pointed):
         self.stored.unlink()
         assert pointed.content_ids("t/a.safetensors") & content_ids(b"large")
