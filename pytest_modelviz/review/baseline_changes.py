@@ -73,19 +73,20 @@ class ChangeEvaluator:
                 change = self._plain(pair, Change.UNREADABLE, str(damage))
             if change is not None:
                 result = change.result
-                if (result.nodeid, result.name) in known:  # ids are made to look like others' here alone
+                if (result.nodeid, result.name) in known:  # whoever wrote a baseline has chosen its name
                     result = replace(result, name=str(pair.current.stem))
                 known.add((result.nodeid, result.name))
                 yield replace(change, result=result)
 
     def _change(self, pair: Pair) -> BaselineChange | None:
-        old, new = _loaded(pair.before), _loaded(pair.after)
-        if new is None:
+        if pair.after is None:
             return self._plain(pair, Change.REMOVED, f"removed, {self.after.label} has no such baseline")
-        if old is None:
+        new = _loaded(pair.after)
+        if pair.before is None:
             change = self._plain(pair, Change.ADDED, f"added, {self.before.label} has no such baseline", new.capture)
             return replace(change, pictures=_picture_alone(new.capture))
-        if pair.is_renamed and pair.before is not None:
+        old = _loaded(pair.before)
+        if pair.is_renamed:
             former = pair.before.nodeid
             change = self._plain(pair, Change.RENAMED, f"renamed, it was {former} {_label(pair.before)}", new.capture)
             return replace(change, result=replace(change.result, former_nodeid=former))
@@ -161,7 +162,7 @@ class ChangeEvaluator:
         current = pair.current
         return CheckResult(
             nodeid=current.nodeid,
-            view="" if capture is None else capture.view,
+            view=current.view,
             name=_label(current),
             status=_STATUSES[change],
             device="cpu" if capture is None else capture.environment.get("device", "cpu"),
@@ -170,10 +171,8 @@ class ChangeEvaluator:
         )
 
 
-def _loaded(entry: Entry | None) -> Stored | None:
+def _loaded(entry: Entry) -> Stored:
     """The baseline of an entry; raises _DamagedSideError."""
-    if entry is None:
-        return None
     try:
         return entry.stored()
     except UnreadableBaselineError as error:

@@ -54,7 +54,8 @@ class Entry:
     nodeid: str
     name: str
     variant: str | None = None
-    content: str = ""
+    view: str = ""
+    content: str = ""  # its digest
 
     @property
     def key(self) -> PurePosixPath:
@@ -120,9 +121,8 @@ def _entries(side: Side, stem: PurePosixPath, sides: Sequence[Side]) -> list[Ent
     document = side.store.ids(stem)
     if document is not None:
         variant = document.get("variant")
-        content = f"{document['view']} {document['content_sha256']}"
-        own = variant if isinstance(variant, str) else None
-        return [Entry(side, stem, document["nodeid"], document["name"], own, content)]
+        ids = document["nodeid"], document["name"], variant if isinstance(variant, str) else None
+        return [Entry(side, stem, *ids, document["view"], document["content_sha256"])]
     if any(_seems_a_baseline(stem, each) for each in sides):
         return [Entry(side, stem, str(stem.parent), stem.name)]  # it does not say whose it is
     return []
@@ -166,11 +166,11 @@ def _test_and_check(entry: Entry) -> tuple[str, ...]:
 
 
 def _check(entry: Entry) -> tuple[str, ...]:
-    return (entry.content, entry.name, entry.variant or "")
+    return (*_content(entry), entry.name, entry.variant or "")
 
 
 def _content(entry: Entry) -> tuple[str, ...]:
-    return (entry.content,)
+    return (entry.view, entry.content)
 
 
 def _only_ones(entries: Iterable[Entry], likeness: Callable[[Entry], tuple[str, ...]]) -> dict[tuple[str, ...], Entry]:

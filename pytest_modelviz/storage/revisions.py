@@ -58,11 +58,9 @@ class Repository:
 
     def revision(self, name: str) -> Revision | None:
         """The commit that a name means; None where it means none."""
-        commit = (
-            ""
-            if name.startswith("-")
-            else self._answer_if_any("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
-        )
+        if name.startswith("-"):  # git would take it for an option
+            return None
+        commit = self._answer_if_any("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
         return Revision(commit, name if commit.startswith(name) else f"{name} ({commit[:_SHORT]})") if commit else None
 
     def merge_base(self) -> Revision:

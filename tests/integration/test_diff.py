@@ -209,6 +209,16 @@ class TestResults:
         assert "  picture   .modelviz/diff/pictures/" in done.output
         assert "accept" not in done.output
 
+    def test_no_command_is_named(self, recorded):
+        recorded.baseline("feature_maps.safetensors").write_bytes(b"")
+        for path in recorded.baseline("").glob("cam_map.*"):
+            path.unlink()
+        recorded.modelviz("diff")
+        for done in (recorded.modelviz("show", "--from", ".modelviz/diff"), recorded.modelviz("diff")):
+            assert "cannot be read" in done.output
+            assert "removed" in done.output
+            assert "--modelviz-update" not in done.output
+
     def test_report(self, accepted):
         accepted.modelviz("diff")
         report = accepted.path / ".modelviz/diff/report.html"
@@ -293,6 +303,13 @@ class TestErrors:
         done = recorded.modelviz("diff", "main", "main", "main")
         assert done.exit_code == 2
         assert "at most two" in done.output
+
+    def test_a_results_folder_that_is_the_user_s(self, recorded):
+        shutil.rmtree(recorded.path / ".modelviz")
+        (recorded.path / ".modelviz").mkdir()
+        (recorded.path / ".modelviz/notes.txt").touch()
+        assert "holds files that no run of this plugin wrote" in self.refused(recorded)
+        assert [path.name for path in (recorded.path / ".modelviz").iterdir()] == ["notes.txt"]
 
     def test_a_results_folder_that_is_a_link(self, accepted, tmp_path):
         (accepted.path / ".modelviz/diff").symlink_to(tmp_path)

@@ -132,6 +132,11 @@ class TestOtherChecks:
         change = sides.change()
         assert (change.change, change.result.status) == (Change.REMOVED, Status.MISSING)
         assert change.result.message == f"n: removed, the folder {sides.new} has no such baseline"
+        assert change.result.view == "model_summary"
+
+    def test_removed_whatever_it_held(self, sides, maps):
+        sides.put(sides.old, maps[0]).with_suffix(".safetensors").unlink()
+        assert sides.change().change is Change.REMOVED
 
     def test_renamed(self, sides, summaries):
         sides.put(sides.old, summaries[0])
