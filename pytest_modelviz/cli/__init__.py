@@ -28,8 +28,9 @@ class _Group(click.Group):
 def main() -> None:
     """Review, accept or reject what pytest --modelviz found.
 
-    All commands work on the results of the last run, or with --from on a results folder from elsewhere, and run no
-    test. A PATTERN is a shell glob for test ids ('tests/test_net.py::*'); a whole test id always matches itself.
+    Commands work on the results of the last run, or with --from on a results folder from elsewhere; diff and mv work on
+    the baselines alone. None of them runs a test. A PATTERN is a shell glob for test ids ('tests/test_net.py::*'); a
+    whole test id always matches itself.
     """
 
 

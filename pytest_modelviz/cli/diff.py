@@ -76,14 +76,14 @@ def _changes(
     project = options.project
     location = baselines_location(project, options.baseline_dir)
     with opened_sides(references, project.root, location) as (before, after):
-        evaluator = ChangeEvaluator(before, after, _tolerances(project), whole=whole)
+        evaluator = ChangeEvaluator(before, after, project_tolerances(project), whole=whole)
         changes = evaluator.changes(changed_pairs(before, after))
         labels = (before.label, after.label)
         repository = path_in_repository(project.root)
         return write_changes(options.home(), changes, revisions=labels, project=repository), labels
 
 
-def _tolerances(project: Project) -> "Tolerances":
+def project_tolerances(project: Project) -> "Tolerances":
     """What the project's configuration allows. What a call or a marker allows is not known here."""
     from pytest_modelviz.compare.tolerance import Tolerances
 
