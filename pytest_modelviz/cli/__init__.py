@@ -6,6 +6,7 @@ import click
 
 from pytest_modelviz import __version__
 from pytest_modelviz.cli.baselines import accept, mv, orphans, prune, reject
+from pytest_modelviz.cli.diff import diff
 from pytest_modelviz.cli.results import list_, report, show, tensorboard
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.run.options import InvalidSettingError
@@ -27,10 +28,11 @@ class _Group(click.Group):
 def main() -> None:
     """Review, accept or reject what pytest --modelviz found.
 
-    All commands work on the results of the last run, or with --from on a results folder from elsewhere, and run no
-    test. A PATTERN is a shell glob for test ids ('tests/test_net.py::*'); a whole test id always matches itself.
+    Commands work on the results of the last run, or with --from on a results folder from elsewhere; diff and mv work on
+    the baselines alone. None of them runs a test. A PATTERN is a shell glob for test ids ('tests/test_net.py::*'); a
+    whole test id always matches itself.
     """
 
 
-for _command in (list_, show, accept, reject, orphans, prune, mv, tensorboard, report):
+for _command in (list_, show, accept, reject, diff, orphans, prune, mv, tensorboard, report):
     main.add_command(_command)

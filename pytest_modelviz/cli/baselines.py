@@ -37,6 +37,7 @@ def accept(options: ReviewOptions, choice: Choice, as_json: bool) -> None:
     A baseline that has changed since it was compared is left alone.
     """
     review = options.review()
+    review.require_captures()
     chosen = [item for item in review.chosen(choice) if choice.patterns or item.state is not State.REJECTED]
     decisions = accept_all(review, chosen, named=bool(choice.patterns))
     left = not choice and not as_json and print_unnamed(review, options.field)
@@ -51,6 +52,7 @@ def accept(options: ReviewOptions, choice: Choice, as_json: bool) -> None:
 def reject(options: ReviewOptions, choice: Choice, as_json: bool) -> None:
     """Discard captures: those of all tests, or of those that match. Baselines stay as they are."""
     review = options.review()
+    review.require_captures()
     chosen = [item for item in review.chosen(choice) if choice.patterns or item.state is State.WAITING]
     decisions = [reject_candidate(review, item) for item in chosen]
     print_decisions(decisions, as_json, "nothing to reject", options.field)

@@ -46,6 +46,12 @@ def stored_report(review: Review, check: CheckResult, run: ReviewedRun, options:
         repeated = [f"  | {line}" for line in lines if not (_OWN_COMMAND.match(line) or _ANY_COMMAND.search(line))]
         left_out = [f"  | {_LEFT_OUT}"] if len(repeated) < len(lines) else []
         return "\n".join([f"{name}: {check.status}, as its run reports it", *repeated, *left_out, *commands])
+    return own_report(check, commands)
+
+
+def own_report(check: CheckResult, commands: Sequence[str]) -> str:
+    """A check's report as ours look, with these commands and without any that is in the message."""
+    name, lines = printable(check.name), printable_lines(check.message).split("\n")
     first, *others = lines
     is_command = bool(_COMMAND.search(first))
     first = f"{name}: {check.status}" if is_command else first if first.startswith(name) else f"{name}: {first}"
@@ -69,6 +75,8 @@ def _indented(lines: Sequence[str]) -> list[str]:
 
 def _commands(review: Review, check: CheckResult, run: ReviewedRun, options: ReviewOptions) -> list[str]:
     """What to do, in our own words: the lines with which our report of such a check ends."""
+    if check.compared_with is not None:  # two baselines were compared: there is nothing to take or to record
+        return []
     try:
         require_test_file(check.nodeid, review.rootdir, review.own_folders())
     except ModelvizError as error:

@@ -90,6 +90,11 @@ def coarsest_precision(*environments: Mapping[str, str]) -> str:
     return max((precision_of(environment) for environment in environments), key=list(_PRODUCTS).index, default="ieee")
 
 
+def finest_precision(*environments: Mapping[str, str]) -> str:
+    """The finest of several."""
+    return min((precision_of(environment) for environment in environments), key=list(_PRODUCTS).index, default="ieee")
+
+
 def _coarseness(dtype: str) -> int:
     if is_exact(dtype):
         return -1

@@ -66,7 +66,8 @@ class CheckResult:
     `former_nodeid` is the id that the baseline was recorded under, if that is not the check's. `expected_failure` says
     that the check has failed in a test that is expected to fail (xfail). `output` says what the drift does to the
     model's output, None where that is not known; `location` is the file and line of the call that made the check,
-    `details` the file with all that was found out. `variant` and `device`
+    `details` the file with all that was found out. `compared_with` is the path of the newer baseline in results of
+    `modelviz diff`, which compares two, and None in those of a run. `variant` and `device`
     are for the run itself: results.json leaves them out.
     """
 
@@ -95,6 +96,7 @@ class CheckResult:
     accept_command: str | None = None
     former_nodeid: str | None = None
     expected_failure: bool = False
+    compared_with: str | None = None
 
     def with_verdict(self, verdict: Verdict) -> CheckResult:
         """The result with the outcome of a comparison."""
@@ -120,6 +122,8 @@ class CheckResult:
             document["former_nodeid"] = former
         if not self.expected_failure:
             del document["expected_failure"]
+        if self.compared_with is None:
+            del document["compared_with"]
         return document
 
     @classmethod
@@ -155,6 +159,7 @@ class CheckResult:
             accept_command=command if isinstance(command, str) else None,
             former_nodeid=optional(document, "former_nodeid", str),
             expected_failure=optional(document, "expected_failure", bool) or False,
+            compared_with=optional(document, "compared_with", str),
         )
 
 

@@ -157,6 +157,15 @@ class Review:
         ids = [check.nodeid for check in checks] + [orphan.nodeid for result in results for orphan in result.orphans]
         return {*ids, *(check.former_nodeid for check in checks)}
 
+    def require_captures(self) -> None:
+        """Raises ModelvizError for results of `modelviz diff`: what it compares is committed."""
+        diffs = [run for run in self.runs if run.result.run.revisions]
+        if diffs:
+            raise ModelvizError(
+                f"the results in {diffs[0].folder.root} are of a diff of baselines, not of a run: there is nothing to "
+                f"accept or reject"
+            )
+
     @property
     def unfinished(self) -> list[str]:
         """The ids of runs that have begun and of which there are no results."""

@@ -1,30 +1,24 @@
 """One capture beside its baseline or a second capture: verdicts by its view, under the settings of its check."""
 
-import contextlib
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pytest_modelviz.compare.last_digits import differs_in_last_digits, has_same_noise
-from pytest_modelviz.compare.output_effect import with_output_effect
 from pytest_modelviz.compare.precision import coarsest_precision
 from pytest_modelviz.compare.tolerance import Tolerances
-from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.records.capture import Capture
-from pytest_modelviz.records.findings import FactFinding
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.run.settings import Settings
-from pytest_modelviz.text.side_by_side import cut_apart
+from pytest_modelviz.run.stored_comparison import blaming, compared, pictured
 from pytest_modelviz.views.base import View, capture_with_other_randomness, explained, measured
 
 # An update leaves a baseline alone that differs by less than this part of the tolerance: that is the machine, not
 # the model. Nothing creeps, because what is compared with stays the baseline that was recorded.
 _NOISE_SCALE = 0.1
-_LONGEST_REASON = 200  # letters of an error that a damaged baseline has led to
 _RANDOM = "it draws random numbers, also in eval mode (functional dropout, noise, sampling)"
 _OF_A_MACHINE = {"torch", "python", "platform", "threads", "cpu_capability", "cuda", "gpu"}  # of the environment
-_MOST_CLAIMS, _LONGEST = 20, 200  # keys of an environment that only a baseline has, and letters of each text
 _RESTLESS = "it differs from call to call with the same random state (state kept outside it, data-dependent code)"
 
 
@@ -53,26 +47,7 @@ class Comparison:
 
         Raises UnreadableBaselineError for a baseline that the view cannot compare.
         """
-        if baseline.view != self.capture.view:
-            raise UnreadableBaselineError(f"it was recorded by the view {baseline.view!r}, not {self.capture.view!r}")
-        tolerances = replace(self._tolerances, scale=scale)
-        with _blaming(baseline, lambda: self.view.compare(self.capture, self.capture, tolerances)):
-            verdict = self.view.compare(baseline, self.capture, tolerances)
-            verdict = with_output_effect(verdict, baseline, self.capture, tolerances)
-        names = [str(capture.facts.get("model")) for capture in (baseline, self.capture)]
-        if verdict.matched and names[0] != names[1]:  # which no view compares
-            verdict = replace(verdict, findings=(*verdict.findings, FactFinding("model", *names)))
-        return replace(verdict, environment_changes=self._environment_changes(baseline.environment))
-
-    def _environment_changes(self, before: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-        """What this run states otherwise, then a little of what it does not: a baseline may state anything."""
-        after = self.capture.environment
-        claims = sorted(before.keys() - after.keys())[:_MOST_CLAIMS]
-        return {
-            key[:_LONGEST]: cut_apart(before.get(key, "-"), after.get(key, "-"), _LONGEST)
-            for key in (*sorted(after), *claims)
-            if before.get(key) != after.get(key)
-        }
+        return compared(self.view, baseline, self.capture, replace(self._tolerances, scale=scale))
 
     def instability(self) -> tuple[Verdict, str] | None:
         """How the model differs from itself, and why; None where it does not."""
@@ -116,29 +91,9 @@ class Comparison:
 
     def explained(self, baseline: Capture, verdict: Verdict) -> Verdict:
         """The verdict on a drift, with what has become of the values. Raises UnreadableBaselineError as above."""
-        with _blaming(baseline, lambda: explained(self.view, verdict, self.capture)):
+        with blaming(baseline, lambda: explained(self.view, verdict, self.capture)):
             return explained(self.view, verdict, baseline)
 
     def pictures(self, baseline: Capture, verdict: Verdict) -> Sequence[Exhibit]:
         """Pictures of baseline, actual and difference. Raises UnreadableBaselineError as `with_baseline` does."""
-        with _blaming(baseline, lambda: self.view.picture(self.capture, self.capture, verdict)):
-            return self.view.picture(self.capture, baseline, verdict)
-
-
-@contextlib.contextmanager
-def _blaming(baseline: Capture, without_it: Callable[[], object]) -> Iterator[None]:
-    """What a view raises about a baseline, and not about a capture beside itself, is damage of the baseline.
-
-    Its file is whole, but was edited to hold what no view records: no reader can foresee all such edits.
-    """
-    try:
-        yield
-    except (UnreadableBaselineError, ModelvizError):
-        raise
-    except Exception as error:
-        without_it()  # raises what is the view's own doing
-        kind, text = type(error).__name__, " ".join(str(error).split())[:_LONGEST_REASON]
-        raise UnreadableBaselineError(
-            f"it holds what the view {baseline.view!r} never records, and cannot be compared ({kind}: {text}): restore "
-            f"it from version control, or record it anew"
-        ) from error
+        return pictured(self.view, baseline, self.capture, verdict)

@@ -92,16 +92,14 @@ def _ignoring_rules(folder: Path, written: Iterable[Path]) -> dict[str, tuple[st
     Empty where git cannot tell: it is not installed, too slow, or this is no repository.
     """
     root = folder.resolve()
-    repository = _repository(root)
+    repository = repository_of(root)
     files = {file for path in written for ending in ENDINGS if (file := path.with_suffix(ending)).exists()}
     # git refuses what lies beyond a link; the folder itself is asked for too, since its files cannot be let in alone
     names = sorted(Path(os.path.relpath(file.resolve(), root)).as_posix() for file in files if not file.is_symlink())
-    git = shutil.which("git")
+    git = None if repository is None else git_command(repository)
     if not names or git is None or repository is None:
         return {}
-    # Asked in the folder of the baselines, git could take that for a repository, and run what its configuration says.
-    command = [git, "-C", str(repository), "-c", "safe.bareRepository=explicit", "-c", "core.fsmonitor=false"]
-    command += ["check-ignore", "--verbose", "-z", "--stdin"]
+    command = [*git, "check-ignore", "--verbose", "-z", "--stdin"]
     paths = {Path(os.path.relpath(root / name, repository)).as_posix(): name for name in (".", *names)}
     request = "".join(f"{path}\0" for path in paths).encode("utf-8", "surrogateescape")
     try:
@@ -115,11 +113,21 @@ def _ignoring_rules(folder: Path, written: Iterable[Path]) -> dict[str, tuple[st
 
 def path_in_repository(root: Path) -> str | None:
     """A project's folder within its git repository, `.` for the repository itself; None where there is none."""
-    repository = _repository(root)
+    repository = repository_of(root)
     return None if repository is None else root.relative_to(repository).as_posix()
 
 
-def _repository(folder: Path) -> Path | None:
+def git_command(repository: Path) -> list[str] | None:
+    """The beginning of a command that git is given at the top of a repository; None where git is not installed.
+
+    Asked in the folder of the baselines, git could take that for a repository, and run what its configuration says.
+    """
+    git = shutil.which("git")
+    options = ["-C", str(repository), "-c", "safe.bareRepository=explicit", "-c", "core.fsmonitor=false"]
+    return None if git is None else [git, *options]
+
+
+def repository_of(folder: Path) -> Path | None:
     """The top of the git repository that a folder lies in; None where there is none."""
     return next((above for above in (folder, *folder.parents) if (above / ".git").exists()), None)
 

@@ -61,6 +61,11 @@ class ResultsFolder:
         return DetailFiles(self.root / "details")
 
     @property
+    def diff(self) -> ResultsFolder:
+        """The folder within it for the results of `modelviz diff`, with nothing but these."""
+        return ResultsFolder(self.root / "diff", configured=False)
+
+    @property
     def marks(self) -> RunMarks:
         return RunMarks(self.root / "unfinished")
 
@@ -141,7 +146,7 @@ class ResultsFolder:
 
     def pictures_of(self, check: CheckResult) -> list[Path]:
         """The pictures that were kept of a check."""
-        return self._pictures_at(self.location(check)) if check.candidate else []
+        return self._pictures_at(self.location(check)) if check.candidate or check.compared_with else []
 
     def _pictures_at(self, location: Location) -> list[Path]:
         if self.pictures.is_symlink():

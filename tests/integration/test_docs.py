@@ -52,7 +52,10 @@ def jobs(line: str, workflow: str) -> list[str]:
 
 
 def execute(project, line: str) -> None:
-    """Run a command of a page in the project. `# fails` after it says that pytest is to fail."""
+    """Run a command of a page in the project.
+
+    `# fails` after it says that pytest is to fail, `# exits with 1` that modelviz is to find something.
+    """
     command, _, remark = line.partition("  # ")
     program, *arguments = shlex.split(command)
     if program == "pytest":
@@ -60,7 +63,7 @@ def execute(project, line: str) -> None:
         assert run(*arguments).ret == (1 if remark.startswith("fails") else 0), line
     elif program == "modelviz":
         done = project.modelviz(*arguments)
-        assert done.exit_code == 0, f"{line}: {done.output}"
+        assert done.exit_code == (1 if remark.startswith("exits with 1") else 0), f"{line}: {done.output}"
     elif program == "gh":  # CI's artifact is the results folder
         assert arguments[:2] == ["run", "download"]
         shutil.copytree(project.path / ".modelviz", project.path / arguments[arguments.index("--dir") + 1])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Sequence
 
@@ -18,7 +17,7 @@ from pytest_modelviz.attribution.scores import class_score, is_class, require_ta
 from pytest_modelviz.attribution.shadow import explain_in_float32
 from pytest_modelviz.attribution.spatial_layout import image_frame
 from pytest_modelviz.attribution.targets import Target
-from pytest_modelviz.compare.explanation_shadow import compare_explanations, precision_facts
+from pytest_modelviz.compare.explanation_shadow import precision_facts
 from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError
@@ -35,7 +34,7 @@ from pytest_modelviz.records.trace_arrays import pack_trace
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.text.strict_json import JsonValue
 from pytest_modelviz.views.cam_map import library, pictures
-from pytest_modelviz.views.cam_map.compare import compare, map_distances, map_noise
+from pytest_modelviz.views.cam_map.compare import compare_in_float32, map_noise
 from pytest_modelviz.views.cam_map.layers import chosen_layers, default_layers, named_layers
 from pytest_modelviz.views.cam_map.methods import ALL_LAYERS, COMPOSED, METHODS, SIGNLESS, uses_gradients
 from pytest_modelviz.views.cam_map.records import CamMap, Map, peak, stored_map
@@ -126,13 +125,7 @@ class CamMapView:
         )
 
     def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
-        return compare_explanations(
-            baseline,
-            actual,
-            tolerances,
-            compare=functools.partial(compare, is_target_chosen=self._target is not None),
-            distances=map_distances,
-        )
+        return compare_in_float32(baseline, actual, tolerances, is_target_chosen=self._target is not None)
 
     def _explain(self, model: torch.nn.Module, input_data: ModelInput, target: Target) -> Explanation:
         if self._method in ALL_LAYERS:

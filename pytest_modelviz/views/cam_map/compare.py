@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from pytest_modelviz.compare.arrays import has_same_nonfinite
 from pytest_modelviz.compare.dtype_findings import changes_around
-from pytest_modelviz.compare.explanation_shadow import explanation_dtype
+from pytest_modelviz.compare.explanation_shadow import compare_explanations, explanation_dtype
 from pytest_modelviz.compare.explanation_tolerance import (
     explanation_tolerance,
     jump_tolerance,
@@ -43,6 +43,19 @@ FloatT = TypeVar("FloatT", np.float32, np.float64)
 _SCALED = 1e-3  # the residual when one map is scaled to the other, relative to that one
 _UNEXPLAINED = 0.1  # the same, relative to the difference of the maps
 _ANSWER = ("method", "layer", "call", "dtype", "targets", "predicted", "explained")
+
+
+def compare_in_float32(
+    baseline: Capture, actual: Capture, tolerances: Tolerances, *, is_target_chosen: bool = False
+) -> Verdict:
+    """`compare`, by the float32 shadows of explanations that are of lower precision."""
+    return compare_explanations(
+        baseline,
+        actual,
+        tolerances,
+        compare=functools.partial(compare, is_target_chosen=is_target_chosen),
+        distances=map_distances,
+    )
 
 
 def compare(baseline: Capture, actual: Capture, tolerances: Tolerances, *, is_target_chosen: bool = False) -> Verdict:

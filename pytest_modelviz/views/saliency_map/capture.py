@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import time
 
 import numpy as np
@@ -14,7 +13,7 @@ from pytest_modelviz.attribution.noise import with_measured_noise
 from pytest_modelviz.attribution.scores import require_target
 from pytest_modelviz.attribution.shadow import explain_in_float32
 from pytest_modelviz.attribution.targets import Target
-from pytest_modelviz.compare.explanation_shadow import compare_explanations, precision_facts
+from pytest_modelviz.compare.explanation_shadow import precision_facts
 from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tensors import whole_difference
 from pytest_modelviz.compare.tolerance import Tolerances
@@ -35,7 +34,7 @@ from pytest_modelviz.views.captions import rounded
 from pytest_modelviz.views.coverage_notes import coverage_notes, target_notes
 from pytest_modelviz.views.input_pictures import input_pictures
 from pytest_modelviz.views.saliency_map import pictures
-from pytest_modelviz.views.saliency_map.compare import compare, gradient_distances, stored_gradient
+from pytest_modelviz.views.saliency_map.compare import compare_in_float32, stored_gradient
 from pytest_modelviz.views.saliency_map.gradients import RUNNING, Saliency, require_saliency_method, saliency
 from pytest_modelviz.views.saliency_map.records import SIDE, SaliencyMap
 from pytest_modelviz.views.stored_pictures import MOST_INPUTS, packed
@@ -126,13 +125,7 @@ class SaliencyMapView:
         return with_measured_noise(capture, self.model, self._input, explained, differences, runs_often=runs_often)
 
     def compare(self, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
-        return compare_explanations(
-            baseline,
-            actual,
-            tolerances,
-            compare=functools.partial(compare, is_target_chosen=self._target is not None),
-            distances=gradient_distances,
-        )
+        return compare_in_float32(baseline, actual, tolerances, is_target_chosen=self._target is not None)
 
 
 def magnitude(gradient: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

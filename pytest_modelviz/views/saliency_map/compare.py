@@ -4,7 +4,7 @@ import functools
 
 from pytest_modelviz.compare.diagnosis import former_sketches
 from pytest_modelviz.compare.dtype_findings import changes_around
-from pytest_modelviz.compare.explanation_shadow import explanation_dtype
+from pytest_modelviz.compare.explanation_shadow import compare_explanations, explanation_dtype
 from pytest_modelviz.compare.explanations import (
     compare_forward_passes,
     explain_drift,
@@ -30,6 +30,19 @@ from pytest_modelviz.text.strict_json import JsonValue
 
 _SKETCHED = 2.0  # so much a root mean square taken from a sketch may be off
 _ANSWER = ("method", "dtype", "targets", "predicted", "explained")
+
+
+def compare_in_float32(
+    baseline: Capture, actual: Capture, tolerances: Tolerances, *, is_target_chosen: bool = False
+) -> Verdict:
+    """`compare`, by the float32 shadows of explanations that are of lower precision."""
+    return compare_explanations(
+        baseline,
+        actual,
+        tolerances,
+        compare=functools.partial(compare, is_target_chosen=is_target_chosen),
+        distances=gradient_distances,
+    )
 
 
 def compare(baseline: Capture, actual: Capture, tolerances: Tolerances, *, is_target_chosen: bool = False) -> Verdict:

@@ -21,7 +21,6 @@ from pytest_modelviz.records.structure import REWRITTEN, ModelStructure
 from pytest_modelviz.records.tensors import WEIGHT_WIDTH
 from pytest_modelviz.records.trace import ForwardTrace
 from pytest_modelviz.records.trace_arrays import pack_trace
-from pytest_modelviz.records.verdict import Cause
 from pytest_modelviz.text.strict_json import JsonValue
 from pytest_modelviz.views.training_curve import compare as comparison
 from pytest_modelviz.views.training_curve import pictures
@@ -39,9 +38,7 @@ class TrainingCurveView:
     """
 
     view = "training_curve"
-    cause_texts: ClassVar = {
-        Cause.COMPUTATION: "the model starts the same; its code, the data, the loss or the optimiser is different"
-    }
+    cause_texts: ClassVar = comparison.CAUSE_TEXTS
     compare = staticmethod(comparison.compare)
     picture = staticmethod(pictures.picture)
     describe = staticmethod(pictures.describe)

@@ -9,12 +9,16 @@ from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.findings import DtypeFinding, FactFinding
 from pytest_modelviz.records.structure import ModelStructure
-from pytest_modelviz.records.verdict import Verdict
+from pytest_modelviz.records.verdict import Cause, Verdict
 from pytest_modelviz.views.training_curve.curve_comparison import compare_curves
 from pytest_modelviz.views.training_curve.diagnosis import TrainingDiagnosis
 from pytest_modelviz.views.training_curve.optimizer_comparison import optimizer_findings
 from pytest_modelviz.views.training_curve.optimizer_records import optimizers_from_json
 from pytest_modelviz.views.training_curve.records import Training
+
+CAUSE_TEXTS = {
+    Cause.COMPUTATION: "the model starts the same; its code, the data, the loss or the optimiser is different"
+}
 
 
 def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:

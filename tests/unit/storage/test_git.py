@@ -4,11 +4,11 @@ import concurrent.futures
 import os
 import shutil
 import stat
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
+from repositories import Repository, made_repository
 
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
@@ -35,32 +35,9 @@ def load(folder: Path) -> bytes:
     return Store(folder).load(WHERE, **IDS).capture.arrays["map"].tobytes()
 
 
-class Repository:
-    def __init__(self, path: Path) -> None:
-        self.path, self.baselines = path, path / "baselines"
-        path.mkdir(parents=True, exist_ok=True)
-        self("init", "--quiet")
-
-    def __call__(self, *arguments: str) -> str:
-        identity = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "protocol.file.allow=always")
-        done = subprocess.run(["git", *identity, *arguments], cwd=self.path, capture_output=True, check=True, text=True)
-        return done.stdout
-
-    def commit(self) -> None:
-        self("add", "--all")
-        self("commit", "--quiet", "--message", "x")
-
-    def clone(self, *options: str) -> "Repository":
-        path = self.path.with_name("clone")
-        self("clone", "--quiet", *options, str(self.path), str(path))
-        return Repository(path)
-
-
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
-    monkeypatch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
-    return Repository(tmp_path / "here")
+    return made_repository(tmp_path / "here", monkeypatch)
 
 
 class TestAttributes:

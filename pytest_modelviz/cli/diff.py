@@ -1,0 +1,147 @@
+"""`modelviz diff`: what changed between the baselines of two revisions or folders, reviewed as failed checks are."""
+
+import collections
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from pytest_modelviz.cli.options import ReviewOptions, json_option, project_options
+from pytest_modelviz.cli.output import from_here, print_json, print_line
+from pytest_modelviz.cli.stored_report import own_report
+from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.records.run_result import published_json
+from pytest_modelviz.run.options import IGNORE, InvalidSettingError, parse_attribute_globs, parse_tolerance
+from pytest_modelviz.run.project import Project, baselines_location
+from pytest_modelviz.storage.git import path_in_repository
+from pytest_modelviz.storage.results import ResultsFolder
+from pytest_modelviz.text.printable import printable
+
+if TYPE_CHECKING:
+    from pytest_modelviz.compare.tolerance import Tolerances
+    from pytest_modelviz.review.baseline_changes import BaselineChange
+
+_MOST_REPORTED, _MOST_LISTED = 20, 20  # reports, and changes of one kind that have a line each
+
+
+class _DiffError(click.ClickException):
+    """As of `diff` and `git diff`, 1 says that there are differences."""
+
+    exit_code = 2
+
+
+@click.command()
+@click.argument("references", nargs=-1, metavar="[REF [REF]]")
+@click.option("-v", "--verbose", is_flag=True, help="List everything, also what changed within tolerance.")
+@json_option
+@project_options
+def diff(
+    references: Sequence[str], verbose: bool, as_json: bool, rootdir: str | None, baseline_dir: str | None
+) -> None:
+    """Compare the committed baselines of two git revisions, or two folders of baselines, as a run would.
+
+    Of one REF the other side is the working tree; without any, the first side is where HEAD has left the main branch.
+    Needs no torch and runs no test. The exit status is 1 where something drifted or could not be compared, 2 for
+    errors.
+    """
+    if len(references) > 2:
+        raise click.UsageError("name at most two revisions or folders")
+    options = ReviewOptions((), (), rootdir, baseline_dir)
+    try:
+        changes, labels = _changes(options, references, whole=verbose)
+    except (ModelvizError, InvalidSettingError) as error:
+        raise _DiffError(printable(str(error))) from None
+    folder = options.home().diff
+    if as_json:
+        rows = [{**published_json(change.result), "change": change.change.value} for change in changes]
+        print_json(revisions=labels, folder=str(from_here(folder.root)), summary=dict(_counts(changes)), checks=rows)
+    else:
+        _print_changes(changes, folder, verbose=verbose)
+        print_line(f"{labels[0]} -> {labels[1]}: {summary_line(changes)}")
+        if changes:
+            print_line(f"report: {from_here(folder.report)}")
+    if any(change.change.needs_review for change in changes):
+        raise click.exceptions.Exit(1)
+
+
+def _changes(
+    options: ReviewOptions, references: Sequence[str], *, whole: bool
+) -> tuple[list["BaselineChange"], tuple[str, str]]:
+    """What has changed, written into the folder for it, and what the two sides are called."""
+    from pytest_modelviz.review.baseline_changes import ChangeEvaluator
+    from pytest_modelviz.review.baseline_diff import changed_pairs
+    from pytest_modelviz.review.diff_results import write_changes
+    from pytest_modelviz.review.sides import opened_sides
+
+    project = options.project
+    location = baselines_location(project, options.baseline_dir)
+    with opened_sides(references, project.root, location) as (before, after):
+        evaluator = ChangeEvaluator(before, after, project_tolerances(project), whole=whole)
+        changes = evaluator.changes(changed_pairs(before, after))
+        labels = (before.label, after.label)
+        repository = path_in_repository(project.root)
+        return write_changes(options.home(), changes, revisions=labels, project=repository), labels
+
+
+def project_tolerances(project: Project) -> "Tolerances":
+    """What the project's configuration allows. What a call or a marker allows is not known here."""
+    from pytest_modelviz.compare.tolerance import Tolerances
+
+    rtol, atol = (
+        None if (text := project.setting(name)) is None else parse_tolerance(name, text)
+        for name in ("--modelviz-rtol", "--modelviz-atol")
+    )
+    globs = project.ini.get(IGNORE) or ()
+    words = globs.split() if isinstance(globs, str) else globs
+    return Tolerances(rtol, atol, ignored=parse_attribute_globs(IGNORE, words))
+
+
+def _print_changes(changes: Sequence["BaselineChange"], folder: ResultsFolder, *, verbose: bool) -> None:
+    """Reports of what is to be reviewed, then lists of the others."""
+    reported = [change for change in changes if change.change.needs_review or (verbose and not change.change.is_listed)]
+    most = len(reported) if verbose else _MOST_REPORTED
+    test = None
+    for result in (change.result for change in reported[:most]):
+        if result.nodeid != test:
+            print_line(test := result.nodeid)
+        click.echo(own_report(result, []))
+        for path in folder.pictures_of(result):
+            print_line(f"  picture   {from_here(path)}")
+        print_line("")
+    if len(reported) > most:
+        print_line(f"and {len(reported) - most} more: they are in the report, and -v prints them")
+        print_line("")
+    _print_lists(changes, verbose=verbose)
+
+
+def _print_lists(changes: Sequence["BaselineChange"], *, verbose: bool) -> None:
+    """A line for each check that is new, gone or renamed."""
+    lists: dict[str, list[str]] = collections.defaultdict(list)
+    for change in changes:
+        if change.change.is_listed:
+            result = change.result
+            former = f"  (was {result.former_nodeid})" if result.former_nodeid else ""
+            lists[change.change].append(f"{change.change:10} {result.nodeid}  {result.name}{former}")
+    for lines in lists.values():
+        listed = lines if verbose or len(lines) <= _MOST_LISTED else lines[: _MOST_LISTED - 1]
+        for line in listed:
+            print_line(line)
+        if len(listed) < len(lines):
+            print_line(f"and {len(lines) - len(listed)} more: -v lists them")
+    if lists:
+        print_line("")
+
+
+def summary_line(changes: Iterable["BaselineChange"]) -> str:
+    """How many baselines changed, and how."""
+    counts = _counts(changes)
+    kinds = ("drift", "within tolerance", "unreadable", "not compared")
+    changed = sum(counts[kind] for kind in kinds)
+    details = ", ".join(f"{counts[kind]} {kind}" for kind in kinds if counts[kind] or kind == "drift")
+    noun = "baseline" if changed == 1 else "baselines"
+    others = [f"{counts[kind]} {kind}" for kind in ("added", "removed", "renamed") if counts[kind] or kind != "renamed"]
+    return "; ".join([f"{changed} {noun} changed{f': {details}' if changed else ''}", *others])
+
+
+def _counts(changes: Iterable["BaselineChange"]) -> collections.Counter[str]:
+    return collections.Counter(change.change.value for change in changes)
