@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -87,10 +88,17 @@ class Scale:
 
 def paint(values: Values, scale: Scale) -> Image:
     """Colour a two-dimensional array: shape (h, w) -> (h, w, 3), uint8."""
-    coloured = matplotlib.colormaps[scale.colours](scale.unit(values))
-    image: Image = np.rint(np.asarray(coloured)[..., :3] * 255).astype(np.uint8)
+    colours = _table(scale.colours)
+    image: Image = colours[np.minimum(scale.unit(values) * len(colours), len(colours) - 1).astype(np.intp)]
     mark_not_finite(image, values)
     return image
+
+
+@functools.lru_cache(maxsize=16)
+def _table(name: str) -> Image:
+    """The colours of a map, (256, 3)."""
+    colours = matplotlib.colormaps[name](np.arange(256))
+    return np.asarray(np.rint(np.asarray(colours)[:, :3] * 255), np.uint8)
 
 
 def paint_rgb(values: Values, scale: Scale) -> Image:

@@ -57,8 +57,13 @@ def beside(images: Sequence[Image], gap: int = _GAP) -> Image:
 
 def below(images: Sequence[Image], gap: int = _GAP) -> Image:
     """One under the other, aligned at the left, on white."""
-    turned = beside([image.transpose(1, 0, 2) for image in images], gap)
-    return np.ascontiguousarray(turned.transpose(1, 0, 2))
+    height = sum(image.shape[0] for image in images) + gap * (len(images) - 1)
+    canvas = blank(height, max(image.shape[1] for image in images))
+    at = 0
+    for image in images:
+        canvas[at : at + image.shape[0], : image.shape[1]] = image
+        at += image.shape[0] + gap
+    return canvas
 
 
 def grid(images: Sequence[Image], columns: int, gap: int = 2) -> Image:

@@ -7,9 +7,7 @@ from pytest_modelviz.probe.forward import ModelInput
 from pytest_modelviz.probe.nested_values import tensors
 from pytest_modelviz.probe.thumbnails import has_picture
 from pytest_modelviz.records.capture import Array
-from pytest_modelviz.views.stored_pictures import MOST_INPUTS, input_key, range_key
-
-_SIDE = 96
+from pytest_modelviz.views.stored_pictures import INPUT_SIDE, MOST_INPUTS, input_key, range_key
 
 
 def input_pictures(input_data: ModelInput, count: int = 1) -> dict[str, Array]:
@@ -33,7 +31,7 @@ def _picture(input_data: ModelInput, sample: int) -> tuple[Array, Array] | None:
             with torch.no_grad():
                 image = tensor.detach()[min(sample, len(tensor) - 1)] if tensor.dim() == 4 else tensor.detach()
                 image = torch.nan_to_num(image.float(), posinf=0.0, neginf=0.0)
-                factor = _SIDE / max(image.shape[-2:])
+                factor = INPUT_SIDE / max(image.shape[-2:])
                 if factor < 1:
                     height, width = (max(1, round(side * factor)) for side in image.shape[-2:])
                     image = torch.nn.functional.adaptive_avg_pool2d(image, (height, width))

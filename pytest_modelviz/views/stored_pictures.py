@@ -15,7 +15,7 @@ from pytest_modelviz.pictures.photos import Photo
 from pytest_modelviz.records.capture import Array, Capture
 from pytest_modelviz.text.strict_json import JsonValue
 
-MOST_INPUTS = 4  # samples of a batch
+MOST_INPUTS, INPUT_SIDE = 4, 96  # samples of a batch, and the longest side of a picture of one
 _INPUT = "input"
 _LARGEST_EXPONENT = 200
 _LARGEST = 1e300
@@ -64,7 +64,7 @@ def stored_input(capture: Capture, sample: int = 0) -> Photo | None:
     stored, limits = capture.arrays.get(input_key(own)), capture.arrays.get(range_key(own))
     if stored is None:
         return None
-    if stored.dtype != np.uint8 or stored.ndim != 3 or stored.shape[2] != 3 or not stored.size:
+    if stored.dtype != np.uint8 or stored.ndim != 3 or stored.shape[2] != 3 or not 0 < stored.size <= 3 * INPUT_SIDE**2:
         raise UnreadableBaselineError("its picture of the input is damaged")
     return Photo(stored.astype(np.uint8, copy=False), *stored_range(limits))
 

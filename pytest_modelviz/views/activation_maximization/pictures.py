@@ -55,7 +55,7 @@ def _photos(capture: Capture) -> list[Photo]:
     if stored.dtype != np.uint8 or stored.ndim != 4 or stored.shape[3] not in (1, 3) or not stored.size:
         raise UnreadableBaselineError("its pictures are damaged")
     scales = capture.arrays.get("scales")
-    if scales is not None and len(scales) != len(stored):
+    if scales is not None and (scales.ndim != 2 or len(scales) != len(stored)):
         raise UnreadableBaselineError("the ranges of its pictures are damaged")
     pixels = np.repeat(stored, 3, axis=3) if stored.shape[3] == 1 else stored
     return [Photo(pixels[at], *stored_range(None if scales is None else scales[at])) for at in range(len(stored))]

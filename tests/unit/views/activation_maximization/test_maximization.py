@@ -2,6 +2,7 @@
 
 import copy
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -458,3 +459,19 @@ def test_damaged_climbs_are_unreadable():
     spoilt = type(capture)(capture.view, capture.facts, {**capture.arrays, "images": np.zeros((1, 2, 2), np.uint8)})
     with pytest.raises(UnreadableBaselineError, match="its pictures are damaged"):
         view.picture(capture, spoilt)
+
+
+@pytest.mark.parametrize("scales", [np.zeros((3, 2)), np.zeros(2), np.float64(1.0), np.zeros((1, 3))])
+def test_damaged_ranges_are_unreadable(scales):
+    view = ActivationMaximizationView(SmallNet(), "conv2", **SMALL)
+    capture = view.capture()
+    spoilt = replace(capture, arrays={**capture.arrays, "scales": np.asarray(scales)})
+    with pytest.raises(UnreadableBaselineError, match="range"):
+        view.picture(capture, spoilt)
+
+
+def test_a_climb_of_an_earlier_version_is_pictured_without_its_range():
+    view = ActivationMaximizationView(SmallNet(), "conv2", **SMALL)
+    capture = view.capture()
+    earlier = replace(capture, arrays={key: array for key, array in capture.arrays.items() if key != "scales"})
+    assert pictures_of(view.picture(capture, earlier))[0].difference is not None

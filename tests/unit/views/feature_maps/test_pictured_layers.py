@@ -153,6 +153,12 @@ class TestInputs:
         odd = replace(capture, arrays={**capture.arrays, "input.range": np.array(limits)})
         assert stored_input(odd).scale is None
 
+    def test_a_picture_larger_than_any_that_is_recorded_is_unreadable(self, net):
+        capture = FeatureMapsView(net, image()).capture()
+        large = replace(capture, arrays={**capture.arrays, "input": np.zeros((97, 96, 3), np.uint8)})
+        with pytest.raises(UnreadableBaselineError, match="its picture of the input is damaged"):
+            stored_input(large)
+
     @pytest.mark.parametrize("limits", [np.zeros(3, np.float32), np.zeros((1, 2)), np.zeros(2, np.uint8)])
     def test_damaged_limits_are_unreadable(self, net, limits):
         capture = FeatureMapsView(net, image()).capture()
