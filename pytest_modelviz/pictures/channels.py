@@ -8,7 +8,7 @@ import numpy as np
 
 from pytest_modelviz.pictures.colour import Image, Scale, Values, not_finite, paint
 from pytest_modelviz.pictures.composite import PANEL, Panel, Picture, Row, composite, plain_picture
-from pytest_modelviz.pictures.difference import difference_of, difference_panel, nothing_differs
+from pytest_modelviz.pictures.difference import difference_of, difference_panel, far_apart, nothing_differs, sentences
 from pytest_modelviz.pictures.layout import enlarge, grid, labelled
 
 TILE = 96
@@ -54,7 +54,8 @@ def channels_composite(
     captions = [headline.removeprefix(label).strip()]
     if baseline is None or baseline.shape != actual.shape:
         before = None if baseline is None else _panel(baseline, Scale.of(baseline), numbers)
-        comment = "" if baseline is None else "The shapes differ: these cannot be subtracted."
+        comment = "The shapes differ: these cannot be subtracted."
+        comment = "The baseline has no picture of this." if baseline is None else comment
         return composite(label, captions, [Row(_panel(actual, Scale.of(actual), numbers), before, comment=comment)])
     scale, difference = Scale.of(baseline, actual), difference_of(baseline, actual, precision=precision)
     order = most_different_first(difference, baseline, actual)
@@ -63,7 +64,7 @@ def channels_composite(
         return _tiles(values, scale, order, numbers, _columns(len(values)))
 
     before, after = (Panel(draw(values, scale), scale, kinds=not_finite(values)) for values in (baseline, actual))
-    comment = nothing_differs(difference, shown)
+    comment = sentences([nothing_differs(difference, shown), far_apart(baseline, actual)])
     return composite(label, captions, [Row(after, before, difference_panel(difference, scale, draw), comment=comment)])
 
 

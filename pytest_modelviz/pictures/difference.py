@@ -10,6 +10,7 @@ from pytest_modelviz.pictures.composite import Panel
 HALF_PRECISION = 2.0**-10  # relative to the larger of two numbers of which each was rounded to half precision
 _SMALLEST = 2.0**-23  # relative to the largest number of an array: smaller ones vanish when it is stored
 _STEPS = (1, 2, 5)
+_MOST_APART = 20.0
 
 
 def difference_of(baseline: Values, actual: Values, *, precision: float = 0.0) -> Values:
@@ -44,6 +45,15 @@ def nothing_differs(difference: Values, shown: str = "") -> str:
     if difference.any():
         return ""
     return f"What is stored for this picture does not differ{f': {shown}' if shown else ''}."
+
+
+def far_apart(baseline: Values, actual: Values) -> str:
+    """What to say where one side is so much larger that nothing of the other is seen on one scale."""
+    before, after = _greatest(baseline), _greatest(actual)
+    for larger, smaller, name in ((before, after, "baseline"), (after, before, "actual")):
+        if 0.0 < _MOST_APART * smaller < larger:
+            return f"{name} is up to {larger / smaller:.3g} times as large."
+    return ""
 
 
 def sentences(texts: Iterable[str]) -> str:

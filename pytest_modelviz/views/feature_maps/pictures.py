@@ -95,15 +95,15 @@ def _composite(label: str, before: _Page | None, after: _Page, headline: str) ->
 
 
 def _nearest(actual: Capture, verdict: Verdict | None, pictured: Sequence[str]) -> dict[str, str]:
-    """Where the layer that is named has no picture: the first one behind it that has, and what to say of that."""
+    """Where the layer that is named has no picture: the first one after it that has, and what to say of that."""
     named = verdict.first.layer if verdict is not None and verdict.first is not None else ""
     order = list(dict.fromkeys(row.partition("#")[0] for row in rows(actual.facts, "layers")))
     if named in pictured or named not in order:
         return {}
-    behind = order[order.index(named) :]
-    nearest = next((layer for layer in pictured if layer in behind), None)
+    following = order[order.index(named) :]
+    nearest = next((layer for layer in pictured if layer in following), None)
     return (
-        {} if not named or nearest is None else {nearest: f"the first picture behind {named}, of which none is stored"}
+        {} if not named or nearest is None else {nearest: f"the first picture after {named}, of which none is stored"}
     )
 
 

@@ -11,6 +11,7 @@ from pytest_modelviz.pictures.difference import (
     HALF_PRECISION,
     difference_of,
     difference_panel,
+    far_apart,
     magnification,
     nothing_differs,
 )
@@ -56,6 +57,12 @@ class TestDifferences:
         difference = np.array([[greatest, -greatest / 2, NAN]])
         panel = difference_panel(difference, Scale(1.0, 3.0), lambda values, scale: block(0))
         assert (panel.scale, panel.note, panel.kinds) == (Scale(-reach, reach, DIVERGING), note, {"NaN"})
+
+    def test_a_side_that_makes_the_other_pale_says_how_much_larger_it_is(self):
+        small, large = np.array([-1.0, NAN]), np.array([25.0, INF])
+        assert far_apart(small, large) == "actual is up to 25 times as large."
+        assert far_apart(large, small) == "baseline is up to 25 times as large."
+        assert far_apart(small, large * 0.8) == far_apart(np.zeros(2), large) == ""
 
     def test_a_blank_difference_says_why(self):
         assert nothing_differs(np.array([0.0, NAN])) == ""

@@ -89,8 +89,8 @@ def test_a_drift_smaller_than_half_precision_is_no_noise_in_the_picture(net, tex
     assert any(text.startswith("What is stored for this picture does not differ") for text in texts)
 
 
-def test_a_layer_that_is_named_and_has_no_picture_is_told_with_the_first_behind_it(net, texts):
-    named = "the first picture behind conv, of which none is stored"
+def test_a_layer_that_is_named_and_has_no_picture_is_told_with_the_first_after_it(net, texts):
+    named = "the first picture after conv, of which none is stored"
     models = net, changed(net, 10)
     pictures = pictured(*(FeatureMapsView(model, image(), layers=["relu", "pool"]) for model in models))
     assert [picture.label for picture in pictures] == ["relu", "pool"]
