@@ -131,6 +131,7 @@ class TestComposites:
         image = composite("layer", [], [Row(panels[1], panels[0], panels[2])]).image
         bar = image[-BAR_HEIGHT]
         assert bar[0].tolist() == [68, 1, 84]  # viridis begins
+        assert bar[206].tolist() == [33, 145, 140]  # and is in its middle between the two panels
         assert bar[411].tolist() == [253, 231, 37]  # and ends below the second panel
         assert bar[424].tolist() == [59, 76, 192]  # coolwarm begins
 

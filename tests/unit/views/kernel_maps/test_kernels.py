@@ -322,6 +322,11 @@ class TestPictures:
         views[1].picture(second, first, views[1].compare(first, second, Tolerances()))
         assert titles[0] == "6"
         assert len(titles) == 3 * 64
+        titles.clear()
+        views = [KernelMapsView(nn.Conv2d(2, width, 2)) for width in (50, 100)]  # all filters, and every other one
+        first, second = (view.capture() for view in views)
+        views[1].picture(second, first, views[1].compare(first, second, Tolerances()))
+        assert titles == []
 
     @pytest.mark.parametrize("shape", [(64, 3, 7, 7), (64, 5, 5), (1, 64, 64), (16, 256, 256), (3, 3, 1, 1)])
     def test_they_fit_on_a_page(self, shape):
