@@ -4,16 +4,15 @@ Most show a drift, as a reviewer sees it: baseline | actual | difference. Use: p
 """
 
 import copy
-import io
 import sys
 from pathlib import Path
 
 import torch
 from imagenet import load_classifier, load_photo
-from PIL import Image
 from torch import nn
 
 from pytest_modelviz.extend import Picture, Tolerances
+from pytest_modelviz.pictures.files import png_bytes
 from pytest_modelviz.views.activation_maximization.capture import ActivationMaximizationView
 from pytest_modelviz.views.cam_map.capture import CamMapView
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
@@ -104,10 +103,9 @@ def picture_of(view, other=None) -> Picture:
 def main() -> int:
     FOLDER.mkdir(parents=True, exist_ok=True)
     for name, pair in views().items():
-        buffer = io.BytesIO()
-        Image.fromarray(picture_of(*pair).image).quantize(128).save(buffer, format="PNG", optimize=True)
-        (FOLDER / f"{name}.png").write_bytes(buffer.getvalue())
-        print(f"{name}: {len(buffer.getvalue()) // 1024} KiB")
+        png = png_bytes(picture_of(*pair).image)
+        (FOLDER / f"{name}.png").write_bytes(png)
+        print(f"{name}: {len(png) // 1024} KiB")
     return 0
 
 

@@ -6,7 +6,8 @@ Unlike the package itself, this module imports torch.
 from pytest_modelviz.compare.arrays import compare_arrays
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
-from pytest_modelviz.pictures.composite import Picture, channels_composite, channels_picture
+from pytest_modelviz.pictures.channels import channels_composite, channels_picture
+from pytest_modelviz.pictures.composite import Picture
 from pytest_modelviz.pictures.exhibits import Curve, Exhibit, Graph, Histogram, Node
 from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.forward import call, prepared

@@ -1,131 +1,122 @@
 """The pictures a reviewer sees: baseline | actual | difference on one scale, and the plain picture of one capture."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
+from pytest_modelviz.pictures.colour import Image, Scale
+from pytest_modelviz.pictures.layout import MOST_WIDTH, below, beside, blank, commented, grid, headed, labelled
+from pytest_modelviz.pictures.legend import colour_bar, not_finite_legend
 
-from pytest_modelviz.pictures.colour import DIVERGING, HEAT, Image, Scale, Values, overlay, paint
-from pytest_modelviz.pictures.layout import below, beside, enlarge, grid, labelled
-
-TILE = 96
 PANEL = 192  # pixels: twice the longest side of a stored map, whose pixels stay squares of equal size
-_STEPS = (1, 2, 5)
+_GAP = 12
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An image of one layer: shape (h, w, 3), uint8. `label` is the layer's name or another short word."""
+    """An image of one layer: shape (h, w, 3), uint8. `label` is the layer's name or another short word.
+
+    A composite has its parts as images of their own, each with its colour bar: of the same size, and on the same scale
+    where the two sides can be compared. None where there is no such part.
+    """
 
     label: str
     image: Image
+    baseline: Image | None = None
+    actual: Image | None = None
+    difference: Image | None = None
 
 
-def tiles(channels: Values, scale: Scale) -> Image:
-    """Paint channels (c, h, w) as a grid on one scale."""
-    columns = min(4, len(channels))
-    size = TILE if columns > 1 else PANEL
-    return grid([enlarge(paint(channel, scale), size) for channel in channels], columns)
+@dataclass(frozen=True)
+class Panel:
+    """One of the images of a row.
 
-
-def channels_picture(label: str, channels: Values, caption: str = "") -> Picture:
-    """One capture's channels of one layer, labelled with their scale."""
-    scale = Scale.of(channels)
-    return Picture(label, labelled(tiles(channels, scale), label, f"{caption}  scale {scale.text}".strip()))
-
-
-def channels_composite(label: str, baseline: Values | None, actual: Values, headline: str) -> Picture:
-    """Baseline | actual | difference of a layer's channels. All three share one scale.
-
-    A difference too small to be seen on that scale is enlarged, and its label says how many times.
+    `scale` gets a colour bar, `over_photo` as it looks laid over a photograph, and `note` stands below that.
+    `kinds` are those of NaN, +inf and -inf that the image shows.
     """
-    if baseline is None or baseline.shape != actual.shape:
-        known = [("baseline", baseline), ("actual", actual)]
-        return Picture(label, _row(headline, [(name, v, None) for name, v in known if v is not None], ""))
-    scale = Scale.of(baseline, actual)
-    name, difference = magnified_difference(baseline, actual, scale)
-    reach = scale.high - scale.low if scale.colours != DIVERGING else scale.high
-    difference_scale = Scale(-reach, reach, DIVERGING)
-    panels = [("baseline", baseline, scale), ("actual", actual, scale), (name, difference, difference_scale)]
-    return Picture(label, _row(headline, panels, f"scale {scale.text}"))
+
+    image: Image
+    scale: Scale | None = None
+    over_photo: bool = False
+    note: str = ""
+    kinds: frozenset[str] = frozenset()
+
+    def shares_scale(self, other: Panel) -> bool:
+        return self.scale is not None and (self.scale, self.over_photo) == (other.scale, other.over_photo)
+
+    def with_bar(self, image: Image | None = None) -> Image:
+        """The panel, or an image of panels that share its scale, above the colour bar."""
+        image = self.image if image is None else image
+        if self.scale is not None:
+            image = below([image, colour_bar(self.scale, image.shape[1], over_photo=self.over_photo)], gap=2)
+        return commented(image, self.note, width=0)
 
 
-def magnified_difference(
-    baseline: Values, actual: Values, scale: Scale, name: str = "difference"
-) -> tuple[str, Values]:
-    """The difference of two arrays, enlarged where it could not be seen on a scale, and a label that says so."""
-    with np.errstate(invalid="ignore"):
-        difference = np.asarray(actual, np.float64) - np.asarray(baseline, np.float64)
-    factor = magnification(difference, scale)
-    return name if factor == 1 else f"{name} x {factor:g}", difference * factor
+@dataclass(frozen=True)
+class Row:
+    """What is compared in one row of a composite. `comment` says what its images cannot show."""
+
+    actual: Panel
+    baseline: Panel | None = None
+    difference: Panel | None = None
+    title: str = ""
+    comment: str = ""
+
+    @property
+    def panels(self) -> dict[str, Panel]:
+        named = {"baseline": self.baseline, "actual": self.actual, "difference": self.difference}
+        return {name: panel for name, panel in named.items() if panel is not None}
 
 
-def magnification(difference: Values, scale: Scale) -> float:
-    """The round number (1, 2, 5, 10, ...) that makes the greatest difference fill about half of the scale."""
-    finite = np.abs(difference[np.isfinite(difference)])
-    greatest, half = float(finite.max(initial=0.0)), (scale.high - scale.low) / 2
-    if greatest == 0.0 or greatest >= half / 2:
-        return 1.0
-    wanted = half / greatest
-    power = 10.0 ** np.floor(np.log10(wanted))
-    return float(max(step * power for step in _STEPS if step * power <= wanted))
+def composite(label: str, captions: Sequence[str], rows: Sequence[Row]) -> Picture:
+    """Rows of baseline | actual | difference, whose panels stand below each other where they would be too wide."""
+    image = _framed(label, captions, [_drawn(row) for row in rows], [p for row in rows for p in row.panels.values()])
+    return Picture(label, image, *(_part(rows, name) for name in ("baseline", "actual", "difference")))
 
 
-def _row(headline: str, panels: Sequence[tuple[str, Values, Scale | None]], scale: str) -> Image:
-    images = [labelled(tiles(values, s or Scale.of(values)), name) for name, values, s in panels]
-    return labelled(beside(images, gap=12), headline, scale)
-
-
-def heat_panel(heat: Values, photo: Image | None) -> Image:
-    """A map with values in [0, 1], painted over the photo it explains where there is one."""
-    painted = _smooth_panel(heat, Scale(0.0, 1.0, HEAT))
-    if photo is None:
-        return painted
-    under = enlarge(photo, PANEL, smooth=True)
-    return overlay(under, painted) if under.shape == painted.shape else beside([under, painted])
-
-
-def _smooth_panel(values: Values, scale: Scale) -> Image:
-    return enlarge(paint(values, scale), PANEL, smooth=bool(np.isfinite(values).all()))
-
-
-Heat = tuple[Values, Image | None]  # a map with values in [0, 1], and the photo it explains
-
-
-def heat_picture(label: str, caption: str, heats: Sequence[Heat]) -> Picture:
-    """One capture's heatmaps, of up to a few samples, each beside its photo."""
-    rows = []
-    for heat, photo in heats:
-        panels = [] if photo is None else [_photo_panel(photo, "input")]
-        rows.append(beside([*panels, labelled(heat_panel(heat, photo), "map")]))
-    return Picture(label, labelled(below(rows, gap=12), caption))
-
-
-def heat_composite(label: str, headline: str, baseline: Sequence[Heat], actual: Sequence[Heat]) -> Picture:
-    """Baseline | actual | difference on the scale 0 to 1, one row a sample."""
-    rows = list(map(_heat_row, baseline, actual))
-    return Picture(label, labelled(below(rows, gap=12), headline, "scale 0 to 1"))
-
-
-def _heat_row(baseline: Heat, actual: Heat) -> Image:
-    panels = [labelled(heat_panel(*baseline), "baseline"), labelled(heat_panel(*actual), "actual")]
-    if baseline[0].shape == actual[0].shape:
-        scale = Scale(-1.0, 1.0, DIVERGING)
-        name, difference = magnified_difference(baseline[0], actual[0], scale)
-        panels.append(labelled(_smooth_panel(difference, scale), name))
-    return beside(panels, gap=12)
-
-
-def photo_composite(label: str, baseline: Image, actual: Image) -> Picture:
-    """Two inputs side by side, each stretched to its own contrast."""
-    panels = [_photo_panel(baseline, "baseline"), _photo_panel(actual, "actual")]
-    return Picture(label, labelled(beside(panels, gap=12), "the input"))
-
-
-def _photo_panel(photo: Image, name: str) -> Image:
-    return labelled(enlarge(photo, PANEL, smooth=True), name)
+def plain_picture(
+    label: str, captions: Sequence[str], panels: Sequence[tuple[str, Panel]], columns: int = 3
+) -> Picture:
+    """One capture's panels, each with its name, at most so many in a row."""
+    images = [labelled(panel.with_bar(), *filter(None, [name])) for name, panel in panels]
+    fitting = (MOST_WIDTH + _GAP) // (max(image.shape[1] for image in images) + _GAP)
+    columns = max(1, min(columns, fitting))
+    return Picture(label, _framed(label, captions, [grid(images, columns, _GAP)], [panel for _, panel in panels]))
 
 
 def sheet(pictures: Sequence[Picture]) -> Image | None:
     """All pictures of a capture on one sheet, for people and for the diffs of hosting sites."""
-    return below([picture.image for picture in pictures], gap=12) if pictures else None
+    return below([picture.image for picture in pictures], gap=_GAP) if pictures else None
+
+
+def _framed(label: str, captions: Sequence[str], images: Sequence[Image], panels: Sequence[Panel]) -> Image:
+    legend = not_finite_legend(kind for panel in panels for kind in panel.kinds)
+    body = below([*images, *([] if legend is None else [legend])], gap=_GAP)
+    return headed(labelled(body, *filter(None, captions)), label)
+
+
+def _drawn(row: Row) -> Image:
+    groups: list[list[tuple[Image, Panel]]] = []  # of panels that share a scale
+    for name, panel in row.panels.items():
+        if not groups or not panel.shares_scale(groups[-1][-1][1]):
+            groups.append([])
+        groups[-1].append((headed(panel.image, name), panel))
+    widths = [image.shape[1] for group in groups for image, _ in group]
+    stacked = below if sum(widths) + _GAP * (len(widths) - 1) > MOST_WIDTH else beside
+    drawn = [group[0][1].with_bar(stacked([image for image, _ in group], _GAP)) for group in groups]
+    image = commented(stacked(drawn, _GAP), row.comment)
+    return labelled(image, row.title) if row.title else image
+
+
+def _part(rows: Sequence[Row], name: str) -> Image | None:
+    """One part of all rows, each as high as the highest of its row; nothing stands where a row has no such part."""
+    if not any(name in row.panels for row in rows):
+        return None
+    images = []
+    for row in rows:
+        drawn = {key: panel.with_bar() for key, panel in row.panels.items()}
+        image = drawn.get(name, blank(0, row.actual.image.shape[1]))
+        lacking = max(other.shape[0] for other in drawn.values()) - image.shape[0]
+        images.append(below([image, blank(lacking, image.shape[1])], gap=0))
+    return below(images, _GAP)

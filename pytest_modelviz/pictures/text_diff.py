@@ -5,10 +5,11 @@ from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image as Pillow
-from PIL import ImageDraw, ImageFont
+from PIL import ImageDraw
 
 from pytest_modelviz.pictures.composite import Picture
-from pytest_modelviz.pictures.layout import labelled
+from pytest_modelviz.pictures.fonts import drawable, width_of
+from pytest_modelviz.pictures.layout import SMALL, headed, labelled
 from pytest_modelviz.text.side_by_side import cut_apart
 
 _MOST_LINES, _LONGEST_LINE = 60, 130  # characters
@@ -29,16 +30,16 @@ def text_picture(label: str, headline: str, lines: Sequence[Line]) -> Picture:
     if len(lines) > _MOST_LINES:
         page_lines[-1] = ("@", f"and {len(lines) - _MOST_LINES + 1} lines more")
     texts = _shorten(page_lines) or [(" ", "nothing")]
-    font = ImageFont.load_default(size=13)
-    width = max(int(np.ceil(font.getlength(text))) for _, text in texts) + 3 * _MARGIN + 12
+    drawn = [(sign, *drawable(text, SMALL)) for sign, text in texts]
+    width = max(width_of(text, font) for _, text, font in drawn) + 3 * _MARGIN + 12
     page = Pillow.new("RGB", (width, _HEIGHT * len(texts) + _MARGIN), _PAPER[" "])
     draw = ImageDraw.Draw(page)
-    for number, (sign, text) in enumerate(texts):
+    for number, (sign, text, font) in enumerate(drawn):
         top = number * _HEIGHT
         draw.rectangle((0, top, width, top + _HEIGHT - 1), fill=_PAPER[sign])
         draw.text((_MARGIN, top + 1), sign.strip("@ "), font=font, fill=_INK[sign])
         draw.text((2 * _MARGIN + 8, top + 1), text, font=font, fill=_INK[sign])
-    return Picture(label, labelled(np.asarray(page), headline))
+    return Picture(label, headed(labelled(np.asarray(page), headline), label))
 
 
 def around_changes(lines: Sequence[Line]) -> list[Line]:

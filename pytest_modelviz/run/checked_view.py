@@ -42,6 +42,10 @@ def _mapping(words: str, *types: type) -> Rule:
     )
 
 
+def _is_image(value: object) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.shape[2:] == (3,)
+
+
 _TEXT = _instance("a str", str)
 _COUNT = _instance("an int", int)
 _NUMBER = _instance("a float", float, int)
@@ -82,9 +86,10 @@ _FIELDS: dict[type, dict[str, Rule]] = {
     Finding: {"layer": _TEXT, "what": _TEXT, "before": _TEXT, "after": _TEXT},
     Picture: {
         "label": _TEXT,
-        "image": (
-            "a NumPy array (height, width, 3) of uint8",
-            lambda value: isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.shape[2:] == (3,),
+        "image": ("a NumPy array (height, width, 3) of uint8", _is_image),
+        **dict.fromkeys(
+            ("baseline", "actual", "difference"),
+            ("None or a NumPy array (height, width, 3) of uint8", lambda value: value is None or _is_image(value)),
         ),
     },
     Curve: {"label": _TEXT, "series": _mapping("a dict of sequences of numbers", Sequence, np.ndarray)},

@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from pytest_modelviz.compare.last_digits import differs_in_last_digits, has_same_noise
 from pytest_modelviz.compare.precision import coarsest_precision
 from pytest_modelviz.compare.tolerance import Tolerances
-from pytest_modelviz.pictures.exhibits import Exhibit
+from pytest_modelviz.pictures.colour import Image, heatmaps_in
+from pytest_modelviz.pictures.composite import sheet
+from pytest_modelviz.pictures.exhibits import Exhibit, pictures_of
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.run.settings import Settings
@@ -96,4 +98,10 @@ class Comparison:
 
     def pictures(self, baseline: Capture, verdict: Verdict) -> Sequence[Exhibit]:
         """Pictures of baseline, actual and difference. Raises UnreadableBaselineError as `with_baseline` does."""
-        return pictured(self.view, baseline, self.capture, verdict)
+        with heatmaps_in(self.settings.colormap):
+            return pictured(self.view, baseline, self.capture, verdict)
+
+    def picture(self) -> Image | None:
+        """The sheet of the capture's own pictures, None where it has none."""
+        with heatmaps_in(self.settings.colormap):
+            return sheet(pictures_of(self.view.picture(self.capture)))

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_modelviz.errors import ForeignBaselineError, ModelvizError, OversizedBaselineError, UnreadableBaselineError
-from pytest_modelviz.pictures.composite import sheet
 from pytest_modelviz.pictures.exhibits import pictures_of
 from pytest_modelviz.pictures.files import is_png_as_large, png_bytes, quick_png_bytes
 from pytest_modelviz.records.capture import Capture
@@ -219,7 +218,7 @@ class CheckEvaluator:
 
     def _picture(self, stored: bytes | None = None) -> bytes | None:
         """The capture as a PNG; the one that is stored, where that is a picture of the same size."""
-        image = sheet(pictures_of(self._check.view.picture(self._capture)))
+        image = self._comparison.picture()
         if image is None:
             return None
         return stored if stored is not None and is_png_as_large(stored, image) else png_bytes(image)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_modelviz.compare.tolerance import LayerTolerance
+from pytest_modelviz.records.colormap import Colormap
 from pytest_modelviz.records.shadow import Shadow
 
 ORPHANS = ("ignore", "warn", "fail")
@@ -140,6 +141,15 @@ def parse_shadow(name: str, text: Any) -> Shadow:
         raise InvalidSettingError(f"{name} takes {', '.join(choices[:-1])} or {choices[-1]}, not {text!r}") from None
 
 
+def parse_colormap(name: str, text: Any) -> Colormap:
+    """The colour map of heatmaps."""
+    try:
+        return Colormap(text)
+    except ValueError:
+        choices = [choice.value for choice in Colormap]
+        raise InvalidSettingError(f"{name} takes {', '.join(choices[:-1])} or {choices[-1]}, not {text!r}") from None
+
+
 OPTIONS = (
     Option("--modelviz", "compare models with their baselines (default: capture them, but compare nothing)"),
     Option("--modelviz-update", "record what has no baseline and what drifted beyond tolerance; touch nothing else"),
@@ -185,6 +195,12 @@ OPTIONS = (
         "repeat passes in lower precision in float32: always, never, or auto where memory and time allow it (default)",
         parse_shadow,
         "WHEN",
+    ),
+    Option(
+        "--modelviz-colormap",
+        "colours of heatmaps laid over a photograph: inferno (default), viridis, cividis or jet",
+        parse_colormap,
+        "NAME",
     ),
     Option("--modelviz-html", "write report.html into the results folder (default)", default=True),
 )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_modelviz.compare.tolerance import LayerTolerance
+from pytest_modelviz.records.colormap import Colormap
 from pytest_modelviz.records.shadow import Shadow
 from pytest_modelviz.run import options
 from pytest_modelviz.storage.results import ResultsFolder
@@ -35,7 +36,16 @@ _UPDATES = {
     "--modelviz-update-missing": Mode.UPDATE_MISSING,
     "--modelviz-update-all": Mode.UPDATE_ALL,
 }
-_PLAIN = ("rtol", "atol", "variant", "require", "orphans", "shadow", "html")  # options that are settings as they are
+_PLAIN = (
+    "rtol",
+    "atol",
+    "variant",
+    "require",
+    "orphans",
+    "shadow",
+    "colormap",
+    "html",
+)  # options that are settings as they are
 _MARKER_KEYS = ("rtol", "atol", "layers", "variant", "compare", "ignore")
 
 
@@ -60,6 +70,7 @@ class Settings:
     require: bool = False
     orphans: str = "warn"
     shadow: Shadow = Shadow.AUTO
+    colormap: Colormap = Colormap.INFERNO
     html: bool = True
     repeated: str = ""
     baseline_dir_is_configured: bool = True

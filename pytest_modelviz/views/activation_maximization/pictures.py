@@ -1,33 +1,37 @@
 """The inputs that were climbed to, the curves of the climbs, and both in words."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from pytest_modelviz.errors import UnreadableBaselineError
-from pytest_modelviz.pictures.colour import Image
-from pytest_modelviz.pictures.composite import PANEL, Picture
+from pytest_modelviz.pictures.composite import Picture, Row, composite, plain_picture
 from pytest_modelviz.pictures.exhibits import Curve, Exhibit
-from pytest_modelviz.pictures.layout import below, beside, enlarge, grid, labelled
+from pytest_modelviz.pictures.photos import Photo, photo_panel, photo_row
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.facts import items, rows
 from pytest_modelviz.records.verdict import Verdict
+from pytest_modelviz.text.dotted import MODEL_LABEL
 from pytest_modelviz.views.activation_maximization.records import stored_climb
 from pytest_modelviz.views.captions import verdict_caption
+from pytest_modelviz.views.stored_pictures import stored_range
 
 
 def picture(actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None) -> Sequence[Exhibit]:
     """The inputs of a capture; with a baseline, of both and their difference, and the curves of each filter."""
     layer = str(actual.facts["layer"])
+    label = layer or MODEL_LABEL
     labels = [f"filter {number} of {layer or 'the model'}" for number in items(actual.facts, "filters")]
-    ends = [f"{row['start']} to {row['end']}" for row in rows(actual.facts, "climbs").values()]
-    after = _images(actual)
+    after = _photos(actual)
     if baseline is None:
-        return [] if after is None else [inputs_picture(labels, [f"mean activation {span}" for span in ends], after)]
+        spans = (f"mean activation {row['start']} to {row['end']}" for row in rows(actual.facts, "climbs").values())
+        alone = (replace(photo_panel(photo), note=span) for photo, span in zip(after, spans, strict=False))
+        panels = list(zip(labels, alone, strict=False))
+        return [plain_picture(label, [], panels)] if after else []
     exhibits: list[Exhibit] = []
-    before = _images(baseline)
-    if after is not None:
-        exhibits.append(inputs_composite(f"{layer}{verdict_caption(verdict)}", labels, before, after))
+    if after:
+        exhibits.append(_composite(label, verdict_caption(verdict).strip(), labels, _photos(baseline), after))
     old, new = stored_climb(baseline).curves, stored_climb(actual).curves
     if old.shape == new.shape:
         exhibits += [
@@ -43,39 +47,24 @@ def describe(actual: Capture) -> str:
     return "\n".join(f"filter {name}: {', '.join(f'{k} {v}' for k, v in row.items())}" for name, row in climbs)
 
 
-def _images(capture: Capture) -> Image | None:
-    """The pictures (n, h, w, 1 or 3), None where the input is no image; raises UnreadableBaselineError."""
+def _photos(capture: Capture) -> list[Photo]:
+    """A picture for each filter, none where the input is no image; raises UnreadableBaselineError."""
     stored = capture.arrays.get("images")
     if stored is None:
-        return None
+        return []
     if stored.dtype != np.uint8 or stored.ndim != 4 or stored.shape[3] not in (1, 3) or not stored.size:
         raise UnreadableBaselineError("its pictures are damaged")
-    return stored.astype(np.uint8, copy=False)
+    scales = capture.arrays.get("scales")
+    if scales is not None and (scales.ndim != 2 or len(scales) != len(stored)):
+        raise UnreadableBaselineError("the ranges of its pictures are damaged")
+    pixels = np.repeat(stored, 3, axis=3) if stored.shape[3] == 1 else stored
+    return [Photo(pixels[at], *stored_range(None if scales is None else scales[at])) for at in range(len(stored))]
 
 
-def inputs_picture(labels: Sequence[str], captions: Sequence[str], images: Image) -> Picture:
-    """One capture's inputs, (n, h, w, 1 or 3), each stretched to its own contrast: mean -/+ 3 standard deviations."""
-    panels = [
-        labelled(_panel(image), label, caption) for image, label, caption in zip(images, labels, captions, strict=True)
-    ]
-    return Picture(labels[0], grid(panels, 4, 8))
-
-
-def inputs_composite(headline: str, labels: Sequence[str], baseline: Image | None, actual: Image) -> Picture:
+def _composite(label: str, headline: str, titles: Sequence[str], before: list[Photo], after: list[Photo]) -> Picture:
     """A row for each filter: baseline | actual | difference, whose grey is zero."""
-    rows = []
-    for at, label in enumerate(labels):
-        panels = [labelled(_panel(actual[at]), "actual")]
-        if baseline is not None and baseline.shape == actual.shape:
-            difference = (actual[at].astype(np.int16) - baseline[at].astype(np.int16)) // 2 + 128
-            panels = [
-                labelled(_panel(baseline[at]), "baseline"),
-                *panels,
-                labelled(_panel(difference.astype(np.uint8)), "difference"),
-            ]
-        rows.append(labelled(beside(panels, gap=12), label))
-    return Picture(labels[0], labelled(below(rows, gap=8), headline))
-
-
-def _panel(image: Image) -> Image:
-    return enlarge(np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image, PANEL, smooth=True)
+    if len(before) == len(after):
+        compared = [photo_row(*pair) for pair in zip(before, after, strict=True)]
+    else:
+        compared = [Row(photo_panel(photo)) for photo in after]
+    return composite(label, [headline], [replace(row, title=t) for row, t in zip(compared, titles, strict=False)])

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pytest_modelviz.pictures.colour import Image
-from pytest_modelviz.pictures.composite import heat_composite, heat_picture
 from pytest_modelviz.pictures.exhibits import Exhibit
+from pytest_modelviz.pictures.heat import Heat, heat_composite, heat_picture
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.text.dotted import MODEL_LABEL
@@ -23,13 +22,16 @@ def picture(actual: Capture, baseline: Capture | None = None, verdict: Verdict |
     """The heatmaps of a capture; with a baseline, of both and their difference."""
     label = str(actual.facts["layer"]) or MODEL_LABEL
     after = stored_map(actual)
+    headline = f"{actual.facts['method']}, target {target_caption(actual)}"
     if baseline is None:
-        return [heat_picture(label, _headline(actual), _heatmaps(after, actual))]
+        return [heat_picture(label, headline, _heats(after, actual))]
     before = stored_map(baseline)
     if actual.facts["method"] in SIGNLESS and before.shape == after.shape:
         after = aligned(before, after)
-    headline = f"{_headline(actual)}{verdict_caption(verdict)}"
-    return [heat_composite(label, headline, _heatmaps(before, baseline), _heatmaps(after, actual))]
+    shown = f"of {len(after)} maps the first {MOST_INPUTS}" if len(after) > MOST_INPUTS else ""
+    shown = "a slice of the volume" if after.ndim == 4 else "averages of the sequence" if after.ndim == 2 else shown
+    captions = [f"{headline}{verdict_caption(verdict)}"]
+    return [heat_composite(label, captions, _heats(before, baseline), _heats(after, actual), shown)]
 
 
 def describe(actual: Capture) -> str:
@@ -38,20 +40,12 @@ def describe(actual: Capture) -> str:
     return "\n".join(f"{key}: {facts[key]}" for key in ("method", "layer", "targets", "predicted", "score", "peak"))
 
 
-def heatmap(raw: Map) -> Map:
-    """A sample's map as people see it: negative parts cut, stretched to 0..1, at layer resolution.
-
-    That of a sequence is drawn as a strip, of a volume its middle slice.
-    """
+def flat(raw: Map) -> Map:
+    """A sample's map as two dimensions: that of a sequence as a strip, of a volume its middle slice."""
     if raw.ndim == 1:
         strip = _shortened(raw)
-        raw = np.repeat(strip[None], max(1, strip.size // _STRIP_RATIO), axis=0)
-    first = raw if raw.ndim == 2 else raw[raw.shape[0] // 2]
-    positive = np.maximum(first, 0, dtype=np.float64)
-    finite = positive[np.isfinite(positive)]
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-    stretched = positive - low if high <= low else (positive - low) / (high - low)
-    return np.asarray(stretched, dtype=np.float32)
+        return np.repeat(strip[None], max(1, strip.size // _STRIP_RATIO), axis=0)
+    return raw if raw.ndim == 2 else raw[raw.shape[0] // 2]
 
 
 def _shortened(raw: Map) -> Map:
@@ -63,11 +57,7 @@ def _shortened(raw: Map) -> Map:
     return np.array(means, np.float32)
 
 
-def _heatmaps(maps: Map, capture: Capture) -> list[tuple[Map, Image | None]]:
-    """The first samples' heatmaps, each with its input."""
-    return [(heatmap(raw), stored_input(capture, sample)) for sample, raw in enumerate(maps[:MOST_INPUTS])]
-
-
-def _headline(capture: Capture) -> str:
-    facts = capture.facts
-    return f"{facts['method']} at {facts['layer'] or '(model)'}, target {target_caption(capture)}"
+def _heats(maps: Map, capture: Capture) -> list[Heat]:
+    """The first samples' maps, each with its input."""
+    inputs = [stored_input(capture, sample) for sample in range(min(len(maps), MOST_INPUTS))]
+    return [Heat(flat(raw), photo and photo.pixels) for raw, photo in zip(maps, inputs, strict=False)]

@@ -6,14 +6,24 @@ import numpy as np
 
 from pytest_modelviz.compare.naming import baseline_namer, renames_of
 from pytest_modelviz.errors import UnreadableBaselineError
-from pytest_modelviz.pictures.colour import DIVERGING, NOT_A_NUMBER, Image, Scale, Values, paint
-from pytest_modelviz.pictures.composite import Picture, magnified_difference
+from pytest_modelviz.pictures.channels import most_different_first
+from pytest_modelviz.pictures.colour import DIVERGING, GREYS, Image, Scale, Values, not_finite, paint, paint_rgb
+from pytest_modelviz.pictures.composite import Panel, Picture, Row, composite, plain_picture
+from pytest_modelviz.pictures.difference import (
+    HALF_PRECISION,
+    difference_of,
+    difference_panel,
+    far_apart,
+    nothing_differs,
+    sentences,
+)
 from pytest_modelviz.pictures.exhibits import Exhibit
-from pytest_modelviz.pictures.layout import beside, enlarge, grid, labelled
+from pytest_modelviz.pictures.layout import MOST_WIDTH, enlarge, grid, labelled
 from pytest_modelviz.records.capture import Array, Capture
 from pytest_modelviz.records.facts import items, rows
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.text.dotted import MODEL_LABEL
+from pytest_modelviz.text.strict_json import JsonObject
 from pytest_modelviz.views.captions import error_caption
 from pytest_modelviz.views.kernel_maps.records import (
     INPUTS,
@@ -29,6 +39,7 @@ from pytest_modelviz.views.stored_pictures import unpacked_values
 _TILE = 40  # the least size of a filter, in whole multiples of its own pixels
 _ROWS = 336  # the longer side of a picture that shows filters as rows
 _GAP = 3
+_FEW = 16  # filters, that stand four abreast
 _KINDS = {
     "colour": "in colour",
     "strongest": "each filter's strongest input channel",
@@ -62,7 +73,9 @@ def picture(actual: Capture, baseline: Capture | None = None, verdict: Verdict |
             pictures.append(kernels_picture(label, ["not in the baseline", *captions], after[name]))
             continue
         captions[-1] += _other_inputs(baseline, actual, old[name], name)
-        pictures.append(kernels_composite(label, [f"{label}{caption}", *captions], before[old[name]], after[name]))
+        numbers = _numbers(rows(baseline.facts, "pictures")[old[name]], pages[name], len(after[name]))
+        captions = [caption.strip(), *captions]
+        pictures.append(kernels_composite(label, captions, before[old[name]], after[name], numbers))
     return pictures
 
 
@@ -74,58 +87,65 @@ def describe(actual: Capture) -> str:
 
 def kernels_picture(label: str, captions: Sequence[str], filters: Values) -> Picture:
     """One capture's filters of one layer: (n, 3, h, w) in colour, (n, h, w) as tiles, (1, n, m) as rows."""
-    scale = kernel_scale(filters)
-    return Picture(label, labelled(_tiles(filters, scale), label, *captions, _legend(filters, scale)))
+    caption = ", ".join(filter(None, [*captions, _zero(filters)]))
+    return plain_picture(label, [caption], [("", _panel(filters, kernel_scale(filters)))])
 
 
-def kernels_composite(label: str, captions: Sequence[str], baseline: Values, actual: Values) -> Picture:
-    """Baseline | actual | difference of a layer's filters on one scale; a small difference is shown enlarged."""
+def kernels_composite(
+    label: str, captions: Sequence[str], baseline: Values, actual: Values, numbers: Sequence[int] = ()
+) -> Picture:
+    """Baseline | actual | difference of a layer's filters on one scale, those that differ most first.
+
+    A small difference is enlarged. `numbers` says which filters they are.
+    """
     if baseline.shape != actual.shape:
-        panels = [("baseline", baseline, kernel_scale(baseline)), ("actual", actual, kernel_scale(actual))]
-        return Picture(label, _row(captions, panels))
-    scale = kernel_scale(baseline, actual)
-    name, difference = magnified_difference(baseline, actual, scale)
-    panels = [("baseline", baseline, scale), ("actual", actual, scale), (name, difference, scale)]
-    return Picture(label, _row([*captions, _legend(actual, scale)], panels))
+        before, after = (_panel(filters, kernel_scale(filters)) for filters in (baseline, actual))
+        comment = "The shapes differ: these cannot be subtracted."
+        return composite(label, captions, [Row(after, before, comment=comment)])
+    scale, difference = kernel_scale(baseline, actual), difference_of(baseline, actual, precision=HALF_PRECISION)
+    order = most_different_first(difference, baseline, actual)
+
+    def draw(filters: Values, scale: Scale) -> Image:
+        return _tiles(filters, scale, order, numbers, 4)  # with which three panels fit beside each other
+
+    before, after = (Panel(draw(filters, scale), scale, kinds=not_finite(filters)) for filters in (baseline, actual))
+    panel = difference_panel(difference, scale, draw, scale.colours)
+    facts = ", ".join(filter(None, [*captions[1:], _zero(actual)]))
+    comment = sentences([nothing_differs(difference, facts), far_apart(baseline, actual)])
+    return composite(label, [captions[0], facts], [Row(after, before, panel, comment=comment)])
 
 
 def kernel_scale(*filters: Values) -> Scale:
-    """One scale for all, symmetric about zero, which is white, or grey in colour."""
+    """One scale for all, symmetric about zero; of filters in colour grey is zero."""
     finite = [np.abs(np.asarray(values, np.float64)[np.isfinite(values)]) for values in filters]
     reach = max((float(values.max(initial=0.0)) for values in finite), default=0.0) or 1.0
-    return Scale(-reach, reach, DIVERGING)
+    return Scale.about_zero(reach, GREYS if all(values.ndim == 4 for values in filters) else DIVERGING)
 
 
-def _legend(filters: Values, scale: Scale) -> str:
-    return f"scale {scale.text}, {'grey is zero' if filters.ndim == 4 else 'blue to red'}"
+def _zero(filters: Values) -> str:
+    return "grey is zero" if filters.ndim == 4 else ""
 
 
-def _row(captions: Sequence[str], panels: Sequence[tuple[str, Values, Scale]]) -> Image:
-    images = [labelled(_tiles(values, scale), name) for name, values, scale in panels]
-    return labelled(beside(images, gap=12), *captions)
+def _panel(filters: Values, scale: Scale) -> Panel:
+    columns = 4 if len(filters) <= _FEW else 8
+    return Panel(_tiles(filters, scale, range(len(filters)), (), columns), scale, kinds=not_finite(filters))
 
 
-def _tiles(filters: Values, scale: Scale) -> Image:
+def _tiles(filters: Values, scale: Scale, order: Sequence[int], numbers: Sequence[int], columns: int) -> Image:
     if filters.ndim == 3 and len(filters) == 1:
         return _enlarged(paint(filters[0], scale), _ROWS)
-    painted = [_coloured(kernel, scale) if kernel.ndim == 3 else paint(kernel, scale) for kernel in filters]
-    return grid([_enlarged(tile, _TILE) for tile in painted], 4 if len(painted) <= 16 else 8, _GAP)
+    painted = [paint_rgb(filters[at], scale) if filters.ndim == 4 else paint(filters[at], scale) for at in order]
+    tiles = [_enlarged(tile, _TILE) for tile in painted]
+    if len(numbers) == len(filters):
+        tiles = [labelled(tile, str(numbers[at])) for tile, at in zip(tiles, order, strict=True)]
+    fitting = (MOST_WIDTH + _GAP) // (max(tile.shape[1] for tile in tiles) + _GAP)
+    return grid(tiles, max(1, min(columns, fitting)), _GAP)
 
 
 def _enlarged(image: Image, size: int) -> Image:
     """Every pixel the same whole number of times: the smallest number that reaches the size, or none."""
     longer = max(image.shape[:2])
     return enlarge(image, longer * max(1, -(-size // longer)))
-
-
-def _coloured(kernel: Values, scale: Scale) -> Image:
-    """(3, h, w) as red, green and blue, zero in the middle; what is not finite in its own colour."""
-    numbers = np.asarray(kernel, np.float64).transpose(1, 2, 0)
-    finite = np.isfinite(numbers)
-    unit = np.clip((np.where(finite, numbers, 0.0) - scale.low) / (scale.high - scale.low), 0.0, 1.0)
-    image: Image = np.rint(unit * 255).astype(np.uint8)
-    image[~finite.all(-1)] = NOT_A_NUMBER
-    return image
 
 
 def _captions(capture: Capture, layer: str) -> list[str]:
@@ -135,6 +155,13 @@ def _captions(capture: Capture, layer: str) -> list[str]:
     step = "" if page["step"] == 1 else f", 1 in {page['step']} shown"
     shows = "" if sides[0] == 1 and page["shows"] != "inputs" else _KINDS[str(page["shows"])]
     return [f"{page['of']} filters of {size}{step}", *([shows] if shows else [])]
+
+
+def _numbers(before: JsonObject, after: JsonObject, count: int) -> Sequence[int]:
+    """Which filters are pictured, where these are the same on both sides."""
+    step = after["step"]
+    is_same = (before.get("step"), before.get("of")) == (step, after["of"])
+    return range(0, count * step, step) if is_same and isinstance(step, int) and step > 0 else ()
 
 
 def _fits(values: Array) -> bool:

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from pytest_modelviz.errors import UnreadableBaselineError
-from pytest_modelviz.pictures.colour import DIVERGING, NOT_A_NUMBER, Image, Scale, Values, paint
-from pytest_modelviz.pictures.composite import PANEL, Picture, magnified_difference
+from pytest_modelviz.pictures.colour import (
+    GREYS,
+    Image,
+    Scale,
+    Values,
+    heat_colours,
+    not_finite,
+    paint,
+    paint_rgb,
+)
+from pytest_modelviz.pictures.composite import PANEL, Panel, Picture, Row, composite, plain_picture
+from pytest_modelviz.pictures.difference import HALF_PRECISION, difference_of, difference_panel, nothing_differs
 from pytest_modelviz.pictures.exhibits import Exhibit
-from pytest_modelviz.pictures.layout import below, beside, enlarge, labelled
+from pytest_modelviz.pictures.heat import laid_over
+from pytest_modelviz.pictures.layout import enlarge
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.views.captions import target_caption, verdict_caption
@@ -25,7 +36,7 @@ def picture(actual: Capture, baseline: Capture | None = None, verdict: Verdict |
     if not after:
         return []
     method = str(actual.facts["method"])
-    headline = f"{method}, target {target_caption(actual)}"
+    headline = f"target {target_caption(actual)}"
     if baseline is None:
         return [saliency_picture(method, headline, after)]
     return [saliency_composite(method, f"{headline}{verdict_caption(verdict)}", _samples(baseline), after)]
@@ -47,12 +58,13 @@ def _samples(capture: Capture) -> list[Sample]:
         if stored is None or stored.shape[:1] != (4,) or number >= MOST_INPUTS:
             raise UnreadableBaselineError(f"its picture {key!r} is damaged")
         values = unpacked_values(stored, pages[key], key, (4, SIDE, SIDE))
-        samples.append(Sample(values[:3], values[3], stored_input(capture, number)))
+        photo = stored_input(capture, number)
+        samples.append(Sample(values[:3], values[3], photo and photo.pixels))
     return samples
 
 
 _BRIGHTEST = 99.0  # the percentile that gets full brightness: a few pixels hold the largest gradients
-_STRENGTH = 0.75
+_COLOURS, _LARGEST, _LAID = "gradient, grey is zero", "largest over channels", "laid over the input"
 
 
 @dataclass(frozen=True)
@@ -64,64 +76,98 @@ class Sample:
     photo: Image | None
 
 
+@dataclass(frozen=True)
+class _Scales:
+    """Of the colours, which averaging has dimmed, and of the largest magnitudes."""
+
+    colours: Scale
+    largest: Scale
+
+    @classmethod
+    def of(cls, *samples: Sample) -> _Scales:
+        colours, largest = (max(_reach(getattr(each, kind)) for each in samples) for kind in ("colours", "largest"))
+        return cls(Scale.about_zero(colours, GREYS), Scale(0.0, largest, heat_colours()))
+
+
 def saliency_picture(label: str, caption: str, samples: Sequence[Sample]) -> Picture:
-    """Input | gradient in its colours | largest magnitude | laid over the input; one row a sample."""
-    return Picture(label, labelled(below([_row(sample, _reaches(sample)) for sample in samples], gap=12), caption))
+    """Input, gradient in its colours, largest magnitude, and that laid over the input, for each sample."""
+    panels: list[tuple[str, Panel]] = []
+    for sample in samples:
+        scales = _Scales.of(sample)
+        if sample.photo is not None:
+            panels.append(("input", Panel(enlarge(sample.photo, PANEL, smooth=True))))
+        panels += [(_COLOURS, _coloured(sample, scales)), (_LARGEST, _magnitudes(sample, scales))]
+        laid = _laid(sample, scales)
+        panels += [] if laid is None else [(_LAID, laid)]
+    return plain_picture(label, [caption], panels, columns=2)
 
 
 def saliency_composite(label: str, headline: str, baseline: Sequence[Sample], actual: Sequence[Sample]) -> Picture:
-    """The baseline's row, the actual one's on the same scale, and the difference of the two."""
-    rows: list[Image] = []
+    """Baseline | actual | difference on one scale; a row for the magnitudes, the gradients and the overlays each."""
+    rows: list[Row] = []
     for number, after in enumerate(actual):
-        before = baseline[number] if number < len(baseline) else None
-        comparable = before is not None and before.largest.shape == after.largest.shape
-        reaches = _reaches(after, before) if before is not None and comparable else _reaches(after)
-        if before is not None:
-            rows.append(labelled(_row(before, reaches if comparable else _reaches(before)), "baseline"))
-        rows.append(labelled(_row(after, reaches), "actual"))
-        if before is not None and comparable:
-            rows.append(_difference(before.largest, after.largest, reaches[1]))
-    return Picture(label, labelled(below(rows, gap=12), headline, "baseline and actual on one scale"))
+        rows += _rows(baseline[number] if number < len(baseline) else None, after)
+    return composite(label, [headline], rows)
 
 
-def _difference(before: Values, after: Values, reach: float) -> Image:
-    scale = Scale(-reach, reach, DIVERGING)
-    name, difference = magnified_difference(before, after, scale, "difference of the largest magnitudes")
-    return labelled(enlarge(paint(difference, scale), PANEL), name)
+def _rows(before: Sample | None, after: Sample) -> list[Row]:
+    """The rows of one sample."""
+    if before is None:
+        return _sides(None, after, _Scales.of(after), _Scales.of(after))
+    if before.largest.shape != after.largest.shape:
+        first, *others = _sides(before, after, _Scales.of(before), _Scales.of(after))
+        return [replace(first, comment="The shapes differ: these gradients cannot be subtracted."), *others]
+    scales = _Scales.of(before, after)
+    largest, colours, *others = _sides(before, after, scales, scales)
+    sizes = difference_of(before.largest, after.largest, precision=HALF_PRECISION)
+    signed = difference_of(before.colours, after.colours, precision=HALF_PRECISION)
+    shown = f"{sizes.shape[0]} x {sizes.shape[1]}, in half precision"
+    panel = difference_panel(_without_peaks(sizes), scales.largest, _enlarged)
+    largest = replace(largest, difference=panel, comment=nothing_differs(sizes, shown))
+    panel = difference_panel(_without_peaks(signed), scales.colours, _enlarged_colours, GREYS)
+    return [largest, replace(colours, difference=panel, comment=nothing_differs(signed, shown)), *others]
 
 
-def _reaches(*samples: Sample) -> tuple[float, float]:
-    """The magnitudes that are painted brightest: of the colours, which averaging has dimmed, and of the largest."""
-    return max(_reach(sample.colours) for sample in samples), max(_reach(sample.largest) for sample in samples)
+def _sides(before: Sample | None, after: Sample, old: _Scales, new: _Scales) -> list[Row]:
+    rows = []
+    for title, draw in ((_LARGEST, _magnitudes), (_COLOURS, _coloured), (_LAID, _laid)):
+        panel = draw(after, new)
+        if panel is not None:
+            rows.append(Row(panel, None if before is None else draw(before, old), title=title))
+    return rows
 
 
 def _reach(values: Values) -> float:
+    """The magnitude that is painted brightest."""
     finite = np.abs(values[np.isfinite(values)])
     return float(np.percentile(finite, _BRIGHTEST) if finite.any() else 0.0) or float(finite.max(initial=0.0)) or 1.0
 
 
-def _row(sample: Sample, reaches: tuple[float, float]) -> Image:
-    vivid, reach = reaches
-    strength = np.clip(np.nan_to_num(sample.largest, nan=0.0, posinf=reach) / reach, 0, 1)
-    panels = [] if sample.photo is None else [("input", enlarge(sample.photo, PANEL, smooth=True))]
-    panels.append(("gradient, grey is zero", enlarge(_coloured(sample.colours, vivid), PANEL)))
-    magnitudes = paint(strength, Scale(0.0, 1.0, "gray"))
-    magnitudes[~np.isfinite(sample.largest)] = NOT_A_NUMBER
-    panels.append(("largest over channels", enlarge(magnitudes, PANEL)))
-    if sample.photo is not None:
-        under = enlarge(sample.photo, PANEL, smooth=True).astype(np.float64)
-        light = enlarge(paint(strength, Scale(0.0, 1.0, "gray")), PANEL, smooth=True).astype(np.float64) / 255
-        if under.shape == light.shape:
-            grey = under.mean(axis=2, keepdims=True)
-            share = light * _STRENGTH
-            mixed = grey * (1 - share) * 0.6 + np.array([255.0, 40.0, 0.0]) * share
-            panels.append(("laid over the input", np.asarray(np.rint(mixed), dtype=np.uint8)))
-    return beside([labelled(image, name) for name, image in panels])
+def _without_peaks(difference: Values) -> Values:
+    """A difference cut where the values are cut, too, so that a few pixels do not make all others pale."""
+    reach = _reach(difference)
+    return np.where(np.isfinite(difference), np.clip(difference, -reach, reach), difference)
 
 
-def _coloured(colours: Values, reach: float) -> Image:
-    unit = np.clip(np.nan_to_num(colours, nan=0.0) / (2 * reach) + 0.5, 0, 1)
-    image = np.asarray(np.rint(unit * 255), dtype=np.uint8).transpose(1, 2, 0)
-    image = np.ascontiguousarray(image)
-    image[np.isnan(colours).any(axis=0)] = NOT_A_NUMBER
-    return image
+def _magnitudes(sample: Sample, scales: _Scales) -> Panel:
+    return Panel(_enlarged(sample.largest, scales.largest), scales.largest, kinds=not_finite(sample.largest))
+
+
+def _coloured(sample: Sample, scales: _Scales) -> Panel:
+    return Panel(_enlarged_colours(sample.colours, scales.colours), scales.colours, kinds=not_finite(sample.colours))
+
+
+def _laid(sample: Sample, scales: _Scales) -> Panel | None:
+    """The magnitudes over the photograph, where that has their form."""
+    if sample.photo is None:
+        return None
+    laid = laid_over(sample.photo, sample.largest, scales.largest)
+    return None if laid is None else Panel(laid, scales.largest, over_photo=True, kinds=not_finite(sample.largest))
+
+
+def _enlarged(values: Values, scale: Scale) -> Image:
+    return enlarge(paint(values, scale), PANEL)
+
+
+def _enlarged_colours(values: Values, scale: Scale) -> Image:
+    return enlarge(paint_rgb(values, scale), PANEL)

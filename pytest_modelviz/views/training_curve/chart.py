@@ -12,11 +12,12 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import MaxNLocator
 
 from pytest_modelviz.pictures.colour import NOT_A_NUMBER, Image
 from pytest_modelviz.pictures.composite import Picture
+from pytest_modelviz.pictures.fonts import with_font
 from pytest_modelviz.text.side_by_side import cut_short
 
 Series = Mapping[str, npt.NDArray[np.float64]]
@@ -74,7 +75,9 @@ def _draw(axes: Axes, name: str, series: Series) -> None:
         if key in series:
             axes.plot(np.arange(len(series[key])), _finite(series[key]), label=key, **_STYLES[key])
             _mark(axes, ~np.isfinite(series[key]), f"{key} not finite" if "baseline" in series else "not finite")
-    axes.set_title(_shortened(name), fontsize=9, loc="left", parse_math=False)
+    text, path = with_font(name)
+    font = FontProperties(fname=path, size=9)
+    axes.set_title(cut_short(text, 48), loc="left", parse_math=False, font=font)
     if len(axes.get_legend_handles_labels()[1]) > 1:
         axes.legend(fontsize=7, frameon=False)
     _tidy(axes, series, "" if "baseline" in series else "step")
@@ -126,12 +129,3 @@ def _tidy(axes: Axes, series: Series, xlabel: str) -> None:
     axes.set_axisbelow(True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-
-
-def _shortened(name: str) -> str:
-    """A name as it can be drawn: what the font has no glyph for is written out."""
-    glyphs = get_font(findfont(FontProperties())).get_charmap()
-    name = "".join(
-        letter if ord(letter) in glyphs else letter.encode("unicode_escape").decode("ascii") for letter in name
-    )
-    return cut_short(name, 48)

@@ -121,6 +121,11 @@ def drift(**changes):
         ("picture", [Picture(None, PICTURE)], "in what its picture returned, [0].label must be a str, not None"),
         ("picture", [Picture("x", PICTURE / 2)], "must be a NumPy array (height, width, 3) of uint8, not"),
         ("picture", [Picture("x", PICTURE[..., 0])], "must be a NumPy array (height, width, 3) of uint8, not"),
+        (
+            "picture",
+            [Picture("x", PICTURE, difference=PICTURE / 2)],
+            "[0].difference must be None or a NumPy array (height, width, 3) of uint8, not",
+        ),
         ("picture", [Curve("x", [1.0])], "in what its picture returned, [0].series must be a dict of sequences"),
         (
             "picture",

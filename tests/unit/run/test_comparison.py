@@ -3,10 +3,14 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from pytest_modelviz.pictures.colour import Scale, heat_colours, paint
+from pytest_modelviz.pictures.composite import Picture
+from pytest_modelviz.records.colormap import Colormap
 from pytest_modelviz.run.comparison import Comparison
 from pytest_modelviz.run.settings import Mode, Settings
 from pytest_modelviz.views.model_summary.capture import ModelSummaryView
@@ -59,3 +63,16 @@ def test_what_states_other_circumstances_is_recorded_anew(comparison, key):
 def test_another_machine_is_noise(comparison):
     for baseline in (comparison.capture, stating(comparison, **MACHINE)):
         assert comparison.is_noise(baseline, comparison.with_baseline(baseline))
+
+
+def test_heatmaps_are_painted_with_the_map_of_the_settings(comparison):
+    class Painted(ModelSummaryView):
+        def picture(self, actual, baseline=None, verdict=None):
+            colour = paint(np.array([[1.0]]), Scale(0.0, 1.0, heat_colours()))
+            return [Picture("map", colour)]
+
+    view = Painted(nn.Linear(4, 2), input_data=torch.ones(1, 4))
+    for colormap, end in ((Colormap.INFERNO, [252, 255, 164]), (Colormap.JET, [128, 0, 0])):
+        made = replace(comparison, view=view, settings=replace(comparison.settings, colormap=colormap))
+        (picture,) = made.pictures(made.capture, made.with_baseline(made.capture))
+        assert picture.image[0, 0].tolist() == made.picture()[0, 0].tolist() == end

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_modelviz.records.colormap import Colormap
 from pytest_modelviz.run.options import OPTIONS, InvalidSettingError
 from pytest_modelviz.run.settings import Mode, read_settings
 
@@ -126,6 +127,14 @@ def test_what_a_printed_command_must_repeat():
     assert read({}, {"--modelviz-rtol": "0.1"}).repeated == ""
 
 
+def test_heatmaps_have_the_colours_that_are_asked_for():
+    assert read().colormap is Colormap.INFERNO
+    assert read({}, {"--modelviz-colormap": "jet"}).colormap is Colormap.JET
+    assert read({"--modelviz-colormap": "viridis"}, {"--modelviz-colormap": "jet"}).colormap is Colormap.VIRIDIS
+    with pytest.raises(InvalidSettingError, match="modelviz_colormap takes inferno, viridis, cividis or jet"):
+        read({}, {"--modelviz-colormap": "hsv"})
+
+
 def test_every_option_has_an_ini_key_of_its_name():
     assert {option.ini for option in OPTIONS} == {option.name.lstrip("-").replace("-", "_") for option in OPTIONS}
-    assert len({option.ini for option in OPTIONS}) == len(OPTIONS) == 13
+    assert len({option.ini for option in OPTIONS}) == len(OPTIONS) == 14

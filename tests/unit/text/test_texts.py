@@ -12,7 +12,7 @@ from torch import nn
 from pytest_modelviz.compare.leaves import mismatch
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.pictures import text_diff
-from pytest_modelviz.pictures.layout import labelled
+from pytest_modelviz.pictures.layout import headed, labelled
 from pytest_modelviz.probe.sketch import record_tensor
 from pytest_modelviz.records.findings import ClassFinding, ConfigFinding, FactFinding, OrderFinding, WeightFinding
 from pytest_modelviz.records.trace import Leaf
@@ -224,11 +224,12 @@ def test_a_renamed_layer_is_pictured_beside_what_it_was(view, monkeypatch):
     verdict = before.compare(first, second, Tolerances())
     told: list[str] = []
     monkeypatch.setattr(
-        {
-            "kernels": "pytest_modelviz.views.kernel_maps.pictures.labelled",
-            "composite": "pytest_modelviz.pictures.composite.labelled",
-        }[view],
+        "pytest_modelviz.pictures.composite.labelled",
         lambda picture, *texts: told.extend(texts) or labelled(picture, *texts),
+    )
+    monkeypatch.setattr(
+        "pytest_modelviz.pictures.composite.headed",
+        lambda picture, text: told.append(text) or headed(picture, text),
     )
     assert "new" in [picture.label for picture in after.picture(second, first, verdict)]
     assert not any("not in the baseline" in text for text in told)

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -429,10 +430,12 @@ def test_what_is_kept_is_small_and_survives_the_store(tmp_path):
     assert (verdict.matched, verdict.error) == (True, 0.0)
     exhibits = view.picture(capture, stored, verdict)
     (picture,) = pictures_of(exhibits)
-    assert picture.label == "filter 0 of conv2"
+    assert picture.label == "conv2"
+    assert picture.baseline.shape == picture.actual.shape == picture.difference.shape
+    assert picture.image.shape[1] == 3 * 192 + 2 * 12
     assert [one.label for one in exhibits if isinstance(one, Curve)] == [f"filter {n} of conv2" for n in range(4)]
     (alone,) = view.picture(capture)
-    assert alone.image.shape[1] >= 4 * 192
+    assert alone.image.shape[1] == 3 * 192 + 2 * 12  # three in a row
     assert view.describe(capture).count("\n") == 3
 
 
@@ -462,3 +465,19 @@ def test_an_image_on_another_device_than_the_model_is_named():
     image = torch.zeros(1, 3, 16, 16, device="meta")
     with pytest.raises(ModelvizError, match="the input is on meta but the model is on cpu"):
         ActivationMaximizationView(SmallNet(), "bn2", filters=(1,), steps=1, image=image).capture()
+
+
+@pytest.mark.parametrize("scales", [np.zeros((3, 2)), np.zeros(2), np.float64(1.0), np.zeros((1, 3))])
+def test_damaged_ranges_are_unreadable(scales):
+    view = ActivationMaximizationView(SmallNet(), "conv2", **SMALL)
+    capture = view.capture()
+    spoilt = replace(capture, arrays={**capture.arrays, "scales": np.asarray(scales)})
+    with pytest.raises(UnreadableBaselineError, match="range"):
+        view.picture(capture, spoilt)
+
+
+def test_a_climb_of_an_earlier_version_is_pictured_without_its_range():
+    view = ActivationMaximizationView(SmallNet(), "conv2", **SMALL)
+    capture = view.capture()
+    earlier = replace(capture, arrays={key: array for key, array in capture.arrays.items() if key != "scales"})
+    assert pictures_of(view.picture(capture, earlier))[0].difference is not None

@@ -16,7 +16,7 @@ from pytest_modelviz.views.cam_map.capture import CamMapView
 from pytest_modelviz.views.cam_map.compare import map_difference, map_findings
 from pytest_modelviz.views.cam_map.findings import EmptyMapFinding, NonFiniteMapFinding, ScaledMapFinding
 from pytest_modelviz.views.cam_map.methods import METHODS
-from pytest_modelviz.views.cam_map.pictures import heatmap
+from pytest_modelviz.views.cam_map.pictures import flat
 
 
 def test_gradcam_by_hand():
@@ -304,24 +304,10 @@ def test_what_is_no_number_must_be_in_the_same_places(odd):
     assert map_difference(base, np.array([[[1.0, 1.0, 2.0]]], np.float32)) == math.inf
 
 
-def test_a_map_that_is_nowhere_positive_is_shown_empty():
-    assert heatmap(np.float32([[[-1.0, -2.0]]])).tolist() == [[0.0, 0.0]]
-    assert heatmap(np.float32([[[-1.0, 4.0], [2.0, 0.0]]])).tolist() == [[0.0, 1.0], [0.5, 0.0]]
-
-
-@pytest.mark.parametrize(
-    ("raw", "drawn"),
-    [
-        ([[3.0, 4.0], [5.0, 3.5]], [[0.0, 0.5], [1.0, 0.25]]),
-        ([[-7.0, 4.0], [2.0, 4.0]], [[0.0, 1.0], [0.5, 1.0]]),
-        ([[3.0, 3.0], [3.0, 3.0]], [[0.0, 0.0], [0.0, 0.0]]),
-        ([[3.0, np.nan], [5.0, np.inf]], [[0.0, np.nan], [1.0, np.inf]]),
-        ([[np.nan, np.nan]], [[np.nan, np.nan]]),
-        ([[3e38, -3e38], [1.5e38, 0.0]], [[1.0, 0.0], [0.5, 0.0]]),
-    ],
-)
-def test_a_map_is_stretched_from_its_smallest_to_its_largest_positive_number(raw, drawn):
-    assert np.allclose(heatmap(np.float32(raw)), drawn, rtol=1e-6, atol=0, equal_nan=True)
+def test_of_a_volume_s_map_the_middle_is_drawn():
+    raw = np.float32([[[1.0, -2.0]], [[3.0, 4.0]]])
+    assert flat(raw).tolist() == [[3.0, 4.0]]
+    assert flat(raw[0]).tolist() == [[1.0, -2.0]]
 
 
 def test_what_a_map_is_as_a_whole():

@@ -11,10 +11,11 @@ from pytest_modelviz.attribution.spatial_layout import SpatialLayout, SpatialLay
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.pictures.composite import PANEL
+from pytest_modelviz.pictures.legend import BAR_HEIGHT
 from pytest_modelviz.views.cam_map.capture import CamMapView
 from pytest_modelviz.views.cam_map.library import known_methods
 from pytest_modelviz.views.cam_map.methods import METHODS, RUNNING
-from pytest_modelviz.views.cam_map.pictures import heatmap
+from pytest_modelviz.views.cam_map.pictures import flat
 
 EVERY_METHOD = sorted(set(METHODS) | set(RUNNING) | {"finercam", "refinecam"} - {"fullgrad"})
 
@@ -94,13 +95,14 @@ def test_a_sequence_s_map_is_drawn_as_a_strip():
     view = CamMapView(Wave(), signal(length=2000), target=1)
     capture = view.capture()
     assert not [name for name in capture.arrays if name.startswith("input")]
-    strip = heatmap(capture.result.raw[0])
+    strip = flat(capture.result.raw[0])
     assert strip.shape == (56, 448)
     assert (strip == strip[:1]).all()
     (picture,), (composite,) = view.picture(capture), view.picture(capture, capture)
     assert picture.image.shape[1] > picture.image.shape[0]
-    assert composite.image.shape[1] >= 3 * PANEL
-    short = heatmap(np.float32([0.0, np.nan, 1.0]))
+    assert composite.actual.shape[:2] == (2 * (72 + 2 + BAR_HEIGHT) + 12, 3 * PANEL)  # of two samples
+    assert composite.image.shape[1] == 3 * PANEL
+    short = flat(np.float32([0.0, np.nan, 1.0]))
     assert short.shape == (1, 3)
     assert np.isnan(short[0, 1])
 

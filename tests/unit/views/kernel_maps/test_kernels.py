@@ -13,7 +13,8 @@ from zoo import ZOO, SmallNet
 
 from pytest_modelviz.compare.tolerance import LayerTolerance, Tolerances
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.pictures.colour import NOT_A_NUMBER
+from pytest_modelviz.pictures.colour import GREYS, NOT_A_NUMBER, Scale
+from pytest_modelviz.pictures.legend import BAR_HEIGHT
 from pytest_modelviz.records.findings import WeightFinding
 from pytest_modelviz.storage.names import Location
 from pytest_modelviz.storage.store import Store
@@ -293,25 +294,66 @@ class TestPictures:
     def test_colour_is_symmetric_about_grey(self):
         filters = np.zeros((1, 3, 1, 2), np.float32)
         filters[0, :, 0, 0] = (1.0, -1.0, 0.0)
-        assert kernel_scale(filters).text == "-1 to 1"
-        image = kernels_picture("conv", ["caption"], filters).image
-        assert image[-1, 1].tolist() == [255, 0, 128]
-        assert image[-1, 39].tolist() == [128, 128, 128]
+        assert kernel_scale(filters) == Scale(-1.0, 1.0, GREYS)
+        tile = kernels_picture("conv", ["caption"], filters).image[-BAR_HEIGHT - 3]  # above the bar
+        assert (tile[1].tolist(), tile[39].tolist()) == ([255, 0, 128], [128, 128, 128])
 
     def test_what_is_not_finite_has_its_own_colour(self):
         filters = np.zeros((1, 3, 1, 2), np.float32)
         filters[0, 1, 0, 0] = math.nan
-        assert tuple(kernels_picture("conv", [], filters).image[-1, 1]) == NOT_A_NUMBER
+        found = (kernels_picture("conv", [], filters).image == NOT_A_NUMBER).all(-1)
+        assert found.sum() == 20 * 20 + 16 * 16  # and a legend
 
     def test_baseline_actual_and_difference_share_a_scale(self):
         base = np.zeros((2, 2, 2), np.float32)
         base[0, 0, 0] = 1.0
-        image = kernels_composite("conv", ["head"], base, -base).image
-        tiles = [image[-39, 1 + at].tolist() for at in range(image.shape[1] - 1)]
-        red, blue = [103, 0, 31], [5, 48, 97]
-        assert red in tiles
-        assert blue in tiles
+        picture = kernels_composite("conv", ["head"], base, -base)
+        red, blue, neither = [180, 4, 38], [59, 76, 192], [221, 220, 220]  # the ends of coolwarm and its middle
+        assert picture.baseline[0, 0].tolist() == red
+        assert picture.actual[0, 0].tolist() == picture.difference[0, 0].tolist() == blue
+        assert picture.baseline[0, 39].tolist() == neither
+
+    def test_filters_that_differ_most_come_first_with_their_numbers(self, monkeypatch):
+        titles = []
+        monkeypatch.setattr(
+            "pytest_modelviz.views.kernel_maps.pictures.labelled", lambda tile, *lines: titles.extend(lines) or tile
+        )
+        base = np.ones((3, 2, 2), np.float32)
+        base[0] = 0.0
+        after = base.copy()
+        after[2] = -1.0
+        kernels_composite("conv", ["head"], base, after, [0, 4, 8])
+        assert titles == ["8", "4", "0"] * 3
+        titles.clear()
+        model, changed = (nn.Sequential(nn.Conv2d(2, 128, 2)) for _ in range(2))
+        changed.load_state_dict(model.state_dict())
+        with torch.no_grad():
+            changed[0].weight[6] += 1.0
+        views = [KernelMapsView(each) for each in (model, changed)]
+        first, second = (view.capture() for view in views)
+        views[1].picture(second, first, views[1].compare(first, second, Tolerances()))
+        assert titles[0] == "6"
+        assert len(titles) == 3 * 64
+        titles.clear()
+        views = [KernelMapsView(nn.Conv2d(2, width, 2)) for width in (50, 100)]  # all filters, and every other one
+        first, second = (view.capture() for view in views)
+        views[1].picture(second, first, views[1].compare(first, second, Tolerances()))
+        assert titles == []
+
+    @pytest.mark.parametrize("shape", [(64, 3, 7, 7), (64, 5, 5), (1, 64, 64), (16, 256, 256), (3, 3, 1, 1)])
+    def test_they_fit_on_a_page(self, shape):
+        filters = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+        numbers = range(shape[0])
+        assert kernels_composite("conv", ["head"], filters, -filters, numbers).image.shape[1] <= 700
+        assert kernels_picture("conv", ["head"], filters).image.shape[1] <= 700
+
+    def test_what_half_precision_cannot_hold_is_no_difference(self):
+        base = np.ones((2, 2, 2), np.float32)
+        picture = kernels_composite("conv", ["head", "2 filters"], base, base * np.float32(1 + 2.0**-11))
+        assert (picture.difference[:40, :40] == [221, 220, 220]).all()
 
     def test_other_shapes_are_shown_side_by_side(self):
         one, two = np.zeros((2, 3, 3), np.float32), np.zeros((20, 5, 5), np.float32)
-        assert kernels_composite("conv", ["head"], one, two).image.shape[1] > 8 * 40
+        picture = kernels_composite("conv", ["head"], one, two)
+        assert picture.image.shape[1] > 8 * 40
+        assert picture.difference is None

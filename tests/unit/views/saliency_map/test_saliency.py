@@ -13,6 +13,7 @@ from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.records.findings import DtypeFinding, FactFinding
 from pytest_modelviz.views.saliency_map.capture import SaliencyMapView
 from pytest_modelviz.views.saliency_map.gradients import METHODS, normal
+from pytest_modelviz.views.saliency_map.pictures import Sample, saliency_composite
 
 
 def compared(view, other, **tolerances):
@@ -230,6 +231,22 @@ def test_one_picture_shows_every_sample_of_a_batch():
     assert picture.image.shape[0] > 1.8 * single.image.shape[0]
     (composite,) = view.picture(capture, capture)
     assert composite.image.shape[0] > picture.image.shape[0]
+    assert composite.image.shape[1] <= 700
+    assert composite.baseline.shape == composite.actual.shape == composite.difference.shape
+    assert np.array_equal(composite.baseline, composite.actual)
+
+
+def test_a_few_large_pixels_do_not_make_a_difference_pale():
+    base = np.zeros((3, 20, 20), np.float32)
+    base[0] = 1.0
+    after = base.copy()
+    after[0, 0, :] = 2.0
+    after[0, 5, 5] = 1000.0
+    samples = [Sample(values, np.abs(values).max(0), None) for values in (base, after)]
+    picture = saliency_composite("gradient", "", samples[:1], samples[1:])
+    corner, middle = picture.difference[0, 0], picture.difference[96, 20]
+    assert corner.tolist() == [244, 152, 122]  # 1 of 2, which the magnitudes are painted up to
+    assert middle.tolist() == [221, 220, 220]
 
 
 class TestComparison:
