@@ -42,7 +42,7 @@ class Shards:
     def accept(self, *wanted):
         home = ResultsFolder(self.root / ".modelviz")
         review = Review(self.folders, home, self.root, self.root / "baselines", wanted=wanted)
-        decisions = accept_all(review, review.chosen([]))
+        decisions = accept_all(review, review.chosen(Choice()))
         return [(decision.done, decision.reason) for decision in decisions]
 
     @property
