@@ -9,6 +9,7 @@ import types
 import typing
 from collections.abc import Iterator
 
+from pytest_modelviz.records.changes import Rounded, ValueChange
 from pytest_modelviz.records.findings import AnyFinding, LayerFinding
 
 VIEWS = (
@@ -65,6 +66,8 @@ def _value(hint: typing.Any, text: str) -> object:
     parameters = typing.get_args(hint)
     if typing.get_origin(hint) is typing.Literal:
         return parameters[0]
+    if hint is ValueChange:
+        return Rounded(text)
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return _value(parameters[0], text)
     return tuple(_value(parameter, text) for parameter in parameters if parameter is not ...)

@@ -1,14 +1,18 @@
 """Drifts that are probably one change, and what is said of them in a line or a few."""
 
+import dataclasses
 import math
+import typing
 from dataclasses import replace
 
 import pytest
 
+from pytest_modelviz.records.changes import ValueChange
 from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.records.effect import OutputEffect
 from pytest_modelviz.records.group import drift_groups, group_name
 from pytest_modelviz.records.verdict import Cause, Divergence
+from pytest_modelviz.reports.changes import change_text
 from pytest_modelviz.reports.groups import group_lines, groups_worth_telling, repeated
 from pytest_modelviz.reports.short import short_line
 
@@ -114,3 +118,12 @@ def test_a_short_line_has_80_columns_and_counts_other_changes():
     assert line.endswith("; output 2.5 %, top-1 changed in 1 of 8; 1 more change")
     missing = drift(status=Status.MISSING)
     assert short_line([missing, DRIFT]).startswith("weights at conv")
+
+
+def test_every_change_of_values_has_words():
+    for kind in ValueChange.__subclasses__():
+        hints = typing.get_type_hints(kind)
+        values = {str: "row", int: 3, float: 2.0, bool: True, tuple[int, ...]: (1, 2), tuple[float, ...]: (2.0, 0.5)}
+        assert change_text(kind(*(values[hints[field.name]] for field in dataclasses.fields(kind))))
+    with pytest.raises(NotImplementedError, match="ValueChange"):
+        change_text(ValueChange())

@@ -74,7 +74,10 @@ class TestVerdicts:
         result = change.result
         assert (change.change, result.status, result.nodeid, result.name) == (Change.DRIFT, Status.DRIFT, A, "n")
         assert (result.cause, result.first_divergence.layer) == ("weights", "block.conv")
-        assert result.message.startswith("n drifted, first at block.conv (Conv2d)\n  cause     weights: ")
+        heading, output, cause, *_ = result.message.splitlines()
+        assert heading == "n drifted, first at block.conv (Conv2d)"
+        assert output.startswith("  output    off by ")
+        assert cause.startswith("  cause     weights: ")
         assert "accept" not in result.message
         assert (result.baseline, result.compared_with) == tuple(
             path.relative_to(sides.root).as_posix() for path in (old, new)

@@ -7,6 +7,7 @@ from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.records.run_result import RunFacts, RunResult
 from pytest_modelviz.review.acceptance import accept_all
 from pytest_modelviz.review.review import Review
+from pytest_modelviz.review.selection import Choice
 from pytest_modelviz.storage.names import Location
 from pytest_modelviz.storage.results import ResultsFolder
 from pytest_modelviz.storage.store import Store
