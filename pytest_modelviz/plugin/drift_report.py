@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Sequence
 
 import pytest
@@ -12,7 +13,7 @@ from _pytest._io import TerminalWriter
 from pytest_modelviz.records.check_result import CheckResult
 from pytest_modelviz.records.group import group_name
 from pytest_modelviz.reports.groups import repeated
-from pytest_modelviz.reports.short import short_line
+from pytest_modelviz.reports.short import WIDTH, short_line
 
 
 class DriftRepr(TerminalRepr):
@@ -34,9 +35,10 @@ class ReportedDrifts:
     def __init__(self) -> None:
         self._first: dict[str, CheckResult] = {}
 
-    def rewrite(self, report: pytest.TestReport, results: Sequence[CheckResult], *, whole: bool) -> None:
+    def rewrite(self, report: pytest.TestReport, results: Sequence[CheckResult], *, whole: bool, columns: int) -> None:
         """Say a drift whose group has been reported already in one line, unless the `whole` is wanted.
 
+        pytest cuts the lines of its summary at so many `columns`, unless it runs on a CI server.
         A report that says anything else, as of a test with an error of its own, is left alone.
         """
         failed = [result for result in results if result.status.fails]
@@ -46,12 +48,23 @@ class ReportedDrifts:
         if not whole:
             texts = [self._text(result) for result in failed]
         file, line = next((result.location for result in failed if result.location), (report.location[0], 0))
-        report.longrepr = DriftRepr(_joined(texts), short_line(failed), (file, line))
+        room = columns - len(f"FAILED {report.nodeid} - ")
+        short = short_line(failed, WIDTH if _is_on_ci() else min(room, WIDTH))
+        report.longrepr = DriftRepr(_joined(texts), short, (file, line))
 
     def _text(self, result: CheckResult) -> str:
         name = group_name(result)
         told = None if name is None else self._first.setdefault(name, result)
-        return result.message if told is None or told is result else repeated(result, told)
+        if name is None or told is None or told is result:
+            return result.message
+        if told.output is None and result.output is not None:
+            self._first[name] = result  # which says more
+        return repeated(result, told)
+
+
+def _is_on_ci() -> bool:
+    """As pytest knows it."""
+    return bool(os.environ.get("CI") or os.environ.get("BUILD_NUMBER"))
 
 
 def _joined(texts: Sequence[str]) -> str:

@@ -185,7 +185,8 @@ class ModelvizPlugin:
             results = [CheckResult.from_json(result) for result in getattr(report, _RESULTS, ())]
             self._summary.add_results(test, attempt, results)
             if results and self._reports():
-                self._reported.rewrite(report, results, whole=self._config.get_verbosity() > 0)
+                columns = self._config.get_terminal_writer().fullwidth
+                self._reported.rewrite(report, results, whole=self._config.get_verbosity() > 0, columns=columns)
         except (ValueError, TypeError, AttributeError) as error:  # raised here, it would be an INTERNALERROR
             self._summary.abandon(f"the outcome of the checks of {test} cannot be read ({error})")
 

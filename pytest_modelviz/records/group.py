@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pytest_modelviz.records.check_result import CheckResult, Status
+from pytest_modelviz.records.effect import OutputEffect
 
 MODEL = "(model)"  # stands for the layer where that is the model itself
 UNEXPLAINED = "other"  # stands for the cause where none is given
@@ -43,25 +44,31 @@ class DriftGroup:
         return list(dict.fromkeys(check.nodeid for check in self.checks))
 
     @property
-    def output_error(self) -> float | None:
-        """The largest error of an output; None where none is known."""
-        return max((check.output.error for check in self.checks if check.output is not None), default=None)
+    def worst_output(self) -> OutputEffect | None:
+        """What is done to the output that is furthest off, drifted ones first; None where nothing is known of any."""
+        effects = (check.output for check in self.checks if check.output is not None)
+        return max(effects, key=lambda effect: (effect.drifted, effect.error), default=None)
 
     @property
     def top1_changed(self) -> tuple[int, int] | None:
-        """How many samples have another top class, of how many; each test counts once. None where nothing is known."""
-        by_test = {
-            check.nodeid: (check.output.top1_changed, check.output.samples)
-            for check in self.checks
-            if check.output is not None and check.output.samples is not None and check.output.top1_changed is not None
-        }
+        """How many samples have another top class, of how many; None where nothing is known.
+
+        Each test counts once, with the check in which most have.
+        """
+        by_test: dict[str, tuple[int, int]] = {}
+        for check in self.checks:
+            if check.output is not None and check.output.samples is not None and check.output.top1_changed is not None:
+                counts = check.output.top1_changed, check.output.samples
+                by_test[check.nodeid] = max(by_test.get(check.nodeid, counts), counts)
         return (sum(n for n, _ in by_test.values()), sum(n for _, n in by_test.values())) if by_test else None
 
     @property
     def severity(self) -> tuple[float, ...]:
         """By this groups are sorted: changed classes, then how far outputs and layers are off, then how many checks."""
         changed, errors = self.top1_changed, [check.error for check in self.checks if check.error is not None]
-        return (changed[0] if changed else 0, self.output_error or 0.0, max(errors, default=0.0), len(self.checks))
+        output = self.worst_output
+        off = output.error if output is not None and output.drifted else 0.0
+        return (changed[0] if changed else 0, off, max(errors, default=0.0), len(self.checks))
 
 
 def drift_groups(results: Iterable[CheckResult]) -> list[DriftGroup]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from pytest_modelviz.records.check_result import CheckResult
 from pytest_modelviz.records.group import DriftGroup
+from pytest_modelviz.reports.effect import effect_lines
 from pytest_modelviz.text.counts import counted
 from pytest_modelviz.text.printable import printable, quoted
 
@@ -37,10 +38,12 @@ def group_lines(group: DriftGroup, options: str) -> list[str]:
 
 def group_effect(group: DriftGroup) -> str:
     """What the change does to the outputs of all tests; empty where nothing is known."""
-    error, changed = group.output_error, group.top1_changed
+    output, changed = group.worst_output, group.top1_changed
     parts = []
-    if error is not None:
-        parts.append("another kind or shape" if math.isinf(error) else f"off by up to {error:.2g}")
+    if output is not None:
+        parts.append(f"off by up to {output.error:.2g}" if math.isfinite(output.error) else "another kind or shape")
+        if not output.drifted:
+            parts = ["agrees"]
     if changed is not None:
         parts.append(
             f"top class changed in {changed[0]} of {counted(changed[1], 'sample')}" if changed[0] else "top class kept"
@@ -54,11 +57,17 @@ def accept_group_command(group: DriftGroup, options: str) -> str:
 
 
 def repeated(result: CheckResult, told: CheckResult) -> str:
-    """A drift in one line, whose group has been reported already with another check."""
-    own = "" if result.output is None else f"; output off by {result.output.error:.2g}"
+    """A drift in one line, whose group has been reported already with another check.
+
+    What it does to the output has lines of its own if that report said nothing of it.
+    """
+    own = ""
+    if result.output is not None and told.output is not None:
+        own = f"; output off by {result.output.error:.2g}" if result.output.drifted else "; output agrees"
     where = told.name if told.nodeid == result.nodeid else f"{told.nodeid} ({told.name})"
     error = "" if result.error is None else f", error {result.error:.2g}"
-    return printable(f"{result.name} drifted with the same cause at the same layer as {where}{error}{own}")
+    line = printable(f"{result.name} drifted with the same cause at the same layer as {where}{error}{own}")
+    return "\n".join([line, *(effect_lines(printable(result.output)) if told.output is None else ())])
 
 
 def groups_worth_telling(groups: Sequence[DriftGroup]) -> list[DriftGroup]:

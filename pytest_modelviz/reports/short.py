@@ -11,20 +11,22 @@ from pytest_modelviz.text.counts import counted
 from pytest_modelviz.text.printable import printable
 from pytest_modelviz.text.side_by_side import cut_short
 
-_WIDTH = 80
+WIDTH = 80
+_LEAST = 12  # columns of what has changed, however little room there is
 
 
-def short_line(failed: Sequence[CheckResult]) -> str:
+def short_line(failed: Sequence[CheckResult], width: int = WIDTH) -> str:
     """`weights at _blocks.7._depthwise_conv, 500 x; output 2.5 %, top-1 kept`.
 
     Args:
         failed: the checks of one test that failed, at least one.
+        width: the most columns; the layer's name is cut before anything else is.
 
     """
     drifts = [result for result in failed if result.status is Status.DRIFT]
     if not drifts:
         names = ", ".join(result.name for result in failed)
-        return cut_short(printable(f"{names}: {_REASONS.get(failed[0].status, failed[0].status)}"), _WIDTH)
+        return cut_short(printable(f"{names}: {_REASONS.get(failed[0].status, failed[0].status)}"), width)
     groups = drift_groups(drifts)
     more = f"; {counted(len(groups) - 1, 'more change')}" if len(groups) > 1 else ""
     with_effect = [result for result in groups[0].checks if result.output is not None]
@@ -33,7 +35,7 @@ def short_line(failed: Sequence[CheckResult]) -> str:
     first = result.first_divergence
     where = "" if first is None else f" at {first.layer or 'the model'}"
     change = printable(f"{result.cause or result.name + ' drifted'}{where}")
-    return f"{cut_short(change, _WIDTH - len(effect) - len(_times(result)))}{_times(result)}{effect}"
+    return f"{cut_short(change, max(_LEAST, width - len(effect) - len(_times(result))))}{_times(result)}{effect}"
 
 
 _REASONS = {

@@ -73,6 +73,14 @@ def test_a_group_of_which_little_is_known():
     ]
     kept = drift(output=OutputEffect(math.inf, 0.1, samples=2, top1_changed=0))
     assert group_lines(drift_groups([kept])[0], "")[1] == "  output    another kind or shape, top class kept"
+    same = drift(output=OutputEffect(0.01, 0.1))
+    assert group_lines(drift_groups([same])[0], "")[1] == "  output    agrees"
+
+
+def test_a_test_counts_once_with_the_check_in_which_most_has_changed():
+    few = drift(name="cam_map", output=OutputEffect(0.5, 0.1, samples=1, top1_changed=0))
+    for checks in ([DRIFT, few], [few, DRIFT]):
+        assert drift_groups(checks)[0].top1_changed == (1, 8)
 
 
 def test_names_are_quoted_in_commands_and_escaped_in_lines():
@@ -90,6 +98,14 @@ def test_a_repeated_drift_is_one_line():
     assert repeated(drift(name="cam_map", error=None, output=None), DRIFT) == (
         "cam_map drifted with the same cause at the same layer as feature_maps"
     )
+    assert repeated(drift(name="cam_map", error=None, output=KEPT), DRIFT).endswith(" as feature_maps; output agrees")
+
+
+def test_a_repeated_drift_says_what_it_does_if_nothing_has():
+    assert repeated(drift(name="maps"), drift(name="summary", output=None)).splitlines() == [
+        "maps drifted with the same cause at the same layer as summary, error 0.05",
+        "  output    off by 0.025, allowed 0.0001, top class changed in 1 of 8 samples",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -116,6 +132,7 @@ def test_a_short_line_has_80_columns_and_counts_other_changes():
     line = short_line([long, drift(cause=Cause.INPUT)])
     assert len(line) == 80
     assert line.endswith("; output 2.5 %, top-1 changed in 1 of 8; 1 more change")
+    assert short_line([DRIFT], 60) == "weights at ..., 500 x; output 2.5 %, top-1 changed in 1 of 8"
     missing = drift(status=Status.MISSING)
     assert short_line([missing, DRIFT]).startswith("weights at conv")
 
