@@ -52,6 +52,7 @@ class ModelvizPlugin:
         self._items: list[pytest.Item] = []
         self._tests: CollectedTests | None = None
         self._review: str | None = None
+        self._annotations: list[str] = []
         self._data_folders: list[Path] | None = None
         self.forks = ForkedChecks()
 
@@ -233,8 +234,16 @@ class ModelvizPlugin:
                 self._summary.add_collection(*self._collection())
             ended = exitstatus in _ENDED and not (session.shouldstop or session.shouldfail)
             self._summary.write(ended=ended)
+            self._report_to_github()
             if self._summary.has_failed and exitstatus in _PASSED:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _report_to_github(self) -> None:
+        """On GitHub Actions, write the summary of the step; the terminal's last lines are the annotations."""
+        report = self._summary.github(self._config.invocation_params.dir, self.review())
+        if report is not None:
+            self._summary.add_error(report.write_summary())
+            self._annotations = report.annotations()
 
     def _collection(self) -> tuple[dict[str, list[str]], list[str]]:
         """The tests of the files that were collected whole, and the files on which their ids depend."""
@@ -250,6 +259,8 @@ class ModelvizPlugin:
             terminalreporter.section("modelviz")
         for line, is_error in lines:
             terminalreporter.write_line(printable(line), red=is_error)
+        for line in self._annotations:
+            terminalreporter.write_line(line)  # a workflow command, whose fields are escaped
 
 
 def _pending(item: pytest.Item) -> str:

@@ -9,6 +9,7 @@ from pytest_modelviz.compare.tolerance import LayerTolerance
 from pytest_modelviz.records.shadow import Shadow
 
 ORPHANS = ("ignore", "warn", "fail")
+GITHUB = ("auto", "off")
 IGNORE = "modelviz_ignore"  # in ini files and markers alone: a list is no word of a command line
 IGNORE_HELP = "module attributes that are not configuration, as globs such as *._trainer, one per line"
 
@@ -102,6 +103,13 @@ def parse_orphans(name: str, text: str) -> str:
     return text
 
 
+def parse_github(name: str, text: str) -> str:
+    """Whether a run on GitHub Actions writes a summary and annotations."""
+    if text not in GITHUB:
+        raise InvalidSettingError(f"{name} takes {' or '.join(GITHUB)}, not {text!r}")
+    return text
+
+
 def parse_attribute_globs(name: str, value: Any) -> tuple[str, ...]:
     """Globs of attributes: texts such as `*._trainer`, alone or several in a list."""
     given = [value] if isinstance(value, str) else value
@@ -184,6 +192,12 @@ OPTIONS = (
         "--modelviz-shadow",
         "repeat passes in lower precision in float32: always, never, or auto where memory and time allow it (default)",
         parse_shadow,
+        "WHEN",
+    ),
+    Option(
+        "--modelviz-github",
+        "on GitHub Actions, add what did not match to the job's summary and annotate the lines: auto (default) or off",
+        parse_github,
         "WHEN",
     ),
     Option("--modelviz-html", "write report.html into the results folder (default)", default=True),

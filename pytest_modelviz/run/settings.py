@@ -35,7 +35,16 @@ _UPDATES = {
     "--modelviz-update-missing": Mode.UPDATE_MISSING,
     "--modelviz-update-all": Mode.UPDATE_ALL,
 }
-_PLAIN = ("rtol", "atol", "variant", "require", "orphans", "shadow", "html")  # options that are settings as they are
+_PLAIN = (
+    "rtol",
+    "atol",
+    "variant",
+    "require",
+    "orphans",
+    "shadow",
+    "github",
+    "html",
+)  # options that are settings as they are
 _MARKER_KEYS = ("rtol", "atol", "layers", "variant", "compare", "ignore")
 
 
@@ -60,6 +69,7 @@ class Settings:
     require: bool = False
     orphans: str = "warn"
     shadow: Shadow = Shadow.AUTO
+    github: str = "auto"
     html: bool = True
     repeated: str = ""
     baseline_dir_is_configured: bool = True

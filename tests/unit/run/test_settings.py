@@ -128,4 +128,4 @@ def test_what_a_printed_command_must_repeat():
 
 def test_every_option_has_an_ini_key_of_its_name():
     assert {option.ini for option in OPTIONS} == {option.name.lstrip("-").replace("-", "_") for option in OPTIONS}
-    assert len({option.ini for option in OPTIONS}) == len(OPTIONS) == 13
+    assert len({option.ini for option in OPTIONS}) == len(OPTIONS) == 14
