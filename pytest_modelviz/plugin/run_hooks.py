@@ -18,6 +18,7 @@ from pytest_modelviz.plugin.collection import CollectionRecorder, sources
 from pytest_modelviz.plugin.data_folders import data_folders, is_same, named_paths
 from pytest_modelviz.plugin.drift_report import ReportedDrifts
 from pytest_modelviz.plugin.identity import NODEID, CollectedTests, identity, relative_file
+from pytest_modelviz.plugin.other_reports import add_pictures, add_properties
 from pytest_modelviz.records.check_result import CheckResult
 from pytest_modelviz.run.settings import Mode, Settings
 from pytest_modelviz.run.summary import RunSummary
@@ -169,6 +170,8 @@ class ModelvizPlugin:
             is_expected = report.skipped and hasattr(report, "wasxfail")
             results = [replace(each, expected_failure=is_expected and each.status.fails) for each in checks.unreported]
             setattr(report, _RESULTS, [result.to_json() for result in results])
+            add_properties(item, report, results)
+            add_pictures(item.config, report, results, self.settings.results_folder())
             checks.unreported = []
         return report
 

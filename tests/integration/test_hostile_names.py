@@ -79,7 +79,9 @@ def test_names_in_models(project):
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert {check["status"] for check in project.results["checks"]} == {"drift"}
     require_harmless([line for line in result.outlines if "HOSTILE" not in line])
-    texts = [text for element in ET.parse(project.path / "junit.xml").iter() for text in [element.text or ""]]
+    elements = list(ET.parse(project.path / "junit.xml").iter())
+    texts = [element.text or "" for element in elements]
+    texts += [element.attrib["value"] for element in elements if element.tag == "property"]
     require_harmless([line for text in texts for line in text.splitlines() if "HOSTILE" not in line])
     for check in project.results["checks"]:
         require_harmless(check["message"].split("\n"))
