@@ -1,4 +1,4 @@
-"""A summary in Markdown for pull requests: the drifts by what they have in common, then each check, folded.
+"""A summary in Markdown for pull requests: the drifts by what they have in common, then every report, folded.
 
 Results come from strangers: whatever a name or a message says stands in code, see `text.markdown`.
 """
@@ -21,6 +21,7 @@ COMMENT_BYTES = 65_536  # that GitHub allows a comment, in characters
 STEP_SUMMARY_BYTES = 2**20  # and the summary of a step
 
 _MOST_NAMED = 5  # tests of a group
+_MOST_UNFOLDED = 3  # groups of which a report is unfolded
 _LONGEST_NAME = 200
 _ROOM_FOR_THE_END = 1_000  # bytes: what was left out is said in fewer
 _SHORT_COMMIT = 10
@@ -36,7 +37,7 @@ class MarkdownSummary:
         accept: the command that accepts a group; empty where there is none.
         report: the report of a check, with commands that are complete for where the summary is read.
         show_command: the command that prints everything.
-        notes: our own Markdown, below the heading.
+        notes: our own Markdown, below the groups.
         field: makes an id or a name one that can pass for nothing else.
 
     """
@@ -53,9 +54,16 @@ class MarkdownSummary:
         """The summary, of at most so many bytes; what had to be left out is said at its end. `short`: groups alone."""
         groups = drift_groups(self.checks)
         page = _Page(most_bytes - _ROOM_FOR_THE_END)
-        page.add("\n\n".join([self._heading(), *map(_run_line, self.runs), *self.notes]))
-        omitted_groups = sum(not page.add(self._group(group)) for group in groups)
-        omitted_checks = 0 if short else sum(not page.add(self._check(check)) for check in self.checks)
+        page.add("\n\n".join([self._heading(), *map(_run_line, self.runs)]))
+        unfolded = [] if short else [group.first for group in groups[:_MOST_UNFOLDED]]
+        omitted_groups = omitted_checks = 0
+        for at, group in enumerate(groups):
+            omitted_groups += not page.add(self._group(group))
+            omitted_checks += at < len(unfolded) and not page.add(self._check(group.first, unfolded=True))
+        for note in self.notes:
+            page.add(note)
+        folded = [] if short else [check for check in self.checks if not any(check is other for other in unfolded)]
+        omitted_checks += sum(not page.add(self._check(check)) for check in folded)
         omitted = [
             counted(count, noun) for count, noun in ((omitted_groups, "group"), (omitted_checks, "report")) if count
         ]
@@ -89,11 +97,12 @@ class MarkdownSummary:
         command = self.accept(group)
         return "\n".join([*lines, *(["", code_block(command)] if command else [])])
 
-    def _check(self, check: CheckResult) -> str:
+    def _check(self, check: CheckResult, *, unfolded: bool = False) -> str:
         nodeid, name = (html_code(cut_short(self.field(text), _LONGEST_NAME)) for text in (check.nodeid, check.name))
         expected = " (xfail)" if check.expected_failure else ""
         summary = f"{nodeid} {name}{expected}: {html_code(short_text(check, self.field))}"
-        return f"<details><summary>{summary}</summary>\n\n{code_block(self.report(check))}\n\n</details>"
+        opening = "<details open>" if unfolded else "<details>"
+        return f"{opening}<summary>{summary}</summary>\n\n{code_block(self.report(check))}\n\n</details>"
 
 
 class _Page:

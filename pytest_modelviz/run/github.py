@@ -105,13 +105,13 @@ class GitHubReport:
         )
 
     def _note(self) -> str:
-        """Where the pictures are, and what the commands need."""
+        """What the commands need, and where the pictures are."""
         artifacts = f"[artifacts of this run]({self.job.page}#artifacts)" if self.job.page else "artifacts of this run"
         folder = code(self.results_dir)
         text = (
-            f"Pictures are not shown here. They are in {code(f'{self.results_dir}/report.html')}, which is among the "
-            f"{artifacts} if the workflow uploads {folder} as one. The commands below accept what was captured, on "
-            f"your machine, once the artifacts are in {code(_DOWNLOADED)}:"
+            f"The commands accept, on your machine, what was captured here, once the {artifacts} are in "
+            f"{code(_DOWNLOADED)}. The workflow has to upload {folder} as one. Pictures are not shown on this page: "
+            f"they are in {code(f'{self.results_dir}/report.html')}."
         )
         download = self.job.download or command_line(["gh", "run", "download", "--dir", _DOWNLOADED])
         return f"{text}\n\n{code_block(download)}"

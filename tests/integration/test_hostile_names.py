@@ -86,9 +86,9 @@ def test_names_in_models(project):
     for check in project.results["checks"]:
         require_harmless(check["message"].split("\n"))
         require_harmless(check["tensorboard_tags"])
-    for command in ("list", "show", "accept", "report"):
-        lines = project.modelviz(command).output.splitlines()
-        require_harmless([line for line in lines if command != "accept"])
+    for command in ("list", "show", "show --short", "show --format markdown", "show --format gitlab", "report"):
+        require_harmless(project.modelviz(*command.split()).output.splitlines())
+    project.modelviz("accept")
     require_harmless((project.path / ".modelviz/report.html").read_text("utf-8").split("\n"))
 
 

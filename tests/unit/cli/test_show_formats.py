@@ -87,7 +87,7 @@ def test_markdown_has_groups_then_reports_with_commands_of_our_own():
     assert "```text\nmodelviz accept --run R --group weights@conv\n```" in text
     assert "  accept    modelviz accept --run R test_net.py::test_a\n```" in text
     assert "evil" not in text
-    assert text.count("<details>") == 2
+    assert text.count("<summary>") == 2
     assert show("--format", "markdown", "--short").endswith("--group weights@conv\n```\n")
 
 

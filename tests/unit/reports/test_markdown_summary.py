@@ -53,19 +53,19 @@ def summary(*checks: CheckResult, **fields) -> MarkdownSummary:
     return MarkdownSummary(checks=checks, **{**given, **fields})
 
 
-def test_groups_come_first_and_reports_are_folded():
+def test_groups_come_first_with_a_report_and_other_reports_are_folded():
     text = summary(DRIFT, replace(DRIFT, name="cam_map"), MISSING, notes=["Pictures are in `report.html`."]).text()
     assert text == (
         "### modelviz: 3 checks did not match (2 drift, 1 missing)\n\n"
         "Run `R`, commit `0123456789` on `topic` with changes that are not committed\n\n"
-        "Pictures are in `report.html`.\n\n"
         "#### weights at `conv` (`Conv2d`): 2 checks of 1 test\n\n"
         "- output: off by up to 0.025, top class changed in 1 of 8 samples\n"
         "- tests: `test_a.py::test_a`\n\n"
         "```text\nmodelviz accept --run R --group weights@conv\n```\n\n"
-        "<details><summary><code>test_a.py::test_a</code> <code>feature_maps</code>: "
+        "<details open><summary><code>test_a.py::test_a</code> <code>feature_maps</code>: "
         "<code>weights at conv, 500 x; output 2.5 %, top-1 changed in 1 of 8</code></summary>\n\n"
         "```text\nfeature_maps drifted, first at conv (Conv2d)\n  error     0.05\n```\n\n</details>\n\n"
+        "Pictures are in `report.html`.\n\n"
         "<details><summary><code>test_a.py::test_a</code> <code>cam_map</code>: "
         "<code>weights at conv, 500 x; output 2.5 %, top-1 changed in 1 of 8</code></summary>\n\n"
         "```text\nfeature_maps drifted, first at conv (Conv2d)\n  error     0.05\n```\n\n</details>\n\n"
@@ -74,17 +74,25 @@ def test_groups_come_first_and_reports_are_folded():
     )
 
 
+def test_of_the_first_groups_a_report_is_unfolded_and_none_is_there_twice():
+    first = DRIFT.first_divergence
+    drifts = [replace(DRIFT, name=f"n{at}", first_divergence=replace(first, layer=f"l{at}")) for at in range(5)]
+    text = summary(*drifts).text()
+    assert (text.count("<details open>"), text.count("<details>")) == (3, 2)
+    assert all(text.count(f"<code>n{at}</code>") == 1 for at in range(5))
+
+
 def test_short_is_the_groups_alone():
     text = summary(DRIFT, MISSING).text(short=True)
     assert "#### weights at `conv`" in text
-    assert "<details>" not in text
+    assert "<details" not in text
     assert "left out" not in text
 
 
 def test_a_group_without_a_layer_or_captures():
     bare = replace(DRIFT, cause=None, first_divergence=None, output=None, expected_failure=True)
     text = summary(bare, accept=lambda group: "").text()
-    assert "#### another result: 1 check of 1 test\n\n- tests: `test_a.py::test_a`\n\n<details>" in text
+    assert "#### another result: 1 check of 1 test\n\n- tests: `test_a.py::test_a`\n\n<details open>" in text
     assert "</code> (xfail): <code>" in text
     whole = replace(DRIFT, first_divergence=replace(DRIFT.first_divergence, layer=""))
     assert "#### weights at the model itself (`Conv2d`): " in summary(whole).text()
@@ -100,11 +108,11 @@ def test_what_there_is_no_room_for_is_left_out_and_counted(most_bytes):
     huge = replace(DRIFT, first_divergence=replace(DRIFT.first_divergence, layer="\u00e4" * 100_000))
     text = summary(huge, *many, replace(DRIFT, message="\u00e4" * most_bytes)).text(most_bytes=most_bytes)
     assert most_bytes - 1_600 < len(text.encode()) <= most_bytes
-    left = 502 - text.count("<details>")
+    left = 502 - text.count("<details>") - text.count("<details open>")
     assert text.endswith(
         f"**1 group and {left} reports left out, for which there is no room here**: `modelviz show --run R`\n"
     )
-    assert text.count("<details>") == text.count("</details>") == text.count("<summary>")
+    assert 502 - left == text.count("</details>") == text.count("<summary>")
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -129,7 +137,8 @@ def require_harmless(text: str) -> None:
     assert sum(token.type == "heading_open" for token in tokens) <= 2
     for token in tokens:
         if token.type == "html_block":
-            folded = token.content.startswith("<details><summary><code>") and token.content.endswith("</summary>\n")
+            begins = ("<details><summary><code>", "<details open><summary><code>")
+            folded = token.content.startswith(begins) and token.content.endswith("</summary>\n")
             assert (folded and token.content.count("<") == 9) or token.content == "</details>\n"
         elif token.type == "text":
             assert not set("@#<[$") & set(token.content)
