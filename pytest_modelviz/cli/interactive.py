@@ -91,6 +91,9 @@ class _Dialogue:
                 key = self._ask(item, number, group.items[at:])
                 if key == "q":
                     return
+                if key == "S":
+                    number += len(group.items) - at - 1
+                    break
                 if key in ("A", "R"):
                     decide = self._accept_unseen if key == "A" else self._reject
                     for other in group.items[at:]:
@@ -139,7 +142,7 @@ class _Dialogue:
         pictures = item.run.folder.pictures_of(item.check)
         for path in pictures:
             print_line(f"  picture   {field(str(from_here(path)))}")
-        whole = f"A/R all {len(rest)} left of this group  " if len(rest) > 1 else ""
+        whole = f"A/R/S all {len(rest)} left of this group  " if len(rest) > 1 else ""
         keys = f"a accept  r reject  s skip  {whole}{'o open picture  ' if pictures else ''}d details  q quit"
         opened = 0
         while True:
@@ -147,7 +150,7 @@ class _Dialogue:
             key = click.getchar()
             if not key:
                 raise EOFError
-            if key in ("a", "r", "s", "q") or (key in ("A", "R") and whole):
+            if key in ("a", "r", "s", "q") or (key in ("A", "R", "S") and whole):
                 return key
             if key == "o" and pictures:
                 self._open(item, pictures[opened % len(pictures)])
@@ -169,7 +172,8 @@ class _Dialogue:
             return
         copy = self._folder / f"{len(list(self._folder.iterdir()))}.png"
         copy.write_bytes(data)
-        click.launch(str(copy))
+        if click.launch(str(copy)):
+            print_line("nothing here opens pictures: look at the file, or at modelviz report")
 
 
 def _quoted(check: CheckResult, field: Callable[[str], str]) -> CheckResult:

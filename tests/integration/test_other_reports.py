@@ -34,7 +34,8 @@ def test_junit_files_have_properties_of_each_check(project, workers):
     project.test(TEST)
     project.run_once("--modelviz-update").assert_outcomes(passed=2)
     project.fault("weight")
-    project.run_apart("--modelviz", "--junitxml=junit.xml", *workers)
+    run = project.run_apart if workers else project.run
+    run("--modelviz", "--junitxml=junit.xml", *workers)
     found = junit(project)
     error, output = (float(found.pop(f"modelviz.feature_maps.{key}")) for key in ("error", "output_error"))
     assert error == pytest.approx(0.042, rel=0.1)
@@ -84,13 +85,12 @@ def test_names_are_printable():
 
 
 @pytest.mark.skipif(importlib.util.find_spec("pytest_html") is None, reason="needs pytest-html")
-@pytest.mark.parametrize("workers", [[], ["-n1"]])
-def test_pytest_html_gets_the_pictures(project, workers):
+def test_pytest_html_gets_the_pictures(project):
     project.test(TEST)
     project.run_once("--modelviz-update").assert_outcomes(passed=2)
     project.fault("weight")
     with_html = ["-p", "html", "-p", "metadata", "--self-contained-html", "--html=report.html"]
-    project.run_apart("--modelviz", *with_html, *workers)
+    project.run_apart("--modelviz", *with_html, "-n1")
     text = (project.path / "report.html").read_text("utf-8")
     pictures = list((project.path / ".modelviz/pictures").rglob("*.png"))
     assert 0 < len(re.findall(r"image/png;base64,", text)) == min(len(pictures), 4)

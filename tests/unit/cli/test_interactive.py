@@ -119,7 +119,7 @@ def test_a_group_is_shown_before_its_checks(project):
         "n drifted for weights\n"
         "  error     0.05\n"
         "  accept    modelviz accept --run R test_net.py::test_a\n"
-        f"{KEYS}A/R all 3 left of this group  d details  q quit\n"
+        f"{KEYS}A/R/S all 3 left of this group  d details  q quit\n"
     )
     assert text.endswith("q quit\n5 still waiting\n")
     assert project.accepted() == ""
@@ -140,7 +140,14 @@ def test_each_check_is_decided_by_its_key(project):
 
 @pytest.mark.parametrize(
     ("keys", "accepted", "waiting"),
-    [("Aq", "abc", "de"), ("rAq", "bc", "de"), ("Rq", "", "de"), ("sRaA", "d", "ae"), ("Asss", "abc", "de")],
+    [
+        ("Aq", "abc", "de"),
+        ("rAq", "bc", "de"),
+        ("Rq", "", "de"),
+        ("sRaA", "d", "ae"),
+        ("Asss", "abc", "de"),
+        ("aSa", "ad", "bce"),
+    ],
 )
 def test_a_group_is_decided_at_once(project, keys, accepted, waiting):
     review(keys)
@@ -154,7 +161,7 @@ def test_other_keys_do_nothing(project):
 
 
 def test_the_last_of_a_group_and_a_single_check_have_no_group_to_decide(project):
-    assert review("ssAsRq").output.count("A/R all") == 2
+    assert review("ssAsRq").output.count("A/R/S all") == 2
     assert project.accepted() == ""
 
 
@@ -276,7 +283,7 @@ def test_details_are_all_that_is_known(project):
 
 def test_pictures_are_opened_one_after_the_other(project, monkeypatch):
     opened = []
-    monkeypatch.setattr(click, "launch", lambda path: opened.append(Path(path).read_bytes()))
+    monkeypatch.setattr(click, "launch", lambda path: opened.append(Path(path).read_bytes()) or len(opened) == 3)
     check, other, stranger = project.checks[:3]
     location = project.results.location(check).path
     pictures = {f"{number}.png": png_bytes(np.full((4, 4, 3), number, np.uint8)) for number in range(2)}
@@ -289,6 +296,7 @@ def test_pictures_are_opened_one_after_the_other(project, monkeypatch):
     text = review("ooosososq").output
     assert opened == [pictures["0.png"], pictures["1.png"], pictures["0.png"]]
     assert text.count("  picture   .modelviz/pictures/") == 4
+    assert text.count("nothing here opens pictures: ") == 1
     assert "the picture is no PNG file, and is not opened\n" in text
     assert "the picture cannot be read: link.png leads out of " in text
 
