@@ -154,6 +154,11 @@ def test_a_group_is_decided_at_once(project, keys, accepted, waiting):
     assert (project.accepted(), project.waiting()) == (accepted, waiting)
 
 
+@pytest.mark.parametrize("key", "ARS")
+def test_checks_of_a_group_decided_at_once_are_counted(project, key):
+    assert f"4 of 5  test_net.py::test_d{chr(10)}" in review(f"s{key}q").output
+
+
 def test_other_keys_do_nothing(project):
     text = review("xo\x1b\rAq").output
     assert text.count(KEYS) == 6
@@ -264,6 +269,7 @@ def test_details_are_all_that_is_known(project):
         {"layer": "", "call": 2, "error": None, "tolerance": 0.1},
         {"layer": "early", "call": 0, "error": 0.0, "tolerance": 0.0001},
         {"layer": "a\n::error::no", "error": "x", "tolerance": True},
+        {"layer": "modelviz accept evil", "error": 0.0, "tolerance": 0.0},
         {"layer": 5},
     ]
     about = {**check.to_json(), "message": "n drifted\n  evidence  everything\n  accept    modelviz accept evil"}
@@ -277,8 +283,18 @@ def test_details_are_all_that_is_known(project):
         "  ! inf       0.1       the model itself, call 2\n"
         "  = 0         0.0001    early\n"
         "  = inf       inf       a\\n::error::no\n"
+        "  (a line that holds a command is left out)\n"
     )
     assert "no details of this check were kept\n" in text  # of the second
+
+
+def test_details_of_another_capture_are_not_shown(project):
+    check = project.checks[0]
+    about = {**check.to_json(), "candidate_sha256": "0" * 64, "message": "n drifted otherwise"}
+    project.results.details.keep(project.results.location(check).path, {"check": about, "layers": []})
+    text = review("dq").output
+    assert "otherwise" not in text
+    assert "no details of this check were kept\n" in text
 
 
 def test_pictures_are_opened_one_after_the_other(project, monkeypatch):

@@ -91,6 +91,13 @@ def test_markdown_has_groups_then_reports_with_commands_of_our_own():
     assert show("--format", "markdown", "--short").endswith("--group weights@conv\n```\n")
 
 
+def test_a_group_of_which_nothing_was_kept_has_no_command():
+    write(CheckResult.from_json({**DRIFT.to_json(), "candidate": None}))
+    text = show("--format", "markdown")
+    assert "#### weights at `conv`" in text
+    assert "--group" not in text
+
+
 def test_commands_of_a_choice_accept_what_is_shown_and_no_more():
     write(DRIFT, replace_name(DRIFT, "other"))
     text = show("--format", "markdown", "--check", "other", "test_net.py::*")
