@@ -7,6 +7,7 @@ import click
 from pytest_modelviz import __version__
 from pytest_modelviz.cli.baselines import accept, mv, orphans, prune, reject
 from pytest_modelviz.cli.diff import diff
+from pytest_modelviz.cli.interactive import review
 from pytest_modelviz.cli.results import list_, report, show, tensorboard
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.run.options import InvalidSettingError
@@ -34,5 +35,5 @@ def main() -> None:
     """
 
 
-for _command in (list_, show, accept, reject, diff, orphans, prune, mv, tensorboard, report):
+for _command in (list_, show, review, accept, reject, diff, orphans, prune, mv, tensorboard, report):
     main.add_command(_command)

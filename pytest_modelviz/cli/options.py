@@ -149,6 +149,11 @@ def review_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def choice_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options of `pattern_options`, and those that narrow the choice to some checks of the tests."""
+    return json_option(text_choice_options(command))
+
+
+def text_choice_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The same without JSON. The command gets the choice as one argument, `choice`."""
 
     @click.option("--check", "names", metavar="NAME", multiple=True, help="Only the checks of this name.")
     @click.option(
@@ -158,7 +163,8 @@ def choice_options(command: Callable[..., None]) -> Callable[..., None]:
         multiple=True,
         help="Only drifts of one cause at one layer, as named by runs.",
     )
-    @pattern_options
+    @_patterns
+    @review_options
     @functools.wraps(command)
     def with_choice(patterns: Sequence[str], names: Sequence[str], groups: Sequence[str], **others: Any) -> None:
         command(choice=Choice(patterns, names, groups), **others)
@@ -168,4 +174,8 @@ def choice_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def pattern_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that say which tests of these results are meant, and whether to print JSON."""
-    return click.argument("patterns", nargs=-1, metavar="[PATTERN]...")(json_option(review_options(command)))
+    return _patterns(json_option(review_options(command)))
+
+
+def _patterns(command: Callable[..., None]) -> Callable[..., None]:
+    return click.argument("patterns", nargs=-1, metavar="[PATTERN]...")(command)

@@ -44,7 +44,7 @@ def print_unnamed(review: Review, field: Callable[[str], str]) -> bool:
     """Print the candidates that no results mention; returns whether there are any."""
     unnamed = review.unnamed()
     for decision in unnamed:
-        _print_decision(decision, field)
+        print_decision(decision, field)
     if unnamed:
         print_line(
             "their run was broken off, or its results overwritten: name each run's own folder, or run the tests again"
@@ -62,12 +62,13 @@ def print_decisions(
         print_line(nothing)
     else:
         for decision in decisions:
-            _print_decision(decision, field)
+            print_decision(decision, field)
     if any(decision.refused for decision in decisions):
         raise click.exceptions.Exit(1)
 
 
-def _print_decision(decision: Decision, field: Callable[[str], str]) -> None:
+def print_decision(decision: Decision, field: Callable[[str], str]) -> None:
+    """Print what was done about a check, and why or where."""
     path = decision.path if "://" in decision.path else str(from_here(Path(decision.path)))
     check = f"{field(decision.nodeid)}  {field(decision.name)}"
     print_line(f"{decision.done:10} {check}  {decision.reason or path}")

@@ -12,6 +12,7 @@ import click
 from pytest_modelviz.cli.noise import noise_json, noise_report
 from pytest_modelviz.cli.options import ReviewOptions, choice_options, review_options
 from pytest_modelviz.cli.output import from_here, print_json, print_line, print_unnamed
+from pytest_modelviz.cli.pull_request import Format, gitlab, markdown, short_result
 from pytest_modelviz.cli.stored_report import own_accept_command, stored_report
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.records.check_result import CheckResult, Status
@@ -100,21 +101,40 @@ def _line(item: ReviewedCheck, options: ReviewOptions) -> str:
     is_flag=True,
     help="Add the layers in each baseline whose noise is large, and why; also of checks that matched.",
 )
+@click.option(
+    "--format",
+    "given_format",
+    type=click.Choice([each.value for each in Format]),
+    help="Print text (default), Markdown for pull requests, JSON, or GitLab's Code Quality JSON.",
+)
+@click.option("--short", is_flag=True, help="A line for each check; of Markdown, only what checks have in common.")
 @choice_options
-def show(options: ReviewOptions, choice: Choice, verbose: bool, as_json: bool) -> None:
+def show(
+    options: ReviewOptions, choice: Choice, verbose: bool, given_format: str | None, short: bool, as_json: bool
+) -> None:
     """Show the reports and pictures of checks that did not match."""
+    form = _format(given_format, as_json=as_json, short=short, verbose=verbose)
     review = options.review()
     failed = [pair for pair in review.checks if pair[1].status.fails]
     candidates, nothing = (review.checks, "no test") if verbose else (failed, "no test that did not match")
     checks = matching(candidates, choice.patterns, lambda pair: pair[1].nodeid, review.knows, nothing)
     checks = choice.narrowed(checks, lambda pair: pair[1])
-    if as_json:
+    if form is Format.MARKDOWN:
+        click.echo(markdown(options, review, choice, checks, short=short), nl=False)
+        return
+    if form is Format.GITLAB:
+        click.echo(gitlab(options, checks))
+        return
+    if form is Format.JSON:
         rows = [_check_json(options, review, *pair) for pair in checks if pair[1].status.fails]
         noise = {"noise": [row for pair in checks for row in noise_json(review, *pair)]} if verbose else {}
         print_json(**_runs_json(review), checks=rows, **noise)
         return
-    fates = review.fates()
+    fates = {} if short else review.fates()
     for run, check in checks:
+        if short:
+            print_line(short_result(check, options.field))
+            continue
         noise_lines = noise_report(review, run, check) if verbose else []
         if check.status.fails or noise_lines:
             _show_check(options, review, run, check, fates.get((run.id, check.nodeid, check.name)), noise_lines)
@@ -122,6 +142,18 @@ def show(options: ReviewOptions, choice: Choice, verbose: bool, as_json: bool) -
         of_run = _run_names(review) if review.unfinished else "the last run"
         print_line(f"all checks of {of_run} {'that were finished ' if review.has_lost_workers else ''}matched")
     print_unnamed(review, options.field)
+
+
+def _format(given: str | None, *, as_json: bool, short: bool, verbose: bool) -> Format:
+    """The format that the options ask for; raises UsageError where they contradict one another."""
+    form = Format(given) if given else Format.JSON if as_json else Format.TEXT
+    if as_json and form is not Format.JSON:
+        raise click.UsageError(f"--json and --format {form.value} exclude each other: choose one")
+    if short and (verbose or form not in (Format.TEXT, Format.MARKDOWN)):
+        raise click.UsageError("--short goes with text and Markdown, and without --verbose")
+    if verbose and form not in (Format.TEXT, Format.JSON):
+        raise click.UsageError(f"--verbose goes with text and JSON, not with {form.value}")
+    return form
 
 
 def _show_check(

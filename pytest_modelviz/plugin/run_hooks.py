@@ -18,6 +18,7 @@ from pytest_modelviz.plugin.collection import CollectionRecorder, sources
 from pytest_modelviz.plugin.data_folders import data_folders, is_same, named_paths
 from pytest_modelviz.plugin.drift_report import ReportedDrifts
 from pytest_modelviz.plugin.identity import NODEID, CollectedTests, identity, relative_file
+from pytest_modelviz.plugin.other_reports import add_pictures, add_properties
 from pytest_modelviz.records.check_result import CheckResult
 from pytest_modelviz.run.settings import Mode, Settings
 from pytest_modelviz.run.summary import RunSummary
@@ -52,6 +53,7 @@ class ModelvizPlugin:
         self._items: list[pytest.Item] = []
         self._tests: CollectedTests | None = None
         self._review: str | None = None
+        self._annotations: list[str] = []
         self._data_folders: list[Path] | None = None
         self.forks = ForkedChecks()
 
@@ -168,6 +170,8 @@ class ModelvizPlugin:
             is_expected = report.skipped and hasattr(report, "wasxfail")
             results = [replace(each, expected_failure=is_expected and each.status.fails) for each in checks.unreported]
             setattr(report, _RESULTS, [result.to_json() for result in results])
+            add_properties(item, report, results)
+            add_pictures(item.config, report, results, self.settings.results_folder())
             checks.unreported = []
         return report
 
@@ -234,8 +238,16 @@ class ModelvizPlugin:
                 self._summary.add_collection(*self._collection())
             ended = exitstatus in _ENDED and not (session.shouldstop or session.shouldfail)
             self._summary.write(ended=ended)
+            self._report_to_github()
             if self._summary.has_failed and exitstatus in _PASSED:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _report_to_github(self) -> None:
+        """On GitHub Actions, write the summary of the step; the terminal's last lines are the annotations."""
+        report = self._summary.github(self._config.invocation_params.dir, self.review())
+        if report is not None:
+            self._summary.add_error(report.write_summary())
+            self._annotations = report.annotations()
 
     def _collection(self) -> tuple[dict[str, list[str]], list[str]]:
         """The tests of the files that were collected whole, and the files on which their ids depend."""
@@ -251,6 +263,8 @@ class ModelvizPlugin:
             terminalreporter.section("modelviz")
         for line, is_error in lines:
             terminalreporter.write_line(printable(line), red=is_error)
+        for line in self._annotations:
+            terminalreporter.write_line(line)  # a workflow command, whose fields are escaped
 
 
 def _pending(item: pytest.Item) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.records.group import drift_groups
@@ -36,6 +37,16 @@ def short_line(failed: Sequence[CheckResult], width: int = WIDTH) -> str:
     where = "" if first is None else f" at {first.layer or 'the model'}"
     change = printable(f"{result.cause or result.name + ' drifted'}{where}")
     return f"{cut_short(change, max(_LEAST, width - len(effect) - len(_times(result))))}{_times(result)}{effect}"
+
+
+def short_text(result: CheckResult, field: Callable[[str], str] = str) -> str:
+    """The same of a single check, whose name stands elsewhere; `field` makes the name of a layer fit to be printed."""
+    if result.status is not Status.DRIFT:
+        return _REASONS.get(result.status, str(result.status))
+    first = result.first_divergence
+    if first is not None and first.layer:
+        result = replace(result, first_divergence=replace(first, layer=field(first.layer)))
+    return short_line([result])
 
 
 _REASONS = {

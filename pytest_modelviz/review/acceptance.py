@@ -6,7 +6,7 @@ is proved by nothing, so that only its colours are taken over.
 
 import os
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -28,10 +28,18 @@ _PYTHON, _DOCUMENTS = (".py",), (".rst", ".md", ".txt", ".yaml", ".yml", ".ipynb
 
 
 def accept_all(review: Review, chosen: Sequence[ReviewedCheck], *, named: bool = False) -> list[Decision]:
-    """Accept each; of a check that several runs have captured otherwise, none: which is meant is not guessed.
+    """Accept each of the checks, as `acceptor` does."""
+    accept = acceptor(review, chosen, named=named)
+    return [accept(item) for item in chosen]
 
-    Beside own results those of other projects are left alone, and refused where only they are `named`. So are drifts of
-    tests that are expected to fail, unless they are named.
+
+def acceptor(
+    review: Review, chosen: Sequence[ReviewedCheck], *, named: bool = False
+) -> Callable[[ReviewedCheck], Decision]:
+    """What accepts one of the chosen checks; of one that several runs have captured otherwise, it accepts none.
+
+    Which of those is meant is not guessed. Beside own results those of other projects are left alone, and refused where
+    only they are `named`. So are drifts of tests that are expected to fail, unless they are named.
     """
     conflicts = _conflicting_captures(chosen)
     matching: dict[object, list[ReviewedRun]] = {}
@@ -56,7 +64,7 @@ def accept_all(review: Review, chosen: Sequence[ReviewedCheck], *, named: bool =
             return _decision(review, item, "refused", _conflict_reason(captures))
         return _decision(review, item, *_accept(review, item))
 
-    return [accept(item) for item in chosen]
+    return accept
 
 
 def _decision(review: Review, item: ReviewedCheck, done: str, reason: str = "") -> Decision:

@@ -10,6 +10,7 @@ from pytest_modelviz.records.colormap import Colormap
 from pytest_modelviz.records.shadow import Shadow
 
 ORPHANS = ("ignore", "warn", "fail")
+GITHUB = ("auto", "off")
 IGNORE = "modelviz_ignore"  # in ini files and markers alone: a list is no word of a command line
 IGNORE_HELP = "module attributes that are not configuration, as globs such as *._trainer, one per line"
 
@@ -100,6 +101,13 @@ def parse_orphans(name: str, text: str) -> str:
     """What becomes of a run that finds baselines whose test is gone."""
     if text not in ORPHANS:
         raise InvalidSettingError(f"{name} takes {', '.join(ORPHANS[:-1])} or {ORPHANS[-1]}, not {text!r}")
+    return text
+
+
+def parse_github(name: str, text: str) -> str:
+    """Whether a run on GitHub Actions writes a summary and annotations."""
+    if text not in GITHUB:
+        raise InvalidSettingError(f"{name} takes {' or '.join(GITHUB)}, not {text!r}")
     return text
 
 
@@ -201,6 +209,12 @@ OPTIONS = (
         "colours of heatmaps laid over a photograph: inferno (default), viridis, cividis or jet",
         parse_colormap,
         "NAME",
+    ),
+    Option(
+        "--modelviz-github",
+        "on GitHub Actions, add what did not match to the job's summary and annotate the lines: auto (default) or off",
+        parse_github,
+        "WHEN",
     ),
     Option("--modelviz-html", "write report.html into the results folder (default)", default=True),
 )

@@ -44,6 +44,7 @@ _PLAIN = (
     "orphans",
     "shadow",
     "colormap",
+    "github",
     "html",
 )  # options that are settings as they are
 _MARKER_KEYS = ("rtol", "atol", "layers", "variant", "compare", "ignore")
@@ -71,6 +72,7 @@ class Settings:
     orphans: str = "warn"
     shadow: Shadow = Shadow.AUTO
     colormap: Colormap = Colormap.INFERNO
+    github: str = "auto"
     html: bool = True
     repeated: str = ""
     baseline_dir_is_configured: bool = True

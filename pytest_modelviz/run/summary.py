@@ -3,12 +3,16 @@
 Knows no pytest. Everything here comes from plain data that any process of the run can have sent.
 """
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 import importlib.metadata
+import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.records.check_result import CheckResult, Status, totals_of
@@ -19,6 +23,9 @@ from pytest_modelviz.run.settings import Mode, Settings
 from pytest_modelviz.storage.git import ignored_warning, path_in_repository
 from pytest_modelviz.storage.git_revision import revision_of
 from pytest_modelviz.storage.names import Location, display_path
+
+if TYPE_CHECKING:
+    from pytest_modelviz.run.github import GitHubReport
 
 # Of a test that ran several times over, the worst result counts. Where several are as bad, the last.
 _WORST_LAST = (
@@ -253,6 +260,21 @@ class RunSummary:
         if written:
             self.add_error(ignored_warning(self._settings.baseline_dir, written, root))
 
+    def github(self, here: Path, review: str) -> GitHubReport | None:
+        """What there is to say on GitHub Actions, if anything; the arguments are those of `lines`."""
+        from pytest_modelviz.run.github import GitHubJob, GitHubReport
+
+        results = self.results
+        failed = [result for result in results if result.status.fails and not result.expected_failure]
+        job = GitHubJob.from_environment(os.environ)
+        if job is None or not failed or not self._written or self._settings.github == "off":
+            return None
+        return GitHubReport(job, self._facts(results), failed, review, self._results_dir(here))
+
+    def _results_dir(self, here: Path) -> str:
+        folder = self._settings.results_dir
+        return (folder.relative_to(here) if folder.is_relative_to(here) else folder).as_posix()
+
     def lines(self, here: Path, review: str) -> list[tuple[str, bool]]:
         """What the terminal says at the end, as (line, whether it is an error); paths as seen from `here`.
 
@@ -261,14 +283,13 @@ class RunSummary:
         errors = [(error, True) for error in self._errors]
         if self._totals is None:
             return errors
-        folder = self._settings.results_dir
         summary = TerminalSummary(
             totals=self._totals,
             results=self.results,
             orphans=self._orphans,
             not_made=self._not_made,
             lost=self.lost,
-            folder=(folder.relative_to(here) if folder.is_relative_to(here) else folder).as_posix(),
+            folder=self._results_dir(here),
             run_id=self._run_id,
             review=review,
             has_report=self._folder.report.exists(),

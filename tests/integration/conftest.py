@@ -118,7 +118,7 @@ def test_net(model_summary, feature_maps, cam_map):
 """
 
 
-_PLUGINS = ("cacheprovider", "randomly", "hypothesispytest", "anyio", "pytest_jsonreport", "metadata")
+_PLUGINS = ("cacheprovider", "randomly", "hypothesispytest", "anyio", "pytest_jsonreport", "html", "metadata")
 _RUNS: dict[tuple[object, ...], tuple[pytest.RunResult, dict[str, bytes]]] = {}  # runs and what they left
 
 

@@ -195,7 +195,7 @@ def test_the_installed_command(project):
         "modelviz"
     )
     help_text = subprocess.run([command, "--help"], capture_output=True, text=True, check=True).stdout
-    for name in ("list", "show", "accept", "reject", "diff", "orphans", "prune", "tensorboard", "report"):
+    for name in ("list", "show", "review", "accept", "reject", "diff", "orphans", "prune", "tensorboard", "report"):
         assert f"\n  {name} " in help_text
 
 

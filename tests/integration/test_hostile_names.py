@@ -79,14 +79,16 @@ def test_names_in_models(project):
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert {check["status"] for check in project.results["checks"]} == {"drift"}
     require_harmless([line for line in result.outlines if "HOSTILE" not in line])
-    texts = [text for element in ET.parse(project.path / "junit.xml").iter() for text in [element.text or ""]]
+    elements = list(ET.parse(project.path / "junit.xml").iter())
+    texts = [element.text or "" for element in elements]
+    texts += [element.attrib["value"] for element in elements if element.tag == "property"]
     require_harmless([line for text in texts for line in text.splitlines() if "HOSTILE" not in line])
     for check in project.results["checks"]:
         require_harmless(check["message"].split("\n"))
         require_harmless(check["tensorboard_tags"])
-    for command in ("list", "show", "accept", "report"):
-        lines = project.modelviz(command).output.splitlines()
-        require_harmless([line for line in lines if command != "accept"])
+    for command in ("list", "show", "show --short", "show --format markdown", "show --format gitlab", "report"):
+        require_harmless(project.modelviz(*command.split()).output.splitlines())
+    project.modelviz("accept")
     require_harmless((project.path / ".modelviz/report.html").read_text("utf-8").split("\n"))
 
 
