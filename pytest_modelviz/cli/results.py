@@ -73,9 +73,13 @@ def _runs_json(review: Review) -> dict[str, Any]:
 
 
 def _check_json(options: ReviewOptions, review: Review, run: ReviewedRun, check: CheckResult) -> dict[str, Any]:
-    """A check for programs, with a new accept command and, where there are several runs, the id of its run."""
+    """A check for programs, with a new accept command and, where there are several runs, the id of its run.
+
+    There is no command for code that came with the results.
+    """
     if check.accept_command is not None:
-        check = replace(check, accept_command=own_accept_command(check, run, options))
+        command = own_accept_command(check, run, options) if review.names_project_file(check.nodeid) else None
+        check = replace(check, accept_command=command)
     return {**published_json(check), **({"run": run.id} if len(review.runs) > 1 else {})}
 
 

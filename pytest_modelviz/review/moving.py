@@ -237,6 +237,7 @@ def _move_files(store: Store, move: Move) -> None:
     if present != text_sha256(arriving):
         files = replace(_files(store, move, old), text=arriving)
         store.replace_if_unchanged(move.destination, files, expected_digest=present)
+    _require_own_picture(store, move.destination)
     arrived = store.files(move.destination, nodeid=move.nodeid, name=move.document["name"])  # raises unless it is whole
     if old is not None and store.digest(move.source) == old:
         try:
@@ -247,8 +248,17 @@ def _move_files(store: Store, move: Move) -> None:
         store.replace_if_unchanged(move.destination, replace(arrived, text=new), expected_digest=text_sha256(arriving))
 
 
+def _require_own_picture(store: Store, location: Location) -> None:
+    if store.has_linked_picture(location):
+        raise ModelvizError(
+            f"its {location.stem}.png is a symbolic link, which may lead to any picture: put a copy in its place, or "
+            f"remove it"
+        )
+
+
 def _files(store: Store, move: Move, digest: str | None) -> Files:
-    """The files to move, complete and unchanged since they were found."""
+    """The files to move, complete and unchanged since they were found. Raises ModelvizError for a linked picture."""
+    _require_own_picture(store, move.source)
     files = store.files(move.source, nodeid=move.old_nodeid, name=move.document["name"])
     if files is None or text_sha256(files.text) != digest:
         raise ChangedMeanwhileError(store.display_path(move.source))

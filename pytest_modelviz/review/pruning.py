@@ -7,6 +7,7 @@ file may have brought the test back. No torch, no pytest.
 import functools
 import itertools
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
@@ -65,6 +66,8 @@ def _prune(
         digest = orphan.baseline_sha256
         if files is None or digest is None or text_sha256(files.text) != digest:
             raise ChangedMeanwhileError(path)
+        if baselines.has_linked_picture(location):
+            files = replace(files, picture=None)  # the copy gets no picture of somebody else's
         review.home.prepare()
         _keep_copy(Store(review.home.pruned, kind="copy", option="--modelviz-results-dir"), location, files)
         baselines.remove(location, expected_digest=digest)
