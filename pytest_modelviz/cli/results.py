@@ -183,7 +183,7 @@ def report(options: ReviewOptions, opens: bool) -> None:
         def message(result: RunResult, check: CheckResult, folder: ResultsFolder = folder) -> str:
             return stored_report(review, check, ReviewedRun(folder, result), options)
 
-        path = write_report(folder, fates, message)
+        path = write_report(folder, fates, message, options.field)
         print_line(str(from_here(path)))
         if opens:
             click.launch(str(path))
