@@ -1,4 +1,4 @@
-"""Parameters whose gradient is a small part of the whole: compared unless it may be rounding, and then that is noted."""
+"""Parameters whose gradient is a small part of the whole: compared, or noted where it may be rounding."""
 
 from dataclasses import replace
 
