@@ -22,6 +22,7 @@ from pytest_modelviz.storage.formats import renamed_json, text_sha256
 from pytest_modelviz.storage.names import Location
 from pytest_modelviz.storage.renaming import Renaming
 from pytest_modelviz.storage.store import ChangedMeanwhileError, Store
+from pytest_modelviz.text.printable import as_one_word
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,9 @@ def _distinct(store: Store, moves: Sequence[Move]) -> list[Move]:
         other = by_target.setdefault(move.target, move)
         if other is not move:
             paths = " and ".join(store.display_path(each.source) for each in (other, move))
-            raise ModelvizError(f"{paths} both belong to {move.old_nodeid}, and neither is in the right place")
+            raise ModelvizError(
+                f"{paths} both belong to {as_one_word(move.old_nodeid)}, and neither is in the right place"
+            )
     return list(moves)
 
 
@@ -139,7 +142,8 @@ def _require_gone(moves: Sequence[Move], renaming: Renaming, rootdir: Path) -> N
             if "[" in old and "[" in renaming.old and is_defined(rootdir, new) is not False:
                 continue
             raise ModelvizError(
-                f"{function_of(old)} is still there: rename it first, or name those of its tests that have moved"
+                f"{as_one_word(function_of(old))} is still there: rename it first, or name those of its tests that "
+                f"have moved"
             )
 
 
@@ -153,8 +157,8 @@ def _require_files(moves: Sequence[Move], rootdir: Path) -> None:
     for file in sorted({move.nodeid.partition("::")[0] for move in moves}):
         if not is_file(rootdir / file):
             raise ModelvizError(
-                f"there is no {file} in {rootdir}: rename the tests first, then move their baselines; names are "
-                f"relative to that folder (--rootdir chooses another)"
+                f"there is no {as_one_word(file)} in {rootdir}: rename the tests first, then move their baselines; "
+                f"names are relative to that folder (--rootdir chooses another)"
             )
 
 
@@ -192,7 +196,8 @@ def _conflicts(store: Store, ordered: Sequence[Move]) -> list[Moved]:
 
 def _conflict(store: Store, move: Move) -> str:
     path = store.display_path(move.target)
-    return f"{move.nodeid} already has a baseline, {path}: keep only one of the two; until then nothing is moved"
+    test = as_one_word(move.nodeid)
+    return f"{test} already has a baseline, {path}: keep only one of the two; until then nothing is moved"
 
 
 def _carry_out(store: Store, move: Move, *, dry_run: bool) -> Moved:

@@ -117,7 +117,11 @@ class TestOrphans:
         lines = [line for line, _ in summary_lines(TerminalSummary(totals_of([]), orphans=[record]))]
         lines += [line for line, _ in summary_lines(TerminalSummary(totals_of([]), not_made=[(A, sentence)]))]
         moved = modelviz("mv", "--dry-run", "test_net.py::test_gone", B)
-        for text in ("\n".join(lines), modelviz("orphans"), modelviz("prune", "--dry-run"), moved):
+        for test in ("test_gone", "test_b"):
+            save(baselines, f"test_net.py::{test}[{sentence}]")
+        taken = modelviz("mv", "test_net.py::test_gone", B)
+        assert "already has a baseline" in taken
+        for text in (taken, "\n".join(lines), modelviz("orphans"), modelviz("prune", "--dry-run"), moved):
             assert sentence in text
             assert sentence not in re.sub(r"\$?'[^']*'", "", text)
 
