@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from pytest_modelviz.compare.blame import assign_blame
@@ -39,10 +39,11 @@ from pytest_modelviz.records.findings import (
     Role,
     UncomparedFinding,
     UnrecordedPartsFinding,
+    UnstatedFinding,
     WeightFinding,
 )
-from pytest_modelviz.records.structure import LENT, ModelStructure, class_name_of
-from pytest_modelviz.records.tensors import TensorRecord
+from pytest_modelviz.records.structure import LENT, SIDE_EFFECTS, ModelStructure, class_name_of
+from pytest_modelviz.records.tensors import INTEGERS, TensorRecord
 from pytest_modelviz.records.trace import Event, ForwardTrace
 from pytest_modelviz.records.verdict import Divergence, LayerError, Verdict
 
@@ -206,10 +207,17 @@ def _uncompared(comparison: LockstepComparison) -> list[AnyFinding]:
     buffers = [UncomparedFinding(name, f"buffer {local}") for name, local in sorted(differing & claimed)]
     lent = {call.layer for call in baseline.calls if id(call) in comparison.lent_calls}
     lent_findings = [UncomparedFinding(name, f"weights{LENT}") for name in sorted(lent)]
-    writing = {call.layer for call in baseline.calls if id(call) in comparison.writing_calls}
-    written = [UncomparedFinding(name, "output to its arguments") for name in sorted(writing)]
-    written += [UncomparedFinding("", f"output {path} (empty)") for path in comparison.empty_outputs]
-    return [*buffers, *lent_findings, *written, *uncompared_parts(*comparison.structures)]
+    unstated: list[AnyFinding] = []
+    if _states_side_effects(actual) and not _states_side_effects(baseline):  # whatever the actual pass writes
+        unstated.append(UnstatedFinding("what the model writes into its arguments, and what it returns empty"))
+    unstated += unstated_integers(baseline.tensors, actual.tensors)
+    return [*buffers, *lent_findings, *unstated, *uncompared_parts(*comparison.structures)]
+
+
+def _states_side_effects(trace: ForwardTrace) -> bool:
+    """Whether a pass says what the model writes into its arguments, and what it returns empty."""
+    root = trace.modules.get(trace.calls[0].layer) if trace.calls else None
+    return root is not None and SIDE_EFFECTS in root.config
 
 
 def uncompared_parts(baseline: ModelStructure, actual: ModelStructure) -> list[AnyFinding]:
@@ -218,7 +226,21 @@ def uncompared_parts(baseline: ModelStructure, actual: ModelStructure) -> list[A
     without = [name for name, module in actual.modules.items() if module.has_integers and name not in known]
     anew = quantised_anew(baseline, actual)
     findings: list[AnyFinding] = [UnrecordedPartsFinding(len(without))] if without else []
-    return [*findings, *([QuantisedAnewFinding(len(anew))] if anew else [])]
+    findings += [QuantisedAnewFinding(len(anew))] if anew else []
+    return [*findings, *unstated_integers(baseline.weights, actual.weights)]
+
+
+def unstated_integers(
+    baseline: Mapping[str, TensorRecord], actual: Mapping[str, TensorRecord]
+) -> list[UnstatedFinding]:
+    """What to say of a match if some integers were compared by sums alone."""
+    lacking = [
+        key
+        for key, record in actual.items()
+        if INTEGERS in record.value_fingerprints and key in baseline
+        if INTEGERS not in baseline[key].value_fingerprints and baseline[key].sketch.size
+    ]
+    return [UnstatedFinding("where its integers are")] if lacking else []
 
 
 def former_sketches(baseline: Iterable[TensorRecord]) -> list[FormerSketchFinding]:

@@ -25,7 +25,7 @@ Compare = Callable[[Capture, Capture, Tolerances], Verdict]
 Distances = Callable[[Capture, Capture], Sequence[float]]
 
 _LOWEST = "lowest_dtype"  # a fact
-_REQUEST = ("dtype", "targets")  # facts that make explanations comparable
+_REQUEST = ("method", "layer", "call", "dtype", "targets", "shape")  # facts that make explanations comparable
 _ANSWERS = ("predicted", "explained")  # facts that are reported with a match
 _TIMES_AS_FAR = 2.0  # from its shadow an explanation may be on another device
 
@@ -77,7 +77,9 @@ def compare_explanations(
     if native.matched:
         return with_findings(verdict, *native.findings)
     is_same_request = all(old.facts.get(key) == new.facts.get(key) for key in _REQUEST)
-    if is_same_request and _is_as_far(distances(old, before), distances(new, after)):
+    asked = tolerances.of("")
+    is_default = asked.rtol is None and asked.atol is None  # what a user allows is all that is allowed
+    if is_same_request and is_default and _is_as_far(distances(old, before), distances(new, after)):
         return with_findings(verdict, *_other_answers(old, new))
     return with_findings(native, ShadowFinding("agrees"))
 

@@ -5,14 +5,15 @@ import math
 from collections.abc import Collection, Mapping
 
 from pytest_modelviz.compare.devices import same_but_for_devices
-from pytest_modelviz.compare.precision import is_exact
+from pytest_modelviz.compare.precision import coarser, is_exact
 from pytest_modelviz.compare.tensors import allowed_for, difference, is_mere_rounding, rms
-from pytest_modelviz.compare.tolerance import MOST, ROUNDING, Source, Tolerances
+from pytest_modelviz.compare.tolerance import ROUNDING, Source, Tolerances
 from pytest_modelviz.records.findings import COMPUTED_IN
 from pytest_modelviz.records.tensors import COMPONENTS, INTEGERS, LARGE_INTEGERS, TensorRecord
 from pytest_modelviz.records.trace import Leaf
 from pytest_modelviz.text.side_by_side import apart
 
+_EXCUSED = 1.5  # times what a dtype is allowed: no more is forgiven for results that were excused
 _KINDS = {"nan": "NaN", "+inf": "infinite", "-inf": "-infinite"}
 
 
@@ -71,7 +72,8 @@ def leaf_errors(
                 excused = source.excused
                 # what is computed from a negligible result may be of any size: it is forgiven as little as any other
                 if excused and actual_leaf.tensor not in negligible:
-                    excused = min(excused, min(3 * allowed, MOST) * min(rms(old), rms(new)))
+                    most = _EXCUSED * tolerances.scale * tolerances.default(coarser(source.dtype, new.dtype))
+                    excused = min(excused, min(3 * allowed, most) * min(rms(old), rms(new)))
                 forgiven = atol + _forgiven(new, scale, allowed, cancels=cancels) + excused
             errors[path] = difference(old, new, atol=forgiven, allowed=allowed), allowed
     return errors | dict.fromkeys(lacking, (math.inf, 0.0))  # last: another dtype of the results says more

@@ -16,11 +16,12 @@ pass alone, and everything in the actual pass is compared.
 
 import itertools
 import math
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from pytest_modelviz.compare.arguments import lent_weights, matched_arguments, with_actual_names
+from pytest_modelviz.compare.containers import is_allowed_less, is_sequential
 from pytest_modelviz.compare.error_propagation import EXACT, ErrorPropagation
 from pytest_modelviz.compare.leaves import leaf_errors, worst
 from pytest_modelviz.compare.tensors import is_mere_rounding
@@ -76,8 +77,6 @@ class LockstepComparison:
         order_divergence: the two events from which on the order of events itself differs.
         skipped_containers: Sequentials that only one of the passes calls.
         lent_calls: the ids of calls for which only one of the passes was given weights.
-        writing_calls: the ids of calls for which only the actual pass says what they put into their arguments.
-        empty_outputs: paths within the model's output that hold nothing, of which only the actual pass says so.
         drifted_outputs: paths within the model's output that drifted; None where the output was not reached.
 
     """
@@ -92,11 +91,10 @@ class LockstepComparison:
     order_divergence: tuple[Event | None, Event | None] | None = None
     skipped_containers: set[str] = field(default_factory=set)
     lent_calls: set[int] = field(default_factory=set)
-    writing_calls: set[int] = field(default_factory=set)
-    empty_outputs: list[str] = field(default_factory=list)
     drifted_outputs: list[str] | None = None
     _compared: set[Hashable] = field(default_factory=set)  # of the actual pass
     _rounded: dict[tuple[str | None, str], float] = field(default_factory=dict)
+    _forgiven: set[str] = field(default_factory=set)  # tensors of the actual pass
     _latest: Leaves = field(default_factory=dict)  # what the actual pass handed over at its latest event
     _presumed: ComparedEvent | None = None  # the first whose arguments correspond only if the baseline is believed
 
@@ -155,6 +153,7 @@ class LockstepComparison:
                 actual is not None
                 and self._skips(actual, called=self._called[0])
                 and (actual.kind == "enter" or self._hands_on(actual.call))
+                and not (actual.kind == "leave" and self._is_forgiven(actual))
             ):
                 self._latest = actual.leaves
                 actual = next(actual_events, None)
@@ -167,24 +166,20 @@ class LockstepComparison:
         """Whether it is of a Sequential that the other pass has not `called`: its children may be called one by one."""
         layer = event.call.layer
         modules = self.baseline.modules.get(layer), self.actual.modules.get(layer)
-        if layer == "" or any(module is None or module.class_name != "Sequential" for module in modules):
+        if layer == "" or not all(module is not None and is_sequential(module) for module in modules):
             return False
         if layer not in self.skipped_containers:
-            if layer in called or self._is_allowed_less(layer):
+            if layer in called or self._is_allowed_less(event.call):
                 return False
             self.skipped_containers.add(layer)
         return True
 
-    def _is_allowed_less(self, layer: str) -> bool:
-        """Whether the user allows a Sequential less than its parent or its children, which would stand for it."""
-        if not self.tolerances.layers:
-            return False
-        parent = layer.rpartition(".")[0]
-        around = [parent, *(name for name in self.actual.modules if name.rpartition(".")[0] == layer)]
-        own, *others = (self.tolerances.of(name) for name in (layer, *around))
-        return any(
-            own.relative("float32") < other.relative("float32") or own.absolute < other.absolute for other in others
-        )
+    def _is_allowed_less(self, call: Call) -> bool:
+        return is_allowed_less(call, (self.baseline, self.actual), self.tolerances)
+
+    def _is_forgiven(self, event: Event) -> bool:
+        """Whether a Sequential that is skipped returns what was only forgiven to a module in it, and not to itself."""
+        return any(leaf.tensor in self._forgiven for leaf in event.leaves.values())
 
     def _hands_on(self, call: Call) -> bool:
         """Whether a call gives its first module what it was given, and returns what its last returned: no more."""
@@ -216,7 +211,10 @@ class LockstepComparison:
         error, allowed, path = worst(errors)
         full_error = error
         if scale or propagation.forgives:
-            full_error = worst(self._errors(baseline, actual, leaves, None))[0]
+            strict = self._errors(baseline, actual, leaves, None)
+            full_error = worst(strict)[0]
+            if baseline.kind == "leave" and scale:
+                self._note_forgiven(leaves, strict)
         gap = 0.0
         if self.first is None and not full_error <= allowed:
             gap = propagation.input_gap(baseline, actual, layer)
@@ -237,6 +235,15 @@ class LockstepComparison:
             return EXACT  # no bit differs: no rounding comes from here
         return source.and_from(propagation.source_of(actual)) if propagation.excuses else source
 
+    def _note_forgiven(self, leaves: tuple[Leaves, Leaves], strict: Mapping[str, tuple[float, float]]) -> None:
+        """Note the results that agree only since rounding of their inputs is forgiven, but are not mere rounding."""
+        before, after = leaves
+        for path, leaf in after.items():
+            error, allowed = strict.get(path, (0.0, 0.0))
+            is_rounded = path in before and (before[path].tensor, leaf.tensor) in self._rounded
+            if leaf.tensor is not None and not error <= allowed and not is_rounded:
+                self._forgiven.add(leaf.tensor)
+
     def _scale_of_rounding(self, baseline: Event, leaves: tuple[Leaves, Leaves], scale: float) -> float:
         """The size of what results were computed from, whose rounding is forgiven.
 
@@ -249,8 +256,8 @@ class LockstepComparison:
             rounded = [pair for pair in pairs if is_mere_rounding(self.actual.tensors[pair[1]], scale)]
             self._rounded.update(dict.fromkeys(rounded, scale))
         elif baseline.kind == "leave" and baseline.parent is not None:
-            layer = baseline.call.layer
-            if self.actual.modules[layer].class_name == "Sequential" and not self._is_allowed_less(layer):
+            only_hands_on = is_sequential(self.actual.modules[baseline.call.layer])
+            if only_hands_on and not self._is_allowed_less(baseline.call):
                 return min((self._rounded.get(pair, 0.0) for pair in pairs), default=0.0)
         return scale
 
@@ -269,9 +276,6 @@ class LockstepComparison:
             lacking = {path: leaf for path, leaf in after.items() if path not in before}
             written = {path for path in lacking if path.endswith(WRITTEN)}
             empty = {path for path, leaf in lacking.items() if leaf.literal == EMPTY} - written
-            if written:
-                self.writing_calls.add(id(baseline.call))
-            self.empty_outputs.extend(sorted(empty))
             return before, {path: leaf for path, leaf in after.items() if path not in written | empty}
         lent = lent_weights(before), lent_weights(after)
         if lent[0] != lent[1]:  # earlier versions did not record them

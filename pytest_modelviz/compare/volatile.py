@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from pytest_modelviz.compare import devices
 from pytest_modelviz.compare.bracketed import NamePredicate, arranged
 from pytest_modelviz.compare.shared_objects import object_class
+from pytest_modelviz.records.structure import MARKS
 from pytest_modelviz.text.dotted import holders
 
 # Names that libraries and users give to what belongs to a process, a machine or a checkout.
@@ -103,7 +104,7 @@ def lasting(config: Mapping[str, str], ignored: NamePredicate | None = None) -> 
     lengths = {len(key) for key in machinery}
     result = {}
     for key, text in config.items():
-        if key in _CODE:
+        if key in _CODE or key in MARKS:
             result[key] = text
         elif not (is_volatile(key) or _is_clock(key, text) or any(holders(key, machinery, lengths))):
             if ignored is None:

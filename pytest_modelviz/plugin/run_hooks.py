@@ -94,7 +94,7 @@ class ModelvizPlugin:
 
     def _reports(self) -> bool:
         """Whether this process reports on the run: workers do not, nor does a run that only collects."""
-        return not self._worker and not self._config.getoption("collectonly", False)
+        return not self._worker and not self._config.getoption("collectonly")
 
     def pytest_sessionstart(self) -> None:
         if self.settings.mode is not Mode.OFF:

@@ -32,7 +32,7 @@ class ThirdPartyViews:
 
     def add(self, views: object) -> None:
         """Make a fixture for each; raises pytest.UsageError for what is no view, or has a name that is taken."""
-        if isinstance(views, type) or not isinstance(views, (list, tuple)):
+        if not isinstance(views, (list, tuple)):
             raise pytest.UsageError(f"modelviz: pytest_modelviz_views must return a list of classes, not {views!r}")
         for view in views:
             name = getattr(view, "view", None)

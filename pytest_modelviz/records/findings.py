@@ -197,6 +197,13 @@ class UncomparedFinding(LayerFinding):
 
 
 @dataclass(frozen=True)
+class UnstatedFinding(AnyFinding):
+    """What the baseline, as those of earlier versions, does not say, and was not compared: reported with a match."""
+
+    subject: str
+
+
+@dataclass(frozen=True)
 class UnrecordedPartsFinding(AnyFinding):
     """In how many layers the baseline lacks the integers, scales and zero points of quantised weights."""
 

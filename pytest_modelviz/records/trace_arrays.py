@@ -111,10 +111,11 @@ def _unpacked(arrays: Mapping[str, Array]) -> ForwardTrace:
     for module in modules.values():
         _require(module.weights.values(), weights)
     calls = _unpacked_calls(structure["calls"], modules, tensors)
+    weights = _only(weights, (key for module in modules.values() for key in module.weights.values()))
     for reader in readers.values():
         reader.require_end()
     ties = tuple(tuple(str(name) for name in group) for group in structure["ties"])
-    trace = ForwardTrace(ModelStructure(modules, weights, ties), calls, tensors, gradients)
+    trace = ForwardTrace(ModelStructure(modules, weights, ties), calls, _of_calls(calls, tensors), gradients)
     if SHADOW in arrays:
         trace.shadow = _unpacked_shadow(arrays, trace, structure["calls"])
     return trace
@@ -127,7 +128,7 @@ def _unpacked_shadow(arrays: Mapping[str, Array], trace: ForwardTrace, calls: An
     unpacked = _unpacked_calls(calls if own is None else own, trace.modules, tensors)
     for reader in readers.values():
         reader.require_end()
-    return ForwardTrace(trace.structure, unpacked, tensors)
+    return ForwardTrace(trace.structure, unpacked, _of_calls(unpacked, tensors))
 
 
 def _unpacked_tensors(rows: Any, readers: Mapping[int, SketchReader], noise: Array | None) -> dict[str, TensorRecord]:
@@ -154,7 +155,7 @@ def _parsed(packed: Array) -> Any:
         raise UnreadableBaselineError("its trace is not a byte string")
     inflater = zlib.decompressobj()
     text = inflater.decompress(packed.tobytes(), FIXED.structure_bytes)
-    if not inflater.eof:
+    if not inflater.eof or inflater.unused_data:
         raise UnreadableBaselineError("its trace is truncated or absurdly large")
     try:
         return parse_json(text, most_values=FIXED.structure_values)
@@ -180,6 +181,17 @@ def _unpacked_leaves(packed: Mapping[str, Any], tensors: Mapping[str, TensorReco
         else:
             leaves[str(path)] = Leaf(literal=str(value[0]))
     return leaves
+
+
+def _of_calls(calls: Iterable[Call], tensors: Mapping[str, TensorRecord]) -> dict[str, TensorRecord]:
+    leaves = (leaf for call in calls for leaf in (*call.inputs.values(), *(call.outputs or {}).values()))
+    return _only(tensors, (leaf.tensor for leaf in leaves))
+
+
+def _only(table: Mapping[str, TensorRecord], keys: Iterable[str | None]) -> dict[str, TensorRecord]:
+    """Those tensors that something refers to: others are compared with nothing, and must not decide anything."""
+    wanted = set(keys)
+    return {key: record for key, record in table.items() if key in wanted}
 
 
 def _require(keys: Iterable[str], table: Mapping[str, TensorRecord]) -> None:

@@ -168,6 +168,14 @@ def _(finding: kinds.OutputsFinding) -> str:
 
 
 @sentence.register
+def _(finding: kinds.UnstatedFinding) -> str:
+    return (
+        f"the baseline does not say {finding.subject}, as those of earlier versions: this was not compared, record it "
+        f"anew"
+    )
+
+
+@sentence.register
 def _(finding: kinds.UnrecordedPartsFinding) -> str:
     layers = counted(finding.layers, "layer")
     return (

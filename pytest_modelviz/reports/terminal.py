@@ -22,6 +22,7 @@ _CAUSES = {
 _LIMITS = (
     kinds.KinksFinding,
     kinds.UncomparedFinding,
+    kinds.UnstatedFinding,
     kinds.UnrecordedPartsFinding,
     kinds.QuantisedAnewFinding,
 )  # of what was compared: they stand under the notes

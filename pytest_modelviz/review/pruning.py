@@ -63,14 +63,13 @@ def _prune(
         return decided("would be removed")
     try:
         files = baselines.files(location, nodeid=orphan.nodeid, name=orphan.name)
-        digest = orphan.baseline_sha256
-        if files is None or digest is None or text_sha256(files.text) != digest:
+        if files is None or text_sha256(files.text) != orphan.baseline_sha256:
             raise ChangedMeanwhileError(path)
         if baselines.has_linked_picture(location):
             files = replace(files, picture=None)  # the copy gets no picture of somebody else's
         review.home.prepare()
         _keep_copy(Store(review.home.pruned, kind="copy", option="--modelviz-results-dir"), location, files)
-        baselines.remove(location, expected_digest=digest)
+        baselines.remove(location, expected_digest=text_sha256(files.text))
     except ChangedMeanwhileError:
         return decided("refused", f"it has changed since: {_AGAIN}")
     except (ModelvizError, UnreadableBaselineError) as error:

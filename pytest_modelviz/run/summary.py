@@ -52,7 +52,7 @@ class RunSummary:
         self._judged_files: list[str] = []
         self._totals: dict[str, int] | None = None
         self._written = False
-        self._began = self._abandoned = False
+        self._abandoned = False
         self.workers = 1
         self.lost: list[str] = []
         self.failures: list[str] = []
@@ -62,7 +62,6 @@ class RunSummary:
         if self._settings.mode is not Mode.OFF:
             with contextlib.suppress(ModelvizError):  # a folder that cannot be written is reported at the end
                 self._folder.begin(self._run_id)
-                self._began = True
 
     def start_test(self, test: str, attempt: str) -> None:
         """An attempt at a test begins, perhaps once more: of the results that it had, only what was recorded counts."""
@@ -153,8 +152,7 @@ class RunSummary:
         if not _has_compared(results) and self._folder.has_compared():
             if self._judged_files:
                 self._folder.replace_orphans(self._orphans, self._judged_files)
-            if self._began:
-                self._folder.marks.remove(self._run_id)
+            self._folder.marks.remove(self._run_id)
             if not self._judged_files:
                 return
         else:

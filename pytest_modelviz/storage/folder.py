@@ -50,7 +50,7 @@ class Folder(Protocol):
         """Keep others from writing `name` for the while, where that is possible."""
 
 
-def open_folder(location: str | Path, *, configured: bool = True) -> Folder:
+def open_folder(location: str | Path, *, configured: bool) -> Folder:
     """The folder of baselines at a path or an fsspec URL; `configured` says whether the user chose it.
 
     Raises ModelvizError where the URL's package is not installed.

@@ -10,8 +10,6 @@ import sys
 import pytest
 from two_drifts import TWO, A, B, drift_two_checks, waiting
 
-from pytest_modelviz.run.project import find_project
-
 
 @pytest.fixture
 def drifted(project):
@@ -199,35 +197,6 @@ def test_the_installed_command(project):
     help_text = subprocess.run([command, "--help"], capture_output=True, text=True, check=True).stdout
     for name in ("list", "show", "accept", "reject", "orphans", "prune", "tensorboard", "report"):
         assert f"\n  {name} " in help_text
-
-
-class TestFindingTheProject:
-    def test_the_closest_configuration_of_pytest(self, tmp_path):
-        inner = tmp_path / "outer/inner/deep"
-        inner.mkdir(parents=True)
-        (tmp_path / "outer/pytest.ini").write_text("")
-        (tmp_path / "outer/inner/pyproject.toml").write_text("[tool.black]\n")  # not pytest's
-        assert find_project(inner).root == tmp_path / "outer"
-        (tmp_path / "outer/inner/tox.ini").write_text("[tox]\n")
-        assert find_project(inner).root == tmp_path / "outer"
-        (tmp_path / "outer/inner/tox.ini").write_text("[pytest]\nmodelviz_baseline_dir = shots\n")
-        assert find_project(inner).root == tmp_path / "outer/inner"
-        assert find_project(inner).setting("--modelviz-baseline-dir") == "shots"
-
-    def test_without_one(self, tmp_path):
-        (tmp_path / "a/b").mkdir(parents=True)
-        assert find_project(tmp_path / "a/b").root == tmp_path / "a/b"
-        (tmp_path / "setup.py").write_text("")
-        assert find_project(tmp_path / "a/b").root == tmp_path
-        (tmp_path / "a/pyproject.toml").write_text("")
-        assert find_project(tmp_path / "a/b").root == tmp_path / "a"
-
-    def test_files_that_cannot_be_parsed_are_pytest_s_to_tell(self, tmp_path):
-        (tmp_path / "pyproject.toml").write_text("[tool")
-        (tmp_path / "pytest.ini").write_text("no section")
-        assert find_project(tmp_path).root == tmp_path
-        (tmp_path / "pytest.toml").write_text('[pytest]\nmodelviz_results_dir = "out"\n')
-        assert find_project(tmp_path).setting("--modelviz-results-dir") == "out"
 
 
 def test_the_command_is_the_package_s_own_too(project):

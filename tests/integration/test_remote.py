@@ -333,7 +333,7 @@ def test_a_wrong_url_ends_the_run_before_it_begins(project, place, message):
 def test_a_package_that_is_not_installed_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "gcsfs", None)
     with pytest.raises(ModelvizError, match=r"cannot open gs://bucket/x: .*gcsfs"):
-        open_folder("gs://bucket/x")
+        open_folder("gs://bucket/x", configured=True)
 
 
 def test_a_run_opens_its_bucket_once_for_all_checks(project, memory, monkeypatch):

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import torch
 
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.probe.forward import require_same_device
 from pytest_modelviz.probe.modules import observed_modules, parameters_and_buffers
 from pytest_modelviz.views.activation_maximization.ascent import noise
 
@@ -44,18 +43,17 @@ def start_of(
     if image is not None:
         if input_size is not None:
             raise ModelvizError("activation_maximization takes input_size or image, not both")
-        return _of_image(model, image)
+        return _of_image(image)
     device = next((p.device for p in parameters_and_buffers(model)[0].values()), torch.device("cpu"))
     return torch.from_numpy(noise(_size(model, input_size), seed)).to(device)
 
 
-def _of_image(model: torch.nn.Module, image: torch.Tensor) -> torch.Tensor:
+def _of_image(image: torch.Tensor) -> torch.Tensor:
     if not isinstance(image, torch.Tensor) or not image.is_floating_point() or image.dim() < 2 or image.shape[0] != 1:
         kind = f"{image.dtype}{list(image.shape)}" if isinstance(image, torch.Tensor) else type(image).__name__
         raise ModelvizError(
             f"image takes one floating-point tensor (1, channels, height, width) as the model does, not {kind}"
         )
-    require_same_device(model, image)
     return image.detach()[0].float().clone()
 
 

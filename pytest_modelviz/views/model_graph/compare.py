@@ -16,7 +16,7 @@ from pytest_modelviz.records.findings import (
     ModuleFinding,
     RenameFinding,
     Role,
-    UncomparedFinding,
+    UnstatedFinding,
 )
 from pytest_modelviz.records.structure import ModelStructure, class_name_of
 from pytest_modelviz.records.verdict import Divergence, Verdict
@@ -48,9 +48,9 @@ def compare_graphs(baseline: OperatorGraph, actual: OperatorGraph) -> Verdict:
         finding = SourceFinding(baseline.source, actual.source, actual.reason or baseline.reason)
         return Verdict.drift(error=1.0, first=_divergence("", actual.structure()), findings=[finding])
     uncompared: list[AnyFinding] = []
-    if baseline.returned is None:
-        stated, actual = actual, as_earlier_versions(actual)
-        uncompared = [EarlierVersionFinding()] if actual != stated else []
+    if baseline.returned is None and actual.returned is not None:
+        actual = as_earlier_versions(actual)
+        uncompared = [EarlierVersionFinding()]
     actual, renamed = renamed_back(baseline, actual)
     _refuse_aliases(baseline, actual)
     differing = difference(baseline, actual)
@@ -62,8 +62,8 @@ def compare_graphs(baseline: OperatorGraph, actual: OperatorGraph) -> Verdict:
     lacking = [finding for finding in built if isinstance(finding, ModuleFinding) and finding.layer in read]
     if not differing.findings and not renamed and not lacking:
         ties = tie_findings(before.ties, after.ties) if None not in (baseline.ties, actual.ties) else []
-        if baseline.ties is None and actual.ties:
-            uncompared.append(UncomparedFinding("", "sharing of weights"))
+        if baseline.ties is None and actual.ties is not None:
+            uncompared.append(UnstatedFinding("which weights are shared"))
         reported = [finding for finding in built if not isinstance(finding, AttributeFinding)]
         return Verdict.match(compared=len(owners), findings=[*reported, *ties, *uncompared])
     evidence: Sequence[LayerFinding] = [*renamed, *lacking]

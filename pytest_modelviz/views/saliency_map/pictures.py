@@ -44,7 +44,7 @@ def _samples(capture: Capture) -> list[Sample]:
     samples = []
     for number, key in enumerate(sorted(pages)):
         stored = capture.arrays.get(key)
-        if stored is None or stored.shape[0] != 4 or number >= MOST_INPUTS:
+        if stored is None or stored.shape[:1] != (4,) or number >= MOST_INPUTS:
             raise UnreadableBaselineError(f"its picture {key!r} is damaged")
         values = unpacked_values(stored, pages[key], key, (4, SIDE, SIDE))
         samples.append(Sample(values[:3], values[3], stored_input(capture, number)))

@@ -78,6 +78,19 @@ def test_maps_and_back(one, shape):
         assert torch.equal(maps[:, :, 1, 2], output[:, one.before + 5])  # row by row
 
 
+@pytest.mark.parametrize(
+    ("layout", "text"),
+    [
+        (SpatialLayout("channels first", (2, 3)), ""),
+        (SpatialLayout("channels last", (2, 3)), "2 x 3, channels last"),
+        (SpatialLayout("tokens", (2, 3)), "2 x 3 tokens"),
+        (SpatialLayout("tokens", (7,), 5), "7 tokens after 5 of another kind"),
+    ],
+)
+def test_a_layout_in_words(layout, text):
+    assert layout.text == text
+
+
 def test_images_in_an_input():
     assert image_frame(torch.zeros(2, 3, 4, 5)) == (2, 4, 5)
     assert image_frame({"mask": torch.zeros(7), "x": torch.zeros(1, 1, 3, 4, 5)}) == (1, 3, 4, 5)

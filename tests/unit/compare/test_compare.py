@@ -6,7 +6,7 @@ import pytest
 from traces_by_hand import tensor, trace
 
 from pytest_modelviz.compare.diagnosis import compare_traces
-from pytest_modelviz.compare.tolerance import Tolerances
+from pytest_modelviz.compare.tolerance import LayerTolerance, Tolerances
 from pytest_modelviz.records.findings import (
     AttributeFinding,
     CodeFinding,
@@ -315,3 +315,13 @@ class TestWalk:
         assert compare_traces(trace(), trace(a=2.2), Tolerances(rtol=0.2)).matched
         assert compare_traces(trace(), trace(a=2.2), Tolerances(atol=0.3)).matched
         assert not compare_traces(trace(), trace(a=2.2), Tolerances(rtol=0.05)).matched
+
+    @pytest.mark.parametrize(
+        ("changed", "layer"), [({"wa": 2.0, "a": 2.05, "b<": 2.05}, "block.a"), ({"wblock": 2.0, "b<": 2.05}, "block")]
+    )
+    @pytest.mark.parametrize("is_for_all", [True, False])
+    def test_what_an_absolute_tolerance_hides_may_explain_a_later_drift(self, changed, layer, is_for_all):
+        """Weights have changed; that what was made of them is within the tolerance does not clear them."""
+        allowed = Tolerances(atol=0.1) if is_for_all else Tolerances(layers=(LayerTolerance(layer, atol=0.1),))
+        verdict = compare_traces(trace(), trace(**changed, b=3.5, block=4.5, head=5.5), allowed)
+        assert (verdict.matched, verdict.first.layer, verdict.cause) == (False, layer, "weights")

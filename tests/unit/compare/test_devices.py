@@ -249,6 +249,12 @@ def test_a_processor_in_full_precision_leaves_nothing_away():
         assert [surroundings.rounds_products(kind) for kind in ("matmul", "conv", "rnn")] == [False] * 3
 
 
+def test_what_shortens_convolutions_alone_is_found_by_convolving(monkeypatch):
+    convolve = nn.functional.conv2d
+    monkeypatch.setattr(nn.functional, "conv2d", lambda x, kernel: convolve(x.bfloat16().float(), kernel))
+    assert [surroundings.rounds_products(kind) for kind in ("matmul", "conv", "rnn")] == [False, True, False]
+
+
 def test_switches_that_exclude_each_other_can_be_read():
     cudnn = torch.backends.cudnn
     if surroundings._setting("backends.cudnn.conv.fp32_precision") is None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.ao.nn.quantized as nnq
+from forging_by_hand import matches
 from torch import nn
 
 from pytest_modelviz.compare.evidence import changed_weights
@@ -47,6 +48,30 @@ def low(factor=1.0):
 
 def with_trace(capture, trace):
     return dataclasses.replace(capture, arrays={**capture.arrays, **pack_trace(trace)})
+
+
+class OnlyLow(nn.Module):
+    """Multiplies what it is given in lower precision."""
+
+    def __init__(self, factor):
+        super().__init__()
+        self.__dict__["_factor"] = factor
+
+    def forward(self, x):
+        return x if x.dtype == torch.float32 else x * self._factor
+
+
+def with_low_fault(model, factor):
+    return nn.Sequential(model[0], nn.Sequential(model[1], OnlyLow(factor)), *model[2:])
+
+
+def flipped(capture):
+    """The same explanation with another sign, its shadow as it is."""
+    if "map" in capture.arrays:
+        return dataclasses.replace(capture, arrays={**capture.arrays, "map": -capture.arrays["map"]})
+    trace = unpack_trace(capture.arrays)
+    trace.gradients = {key: dataclasses.replace(r, sketch=-r.sketch) for key, r in trace.gradients.items()}
+    return with_trace(capture, trace)
 
 
 class TestPasses:
@@ -98,6 +123,32 @@ class TestExplanations:
             forged.facts["peak"] = float(f"{np.abs(forged.arrays['map']).max():.4g}")
         verdict = view.compare(forged, actual, Tolerances())
         assert FactFinding("predicted", "[4]", str(actual.facts["predicted"])) in verdict.findings
+
+    def test_a_flipped_map_is_as_far_only_where_the_user_allows_nothing_else(self, name):
+        view, drifted = self.view(name), self.view(name)
+        view.model, drifted.model = (with_low_fault(view.model, factor) for factor in (1.0, 1.3))
+        baseline, actual = view.capture(), drifted.capture()
+        forged = flipped(baseline)
+        assert drifted.compare(forged, actual, Tolerances()).matched  # as far from its shadow as the forged one
+        for tolerances in (Tolerances(rtol=1e-2), Tolerances(atol=1e-6)):
+            assert not drifted.compare(forged, actual, tolerances).matched
+
+    @pytest.mark.parametrize(("fact", "value"), [("method", "eigencam"), ("layer", "2"), ("call", 7), ("shape", [1])])
+    def test_another_request_is_no_matter_of_precision(self, name, fact, value):
+        view = self.view(name)
+        actual = view.capture()
+        if fact in actual.facts:
+            forged = flipped(dataclasses.replace(actual, facts={**actual.facts, fact: value}))
+            assert not matches(view, forged, actual)
+
+    def test_tensors_that_nothing_refers_to_decide_nothing(self, name):
+        actual = self.view(name).capture()
+        trace = unpack_trace(actual.arrays)
+        for table in (trace.tensors, trace.structure.weights):
+            table["decoy"] = dataclasses.replace(next(iter(table.values())), dtype="float16")
+        kept = unpack_trace(with_trace(actual, trace).arrays)
+        assert "decoy" not in kept.tensors
+        assert "decoy" not in kept.weights
 
     def test_a_baseline_that_does_not_say_which_output_is_explained(self, name):
         class Several(nn.Module):

@@ -149,9 +149,8 @@ def test_what_a_container_alone_is_given_or_returns_is_compared(original, drifte
 
     view, other = (FeatureMapsView(Discards(*which), image()) for which in (original, drifted))
     baseline = retraced(view, view.capture(), uncalled)
-    one_by_one = (None, True)  # what the forged baseline is one of
-    assert matches(view, baseline, view.capture()) == (original == one_by_one)
-    assert matches(other, baseline, other.capture()) == (drifted == one_by_one)
+    assert not matches(view, baseline, view.capture())  # a class of the user's may do anything
+    assert not matches(other, baseline, other.capture())
 
 
 class Scales(nn.Module):
@@ -198,8 +197,6 @@ def test_a_number_that_a_container_hands_on_is_the_same_number(number):
 def test_a_container_that_is_given_another_number_is_compared(number):
     view = FeatureMapsView(Handing(0.5, whole=False, first=0.5), image())
     other = FeatureMapsView(Handing(number, whole=True, first=0.5), image())
-    same = FeatureMapsView(Handing(0.5, whole=True, first=0.5), image())
-    assert matches(same, view.capture(), same.capture())
     assert not matches(other, view.capture(), other.capture())
 
 

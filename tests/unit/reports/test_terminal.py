@@ -220,6 +220,16 @@ class TestTheLastLines:
         assert line.startswith("workers gw0, gw1 died: ")
         assert is_error
 
+    @pytest.mark.parametrize("count", [1, 2, 10, 11, 25])
+    def test_checks_that_a_passing_test_did_not_make(self, count):
+        lines = self.lines(not_made=[(f"t::{at}", "x\x1b") for at in range(count)])
+        known = "1 baseline was" if count == 1 else f"{count} baselines were"
+        assert lines == [
+            (f"{known} not compared: the test passed without that check", False),
+            *((f"  t::{at}: x\\x1b", False) for at in range(min(count, 10))),
+            *([(f"  and {count - 10} more", False)] if count > 10 else []),
+        ]
+
     def test_orphans(self):
         def orphan(nodeid, name, renamed_to=None):
             return OrphanRecord(nodeid, "v", name, None, "b", None, None, renamed_to=renamed_to)

@@ -2,9 +2,13 @@
 
 import pytest
 
+from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.run.settings import Mode, Settings
 from pytest_modelviz.run.summary import RunSummary
+from pytest_modelviz.storage.names import Location
+from pytest_modelviz.storage.results import ResultsFolder
+from pytest_modelviz.storage.store import Store
 
 
 def recorded(digest, **changes):
@@ -54,3 +58,62 @@ def test_a_test_that_is_run_again_counts_once_and_keeps_that_it_was_recorded(tmp
     assert [result.status for result in run.results] == [Status.RECORDED]
     run.write(ended=True)
     assert not run.has_failed
+
+
+class TestMarks:
+    """A run that has begun leaves a mark until there are results, or until it has ended without any."""
+
+    @pytest.fixture
+    def marks(self, tmp_path):
+        return ResultsFolder(tmp_path / ".modelviz").marks
+
+    def test_one_that_compares_leaves_a_mark_until_its_results_are_written(self, tmp_path, marks):
+        marks.set("earlier")
+        run = summary(tmp_path, Mode.COMPARE, [("main", recorded("a", status=Status.MATCH))])
+        run.begin()
+        assert marks.names() == ["earlier", "run"]
+        run.write(ended=True)
+        assert marks.names() == []
+
+    def test_one_that_compares_nothing_takes_away_its_own_alone(self, tmp_path, marks):
+        summary(tmp_path, Mode.COMPARE, [("main", recorded("a", status=Status.MATCH))]).write(ended=True)
+        marks.set("earlier")
+        run = summary(tmp_path, Mode.COMPARE, [("main", recorded("a", status=Status.NOT_COMPARED))])
+        run.begin()
+        run.write(ended=True)
+        assert marks.names() == ["earlier"]
+        (check,) = ResultsFolder(tmp_path / ".modelviz").read().checks
+        assert check.status is Status.MATCH
+
+    def test_one_that_is_off_leaves_none(self, tmp_path, marks):
+        summary(tmp_path, Mode.OFF, []).begin()
+        assert marks.names() == []
+        assert not (tmp_path / ".modelviz").exists()
+
+    def test_one_that_was_abandoned_leaves_it(self, tmp_path, marks):
+        run = summary(tmp_path, Mode.COMPARE, [("main", recorded("a", status=Status.MATCH))])
+        run.begin()
+        run.abandon("the disk is on fire")
+        run.write(ended=True)
+        assert marks.names() == ["run"]
+        assert run.has_failed
+        assert run.lines(tmp_path, "") == [("the disk is on fire: no results of this run were written", True)]
+
+    def test_a_folder_that_cannot_be_written_is_told_at_the_end(self, tmp_path):
+        (tmp_path / ".modelviz").write_text("in the way")
+        run = summary(tmp_path, Mode.COMPARE, [("main", recorded("a", status=Status.MATCH))])
+        run.begin()
+        run.write(ended=True)
+        errors = [line for line, is_error in run.lines(tmp_path, "") if is_error]
+        assert [line.partition(" (")[0] for line in errors] == ["cannot write into the results folder"]
+
+
+@pytest.mark.parametrize(("status", "left"), [(Status.MISSING, ["own"]), (Status.NOT_COMPARED, ["earlier", "own"])])
+def test_of_candidates_only_those_of_the_last_run_that_compared_are_left(tmp_path, status, left):
+    summary(tmp_path, Mode.COMPARE, [("main", recorded("a", status=Status.MATCH))]).write(ended=True)
+    candidates = Store(tmp_path / ".modelviz/candidates", kind="candidate")
+    for name in ("own", "earlier"):
+        candidates.save(Location.of("t.py::test", name), Capture("v", {}), nodeid="t.py::test", name=name)
+    result = recorded(None, name="own", status=status, candidate="c.json")
+    summary(tmp_path, Mode.COMPARE, [("main", result)]).write(ended=True)
+    assert sorted(stem.name for stem in candidates.stems()) == left

@@ -20,7 +20,7 @@ from pytest_modelviz.pictures.exhibits import pictures_of
 from pytest_modelviz.pictures.files import png_bytes
 from pytest_modelviz.records.structure import ModelStructure, ModuleRecord
 from pytest_modelviz.records.tensors import TensorRecord
-from pytest_modelviz.records.trace import ForwardTrace
+from pytest_modelviz.records.trace import Call, ForwardTrace, Leaf
 from pytest_modelviz.records.trace_arrays import pack_trace
 from pytest_modelviz.storage.compression import compressed, expanded
 from pytest_modelviz.storage.formats import decode_arrays, encode_arrays
@@ -34,7 +34,9 @@ WIDE = 2**24
 def trace(*sketches: np.ndarray) -> ForwardTrace:
     records = {str(at): TensorRecord("float32", (1000,), sketch) for at, sketch in enumerate(sketches)}
     weights = {f"w{at}": TensorRecord("float32", (1000,), sketch) for at, sketch in enumerate(sketches)}
-    return ForwardTrace(ModelStructure({"": ModuleRecord("Net", {}, {})}, weights), [], records)
+    modules = {"": ModuleRecord("Net", {}, {key: key for key in weights})}
+    call = Call("", 0, 0, {key: Leaf(tensor=key) for key in records}, {})
+    return ForwardTrace(ModelStructure(modules, weights), [call], records)
 
 
 def test_equal_sketches_lie_there_once_and_come_back_each():

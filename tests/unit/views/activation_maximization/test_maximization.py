@@ -456,3 +456,9 @@ def test_damaged_climbs_are_unreadable():
     spoilt = type(capture)(capture.view, capture.facts, {**capture.arrays, "images": np.zeros((1, 2, 2), np.uint8)})
     with pytest.raises(UnreadableBaselineError, match="its pictures are damaged"):
         view.picture(capture, spoilt)
+
+
+def test_an_image_on_another_device_than_the_model_is_named():
+    image = torch.zeros(1, 3, 16, 16, device="meta")
+    with pytest.raises(ModelvizError, match="the input is on meta but the model is on cpu"):
+        ActivationMaximizationView(SmallNet(), "bn2", filters=(1,), steps=1, image=image).capture()

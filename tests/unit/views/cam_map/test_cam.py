@@ -309,6 +309,21 @@ def test_a_map_that_is_nowhere_positive_is_shown_empty():
     assert heatmap(np.float32([[[-1.0, 4.0], [2.0, 0.0]]])).tolist() == [[0.0, 1.0], [0.5, 0.0]]
 
 
+@pytest.mark.parametrize(
+    ("raw", "drawn"),
+    [
+        ([[3.0, 4.0], [5.0, 3.5]], [[0.0, 0.5], [1.0, 0.25]]),
+        ([[-7.0, 4.0], [2.0, 4.0]], [[0.0, 1.0], [0.5, 1.0]]),
+        ([[3.0, 3.0], [3.0, 3.0]], [[0.0, 0.0], [0.0, 0.0]]),
+        ([[3.0, np.nan], [5.0, np.inf]], [[0.0, np.nan], [1.0, np.inf]]),
+        ([[np.nan, np.nan]], [[np.nan, np.nan]]),
+        ([[3e38, -3e38], [1.5e38, 0.0]], [[1.0, 0.0], [0.5, 0.0]]),
+    ],
+)
+def test_a_map_is_stretched_from_its_smallest_to_its_largest_positive_number(raw, drawn):
+    assert np.allclose(heatmap(np.float32(raw)), drawn, rtol=1e-6, atol=0, equal_nan=True)
+
+
 def test_what_a_map_is_as_a_whole():
     base = np.float32([[[1.0, -2.0], [0.0, 4.0]]])
 

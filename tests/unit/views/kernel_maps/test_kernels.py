@@ -186,6 +186,18 @@ def test_users_tolerances_are_respected():
     assert view.capture().layers == ("conv1", "conv2")
 
 
+@pytest.mark.parametrize("rtol", [0.02, 0.5])
+def test_a_match_says_what_the_layer_that_differs_most_is_allowed(rtol):
+    model = SmallNet()
+    view = KernelMapsView(model)
+    after = KernelMapsView(changed(model, lambda net: net.conv1.weight.mul_(1.01)))
+    tolerances = Tolerances(layers=(LayerTolerance("conv1", rtol=rtol), LayerTolerance("conv2", rtol=0.1)))
+    verdict = view.compare(view.capture(), after.capture(), tolerances)
+    assert (verdict.matched, verdict.tolerance) == (True, rtol)
+    assert verdict.error == pytest.approx(0.01, rel=0.1)
+    assert [(layer.layer, layer.tolerance) for layer in verdict.layers] == [("conv1", rtol), ("conv2", 0.1)]
+
+
 def test_kernels_that_are_not_finite_are_counted():
     model = SmallNet()
 

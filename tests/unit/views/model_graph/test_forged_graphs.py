@@ -13,7 +13,7 @@ from torch.overrides import handle_torch_function, has_torch_function
 
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import UnreadableBaselineError
-from pytest_modelviz.records.findings import UncomparedFinding
+from pytest_modelviz.records.findings import UnstatedFinding
 from pytest_modelviz.reports.sentences import sentence
 from pytest_modelviz.views.model_graph.capture import ModelGraphView
 from pytest_modelviz.views.model_graph.records import OperatorGraph
@@ -425,4 +425,4 @@ def test_a_baseline_that_does_not_say_what_is_shared():
         row.pop("runs", None)
     view = ModelGraphView(Chain(is_tied=True), torch.ones(1, 4))
     verdict = view.compare(replace(baseline, facts=facts), view.capture(), Tolerances())
-    assert UncomparedFinding("", "sharing of weights") in verdict.findings
+    assert UnstatedFinding("which weights are shared") in verdict.findings

@@ -8,6 +8,7 @@ from torch import nn
 
 from pytest_modelviz.views.model_graph.capture import ModelGraphView
 from pytest_modelviz.views.model_graph.constants import same_constant
+from pytest_modelviz.views.model_graph.findings import EarlierVersionFinding
 from pytest_modelviz.views.model_graph.naming import constant
 
 
@@ -199,8 +200,8 @@ def test_what_an_earlier_version_did_not_record_is_reported_with_the_match(funct
     assert (whole.matched, whole.findings) == (True, ())
 
 
-def test_a_baseline_of_an_earlier_version_that_lacks_nothing_matches_without_a_word():
+def test_a_match_with_a_baseline_of_an_earlier_version_says_so_whatever_the_model_has_now():
     view = ModelGraphView(Applied(torch.relu), X)
     made = view.capture()
     verdict, _ = compared(reread(view, made, earlier), made)
-    assert (verdict.matched, verdict.findings) == (True, ())
+    assert (verdict.matched, verdict.findings) == (True, (EarlierVersionFinding(),))

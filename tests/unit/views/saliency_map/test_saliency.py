@@ -390,11 +390,3 @@ def test_another_dtype_is_drift_however_near_the_gradient_is():
     verdict = half.compare(view.capture(), half.capture(), Tolerances())
     assert not verdict.matched
     assert DtypeFinding("", "dtype", "float32", "bfloat16") in verdict.findings
-
-
-def test_a_picture_larger_than_the_view_makes_is_refused():
-    view = SaliencyMapView(SmallNet(), images(), target=0)
-    capture = view.capture()
-    capture.arrays["gradient.0"] = np.zeros((4, 97, 4), np.float16)
-    with pytest.raises(UnreadableBaselineError, match="is damaged"):
-        view.picture(view.capture(), capture)

@@ -220,6 +220,15 @@ def test_a_users_tolerance_holds_at_every_step():
     assert first(curves(a=[1.0]), curves(a=[1.3]), atol=0.2) == (0, "scalar", "a")
 
 
+def test_a_users_tolerance_holds_for_updates_whatever_their_gradients_did():
+    """By default updates may be three times as far apart as gradients are, which here are within the tolerance."""
+    one, two = [[1.0, 1.0]], [[1.009, 1.009]]
+    assert first(pulled(one), pulled(two, [[1.02, 1.02]]), rtol=1e-2) == (0, "update", "")
+    assert first(pulled(one), pulled(two, two), rtol=1e-2) is None
+    assert first(pulled(one), pulled(two, [[1.02, 1.02]]), rtol=3e-2) is None
+    assert first(pulled(one), pulled(one, two), rtol=1e-2) is None  # no gradient explains that, and none has to
+
+
 def test_a_layer_has_a_tolerance_of_its_own():
     two, drifted = [[1.0, 1.0]], [[1.1, 1.0]]
     assert first(pulled(two), pulled(drifted, two)) == (0, "gradient", "a.weight")

@@ -1,0 +1,247 @@
+"""A forged baseline gains nothing by leaving out a Sequential's call, or by what it says of a rectifier."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from forging_by_hand import retraced
+from torch import nn
+
+from pytest_modelviz.compare.tolerance import LayerTolerance, Tolerances
+from pytest_modelviz.records.findings import UnstatedFinding
+from pytest_modelviz.records.shadow import Shadow
+from pytest_modelviz.records.tensors import random_signs
+from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
+
+X = torch.randn(3, 8, generator=torch.Generator().manual_seed(0))
+
+
+class Scaled(nn.Module):
+    def __init__(self, factor):
+        super().__init__()
+        self.__dict__["_factor"] = factor
+
+    def forward(self, x):
+        return torch.tanh(x) * self.__dict__["_factor"]
+
+
+class InAList(nn.Module):
+    """The Sequential's caller is not its parent by name."""
+
+    def __init__(self, factor):
+        super().__init__()
+        self.stem = nn.Linear(8, 8)
+        self.blocks = nn.ModuleList([nn.Sequential(nn.LayerNorm(8, eps=0), nn.Linear(8, 4))])
+        self.__dict__["_factor"] = factor
+
+    def forward(self, x):
+        return self.blocks[0](self.stem(x) * self.__dict__["_factor"])
+
+
+class WithAnotherName(nn.Module):
+    """A child of the Sequential was registered elsewhere before."""
+
+    def __init__(self, factor):
+        super().__init__()
+        self.act = Scaled(factor)
+        self.blocks = nn.Sequential(nn.Linear(8, 8), self.act)
+
+    def forward(self, x):
+        return self.blocks(x)
+
+
+class LayerScale(nn.Module):
+    """A branch of which little is left, with every digit meant."""
+
+    def __init__(self, factor):
+        super().__init__()
+        self.blocks = nn.Sequential(nn.Linear(8, 8), Scaled(1e-5 * factor))
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, x):
+        return self.head(x + self.blocks(x))
+
+
+def made(kind, factor=1.0, dtype=torch.float32):
+    torch.manual_seed(0)
+    return FeatureMapsView(kind(factor).to(dtype), X.to(dtype))
+
+
+def without_container(trace):
+    kinds = [trace.modules[call.layer].class_name for call in trace.calls]
+    at = kinds.index("Sequential")
+    container = trace.calls.pop(at)
+    for call in trace.calls[at:]:
+        if call.depth <= container.depth:
+            break
+        call.depth -= 1
+
+
+@pytest.mark.parametrize("kind", [InAList, WithAnotherName])
+@pytest.mark.parametrize(
+    "tolerances",
+    [
+        Tolerances(rtol=1e-2, layers=(LayerTolerance("blocks*", rtol=1e-6),)),
+        Tolerances(atol=1.0, layers=(LayerTolerance("blocks*", atol=0.0),)),
+    ],
+    ids=["rtol", "atol"],
+)
+def test_a_sequential_that_the_user_allows_less_than_its_caller_is_not_skipped(kind, tolerances):
+    view, drifted = made(kind), made(kind, 1.005)
+    honest, actual = view.capture(), drifted.capture()
+    assert view.compare(honest, view.capture(), tolerances).matched
+    assert not view.compare(honest, actual, tolerances).matched
+    assert not view.compare(retraced(view, honest, without_container), actual, tolerances).matched
+
+
+def test_a_number_that_the_user_gives_may_be_less_than_a_default():
+    tolerances = Tolerances(layers=(LayerTolerance("blocks", rtol=1e-2),))  # bfloat16 is allowed 3e-2
+    view, drifted = (made(WithAnotherName, factor, torch.bfloat16) for factor in (1.0, 1.02))
+    view.set_shadow(Shadow.NEVER)
+    drifted.set_shadow(Shadow.NEVER)
+    forged = retraced(view, view.capture(), without_container)
+    assert not view.compare(forged, drifted.capture(), tolerances).matched
+
+
+def test_a_sequential_stands_for_itself_where_all_around_are_allowed_the_same():
+    tolerances = Tolerances(rtol=1e-3, layers=(LayerTolerance("elsewhere", rtol=1e-2),))
+    view = made(InAList)
+    forged = retraced(view, view.capture(), without_container)
+    assert view.compare(forged, view.capture(), tolerances).matched
+    assert view.compare(forged, view.capture(), Tolerances()).matched
+
+
+def test_what_is_forgiven_to_a_module_is_not_forgiven_to_its_sequential():
+    view, drifted = made(LayerScale), made(LayerScale, 1.00029)
+    honest, actual = view.capture(), drifted.capture()
+    assert not view.compare(honest, actual, Tolerances()).matched
+    forged = retraced(view, honest, without_container)
+    assert view.compare(forged, view.capture(), Tolerances()).matched
+    assert not view.compare(forged, actual, Tolerances()).matched
+
+
+class Sequential(nn.Sequential):
+    names = ("boxes", "scores")
+
+    def forward(self, x):
+        return dict(zip(self.names, (self[0](x), x), strict=True))
+
+
+class Named(nn.Module):
+    def __init__(self, factor):
+        super().__init__()
+        self.blocks, self.head = Sequential(nn.Linear(8, 8)), nn.Linear(8, 4)
+
+    def forward(self, x):
+        return self.head(sum(self.blocks(x).values()))
+
+
+def test_a_namesake_of_sequential_is_not_skipped(monkeypatch):
+    view = made(Named)
+    honest = view.capture()
+    forged = retraced(view, honest, without_container)
+    monkeypatch.setattr(Sequential, "names", ("a", "b"))
+    actual = view.capture()
+    assert not view.compare(honest, actual, Tolerances()).matched
+    assert not view.compare(forged, actual, Tolerances()).matched
+
+
+class Dead(nn.Module):
+    """A rectifier lets nothing through; beside it other numbers are computed."""
+
+    def __init__(self, factor):
+        super().__init__()
+        self.before, self.act, self.part, self.head = Below(), nn.ReLU(), Part(factor), nn.Linear(8, 4, bias=False)
+
+    def forward(self, x):
+        return self.head(self.part(self.act(self.before(x)), x * 0.1))
+
+
+class Below(nn.Module):
+    def forward(self, x):
+        return x.clamp(-2, 2) - 4
+
+
+class Part(nn.Module):
+    def __init__(self, factor):
+        super().__init__()
+        self.__dict__["_factor"] = factor
+
+    def forward(self, rectified, x):
+        return (rectified + x) * self.__dict__["_factor"]
+
+
+def filled(trace):
+    """What goes into the rectifier is a little off, and what comes out is noise."""
+    noise = np.random.RandomState(0).randn(trace.tensors["act"].sketch.size) * 2e-5
+    before = trace.tensors["before"].sketch * np.float32(1 + 5e-5)
+    trace.tensors["before"] = dataclasses.replace(trace.tensors["before"], sketch=before)
+    trace.tensors["act"] = dataclasses.replace(trace.tensors["act"], sketch=noise.astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("tolerances", "factor"), [(Tolerances(), 1.00029), (Tolerances(), 1.0002), (Tolerances(rtol=1e-2), 1.029)]
+)
+def test_a_dead_rectifier_excuses_no_more_than_is_allowed(tolerances, factor):
+    view, drifted = made(Dead), made(Dead, factor)
+    forged = retraced(view, view.capture(), filled)
+    assert view.compare(forged, view.capture(), tolerances).matched
+    assert not view.compare(forged, drifted.capture(), tolerances).matched
+
+
+class ReLU(nn.Module):
+    def __init__(self, factor):
+        super().__init__()
+        self.__dict__["_factor"] = factor
+
+    def forward(self, x):
+        return torch.relu(x) * 1e-5 * self.__dict__["_factor"]
+
+
+class Namesake(nn.Module):
+    def __init__(self, factor):
+        super().__init__()
+        self.before, self.act, self.head = nn.Linear(8, 8), ReLU(factor), nn.Linear(8, 4)
+
+    def forward(self, x):
+        return self.head(self.act(self.before(x)))
+
+
+@pytest.mark.parametrize("ignored", [(), ("*",), ("act.*",)])
+def test_what_the_user_ignores_makes_no_namesake_a_rectifier(ignored):
+    view, drifted = made(Namesake), made(Namesake, -1.0)
+
+    def off(trace):
+        before = trace.tensors["before"].sketch * np.float32(1 + 5e-5)
+        trace.tensors["before"] = dataclasses.replace(trace.tensors["before"], sketch=before)
+
+    forged = retraced(view, view.capture(), off)
+    assert not view.compare(forged, drifted.capture(), Tolerances(ignored=ignored)).matched
+
+
+class Table(nn.Module):
+    def __init__(self, swaps):
+        super().__init__()
+        table = torch.arange(600)
+        for first, second in swaps:
+            table[[first, second]] = table[[second, first]]
+        self.register_buffer("table", table)
+
+    def forward(self, x):
+        return x + (self.table[:3] >= 0).sum()
+
+
+def test_a_match_says_that_integers_were_compared_by_sums_alone():
+    signs = random_signs(np.arange(1, 601, dtype=np.uint64), 0)
+    swap = next((at, at + 61) for at in range(100, 500) if signs[at] == signs[at + 61])
+    view, drifted = made(Table, ()), made(Table, [swap])
+
+    def without_fingerprint(trace):
+        record = trace.weights["table"]
+        trace.weights["table"] = dataclasses.replace(record, value_fingerprints={})
+
+    honest, actual = view.capture(), drifted.capture()
+    assert not view.compare(honest, actual, Tolerances()).matched
+    verdict = view.compare(retraced(view, honest, without_fingerprint), actual, Tolerances())
+    assert UnstatedFinding("where its integers are") in verdict.findings

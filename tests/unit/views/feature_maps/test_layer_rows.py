@@ -1,0 +1,28 @@
+"""What a baseline's JSON file says of each layer, by a trace that was written down by hand."""
+
+import dataclasses
+
+from traces_by_hand import trace
+
+from pytest_modelviz.records.structure import ModuleRecord
+from pytest_modelviz.records.trace import Call, Leaf
+from pytest_modelviz.views.feature_maps.records import layer_rows
+
+
+def test_a_tensor_is_described_where_it_came_into_being_and_named_elsewhere():
+    made = trace()
+    made.tensors["head"] = dataclasses.replace(made.tensors["head"], statistics=(0.12345, 6.78912e-5))
+    made.tensors["block.b<x"] = made.tensors["b<"]
+    made.calls[3] = Call("block.b", 0, 2, {"x": Leaf(tensor="block.b<x"), "flag": Leaf(literal="True")}, {})
+    made.calls.append(Call("head", 1, 1, {}, {"[0]": Leaf(tensor="head"), "[1]": Leaf(literal="None")}))
+    made.calls[4] = Call("head", 0, 1, {"x": Leaf(tensor="block")}, {"": Leaf(tensor="head")})
+    made.modules["block.never"] = ModuleRecord("Dropout", {}, {})
+    assert layer_rows(made) == {
+        "": {"class": "Net", "in": "x: = in", "out": "= head"},
+        "block": {"class": "Block", "in": "x: = in", "out": "float32[1]"},
+        "block.a": {"class": "Linear", "in": "x: = in", "out": "= a"},
+        "block.b": {"class": "Linear", "in": "x: float32[1]; flag: True", "out": ""},
+        "head": {"class": "Linear", "in": "x: = block", "out": "float32[1] mean 0.123 rms 6.79e-05"},
+        "head#1": {"class": "Linear", "in": "", "out": "[0]: = head; [1]: None"},
+        "block.never": {"class": "Dropout", "never_called": True},
+    }
