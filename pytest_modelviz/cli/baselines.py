@@ -25,6 +25,7 @@ from pytest_modelviz.run.project import baselines_location, names_baselines
 from pytest_modelviz.storage.orphans import files_moved_whole
 from pytest_modelviz.storage.renaming import renaming
 from pytest_modelviz.storage.store import Store
+from pytest_modelviz.text.printable import as_one_word
 
 _NONE = "no test that is gone"
 
@@ -72,9 +73,10 @@ def orphans(options: ReviewOptions, patterns: Sequence[str], as_json: bool) -> N
         return
     for orphan, gone in chosen:
         note = "" if gone == "test" else "  (its test file is gone: prune it by name)"
-        hint = rename_hint(orphan, options.given(), whole_file=orphan.test_file in moved)
-        variant = f" ({options.field(orphan.variant)})" if orphan.variant else ""
-        print_line(f"{options.field(orphan.nodeid)}  {options.field(orphan.name)}{variant}{note}{hint and '  '}{hint}")
+        hint = rename_hint(orphan, options.given(), whole_file=orphan.test_file in moved, is_own=not options.sources)
+        variant = f" ({as_one_word(orphan.variant)})" if orphan.variant else ""
+        check = f"{as_one_word(orphan.nodeid)}  {as_one_word(orphan.name)}{variant}"  # as baselines call them
+        print_line(f"{check}{note}{hint and '  '}{hint}")
     count = len(chosen)
     print_line(f"{count} orphans (baselines whose test is gone)" if count != 1 else "1 orphan (its test is gone)")
 
@@ -94,7 +96,7 @@ def prune(options: ReviewOptions, patterns: Sequence[str], dry_run: bool, as_jso
     chosen = [*review.orphans(), *(review.without_file() if patterns else ())]
     chosen = matching(chosen, patterns, lambda orphan: orphan.nodeid, review.knows, _NONE)
     decisions = prune_all(review, chosen, named=patterns, dry_run=dry_run)
-    print_decisions(decisions, as_json, "nothing to remove", options.field)
+    print_decisions(decisions, as_json, "nothing to remove", as_one_word)
 
 
 @click.command()
@@ -116,4 +118,4 @@ def mv(old: str, new: str, dry_run: bool, as_json: bool, rootdir: str | None, ba
     moves = find_moves(store, asked_for, project.root)
     moved = [*find_unreadable(store, moves, asked_for), *move_all(store, moves, dry_run=dry_run)]
     warn_of_ignored(location, moved)
-    print_decisions(moved, as_json, "nothing to move")
+    print_decisions(moved, as_json, "nothing to move", as_one_word)

@@ -74,9 +74,13 @@ def _runs_json(review: Review) -> dict[str, Any]:
 
 
 def _check_json(options: ReviewOptions, review: Review, run: ReviewedRun, check: CheckResult) -> dict[str, Any]:
-    """A check for programs, with a new accept command and, where there are several runs, the id of its run."""
+    """A check for programs, with a new accept command and, where there are several runs, the id of its run.
+
+    There is no command for code that came with the results.
+    """
     if check.accept_command is not None:
-        check = replace(check, accept_command=own_accept_command(check, run, options))
+        command = own_accept_command(check, run, options) if review.names_project_file(check.nodeid) else None
+        check = replace(check, accept_command=command)
     return {**published_json(check), **({"run": run.id} if len(review.runs) > 1 else {})}
 
 
@@ -212,7 +216,7 @@ def report(options: ReviewOptions, opens: bool) -> None:
         def message(result: RunResult, check: CheckResult, folder: ResultsFolder = folder) -> str:
             return stored_report(review, check, ReviewedRun(folder, result), options)
 
-        path = write_report(folder, fates, message)
+        path = write_report(folder, fates, message, options.field)
         print_line(str(from_here(path)))
         if opens:
             click.launch(str(path))

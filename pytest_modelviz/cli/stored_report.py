@@ -13,7 +13,7 @@ from pytest_modelviz.cli.options import ReviewOptions
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.reports.terminal import accept_command, ways_to_record, ways_to_replace
-from pytest_modelviz.review.acceptance import require_test_file
+from pytest_modelviz.review.project_files import require_test_file
 from pytest_modelviz.review.review import Review, ReviewedRun
 from pytest_modelviz.text.printable import command_line, printable, printable_lines, quoted
 

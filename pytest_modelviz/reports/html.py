@@ -4,7 +4,7 @@ import base64
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.check_result import CheckResult, totals_of
@@ -13,7 +13,7 @@ from pytest_modelviz.storage.local_folder import LocalFolder
 from pytest_modelviz.storage.orphans import judged_together
 from pytest_modelviz.storage.results import ResultsFolder
 from pytest_modelviz.storage.run_marks import unfinished_line
-from pytest_modelviz.text.printable import printable, printable_lines
+from pytest_modelviz.text.printable import each_text, printable, printable_lines
 
 _PNG_HEADER = re.compile(rb"\x89PNG\r\n\x1a\n.{4}IHDR(.{4})(.{4})", re.DOTALL)
 _MOST_PIXELS = 50_000_000  # of one picture: no view draws a tenth of that
@@ -24,11 +24,17 @@ Fates = Mapping[tuple[str, str, str], str]
 Message = Callable[[RunResult, CheckResult], str]
 
 
-def write_report(results: ResultsFolder, fates: Fates | None = None, message: Message | None = None) -> Path:
+def write_report(
+    results: ResultsFolder,
+    fates: Fates | None = None,
+    message: Message | None = None,
+    field: Callable[[str], str] = str,
+) -> Path:
     """Make report.html of the results in a folder and the pictures beside them. Raises ModelvizError.
 
     `fates` say what has become since of what was captured (`accepted since`), by run, test and check;
-    `message` gives the report of a check of a run, where it is not to be the one that stands in the results.
+    `message` gives the report of a check of a run, where it is not to be the one that stands in the results, and
+    `field` makes other texts from the results fit to stand among sentences of ours.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -37,20 +43,21 @@ def write_report(results: ResultsFolder, fates: Fates | None = None, message: Me
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     every = [(result.run.id, check) for result in runs for check in result.checks]
     messages = {id(check): message(result, check) for result in runs for check in result.checks if message}
+
+    def text(value: Any) -> Any:
+        return printable(each_text(value, field))
+
     totals = totals_of(check for _, check in every)
     page = environment.get_template("report.html.jinja").render(
-        printable(
-            {
-                "runs": [result.run for result in runs],
-                "totals": {status: count for status, count in totals.items() if count},
-                "orphans": judged_together(runs),
-                "quiet": [check for _, check in every if not check.status.fails],
-            }
-        ),
+        runs=text([result.run for result in runs]),
+        totals={status: count for status, count in totals.items() if count},
+        orphans=text(judged_together(runs)),
+        quiet=text([check for _, check in every if not check.status.fails]),
         articles=_articles(results, [pair for pair in every if pair[1].status.fails], fates or {}),
         unfinished=printable(unfinished_line(results.unfinished(runs))),
         lines=lambda check: printable_lines(messages.get(id(check), check.message)),
-        text=printable,
+        text=text,
+        line=printable,
     )
     results.put(results.report, page.encode("utf-8", "backslashreplace"))
     return results.report

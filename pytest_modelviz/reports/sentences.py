@@ -18,6 +18,7 @@ from pytest_modelviz.text.side_by_side import cut_apart, split_items, without_di
 
 MOST_LISTED = 8
 _ALIKE = 3  # from so many alike findings on they share a sentence
+_LONGEST_FACT = 200  # letters of what stands in a baseline beside the actual one
 _SHORT, _LONGEST = 80, 120  # letters of both sides up to which nothing is left out; of one side in any case
 
 
@@ -240,7 +241,8 @@ def _(finding: kinds.KinksFinding) -> str:
 @sentence.register
 def _(finding: kinds.FactFinding) -> str:
     nothing = MODEL_LABEL if finding.fact == "layer" else ""
-    return f"{finding.fact}: {finding.before or nothing} -> {finding.after or nothing}"
+    before, after = cut_apart(finding.before, finding.after, _LONGEST_FACT)
+    return f"{finding.fact}: {before or nothing} -> {after or nothing}"
 
 
 @sentence.register

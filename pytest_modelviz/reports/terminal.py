@@ -10,6 +10,7 @@ from pytest_modelviz.reports.sentences import MOST_LISTED, cut, sentence, senten
 from pytest_modelviz.text.printable import printable, printable_lines
 from pytest_modelviz.text.side_by_side import apart
 
+_MOST_NOTES, _LONGEST = 20, 1000  # notes on what a comparison found, and letters of a sentence
 _MOST_SHORT = 999.5  # from here on a ratio has no three digits
 _WHOLE = 9.95  # from here on a multiple of the noise has no decimals
 _CAUSES = {
@@ -48,10 +49,28 @@ def explain(
     most = None if whole else MOST_LISTED
     message = _message(result, findings, reason, commands, printable(cause_text), most)
     is_match = result.status is Status.MATCH
-    limits = [sentence(finding) for finding in findings if is_match or isinstance(finding, _LIMITS)]
-    note_lines = [f"  note      {printable(note)}" for note in (*notes, *limits)]
+    limits = [finding for finding in findings if is_match or isinstance(finding, _LIMITS)]
+    if not whole and len(limits) > _MOST_NOTES:
+        limits = _of_all_kinds(limits)
+    texts = cut([sentence(finding) for finding in limits], None if whole else _MOST_NOTES)
+    note_lines = [f"  note      {printable(note)}" for note in (*notes, *(texts if whole else map(_bounded, texts)))]
     lines = [message or f"{result.name}: {result.status}", *note_lines] if note_lines else [message]
     return printable_lines("\n".join(lines))
+
+
+def _of_all_kinds(findings: Sequence[kinds.AnyFinding]) -> list[kinds.AnyFinding]:
+    """The same, the first of each kind before the others: whatever a baseline makes many of, it hides no other kind."""
+    first = {type(finding): finding for finding in reversed(findings)}
+    ids = set(map(id, first.values()))
+    return sorted(findings, key=lambda finding: id(finding) not in ids)
+
+
+def _bounded(text: str) -> str:
+    """A sentence without its middle, if it is longer than any of ours: names in a baseline may be of any length."""
+    if len(text) <= _LONGEST:
+        return text
+    half = _LONGEST // 2
+    return f"{text[:half]} ... {text[-half:]} ({len(text)} letters)"
 
 
 def _message(
@@ -90,7 +109,7 @@ def _drift(
     lines += _evidence(findings, most)
     if result.layers.compared > 1:
         drifted = result.layers.drifted or "none"
-        outputs = [sentence(finding) for finding in findings if isinstance(finding, kinds.OutputsFinding)]
+        outputs = [_bounded(sentence(finding)) for finding in findings if isinstance(finding, kinds.OutputsFinding)]
         lines.append(f"  spread    {drifted} of {result.layers.compared} layers{''.join(outputs[:1])}")
     for key, (before, after) in result.environment_changes.items():
         lines.append(f"  changed   {key}: {before} -> {after}, since the baseline was recorded")
@@ -133,7 +152,7 @@ def _where(result: CheckResult) -> str:
         return ""
     name = first.layer or "the model itself"
     call = f", call {first.call}" if first.call else ""
-    return f", first at {name} ({first.class_name}{call})"
+    return _bounded(f", first at {name} ({first.class_name}{call})")
 
 
 def amount(error: float | None, tolerance: float | None) -> str:
@@ -162,5 +181,7 @@ def _evidence(findings: Sequence[kinds.AnyFinding], most: int | None) -> list[st
     listed = [f for f in findings if not isinstance(f, (kinds.OutputsFinding, kinds.NoiseFinding))]
     for role in kinds.Role:
         own = [finding for finding in listed if finding.role is role]
-        lines += [f"  {'' if at else role.value:9} {text}" for at, text in enumerate(cut(sentences(own), most))]
+        texts = cut(sentences(own), most)
+        texts = texts if most is None else [_bounded(text) for text in texts]
+        lines += [f"  {'' if at else role.value:9} {text}" for at, text in enumerate(texts)]
     return lines

@@ -85,9 +85,9 @@ def _orphan_lines(orphans: Sequence[OrphanRecord], review: str) -> list[str]:
         gone = f"{counted(len(tests), 'test')} that {'is' if len(tests) == 1 else 'are'} gone"
         lines = [f"{len(orphans)} orphans: baselines of {gone} ({prune} removes them)"]
     for nodeid, rows in list(tests.items())[:_MOST_ORPHANS]:
-        names = ", ".join(sorted({row.name for row in rows}))
+        names = ", ".join(sorted({as_one_word(row.name) for row in rows}))
         renamed = rename_hint(rows[0], review) if len({row.renamed_to for row in rows}) == 1 else ""
-        lines.append(f"  {printable(nodeid)}: {printable(names)}{renamed and '; '}{renamed}")
+        lines.append(f"  {printable(as_one_word(nodeid))}: {printable(names)}{renamed and '; '}{renamed}")
     if len(tests) > _MOST_ORPHANS:
         lines.append(f"  and {len(tests) - _MOST_ORPHANS} more: modelviz orphans{options}")
     return lines
@@ -99,19 +99,22 @@ def _not_made_lines(not_made: Sequence[tuple[str, str]]) -> list[str]:
         return []
     baselines = "1 baseline was" if len(not_made) == 1 else f"{len(not_made)} baselines were"
     lines = [f"{baselines} not compared: the test passed without that check"]
-    lines += [f"  {printable(nodeid)}: {printable(name)}" for nodeid, name in not_made[:_MOST_ORPHANS]]
+    lines += [f"  {printable(nodeid)}: {printable(as_one_word(name))}" for nodeid, name in not_made[:_MOST_ORPHANS]]
     more = len(not_made) - _MOST_ORPHANS
     return [*lines, f"  and {more} more"] if more > 0 else lines
 
 
-def rename_hint(orphan: OrphanRecord, review: str, *, whole_file: bool = False) -> str:
-    """What an orphan's test may be called now, and the command for that; empty where nothing is known of it."""
+def rename_hint(orphan: OrphanRecord, review: str, *, whole_file: bool = False, is_own: bool = True) -> str:
+    """What an orphan's test may be called now, and the command for that; empty where nothing is known of it.
+
+    There is no command for a test whose function is still there, if it is no run of one's own that found it gone.
+    """
     old, new = orphan.nodeid, orphan.renamed_to
     if new is None:
         return ""
     is_there = orphan.function_is_there
     is_elsewhere = "[" not in old or not orphan.function_was_collected
-    if is_there and is_elsewhere and function_of(old) != function_of(new):
+    if is_there and (not is_own or (is_elsewhere and function_of(old) != function_of(new))):
         return f"is it now {printable(as_one_word(new))}?"  # a move would take along what the function has now
     command = move_command(old, new, whole_file=whole_file, only_parameters=is_there, options=review)
     if orphan.new_has_baseline:

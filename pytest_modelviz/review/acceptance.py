@@ -4,27 +4,22 @@ A results folder may come from anybody. JSON and safetensors prove by their dige
 is proved by nothing, so that only its colours are taken over.
 """
 
-import os
-import posixpath
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
-from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
+from pytest_modelviz.errors import ForeignBaselineError, ModelvizError, UnreadableBaselineError
 from pytest_modelviz.records.check_result import CheckResult, Status
+from pytest_modelviz.review.project_files import require_test_file
 from pytest_modelviz.review.review import Decision, Review, ReviewedCheck, ReviewedRun, State
 from pytest_modelviz.storage.baseline_files import Files
-from pytest_modelviz.storage.files import lies_in
 from pytest_modelviz.storage.formats import text_sha256, unknown_keys
 from pytest_modelviz.storage.names import Location, display_path
-from pytest_modelviz.storage.orphans import file_digest
 from pytest_modelviz.storage.store import ChangedMeanwhileError, Store
 from pytest_modelviz.text.printable import as_one_word
 
 _CHANGED = "its baseline has changed since it was compared: run pytest --modelviz again"
 _MOST_PICTURE_BYTES = 64 * 2**20
-# Tests are Python; doctests and their like also stand in documents, of which those outside of the project are refused.
-_PYTHON, _DOCUMENTS = (".py",), (".rst", ".md", ".txt", ".yaml", ".yml", ".ipynb")
 
 
 def accept_all(review: Review, chosen: Sequence[ReviewedCheck], *, named: bool = False) -> list[Decision]:
@@ -199,34 +194,6 @@ def reject(review: Review, item: ReviewedCheck) -> Decision:
     return Decision(item.nodeid, name, "rejected", path=path)
 
 
-def require_test_file(nodeid: str, rootdir: Path, excluded: Sequence[Path] = ()) -> None:
-    """Raises ModelvizError unless a test id names a file that can hold a test of the project in `rootdir`.
-
-    It is spelled as pytest's ids are: relative, `..` only where it really lies outside. No test lies in the `excluded`
-    folders.
-    """
-    file = nodeid.partition("::")[0]
-    if not _is_relative(file):
-        raise ModelvizError(f"{file!r} is not a test file of the project in {rootdir}")
-    if file_digest(rootdir, nodeid) is None:
-        raise ModelvizError(f"there is no {as_one_word(file)} in {rootdir}: name the project's folder with --rootdir")
-    path = Path(os.path.normpath(rootdir / file))
-    outside = not path.is_relative_to(rootdir)
-    is_named_otherwise = file.startswith("../") and (not outside or path.resolve().is_relative_to(rootdir.resolve()))
-    endings = _PYTHON if outside else (*_PYTHON, *_DOCUMENTS)
-    if is_named_otherwise or not file.endswith(endings):
-        raise ModelvizError(f"{file!r} is not a test file of the project in {rootdir}")
-    if lies_in(path, (*excluded, rootdir / ".git")):
-        raise ModelvizError(
-            f"{file!r} is not a test file of the project in {rootdir}: it came with results or baselines"
-        )
-
-
-def _is_relative(file: str) -> bool:
-    is_clean = file == posixpath.normpath(file) and "\0" not in file
-    return is_clean and not posixpath.isabs(file) and not Path(file).is_absolute() and not Path(file).drive
-
-
 def candidate_files(candidates: Store, location: Location, *, nodeid: str, name: str) -> Files:
     """The files of a candidate as they may be stored: complete, no links, the picture encoded again.
 
@@ -241,6 +208,11 @@ def candidate_files(candidates: Store, location: Location, *, nodeid: str, name:
     try:
         picture = candidates.stored_picture(location, _MOST_PICTURE_BYTES)
         files = candidates.files(location, nodeid=nodeid, name=name)
+    except ForeignBaselineError as error:  # whose reason ends in a command, made of what the candidate says
+        raise ModelvizError(
+            f"the candidate {candidates.display_path(location)} belongs to another test, {as_one_word(error.owner)}: "
+            f"run pytest --modelviz again"
+        ) from error
     except UnreadableBaselineError as error:
         raise ModelvizError(f"the candidate {candidates.display_path(location)} cannot be read: {error}") from error
     if files is None:

@@ -22,6 +22,7 @@ from pytest_modelviz.storage.formats import renamed_json, text_sha256
 from pytest_modelviz.storage.names import Location
 from pytest_modelviz.storage.renaming import Renaming
 from pytest_modelviz.storage.store import ChangedMeanwhileError, Store
+from pytest_modelviz.text.printable import as_one_word
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,9 @@ def _distinct(store: Store, moves: Sequence[Move]) -> list[Move]:
         other = by_target.setdefault(move.target, move)
         if other is not move:
             paths = " and ".join(store.display_path(each.source) for each in (other, move))
-            raise ModelvizError(f"{paths} both belong to {move.old_nodeid}, and neither is in the right place")
+            raise ModelvizError(
+                f"{paths} both belong to {as_one_word(move.old_nodeid)}, and neither is in the right place"
+            )
     return list(moves)
 
 
@@ -139,7 +142,8 @@ def _require_gone(moves: Sequence[Move], renaming: Renaming, rootdir: Path) -> N
             if "[" in old and "[" in renaming.old and is_defined(rootdir, new) is not False:
                 continue
             raise ModelvizError(
-                f"{function_of(old)} is still there: rename it first, or name those of its tests that have moved"
+                f"{as_one_word(function_of(old))} is still there: rename it first, or name those of its tests that "
+                f"have moved"
             )
 
 
@@ -153,8 +157,8 @@ def _require_files(moves: Sequence[Move], rootdir: Path) -> None:
     for file in sorted({move.nodeid.partition("::")[0] for move in moves}):
         if not is_file(rootdir / file):
             raise ModelvizError(
-                f"there is no {file} in {rootdir}: rename the tests first, then move their baselines; names are "
-                f"relative to that folder (--rootdir chooses another)"
+                f"there is no {as_one_word(file)} in {rootdir}: rename the tests first, then move their baselines; "
+                f"names are relative to that folder (--rootdir chooses another)"
             )
 
 
@@ -192,7 +196,8 @@ def _conflicts(store: Store, ordered: Sequence[Move]) -> list[Moved]:
 
 def _conflict(store: Store, move: Move) -> str:
     path = store.display_path(move.target)
-    return f"{move.nodeid} already has a baseline, {path}: keep only one of the two; until then nothing is moved"
+    test = as_one_word(move.nodeid)
+    return f"{test} already has a baseline, {path}: keep only one of the two; until then nothing is moved"
 
 
 def _carry_out(store: Store, move: Move, *, dry_run: bool) -> Moved:
@@ -237,6 +242,7 @@ def _move_files(store: Store, move: Move) -> None:
     if present != text_sha256(arriving):
         files = replace(_files(store, move, old), text=arriving)
         store.replace_if_unchanged(move.destination, files, expected_digest=present)
+    _require_own_picture(store, move.destination)
     arrived = store.files(move.destination, nodeid=move.nodeid, name=move.document["name"])  # raises unless it is whole
     if old is not None and store.digest(move.source) == old:
         try:
@@ -247,8 +253,17 @@ def _move_files(store: Store, move: Move) -> None:
         store.replace_if_unchanged(move.destination, replace(arrived, text=new), expected_digest=text_sha256(arriving))
 
 
+def _require_own_picture(store: Store, location: Location) -> None:
+    if store.has_linked_picture(location):
+        raise ModelvizError(
+            f"its {location.stem}.png is a symbolic link, which may lead to any picture: put a copy in its place, or "
+            f"remove it"
+        )
+
+
 def _files(store: Store, move: Move, digest: str | None) -> Files:
-    """The files to move, complete and unchanged since they were found."""
+    """The files to move, complete and unchanged since they were found. Raises ModelvizError for a linked picture."""
+    _require_own_picture(store, move.source)
     files = store.files(move.source, nodeid=move.old_nodeid, name=move.document["name"])
     if files is None or text_sha256(files.text) != digest:
         raise ChangedMeanwhileError(store.display_path(move.source))

@@ -7,6 +7,7 @@ file may have brought the test back. No torch, no pytest.
 import functools
 import itertools
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
@@ -64,6 +65,8 @@ def _prune(
         files = baselines.files(location, nodeid=orphan.nodeid, name=orphan.name)
         if files is None or text_sha256(files.text) != orphan.baseline_sha256:
             raise ChangedMeanwhileError(path)
+        if baselines.has_linked_picture(location):
+            files = replace(files, picture=None)  # the copy gets no picture of somebody else's
         review.home.prepare()
         _keep_copy(Store(review.home.pruned, kind="copy", option="--modelviz-results-dir"), location, files)
         baselines.remove(location, expected_digest=text_sha256(files.text))

@@ -7,16 +7,18 @@ the test's id and the check's name alone.
 import enum
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.records.orphan import OrphanRecord
 from pytest_modelviz.records.run_result import RunResult
+from pytest_modelviz.review.project_files import require_test_file
 from pytest_modelviz.review.selection import Choice, matching
+from pytest_modelviz.storage.definitions import is_defined
 from pytest_modelviz.storage.git import path_in_repository
-from pytest_modelviz.storage.names import Location
+from pytest_modelviz.storage.names import Location, has_clean_path
 from pytest_modelviz.storage.orphans import file_digest, judged_together, orphan_record, suggest_renames
 from pytest_modelviz.storage.results import ResultsFolder
 from pytest_modelviz.storage.store import Store
@@ -254,7 +256,8 @@ class Review:
 
     def orphans(self) -> list[OrphanRecord]:
         """Baselines of which the runs say that their test is gone, and that are still there."""
-        return [orphan for orphan in self._judged() if self.baselines.digest(Location.of(*orphan.key)) is not None]
+        stored = [orphan for orphan in self._judged() if self.baselines.digest(Location.of(*orphan.key)) is not None]
+        return [self._judged_anew(orphan) for orphan in stored]
 
     def _judged(self) -> list[OrphanRecord]:
         return judged_together([run.result for run in self.own_runs])
@@ -272,7 +275,31 @@ class Review:
         missing = [
             (item.run.candidates, item.location.path) for item in captured if item.check.status is Status.MISSING
         ]
-        return suggest_renames(orphans, self.baselines, missing)
+        return [self._judged_anew(orphan) for orphan in suggest_renames(orphans, self.baselines, missing)]
+
+    def _judged_anew(self, orphan: OrphanRecord) -> OrphanRecord:
+        """The same by the project's files: neither an old id nor a new one is taken at its word."""
+        old, new = orphan.nodeid, orphan.renamed_to
+        is_of_project = self.names_project_file(old)
+        is_gone = has_clean_path(old) and file_digest(self.rootdir, old) is None
+        if new is None or not (is_of_project or is_gone) or not self.names_project_file(new):
+            new = None
+        if new is not None and is_defined(self.rootdir, new) is False:
+            new = None
+        return replace(
+            orphan,
+            function_is_there=is_of_project and is_defined(self.rootdir, old) is True,
+            renamed_to=new,
+            new_has_baseline=new is not None and self.baselines.holds_test(new),
+        )
+
+    def names_project_file(self, nodeid: str) -> bool:
+        """Whether a test id names a file that can hold a test of the project, and lies in none of the data."""
+        try:
+            require_test_file(nodeid, self.rootdir, self.own_folders())
+        except ModelvizError:
+            return False
+        return True
 
     def own_folders(self) -> list[Path]:
         """The folders that hold results, what came with these, or baselines: no tests and none of their data."""

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
+from pytest_modelviz.storage.names import has_clean_path
+
 _LARGEST = 2**20  # the syntax tree of a file that is forged takes a thousand times as much
 
 
@@ -45,7 +47,7 @@ def is_defined(rootdir: Path, nodeid: str) -> bool | None:
     What the file imports, or inherits, from other files of the project is looked up there. Parameters play no part.
     """
     file, _, test = function_of(nodeid).partition("::")
-    if not is_file(rootdir / file):
+    if not has_clean_path(nodeid) or not is_file(rootdir / file):
         return False
     source = _parsed_file(rootdir / file)
     try:

@@ -7,14 +7,13 @@ LF for CRLF: what was taken out is lost.
 import contextlib
 import json
 import os
-import shutil
-import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from pytest_modelviz.storage.baseline_files import ENDINGS
 from pytest_modelviz.storage.formats import sha256
+from pytest_modelviz.storage.git_calls import git_answer, repository_of
 
 _ATTRIBUTES = """\
 # Written by pytest-modelviz with the first baseline. Edit it as you like: it is not written again.
@@ -22,7 +21,6 @@ _ATTRIBUTES = """\
 *.json text eol=lf
 *.png binary
 """
-_SECONDS = 5.0  # that git may take to answer
 _PROJECT_ENDINGS = (".py", ".toml", ".ini", ".cfg")
 _LENGTH_BYTES = 8  # a safetensors file begins with the length of its header
 _LONGEST_HEADER = 100 * 2**20
@@ -92,21 +90,18 @@ def _ignoring_rules(folder: Path, written: Iterable[Path]) -> dict[str, tuple[st
     Empty where git cannot tell: it is not installed, too slow, or this is no repository.
     """
     root = folder.resolve()
-    repository = repository_of(root)
+    repository = repository_of(root.parent, [root])  # a repository in the folder came with the baselines
     files = {file for path in written for ending in ENDINGS if (file := path.with_suffix(ending)).exists()}
     # git refuses what lies beyond a link; the folder itself is asked for too, since its files cannot be let in alone
     names = sorted(Path(os.path.relpath(file.resolve(), root)).as_posix() for file in files if not file.is_symlink())
-    git = None if repository is None else git_command(repository)
-    if not names or git is None or repository is None:
+    if not names or repository is None:
         return {}
-    command = [*git, "check-ignore", "--verbose", "-z", "--stdin"]
     paths = {Path(os.path.relpath(root / name, repository)).as_posix(): name for name in (".", *names)}
     request = "".join(f"{path}\0" for path in paths).encode("utf-8", "surrogateescape")
-    try:
-        done = subprocess.run(command, input=request, capture_output=True, check=True, timeout=_SECONDS)  # noqa: S603
-    except (OSError, subprocess.SubprocessError):
+    answer = git_answer(repository, ["check-ignore", "--verbose", "-z", "--stdin"], request)
+    if answer is None:
         return {}
-    fields = done.stdout.decode("utf-8", "surrogateescape").split("\0")
+    fields = answer.decode("utf-8", "surrogateescape").split("\0")
     rows = [fields[at : at + 4] for at in range(0, len(fields) - 3, 4)]
     return {paths[path]: (rule, source, line) for source, line, rule, path in rows if not rule.startswith("!")}
 
@@ -115,21 +110,6 @@ def path_in_repository(root: Path) -> str | None:
     """A project's folder within its git repository, `.` for the repository itself; None where there is none."""
     repository = repository_of(root)
     return None if repository is None else root.relative_to(repository).as_posix()
-
-
-def git_command(repository: Path) -> list[str] | None:
-    """The beginning of a command that git is given at the top of a repository; None where git is not installed.
-
-    Asked in the folder of the baselines, git could take that for a repository, and run what its configuration says.
-    """
-    git = shutil.which("git")
-    options = ["-C", str(repository), "-c", "safe.bareRepository=explicit", "-c", "core.fsmonitor=false"]
-    return None if git is None else [git, *options]
-
-
-def repository_of(folder: Path) -> Path | None:
-    """The top of the git repository that a folder lies in; None where there is none."""
-    return next((above for above in (folder, *folder.parents) if (above / ".git").exists()), None)
 
 
 def line_end_damage(data: bytes, digest: str) -> str | None:

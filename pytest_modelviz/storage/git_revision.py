@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
-from pytest_modelviz.storage.git import path_in_repository
-
-_SECONDS = 5.0  # that git may take to answer
+from pytest_modelviz.storage.git_calls import git_answer, repository_of
 
 
 class Revision(NamedTuple):
@@ -22,16 +18,11 @@ class Revision(NamedTuple):
 
 def revision_of(root: Path) -> Revision | None:
     """The revision of the repository that a project lies in; None where there is none, or git does not tell."""
-    git = shutil.which("git")
-    if git is None or path_in_repository(root) is None:
+    repository = repository_of(root)
+    if repository is None:
         return None
-    command = [git, "-C", str(root), "-c", "safe.bareRepository=explicit", "-c", "core.fsmonitor=false"]
-    command += ["--no-optional-locks", "status", "--porcelain=v2", "--branch", "--untracked-files=no", "-z"]
-    try:
-        done = subprocess.run(command, capture_output=True, check=True, timeout=_SECONDS)  # noqa: S603
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return _revision(done.stdout.decode("utf-8", "replace"))
+    answer = git_answer(repository, ["status", "--porcelain=v2", "--branch", "--untracked-files=no", "-z"])
+    return None if answer is None else _revision(answer.decode("utf-8", "replace"))
 
 
 def _revision(status: str) -> Revision | None:

@@ -195,8 +195,10 @@ class BaselineFolder(LocalFolder):
         self._root_may_be_link = configured
 
     def is_linked(self, name: str) -> bool:
-        """Hard links are how some data caches fill a folder."""
-        return self._is_reached_by_link(name)
+        """Hard links are how some data caches fill a folder, which may itself be a link of the user's."""
+        with contextlib.suppress(OSError):
+            return any(path.is_symlink() for path in self._way(name)[1:])
+        return False
 
     def _refuse_to_read(self, path: Path) -> None:
         """Whatever is a regular file may be read."""

@@ -10,6 +10,7 @@ Which file system it is plays no part: a baseline recorded on one machine is fou
 from __future__ import annotations
 
 import hashlib
+import posixpath
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -88,6 +89,12 @@ def display_path(path: str | Path, rootdir: Path) -> str:
     """A path as shown to users: relative to the project if it is inside; a URL as it is."""
     inside = "://" not in str(path) and Path(path).is_relative_to(rootdir)
     return Path(path).relative_to(rootdir).as_posix() if inside else str(path)
+
+
+def has_clean_path(nodeid: str) -> bool:
+    """Whether a test id spells its file as pytest does: any other spelling may pass for another file."""
+    file = nodeid.partition("::")[0]
+    return "\0" not in file and file == posixpath.normpath(file)
 
 
 def file_folder(nodeid: str) -> PurePosixPath:

@@ -15,7 +15,7 @@ from pytest_modelviz.records.orphan import OrphanRecord
 from pytest_modelviz.records.run_result import RunResult
 from pytest_modelviz.storage.definitions import function_of, is_defined
 from pytest_modelviz.storage.formats import text_sha256
-from pytest_modelviz.storage.names import Location, file_folder
+from pytest_modelviz.storage.names import Location, file_folder, has_clean_path
 from pytest_modelviz.storage.store import Store
 
 _LARGEST_TEST_FILE = 64 * 2**20
@@ -88,6 +88,8 @@ def orphan_record(store: Store, document: Mapping[str, Any], test_file_sha256: s
 
 def file_digest(rootdir: Path, nodeid: str) -> str | None:
     """The digest of a test's file, None where there is none."""
+    if not has_clean_path(nodeid):
+        return None
     with contextlib.suppress(OSError, ValueError):  # a name with NUL is a ValueError
         path = rootdir / nodeid.partition("::")[0]
         if path.is_file() and path.stat().st_size < _LARGEST_TEST_FILE:

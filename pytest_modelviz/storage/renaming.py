@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.storage.names import Location
+from pytest_modelviz.storage.names import Location, has_clean_path
 from pytest_modelviz.text.printable import command_line
 
 _OPTIONS_OF_MV = ("--rootdir", "--baseline-dir")
@@ -30,8 +30,11 @@ class Renaming:
     def of(self, nodeid: str, known: Collection[str] = ()) -> str | None:
         """What this test id is called afterwards; None where the old name does not stand for it.
 
-        `known` are all ids: a whole id with parameters means itself alone, and a `*` in these means a `*`.
+        `known` are all ids: a whole id with parameters means itself alone, and a `*` in these means a `*`. An id that
+        spells its file in another way than pytest does is none of a test.
         """
+        if not has_clean_path(nodeid):
+            return None
         if self._is_whole_id(known):
             return self.new if nodeid == self.old else None
         if self.old.count("*") != self.new.count("*"):
@@ -157,6 +160,8 @@ def foreign_reason(
     `is_there` says that the function of the test that it belongs to is still there, None that it may be.
     """
     reason = f"it belongs to another test, {owner!r}"
+    if not has_clean_path(owner):
+        return reason
     moved = f"if that one is called {nodeid!r} now: "
     moved += move_command(owner, nodeid, whole_file=whole_file, only_parameters=bool(is_there), options=options)
     if is_there is None and owner.casefold() != nodeid.casefold():

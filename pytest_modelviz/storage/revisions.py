@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.storage.git import git_command, repository_of
+from pytest_modelviz.storage.git_calls import git_command, repository_of
 from pytest_modelviz.storage.git_tree import Blob, GitObjects, GitTree
 
 _MAIN = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
@@ -49,7 +49,7 @@ class Repository:
         root = repository_of(folder)
         if root is None:
             raise ModelvizError(f"{folder} is in no git repository: name two folders of baselines to compare those")
-        command = git_command(root)
+        command = git_command(root, may_fetch=True)
         if command is None:
             raise ModelvizError("git is not installed: name two folders of baselines to compare those")
         repository = cls(root, (*command, "--no-replace-objects"))

@@ -106,6 +106,10 @@ class Store:
         names = (f"{path}{ending}" for ending in ENDINGS)
         return next((PurePosixPath(name).name for name in names if self._folder.is_linked(name)), None)
 
+    def has_linked_picture(self, location: Location) -> bool:
+        """Whether the picture is reached through a link. No digest says what it must be: it may be any picture."""
+        return self._folder.is_linked(f"{self.where(location).path}.png")
+
     def is_complete(self, location: Location, files: Files) -> bool:
         """Whether exactly these files are there, and no leftovers of an interrupted write."""
         return self._writer.is_complete(self.where(location), files)

@@ -9,7 +9,7 @@ import dataclasses
 import enum
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, overload
 
 # What CI systems obey in the output of a job: `::error::` at the start of a line (GitHub), the others anywhere in it
@@ -55,6 +55,21 @@ def printable(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = (field.name for field in dataclasses.fields(value))
         return dataclasses.replace(value, **{name: printable(getattr(value, name)) for name in fields})
+    return value
+
+
+def each_text(value: Any, change: Callable[[str], str]) -> Any:
+    """The same with each text in it changed: those in mappings (but for the keys), lists and dataclasses, too."""
+    if isinstance(value, str) and not isinstance(value, enum.Enum):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {key: each_text(item, change) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        items = [each_text(item, change) for item in value]
+        return tuple(items) if isinstance(value, tuple) else items
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = (field.name for field in dataclasses.fields(value))
+        return dataclasses.replace(value, **{name: each_text(getattr(value, name), change) for name in fields})
     return value
 
 

@@ -131,13 +131,17 @@ def _same_inputs(before: JsonObject, after: JsonObject) -> bool:
 def _arguments(row: JsonObject) -> tuple[Leaves, ModuleRecord]:
     """What a module is given, by paths, and its parameters: those given, where the row does not name others.
 
-    An argument that the row does not name, or whose name it has used before, is called "0" if it is the first.
+    An argument that the row does not name, or whose name it has used before, is called "0" if it is the first, and
+    another thing if an argument is called so: none takes the place of another.
     """
     leaves: dict[str, Leaf] = {}
     for number, item in enumerate(split_items(str(row.get("in") or ""))):
         path, colon, text = item.partition(": ")
         is_named = colon and path not in leaves
-        leaves[path if is_named else str(number)] = Leaf(literal=text if is_named else item)
+        key = path if is_named else str(number)
+        while key in leaves:
+            key += "'"
+        leaves[key] = Leaf(literal=text if is_named else item)
     signature = row.get("forward") or ", ".join(dict.fromkeys(split_path(path)[0] for path in leaves))
     return leaves, ModuleRecord("", {"forward": str(signature)}, {})
 

@@ -45,6 +45,9 @@ _IN_ORDER = ((SCALAR,), (GRADIENT,), (UPDATE, DECAY))  # of a step
 _SMALL_SCALAR = 1e-3  # of a curve's peak: what is smaller is compared with that much of it
 _SMALL_GRADIENT = 1e-2  # of the whole gradient's norm, likewise
 _ROUNDING_GRADIENT = 1e-5  # of the whole gradient's norm: such a gradient is rounding, which Adam makes a full step of
+# A parameter with such a gradient is compared, with its own update alone, if the gradient cannot be rounding: if it has
+# been as long in the baseline, up to this part, at every step so far. Of rounding two trainings share no digit.
+_SURE_GRADIENT, _SLIGHT_UPDATE = 1e-3, 2e-2
 _AS_GRADIENT = 3.0  # times as far apart as the gradients of a step may its updates be, but
 _MOST_FOLLOWED = 0.5  # no further than this
 # What makes updates part shows in gradients and scalars, then or before. All updates together may be so many times as
@@ -88,13 +91,15 @@ class CurveComparison:
     `differences` are those of the step and kind that parted first, the worst first. `drifted` names the parameters that
     drifted then or later, in gradient or update. `worst` is what came nearest to what is allowed, or went farthest
     beyond it. `judged_steps` is the number of steps that could be compared, where that is not all of them; then no
-    difference is of a later step, but for what is a number in one training only.
+    difference is of a later step, but for what is a number in one training only. `unsure` names the parameters whose
+    updates differ and were not compared, since their gradients may be rounding.
     """
 
     differences: tuple[CurveDifference, ...] = ()
     drifted: frozenset[str] = frozenset()
     worst: CurveDifference = field(default=CurveDifference(0, SCALAR, "", 0.0, 0.0, 0.0, 0.0))
     judged_steps: int | None = None
+    unsure: tuple[str, ...] = ()
 
 
 class _Table(NamedTuple):
@@ -136,7 +141,7 @@ class _Table(NamedTuple):
 def compare_curves(baseline: Training, actual: Training, dtype: str, tolerances: Tolerances) -> CurveComparison:
     """Compare two trainings of as many steps, the same scalars and the same parameters, step by step."""
     with np.errstate(all="ignore"):
-        tables = _tables(baseline, actual, dtype, tolerances)
+        tables, unsure = _tables(baseline, actual, dtype, tolerances)
     for step in range(baseline.steps):
         for kinds in _IN_ORDER:
             differences = [
@@ -156,7 +161,8 @@ def compare_curves(baseline: Training, actual: Training, dtype: str, tolerances:
     table = max(tables, key=lambda candidate: float(candidate.excess.max()))
     nearest = divmod(int(table.excess.argmax()), len(table.names))
     unjudged = np.flatnonzero(~np.logical_and.reduce([table.judged.all(axis=1) for table in tables]))
-    return CurveComparison((), frozenset(), table.difference(*nearest), int(unjudged[0]) if unjudged.size else None)
+    judged_steps = int(unjudged[0]) if unjudged.size else None
+    return CurveComparison((), frozenset(), table.difference(*nearest), judged_steps, unsure)
 
 
 def _drifted(tables: list[_Table], first: int) -> frozenset[str]:
@@ -173,7 +179,10 @@ def _drifted(tables: list[_Table], first: int) -> frozenset[str]:
     return frozenset(names - {""})
 
 
-def _tables(baseline: Training, actual: Training, dtype: str, tolerances: Tolerances) -> list[_Table]:
+def _tables(
+    baseline: Training, actual: Training, dtype: str, tolerances: Tolerances
+) -> tuple[list[_Table], tuple[str, ...]]:
+    """All that is compared, and the names of the parameters whose updates differ and are not, as `unsure` has them."""
     own, names, parameters = tolerances.of(""), tuple(baseline.scalars), baseline.parameters
 
     def differences(before: Values, after: Values, floor: Values | float) -> Values:
@@ -210,7 +219,7 @@ def _tables(baseline: Training, actual: Training, dtype: str, tolerances: Tolera
     scalar_allowed = at_each_step(step_tolerance if parameters else scalar_tolerance, own)
     tables = [_Table(SCALAR, names, before, after, scalars, scalar_allowed, judged)]
     if not parameters:
-        return tables
+        return tables, ()
     at_layer = [tolerances.of(name.rpartition(".")[0]) for name in parameters]
     gradient_allowed = at_each_step(gradient_tolerance, *at_layer)
     whole_allowed, allowed = scalar_allowed, at_each_step(update_tolerance, *at_layer)
@@ -241,7 +250,24 @@ def _tables(baseline: Training, actual: Training, dtype: str, tolerances: Tolera
             _Table(UPDATE, parameters, meant_before, meant_after, moved, allowed, judged_each),
             _Table(DECAY, parameters, baseline.along, actual.along, decayed, allowed, judged_each),
         ]
-    return tables
+        # what is small is compared by itself: it is lost in all updates together
+        larger = np.fmax(meant_before, meant_after)
+        slight = np.where(counts, 0.0, differences(meant_before, meant_after, larger))
+        slight_allowed = np.maximum(gradient_allowed, _SLIGHT_UPDATE) + _ratio(
+            _LAST_DIGIT[dtype] * actual.sizes, larger
+        )
+        is_sure = _is_sure(baseline.gradients, actual.gradients)
+        own_updates = np.where(is_sure, slight, 0.0)
+        tables.append(_Table(UPDATE, parameters, meant_before, meant_after, own_updates, slight_allowed, judged_each))
+        differing = (judged_each & ~is_sure & ~(slight <= slight_allowed)).any(axis=0)
+        return tables, tuple(parameters[at] for at in np.flatnonzero(differing))
+    return tables, ()
+
+
+def _is_sure(before: Values, after: Values) -> Flags:
+    """Where each gradient has been as long in both trainings at every step so far, (steps, parameters)."""
+    is_same = np.abs(after - before) <= _SURE_GRADIENT * np.fmax(before, after)
+    return np.asarray(np.logical_and.accumulate(is_same, axis=0), np.bool_)
 
 
 def relative_differences(before: Values, after: Values, floor: Values | float, atol: float) -> Values:

@@ -41,6 +41,7 @@ from pytest_modelviz.views.training_curve.findings import (
     OptimizerFinding,
     PartingFinding,
     Remark,
+    UnsureUpdatesFinding,
 )
 from pytest_modelviz.views.training_curve.records import Training
 
@@ -129,6 +130,7 @@ class TrainingDiagnosis:
         count = len(self._compared)
         if steps is None:
             notes = [*uncompared_parts(self._before, self._after), *former_sketches(self._before.weights.values())]
+            notes += [UnsureUpdatesFinding(comparison.unsure)] if comparison.unsure else []
             return Verdict.match(compared=count, error=error, tolerance=allowed, findings=notes)
         incomparable = [IncomparableStepsFinding(steps)]
         return Verdict.drift(compared=count, drifted=0, error=error, tolerance=allowed, findings=incomparable)

@@ -5,7 +5,7 @@ import math
 from dataclasses import dataclass
 
 from pytest_modelviz.records.findings import AnyFinding, LayerFinding
-from pytest_modelviz.reports.sentences import sentence, shortened
+from pytest_modelviz.reports.sentences import listed, sentence, shortened
 from pytest_modelviz.views.training_curve.curve_comparison import DECAY, GRADIENT, SCALAR, UPDATE, CurveKind
 
 
@@ -65,6 +65,13 @@ class OptimizerFinding(AnyFinding):
     after: str
 
 
+@dataclass(frozen=True)
+class UnsureUpdatesFinding(AnyFinding):
+    """Parameters that move differently and whose gradients may be mere rounding: reported with a match."""
+
+    names: tuple[str, ...]
+
+
 _PARTINGS = {
     (SCALAR, Onset.START): "step {step}: the scalars differ before anything is learned: the forward pass, loss or data",
     (
@@ -121,6 +128,14 @@ def _(finding: CurveFinding) -> str:
     change = f"{per_cent:+,.0f}" if abs(per_cent) >= 100 else f"{per_cent:+.2g}"
     suffix = f", {change} %" if math.isfinite(per_cent) else ""
     return f"{clause} {finding.before:.6g} -> {finding.after:.6g}{suffix}"
+
+
+@sentence.register
+def _(finding: UnsureUpdatesFinding) -> str:
+    return (
+        f"how {listed(finding.names)} move{'s' if len(finding.names) == 1 else ''} differs and was not compared: the "
+        f"gradient is less than 1e-5 of the whole and differs too, as rounding does"
+    )
 
 
 @sentence.register

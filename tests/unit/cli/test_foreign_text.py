@@ -1,5 +1,6 @@
 """What a results folder says cannot pass for a command or a sentence of ours, whoever has written it."""
 
+import html
 import json
 import re
 import shutil
@@ -11,6 +12,7 @@ from click.testing import CliRunner
 from pytest_modelviz.cli import main
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.check_result import CheckResult, Status
+from pytest_modelviz.records.orphan import OrphanRecord
 from pytest_modelviz.records.run_result import RunFacts, RunResult
 from pytest_modelviz.records.verdict import Divergence
 from pytest_modelviz.storage.names import Location
@@ -159,3 +161,23 @@ class TestSentences:
         write(nodeid="test_net.py::test_a[a b]", name="after training")
         assert "test_net.py::test_a[a b]  after training" in modelviz("list")
         assert modelviz("show").startswith("test_net.py::test_a[a b]\n")
+
+    @pytest.mark.parametrize("sentence", SENTENCES)
+    def test_of_a_report_from_elsewhere_are_quoted_in_its_page(self, project, sentence):
+        """Facts of a run, ids and names in headings, of checks that matched, and of orphans."""
+        folder, ids = ResultsFolder(project / ".modelviz"), {"nodeid": sentence, "view": "v", "name": sentence}
+        checks = [CheckResult(**ids, status=status, baseline="b") for status in (Status.DRIFT, Status.MATCH)]
+        orphan = OrphanRecord(
+            **ids, variant=None, baseline=sentence, baseline_sha256=None, test_file_sha256=None, renamed_to=sentence
+        )
+        facts = RunFacts("R", sentence, sentence, sentence, sentence, 1, lost_workers=(sentence,))
+        folder.write(RunResult(facts, tuple(checks), (), (orphan,)))
+
+        def bare(*options: str) -> str:
+            assert modelviz("report", *options).endswith(".modelviz/report.html\n")
+            page = html.unescape(folder.report.read_text().partition("<body>")[2])
+            return re.sub(r"\$?'[^']*'", "", re.sub("(project|run).s", "", page))
+
+        shown = sentence.replace("\t", "\\t")
+        assert shown not in bare("--from", ".modelviz")
+        assert shown in bare()

@@ -94,13 +94,13 @@ def test_orphans_are_listed_and_counted(results, names, last):
 
 
 def test_an_orphan_s_variant_file_and_new_name_are_told(results):
-    renamed = OrphanRecord("t.py::gone", "v", "n", "gpu", "b.json", None, None, renamed_to="t.py::new")
+    renamed = OrphanRecord("t.py::gone", "v", "n", "gpu", "b.json", None, None, renamed_to="t.py::test_a")
     write(results, orphans=[renamed])
     store = Store(Path("baselines").absolute())
     save(store, "n", "t.py::gone", "gpu")
     save(store, "n", "u.py::test")
     assert modelviz("orphans") == [
-        "t.py::gone  n (gpu)  is it now t.py::new? modelviz mv t.py::gone t.py::new",
+        "t.py::gone  n (gpu)  is it now t.py::test_a? modelviz mv t.py::gone t.py::test_a",
         "u.py::test  n  (its test file is gone: prune it by name)",
         "2 orphans (baselines whose test is gone)",
     ]

@@ -24,6 +24,7 @@ from pytest_modelviz.records.findings import (
     RenameFinding,
     Role,
     TiesFinding,
+    UncomparedFinding,
     WeightFinding,
 )
 from pytest_modelviz.records.orphan import OrphanRecord
@@ -309,3 +310,37 @@ def test_steps_that_cannot_be_compared_are_not_said_to_have_drifted():
     assert told[0] == "training_curve could be compared only up to step 6"
     assert any("from step 7 on the two trainings are too far apart" in line for line in told)
     assert explain(drift(status=Status.MATCH), []) == ""
+
+
+class TestManyAndLongFindings:
+    """Names in a baseline may be of any length and number: a report of it stays one that is read."""
+
+    def lines(self, findings, status=Status.MATCH, **options):
+        result = dataclasses.replace(DRIFT, status=status)
+        return explain(result, findings, **options).splitlines()
+
+    def test_a_long_name_is_cut_around_what_differs(self):
+        (_, note) = self.lines([FactFinding("model", "a" * 300 + "b" + "a" * 10**6, "a" * 300 + "c" + "a" * 300)])
+        assert len(note) < 450
+        assert "...aaaaaaaaaaaaaaaaaaaaaaaab" in note
+        assert "...aaaaaaaaaaaaaaaaaaaaaaaac" in note
+
+    @pytest.mark.parametrize("status", [Status.MATCH, Status.DRIFT])
+    def test_a_sentence_with_a_long_name_lacks_its_middle(self, status):
+        findings = [UncomparedFinding("x" * 10**6, "weight"), ModuleFinding("y" * 10**6, "removed", "Linear")]
+        lines = self.lines(findings, status)
+        assert max(map(len, lines)) < 1100
+        assert any("and was not compared: the baseline" in line for line in lines)
+        assert any("(Linear) was removed" in line for line in lines)
+
+    def test_many_are_counted_and_hide_no_other_kind(self):
+        facts = [FactFinding(f"m{number}", "A", "B") for number in range(30_000)]
+        lines = self.lines([*facts, UncomparedFinding("layer", "weight")])
+        assert len(lines) == 21
+        assert lines[-1] == "  note      and 29982 more"
+        assert any("layer weight differs and was not compared" in line for line in lines)
+        assert len(self.lines(facts[:20])) == 21
+
+    def test_all_of_them_are_in_the_whole_report(self):
+        facts = [FactFinding(f"m{number}", "A", "B") for number in range(30)]
+        assert len(self.lines(facts, whole=True)) == 31

@@ -5,6 +5,7 @@ import warnings
 import pytest
 
 from pytest_modelviz.storage.definitions import is_defined, is_same_file
+from pytest_modelviz.storage.orphans import file_digest
 
 SOURCE = """
 import sys
@@ -193,3 +194,12 @@ def test_what_a_file_imports_is_looked_up_in_the_project(tmp_path, source, test,
 def test_a_module_that_no_file_can_have_is_open(tmp_path, source):
     (tmp_path / "t.py").write_text(source)
     assert is_defined(tmp_path, "t.py::Base::test_a") is None
+
+
+def test_a_file_that_is_spelled_otherwise_is_not_looked_into(tmp_path):
+    (tmp_path / "t.py").write_text("def test_a(): ...\n")
+    (tmp_path / "a").mkdir()
+    assert is_defined(tmp_path, "t.py::test_a") is True
+    assert is_defined(tmp_path, "a/../t.py::test_a") is False
+    assert file_digest(tmp_path, "t.py::test_a") is not None
+    assert file_digest(tmp_path, "a/../t.py::test_a") is None

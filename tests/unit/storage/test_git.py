@@ -12,7 +12,7 @@ from repositories import Repository, made_repository
 
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
-from pytest_modelviz.storage import git as git_module
+from pytest_modelviz.storage import git_calls
 from pytest_modelviz.storage.git import ignored_warning
 from pytest_modelviz.storage.names import Location
 from pytest_modelviz.storage.store import Store
@@ -266,6 +266,6 @@ class TestIgnored:
         slow.parent.mkdir()
         slow.write_text("#!/bin/sh\nexec sleep 60\n")
         slow.chmod(slow.stat().st_mode | stat.S_IXUSR)
-        monkeypatch.setattr(git_module, "_SECONDS", 0.2)
+        monkeypatch.setattr(git_calls, "_SECONDS", 0.2)
         monkeypatch.setenv("PATH", f"{slow.parent}:{os.environ['PATH']}")
         assert self.warning(repository, written) == ""

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from pytest_modelviz.storage import git_revision
+from pytest_modelviz.storage import git_calls
 from pytest_modelviz.storage.git_revision import Revision, revision_of
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
@@ -51,5 +51,5 @@ def test_there_may_be_nothing_to_say(tmp_path, monkeypatch):
     assert revision_of(tmp_path) is None
     git(tmp_path, "init")
     assert revision_of(tmp_path) is None  # nothing is committed
-    monkeypatch.setattr(git_revision.shutil, "which", lambda name: None)
+    monkeypatch.setattr(git_calls.shutil, "which", lambda name: None)
     assert revision_of(tmp_path) is None

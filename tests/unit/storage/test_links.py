@@ -7,14 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from pytest_modelviz.cli import main
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.records.run_result import RunFacts, RunResult
 from pytest_modelviz.review.moving import find_moves, move_all
 from pytest_modelviz.storage.baseline_files import Files
 from pytest_modelviz.storage.local_folder import BaselineFolder, LocalFolder
 from pytest_modelviz.storage.names import Location
 from pytest_modelviz.storage.renaming import renaming
+from pytest_modelviz.storage.results import ResultsFolder
 from pytest_modelviz.storage.store import Store
 
 IDS = {"nodeid": "tests/test_net.py::test_a", "name": "n"}
@@ -106,7 +110,7 @@ class TestReading:
         (tmp_path / "tests").mkdir()
         (tmp_path / "tests/test_new.py").touch()
         moves = find_moves(Store(place), renaming("tests/test_net.py", "tests/test_new.py", tmp_path), tmp_path)
-        assert [moved.done for moved in move_all(Store(place), moves)] == ["moved"]
+        assert [moved.done for moved in move_all(Store(place), moves)] == ["refused"]
         assert not [name for name, data in tree(place).items() if isinstance(data, bytes) and b"1234" in data]
         assert (tmp_path / "secret").exists()
 
@@ -243,3 +247,58 @@ class TestCandidates:
         Store(tmp_path / "candidates", kind="candidate").save(WHERE, capture(), **IDS)
         LocalFolder(tmp_path / "pictures").write("a.png", b"1")
         assert list(tmp_path.rglob(".gitattributes")) == []
+
+
+class TestPictures:
+    """No digest says what a picture must be: one that is a link may lead to any picture of whoever runs a command."""
+
+    @pytest.fixture
+    def project(self, tmp_path):
+        (tmp_path / "tests").mkdir()
+        (tmp_path / "tests/test_new.py").touch()
+        (tmp_path / "private.png").write_bytes(PNG)
+        store = Store(tmp_path / "baselines")
+        store.save(WHERE, capture(), **IDS)
+        (tmp_path / "baselines" / FOLDER / "n.png").symlink_to(tmp_path / "private.png")
+        return tmp_path
+
+    def move(self, project: Path, store: Store) -> list[tuple[str, str]]:
+        moves = find_moves(store, renaming("tests/test_net.py", "tests/test_new.py", project), project)
+        return [(moved.done, moved.reason) for moved in move_all(store, moves)]
+
+    @pytest.mark.parametrize("is_linked", [False, True])
+    def test_mv_copies_none_from_elsewhere(self, project, is_linked):
+        root = project / "baselines"
+        if is_linked:
+            root.rename(project / "elsewhere")
+            root.symlink_to(project / "elsewhere")
+        before = tree(root.resolve())
+        ((done, reason),) = self.move(project, Store(root))
+        assert (done, "its n.png is a symbolic link" in reason) == ("refused", True)
+        assert tree(root.resolve()) == before
+        (root / FOLDER / "n.png").unlink()
+        shutil.copy(project / "private.png", root / FOLDER / "n.png")
+        assert self.move(project, Store(root)) == [("moved", "")]
+
+    def test_mv_copies_none_that_waits_where_it_goes(self, project):
+        """As if a move had been cut off there."""
+        store, root = Store(project / "baselines"), project / "baselines"
+        (root / FOLDER / "n.png").unlink()
+        (move,) = find_moves(store, renaming("tests/test_net.py", "tests/test_new.py", project), project)
+        there = root / "tests/test_new/test_a"
+        shutil.copytree(root / FOLDER, there)
+        (there / "n.json").write_bytes(move.text(arriving=True))
+        (there / "n.png").symlink_to(project / "private.png")
+        ((done, reason),) = self.move(project, store)
+        assert (done, "its n.png is a symbolic link" in reason) == ("refused", True)
+        assert (there / "n.png").is_symlink()
+
+    def test_prune_keeps_no_copy_of_one_from_elsewhere(self, project):
+        (project / "pytest.ini").write_text("[pytest]\n")
+        (project / ".modelviz").mkdir()
+        ResultsFolder(project / ".modelviz").write(RunResult(RunFacts("R", "2", "3", "linux", "cpu", 1), ()))
+        done = CliRunner().invoke(main, ["prune", "--rootdir", str(project), IDS["nodeid"]])
+        assert done.output.startswith("removed"), done.output
+        kept = [path.name for path in (project / ".modelviz/pruned" / FOLDER).iterdir()]
+        assert sorted(kept) == ["n.json", "n.safetensors"]
+        assert (project / "private.png").read_bytes() == PNG

@@ -3,7 +3,7 @@
 import pytest
 
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.storage.renaming import Renaming, move_command, renaming
+from pytest_modelviz.storage.renaming import Renaming, foreign_reason, move_command, renaming
 
 PARAMETERS = ("tests/test_a.py::test_x[1]", "tests/test_a.py::test_x[2]")
 KNOWN = {
@@ -106,6 +106,19 @@ class TestNames:
         assert pattern.of(ids[1], ids) is not None
         with pytest.raises(ModelvizError, match="the same number"):
             Renaming(forged, "new").require_sense(ids)
+
+    @pytest.mark.parametrize(
+        "forged",
+        ["tests/old.py/../../test_b.py::test_b", "tests/old.py/../old.py::t", "tests/./old.py::t", "tests//old.py::t"],
+    )
+    @pytest.mark.parametrize("old", ["tests/old.py", "tests", "tests/*.py", "."])
+    def test_no_id_reaches_another_file_by_its_spelling(self, forged, old):
+        asked = Renaming(old, f"new_{old}")
+        assert asked.of(forged) is None
+        assert asked.of("tests/old.py::t[a/../b]") is not None
+
+    def test_no_command_moves_an_id_that_is_spelled_otherwise(self):
+        assert foreign_reason("a/../b.py::t", "c.py::t") == "it belongs to another test, 'a/../b.py::t'"
 
     def test_a_file_goes_into_a_folder_as_with_mv(self, tmp_path):
         (tmp_path / "spec").mkdir()

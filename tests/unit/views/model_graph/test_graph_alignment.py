@@ -62,3 +62,39 @@ def test_ten_thousand_operators_are_aligned_at_once(kinds):
     verdict = compare_graphs(graph_of(before), graph_of(after))
     assert time.perf_counter() - started < 20
     assert not verdict.matched
+
+
+def nested(depth: int, noise: str) -> list[str]:
+    """Of these names a few are unique, and among those between them again a few, and so on."""
+    rungs = [(f"n{at + 1}", f"n{at}", noise, noise) for at in range(depth)]
+    return list(itertools.chain.from_iterable(rungs))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (["add"] * 1000, ["mul", "add", "tanh"] * 1000),
+        (["a"] * 400, ["m", "a", "t"] * 400),  # few enough pairs of equal items to be searched
+        (
+            [name for at in range(12) for name in (*["a"] * 400, f"x{at}")],
+            [name for at in range(12) for name in (*["m", "a", "t"] * 400, f"x{at}")],
+        ),
+        ([*["a"] * 60, "x"] * 301, [*["a"] * 60, "y"] * 301),
+        (nested(3000, "p"), nested(3000, "q")),
+    ],
+)
+def test_no_baseline_takes_minutes_to_be_aligned(before, after):
+    """The work of all searches together is bounded, whatever the lists repeat."""
+    started = time.perf_counter()
+    blocks = align(before, after)
+    assert time.perf_counter() - started < 10
+    assert [at for block in blocks for at in block.before] == list(range(len(before)))
+    assert [at for block in blocks for at in block.after] == list(range(len(after)))
+    assert all(before[i] == after[j] for b in blocks if b.equal for i, j in zip(b.before, b.after, strict=True))
+
+
+def test_many_edits_leave_as_much_as_possible():
+    """Beyond the fewest edits that are looked for: the longest chain of equal items."""
+    before, after = ["a", "b"] * 200, ["a", "x", "y", "b", "z"] * 200
+    blocks = align(before, after)
+    assert sum(len(block.before) for block in blocks if block.equal) == 400

@@ -330,3 +330,19 @@ def test_the_picture_of_a_summary_shows_the_attributes_that_are_evidence_and_no_
         ("+", "5: Repeated  scale: 2"),
     ]
     assert not [text for _, text in changed if text.startswith(tuple("01234")) or "note" in text]
+
+
+@pytest.mark.parametrize("name", ["0", "1", "2", "a"])
+def test_no_argument_takes_the_place_of_another_that_is_called_by_a_number(name):
+    """A text with a comma is written like two arguments, of which the second has no name."""
+
+    class Mode(nn.Linear):
+        def forward(self, **given):
+            return super().forward(given["x"])
+
+    def summary(mode: str) -> ModelSummaryView:
+        return ModelSummaryView(Mode(8, 4), input_data={name: mode, "x": vectors()})
+
+    assert compared(summary("mean, std")).matched
+    assert not compared(summary("mean, std"), summary("sum, std")).matched
+    assert not compared(summary("mean, std"), summary("mean, var")).matched
