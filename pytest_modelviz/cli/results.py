@@ -171,7 +171,7 @@ def tensorboard(options: ReviewOptions, arguments: Sequence[str]) -> None:
 @review_options
 def report(options: ReviewOptions, opens: bool) -> None:
     """Rewrite report.html: one file with everything that did not match, pictures included."""
-    from pytest_modelviz.reports.html import write_report
+    from pytest_modelviz.reports.html import Wording, write_report
 
     review = options.review()
     fates = review.fates()
@@ -180,7 +180,18 @@ def report(options: ReviewOptions, opens: bool) -> None:
         def message(result: RunResult, check: CheckResult, folder: ResultsFolder = folder) -> str:
             return stored_report(review, check, ReviewedRun(folder, result), options)
 
-        path = write_report(folder, fates, message)
+        def accept(result: RunResult, check: CheckResult, folder: ResultsFolder = folder) -> str:
+            """The command, where the report has it: no other is ours."""
+            if check.accept_command is None:
+                return ""
+            run = ReviewedRun(folder, result)
+            command = own_accept_command(check, run, options)
+            return command if command in stored_report(review, check, run, options) else ""
+
+        def run_options(result: RunResult, folder: ResultsFolder = folder) -> str:
+            return options.for_run(ReviewedRun(folder, result))
+
+        path = write_report(folder, fates, Wording(message, accept, run_options))
         print_line(str(from_here(path)))
         if opens:
             click.launch(str(path))

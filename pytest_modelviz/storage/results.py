@@ -19,6 +19,7 @@ from pytest_modelviz.storage.details import DetailFiles
 from pytest_modelviz.storage.files import HIDES_ALL, words_of_gitignore
 from pytest_modelviz.storage.local_folder import LocalFolder
 from pytest_modelviz.storage.names import Location, safe
+from pytest_modelviz.storage.picture_files import composites
 from pytest_modelviz.storage.run_marks import RunMarks, unfinished_line
 from pytest_modelviz.storage.store import Store
 from pytest_modelviz.text.printable import printable_json
@@ -140,8 +141,8 @@ class ResultsFolder:
         return Store(self.candidates, kind="candidate").location(check, check.candidate)
 
     def pictures_of(self, check: CheckResult) -> list[Path]:
-        """The pictures that were kept of a check."""
-        return self._pictures_at(self.location(check)) if check.candidate else []
+        """The pictures that were kept of a check; files with parts of one are not among them."""
+        return composites(self._pictures_at(self.location(check))) if check.candidate else []
 
     def _pictures_at(self, location: Location) -> list[Path]:
         if self.pictures.is_symlink():

@@ -1,0 +1,29 @@
+"""The error of each layer, as a file with details holds it: from a results folder that anybody may have written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from pytest_modelviz.records.json_values import objects, optional, optional_number, required
+from pytest_modelviz.records.verdict import LayerError
+from pytest_modelviz.text.printable import printable
+from pytest_modelviz.text.strict_json import JsonObject, JsonValue
+
+
+def layer_errors(details: Mapping[str, JsonValue]) -> list[LayerError]:
+    """The error of each call of each layer in the order of execution, names printable; [] where it cannot be read."""
+    try:
+        return [_layer_error(row) for row in objects(details, "layers")]
+    except ValueError:
+        return []
+
+
+def _layer_error(row: JsonObject) -> LayerError:
+    error = optional_number(row, "error")
+    return LayerError(
+        printable(required(row, "layer", str)),
+        optional(row, "call", int) or 0,
+        math.inf if error is None else abs(error),
+        abs(optional_number(row, "tolerance") or 0.0),
+    )

@@ -1,0 +1,111 @@
+"""The modules of a model as a tree, with the layers that drifted marked, from the dotted names of its layers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from pytest_modelviz.records.verdict import LayerError
+from pytest_modelviz.text.dotted import MODEL_LABEL
+
+_MOST_DEPTH = 24  # levels; deeper names stay in one piece
+
+
+@dataclass
+class ModuleNode:
+    """A module: its own worst call, if it has been compared, and the modules inside."""
+
+    name: str
+    worst: LayerError | None = None
+    children: dict[str, ModuleNode] = field(default_factory=dict)
+    compared: int = 0  # modules from here on that were compared
+    drifted: int = 0
+    is_first: bool = False  # whether the drift begins here
+    holds_first: bool = False  # whether it begins here or inside
+
+    @property
+    def error(self) -> float:
+        return 0.0 if self.worst is None else self.worst.error
+
+
+@dataclass(frozen=True)
+class TreeLine:
+    """A line of the tree as it is written: what opens and closes around it makes the nesting.
+
+    `opens` says that the lines up to the one that `closes` are inside of this one.
+    """
+
+    node: ModuleNode
+    opens: bool
+    closes: int = 0
+    omitted: int = 0  # modules inside that are not listed
+
+
+def module_tree(layers: Sequence[LayerError], first: str | None = None) -> ModuleNode:
+    """The tree; its root is the model.
+
+    Args:
+        layers: the error of each call of each layer.
+        first: the layer where the drift begins.
+
+    """
+    root = ModuleNode(MODEL_LABEL)
+    for layer in layers:
+        node = root
+        for name in layer.layer.split(".", _MOST_DEPTH) if layer.layer else ():
+            node = node.children.setdefault(name, ModuleNode(name))
+        node.is_first = node.is_first or layer.layer == first
+        if node.worst is None or (layer.drifted, layer.error) > (node.worst.drifted, node.worst.error):
+            node.worst = layer
+    _count(root)
+    return root
+
+
+def _count(node: ModuleNode) -> None:
+    for child in node.children.values():
+        _count(child)
+    own = node.worst
+    node.compared = sum(child.compared for child in node.children.values()) + (own is not None)
+    node.drifted = sum(child.drifted for child in node.children.values()) + (own is not None and own.drifted)
+    node.holds_first = node.is_first or any(child.holds_first for child in node.children.values())
+
+
+def tree_lines(root: ModuleNode, most: int) -> list[TreeLine]:
+    """The tree line by line; where it has more than so many, modules without a drift inside are not taken apart.
+
+    Where that is still too much, those that come last are counted only.
+    """
+    fits = _size(root) <= most
+    lines = list(_lines(root, fits, 0))
+    return lines if len(lines) <= most else _cut(lines, most)
+
+
+def _size(node: ModuleNode) -> int:
+    return 1 + sum(map(_size, node.children.values()))
+
+
+def _lines(node: ModuleNode, whole: bool, closes: int) -> Iterator[TreeLine]:
+    children = list(node.children.values()) if whole or node.drifted else []
+    omitted = 0 if children else node.compared - (node.worst is not None)
+    yield TreeLine(node, bool(children), 0 if children else closes, omitted)
+    for at, child in enumerate(children):
+        yield from _lines(child, whole, closes + 1 if at == len(children) - 1 else 0)
+
+
+def _cut(lines: Sequence[TreeLine], most: int) -> list[TreeLine]:
+    """The first lines, what they open closed."""
+    kept = list(lines[:most])
+    depth = sum(line.opens for line in kept) - sum(line.closes for line in kept)
+    last = kept[-1]
+    omitted = len(lines) - most + last.omitted
+    kept[-1] = TreeLine(last.node, opens=False, closes=last.closes + depth - last.opens, omitted=omitted)
+    return kept
+
+
+def times(layer: LayerError) -> str:
+    """An error and how many times it is what is allowed, in a few characters."""
+    if math.isinf(layer.error):
+        return "cannot be subtracted"
+    ratio = f", {layer.error / layer.tolerance:,.0f} x allowed" if layer.drifted and layer.tolerance else ""
+    return f"{layer.error:.2g}{ratio}"
