@@ -6,7 +6,7 @@ import base64
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from pytest_modelviz.records.check_result import CheckResult, Status, totals_of
 from pytest_modelviz.records.group import DriftGroup, drift_groups
 from pytest_modelviz.records.run_result import RunFacts, RunResult
+from pytest_modelviz.records.verdict import LayerError
 from pytest_modelviz.reports.depth_chart import chart_note, depth_chart
 from pytest_modelviz.reports.effect import output_sentence
 from pytest_modelviz.reports.figures import CheckFigures, figures_of
@@ -24,6 +25,7 @@ from pytest_modelviz.reports.module_tree import TreeLine, module_tree, times, tr
 from pytest_modelviz.storage.orphans import judged_together
 from pytest_modelviz.storage.results import ResultsFolder
 from pytest_modelviz.storage.run_marks import unfinished_line
+from pytest_modelviz.text.counts import counted
 from pytest_modelviz.text.printable import printable, printable_lines, quoted
 from pytest_modelviz.text.strict_json import JsonValue
 
@@ -88,7 +90,7 @@ def _environment() -> Environment:
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(text=printable, times=times)
+    environment.filters.update(text=printable, times=times, counted=counted, by_test=_by_test)
     return environment
 
 
@@ -145,6 +147,7 @@ class Article:
     chart: str
     chart_note: str
     tree: Sequence[TreeLine]
+    errors: Mapping[str, str]  # by layer, of those that drifted
 
     @property
     def where(self) -> str:
@@ -164,11 +167,11 @@ class Article:
 
 @dataclass(frozen=True)
 class Group:
-    """Drifts that are probably one change: `what` says what the first one's report says of it, in a few lines."""
+    """Drifts that are probably one change: `what` are a few lines of the report of one of them, by their labels."""
 
     group: DriftGroup
     effect: str
-    what: Sequence[str]
+    what: Sequence[tuple[str, Sequence[str]]]
     articles: Sequence[Article]
     accept: str
 
@@ -263,6 +266,7 @@ class _Page:
             figures=figures,
             chart=depth_chart(layers, begins, bars),
             chart_note=chart_note(layers, bars),
+            errors=_errors(layers, {figure.label for figure in figures.figures}),
             tree=tree_lines(module_tree(layers, begins and begins[0]), lines) if layers else (),
         )
 
@@ -274,16 +278,35 @@ class _Page:
 
     def _group(self, result: RunResult, group: DriftGroup) -> Group:
         articles = [self._by_check[id(check)] for check in group.checks]
-        evidence = [article.rows.of("evidence") for article in articles if article.rows is not None]
-        what = next(filter(None, evidence), [])[:_MOST_EVIDENCE]
         accept = accept_group_command(group, self._wording.options(result))
         return Group(
             group=printable(group),
             effect=group_effect(group),
-            what=what,
+            what=_evidence(articles),
             articles=articles,
             accept=printable(accept) if any(article.accept for article in articles) else "",
         )
+
+
+def _errors(layers: Sequence[LayerError], names: Collection[str]) -> dict[str, str]:
+    """How far these layers are off, of those that drifted."""
+    return {layer.layer: f"error {times(layer)}" for layer in layers if layer.layer in names and layer.drifted}
+
+
+def _evidence(articles: Sequence[Article]) -> list[tuple[str, Sequence[str]]]:
+    """What the first report with evidence says of it, and how far the change spread."""
+    for rows in (article.rows for article in articles if article.rows is not None):
+        if rows.of("evidence"):
+            shown = [("evidence", rows.of("evidence")[:_MOST_EVIDENCE]), ("spread", rows.of("spread"))]
+            return [(label, lines) for label, lines in shown if lines]
+    return []
+
+
+def _by_test(articles: Sequence[Article]) -> list[tuple[str, list[Article]]]:
+    tests: dict[str, list[Article]] = {}
+    for article in articles:
+        tests.setdefault(article.check.nodeid, []).append(article)
+    return list(tests.items())
 
 
 def _is_of(document: Mapping[str, JsonValue], check: CheckResult) -> bool:

@@ -20,10 +20,10 @@ def layer_errors(details: Mapping[str, JsonValue]) -> list[LayerError]:
 
 
 def _layer_error(row: JsonObject) -> LayerError:
-    error = optional_number(row, "error")
+    error, tolerance = optional_number(row, "error"), optional_number(row, "tolerance")
     return LayerError(
         printable(required(row, "layer", str)),
         optional(row, "call", int) or 0,
         math.inf if error is None else abs(error),
-        abs(optional_number(row, "tolerance") or 0.0),
+        abs(tolerance or 0.0),
     )

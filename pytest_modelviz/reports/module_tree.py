@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ class ModuleNode:
     children: dict[str, ModuleNode] = field(default_factory=dict)
     compared: int = 0  # modules from here on that were compared
     drifted: int = 0
+    size: int = 1  # modules from here on, compared or not
+    lines: int = 1  # those of them that are listed where modules without a drift are not taken apart
     is_first: bool = False  # whether the drift begins here
     holds_first: bool = False  # whether it begins here or inside
 
@@ -63,12 +66,17 @@ def module_tree(layers: Sequence[LayerError], first: str | None = None) -> Modul
 
 
 def _count(node: ModuleNode) -> None:
+    node.compared, node.drifted = (0, 0) if node.worst is None else (1, int(node.worst.drifted))
+    node.holds_first = node.is_first
     for child in node.children.values():
         _count(child)
-    own = node.worst
-    node.compared = sum(child.compared for child in node.children.values()) + (own is not None)
-    node.drifted = sum(child.drifted for child in node.children.values()) + (own is not None and own.drifted)
-    node.holds_first = node.is_first or any(child.holds_first for child in node.children.values())
+        node.compared += child.compared
+        node.drifted += child.drifted
+        node.size += child.size
+        node.lines += child.lines
+        node.holds_first = node.holds_first or child.holds_first
+    if not node.drifted:
+        node.lines = 1
 
 
 def tree_lines(root: ModuleNode, most: int) -> list[TreeLine]:
@@ -76,13 +84,9 @@ def tree_lines(root: ModuleNode, most: int) -> list[TreeLine]:
 
     Where that is still too much, those that come last are counted only.
     """
-    fits = _size(root) <= most
-    lines = list(_lines(root, fits, 0))
-    return lines if len(lines) <= most else _cut(lines, most)
-
-
-def _size(node: ModuleNode) -> int:
-    return 1 + sum(map(_size, node.children.values()))
+    fits = root.size <= most
+    lines = list(itertools.islice(_lines(root, fits, 0), most))
+    return _closed(lines, root.lines - most) if not fits and root.lines > most else lines
 
 
 def _lines(node: ModuleNode, whole: bool, closes: int) -> Iterator[TreeLine]:
@@ -93,14 +97,12 @@ def _lines(node: ModuleNode, whole: bool, closes: int) -> Iterator[TreeLine]:
         yield from _lines(child, whole, closes + 1 if at == len(children) - 1 else 0)
 
 
-def _cut(lines: Sequence[TreeLine], most: int) -> list[TreeLine]:
-    """The first lines, what they open closed."""
-    kept = list(lines[:most])
-    depth = sum(line.opens for line in kept) - sum(line.closes for line in kept)
-    last = kept[-1]
-    omitted = len(lines) - most + last.omitted
-    kept[-1] = TreeLine(last.node, opens=False, closes=last.closes + depth - last.opens, omitted=omitted)
-    return kept
+def _closed(lines: Sequence[TreeLine], omitted: int) -> list[TreeLine]:
+    """The first lines of a tree, with what they open closed, and how many more there are."""
+    depth = sum(line.opens for line in lines) - sum(line.closes for line in lines)
+    last = lines[-1]
+    closes = last.closes + depth - last.opens
+    return [*lines[:-1], TreeLine(last.node, opens=False, closes=closes, omitted=omitted + last.omitted)]
 
 
 def times(layer: LayerError) -> str:

@@ -251,11 +251,11 @@ class TestFromCI:
 
     def test_a_report_that_is_made_again_says_what_was_accepted(self, drifted):
         page = drifted.path / ".modelviz/report.html"
-        assert "since</h2>" not in page.read_text()
+        assert "since</h3>" not in page.read_text()
         drifted.modelviz("accept", A)
         drifted.modelviz("reject", B)
         drifted.modelviz("report")
-        assert re.findall(r"<h2>(.*)</h2>", page.read_text()) == [
+        assert re.findall(r'<h3 id="check-\w+-title">(.*)</h3>', page.read_text()) == [
             f"{A} &middot; feature_maps &middot; drift &middot; accepted since",
             f"{B} &middot; feature_maps &middot; drift &middot; rejected since",
         ]
