@@ -24,7 +24,9 @@ CHANGE = TopClassChange(0, ScoredClass(5), ScoredClass(7))
 EFFECT = OutputEffect(0.3, 1e-4, samples=2, top1_changed=1, changes=(CHANGE,))
 
 
-def drift(test: str, name: str = "feature_maps", cause: str = "weights", layer: str = "net.conv2", **members: Any):
+def drift(
+    test: str, name: str = "feature_maps", cause: str | None = "weights", layer: str = "net.conv2", **members: Any
+):
     """A check that drifted."""
     nodeid = test if "::" in test else f"test_net.py::{test}"
     result = CheckResult(
@@ -36,14 +38,15 @@ def drift(test: str, name: str = "feature_maps", cause: str = "weights", layer: 
         error=0.05,
         tolerance=1e-4,
         first_divergence=Divergence(layer, "Conv2d", 0, 0.05, 1e-4),
-        cause=Cause(cause),
+        cause=None if cause is None else Cause(cause),
         output=EFFECT,
         location=("test_net.py", 3),
         baseline="baselines/x",
         candidate=".modelviz/candidates/x",
         accept_command=f"modelviz accept --run {FACTS.id} {nodeid}",
     )
-    return replace(result, message=explain(result, commands=("", nodeid)), **members)
+    result = replace(result, **members)
+    return replace(result, message=members.get("message", explain(result, commands=("", nodeid))))
 
 
 def picture_files(label: str = "conv2", number: int = 0) -> dict[str, bytes]:

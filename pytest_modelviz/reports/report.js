@@ -191,7 +191,7 @@
   const goTo = (check) => {
     select(check);
     check.element.focus({ preventScroll: true });
-    check.element.scrollIntoView({ block: "start", behavior: isCalm.matches ? "instant" : "auto" });
+    check.element.scrollIntoView({ block: "start" });
   };
 
   /** @param {number} step */
