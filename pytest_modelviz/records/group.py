@@ -49,12 +49,16 @@ class DriftGroup:
 
     @property
     def top1_changed(self) -> tuple[int, int] | None:
-        """How many samples have another top class, of how many; each test counts once. None where nothing is known."""
-        by_test = {
-            check.nodeid: (check.output.top1_changed, check.output.samples)
-            for check in self.checks
-            if check.output is not None and check.output.samples is not None and check.output.top1_changed is not None
-        }
+        """How many samples have another top class, of how many; None where nothing is known.
+
+        Each test counts once, by that check of it in which most samples have.
+        """
+        by_test: dict[str, tuple[int, int]] = {}
+        for check in self.checks:
+            output = check.output
+            if output is not None and output.samples is not None and output.top1_changed is not None:
+                counts = output.top1_changed, output.samples
+                by_test[check.nodeid] = max(counts, by_test.get(check.nodeid, counts))
         return (sum(n for n, _ in by_test.values()), sum(n for _, n in by_test.values())) if by_test else None
 
     @property

@@ -70,11 +70,13 @@ class LogScale:
         return _TOP + (1.0 - min(1.0, max(0.0, share))) * (HEIGHT - _TOP - _BOTTOM)
 
 
-def depth_chart(layers: Sequence[LayerError], first: tuple[str, int] | None = None, most: int = 400) -> str:
+def depth_chart(
+    layers: Sequence[LayerError], first: tuple[str, int] | None = None, most: int = 400, *, from_input: bool = False
+) -> str:
     """The chart as an SVG element; empty without layers.
 
     Layers that drifted have the class `drifted`, that where the drift begins `first`, others `agrees`. What is allowed
-    is a line. Bars have titles with their layers and numbers.
+    is a line. Bars have titles with their layers and numbers. A drift that begins `from_input` begins before all bars.
 
     Example:
         >>> depth_chart([LayerError("conv1", 0, 0.1, 1e-4)]).count("<rect")
@@ -83,7 +85,7 @@ def depth_chart(layers: Sequence[LayerError], first: tuple[str, int] | None = No
     """
     if not layers:
         return ""
-    bars = binned(layers, first, most)
+    bars = binned(layers, None if from_input else first, most)
     scale, step = LogScale.of(bars), (WIDTH - _LEFT - _RIGHT) / len(bars)
 
     def x(at: float) -> float:
@@ -93,7 +95,8 @@ def depth_chart(layers: Sequence[LayerError], first: tuple[str, int] | None = No
     parts += _decades(scale)
     parts += [_rect(bar, x(at), min(step * 0.8, _WIDEST), scale) for at, bar in enumerate(bars)]
     parts.append(_allowed(bars, x, scale))
-    parts += [_mark(bar, x(at) + min(step * 0.8, _WIDEST) / 2) for at, bar in enumerate(bars) if bar.is_first]
+    marks = [(x(at) + min(step * 0.8, _WIDEST) / 2, _name(bar.worst)) for at, bar in enumerate(bars) if bar.is_first]
+    parts += [_mark(*mark) for mark in ([(float(_LEFT), "the input")] if from_input else marks)]
     parts.append(f'<text x="{_LEFT}" y="{HEIGHT - 6}">input</text>')
     parts.append(f'<text x="{WIDTH - _RIGHT}" y="{HEIGHT - 6}" class="end">output</text>')
     return "".join([*parts, "</svg>"])
@@ -148,9 +151,9 @@ def _allowed(bars: Sequence[Bar], x: Callable[[float], float], scale: LogScale) 
     return f'<path class="allowed" d="{"".join(steps)}"><title>allowed</title></path>'
 
 
-def _mark(bar: Bar, x: float) -> str:
+def _mark(x: float, name: str) -> str:
     anchor = "end" if x > WIDTH / 2 else "start"
-    name = _text(cut_short(_name(bar.worst), _LONGEST))
+    name = _text(cut_short(name, _LONGEST))
     return (
         f'<path class="mark" d="M{x:.1f} {_TOP - 1}l-5 -8h10z"/>'
         f'<text x="{x + (-9 if anchor == "end" else 9):.1f}" y="{_TOP - 8}" class="mark {anchor}">first: {name}</text>'

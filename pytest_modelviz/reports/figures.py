@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.check_result import CheckResult
-from pytest_modelviz.records.json_values import objects, optional
+from pytest_modelviz.records.json_values import objects, optional, required
 from pytest_modelviz.storage.local_folder import LocalFolder
 from pytest_modelviz.storage.picture_files import PARTS, label_of, part_name
 from pytest_modelviz.storage.results import ResultsFolder
@@ -77,11 +77,11 @@ def figures_of(
         waiting.append((at, files))
     budget = _Budget(results)
     rounds = max((len(files) for _, files in waiting), default=0)
-    texts = {at: _texts(details[at]) for at, _ in waiting}
+    described = {at: _described(details[at]) for at, _ in waiting}
     for number in range(rounds):
         for at, files in waiting:
             if number < len(files):
-                figure = _figure(budget, files[number], texts[at])
+                figure = _figure(budget, files[number], described[at].get(files[number].name))
                 if figure is None:
                     found[at].omitted += 1
                 else:
@@ -89,11 +89,11 @@ def figures_of(
     return found
 
 
-def _figure(budget: _Budget, path: Path, texts: Mapping[str, Figure]) -> Figure | None:
+def _figure(budget: _Budget, path: Path, described: Figure | None) -> Figure | None:
     """A text as text; else the parts of a picture, where there are a baseline and an actual one; else its composite."""
-    if path.name in texts:
-        return texts[path.name]
-    label = printable(label_of(path))
+    if described is not None and described.lines:
+        return described
+    label = printable(label_of(path)) if described is None else described.label
     parts = {part: path.with_name(part_name(path.name, part)) for part in PARTS}
     images = {}
     if all(parts[part].is_file() for part in ("baseline", "actual")):
@@ -104,17 +104,16 @@ def _figure(budget: _Budget, path: Path, texts: Mapping[str, Figure]) -> Figure 
     return Figure(label, images) if images else None
 
 
-def _texts(details: Mapping[str, JsonValue]) -> dict[str, Figure]:
-    """The pictures that are texts, by the names of their files."""
+def _described(details: Mapping[str, JsonValue]) -> dict[str, Figure]:
+    """The labels of pictures, and the lines of those that are texts, by the names of their files."""
     found = {}
     try:
         for row in objects(details, "pictures"):
-            lines, file = optional(row, "lines", list), optional(row, "composite", str) or ""
-            if lines:
-                shown = [(_SIGNS[sign], printable(str(text))) for sign, text in lines[:_MOST_LINES]]
-                more = len(lines) - len(shown)
-                shown += [("omitted", f"and {more} more lines")] if more > 0 else []
-                found[file.rpartition("/")[2]] = Figure(printable(optional(row, "label", str) or ""), lines=shown)
+            lines, file = optional(row, "lines", list) or [], required(row, "composite", str)
+            shown = [(_SIGNS[sign], printable(str(text))) for sign, text in lines[:_MOST_LINES]]
+            more = len(lines) - len(shown)
+            shown += [("omitted", f"and {more} more lines")] if more > 0 else []
+            found[file.rpartition("/")[2]] = Figure(printable(required(row, "label", str)), lines=shown)
     except (ValueError, TypeError, KeyError):
         return {}
     return found

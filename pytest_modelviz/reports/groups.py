@@ -40,7 +40,9 @@ def group_effect(group: DriftGroup) -> str:
     error, changed = group.output_error, group.top1_changed
     parts = []
     if error is not None:
-        parts.append("another kind or shape" if math.isinf(error) else f"off by up to {error:.2g}")
+        agrees = not any(check.output is not None and check.output.drifted for check in group.checks)
+        size = "another kind or shape" if math.isinf(error) else f"off by up to {error:.2g}"
+        parts.append("agrees" if agrees else size)
     if changed is not None:
         parts.append(
             f"top class changed in {changed[0]} of {counted(changed[1], 'sample')}" if changed[0] else "top class kept"

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_modelviz.records.check_result import CheckResult, Status, totals_of
+from pytest_modelviz.records.effect import OutputEffect
 from pytest_modelviz.records.group import DriftGroup, drift_groups
 from pytest_modelviz.records.run_result import RunFacts, RunResult
-from pytest_modelviz.records.verdict import LayerError
+from pytest_modelviz.records.verdict import Cause, LayerError
 from pytest_modelviz.reports.depth_chart import chart_note, depth_chart
 from pytest_modelviz.reports.effect import output_sentence
 from pytest_modelviz.reports.figures import CheckFigures, figures_of
@@ -170,7 +171,7 @@ class Group:
     """Drifts that are probably one change: `what` are a few lines of the report of one of them, by their labels."""
 
     group: DriftGroup
-    effect: str
+    effect: Sequence[str]
     what: Sequence[tuple[str, Sequence[str]]]
     articles: Sequence[Article]
     accept: str
@@ -264,7 +265,7 @@ class _Page:
             is_open=is_open,
             severity=severity,
             figures=figures,
-            chart=depth_chart(layers, begins, bars),
+            chart=depth_chart(layers, begins, bars, from_input=check.cause is Cause.INPUT),
             chart_note=chart_note(layers, bars),
             errors=_errors(layers, {figure.label for figure in figures.figures}),
             tree=tree_lines(module_tree(layers, begins and begins[0]), lines) if layers else (),
@@ -281,7 +282,7 @@ class _Page:
         accept = accept_group_command(group, self._wording.options(result))
         return Group(
             group=printable(group),
-            effect=group_effect(group),
+            effect=[*filter(None, [group_effect(group)]), *_effect_on_one(articles)],
             what=_evidence(articles),
             articles=articles,
             accept=printable(accept) if any(article.accept for article in articles) else "",
@@ -291,6 +292,17 @@ class _Page:
 def _errors(layers: Sequence[LayerError], names: Collection[str]) -> dict[str, str]:
     """How far these layers are off, of those that drifted."""
     return {layer.layer: f"error {times(layer)}" for layer in layers if layer.layer in names and layer.drifted}
+
+
+def _effect_on_one(articles: Sequence[Article]) -> list[str]:
+    """What the report of the check with the worst output says of it beyond its size: samples, layers that reappear."""
+    told = [article for article in articles if article.rows is not None and article.check.output is not None]
+    worst = max(told, key=lambda article: _severity(article.check.output), default=None)
+    return worst.rows.of("output")[1:][:_MOST_EVIDENCE] if worst is not None and worst.rows is not None else []
+
+
+def _severity(output: OutputEffect | None) -> tuple[float, float]:
+    return (0.0, 0.0) if output is None else (output.top1_changed or 0, output.error)
 
 
 def _evidence(articles: Sequence[Article]) -> list[tuple[str, Sequence[str]]]:

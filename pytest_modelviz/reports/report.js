@@ -279,7 +279,7 @@
   /** @type {HTMLDetailsElement[]} */
   let opened = [];
   addEventListener("beforeprint", () => {
-    opened = visible().map(({ fold }) => fold).filter((fold) => !fold.open);
+    opened = visible().flatMap(({ element }) => all(element, ".check, .more", HTMLDetailsElement)).filter((fold) => !fold.open);
     for (const fold of opened) fold.open = true;
   });
   addEventListener("afterprint", () => { for (const fold of opened) fold.open = false; });

@@ -92,3 +92,10 @@ def test_names_are_only_text():
     svg = depth_chart([LayerError("<script>&\"'", 0, 1.0, 0.1)], ("<script>&\"'", 0))
     assert "<script>" not in svg
     assert bars(svg)[0].find("title").text == "<script>&\"': 1, allowed 0.1"
+
+
+def test_another_input_is_where_the_drift_begins_before_all_layers():
+    svg = depth_chart([*SVG, LayerError("", 0, 1e-2, 1e-4)], ("", 0), from_input=True)
+    assert [bar.get("class") for bar in bars(svg)] == ["agrees", "drifted", "agrees", "drifted"]
+    assert '<path class="mark" d="M56.0 25l-5 -8h10z"/>' in svg
+    assert ">first: the input</text>" in svg
