@@ -86,6 +86,17 @@ class Browser:
         found = self._call("POST", "/element", using="css selector", value=selector)
         self._call("POST", f"/element/{next(iter(found.values()))}/click")
 
+    def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """Press the mouse at a point of the window, move it to another and let go."""
+        (x, y), (to_x, to_y) = start, end
+        actions = [
+            {"type": "pointerMove", "x": round(x), "y": round(y)},
+            {"type": "pointerDown", "button": 0},
+            {"type": "pointerMove", "x": round(to_x), "y": round(to_y)},
+            {"type": "pointerUp", "button": 0},
+        ]
+        self._call("POST", "/actions", actions=[{"type": "pointer", "id": "mouse", "actions": actions}])
+
     def emulate(self, **features: str) -> None:
         """Set what the page asks of the system, as in `emulate(prefers_color_scheme="dark")`."""
         media = [{"name": name.replace("_", "-"), "value": value} for name, value in features.items()]

@@ -12,7 +12,7 @@ import click
 from pytest_modelviz.cli.noise import noise_json, noise_report
 from pytest_modelviz.cli.options import ReviewOptions, choice_options, review_options
 from pytest_modelviz.cli.output import from_here, print_json, print_line, print_unnamed
-from pytest_modelviz.cli.stored_report import own_accept_command, stored_report
+from pytest_modelviz.cli.stored_report import own_accept_command, stored_report, without_command
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.records.run_result import RunResult, published_json
@@ -191,7 +191,7 @@ def report(options: ReviewOptions, opens: bool) -> None:
         def run_options(result: RunResult, folder: ResultsFolder = folder) -> str:
             return options.for_run(ReviewedRun(folder, result))
 
-        path = write_report(folder, fates, Wording(message, accept, run_options))
+        path = write_report(folder, fates, Wording(message, accept, run_options, without_command))
         print_line(str(from_here(path)))
         if opens:
             click.launch(str(path))

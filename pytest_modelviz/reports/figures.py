@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from dataclasses import field as default
 from pathlib import Path
 
 from pytest_modelviz.errors import UnreadableBaselineError
@@ -41,7 +42,7 @@ class Figure:
     """
 
     label: str
-    images: Mapping[str, EmbeddedImage] = field(default_factory=dict)
+    images: Mapping[str, EmbeddedImage] = default(default_factory=dict)
     lines: Sequence[tuple[str, str]] = ()
 
 
@@ -49,12 +50,15 @@ class Figure:
 class CheckFigures:
     """The figures of one check, and how many more pictures there are."""
 
-    figures: list[Figure] = field(default_factory=list)
+    figures: list[Figure] = default(default_factory=list)
     omitted: int = 0
 
 
 def figures_of(
-    results: ResultsFolder, checks: Sequence[CheckResult], details: Sequence[Mapping[str, JsonValue]]
+    results: ResultsFolder,
+    checks: Sequence[CheckResult],
+    details: Sequence[Mapping[str, JsonValue]],
+    field: Callable[[str], str] = printable,
 ) -> list[CheckFigures]:
     """The figures of each check as long as the page can bear them: first one of each check, then the second of each.
 
@@ -62,6 +66,7 @@ def figures_of(
         results: the folder with the files.
         checks: the checks, the most important first. Of several that claim the same pictures, the first has them.
         details: what is known of each of them; {} where that is nothing.
+        field: makes a label or a line fit to be shown.
 
     """
     found = [CheckFigures() for _ in checks]
@@ -77,7 +82,7 @@ def figures_of(
         waiting.append((at, files))
     budget = _Budget(results)
     rounds = max((len(files) for _, files in waiting), default=0)
-    described = {at: _described(details[at]) for at, _ in waiting}
+    described = {at: _described(details[at], field) for at, _ in waiting}
     for number in range(rounds):
         for at, files in waiting:
             if number < len(files):
@@ -104,16 +109,16 @@ def _figure(budget: _Budget, path: Path, described: Figure | None) -> Figure | N
     return Figure(label, images) if images else None
 
 
-def _described(details: Mapping[str, JsonValue]) -> dict[str, Figure]:
+def _described(details: Mapping[str, JsonValue], field: Callable[[str], str]) -> dict[str, Figure]:
     """The labels of pictures, and the lines of those that are texts, by the names of their files."""
     found = {}
     try:
         for row in objects(details, "pictures"):
             lines, file = optional(row, "lines", list) or [], required(row, "composite", str)
-            shown = [(_SIGNS[sign], printable(str(text))) for sign, text in lines[:_MOST_LINES]]
+            shown = [(_SIGNS[sign], field(str(text))) for sign, text in lines[:_MOST_LINES]]
             more = len(lines) - len(shown)
             shown += [("omitted", f"and {more} more lines")] if more > 0 else []
-            found[file.rpartition("/")[2]] = Figure(printable(required(row, "label", str)), lines=shown)
+            found[file.rpartition("/")[2]] = Figure(field(required(row, "label", str)), lines=shown)
     except (ValueError, TypeError, KeyError):
         return {}
     return found

@@ -52,12 +52,14 @@ class Wording:
         message: the report of a check.
         accept: the command that accepts a check's capture; empty where there is none.
         options: those that the command `modelviz` needs to find a run.
+        field: a name or a line from the results, as it may stand on the page.
 
     """
 
     message: Callable[[RunResult, CheckResult], str] = lambda result, check: check.message
     accept: Callable[[RunResult, CheckResult], str] = lambda result, check: check.accept_command or ""
     options: Callable[[RunResult], str] = lambda result: f"--run {quoted(result.run.id)}"
+    field: Callable[[str], str] = printable
 
 
 def write_report(results: ResultsFolder, fates: Fates | None = None, wording: Wording | None = None) -> Path:
@@ -170,7 +172,6 @@ class Article:
 class Group:
     """Drifts that are probably one change: `what` are a few lines of the report of one of them, by their labels."""
 
-    group: DriftGroup
     effect: Sequence[str]
     what: Sequence[tuple[str, Sequence[str]]]
     articles: Sequence[Article]
@@ -215,7 +216,7 @@ class _Page:
         others = [(r, c, "") for r in self._runs for c in r.checks if c.status.fails and id(c) not in done]
         listed = [*grouped, *others]
         details = self._details([check for _, check, _ in listed])
-        figures = figures_of(self._results, [check for _, check, _ in listed], details)
+        figures = figures_of(self._results, [check for _, check, _ in listed], details, self._wording.field)
         opened = {id(group.first) for _, group in groups[:_OPEN]}
         few = len(listed) <= _OPEN
         articles = [
@@ -250,13 +251,15 @@ class _Page:
         is_open: bool,
     ) -> Article:
         message = printable_lines(self._wording.message(result, _with_whole_message(check, details)))
-        layers, first = layer_errors(details), check.first_divergence
-        begins = None if first is None else (printable(first.layer), first.call)
+        field, first = self._wording.field, check.first_divergence
+        if first is not None:
+            first = replace(first, layer=field(first.layer), class_name=field(first.class_name))
+        layers, begins = layer_errors(details, field), None if first is None else (first.layer, first.call)
         total = sum(check.status.fails for check in self.checks)
         bars, lines = (max(least, most * _FEW // max(total, _FEW)) for most, least in (_BARS, _TREE_LINES))
         return Article(
             id=self._id(result, check),
-            check=printable(check),
+            check=printable(replace(check, first_divergence=first)),
             message=message,
             rows=message_rows(message),
             accept=printable(self._wording.accept(result, check)),
@@ -281,7 +284,6 @@ class _Page:
         articles = [self._by_check[id(check)] for check in group.checks]
         accept = accept_group_command(group, self._wording.options(result))
         return Group(
-            group=printable(group),
             effect=[*filter(None, [group_effect(group)]), *_effect_on_one(articles)],
             what=_evidence(articles),
             articles=articles,

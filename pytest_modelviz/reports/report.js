@@ -116,6 +116,16 @@
     for (const slider of all(figure, ".slider input", HTMLInputElement)) {
       slider.addEventListener("input", () => stage.style.setProperty("--at", `${slider.value}%`));
     }
+    /** @param {PointerEvent} event */
+    const drag = (event) => {
+      if (figure.dataset.mode !== "swipe" || !(event.buttons & 1)) return;
+      const { left, width } = stage.getBoundingClientRect();
+      const at = String(Math.round(Math.min(100, Math.max(0, 100 * (event.clientX - left) / width))));
+      for (const slider of all(figure, ".slider input", HTMLInputElement)) slider.value = at;
+      stage.style.setProperty("--at", `${at}%`);
+    };
+    stage.addEventListener("pointerdown", drag);
+    stage.addEventListener("pointermove", drag);
     figure.querySelector("button.pause")?.addEventListener("click", () => setBlinking(figure, !blinking.has(figure)));
     figure.querySelector("button.other")?.addEventListener("click", () => {
       setBlinking(figure, false);

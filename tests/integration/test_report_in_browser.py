@@ -253,6 +253,15 @@ class TestModes:
         baseline, actual = browser.run(left)
         assert baseline == actual
 
+    def test_swiping_over_the_picture_itself(self, browser):
+        self.mode(browser, "swipe")
+        browser.run("document.querySelector('.picture').scrollIntoView()")
+        box = "document.querySelector('.picture .stage').getBoundingClientRect()"
+        x, y, width = browser.run(f"const b = {box}; return [b.x, b.y + b.height / 2, b.width]")
+        browser.drag((x + width / 2, y), (x + 0.8 * width, y))
+        assert browser.run("return document.querySelector('.picture .slider input').value") == "80"
+        assert style(browser, ".actual", "clipPath") == "inset(0px 0px 0px 80%)"
+
     def test_onion_skin(self, browser):
         self.mode(browser, "onion")
         self.slide(browser, 25)
