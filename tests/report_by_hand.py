@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from pytest_modelviz.pictures.files import quick_png_bytes
 from pytest_modelviz.records.check_result import CheckResult, LayerCounts, Status
 from pytest_modelviz.records.effect import OutputEffect, ScoredClass, TopClassChange
+from pytest_modelviz.records.orphan import OrphanRecord
 from pytest_modelviz.records.run_result import RunFacts, RunResult
 from pytest_modelviz.records.verdict import Cause, Divergence, LayerError, Verdict
 from pytest_modelviz.reports.details import details_document
@@ -55,11 +57,13 @@ def picture_files(label: str = "conv2", number: int = 0) -> dict[str, bytes]:
     return {names[role]: quick_png_bytes(np.full((40, 60, 3), grey, np.uint8)) for role, grey in PARTS.items()}
 
 
-def write_results(root: Path, *checks: CheckResult, facts: RunFacts = FACTS) -> ResultsFolder:
+def write_results(
+    root: Path, *checks: CheckResult, facts: RunFacts = FACTS, orphans: Sequence[OrphanRecord] = ()
+) -> ResultsFolder:
     """The folder with these results."""
     folder = ResultsFolder(root)
     folder.prepare()
-    folder.write(RunResult(facts, checks))
+    folder.write(RunResult(facts, checks, orphans=tuple(orphans)))
     return folder
 
 

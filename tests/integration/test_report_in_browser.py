@@ -10,6 +10,7 @@ from browser import CHROMIUM, DRIVER, Browser
 from report_by_hand import drift, keep_details, picture_files, write_results
 
 from pytest_modelviz.records.check_result import Status
+from pytest_modelviz.records.orphan import OrphanRecord
 from pytest_modelviz.reports import html
 from pytest_modelviz.reports.html import write_report
 from pytest_modelviz.storage.names import Location
@@ -31,12 +32,17 @@ CHECKS = (
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
-    folder = write_results(
-        tmp_path_factory.mktemp("results"), *CHECKS, drift("test_f", status=Status.MATCH, message="")
-    )
+    match = drift("test_f", status=Status.MATCH, message="")
+    gone = OrphanRecord("test_gone.py::test", "cam_map", "cam_map", None, "baselines/gone", None, None)
+    folder = write_results(tmp_path_factory.mktemp("results"), *CHECKS, match, orphans=[gone])
     for check in CHECKS[:2]:
         keep_details(folder, check)
         folder.keep_pictures(Location.of(check.nodeid, check.name).path, picture_files())
+    text = {"label": "layers", "composite": "000-layers.png", "lines": [["-", "a"], ["+", "b"], ["@", "9 unchanged"]]}
+    keep_details(folder, CHECKS[2], pictures=[text])
+    pictures = [picture_files(label, number) for number, label in enumerate(("layers", "b", "c", "d"))]
+    files = {name: data for picture in pictures for name, data in picture.items()}
+    folder.keep_pictures(Location.of(CHECKS[2].nodeid, CHECKS[2].name).path, files)
     return write_report(folder)
 
 
@@ -216,7 +222,7 @@ class TestKeys:
         modes = []
         for key in "23451":
             browser.press(key)
-            modes.append(browser.run("return [...document.querySelectorAll('.picture')].map(f => f.dataset.mode)"))
+            modes.append(browser.run("return [...document.querySelectorAll('.picture')].map(f => f.dataset.mode)")[:2])
         assert modes == [["side", mode] for mode in ("swipe", "onion", "blink", "difference", "side")]
 
 
