@@ -39,6 +39,7 @@ _BARS, _TREE_LINES = (400, 60), (600, 80)  # at most of a check, and at least wh
 _OPEN = 3  # checks that are unfolded from the beginning: the first of so many groups
 _MOST_DETAILS = 256 * 2**20  # bytes of files with details that are read
 _MOST_EVIDENCE = 4  # lines of a group
+_MOST_CHANGES = 8  # of the environment
 _SHORT_COMMIT = 8
 
 Fates = Mapping[tuple[str, str, str], str]
@@ -198,6 +199,13 @@ class _Page:
             status: [article for article in self.articles if article.check.status is status]
             for status in (Status.MISSING, Status.UNREADABLE, Status.UNSTABLE)
         }
+
+    @property
+    def environment_changes(self) -> list[str]:
+        """What has changed around the model since its baselines were recorded, each once."""
+        pairs = [pair for check in self.checks for pair in check.environment_changes.items()]
+        texts = (f"{key}: {before} -> {after}" for key, (before, after) in pairs)
+        return [printable(self._wording.field(text)) for text in list(dict.fromkeys(texts))[:_MOST_CHANGES]]
 
     @property
     def choices(self) -> dict[str, list[str]]:

@@ -5,6 +5,8 @@ import hashlib
 import json
 import re
 from dataclasses import replace
+from html import unescape
+from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from pytest_modelviz.pictures.files import quick_png_bytes
 from pytest_modelviz.records.check_result import Status
 from pytest_modelviz.reports.html import Wording, write_report
 from pytest_modelviz.storage.names import Location
+from pytest_modelviz.text.printable import printable
 
 
 def page_of(folder) -> str:
@@ -84,6 +87,50 @@ def test_details_bring_the_whole_message_the_chart_and_the_tree(tmp_path):
     tree = page[page.index('<ul class="tree">') :]
     assert "<small>2 of 4 drifted</small>" in tree
     assert '<li class="first"><span class="module">conv2</span> <b>0.05, 500 x allowed</b> <em>first</em></li>' in tree
+
+
+def test_changes_of_the_environment_are_said_once(tmp_path):
+    checks = [drift(f"test_{at}", environment_changes={"torch": ("2.13", "2.14")}) for at in range(3)]
+    page = page_of(write_results(tmp_path, *checks))
+    assert page.count("Changed since baselines were recorded: torch: 2.13 -&gt; 2.14</p>") == 1
+
+
+class _Attributes(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.names: set[str] = set()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.names |= {name for name, _ in attrs}
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "<script>alert(1)</script>",
+        "'\"><img src=x onerror=alert(1)>",
+        "</title></svg></pre></script><b>",
+        "a\n::error::no",
+        "\u202eb\x1b[2J",
+        "{{ 7 * 7 }}",
+    ],
+)
+def test_names_in_details_are_only_text(tmp_path, hostile):
+    check = drift("test_a", layer=hostile)
+    folder = write_results(tmp_path, check)
+    keep_pictures(folder, check, picture_files() | {"001-b.png": picture_files()["000-conv2.png"]})
+    layers = [{"layer": hostile, "error": 0.1, "tolerance": 0.0}, {"layer": f"a.{hostile}", "error": None}]
+    text = {"label": hostile, "composite": "001-b.png", "lines": [["-", hostile]]}
+    keep_details(folder, check, layers=layers, pictures=[{"label": hostile, "composite": "000-conv2.png"}, text])
+    page = page_of(folder)
+    found = _Attributes()
+    found.feed(page)
+    assert (found.tags.count("script"), found.tags.count("img"), found.tags.count("b")) == (1, 3, 2)
+    assert not {name for name in found.names if name.startswith("on") or name == "style"}
+    assert all(line.isprintable() and not line.startswith("::") for line in page.split("\n"))
+    assert unescape(page).count(printable(hostile)) > 5
 
 
 def test_details_of_another_result_are_not_shown(tmp_path):
