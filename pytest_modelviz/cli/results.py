@@ -171,7 +171,8 @@ def tensorboard(options: ReviewOptions, arguments: Sequence[str]) -> None:
 @review_options
 def report(options: ReviewOptions, opens: bool) -> None:
     """Rewrite report.html: one file with everything that did not match, pictures included."""
-    from pytest_modelviz.reports.html import Wording, write_report
+    from pytest_modelviz.reports.html import write_report
+    from pytest_modelviz.reports.report_page import Wording
 
     review = options.review()
     fates = review.fates()

@@ -57,7 +57,7 @@ class CheckFigures:
 def figures_of(
     results: ResultsFolder,
     checks: Sequence[CheckResult],
-    details: Sequence[Mapping[str, JsonValue]],
+    described: Sequence[Mapping[str, Figure]],
     field: Callable[[str], str] = printable,
 ) -> list[CheckFigures]:
     """The figures of each check as long as the page can bear them: first one of each check, then the second of each.
@@ -65,8 +65,8 @@ def figures_of(
     Args:
         results: the folder with the files.
         checks: the checks, the most important first. Of several that claim the same pictures, the first has them.
-        details: what is known of each of them; {} where that is nothing.
-        field: makes a label or a line fit to be shown.
+        described: the labels and lines of each check's pictures, as far as they are known, by the names of their files.
+        field: makes a label fit to be shown.
 
     """
     found = [CheckFigures() for _ in checks]
@@ -82,11 +82,10 @@ def figures_of(
         waiting.append((at, files))
     budget = _Budget(results)
     rounds = max((len(files) for _, files in waiting), default=0)
-    described = {at: _described(details[at], field) for at, _ in waiting}
     for number in range(rounds):
         for at, files in waiting:
             if number < len(files):
-                figure = _figure(budget, files[number], described[at].get(files[number].name))
+                figure = _figure(budget, files[number], described[at].get(files[number].name), field)
                 if figure is None:
                     found[at].omitted += 1
                 else:
@@ -94,11 +93,11 @@ def figures_of(
     return found
 
 
-def _figure(budget: _Budget, path: Path, described: Figure | None) -> Figure | None:
+def _figure(budget: _Budget, path: Path, described: Figure | None, field: Callable[[str], str]) -> Figure | None:
     """A text as text; else the parts of a picture, where there are a baseline and an actual one; else its composite."""
     if described is not None and described.lines:
         return described
-    label = printable(label_of(path)) if described is None else described.label
+    label = field(label_of(path)) if described is None else described.label
     parts = {part: path.with_name(part_name(path.name, part)) for part in PARTS}
     images = {}
     if all(parts[part].is_file() for part in ("baseline", "actual")):
@@ -109,7 +108,7 @@ def _figure(budget: _Budget, path: Path, described: Figure | None) -> Figure | N
     return Figure(label, images) if images else None
 
 
-def _described(details: Mapping[str, JsonValue], field: Callable[[str], str]) -> dict[str, Figure]:
+def described_figures(details: Mapping[str, JsonValue], field: Callable[[str], str]) -> dict[str, Figure]:
     """The labels of pictures, and the lines of those that are texts, by the names of their files."""
     found = {}
     try:

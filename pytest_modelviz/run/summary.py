@@ -174,7 +174,8 @@ class RunSummary:
             self._written = True
             self._folder.marks.clear()
         if self._settings.html:
-            from pytest_modelviz.reports.html import Wording, write_report
+            from pytest_modelviz.reports.html import write_report
+            from pytest_modelviz.reports.report_page import Wording
 
             options = f"--run {self._run_id} {review()}".strip()
             write_report(self._folder, wording=Wording(options=lambda _: options))

@@ -14,7 +14,8 @@ from report_by_hand import FACTS, drift, keep_details, picture_files, write_resu
 
 from pytest_modelviz.pictures.files import quick_png_bytes
 from pytest_modelviz.records.check_result import Status
-from pytest_modelviz.reports.html import Wording, write_report
+from pytest_modelviz.reports.html import write_report
+from pytest_modelviz.reports.report_page import Wording
 from pytest_modelviz.storage.names import Location
 from pytest_modelviz.text.printable import printable
 
