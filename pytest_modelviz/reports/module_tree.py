@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pytest_modelviz.records.verdict import LayerError
 from pytest_modelviz.text.dotted import MODEL_LABEL
@@ -34,12 +34,17 @@ class ModuleNode:
 
 @dataclass(frozen=True)
 class TreeLine:
-    """A line of the tree as it is written: what opens and closes around it makes the nesting.
+    """A line of the tree as it is written, with the facts of its module.
 
     `opens` says that the lines up to the one that `closes` are inside of this one.
     """
 
-    node: ModuleNode
+    name: str
+    worst: LayerError | None
+    compared: int
+    drifted: int
+    is_first: bool
+    holds_first: bool
     opens: bool
     closes: int = 0
     omitted: int = 0  # modules inside that are not listed
@@ -92,7 +97,17 @@ def tree_lines(root: ModuleNode, most: int) -> list[TreeLine]:
 def _lines(node: ModuleNode, whole: bool, closes: int) -> Iterator[TreeLine]:
     children = list(node.children.values()) if whole or node.drifted else []
     omitted = 0 if children else node.compared - (node.worst is not None)
-    yield TreeLine(node, bool(children), 0 if children else closes, omitted)
+    yield TreeLine(
+        name=node.name,
+        worst=node.worst,
+        compared=node.compared,
+        drifted=node.drifted,
+        is_first=node.is_first,
+        holds_first=node.holds_first,
+        opens=bool(children),
+        closes=0 if children else closes,
+        omitted=omitted,
+    )
     for at, child in enumerate(children):
         yield from _lines(child, whole, closes + 1 if at == len(children) - 1 else 0)
 
@@ -102,7 +117,7 @@ def _closed(lines: Sequence[TreeLine], omitted: int) -> list[TreeLine]:
     depth = sum(line.opens for line in lines) - sum(line.closes for line in lines)
     last = lines[-1]
     closes = last.closes + depth - last.opens
-    return [*lines[:-1], TreeLine(last.node, opens=False, closes=closes, omitted=omitted + last.omitted)]
+    return [*lines[:-1], replace(last, opens=False, closes=closes, omitted=omitted + last.omitted)]
 
 
 def times(layer: LayerError) -> str:

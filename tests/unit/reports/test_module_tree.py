@@ -17,7 +17,7 @@ LAYERS = (
 
 def outline(lines) -> str:
     """The lines with brackets where levels open and close."""
-    return "".join(f"{line.node.name}{'[' if line.opens else ' '}{']' * line.closes}" for line in lines)
+    return "".join(f"{line.name}{'[' if line.opens else ' '}{']' * line.closes}" for line in lines)
 
 
 def test_modules_are_counted_with_all_inside():
