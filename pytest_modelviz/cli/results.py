@@ -13,7 +13,7 @@ from pytest_modelviz.cli.noise import noise_json, noise_report
 from pytest_modelviz.cli.options import ReviewOptions, choice_options, review_options
 from pytest_modelviz.cli.output import from_here, print_json, print_line, print_unnamed
 from pytest_modelviz.cli.pull_request import Format, gitlab, markdown, short_result
-from pytest_modelviz.cli.stored_report import own_accept_command, stored_report
+from pytest_modelviz.cli.stored_report import own_accept_command, stored_report, without_command
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.records.run_result import RunResult, published_json
@@ -208,6 +208,7 @@ def tensorboard(options: ReviewOptions, arguments: Sequence[str]) -> None:
 def report(options: ReviewOptions, opens: bool) -> None:
     """Rewrite report.html: one file with everything that did not match, pictures included."""
     from pytest_modelviz.reports.html import write_report
+    from pytest_modelviz.reports.report_page import Wording
 
     review = options.review()
     fates = review.fates()
@@ -216,7 +217,18 @@ def report(options: ReviewOptions, opens: bool) -> None:
         def message(result: RunResult, check: CheckResult, folder: ResultsFolder = folder) -> str:
             return stored_report(review, check, ReviewedRun(folder, result), options)
 
-        path = write_report(folder, fates, message, options.field)
+        def accept(result: RunResult, check: CheckResult, folder: ResultsFolder = folder) -> str:
+            """The command, where the report has it: no other is ours."""
+            if check.accept_command is None:
+                return ""
+            run = ReviewedRun(folder, result)
+            command = own_accept_command(check, run, options)
+            return command if command in stored_report(review, check, run, options) else ""
+
+        def run_options(result: RunResult, folder: ResultsFolder = folder) -> str:
+            return options.for_run(ReviewedRun(folder, result))
+
+        path = write_report(folder, fates, Wording(message, accept, run_options, without_command, options.field))
         print_line(str(from_here(path)))
         if opens:
             click.launch(str(path))

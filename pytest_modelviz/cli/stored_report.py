@@ -67,6 +67,11 @@ def without_commands(lines: Sequence[str]) -> list[str]:
     return [f"  {_COMMAND_LEFT_OUT}" if _ANY_COMMAND.search(line) else line for line in lines]
 
 
+def without_command(field: str) -> str:
+    """A name or a line from elsewhere, printable; what holds a command is left out, and that is said."""
+    return _COMMAND_LEFT_OUT if _ANY_COMMAND.search(field) else printable(field)
+
+
 def _indented(lines: Sequence[str]) -> list[str]:
     """Those lines of a report that hold no commands, as ours are indented."""
     repeated = [line for line in lines if not (_OWN_COMMAND.match(line) or _COMMAND.search(line))]

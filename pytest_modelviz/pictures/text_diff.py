@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image as Pillow
@@ -21,7 +22,14 @@ _INK = {"-": (150, 20, 20), "+": (10, 100, 30), " ": (40, 40, 40), "@": (90, 100
 Line = tuple[str, str]  # its sign (one of `-+ @`) and its text
 
 
-def text_picture(label: str, headline: str, lines: Sequence[Line]) -> Picture:
+@dataclass(frozen=True)
+class TextPicture(Picture):
+    """A text as an image, and all of its lines, for reports that can show text as text."""
+
+    lines: tuple[Line, ...] = ()
+
+
+def text_picture(label: str, headline: str, lines: Sequence[Line]) -> TextPicture:
     """Lines on a page; lines that do not fit on it are counted in the last.
 
     Long lines are shortened, a removed line and the line added for it around their differences.
@@ -39,7 +47,7 @@ def text_picture(label: str, headline: str, lines: Sequence[Line]) -> Picture:
         draw.rectangle((0, top, width, top + _HEIGHT - 1), fill=_PAPER[sign])
         draw.text((_MARGIN, top + 1), sign.strip("@ "), font=font, fill=_INK[sign])
         draw.text((2 * _MARGIN + 8, top + 1), text, font=font, fill=_INK[sign])
-    return Picture(label, headed(labelled(np.asarray(page), headline), label))
+    return TextPicture(label, headed(labelled(np.asarray(page), headline), label), lines=tuple(lines))
 
 
 def around_changes(lines: Sequence[Line]) -> list[Line]:

@@ -237,7 +237,7 @@ class ModelvizPlugin:
             if compares and not self._config.pluginmanager.hasplugin("dsession"):  # else the workers collect
                 self._summary.add_collection(*self._collection())
             ended = exitstatus in _ENDED and not (session.shouldstop or session.shouldfail)
-            self._summary.write(ended=ended)
+            self._summary.write(ended=ended, review=self.review)
             self._report_to_github()
             if self._summary.has_failed and exitstatus in _PASSED:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -11,13 +11,13 @@ from pytest_modelviz.records.json_values import plain, plain_record
 from pytest_modelviz.records.run_result import published_json
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.reports.sentences import sentence
-from pytest_modelviz.text.strict_json import JsonValue
+from pytest_modelviz.text.strict_json import JsonObject, JsonValue
 
 SCHEMA = 1
 
 
 def details_document(
-    result: CheckResult, verdict: Verdict | None, *, description: str = "", pictures: Sequence[str] = ()
+    result: CheckResult, verdict: Verdict | None, *, description: str = "", pictures: Sequence[JsonObject] = ()
 ) -> dict[str, JsonValue]:
     """The document of a file in `.modelviz/details/`.
 
@@ -25,7 +25,7 @@ def details_document(
         result: the check's result; its message should be the whole one.
         verdict: what the comparison has found, None where there was none.
         description: the capture in words.
-        pictures: files of pictures, relative to the results folder.
+        pictures: for each its label and its files by role: `composite`, and its parts where it has them.
 
     Returns:
         The result, every finding with its kind, role, sentence and fields, the error of each layer in the order of

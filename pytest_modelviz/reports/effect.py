@@ -16,13 +16,24 @@ def effect_lines(effect: OutputEffect | None) -> list[str]:
     """The lines of a report on what a drift does to the output; none where nothing is known of that."""
     if effect is None:
         return []
-    lines = [f"  output    {', '.join([_error(effect), *_top_classes(effect)])}"]
+    lines = [f"  output    {output_sentence(effect)}"]
     changes = [_change(change) for change in effect.changes[:_MOST_CHANGES]]
     more = len(effect.changes) - _MOST_CHANGES
     lines += [f"            {text}" for text in [*changes, *([f"and {more} more"] if more > 0 else [])]]
     if effect.reappearance is not None:
         lines += [f"            {text}" for text in _reappearance(effect.reappearance)]
     return lines
+
+
+def output_sentence(effect: OutputEffect) -> str:
+    """How far the output is off, and what has become of the top classes, in one line.
+
+    Example:
+        >>> output_sentence(OutputEffect(0.025, 1e-4, samples=4, top1_changed=0))
+        'off by 0.025, allowed 0.0001, top class kept in all 4 samples'
+
+    """
+    return ", ".join([_error(effect), *_top_classes(effect)])
 
 
 def _error(effect: OutputEffect) -> str:

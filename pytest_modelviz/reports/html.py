@@ -1,106 +1,95 @@
 """report.html: one file with all that did not match, pictures included, to be opened anywhere."""
 
-import base64
-import re
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from __future__ import annotations
 
-from pytest_modelviz.errors import UnreadableBaselineError
-from pytest_modelviz.records.check_result import CheckResult, totals_of
-from pytest_modelviz.records.run_result import RunResult
-from pytest_modelviz.storage.local_folder import LocalFolder
+import base64
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_modelviz.records.check_result import totals_of
+from pytest_modelviz.records.run_result import RunFacts
+from pytest_modelviz.reports.module_tree import times
+from pytest_modelviz.reports.report_page import Fates, ReportPage, Wording, by_test
 from pytest_modelviz.storage.orphans import judged_together
 from pytest_modelviz.storage.results import ResultsFolder
 from pytest_modelviz.storage.run_marks import unfinished_line
-from pytest_modelviz.text.printable import each_text, printable, printable_lines
+from pytest_modelviz.text.counts import counted
+from pytest_modelviz.text.printable import each_text, printable
 
-_PNG_HEADER = re.compile(rb"\x89PNG\r\n\x1a\n.{4}IHDR(.{4})(.{4})", re.DOTALL)
-_MOST_PIXELS = 50_000_000  # of one picture: no view draws a tenth of that
-_MOST_PICTURE_BYTES = 40 * 2**20  # beyond that browsers cannot open a report
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+_TIME = re.compile(r"(\d{4}-\d\d-\d\d)_(\d\d)-(\d\d)-\d\d[\d._]*")
+_SHORT_COMMIT = 8
 
 
-Fates = Mapping[tuple[str, str, str], str]
-Message = Callable[[RunResult, CheckResult], str]
+def write_report(results: ResultsFolder, fates: Fates | None = None, wording: Wording | None = None) -> Path:
+    """Make report.html of the results in a folder and the pictures and details beside them. Raises ModelvizError.
 
-
-def write_report(
-    results: ResultsFolder,
-    fates: Fates | None = None,
-    message: Message | None = None,
-    field: Callable[[str], str] = str,
-) -> Path:
-    """Make report.html of the results in a folder and the pictures beside them. Raises ModelvizError.
-
-    `fates` say what has become since of what was captured (`accepted since`), by run, test and check;
-    `message` gives the report of a check of a run, where it is not to be the one that stands in the results, and
-    `field` makes other texts from the results fit to stand among sentences of ours.
+    `fates` say what has become since of what was captured (`accepted since`), by run, test and check.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     runs = results.all_runs()
-    loader = FileSystemLoader(Path(__file__).parent)
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    every = [(result.run.id, check) for result in runs for check in result.checks]
-    messages = {id(check): message(result, check) for result in runs for check in result.checks if message}
-
-    def text(value: Any) -> Any:
-        return printable(each_text(value, field))
-
-    totals = totals_of(check for _, check in every)
-    page = environment.get_template("report.html.jinja").render(
-        runs=text([result.run for result in runs]),
-        totals={status: count for status, count in totals.items() if count},
-        orphans=text(judged_together(runs)),
-        quiet=text([check for _, check in every if not check.status.fails]),
-        articles=_articles(results, [pair for pair in every if pair[1].status.fails], fates or {}),
+    wording = wording or Wording()
+    page = ReportPage(results, runs, fates or {}, wording)
+    environment = _environment()
+    style, script = (_source(name) for name in ("report.css", "report.js"))
+    text = environment.get_template("report.html.jinja").render(
+        page=page,
+        runs=[_facts(each_text(result.run, wording.name)) for result in runs],
+        totals={status: count for status, count in totals_of(page.checks).items() if count},
+        orphans=printable(each_text(judged_together(runs), wording.name)),
+        quiet=printable(each_text([check for check in page.checks if not check.status.fails], wording.name)),
         unfinished=printable(unfinished_line(results.unfinished(runs))),
-        lines=lambda check: printable_lines(messages.get(id(check), check.message)),
-        text=text,
-        line=printable,
+        style=style,
+        script=script,
+        policy=_policy(style, script),
     )
-    results.put(results.report, page.encode("utf-8", "backslashreplace"))
+    results.put(results.report, text.encode("utf-8", "backslashreplace"))
     return results.report
 
 
-class _Article(NamedTuple):
-    """A check that did not match, its pictures as data URIs, how many more there are, and what became of it since."""
+def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    check: CheckResult
-    pictures: list[str]
-    omitted: int
-    fate: str
-
-
-def _articles(results: ResultsFolder, checks: Sequence[tuple[str, CheckResult]], fates: Fates) -> list[_Article]:
-    """The checks, each with its pictures, as long as the page can bear them."""
-    left = _MOST_PICTURE_BYTES
-    articles = []
-    known: dict[PurePosixPath, int] = {}  # how many pictures of a location another check has already
-    for run_id, check in checks:
-        pictures: list[str] = []
-        path = results.location(check).path
-        omitted = known.get(path, 0)
-        for file in results.pictures_of(check) if path not in known else ():
-            data = _picture(results, file, left) if left else None
-            if data is None:
-                omitted += 1
-            else:
-                left -= len(data)
-                pictures.append(f"data:image/png;base64,{base64.b64encode(data).decode()}")
-        known.setdefault(path, len(pictures) + omitted)
-        articles.append(_Article(check, pictures, omitted, fates.get((run_id, check.nodeid, check.name), "")))
-    return articles
+    loader = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(text=printable, times=times, counted=counted, by_test=by_test)
+    return environment
 
 
-def _picture(results: ResultsFolder, path: Path, most: int) -> bytes | None:
-    """A PNG file of at most so many bytes that a browser can decode: a small file may be a picture of gigabytes."""
-    try:
-        data = LocalFolder(results.pictures).read(path.relative_to(results.pictures).as_posix(), most)
-    except (OSError, UnreadableBaselineError):
-        return None
-    header = _PNG_HEADER.match(data)
-    if header is None:
-        return None
-    width, height = (int.from_bytes(side, "big") for side in header.groups())
-    return data if width * height <= _MOST_PIXELS else None
+def _source(name: str) -> str:
+    """One of our own files beside this one."""
+    return (Path(__file__).parent / name).read_text("utf-8")
+
+
+def _policy(style: str, script: str) -> str:
+    """The page's Content-Security-Policy: our own style and script by their digests, pictures in the page itself."""
+    hashes = [
+        f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in (style, script)
+    ]
+    return (
+        f"default-src 'none'; img-src data:; style-src {hashes[0]}; script-src {hashes[1]}; "
+        f"base-uri 'none'; form-action 'none'"
+    )
+
+
+@dataclass(frozen=True)
+class _RunLine:
+    """The facts of a run for people."""
+
+    facts: RunFacts
+    time: str
+    revision: str
+
+
+def _facts(run: RunFacts) -> _RunLine:
+    run = printable(run)
+    time = _TIME.fullmatch(run.id)
+    dirty = "*" if run.dirty else ""
+    commit = "" if run.commit is None else f"{run.commit[:_SHORT_COMMIT]}{dirty}"
+    return _RunLine(run, f"{time[1]} {time[2]}:{time[3]}" if time else "", f"{run.branch or ''} {commit}".strip())

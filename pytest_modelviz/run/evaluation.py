@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pytest_modelviz.errors import ForeignBaselineError, ModelvizError, OversizedBaselineError, UnreadableBaselineError
 from pytest_modelviz.pictures.exhibits import pictures_of
-from pytest_modelviz.pictures.files import is_png_as_large, png_bytes, quick_png_bytes
+from pytest_modelviz.pictures.files import is_png_as_large, png_bytes
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.records.limits import SMALL
@@ -24,6 +24,7 @@ from pytest_modelviz.run.check import Check
 from pytest_modelviz.run.comparison import Comparison
 from pytest_modelviz.run.details import Details
 from pytest_modelviz.run.elsewhere import baseline_elsewhere, former_note
+from pytest_modelviz.run.kept_pictures import KeptPicture, named_files
 from pytest_modelviz.run.policy import BaselineState, intended_status
 from pytest_modelviz.run.settings import Mode
 from pytest_modelviz.storage.baseline_files import Stored, encode_files
@@ -31,7 +32,7 @@ from pytest_modelviz.storage.definitions import is_defined
 from pytest_modelviz.storage.files import lies_in
 from pytest_modelviz.storage.formats import text_sha256, unknown_keys
 from pytest_modelviz.storage.limits import TIMES, limits_for
-from pytest_modelviz.storage.names import Location, display_path, file_folder, safe
+from pytest_modelviz.storage.names import Location, display_path, file_folder
 from pytest_modelviz.storage.renaming import foreign_reason
 from pytest_modelviz.storage.store import ChangedMeanwhileError, Store
 from pytest_modelviz.text.printable import quoted
@@ -57,6 +58,7 @@ class CheckEvaluator:
         self._notes: list[str] = []
         self._expected_digest: str | None = None  # of what an update would replace
         self._details: Details | None = None
+        self._pictures: list[KeptPicture] = []
 
     def result(self) -> CheckResult:
         """Compare and record, as the mode of the run says; returns what results.json says of it."""
@@ -232,11 +234,11 @@ class CheckEvaluator:
         try:
             events = self._session.events(self._settings)
             events.text(self._tag, text)
-            encoded = [(picture, quick_png_bytes(picture.image)) for picture in pictures_of(exhibits)]
-            pngs = {id(picture): png for picture, png in encoded}
+            kept = [KeptPicture.of(number, picture) for number, picture in enumerate(pictures_of(exhibits))]
+            pngs = {id(picture.picture): picture.files["composite"] for picture in kept}
             tags = [events.show(self._tag, exhibit, pngs.get(id(exhibit))) for exhibit in exhibits]
-            files = {f"{at:03}-{safe(picture.label)}.png": png for at, (picture, png) in enumerate(encoded)}
-            self._results.keep_pictures(self._location.path, files)
+            self._results.keep_pictures(self._location.path, named_files(kept))
+            self._pictures = kept
         except ModelvizError as error:
             self._notes.append(f"its pictures could not be kept: {error}")
             return []
@@ -291,5 +293,6 @@ class CheckEvaluator:
             notes=(*self._capture.notes, *self._notes),
             cause_text=cause_text(self._check.view, result.cause),
         )
-        self._details = Details(verdict, text(whole=True), functools.partial(self._check.view.describe, self._capture))
+        description = functools.partial(self._check.view.describe, self._capture)
+        self._details = Details(verdict, text(whole=True), description, self._pictures)
         return replace(result, message=self._details.message if whole else text())

@@ -10,7 +10,7 @@ import dataclasses
 import importlib.metadata
 import os
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -131,10 +131,11 @@ class RunSummary:
         """Whether the run as a whole has failed, as is known once it is written."""
         return bool(self.failures or (self._orphans and self._settings.orphans == "fail"))
 
-    def write(self, *, ended: bool) -> None:
+    def write(self, *, ended: bool, review: Callable[[], str] = str) -> None:
         """Write what is to be kept of the run.
 
-        `ended` says whether all tests were run: otherwise orphans cannot be told from baselines in use.
+        `ended` says whether all tests were run: otherwise orphans cannot be told from baselines in use. `review` gives
+        the options that the command `modelviz` needs to find the run.
         """
         if self._abandoned:
             return
@@ -147,13 +148,13 @@ class RunSummary:
                 except ModelvizError as error:  # the baselines cannot be listed: the results stand all the same
                     self._errors.append(str(error))
             try:
-                self._write()
+                self._write(review)
             except ModelvizError as error:
                 self._errors.append(str(error))
             self._warn_of_git()
         self._refuse_rival_recordings()
 
-    def _write(self) -> None:
+    def _write(self, review: Callable[[], str]) -> None:
         """A run that has compared nothing leaves what the last one found to be decided, and adds orphans to it."""
         results = self.results
         self._totals = totals_of(results)
@@ -179,8 +180,10 @@ class RunSummary:
             self._folder.marks.clear()
         if self._settings.html:
             from pytest_modelviz.reports.html import write_report
+            from pytest_modelviz.reports.report_page import Wording
 
-            write_report(self._folder)
+            options = f"--run {self._run_id} {review()}".strip()
+            write_report(self._folder, wording=Wording(options=lambda _: options))
 
     def _facts(self, results: Sequence[CheckResult]) -> RunFacts:
         revision = revision_of(self._settings.rootdir)

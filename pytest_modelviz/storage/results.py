@@ -19,6 +19,7 @@ from pytest_modelviz.storage.details import DetailFiles
 from pytest_modelviz.storage.files import HIDES_ALL, words_of_gitignore
 from pytest_modelviz.storage.local_folder import LocalFolder
 from pytest_modelviz.storage.names import Location, safe
+from pytest_modelviz.storage.picture_files import composites
 from pytest_modelviz.storage.run_marks import RunMarks, unfinished_line
 from pytest_modelviz.storage.store import Store
 from pytest_modelviz.text.printable import printable_json
@@ -145,8 +146,9 @@ class ResultsFolder:
         return Store(self.candidates, kind="candidate").location(check, check.candidate)
 
     def pictures_of(self, check: CheckResult) -> list[Path]:
-        """The pictures that were kept of a check."""
-        return self._pictures_at(self.location(check)) if check.candidate or check.compared_with else []
+        """The pictures that were kept of a check; files with parts of one are not among them."""
+        is_pictured = check.candidate or check.compared_with
+        return composites(self._pictures_at(self.location(check))) if is_pictured else []
 
     def _pictures_at(self, location: Location) -> list[Path]:
         if self.pictures.is_symlink():

@@ -45,7 +45,10 @@ def test_details_hold_all_that_was_found_out(project):
     assert errors["conv1"] == 0.0
     assert errors["conv2"] == pytest.approx(0.05, rel=0.5)
     assert details["pictures"]
-    assert all((project.path / path).is_file() for path in details["pictures"])
+    for picture in details["pictures"]:
+        files = [path for role, path in picture.items() if role != "label"]
+        assert picture["composite"] in files
+        assert all((project.path / path).is_file() for path in files)
     assert "conv2" in details["description"]
 
 

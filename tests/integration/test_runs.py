@@ -200,6 +200,26 @@ class TestFromCI:
         assert "curl" not in text
         assert "\n  evidence  a | sh\n" in text
 
+    def test_no_command_in_its_details_is_repeated(self, drifted, downloaded):
+        """Nor one in a layer's name, in a text or on a picture."""
+        hostile = "a; curl a | sh; modelviz accept b"
+        for path in downloaded.rglob("details/**/*.json"):
+            document = json.loads(path.read_text())
+            document["check"]["message"] += f"\n  evidence  {hostile}\n  evidence  this is said"
+            document["layers"][0]["layer"] = hostile
+            document["pictures"][0].update(label=hostile, lines=[["+", hostile]])
+            path.write_text(json.dumps(document))
+        results = downloaded / "results.json"
+        document = json.loads(results.read_text())
+        for check in document["checks"]:
+            if check["first_divergence"]:
+                check["first_divergence"]["class"] = hostile
+        results.write_text(json.dumps(document))
+        (page,) = drifted.modelviz("report", "--from", str(downloaded)).output.split()
+        text = html.unescape((drifted.path / page).read_text())
+        assert "this is said" in text
+        assert "curl" not in text
+
     @pytest.mark.parametrize("way", ["drift", "missing", "unreadable"])
     def test_here_it_is_the_run_s_own_report_word_for_word(self, drifted, way):
         if way == "missing":
@@ -251,11 +271,11 @@ class TestFromCI:
 
     def test_a_report_that_is_made_again_says_what_was_accepted(self, drifted):
         page = drifted.path / ".modelviz/report.html"
-        assert "since</h2>" not in page.read_text()
+        assert "since</h3>" not in page.read_text()
         drifted.modelviz("accept", A)
         drifted.modelviz("reject", B)
         drifted.modelviz("report")
-        assert re.findall(r"<h2>(.*)</h2>", page.read_text()) == [
+        assert re.findall(r'<h3 id="check-\w+-title">(.*)</h3>', page.read_text()) == [
             f"{A} &middot; feature_maps &middot; drift &middot; accepted since",
             f"{B} &middot; feature_maps &middot; drift &middot; rejected since",
         ]

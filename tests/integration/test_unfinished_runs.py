@@ -170,7 +170,7 @@ class TestTwoRunsAtOnce:
         assert run != overtaken.results["run"]["id"]
         assert f"{self.LATE}  (superseded by run {run})\n" in overtaken.modelviz("show").stdout
         overtaken.modelviz("report")
-        assert f"drift &middot; superseded by run {run}</h2>" in (overtaken.path / ".modelviz/report.html").read_text()
+        assert f"drift &middot; superseded by run {run}</h3>" in (overtaken.path / ".modelviz/report.html").read_text()
         for patterns in ((), (self.LATE,)):
             done = overtaken.modelviz("accept", *patterns)
             assert done.exit_code == 1

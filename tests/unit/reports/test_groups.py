@@ -65,6 +65,18 @@ def test_a_group_in_a_summary():
     ]
 
 
+def test_a_check_of_one_sample_does_not_hide_that_another_check_of_the_test_has_changed_classes():
+    one_sample = drift(name="cam_map", output=OutputEffect(0.01, 0.001, samples=1, top1_changed=0))
+    for checks in ([DRIFT, one_sample], [one_sample, DRIFT]):
+        (group,) = drift_groups(checks)
+        assert group.top1_changed == (1, 8)
+
+
+def test_outputs_within_what_is_allowed_agree():
+    (group,) = drift_groups([drift(output=KEPT)])
+    assert group_lines(group, "")[1] == "  output    agrees, top class kept"
+
+
 def test_a_group_of_which_little_is_known():
     result = drift(output=None, cause=None, first_divergence=None, candidate=None)
     assert group_lines(drift_groups([result])[0], "") == [

@@ -137,4 +137,4 @@ def test_heatmaps_have_the_colours_that_are_asked_for():
 
 def test_every_option_has_an_ini_key_of_its_name():
     assert {option.ini for option in OPTIONS} == {option.name.lstrip("-").replace("-", "_") for option in OPTIONS}
-    assert len({option.ini for option in OPTIONS}) == len(OPTIONS) == 14
+    assert len({option.ini for option in OPTIONS}) == len(OPTIONS) == 15

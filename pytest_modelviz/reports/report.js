@@ -1,0 +1,296 @@
+
+// @ts-check
+// What report.html does beyond showing its text: search, filters, keys, copying, and modes of comparing pictures.
+// Without it, all of the page can be read. It reads the page's own elements alone, and sets text, never markup.
+"use strict";
+
+(() => {
+  /** @typedef {{element: HTMLElement, fold: HTMLDetailsElement, link: HTMLElement | null, text: string}} Check */
+
+  const MODES = ["side", "swipe", "onion", "blink", "difference"];
+  const BLINK_MILLISECONDS = 800;
+
+  /** @param {string} id @returns {HTMLElement | null} */
+  const byId = (id) => document.getElementById(id);
+
+  /**
+   * @template {Element} T
+   * @param {ParentNode} root
+   * @param {string} selector
+   * @param {new (...args: any[]) => T} kind
+   * @returns {T[]}
+   */
+  const all = (root, selector, kind) => {
+    /** @type {T[]} */
+    const found = [];
+    for (const element of root.querySelectorAll(selector)) {
+      if (element instanceof kind) found.push(element);
+    }
+    return found;
+  };
+
+  /** @param {string} text */
+  const say = (text) => {
+    const said = byId("said");
+    if (said) said.textContent = text;
+  };
+
+  // ---- copying
+
+  /** @param {HTMLElement} source */
+  const copyByHand = (source) => {
+    const range = document.createRange();
+    range.selectNodeContents(source);
+    const selection = getSelection();
+    selection?.removeAllRanges();
+    selection?.addRange(range);
+    return document.execCommand("copy");
+  };
+
+  /** @param {HTMLButtonElement} button */
+  const copy = async (button) => {
+    const source = button.previousElementSibling;
+    if (!(source instanceof HTMLElement)) return;
+    let done = false;
+    try {
+      await navigator.clipboard.writeText(source.textContent ?? "");
+      done = true;
+    } catch {
+      done = copyByHand(source);
+    }
+    button.textContent = done ? "Copied" : "Press Ctrl+C";
+    say(done ? "Copied" : "The command is selected");
+    setTimeout(() => { button.textContent = "Copy"; }, 2000);
+  };
+
+  for (const button of all(document, "button.copy", HTMLButtonElement)) {
+    button.hidden = false;
+    button.addEventListener("click", () => copy(button));
+  }
+
+  // ---- pictures
+
+  const isCalm = matchMedia("(prefers-reduced-motion: reduce)");
+  /** @type {Set<HTMLElement>} */
+  const blinking = new Set();
+
+  /** @param {HTMLElement} figure */
+  const nameShown = (figure) => {
+    const shown = figure.querySelector(".shown");
+    if (shown) shown.textContent = figure.classList.contains("flipped") ? "actual" : "baseline";
+  };
+
+  /** @param {HTMLElement} figure @param {boolean} blinks */
+  const setBlinking = (figure, blinks) => {
+    if (blinks) blinking.add(figure); else blinking.delete(figure);
+    const button = figure.querySelector("button.pause");
+    if (button) button.textContent = blinks ? "Pause" : "Blink";
+  };
+
+  setInterval(() => {
+    for (const figure of blinking) {
+      figure.classList.toggle("flipped");
+      nameShown(figure);
+    }
+  }, BLINK_MILLISECONDS);
+
+  /** @param {HTMLElement} figure @param {string} mode */
+  const setMode = (figure, mode) => {
+    const buttons = all(figure, ".modes button", HTMLButtonElement);
+    if (!buttons.some((button) => button.dataset.mode === mode)) return;
+    figure.dataset.mode = mode;
+    for (const button of buttons) button.setAttribute("aria-pressed", String(button.dataset.mode === mode));
+    for (const slider of all(figure, ".slider", HTMLElement)) slider.hidden = mode !== "swipe" && mode !== "onion";
+    for (const tools of all(figure, ".blinking", HTMLElement)) tools.hidden = mode !== "blink";
+    setBlinking(figure, mode === "blink" && !isCalm.matches);
+    nameShown(figure);
+  };
+
+  for (const figure of all(document, "figure.picture", HTMLElement)) {
+    const stage = figure.querySelector(".stage");
+    if (!(stage instanceof HTMLElement)) continue;
+    for (const tools of all(figure, ".modes", HTMLElement)) tools.hidden = false;
+    for (const button of all(figure, ".modes button", HTMLButtonElement)) {
+      button.addEventListener("click", () => setMode(figure, button.dataset.mode ?? "side"));
+    }
+    for (const slider of all(figure, ".slider input", HTMLInputElement)) {
+      slider.addEventListener("input", () => stage.style.setProperty("--at", `${slider.value}%`));
+    }
+    /** @param {PointerEvent} event */
+    const drag = (event) => {
+      if (figure.dataset.mode !== "swipe" || !(event.buttons & 1)) return;
+      const { left, width } = stage.getBoundingClientRect();
+      const at = String(Math.round(Math.min(100, Math.max(0, 100 * (event.clientX - left) / width))));
+      for (const slider of all(figure, ".slider input", HTMLInputElement)) slider.value = at;
+      stage.style.setProperty("--at", `${at}%`);
+    };
+    stage.addEventListener("pointerdown", drag);
+    stage.addEventListener("pointermove", drag);
+    figure.querySelector("button.pause")?.addEventListener("click", () => setBlinking(figure, !blinking.has(figure)));
+    figure.querySelector("button.other")?.addEventListener("click", () => {
+      setBlinking(figure, false);
+      figure.classList.toggle("flipped");
+      nameShown(figure);
+    });
+  }
+
+  // ---- checks: search, filters, order
+
+  const list = byId("articles");
+  const form = byId("filters");
+  /** @type {Check[]} */
+  const checks = all(document, "#articles > article", HTMLElement).flatMap((element) => {
+    const fold = element.querySelector("details.check");
+    const link = document.querySelector(`nav a[href="#${CSS.escape(element.id)}"]`)?.closest("li");
+    return fold instanceof HTMLDetailsElement ? [{ element, fold, link: link ?? null, text: "" }] : [];
+  });
+  const search = byId("search");
+  const sort = byId("sort");
+  const selects = all(document, "#filters select[data-filter]", HTMLSelectElement);
+
+  /** @param {Check} check */
+  const textOf = (check) => {
+    if (!check.text) {
+      const parts = all(check.element, "summary h3, .brief, .heading, .found, figcaption, .diff", Element);
+      check.text = parts.map((part) => part.textContent ?? "").join("\n").toLowerCase();
+    }
+    return check.text;
+  };
+
+  const visible = () => checks.filter((check) => !check.element.hidden);
+
+  const filter = () => {
+    const words = search instanceof HTMLInputElement ? search.value.toLowerCase().split(/\s+/).filter(Boolean) : [];
+    for (const check of checks) {
+      const chosen = selects.every(({ value, dataset }) => !value || check.element.dataset[dataset.filter ?? ""] === value);
+      check.element.hidden = !(chosen && words.every((word) => textOf(check).includes(word)));
+      if (check.link) check.link.hidden = check.element.hidden;
+    }
+    const count = byId("count");
+    const shown = visible().length;
+    if (count) count.textContent = `${shown} of ${checks.length} ${checks.length === 1 ? "check" : "checks"}`;
+    const nothing = byId("nothing");
+    if (nothing) nothing.hidden = shown > 0;
+  };
+
+  const order = () => {
+    const byName = sort instanceof HTMLSelectElement && sort.value === "name";
+    checks.sort((a, b) => byName
+      ? (a.element.dataset.name ?? "").localeCompare(b.element.dataset.name ?? "", undefined, { numeric: true })
+      : Number(a.element.dataset.severity) - Number(b.element.dataset.severity));
+    for (const { element, link } of checks) {
+      list?.append(element);
+      link?.parentElement?.append(link);
+    }
+    for (const last of all(document, "nav li:not(.entry):not(:first-child)", HTMLElement)) last.parentElement?.append(last);
+  };
+
+  /** @type {Check | null} */
+  let current = null;
+
+  /** @param {Check} check */
+  const select = (check) => {
+    current?.element.classList.remove("current");
+    current?.link?.querySelector("a")?.removeAttribute("aria-current");
+    current = check;
+    check.element.classList.add("current");
+    check.link?.querySelector("a")?.setAttribute("aria-current", "true");
+  };
+
+  /** @param {Check} check */
+  const goTo = (check) => {
+    select(check);
+    check.element.focus({ preventScroll: true });
+    check.element.scrollIntoView({ block: "start" });
+  };
+
+  /** @param {number} step */
+  const move = (step) => {
+    const shown = visible();
+    if (!shown.length) return;
+    const at = current ? shown.indexOf(current) : -1;
+    const next = at < 0 ? (step > 0 ? 0 : shown.length - 1) : Math.min(shown.length - 1, Math.max(0, at + step));
+    goTo(shown[next]);
+  };
+
+  const reset = () => {
+    if (form instanceof HTMLFormElement) form.reset();
+  };
+
+  const follow = () => {
+    const id = decodeURIComponent(location.hash.slice(1));
+    const check = checks.find(({ element }) => element.id === id);
+    if (!check) return;
+    if (check.element.hidden) {
+      reset();
+      filter();
+    }
+    check.fold.open = true;
+    goTo(check);
+  };
+
+  if (form) {
+    form.hidden = false;
+    form.addEventListener("input", filter);
+    form.addEventListener("submit", (event) => event.preventDefault());
+    form.addEventListener("reset", () => setTimeout(() => { order(); filter(); }));
+    sort?.addEventListener("change", order);
+    byId("clear")?.addEventListener("click", reset);
+    const unfold = byId("unfold");
+    unfold?.addEventListener("click", () => {
+      const opens = visible().some(({ fold }) => !fold.open);
+      for (const { fold } of visible()) fold.open = opens;
+      unfold.textContent = opens ? "Fold all" : "Unfold all";
+    });
+    for (const check of checks) check.element.addEventListener("focusin", () => select(check));
+    filter();
+    addEventListener("hashchange", follow);
+    for (const link of all(document, 'a[href^="#check-"]', HTMLAnchorElement)) {
+      link.addEventListener("click", () => { if (link.hash === location.hash) follow(); });
+    }
+    follow();
+  }
+
+  // ---- keys
+
+  const help = byId("help");
+  const showHelp = () => { if (help instanceof HTMLDialogElement && !help.open) help.showModal(); };
+  byId("keys")?.addEventListener("click", showHelp);
+
+  /** @param {string} mode */
+  const setModes = (mode) => {
+    const element = (current ?? visible()[0])?.element;
+    if (!element) return;
+    for (const figure of all(element, "figure.picture", HTMLElement)) setMode(figure, mode);
+  };
+
+  /** @param {EventTarget | null} target */
+  const takesKeys = (target) => target instanceof HTMLElement
+    && (target.matches("input, select, textarea") || target.isContentEditable);
+
+  addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || (help instanceof HTMLDialogElement && help.open)) return;
+    if (takesKeys(event.target)) {
+      if (event.key === "Escape" && event.target instanceof HTMLElement) event.target.blur();
+      return;
+    }
+    if (event.key === "j") move(1);
+    else if (event.key === "k") move(-1);
+    else if (event.key === "/") search?.focus();
+    else if (event.key === "?") showHelp();
+    else if (/^[1-5]$/.test(event.key)) setModes(MODES[Number(event.key) - 1]);
+    else if (event.key === "Enter" && current && event.target === current.element) current.fold.open = !current.fold.open;
+    else return;
+    event.preventDefault();
+  });
+
+  // ---- printing: what is folded would not be there
+
+  /** @type {HTMLDetailsElement[]} */
+  let opened = [];
+  addEventListener("beforeprint", () => {
+    opened = visible().flatMap(({ element }) => all(element, ".check, .more", HTMLDetailsElement)).filter((fold) => !fold.open);
+    for (const fold of opened) fold.open = true;
+  });
+  addEventListener("afterprint", () => { for (const fold of opened) fold.open = false; });
+})();
