@@ -19,7 +19,8 @@ class RunFacts:
 
     `workers` counts its processes, `lost_workers` names those that died. `project` is the folder within the repository
     of the project that it belongs to, None where there is no repository. `commit`, `branch` and `dirty` say what is
-    checked out there, and whether tracked files differ from it.
+    checked out there, and whether tracked files differ from it. `tensorboard` names the folder of its event files, None
+    where there are none.
     """
 
     id: str
@@ -33,6 +34,7 @@ class RunFacts:
     commit: str | None = None
     branch: str | None = None
     dirty: bool | None = None
+    tensorboard: str | None = None
 
     def to_json(self) -> dict[str, JsonValue]:
         """The facts as a JSON object, without those that say nothing."""
@@ -53,6 +55,7 @@ class RunFacts:
             commit=optional(document, "commit", str),
             branch=optional(document, "branch", str),
             dirty=optional(document, "dirty", bool),
+            tensorboard=optional(document, "tensorboard", str),
         )
 
 

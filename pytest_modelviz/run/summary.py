@@ -5,6 +5,7 @@ Knows no pytest. Everything here comes from plain data that any process of the r
 
 import contextlib
 import dataclasses
+import functools
 import importlib.metadata
 import platform
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,10 +15,11 @@ from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.records.check_result import CheckResult, Status, totals_of
 from pytest_modelviz.records.orphan import OrphanRecord
 from pytest_modelviz.records.run_result import RunFacts, RunResult
+from pytest_modelviz.reports.run_events import has_events, write_run_events
 from pytest_modelviz.reports.terminal_summary import TerminalSummary, summary_lines
 from pytest_modelviz.run.settings import Mode, Settings
 from pytest_modelviz.storage.git import ignored_warning, path_in_repository
-from pytest_modelviz.storage.git_revision import revision_of
+from pytest_modelviz.storage.git_revision import Revision, revision_of
 from pytest_modelviz.storage.names import Location, display_path
 
 # Of a test that ran several times over, the worst result counts. Where several are as bad, the last.
@@ -64,6 +66,22 @@ class RunSummary:
             with contextlib.suppress(ModelvizError):  # a folder that cannot be written is reported at the end
                 self._folder.begin(self._run_id)
                 self._began = True
+
+    @functools.cached_property
+    def event_folder(self) -> str:
+        """The name of the folder for this run's event files, which is made when it is first asked for."""
+        if self._settings.mode is Mode.OFF:
+            return self._run_id
+        try:
+            self._folder.prepare()
+        except ModelvizError:  # reported when something is to be written
+            return self._run_id
+        return self._folder.event_folders.claim(self._run_id, self._revision)
+
+    @functools.cached_property
+    def _revision(self) -> Revision | None:
+        """What was checked out before the run recorded anything."""
+        return revision_of(self._settings.rootdir)
 
     def start_test(self, test: str, attempt: str) -> None:
         """An attempt at a test begins, perhaps once more: of the results that it had, only what was recorded counts."""
@@ -125,13 +143,18 @@ class RunSummary:
         """Whether the run as a whole has failed, as is known once it is written."""
         return bool(self.failures or (self._orphans and self._settings.orphans == "fail"))
 
-    def write(self, *, ended: bool) -> None:
+    def write(self, *, ended: bool, review: str = "") -> None:
         """Write what is to be kept of the run.
 
-        `ended` says whether all tests were run: otherwise orphans cannot be told from baselines in use.
+        `ended` says whether all tests were run: otherwise orphans cannot be told from baselines in use. `review` are
+        the options that the command `modelviz` needs to find the run.
         """
-        if self._abandoned:
-            return
+        if not self._abandoned:
+            self._write_results(ended=ended, review=review)
+        if "event_folder" in vars(self):
+            self._folder.event_folders.release(self.event_folder)
+
+    def _write_results(self, *, ended: bool, review: str) -> None:
         compares = self._settings.mode is not Mode.OFF
         self._require_comparisons()
         if compares or self._results:
@@ -141,13 +164,13 @@ class RunSummary:
                 except ModelvizError as error:  # the baselines cannot be listed: the results stand all the same
                     self._errors.append(str(error))
             try:
-                self._write()
+                self._write(review)
             except ModelvizError as error:
                 self._errors.append(str(error))
             self._warn_of_git()
         self._refuse_rival_recordings()
 
-    def _write(self) -> None:
+    def _write(self, review: str) -> None:
         """A run that has compared nothing leaves what the last one found to be decided, and adds orphans to it."""
         results = self.results
         self._totals = totals_of(results)
@@ -167,18 +190,30 @@ class RunSummary:
                 Location.of(result.nodeid, result.name, result.variant).path for result in results if result.details
             }
             self._folder.details.forget_others(failed)
-            self._folder.write(
-                RunResult(self._facts(results), tuple(results), tuple(self._judged_files), tuple(self._orphans))
-            )
+            facts = self._facts(results)
+            if has_events(results):
+                facts = dataclasses.replace(facts, tensorboard=self.event_folder)
+            result = RunResult(facts, tuple(results), tuple(self._judged_files), tuple(self._orphans))
+            self._folder.write(result)
             self._written = True
             self._folder.marks.clear()
+            self._write_events(result, review)
         if self._settings.html:
             from pytest_modelviz.reports.html import write_report
 
             write_report(self._folder)
 
+    def _write_events(self, result: RunResult, review: str) -> None:
+        """The results stand where this cannot be written."""
+        if result.run.tensorboard is None:
+            return
+        try:
+            write_run_events(self._folder, result, review)
+        except ModelvizError as error:
+            self.add_error(str(error))
+
     def _facts(self, results: Sequence[CheckResult]) -> RunFacts:
-        revision = revision_of(self._settings.rootdir)
+        revision = self._revision
         devices = {device for check in results for device in check.device.split(",")}
         return RunFacts(
             id=self._run_id,
