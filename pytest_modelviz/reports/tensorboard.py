@@ -85,7 +85,7 @@ class EventFiles:
 
         edges, series = on_common_bins(exhibit.series)
         steps = ", ".join(f"step {step} is {code(name)}" for step, name in enumerate(series))
-        metadata = create_summary_metadata(display_name="", description=f"{steps}, both on the same bins")
+        metadata = create_summary_metadata(display_name="", description=f"{steps}; values after step {exhibit.step}")
         shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=side) for side in (len(edges) - 1, 3)])
         for step, counts in enumerate(series.values()):
             buckets = np.stack([edges[:-1], edges[1:], counts], axis=1)
