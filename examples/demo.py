@@ -37,7 +37,7 @@ def pictures_of(results: dict) -> list[Path]:
     """Read the drift's pictures back from the event files, as TensorBoard does, into PNG files."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    events = EventAccumulator(str(RESULTS / "tensorboard" / results["run"]["id"]))
+    events = EventAccumulator(str(RESULTS / "tensorboard" / results["run"]["tensorboard"]))
     events.Reload()
     written = []
     for check in results["checks"]:

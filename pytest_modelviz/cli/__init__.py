@@ -8,7 +8,8 @@ from pytest_modelviz import __version__
 from pytest_modelviz.cli.baselines import accept, mv, orphans, prune, reject
 from pytest_modelviz.cli.diff import diff
 from pytest_modelviz.cli.interactive import review
-from pytest_modelviz.cli.results import list_, report, show, tensorboard
+from pytest_modelviz.cli.results import list_, report, show
+from pytest_modelviz.cli.tensorboard import tensorboard
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.run.options import InvalidSettingError
 from pytest_modelviz.text.printable import printable

@@ -1,8 +1,6 @@
-"""`modelviz list`, `show`, `report` and `tensorboard`: what waits for a decision, and reports of what did not match."""
+"""`modelviz list`, `show` and `report`: what waits for a decision, and reports of what did not match."""
 
 import collections
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,16 +12,12 @@ from pytest_modelviz.cli.options import ReviewOptions, choice_options, review_op
 from pytest_modelviz.cli.output import from_here, print_json, print_line, print_unnamed
 from pytest_modelviz.cli.pull_request import Format, gitlab, markdown, short_result
 from pytest_modelviz.cli.stored_report import own_accept_command, stored_report, without_command
-from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.records.run_result import RunResult, published_json
 from pytest_modelviz.reports.terminal import amount
 from pytest_modelviz.review.review import Review, ReviewedCheck, ReviewedRun, State
 from pytest_modelviz.review.selection import Choice, matching
 from pytest_modelviz.storage.results import ResultsFolder
-
-# with -m, or without the first statements, Python would look for it, and what it imports, in the current folder
-_TENSORBOARD = "import sys; sys.path[:] = filter(None, sys.path); from tensorboard.main import run_main; run_main()"
 
 
 @click.command("list")
@@ -180,26 +174,6 @@ def _show_check(
     for path in run.folder.pictures_of(check) if check.status.fails else ():
         print_line(f"  picture   {options.field(str(from_here(path)))}")
     print_line("")
-
-
-@click.command(context_settings={"ignore_unknown_options": True})
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[TENSORBOARD OPTIONS]...")
-@review_options
-def tensorboard(options: ReviewOptions, arguments: Sequence[str]) -> None:
-    """Open the pictures of drifts and the errors of all runs in TensorBoard."""
-    folders = [folder.tensorboard for folder in options.folders()]
-    existing = [folder for folder in folders if folder.is_dir()]
-    if not existing:
-        raise ModelvizError(f"there are no event files in {folders[0]}: run pytest --modelviz first")
-    if len(existing) > 1 and any(set(",:") & set(str(folder)[len(folder.anchor) :]) for folder in existing):
-        raise ModelvizError("TensorBoard takes several folders only if none has a comma or a colon in its path")
-    several = ",".join(f"{folder.parent.name or at}:{folder}" for at, folder in enumerate(existing))
-    logs = ["--logdir", str(existing[0])] if len(existing) == 1 else ["--logdir_spec", several]
-    command = [sys.executable, "-c", _TENSORBOARD, *logs, *arguments]
-    try:
-        raise click.exceptions.Exit(subprocess.run(command, check=False).returncode)  # noqa: S603  # the user's own
-    except KeyboardInterrupt:  # how TensorBoard is ended
-        raise click.exceptions.Exit(0) from None
 
 
 @click.command()

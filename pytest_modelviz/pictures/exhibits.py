@@ -31,7 +31,8 @@ class Histogram:
 class Node:
     """One operator. Slashes in `name` fold nodes into groups; `inputs` are names of other nodes.
 
-    `shape` is the output's, None where that is no single tensor; `attributes` are texts for people.
+    `shape` is the output's, None where that is no single tensor; `attributes` are texts for people; `changed` says
+    that it is not as in the baseline.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Node:
     inputs: tuple[str, ...] = ()
     shape: tuple[int, ...] | None = None
     attributes: Mapping[str, str] = field(default_factory=dict)
+    changed: bool = False
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,8 @@ class ModelvizPlugin:
         if self._session is None:
             from pytest_modelviz.run.session import Session
 
-            self._session = Session(self.run_id, self._process)
+            folder = self._worker["modelviz_event_folder"] if self._worker else self._summary.event_folder
+            self._session = Session(self.run_id, self._process, folder)
         return self._session
 
     def tests(self) -> CollectedTests:
@@ -197,6 +198,7 @@ class ModelvizPlugin:
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         node.workerinput["modelviz_run_id"] = self.run_id
+        node.workerinput["modelviz_event_folder"] = self._summary.event_folder
         self._summary.workers = max(self._summary.workers, len(node.config.getoption("tx", None) or ()))
 
     @pytest.hookimpl(optionalhook=True)

@@ -20,7 +20,8 @@ class RunFacts:
     `workers` counts its processes, `lost_workers` names those that died. `project` is the folder within the repository
     of the project that it belongs to, None where there is no repository. `commit`, `branch` and `dirty` say what is
     checked out there, and whether tracked files differ from it. `revisions` are the two that `modelviz diff` has
-    compared, as people call them; a run has none.
+    compared, as people call them; a run has none. `tensorboard` names the folder of its event files, None where there
+    are none.
     """
 
     id: str
@@ -35,6 +36,7 @@ class RunFacts:
     branch: str | None = None
     dirty: bool | None = None
     revisions: tuple[str, ...] = ()
+    tensorboard: str | None = None
 
     def to_json(self) -> dict[str, JsonValue]:
         """The facts as a JSON object, without those that say nothing."""
@@ -56,6 +58,7 @@ class RunFacts:
             branch=optional(document, "branch", str),
             dirty=optional(document, "dirty", bool),
             revisions=texts(document, "revisions"),
+            tensorboard=optional(document, "tensorboard", str),
         )
 
 

@@ -1,7 +1,6 @@
-"""Event files for TensorBoard, of one process of one run: exhibits, texts and error scalars."""
+"""Event files for TensorBoard, of one process of one run: exhibits and texts of its drifts."""
 
 import contextlib
-import math
 import re
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,12 @@ from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.pictures.composite import Picture
 from pytest_modelviz.pictures.exhibits import Curve, Exhibit, Graph, Histogram
 from pytest_modelviz.pictures.files import png_bytes
+from pytest_modelviz.reports.histogram_bins import on_common_bins
 from pytest_modelviz.storage.names import safe
+from pytest_modelviz.text.markdown import code
 from pytest_modelviz.text.printable import printable, printable_lines
+
+_CHANGED, _UNCHANGED = "/device:changed", "/device:unchanged"
 
 
 class EventFiles:
@@ -47,11 +50,6 @@ class EventFiles:
         fence = "~" * max(4, 1 + max(map(len, re.findall("~+", text)), default=0))  # longer than any in the text
         self._writer.add_text(printable(tag), f"{fence}\n{printable_lines(text)}\n{fence}", 0)
 
-    def scalar(self, tag: str, value: float) -> None:
-        """Write one number; what is infinite has no place on a chart."""
-        if math.isfinite(value):
-            self._writer.add_scalar(printable(tag), value, 0)
-
     def close(self) -> None:
         """Write what is still waiting. Raises ModelvizError where that cannot be written."""
         try:
@@ -75,25 +73,31 @@ class EventFiles:
         self._writer.file_writer.add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]), 0)
 
     def _histogram(self, tag: str, exhibit: Histogram) -> None:
-        for series, (edges, counts) in exhibit.series.items():
-            ends, numbers = np.array(edges, np.float64), np.array(counts, np.float64)
-            middles = ends[:-1] / 2 + ends[1:] / 2
-            with np.errstate(all="ignore"):  # squares of large values are no numbers
-                sums = float((middles * numbers).sum()), float((middles**2 * numbers).sum())
-            self._of(safe(series)).add_histogram_raw(
-                tag,
-                min=edges[0],
-                max=edges[-1],
-                num=sum(counts),
-                sum=sums[0] if math.isfinite(sums[0]) else 0.0,
-                sum_squares=sums[1] if math.isfinite(sums[1]) else 0.0,
-                bucket_limits=list(edges[1:]),
-                bucket_counts=list(counts),
-                global_step=exhibit.step,
-            )
+        """One step for each series, which is what TensorBoard draws on one axis and can lay over each other.
+
+        As a tensor, since of older histograms the outermost bins are widened to the lowest and highest value.
+        """
+        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.compat.proto.tensor_pb2 import TensorProto
+        from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
+        from tensorboard.compat.proto.types_pb2 import DT_DOUBLE
+        from tensorboard.plugins.histogram.metadata import create_summary_metadata
+
+        edges, series = on_common_bins(exhibit.series)
+        steps = ", ".join(f"step {step} is {code(name)}" for step, name in enumerate(series))
+        metadata = create_summary_metadata(display_name="", description=f"{steps}; values after step {exhibit.step}")
+        shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=side) for side in (len(edges) - 1, 3)])
+        for step, counts in enumerate(series.values()):
+            buckets = np.stack([edges[:-1], edges[1:], counts], axis=1)
+            tensor = TensorProto(dtype=DT_DOUBLE, tensor_shape=shape, tensor_content=buckets.astype("<f8").tobytes())
+            value = Summary.Value(tag=tag, tensor=tensor, metadata=metadata)
+            self._writer.file_writer.add_summary(Summary(value=[value]), step)
 
     def _graph(self, tag: str, exhibit: Graph) -> None:
-        """TensorBoard shows one graph a run, so each has a folder of its own."""
+        """TensorBoard shows one graph a run, so each has a folder of its own.
+
+        What has changed is marked as another device: that is a colour to choose, also of what lies in a folded module.
+        """
         from tensorboard.compat.proto.attr_value_pb2 import AttrValue
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.graph_pb2 import GraphDef
@@ -103,6 +107,7 @@ class EventFiles:
         graph = GraphDef()
         for node in exhibit.nodes:
             drawn = NodeDef(**printable({"name": node.name, "op": node.operator, "input": node.inputs}))
+            drawn.device = _CHANGED if node.changed else _UNCHANGED  # by which nodes, and modules in part, are coloured
             for key, text in node.attributes.items():
                 drawn.attr[printable(key)].s = text.encode("utf-8", "replace")
             if node.shape is not None:

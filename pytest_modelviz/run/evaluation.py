@@ -155,7 +155,6 @@ class CheckEvaluator:
         status = intended_status(mode, state, matched=verdict.matched)
         if status is Status.RECORDED and mode is Mode.UPDATE_ALL:
             return self._unstable() or self._record(keeps_files=self._comparison.is_noise(baseline, verdict))
-        self._chart(verdict)
         if status is Status.MATCH:
             self._session.decided.add(self._location)
             if mode.records:
@@ -243,11 +242,6 @@ class CheckEvaluator:
             self._notes.append(f"its pictures could not be kept: {error}")
             return []
         return tags
-
-    def _chart(self, verdict: Verdict) -> None:
-        """The error, to be followed over runs. A verdict is a verdict even where it cannot be charted."""
-        with contextlib.suppress(ModelvizError):
-            self._session.events(self._settings).scalar(f"errors/{self._tag}", verdict.error)
 
     @property
     def _tag(self) -> str:

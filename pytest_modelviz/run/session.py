@@ -17,13 +17,14 @@ from pytest_modelviz.storage.store import Store
 
 @dataclass
 class Session:
-    """The checks of one process. `run_id` names the run, `worker` the process within it.
+    """The checks of one process. `run_id` names the run, `worker` the process within it, `folder` its event files.
 
     `decided` are the baselines that this process has recorded or found to match.
     """
 
     run_id: str
     worker: str = "main"
+    folder: str = ""
     _events: EventFiles | None = field(default=None, init=False)
     _baselines: dict[str, Store] = field(default_factory=dict, init=False)
     _owners: dict[str, str] = field(default_factory=dict, init=False)
@@ -59,9 +60,10 @@ class Session:
         return self._baselines[str(root)]
 
     def events(self, settings: Settings) -> EventFiles:
-        """The event files of this process, opened when the first error is charted."""
+        """The event files of this process, opened when the first drift is shown."""
         if self._events is None:
-            self._events = EventFiles(settings.results_folder().event_folder(self.run_id, self.worker))
+            folder = settings.results_folder().event_folder(self.folder or self.run_id, self.worker)
+            self._events = EventFiles(folder)
         return self._events
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import importlib.metadata
 import os
 import platform
@@ -18,10 +19,11 @@ from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.records.check_result import CheckResult, Status, totals_of
 from pytest_modelviz.records.orphan import OrphanRecord
 from pytest_modelviz.records.run_result import RunFacts, RunResult
+from pytest_modelviz.reports.run_events import has_events, write_run_events
 from pytest_modelviz.reports.terminal_summary import TerminalSummary, summary_lines
 from pytest_modelviz.run.settings import Mode, Settings
 from pytest_modelviz.storage.git import ignored_warning, path_in_repository
-from pytest_modelviz.storage.git_revision import revision_of
+from pytest_modelviz.storage.git_revision import Revision, revision_of
 from pytest_modelviz.storage.names import Location, display_path
 
 if TYPE_CHECKING:
@@ -70,6 +72,22 @@ class RunSummary:
         if self._settings.mode is not Mode.OFF:
             with contextlib.suppress(ModelvizError):  # a folder that cannot be written is reported at the end
                 self._folder.begin(self._run_id)
+
+    @functools.cached_property
+    def event_folder(self) -> str:
+        """The name of the folder for this run's event files, which is made when it is first asked for."""
+        if self._settings.mode is Mode.OFF:
+            return self._run_id
+        try:
+            self._folder.prepare()
+        except ModelvizError:  # reported when something is to be written
+            return self._run_id
+        return self._folder.event_folders.claim(self._run_id, self._revision)
+
+    @functools.cached_property
+    def _revision(self) -> Revision | None:
+        """What was checked out before the run recorded anything."""
+        return revision_of(self._settings.rootdir)
 
     def start_test(self, test: str, attempt: str) -> None:
         """An attempt at a test begins, perhaps once more: of the results that it had, only what was recorded counts."""
@@ -137,8 +155,12 @@ class RunSummary:
         `ended` says whether all tests were run: otherwise orphans cannot be told from baselines in use. `review` gives
         the options that the command `modelviz` needs to find the run.
         """
-        if self._abandoned:
-            return
+        if not self._abandoned:
+            self._write_results(ended=ended, review=review)
+        if "event_folder" in vars(self):
+            self._folder.event_folders.release(self.event_folder)
+
+    def _write_results(self, *, ended: bool, review: Callable[[], str]) -> None:
         compares = self._settings.mode is not Mode.OFF
         self._require_comparisons()
         if compares or self._results:
@@ -173,11 +195,14 @@ class RunSummary:
                 Location.of(result.nodeid, result.name, result.variant).path for result in results if result.details
             }
             self._folder.details.forget_others(failed)
-            self._folder.write(
-                RunResult(self._facts(results), tuple(results), tuple(self._judged_files), tuple(self._orphans))
-            )
+            facts = self._facts(results)
+            if has_events(results):
+                facts = dataclasses.replace(facts, tensorboard=self.event_folder)
+            result = RunResult(facts, tuple(results), tuple(self._judged_files), tuple(self._orphans))
+            self._folder.write(result)
             self._written = True
             self._folder.marks.clear()
+            self._write_events(result, review())
         if self._settings.html:
             from pytest_modelviz.reports.html import write_report
             from pytest_modelviz.reports.report_page import Wording
@@ -185,8 +210,17 @@ class RunSummary:
             options = f"--run {self._run_id} {review()}".strip()
             write_report(self._folder, wording=Wording(options=lambda _: options))
 
+    def _write_events(self, result: RunResult, review: str) -> None:
+        """The results stand where this cannot be written."""
+        if result.run.tensorboard is None:
+            return
+        try:
+            write_run_events(self._folder, result, review)
+        except ModelvizError as error:
+            self.add_error(str(error))
+
     def _facts(self, results: Sequence[CheckResult]) -> RunFacts:
-        revision = revision_of(self._settings.rootdir)
+        revision = self._revision
         devices = {device for check in results for device in check.device.split(",")}
         return RunFacts(
             id=self._run_id,

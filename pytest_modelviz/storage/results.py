@@ -16,6 +16,7 @@ from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.records.orphan import OrphanRecord
 from pytest_modelviz.records.run_result import SCHEMA, RunResult
 from pytest_modelviz.storage.details import DetailFiles
+from pytest_modelviz.storage.event_folders import EventFolders
 from pytest_modelviz.storage.files import HIDES_ALL, words_of_gitignore
 from pytest_modelviz.storage.local_folder import LocalFolder
 from pytest_modelviz.storage.names import Location, safe
@@ -80,9 +81,14 @@ class ResultsFolder:
         self.prepare()
         self.marks.set(run_id)
 
-    def event_folder(self, run_id: str, worker: str) -> Path:
+    @property
+    def event_folders(self) -> EventFolders:
+        return EventFolders(self.tensorboard)
+
+    def event_folder(self, run: str, worker: str) -> Path:
+        """The folder for the event files of one process of a run, by the name of the run's folder."""
         self.prepare()
-        return self.tensorboard / run_id / worker if worker != "main" else self.tensorboard / run_id
+        return self.tensorboard / run / worker if worker != "main" else self.tensorboard / run
 
     def prepare(self) -> None:
         """Make the folder, with a .gitignore that hides all of it. Raises ModelvizError."""

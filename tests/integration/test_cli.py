@@ -161,12 +161,12 @@ class TestReports:
 
     def test_tensorboard_is_started_on_the_folder(self, drifted, monkeypatch):
         started = []
-        monkeypatch.setattr(
-            "pytest_modelviz.cli.results.subprocess.run", lambda command, **k: started.append(command) or Done()
-        )
+        monkeypatch.setattr("subprocess.run", lambda command, **k: started.append(command) or Done())
         assert drifted.modelviz("tensorboard", "--port", "1").exit_code == 3
         folder = str(drifted.path / ".modelviz/tensorboard")
-        assert [command[3:] for command in started] == [["--logdir", folder, "--port", "1"]]
+        assert [command[3:] for command in started] == [
+            ["--logdir", folder, "--samples_per_plugin=images=1000", "--port", "1"]
+        ]
         shutil.rmtree(folder)
         assert "there are no event files in" in drifted.modelviz("tensorboard").output
 

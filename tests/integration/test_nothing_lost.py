@@ -265,10 +265,22 @@ def test_event_files_that_cannot_be_written_to_their_end_are_told_and_all_else_s
 
     project.test()
     project.run("--modelviz-update")
+    project.fault("weight")
     monkeypatch.setattr(EventFileWriter, "close", full)
     result = project.run("--modelviz")
-    result.assert_outcomes(passed=1)
+    result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["cannot write event files into *: No space left on device; make it writable or *"])
+    assert set(project.statuses().values()) == {"match", "drift"}
+
+
+def test_a_trend_that_cannot_be_written_is_told_and_all_else_stands(project):
+    project.test()
+    project.run_once("--modelviz-update")
+    (project.path / ".modelviz/tensorboard").mkdir(exist_ok=True)
+    (project.path / ".modelviz/tensorboard/0_trend").write_text("in the way")
+    result = project.run("--modelviz")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["cannot write into the results folder (*0_trend*); make it writable or *"])
     assert set(project.statuses().values()) == {"match"}
 
 

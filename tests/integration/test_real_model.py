@@ -64,7 +64,7 @@ def test_a_scaled_weight_is_named_and_shown(recorded):
         assert check["first_divergence"]["layer"] == "_blocks.5._project_conv"
         assert check["cause"] == "weights"
         assert "_blocks.5._project_conv.weight differs by 0.05" in check["message"]
-    read = EventAccumulator(str(recorded.path / ".modelviz/tensorboard" / recorded.results["run"]["id"]))
+    read = EventAccumulator(str(recorded.path / ".modelviz/tensorboard" / recorded.results["run"]["tensorboard"]))
     read.Reload()
     tags = [tag for check in recorded.results["checks"] for tag in check["tensorboard_tags"]]
     assert sorted(tags) == sorted(read.Tags()["images"])

@@ -1,7 +1,9 @@
 """What a run leaves behind for people and programs."""
 
 import re
+import subprocess
 
+import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 KEYS = {
@@ -29,8 +31,10 @@ KEYS = {
 }
 
 
-def events(project) -> EventAccumulator:
-    read = EventAccumulator(str(project.path / ".modelviz/tensorboard" / project.results["run"]["id"]))
+def events(project, folder: str = "") -> EventAccumulator:
+    """The events of the last run, or in another folder."""
+    name = folder or project.results["run"]["tensorboard"]
+    read = EventAccumulator(str(project.path / ".modelviz/tensorboard" / name))
     read.Reload()
     return read
 
@@ -42,7 +46,7 @@ def test_results_json_is_as_promised(project):
     project.run("--modelviz")
     results = project.results
     assert results["schema"] == 1
-    assert set(results["run"]) == {"id", "torch", "python", "platform", "device", "workers"}
+    assert set(results["run"]) == {"id", "torch", "python", "platform", "device", "workers", "tensorboard"}
     assert (results["run"]["device"], results["run"]["workers"]) == ("cpu", 1)
     assert results["totals"] == {
         "match": 1,
@@ -91,30 +95,90 @@ def test_tensorboard_has_exactly_the_pictures_that_results_name(project):
     assert all(len(read.Images(tag)) == 1 for tag in tags)
 
 
-def test_tensorboard_has_the_error_of_every_check_compared_and_a_text_of_each_drift(project):
+def test_tensorboard_has_a_text_of_each_drift_and_a_summary(project):
+    project.test()
+    project.run_once("--modelviz-update")
+    project.fault("eps")
+    project.run("--modelviz")
+    texts = {
+        tag.removesuffix("/text_summary"): events(project).Tensors(tag)[0].tensor_proto.string_val[0].decode()
+        for tag in events(project).Tags()["tensors"]
+    }
+    assert sorted(texts) == ["!summary", *(f"test_net/{name}" for name in ("cam_map", "feature_maps", "model_summary"))]
+    assert "bn1 config: eps=1e-05 -> eps=0.1" in texts["test_net/model_summary"]
+    assert "BatchNorm2d (bn1)" in texts["test_net/model_summary"]  # torchinfo's table
+    run = project.results["run"]["id"]
+    assert f"modelviz accept --run {run} --group architecture@bn1\n" in texts["!summary"]
+
+
+def test_the_errors_of_all_runs_are_one_series(project):
     project.test()
     project.run_once("--modelviz-update")
     project.run("--modelviz")
-    assert {tag: read.value for tag in events(project).Tags()["scalars"] for read in events(project).Scalars(tag)} == {
-        f"errors/test_net/{name}": 0.0 for name in ("model_summary", "feature_maps", "cam_map")
-    }
-    project.fault("eps")
+    project.fault("weight")
     project.run("--modelviz")
-    texts = [tag for tag in events(project).Tags()["tensors"] if tag.endswith("text_summary")]
-    assert len(texts) == 3
-    (text,) = [
-        events(project).Tensors(tag)[0].tensor_proto.string_val[0].decode() for tag in texts if "model_summary" in tag
-    ]
-    assert "bn1 config: eps=1e-05 -> eps=0.1" in text
-    assert "BatchNorm2d (bn1)" in text  # torchinfo's table
+    trend, allowed = (events(project, folder) for folder in ("0_trend", "0_trend/allowed"))
+    maps = "test_net.py::test_net/feature_maps"
+    series = {tag: [(event.step, event.value) for event in trend.Scalars(tag)] for tag in trend.Tags()["scalars"]}
+    assert series["!checks/drifted"] == [(1, 0.0), (2, 2.0)]
+    assert series[f"layers drifted/{maps}"] == [(1, 0.0), (2, 3.0)]
+    assert series[f"errors/{maps}"] == [(1, 0.0), (2, pytest.approx(project.check("feature_maps")["error"]))]
+    tolerances = [(event.step, event.value) for event in allowed.Scalars(f"errors/{maps}")]
+    assert tolerances[1:] == [(2, pytest.approx(project.check("feature_maps")["tolerance"]))]
+    output = project.check("feature_maps")["output"]["error"]
+    assert series[f"output errors/{maps}"] == [(2, pytest.approx(output))]
+    assert [event.step for event in trend.Tensors("!summary")] == [1, 2]
 
 
 def test_each_run_has_a_folder_of_its_own(project):
     project.test()
     project.run_once("--modelviz-update")
+    names = []
     for _ in range(2):
         project.run("--modelviz")
-    assert len(list((project.path / ".modelviz/tensorboard").iterdir())) == 2
+        names.append(project.results["run"]["tensorboard"])
+    assert sorted(path.name for path in (project.path / ".modelviz/tensorboard").iterdir()) == ["0_trend", *names]
+    assert names[0] < names[1]
+
+
+def test_a_run_is_called_by_time_branch_and_commit(project):
+    project.test()
+    project.run_once("--modelviz-update")
+    git(project, "init", "-b", "fix/eyes")
+    git(project, "add", ".")
+    git(project, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-m", "first")
+    commit = git(project, "rev-parse", "HEAD")[:7]
+    project.run("--modelviz")
+    run = project.results["run"]
+    assert run["tensorboard"] == f"{run['id'].partition('.')[0]}_fix-eyes_{commit}"
+    project.fault("weight")
+    git(project, "add", ".")
+    project.run("--modelviz")
+    assert project.results["run"]["tensorboard"].endswith(f"_fix-eyes_{commit}-dirty")
+
+
+def test_what_an_update_writes_does_not_make_its_run_dirty(project):
+    project.test()
+    project.run_once("--modelviz-update")
+    project.fault("weight")
+    git(project, "init")
+    git(project, "add", ".")
+    git(project, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-m", "first")
+    project.run("--modelviz-update")
+    assert git(project, "status", "--porcelain", "baselines")
+    assert project.results["run"]["dirty"] is False
+
+
+def git(project, *arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=project.path, check=True, capture_output=True, text=True).stdout
+
+
+def test_a_run_that_compares_nothing_leaves_no_folder(project):
+    project.test()
+    project.run("--modelviz-update")
+    project.run("--modelviz", "-k", "nothing")
+    assert list((project.path / ".modelviz/tensorboard").iterdir()) == []
+    assert "tensorboard" not in project.results["run"]
 
 
 def test_names_that_two_files_share_are_told_apart(project):
@@ -151,5 +215,5 @@ def test_many_findings_are_cut_and_counted(project):
     project.test(code.format(1))
     project.run("--modelviz").stdout.fnmatch_lines(["  evidence  0 config: *", "* and 20 more"])
     read = events(project)
-    (tag,) = [tag for tag in read.Tags()["tensors"] if tag.endswith("text_summary")]
+    (tag,) = [tag for tag in read.Tags()["tensors"] if tag != "!summary"]
     assert "8 parameter bias: float32[9] -> float32[10]" in read.Tensors(tag)[0].tensor_proto.string_val[0].decode()

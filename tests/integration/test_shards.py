@@ -218,12 +218,10 @@ class TestShards:
 
     def test_event_files_of_all(self, drifted, shards, monkeypatch):
         started = []
-        monkeypatch.setattr(
-            "pytest_modelviz.cli.results.subprocess.run", lambda command, **_: started.append(command) or Done
-        )
+        monkeypatch.setattr("subprocess.run", lambda command, **_: started.append(command) or Done)
         drifted.modelviz("tensorboard", "--from", "shards")
         folders = [drifted.path / f"shards/{name}/tensorboard" for name in "ab"]
-        assert started[0][3:] == ["--logdir_spec", ",".join(f"{f.parent.name}:{f}" for f in folders)]
+        assert started[0][3:5] == ["--logdir_spec", ",".join(f"{f.parent.name}:{f}" for f in folders)]
 
     def test_a_folder_without_results(self, drifted):
         (drifted.path / "empty").mkdir()

@@ -2,8 +2,10 @@
 
 import json
 
+import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.util import tensor_util
 
 TEST = """
 from net import *
@@ -63,20 +65,27 @@ def test_tensorboard_gets_both_curves_in_one_chart_and_the_histograms(learning):
     recorded = json.loads(project.baseline("training_curve.json").read_text("utf-8"))["facts"]["steps"]
     learning(rate=0.2)
     project.run("--modelviz").assert_outcomes(failed=1)
-    run = project.path / ".modelviz" / "tensorboard" / project.results["run"]["id"]
+    run = project.path / ".modelviz" / "tensorboard" / project.results["run"]["tensorboard"]
     tags = project.check("training_curve")["tensorboard_tags"]
-    loss = next(tag for tag in tags if tag.endswith("curves/loss"))
     found = {series: read(run / series) for series in ("baseline", "actual")}
-    curves = {series: [event.value for event in events.Scalars(loss)] for series, events in found.items()}
-    assert curves["baseline"] == pytest.approx([row["loss"] for row in recorded.values()], rel=5e-3)
-    assert curves["actual"][0] == pytest.approx(curves["baseline"][0])
-    assert curves["actual"][1:] != pytest.approx(curves["baseline"][1:], rel=1e-3)
+
+    def curves(ending: str) -> list[list[float]]:
+        tag = next(tag for tag in tags if tag.endswith(ending))
+        return [[event.value for event in events.Scalars(tag)] for events in found.values()]
+
+    before, after = curves("curves/loss")
+    assert before == pytest.approx([row["loss"] for row in recorded.values()], rel=5e-3)
+    assert after[0] == pytest.approx(before[0])
+    assert after[1:] != pytest.approx(before[1:], rel=1e-3)
+    before, after = curves("updates/head.bias")
+    assert after[0] == pytest.approx(2 * before[0])  # of twice the rate
     for kind in ("parameters", "gradients"):
         tag = next(tag for tag in tags if tag.endswith(f"{kind}/conv2.weight"))
-        for events in found.values():
-            (event,) = events.Histograms(tag)
-            assert event.step == 2
-            assert event.histogram_value.num == 12 * 8 * 3 * 3
+        events = read(run).Tensors(tag)
+        assert [event.step for event in events] == [0, 1]
+        bins = [tensor_util.make_ndarray(event.tensor_proto) for event in events]
+        assert np.array_equal(bins[0][:, :2], bins[1][:, :2])
+        assert [rows[:, 2].sum() for rows in bins] == pytest.approx([12 * 8 * 3 * 3] * 2)
     (picture,) = (project.path / ".modelviz" / "pictures").rglob("*chart.png")
     assert picture.stat().st_size < 60_000
 

@@ -25,6 +25,7 @@ def told(project) -> dict:
     """results.json without what differs from run to run."""
     results = project.results
     del results["run"]["id"], results["run"]["workers"]
+    results["run"].pop("tensorboard", None)
     for check in results["checks"]:
         del check["seconds"]
         check["message"] = project.without_run(check["message"])
@@ -77,7 +78,10 @@ def test_workers_and_order_make_no_difference(project, options, monkeypatch):
     if options[0].startswith("-n"):
         assert project.results["run"]["workers"] == int(options[0][2:])
         folders = {path.parent.name for path in (project.path / ".modelviz/tensorboard").rglob("events.*")}
-        assert {"gw0", "gw1"} <= folders  # each process has its own event files
+        assert {"gw0", "gw1"} <= folders  # each process has its own event files, below those of the run
+        name = project.results["run"]["tensorboard"]
+        assert {path.name for path in (project.path / ".modelviz/tensorboard").iterdir()} == {"0_trend", name}
+        assert (project.path / f".modelviz/tensorboard/{name}/gw0").is_dir()
 
 
 def test_a_worker_that_dies_is_told_and_no_orphans_are_judged(project):

@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from operator import itemgetter
 
@@ -13,7 +13,7 @@ from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.text.counts import counted
 from pytest_modelviz.text.dotted import MODEL_LABEL
 from pytest_modelviz.views.model_graph.compare import renamed_back
-from pytest_modelviz.views.model_graph.difference import difference
+from pytest_modelviz.views.model_graph.difference import Difference, difference
 from pytest_modelviz.views.model_graph.records import INPUT, Operator, OperatorGraph, split_result, unescaped
 
 _LABEL = "operators"
@@ -27,13 +27,14 @@ def picture(actual: Capture, baseline: Capture | None = None, verdict: Verdict |
         headline = f"{counted(len(after.operators), 'operator')}, {after.source}"
         return [text_picture(_LABEL, headline, _overview(after))]
     before = OperatorGraph.from_facts(baseline.facts)
-    graph = Graph("graph", tuple(_nodes(after)))
     if before.source != after.source:
         headline = (
             f"actual: {counted(len(after.operators), 'operator')}, {after.source}; the baseline was {before.source}"
         )
-        return [text_picture(_LABEL, headline, _overview(after)), graph]
-    differing = difference(before, renamed_back(before, after)[0])
+        return [text_picture(_LABEL, headline, _overview(after)), Graph("graph", tuple(_nodes(after)))]
+    renamed = renamed_back(before, after)[0]
+    differing = difference(before, renamed)
+    graph = Graph("graph", tuple(_nodes(after, _changes(before, renamed, differing))))
     headline = f"baseline (-) and actual (+): {len(before.operators)} and {len(after.operators)} operators"
     lines = _inputs(before, after) + [(sign, _brief(operator)) for sign, operator in differing.lines]
     return [text_picture(_LABEL, headline, around_changes(lines)), graph]
@@ -80,17 +81,35 @@ def _stretch(name: str, operators: list[Operator]) -> str:
     return f"{name or MODEL_LABEL}: {operators[-1].output} = {text}"
 
 
-def _nodes(graph: OperatorGraph) -> list[Node]:
+def _changes(before: OperatorGraph, renamed: OperatorGraph, differing: Difference) -> dict[int, str]:
+    """Which operators of the actual graph are not as in the baseline, by their position, and what they were there.
+
+    What differs only because of an earlier operator is none of them.
+    """
+    earlier = {operator.name: operator for operator in before.operators}
+    added = {operator.name for sign, operator in differing.lines if sign == "+"}
+    changes = {}
+    for at, operator in enumerate(renamed.operators):
+        name = differing.pairs.get(operator.name)
+        if operator.name in added and name not in differing.follows:
+            changes[at] = "not in the baseline" if name is None else f"was {earlier[name]}"
+    return changes
+
+
+def _nodes(graph: OperatorGraph, changes: Mapping[int, str] | None = None) -> list[Node]:
     """Nodes whose names fold by module: `layer1/0/relu_1`."""
+    changes = changes or {}
     known = {name: _node_name(name) for name in graph.inputs}
     known.update((operator.name, _node_name(operator.name)) for operator in graph.operators)
     nodes = [Node(known[name], "input", shape=_sides(text)) for name, text in graph.inputs.items()]
-    for operator in graph.operators:
+    for at, operator in enumerate(graph.operators):
         producers = [split_result(name.rpartition("=")[2])[0] for name in operator.inputs]
         held = [name for name in producers if name not in known]
         attributes = {**operator.arguments, "output": operator.output, **({"holds": ", ".join(held)} if held else {})}
+        attributes |= {"change": changes[at]} if at in changes else {}
         inputs = tuple(known[name] for name in producers if name in known)
-        nodes.append(Node(known[operator.name], operator.kind, inputs, _sides(operator.output), attributes))
+        shape = _sides(operator.output)
+        nodes.append(Node(known[operator.name], operator.kind, inputs, shape, attributes, changed=at in changes))
     return nodes
 
 

@@ -8,10 +8,12 @@ import numpy as np
 from pytest_modelviz.pictures.exhibits import Curve, Exhibit, Histogram
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.facts import rows
+from pytest_modelviz.records.norms import row_norms
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.views.training_curve.chart import chart
 from pytest_modelviz.views.training_curve.records import Training, Values
 
+UPDATE_NORM = "update norm"
 _MOST_PARAMETERS = 12  # that get exhibits of their own, those that differ most
 
 
@@ -22,11 +24,18 @@ def picture(actual: Capture, baseline: Capture | None = None, verdict: Verdict |
         return [chart("chart", {name: {"actual": values} for name, values in after.curves.items()})]
     before = Training.from_arrays(baseline.arrays).within(after)
     pairs = _pairs(before.curves, after.curves)
-    most_changed = _most_changed(before, after)
     norms = _pairs(before.by_parameter(before.gradients), after.by_parameter(after.gradients))
+    most_changed = _most_changed(norms)
+    updates = _drifted_updates(before, after, 0.0 if verdict is None else verdict.tolerance)
+    if updates:
+        pairs[UPDATE_NORM if UPDATE_NORM not in pairs else f"{UPDATE_NORM} (model)"] = {
+            "baseline": row_norms(before.updates),
+            "actual": row_norms(after.updates),
+        }
     # TensorBoard keeps one kind of thing a tag: scalars have folders that neither histograms nor pictures are in
     curves = {f"curves/{name}": pair for name, pair in pairs.items()}
     curves |= {f"gradient norms/{name}": norms[name] for name in most_changed}
+    curves |= {f"updates/{name}": updates[name] for name in _most_changed(updates)}
     exhibits: list[Exhibit] = [chart("chart", pairs)]
     exhibits += [
         Curve(label, {series: values.tolist() for series, values in pair.items()}) for label, pair in curves.items()
@@ -56,18 +65,26 @@ def _pairs(before: Mapping[str, Values], after: Mapping[str, Values]) -> dict[st
     }
 
 
-def _most_changed(before: Training, after: Training) -> list[str]:
-    """Names of the parameters whose gradients are furthest apart over all steps."""
-    old, new = before.by_parameter(before.gradients), after.by_parameter(after.gradients)
+def _most_changed(curves: Mapping[str, Mapping[str, Values]]) -> list[str]:
+    """Names of the parameters whose curves in the actual training are furthest from the baseline's, over all steps."""
+    names = [name for name, pair in curves.items() if "actual" in pair]
+    return sorted(names, key=lambda name: -_distance(curves[name]))[:_MOST_PARAMETERS]
 
-    def distance(name: str) -> float:
-        if name not in old or old[name].shape != new[name].shape:
-            return math.inf
-        with np.errstate(all="ignore"):
-            size = float(np.linalg.norm(new[name] - old[name]) / max(float(np.linalg.norm(old[name])), 1e-30))
-        return size if math.isfinite(size) else math.inf
 
-    return sorted(new, key=lambda name: -distance(name))[:_MOST_PARAMETERS]
+def _distance(pair: Mapping[str, Values]) -> float:
+    """Relative to the baseline; infinite where two curves cannot be subtracted."""
+    before, after = pair.get("baseline"), pair.get("actual")
+    if before is None or after is None or before.shape != after.shape:
+        return math.inf
+    with np.errstate(all="ignore"):
+        size = float(np.linalg.norm(after - before) / max(float(np.linalg.norm(before)), 1e-30))
+    return size if math.isfinite(size) else math.inf
+
+
+def _drifted_updates(before: Training, after: Training, tolerance: float) -> dict[str, dict[str, Values]]:
+    """How far each parameter was moved, step by step, where any is further from the baseline's than is allowed."""
+    pairs = _pairs(before.by_parameter(before.updates), after.by_parameter(after.updates))
+    return pairs if any(not _distance(pair) <= tolerance for pair in pairs.values()) else {}
 
 
 def _distribution(training: Training, which: int, name: str) -> tuple[list[float], list[int]] | None:

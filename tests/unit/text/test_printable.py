@@ -21,11 +21,13 @@ from torch.utils import tensorboard
 from pytest_modelviz.cli import main
 from pytest_modelviz.pictures.exhibits import Curve, Graph, Node
 from pytest_modelviz.pictures.layout import labelled
-from pytest_modelviz.records.check_result import CheckResult
+from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.records.findings import OutputsFinding
 from pytest_modelviz.records.orphan import OrphanRecord
 from pytest_modelviz.records.run_result import RunFacts, RunResult
+from pytest_modelviz.records.verdict import Cause, Divergence
 from pytest_modelviz.reports.html import write_report
+from pytest_modelviz.reports.run_markdown import run_markdown
 from pytest_modelviz.reports.tensorboard import EventFiles
 from pytest_modelviz.reports.terminal import explain
 from pytest_modelviz.reports.terminal_summary import TerminalSummary, summary_lines
@@ -259,7 +261,6 @@ def test_tensorboard(hostile, tmp_path, monkeypatch):
     events.text(hostile, f"feature_maps drifted\n  evidence  {hostile}")
     tag = events.show(hostile, Curve(hostile, {hostile: [1.0]}))
     events.show("t", Graph(hostile, (Node(hostile, hostile, (hostile,), (1,), {hostile: hostile}),)))
-    events.scalar(hostile, 1.0)
     events.close()
     require_harmless(tag, 1)
     ((tag, text),) = texts
@@ -267,6 +268,38 @@ def test_tensorboard(hostile, tmp_path, monkeypatch):
     tags = _Tags()
     tags.feed(markdown_to_safe_html(text))
     assert [name for name, _ in tags.found] == ["pre", "code"]
+
+
+@each_hostile
+def test_summary_in_tensorboard(hostile):
+    def told(field: str) -> tuple[str, list[str]]:
+        facts = RunFacts(field, field, field, field, field, 1, commit=field, branch=field)
+        checks = [
+            drift_of(field),
+            dataclasses.replace(drift_of(field), status=Status.MISSING, name=f"{field} 2"),
+        ]
+        text = run_markdown(RunResult(facts, tuple(checks)), quoted(field), 1)
+        tags = _Tags()
+        tags.feed(markdown_to_safe_html(text))
+        return text, [name for name, _ in tags.found]
+
+    text, tags = told(hostile)
+    assert tags == told("a")[1]
+    require_harmless(text, told("a")[0].count("\n") + 1)
+
+
+def drift_of(field: str) -> CheckResult:
+    return CheckResult(
+        nodeid=field,
+        view=field,
+        name=field,
+        status=Status.DRIFT,
+        message=f"{printable(field)} drifted",
+        first_divergence=Divergence(field, field, 0, 1.0, 0.1),
+        cause=Cause.WEIGHTS,
+        baseline=field,
+        candidate=field,
+    )
 
 
 @each_hostile

@@ -123,3 +123,7 @@ def test_tensorboard_gets_the_actual_graph(tmp_path):
     shape = nodes["head/linear"].attr["_output_shapes"].list.shape[0]
     assert [side.size for side in shape.dim] == [1, 3]
     assert all(name in nodes for node in graph.node for name in node.input)
+    marked = {node.name for node in graph.node if node.device == "/device:changed"}
+    assert marked == {"layer/0/gelu"}
+    assert {node.device for node in graph.node} == {"/device:changed", "/device:unchanged"}
+    assert nodes["layer/0/gelu"].attr["change"].s.startswith(b"was ")

@@ -43,6 +43,18 @@ def test_both_curves_and_histograms_are_shown():
     assert "gradients/last.bias" in found
 
 
+def test_updates_are_shown_where_they_drifted():
+    slower = shown(optimiser=lambda parameters: torch.optim.SGD(parameters, lr=0.04, momentum=0.9))
+    updates = {exhibit.label: exhibit for exhibit in slower if exhibit.label.startswith("updates/")}
+    assert set(updates) == {f"updates/{name}" for name in trained().capture().result.updates}
+    series = updates["updates/first.weight"].series
+    assert series["baseline"] == trained().capture().result.updates["first.weight"].tolist()
+    assert series["actual"][0] == pytest.approx(0.8 * series["baseline"][0])
+    assert not [exhibit for exhibit in shown() if exhibit.label.startswith("updates/")]
+    other_loss = shown(given=False, loss=nn.functional.l1_loss)
+    assert not [exhibit for exhibit in other_loss if exhibit.label.startswith("updates/")]
+
+
 def test_a_large_model_shows_the_parameters_that_parted_most():
     def deep(factor=1.0):
         torch.manual_seed(0)
