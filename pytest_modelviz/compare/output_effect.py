@@ -16,7 +16,7 @@ from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.effect import OutputEffect
-from pytest_modelviz.records.findings import COMPUTED_IN, OrderFinding
+from pytest_modelviz.records.findings import COMPUTED_IN, ModuleFinding, OrderFinding, RenameFinding
 from pytest_modelviz.records.structure import WRITTEN
 from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.top_classes import top_class_changes, top_classes
@@ -24,7 +24,8 @@ from pytest_modelviz.records.trace import ForwardTrace
 from pytest_modelviz.records.trace_arrays import is_of_pass
 from pytest_modelviz.records.verdict import Verdict
 
-_BUILT = ("architecture",)  # causes with which what the layers return is searched for by value
+# What says that two passes cannot be compared layer by layer: then what layers return is searched for by value.
+_RESTRUCTURED = (OrderFinding, ModuleFinding, RenameFinding)
 
 
 def with_output_effect(verdict: Verdict, baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
@@ -51,8 +52,7 @@ def with_output_effect(verdict: Verdict, baseline: Capture, actual: Capture, tol
     if old is not None and new is not None and len(old) == len(new):
         changes = top_class_changes(old, new)
         effect = replace(effect, samples=len(new), top1_changed=len(changes), changes=changes)
-    is_built_otherwise = verdict.cause in _BUILT or any(isinstance(f, OrderFinding) for f in verdict.findings)
-    if is_built_otherwise:
+    if any(isinstance(finding, _RESTRUCTURED) for finding in verdict.findings):
         effect = replace(effect, reappearance=reappearance(before, after, tolerances))
     return replace(verdict, output=effect)
 
