@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 # Attributes that a report carries to the controlling process: the test's id, which of several runs of the test it is
 # of, and the results of its checks.
 _TEST, _ATTEMPT, _RESULTS = "modelviz_test", "modelviz_attempt", "modelviz_checks"
+_COLUMNS = 80
 _ENDED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
 _PASSED = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
 _FAILURE = pytest.StashKey[str]()  # what a test has failed with, in case that something else takes its place
@@ -190,10 +191,15 @@ class ModelvizPlugin:
             results = [CheckResult.from_json(result) for result in getattr(report, _RESULTS, ())]
             self._summary.add_results(test, attempt, results)
             if results and self._reports():
-                columns = self._config.get_terminal_writer().fullwidth
-                self._reported.rewrite(report, results, whole=self._config.get_verbosity() > 0, columns=columns)
+                whole = self._config.get_verbosity() > 0
+                self._reported.rewrite(report, results, whole=whole, columns=self._columns())
         except (ValueError, TypeError, AttributeError) as error:  # raised here, it would be an INTERNALERROR
             self._summary.abandon(f"the outcome of the checks of {test} cannot be read ({error})")
+
+    def _columns(self) -> int:
+        """How wide the terminal is; there may be none (`-p no:terminal`)."""
+        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
+        return _COLUMNS if reporter is None else int(reporter._tw.fullwidth)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:

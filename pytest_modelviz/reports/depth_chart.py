@@ -106,7 +106,7 @@ def chart_note(layers: Sequence[LayerError], most: int = 400) -> str:
     """What a bar of the chart stands for."""
     size = math.ceil(len(layers) / most)
     if size <= 1:
-        return "One bar a layer, in the order of execution."
+        return "One bar a call of a layer, in the order of execution."
     return f"One bar for {size} layers that follow each other, in the order of execution: the largest error of them."
 
 

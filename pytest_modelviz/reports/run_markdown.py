@@ -43,10 +43,13 @@ def run_markdown(result: RunResult, review: str, step: int) -> str:
         )
         if len(others) > _MOST_OTHERS:
             blocks.append(f"And {counted(len(others) - _MOST_OTHERS, 'more check')}.")
-    if any(check.tensorboard_tags for check in result.checks):
+    pictured = [check for check in result.checks if check.tensorboard_tags]
+    if pictured:
+        has_graphs = any(check.view == "model_graph" for check in pictured)
+        graphs = " operator graphs under *Graphs* (choose the color *Device*: what changed has one of its own),"
         blocks.append(
-            "Pictures are under *Images*, operator graphs under *Graphs* (choose the color *Device*: what changed has "
-            "one of its own), the whole report of each check below, and errors over runs under *Scalars*."
+            f"Pictures are under *Images*,{graphs if has_graphs else ''} the whole report of each check below, and "
+            f"errors over runs under *Scalars*."
         )
     return "\n\n".join(blocks) + "\n"
 

@@ -25,6 +25,7 @@ from pytest_modelviz.run.settings import Mode, Settings
 from pytest_modelviz.storage.git import ignored_warning, path_in_repository
 from pytest_modelviz.storage.git_revision import Revision, revision_of
 from pytest_modelviz.storage.names import Location, display_path
+from pytest_modelviz.text.printable import quoted
 
 if TYPE_CHECKING:
     from pytest_modelviz.run.github import GitHubReport
@@ -207,8 +208,9 @@ class RunSummary:
             from pytest_modelviz.reports.html import write_report
             from pytest_modelviz.reports.report_page import Wording
 
-            options = f"--run {self._run_id} {review()}".strip()
-            write_report(self._folder, wording=Wording(options=lambda _: options))
+            given = review()
+            wording = Wording(options=lambda result: f"--run {quoted(result.run.id)} {given}".strip())
+            write_report(self._folder, wording=wording)
 
     def _write_events(self, result: RunResult, review: str) -> None:
         """The results stand where this cannot be written."""

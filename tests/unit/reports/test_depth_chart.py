@@ -84,7 +84,7 @@ class TestManyLayers:
         ]
 
     def test_it_is_said(self):
-        assert chart_note(self.LAYERS, 1000) == "One bar a layer, in the order of execution."
+        assert chart_note(self.LAYERS, 1000) == "One bar a call of a layer, in the order of execution."
         assert chart_note(self.LAYERS, 999).startswith("One bar for 2 layers that follow each other, ")
 
 
