@@ -226,8 +226,8 @@ class TestResults:
         for text in (report.read_text(), self.again(accepted, report)):
             assert "feature_maps drifted, first at conv2 (Conv2d)" in text
             assert "data:image/png;base64," in text
-            text = text.replace("&#39;", "")  # with --from what the results say of themselves is in quotes
-            assert "(where HEAD has left main) and of the working tree, compared as a run would" in text
+            unquoted = text.replace("&#39;", "")  # with --from what the results say of themselves is in quotes
+            assert "(where HEAD has left main) and of the working tree, compared as a run would" in unquoted
             assert "accept" not in text
 
     def again(self, accepted, report):
