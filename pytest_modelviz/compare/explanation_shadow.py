@@ -49,6 +49,7 @@ def compare_explanations(
         UnreadableBaselineError: the baseline is damaged.
 
     """
+    _require_lowest(baseline)
     shadows = [explanation_shadow(capture) for capture in (baseline, actual)]
     if shadows == [None, None]:
         return compare(baseline, actual, tolerances)
@@ -60,9 +61,6 @@ def compare_explanations(
         verdict = compare(old, new, tolerances)
         return with_findings(verdict, ShadowFinding("baseline" if before is None else "actual", role=Role.ALSO))
     before_pass, after_pass = (unpack_trace(capture.arrays) for capture in (old, new))
-    stated = precision_facts(before_pass).get(_LOWEST)
-    if old.facts.get(_LOWEST, stated) != stated:
-        raise contradiction("the lowest dtype")
     verdict = compare(before, after, shadow_tolerances(before_pass, after_pass, tolerances))
     if not verdict.matched:
         return with_findings(verdict, ShadowFinding("differs", role=Role.ALSO))
@@ -77,11 +75,20 @@ def compare_explanations(
     if native.matched:
         return with_findings(verdict, *native.findings)
     is_same_request = all(old.facts.get(key) == new.facts.get(key) for key in _REQUEST)
-    asked = tolerances.of("")
-    is_default = asked.rtol is None and asked.atol is None  # what a user allows is all that is allowed
+    explained = ("", *str(new.facts.get("layer", "")).split(", "))
+    asked = [tolerances.of(layer) for layer in explained]
+    is_default = all(own.rtol is None and own.atol is None for own in asked)  # what a user allows is all
     if is_same_request and is_default and _is_as_far(distances(old, before), distances(new, after)):
         return with_findings(verdict, *_other_answers(old, new))
     return with_findings(native, ShadowFinding("agrees"))
+
+
+def _require_lowest(baseline: Capture) -> None:
+    """Raises UnreadableBaselineError where the text says another lowest dtype than the arrays."""
+    if _LOWEST in baseline.facts:
+        stated = precision_facts(unpack_trace(without_shadow(baseline).arrays)).get(_LOWEST)
+        if baseline.facts[_LOWEST] != stated:
+            raise contradiction("the lowest dtype")
 
 
 def _other_answers(baseline: Capture, actual: Capture) -> list[FactFinding]:

@@ -68,13 +68,13 @@ def leaf_errors(
             source = sources.get(actual_leaf.tensor, Source())
             allowed, atol = allowed_for(new, source, tolerances, old.noise)
             forgiven = 0.0
+            most = _EXCUSED * tolerances.scale * tolerances.default(coarser(source.dtype, new.dtype))
             if scale is not None and not is_exact(new.dtype):
                 excused = source.excused
                 # what is computed from a negligible result may be of any size: it is forgiven as little as any other
                 if excused and actual_leaf.tensor not in negligible:
-                    most = _EXCUSED * tolerances.scale * tolerances.default(coarser(source.dtype, new.dtype))
                     excused = min(excused, min(3 * allowed, most) * min(rms(old), rms(new)))
-                forgiven = atol + _forgiven(new, scale, allowed, cancels=cancels) + excused
+                forgiven = atol + _forgiven(new, scale, min(3 * allowed, most), cancels=cancels) + excused
             errors[path] = difference(old, new, atol=forgiven, allowed=allowed), allowed
     return errors | dict.fromkeys(lacking, (math.inf, 0.0))  # last: another dtype of the results says more
 
@@ -120,15 +120,15 @@ def worst(errors: Mapping[str, tuple[float, float]]) -> tuple[float, float, str]
     return (*errors[path], path)
 
 
-def _forgiven(record: TensorRecord, scale: float, allowed: float, *, cancels: bool) -> float:
+def _forgiven(record: TensorRecord, scale: float, most: float, *, cancels: bool) -> float:
     """How much of a difference may be rounding of inputs of size `scale`: all of a result that is no larger than that.
 
-    For a larger result, or one that never `cancels`, at most three times what is allowed anyway.
+    For a larger result, or one that never `cancels`, at most a part of it, as a relative difference.
     """
     rounding = ROUNDING * scale
     if cancels and is_mere_rounding(record, scale):
         return 4 * rounding
-    return min(rounding, 3 * allowed * rms(record))
+    return min(rounding, most * rms(record))
 
 
 def mismatch(

@@ -14,6 +14,7 @@ Anybody may have written a baseline: what is allowed, and how much of a differen
 pass alone, and everything in the actual pass is compared.
 """
 
+import functools
 import itertools
 import math
 from collections.abc import Hashable, Iterator, Mapping
@@ -21,7 +22,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from pytest_modelviz.compare.arguments import lent_weights, matched_arguments, with_actual_names
-from pytest_modelviz.compare.containers import is_allowed_less, is_sequential
+from pytest_modelviz.compare.containers import ContainerTolerances, is_sequential
 from pytest_modelviz.compare.error_propagation import EXACT, ErrorPropagation
 from pytest_modelviz.compare.leaves import leaf_errors, worst
 from pytest_modelviz.compare.tensors import is_mere_rounding
@@ -112,7 +113,7 @@ class LockstepComparison:
         remaining = self.baseline.events(), self.actual.events()
         stack = [_Frame()]
         while True:
-            baseline, actual = self._next_events(*remaining)
+            baseline, actual = self._next_events(*remaining, is_within=len(stack) > 1)
             if baseline is None and actual is None:
                 self.first = self.first or self._presumed
                 return
@@ -142,11 +143,11 @@ class LockstepComparison:
         return around
 
     def _next_events(
-        self, baseline_events: Iterator[Event], actual_events: Iterator[Event]
+        self, baseline_events: Iterator[Event], actual_events: Iterator[Event], *, is_within: bool
     ) -> tuple[Event | None, Event | None]:
-        """The next event of each pass, past containers that only one of them calls."""
+        """The next event of each pass, past containers that only one of them calls: those `is_within` the model."""
         baseline, actual = next(baseline_events, None), next(actual_events, None)
-        while (baseline and event_key(baseline)) != (actual and event_key(actual)):
+        while is_within and (baseline and event_key(baseline)) != (actual and event_key(actual)):
             if baseline is not None and self._skips(baseline, called=self._called[1]):
                 baseline = next(baseline_events, None)
             elif (
@@ -168,14 +169,18 @@ class LockstepComparison:
         modules = self.baseline.modules.get(layer), self.actual.modules.get(layer)
         if layer == "" or not all(module is not None and is_sequential(module) for module in modules):
             return False
-        if layer not in self.skipped_containers:
-            if layer in called or self._is_allowed_less(event.call):
-                return False
-            self.skipped_containers.add(layer)
+        if (layer not in self.skipped_containers and layer in called) or self._is_allowed_less(event.call):
+            return False
+        self.skipped_containers.add(layer)
         return True
 
+    @functools.cached_property
+    def _containers(self) -> tuple[ContainerTolerances, ContainerTolerances]:
+        """Of the baseline's calls, and of the actual ones."""
+        return ContainerTolerances(self.baseline, self.tolerances), ContainerTolerances(self.actual, self.tolerances)
+
     def _is_allowed_less(self, call: Call) -> bool:
-        return is_allowed_less(call, (self.baseline, self.actual), self.tolerances)
+        return any(containers.is_less(call) for containers in self._containers)
 
     def _is_forgiven(self, event: Event) -> bool:
         """Whether a Sequential that is skipped returns what was only forgiven to a module in it, and not to itself."""
@@ -268,7 +273,7 @@ class LockstepComparison:
         if baseline.kind == "leave":
             if baseline.parent is not None:
                 return before, after
-            root = self.baseline.modules[baseline.call.layer]
+            root = self.baseline.modules[baseline.call.layer]  # the model itself: nothing is skipped before it
             before = with_actual_names(before, after, root, self.actual.modules[actual.call.layer])
             if SIDE_EFFECTS in root.config:
                 return before, after

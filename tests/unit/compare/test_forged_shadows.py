@@ -11,7 +11,7 @@ from torch import nn
 
 from pytest_modelviz.compare.evidence import changed_weights
 from pytest_modelviz.compare.shadow import _bounded, _with_shadow_distances
-from pytest_modelviz.compare.tolerance import Tolerances
+from pytest_modelviz.compare.tolerance import LayerTolerance, Tolerances
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.findings import FactFinding, UnrecordedPartsFinding
 from pytest_modelviz.records.structure import ModelStructure, ModuleRecord
@@ -130,7 +130,8 @@ class TestExplanations:
         baseline, actual = view.capture(), drifted.capture()
         forged = flipped(baseline)
         assert drifted.compare(forged, actual, Tolerances()).matched  # as far from its shadow as the forged one
-        for tolerances in (Tolerances(rtol=1e-2), Tolerances(atol=1e-6)):
+        own = (LayerTolerance("0" if name == "cam" else "", rtol=1e-2),)
+        for tolerances in (Tolerances(rtol=1e-2), Tolerances(atol=1e-6), Tolerances(layers=own)):
             assert not drifted.compare(forged, actual, tolerances).matched
 
     @pytest.mark.parametrize(("fact", "value"), [("method", "eigencam"), ("layer", "2"), ("call", 7), ("shape", [1])])
@@ -140,6 +141,14 @@ class TestExplanations:
         if fact in actual.facts:
             forged = flipped(dataclasses.replace(actual, facts={**actual.facts, fact: value}))
             assert not matches(view, forged, actual)
+
+    def test_a_lowest_dtype_is_held_against_the_arrays_without_shadows_too(self, name):
+        view = self.view(name)
+        view.model, view._input = view.model.float(), view._input.float()
+        actual = view.capture()
+        forged = dataclasses.replace(actual, facts={**actual.facts, "lowest_dtype": "bfloat16"})
+        with pytest.raises(UnreadableBaselineError, match="lowest dtype"):
+            view.compare(forged, actual, Tolerances())
 
     def test_tensors_that_nothing_refers_to_decide_nothing(self, name):
         actual = self.view(name).capture()
