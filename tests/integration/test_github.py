@@ -1,5 +1,7 @@
 """A run on GitHub Actions: what it adds to the summary of its step, and which lines it annotates."""
 
+import shutil
+
 import pytest
 
 from pytest_modelviz.reports.markdown import STEP_SUMMARY_BYTES
@@ -66,6 +68,7 @@ def test_a_drift_is_summed_up_and_annotated(drifted, summary):
 def test_the_commands_work_where_the_artifacts_were_downloaded(drifted, summary):
     drifted.run("--modelviz")
     downloaded = drifted.path.parent / "from-ci"
+    shutil.rmtree(downloaded, ignore_errors=True)  # another test of this process may have left one
     (drifted.path / ".modelviz").rename(downloaded)
     command = next(line for line in summary.read_text().splitlines() if line.startswith("modelviz accept"))
     assert "accepted   test_net.py::test_net  feature_maps" in drifted.modelviz(*command.split()[1:]).output
