@@ -68,13 +68,13 @@ def leaf_errors(
             source = sources.get(actual_leaf.tensor, Source())
             allowed, atol = allowed_for(new, source, tolerances, old.noise)
             forgiven = 0.0
-            most = _EXCUSED * tolerances.scale * tolerances.default(coarser(source.dtype, new.dtype))
+            default = tolerances.scale * tolerances.default(coarser(source.dtype, new.dtype))
             if scale is not None and not is_exact(new.dtype):
                 excused = source.excused
                 # what is computed from a negligible result may be of any size: it is forgiven as little as any other
                 if excused and actual_leaf.tensor not in negligible:
-                    excused = min(excused, min(3 * allowed, most) * min(rms(old), rms(new)))
-                forgiven = atol + _forgiven(new, scale, min(3 * allowed, most), cancels=cancels) + excused
+                    excused = min(excused, min(3 * allowed, _EXCUSED * default) * min(rms(old), rms(new)))
+                forgiven = atol + _forgiven(new, scale, 3 * min(allowed, default), cancels=cancels) + excused
             errors[path] = difference(old, new, atol=forgiven, allowed=allowed), allowed
     return errors | dict.fromkeys(lacking, (math.inf, 0.0))  # last: another dtype of the results says more
 
