@@ -54,12 +54,12 @@ class ReportedDrifts:
 
     def _text(self, result: CheckResult) -> str:
         name = group_name(result)
-        told = None if name is None else self._first.setdefault(name, result)
-        if name is None or told is None or told is result:
+        reported = None if name is None else self._first.setdefault(name, result)
+        if name is None or reported is None or reported is result:
             return result.message
-        if told.output is None and result.output is not None:
+        if reported.output is None and result.output is not None:
             self._first[name] = result  # which says more
-        return repeated(result, told)
+        return repeated(result, reported)
 
 
 def _is_on_ci() -> bool:

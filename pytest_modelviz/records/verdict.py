@@ -6,6 +6,7 @@ import enum
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from pytest_modelviz.records.effect import OutputEffect
 from pytest_modelviz.records.findings import AnyFinding
@@ -55,6 +56,33 @@ class LayerError:
     @property
     def drifted(self) -> bool:
         return not self.error <= self.tolerance
+
+
+class WorstCall(NamedTuple):
+    """The call of a layer that is furthest off for what is allowed, of how many calls."""
+
+    error: LayerError
+    calls: int
+
+    @property
+    def which(self) -> str:
+        """` in call 1`, where there are several."""
+        return f" in call {self.error.call}" if self.calls > 1 else ""
+
+
+def worst_calls(layers: Iterable[LayerError]) -> dict[str, WorstCall]:
+    """The worst call of each layer."""
+    worst: dict[str, WorstCall] = {}
+    for layer in layers:
+        known = worst.get(layer.layer)
+        calls = 1 if known is None else known.calls + 1
+        error = layer if known is None or _excess(layer) > _excess(known.error) else known.error
+        worst[layer.layer] = WorstCall(error, calls)
+    return worst
+
+
+def _excess(layer: LayerError) -> float:
+    return layer.error / layer.tolerance if layer.tolerance else math.inf if layer.drifted else 0.0
 
 
 @dataclass(frozen=True)

@@ -56,18 +56,18 @@ def accept_group_command(group: DriftGroup, options: str) -> str:
     return " ".join(word for word in ("modelviz accept", options, "--group", quoted(group.name)) if word)
 
 
-def repeated(result: CheckResult, told: CheckResult) -> str:
+def repeated(result: CheckResult, reported: CheckResult) -> str:
     """A drift in one line, whose group has been reported already with another check.
 
     What it does to the output has lines of its own if that report said nothing of it.
     """
     own = ""
-    if result.output is not None and told.output is not None:
+    if result.output is not None and reported.output is not None:
         own = f"; output off by {result.output.error:.2g}" if result.output.drifted else "; output agrees"
-    where = told.name if told.nodeid == result.nodeid else f"{told.nodeid} ({told.name})"
+    where = reported.name if reported.nodeid == result.nodeid else f"{reported.nodeid} ({reported.name})"
     error = "" if result.error is None else f", error {result.error:.2g}"
     line = printable(f"{result.name} drifted with the same cause at the same layer as {where}{error}{own}")
-    return "\n".join([line, *(effect_lines(printable(result.output)) if told.output is None else ())])
+    return "\n".join([line, *(effect_lines(printable(result.output)) if reported.output is None else ())])
 
 
 def groups_worth_telling(groups: Sequence[DriftGroup]) -> list[DriftGroup]:

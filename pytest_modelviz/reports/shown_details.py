@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pytest_modelviz.records.check_result import CheckResult
-from pytest_modelviz.records.verdict import Cause, LayerError
+from pytest_modelviz.records.verdict import Cause, LayerError, worst_calls
 from pytest_modelviz.reports.depth_chart import chart_note, depth_chart
 from pytest_modelviz.reports.figures import Figure, described_figures
 from pytest_modelviz.reports.layer_errors import layer_errors
@@ -85,7 +85,8 @@ def _shown(
 
 def _errors(layers: Sequence[LayerError], names: Collection[str]) -> dict[str, str]:
     """How far these layers are off, of those that drifted."""
-    return {layer.layer: f"error {times(layer)}" for layer in layers if layer.layer in names and layer.drifted}
+    worst = {name: call for name, call in worst_calls(layers).items() if name in names and call.error.drifted}
+    return {name: f"error {times(call.error)}{call.which}" for name, call in worst.items()}
 
 
 def _is_of(document: Mapping[str, JsonValue], check: CheckResult) -> bool:

@@ -55,10 +55,10 @@ def summary_lines(run: TerminalSummary) -> list[tuple[str, bool]]:
 def _group_lines(run: TerminalSummary) -> list[str]:
     """The drifts by what they have in common, where that is more than each report has said."""
     groups = drift_groups(result for result in run.results if not result.expected_failure)
-    told = groups_worth_telling(groups)
+    several = groups_worth_telling(groups)
     options = f"--run {run.run_id} {run.review}".strip()
-    lines = [line for group in told[:_MOST_GROUPS] for line in group_lines(group, options)]
-    more = len(told) - _MOST_GROUPS
+    lines = [line for group in several[:_MOST_GROUPS] for line in group_lines(group, options)]
+    more = len(several) - _MOST_GROUPS
     return [*lines, *([f"and {counted(more, 'more group')}: modelviz list {options}"] if more > 0 else [])]
 
 

@@ -36,10 +36,10 @@ class Choice:
         chosen = list(items)
         for option, wanted, value in (("--check", self.names, _name), ("--group", self.groups, group_name)):
             values = {value(check(item)) for item in items}
-            for one in wanted:
-                if one not in values:
+            for name in wanted:
+                if name not in values:
                     known = ", ".join(sorted(repr(text) for text in values if text)[:_MOST_KNOWN])
-                    raise ModelvizError(f"{option} {one!r} matches nothing here{known and f'; there is {known}'}")
+                    raise ModelvizError(f"{option} {name!r} matches nothing here{known and f'; there is {known}'}")
             chosen = [item for item in chosen if not wanted or value(check(item)) in wanted]
         return chosen
 

@@ -13,7 +13,7 @@ from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.pictures.photos import photo_row
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.facts import rows
-from pytest_modelviz.records.verdict import Verdict
+from pytest_modelviz.records.verdict import Verdict, worst_calls
 from pytest_modelviz.text.dotted import MODEL_LABEL
 from pytest_modelviz.text.strict_json import JsonValue
 from pytest_modelviz.views.captions import INPUT_LABEL, error_caption
@@ -30,16 +30,16 @@ def picture(actual: Capture, baseline: Capture | None = None, verdict: Verdict |
             for layer, page in after.items()
         ]
     baseline_name = baseline_namer(renames_of(verdict))
-    errors = {} if verdict is None else {error.layer: error for error in verdict.layers}
+    errors = {} if verdict is None else worst_calls(verdict.layers)
     before = _stored_pages(baseline)
     old = {layer: baseline_name(layer) for layer in after}
     pictures = _input_pictures(baseline, actual)
-    agreed = {layer for layer, error in errors.items() if layer in before and not error.drifted}
+    agreed = {layer for layer, error in errors.items() if layer in before and not error.error.drifted}
     drifted = [layer for layer in after if old[layer] not in agreed]
     nearest = _nearest(actual, verdict, drifted)
     for layer in drifted or after:  # where none of those that have a picture drifted, all of them
-        error, label = errors.get(old[layer]), layer or MODEL_LABEL
-        caption = "" if error is None else error_caption(error.error, error.tolerance).strip()
+        worst, label = errors.get(old[layer]), layer or MODEL_LABEL
+        caption = "" if worst is None else error_caption(worst.error.error, worst.error.tolerance).strip() + worst.which
         renamed = "" if old[layer] == layer else f"(was {old[layer]})"
         headline = "   ".join(filter(None, [renamed, caption, nearest.get(layer, "")]))
         pictures.append(_composite(label, before.get(old[layer]), after[layer], headline))

@@ -11,6 +11,7 @@ from torch import nn
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.pictures import channels, composite
+from pytest_modelviz.records.verdict import LayerError, Verdict
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
 from pytest_modelviz.views.input_pictures import input_pictures
 from pytest_modelviz.views.stored_pictures import stored_input
@@ -164,3 +165,12 @@ class TestInputs:
         capture = FeatureMapsView(net, image()).capture()
         with pytest.raises(UnreadableBaselineError, match="the range of its picture is damaged"):
             stored_input(replace(capture, arrays={**capture.arrays, "input.range": limits}))
+
+
+def test_a_layer_that_is_called_twice_is_pictured_with_the_error_of_its_worse_call(net, texts):
+    view = FeatureMapsView(net, image(), layers=["relu", "conv"])
+    capture = view.capture()
+    layers = [LayerError("relu", 0, 0.5, 0.1), LayerError("conv", 0, 0.0, 0.1), LayerError("relu", 1, 0.0, 0.1)]
+    pictures = view.picture(capture, capture, Verdict.drift(layers=layers))
+    assert [picture.label for picture in pictures] == ["relu"]
+    assert any("error 0.5, allowed 0.1 in call 0" in text for text in texts)
