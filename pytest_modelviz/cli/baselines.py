@@ -41,9 +41,11 @@ def accept(options: ReviewOptions, choice: Choice, as_json: bool) -> None:
     review.require_captures()
     chosen = [item for item in review.chosen(choice) if choice.patterns or item.state is not State.REJECTED]
     decisions = accept_all(review, chosen, named=bool(choice.patterns))
-    left = not choice and not as_json and print_unnamed(review, options.field)
+    left = [] if choice else review.unnamed()
+    if not as_json:
+        print_unnamed(left, options.field)
     warn_of_ignored(review.baseline_dir, decisions)
-    print_decisions(decisions, as_json, "nothing to accept", options.field)
+    print_decisions([*decisions, *left] if as_json else decisions, as_json, "nothing to accept", options.field)
     if left:
         raise click.exceptions.Exit(1)
 

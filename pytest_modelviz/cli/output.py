@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from pytest_modelviz.review.review import Decision, Review
+from pytest_modelviz.review.review import Decision
 from pytest_modelviz.storage.git import ignored_warning
 from pytest_modelviz.text.printable import printable, printable_json
 
@@ -40,16 +40,14 @@ def warn_of_ignored(baseline_dir: str | Path, decisions: Sequence[Decision]) -> 
     warn(ignored_warning(baseline_dir, written, Path.cwd()))
 
 
-def print_unnamed(review: Review, field: Callable[[str], str]) -> bool:
-    """Print the candidates that no results mention; returns whether there are any."""
-    unnamed = review.unnamed()
+def print_unnamed(unnamed: Sequence[Decision], field: Callable[[str], str]) -> None:
+    """Print the candidates that no results mention, if there are any."""
     for decision in unnamed:
         print_decision(decision, field)
     if unnamed:
         print_line(
             "their run was broken off, or its results overwritten: name each run's own folder, or run the tests again"
         )
-    return bool(unnamed)
 
 
 def print_decisions(

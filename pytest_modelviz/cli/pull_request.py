@@ -36,17 +36,16 @@ def markdown(options: ReviewOptions, review: Review, choice: Choice, checks: Che
     def accept(group: DriftGroup) -> str:
         if not any(check.candidate for check in group.checks):
             return ""
-        of_group = {runs[id(check)].id: runs[id(check)] for check in group.checks}
-        is_single = len(of_group) == 1
-        given = options.for_run(next(iter(of_group.values()))) if is_single else options.given()
-        return accept_group_command(group, f"{given} {chosen}".strip())
+        of_group = options.for_runs(*(runs[id(check)] for check in group.checks))
+        return accept_group_command(group, f"{of_group} {chosen}".strip())
 
+    shown = options.for_runs(*review.runs) if len(review.runs) == 1 else options.given()
     return MarkdownSummary(
         runs=list({run.id: run.result.run for run in review.runs}.values()),
         checks=[check for _, check in checks],
         accept=accept,
         report=lambda check: stored_report(review, check, runs[id(check)], options),
-        show_command=" ".join(word for word in ("modelviz show", options.given(), chosen) if word),
+        show_command=" ".join(word for word in ("modelviz show", shown, chosen) if word),
         field=options.field,
     ).text(short=short)
 
