@@ -82,11 +82,14 @@ class ModelvizPlugin:
         return [self._config.invocation_params.dir, *named_paths(self._config, self._config.args)]
 
     def review(self) -> str:
-        """The options with which the command `modelviz`, started here, finds what this run has written."""
+        """The options with which the command `modelviz`, where it will be started, finds what this run has written."""
         if self._review is None:
+            from pytest_modelviz.run.github import DOWNLOADED, GitHubJob
             from pytest_modelviz.run.project import review_options
 
-            self._review = review_options(self.settings, self._config.invocation_params.dir)
+            job = GitHubJob.from_environment(os.environ, self.settings.github)
+            downloaded = None if job is None else DOWNLOADED
+            self._review = review_options(self.settings, self._config.invocation_params.dir, downloaded)
         return self._review
 
     def opened(self, checks: ItemChecks) -> None:
@@ -246,16 +249,10 @@ class ModelvizPlugin:
                 self._summary.add_collection(*self._collection())
             ended = exitstatus in _ENDED and not (session.shouldstop or session.shouldfail)
             self._summary.write(ended=ended, review=self.review)
-            self._report_to_github()
+            here = self._config.invocation_params.dir
+            self._annotations = self._summary.report_to_github(here, self.review())
             if self._summary.has_failed and exitstatus in _PASSED:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-    def _report_to_github(self) -> None:
-        """On GitHub Actions, write the summary of the step; the terminal's last lines are the annotations."""
-        report = self._summary.github(self._config.invocation_params.dir, self.review())
-        if report is not None:
-            self._summary.add_error(report.write_summary())
-            self._annotations = report.annotations()
 
     def _collection(self) -> tuple[dict[str, list[str]], list[str]]:
         """The tests of the files that were collected whole, and the files on which their ids depend."""

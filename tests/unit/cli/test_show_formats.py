@@ -100,7 +100,9 @@ def test_markdown_has_groups_then_reports_with_commands_of_our_own():
     assert "  accept    modelviz accept --run R test_net.py::test_a\n```" in text
     assert "evil" not in text
     assert text.count("<summary>") == 2
-    assert show("--format", "markdown", "--short").endswith("--group weights@conv\n```\n")
+    note = "Where the results folder was downloaded, add `--from` and its path to the commands.\n"
+    assert show("--format", "markdown", "--short").endswith(f"--group weights@conv\n```\n\n{note}")
+    assert note not in show("--format", "markdown", "--from", ".modelviz")
 
 
 def test_a_group_of_which_nothing_was_kept_has_no_command():

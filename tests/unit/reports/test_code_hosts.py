@@ -30,7 +30,7 @@ MISSING = replace(
 
 
 def annotated(*checks: CheckResult, project: str | None = None, accept: str = "modelviz accept a") -> list[str]:
-    return annotation_lines(checks, project, lambda check: accept)
+    return annotation_lines([replace(check, accept_command=accept or None) for check in checks], project)
 
 
 @pytest.mark.parametrize(
