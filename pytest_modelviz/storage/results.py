@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -15,7 +13,8 @@ from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.records.orphan import OrphanRecord
 from pytest_modelviz.records.run_result import SCHEMA, RunResult
-from pytest_modelviz.storage.details import DetailFiles
+from pytest_modelviz.storage.details import DetailFiles, document_bytes
+from pytest_modelviz.storage.discarded import DiscardNotes
 from pytest_modelviz.storage.event_folders import EventFolders
 from pytest_modelviz.storage.files import HIDES_ALL, words_of_gitignore
 from pytest_modelviz.storage.local_folder import LocalFolder
@@ -23,11 +22,8 @@ from pytest_modelviz.storage.names import Location, safe
 from pytest_modelviz.storage.picture_files import composites
 from pytest_modelviz.storage.run_marks import RunMarks, unfinished_line
 from pytest_modelviz.storage.store import Store
-from pytest_modelviz.text.printable import printable_json
 from pytest_modelviz.text.strict_json import parse_json
 
-_NOTE = re.compile(rb"(?P<digest>\w+) (?P<note>rejected|superseded [\w.-]{1,100})\n", re.ASCII)
-_MOST_NOTE_BYTES = 1024
 _HEAD = 64  # bytes: the schema comes first
 _MOST_BYTES, _MOST_VALUES = 128 * 2**20, 5_000_000  # a hundred thousand drifts
 
@@ -54,13 +50,16 @@ class ResultsFolder:
     runs = _Inside("runs")
     pictures = _Inside("pictures")
     pruned = _Inside("pruned")
-    discarded = _Inside("discarded")  # a note for each candidate that was rejected, or superseded before its run ended
     report = _Inside("report.html")
     tensorboard = _Inside("tensorboard")
 
     @property
     def details(self) -> DetailFiles:
         return DetailFiles(self.root / "details")
+
+    @property
+    def discarded(self) -> DiscardNotes:
+        return DiscardNotes(self.root / "discarded")
 
     @property
     def diff(self) -> ResultsFolder:
@@ -126,8 +125,8 @@ class ResultsFolder:
                 f"{self.root} is a symbolic link, which may have come with the project: remove it, or name the folder "
                 f"that it leads to with --modelviz-results-dir"
             )
-        folders = (self.candidates, self.pictures, self.details.root, self.pruned, self.runs, self.discarded)
-        for folder in (*folders, self.tensorboard, self.marks.root):
+        folders = (self.candidates, self.pictures, self.details.root, self.pruned, self.runs, self.tensorboard)
+        for folder in (*folders, self.discarded.root, self.marks.root):
             if folder.is_symlink():
                 raise ModelvizError(f"{folder} is a symbolic link: remove it, nothing is written through links")
 
@@ -173,11 +172,7 @@ class ResultsFolder:
         self.refuse_links()
         current_paths = {location.path for location in current}
         note = f"superseded {run_id}" if set(self.marks.names()) - {safe(run_id)} else ""
-        notes = LocalFolder(self.discarded)
-        for name in notes.find(".txt"):
-            if PurePosixPath(name.removesuffix(".txt")) not in current_paths:
-                with contextlib.suppress(OSError):
-                    notes.delete(name)
+        self.discarded.forget_others(current_paths)
         for written in (self.results, self.report, *self._run_files()):
             with contextlib.suppress(OSError):
                 written.unlink(missing_ok=True)
@@ -207,17 +202,7 @@ class ResultsFolder:
         if digest is not None:
             candidates.remove(location, expected_digest=digest)
         if note:
-            with contextlib.suppress(OSError):
-                LocalFolder(self.discarded).write(f"{location.path}.txt", f"{captured or digest} {note}\n".encode())
-
-    def discard_note(self, location: Location, digest: str | None) -> str:
-        """The note why the candidate with this digest is gone; empty where there is none."""
-        try:
-            text = LocalFolder(self.discarded).read(f"{location.path}.txt", _MOST_NOTE_BYTES)
-        except (FileNotFoundError, UnreadableBaselineError):
-            return ""
-        note = _NOTE.fullmatch(text)
-        return note["note"].decode() if note and digest in (None, note["digest"].decode()) else ""
+            self.discarded.write(location.path, captured or digest, note)
 
     def has_compared(self) -> bool:
         """Whether the results are of a run that has compared anything."""
@@ -278,8 +263,7 @@ class ResultsFolder:
 
     def write(self, result: RunResult) -> None:
         """Write results.json, whole or not at all, and the same under the run's own name."""
-        text = json.dumps(result.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
-        data = (printable_json(text) + "\n").encode()
+        data = document_bytes(result.to_json())
         self.put(self.results, data)
         # folders of several runs that are copied over each other keep the results of all
         self.put(self.runs / f"{safe(result.run.id)}.json", data)
