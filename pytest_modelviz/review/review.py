@@ -67,7 +67,7 @@ class ReviewedRun:
 
     @property
     def candidates(self) -> Store:
-        return Store(self.folder.candidates, kind="candidate", option="--from")
+        return self.folder.stored_candidates
 
     def holds(self, check: CheckResult) -> bool:
         """Whether what this run has captured of a check is still there."""
@@ -145,7 +145,7 @@ class Review:
 
     def knows(self, nodeid: str) -> bool:
         """Whether the runs tell of this test, those that are not wanted too, or anything of it is stored."""
-        stores = [self.baselines, *(Store(folder.candidates, kind="candidate") for folder in self.folders)]
+        stores = [self.baselines, *(folder.stored_candidates for folder in self.folders)]
         return "::" in nodeid and (nodeid in self._reported or any(store.holds_test(nodeid) for store in stores))
 
     @functools.cached_property
@@ -230,7 +230,7 @@ class Review:
         for folder in {folder.root: folder for folder in self.folders}.values():
             checks = [check for run in self._all_runs if run.folder == folder for check in run.result.checks]
             named = {folder.location(check).path for check in checks if check.candidate}
-            for location, document in folder.stored_candidates():
+            for location, document in folder.stored_candidates.documents():
                 if location.path not in named:
                     reason = "no results here tell of this candidate"
                     decisions.append(Decision(document["nodeid"], document["name"], "left", reason))

@@ -60,7 +60,7 @@ class OrphanJudge:
         alive = self._run | {result.nodeid for result in results}  # also what was never collected
         orphans = [orphan for orphan in find_orphans(store, self._files, root) if orphan.nodeid not in alive]
         if orphans:
-            candidates = Store(settings.results_folder().candidates, kind="candidate")
+            candidates = settings.results_folder().stored_candidates
             new = [
                 (
                     candidates if result.candidate else store,

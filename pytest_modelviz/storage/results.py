@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.records.check_result import CheckResult, Status
@@ -54,6 +53,10 @@ class ResultsFolder:
     tensorboard = _Inside("tensorboard")
 
     @property
+    def stored_candidates(self) -> Store:
+        return Store(self.candidates, kind="candidate", option="--from")
+
+    @property
     def details(self) -> DetailFiles:
         return DetailFiles(self.root / "details")
 
@@ -92,31 +95,22 @@ class ResultsFolder:
     def prepare(self) -> None:
         """Make the folder, with a .gitignore that hides all of it. Raises ModelvizError."""
         self.refuse_links()
-        try:
+        with self._writing(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
             ignore = self.root / ".gitignore"
             if not os.path.lexists(ignore):
                 ignore.write_text("*\n")
-        except OSError as error:
-            raise self._unwritable(self.root, error) from error
 
     def refuse_others(self) -> None:
         """Raises ModelvizError where the folder holds files and was not made by a run: they are the user's."""
         if not self.root.is_dir() or words_of_gitignore(self.root)[:1] == [HIDES_ALL]:
             return
-        if any(path.name != ".gitignore" for path in self.root.iterdir()) and not self._is_of_a_run():
+        # one with results was restored without its hidden files
+        if any(path.name != ".gitignore" for path in self.root.iterdir()) and self._last() is None:
             raise ModelvizError(
                 f"{self.root} holds files that no run of this plugin wrote; the results folder is for its runs alone: "
                 f"name another folder (--modelviz-results-dir), or empty this one"
             )
-
-    def _is_of_a_run(self) -> bool:
-        """Whether there are results, as in a folder that was restored without its hidden files."""
-        try:
-            self._read(self.results)
-        except ModelvizError:
-            return False
-        return True
 
     def refuse_links(self) -> None:
         """What is written here must stay here: raises ModelvizError where a folder of it is a symbolic link."""
@@ -134,21 +128,19 @@ class ResultsFolder:
         """Write PNG files into the folder for one check's pictures, in place of those that are there."""
         self.prepare()
         folder = LocalFolder(self.pictures)
-        try:
+        with self._writing(self.pictures / path):
             for file in (self.pictures / path).glob("*.png"):
                 if file.name not in files:
                     folder.delete(str(path / file.name))
             for name, data in files.items():
                 folder.write(str(path / name), data)
-        except OSError as error:
-            raise self._unwritable(self.pictures / path, error) from error
 
     def location(self, check: CheckResult) -> Location:
         """The location of a check's files below `candidates` and below the baselines, by its result.
 
         The test's id and the check's name alone say it; the candidate's file name, for which variant it is.
         """
-        return Store(self.candidates, kind="candidate").location(check, check.candidate)
+        return self.stored_candidates.location(check, check.candidate)
 
     def pictures_of(self, check: CheckResult) -> list[Path]:
         """The pictures that were kept of a check; files with parts of one are not among them."""
@@ -176,15 +168,11 @@ class ResultsFolder:
         for written in (self.results, self.report, *self._run_files()):
             with contextlib.suppress(OSError):
                 written.unlink(missing_ok=True)
-        for location, _ in self.stored_candidates():
+        for location, _ in list(self.stored_candidates.documents()):
             if location.path not in current_paths:
                 with contextlib.suppress(OSError, ModelvizError):
                     self._discard_pictures(location)
                     self.discard_candidate(location, note)
-
-    def stored_candidates(self) -> list[tuple[Location, dict[str, Any]]]:
-        """All candidates, each with the document in its JSON file."""
-        return list(Store(self.candidates, kind="candidate").documents())
 
     def _discard_pictures(self, location: Location) -> None:
         folder = LocalFolder(self.pictures)
@@ -197,7 +185,7 @@ class ResultsFolder:
 
         `captured` is the digest of the candidate that is meant, where another may have taken its place.
         """
-        candidates = Store(self.candidates, kind="candidate", option="--from")
+        candidates = self.stored_candidates
         digest = candidates.digest(location)
         if digest is not None:
             candidates.remove(location, expected_digest=digest)
@@ -206,10 +194,8 @@ class ResultsFolder:
 
     def has_compared(self) -> bool:
         """Whether the results are of a run that has compared anything."""
-        try:
-            return any(check.status is not Status.NOT_COMPARED for check in self.read().checks)
-        except ModelvizError:
-            return False
+        last = self._last()
+        return last is not None and any(check.status is not Status.NOT_COMPARED for check in last.checks)
 
     def _run_files(self) -> list[Path]:
         return [] if self.runs.is_symlink() else sorted(filter(_is_of_a_run, self.runs.glob("*.json")))
@@ -234,6 +220,12 @@ class ResultsFolder:
         """When the first results were written, in seconds since the epoch; 0.0 where there are none."""
         paths = [path for path in (self.results, *self._run_files()) if path.is_file()]
         return min((path.stat().st_mtime for path in paths), default=0.0)
+
+    def _last(self) -> RunResult | None:
+        try:
+            return self.read()
+        except ModelvizError:
+            return None
 
     def read(self) -> RunResult:
         """The results of the last run. Raises ModelvizError with the reason."""
@@ -279,16 +271,19 @@ class ResultsFolder:
     def put(self, path: Path, data: bytes) -> None:
         """Write a file of the run, whole or not at all."""
         self.prepare()
-        try:
+        with self._writing(path):
             LocalFolder(self.root).write(path.relative_to(self.root).as_posix(), data)
-        except OSError as error:
-            raise self._unwritable(path, error) from error
 
-    def _unwritable(self, path: Path, error: OSError) -> ModelvizError:
-        return ModelvizError(
-            f"cannot write into the results folder ({path}: {error.strerror or error}); "
-            f"make it writable or choose another with --modelviz-results-dir"
-        )
+    @contextlib.contextmanager
+    def _writing(self, path: Path) -> Iterator[None]:
+        """What the system raises becomes a ModelvizError."""
+        try:
+            yield
+        except OSError as error:
+            raise ModelvizError(
+                f"cannot write into the results folder ({path}: {error.strerror or error}); "
+                f"make it writable or choose another with --modelviz-results-dir"
+            ) from error
 
 
 def _is_of_a_run(path: Path) -> bool:
