@@ -212,7 +212,7 @@ class ResultsFolder:
             runs[last.run.id] = last
             paths = [path for path in paths if path.stem != safe(last.run.id)]
         for path in paths:
-            result = self._read(path)
+            result = self.read(path)
             runs.setdefault(result.run.id, result)
         return list(runs.values())
 
@@ -227,11 +227,9 @@ class ResultsFolder:
         except ModelvizError:
             return None
 
-    def read(self) -> RunResult:
-        """The results of the last run. Raises ModelvizError with the reason."""
-        return self._read(self.results)
-
-    def _read(self, path: Path) -> RunResult:
+    def read(self, of_run: Path | None = None) -> RunResult:
+        """The results of the last run, or of another one, by its file. Raises ModelvizError with the reason."""
+        path = of_run or self.results
         name = path.relative_to(self.root).as_posix()
         try:
             document = parse_json(LocalFolder(self.root).read(name, _MOST_BYTES), most_values=_MOST_VALUES)
