@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import os
 import unittest
 from collections.abc import Generator
@@ -20,6 +19,7 @@ from pytest_modelviz.plugin.drift_report import ReportedDrifts
 from pytest_modelviz.plugin.identity import NODEID, CollectedTests, identity, relative_file
 from pytest_modelviz.plugin.other_reports import add_pictures, add_properties
 from pytest_modelviz.records.check_result import CheckResult
+from pytest_modelviz.run.facts import new_run_id
 from pytest_modelviz.run.settings import Mode, Settings
 from pytest_modelviz.run.summary import RunSummary
 from pytest_modelviz.text.printable import printable
@@ -44,8 +44,7 @@ class ModelvizPlugin:
         self._config = config
         self._worker = getattr(config, "workerinput", None)
         self._process: str = self._worker["workerid"] if self._worker else "main"
-        now = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S.%f")
-        self.run_id: str = self._worker["modelviz_run_id"] if self._worker else f"{now}_{os.getpid()}"
+        self.run_id: str = self._worker["modelviz_run_id"] if self._worker else new_run_id()
         self._session: Session | None = None
         self._open: ItemChecks | None = None
         self._summary = RunSummary(self.run_id, settings)

@@ -10,7 +10,6 @@ import dataclasses
 import functools
 import importlib.metadata
 import os
-import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from pytest_modelviz.records.run_result import RunFacts, RunResult
 from pytest_modelviz.reports.run_events import has_events, write_run_events
 from pytest_modelviz.reports.terminal_summary import TerminalSummary, summary_lines
 from pytest_modelviz.run.attempts import Attempts
+from pytest_modelviz.run.facts import facts_of
 from pytest_modelviz.run.orphan_judge import Judgement, OrphanJudge
 from pytest_modelviz.run.settings import Mode, Settings
 from pytest_modelviz.storage.git import ignored_warning, path_in_repository
@@ -178,13 +178,8 @@ class RunSummary:
             self.add_error(str(error))
 
     def _facts(self, results: Sequence[CheckResult]) -> RunFacts:
-        devices = {device for check in results for device in check.device.split(",")}
-        return RunFacts(
-            id=self._run_id,
-            torch=importlib.metadata.version("torch"),
-            python=platform.python_version(),
-            platform=f"{platform.system()}-{platform.machine()}".lower(),
-            device=",".join(sorted(devices)) or "cpu",
+        return dataclasses.replace(
+            facts_of(self._run_id, results, importlib.metadata.version("torch")),
             workers=self.workers,
             lost_workers=tuple(self.lost),
             project=path_in_repository(self._settings.rootdir),
