@@ -28,7 +28,6 @@ from pytest_modelviz.review.acceptance import reject as reject_candidate
 from pytest_modelviz.review.groups import ReviewedGroup, reviewed_groups
 from pytest_modelviz.review.review import Decision, Review, ReviewedCheck, State
 from pytest_modelviz.review.selection import Choice
-from pytest_modelviz.storage.local_folder import LocalFolder
 from pytest_modelviz.text.counts import counted
 from pytest_modelviz.text.printable import printable
 
@@ -87,21 +86,17 @@ class _Dialogue:
                 click.secho(printable(line), bold=None if line.startswith(" ") else True)
             print_line("")
             for at, item in enumerate(group.items):
-                number += 1
-                key = self._ask(item, number, group.items[at:])
+                key = self._ask(item, number + at + 1, group.items[at:])
                 if key == "q":
                     return
-                if key == "S":
-                    number += len(group.items) - at - 1
+                rest = group.items[at + 1 :] if key.isupper() else ()
+                if key.lower() != "s":
+                    self._carry_out(self._accept if key.lower() == "a" else self._reject, item)
+                    for other in rest:
+                        self._carry_out(self._accept_unseen if key == "A" else self._reject, other)
+                if key.isupper():
                     break
-                if key in ("A", "R"):
-                    decide = self._accept_unseen if key == "A" else self._reject
-                    for other in group.items[at:]:
-                        self._carry_out(self._accept if key == "A" and other is item else decide, other)
-                    number += len(group.items) - at - 1
-                    break
-                if key != "s":
-                    self._carry_out(self._accept if key == "a" else self._reject, item)
+            number += len(group.items)
 
     def sum_up(self) -> None:
         """Say what was done; exit with 1 if anything was refused."""
@@ -161,9 +156,8 @@ class _Dialogue:
 
     def _open(self, item: ReviewedCheck, path: Path) -> None:
         """Open a copy of a check's picture, if that is a PNG file."""
-        folder = LocalFolder(item.run.folder.pictures)
         try:
-            data = folder.read(path.relative_to(folder.root).as_posix(), _MOST_PICTURE_BYTES)
+            data = item.run.folder.picture_bytes(path, _MOST_PICTURE_BYTES)
         except (OSError, UnreadableBaselineError) as error:
             print_line(f"the picture cannot be read: {error}")
             return

@@ -36,7 +36,7 @@ class ReviewOptions:
     rootdir: str | None
     baseline_dir: str | None
 
-    @property
+    @functools.cached_property
     def project(self) -> Project:
         return chosen_project(self.rootdir)
 
@@ -66,16 +66,13 @@ class ReviewOptions:
     def review(self) -> Review:
         """The chosen results and baselines; warns if the last run has left no results."""
         project = self.project
-        location = baselines_location(project, self.baseline_dir)
-        named = self.baseline_dir is not None
-        configured = names_baselines(project, self.baseline_dir)
         review = Review(
             self.folders(),
             self.home(),
             project.root,
-            location,
-            named=named,
-            configured=configured,
+            baselines_location(project, self.baseline_dir),
+            named=self.baseline_dir is not None,
+            configured=names_baselines(project, self.baseline_dir),
             wanted=self.runs,
             sources=self._sources(),
         )

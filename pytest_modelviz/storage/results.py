@@ -18,7 +18,7 @@ from pytest_modelviz.storage.event_folders import EventFolders
 from pytest_modelviz.storage.files import HIDES_ALL, words_of_gitignore
 from pytest_modelviz.storage.local_folder import LocalFolder
 from pytest_modelviz.storage.names import Location, safe
-from pytest_modelviz.storage.picture_files import composites
+from pytest_modelviz.storage.picture_files import PictureFiles, composites
 from pytest_modelviz.storage.run_marks import RunMarks, unfinished_line
 from pytest_modelviz.storage.store import Store
 from pytest_modelviz.text.strict_json import parse_json
@@ -127,13 +127,8 @@ class ResultsFolder:
     def keep_pictures(self, path: PurePosixPath, files: Mapping[str, bytes]) -> None:
         """Write PNG files into the folder for one check's pictures, in place of those that are there."""
         self.prepare()
-        folder = LocalFolder(self.pictures)
         with self._writing(self.pictures / path):
-            for file in (self.pictures / path).glob("*.png"):
-                if file.name not in files:
-                    folder.delete(str(path / file.name))
-            for name, data in files.items():
-                folder.write(str(path / name), data)
+            PictureFiles(self.pictures).keep(path, files)
 
     def location(self, check: CheckResult) -> Location:
         """The location of a check's files below `candidates` and below the baselines, by its result.
@@ -145,15 +140,11 @@ class ResultsFolder:
     def pictures_of(self, check: CheckResult) -> list[Path]:
         """The pictures that were kept of a check; files with parts of one are not among them."""
         is_pictured = check.candidate or check.compared_with
-        return composites(self._pictures_at(self.location(check))) if is_pictured else []
+        return composites(PictureFiles(self.pictures).at(self.location(check).path)) if is_pictured else []
 
-    def _pictures_at(self, location: Location) -> list[Path]:
-        if self.pictures.is_symlink():
-            return []
-        try:
-            return sorted((self.pictures / location.path).glob("*.png"))
-        except OSError:  # untrusted results may name a test whose files no system can hold
-            return []
+    def picture_bytes(self, path: Path, limit: int) -> bytes:
+        """One of these pictures; raises OSError, and UnreadableBaselineError where it is larger, or no plain file."""
+        return PictureFiles(self.pictures).read(path, limit)
 
     def forget_others(self, current: Iterable[Location], run_id: str) -> None:
         """Forget what earlier runs wrote out, and all candidates with their pictures but those that are `current`.
@@ -171,14 +162,8 @@ class ResultsFolder:
         for location, _ in list(self.stored_candidates.documents()):
             if location.path not in current_paths:
                 with contextlib.suppress(OSError, ModelvizError):
-                    self._discard_pictures(location)
+                    PictureFiles(self.pictures).discard(location.path)
                     self.discard_candidate(location, note)
-
-    def _discard_pictures(self, location: Location) -> None:
-        folder = LocalFolder(self.pictures)
-        for path in self._pictures_at(location):
-            with contextlib.suppress(OSError):
-                folder.delete(path.relative_to(self.pictures).as_posix())
 
     def discard_candidate(self, location: Location, note: str = "", *, captured: str | None = None) -> None:
         """Remove a candidate, and note why: `rejected`, or `superseded` and the run. Raises ModelvizError.
