@@ -24,12 +24,15 @@ from pytest_modelviz.storage.git import path_in_repository
 from pytest_modelviz.storage.results import ResultsFolder
 from pytest_modelviz.text.markdown import code_block
 from pytest_modelviz.text.printable import printable
+from pytest_modelviz.text.side_by_side import cut_short
 
 if TYPE_CHECKING:
     from pytest_modelviz.compare.tolerance import Tolerances
     from pytest_modelviz.review.baseline_changes import BaselineChange
 
 _MOST_REPORTED, _MOST_LISTED = 20, 20  # reports, and checks of one kind or group that have a line each
+
+_LONGEST_LISTED = 200  # letters of such a line on GitHub
 
 
 class _DiffError(click.ClickException):
@@ -77,14 +80,15 @@ def diff(
 
 def _step_summary(job: GitHubJob, changes: Sequence["BaselineChange"], folder: ResultsFolder) -> MarkdownSummary:
     """What GitHub Actions shows on the run's page."""
-    run, listed = folder.read().run, listed_lines(changes)
+    run = folder.read().run
+    listed = "\n".join(cut_short(line, _LONGEST_LISTED) for line in listed_lines(changes))
     return MarkdownSummary(
         runs=[run],
         checks=[change.result for change in changes if change.change.needs_review],
         show_command=f"modelviz show --run {run.id} --from {DOWNLOADED}",
         report=lambda check: own_report(check, []),
         heading=summary_line(changes),
-        notes=[*([code_block("\n".join(listed))] if listed else []), job.note(from_here(folder.root).as_posix())],
+        notes=[*([code_block(listed)] if listed else []), job.note(from_here(folder.root).as_posix())],
     )
 
 

@@ -31,7 +31,7 @@ _STATUSES = {
     Change.DRIFT: Status.DRIFT,
     Change.WITHIN_TOLERANCE: Status.MATCH,
     Change.UNREADABLE: Status.UNREADABLE,
-    Change.NOT_COMPARED: Status.NOT_COMPARED,
+    Change.NOT_COMPARED: Status.UNREADABLE,  # it has to be looked at, and what was not compared by a run has not
     Change.ADDED: Status.MISSING,
     Change.REMOVED: Status.MISSING,
     Change.RENAMED: Status.MATCH,
