@@ -66,7 +66,7 @@ def diff(
     folder = options.home().diff
     if as_json:
         rows = [{**published_json(change.result), "change": change.change.value} for change in changes]
-        print_json(revisions=labels, folder=str(from_here(folder.root)), summary=dict(_counts(changes)), checks=rows)
+        print_json(revisions=labels, folder=from_here(folder.root), summary=dict(_counts(changes)), checks=rows)
     else:
         _print_changes(changes, folder, verbose=verbose)
         print_line(f"{labels[0]} -> {labels[1]}: {summary_line(changes)}")
@@ -88,7 +88,7 @@ def _step_summary(job: GitHubJob, changes: Sequence["BaselineChange"], folder: R
         show_command=f"modelviz show --run {run.id} --from {DOWNLOADED}",
         report=lambda check: own_report(check, []),
         heading=summary_line(changes),
-        notes=[*([code_block(listed)] if listed else []), job.note(from_here(folder.root).as_posix())],
+        notes=[*([code_block(listed)] if listed else []), job.note(from_here(folder.root))],
     )
 
 

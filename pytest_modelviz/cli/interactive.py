@@ -136,7 +136,7 @@ class _Dialogue:
         click.echo(stored_report(self._review, item.check, item.run, self._options))
         pictures = item.run.folder.pictures_of(item.check)
         for path in pictures:
-            print_line(f"  picture   {field(str(from_here(path)))}")
+            print_line(f"  picture   {field(from_here(path))}")
         whole = f"A/R/S all {len(rest)} left of this group  " if len(rest) > 1 else ""
         keys = f"a accept  r reject  s skip  {whole}{'o open picture  ' if pictures else ''}d details  q quit"
         opened = 0

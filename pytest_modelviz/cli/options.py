@@ -87,7 +87,7 @@ class ReviewOptions:
 
     def for_runs(self, *runs: ReviewedRun) -> str:
         """What a command needs, started here, to find these runs again, and no others."""
-        sources = [str(from_here(run.folder.root)) for run in runs] if self.sources else []
+        sources = [from_here(run.folder.root) for run in runs] if self.sources else []
         return self._joined(dict.fromkeys(run.id for run in runs), dict.fromkeys(sources))
 
     def given(self) -> str:

@@ -10,6 +10,7 @@ import click
 
 from pytest_modelviz.review.review import Decision
 from pytest_modelviz.storage.git import ignored_warning
+from pytest_modelviz.storage.names import display_path
 from pytest_modelviz.text.printable import printable, printable_json
 
 
@@ -23,9 +24,9 @@ def print_json(**members: Any) -> None:
     click.echo(printable_json(json.dumps({"schema": 1, **members}, indent=1, allow_nan=False)))
 
 
-def from_here(path: Path) -> Path:
-    """A path as seen from the current folder, where it lies inside."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+def from_here(path: str | Path) -> str:
+    """A path as seen from the current folder, where it lies inside; a URL as it is."""
+    return display_path(path, Path.cwd())
 
 
 def warn(line: str) -> None:
@@ -67,6 +68,5 @@ def print_decisions(
 
 def print_decision(decision: Decision, field: Callable[[str], str]) -> None:
     """Print what was done about a check, and why or where."""
-    path = decision.path if "://" in decision.path else str(from_here(Path(decision.path)))
     check = f"{field(decision.nodeid)}  {field(decision.name)}"
-    print_line(f"{decision.done:10} {check}  {decision.reason or path}")
+    print_line(f"{decision.done:10} {check}  {decision.reason or from_here(decision.path)}")

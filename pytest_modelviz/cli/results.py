@@ -2,7 +2,8 @@
 
 import collections
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,6 +18,9 @@ from pytest_modelviz.reports.terminal import amount
 from pytest_modelviz.review.review import Review, ReviewedCheck, ReviewedRun, State
 from pytest_modelviz.review.selection import Choice, matching
 from pytest_modelviz.storage.results import ResultsFolder
+
+if TYPE_CHECKING:
+    from pytest_modelviz.reports.report_page import Fates
 
 
 @click.command("list")
@@ -167,7 +171,7 @@ def _show_check(
     for line in noise_lines:
         print_line(line)
     for path in run.folder.pictures_of(check) if check.status.fails else ():
-        print_line(f"  picture   {options.field(str(from_here(path)))}")
+        print_line(f"  picture   {options.field(from_here(path))}")
     print_line("")
 
 
@@ -176,23 +180,27 @@ def _show_check(
 @review_options
 def report(options: ReviewOptions, opens: bool) -> None:
     """Rewrite report.html: one file with everything that did not match, pictures included."""
-    from pytest_modelviz.reports.html import write_report
-    from pytest_modelviz.reports.report_page import Wording
-
     review = options.review()
     fates = review.fates()
     for folder in review.folders:
-
-        def message(result: RunResult, check: CheckResult, folder: ResultsFolder = folder) -> str:
-            return stored_report(review, check, ReviewedRun(folder, result), options)
-
-        def accept(result: RunResult, check: CheckResult, folder: ResultsFolder = folder) -> str:
-            return with_own_commands(review, check, ReviewedRun(folder, result), options).accept_command or ""
-
-        def run_options(result: RunResult, folder: ResultsFolder = folder) -> str:
-            return options.for_runs(ReviewedRun(folder, result))
-
-        path = write_report(folder, fates, Wording(message, accept, run_options, without_command, options.field))
-        print_line(str(from_here(path)))
+        path = _write_report(options, review, folder, fates)
+        print_line(from_here(path))
         if opens:
             click.launch(str(path))
+
+
+def _write_report(options: ReviewOptions, review: Review, folder: ResultsFolder, fates: "Fates") -> Path:
+    from pytest_modelviz.reports.html import write_report
+    from pytest_modelviz.reports.report_page import Wording
+
+    def here(result: RunResult, check: CheckResult) -> CheckResult:
+        return with_own_commands(review, check, ReviewedRun(folder, result), options)
+
+    wording = Wording(
+        message=lambda result, check: here(result, check).message,
+        accept=lambda result, check: here(result, check).accept_command or "",
+        options=lambda result: options.for_runs(ReviewedRun(folder, result)),
+        field=without_command,
+        name=options.field,
+    )
+    return write_report(folder, fates, wording)

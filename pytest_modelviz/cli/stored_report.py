@@ -41,9 +41,8 @@ def own_accept_command(check: CheckResult, run: ReviewedRun, options: ReviewOpti
 
 def with_own_commands(review: Review, check: CheckResult, run: ReviewedRun, options: ReviewOptions) -> CheckResult:
     """The check with its report as it is printed here, and the command to accept it only where that report has it."""
-    message = stored_report(review, check, run, options)
-    command = None if check.accept_command is None else own_accept_command(check, run, options)
-    return replace(check, message=message, accept_command=command if command and command in message else None)
+    message, command = stored_report(review, check, run, options), own_accept_command(check, run, options)
+    return replace(check, message=message, accept_command=command if command in message else None)
 
 
 def stored_report(review: Review, check: CheckResult, run: ReviewedRun, options: ReviewOptions) -> str:

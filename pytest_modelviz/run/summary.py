@@ -24,7 +24,7 @@ from pytest_modelviz.run.orphan_judge import Judgement, OrphanJudge
 from pytest_modelviz.run.settings import Mode, Settings
 from pytest_modelviz.storage.git import ignored_warning, path_in_repository
 from pytest_modelviz.storage.git_revision import Revision, revision_of
-from pytest_modelviz.storage.names import Location
+from pytest_modelviz.storage.names import Location, display_path
 from pytest_modelviz.text.printable import quoted
 
 
@@ -232,15 +232,11 @@ class RunSummary:
                     checks=failed,
                     show_command=f"modelviz show {options}",
                     options=lambda group: options,
-                    notes=[job.note(self._results_dir(here))],
+                    notes=[job.note(display_path(self._settings.results_dir, here))],
                 )
             )
         )
         return annotation_lines(failed, facts.project)
-
-    def _results_dir(self, here: Path) -> str:
-        folder = self._settings.results_dir
-        return (folder.relative_to(here) if folder.is_relative_to(here) else folder).as_posix()
 
     def lines(self, here: Path, review: str) -> list[tuple[str, bool]]:
         """What the terminal says at the end, as (line, whether it is an error); paths as seen from `here`.
@@ -256,7 +252,7 @@ class RunSummary:
             orphans=self._judgement.orphans,
             not_made=self._judgement.not_made,
             lost=self.lost,
-            folder=self._results_dir(here),
+            folder=display_path(self._settings.results_dir, here),
             run_id=self._run_id,
             review=review,
             has_report=self._folder.report.exists(),
