@@ -82,13 +82,14 @@ def _step_summary(job: GitHubJob, changes: Sequence["BaselineChange"], folder: R
     """What GitHub Actions shows on the run's page."""
     run = folder.read().run
     listed = "\n".join(cut_short(line, _LONGEST_LISTED) for line in listed_lines(changes))
+    show = f"modelviz show --run {run.id} --from {DOWNLOADED}"
     return MarkdownSummary(
         runs=[run],
         checks=[change.result for change in changes if change.change.needs_review],
-        show_command=f"modelviz show --run {run.id} --from {DOWNLOADED}",
+        show_command=show,
         report=lambda check: own_report(check, []),
         heading=summary_line(changes),
-        notes=[*([code_block(listed)] if listed else []), job.note(from_here(folder.root))],
+        notes=[*([code_block(listed)] if listed else []), job.note(from_here(folder.root), show)],
     )
 
 

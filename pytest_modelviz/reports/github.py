@@ -43,7 +43,7 @@ def _annotation(failed: Sequence[CheckResult], project: str | None) -> str:
     lines = [cut_short(first.nodeid, _LONGEST_NAME)]
     lines += [f"{cut_short(check.name, _LONGEST_NAME)}: {short_text(check)}" for check in failed[:_MOST_CHECKS]]
     lines += [f"and {len(failed) - _MOST_CHECKS} more"] if len(failed) > _MOST_CHECKS else []
-    lines += [first.accept_command] if first.accept_command else []
+    lines += [check.accept_command for check in failed if check.accept_command][:1]  # which accepts the whole test
     text = "%0A".join(map(_data, lines))
     is_inside = not file.startswith(("../", "/"))  # GitHub shows lines of the repository's files alone
     where = f"file={_property(file)},line={line}," if is_inside else ""

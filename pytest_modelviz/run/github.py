@@ -53,13 +53,17 @@ class GitHubJob:
         download = command_line(["gh", "run", "download", run, "--repo", repository, "--dir", DOWNLOADED])
         return cls(Path(file) if file else None, f"{server}/{repository}/actions/runs/{run}", download)
 
-    def note(self, folder: str) -> str:
-        """In Markdown: what the commands need, and where the pictures are. `folder` is what has to be uploaded."""
+    def note(self, folder: str, command: str = "") -> str:
+        """In Markdown: what the commands need, and where the pictures are.
+
+        `folder` is what has to be uploaded, `command` one more command to begin with.
+        """
+        commands = "\n".join(filter(None, (self.download, command)))
         artifacts = f"[artifacts of this run]({self.page}#artifacts)" if self.page else "artifacts of this run"
         return (
             f"The commands are for your machine, once the {artifacts} are in {code(DOWNLOADED)}. The workflow has to "
             f"upload {code(folder)} as one. Pictures are not shown on this page: they are in "
-            f"{code(f'{folder}/report.html')}.\n\n{code_block(self.download)}"
+            f"{code(f'{folder}/report.html')}.\n\n{code_block(commands)}"
         )
 
     def write_summary(self, summary: MarkdownSummary) -> str:

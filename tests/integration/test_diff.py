@@ -293,6 +293,8 @@ def test_the_summary_of_a_step_on_github(accepted, monkeypatch, tmp_path, settin
     )
     assert f"```text\nremoved    {NODEID}  model_summary\n```\n" in text
     assert "upload `.modelviz/diff` as one" in text
+    run = json.loads((accepted.path / ".modelviz/diff/results.json").read_text())["run"]["id"]
+    assert f"\ngh run download --dir ../from-ci\nmodelviz show --run {run} --from ../from-ci\n```" in text
     assert "accept" not in text
     text = accepted.modelviz("show", "--format", "markdown", "--from", ".modelviz/diff").output
     assert f"\n\nBaselines of `{base} (where HEAD has left main)` and of `the working tree`\n\n" in text

@@ -56,6 +56,13 @@ class TestAnnotations:
             "%0Amodelviz accept a"
         ]
 
+    def test_the_command_is_that_of_any_check_that_has_one(self):
+        unstable = replace(DRIFT, name="noise", status=Status.UNSTABLE)
+        (line,) = annotation_lines([unstable, replace(DRIFT, accept_command="modelviz accept a")], None)
+        assert line.endswith("%0Amodelviz accept a")
+        (line,) = annotation_lines([unstable], None)
+        assert "accept" not in line
+
     def test_a_file_outside_of_the_repository_is_not_named(self):
         (line,) = annotated(replace(DRIFT, location=("../x.py", 3)), project=".", accept="")
         assert line.startswith("::error title=modelviz%3A weights")
