@@ -22,7 +22,7 @@ from pytest_modelviz.cli.stored_report import stored_report
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.records.check_result import CheckResult
 from pytest_modelviz.records.group import DriftGroup
-from pytest_modelviz.reports.groups import group_effect, group_heading
+from pytest_modelviz.reports.groups import group_lines
 from pytest_modelviz.review.acceptance import acceptor
 from pytest_modelviz.review.acceptance import reject as reject_candidate
 from pytest_modelviz.review.groups import ReviewedGroup, reviewed_groups
@@ -33,7 +33,6 @@ from pytest_modelviz.text.printable import printable
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _MOST_PICTURE_BYTES = 64 * 2**20
-_MOST_NAMED = 3  # tests of a group
 
 
 @click.command()
@@ -119,14 +118,10 @@ class _Dialogue:
 
     def _heading(self, group: ReviewedGroup) -> list[str]:
         """What the checks of a group have in common."""
-        field = self._options.field
         if group.drifts is None:
             return [f"without a baseline: {counted(len(group.items), 'check')}"]
-        quoted = DriftGroup(group.drifts.name, tuple(_quoted(check, field) for check in group.drifts.checks))
-        effect, tests = group_effect(quoted), quoted.nodeids
-        more = f" and {len(tests) - _MOST_NAMED} more" if len(tests) > _MOST_NAMED else ""
-        lines = [group_heading(quoted), *([f"  output    {effect}"] if effect else [])]
-        return [*lines, f"  tests     {', '.join(tests[:_MOST_NAMED])}{more}"]
+        checks = tuple(_quoted(check, self._options.field) for check in group.drifts.checks)
+        return group_lines(DriftGroup(group.drifts.name, checks), "")
 
     def _ask(self, item: ReviewedCheck, number: int, rest: Sequence[ReviewedCheck]) -> str:
         """Show a check and wait for a key that decides about it, which is returned."""
@@ -171,11 +166,11 @@ class _Dialogue:
 
 
 def _quoted(check: CheckResult, field: Callable[[str], str]) -> CheckResult:
-    """A check whose names are fit to be printed."""
+    """A check whose names are fit to be printed, without what makes its group name a command."""
     first = check.first_divergence
     if first is not None:
         first = replace(first, layer=first.layer and field(first.layer), class_name=field(first.class_name))
-    return replace(check, nodeid=field(check.nodeid), first_divergence=first)
+    return replace(check, nodeid=field(check.nodeid), first_divergence=first, candidate=None)
 
 
 @contextlib.contextmanager
