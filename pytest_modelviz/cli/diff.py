@@ -127,9 +127,9 @@ def project_tolerances(project: Project) -> "Tolerances":
 
 def _print_changes(changes: Sequence["BaselineChange"], folder: ResultsFolder, *, verbose: bool) -> None:
     """Reports of what is to be reviewed, drifts by what they have in common, then lists of the others."""
-    shown = [change for change in changes if change.change.needs_review or (verbose and not change.change.is_listed)]
-    reported = drift_groups(change.result for change in shown)
-    reported += [DriftGroup("", (change.result,)) for change in shown if change.result.status is not Status.DRIFT]
+    selected = [change for change in changes if change.change.needs_review or (verbose and not change.change.is_listed)]
+    reported = drift_groups(change.result for change in selected)
+    reported += [DriftGroup("", (change.result,)) for change in selected if change.result.status is not Status.DRIFT]
     most = len(reported) if verbose else _MOST_REPORTED
     for group in reported[:most]:
         if len(group.checks) > 1:

@@ -38,13 +38,13 @@ def markdown(options: ReviewOptions, review: Review, choice: Choice, checks: Che
         return f"{options.for_runs(*(runs[id(check)] for check in group.checks))} {chosen}".strip()
 
     groups = command_line(word for name in choice.groups for word in ("--group", name))
-    shown = options.for_runs(*review.runs) if len(review.runs) == 1 else options.given()
+    found = options.for_runs(*review.runs) if len(review.runs) == 1 else options.given()
     return MarkdownSummary(
         runs=list({run.id: run.result.run for run in review.runs}.values()),
         checks=[check for _, check in checks],
         options=of_group,
         report=lambda check: stored_report(review, check, runs[id(check)], options),
-        show_command=" ".join(word for word in ("modelviz show", shown, groups, chosen) if word),
+        show_command=" ".join(word for word in ("modelviz show", found, groups, chosen) if word),
         notes=[] if options.sources or not checks else [_ELSEWHERE],
         field=options.field,
     ).text(short=short)

@@ -193,12 +193,12 @@ def _write_report(options: ReviewOptions, review: Review, folder: ResultsFolder,
     from pytest_modelviz.reports.html import write_report
     from pytest_modelviz.reports.report_page import Wording
 
-    def here(result: RunResult, check: CheckResult) -> CheckResult:
+    def reworded(result: RunResult, check: CheckResult) -> CheckResult:
         return with_own_commands(review, check, ReviewedRun(folder, result), options)
 
     wording = Wording(
-        message=lambda result, check: here(result, check).message,
-        accept=lambda result, check: here(result, check).accept_command or "",
+        message=lambda result, check: reworded(result, check).message,
+        accept=lambda result, check: reworded(result, check).accept_command or "",
         options=lambda result: options.for_runs(ReviewedRun(folder, result)),
         field=without_command,
         name=options.field,
