@@ -110,6 +110,14 @@ class MarkdownSummary:
         return f"{opening}<summary>{summary}</summary>\n\n{code_block(self.report(check))}\n\n</details>"
 
 
+def noted_line(checks: Sequence[CheckResult], field: Callable[[str], str] = str) -> list[str]:
+    """Which checks matched with notes on what was not compared, if any did."""
+    noted = [f"{code(cut_short(f'{field(c.nodeid)} {field(c.name)}', _LONGEST_NAME))}" for c in checks if c.has_notes]
+    more = len(noted) - _MOST_NAMED
+    names = f"{', '.join(noted[:_MOST_NAMED])}{f' and {more} more' if more > 0 else ''}"
+    return [f"{counted(len(noted), 'check')} matched with notes on what was not compared: {names}"] if noted else []
+
+
 class _Page:
     """Sections, as long as there is room for them."""
 

@@ -215,7 +215,7 @@ class RunSummary:
         The arguments are those of `lines`.
         """
         from pytest_modelviz.reports.github import annotation_lines
-        from pytest_modelviz.reports.markdown import MarkdownSummary
+        from pytest_modelviz.reports.markdown import MarkdownSummary, noted_line
         from pytest_modelviz.run.github import GitHubJob
 
         job = GitHubJob.from_environment(os.environ, self._settings.github)
@@ -232,7 +232,7 @@ class RunSummary:
                     checks=failed,
                     show_command=f"modelviz show {options}",
                     options=lambda group: options,
-                    notes=[job.note(display_path(self._settings.results_dir, here))],
+                    notes=[*noted_line(results), job.note(display_path(self._settings.results_dir, here))],
                 )
             )
         )
