@@ -99,3 +99,8 @@ def test_another_input_is_where_the_drift_begins_before_all_layers():
     assert [bar.get("class") for bar in bars(svg)] == ["agrees", "drifted", "agrees", "drifted"]
     assert '<path class="mark" d="M56.0 25l-5 -8h10z"/>' in svg
     assert ">first: the input</text>" in svg
+
+
+def test_an_error_that_is_hardly_a_number_has_a_bar():
+    """A forged baseline may lead to any."""
+    assert "1.7e+308, allowed" in str(depth_chart([LayerError("a", 0, 1.7e308, 1e-320), LayerError("b", 0, 1e-5, 0.0)]))
