@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import re
 from dataclasses import dataclass
@@ -51,6 +52,7 @@ def write_report(results: ResultsFolder, fates: Fates | None = None, wording: Wo
     return results.report
 
 
+@functools.cache  # the template is translated once, however many reports a process makes
 def _environment() -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 

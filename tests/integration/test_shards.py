@@ -19,7 +19,7 @@ class TestShards:
         """The results of two jobs, each of which ran one file."""
         folders = []
         for name in ("a", "b"):
-            drifted.run("--modelviz", f"test_{name}.py").assert_outcomes(failed=1)
+            drifted.run_once("--modelviz", f"test_{name}.py").assert_outcomes(failed=1)
             folders.append(shutil.move(drifted.path / ".modelviz", drifted.path / f"shards/{name}"))
         return folders
 
@@ -147,9 +147,10 @@ class TestShards:
             source = f"from net import *\ndef test_net(feature_maps):\n    feature_maps(load(), photo() * {number})\n"
             (root / "tests/test_net.py").write_text(source)
             drifted.fault("")
-            drifted.run("--modelviz-update", f"--rootdir={root}", str(root))
+            here = (f"--rootdir=packages/{name}", f"packages/{name}")
+            drifted.run_once("--modelviz-update", *here)
             drifted.fault("weight")
-            drifted.run("--modelviz", f"--rootdir={root}", str(root)).assert_outcomes(failed=1)
+            drifted.run_once("--modelviz", *here).assert_outcomes(failed=1)
             shutil.move(root / ".modelviz", drifted.path / f"all/{name}")
         return drifted
 
