@@ -34,10 +34,11 @@ def record(name: str, folder: Path) -> dict[str, Any]:
     from benchmarks.zoo.models import build
 
     model, data = build(name)
-    start = time.perf_counter()
-    with torch.no_grad():
-        model(**data) if isinstance(data, dict) else model(*data) if isinstance(data, tuple) else model(data)
-    bare = time.perf_counter() - start
+    for _ in range(2):
+        start = time.perf_counter()
+        with torch.no_grad():
+            model(**data) if isinstance(data, dict) else model(*data) if isinstance(data, tuple) else model(data)
+        bare = time.perf_counter() - start
     start = time.perf_counter()
     Views().record(folder, model, data)
     seconds = time.perf_counter() - start
@@ -114,7 +115,12 @@ def examine(name: str, seconds: float) -> dict[str, Any]:
             command = [sys.executable, "-m", "benchmarks.zoo", "--step", step, "--folder", folder, name]
             try:
                 done = subprocess.run(
-                    command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=seconds
+                    command,
+                    check=False,
+                    env={**os.environ, **environment},
+                    capture_output=True,
+                    text=True,
+                    timeout=seconds,
                 )
             except subprocess.TimeoutExpired:
                 return {**found, "reason": f"{step}: longer than {seconds:.0f} s"}
@@ -142,7 +148,8 @@ def table(results: list[dict[str, Any]]) -> str:
     for library in dict.fromkeys(found["model"].partition("/")[0] for found in results):
         own = [found for found in results if found["model"].startswith(f"{library}/")]
         recorded = [found["record"] for found in own if "record" in found]
-        ratios, sizes = (sorted(values) for values in zip(*((r["seconds"] / r["bare"], r["bytes"]) for r in recorded)))
+        ratios = sorted(record["seconds"] / record["bare"] for record in recorded)
+        sizes = sorted(record["bytes"] for record in recorded)
         counts = Counter(verdict(found) for found in own)
         lines.append(
             f"| {library} | {len(own)} | {counts['works']} | {ratios[len(ratios) // 2]:.1f} "

@@ -17,7 +17,7 @@ Built = tuple[nn.Module, Any]
 _VISION: dict[str, tuple[int, dict[str, Any]]] = {
     "googlenet": (64, {"init_weights": False, "aux_logits": False}),
     "inception_v3": (96, {"init_weights": False, "aux_logits": False}),
-    "maxvit": (64, {"input_size": (64, 64), "partition_size": 2}),
+    "maxvit": (224, {}),
     "vit_": (64, {"image_size": 64}),
     "vit_h_14": (56, {"image_size": 56}),
 }
@@ -245,7 +245,7 @@ def _vision(name: str) -> Built:
     from torchvision.models.quantization.utils import quantize_model
 
     kind = torchvision.models.get_model_builder(name).__module__.split(".")[2]
-    begins = max((start for start in _VISION if name.startswith(start)), key=len, default="")
+    begins = max((start for start in _VISION if name.removeprefix("quantized_").startswith(start)), key=len, default="")
     side, options = _VISION.get(begins, (64, {}))
     if kind in ("segmentation", "detection"):
         options = {"weights_backbone": None}
