@@ -258,7 +258,7 @@ def _vision(name: str) -> Built:
     if kind == "optical_flow":
         return model, (torch.rand(1, 3, 128, 128), torch.rand(1, 3, 128, 128))
     if kind == "video":
-        side = 224 if name.startswith("mvit") else side
+        side = 224 if name.startswith(("mvit", "s3d")) else side
         frames = next((count for start, count in _VIDEO_FRAMES.items() if name.startswith(start)), 8)
         return model, torch.rand(1, 3, frames, side, side)
     return model, torch.rand(1, 3, side, side)
@@ -270,7 +270,8 @@ def _timm(name: str) -> Built:
     model = timm.create_model(name, pretrained=False, num_classes=10).eval()
     seed_weights(model)
     size = model.default_cfg["input_size"]
-    return model, torch.rand(1, *(size if model.default_cfg.get("fixed_input_size") else (3, 128, 128)))
+    is_fixed = model.default_cfg.get("fixed_input_size") or name == "halonet_h1"
+    return model, torch.rand(1, *(size if is_fixed else (3, 128, 128)))
 
 
 def _transformers(name: str) -> Built:
