@@ -240,6 +240,12 @@ _PICTURES = [
 ]
 
 
+def _seed(model: nn.Module) -> None:
+    """Weights from names; and inputs that do not depend on how many numbers the model has drawn when it was built."""
+    seed_weights(model)
+    torch.manual_seed(0)
+
+
 def _vision(name: str) -> Built:
     import torchvision
     from torchvision.models.quantization.utils import quantize_model
@@ -250,7 +256,7 @@ def _vision(name: str) -> Built:
     if kind in ("segmentation", "detection"):
         options = {"weights_backbone": None}
     model = torchvision.models.get_model(name, weights=None, **options).eval()
-    seed_weights(model)
+    _seed(model)
     if kind == "quantization":
         quantize_model(model, "fbgemm")
     if kind == "detection":
@@ -268,7 +274,7 @@ def _timm(name: str) -> Built:
     import timm
 
     model = timm.create_model(name, pretrained=False, num_classes=10).eval()
-    seed_weights(model)
+    _seed(model)
     size = model.default_cfg["input_size"]
     is_fixed = model.default_cfg.get("fixed_input_size") or name == "halonet_h1"
     return model, torch.rand(1, *(size if is_fixed else (3, 128, 128)))
@@ -285,7 +291,7 @@ def _transformers(name: str) -> Built:
         if getattr(config, key, None) is not None:
             setattr(config, key, value)
     model = AutoModel.from_config(config).eval()
-    seed_weights(model)
+    _seed(model)
     if name in _PICTURES:
         side = getattr(config, "image_size", None) or 64
         return model, {"pixel_values": torch.rand(1, 3, side, side)}
@@ -314,5 +320,4 @@ BUILDERS = _builders()
 
 def build(name: str) -> Built:
     """A model in eval mode, seeded by the names of its parameters, and its input: the same in every process."""
-    torch.manual_seed(0)
     return BUILDERS[name]()
