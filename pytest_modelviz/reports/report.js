@@ -134,6 +134,14 @@
     });
   }
 
+  // pictures beside the page, which may have been left behind
+  for (const image of all(document, "img.linked", HTMLImageElement)) {
+    image.addEventListener("error", () => {
+      image.hidden = true;
+      if (image.nextElementSibling instanceof HTMLElement) image.nextElementSibling.hidden = false;
+    });
+  }
+
   // ---- checks: search, filters, order
 
   const list = byId("articles");
@@ -152,6 +160,8 @@
   const textOf = (check) => {
     if (!check.text) {
       const parts = all(check.element, "summary h3, .brief, .heading, .found, figcaption, .diff", Element);
+      const change = byId(check.element.dataset.group ?? "");
+      if (change) parts.push(...all(change, "h3, .effect, .said", Element));
       check.text = parts.map((part) => part.textContent ?? "").join("\n").toLowerCase();
     }
     return check.text;

@@ -7,8 +7,6 @@ from pytest_modelviz.records.facts import items
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.text.side_by_side import apart
 
-INPUT_LABEL = "(input)"  # no layer can be called that
-
 
 def error_caption(error: float, tolerance: float) -> str:
     """The error that follows a picture's headline: two numbers that never read the same where they differ."""
