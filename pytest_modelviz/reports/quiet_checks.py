@@ -11,7 +11,6 @@ from pathlib import PurePosixPath
 from urllib.parse import quote
 
 from pytest_modelviz.records.check_result import CheckResult, Status
-from pytest_modelviz.reports.message_rows import message_rows
 from pytest_modelviz.storage.results import ResultsFolder
 from pytest_modelviz.text.counts import counted
 from pytest_modelviz.text.side_by_side import apart
@@ -41,12 +40,6 @@ class QuietCheck:
             return f"{layers}, all equal"
         size, allowed = apart(check.error, check.tolerance, 2)
         return f"{layers}, largest error {size}, allowed {allowed} ({100 * check.error / check.tolerance:.0f} % of it)"
-
-    @property
-    def notes(self) -> list[str]:
-        """What is to be said of it; all of the message where that does not look like a report of ours."""
-        rows = message_rows(self.message)
-        return self.message.split("\n") if rows is None and self.message else [] if rows is None else rows.of("note")
 
 
 def picture_link(results: ResultsFolder, check: CheckResult) -> str:

@@ -271,7 +271,8 @@ class TestQuietChecks:
     def test_what_was_compared(self, tmp_path):
         text = text_of(self.page(tmp_path, message="feature_maps: match\n  note      rounding is large"))
         assert "1 check without trouble test_net.py::test_m \u00b7 feature_maps match" in text
-        assert "compared 9 layers, largest error 2e-07, allowed 1e-06 (20 % of it) note rounding is large" in text
+        assert "compared 9 layers, largest error 2e-07, allowed 1e-06 (20 % of it) baseline baselines/" in text
+        assert "feature_maps: match note rounding is large There is no picture of it beside this report." in text
         assert "compared 9 layers, all equal" in text_of(self.page(tmp_path, error=0.0, tolerance=0.0))
         assert "compared" not in text_of(self.page(tmp_path, status=Status.RECORDED))
 
