@@ -228,8 +228,7 @@
   };
 
   const follow = () => {
-    const id = decodeURIComponent(location.hash.slice(1));
-    const check = checks.find(({ element }) => element.id === id);
+    const check = checks.find(({ element }) => element.id === location.hash.slice(1));
     if (!check) return;
     if (check.element.hidden) {
       reset();

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 from collections import Counter
@@ -53,7 +54,8 @@ class Wording:
 class Article:
     """A check that did not match, with what its part of the page shows.
 
-    `rows` are None where its message does not look like a report of ours; `group` is the change it belongs to, if any.
+    `rows` are None where its message does not look like a report of ours. `said` are the lines of them, with their
+    labels, that the page says elsewhere: for all checks, or with its `group`, the change it belongs to, if any.
     """
 
     id: str
@@ -66,19 +68,21 @@ class Article:
     severity: int
     figures: CheckFigures
     details: ShownDetails
+    said: set[tuple[str, str]]
     group: Group | None = None
 
     @property
     def where(self) -> str:
         """The layer where the drift begins, for people; empty where there is none."""
         first = self.check.first_divergence
-        return "" if first is None else printable(first.layer or "the model itself")
+        return "" if first is None else first.layer or "the model itself"
 
     @property
     def class_name(self) -> str:
-        """Its class, before and now where that is another."""
+        """Its class, before and now where that is another, and the call, if it is not the first."""
         first = self.check.first_divergence
-        return "" if first is None else self.details.class_name or first.class_name
+        call = f", call {first.call}" if first is not None and first.call else ""
+        return "" if first is None else f"{self.details.class_name or first.class_name}{call}"
 
     @property
     def effect(self) -> str:
@@ -92,36 +96,31 @@ class Article:
     @property
     def heading(self) -> str:
         """The first line of its report, where that says more than the titles of a drift."""
-        return "" if self.rows is None or self.check.status is Status.DRIFT else self.rows.heading
+        heading = "" if self.rows is None else self.rows.heading
+        return "" if heading.startswith(f"{self.check.name} drifted") else heading
 
     @property
     def own_rows(self) -> list[MessageRow]:
-        """The lines of its report that neither its titles have said nor its group, and no command."""
-        said = {("output", self.effect), *(() if self.group is None else self.group.lines)}
+        """The lines of its report that are said nowhere else, without commands."""
+        said = {*self.said, ("output", self.effect)}
         rows = [] if self.rows is None else [row for row in self.rows.rows if row.label != "accept"]
         own = [MessageRow(row.label, [line for line in row.lines if (row.label, line) not in said]) for row in rows]
         return [row for row in own if row.lines]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Group:
-    """Drifts that are probably one change, with lines of the reports of some of them, by their labels."""
+    """Drifts that are probably one change, with lines of the reports of some of them, by their labels.
+
+    `lead` is the one whose titles say most.
+    """
 
     id: str
     effect: str
     rows: Sequence[MessageRow]
     articles: Sequence[Article]
+    lead: Article
     accept: str
-
-    @property
-    def class_name(self) -> str:
-        return next((article.class_name for article in self.articles if article.details.class_name), "") or (
-            self.articles[0].class_name
-        )
-
-    @property
-    def lines(self) -> set[tuple[str, str]]:
-        return {(row.label, line) for row in self.rows for line in row.lines}
 
 
 class ReportPage:
@@ -151,7 +150,7 @@ class ReportPage:
             self._quiet(result, check) for result in runs for check in result.checks if not check.status.fails
         ]
 
-    @property
+    @functools.cached_property
     def environment_changes(self) -> list[str]:
         """What has changed around the model since its baselines were recorded, each once."""
         pairs = [pair for check in self.checks for pair in check.environment_changes.items()]
@@ -210,6 +209,7 @@ class ReportPage:
             severity=severity,
             figures=figures,
             details=details,
+            said={("changed", f"{change}, since the baseline was recorded") for change in self.environment_changes},
         )
 
     def _named(self, check: CheckResult) -> CheckResult:
@@ -231,10 +231,12 @@ class ReportPage:
             effect=group_effect(group),
             rows=[row for row in rows if row.lines],
             articles=articles,
+            lead=next((article for article in articles if article.details.class_name), articles[0]),
             accept=printable(accept) if any(article.accept for article in articles) else "",
         )
         for article in articles:
             article.group = found
+            article.said |= {(row.label, line) for row in found.rows for line in row.lines}
         return found
 
     def _quiet(self, result: RunResult, check: CheckResult) -> QuietCheck:

@@ -16,6 +16,7 @@ from report_by_hand import FACTS, drift, keep_details, picture_files, write_resu
 from pytest_modelviz.pictures.colour import NOT_FINITE
 from pytest_modelviz.pictures.files import quick_png_bytes
 from pytest_modelviz.records.check_result import LayerCounts, Status
+from pytest_modelviz.records.verdict import Divergence
 from pytest_modelviz.reports import html
 from pytest_modelviz.reports.html import write_report
 from pytest_modelviz.reports.report_page import Wording
@@ -103,7 +104,17 @@ def test_changes_of_the_environment_are_said_once(tmp_path):
     page = page_of(write_results(tmp_path, *checks))
     assert page.count("Changed since baselines were recorded: torch: 2.13 -&gt; 2.14</p>") == 1
     many = drift("test_a", environment_changes={f"key{at}": ("1", "2") for at in range(10)})
-    assert "key6: 1 -&gt; 2, and 3 more</p>" in page_of(write_results(tmp_path / "many", many))
+    page = page_of(write_results(tmp_path / "many", many))
+    assert "key6: 1 -&gt; 2, and 3 more</p>" in page
+    assert [f"key{at}: 1 -&gt; 2" in page[page.index("<main>") :] for at in (6, 7)] == [False, True]
+
+
+def test_a_heading_that_says_more_than_the_titles_stands(tmp_path):
+    first = Divergence("conv", "Conv2d", 3, 0.05, 1e-4)
+    text = text_of(page_of(write_results(tmp_path / "1", drift("test_a", first_divergence=first))))
+    assert text.count("weights at conv Conv2d, call 3") == 2
+    partly = drift("test_a", message="feature_maps could be compared only up to step 4\n  cause     weights: a")
+    assert text_of(page_of(write_results(tmp_path / "2", partly))).count("only up to step 4") == 1
 
 
 def test_each_fact_is_said_once(tmp_path):
