@@ -56,7 +56,7 @@ def _environment() -> Environment:
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(text=printable, counted=counted, by_test=by_test)
+    environment.filters.update(counted=counted, by_test=by_test)
     return environment
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from pytest_modelviz.records.check_result import CheckResult
-from pytest_modelviz.records.json_values import objects
+from pytest_modelviz.records.json_values import objects, optional, optional_number, required
 from pytest_modelviz.records.verdict import Cause, LayerError
 from pytest_modelviz.reports.depth_chart import DepthChart, depth_chart
 from pytest_modelviz.reports.figures import Figure, described_figures
-from pytest_modelviz.reports.layer_errors import layer_errors
 from pytest_modelviz.reports.module_tree import ModuleNode, module_tree
 from pytest_modelviz.storage.results import ResultsFolder
 from pytest_modelviz.text.dotted import INPUT_LABEL, OUTPUT_LABEL
@@ -69,7 +69,7 @@ def read_details(
 def _shown(
     document: JsonObject, check: CheckResult, printed: Callable[[str], str], bars: int, lines: int
 ) -> ShownDetails:
-    layers, first = _with_ends(layer_errors(document, printed), check), check.first_divergence
+    layers, first = _layer_errors(document, check, printed), check.first_divergence
     begins = None if first is None else (printed(first.layer), first.call)
     begins = (INPUT_LABEL, 0) if check.cause is Cause.INPUT else begins
     return ShownDetails(
@@ -81,12 +81,30 @@ def _shown(
     )
 
 
-def _with_ends(layers: Sequence[LayerError], check: CheckResult) -> list[LayerError]:
-    """The errors with the model's own as its output's, and before all that of another input."""
+def _layer_errors(document: JsonObject, check: CheckResult, printed: Callable[[str], str]) -> list[LayerError]:
+    """The error of each call in the order of execution, the model's own as its output's; first that of another input.
+
+    [] where they cannot be read.
+    """
+    try:
+        layers = [_layer_error(row, printed) for row in objects(document, "layers")]
+    except ValueError:
+        return []
     first = check.first_divergence
-    is_input = layers and first is not None and check.cause is Cause.INPUT
-    before = [LayerError(INPUT_LABEL, 0, first.error, first.tolerance)] if first is not None and is_input else []
-    return [*before, *(layer if layer.layer else replace(layer, layer=OUTPUT_LABEL) for layer in layers)]
+    if layers and first is not None and check.cause is Cause.INPUT:
+        return [LayerError(INPUT_LABEL, 0, first.error, first.tolerance), *layers]
+    return layers
+
+
+def _layer_error(row: JsonObject, printed: Callable[[str], str]) -> LayerError:
+    error, tolerance = optional_number(row, "error"), optional_number(row, "tolerance")
+    layer = required(row, "layer", str)
+    return LayerError(
+        printed(layer) if layer else OUTPUT_LABEL,
+        optional(row, "call", int) or 0,
+        math.inf if error is None else abs(error),
+        abs(tolerance or 0.0),
+    )
 
 
 def _changed_class(document: JsonObject, check: CheckResult, printed: Callable[[str], str]) -> str:

@@ -92,7 +92,7 @@ def test_details_bring_the_whole_message_the_chart_and_the_tree(tmp_path):
     keep_details(folder, replace(check, message=check.message + evidence))
     page = page_of(folder)
     assert "line 19 of it" in page
-    assert "<summary>and 8 more</summary>" in page  # beyond the group's four and eight of its own
+    assert "<summary>and 8 more lines</summary>" in page  # beyond the group's four and eight of its own
     assert page.count("<rect") == 4
     assert '<rect class="first"' in page
     tree = text_of(page[page.index('<ul class="tree">') :])

@@ -281,6 +281,8 @@ class TestModes:
 
     def test_blink(self, browser):
         self.mode(browser, "blink")
+        name = "return getComputedStyle(document.querySelector('.picture .shown'), '::after').content"
+        assert browser.run(name) == ('"actual"' if shown(browser, ".actual img") else '"baseline"')
         states = {shown(browser, ".actual img")}
         browser.run_until_called("setTimeout(arguments[0], 900)")
         states.add(shown(browser, ".actual img"))
