@@ -257,10 +257,11 @@ def _severity(output: OutputEffect) -> tuple[float, bool, float]:
 
 
 def _evidence(articles: Sequence[Article]) -> list[MessageRow]:
-    """What the first report with evidence says of the cause, and how far the change spread."""
-    rows = next((x.rows for x in articles if x.rows is not None and x.rows.of("evidence")), None)
-    labels = () if rows is None else ("cause", "evidence", "spread")
-    return [MessageRow(label, rows.of(label)[:_MOST_EVIDENCE]) for label in labels if rows is not None]
+    """What the first report with evidence, else the first one, says of the cause, and how far the change spread."""
+    reports = [article.rows for article in articles if article.rows is not None]
+    reports.sort(key=lambda rows: not rows.of("evidence"))
+    labels = ("cause", "evidence", "spread")
+    return [MessageRow(label, rows.of(label)[:_MOST_EVIDENCE]) for rows in reports[:1] for label in labels]
 
 
 def by_test(articles: Sequence[Article]) -> list[tuple[str, list[Article]]]:

@@ -128,6 +128,11 @@ def test_each_fact_is_said_once(tmp_path):
     assert "drifted, first at" not in text
 
 
+def test_a_group_without_evidence_says_what_there_is(tmp_path):
+    text = text_of(page_of(write_results(tmp_path, drift("test_a"), drift("test_b"))))
+    assert [text.count(fact) for fact in ("the weights are different", "2 of 4 layers")] == [1, 1]
+
+
 def test_what_a_check_says_otherwise_than_its_group_stands_with_it(tmp_path):
     checks = [drift(test) for test in ("test_a", "test_b")]
     own = "\n  evidence  both\n            own of "
