@@ -95,7 +95,13 @@ def test_details_bring_the_whole_message_the_chart_and_the_tree(tmp_path):
     assert "<summary>and 8 more lines</summary>" in page  # beyond the group's four and eight of its own
     assert page.count("<rect") == 4
     assert '<rect class="first"' in page
-    tree = text_of(page[page.index('<ul class="tree">') :])
+    tree = page[page.index('<ul class="tree">') :]
+    assert re.findall(r'<details( open)?><summary class="(\w+)">', tree) == [
+        (" open", "holds"),
+        (" open", "holds"),
+        ("", "agrees"),
+    ]
+    tree = text_of(tree)
     assert "(model) 2 of 4 drifted net 2 of 3 drifted conv1 conv2 0.05, 500 x allowed first relu 0.03, 300" in tree
 
 
