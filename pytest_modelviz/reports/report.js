@@ -177,7 +177,7 @@
       list?.append(element);
       link?.parentElement?.append(link);
     }
-    for (const last of all(document, "nav li:not(.entry):not(:first-child)", HTMLElement)) last.parentElement?.append(last);
+    for (const last of all(document, "nav li.last", HTMLElement)) last.parentElement?.append(last);
   };
 
   /** @type {Check | null} */
@@ -279,7 +279,7 @@
   /** @type {HTMLDetailsElement[]} */
   let opened = [];
   addEventListener("beforeprint", () => {
-    opened = visible().flatMap(({ element }) => all(element, ".check, .more", HTMLDetailsElement)).filter((fold) => !fold.open);
+    opened = all(document, ".check, .more", HTMLDetailsElement).filter((fold) => !fold.open && !fold.closest("[hidden]"));
     for (const fold of opened) fold.open = true;
   });
   addEventListener("afterprint", () => { for (const fold of opened) fold.open = false; });

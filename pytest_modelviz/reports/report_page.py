@@ -65,7 +65,6 @@ class Article:
     accept: str
     fate: str
     is_open: bool
-    severity: int
     figures: CheckFigures
     details: ShownDetails
     said: set[tuple[str, str]]
@@ -124,7 +123,7 @@ class Group:
 
 
 class ReportPage:
-    """All that is shown of the checks of some runs."""
+    """All that is shown of the checks of some runs, the most severe first."""
 
     def __init__(self, results: ResultsFolder, runs: Sequence[RunResult], fates: Fates, wording: Wording) -> None:
         self._results, self._runs, self._fates, self._wording = results, runs, fates, wording
@@ -142,13 +141,15 @@ class ReportPage:
             self._group(number, result, group, list(itertools.islice(following, len(group.checks))))
             for number, (result, group) in enumerate(groups, 1)
         ]
+        few = len(self.articles) <= _OPEN
+        for article in self.articles if few else [group.articles[0] for group in self.groups[:_OPEN]]:
+            article.is_open = True
         self.others = {
             status: [article for article in self.articles if article.check.status is status]
             for status in (Status.MISSING, Status.UNREADABLE, Status.UNSTABLE)
         }
-        self.quiet = [
-            self._quiet(result, check) for result in runs for check in result.checks if not check.status.fails
-        ]
+        quiet = ((result, check) for result in runs for check in result.checks if not check.status.fails)
+        self.quiet = [self._quiet(*pair) for pair in quiet]
 
     @functools.cached_property
     def environment_changes(self) -> list[str]:
@@ -176,23 +177,10 @@ class ReportPage:
         checks = [check for _, check in listed]
         details = read_details(self._results, checks, self._wording.field)
         figures = figures_of(self._results, checks, [known.figures for known in details], self._wording.field)
-        opened = {id(group.first) for _, group in groups[:_OPEN]}
-        opened = opened if len(listed) > _OPEN else set(map(id, checks))
-        return [
-            self._article(result, check, known, pictures, severity, is_open=id(check) in opened)
-            for severity, ((result, check), known, pictures) in enumerate(zip(listed, details, figures, strict=True))
-        ]
+        shown = zip(listed, details, figures, strict=True)
+        return [self._article(result, check, known, pictures) for (result, check), known, pictures in shown]
 
-    def _article(
-        self,
-        result: RunResult,
-        check: CheckResult,
-        details: ShownDetails,
-        figures: CheckFigures,
-        severity: int,
-        *,
-        is_open: bool,
-    ) -> Article:
+    def _article(self, result: RunResult, check: CheckResult, details: ShownDetails, figures: CheckFigures) -> Article:
         whole = check if details.message is None else replace(check, message=details.message)
         message = printable_lines(self._wording.message(result, whole))
         field, first = self._wording.field, check.first_divergence
@@ -205,8 +193,7 @@ class ReportPage:
             rows=message_rows(message),
             accept=printable(self._wording.accept(result, check)),
             fate=printable(self._fates.get((result.run.id, check.nodeid, check.name), "")),
-            is_open=is_open,
-            severity=severity,
+            is_open=False,
             figures=figures,
             details=details,
             said={("changed", f"{change}, since the baseline was recorded") for change in self.environment_changes},

@@ -147,6 +147,8 @@ class TestChecks:
 
     def test_sorted_by_name_and_by_severity(self, browser):
         enter(browser, "#sort", "name")
+        contents = browser.run("return [...document.querySelectorAll('nav li')].map(l => l.textContent)")
+        assert (contents[0], contents[-2:]) == ("What changed", ["Orphans", "Checks without trouble"])
         assert names(browser) == ["test_a", "test_b", "test_d", "test_e", "test_c"]
         enter(browser, "#sort", "severity")
         assert names(browser) == ["test_a", "test_b", "test_e", "test_c", "test_d"]
@@ -179,8 +181,9 @@ class TestChecks:
         assert copied == browser.run("return document.querySelector('.group code').textContent")
 
     def test_all_is_printed(self, browser):
+        browser.run("document.querySelector('#changes').after(document.querySelector('.more'))")  # of no check
         browser.run("dispatchEvent(new Event('beforeprint'))")
-        assert browser.run("return [...document.querySelectorAll('.check')].every(d => d.open)")
+        assert browser.run("return [...document.querySelectorAll('.check, .more')].every(d => d.open)")
         browser.run("dispatchEvent(new Event('afterprint'))")
         assert not browser.run("return [...document.querySelectorAll('.check')].every(d => d.open)")
 
