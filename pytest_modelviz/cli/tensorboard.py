@@ -25,6 +25,7 @@ from pytest_modelviz.text.printable import command_line
 _TENSORBOARD = "import sys; sys.path[:] = filter(None, sys.path); from tensorboard.main import run_main; run_main()"
 _ALL_IMAGES = "--samples_per_plugin=images=1000"  # else ten steps of a tag, chosen at random; with 0 there are none
 _PORT, _PORTS = 6006, 10  # the first one that TensorBoard tries, and how many
+_ANY_PORT = "0"  # one that TensorBoard chooses and prints
 _SSH = 22
 
 
@@ -44,8 +45,9 @@ def tensorboard(options: ReviewOptions, arguments: Sequence[str]) -> None:
     port = _given_port(arguments)
     chosen = [] if port else [f"--port={_free_port()}"]
     command = [sys.executable, "-c", _TENSORBOARD, *logs, _ALL_IMAGES, *chosen, *arguments]
-    for line in _hints(port or chosen[0].partition("=")[2], options.folders()):
-        print_line(line)
+    if port != _ANY_PORT:
+        for line in _hints(port or chosen[0].partition("=")[2], options.folders()):
+            print_line(line)
     try:
         raise click.exceptions.Exit(subprocess.run(command, check=False).returncode)  # noqa: S603  # the user's own
     except KeyboardInterrupt:  # how TensorBoard is ended

@@ -103,6 +103,11 @@ class TestHints:
         assert chosen != str(taken)
         assert lines[0].endswith(f"http://localhost:{chosen}/#text")
 
+    def test_a_port_that_is_not_known_yet_is_not_named(self, started, tmp_path):
+        unpack(tmp_path, "a")
+        assert self.hints("--port=0") == []
+        assert started[0][-1] == "--port=0"
+
     def test_the_last_run(self, started, tmp_path):
         unpack(tmp_path, "a")
         run = {"id": "1", "torch": "2", "python": "3", "platform": "p", "device": "cpu", "workers": 1}
