@@ -237,7 +237,8 @@ class TestFromCI:
         page = html.unescape((drifted.path / ".modelviz/report.html").read_text())
         for check in checks:
             assert f"{check['message']}\n" in text
-            assert check["message"] in page
+            for line in check["message"].split("\n")[1:]:  # below its label
+                assert line[12:].removeprefix(f"{check['cause']}: ") in page
 
     def test_from_another_folder_too(self, drifted, downloaded, monkeypatch):
         monkeypatch.chdir(downloaded.parent)
