@@ -23,9 +23,7 @@ _OWN_COMMAND = re.compile(
     r"\s{0,4}(?:accept\b|record\b|to (?:record|replace|accept)\b|this records all checks)", re.IGNORECASE
 )
 # A word is looked at once, from its beginning: a line may be of megabytes.
-_ANY_COMMAND = re.compile(
-    r"(?<![\w.])(?=[\w.]*?(?:modelviz|py\.?test))[\w.]+['\"]?\s|--modelviz", re.IGNORECASE
-)
+_ANY_COMMAND = re.compile(r"(?<![\w.])(?=[\w.]*?(?:modelviz|py\.?test))[\w.]+['\"]?\s|--modelviz", re.IGNORECASE)
 # Exempt are commands in the sentences of our own reports: to move baselines, and to run pytest elsewhere or again.
 _COMMAND = re.compile(
     r"(?<![\w.])(?=[\w.]*?(?<!--)modelviz)[\w.]+['\"]?\s+(?!mv\s)|--modelviz-update"
