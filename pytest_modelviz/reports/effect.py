@@ -6,23 +6,22 @@ import math
 
 from pytest_modelviz.records.effect import OutputEffect, Reappearance, ScoredClass, TopClassChange
 from pytest_modelviz.text.counts import counted
-from pytest_modelviz.text.side_by_side import apart
+from pytest_modelviz.text.side_by_side import apart, cut_short, without_middle
 
 _MOST_CHANGES = 3  # samples whose classes are named
 _MOST_MERGERS = 3
+_LONGEST, _LONGEST_PATH = 1000, 200  # letters of a line, and of what it says of the output: a baseline may hold any
 
 
 def effect_lines(effect: OutputEffect | None) -> list[str]:
     """The lines of a report on what a drift does to the output; none where nothing is known of that."""
     if effect is None:
         return []
-    lines = [f"  output    {output_sentence(effect)}"]
     changes = [_change(change) for change in effect.changes[:_MOST_CHANGES]]
     more = len(effect.changes) - _MOST_CHANGES
-    lines += [f"            {text}" for text in [*changes, *([f"and {more} more"] if more > 0 else [])]]
-    if effect.reappearance is not None:
-        lines += [f"            {text}" for text in _reappearance(effect.reappearance)]
-    return lines
+    texts = [output_sentence(effect), *changes, *([f"and {more} more"] if more > 0 else [])]
+    texts += [] if effect.reappearance is None else _reappearance(effect.reappearance)
+    return [f"  {'' if at else 'output':9} {without_middle(text, _LONGEST)}" for at, text in enumerate(texts)]
 
 
 def output_sentence(effect: OutputEffect) -> str:
@@ -37,7 +36,7 @@ def output_sentence(effect: OutputEffect) -> str:
 
 
 def _error(effect: OutputEffect) -> str:
-    where = f" ({effect.path})" if effect.path else ""
+    where = f" ({cut_short(effect.path, _LONGEST_PATH)})" if effect.path else ""
     if not math.isfinite(effect.error):
         return f"another kind or shape{where}"
     size, allowed = apart(effect.error, effect.tolerance, 2)

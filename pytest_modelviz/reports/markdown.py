@@ -20,6 +20,7 @@ from pytest_modelviz.text.side_by_side import cut_short
 COMMENT_BYTES = 65_536  # that GitHub allows a comment, in characters
 STEP_SUMMARY_BYTES = 2**20  # and the summary of a step
 
+_MOST_RUNS = 5
 _MOST_NAMED = 5  # tests of a group
 _MOST_UNFOLDED = 3  # groups of which a report is unfolded
 _LONGEST_NAME = 200
@@ -56,7 +57,8 @@ class MarkdownSummary:
         """The summary, of at most so many bytes; what had to be left out is said at its end. `short`: groups alone."""
         groups = drift_groups(self.checks)
         page = _Page(most_bytes - _ROOM_FOR_THE_END)
-        page.add("\n\n".join([self._heading(), *map(_run_line, self.runs)]))
+        more = [f"And {counted(len(self.runs) - _MOST_RUNS, 'more run')}"] if len(self.runs) > _MOST_RUNS else []
+        page.add("\n\n".join([self._heading(), *map(_run_line, self.runs[:_MOST_RUNS]), *more]))
         unfolded = [] if short else [group.first for group in groups[:_MOST_UNFOLDED]]
         omitted_groups = omitted_checks = 0
         for at, group in enumerate(groups):
