@@ -68,7 +68,7 @@ def _(change: changes.Mirrored) -> str:
 
 @change_text.register
 def _(change: changes.PreparedOtherwise) -> str:
-    return "a similar picture, as after another resizing, crop or compression"
+    return "a similar picture, perhaps resized, cropped or compressed in another way"
 
 
 def _some(indices: tuple[int, ...], total: int, slices: str) -> str:

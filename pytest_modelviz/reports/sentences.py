@@ -12,7 +12,7 @@ from pytest_modelviz.records import findings as kinds
 from pytest_modelviz.records.changes import ValueChange
 from pytest_modelviz.records.findings import AUTOCAST, COMPUTED_IN
 from pytest_modelviz.reports.changes import change_text
-from pytest_modelviz.text.counts import counted
+from pytest_modelviz.text.counts import counted, cut
 from pytest_modelviz.text.dotted import MODEL_LABEL
 from pytest_modelviz.text.side_by_side import cut_apart, split_items, without_digests
 
@@ -265,13 +265,6 @@ def differs(error: float) -> str:
 def layers_of(findings: Sequence[kinds.LayerFinding]) -> list[str]:
     """The layers of findings, each once."""
     return list(dict.fromkeys(finding.layer for finding in findings))
-
-
-def cut(texts: list[str], most: int | None) -> list[str]:
-    """The first texts, and a count of the others, so that there are no more than `most`."""
-    if most is None or len(texts) <= most:
-        return texts
-    return [*texts[: most - 1], f"and {len(texts) - most + 1} more"]
 
 
 def listed(layers: Sequence[str]) -> str:

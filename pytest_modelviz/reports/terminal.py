@@ -6,20 +6,19 @@ from pytest_modelviz.records import findings as kinds
 from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.records.verdict import Cause
 from pytest_modelviz.reports.effect import effect_lines
-from pytest_modelviz.reports.sentences import MOST_LISTED, cut, sentence, sentences
+from pytest_modelviz.reports.sentences import MOST_LISTED, sentence, sentences
+from pytest_modelviz.text.counts import cut
 from pytest_modelviz.text.printable import printable, printable_lines
 from pytest_modelviz.text.side_by_side import apart
 
 _MOST_NOTES, _LONGEST = 20, 1000  # notes on what a comparison found, and letters of a sentence
 _MOST_SHORT = 999.5  # from here on a ratio has no three digits
-_WHOLE = 9.95  # from here on a multiple of the noise has no decimals
-_CAUSES = {
+_CAUSES = {  # those that do not speak for themselves
     Cause.ARCHITECTURE: "the model is built differently",
-    Cause.WEIGHTS: "the weights are different",
-    Cause.INPUT: "the input is different",
     Cause.COMPUTATION: "modules, weights and inputs are the same, the code computes something else",
     Cause.GRADIENT: "the forward pass is the same, the gradient is different",
 }
+_ERRORS = {"cam_map": " in the map", "saliency_map": " in the gradient", "activation_maximization": " in the climb"}
 _LIMITS = (
     kinds.KinksFinding,
     kinds.UncomparedFinding,
@@ -103,9 +102,10 @@ def _drift(
     happened = f"could be compared only up to step {steps[0] - 1}" if steps else "drifted"
     lines = [f"{result.name} {happened}{_where(result)}", *effect_lines(result.output)]
     if result.cause:
-        lines.append(f"  cause     {result.cause}: {cause_text or _CAUSES[result.cause]}")
+        meaning = cause_text or _CAUSES.get(result.cause)
+        lines.append(f"  cause     {result.cause}{f': {meaning}' if meaning else ''}")
     if result.tolerance != 0.0:
-        lines.append(f"  error     {amount(result.error, result.tolerance)}{_beside_noise(result.error, findings)}")
+        lines.append(f"  error     {amount(result.error, result.tolerance, error_of(result))}")
     lines += _evidence(findings, most)
     if result.layers.compared > 1:
         drifted = result.layers.drifted or "none"
@@ -139,7 +139,7 @@ def ways_to_replace(selection: str) -> list[str]:
 
 def _unstable(result: CheckResult, findings: Sequence[kinds.AnyFinding], reason: str, most: int | None) -> str:
     lines = [f"{result.name}: two captures of the same model differ{_where(result)}"]
-    lines.append(f"  error     {amount(result.error, result.tolerance)}")
+    lines.append(f"  error     {amount(result.error, result.tolerance, error_of(result))}")
     lines += _evidence(findings, most)
     lines.append(f"  reason    {reason}")
     lines.append("  nothing was recorded or compared: make it repeatable, or leave the random part out of the check")
@@ -155,24 +155,22 @@ def _where(result: CheckResult) -> str:
     return _bounded(f", first at {name} ({first.class_name}{call})")
 
 
-def amount(error: float | None, tolerance: float | None) -> str:
+def error_of(result: CheckResult) -> str:
+    """What the error of a result is an error of, as words that follow the number."""
+    first = result.first_divergence
+    at_first = " at the first difference" if first is not None and first.error == result.error else ""
+    return _ERRORS.get(result.view, at_first)
+
+
+def amount(error: float | None, tolerance: float | None, of: str = "") -> str:
     """An error as a multiple of what is allowed, so that nobody mistakes a ratio for per cent."""
     if error is None:
         return "no single number: the evidence says what differs"
     if not tolerance:
-        return f"{error:.2g}, no difference is allowed"
+        return f"{error:.2g}{of}, no difference is allowed"
     ratio, (size, allowed) = error / tolerance, apart(error, tolerance, 2)
     times = apart(ratio, 1.0)[0] if ratio < _MOST_SHORT else f"{ratio:,.0f}"
-    return f"{size}, {times} times what is allowed ({allowed})"
-
-
-def _beside_noise(error: float | None, findings: Sequence[kinds.AnyFinding]) -> str:
-    """The error as a multiple of what rounding alone does there, if that was measured."""
-    noise = next((finding.noise for finding in findings if isinstance(finding, kinds.NoiseFinding)), None)
-    if noise is None or error is None:
-        return ""
-    times = error / noise
-    return f", {f'{times:,.0f}' if times >= _WHOLE else f'{times:.2g}'} times the noise measured there"
+    return f"{size}{of}, {times} times what is allowed ({allowed})"
 
 
 def _evidence(findings: Sequence[kinds.AnyFinding], most: int | None) -> list[str]:
