@@ -84,8 +84,8 @@ class ReportedDrifts:
         """For the end of the run: how many tests have failed without a report of their own."""
         if not self._folded:
             return []
-        tests = "1 failed test has" if self._folded == 1 else f"{self._folded} failed tests have"
-        return [f"{tests} no report above: the change is one that was reported with another test (-v reports all)"]
+        tests = "1 failed test is" if self._folded == 1 else f"{self._folded} failed tests are"
+        return [f"{tests} not reported above: another test's report names the same change (-v reports each)"]
 
     def _text(self, result: CheckResult) -> str:
         name = group_name(result)

@@ -33,7 +33,10 @@ def test_groups_come_first_the_most_severe_before_others(tmp_path):
     page = page_of(write_results(tmp_path, *light, drift("test_c")))
     changed = page[page.index("What changed") : page.index("Checks that did not match")]
     assert re.findall(r'<span class="cause">(.*?)</span>', changed) == ["weights", "input"]
-    assert "<div>off by up to 0.3, top class changed in 1 of 2 samples</div>\n<div>sample 0: 5 -&gt; 7</div>" in changed
+    assert (
+        "<div>off by 0.3, top class changed in 1 of 2 samples</div>\n<div>sample 0: class 5 -&gt; class 7</div>"
+        in changed
+    )
     assert "2 checks of 2 tests" in changed
     assert f"<code>modelviz accept --run {FACTS.id} --group &#39;input@(model)&#39;</code>" in changed
 

@@ -74,7 +74,7 @@ def test_text_and_json_are_what_they_were():
 def test_short_is_a_line_for_each_check():
     write(DRIFT, MISSING, MATCH)
     assert show("--short") == (
-        "test_net.py::test_a  feature_maps  weights at conv, 500 x; output 2.5 %\n"
+        "test_net.py::test_a  feature_maps  output off by 2.5 %: weights at conv\n"
         "test_net.py::test_b  n  no baseline  (xfail)\n"
     )
     assert show("--short", "test_net.py::test_b").count("\n") == 1

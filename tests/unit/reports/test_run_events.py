@@ -74,7 +74,7 @@ class TestMarkdown:
         text = self.markdown(drift(), check(Status.MATCH))
         assert text.startswith("## 1 match, 1 drift\n\nRun `id`, step 12 of the trend; commit `a1b2c3d*` (with ")
         assert "branch `main`" in text
-        assert "### 1. `weights at conv1, 5,000 x`" in text
+        assert "### 1. `weights at conv1, 5,000 x allowed`" in text
         assert "modelviz accept --run id --from 'a b' --group weights@conv1\n" in text
         assert "all x 1.05" in text
 

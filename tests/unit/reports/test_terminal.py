@@ -152,8 +152,8 @@ def test_a_whole_report():
     )
     assert text.splitlines() == [
         "feature_maps drifted, first at the model itself (Net, call 2)",
-        "  cause     weights: the weights are different",
-        "  error     0.05, 500 times what is allowed (0.0001)",
+        "  cause     weights",
+        "  error     0.05 at the first difference, 500 times what is allowed (0.0001)",
         "  spread    none of 6 layers",
         "  changed   torch: 2.6 -> 2.15, since the baseline was recorded",
         "  accept    modelviz accept 'a test.py::test'",
@@ -298,10 +298,25 @@ def test_what_reads_alike_is_reported_once_whatever_is_cut_from_it():
         assert line == "  evidence  4 layers: config: p=1 -> p=2: l0, l1, l2, l3"
 
 
-@pytest.mark.parametrize(("noise", "times"), [(0.01, "5"), (0.00503, "9.9"), (0.005, "10"), (5e-5, "1,000")])
-def test_an_error_beside_the_noise(noise, times):
-    text = explain(DRIFT, [NoiseFinding("conv", noise)])
-    assert f"what is allowed (0.0001), {times} times the noise measured there\n" in text
+def test_the_noise_that_was_allowed_for_is_no_evidence():
+    text = explain(DRIFT, [NoiseFinding("conv", 0.01)])
+    assert "what is allowed (0.0001)\n" in text
+    assert "rounding" not in text
+
+
+@pytest.mark.parametrize(
+    ("view", "of"),
+    [("cam_map", " in the map"), ("saliency_map", " in the gradient"), ("activation_maximization", " in the climb")],
+)
+def test_an_error_says_what_it_is_of(view, of):
+    assert f"  error     0.05{of}, 500 times" in explain(drift(view=view))
+    assert f"  error     0.05{of}, 500 times" in explain(drift(view=view, status=Status.UNSTABLE))
+    assert "  error     0.07, 700 times" in explain(drift(error=0.07))  # not that of the layer
+
+
+def test_only_causes_that_do_not_speak_for_themselves_are_explained():
+    lines = [explain(drift(cause=cause)).splitlines()[1] for cause in Cause]
+    assert [line for line in lines if ":" not in line] == ["  cause     weights", "  cause     input"]
 
 
 def test_steps_that_cannot_be_compared_are_not_said_to_have_drifted():
