@@ -61,7 +61,7 @@ def test_a_drift_is_summed_up_and_annotated(drifted, summary):
     assert "`.modelviz/report.html`" in text
     assert "data:" not in text
     (line,) = commands(result)
-    assert line.startswith("::error file=test_net.py,line=6,title=modelviz%3A weights at conv2%2C ")
+    assert line.startswith("::error file=test_net.py,line=6,title=modelviz%3A output off by ")
     assert line.endswith(f"%0Amodelviz accept --run {run} --from ../from-ci test_net.py::test_net")
 
 
