@@ -75,8 +75,8 @@ class ReportedDrifts:
         for name in filter(None, names):
             self._sections.setdefault(name, report.sections)
         terminal = self._terminal
-        is_named = terminal is not None and terminal.hasopt("f") and self._config.option.tbstyle != "line"
-        if is_named and all(sections == report.sections for sections in known):
+        is_listed = terminal is not None and terminal.hasopt("f") and self._config.option.tbstyle != "line"
+        if is_listed and report.when == "call" and all(sections == report.sections for sections in known):
             report._pdbshown = True  # type: ignore[attr-defined]  # pytest's mark of a failure that was shown already
             self._folded += 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 from pytest_modelviz.records.check_result import CheckResult
@@ -77,5 +78,6 @@ def _is_same_effect(first: OutputEffect | None, second: OutputEffect | None) -> 
 
 
 def groups_worth_telling(groups: Sequence[DriftGroup]) -> list[DriftGroup]:
-    """Those that say more than the report of each check has said: of several checks."""
-    return [group for group in groups if len(group.checks) > 1]
+    """Those that say more than the report of each check: of several tests, or of some of the drifts of a test."""
+    tests = Counter(nodeid for group in groups for nodeid in group.nodeids)
+    return [each for each in groups if len(each.nodeids) > 1 or len(each.checks) > 1 < tests[each.nodeids[0]]]

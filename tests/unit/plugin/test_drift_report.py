@@ -33,9 +33,9 @@ def reported(*, chars="fE", style="auto", verbosity=0):
     return ReportedDrifts(config)
 
 
-def rewritten(drifts, *results, sections=(), text=None):
+def rewritten(drifts, *results, sections=(), text=None, when="call"):
     text = "\n\n".join(result.message for result in results) if text is None else text
-    report = pytest.TestReport("t.py::test", ("t.py", 0, "test"), {}, "failed", text, "call", sections=[*sections])
+    report = pytest.TestReport("t.py::test", ("t.py", 0, "test"), {}, "failed", text, when, sections=[*sections])
     drifts.rewrite(report, results)
     return report
 
@@ -77,3 +77,9 @@ def test_nothing_is_folded_that_no_other_line_would_name_or_that_is_asked_for(op
     drifts = reported(**options)
     rewritten(drifts, DRIFT)
     assert not is_folded(rewritten(drifts, DRIFT))
+
+
+def test_a_drift_in_a_fixture_is_an_error_and_not_folded():
+    drifts = reported()
+    rewritten(drifts, DRIFT)
+    assert not is_folded(rewritten(drifts, DRIFT, when="setup"))

@@ -54,6 +54,13 @@ def test_groups_are_sorted_by_what_they_do():
     assert [group.name for group in groups_worth_telling(groups)] == ["weights@conv"]
 
 
+def test_a_group_is_summed_up_that_is_not_all_of_a_single_test():
+    own = [DRIFT, drift(name="maps")]
+    other = drift(name="cam_map", cause=Cause.GRADIENT)
+    told = [[group.name for group in groups_worth_telling(drift_groups(r))] for r in (own, [*own, other])]
+    assert told == [[], ["weights@conv"]]
+
+
 def test_a_group_in_a_summary():
     checks = [drift(test, name=name) for test in "abcde" for name in ("feature_maps", "cam_map")]
     (group,) = drift_groups([*checks[:-1], replace(checks[-1], output=OutputEffect(0.5, 0.1))])
