@@ -73,7 +73,7 @@ def compare_trees(baseline: JsonObject, actual: JsonObject, ignored: Sequence[st
         tolerance=0.0,
         first=Divergence(layer, str(row.get("class", "")), 0, 1.0, 0.0),
         cause=cause,
-        findings=(*evidence, *findings),
+        findings=(*evidence, *findings, *uncompared),
     )
 
 
