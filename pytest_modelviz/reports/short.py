@@ -27,7 +27,8 @@ def short_line(failed: Sequence[CheckResult], width: int = WIDTH) -> str:
 
     Args:
         failed: the checks of one test that failed, at least one.
-        width: the most columns; the layer's name is cut before anything else is.
+        width: the most columns. Where they are few, the layer's name is cut, and of the effect only that is said which
+            matters most.
 
     """
     drifts = [result for result in failed if result.status is Status.DRIFT]
@@ -39,10 +40,14 @@ def short_line(failed: Sequence[CheckResult], width: int = WIDTH) -> str:
     first = result.first_divergence
     where = "" if first is None else f" at {first.layer or 'the model'}"
     change = printable(f"{result.cause or 'different result'}{where}")
-    effect = "" if result.output is None else f"{_effect(result.output)}: "
     more = _times(result) if result.output is None else ""
     more += f"; {counted(len(groups) - 1, 'more change')}" if len(groups) > 1 else ""
-    return f"{effect}{cut_short(change, max(_LEAST, width - len(effect) - len(more)))}{more}"
+    effect, room = "", width - len(more)
+    for text in () if result.output is None else _effects(result.output):
+        effect, room = f"{text}: ", width - len(f"{text}: {more}")
+        if room > _LEAST:
+            break
+    return f"{effect}{cut_short(change, max(_LEAST, room))}{more}"
 
 
 def short_text(result: CheckResult, field: Callable[[str], str] = str) -> str:
@@ -63,11 +68,14 @@ def _times(result: CheckResult) -> str:
     return f", {ratio:,.0f} x allowed" if ratio >= 10 else f", {ratio:.2g} x allowed"  # fewer have a decimal
 
 
-def _effect(output: OutputEffect) -> str:
-    if math.isinf(output.error):
-        return "output of another kind"
+def _effects(output: OutputEffect) -> tuple[str, str]:
+    """What becomes of the output, and that of it which matters most."""
     size = f"{100 * output.error:.2g}" if output.error < 1 else f"{100 * output.error:,.0f}"
-    changed = f", top-1 changed in {output.top1_changed} of {output.samples}" if output.top1_changed else ""
-    if not output.drifted:
-        return f"output agrees{changed}"
-    return f"output off by {size} %{changed or (', top-1 kept' if output.samples else '')}"
+    off = "output agrees"
+    if output.drifted:
+        off = f"output off by {size} %" if math.isfinite(output.error) else "output of another kind"
+    if output.top1_changed:
+        changed = f"top-1 changed in {output.top1_changed} of {output.samples}"
+        return f"{off}, {changed}", changed
+    is_kept = output.samples and output.drifted and math.isfinite(output.error)
+    return f"{off}{', top-1 kept' if is_kept else ''}", off

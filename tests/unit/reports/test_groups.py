@@ -173,7 +173,11 @@ def test_a_short_line_has_80_columns_and_counts_other_changes():
     assert len(line) == 80
     assert line.startswith("output off by 2.5 %, top-1 changed in 1 of 8: weights at enco")
     assert line.endswith("...; 1 more change")
-    assert short_line([DRIFT], 57) == "output off by 2.5 %, top-1 changed in 1 of 8: weights a..."
+    assert short_line([DRIFT], 59) == "output off by 2.5 %, top-1 changed in 1 of 8: weights at..."
+    assert short_line([DRIFT], 58) == "top-1 changed in 1 of 8: weights at conv"
+    assert short_line([DRIFT], 20) == "top-1 changed in 1 of 8: weights a..."  # which pytest cuts
+    kept = drift(output=replace(KEPT, tolerance=0.001))
+    assert short_line([kept], 44) == "output off by 2.5 %: weights at conv"
     missing = drift(status=Status.MISSING)
     assert short_line([missing, DRIFT]).endswith(": weights at conv")
 
