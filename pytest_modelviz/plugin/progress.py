@@ -68,7 +68,8 @@ def progress(config: pytest.Config) -> Progress:
     """How the run of this process tells of slow checks: not at all but on a terminal that is its own."""
     reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
     logging: Any = config.pluginmanager.get_plugin("logging-plugin")
-    is_shared = hasattr(config, "workerinput") or (logging is not None and logging._log_cli_enabled())
+    is_shared = config.getoption("capture", "no") not in ("fd", "sys")
+    is_shared = is_shared or (logging is not None and logging._log_cli_enabled()) or hasattr(config, "workerinput")
     file = None
     if reporter is not None and not is_shared and not is_on_ci() and sys.stdout.isatty():
         with contextlib.suppress(OSError, ValueError):

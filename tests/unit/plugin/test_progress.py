@@ -2,8 +2,11 @@
 
 import contextlib
 import io
+import os
+import pty
 import sys
 import time
+import types
 
 import pytest
 
@@ -65,3 +68,35 @@ def test_there_is_none_in_a_run_whose_output_is_no_terminal(pytestconfig, monkey
     assert progress(pytestconfig)._file is None
     monkeypatch.setattr(sys, "stdout", Terminal())  # which has no file of the system
     assert progress(pytestconfig)._file is None
+
+
+@pytest.mark.parametrize(
+    ("capture", "shows_logs", "is_worker", "ci", "is_told"),
+    [
+        ("fd", False, False, "", True),
+        ("sys", False, False, "", True),
+        ("no", False, False, "", False),
+        ("tee-sys", False, False, "", False),
+        ("fd", True, False, "", False),
+        ("fd", False, True, "", False),
+        ("fd", False, False, "1", False),
+    ],
+)
+def test_only_a_terminal_is_written_to_that_nobody_else_uses(monkeypatch, capture, shows_logs, is_worker, ci, is_told):
+    plugins = {
+        "terminalreporter": types.SimpleNamespace(_tw=types.SimpleNamespace(fullwidth=80, width_of_current_line=9)),
+        "logging-plugin": types.SimpleNamespace(_log_cli_enabled=lambda: shows_logs),
+    }
+    manager = types.SimpleNamespace(get_plugin=plugins.get)
+    config = types.SimpleNamespace(getoption=lambda *_: capture, pluginmanager=manager)
+    if is_worker:
+        config.workerinput = {}
+    monkeypatch.delenv("BUILD_NUMBER", raising=False)
+    monkeypatch.setenv("CI", ci)
+    master, slave = pty.openpty()
+    with os.fdopen(master), os.fdopen(slave, "w") as stdout, monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", stdout)
+        told = progress(config)
+        assert (told._file is not None) is is_told
+        assert told._room() == 70
+        told.close()
