@@ -48,7 +48,7 @@ def check(name: str, status: Status, **facts: object) -> CheckResult:
     ("status", "facts", "text"),
     [
         (Status.MISSING, {}, ""),
-        (Status.DRIFT, {}, "  different result"),
+        (Status.DRIFT, {}, "  another result"),
         (Status.DRIFT, {"cause": Cause.WEIGHTS}, "  weights"),
         (
             Status.DRIFT,
@@ -58,12 +58,12 @@ def check(name: str, status: Status, **facts: object) -> CheckResult:
         (
             Status.DRIFT,
             {"output": OutputEffect(0.5, 0.1, samples=2, top1_changed=1)},
-            "  output off by 50 %, top-1 changed in 1 of 2: different result",
+            "  output off by 50 %, top-1 changed in 1 of 2: another result",
         ),
         (
             Status.DRIFT,
             {"first_divergence": Divergence("", "Net", 0, 0.05, 1e-4), "error": 0.05, "tolerance": 1e-4},
-            "  different result at the model, 500 x allowed",
+            "  another result at the model, 500 x allowed",
         ),
     ],
 )

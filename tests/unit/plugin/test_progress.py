@@ -3,7 +3,6 @@
 import contextlib
 import io
 import os
-import pty
 import sys
 import time
 import types
@@ -93,7 +92,7 @@ def test_only_a_terminal_is_written_to_that_nobody_else_uses(monkeypatch, captur
         config.workerinput = {}
     monkeypatch.delenv("BUILD_NUMBER", raising=False)
     monkeypatch.setenv("CI", ci)
-    master, slave = pty.openpty()
+    master, slave = pytest.importorskip("pty").openpty()  # not on Windows
     with os.fdopen(master), os.fdopen(slave, "w") as stdout, monkeypatch.context() as patched:
         patched.setattr(sys, "stdout", stdout)
         told = progress(config)

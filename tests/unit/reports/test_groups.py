@@ -156,7 +156,7 @@ def test_an_output_that_was_reported_is_not_reported_again(output, is_said):
         (drift(output=OutputEffect(12.0, 0.1)), "output off by 1,200 %: weights at conv"),
         (drift(output=OutputEffect(math.inf, 0.1)), "output of another kind: weights at conv"),
         (drift(output=None, error=0.00025), "weights at conv, 2.5 x allowed"),
-        (drift(output=None, error=None, cause=None, first_divergence=None), "different result"),
+        (drift(output=None, error=None, cause=None, first_divergence=None), "another result"),
         (drift(output=None, tolerance=0.0, first_divergence=replace(FIRST, layer="")), "weights at the model"),
         (drift(status=Status.MISSING), "feature_maps: no baseline"),
         (drift(status=Status.UNREADABLE), "feature_maps: the baseline cannot be read"),
