@@ -63,7 +63,7 @@ def _scored(scored: ScoredClass) -> str:
 
 
 def _reappearance(found: Reappearance) -> list[str]:
-    layers = counted(found.total, "layer")
+    layers = counted(found.total, "innermost layer")
     some = f"all {layers}" if found.found == found.total > 1 else f"{found.found} of {layers}"
     mergers = [f"{' + '.join(merger.layers)} became {merger.became}" for merger in found.mergers]
     return [f"{some} return the same as before, whatever they are called now", *cut(mergers, _MOST_LINES)]

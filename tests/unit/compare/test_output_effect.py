@@ -69,7 +69,7 @@ def test_a_wrapper_that_only_delegates_computes_the_same():
     assert effect.reappearance == Reappearance(3, 3)
     lines = effect_lines(effect)
     assert lines[0].startswith("  output    agrees: ")
-    assert lines[1] == "            all 3 layers return the same as before, whatever they are called now"
+    assert lines[1] == "            all 3 innermost layers return the same as before, whatever they are called now"
 
 
 def test_a_norm_that_was_folded_into_a_convolution():
