@@ -97,7 +97,9 @@ def _drift(
     if result.layers.compared > 1:
         drifted = result.layers.drifted or "none"
         outputs = [_bounded(sentence(finding)) for finding in findings if isinstance(finding, kinds.OutputsFinding)]
-        lines.append(f"  spread    {drifted} of {result.layers.compared} layers{''.join(outputs[:1])}")
+        shadows = [finding.state for finding in findings if isinstance(finding, kinds.ShadowFinding)]
+        where = ", in float32" if "differs" in shadows else ""  # the output itself may agree in its lower precision
+        lines.append(f"  spread    {drifted} of {result.layers.compared} layers{''.join(outputs[:1])}{where}")
     for key, (before, after) in result.environment_changes.items():
         lines.append(f"  changed   {key}: {before} -> {after}, since the baseline was recorded")
     return [*lines, f"  accept    {accept}"] if accept else lines

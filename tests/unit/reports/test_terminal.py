@@ -23,6 +23,7 @@ from pytest_modelviz.records.findings import (
     OutputsFinding,
     RenameFinding,
     Role,
+    ShadowFinding,
     TiesFinding,
     UncomparedFinding,
     WeightFinding,
@@ -260,6 +261,12 @@ class TestTheLastLines:
 def test_it_says_which_outputs_drifted(count, drifted, told):
     lines = explain(DRIFT, [OutputsFinding(count, drifted)]).splitlines()
     assert f"  spread    {told}" in lines
+
+
+@pytest.mark.parametrize(("state", "where"), [("differs", ", in float32"), ("agrees", "")])
+def test_it_says_where_layers_drifted_only_in_float32(state, where):
+    lines = explain(DRIFT, [OutputsFinding(1, ("output",)), ShadowFinding(state)]).splitlines()
+    assert f"  spread    3 of 6 layers and the model's output{where}" in lines
 
 
 def test_findings_that_are_alike_are_told_in_one_line():
