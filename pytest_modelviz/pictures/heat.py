@@ -35,26 +35,30 @@ class Heat(NamedTuple):
         return np.maximum(self.values, 0)
 
 
-def heat_picture(label: str, caption: str, heats: Sequence[Heat]) -> Picture:
+def heat_picture(label: str, caption: str, heats: Sequence[Heat], titles: Sequence[str]) -> Picture:
     """One capture's heatmaps, of up to a few samples, each beside its photograph and on its own scale."""
     panels: list[tuple[str, Panel]] = []
-    for heat in heats:
+    for title, heat in zip(titles, heats, strict=False):
         if heat.photo is not None:
-            panels.append(("input", Panel(enlarge(heat.photo, PANEL, smooth=True))))
-        panels.append(("map", _panel(heat, _scale(heat))))
+            panels.append((title, Panel(enlarge(heat.photo, PANEL, smooth=True))))
+        panels.append((title if heat.photo is None else "map", _panel(heat, _scale(heat))))
     return plain_picture(label, [caption], panels, columns=2)
 
 
 def heat_composite(
-    label: str, captions: Sequence[str], baseline: Sequence[Heat], actual: Sequence[Heat], shown: str = ""
+    label: str,
+    captions: Sequence[str],
+    baseline: Sequence[Heat],
+    actual: Sequence[Heat],
+    titles: Sequence[str],
+    shown: str = "",
 ) -> Picture:
-    """Baseline | actual | difference, one row a sample, whose two maps share one scale.
+    """Baseline | actual | difference, one row a sample with its title, whose two maps share one scale.
 
     Maps of which one is more than ten times as large as the other have a scale each.
     """
-    rows = [_row(*pair, shown) for pair in zip(baseline, actual, strict=False)]
-    if len(rows) > 1:
-        rows = [replace(row, title=f"sample {number}") for number, row in enumerate(rows)]
+    samples = zip(titles, baseline, actual, strict=False)
+    rows = [replace(_row(before, after, shown), title=title) for title, before, after in samples]
     return composite(label, captions, rows)
 
 

@@ -234,7 +234,7 @@ class TestResults:
         accepted.modelviz("diff")
         report = accepted.path / ".modelviz/diff/report.html"
         for text in (report.read_text(), self.again(accepted, report)):
-            assert "feature_maps drifted, first at conv2 (Conv2d)" in text
+            assert 'at <span class="layer">conv2</span> <span class="class">Conv2d</span>' in text
             assert "data:image/png;base64," in text
             unquoted = text.replace("&#39;", "")  # with --from what the results say of themselves is in quotes
             assert "(where HEAD has left main) and of the working tree, compared as a run would" in unquoted

@@ -135,7 +135,7 @@ def test_a_summary_that_cannot_be_written_fails_nothing_else(drifted, summary, m
 
 
 def test_of_workers_the_controller_alone_speaks(drifted, summary):
-    result = drifted.run_apart("--modelviz", "-n2")
+    result = drifted.run_apart("--modelviz", "-n1")
     assert len(commands(result)) == 1
     assert summary.read_text().count("### modelviz: ") == 1
 

@@ -122,11 +122,11 @@ def test_the_errors_of_all_runs_are_one_series(project):
     series = {tag: [(event.step, event.value) for event in trend.Scalars(tag)] for tag in trend.Tags()["scalars"]}
     assert series["!checks/drifted"] == [(1, 0.0), (2, 2.0)]
     assert series[f"layers drifted/{maps}"] == [(1, 0.0), (2, 3.0)]
-    assert series[f"errors/{maps}"] == [(1, 0.0), (2, pytest.approx(project.check("feature_maps")["error"]))]
-    tolerances = [(event.step, event.value) for event in allowed.Scalars(f"errors/{maps}")]
-    assert tolerances[1:] == [(2, pytest.approx(project.check("feature_maps")["tolerance"]))]
-    output = project.check("feature_maps")["output"]["error"]
-    assert series[f"output errors/{maps}"] == [(2, pytest.approx(output))]
+    check = project.check("feature_maps")
+    error, output = (part["error"] / part["tolerance"] for part in (check, check["output"]))
+    assert series[f"error (1 = allowed)/{maps}"] == [(1, 0.0), (2, pytest.approx(error))]
+    assert series[f"output error (1 = allowed)/{maps}"] == [(2, pytest.approx(output))]
+    assert [event.value for event in allowed.Scalars(f"error (1 = allowed)/{maps}")] == [1.0, 1.0]
     assert [event.step for event in trend.Tensors("!summary")] == [1, 2]
 
 

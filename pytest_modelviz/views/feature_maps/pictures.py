@@ -14,9 +14,9 @@ from pytest_modelviz.pictures.photos import photo_row
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.facts import rows
 from pytest_modelviz.records.verdict import Verdict, worst_calls
-from pytest_modelviz.text.dotted import MODEL_LABEL
+from pytest_modelviz.text.dotted import INPUT_LABEL, MODEL_LABEL
 from pytest_modelviz.text.strict_json import JsonValue
-from pytest_modelviz.views.captions import INPUT_LABEL, error_caption
+from pytest_modelviz.views.captions import error_caption
 from pytest_modelviz.views.feature_maps.records import CHANNELS, PICTURE, SIDE, Maps
 from pytest_modelviz.views.stored_pictures import stored_input, unpacked_values
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -25,7 +26,7 @@ from pytest_modelviz.pictures.heat import laid_over
 from pytest_modelviz.pictures.layout import enlarge
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.verdict import Verdict
-from pytest_modelviz.views.captions import target_caption, verdict_caption
+from pytest_modelviz.views.captions import map_titles, verdict_caption
 from pytest_modelviz.views.saliency_map.records import SIDE
 from pytest_modelviz.views.stored_pictures import MOST_INPUTS, stored_input, unpacked_values
 
@@ -35,11 +36,10 @@ def picture(actual: Capture, baseline: Capture | None = None, verdict: Verdict |
     after = _samples(actual)
     if not after:
         return []
-    method = str(actual.facts["method"])
-    headline = f"target {target_caption(actual)}"
+    method, titles = str(actual.facts["method"]), map_titles(len(after), actual, baseline)
     if baseline is None:
-        return [saliency_picture(method, headline, after)]
-    return [saliency_composite(method, f"{headline}{verdict_caption(verdict)}", _samples(baseline), after)]
+        return [saliency_picture(method, "; ".join(titles), after)]
+    return [saliency_composite(method, verdict_caption(verdict).strip(), _samples(baseline), after, titles)]
 
 
 def describe(actual: Capture) -> str:
@@ -102,11 +102,13 @@ def saliency_picture(label: str, caption: str, samples: Sequence[Sample]) -> Pic
     return plain_picture(label, [caption], panels, columns=2)
 
 
-def saliency_composite(label: str, headline: str, baseline: Sequence[Sample], actual: Sequence[Sample]) -> Picture:
+def saliency_composite(
+    label: str, headline: str, baseline: Sequence[Sample], actual: Sequence[Sample], titles: Sequence[str]
+) -> Picture:
     """Baseline | actual | difference on one scale; a row for the magnitudes, the gradients and the overlays each."""
     rows: list[Row] = []
-    for number, after in enumerate(actual):
-        rows += _rows(baseline[number] if number < len(baseline) else None, after)
+    for title, before, after in itertools.zip_longest(titles, baseline[: len(actual)], actual):
+        rows += [replace(row, title=": ".join(filter(None, [title, row.title]))) for row in _rows(before, after)]
     return composite(label, [headline], rows)
 
 

@@ -2,43 +2,27 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
+import check_results
 import pytest
 from click.testing import CliRunner, Result
 
 from pytest_modelviz.cli import main
 from pytest_modelviz.records.check_result import CheckResult, Status
-from pytest_modelviz.records.effect import OutputEffect
 from pytest_modelviz.records.run_result import RunFacts, RunResult
-from pytest_modelviz.records.verdict import Cause, Divergence
 from pytest_modelviz.storage.results import ResultsFolder
 
-DRIFT = CheckResult(
+DRIFT = replace(
+    check_results.DRIFT,
     nodeid="test_net.py::test_a",
-    view="feature_maps",
-    name="feature_maps",
-    status=Status.DRIFT,
     message="feature_maps drifted\n  error     0.05\n  accept    modelviz accept evil",
-    baseline="baselines/x.json",
-    candidate=".modelviz/candidates/x.json",
-    error=0.05,
-    tolerance=0.0001,
-    cause=Cause.WEIGHTS,
-    first_divergence=Divergence("conv", "Conv2d", 0, 0.05, 0.0001),
-    output=OutputEffect(0.025, 0.0001),
+    output=check_results.EFFECT,
     location=("test_net.py", 14),
     accept_command="modelviz accept evil",
 )
-MISSING = CheckResult(
-    nodeid="test_net.py::test_b",
-    view="v",
-    name="n",
-    status=Status.MISSING,
-    message="n: no baseline",
-    baseline="baselines/y.json",
-    expected_failure=True,
-)
+MISSING = replace(check_results.MISSING, nodeid="test_net.py::test_b", name="n", expected_failure=True)
 MATCH = CheckResult(nodeid="test_net.py::test_c", view="v", name="n", status=Status.MATCH, baseline="baselines/z.json")
 
 
