@@ -94,7 +94,7 @@ class TestMarkdown:
         known = drift(name="second", message="the output", output=OutputEffect(error=0.2, tolerance=1e-5))
         text = self.markdown(drift(message="nothing"), known)
         assert "the output" in text
-        assert "\n\n2 checks of 1 test; output off by up to 0.2\n\n" in text
+        assert "\n\n2 checks of 1 test; output off by 0.2\n\n" in text
         assert "nothing" not in text
 
     def test_failures_of_other_kinds(self):
