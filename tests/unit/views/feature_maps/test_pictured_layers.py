@@ -10,7 +10,7 @@ from torch import nn
 
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import UnreadableBaselineError
-from pytest_modelviz.pictures import channels, composite
+from pytest_modelviz.pictures import channels, composite, difference, profiles
 from pytest_modelviz.records.verdict import LayerError, Verdict
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
 from pytest_modelviz.views.input_pictures import input_pictures
@@ -40,6 +40,11 @@ def texts(monkeypatch):
         kept = module.labelled
         monkeypatch.setattr(
             module, "labelled", lambda image, *lines, kept=kept: found.extend(lines) or kept(image, *lines)
+        )
+    for module in (difference, profiles):
+        kept_box = module.text_box
+        monkeypatch.setattr(
+            module, "text_box", lambda text, *size, kept=kept_box: found.append(text) or kept(text, *size)
         )
     kept = composite.commented
     monkeypatch.setattr(
