@@ -24,7 +24,6 @@ from pytest_modelviz.records.verdict import Cause, LayerError, Verdict, worst_ca
 from pytest_modelviz.text.dotted import MODEL_LABEL
 from pytest_modelviz.views.captions import INPUT_LABEL, error_caption
 from pytest_modelviz.views.feature_maps.pages import Page, of_shared_channels, stored_pages
-from pytest_modelviz.views.feature_maps.records import row_key
 from pytest_modelviz.views.feature_maps.surroundings import Neighbour, surroundings
 from pytest_modelviz.views.stored_pictures import stored_input
 
@@ -119,7 +118,7 @@ class _Drift:
     ) -> Picture:
         old, label = self._baseline_name(layer), layer or MODEL_LABEL
         is_last = call is None or call is self._last.get(layer)  # whose channels are stored
-        label = label if call is None or is_last else row_key(call)
+        label = label if call is None or is_last else call.key
         headline = "   ".join(filter(None, ["" if old == layer else f"(was {old})", *texts]))
         before, after = self.pages[0].get(old), self.pages[1].get(layer)
         is_drift = error is None or error.drifted
