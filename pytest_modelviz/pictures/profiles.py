@@ -82,12 +82,11 @@ def _charts(profiles: Sequence[Profile]) -> list[dict[str, _Chart]]:
         charts: dict[str, _Chart] = {}
         rows, columns = profile.places.shape
         if columns == 1:
-            charts["places"] = _Chart("positions", profile.places[:, 0], ends=("first", "last"), middle="rms")
+            charts["positions"] = _Chart("positions", profile.places[:, 0], ends=("first", "last"), middle="rms")
         elif columns:
             charts["places"] = _Chart(f"places, {rows} x {columns}", profile.places)
-        count = profile.channels
-        ends = ("0", str(count - 1))
-        charts["channels"] = _Chart(f"{count} channels", profile.energies, profile.means, ends, "rms, dark: mean")
+        ends = ("0", str(profile.channels - 1))
+        charts["channels"] = _Chart("channels", profile.energies, profile.means, ends, "rms, dark: mean")
         edges, common = (np.linspace(*ends, BINS + 1) for ends in (profile.ends, (low, high)))
         shares = np.diff(np.interp(common, edges, np.concatenate([[0.0], np.cumsum(profile.shares)])))
         charts["values"] = _Chart("values, share", shares, ends=(f"{low:.3g}", f"{high:.3g}"))
@@ -146,8 +145,10 @@ def _framed(chart: _Chart, scale: Scale, reach: str, note: str, *, is_difference
     if chart.is_map:
         image, foot = enlarge(paint(chart.numbers, scale), PANEL), colour_bar(scale, PANEL)
         return below([spread_texts([chart.title, "", note or "rms"], PANEL), image, foot], gap=0)
-    colours = (_MORE, _LESS) if is_difference else (_BAR, _BAR)
-    image = _bars(chart.numbers, chart.marks, scale, colours)
+    colours, marks = (_MORE, _LESS) if is_difference else (_BAR, _BAR), chart.marks
+    if marks is not None and is_difference:  # only where there is one
+        marks = np.where(marks == 0.0, np.nan, marks)
+    image = _bars(chart.numbers, marks, scale, colours)
     head = spread_texts([chart.title, "", reach], PANEL)
     return below([head, image, spread_texts([chart.ends[0], note, chart.ends[1]], PANEL)], gap=0)
 

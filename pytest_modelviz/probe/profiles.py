@@ -46,7 +46,8 @@ def profile_of(tensor: torch.Tensor, grid: tuple[int, ...] = (), before: int = 0
             peak = float(values.abs().amax())
         if peak and not _SMALLEST < peak < _LARGEST:
             return None
-        unit = (values / (peak or 1.0)).float()
+        scale = math.ldexp(1.0, math.frexp(peak)[1])  # of which division rounds nothing
+        unit = (values / scale).float()
         squares = unit.square()
         places, energies = _places(squares, grid, before).sqrt(), _groups(squares).sqrt()
         means = _groups(unit)
@@ -57,14 +58,12 @@ def profile_of(tensor: torch.Tensor, grid: tuple[int, ...] = (), before: int = 0
         sample = unit.reshape(-1)[:: _step(unit.numel())]
         are_numbers = None if broken is None else ~broken.reshape(-1)[:: _step(unit.numel())]
         sign = 0 if bool(unit.amin() >= 0) else 2 if bool(unit.amax() <= 0) else 1
-        reach = min(peak, _REACH * peak * math.sqrt(float(squares.mean()))) * _SLACK
+        reach = min(peak, _REACH * scale * math.sqrt(float(squares.mean()))) * _SLACK
         exponent = math.ceil(math.log2(reach)) if reach else 0
         counted = sample if are_numbers is None else sample[are_numbers]
-        shares = _counts(counted.double() * math.ldexp(peak, -exponent), sign) / len(sample)
-        return Profile(
-            _numbers(places, peak), _numbers(energies, peak), _numbers(means, peak), _numbers(shares),
-            sign, exponent, tensor.shape[1],
-        )  # fmt: skip
+        shares = _counts(counted.double() * math.ldexp(scale, -exponent), sign) / len(sample)
+        tables = _numbers(places, scale), _numbers(energies, scale), _numbers(means, scale), _numbers(shares)
+        return Profile(*tables, sign, exponent, tensor.shape[1])
 
 
 def _places(values: torch.Tensor, grid: tuple[int, ...], before: int) -> torch.Tensor:

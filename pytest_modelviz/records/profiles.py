@@ -125,7 +125,12 @@ def _required(array: Array, dtype: str, width: int) -> Array:
 
 def _unpacked(channels: int, shape: list[int], scales: list[float], levels: npt.NDArray[np.uint8]) -> Profile:
     rows, columns, groups, sign, biased = shape
-    if rows * columns > PLACES or not 0 < groups <= min(GROUPS, channels) or sign not in _ENDS:
+    if (
+        rows * columns > PLACES
+        or bool(rows) != bool(columns)
+        or not 0 < groups <= min(GROUPS, channels)
+        or sign not in _ENDS
+    ):
         raise ValueError(f"the shape {shape}")
     if not all(0 <= scale <= _LARGEST for scale in scales):
         raise ValueError(f"the scales {scales}")

@@ -81,7 +81,7 @@ class _Drift:
 
     def inputs(self) -> list[Picture]:
         """The profiles of what the model is given, where that has changed: of those that show it, else of the first."""
-        if self._verdict is None or self._verdict.cause != Cause.INPUT:
+        if self._verdict is None or self._verdict.cause != Cause.INPUT or not all(t.calls for t in self._traces):
             return []
         given = [trace.calls[0].inputs for trace in self._traces]
         pairs = [(path, pair) for path, pair in self._pairs(*given) if pair[0] is not None]
@@ -100,11 +100,10 @@ class _Drift:
 
     def of_layer(self, layer: str) -> Picture:
         """The picture of a layer of which channels are stored, with the error of its worst call."""
-        worst = self._worst.get(self._baseline_name(layer))
-        call = self._last.get(layer)
-        if worst is None:
-            return self._picture(layer, call, None, [])
-        return self._picture(layer, call, worst.error, [_caption(worst.error) + worst.which])
+        worst, call = self._worst.get(self._baseline_name(layer)), self._last.get(layer)
+        texts = [] if worst is None else [_caption(worst.error) + worst.which]
+        picture = self._picture(layer, call, None if worst is None else worst.error, texts)
+        return replace(picture, label=layer or MODEL_LABEL)
 
     def of_neighbour(self, neighbour: Neighbour) -> Picture:
         """The picture of a call, with its own error."""
@@ -116,9 +115,8 @@ class _Drift:
     def _picture(
         self, layer: str, call: Call | None, error: LayerError | None, texts: Sequence[str], *, is_named: bool = False
     ) -> Picture:
-        old, label = self._baseline_name(layer), layer or MODEL_LABEL
-        is_last = call is None or call is self._last.get(layer)  # whose channels are stored
-        label = label if call is None or is_last else call.key
+        old, label = self._baseline_name(layer), (layer if call is None else call.key) or MODEL_LABEL
+        is_last = call is self._last.get(layer)  # whose channels are stored
         headline = "   ".join(filter(None, ["" if old == layer else f"(was {old})", *texts]))
         before, after = self.pages[0].get(old), self.pages[1].get(layer)
         is_drift = error is None or error.drifted

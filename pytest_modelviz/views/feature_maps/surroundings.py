@@ -31,7 +31,7 @@ def surroundings(
     Calls that return the same are one. `traces` are those of the baseline and of the actual pass.
     """
     baseline, actual = traces
-    if verdict.first is None or not actual.calls:
+    if verdict.first is None or not (baseline.calls and actual.calls):
         return []
     named = verdict.first.layer, verdict.first.call
     calls = {(baseline_name(call.layer), call.index): call for call in actual.calls}
