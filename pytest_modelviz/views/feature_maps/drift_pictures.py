@@ -109,7 +109,7 @@ class _Drift:
         """The picture of a call, with its own error."""
         call = neighbour.call
         error = self._errors.get((self._baseline_name(call.layer), call.index))
-        texts = ["" if error is None else _caption(error), " and ".join(neighbour.roles)]
+        texts = ["" if error is None else _caption(error), ", ".join(neighbour.roles)]
         return self._picture(call.layer, call, error, texts, is_named=neighbour.is_named)
 
     def _picture(

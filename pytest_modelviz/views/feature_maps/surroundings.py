@@ -53,7 +53,8 @@ def _around(trace: ForwardTrace, named: Call) -> list[tuple[Call, str]]:
     for event in trace.events():
         if event.kind == "leave":
             if event.call is named:
-                around += [(call, role) for call, role in ((before, _BEFORE), (event.parent, _CALLER)) if call]
+                caller = None if event.parent is trace.calls[0] else event.parent
+                around += [(call, role) for call, role in ((before, _BEFORE), (caller, _CALLER)) if call is not None]
                 break
             before = event.call
     return around

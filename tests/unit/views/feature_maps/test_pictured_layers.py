@@ -95,17 +95,6 @@ def test_a_drift_smaller_than_half_precision_is_no_noise_in_the_picture(net, tex
     assert any(text.startswith("What is stored for this picture does not differ") for text in texts)
 
 
-def test_a_layer_that_is_named_and_has_no_picture_is_told_with_the_first_after_it(net, texts):
-    named = "the first picture after conv, of which none is stored"
-    models = net, changed(net, 10)
-    pictures = pictured(*(FeatureMapsView(model, image(), layers=["relu", "pool"]) for model in models))
-    assert [picture.label for picture in pictures] == ["relu", "pool"]
-    assert sum(named in text for text in texts) == 1
-    texts.clear()
-    pictured(*(FeatureMapsView(model, image(), layers=["conv", "pool"]) for model in models))
-    assert not any(named in text for text in texts)
-
-
 def test_of_other_widths_the_channels_that_both_have_are_compared(texts):
     wide, narrow = (FeatureMapsView(Net(width), image(), layers=["conv"]) for width in (48, 16))
     first, second = narrow.capture(), wide.capture()  # 0, 2, ..., 14 and 0, 6, ..., 42
