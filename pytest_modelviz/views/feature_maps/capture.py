@@ -85,7 +85,7 @@ class FeatureMapsView:
         """The pass made once more; of one in lower precision its shadow alone, which shows far smaller differences."""
         trace = first.result.trace
         if trace.shadow is None:
-            self._profiles = ProfileCollector(self._input)
+            self._profiles = ProfileCollector(self.model, self._input)
             return self._capture(self._profiles)
         again, _ = with_shadow(replace(trace, shadow=None), self.model, self._input, self.shadow)
         return (
@@ -107,7 +107,7 @@ class FeatureMapsView:
         return replace(capture, arrays={**capture.arrays, **pack_noise(trace), **profiles}, notes=notes)
 
     def _profile_pass(self) -> ProfileCollector:
-        collector = ProfileCollector(self._input)
+        collector = ProfileCollector(self.model, self._input)
         with prepared(self.model, self._input) as model, only_shapes(model):
             recorder = PassRecorder(model, [collector], record=record_shape, weight_width=None)
             with recorder.recording():

@@ -3,10 +3,12 @@
 import torch
 
 from pytest_modelviz.attribution.spatial_layout import SpatialLayout, SpatialLayoutTracker
-from pytest_modelviz.probe.forward import ModelInput
-from pytest_modelviz.probe.nested_values import leaves, tensors
+from pytest_modelviz.probe.configuration import parameters_of
+from pytest_modelviz.probe.forward import ModelInput, arguments_of
+from pytest_modelviz.probe.nested_values import leaves
 from pytest_modelviz.probe.pass_recorder import CallObserver
 from pytest_modelviz.probe.profiles import has_profile, profile_of
+from pytest_modelviz.probe.torch_internals import compiled_from
 from pytest_modelviz.records.capture import Array
 from pytest_modelviz.records.profiles import Position, Profile, pack_profiles
 from pytest_modelviz.records.trace import Call, ForwardTrace
@@ -17,9 +19,11 @@ _MOST = 4  # tensors that a call returns
 class ProfileCollector(CallObserver):
     """Observes a pass; each tensor that is handed on has one profile."""
 
-    def __init__(self, input_data: ModelInput) -> None:
+    def __init__(self, model: torch.nn.Module, input_data: ModelInput) -> None:
         self._tracker = SpatialLayoutTracker(input_data)
-        self._inputs = [_profile(tensor, None) for tensor in tensors(input_data)]
+        arguments = parameters_of(compiled_from(model)).named(*arguments_of(input_data))
+        given = [leaf for name, value in arguments.items() for leaf in leaves(value, name)]
+        self._inputs = {path: _profile(item, None) for path, item in given if isinstance(item, torch.Tensor)}
         self._keys: set[str | None] = {None}
         self._outputs: dict[tuple[str, int, str], Profile | None] = {}  # by layer, call and path
 
@@ -35,11 +39,10 @@ class ProfileCollector(CallObserver):
     def arrays(self, trace: ForwardTrace) -> dict[str, Array]:
         """The profiles as arrays, for the trace of a pass that was the same."""
         found: dict[str | None, tuple[Position, Profile]] = {}
-        given = [(-1 - at, leaf) for at, leaf in enumerate(trace.calls[0].inputs.values()) if leaf.tensor is not None]
-        if len(given) == len(self._inputs):
-            for (at, leaf), profile in zip(given, self._inputs, strict=True):
-                if profile is not None:
-                    found[leaf.tensor] = (0, at), profile
+        for at, (path, leaf) in enumerate(trace.calls[0].inputs.items()):
+            profile = self._inputs.get(path)
+            if profile is not None:
+                found[leaf.tensor] = (0, -1 - at), profile
         for number, call in enumerate(trace.calls):
             for at, (path, leaf) in enumerate((call.outputs or {}).items()):
                 profile = self._outputs.get((call.layer, call.index, path))

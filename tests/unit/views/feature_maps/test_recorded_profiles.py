@@ -80,6 +80,19 @@ class TestRecording:
             "<input": ((7, 1), 3), "[0]": ((7, 1), 4), "[1][0]": ((2, 1), 4), "[1][1]": ((2, 1), 4),
         }  # fmt: skip
 
+    def test_inputs_are_known_by_their_names(self):
+        class Add(nn.Module):
+            def forward(self, b, a, scale=1.0):
+                return (b + a) * scale
+
+        data = {"a": torch.ones(1, 2), "b": torch.full((1, 2), 3.0), "scale": 0.5}
+        found = profiles_of(FeatureMapsView(Add(), data))
+        assert {key: own.means.tolist() for key, own in found.items()} == {
+            "<b": [3.0, 3.0],
+            "<a": [1.0, 1.0],
+            "": [2.0, 2.0],
+        }
+
     def test_they_are_the_same_whichever_pass_they_are_taken_in(self):
         view, other = FeatureMapsView(net(), image()), FeatureMapsView(net(), image())
         first = view.capture()
