@@ -9,6 +9,7 @@ from pytest_modelviz.probe.thumbnails import has_picture
 from pytest_modelviz.probe.torch_internals import without_dispatch_modes
 from pytest_modelviz.records.profiles import BINS, GROUPS, PLACES, SIDE, Numbers, Profile
 
+_MOST_NUMBERS = 2**24  # of all samples together, of which copies are made
 _MOST_VALUES = 2**14  # of which a distribution is made
 _REACH = 3.7  # root mean squares that the bins reach to, of no distribution that is common the end of a bin
 _SLACK = 1 - 1e-4  # so that rounding does not decide about the next power of two
@@ -22,7 +23,7 @@ def has_profile(tensor: torch.Tensor) -> bool:
 
 
 def profile_of(tensor: torch.Tensor, grid: tuple[int, ...] = (), before: int = 0) -> Profile | None:
-    """A tensor's profile, whose numbers are not rounded yet.
+    """A tensor's profile, whose numbers are not rounded yet; of a very large batch that of the first samples.
 
     Args:
         tensor: one that `has_profile`, (batch, channels, *positions).
@@ -39,7 +40,8 @@ def profile_of(tensor: torch.Tensor, grid: tuple[int, ...] = (), before: int = 0
 
     """
     with torch.no_grad(), without_dispatch_modes():
-        values = tensor.detach() if tensor.dtype == torch.float64 else tensor.detach().float()
+        values = tensor.detach()[: max(1, _MOST_NUMBERS * len(tensor) // tensor.numel())]
+        values = values if values.dtype == torch.float64 else values.float()
         low, high, broken = *_ends(values), None
         if not (math.isfinite(low) and math.isfinite(high)):
             broken = ~values.isfinite()

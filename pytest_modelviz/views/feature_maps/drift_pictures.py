@@ -28,8 +28,8 @@ from pytest_modelviz.views.feature_maps.surroundings import Neighbour, surroundi
 from pytest_modelviz.views.stored_pictures import stored_input
 
 _UNSEEN = "The error is too small for that, or lies in single values, which averages of many do not show."
-_NOT_RECORDED = "not recorded in this baseline"
-_NO_NUMBERS = "no picture: it returns no floating-point numbers, or an earlier version recorded it"
+_NOT_RECORDED = "Not recorded in this baseline."
+_NO_NUMBERS = "No picture: it returns no floating-point numbers, or an earlier version recorded it."
 
 ProfilePair = tuple[Profile | None, Profile]
 

@@ -1,5 +1,7 @@
 """Collects the profiles of what the calls of a pass return, and of what the model is given."""
 
+from typing import TypeGuard
+
 import torch
 
 from pytest_modelviz.attribution.spatial_layout import SpatialLayout, SpatialLayoutTracker
@@ -23,7 +25,7 @@ class ProfileCollector(CallObserver):
         self._tracker = SpatialLayoutTracker(input_data)
         arguments = parameters_of(compiled_from(model)).named(*arguments_of(input_data))
         given = [leaf for name, value in arguments.items() for leaf in leaves(value, name)]
-        self._inputs = {path: _profile(item, None) for path, item in given if isinstance(item, torch.Tensor)}
+        self._inputs = {path: _profile(item, None) for path, item in given if _is_readable(item)}
         self._keys: set[str | None] = {None}
         self._outputs: dict[tuple[str, int, str], Profile | None] = {}  # by layer, call and path
 
@@ -31,7 +33,7 @@ class ProfileCollector(CallObserver):
         found = [(path, item) for path, item in leaves(output) if isinstance(item, torch.Tensor)]
         for path, tensor in found[:_MOST]:
             key = call.outputs[path].tensor if call.outputs and path in call.outputs else None
-            if key not in self._keys:
+            if key not in self._keys and _is_readable(tensor):
                 self._keys.add(key)
                 self._outputs[call.layer, call.index, path] = _profile(tensor, self._tracker.track(module, tensor))
         return output
@@ -51,10 +53,12 @@ class ProfileCollector(CallObserver):
         return pack_profiles(dict(found.values()))
 
 
+def _is_readable(value: object) -> TypeGuard[torch.Tensor]:
+    return isinstance(value, torch.Tensor) and has_profile(value)
+
+
 def _profile(tensor: torch.Tensor, layout: SpatialLayout | None) -> Profile | None:
     """The profile of a tensor; without a layout, (batch, positions, channels) or (batch, channels, rows, columns)."""
-    if not has_profile(tensor):
-        return None
     if layout is not None:
         is_last = layout.form != "channels first"
         return profile_of(tensor.movedim(-1, 1) if is_last else tensor, layout.grid, layout.before)

@@ -36,7 +36,7 @@ def surroundings(
     named = verdict.first.layer, verdict.first.call
     calls = {(baseline_name(call.layer), call.index): call for call in actual.calls}
     trace = actual if named in calls else baseline
-    found = next((call for call in trace.calls if call is calls.get(named) or _position(call) == named), None)
+    found = calls.get(named) or next((call for call in trace.calls if _position(call) == named), None)
     around = [] if found is None else _around(trace, found)
     if verdict.cause == Cause.INPUT:
         around = around[:1]

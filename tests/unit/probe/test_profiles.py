@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from pytest_modelviz.probe import profiles
 from pytest_modelviz.probe.profiles import has_profile, profile_of
 
 NAN, INF = math.nan, math.inf
@@ -37,6 +38,13 @@ class TestPlaces:
     def test_tokens_form_a_grid_behind_those_of_another_kind(self):
         tensor = torch.tensor([9.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0]).view(1, 1, 7)
         assert profile_of(tensor, (2, 3), before=1).places.tolist() == [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
+
+    def test_of_a_very_large_batch_the_first_samples_are_read(self, monkeypatch):
+        monkeypatch.setattr(profiles, "_MOST_NUMBERS", 8)
+        tensor = torch.ones(3, 2, 2)
+        tensor[2] = math.nan
+        assert profile_of(tensor, (2,)).places.tolist() == [[1.0], [1.0]]
+        assert np.isnan(profile_of(tensor[2:].repeat(1, 1, 4), (8,)).places).all()  # a single one is read whole
 
     def test_depth_is_averaged(self):
         tensor = torch.zeros(1, 1, 2, 1, 2)

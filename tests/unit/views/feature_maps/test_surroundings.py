@@ -14,7 +14,7 @@ from pytest_modelviz.views.feature_maps import drift_pictures
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
 from tests import traces_by_hand
 
-NOT_RECORDED = "not recorded in this baseline"
+NOT_RECORDED = "Not recorded in this baseline."
 SAME, ELSEWHERE = "What is stored of it, in 8 bits, does not differ.", "The error is too small for that"
 
 
@@ -205,4 +205,4 @@ class TestBaselinesWithoutProfiles:
     def test_so_are_two_of_them(self, net, boxes):
         first, second = (FeatureMapsView(model, image(), layers=[]) for model in (net, scaled(net, "head")))
         assert list(pictures_of(second, first.capture(), second.capture())) == ["head", "second", "(model)"]
-        assert sum(text.startswith("no picture") for text in boxes) == 3
+        assert sum(text.startswith("No picture") for text in boxes) == 3
