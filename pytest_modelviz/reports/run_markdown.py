@@ -78,7 +78,8 @@ def _group(number: int, group: DriftGroup, options: str) -> list[str]:
     if more > 0:
         blocks.append(f"and {counted(more, 'more test')}")
     if any(check.candidate for check in group.checks):
-        blocks += ["To accept all of it:", code_block(accept_group_command(group, options))]
+        elsewhere = "" if "--from" in options else " (with `--from DIR` if DIR is a results folder that was downloaded)"
+        blocks += [f"To accept all of it{elsewhere}:", code_block(accept_group_command(group, options))]
     return [*blocks, "The report of one of these checks:", code_block(_telling(group).message)]
 
 

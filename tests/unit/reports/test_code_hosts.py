@@ -30,7 +30,7 @@ MISSING = replace(
 
 
 def annotated(*checks: CheckResult, project: str | None = None, accept: str = "modelviz accept a") -> list[str]:
-    return annotation_lines(checks, project, lambda check: accept)
+    return annotation_lines([replace(check, accept_command=accept or None) for check in checks], project)
 
 
 @pytest.mark.parametrize(
@@ -55,6 +55,13 @@ class TestAnnotations:
             "::tests/test_a.py::test_a%0Afeature_maps: weights at conv, 500 x; output 2.5 %25%0Anew: no baseline"
             "%0Amodelviz accept a"
         ]
+
+    def test_the_command_is_that_of_any_check_that_has_one(self):
+        unstable = replace(DRIFT, name="noise", status=Status.UNSTABLE)
+        (line,) = annotation_lines([unstable, replace(DRIFT, accept_command="modelviz accept a")], None)
+        assert line.endswith("%0Amodelviz accept a")
+        (line,) = annotation_lines([unstable], None)
+        assert "accept" not in line
 
     def test_a_file_outside_of_the_repository_is_not_named(self):
         (line,) = annotated(replace(DRIFT, location=("../x.py", 3)), project=".", accept="")

@@ -9,7 +9,6 @@ from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.records.effect import OutputEffect
 from pytest_modelviz.records.run_result import RunFacts
 from pytest_modelviz.records.verdict import Cause, Divergence
-from pytest_modelviz.reports.groups import accept_group_command
 from pytest_modelviz.reports.markdown import COMMENT_BYTES, MarkdownSummary
 
 RUN = RunFacts("R", "2", "3", "linux", "cpu", 1, commit="0123456789abcdef", branch="topic", dirty=True)
@@ -46,8 +45,7 @@ HOSTILE = [
 def summary(*checks: CheckResult, **fields) -> MarkdownSummary:
     given = {
         "runs": [RUN],
-        "accept": lambda group: accept_group_command(group, "--run R"),
-        "report": lambda check: check.message,
+        "options": lambda group: "--run R",
         "show_command": "modelviz show --run R",
     }
     return MarkdownSummary(checks=checks, **{**given, **fields})
@@ -90,8 +88,8 @@ def test_short_is_the_groups_alone():
 
 
 def test_a_group_without_a_layer_or_captures():
-    bare = replace(DRIFT, cause=None, first_divergence=None, output=None, expected_failure=True)
-    text = summary(bare, accept=lambda group: "").text()
+    bare = replace(DRIFT, cause=None, first_divergence=None, output=None, expected_failure=True, candidate=None)
+    text = summary(bare).text()
     assert "#### another result: 1 check of 1 test\n\n- tests: `test_a.py::test_a`\n\n<details open>" in text
     assert "</code> (xfail): <code>" in text
     whole = replace(DRIFT, first_divergence=replace(DRIFT.first_divergence, layer=""))
