@@ -75,7 +75,7 @@ class Comparison:
         stated = {*before, *after} - _OF_A_MACHINE
         same = verdict.matched and not verdict.findings and all(before.get(key) == after.get(key) for key in stated)
         same = same and has_same_noise(baseline, self.recordable)
-        same = same and differs_in_last_digits(baseline, self.capture, replace(self._tolerances, scale=_NOISE_SCALE))
+        same = same and differs_in_last_digits(baseline, self.recordable, replace(self._tolerances, scale=_NOISE_SCALE))
         return same and self.with_baseline(baseline, scale=_NOISE_SCALE).matched
 
     def precision_note(self, baseline: Capture) -> str:
@@ -99,7 +99,7 @@ class Comparison:
     def pictures(self, baseline: Capture, verdict: Verdict) -> Sequence[Exhibit]:
         """Pictures of baseline, actual and difference. Raises UnreadableBaselineError as `with_baseline` does."""
         with heatmaps_in(self.settings.colormap):
-            return pictured(self.view, baseline, self.capture, verdict)
+            return pictured(self.view, baseline, self.recordable, verdict)
 
     def picture(self) -> Image | None:
         """The sheet of the capture's own pictures, None where it has none."""

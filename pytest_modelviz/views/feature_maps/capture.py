@@ -17,8 +17,9 @@ from pytest_modelviz.probe.forward import ModelInput, ModelOutput, call, prepare
 from pytest_modelviz.probe.layer_names import layer_patterns
 from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.noise import with_noise
-from pytest_modelviz.probe.pass_recorder import PassRecorder
+from pytest_modelviz.probe.pass_recorder import CallObserver, PassRecorder
 from pytest_modelviz.probe.shadow import with_shadow
+from pytest_modelviz.probe.sketch import record_shape
 from pytest_modelviz.probe.top_classes import top_class_facts
 from pytest_modelviz.probe.value_changes import with_value_changes
 from pytest_modelviz.records.capture import Array, Capture
@@ -31,6 +32,7 @@ from pytest_modelviz.text.strict_json import JsonObject
 from pytest_modelviz.views.coverage_notes import coverage_notes
 from pytest_modelviz.views.feature_maps import compare as comparison
 from pytest_modelviz.views.feature_maps import pictures
+from pytest_modelviz.views.feature_maps.profiles import ProfileCollector
 from pytest_modelviz.views.feature_maps.records import PICTURE, FeatureMaps, layer_rows
 from pytest_modelviz.views.feature_maps.thumbnails import ThumbnailCollector
 from pytest_modelviz.views.input_pictures import input_pictures
@@ -49,6 +51,7 @@ class FeatureMapsView:
         require_model(model)
         self.model, self._input = model, input_data
         self._layers = layer_patterns(layers)
+        self._profiles: ProfileCollector | None = None  # of the pass that was made once more
         self.shadow = Shadow.AUTO
 
     def set_shadow(self, shadow: Shadow) -> None:
@@ -56,19 +59,24 @@ class FeatureMapsView:
         self.shadow = shadow
 
     def capture(self) -> Capture[FeatureMaps]:
+        return self._capture()
+
+    def _capture(self, *observers: CallObserver) -> Capture[FeatureMaps]:
         started = time.perf_counter()
         kind = recorder_for(self.model, self._input)
-        trace, collector, output = self._pass(kind)
+        trace, collector, output = self._pass(kind, *observers)
         seconds = time.perf_counter() - started
         if is_low(trace) and kind is not DtypeRecorder:  # the model itself has a region of lower precision
             trace, collector, output = self._pass(DtypeRecorder)
         trace, note = with_shadow(trace, self.model, self._input, self.shadow, seconds)
         return self.captured(trace, collector, input_pictures(self._input), output, note)
 
-    def _pass(self, kind: type[PassRecorder]) -> tuple[ForwardTrace, ThumbnailCollector, ModelOutput]:
+    def _pass(
+        self, kind: type[PassRecorder], *observers: CallObserver
+    ) -> tuple[ForwardTrace, ThumbnailCollector, ModelOutput]:
         with prepared(self.model, self._input) as model:
             collector = ThumbnailCollector(model, self._layers)
-            recorder = kind(model, [collector])
+            recorder = kind(model, [collector, *observers])
             with only_shapes(model), recorder.recording():
                 output = call(model, self._input)
         return recorder.trace, collector, output
@@ -77,7 +85,8 @@ class FeatureMapsView:
         """The pass made once more; of one in lower precision its shadow alone, which shows far smaller differences."""
         trace = first.result.trace
         if trace.shadow is None:
-            return self.capture()
+            self._profiles = ProfileCollector(self.model, self._input)
+            return self._capture(self._profiles)
         again, _ = with_shadow(replace(trace, shadow=None), self.model, self._input, self.shadow)
         return (
             self.capture()
@@ -90,11 +99,20 @@ class FeatureMapsView:
         return with_value_changes(verdict, stored_trace(baseline.arrays), self.model, self._input)
 
     def with_noise(self, capture: Capture[FeatureMaps]) -> Capture[FeatureMaps]:
-        """The same capture with the noise of each tensor in it, or a note on why there is none."""
+        """The same capture with the noise of each tensor, or a note on why there is none, and with their profiles."""
         before = capture.result.trace
         trace = with_noise(before, self.model, self._input)
         notes = (*capture.notes, *trace.notes[len(before.notes) :])
-        return replace(capture, arrays={**capture.arrays, **pack_noise(trace)}, notes=notes)
+        profiles = (self._profiles or self._profile_pass()).arrays(before)
+        return replace(capture, arrays={**capture.arrays, **pack_noise(trace), **profiles}, notes=notes)
+
+    def _profile_pass(self) -> ProfileCollector:
+        collector = ProfileCollector(self.model, self._input)
+        with prepared(self.model, self._input) as model, only_shapes(model):
+            recorder = PassRecorder(model, [collector], record=record_shape, weight_width=None)
+            with recorder.recording():
+                call(model, self._input)
+        return collector
 
     def captured(
         self,
