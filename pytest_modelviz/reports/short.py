@@ -57,7 +57,7 @@ def short_text(result: CheckResult, field: Callable[[str], str] = str) -> str:
         return _REASONS_OF_A_DIFF[result.status]
     if result.status is not Status.DRIFT:
         return _REASONS.get(result.status, str(result.status))
-    result, first = replace(result, name=field(result.name)), result.first_divergence
+    first = result.first_divergence
     if first is not None and first.layer:
         result = replace(result, first_divergence=replace(first, layer=field(first.layer)))
     return short_line([result])
