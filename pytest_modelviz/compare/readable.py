@@ -19,8 +19,8 @@ _TEXT_ERROR = 1e-2  # relative error of a number that is written with three digi
 _UNSCALED = 1e150  # earlier versions wrote "inf" for what is larger, and 0 for what is smaller than its reciprocal
 _NUMBER = r"-?(?:\d[\d.e+-]*|nan|inf)"
 _NUMERAL = r"-?\d+(?:\.\d*)?(?:e[+-]\d+)?(?![\w.])"
-_IN_TEXT = re.compile(rf"(?<= mean )({_NUMERAL}) rms ({_NUMERAL})")
-_STATISTICS = re.compile(rf" mean ({_NUMBER}) rms ({_NUMBER})")
+_IN_TEXT = re.compile(rf"(?: mean ({_NUMERAL}))? rms ({_NUMERAL})")
+_STATISTICS = re.compile(rf"(?: mean ({_NUMBER}))? rms ({_NUMBER})")
 
 
 def require_rows(stored: Any, expected: Mapping[str, Any], subject: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -19,6 +20,7 @@ from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.noise import with_noise
 from pytest_modelviz.probe.pass_recorder import PassRecorder
 from pytest_modelviz.probe.shadow import with_shadow
+from pytest_modelviz.probe.sketch import record_tensor
 from pytest_modelviz.probe.top_classes import top_class_facts
 from pytest_modelviz.probe.value_changes import with_value_changes
 from pytest_modelviz.records.capture import Array, Capture
@@ -90,11 +92,25 @@ class FeatureMapsView:
         return with_value_changes(verdict, stored_trace(baseline.arrays), self.model, self._input)
 
     def with_noise(self, capture: Capture[FeatureMaps]) -> Capture[FeatureMaps]:
-        """The same capture with the noise of each tensor in it, or a note on why there is none."""
+        """The same capture with the noise of each tensor in it, or a note on why there is none, and with all means."""
         before = capture.result.trace
         trace = with_noise(before, self.model, self._input)
         notes = (*capture.notes, *trace.notes[len(before.notes) :])
-        return replace(capture, arrays={**capture.arrays, **pack_noise(trace)}, notes=notes)
+        facts = {**capture.facts, "layers": layer_rows(_stored(self._with_means(before)))}
+        return replace(capture, facts=facts, arrays={**capture.arrays, **pack_noise(trace)}, notes=notes)
+
+    def _with_means(self, trace: ForwardTrace) -> ForwardTrace:
+        """The pass with the means of large tensors, which only people look at, out of another pass."""
+        unknown = {key: r for key, r in trace.tensors.items() if r.statistics is not None and r.statistics[0] is None}
+        if not unknown:
+            return trace
+        with prepared(self.model, self._input) as model:
+            recorder = PassRecorder(model, record=functools.partial(record_tensor, mean=True), weight_width=None)
+            with only_shapes(model), recorder.recording():
+                call(model, self._input)
+        again = recorder.tensors
+        means = {key: replace(record, mean=again[key].mean) for key, record in unknown.items() if key in again}
+        return replace(trace, tensors={**trace.tensors, **means})
 
     def captured(
         self,
