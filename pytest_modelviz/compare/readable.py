@@ -67,7 +67,10 @@ def is_rms_of(record: TensorRecord, text: Any) -> bool:
 
 
 def is_mean_of(record: TensorRecord, text: Any) -> bool:
-    """Whether `text` can be the mean of a sketched tensor, which is known only if the sketch holds all values."""
+    """Whether `text` can be the mean of a sketched tensor, which is known only if the sketch holds all values.
+
+    That of others need not be stated (None): a comparison does not take it.
+    """
     sketch = record.sketch.astype(np.float64)
     if not sketch.size or sketch.size != _value_count(record):
         return True
@@ -143,6 +146,8 @@ def _has_moments(row: Mapping[str, Any]) -> bool:
 
 def _same_moments(before: Sequence[Any], after: Sequence[Any]) -> bool:
     """Whether mean and root mean square agree: a mean of values that cancel is only as exact as these are."""
+    if "" in (before[0], after[0]):  # not stated
+        return bool(before[0] == after[0]) and _close(float(before[1]), float(after[1]))
     (old_mean, old_rms), (mean, rms) = map(float, before), map(float, after)
     return _close(old_rms, rms) and abs(old_mean - mean) <= _TEXT_ERROR * abs(rms) < math.inf
 
