@@ -212,11 +212,11 @@ def sketch_rows(flat: torch.Tensor, width: int) -> torch.Tensor:
         return row_adder(1, count, width, flat.dtype, flat.device)(flat)
     if is_earlier:
         return _sketches_of_pieces(flat, width)
-    span = _span(width)
-    first, *others = flat.contiguous().split(_CHUNK * span)
-    total = _sketch_chunk(first, span)
-    for index, chunk in enumerate(others, 1):
-        total += _sketch_chunk(chunk, span) * _part_signs(index, span, _CHUNKS_SALT, flat.dtype, flat.device)
+    span, flat = _span(width), flat.contiguous()
+    total = _sketch_chunk(flat[: _CHUNK * span], span)
+    for index in range(1, -(-count // (_CHUNK * span))):
+        sums = _sketch_chunk(flat[index * _CHUNK * span : (index + 1) * _CHUNK * span], span)
+        total += sums * _part_signs(index, span, _CHUNKS_SALT, flat.dtype, flat.device)
     return total[None] if span == width else total.view(-1, width).sum(0, keepdim=True)
 
 

@@ -16,6 +16,7 @@ from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.fake import only_shapes
 from pytest_modelviz.probe.forward import ModelInput, ModelOutput, call, prepared, require_model
 from pytest_modelviz.probe.layer_names import layer_patterns
+from pytest_modelviz.probe.leaf_recorder import RecordTensor
 from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.noise import with_noise
 from pytest_modelviz.probe.pass_recorder import PassRecorder
@@ -38,6 +39,8 @@ from pytest_modelviz.views.feature_maps.thumbnails import ThumbnailCollector
 from pytest_modelviz.views.input_pictures import input_pictures
 from pytest_modelviz.views.stored_pictures import packed
 
+_WITH_MEAN = functools.partial(record_tensor, mean=True)
+
 
 class FeatureMapsView:
     """The view of `feature_maps`; `FeatureMapsFixture` says what its arguments mean."""
@@ -51,6 +54,7 @@ class FeatureMapsView:
         require_model(model)
         self.model, self._input = model, input_data
         self._layers = layer_patterns(layers)
+        self._again: ForwardTrace | None = None  # the pass that was made once more, with the means of its tensors
         self.shadow = Shadow.AUTO
 
     def set_shadow(self, shadow: Shadow) -> None:
@@ -58,19 +62,24 @@ class FeatureMapsView:
         self.shadow = shadow
 
     def capture(self) -> Capture[FeatureMaps]:
+        return self._capture()
+
+    def _capture(self, record: RecordTensor = record_tensor) -> Capture[FeatureMaps]:
         started = time.perf_counter()
         kind = recorder_for(self.model, self._input)
-        trace, collector, output = self._pass(kind)
+        trace, collector, output = self._pass(kind, record)
         seconds = time.perf_counter() - started
         if is_low(trace) and kind is not DtypeRecorder:  # the model itself has a region of lower precision
             trace, collector, output = self._pass(DtypeRecorder)
         trace, note = with_shadow(trace, self.model, self._input, self.shadow, seconds)
         return self.captured(trace, collector, input_pictures(self._input), output, note)
 
-    def _pass(self, kind: type[PassRecorder]) -> tuple[ForwardTrace, ThumbnailCollector, ModelOutput]:
+    def _pass(
+        self, kind: type[PassRecorder], record: RecordTensor = record_tensor
+    ) -> tuple[ForwardTrace, ThumbnailCollector, ModelOutput]:
         with prepared(self.model, self._input) as model:
             collector = ThumbnailCollector(model, self._layers)
-            recorder = kind(model, [collector])
+            recorder = kind(model, [collector], record=record)
             with only_shapes(model), recorder.recording():
                 output = call(model, self._input)
         return recorder.trace, collector, output
@@ -79,7 +88,9 @@ class FeatureMapsView:
         """The pass made once more; of one in lower precision its shadow alone, which shows far smaller differences."""
         trace = first.result.trace
         if trace.shadow is None:
-            return self.capture()
+            capture = self._capture(_WITH_MEAN)
+            self._again = capture.result.trace
+            return capture
         again, _ = with_shadow(replace(trace, shadow=None), self.model, self._input, self.shadow)
         return (
             self.capture()
@@ -100,17 +111,20 @@ class FeatureMapsView:
         return replace(capture, facts=facts, arrays={**capture.arrays, **pack_noise(trace)}, notes=notes)
 
     def _with_means(self, trace: ForwardTrace) -> ForwardTrace:
-        """The pass with the means of large tensors, which only people look at, out of another pass."""
+        """The pass with the means of large tensors, which only people look at, as another pass had them."""
         unknown = {key: r for key, r in trace.tensors.items() if r.statistics is not None and r.statistics[0] is None}
         if not unknown:
             return trace
-        with prepared(self.model, self._input) as model:
-            recorder = PassRecorder(model, record=functools.partial(record_tensor, mean=True), weight_width=None)
-            with only_shapes(model), recorder.recording():
-                call(model, self._input)
-        again = recorder.tensors
+        again = (self._again or self._pass_with_means()).tensors
         means = {key: replace(record, mean=again[key].mean) for key, record in unknown.items() if key in again}
         return replace(trace, tensors={**trace.tensors, **means})
+
+    def _pass_with_means(self) -> ForwardTrace:
+        with prepared(self.model, self._input) as model:
+            recorder = PassRecorder(model, record=_WITH_MEAN, weight_width=None)
+            with only_shapes(model), recorder.recording():
+                call(model, self._input)
+        return recorder.trace
 
     def captured(
         self,
