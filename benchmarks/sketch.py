@@ -3,8 +3,8 @@
     python benchmarks/sketch.py [threads]
 
 Price: reading every activation and every large parameter of a ResNet-50 in a hook, as a ratio to the bare pass in the
-same process, without any of the bookkeeping of `feature_maps`. "one sum" is the least that anything which reads all
-numbers can cost here.
+same process, in processor time, without any of the bookkeeping of `feature_maps`. "one sum" is the least that anything
+which reads all numbers can cost here.
 
 Precision: estimated / true relative error over changes of many kinds in tensors of usual shapes; the share of cases
 within 25 % of the truth, and the worst cases.
@@ -107,9 +107,9 @@ def price() -> dict[str, tuple[float, float]]:
         hooks = [module.register_forward_hook(hook) for module in model.modules() if look is not None]
         with torch.no_grad():
             model(image)
-            start = time.perf_counter()
+            start = time.process_time()
             model(image)
-            taken = time.perf_counter() - start
+            taken = time.process_time() - start
         for one in hooks:
             one.remove()
         return taken

@@ -67,6 +67,8 @@ def _record(tensor: torch.Tensor, width: int, mean: bool) -> TensorRecord:
     with without_dispatch_modes() if plain else contextlib.nullcontext():
         values = flat_numbers(tensor if plain else readable(tensor))
         count = values.numel()
+        if count > width and not is_plain_type(values):  # a subclass may wrap the results of its operators, too
+            values = torch.empty(count, dtype=values.dtype, device=values.device).copy_(values)
         sketches: Sketch = sketch_rows(values, width).cpu().numpy()
         if count <= width:
             sketches = sketches.copy()  # it is the tensor itself, which may be written into later

@@ -19,6 +19,7 @@ from pytest_modelviz.probe.sketch import (
     record_tensor,
     record_together,
 )
+from pytest_modelviz.probe.torch_internals import tree_map_only
 from pytest_modelviz.records.sketch_version import EARLIER_VERSION, SKETCH_VERSION, sketched_as
 from pytest_modelviz.records.tensors import WEIGHT_WIDTH, splitmix64
 from pytest_modelviz.records.trace_arrays import pack_trace
@@ -333,6 +334,30 @@ def test_nested_tensors_of_other_components_differ(layout, dtype, sides):
     ]
     assert difference(records[0], records[0]) == 0.0
     assert difference(*records) == math.inf
+
+
+class Wrapper(torch.Tensor):
+    """Wraps a tensor, and all that any operator makes of it."""
+
+    @staticmethod
+    def __new__(cls, inner):
+        return torch.Tensor._make_wrapper_subclass(cls, inner.shape, dtype=inner.dtype, strides=inner.stride())
+
+    def __init__(self, inner):
+        self.inner = inner
+
+    @classmethod
+    def __torch_dispatch__(cls, op, types, args=(), kwargs=None):
+        args, kwargs = tree_map_only(Wrapper, lambda wrapper: wrapper.inner, (args, kwargs or {}))
+        result = op(*args, **kwargs)
+        return result if op is torch.ops.aten.copy_.default else tree_map_only(torch.Tensor, cls, result)
+
+
+@pytest.mark.parametrize("count", [1000, 100_000])
+def test_a_subclass_is_sketched_as_the_tensor_that_it_wraps(count):
+    values = torch.randn(count)
+    with torch.no_grad():
+        assert np.array_equal(record_tensor(Wrapper(values)).sketch, record_tensor(values).sketch)
 
 
 def test_a_nested_buffer_is_sketched_by_itself():
