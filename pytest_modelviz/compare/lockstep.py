@@ -17,7 +17,7 @@ pass alone, and everything in the actual pass is compared.
 import functools
 import itertools
 import math
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -25,7 +25,6 @@ from pytest_modelviz.compare.arguments import lent_weights, matched_arguments, w
 from pytest_modelviz.compare.containers import ContainerTolerances, is_sequential
 from pytest_modelviz.compare.error_propagation import EXACT, ErrorPropagation
 from pytest_modelviz.compare.leaves import leaf_errors, worst
-from pytest_modelviz.compare.tensors import is_mere_rounding
 from pytest_modelviz.compare.tolerance import Source, Tolerances
 from pytest_modelviz.records.findings import RenameFinding
 from pytest_modelviz.records.structure import EMPTY, SIDE_EFFECTS, WRITTEN, ModelStructure
@@ -94,8 +93,7 @@ class LockstepComparison:
     lent_calls: set[int] = field(default_factory=set)
     drifted_outputs: list[str] | None = None
     _compared: set[Hashable] = field(default_factory=set)  # of the actual pass
-    _rounded: dict[tuple[str | None, str], float] = field(default_factory=dict)
-    _forgiven: set[str] = field(default_factory=set)  # tensors of the actual pass
+    _handed_over: dict[tuple[str, str], tuple[float, float]] = field(default_factory=dict)  # error and tolerance
     _latest: Leaves = field(default_factory=dict)  # what the actual pass handed over at its latest event
     _presumed: ComparedEvent | None = None  # the first whose arguments correspond only if the baseline is believed
 
@@ -154,7 +152,6 @@ class LockstepComparison:
                 actual is not None
                 and self._skips(actual, called=self._called[0])
                 and (actual.kind == "enter" or self._hands_on(actual.call))
-                and not (actual.kind == "leave" and self._is_forgiven(actual))
             ):
                 self._latest = actual.leaves
                 actual = next(actual_events, None)
@@ -182,10 +179,6 @@ class LockstepComparison:
     def _is_allowed_less(self, call: Call) -> bool:
         return any(containers.is_less(call) for containers in self._containers)
 
-    def _is_forgiven(self, event: Event) -> bool:
-        """Whether a Sequential that is skipped returns what was only forgiven to a module in it, and not to itself."""
-        return any(leaf.tensor in self._forgiven for leaf in event.leaves.values())
-
     def _hands_on(self, call: Call) -> bool:
         """Whether a call gives its first module what it was given, and returns what its last returned: no more."""
         given, returned = (self._values(leaves) for leaves in (call.inputs, call.outputs or {}))
@@ -211,15 +204,13 @@ class LockstepComparison:
         scale = propagation.input_scale(actual)
         propagation.begin_event(actual)
         leaves = self._matched_leaves(baseline, actual, innermost.last_callee)
-        scale = self._scale_of_rounding(baseline, leaves, scale)
         errors = self._errors(baseline, actual, leaves, scale)
+        if baseline.kind == "leave":
+            errors |= self._as_handed_over(baseline, leaves)
         error, allowed, path = worst(errors)
         full_error = error
         if scale or propagation.forgives:
-            strict = self._errors(baseline, actual, leaves, None)
-            full_error = worst(strict)[0]
-            if baseline.kind == "leave" and scale:
-                self._note_forgiven(leaves, strict)
+            full_error = worst(self._errors(baseline, actual, leaves, None))[0]
         gap = 0.0
         if self.first is None and not full_error <= allowed:
             gap = propagation.input_gap(baseline, actual, layer)
@@ -228,6 +219,7 @@ class LockstepComparison:
             error, allowed, path = worst(errors)
             full_error = worst(self._errors(baseline, actual, leaves, None))[0]
         if baseline.kind == "leave":
+            self._handed_over = {pair: errors[path] for path, pair in _pairs(leaves).items() if path in errors}
             self.layers.append(LayerError(baseline.call.layer, baseline.call.index, error, allowed))
             if baseline.parent is None:
                 self.drifted_outputs = [path for path, (error, allowed) in errors.items() if not error <= allowed]
@@ -240,31 +232,16 @@ class LockstepComparison:
             return EXACT  # no bit differs: no rounding comes from here
         return source.and_from(propagation.source_of(actual)) if propagation.excuses else source
 
-    def _note_forgiven(self, leaves: tuple[Leaves, Leaves], strict: Mapping[str, tuple[float, float]]) -> None:
-        """Note the results that agree only since rounding of their inputs is forgiven, but are not mere rounding."""
-        before, after = leaves
-        for path, leaf in after.items():
-            error, allowed = strict.get(path, (0.0, 0.0))
-            is_rounded = path in before and (before[path].tensor, leaf.tensor) in self._rounded
-            if leaf.tensor is not None and not error <= allowed and not is_rounded:
-                self._forgiven.add(leaf.tensor)
+    def _as_handed_over(self, baseline: Event, leaves: tuple[Leaves, Leaves]) -> dict[str, tuple[float, float]]:
+        """What a Sequential hands on: the results that the last module in it has just returned, judged as there.
 
-    def _scale_of_rounding(self, baseline: Event, leaves: tuple[Leaves, Leaves], scale: float) -> float:
-        """The size of what results were computed from, whose rounding is forgiven.
-
-        A Sequential within the model that returns what a module in it has returned, and which is mere rounding of that
-        module's inputs, is forgiven as much as the module: called one by one, the modules stand for it.
+        Called one by one, the modules in it stand for it, whichever of the passes calls it.
         """
-        before, after = leaves
-        pairs = [(before[path].tensor, leaf.tensor) for path, leaf in after.items() if leaf.tensor and path in before]
-        if scale:
-            rounded = [pair for pair in pairs if is_mere_rounding(self.actual.tensors[pair[1]], scale)]
-            self._rounded.update(dict.fromkeys(rounded, scale))
-        elif baseline.kind == "leave" and baseline.parent is not None:
-            only_hands_on = is_sequential(self.actual.modules[baseline.call.layer])
-            if only_hands_on and not self._is_allowed_less(baseline.call):
-                return min((self._rounded.get(pair, 0.0) for pair in pairs), default=0.0)
-        return scale
+        module = self.actual.modules[baseline.call.layer]
+        if baseline.parent is None or not is_sequential(module) or self._is_allowed_less(baseline.call):
+            return {}
+        pairs = _pairs(leaves)
+        return {path: self._handed_over[pair] for path, pair in pairs.items() if pair in self._handed_over}
 
     def _matched_leaves(self, baseline: Event, actual: Event, last_callee: str | None) -> tuple[Leaves, Leaves]:
         before, after = baseline.leaves, actual.leaves
@@ -322,3 +299,10 @@ def executing_call(event: Event) -> Call:
 def event_key(event: Event) -> tuple[str, str, int]:
     """What two events have in common that are the same event of two passes."""
     return event.kind, event.call.layer, event.call.index
+
+
+def _pairs(leaves: tuple[Leaves, Leaves]) -> dict[str, tuple[str, str]]:
+    """The tensors of both passes at each path."""
+    before, after = leaves
+    tensors = {path: (before[path].tensor, leaf.tensor) for path, leaf in after.items() if path in before}
+    return {path: (old, new) for path, (old, new) in tensors.items() if old is not None and new is not None}

@@ -162,16 +162,15 @@ class PassRecorder:
     def _observe(self, original: Operator, module: torch.nn.Module, name: str, args: Args, kwargs: Kwargs) -> object:
         index = self._counts.get(name, 0)
         self._counts[name] = index + 1
-        prefix = f"{name}#{index}" if index else name
-        arguments = _name_arguments(module, args, kwargs)
-        inputs = self._leaves.record(arguments, f"{prefix}<")
+        call = Call(name, index, self._depth, {})
+        prefix, arguments = call.key, _name_arguments(module, args, kwargs)
+        call.inputs = inputs = self._leaves.record(arguments, f"{prefix}<")
         watched = WatchedArguments(arguments) if not self._depth and self._leaves.records_numbers else None
         autocast = _autocast()
         if self._depth == 0:
             self._root_autocast = autocast
         elif autocast != self._root_autocast:  # the caller's code has changed it
             inputs[AUTOCAST] = Leaf(literal=autocast)
-        call = Call(name, index, self._depth, inputs)
         self.calls.append(call)
         for local, tensor in self._lent.borrowed(module):
             self._lent.add(call, module, local, Leaf(self._leaves.key(tensor, f"{prefix}<{local}")))

@@ -35,6 +35,11 @@ class Call:
     inputs: Leaves
     outputs: Leaves | None = None
 
+    @property
+    def key(self) -> str:
+        """The layer, and which of its calls it is: `layer1`, `layer1#2`; a layer named `a#1` is `a#1#0`."""
+        return f"{self.layer}#{self.index}" if self.index or "#" in self.layer else self.layer
+
 
 @dataclass(frozen=True)
 class Event:

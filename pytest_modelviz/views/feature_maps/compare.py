@@ -14,7 +14,7 @@ from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import ForwardTrace
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.text.dotted import MODEL_LABEL
-from pytest_modelviz.views.feature_maps.records import described, layer_rows, row_key
+from pytest_modelviz.views.feature_maps.records import described, layer_rows
 
 
 def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
@@ -44,7 +44,7 @@ def _require_rows(baseline: Capture, trace: ForwardTrace) -> None:
     )
     require_rows(without_texts, expected, "layer")
     for call in trace.calls:
-        key = row_key(call)
+        key = call.key
         for field, leaves, origin in (("in", call.inputs, f"{key}<"), ("out", call.outputs or {}, key)):
             if not agrees(str(stored[key].get(field)), described(leaves, trace, origin)):
                 raise contradiction(f"layer {key or MODEL_LABEL!r}")

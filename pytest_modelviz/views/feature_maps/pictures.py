@@ -97,7 +97,7 @@ def _composite(label: str, before: _Page | None, after: _Page, headline: str) ->
 def _nearest(actual: Capture, verdict: Verdict | None, pictured: Sequence[str]) -> dict[str, str]:
     """Where the layer that is named has no picture: the first one after it that has, and what to say of that."""
     named = verdict.first.layer if verdict is not None and verdict.first is not None else ""
-    order = list(dict.fromkeys(row.partition("#")[0] for row in rows(actual.facts, "layers")))
+    order = list(dict.fromkeys((row.rpartition("#")[0] or row) for row in rows(actual.facts, "layers")))
     if named in pictured or named not in order:
         return {}
     following = order[order.index(named) :]

@@ -41,15 +41,16 @@ def layer_rows(trace: ForwardTrace) -> dict[str, JsonObject]:
     """One line a call, in the order of execution; a tensor is described where it came into being, else named."""
     rows: dict[str, JsonObject] = {}
     for call in trace.calls:
-        key = row_key(call)
+        key = call.key
         rows[key] = {
             "class": trace.modules[call.layer].class_name,
             "in": _texts(call.inputs, trace, f"{key}<"),
             "out": _texts(call.outputs or {}, trace, key),
         }
+    called = {call.layer for call in trace.calls}
     for name in trace.modules:
-        if name not in rows:
-            rows[name] = {"class": trace.modules[name].class_name, "never_called": True}
+        if name not in called:
+            rows[Call(name, 0, 0, {}).key] = {"class": trace.modules[name].class_name, "never_called": True}
     return rows
 
 
@@ -73,7 +74,3 @@ def described(leaves: Leaves, trace: ForwardTrace, origin: str) -> Iterator[tupl
             record = tensor if is_new else None
             texts = [kind] if is_new else [f"= {leaf.tensor}", f"{kind} = {leaf.tensor}"]
         yield [f"{path}: {text}" if path else text for text in texts], record
-
-
-def row_key(call: Call) -> str:
-    return f"{call.layer}#{call.index}" if call.index else call.layer

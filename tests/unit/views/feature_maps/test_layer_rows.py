@@ -3,10 +3,15 @@
 import dataclasses
 
 import numpy as np
+import pytest
+import torch
+from torch import nn
 from traces_by_hand import trace
 
+from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.structure import ModuleRecord
 from pytest_modelviz.records.trace import Call, Leaf
+from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
 from pytest_modelviz.views.feature_maps.records import layer_rows
 
 
@@ -29,3 +34,27 @@ def test_a_tensor_is_described_where_it_came_into_being_and_named_elsewhere():
         "head#1": {"class": "Linear", "in": "", "out": "[0]: = head; [1]: None"},
         "block.never": {"class": "Dropout", "never_called": True},
     }
+
+
+class Numbered(nn.Module):
+    def __init__(self, called):
+        super().__init__()
+        self._called = called
+        for name in ("a", "a#1", "b", "b#1"):
+            self.add_module(name, nn.Linear(2, 2))
+
+    def forward(self, x):
+        for name in self._called:
+            x = self.get_submodule(name)(x)
+        return x
+
+
+@pytest.mark.parametrize("called", [("a", "a", "a#1", "b", "b"), ("a#1", "a#1", "a", "b#1"), ("a", "a")])
+def test_the_name_of_a_module_may_look_like_the_second_call_of_another(called):
+    view = FeatureMapsView(Numbered(called), torch.ones(1, 2))
+    captured = view.capture()
+    rows = captured.facts["layers"]
+    assert len(rows) == 1 + len(called) + len({"a", "a#1", "b", "b#1"} - set(called))
+    assert view.compare(captured, view.capture(), Tolerances()).matched
+    other = FeatureMapsView(Numbered(("a", *called)), torch.ones(1, 2))
+    assert not view.compare(captured, other.capture(), Tolerances()).matched
