@@ -1,8 +1,9 @@
 """Visual regression testing for PyTorch models, as a pytest plugin.
 
-The names here are for tests: the types of the fixtures and of their results, and targets of explanations. Importing
-this package imports neither torch nor numpy nor pillow, so that a run which uses none of the fixtures pays nothing;
-what a fixture returns (`FeatureMaps`) is imported with its view when it is first named.
+The names here are for tests: the types of the fixtures and of their results, targets of explanations, and weights for
+models without a checkpoint. Importing this package imports neither torch nor numpy nor pillow, so that a run which uses
+none of the fixtures pays nothing; what a fixture returns (`FeatureMaps`) is imported with its view when it is first
+named.
 """
 
 import importlib
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pytest_modelviz.attribution.targets import WholeOutput, whole_output
+    from pytest_modelviz.probe.seeding import seed_weights
     from pytest_modelviz.views.activation_maximization.fixture import ActivationMaximizationFixture
     from pytest_modelviz.views.activation_maximization.records import ActivationMaximization
     from pytest_modelviz.views.cam_map.fixture import CamMapFixture
@@ -51,6 +53,7 @@ __all__ = [
     "ViewFixture",
     "Views",
     "WholeOutput",
+    "seed_weights",
     "whole_output",
 ]
 
@@ -77,6 +80,7 @@ _MODULES = {
     "ViewFixture": "views.fixture",
     "Views": "views.combined.capture",
     "WholeOutput": "attribution.targets",
+    "seed_weights": "probe.seeding",
     "whole_output": "attribution.targets",
 }
 

@@ -10,6 +10,17 @@ pytest_plugins = ["pytester"]
 torch.set_num_threads(1)  # several workers share the machine's cores
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """A file's tests have one worker, in the order of the files: they share what is recorded for the first of them."""
+    if config.getvalue("dist") != "load":  # which is what `-n` alone asks for
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    config.option.loadscopereorder = False  # many tests come last, and they are quick
+    return LoadFileScheduling(config, log)
+
+
 @pytest.fixture(autouse=True)
 def _same_random_weights():
     torch.manual_seed(0)

@@ -71,7 +71,7 @@ def keep_details(folder: ResultsFolder, check: CheckResult, /, **members: Any) -
     """The details of a check with the errors of four layers, and these members."""
     layers = tuple(
         LayerError(name, 0, error, 1e-4)
-        for name, error in {"net.conv1": 0.0, "net.conv2": 0.05, "net.relu": 0.03, "head": 0.0}.items()
+        for name, error in {"net.conv1": 0.0, "net.conv2": 0.05, "net.relu": 0.03, "head.fc": 0.0}.items()
     )
     verdict = Verdict(False, 4, 2, 0.05, 1e-4, layers=layers)
     document = {**details_document(check, verdict), **members}

@@ -18,6 +18,7 @@ from pytest_modelviz.reports.terminal_summary import rename_hint
 from pytest_modelviz.review.acceptance import accept_all
 from pytest_modelviz.review.acceptance import reject as reject_candidate
 from pytest_modelviz.review.moving import find_moves, find_unreadable, move_all
+from pytest_modelviz.review.orphaned import without_file, without_test
 from pytest_modelviz.review.pruning import prune_all
 from pytest_modelviz.review.review import State
 from pytest_modelviz.review.selection import Choice, matching
@@ -41,9 +42,11 @@ def accept(options: ReviewOptions, choice: Choice, as_json: bool) -> None:
     review.require_captures()
     chosen = [item for item in review.chosen(choice) if choice.patterns or item.state is not State.REJECTED]
     decisions = accept_all(review, chosen, named=bool(choice.patterns))
-    left = not choice and not as_json and print_unnamed(review, options.field)
+    left = [] if choice else review.unnamed()
+    if not as_json:
+        print_unnamed(left, options.field)
     warn_of_ignored(review.baseline_dir, decisions)
-    print_decisions(decisions, as_json, "nothing to accept", options.field)
+    print_decisions([*decisions, *left] if as_json else decisions, as_json, "nothing to accept", options.field)
     if left:
         raise click.exceptions.Exit(1)
 
@@ -64,9 +67,9 @@ def reject(options: ReviewOptions, choice: Choice, as_json: bool) -> None:
 def orphans(options: ReviewOptions, patterns: Sequence[str], as_json: bool) -> None:
     """List baselines whose test is gone, and its possible new name."""
     review = options.review()
-    without_file = review.without_file()
-    moved = files_moved_whole(without_file)
-    chosen = [(orphan, "test") for orphan in review.orphans()] + [(orphan, "file") for orphan in without_file]
+    of_no_file = without_file(review)
+    moved = files_moved_whole(of_no_file)
+    chosen = [(orphan, "test") for orphan in without_test(review)] + [(orphan, "file") for orphan in of_no_file]
     chosen = matching(chosen, patterns, lambda pair: pair[0].nodeid, review.knows, _NONE)
     if as_json:
         print_json(orphans=[{**orphan.to_json(), "gone": gone} for orphan, gone in chosen])
@@ -93,7 +96,7 @@ def prune(options: ReviewOptions, patterns: Sequence[str], dry_run: bool, as_jso
     if options.sources and not patterns:
         raise ModelvizError("with --from, name the tests whose baselines are to be removed: its list is not trusted")
     review = options.review()
-    chosen = [*review.orphans(), *(review.without_file() if patterns else ())]
+    chosen = [*without_test(review), *(without_file(review) if patterns else ())]
     chosen = matching(chosen, patterns, lambda orphan: orphan.nodeid, review.knows, _NONE)
     decisions = prune_all(review, chosen, named=patterns, dry_run=dry_run)
     print_decisions(decisions, as_json, "nothing to remove", as_one_word)

@@ -1,27 +1,38 @@
 """`modelviz diff`: what changed between the baselines of two revisions or folders, reviewed as failed checks are."""
 
 import collections
+import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from pytest_modelviz.cli.options import ReviewOptions, json_option, project_options
-from pytest_modelviz.cli.output import from_here, print_json, print_line
+from pytest_modelviz.cli.output import from_here, print_json, print_line, warn
+from pytest_modelviz.cli.pull_request import short_result
 from pytest_modelviz.cli.stored_report import own_report
 from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.records.check_result import CheckResult, Status
+from pytest_modelviz.records.group import DriftGroup, drift_groups
 from pytest_modelviz.records.run_result import published_json
+from pytest_modelviz.reports.groups import group_lines
+from pytest_modelviz.reports.markdown import MarkdownSummary
+from pytest_modelviz.run.github import DOWNLOADED, GitHubJob
 from pytest_modelviz.run.options import IGNORE, InvalidSettingError, parse_attribute_globs, parse_tolerance
 from pytest_modelviz.run.project import Project, baselines_location
 from pytest_modelviz.storage.git import path_in_repository
 from pytest_modelviz.storage.results import ResultsFolder
+from pytest_modelviz.text.markdown import code_block
 from pytest_modelviz.text.printable import printable
+from pytest_modelviz.text.side_by_side import cut_short
 
 if TYPE_CHECKING:
     from pytest_modelviz.compare.tolerance import Tolerances
     from pytest_modelviz.review.baseline_changes import BaselineChange
 
-_MOST_REPORTED, _MOST_LISTED = 20, 20  # reports, and changes of one kind that have a line each
+_MOST_REPORTED, _MOST_LISTED = 20, 20  # reports, and checks of one kind or group that have a line each
+
+_LONGEST_LISTED = 200  # letters of such a line on GitHub
 
 
 class _DiffError(click.ClickException):
@@ -48,20 +59,38 @@ def diff(
         raise click.UsageError("name at most two revisions or folders")
     options = ReviewOptions((), (), rootdir, baseline_dir)
     try:
+        job = GitHubJob.from_environment(os.environ, options.project.setting("--modelviz-github"))
         changes, labels = _changes(options, references, whole=verbose)
     except (ModelvizError, InvalidSettingError) as error:
         raise _DiffError(printable(str(error))) from None
     folder = options.home().diff
     if as_json:
         rows = [{**published_json(change.result), "change": change.change.value} for change in changes]
-        print_json(revisions=labels, folder=str(from_here(folder.root)), summary=dict(_counts(changes)), checks=rows)
+        print_json(revisions=labels, folder=from_here(folder.root), summary=dict(_counts(changes)), checks=rows)
     else:
         _print_changes(changes, folder, verbose=verbose)
         print_line(f"{labels[0]} -> {labels[1]}: {summary_line(changes)}")
         if changes:
             print_line(f"report: {from_here(folder.report)}")
+    if job is not None and changes:
+        warn(job.write_summary(_step_summary(job, changes, folder)))
     if any(change.change.needs_review for change in changes):
         raise click.exceptions.Exit(1)
+
+
+def _step_summary(job: GitHubJob, changes: Sequence["BaselineChange"], folder: ResultsFolder) -> MarkdownSummary:
+    """What GitHub Actions shows on the run's page."""
+    run = folder.read().run
+    listed = "\n".join(cut_short(line, _LONGEST_LISTED) for line in listed_lines(changes))
+    show = f"modelviz show --run {run.id} --from {DOWNLOADED}"
+    return MarkdownSummary(
+        runs=[run],
+        checks=[change.result for change in changes if change.change.needs_review],
+        show_command=show,
+        report=lambda check: own_report(check, []),
+        heading=summary_line(changes),
+        notes=[*([code_block(listed)] if listed else []), job.note(from_here(folder.root), show)],
+    )
 
 
 def _changes(
@@ -97,24 +126,38 @@ def project_tolerances(project: Project) -> "Tolerances":
 
 
 def _print_changes(changes: Sequence["BaselineChange"], folder: ResultsFolder, *, verbose: bool) -> None:
-    """Reports of what is to be reviewed, then lists of the others."""
-    reported = [change for change in changes if change.change.needs_review or (verbose and not change.change.is_listed)]
+    """Reports of what is to be reviewed, drifts by what they have in common, then lists of the others."""
+    selected = [change for change in changes if change.change.needs_review or (verbose and not change.change.is_listed)]
+    reported = drift_groups(change.result for change in selected)
+    reported += [DriftGroup("", (change.result,)) for change in selected if change.result.status is not Status.DRIFT]
     most = len(reported) if verbose else _MOST_REPORTED
-    test = None
-    for result in (change.result for change in reported[:most]):
-        if result.nodeid != test:
-            print_line(test := result.nodeid)
-        click.echo(own_report(result, []))
-        for path in folder.pictures_of(result):
-            print_line(f"  picture   {from_here(path)}")
-        print_line("")
+    for group in reported[:most]:
+        if len(group.checks) > 1:
+            click.echo("\n".join([*group_lines(group, ""), ""]))
+        whole = group.checks if verbose else group.checks[:1]
+        for at, result in enumerate(whole):
+            click.echo("\n" * bool(at), nl=False)
+            _print_report(result, folder)
+        also = [f"  also      {short_result(result, str)}" for result in group.checks[len(whole) :]]
+        for line in (*_cut(also, verbose=verbose), ""):
+            print_line(line)
     if len(reported) > most:
         print_line(f"and {len(reported) - most} more: they are in the report, and -v prints them")
         print_line("")
-    _print_lists(changes, verbose=verbose)
+    listed = listed_lines(changes, verbose=verbose)
+    for line in (*listed, *([""] if listed else [])):
+        print_line(line)
 
 
-def _print_lists(changes: Sequence["BaselineChange"], *, verbose: bool) -> None:
+def _print_report(result: CheckResult, folder: ResultsFolder) -> None:
+    """A report with its test and the files of its pictures."""
+    print_line(result.nodeid)
+    click.echo(own_report(result, []))
+    for path in folder.pictures_of(result):
+        print_line(f"  picture   {from_here(path)}")
+
+
+def listed_lines(changes: Iterable["BaselineChange"], *, verbose: bool = False) -> list[str]:
     """A line for each check that is new, gone or renamed."""
     lists: dict[str, list[str]] = collections.defaultdict(list)
     for change in changes:
@@ -122,14 +165,13 @@ def _print_lists(changes: Sequence["BaselineChange"], *, verbose: bool) -> None:
             result = change.result
             former = f"  (was {result.former_nodeid})" if result.former_nodeid else ""
             lists[change.change].append(f"{change.change:10} {result.nodeid}  {result.name}{former}")
-    for lines in lists.values():
-        listed = lines if verbose or len(lines) <= _MOST_LISTED else lines[: _MOST_LISTED - 1]
-        for line in listed:
-            print_line(line)
-        if len(listed) < len(lines):
-            print_line(f"and {len(lines) - len(listed)} more: -v lists them")
-    if lists:
-        print_line("")
+    return [line for lines in lists.values() for line in _cut(lines, verbose=verbose)]
+
+
+def _cut(lines: Sequence[str], *, verbose: bool) -> list[str]:
+    if verbose or len(lines) <= _MOST_LISTED:
+        return list(lines)
+    return [*lines[: _MOST_LISTED - 1], f"and {len(lines) - _MOST_LISTED + 1} more: -v lists them"]
 
 
 def summary_line(changes: Iterable["BaselineChange"]) -> str:

@@ -22,19 +22,17 @@ from pytest_modelviz.cli.stored_report import stored_report
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.records.check_result import CheckResult
 from pytest_modelviz.records.group import DriftGroup
-from pytest_modelviz.reports.groups import group_effect, group_heading
+from pytest_modelviz.reports.groups import group_lines
 from pytest_modelviz.review.acceptance import acceptor
 from pytest_modelviz.review.acceptance import reject as reject_candidate
 from pytest_modelviz.review.groups import ReviewedGroup, reviewed_groups
 from pytest_modelviz.review.review import Decision, Review, ReviewedCheck, State
 from pytest_modelviz.review.selection import Choice
-from pytest_modelviz.storage.local_folder import LocalFolder
 from pytest_modelviz.text.counts import counted
 from pytest_modelviz.text.printable import printable
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _MOST_PICTURE_BYTES = 64 * 2**20
-_MOST_NAMED = 3  # tests of a group
 
 
 @click.command()
@@ -87,21 +85,17 @@ class _Dialogue:
                 click.secho(printable(line), bold=None if line.startswith(" ") else True)
             print_line("")
             for at, item in enumerate(group.items):
-                number += 1
-                key = self._ask(item, number, group.items[at:])
+                key = self._ask(item, number + at + 1, group.items[at:])
                 if key == "q":
                     return
-                if key == "S":
-                    number += len(group.items) - at - 1
+                rest = group.items[at + 1 :] if key.isupper() else ()
+                if key.lower() != "s":
+                    self._carry_out(self._accept if key.lower() == "a" else self._reject, item)
+                    for other in rest:
+                        self._carry_out(self._accept_unseen if key == "A" else self._reject, other)
+                if key.isupper():
                     break
-                if key in ("A", "R"):
-                    decide = self._accept_unseen if key == "A" else self._reject
-                    for other in group.items[at:]:
-                        self._carry_out(self._accept if key == "A" and other is item else decide, other)
-                    number += len(group.items) - at - 1
-                    break
-                if key != "s":
-                    self._carry_out(self._accept if key == "a" else self._reject, item)
+            number += len(group.items)
 
     def sum_up(self) -> None:
         """Say what was done; exit with 1 if anything was refused."""
@@ -124,14 +118,10 @@ class _Dialogue:
 
     def _heading(self, group: ReviewedGroup) -> list[str]:
         """What the checks of a group have in common."""
-        field = self._options.field
         if group.drifts is None:
             return [f"without a baseline: {counted(len(group.items), 'check')}"]
-        quoted = DriftGroup(group.drifts.name, tuple(_quoted(check, field) for check in group.drifts.checks))
-        effect, tests = group_effect(quoted), quoted.nodeids
-        more = f" and {len(tests) - _MOST_NAMED} more" if len(tests) > _MOST_NAMED else ""
-        lines = [group_heading(quoted), *([f"  output    {effect}"] if effect else [])]
-        return [*lines, f"  tests     {', '.join(tests[:_MOST_NAMED])}{more}"]
+        checks = tuple(_quoted(check, self._options.field) for check in group.drifts.checks)
+        return group_lines(DriftGroup(group.drifts.name, checks), "")
 
     def _ask(self, item: ReviewedCheck, number: int, rest: Sequence[ReviewedCheck]) -> str:
         """Show a check and wait for a key that decides about it, which is returned."""
@@ -141,7 +131,7 @@ class _Dialogue:
         click.echo(stored_report(self._review, item.check, item.run, self._options))
         pictures = item.run.folder.pictures_of(item.check)
         for path in pictures:
-            print_line(f"  picture   {field(str(from_here(path)))}")
+            print_line(f"  picture   {field(from_here(path))}")
         whole = f"A/R/S all {len(rest)} left of this group  " if len(rest) > 1 else ""
         keys = f"a accept  r reject  s skip  {whole}{'o open picture  ' if pictures else ''}d details  q quit"
         opened = 0
@@ -161,9 +151,8 @@ class _Dialogue:
 
     def _open(self, item: ReviewedCheck, path: Path) -> None:
         """Open a copy of a check's picture, if that is a PNG file."""
-        folder = LocalFolder(item.run.folder.pictures)
         try:
-            data = folder.read(path.relative_to(folder.root).as_posix(), _MOST_PICTURE_BYTES)
+            data = item.run.folder.picture_bytes(path, _MOST_PICTURE_BYTES)
         except (OSError, UnreadableBaselineError) as error:
             print_line(f"the picture cannot be read: {error}")
             return
@@ -177,11 +166,11 @@ class _Dialogue:
 
 
 def _quoted(check: CheckResult, field: Callable[[str], str]) -> CheckResult:
-    """A check whose names are fit to be printed."""
+    """A check whose names are fit to be printed, without what makes its group name a command."""
     first = check.first_divergence
     if first is not None:
         first = replace(first, layer=first.layer and field(first.layer), class_name=field(first.class_name))
-    return replace(check, nodeid=field(check.nodeid), first_divergence=first)
+    return replace(check, nodeid=field(check.nodeid), first_divergence=first, candidate=None)
 
 
 @contextlib.contextmanager

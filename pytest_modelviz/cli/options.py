@@ -1,7 +1,7 @@
 """The options that several commands share, and which project, results and baselines they mean."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ class ReviewOptions:
     rootdir: str | None
     baseline_dir: str | None
 
-    @property
+    @functools.cached_property
     def project(self) -> Project:
         return chosen_project(self.rootdir)
 
@@ -66,16 +66,13 @@ class ReviewOptions:
     def review(self) -> Review:
         """The chosen results and baselines; warns if the last run has left no results."""
         project = self.project
-        location = baselines_location(project, self.baseline_dir)
-        named = self.baseline_dir is not None
-        configured = names_baselines(project, self.baseline_dir)
         review = Review(
             self.folders(),
             self.home(),
             project.root,
-            location,
-            named=named,
-            configured=configured,
+            baselines_location(project, self.baseline_dir),
+            named=self.baseline_dir is not None,
+            configured=names_baselines(project, self.baseline_dir),
             wanted=self.runs,
             sources=self._sources(),
         )
@@ -88,16 +85,16 @@ class ReviewOptions:
         """An id or a name from the results, to be printed: quoted if it has several words and comes from elsewhere."""
         return as_one_word(text) if self.sources else text
 
-    def for_run(self, run: ReviewedRun) -> str:
-        """What a command needs, started here, to find this run again."""
-        sources = [str(from_here(run.folder.root))] if self.sources else []
-        return self._joined([run.id], sources)
+    def for_runs(self, *runs: ReviewedRun) -> str:
+        """What a command needs, started here, to find these runs again, and no others."""
+        sources = [from_here(run.folder.root) for run in runs] if self.sources else []
+        return self._joined(dict.fromkeys(run.id for run in runs), dict.fromkeys(sources))
 
     def given(self) -> str:
         """The options that were given, for a command that is to look at the same results."""
         return self._joined(self.runs, self.sources)
 
-    def _joined(self, runs: Sequence[str], sources: Sequence[str]) -> str:
+    def _joined(self, runs: Iterable[str], sources: Iterable[str]) -> str:
         pairs = [
             *(("--run", run) for run in runs),
             ("--rootdir", self.rootdir),

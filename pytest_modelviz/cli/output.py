@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from pytest_modelviz.review.review import Decision, Review
+from pytest_modelviz.review.review import Decision
 from pytest_modelviz.storage.git import ignored_warning
+from pytest_modelviz.storage.names import display_path
 from pytest_modelviz.text.printable import printable, printable_json
 
 
@@ -23,9 +24,9 @@ def print_json(**members: Any) -> None:
     click.echo(printable_json(json.dumps({"schema": 1, **members}, indent=1, allow_nan=False)))
 
 
-def from_here(path: Path) -> Path:
-    """A path as seen from the current folder, where it lies inside."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+def from_here(path: str | Path) -> str:
+    """A path as seen from the current folder, where it lies inside; a URL as it is."""
+    return display_path(path, Path.cwd())
 
 
 def warn(line: str) -> None:
@@ -40,16 +41,14 @@ def warn_of_ignored(baseline_dir: str | Path, decisions: Sequence[Decision]) -> 
     warn(ignored_warning(baseline_dir, written, Path.cwd()))
 
 
-def print_unnamed(review: Review, field: Callable[[str], str]) -> bool:
-    """Print the candidates that no results mention; returns whether there are any."""
-    unnamed = review.unnamed()
+def print_unnamed(unnamed: Sequence[Decision], field: Callable[[str], str]) -> None:
+    """Print the candidates that no results mention, if there are any."""
     for decision in unnamed:
         print_decision(decision, field)
     if unnamed:
         print_line(
             "their run was broken off, or its results overwritten: name each run's own folder, or run the tests again"
         )
-    return bool(unnamed)
 
 
 def print_decisions(
@@ -69,6 +68,5 @@ def print_decisions(
 
 def print_decision(decision: Decision, field: Callable[[str], str]) -> None:
     """Print what was done about a check, and why or where."""
-    path = decision.path if "://" in decision.path else str(from_here(Path(decision.path)))
     check = f"{field(decision.nodeid)}  {field(decision.name)}"
-    print_line(f"{decision.done:10} {check}  {decision.reason or path}")
+    print_line(f"{decision.done:10} {check}  {decision.reason or from_here(decision.path)}")

@@ -9,12 +9,13 @@ from pytest_modelviz.cli.stored_report import stored_report
 from pytest_modelviz.records.check_result import CheckResult
 from pytest_modelviz.records.group import DriftGroup
 from pytest_modelviz.reports.gitlab import code_quality
-from pytest_modelviz.reports.groups import accept_group_command
 from pytest_modelviz.reports.markdown import MarkdownSummary
 from pytest_modelviz.reports.short import short_text
 from pytest_modelviz.review.review import Review, ReviewedRun
 from pytest_modelviz.review.selection import Choice
 from pytest_modelviz.text.printable import command_line, printable_json
+
+_ELSEWHERE = "Where the results folder was downloaded, add `--from` and its path to the commands."
 
 Checks = Sequence[tuple[ReviewedRun, CheckResult]]
 
@@ -33,20 +34,18 @@ def markdown(options: ReviewOptions, review: Review, choice: Choice, checks: Che
     runs = {id(check): run for run, check in checks}
     chosen = command_line([*(word for name in choice.names for word in ("--check", name)), *choice.patterns])
 
-    def accept(group: DriftGroup) -> str:
-        if not any(check.candidate for check in group.checks):
-            return ""
-        of_group = {runs[id(check)].id: runs[id(check)] for check in group.checks}
-        is_single = len(of_group) == 1
-        given = options.for_run(next(iter(of_group.values()))) if is_single else options.given()
-        return accept_group_command(group, f"{given} {chosen}".strip())
+    def of_group(group: DriftGroup) -> str:
+        return f"{options.for_runs(*(runs[id(check)] for check in group.checks))} {chosen}".strip()
 
+    groups = command_line(word for name in choice.groups for word in ("--group", name))
+    found = options.for_runs(*review.runs) if len(review.runs) == 1 else options.given()
     return MarkdownSummary(
         runs=list({run.id: run.result.run for run in review.runs}.values()),
         checks=[check for _, check in checks],
-        accept=accept,
+        options=of_group,
         report=lambda check: stored_report(review, check, runs[id(check)], options),
-        show_command=" ".join(word for word in ("modelviz show", options.given(), chosen) if word),
+        show_command=" ".join(word for word in ("modelviz show", found, groups, chosen) if word),
+        notes=[] if options.sources or not checks else [_ELSEWHERE],
         field=options.field,
     ).text(short=short)
 

@@ -2,8 +2,8 @@
 
 import collections
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,13 +11,16 @@ from pytest_modelviz.cli.noise import noise_json, noise_report
 from pytest_modelviz.cli.options import ReviewOptions, choice_options, review_options
 from pytest_modelviz.cli.output import from_here, print_json, print_line, print_unnamed
 from pytest_modelviz.cli.pull_request import Format, gitlab, markdown, short_result
-from pytest_modelviz.cli.stored_report import own_accept_command, stored_report, without_command
+from pytest_modelviz.cli.stored_report import stored_report, with_own_commands, without_command
 from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.records.run_result import RunResult, published_json
 from pytest_modelviz.reports.terminal import amount
 from pytest_modelviz.review.review import Review, ReviewedCheck, ReviewedRun, State
 from pytest_modelviz.review.selection import Choice, matching
 from pytest_modelviz.storage.results import ResultsFolder
+
+if TYPE_CHECKING:
+    from pytest_modelviz.reports.report_page import Fates
 
 
 @click.command("list")
@@ -46,7 +49,7 @@ def list_(options: ReviewOptions, choice: Choice, every: bool, as_json: bool) ->
     hopeless = sum(check.status in (Status.UNREADABLE, Status.UNSTABLE) for _, check in review.checks)
     hint = f"; {hopeless} cannot be accepted, see modelviz show {options.given()}".rstrip() if hopeless else ""
     print_line(f"{', '.join(summary)}{hint}; {_run_names(review)}")
-    print_unnamed(review, options.field)
+    print_unnamed(review.unnamed(), options.field)
 
 
 def _foreign_mark(review: Review, run: ReviewedRun) -> str:
@@ -64,18 +67,14 @@ def _runs_json(review: Review) -> dict[str, Any]:
     """For programs: the run or, of several, all of them."""
     facts = list({run.id: run.result.run.to_json() for run in review.runs}.values())
     several = {"runs": facts} if len(facts) > 1 else {}
-    return {"run": facts[0], **several, "unfinished_runs": review.unfinished}
+    left = [{"nodeid": each.nodeid, "name": each.name, "reason": each.reason} for each in review.unnamed()]
+    return {"run": facts[0], **several, "unfinished_runs": review.unfinished, **({"left": left} if left else {})}
 
 
 def _check_json(options: ReviewOptions, review: Review, run: ReviewedRun, check: CheckResult) -> dict[str, Any]:
-    """A check for programs, with a new accept command and, where there are several runs, the id of its run.
-
-    There is no command for code that came with the results.
-    """
-    if check.accept_command is not None:
-        command = own_accept_command(check, run, options) if review.names_project_file(check.nodeid) else None
-        check = replace(check, accept_command=command)
-    return {**published_json(check), **({"run": run.id} if len(review.runs) > 1 else {})}
+    """A check for programs, with the report that people get and, where there are several runs, the id of its run."""
+    row = published_json(with_own_commands(review, check, run, options))
+    return {**row, **({"run": run.id} if len(review.runs) > 1 else {})}
 
 
 def _line(item: ReviewedCheck, options: ReviewOptions) -> str:
@@ -139,7 +138,7 @@ def show(
     if not failed:
         of_run = _run_names(review) if review.unfinished else "the last run"
         print_line(f"all checks of {of_run} {'that were finished ' if review.has_lost_workers else ''}matched")
-    print_unnamed(review, options.field)
+    print_unnamed(review.unnamed(), options.field)
 
 
 def _format(given: str | None, *, as_json: bool, short: bool, verbose: bool) -> Format:
@@ -172,7 +171,7 @@ def _show_check(
     for line in noise_lines:
         print_line(line)
     for path in run.folder.pictures_of(check) if check.status.fails else ():
-        print_line(f"  picture   {options.field(str(from_here(path)))}")
+        print_line(f"  picture   {options.field(from_here(path))}")
     print_line("")
 
 
@@ -181,28 +180,27 @@ def _show_check(
 @review_options
 def report(options: ReviewOptions, opens: bool) -> None:
     """Rewrite report.html: one file with everything that did not match, pictures included."""
-    from pytest_modelviz.reports.html import write_report
-    from pytest_modelviz.reports.report_page import Wording
-
     review = options.review()
     fates = review.fates()
     for folder in review.folders:
-
-        def message(result: RunResult, check: CheckResult, folder: ResultsFolder = folder) -> str:
-            return stored_report(review, check, ReviewedRun(folder, result), options)
-
-        def accept(result: RunResult, check: CheckResult, folder: ResultsFolder = folder) -> str:
-            """The command, where the report has it: no other is ours."""
-            if check.accept_command is None:
-                return ""
-            run = ReviewedRun(folder, result)
-            command = own_accept_command(check, run, options)
-            return command if command in stored_report(review, check, run, options) else ""
-
-        def run_options(result: RunResult, folder: ResultsFolder = folder) -> str:
-            return options.for_run(ReviewedRun(folder, result))
-
-        path = write_report(folder, fates, Wording(message, accept, run_options, without_command, options.field))
-        print_line(str(from_here(path)))
+        path = _write_report(options, review, folder, fates)
+        print_line(from_here(path))
         if opens:
             click.launch(str(path))
+
+
+def _write_report(options: ReviewOptions, review: Review, folder: ResultsFolder, fates: "Fates") -> Path:
+    from pytest_modelviz.reports.html import write_report
+    from pytest_modelviz.reports.report_page import Wording
+
+    def reworded(result: RunResult, check: CheckResult) -> CheckResult:
+        return with_own_commands(review, check, ReviewedRun(folder, result), options)
+
+    wording = Wording(
+        message=lambda result, check: reworded(result, check).message,
+        accept=lambda result, check: reworded(result, check).accept_command or "",
+        options=lambda result: options.for_runs(ReviewedRun(folder, result)),
+        field=without_command,
+        name=options.field,
+    )
+    return write_report(folder, fates, wording)

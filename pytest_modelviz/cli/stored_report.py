@@ -7,6 +7,7 @@ the test's id and the options given here; of a folder that was named with --from
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pytest_modelviz.cli.options import ReviewOptions
@@ -35,7 +36,13 @@ _COMMAND_LEFT_OUT = "(a line that holds a command is left out)"
 def own_accept_command(check: CheckResult, run: ReviewedRun, options: ReviewOptions) -> str:
     """The command that takes what was captured, as it is needed here, which is not where the report was made."""
     end_of_options = " --" if check.nodeid.startswith("-") else ""
-    return accept_command(f"{options.for_run(run)}{end_of_options} {quoted(check.nodeid)}")
+    return accept_command(f"{options.for_runs(run)}{end_of_options} {quoted(check.nodeid)}")
+
+
+def with_own_commands(review: Review, check: CheckResult, run: ReviewedRun, options: ReviewOptions) -> CheckResult:
+    """The check with its report as it is printed here, and the command to accept it only where that report has it."""
+    message, command = stored_report(review, check, run, options), own_accept_command(check, run, options)
+    return replace(check, message=message, accept_command=command if command in message else None)
 
 
 def stored_report(review: Review, check: CheckResult, run: ReviewedRun, options: ReviewOptions) -> str:

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import click
 
@@ -24,6 +25,7 @@ from pytest_modelviz.text.printable import command_line
 _TENSORBOARD = "import sys; sys.path[:] = filter(None, sys.path); from tensorboard.main import run_main; run_main()"
 _ALL_IMAGES = "--samples_per_plugin=images=1000"  # else ten steps of a tag, chosen at random; with 0 there are none
 _PORT, _PORTS = 6006, 10  # the first one that TensorBoard tries, and how many
+_ANY_PORT = "0"  # one that TensorBoard chooses and prints
 _SSH = 22
 
 
@@ -38,17 +40,27 @@ def tensorboard(options: ReviewOptions, arguments: Sequence[str]) -> None:
         raise ModelvizError(f"there are no event files in {folders[0]}: run pytest --modelviz first")
     if len(existing) > 1 and any(set(",:") & set(str(folder)[len(folder.anchor) :]) for folder in existing):
         raise ModelvizError("TensorBoard takes several folders only if none has a comma or a colon in its path")
-    several = ",".join(f"{folder.parent.name or at}:{folder}" for at, folder in enumerate(existing))
+    several = ",".join(f"{name}:{folder}" for name, folder in zip(_names(existing), existing, strict=True))
     logs = ["--logdir", str(existing[0])] if len(existing) == 1 else ["--logdir_spec", several]
     port = _given_port(arguments)
     chosen = [] if port else [f"--port={_free_port()}"]
     command = [sys.executable, "-c", _TENSORBOARD, *logs, _ALL_IMAGES, *chosen, *arguments]
-    for line in _hints(port or chosen[0].partition("=")[2], options.folders()):
-        print_line(line)
+    if port != _ANY_PORT:
+        for line in _hints(port or chosen[0].partition("=")[2], options.folders()):
+            print_line(line)
     try:
         raise click.exceptions.Exit(subprocess.run(command, check=False).returncode)  # noqa: S603  # the user's own
     except KeyboardInterrupt:  # how TensorBoard is ended
         raise click.exceptions.Exit(0) from None
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    """What tells the runs of several results apart: TensorBoard shows one folder alone under each name."""
+    homes = [folder.parent for folder in folders]
+    names = [(home.parent if home.name == ".modelviz" else home).name for home in homes]
+    if len(set(names)) == len(names) and all(names):
+        return names
+    return [f"{at}-{name}" for at, name in enumerate(names, 1)]
 
 
 def _hints(port: str, folders: Sequence[ResultsFolder]) -> list[str]:

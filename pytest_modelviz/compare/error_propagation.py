@@ -71,7 +71,7 @@ class ErrorPropagation:
         self._granted: dict[str, Source] = {}
         self._vanished: set[str] = set()  # tensors that were excused
         self._derived: set[str] = set()  # what is made of those and given to the next module, for this event alone
-        self._just_vanished = False  # whether the previous event was such a result
+        self._just_vanished: float | None = None  # the size of such results, if the previous event was one
         following = zip(actual.calls, actual.calls[1:], strict=False)
         self._callers = {id(call) for call, after in following if after.depth > call.depth}
 
@@ -123,12 +123,12 @@ class ErrorPropagation:
     def begin_event(self, event: Event) -> None:
         """Find what the caller makes of an excused result and gives to the next module, if it is as small."""
         self._derived = set()
-        if self._just_vanished and event.kind == "enter":
+        if self._just_vanished is not None and event.kind == "enter":
             for key in _tensor_keys(event.leaves.values()):
-                excused = self.sources[key].excused
-                if excused and is_no_more_than(self._actual.tensors[key], excused):
+                most = min(self.sources[key].excused, NOTHING_LEFT * self._just_vanished)
+                if self.sources[key].excused and is_no_more_than(self._actual.tensors[key], most):
                     self._derived.add(key)
-        self._just_vanished = False
+        self._just_vanished = None
 
     def excuse(self, event: Event, gap: float) -> bool:
         """Forgive results that are no larger than the `gap` between their inputs; returns whether there are any."""
@@ -137,7 +137,8 @@ class ErrorPropagation:
             if is_no_more_than(self._actual.tensors[key], NOTHING_LEFT * gap):
                 self.sources[key] = self.sources[key].and_from(Source(excused=NOTHING_LEFT * gap))
                 self._vanished.add(key)
-                self._just_vanished = self.excuses = excused = True
+                self._just_vanished = max(self._just_vanished or 0.0, rms(self._actual.tensors[key]))
+                self.excuses = excused = True
         return excused
 
     def source_of(self, event: Event) -> Source:

@@ -8,6 +8,7 @@ most by half.
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Protocol
 
 from pytest_modelviz.compare.precision import coarser, is_low, low_dtypes, precision_of
 from pytest_modelviz.compare.readable import contradiction
@@ -21,7 +22,15 @@ from pytest_modelviz.records.trace_arrays import unpack_trace
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.text.strict_json import JsonValue
 
-Compare = Callable[[Capture, Capture, Tolerances], Verdict]
+
+class Compare(Protocol):
+    """How two explanations are compared as they are."""
+
+    def __call__(
+        self, baseline: Capture, actual: Capture, tolerances: Tolerances, *, is_target_chosen: bool
+    ) -> Verdict: ...
+
+
 Distances = Callable[[Capture, Capture], Sequence[float]]
 
 _LOWEST = "lowest_dtype"  # a fact
@@ -31,7 +40,13 @@ _TIMES_AS_FAR = 2.0  # from its shadow an explanation may be on another device
 
 
 def compare_explanations(
-    baseline: Capture, actual: Capture, tolerances: Tolerances, *, compare: Compare, distances: Distances
+    baseline: Capture,
+    actual: Capture,
+    tolerances: Tolerances,
+    *,
+    compare: Compare,
+    distances: Distances,
+    is_target_chosen: bool = False,
 ) -> Verdict:
     """Compare two explanations, by their shadows where they are of lower precision.
 
@@ -41,6 +56,7 @@ def compare_explanations(
         tolerances: those of the check.
         compare: compares two explanations as they are.
         distances: how far two explanations are apart, by each quantity that they are compared by.
+        is_target_chosen: whether the caller chose the target, as `compare` takes it.
 
     Returns:
         The verdict on the shadows; where those agree, that on the explanations themselves.
@@ -49,6 +65,7 @@ def compare_explanations(
         UnreadableBaselineError: the baseline is damaged.
 
     """
+    compare = functools.partial(compare, is_target_chosen=is_target_chosen)
     _require_lowest(baseline)
     shadows = [explanation_shadow(capture) for capture in (baseline, actual)]
     if shadows == [None, None]:

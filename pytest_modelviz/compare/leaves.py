@@ -74,7 +74,8 @@ def leaf_errors(
                 # what is computed from a negligible result may be of any size: it is forgiven as little as any other
                 if excused and actual_leaf.tensor not in negligible:
                     excused = min(excused, min(3 * allowed, _EXCUSED * default) * min(rms(old), rms(new)))
-                forgiven = atol + _forgiven(new, scale, 3 * min(allowed, default), cancels=cancels) + excused
+                rounding = _forgiven(new, scale, 3 * min(allowed, default), cancels=cancels)
+                forgiven = atol + max(rounding, excused)
             errors[path] = difference(old, new, atol=forgiven, allowed=allowed), allowed
     return errors | dict.fromkeys(lacking, (math.inf, 0.0))  # last: another dtype of the results says more
 

@@ -28,6 +28,7 @@ from pytest_modelviz.compare.leaves import leaf_errors, worst
 from pytest_modelviz.compare.tolerance import Source, Tolerances
 from pytest_modelviz.records.findings import RenameFinding
 from pytest_modelviz.records.structure import EMPTY, SIDE_EFFECTS, WRITTEN, ModelStructure
+from pytest_modelviz.records.tensors import INTEGERS
 from pytest_modelviz.records.trace import Call, Event, ForwardTrace, Leaves
 from pytest_modelviz.records.verdict import LayerError
 
@@ -78,6 +79,7 @@ class LockstepComparison:
         skipped_containers: Sequentials that only one of the passes calls.
         lent_calls: the ids of calls for which only one of the passes was given weights.
         drifted_outputs: paths within the model's output that drifted; None where the output was not reached.
+        lacks_integers: whether the baseline does not say where the integers of a tensor are that was compared.
 
     """
 
@@ -92,8 +94,9 @@ class LockstepComparison:
     skipped_containers: set[str] = field(default_factory=set)
     lent_calls: set[int] = field(default_factory=set)
     drifted_outputs: list[str] | None = None
+    lacks_integers: bool = False
     _compared: set[Hashable] = field(default_factory=set)  # of the actual pass
-    _handed_over: dict[tuple[str, str], tuple[float, float]] = field(default_factory=dict)  # error and tolerance
+    _handed_over: dict[tuple[str, str], tuple[float, float, float]] = field(default_factory=dict)
     _latest: Leaves = field(default_factory=dict)  # what the actual pass handed over at its latest event
     _presumed: ComparedEvent | None = None  # the first whose arguments correspond only if the baseline is believed
 
@@ -176,6 +179,15 @@ class LockstepComparison:
         """Of the baseline's calls, and of the actual ones."""
         return ContainerTolerances(self.baseline, self.tolerances), ContainerTolerances(self.actual, self.tolerances)
 
+    @functools.cached_property
+    def _integers(self) -> set[str]:
+        """The tensors of the actual pass of whose integers it is known where they are."""
+        return {key for key, record in self.actual.tensors.items() if INTEGERS in record.value_fingerprints}
+
+    def _has_only_sums(self, key: str) -> bool:
+        record = self.baseline.tensors[key]
+        return INTEGERS not in record.value_fingerprints and record.sketch.size > 0
+
     def _is_allowed_less(self, call: Call) -> bool:
         return any(containers.is_less(call) for containers in self._containers)
 
@@ -205,21 +217,22 @@ class LockstepComparison:
         propagation.begin_event(actual)
         leaves = self._matched_leaves(baseline, actual, innermost.last_callee)
         errors = self._errors(baseline, actual, leaves, scale)
+        strict = self._errors(baseline, actual, leaves, None) if scale or propagation.forgives else dict(errors)
         if baseline.kind == "leave":
-            errors |= self._as_handed_over(baseline, leaves)
+            for at, (error, strict_error, allowed) in self._as_handed_over(baseline, leaves).items():
+                errors[at], strict[at] = (error, allowed), (strict_error, allowed)
         error, allowed, path = worst(errors)
-        full_error = error
-        if scale or propagation.forgives:
-            full_error = worst(self._errors(baseline, actual, leaves, None))[0]
+        full_error = worst(strict)[0]
         gap = 0.0
         if self.first is None and not full_error <= allowed:
             gap = propagation.input_gap(baseline, actual, layer)
         if gap and propagation.excuse(actual, gap):
-            errors = self._errors(baseline, actual, leaves, scale)
+            errors, strict = (self._errors(baseline, actual, leaves, given) for given in (scale, None))
             error, allowed, path = worst(errors)
-            full_error = worst(self._errors(baseline, actual, leaves, None))[0]
+            full_error = worst(strict)[0]
         if baseline.kind == "leave":
-            self._handed_over = {pair: errors[path] for path, pair in _pairs(leaves).items() if path in errors}
+            paths = {at: pair for at, pair in _pairs(leaves).items() if at in errors}
+            self._handed_over = {pair: (errors[at][0], strict[at][0], errors[at][1]) for at, pair in paths.items()}
             self.layers.append(LayerError(baseline.call.layer, baseline.call.index, error, allowed))
             if baseline.parent is None:
                 self.drifted_outputs = [path for path, (error, allowed) in errors.items() if not error <= allowed]
@@ -232,10 +245,11 @@ class LockstepComparison:
             return EXACT  # no bit differs: no rounding comes from here
         return source.and_from(propagation.source_of(actual)) if propagation.excuses else source
 
-    def _as_handed_over(self, baseline: Event, leaves: tuple[Leaves, Leaves]) -> dict[str, tuple[float, float]]:
+    def _as_handed_over(self, baseline: Event, leaves: tuple[Leaves, Leaves]) -> dict[str, tuple[float, float, float]]:
         """What a Sequential hands on: the results that the last module in it has just returned, judged as there.
 
-        Called one by one, the modules in it stand for it, whichever of the passes calls it.
+        Called one by one, the modules in it stand for it, whichever of the passes calls it. The error of each, the
+        error with nothing forgiven, and the tolerance.
         """
         module = self.actual.modules[baseline.call.layer]
         if baseline.parent is None or not is_sequential(module) or self._is_allowed_less(baseline.call):
@@ -277,6 +291,8 @@ class LockstepComparison:
     ) -> dict[str, tuple[float, float]]:
         before, after = leaves
         self._compared.update(self._values(after))
+        pairs = _pairs(leaves).values() if self._integers else ()
+        self.lacks_integers |= any(new in self._integers and self._has_only_sums(old) for old, new in pairs)
         return leaf_errors(
             before,
             after,

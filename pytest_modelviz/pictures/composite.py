@@ -18,7 +18,8 @@ class Picture:
     """An image of one layer: shape (h, w, 3), uint8. `label` is the layer's name or another short word.
 
     A composite has its parts as images of their own, each with its colour bar: of the same size, and on the same scale
-    where the two sides can be compared. None where there is no such part.
+    where the two sides can be compared. None where there is no such part. What stands around them in `image` alone:
+    `captions`, and of which kinds of NaN and infinities there is a legend (`not_finite`).
     """
 
     label: str
@@ -26,6 +27,8 @@ class Picture:
     baseline: Image | None = None
     actual: Image | None = None
     difference: Image | None = None
+    captions: tuple[str, ...] = ()
+    not_finite: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -71,8 +74,11 @@ class Row:
 
 def composite(label: str, captions: Sequence[str], rows: Sequence[Row]) -> Picture:
     """Rows of baseline | actual | difference, whose panels stand below each other where they would be too wide."""
-    image = _framed(label, captions, [_drawn(row) for row in rows], [p for row in rows for p in row.panels.values()])
-    return Picture(label, image, *(_part(rows, name) for name in ("baseline", "actual", "difference")))
+    kinds = frozenset(kind for row in rows for panel in row.panels.values() for kind in panel.kinds)
+    image = _framed(label, captions, [_drawn(row) for row in rows], kinds)
+    before, after, difference = (_part(rows, name) for name in ("baseline", "actual", "difference"))
+    comments = [f"{row.title}: {row.comment}" if row.title else row.comment for row in rows if row.comment]
+    return Picture(label, image, before, after, difference, tuple(filter(None, [*captions, *comments])), kinds)
 
 
 def plain_picture(
@@ -82,7 +88,8 @@ def plain_picture(
     images = [labelled(panel.with_bar(), *filter(None, [name])) for name, panel in panels]
     fitting = (MOST_WIDTH + _GAP) // (max(image.shape[1] for image in images) + _GAP)
     columns = max(1, min(columns, fitting))
-    return Picture(label, _framed(label, captions, [grid(images, columns, _GAP)], [panel for _, panel in panels]))
+    kinds = frozenset(kind for _, panel in panels for kind in panel.kinds)
+    return Picture(label, _framed(label, captions, [grid(images, columns, _GAP)], kinds))
 
 
 def sheet(pictures: Sequence[Picture]) -> Image | None:
@@ -90,8 +97,8 @@ def sheet(pictures: Sequence[Picture]) -> Image | None:
     return below([picture.image for picture in pictures], gap=_GAP) if pictures else None
 
 
-def _framed(label: str, captions: Sequence[str], images: Sequence[Image], panels: Sequence[Panel]) -> Image:
-    legend = not_finite_legend(kind for panel in panels for kind in panel.kinds)
+def _framed(label: str, captions: Sequence[str], images: Sequence[Image], kinds: frozenset[str]) -> Image:
+    legend = not_finite_legend(kinds)
     body = below([*images, *([] if legend is None else [legend])], gap=_GAP)
     return headed(labelled(body, *filter(None, captions)), label)
 
@@ -110,7 +117,7 @@ def _drawn(row: Row) -> Image:
 
 
 def _part(rows: Sequence[Row], name: str) -> Image | None:
-    """One part of all rows, each as high as the highest of its row; nothing stands where a row has no such part."""
+    """One part of all rows, each with its title and as high as the highest; empty where a row has no such part."""
     if not any(name in row.panels for row in rows):
         return None
     images = []
@@ -118,5 +125,5 @@ def _part(rows: Sequence[Row], name: str) -> Image | None:
         drawn = {key: panel.with_bar() for key, panel in row.panels.items()}
         image = drawn.get(name, blank(0, row.actual.image.shape[1]))
         lacking = max(other.shape[0] for other in drawn.values()) - image.shape[0]
-        images.append(below([image, blank(lacking, image.shape[1])], gap=0))
+        images.append(labelled(below([image, blank(lacking, image.shape[1])], gap=0), *filter(None, [row.title])))
     return below(images, _GAP)

@@ -17,7 +17,7 @@ from pytest_modelviz.pictures.colour import (
     paint,
 )
 from pytest_modelviz.pictures.composite import PANEL, Panel, Picture, Row, composite, plain_picture
-from pytest_modelviz.pictures.difference import difference_of, difference_panel, nothing_differs, sentences
+from pytest_modelviz.pictures.difference import difference_of, difference_panel, sentences
 from pytest_modelviz.pictures.layout import beside, enlarge, enlarge_values
 
 _LONG, _STRIP = 4, 3 * PANEL  # times as long as high is a strip, and its length
@@ -35,26 +35,30 @@ class Heat(NamedTuple):
         return np.maximum(self.values, 0)
 
 
-def heat_picture(label: str, caption: str, heats: Sequence[Heat]) -> Picture:
+def heat_picture(label: str, caption: str, heats: Sequence[Heat], titles: Sequence[str]) -> Picture:
     """One capture's heatmaps, of up to a few samples, each beside its photograph and on its own scale."""
     panels: list[tuple[str, Panel]] = []
-    for heat in heats:
+    for title, heat in zip(titles, heats, strict=False):
         if heat.photo is not None:
-            panels.append(("input", Panel(enlarge(heat.photo, PANEL, smooth=True))))
-        panels.append(("map", _panel(heat, _scale(heat))))
+            panels.append((title, Panel(enlarge(heat.photo, PANEL, smooth=True))))
+        panels.append((title if heat.photo is None else "map", _panel(heat, _scale(heat))))
     return plain_picture(label, [caption], panels, columns=2)
 
 
 def heat_composite(
-    label: str, captions: Sequence[str], baseline: Sequence[Heat], actual: Sequence[Heat], shown: str = ""
+    label: str,
+    captions: Sequence[str],
+    baseline: Sequence[Heat],
+    actual: Sequence[Heat],
+    titles: Sequence[str],
+    shown: str = "",
 ) -> Picture:
-    """Baseline | actual | difference, one row a sample, whose two maps share one scale.
+    """Baseline | actual | difference, one row a sample with its title, whose two maps share one scale.
 
     Maps of which one is more than ten times as large as the other have a scale each.
     """
-    rows = [_row(*pair, shown) for pair in zip(baseline, actual, strict=False)]
-    if len(rows) > 1:
-        rows = [replace(row, title=f"sample {number}") for number, row in enumerate(rows)]
+    samples = zip(titles, baseline, actual, strict=False)
+    rows = [replace(_row(before, after, shown), title=title) for title, before, after in samples]
     return composite(label, captions, rows)
 
 
@@ -70,11 +74,10 @@ def _row(baseline: Heat, actual: Heat, shown: str) -> Row:
     if baseline.values.shape != actual.values.shape:
         return Row(after, before, comment="The shapes differ: these maps cannot be subtracted.")
     difference = difference_of(baseline.values, actual.values)
-    comments = [nothing_differs(difference, shown)]
-    comments += [f"{name} is positive nowhere." for name, heat in sides.items() if not _has_positive(heat)]
+    comments = [f"{name} is positive nowhere." for name, heat in sides.items() if not _has_positive(heat)]
     if is_far_apart:
         comments.append(f"Each on a scale of its own: their peaks differ by {peaks[1] / peaks[0]:.3g} times.")
-    return Row(after, before, difference_panel(difference, scale, _smooth), comment=sentences(comments))
+    return Row(after, before, difference_panel(difference, scale, _smooth, shown=shown), comment=sentences(comments))
 
 
 def _scale(*heats: Heat) -> Scale:

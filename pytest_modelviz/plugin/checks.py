@@ -19,6 +19,7 @@ from pytest_modelviz.plugin.tracebacks import hide_own_frames
 from pytest_modelviz.run.options import IGNORE, InvalidSettingError
 from pytest_modelviz.run.settings import Settings
 from pytest_modelviz.text.printable import printable, quoted
+from pytest_modelviz.views.fixture import require_name
 
 if TYPE_CHECKING:
     from pytest_modelviz.plugin.run_hooks import ModelvizPlugin
@@ -111,8 +112,7 @@ class ItemChecks:
         self._refuse_when_ended()
         self._refuse_in_fork()
         name = default if name is None else name
-        if not isinstance(name, str) or not name or not name.isprintable():
-            raise ModelvizError(f"name= takes a non-empty printable string, not {name!r}")
+        require_name(name)
         if name in self._names:
             raise ModelvizError(f"this test has two checks named {name!r}: pass name= to tell them apart")
         if self._run.tests().is_shared(self.nodeid):

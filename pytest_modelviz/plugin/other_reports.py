@@ -12,7 +12,6 @@ import pytest
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.check_result import CheckResult
 from pytest_modelviz.reports.junit import properties, property_names
-from pytest_modelviz.storage.local_folder import LocalFolder
 from pytest_modelviz.storage.results import ResultsFolder
 from pytest_modelviz.text.printable import printable
 
@@ -52,6 +51,6 @@ def add_pictures(
 def _bytes(path: Path, folder: ResultsFolder) -> bytes:
     """A picture; nothing where it is too large, or gone."""
     try:
-        return LocalFolder(folder.pictures).read(path.relative_to(folder.pictures).as_posix(), _MOST_PICTURE_BYTES)
+        return folder.picture_bytes(path, _MOST_PICTURE_BYTES)
     except (OSError, UnreadableBaselineError):
         return b""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import os
 import unittest
 from collections.abc import Generator
@@ -20,6 +19,7 @@ from pytest_modelviz.plugin.drift_report import ReportedDrifts
 from pytest_modelviz.plugin.identity import NODEID, CollectedTests, identity, relative_file
 from pytest_modelviz.plugin.other_reports import add_pictures, add_properties
 from pytest_modelviz.records.check_result import CheckResult
+from pytest_modelviz.run.facts import new_run_id
 from pytest_modelviz.run.settings import Mode, Settings
 from pytest_modelviz.run.summary import RunSummary
 from pytest_modelviz.text.printable import printable
@@ -44,8 +44,7 @@ class ModelvizPlugin:
         self._config = config
         self._worker = getattr(config, "workerinput", None)
         self._process: str = self._worker["workerid"] if self._worker else "main"
-        now = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S.%f")
-        self.run_id: str = self._worker["modelviz_run_id"] if self._worker else f"{now}_{os.getpid()}"
+        self.run_id: str = self._worker["modelviz_run_id"] if self._worker else new_run_id()
         self._session: Session | None = None
         self._open: ItemChecks | None = None
         self._summary = RunSummary(self.run_id, settings)
@@ -82,11 +81,14 @@ class ModelvizPlugin:
         return [self._config.invocation_params.dir, *named_paths(self._config, self._config.args)]
 
     def review(self) -> str:
-        """The options with which the command `modelviz`, started here, finds what this run has written."""
+        """The options with which the command `modelviz`, where it will be started, finds what this run has written."""
         if self._review is None:
+            from pytest_modelviz.run.github import DOWNLOADED, GitHubJob
             from pytest_modelviz.run.project import review_options
 
-            self._review = review_options(self.settings, self._config.invocation_params.dir)
+            job = GitHubJob.from_environment(os.environ, self.settings.github)
+            downloaded = None if job is None else DOWNLOADED
+            self._review = review_options(self.settings, self._config.invocation_params.dir, downloaded)
         return self._review
 
     def opened(self, checks: ItemChecks) -> None:
@@ -246,16 +248,10 @@ class ModelvizPlugin:
                 self._summary.add_collection(*self._collection())
             ended = exitstatus in _ENDED and not (session.shouldstop or session.shouldfail)
             self._summary.write(ended=ended, review=self.review)
-            self._report_to_github()
+            here = self._config.invocation_params.dir
+            self._annotations = self._summary.report_to_github(here, self.review())
             if self._summary.has_failed and exitstatus in _PASSED:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-    def _report_to_github(self) -> None:
-        """On GitHub Actions, write the summary of the step; the terminal's last lines are the annotations."""
-        report = self._summary.github(self._config.invocation_params.dir, self.review())
-        if report is not None:
-            self._summary.add_error(report.write_summary())
-            self._annotations = report.annotations()
 
     def _collection(self) -> tuple[dict[str, list[str]], list[str]]:
         """The tests of the files that were collected whole, and the files on which their ids depend."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from html import escape
 
 from pytest_modelviz.records.verdict import LayerError
 from pytest_modelviz.text.counts import counted
@@ -18,15 +18,25 @@ _LEAST = 2.0  # pixels of a bar's height, so that a layer without any error is t
 _WIDEST = 28.0
 _MOST_DECADES = 12
 _LONGEST = 70  # characters of the name above the first bar that differs
+_KINDS = ("first", "drifted", "agrees")
 
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar: the worst of `count` calls of layers that follow each other."""
+    """One bar: the worst of `count` calls of layers that follow each other, and its kind."""
 
     worst: LayerError
     count: int
-    is_first: bool  # whether the drift begins here
+    kind: str
+
+
+@dataclass(frozen=True)
+class DepthChart:
+    """The chart as an SVG element, the kinds of its bars for a legend, and what a bar stands for."""
+
+    svg: str
+    kinds: Sequence[str]
+    note: str
 
 
 def binned(layers: Sequence[LayerError], first: tuple[str, int] | None, most: int) -> list[Bar]:
@@ -34,18 +44,32 @@ def binned(layers: Sequence[LayerError], first: tuple[str, int] | None, most: in
 
     Args:
         layers: the error of each call of each layer.
-        first: the layer and call where the drift begins; its bar shows it, whatever else is in it.
+        first: the layer and call that are named: the drift begins in the first call of it or inside of it that drifted,
+            and the bar of that shows it, whatever else is in it.
         most: how many bars there may be.
 
     """
     size = max(1, math.ceil(len(layers) / most))
+    begins = _begins_at(layers, first)
     bars = []
     for start in range(0, len(layers), size):
         among = layers[start : start + size]
-        begins = [layer for layer in among if first == (layer.layer, layer.call)]
-        worst = begins[0] if begins else max(among, key=lambda layer: (layer.drifted, layer.error))
-        bars.append(Bar(worst, len(among), bool(begins)))
+        if begins is not None and start <= begins < start + size:
+            bars.append(Bar(layers[begins], len(among), "first"))
+        else:
+            worst = max(among, key=lambda layer: (layer.drifted, layer.error))
+            bars.append(Bar(worst, len(among), "drifted" if worst.drifted else "agrees"))
     return bars
+
+
+def _begins_at(layers: Sequence[LayerError], first: tuple[str, int] | None) -> int | None:
+    """A layer's own call comes behind those of the layers inside, which may have drifted before."""
+    if first is None:
+        return None
+    inside = f"{first[0]}." if first[0] else ""
+    calls = enumerate(layers)
+    found = (at for at, x in calls if (x.layer, x.call) == first or (x.drifted and x.layer.startswith(inside)))
+    return next(found, None)
 
 
 @dataclass(frozen=True)
@@ -70,54 +94,42 @@ class LogScale:
         return _TOP + (1.0 - min(1.0, max(0.0, share))) * (HEIGHT - _TOP - _BOTTOM)
 
 
-def depth_chart(
-    layers: Sequence[LayerError], first: tuple[str, int] | None = None, most: int = 400, *, from_input: bool = False
-) -> str:
-    """The chart as an SVG element; empty without layers.
+def depth_chart(layers: Sequence[LayerError], first: tuple[str, int] | None = None, most: int = 400) -> DepthChart:
+    """The chart of at least one layer, in at most so many bars.
 
-    Layers that drifted have the class `drifted`, that where the drift begins `first`, others `agrees`. What is allowed
-    is a line. Bars have titles with their layers and numbers. A drift that begins `from_input` begins before all bars.
+    Bars have their kinds as classes: `drifted`, `first` where the drift begins, or `agrees`; and titles with their
+    layers and numbers. What is allowed is a line. `first` is the layer and call that are named as the beginning.
 
     Example:
-        >>> depth_chart([LayerError("conv1", 0, 0.1, 1e-4)]).count("<rect")
-        1
+        >>> depth_chart([LayerError("conv1", 0, 0.1, 1e-4)]).kinds
+        ['drifted']
 
     """
-    if not layers:
-        return ""
-    bars = binned(layers, None if from_input else first, most)
+    bars = binned(layers, first, most)
     scale, step = LogScale.of(bars), (WIDTH - _LEFT - _RIGHT) / len(bars)
+    width = min(step * 0.8, _WIDEST)
 
     def x(at: float) -> float:
         return _LEFT + at * step
 
-    parts = [f'<svg class="depth" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{_text(_summary(layers))}">']
+    drifted = sum(layer.drifted for layer in layers)
+    named = "" if first is None else first[0] or MODEL_LABEL
+    summary = f"Error along the depth of the model: {drifted} of {counted(len(layers), 'call')} drifted"
+    parts = [f'<svg class="depth" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(summary)}">']
     parts += _decades(scale)
-    parts += [_rect(bar, x(at), min(step * 0.8, _WIDEST), scale) for at, bar in enumerate(bars)]
+    parts += [_rect(bar, x(at), width, scale) for at, bar in enumerate(bars)]
     parts.append(_allowed(bars, x, scale))
-    marks = [(x(at) + min(step * 0.8, _WIDEST) / 2, _name(bar.worst)) for at, bar in enumerate(bars) if bar.is_first]
-    parts += [_mark(*mark) for mark in ([(float(_LEFT), "the input")] if from_input else marks)]
+    parts += [_mark(x(at) + width / 2, named) for at, bar in enumerate(bars) if bar.kind == "first"]
     parts.append(f'<text x="{_LEFT}" y="{HEIGHT - 6}">input</text>')
-    parts.append(f'<text x="{WIDTH - _RIGHT}" y="{HEIGHT - 6}" class="end">output</text>')
-    return "".join([*parts, "</svg>"])
+    parts.append(f'<text x="{WIDTH - _RIGHT}" y="{HEIGHT - 6}" class="end">output</text></svg>')
+    return DepthChart("".join(parts), [kind for kind in _KINDS if any(bar.kind == kind for bar in bars)], _note(bars))
 
 
-def chart_note(layers: Sequence[LayerError], most: int = 400) -> str:
-    """What a bar of the chart stands for."""
-    size = math.ceil(len(layers) / most)
-    if size <= 1:
+def _note(bars: Sequence[Bar]) -> str:
+    size = max(bar.count for bar in bars)
+    if size == 1:
         return "One bar a call of a layer, in the order of execution."
     return f"One bar for {size} layers that follow each other, in the order of execution: the largest error of them."
-
-
-def _summary(layers: Sequence[LayerError]) -> str:
-    drifted = [layer for layer in layers if layer.drifted]
-    begins = f", first {_name(drifted[0])}" if drifted else ""
-    return f"Error along the depth of the model: {len(drifted)} of {counted(len(layers), 'call')} drifted{begins}"
-
-
-def _name(layer: LayerError) -> str:
-    return (layer.layer or MODEL_LABEL) + (f", call {layer.call}" if layer.call else "")
 
 
 def _decades(scale: LogScale) -> list[str]:
@@ -131,16 +143,15 @@ def _decades(scale: LogScale) -> list[str]:
 
 
 def _rect(bar: Bar, x: float, width: float, scale: LogScale) -> str:
-    worst = bar.worst
-    kind = "first" if bar.is_first else "drifted" if worst.drifted else "agrees"
-    bottom = HEIGHT - _BOTTOM
+    worst, bottom = bar.worst, HEIGHT - _BOTTOM
     y = min(scale.y(worst.error), bottom - _LEAST)
+    call = f", call {worst.call}" if worst.call else ""
     size = f"{worst.error:.2g}" if math.isfinite(worst.error) else "cannot be subtracted"
     of = f" (largest of {bar.count})" if bar.count > 1 else ""
-    title = f"{_name(worst)}: {size}, allowed {worst.tolerance:.2g}{of}"
+    title = f"{worst.layer or MODEL_LABEL}{call}: {size}, allowed {worst.tolerance:.2g}{of}"
     return (
-        f'<rect class="{kind}" x="{x:.1f}" y="{y:.1f}" width="{max(width, 0.5):.1f}" height="{bottom - y:.1f}">'
-        f"<title>{_text(title)}</title></rect>"
+        f'<rect class="{bar.kind}" x="{x:.1f}" y="{y:.1f}" width="{max(width, 0.5):.1f}" height="{bottom - y:.1f}">'
+        f"<title>{escape(title)}</title></rect>"
     )
 
 
@@ -152,13 +163,8 @@ def _allowed(bars: Sequence[Bar], x: Callable[[float], float], scale: LogScale) 
 
 
 def _mark(x: float, name: str) -> str:
-    anchor = "end" if x > WIDTH / 2 else "start"
-    name = _text(cut_short(name, _LONGEST))
+    anchor, dx = ("end", -9) if x > WIDTH / 2 else ("start", 9)
     return (
         f'<path class="mark" d="M{x:.1f} {_TOP - 1}l-5 -8h10z"/>'
-        f'<text x="{x + (-9 if anchor == "end" else 9):.1f}" y="{_TOP - 8}" class="mark {anchor}">first: {name}</text>'
+        f'<text x="{x + dx:.1f}" y="{_TOP - 8}" class="mark {anchor}">first: {escape(cut_short(name, _LONGEST))}</text>'
     )
-
-
-def _text(text: str) -> str:
-    return html.escape(text)

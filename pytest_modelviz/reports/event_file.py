@@ -22,14 +22,12 @@ def event_file(
     """
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary
-    from tensorboard.compat.proto.tensor_pb2 import TensorProto
-    from tensorboard.compat.proto.types_pb2 import DT_STRING
     from tensorboard.plugins.text.metadata import create_summary_metadata
     from tensorboard.summary.writer.record_writer import RecordWriter
 
     values = [Summary.Value(tag=printable(tag), simple_value=value) for tag, value in (scalars or {}).items()]
     for tag, text in (texts or {}).items():
-        tensor = TensorProto(dtype=DT_STRING, string_val=[text.encode("utf-8", "replace")])
+        tensor = {"dtype": "DT_STRING", "string_val": [text.encode("utf-8", "replace")]}
         metadata = create_summary_metadata(display_name="", description="")
         values.append(Summary.Value(tag=printable(tag), tensor=tensor, metadata=metadata))
     now, file = time.time(), io.BytesIO()

@@ -5,18 +5,19 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from dataclasses import field as default
 from pathlib import Path
 
 from pytest_modelviz.errors import UnreadableBaselineError
+from pytest_modelviz.pictures.colour import NOT_FINITE
 from pytest_modelviz.records.check_result import CheckResult
-from pytest_modelviz.records.json_values import objects, optional, required
+from pytest_modelviz.records.json_values import objects, optional, required, texts
 from pytest_modelviz.storage.local_folder import LocalFolder
 from pytest_modelviz.storage.picture_files import PARTS, label_of, part_name
 from pytest_modelviz.storage.results import ResultsFolder
 from pytest_modelviz.text.printable import printable
-from pytest_modelviz.text.strict_json import JsonValue
+from pytest_modelviz.text.strict_json import JsonObject, JsonValue
 
 _PNG_HEADER = re.compile(rb"\x89PNG\r\n\x1a\n.{4}IHDR(.{4})(.{4})", re.DOTALL)
 _MOST_PIXELS = 50_000_000  # of one picture: no view draws a tenth of that
@@ -38,12 +39,15 @@ class EmbeddedImage:
 class Figure:
     """A picture of a check: images by role (`composite`, or `baseline`, `actual` and `difference`), or lines of text.
 
-    Each line has its kind: `removed`, `added`, `same` or `omitted`.
+    Each line has its kind: `removed`, `added`, `same` or `omitted`. `captions`, and a legend of the kinds in
+    `not_finite`, belong to the parts: a composite holds its own.
     """
 
     label: str
     images: Mapping[str, EmbeddedImage] = default(default_factory=dict)
     lines: Sequence[tuple[str, str]] = ()
+    captions: Sequence[str] = ()
+    not_finite: Sequence[str] = ()
 
 
 @dataclass
@@ -65,27 +69,24 @@ def figures_of(
     Args:
         results: the folder with the files.
         checks: the checks, the most important first. Of several that claim the same pictures, the first has them.
-        described: the labels and lines of each check's pictures, as far as they are known, by the names of their files.
+        described: each check's pictures without images, as far as they are known, by the names of their files.
         field: makes a label fit to be shown.
 
     """
     found = [CheckFigures() for _ in checks]
-    waiting: list[tuple[int, list[Path]]] = []
-    claimed: dict[object, int] = {}
+    waiting: dict[object, tuple[int, list[Path]]] = {}
     for at, check in enumerate(checks):
         path = results.location(check).path
-        if path in claimed:
-            found[at].omitted = claimed[path]
-            continue
-        files = results.pictures_of(check)
-        claimed[path] = len(files)
-        waiting.append((at, files))
+        if path in waiting:
+            found[at].omitted = len(waiting[path][1])
+        else:
+            waiting[path] = at, results.pictures_of(check)
     budget = _Budget(results)
-    rounds = max((len(files) for _, files in waiting), default=0)
-    for number in range(rounds):
-        for at, files in waiting:
+    for number in range(max((len(files) for _, files in waiting.values()), default=0)):
+        for at, files in waiting.values():
             if number < len(files):
-                figure = _figure(budget, files[number], described[at].get(files[number].name), field)
+                file = files[number]
+                figure = _with_images(budget, file, described[at].get(file.name) or Figure(field(label_of(file))))
                 if figure is None:
                     found[at].omitted += 1
                 else:
@@ -93,34 +94,36 @@ def figures_of(
     return found
 
 
-def _figure(budget: _Budget, path: Path, described: Figure | None, field: Callable[[str], str]) -> Figure | None:
+def _with_images(budget: _Budget, path: Path, figure: Figure) -> Figure | None:
     """A text as text; else the parts of a picture, where there are a baseline and an actual one; else its composite."""
-    if described is not None and described.lines:
-        return described
-    label = field(label_of(path)) if described is None else described.label
-    parts = {part: path.with_name(part_name(path.name, part)) for part in PARTS}
-    images = {}
-    if all(parts[part].is_file() for part in ("baseline", "actual")):
-        images = {part: image for part, file in parts.items() if (image := budget.embed(file)) is not None}
-    if not {"baseline", "actual"} <= images.keys():
-        composite = budget.embed(path)
-        images = {} if composite is None else {"composite": composite}
-    return Figure(label, images) if images else None
+    if figure.lines:
+        return figure
+    images = budget.embed({part: path.with_name(part_name(path.name, part)) for part in PARTS}, "baseline", "actual")
+    if images:
+        return replace(figure, images=images)
+    images = budget.embed({"composite": path}, "composite")
+    return Figure(figure.label, images) if images else None
 
 
-def described_figures(details: Mapping[str, JsonValue], field: Callable[[str], str]) -> dict[str, Figure]:
-    """The labels of pictures, and the lines of those that are texts, by the names of their files."""
-    found = {}
+def described_figures(details: JsonObject, field: Callable[[str], str]) -> dict[str, Figure]:
+    """What the details of a check say of its pictures, by the names of their files."""
     try:
-        for row in objects(details, "pictures"):
-            lines, file = optional(row, "lines", list) or [], required(row, "composite", str)
-            shown = [(_SIGNS[sign], field(str(text))) for sign, text in lines[:_MOST_LINES]]
-            more = len(lines) - len(shown)
-            shown += [("omitted", f"and {more} more lines")] if more > 0 else []
-            found[file.rpartition("/")[2]] = Figure(field(required(row, "label", str)), lines=shown)
+        rows = objects(details, "pictures")
+        return {required(row, "composite", str).rpartition("/")[2]: _described(row, field) for row in rows}
     except (ValueError, TypeError, KeyError):
         return {}
-    return found
+
+
+def _described(row: Mapping[str, JsonValue], field: Callable[[str], str]) -> Figure:
+    lines = optional(row, "lines", list) or []
+    shown = [(_SIGNS[sign], field(str(text))) for sign, text in lines[:_MOST_LINES]]
+    more = len(lines) - len(shown)
+    return Figure(
+        field(required(row, "label", str)),
+        lines=[*shown, *([("omitted", f"and {more} more lines")] if more > 0 else [])],
+        captions=[field(text) for text in texts(row, "captions")[:_MOST_LINES]],
+        not_finite=[kind for kind in NOT_FINITE if kind in texts(row, "not_finite")],
+    )
 
 
 class _Budget:
@@ -130,19 +133,33 @@ class _Budget:
         self._folder = LocalFolder(results.pictures)
         self._left = _MOST_PICTURE_BYTES
 
-    def embed(self, path: Path) -> EmbeddedImage | None:
-        """A PNG file that a browser can decode: a small file may be a picture of gigabytes."""
-        if not self._left:
-            return None
+    def embed(self, paths: Mapping[str, Path], *needed: str) -> dict[str, EmbeddedImage]:
+        """The images that there is room for, by role; none where one of those that are needed is not among them."""
+        left, found = self._left, {}
+        for role, path in paths.items():
+            data = self._read(path, left)
+            image = _embedded(data)
+            if image is not None:
+                found[role] = image
+                left -= len(data)
+            elif role in needed:
+                return {}
+        self._left = left
+        return found
+
+    def _read(self, path: Path, limit: int) -> bytes:
         try:
-            data = self._folder.read(path.relative_to(self._folder.root).as_posix(), self._left)
+            return self._folder.read(path.relative_to(self._folder.root).as_posix(), limit)
         except (OSError, UnreadableBaselineError):
-            return None
-        header = _PNG_HEADER.match(data)
-        if header is None:
-            return None
-        width, height = (int.from_bytes(side, "big") for side in header.groups())
-        if width * height > _MOST_PIXELS:
-            return None
-        self._left -= len(data)
-        return EmbeddedImage(f"data:image/png;base64,{base64.b64encode(data).decode()}", width, height)
+            return b""
+
+
+def _embedded(data: bytes) -> EmbeddedImage | None:
+    """A PNG file that a browser can decode: a small file may be a picture of gigabytes."""
+    header = _PNG_HEADER.match(data)
+    if header is None:
+        return None
+    width, height = (int.from_bytes(side, "big") for side in header.groups())
+    if width * height > _MOST_PIXELS:
+        return None
+    return EmbeddedImage(f"data:image/png;base64,{base64.b64encode(data).decode()}", width, height)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import re
 from dataclasses import dataclass
@@ -11,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from pytest_modelviz.records.check_result import totals_of
 from pytest_modelviz.records.run_result import RunFacts
-from pytest_modelviz.reports.module_tree import times
 from pytest_modelviz.reports.report_page import Fates, ReportPage, Wording, by_test
 from pytest_modelviz.storage.orphans import judged_together
 from pytest_modelviz.storage.results import ResultsFolder
@@ -41,7 +41,6 @@ def write_report(results: ResultsFolder, fates: Fates | None = None, wording: Wo
         runs=[_facts(each_text(result.run, wording.name)) for result in runs],
         totals={status: count for status, count in totals_of(page.checks).items() if count},
         orphans=printable(each_text(judged_together(runs), wording.name)),
-        quiet=printable(each_text([check for check in page.checks if not check.status.fails], wording.name)),
         unfinished=printable(unfinished_line(results.unfinished(runs))),
         style=style,
         script=script,
@@ -51,6 +50,7 @@ def write_report(results: ResultsFolder, fates: Fates | None = None, wording: Wo
     return results.report
 
 
+@functools.cache  # the template is translated once, however many reports a process makes
 def _environment() -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -58,7 +58,7 @@ def _environment() -> Environment:
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(text=printable, times=times, counted=counted, by_test=by_test)
+    environment.filters.update(counted=counted, by_test=by_test)
     return environment
 
 
@@ -68,12 +68,12 @@ def _source(name: str) -> str:
 
 
 def _policy(style: str, script: str) -> str:
-    """The page's Content-Security-Policy: our own style and script by their digests, pictures in the page itself."""
+    """The page's Content-Security-Policy: our own style and script by their digests, pictures in it and beside it."""
     hashes = [
         f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in (style, script)
     ]
     return (
-        f"default-src 'none'; img-src data:; style-src {hashes[0]}; script-src {hashes[1]}; "
+        f"default-src 'none'; img-src data: 'self' file:; style-src {hashes[0]}; script-src {hashes[1]}; "
         f"base-uri 'none'; form-action 'none'"
     )
 

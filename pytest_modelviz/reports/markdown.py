@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pytest_modelviz.records.check_result import CheckResult, totals_of
 from pytest_modelviz.records.group import DriftGroup, drift_groups
 from pytest_modelviz.records.run_result import RunFacts
-from pytest_modelviz.reports.groups import group_effect
+from pytest_modelviz.reports.groups import accept_group_command, group_effect
 from pytest_modelviz.reports.short import short_text
 from pytest_modelviz.text.counts import counted
 from pytest_modelviz.text.markdown import code, code_block, html_code
@@ -34,9 +34,10 @@ class MarkdownSummary:
     Attributes:
         runs: the runs that made the checks.
         checks: those that did not match.
-        accept: the command that accepts a group; empty where there is none.
-        report: the report of a check, with commands that are complete for where the summary is read.
         show_command: the command that prints everything.
+        options: those that the command that accepts a group needs where the summary is read.
+        report: the report of a check, with commands that are complete there.
+        heading: what became of the checks; by default how many of them did not match.
         notes: our own Markdown, below the groups.
         field: makes an id or a name one that can pass for nothing else.
 
@@ -44,9 +45,10 @@ class MarkdownSummary:
 
     runs: Sequence[RunFacts]
     checks: Sequence[CheckResult]
-    accept: Callable[[DriftGroup], str]
-    report: Callable[[CheckResult], str]
     show_command: str
+    options: Callable[[DriftGroup], str] = lambda group: ""
+    report: Callable[[CheckResult], str] = lambda check: check.message
+    heading: str = ""
     notes: Sequence[str] = ()
     field: Callable[[str], str] = str
 
@@ -73,6 +75,8 @@ class MarkdownSummary:
         return "\n\n".join(page.sections) + "\n"
 
     def _heading(self) -> str:
+        if self.heading:
+            return f"### modelviz: {self.heading}"
         if not self.checks:
             return "### modelviz: all checks matched"
         counts = ", ".join(f"{count} {status}" for status, count in totals_of(self.checks).items() if count)
@@ -94,8 +98,9 @@ class MarkdownSummary:
         named = ", ".join(map(self._name, group.nodeids[:_MOST_NAMED]))
         more = len(group.nodeids) - _MOST_NAMED
         lines.append(f"- tests: {named}{f' and {more} more' if more > 0 else ''}")
-        command = self.accept(group)
-        return "\n".join([*lines, *(["", code_block(command)] if command else [])])
+        if any(check.candidate for check in group.checks):
+            lines += ["", code_block(accept_group_command(group, self.options(group)))]
+        return "\n".join(lines)
 
     def _check(self, check: CheckResult, *, unfolded: bool = False) -> str:
         nodeid, name = (html_code(cut_short(self.field(text), _LONGEST_NAME)) for text in (check.nodeid, check.name))
@@ -123,7 +128,9 @@ class _Page:
 
 
 def _run_line(run: RunFacts) -> str:
-    """Which run it was, and of which commit."""
+    """Which run it was, and of which commit, or which baselines were compared."""
+    if run.revisions:
+        return f"Baselines of {' and of '.join(code(cut_short(each, _LONGEST_NAME)) for each in run.revisions)}"
     commit = f", commit {code(run.commit[:_SHORT_COMMIT])}" if run.commit else ""
     branch = f" on {code(cut_short(run.branch, _LONGEST_NAME))}" if run.branch else ""
     dirty = " with changes that are not committed" if run.commit and run.dirty else ""

@@ -2,127 +2,118 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
-from pytest_modelviz.records.verdict import LayerError
-from pytest_modelviz.text.dotted import MODEL_LABEL
+from pytest_modelviz.records.verdict import LayerError, WorstCall, worst_calls
+from pytest_modelviz.text.dotted import INPUT_LABEL, MODEL_LABEL
 
 _MOST_DEPTH = 24  # levels; deeper names stay in one piece
 
 
 @dataclass
 class ModuleNode:
-    """A module: its own worst call, if it has been compared, and the modules inside."""
+    """A module and those inside of it.
 
-    name: str
-    worst: LayerError | None = None
-    children: dict[str, ModuleNode] = field(default_factory=dict)
-    compared: int = 0  # modules from here on that were compared
-    drifted: int = 0
-    size: int = 1  # modules from here on, compared or not
-    lines: int = 1  # those of them that are listed where modules without a drift are not taken apart
-    is_first: bool = False  # whether the drift begins here
-    holds_first: bool = False  # whether it begins here or inside
+    Attributes:
+        name: the last part of its name.
+        kind: `first` where the drift begins, `drifted`, `holds` a module that drifted, or `agrees`.
+        error: how far it is off, for people; empty where it agrees or was not compared by itself.
+        children: the modules inside that are listed, each where it first drifted, else where it was first called.
+        compared: how many modules from here on were compared.
+        drifted: how many of them drifted.
+        omitted: how many that were compared are not listed.
+        holds_first: whether the drift begins here or inside.
 
-    @property
-    def error(self) -> float:
-        return 0.0 if self.worst is None else self.worst.error
-
-
-@dataclass(frozen=True)
-class TreeLine:
-    """A line of the tree as it is written, with the facts of its module.
-
-    `opens` says that the lines up to the one that `closes` are inside of this one.
     """
 
     name: str
-    worst: LayerError | None
-    compared: int
-    drifted: int
-    is_first: bool
-    holds_first: bool
-    opens: bool
-    closes: int = 0
-    omitted: int = 0  # modules inside that are not listed
+    kind: str = "agrees"
+    error: str = ""
+    children: dict[str, ModuleNode] = field(default_factory=dict)
+    compared: int = 0
+    drifted: int = 0
+    omitted: int = 0
+    holds_first: bool = False
+
+    @property
+    def lines(self) -> int:
+        return 1 + sum(child.lines for child in self.children.values())
 
 
-def module_tree(layers: Sequence[LayerError], first: str | None = None) -> ModuleNode:
+def module_tree(layers: Sequence[LayerError], first: tuple[str, int] | None, most: int) -> ModuleNode:
     """The tree; its root is the model.
 
     Args:
-        layers: the error of each call of each layer.
-        first: the layer where the drift begins.
+        layers: the error of each call of each layer, in the order of execution.
+        first: the layer and call where the drift begins: it is this call whose error is written there.
+        most: lines. Where there are more, modules without a drift inside are not taken apart, and if that is still too
+            much, those that come last are counted only.
 
     """
+    worst, numbered = worst_calls(layers), list(enumerate(layers))[::-1]
+    if first is not None and first[0] in worst:
+        begins = (layer for layer in layers if (layer.layer, layer.call) == first)
+        worst[first[0]] = WorstCall(next(begins, worst[first[0]].error), worst[first[0]].calls)
+    order = {layer.layer: at for at, layer in numbered} | {layer.layer: at for at, layer in numbered if layer.drifted}
     root = ModuleNode(MODEL_LABEL)
-    for layer in layers:
-        node = root
-        for name in layer.layer.split(".", _MOST_DEPTH) if layer.layer else ():
-            node = node.children.setdefault(name, ModuleNode(name))
-        node.is_first = node.is_first or layer.layer == first
-        if node.worst is None or (layer.drifted, layer.error) > (node.worst.drifted, node.worst.error):
-            node.worst = layer
+    for layer in sorted(order, key=order.__getitem__):
+        node, is_drifted = _node(root, layer), worst[layer].error.drifted
+        node.compared, node.drifted = int(layer != INPUT_LABEL), int(is_drifted and layer != INPUT_LABEL)
+        if is_drifted:
+            node.kind, node.error = "drifted", times(worst[layer])
+    if first is not None:
+        _node(root, first[0]).kind = "first"
     _count(root)
+    if root.lines > most:
+        _fold(root)
+        _cut(root, most)
     return root
 
 
+def _node(root: ModuleNode, layer: str) -> ModuleNode:
+    node = root
+    for name in layer.split(".", _MOST_DEPTH) if layer else ():
+        node = node.children.setdefault(name, ModuleNode(name))
+    return node
+
+
 def _count(node: ModuleNode) -> None:
-    node.compared, node.drifted = (0, 0) if node.worst is None else (1, int(node.worst.drifted))
-    node.holds_first = node.is_first
+    node.holds_first = node.kind == "first"
     for child in node.children.values():
         _count(child)
         node.compared += child.compared
         node.drifted += child.drifted
-        node.size += child.size
-        node.lines += child.lines
         node.holds_first = node.holds_first or child.holds_first
+    if node.kind == "agrees" and node.drifted:
+        node.kind = "holds"
+
+
+def _fold(node: ModuleNode) -> None:
+    """Leave out what is inside of modules without a drift."""
     if not node.drifted:
-        node.lines = 1
+        node.omitted = sum(child.compared for child in node.children.values())
+        node.children = {}
+    for child in node.children.values():
+        _fold(child)
 
 
-def tree_lines(root: ModuleNode, most: int) -> list[TreeLine]:
-    """The tree line by line; where it has more than so many, modules without a drift inside are not taken apart.
-
-    Where that is still too much, those that come last are counted only.
-    """
-    fits = root.size <= most
-    lines = list(itertools.islice(_lines(root, fits, 0), most))
-    return _closed(lines, root.lines - most) if not fits and root.lines > most else lines
-
-
-def _lines(node: ModuleNode, whole: bool, closes: int) -> Iterator[TreeLine]:
-    children = list(node.children.values()) if whole or node.drifted else []
-    omitted = 0 if children else node.compared - (node.worst is not None)
-    yield TreeLine(
-        name=node.name,
-        worst=node.worst,
-        compared=node.compared,
-        drifted=node.drifted,
-        is_first=node.is_first,
-        holds_first=node.holds_first,
-        opens=bool(children),
-        closes=0 if children else closes,
-        omitted=omitted,
-    )
-    for at, child in enumerate(children):
-        yield from _lines(child, whole, closes + 1 if at == len(children) - 1 else 0)
+def _cut(node: ModuleNode, most: int) -> int:
+    """Leave out what comes after so many lines; returns how many are left."""
+    most -= 1
+    for name, child in list(node.children.items()):
+        if most > 0:
+            most = _cut(child, most)
+        else:
+            node.omitted += node.children.pop(name).compared
+    return most
 
 
-def _closed(lines: Sequence[TreeLine], omitted: int) -> list[TreeLine]:
-    """The first lines of a tree, with what they open closed, and how many more there are."""
-    depth = sum(line.opens for line in lines) - sum(line.closes for line in lines)
-    last = lines[-1]
-    closes = last.closes + depth - last.opens
-    return [*lines[:-1], replace(last, opens=False, closes=closes, omitted=omitted + last.omitted)]
-
-
-def times(layer: LayerError) -> str:
-    """An error and how many times it is what is allowed, in a few characters."""
+def times(worst: WorstCall) -> str:
+    """An error, how many times it is what is allowed, and the call where there are several, in a few characters."""
+    layer = worst.error
     if math.isinf(layer.error):
-        return "cannot be subtracted"
-    ratio = f", {layer.error / layer.tolerance:,.0f} x allowed" if layer.drifted and layer.tolerance else ""
-    return f"{layer.error:.2g}{ratio}"
+        return f"cannot be subtracted{worst.which}"
+    ratio = f", {layer.error / layer.tolerance:,.0f} x allowed" if layer.tolerance else ""
+    return f"{layer.error:.2g}{ratio}{worst.which}"

@@ -74,12 +74,6 @@
   /** @type {Set<HTMLElement>} */
   const blinking = new Set();
 
-  /** @param {HTMLElement} figure */
-  const nameShown = (figure) => {
-    const shown = figure.querySelector(".shown");
-    if (shown) shown.textContent = figure.classList.contains("flipped") ? "actual" : "baseline";
-  };
-
   /** @param {HTMLElement} figure @param {boolean} blinks */
   const setBlinking = (figure, blinks) => {
     if (blinks) blinking.add(figure); else blinking.delete(figure);
@@ -88,10 +82,7 @@
   };
 
   setInterval(() => {
-    for (const figure of blinking) {
-      figure.classList.toggle("flipped");
-      nameShown(figure);
-    }
+    for (const figure of blinking) figure.classList.toggle("flipped");
   }, BLINK_MILLISECONDS);
 
   /** @param {HTMLElement} figure @param {string} mode */
@@ -100,10 +91,7 @@
     if (!buttons.some((button) => button.dataset.mode === mode)) return;
     figure.dataset.mode = mode;
     for (const button of buttons) button.setAttribute("aria-pressed", String(button.dataset.mode === mode));
-    for (const slider of all(figure, ".slider", HTMLElement)) slider.hidden = mode !== "swipe" && mode !== "onion";
-    for (const tools of all(figure, ".blinking", HTMLElement)) tools.hidden = mode !== "blink";
     setBlinking(figure, mode === "blink" && !isCalm.matches);
-    nameShown(figure);
   };
 
   for (const figure of all(document, "figure.picture", HTMLElement)) {
@@ -113,16 +101,15 @@
     for (const button of all(figure, ".modes button", HTMLButtonElement)) {
       button.addEventListener("click", () => setMode(figure, button.dataset.mode ?? "side"));
     }
-    for (const slider of all(figure, ".slider input", HTMLInputElement)) {
-      slider.addEventListener("input", () => stage.style.setProperty("--at", `${slider.value}%`));
-    }
+    const [slider] = all(figure, ".slider input", HTMLInputElement);
+    const slide = () => stage.style.setProperty("--at", `${slider.value}%`);
+    slider.addEventListener("input", slide);
     /** @param {PointerEvent} event */
     const drag = (event) => {
       if (figure.dataset.mode !== "swipe" || !(event.buttons & 1)) return;
       const { left, width } = stage.getBoundingClientRect();
-      const at = String(Math.round(Math.min(100, Math.max(0, 100 * (event.clientX - left) / width))));
-      for (const slider of all(figure, ".slider input", HTMLInputElement)) slider.value = at;
-      stage.style.setProperty("--at", `${at}%`);
+      slider.value = String(Math.round(100 * (event.clientX - left) / width)); // which keeps to its ends
+      slide();
     };
     stage.addEventListener("pointerdown", drag);
     stage.addEventListener("pointermove", drag);
@@ -130,28 +117,37 @@
     figure.querySelector("button.other")?.addEventListener("click", () => {
       setBlinking(figure, false);
       figure.classList.toggle("flipped");
-      nameShown(figure);
+    });
+  }
+
+  // pictures beside the page, which may have been left behind
+  for (const image of all(document, "img.linked", HTMLImageElement)) {
+    image.addEventListener("error", () => {
+      image.hidden = true;
+      if (image.nextElementSibling instanceof HTMLElement) image.nextElementSibling.hidden = false;
     });
   }
 
   // ---- checks: search, filters, order
 
   const list = byId("articles");
-  const form = byId("filters");
+  const [form] = all(document, "#filters", HTMLFormElement);
+  const [search] = all(document, "#search", HTMLInputElement);
+  const [sort] = all(document, "#sort", HTMLSelectElement);
   /** @type {Check[]} */
   const checks = all(document, "#articles > article", HTMLElement).flatMap((element) => {
     const fold = element.querySelector("details.check");
     const link = document.querySelector(`nav a[href="#${CSS.escape(element.id)}"]`)?.closest("li");
     return fold instanceof HTMLDetailsElement ? [{ element, fold, link: link ?? null, text: "" }] : [];
   });
-  const search = byId("search");
-  const sort = byId("sort");
   const selects = all(document, "#filters select[data-filter]", HTMLSelectElement);
 
   /** @param {Check} check */
   const textOf = (check) => {
     if (!check.text) {
       const parts = all(check.element, "summary h3, .brief, .heading, .found, figcaption, .diff", Element);
+      const change = byId(check.element.dataset.group ?? "");
+      if (change) parts.push(...all(change, "h3, .effect, .said", Element));
       check.text = parts.map((part) => part.textContent ?? "").join("\n").toLowerCase();
     }
     return check.text;
@@ -160,7 +156,7 @@
   const visible = () => checks.filter((check) => !check.element.hidden);
 
   const filter = () => {
-    const words = search instanceof HTMLInputElement ? search.value.toLowerCase().split(/\s+/).filter(Boolean) : [];
+    const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
     for (const check of checks) {
       const chosen = selects.every(({ value, dataset }) => !value || check.element.dataset[dataset.filter ?? ""] === value);
       check.element.hidden = !(chosen && words.every((word) => textOf(check).includes(word)));
@@ -174,15 +170,14 @@
   };
 
   const order = () => {
-    const byName = sort instanceof HTMLSelectElement && sort.value === "name";
-    checks.sort((a, b) => byName
+    checks.sort((a, b) => sort.value === "name"
       ? (a.element.dataset.name ?? "").localeCompare(b.element.dataset.name ?? "", undefined, { numeric: true })
       : Number(a.element.dataset.severity) - Number(b.element.dataset.severity));
     for (const { element, link } of checks) {
       list?.append(element);
       link?.parentElement?.append(link);
     }
-    for (const last of all(document, "nav li:not(.entry):not(:first-child)", HTMLElement)) last.parentElement?.append(last);
+    for (const last of all(document, "nav li.last", HTMLElement)) last.parentElement?.append(last);
   };
 
   /** @type {Check | null} */
@@ -213,16 +208,11 @@
     goTo(shown[next]);
   };
 
-  const reset = () => {
-    if (form instanceof HTMLFormElement) form.reset();
-  };
-
   const follow = () => {
-    const id = decodeURIComponent(location.hash.slice(1));
-    const check = checks.find(({ element }) => element.id === id);
+    const check = checks.find(({ element }) => element.id === location.hash.slice(1));
     if (!check) return;
     if (check.element.hidden) {
-      reset();
+      form.reset();
       filter();
     }
     check.fold.open = true;
@@ -234,8 +224,8 @@
     form.addEventListener("input", filter);
     form.addEventListener("submit", (event) => event.preventDefault());
     form.addEventListener("reset", () => setTimeout(() => { order(); filter(); }));
-    sort?.addEventListener("change", order);
-    byId("clear")?.addEventListener("click", reset);
+    sort.addEventListener("change", order);
+    byId("clear")?.addEventListener("click", () => form.reset());
     const unfold = byId("unfold");
     unfold?.addEventListener("click", () => {
       const opens = visible().some(({ fold }) => !fold.open);
@@ -253,8 +243,8 @@
 
   // ---- keys
 
-  const help = byId("help");
-  const showHelp = () => { if (help instanceof HTMLDialogElement && !help.open) help.showModal(); };
+  const [help] = all(document, "#help", HTMLDialogElement);
+  const showHelp = () => help.showModal();
   byId("keys")?.addEventListener("click", showHelp);
 
   /** @param {string} mode */
@@ -269,7 +259,7 @@
     && (target.matches("input, select, textarea") || target.isContentEditable);
 
   addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || (help instanceof HTMLDialogElement && help.open)) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || help.open) return;
     if (takesKeys(event.target)) {
       if (event.key === "Escape" && event.target instanceof HTMLElement) event.target.blur();
       return;
@@ -289,7 +279,7 @@
   /** @type {HTMLDetailsElement[]} */
   let opened = [];
   addEventListener("beforeprint", () => {
-    opened = visible().flatMap(({ element }) => all(element, ".check, .more", HTMLDetailsElement)).filter((fold) => !fold.open);
+    opened = all(document, ".check, .more", HTMLDetailsElement).filter((fold) => !fold.open && !fold.closest("[hidden]"));
     for (const fold of opened) fold.open = true;
   });
   addEventListener("afterprint", () => { for (const fold of opened) fold.open = false; });

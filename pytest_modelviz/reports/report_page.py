@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import itertools
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +16,9 @@ from pytest_modelviz.records.run_result import RunResult
 from pytest_modelviz.reports.effect import output_sentence
 from pytest_modelviz.reports.figures import CheckFigures, figures_of
 from pytest_modelviz.reports.groups import accept_group_command, group_effect
-from pytest_modelviz.reports.message_rows import MessageRows, message_rows
+from pytest_modelviz.reports.message_rows import MessageRow, MessageRows, message_rows
+from pytest_modelviz.reports.quiet_checks import QuietCheck, picture_link
+from pytest_modelviz.reports.sentences import cut
 from pytest_modelviz.reports.shown_details import ShownDetails, read_details
 from pytest_modelviz.storage.results import ResultsFolder
 from pytest_modelviz.text.printable import printable, printable_lines, quoted
@@ -46,11 +50,12 @@ class Wording:
     name: Callable[[str], str] = str
 
 
-@dataclass(frozen=True)
+@dataclass
 class Article:
     """A check that did not match, with what its part of the page shows.
 
-    `rows` are None where its message does not look like a report of ours; `group` is the name of its group, if any.
+    `rows` are None where its message does not look like a report of ours. `said` are the lines of them, with their
+    labels, that the page says elsewhere: for all checks, or with its `group`, the change it belongs to, if any.
     """
 
     id: str
@@ -59,17 +64,24 @@ class Article:
     rows: MessageRows | None
     accept: str
     fate: str
-    group: str
     is_open: bool
-    severity: int
     figures: CheckFigures
     details: ShownDetails
+    said: set[tuple[str, str]]
+    group: Group | None = None
 
     @property
     def where(self) -> str:
         """The layer where the drift begins, for people; empty where there is none."""
         first = self.check.first_divergence
-        return "" if first is None else printable(first.layer or "the model itself")
+        return "" if first is None else first.layer or "the model itself"
+
+    @property
+    def class_name(self) -> str:
+        """Its class, before and now where that is another, and the call, if it is not the first."""
+        first = self.check.first_divergence
+        call = f", call {first.call}" if first is not None and first.call else ""
+        return "" if first is None else f"{self.details.class_name or first.class_name}{call}"
 
     @property
     def effect(self) -> str:
@@ -80,19 +92,38 @@ class Article:
     def file(self) -> str:
         return self.check.nodeid.partition("::")[0]
 
+    @property
+    def heading(self) -> str:
+        """The first line of its report, where that says more than the titles of a drift."""
+        heading = "" if self.rows is None else self.rows.heading
+        return "" if heading.startswith(f"{self.check.name} drifted") else heading
+
+    @property
+    def own_rows(self) -> list[MessageRow]:
+        """The lines of its report that are said nowhere else, without commands."""
+        said = {*self.said, ("output", self.effect)}
+        rows = [] if self.rows is None else [row for row in self.rows.rows if row.label != "accept"]
+        own = [MessageRow(row.label, [line for line in row.lines if (row.label, line) not in said]) for row in rows]
+        return [row for row in own if row.lines]
+
 
 @dataclass(frozen=True)
 class Group:
-    """Drifts that are probably one change: `what` are a few lines of the report of one of them, by their labels."""
+    """Drifts that are probably one change, with lines of the reports of some of them, by their labels.
 
-    effect: Sequence[str]
-    what: Sequence[tuple[str, Sequence[str]]]
+    `lead` is the one whose titles say most.
+    """
+
+    id: str
+    effect: str
+    rows: Sequence[MessageRow]
     articles: Sequence[Article]
+    lead: Article
     accept: str
 
 
 class ReportPage:
-    """All that is shown of the checks of some runs."""
+    """All that is shown of the checks of some runs, the most severe first."""
 
     def __init__(self, results: ResultsFolder, runs: Sequence[RunResult], fates: Fates, wording: Wording) -> None:
         self._results, self._runs, self._fates, self._wording = results, runs, fates, wording
@@ -105,58 +136,51 @@ class ReportPage:
         ]
         groups.sort(key=lambda pair: pair[1].severity, reverse=True)
         self.articles = self._articles(groups)
-        self.groups = [self._group(result, group) for result, group in groups]
+        following = iter(self.articles)
+        self.groups = [
+            self._group(number, result, group, list(itertools.islice(following, len(group.checks))))
+            for number, (result, group) in enumerate(groups, 1)
+        ]
+        few = len(self.articles) <= _OPEN
+        for article in self.articles if few else [group.articles[0] for group in self.groups[:_OPEN]]:
+            article.is_open = True
         self.others = {
             status: [article for article in self.articles if article.check.status is status]
             for status in (Status.MISSING, Status.UNREADABLE, Status.UNSTABLE)
         }
+        quiet = ((result, check) for result in runs for check in result.checks if not check.status.fails)
+        self.quiet = [self._quiet(*pair) for pair in quiet]
 
-    @property
+    @functools.cached_property
     def environment_changes(self) -> list[str]:
         """What has changed around the model since its baselines were recorded, each once."""
         pairs = [pair for check in self.checks for pair in check.environment_changes.items()]
-        texts = (f"{key}: {before} -> {after}" for key, (before, after) in pairs)
-        return [printable(self._wording.field(text)) for text in list(dict.fromkeys(texts))[:_MOST_CHANGES]]
+        texts = dict.fromkeys(f"{key}: {before} -> {after}" for key, (before, after) in pairs)
+        return [printable(text) for text in cut([self._wording.field(text) for text in texts], _MOST_CHANGES)]
 
     @property
     def choices(self) -> dict[str, list[str]]:
         """What the checks can be filtered by, with all values that there are."""
         values = {
-            "status": [article.check.status.value for article in self.articles],
-            "view": [article.check.view for article in self.articles],
-            "cause": [str(article.check.cause or "none") for article in self.articles],
-            "file": [article.file for article in self.articles],
+            "status": {article.check.status.value for article in self.articles},
+            "view": {article.check.view for article in self.articles},
+            "cause": {str(article.check.cause or "none") for article in self.articles},
+            "file": {article.file for article in self.articles},
         }
-        return {name: sorted(set(printable(texts))) for name, texts in values.items()}
+        return {name: sorted(texts) for name, texts in values.items()}
 
     def _articles(self, groups: Sequence[tuple[RunResult, DriftGroup]]) -> list[Article]:
-        grouped = [(result, check, group.name) for result, group in groups for check in group.checks]
-        done = {id(check) for _, check, _ in grouped}
-        others = [(r, c, "") for r in self._runs for c in r.checks if c.status.fails and id(c) not in done]
-        listed = [*grouped, *others]
-        checks = [check for _, check, _ in listed]
+        """Those of the groups one after another, then all others."""
+        listed = [(result, check) for result, group in groups for check in group.checks]
+        done = {id(check) for _, check in listed}
+        listed += [(r, check) for r in self._runs for check in r.checks if check.status.fails and id(check) not in done]
+        checks = [check for _, check in listed]
         details = read_details(self._results, checks, self._wording.field)
         figures = figures_of(self._results, checks, [known.figures for known in details], self._wording.field)
-        opened = {id(group.first) for _, group in groups[:_OPEN]}
-        few = len(listed) <= _OPEN
-        articles = [
-            self._article(*row, details[at], figures[at], at, is_open=few or id(row[1]) in opened)
-            for at, row in enumerate(listed)
-        ]
-        self._by_check = {id(check): article for (_, check, _), article in zip(listed, articles, strict=True)}
-        return articles
+        shown = zip(listed, details, figures, strict=True)
+        return [self._article(result, check, known, pictures) for (result, check), known, pictures in shown]
 
-    def _article(
-        self,
-        result: RunResult,
-        check: CheckResult,
-        group: str,
-        details: ShownDetails,
-        figures: CheckFigures,
-        severity: int,
-        *,
-        is_open: bool,
-    ) -> Article:
+    def _article(self, result: RunResult, check: CheckResult, details: ShownDetails, figures: CheckFigures) -> Article:
         whole = check if details.message is None else replace(check, message=details.message)
         message = printable_lines(self._wording.message(result, whole))
         field, first = self._wording.field, check.first_divergence
@@ -169,11 +193,10 @@ class ReportPage:
             rows=message_rows(message),
             accept=printable(self._wording.accept(result, check)),
             fate=printable(self._fates.get((result.run.id, check.nodeid, check.name), "")),
-            group=group,
-            is_open=is_open,
-            severity=severity,
+            is_open=False,
             figures=figures,
             details=details,
+            said={("changed", f"{change}, since the baseline was recorded") for change in self.environment_changes},
         )
 
     def _named(self, check: CheckResult) -> CheckResult:
@@ -187,35 +210,45 @@ class ReportPage:
         self._ids[digest] += 1
         return f"check-{digest}" if self._ids[digest] == 1 else f"check-{digest}-{self._ids[digest]}"
 
-    def _group(self, result: RunResult, group: DriftGroup) -> Group:
-        articles = [self._by_check[id(check)] for check in group.checks]
+    def _group(self, number: int, result: RunResult, group: DriftGroup, articles: Sequence[Article]) -> Group:
         accept = accept_group_command(group, self._wording.options(result))
-        return Group(
-            effect=[*filter(None, [group_effect(group)]), *_effect_on_one(articles)],
-            what=_evidence(articles),
+        rows = [MessageRow("output", _effect_on_one(articles)), *_evidence(articles)]
+        found = Group(
+            id=f"change-{number}",
+            effect=group_effect(group),
+            rows=[row for row in rows if row.lines],
             articles=articles,
+            lead=next((article for article in articles if article.details.class_name), articles[0]),
             accept=printable(accept) if any(article.accept for article in articles) else "",
         )
+        for article in articles:
+            article.group = found
+            article.said |= {(row.label, line) for row in found.rows for line in row.lines}
+        return found
+
+    def _quiet(self, result: RunResult, check: CheckResult) -> QuietCheck:
+        message = printable_lines(self._wording.message(result, check)) if check.message else ""
+        baseline = printable(self._wording.field(check.baseline))
+        return QuietCheck(printable(self._named(check)), message, baseline, picture_link(self._results, check))
 
 
 def _effect_on_one(articles: Sequence[Article]) -> list[str]:
     """What the report of the check with the worst output says of it beyond its size: samples, layers that reappear."""
-    told = [article for article in articles if article.rows is not None and article.check.output is not None]
-    worst = max(told, key=lambda article: _severity(article.check.output), default=None)
-    return worst.rows.of("output")[1:][:_MOST_EVIDENCE] if worst is not None and worst.rows is not None else []
+    found = [(_severity(x.check.output), x.rows) for x in articles if x.rows is not None and x.check.output is not None]
+    return max(found, key=lambda pair: pair[0])[1].of("output")[1:][:_MOST_EVIDENCE] if found else []
 
 
-def _severity(output: OutputEffect | None) -> tuple[float, float]:
-    return (0.0, 0.0) if output is None else (output.top1_changed or 0, output.error)
+def _severity(output: OutputEffect) -> tuple[float, bool, float]:
+    has_shares = any(change.before.share is not None for change in output.changes)
+    return output.top1_changed or 0, has_shares, output.error
 
 
-def _evidence(articles: Sequence[Article]) -> list[tuple[str, Sequence[str]]]:
-    """What the first report with evidence says of it, and how far the change spread."""
-    for rows in (article.rows for article in articles if article.rows is not None):
-        if rows.of("evidence"):
-            shown = [("evidence", rows.of("evidence")[:_MOST_EVIDENCE]), ("spread", rows.of("spread"))]
-            return [(label, lines) for label, lines in shown if lines]
-    return []
+def _evidence(articles: Sequence[Article]) -> list[MessageRow]:
+    """What the first report with evidence, else the first one, says of the cause, and how far the change spread."""
+    reports = [article.rows for article in articles if article.rows is not None]
+    reports.sort(key=lambda rows: not rows.of("evidence"))
+    labels = ("cause", "evidence", "spread")
+    return [MessageRow(label, rows.of(label)[:_MOST_EVIDENCE]) for rows in reports[:1] for label in labels]
 
 
 def by_test(articles: Sequence[Article]) -> list[tuple[str, list[Article]]]:

@@ -17,7 +17,8 @@ from pytest_modelviz.storage.results import ResultsFolder
 
 SUMMARY = "!summary"  # sorts before the names of tests
 _DRIFTED = "!checks/drifted"
-_ALLOWED = "allowed"  # the series with the tolerances
+_MULTIPLE = "error (1 = allowed)"  # errors of all sizes in one table, whose numbers are rounded
+_ALLOWED = "allowed"  # the series of the limit
 _WITHOUT_EVENTS = (Status.NOT_COMPARED, Status.RECORDED)
 
 
@@ -33,37 +34,37 @@ def write_run_events(folder: ResultsFolder, result: RunResult, review: str) -> N
     """
     folder.prepare()
     events = folder.event_folders
-    errors, allowed = trend_scalars(result.checks)
+    numbers = trend_scalars(result.checks)
+    limits = {tag: 1.0 for tag in numbers if _MULTIPLE in tag.partition("/")[0]}
     try:
         with events.next_step() as step:
             text = {SUMMARY: run_markdown(result, review, step)}
             if result.run.tensorboard is not None:
                 folder.put(events.run_file(result.run.tensorboard), event_file(step, texts=text))
-            folder.put(events.trend_file(step), event_file(step, scalars=errors, texts=text))
-            folder.put(events.trend_file(step, _ALLOWED), event_file(step, scalars=allowed))
+            folder.put(events.trend_file(step), event_file(step, scalars=numbers, texts=text))
+            folder.put(events.trend_file(step, _ALLOWED), event_file(step, scalars=limits))
     except OSError as error:
         raise ModelvizError(f"the trend of errors over runs could not be written: {error.strerror or error}") from error
     events.prune()
 
 
-def trend_scalars(results: Sequence[CheckResult]) -> tuple[dict[str, float], dict[str, float]]:
-    """What is drawn over runs, by tag: the numbers of a run, and those that were allowed. NaN is no finite number."""
-    actual = {_DRIFTED: float(sum(result.status is Status.DRIFT for result in results))}
-    allowed: dict[str, float] = {}
+def trend_scalars(results: Sequence[CheckResult]) -> dict[str, float]:
+    """What is drawn over runs, by tag; an error is NaN where it is no finite multiple of what is allowed."""
+    numbers = {_DRIFTED: float(sum(result.status is Status.DRIFT for result in results))}
     for result in results:
         if result.status not in (Status.MATCH, Status.DRIFT):
             continue
         variant = f"@{result.variant}" if result.variant else ""
         check = f"{result.nodeid}/{result.name}{variant}"
-        actual[f"errors/{check}"] = math.nan if result.error is None else result.error
-        actual[f"layers drifted/{check}"] = float(result.layers.drifted)
-        if result.tolerance is not None:
-            allowed[f"errors/{check}"] = result.tolerance
+        numbers[f"{_MULTIPLE}/{check}"] = _multiple(result.error, result.tolerance)
+        numbers[f"layers drifted/{check}"] = float(result.layers.drifted)
         if result.output is not None:
-            actual[f"output errors/{check}"] = _finite(result.output.error)
-            allowed[f"output errors/{check}"] = result.output.tolerance
-    return actual, allowed
+            numbers[f"output {_MULTIPLE}/{check}"] = _multiple(result.output.error, result.output.tolerance)
+    return numbers
 
 
-def _finite(value: float) -> float:
-    return value if math.isfinite(value) else math.nan
+def _multiple(error: float | None, allowed: float | None) -> float:
+    if error == 0.0:
+        return 0.0
+    multiple = error / allowed if error is not None and allowed else math.nan
+    return multiple if math.isfinite(multiple) else math.nan

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.records.group import DriftGroup, drift_groups
 from pytest_modelviz.records.run_result import RunFacts, RunResult
-from pytest_modelviz.reports.groups import accept_group_command, group_effect, group_heading
+from pytest_modelviz.reports.groups import accept_group_command, group_effect
 from pytest_modelviz.reports.short import short_line
 from pytest_modelviz.text.counts import counted
 from pytest_modelviz.text.markdown import code, code_block
@@ -70,15 +70,16 @@ def _revision(run: RunFacts, step: int) -> str:
 
 def _group(number: int, group: DriftGroup, options: str) -> list[str]:
     """Blocks on a group: what it is, the report of the check that says most, and the command."""
-    effect = group_effect(group)
-    lines = [f"- {code(group_heading(group))}", *([f"- output: {effect}"] if effect else [])]
-    lines += [f"- {code(nodeid)}" for nodeid in group.nodeids[:_MOST_TESTS]]
+    counts, effect = counted(len(group.checks), "check"), group_effect(group)
+    counts += f" of {counted(len(group.nodeids), 'test')}"
+    blocks = [f"### {number}. {code(short_line(group.checks))}", f"{counts}; output {effect}" if effect else counts]
+    blocks.append("\n".join(f"- {code(nodeid)}" for nodeid in group.nodeids[:_MOST_TESTS]))
     more = len(group.nodeids) - _MOST_TESTS
-    blocks = [f"### {number}. {code(short_line(group.checks))}", "\n".join(lines)]
     if more > 0:
         blocks.append(f"and {counted(more, 'more test')}")
     if any(check.candidate for check in group.checks):
-        blocks += ["To accept all of it:", code_block(accept_group_command(group, options))]
+        elsewhere = "" if "--from" in options else " (with `--from DIR` if DIR is a results folder that was downloaded)"
+        blocks += [f"To accept all of it{elsewhere}:", code_block(accept_group_command(group, options))]
     return [*blocks, "The report of one of these checks:", code_block(_telling(group).message)]
 
 

@@ -41,6 +41,8 @@ def short_line(failed: Sequence[CheckResult], width: int = WIDTH) -> str:
 
 def short_text(result: CheckResult, field: Callable[[str], str] = str) -> str:
     """The same of a single check, whose name stands elsewhere; `field` makes the name of a layer fit to be printed."""
+    if result.compared_with is not None and result.status in _REASONS_OF_A_DIFF:
+        return _REASONS_OF_A_DIFF[result.status]
     if result.status is not Status.DRIFT:
         return _REASONS.get(result.status, str(result.status))
     first = result.first_divergence
@@ -54,6 +56,7 @@ _REASONS = {
     Status.UNREADABLE: "the baseline cannot be read",
     Status.UNSTABLE: "two captures of the same model differ",
 }
+_REASONS_OF_A_DIFF = {Status.MISSING: "on one side only", Status.UNREADABLE: "could not be compared"}
 
 
 def _times(result: CheckResult) -> str:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pytest_modelviz.records.check_result import CheckResult
-from pytest_modelviz.records.verdict import Cause, LayerError, worst_calls
-from pytest_modelviz.reports.depth_chart import chart_note, depth_chart
+from pytest_modelviz.records.json_values import objects, optional, optional_number, required
+from pytest_modelviz.records.verdict import Cause, LayerError
+from pytest_modelviz.reports.depth_chart import DepthChart, depth_chart
 from pytest_modelviz.reports.figures import Figure, described_figures
-from pytest_modelviz.reports.layer_errors import layer_errors
-from pytest_modelviz.reports.module_tree import TreeLine, module_tree, times, tree_lines
+from pytest_modelviz.reports.module_tree import ModuleNode, module_tree
 from pytest_modelviz.storage.results import ResultsFolder
-from pytest_modelviz.text.strict_json import JsonValue
+from pytest_modelviz.text.dotted import INPUT_LABEL, OUTPUT_LABEL
+from pytest_modelviz.text.strict_json import JsonObject
 
 _FEW = 50  # checks up to which charts and trees are as large as they may be
 _BARS, _TREE_LINES = (400, 60), (600, 80)  # at most of a check, and at least where there are many
@@ -25,19 +27,16 @@ class ShownDetails:
 
     Attributes:
         message: the whole report, where nothing is cut; None where that is not known.
-        chart: the error along the depth of the model, in SVG; empty where there are no layers.
-        chart_note: what a bar of it stands for.
-        tree: the lines of the tree of modules.
-        errors: how far the layers are off that drifted and are pictured.
-        figures: the labels of pictures, and the lines of texts, by the names of their files.
+        class_name: the class of the layer where the drift begins, before and now; empty where that is the same.
+        chart: the error along the depth of the model; None where there are no layers, as with the tree of modules.
+        figures: the pictures without their images, by the names of their files.
 
     """
 
     message: str | None = None
-    chart: str = ""
-    chart_note: str = ""
-    tree: Sequence[TreeLine] = ()
-    errors: Mapping[str, str] = field(default_factory=dict)
+    class_name: str = ""
+    chart: DepthChart | None = None
+    tree: ModuleNode | None = None
     figures: Mapping[str, Figure] = field(default_factory=dict)
 
 
@@ -68,28 +67,59 @@ def read_details(
 
 
 def _shown(
-    document: Mapping[str, JsonValue], check: CheckResult, printed: Callable[[str], str], bars: int, lines: int
+    document: JsonObject, check: CheckResult, printed: Callable[[str], str], bars: int, lines: int
 ) -> ShownDetails:
-    layers, first = layer_errors(document, printed), check.first_divergence
+    layers, first = _layer_errors(document, check, printed), check.first_divergence
     begins = None if first is None else (printed(first.layer), first.call)
-    figures = described_figures(document, printed)
+    begins = (INPUT_LABEL, 0) if check.cause is Cause.INPUT else begins
     return ShownDetails(
         message=_whole_message(document, check),
-        chart=depth_chart(layers, begins, bars, from_input=check.cause is Cause.INPUT),
-        chart_note=chart_note(layers, bars),
-        tree=tree_lines(module_tree(layers, begins and begins[0]), lines) if layers else (),
-        errors=_errors(layers, {figure.label for figure in figures.values()}),
-        figures=figures,
+        class_name=_changed_class(document, check, printed),
+        chart=depth_chart(layers, begins, bars) if layers else None,
+        tree=module_tree(layers, begins, lines) if layers else None,
+        figures=described_figures(document, printed),
     )
 
 
-def _errors(layers: Sequence[LayerError], names: Collection[str]) -> dict[str, str]:
-    """How far these layers are off, of those that drifted."""
-    worst = {name: call for name, call in worst_calls(layers).items() if name in names and call.error.drifted}
-    return {name: f"error {times(call.error)}{call.which}" for name, call in worst.items()}
+def _layer_errors(document: JsonObject, check: CheckResult, printed: Callable[[str], str]) -> list[LayerError]:
+    """The error of each call in the order of execution, the model's own as its output's; first that of another input.
+
+    [] where they cannot be read.
+    """
+    try:
+        layers = [_layer_error(row, printed) for row in objects(document, "layers")]
+    except ValueError:
+        return []
+    first = check.first_divergence
+    if layers and first is not None and check.cause is Cause.INPUT:
+        return [LayerError(INPUT_LABEL, 0, first.error, first.tolerance), *layers]
+    return layers
 
 
-def _is_of(document: Mapping[str, JsonValue], check: CheckResult) -> bool:
+def _layer_error(row: JsonObject, printed: Callable[[str], str]) -> LayerError:
+    error, tolerance = optional_number(row, "error"), optional_number(row, "tolerance")
+    layer = required(row, "layer", str)
+    return LayerError(
+        printed(layer) if layer else OUTPUT_LABEL,
+        optional(row, "call", int) or 0,
+        math.inf if error is None else abs(error),
+        abs(tolerance or 0.0),
+    )
+
+
+def _changed_class(document: JsonObject, check: CheckResult, printed: Callable[[str], str]) -> str:
+    try:
+        findings = objects(document, "findings")
+    except ValueError:
+        return ""
+    layer = None if check.first_divergence is None else check.first_divergence.layer
+    for row in findings:
+        if row.get("layer") == layer and "class" in (row.get("kind"), row.get("field")):
+            return f"{printed(str(row.get('before')))} -> {printed(str(row.get('after')))}"
+    return ""
+
+
+def _is_of(document: JsonObject, check: CheckResult) -> bool:
     """Whether details are of this result, and not of an earlier one of the same check."""
     own = document.get("check")
     if not isinstance(own, Mapping):
@@ -97,7 +127,7 @@ def _is_of(document: Mapping[str, JsonValue], check: CheckResult) -> bool:
     return (own.get("nodeid"), own.get("name"), own.get("status")) == (check.nodeid, check.name, check.status.value)
 
 
-def _whole_message(document: Mapping[str, JsonValue], check: CheckResult) -> str | None:
+def _whole_message(document: JsonObject, check: CheckResult) -> str | None:
     """The message as the details have it, if it begins as the check's."""
     own = document.get("check")
     message = own.get("message") if isinstance(own, Mapping) else None

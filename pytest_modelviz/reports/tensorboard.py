@@ -78,18 +78,16 @@ class EventFiles:
         As a tensor, since of older histograms the outermost bins are widened to the lowest and highest value.
         """
         from tensorboard.compat.proto.summary_pb2 import Summary
-        from tensorboard.compat.proto.tensor_pb2 import TensorProto
-        from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
-        from tensorboard.compat.proto.types_pb2 import DT_DOUBLE
         from tensorboard.plugins.histogram.metadata import create_summary_metadata
 
         edges, series = on_common_bins(exhibit.series)
         steps = ", ".join(f"step {step} is {code(name)}" for step, name in enumerate(series))
         metadata = create_summary_metadata(display_name="", description=f"{steps}; values after step {exhibit.step}")
-        shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=side) for side in (len(edges) - 1, 3)])
+        shape = {"dim": [{"size": len(edges) - 1}, {"size": 3}]}
         for step, counts in enumerate(series.values()):
             buckets = np.stack([edges[:-1], edges[1:], counts], axis=1)
-            tensor = TensorProto(dtype=DT_DOUBLE, tensor_shape=shape, tensor_content=buckets.astype("<f8").tobytes())
+            content = buckets.astype("<f8").tobytes()
+            tensor = {"dtype": "DT_DOUBLE", "tensor_shape": shape, "tensor_content": content}
             value = Summary.Value(tag=tag, tensor=tensor, metadata=metadata)
             self._writer.file_writer.add_summary(Summary(value=[value]), step)
 
@@ -98,22 +96,17 @@ class EventFiles:
 
         What has changed is marked as another device: that is a colour to choose, also of what lies in a folded module.
         """
-        from tensorboard.compat.proto.attr_value_pb2 import AttrValue
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.graph_pb2 import GraphDef
-        from tensorboard.compat.proto.node_def_pb2 import NodeDef
-        from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
 
         graph = GraphDef()
         for node in exhibit.nodes:
-            drawn = NodeDef(**printable({"name": node.name, "op": node.operator, "input": node.inputs}))
+            drawn = graph.node.add(**printable({"name": node.name, "op": node.operator, "input": node.inputs}))
             drawn.device = _CHANGED if node.changed else _UNCHANGED  # by which nodes, and modules in part, are coloured
             for key, text in node.attributes.items():
                 drawn.attr[printable(key)].s = text.encode("utf-8", "replace")
             if node.shape is not None:
-                shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=side) for side in node.shape])
-                drawn.attr["_output_shapes"].CopyFrom(AttrValue(list=AttrValue.ListValue(shape=[shape])))
-            graph.node.append(drawn)
+                drawn.attr["_output_shapes"].list.shape.add(dim=[{"size": side} for side in node.shape])
         self._of(f"graph-{safe(tag)}").file_writer.add_event(Event(graph_def=graph.SerializeToString()))
 
     def _of(self, series: str) -> Any:

@@ -4,6 +4,7 @@ A results folder may come from anybody. JSON and safetensors prove by their dige
 is proved by nothing, so that only its colours are taken over.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
@@ -104,13 +105,12 @@ def _left_alone(review: Review, item: ReviewedCheck) -> Decision:
 def _accept(review: Review, item: ReviewedCheck) -> tuple[str, str]:
     """Make a candidate the baseline, unless that has changed since it was compared; what was done, and why not."""
     check, location, baselines = item.check, item.location, review.baselines
-    if not check.status.is_acceptable:
-        return (
-            "refused",
-            f"its baseline is {check.status}; pytest --modelviz-update-all replaces such a one (and records "
-            f"all checks of the tests that it runs)",
-        )
     try:
+        if not check.status.is_acceptable:
+            raise ModelvizError(
+                f"its baseline is {check.status}; pytest --modelviz-update-all replaces such a one (and records all "
+                f"checks of the tests that it runs)"
+            )
         if item.state is State.ACCEPTED and not item.run.holds(check):
             return "already accepted", ""
         if item.state is State.REPLACED:
@@ -182,16 +182,17 @@ def _expected_digest(review: Review, check: CheckResult, location: Location) -> 
 
 def reject(review: Review, item: ReviewedCheck) -> Decision:
     """Forget a candidate; the baseline stays as it is."""
-    path, name = item.run.candidates.display_path(item.location), item.check.name
+    path = item.run.candidates.display_path(item.location)
+    decided = functools.partial(Decision, item.nodeid, item.check.name, path=path)
     if item.state is State.REJECTED:
-        return Decision(item.nodeid, name, "already rejected", path=path)
+        return decided("already rejected")
     if item.state is State.FOREIGN:
         return _left_alone(review, item)
     try:
         item.run.folder.discard_candidate(item.location, "rejected", captured=item.check.candidate_sha256)
     except ModelvizError as error:
-        return Decision(item.nodeid, name, "refused", str(error), path)
-    return Decision(item.nodeid, name, "rejected", path=path)
+        return decided("refused", str(error))
+    return decided("rejected")
 
 
 def candidate_files(candidates: Store, location: Location, *, nodeid: str, name: str) -> Files:

@@ -31,7 +31,7 @@ _STATUSES = {
     Change.DRIFT: Status.DRIFT,
     Change.WITHIN_TOLERANCE: Status.MATCH,
     Change.UNREADABLE: Status.UNREADABLE,
-    Change.NOT_COMPARED: Status.NOT_COMPARED,
+    Change.NOT_COMPARED: Status.UNREADABLE,  # it has to be looked at, and what was not compared by a run has not
     Change.ADDED: Status.MISSING,
     Change.REMOVED: Status.MISSING,
     Change.RENAMED: Status.MATCH,
@@ -107,8 +107,8 @@ class ChangeEvaluator:
         """A pair whose content differs: the verdict, and the message of a run that had found it."""
         before, after = old.capture, new.capture
         verdict = self._verdict(view, before, after)
-        result = self._result(pair, Change.WITHIN_TOLERANCE if verdict.matched else Change.DRIFT, after)
-        result = replace(result, baseline_sha256=old.digest).with_verdict(verdict)
+        change = Change.WITHIN_TOLERANCE if verdict.matched else Change.DRIFT
+        result = replace(self._result(pair, change, after), baseline_sha256=old.digest).with_verdict(verdict)
         notes: list[str] = []
         pictures: dict[str, bytes] = {}
         if not verdict.matched:
@@ -129,7 +129,6 @@ class ChangeEvaluator:
             changes = result.environment_changes.items()
             lines += [f"  changed   {key}: {was} -> {now}" for key, (was, now) in changes]
             message = "\n".join([*map(printable, lines), *message.split("\n")[1:]])
-        change = Change.WITHIN_TOLERANCE if verdict.matched else Change.DRIFT
         return BaselineChange(change, replace(result, message=message), pictures)
 
     def _verdict(self, view: StoredView, before: Capture, after: Capture) -> Verdict:
@@ -137,21 +136,19 @@ class ChangeEvaluator:
         try:
             return compared(view, before, after, tolerances)
         except Exception as error:  # a view may raise anything about what it has never recorded
+            side, cause = self.before, error
             try:
                 view.compare(after, after, tolerances)
             except Exception as own:
-                raise _DamagedSideError(self.after, _reason(own)) from own
-            raise _DamagedSideError(self.before, _reason(error)) from error
+                side, cause = self.after, own
+            raise _DamagedSideError(side, _reason(cause)) from cause
 
     def _strictest(self, before: Capture, after: Capture) -> Tolerances:
         """Neither side can say of itself that more is allowed."""
         environments = (before.environment, after.environment)
         devices = [environment.get("device", "cpu") for environment in environments]
-        return replace(
-            self.tolerances,
-            device=min(devices, key=lambda device: Tolerances(device=device).device_factor("float64")),
-            precision=finest_precision(*environments),
-        )
+        strictest = min(devices, key=lambda device: Tolerances(device=device).device_factor("float64"))
+        return replace(self.tolerances, device=strictest, precision=finest_precision(*environments))
 
     def _plain(self, pair: Pair, change: Change, text: str, capture: Capture | None = None) -> BaselineChange:
         """A change of which there is one sentence to say."""

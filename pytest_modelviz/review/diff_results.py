@@ -1,14 +1,12 @@
 """The results of `modelviz diff`, written like a run's, into a folder of their own in the results folder."""
 
-import datetime
-import os
-import platform
 from collections.abc import Iterable
 from dataclasses import replace
 
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.records.run_result import RunFacts, RunResult
+from pytest_modelviz.records.run_result import RunResult
 from pytest_modelviz.review.baseline_changes import BaselineChange
+from pytest_modelviz.run.facts import facts_of, new_run_id
 from pytest_modelviz.storage.local_folder import LocalFolder
 from pytest_modelviz.storage.results import ResultsFolder
 
@@ -25,22 +23,11 @@ def write_changes(
     home.refuse_others()
     home.prepare()
     folder = home.diff
-    now = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S.%f")
-    run_id = f"{now}_{os.getpid()}"
+    run_id = new_run_id()
     _clear(folder, run_id)
     written = [_with_pictures_kept(folder, change) for change in changes]
     results = tuple(change.result for change in written)
-    devices = {device for result in results for device in result.device.split(",")}
-    facts = RunFacts(
-        id=run_id,
-        torch=_NO_TORCH,
-        python=platform.python_version(),
-        platform=f"{platform.system()}-{platform.machine()}".lower(),
-        device=",".join(sorted(devices)) or "cpu",
-        workers=1,
-        project=project,
-        revisions=revisions,
-    )
+    facts = replace(facts_of(run_id, results, _NO_TORCH), project=project, revisions=revisions)
     folder.write(RunResult(facts, results))
     from pytest_modelviz.reports.html import write_report
 

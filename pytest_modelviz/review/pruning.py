@@ -33,7 +33,19 @@ def prune_all(
     One that was `named` by its whole test id is removed also where its parameters may be back.
     """
     newer = functools.cache(lambda: _newer_than_results(review))
-    return [_prune(review, orphan, named, newer, dry_run=dry_run) for orphan in orphans]
+    elsewhere = {check.nodeid: run for run, check in review.checks if run.folder.root != review.home.root}
+
+    def reason(orphan: OrphanRecord) -> str:
+        run = elsewhere.get(orphan.nodeid)
+        if orphan.test_file_sha256 is None and run is not None:
+            return (
+                f"run {run.label} has checked this test, whose file is not in {review.rootdir}: name the project's "
+                f"folder with --rootdir or, if the file is gone since, leave --from out"
+            )
+        stays = _reason_to_stay(orphan, review.rootdir)
+        return stays or ("" if orphan.nodeid in named else _reason_to_name_it(orphan, review.rootdir, newer))
+
+    return [_prune(review, orphan, reason(orphan), dry_run=dry_run) for orphan in orphans]
 
 
 def _newer_than_results(review: Review) -> Path | None:
@@ -43,20 +55,11 @@ def _newer_than_results(review: Review) -> Path | None:
     return _newer_file(review.rootdir, judged, review.own_folders())
 
 
-def _prune(
-    review: Review,
-    orphan: OrphanRecord,
-    named: Collection[str],
-    newer: Callable[[], Path | None],
-    *,
-    dry_run: bool,
-) -> Decision:
+def _prune(review: Review, orphan: OrphanRecord, reason: str, *, dry_run: bool) -> Decision:
+    """Remove one, unless there is a reason to leave it."""
     location, baselines = Location.of(*orphan.key), review.baselines
     path = baselines.display_path(location)
     decided = functools.partial(Decision, orphan.nodeid, orphan.name, path=path)
-    reason = _reason_to_stay(orphan, review.rootdir)
-    if not reason and orphan.nodeid not in named:
-        reason = _reason_to_name_it(orphan, review.rootdir, newer)
     if reason:
         return decided("refused", reason)
     if dry_run:

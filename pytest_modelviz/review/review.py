@@ -7,19 +7,15 @@ the test's id and the check's name alone.
 import enum
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.records.check_result import CheckResult, Status
-from pytest_modelviz.records.orphan import OrphanRecord
 from pytest_modelviz.records.run_result import RunResult
-from pytest_modelviz.review.project_files import require_test_file
 from pytest_modelviz.review.selection import Choice, matching
-from pytest_modelviz.storage.definitions import is_defined
 from pytest_modelviz.storage.git import path_in_repository
-from pytest_modelviz.storage.names import Location, has_clean_path
-from pytest_modelviz.storage.orphans import file_digest, judged_together, orphan_record, suggest_renames
+from pytest_modelviz.storage.names import Location
 from pytest_modelviz.storage.results import ResultsFolder
 from pytest_modelviz.storage.store import Store
 from pytest_modelviz.text.printable import quoted
@@ -71,7 +67,7 @@ class ReviewedRun:
 
     @property
     def candidates(self) -> Store:
-        return Store(self.folder.candidates, kind="candidate", option="--from")
+        return self.folder.stored_candidates
 
     def holds(self, check: CheckResult) -> bool:
         """Whether what this run has captured of a check is still there."""
@@ -149,7 +145,7 @@ class Review:
 
     def knows(self, nodeid: str) -> bool:
         """Whether the runs tell of this test, those that are not wanted too, or anything of it is stored."""
-        stores = [self.baselines, *(Store(folder.candidates, kind="candidate") for folder in self.folders)]
+        stores = [self.baselines, *(folder.stored_candidates for folder in self.folders)]
         return "::" in nodeid and (nodeid in self._reported or any(store.holds_test(nodeid) for store in stores))
 
     @functools.cached_property
@@ -210,7 +206,7 @@ class Review:
         captured = []
         for run, check, location in rows:
             digest = run.candidates.digest(location)
-            note = run.folder.discard_note(location, check.candidate_sha256) if digest is None else ""
+            note = run.folder.discarded.read(location.path, check.candidate_sha256) if digest is None else ""
             state = self._state(run, check, location, digest, is_rejected=note == "rejected")
             superseded_by = note.removeprefix("superseded ") if state is State.GONE else ""
             if state is State.REPLACED:
@@ -234,7 +230,7 @@ class Review:
         for folder in {folder.root: folder for folder in self.folders}.values():
             checks = [check for run in self._all_runs if run.folder == folder for check in run.result.checks]
             named = {folder.location(check).path for check in checks if check.candidate}
-            for location, document in folder.stored_candidates():
+            for location, document in folder.stored_candidates.documents():
                 if location.path not in named:
                     reason = "no results here tell of this candidate"
                     decisions.append(Decision(document["nodeid"], document["name"], "left", reason))
@@ -253,53 +249,6 @@ class Review:
         if candidate is None:
             return State.REJECTED if is_rejected else State.GONE
         return State.WAITING if candidate == captured else State.REPLACED
-
-    def orphans(self) -> list[OrphanRecord]:
-        """Baselines of which the runs say that their test is gone, and that are still there."""
-        stored = [orphan for orphan in self._judged() if self.baselines.digest(Location.of(*orphan.key)) is not None]
-        return [self._judged_anew(orphan) for orphan in stored]
-
-    def _judged(self) -> list[OrphanRecord]:
-        return judged_together([run.result for run in self.own_runs])
-
-    def without_file(self) -> list[OrphanRecord]:
-        """Baselines whose test file does not exist any more. No run can say so: it collects what is there."""
-        reported = {orphan.key for orphan in self._judged()}
-        former = {check.former_nodeid for _, check in self.checks}  # their tests have another id now
-        orphans = []
-        for location, document in self.baselines.documents():
-            nodeid = document["nodeid"]
-            if nodeid not in former and location.owner not in reported and file_digest(self.rootdir, nodeid) is None:
-                orphans.append(orphan_record(self.baselines, document, None))
-        captured = self.captured()
-        missing = [
-            (item.run.candidates, item.location.path) for item in captured if item.check.status is Status.MISSING
-        ]
-        return [self._judged_anew(orphan) for orphan in suggest_renames(orphans, self.baselines, missing)]
-
-    def _judged_anew(self, orphan: OrphanRecord) -> OrphanRecord:
-        """The same by the project's files: neither an old id nor a new one is taken at its word."""
-        old, new = orphan.nodeid, orphan.renamed_to
-        is_of_project = self.names_project_file(old)
-        is_gone = has_clean_path(old) and file_digest(self.rootdir, old) is None
-        if new is None or not (is_of_project or is_gone) or not self.names_project_file(new):
-            new = None
-        if new is not None and is_defined(self.rootdir, new) is False:
-            new = None
-        return replace(
-            orphan,
-            function_is_there=is_of_project and is_defined(self.rootdir, old) is True,
-            renamed_to=new,
-            new_has_baseline=new is not None and self.baselines.holds_test(new),
-        )
-
-    def names_project_file(self, nodeid: str) -> bool:
-        """Whether a test id names a file that can hold a test of the project, and lies in none of the data."""
-        try:
-            require_test_file(nodeid, self.rootdir, self.own_folders())
-        except ModelvizError:
-            return False
-        return True
 
     def own_folders(self) -> list[Path]:
         """The folders that hold results, what came with these, or baselines: no tests and none of their data."""

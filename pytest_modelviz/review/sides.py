@@ -61,7 +61,8 @@ def opened_sides(references: Sequence[str], rootdir: Path, baseline_dir: str | P
 
     Raises ModelvizError for names that mean nothing, and where neither side has baselines.
     """
-    with _Opener(rootdir, baseline_dir) as opener:
+    with contextlib.ExitStack() as closing:
+        opener = _Opener(rootdir, baseline_dir, closing)
         before = opener.named(references[0]) if references else opener.merge_base()
         after = opener.named(references[1]) if len(references) > 1 else opener.working_tree()
         if not before.store.stems() and not after.store.stems():
@@ -72,23 +73,24 @@ def opened_sides(references: Sequence[str], rootdir: Path, baseline_dir: str | P
         yield before, after
 
 
+@dataclass
 class _Opener:
     """Opens sides; the repository is looked for when a revision is asked for."""
 
-    def __init__(self, rootdir: Path, baseline_dir: str | Path) -> None:
-        self._rootdir, self._baseline_dir = rootdir, baseline_dir
-        self._repository: Repository | None = None
-        self._closing = contextlib.ExitStack()
-        self._objects: GitObjects | None = None
+    _rootdir: Path
+    _baseline_dir: str | Path
+    _closing: contextlib.ExitStack
 
-    def __enter__(self) -> _Opener:
-        return self
+    @functools.cached_property
+    def _repository(self) -> Repository:
+        return Repository.around(self._rootdir)
 
-    def __exit__(self, *error: object) -> None:
-        self._closing.close()
+    @functools.cached_property
+    def _objects(self) -> GitObjects:
+        return self._closing.enter_context(self._repository.objects())
 
     def merge_base(self) -> Side:
-        return self._revision(self._found().merge_base())
+        return self._revision(self._repository.merge_base())
 
     def working_tree(self) -> Side:
         return self._folder("the working tree", self._local())
@@ -97,30 +99,25 @@ class _Opener:
         """What a name means: a folder where there is one and no such revision, else a revision."""
         is_folder, is_path = Path(name).is_dir(), os.sep in name or name in (os.curdir, os.pardir)
         try:
-            revision = None if is_folder and is_path else self._found().revision(name)
+            revision = None if is_folder and is_path else self._repository.revision(name)
         except ModelvizError:
             if not is_folder:
                 raise
             revision = None
-        if revision is not None and is_folder:
-            raise ModelvizError(
-                f"{name!r} is a revision and a folder: write ./{name} for the folder, or the commit's id"
-            )
         if revision is not None:
+            if is_folder:
+                raise ModelvizError(
+                    f"{name!r} is a revision and a folder: write ./{name} for the folder, or the commit's id"
+                )
             return self._revision(revision)
         if not is_folder:
-            raise ModelvizError(f"{name!r} is no revision of the repository in {self._found().root}, and no folder")
+            raise ModelvizError(f"{name!r} is no revision of the repository in {self._repository.root}, and no folder")
         side = self._folder(f"the folder {name}", Path(name).absolute())
         if not side.store.stems():
             raise ModelvizError(
                 f"there are no baselines in the folder {name}: name the one that they were recorded into"
             )
         return side
-
-    def _found(self) -> Repository:
-        if self._repository is None:
-            self._repository = Repository.around(self._rootdir)
-        return self._repository
 
     def _local(self) -> Path:
         if not isinstance(self._baseline_dir, Path):
@@ -130,10 +127,7 @@ class _Opener:
         return self._baseline_dir
 
     def _revision(self, revision: Revision) -> Side:
-        repository = self._found()
-        if self._objects is None:
-            self._objects = self._closing.enter_context(repository.objects())
-        tree: GitTree = repository.tree(self._objects, revision, self._local())
+        tree: GitTree = self._repository.tree(self._objects, revision, self._local())
         return Side(revision.label, tree, tree.content_ids, self._rootdir)
 
     def _folder(self, label: str, path: Path) -> Side:

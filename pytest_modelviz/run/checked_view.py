@@ -8,6 +8,7 @@ import numpy as np
 
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.pictures.colour import NOT_FINITE
 from pytest_modelviz.pictures.composite import Picture
 from pytest_modelviz.pictures.exhibits import Curve, Exhibit, Graph, Histogram, Node
 from pytest_modelviz.records.capture import Capture
@@ -90,6 +91,11 @@ _FIELDS: dict[type, dict[str, Rule]] = {
         **dict.fromkeys(
             ("baseline", "actual", "difference"),
             ("None or a NumPy array (height, width, 3) of uint8", lambda value: value is None or _is_image(value)),
+        ),
+        "captions": _sequence("a tuple of str", str),
+        "not_finite": (
+            f"a frozenset of {', '.join(NOT_FINITE)}",
+            lambda value: isinstance(value, frozenset) and value <= NOT_FINITE.keys(),
         ),
     },
     Curve: {"label": _TEXT, "series": _mapping("a dict of sequences of numbers", Sequence, np.ndarray)},

@@ -80,7 +80,8 @@ class Comparison:
     @functools.cached_property
     def recordable(self) -> Capture:
         """The capture as a baseline holds it."""
-        return measured(self.view, self.capture)
+        with sketched_as(self.version):
+            return measured(self.view, self.capture)
 
     def is_noise(self, baseline: Capture, verdict: Verdict) -> bool:
         """Whether recording would change nothing but the last digits."""
@@ -113,7 +114,7 @@ class Comparison:
     def pictures(self, baseline: Capture, verdict: Verdict) -> Sequence[Exhibit]:
         """Pictures of baseline, actual and difference. Raises UnreadableBaselineError as `with_baseline` does."""
         with heatmaps_in(self.settings.colormap):
-            return pictured(self.view, baseline, self.capture, verdict)
+            return pictured(self.view, baseline, self.recordable, verdict)
 
     def picture(self) -> Image | None:
         """The sheet of the capture's own pictures, None where it has none."""

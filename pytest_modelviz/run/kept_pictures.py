@@ -35,11 +35,13 @@ class KeptPicture:
         return kept
 
     def to_json(self, folder: str) -> dict[str, JsonValue]:
-        """Its label and files by role; of a text the lines too, each with its sign."""
-        document: dict[str, JsonValue] = {"label": self.picture.label}
+        """Its label, files by role, and what stands around its parts; of a text the lines too, each with its sign."""
+        picture = self.picture
+        document: dict[str, JsonValue] = {"label": picture.label, "captions": list(picture.captions)}
+        document["not_finite"] = sorted(picture.not_finite)
         document |= {role: f"{folder}/{name}" for role, name in self.names.items()}
-        if isinstance(self.picture, TextPicture):
-            lines = self.picture.lines[:_MOST_LINES]
+        if isinstance(picture, TextPicture):
+            lines = picture.lines[:_MOST_LINES]
             document["lines"] = [[sign, text[:_LONGEST_LINE]] for sign, text in lines]
         return document
 

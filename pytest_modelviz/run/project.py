@@ -138,14 +138,19 @@ def _holds_results(folder: Path) -> bool:
     return (folder / "results.json").exists() or any((folder / "runs").glob("*.json"))
 
 
-def review_options(settings: Settings, here: Path) -> str:
-    """The options that the command `modelviz` needs to find the files of a run, if it is started `here`."""
+def review_options(settings: Settings, here: Path, downloaded: str | None = None) -> str:
+    """The options that the command `modelviz` needs to find the files of a run, if it is started `here`.
+
+    `downloaded` is where the results will be, if they are to be read on another machine.
+    """
     options = []
     project = find_project(here)
     if project.root != settings.rootdir:
         project = Project(settings.rootdir, find_project(settings.rootdir).ini)
         options += ["--rootdir", _from(here, settings.rootdir)]
-    if results_location(project) != settings.results_dir:
+    if downloaded is not None:
+        options += ["--from", downloaded]
+    elif results_location(project) != settings.results_dir:
         options += ["--from", _from(here, settings.results_dir)]
     if baselines_location(project, None) != settings.baseline_dir:
         options += ["--baseline-dir", display_path(settings.baseline_dir, settings.rootdir)]

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from pytest_modelviz.errors import UnreadableBaselineError
+from pytest_modelviz.storage.discarded import forget_other_files
 from pytest_modelviz.storage.local_folder import LocalFolder
 from pytest_modelviz.text.printable import printable_json
 from pytest_modelviz.text.strict_json import JsonValue, parse_json
 
 _MOST_BYTES, _MOST_VALUES = 32 * 2**20, 2_000_000  # of one check: a model of a hundred thousand layers
+
+
+def document_bytes(document: Mapping[str, JsonValue]) -> bytes:
+    """A JSON document for programs, as the files of a results folder hold it."""
+    text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
+    return (printable_json(text) + "\n").encode()
 
 
 @dataclass(frozen=True)
@@ -24,8 +30,7 @@ class DetailFiles:
 
     def keep(self, path: PurePosixPath, document: Mapping[str, JsonValue]) -> Path:
         """Write the document of a check; returns its file. Raises OSError."""
-        text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
-        LocalFolder(self.root).write(f"{path}.json", (printable_json(text) + "\n").encode())
+        LocalFolder(self.root).write(f"{path}.json", document_bytes(document))
         return self.root / f"{path}.json"
 
     def read(self, path: PurePosixPath) -> Mapping[str, JsonValue] | None:
@@ -45,8 +50,4 @@ class DetailFiles:
 
     def forget_others(self, current: Collection[PurePosixPath]) -> None:
         """Remove all documents but those of these checks."""
-        folder = LocalFolder(self.root)
-        for name in folder.find(".json"):
-            if PurePosixPath(name.removesuffix(".json")) not in current:
-                with contextlib.suppress(OSError):
-                    folder.delete(name)
+        forget_other_files(self.root, ".json", current)

@@ -14,6 +14,7 @@ from typing import Any
 from pytest_modelviz.storage.baseline_files import ENDINGS
 from pytest_modelviz.storage.formats import sha256
 from pytest_modelviz.storage.git_calls import git_answer, repository_of
+from pytest_modelviz.storage.names import display_path
 
 _ATTRIBUTES = """\
 # Written by pytest-modelviz with the first baseline. Edit it as you like: it is not written again.
@@ -69,10 +70,7 @@ def ignored_warning(folder: Path | str, written: Iterable[Path], here: Path) -> 
         return ""
     name = next((name for name in sorted(rules) if name.endswith(".safetensors")), min(rules))
     rule, source, line = whole or rules[name]
-    example, ignore = (
-        (path.relative_to(here) if path.is_relative_to(here) else path).as_posix()
-        for path in (folder / name, folder.parent / ".gitignore")
-    )
+    example, ignore = (display_path(path, here) for path in (folder / name, folder.parent / ".gitignore"))
     if whole is None and f"{folder.resolve().name}/" not in source:
         remedy = f"write the line !{folder.name}/** at the end of {ignore}"
     else:

@@ -7,6 +7,7 @@ reach no remote.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -26,7 +27,6 @@ _ENVIRONMENT = {
     "GIT_NO_LAZY_FETCH": "1",
     "GIT_ALLOW_PROTOCOL": "none",
     "GIT_PROTOCOL_FROM_USER": "0",
-    "GIT_TERMINAL_PROMPT": "0",
     "GIT_OPTIONAL_LOCKS": "0",
 }
 
@@ -51,25 +51,26 @@ def git_command(repository: Path, *, may_fetch: bool = False) -> list[str] | Non
     return None if git is None else [git, "-C", str(repository), *options]
 
 
-def git_environment() -> dict[str, str]:
-    """The environment in which git is run: it asks nothing, and reaches no remote."""
-    return {**os.environ, **_ENVIRONMENT}
+def git_environment(*, may_fetch: bool = False) -> dict[str, str]:
+    """The environment in which git is run: its messages are in English, it asks nothing, and reaches no remote."""
+    return {**os.environ, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", **({} if may_fetch else _ENVIRONMENT)}
+
+
+def git_output(
+    command: Sequence[str], request: bytes = b"", *, may_fetch: bool = False, seconds: float = _SECONDS
+) -> bytes:
+    """What a command of git prints; raises OSError, ValueError and SubprocessError."""
+    environment = git_environment(may_fetch=may_fetch)
+    done = subprocess.run(  # noqa: S603  # git, with names as single words
+        command, input=request, capture_output=True, check=True, timeout=seconds, env=environment
+    )
+    return done.stdout
 
 
 def git_answer(repository: Path, arguments: Sequence[str], request: bytes = b"") -> bytes | None:
     """What git says at the top of a repository; None where it cannot tell: not installed, too slow, or an error."""
     command = git_command(repository)
-    if command is None:
-        return None
-    try:
-        done = subprocess.run(  # noqa: S603  # git
-            [*command, *arguments],
-            input=request,
-            capture_output=True,
-            check=True,
-            timeout=_SECONDS,
-            env=git_environment(),
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout
+    if command is not None:
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            return git_output([*command, *arguments], request)
+    return None

@@ -29,15 +29,12 @@ class Blob:
     is_link: bool = False
 
 
-class GitObjects:
+class GitObjects(contextlib.AbstractContextManager["GitObjects"]):
     """The objects of a repository, read by two processes of git, each of which is started when it is first needed."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
         self._command, self._environment = command, environment
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-
-    def __enter__(self) -> GitObjects:
-        return self
 
     def __exit__(self, *error: object) -> None:
         for option in [*self._processes]:

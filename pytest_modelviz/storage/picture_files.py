@@ -1,10 +1,13 @@
-"""Names of the files of a check's pictures: `003-layer.png` is a composite, `003-layer.baseline.png` a part of it."""
+"""The files of a check's pictures: `003-layer.png` is a composite, `003-layer.baseline.png` a part of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
+import contextlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
+from pytest_modelviz.storage.local_folder import LocalFolder
 from pytest_modelviz.storage.names import safe
 
 PARTS = ("baseline", "actual", "difference")
@@ -38,3 +41,38 @@ def label_of(path: Path) -> str:
     """The label in a composite's file name, as far as a file name can hold it."""
     number, _, label = path.name.removesuffix(_SUFFIX).partition("-")
     return label if number.isdecimal() and label else path.name.removesuffix(_SUFFIX)
+
+
+@dataclass(frozen=True)
+class PictureFiles:
+    """The files below `root`, which has a folder for each check, at its location."""
+
+    root: Path
+
+    def at(self, path: PurePosixPath) -> list[Path]:
+        """All files of a check."""
+        if self.root.is_symlink():
+            return []
+        try:
+            return sorted((self.root / path).glob(f"*{_SUFFIX}"))
+        except OSError:  # untrusted results may name a test whose files no system can hold
+            return []
+
+    def read(self, file: Path, limit: int) -> bytes:
+        """The content of a file; raises OSError, and UnreadableBaselineError where it is larger, or no plain file."""
+        return LocalFolder(self.root).read(file.relative_to(self.root).as_posix(), limit)
+
+    def keep(self, path: PurePosixPath, files: Mapping[str, bytes]) -> None:
+        """Write the files of a check, in place of those that are there. Raises OSError."""
+        folder = LocalFolder(self.root)
+        for file in self.at(path):
+            if file.name not in files:
+                folder.delete(str(path / file.name))
+        for name, data in files.items():
+            folder.write(str(path / name), data)
+
+    def discard(self, path: PurePosixPath) -> None:
+        """Remove the files of a check, as far as they can be removed."""
+        for file in self.at(path):
+            with contextlib.suppress(OSError):
+                LocalFolder(self.root).delete(str(path / file.name))

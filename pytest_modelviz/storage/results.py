@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.records.orphan import OrphanRecord
 from pytest_modelviz.records.run_result import SCHEMA, RunResult
-from pytest_modelviz.storage.details import DetailFiles
+from pytest_modelviz.storage.details import DetailFiles, document_bytes
+from pytest_modelviz.storage.discarded import DiscardNotes
 from pytest_modelviz.storage.event_folders import EventFolders
 from pytest_modelviz.storage.files import HIDES_ALL, words_of_gitignore
 from pytest_modelviz.storage.local_folder import LocalFolder
 from pytest_modelviz.storage.names import Location, safe
-from pytest_modelviz.storage.picture_files import composites
+from pytest_modelviz.storage.picture_files import PictureFiles, composites
 from pytest_modelviz.storage.run_marks import RunMarks, unfinished_line
 from pytest_modelviz.storage.store import Store
-from pytest_modelviz.text.printable import printable_json
 from pytest_modelviz.text.strict_json import parse_json
 
-_NOTE = re.compile(rb"(?P<digest>\w+) (?P<note>rejected|superseded [\w.-]{1,100})\n", re.ASCII)
-_MOST_NOTE_BYTES = 1024
 _HEAD = 64  # bytes: the schema comes first
 _MOST_BYTES, _MOST_VALUES = 128 * 2**20, 5_000_000  # a hundred thousand drifts
 
@@ -54,13 +49,20 @@ class ResultsFolder:
     runs = _Inside("runs")
     pictures = _Inside("pictures")
     pruned = _Inside("pruned")
-    discarded = _Inside("discarded")  # a note for each candidate that was rejected, or superseded before its run ended
     report = _Inside("report.html")
     tensorboard = _Inside("tensorboard")
 
     @property
+    def stored_candidates(self) -> Store:
+        return Store(self.candidates, kind="candidate", option="--from")
+
+    @property
     def details(self) -> DetailFiles:
         return DetailFiles(self.root / "details")
+
+    @property
+    def discarded(self) -> DiscardNotes:
+        return DiscardNotes(self.root / "discarded")
 
     @property
     def diff(self) -> ResultsFolder:
@@ -93,31 +95,22 @@ class ResultsFolder:
     def prepare(self) -> None:
         """Make the folder, with a .gitignore that hides all of it. Raises ModelvizError."""
         self.refuse_links()
-        try:
+        with self._writing(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
             ignore = self.root / ".gitignore"
             if not os.path.lexists(ignore):
                 ignore.write_text("*\n")
-        except OSError as error:
-            raise self._unwritable(self.root, error) from error
 
     def refuse_others(self) -> None:
         """Raises ModelvizError where the folder holds files and was not made by a run: they are the user's."""
         if not self.root.is_dir() or words_of_gitignore(self.root)[:1] == [HIDES_ALL]:
             return
-        if any(path.name != ".gitignore" for path in self.root.iterdir()) and not self._is_of_a_run():
+        # one with results was restored without its hidden files
+        if any(path.name != ".gitignore" for path in self.root.iterdir()) and self._last() is None:
             raise ModelvizError(
                 f"{self.root} holds files that no run of this plugin wrote; the results folder is for its runs alone: "
                 f"name another folder (--modelviz-results-dir), or empty this one"
             )
-
-    def _is_of_a_run(self) -> bool:
-        """Whether there are results, as in a folder that was restored without its hidden files."""
-        try:
-            self._read(self.results)
-        except ModelvizError:
-            return False
-        return True
 
     def refuse_links(self) -> None:
         """What is written here must stay here: raises ModelvizError where a folder of it is a symbolic link."""
@@ -126,43 +119,32 @@ class ResultsFolder:
                 f"{self.root} is a symbolic link, which may have come with the project: remove it, or name the folder "
                 f"that it leads to with --modelviz-results-dir"
             )
-        folders = (self.candidates, self.pictures, self.details.root, self.pruned, self.runs, self.discarded)
-        for folder in (*folders, self.tensorboard, self.marks.root):
+        folders = (self.candidates, self.pictures, self.details.root, self.pruned, self.runs, self.tensorboard)
+        for folder in (*folders, self.discarded.root, self.marks.root):
             if folder.is_symlink():
                 raise ModelvizError(f"{folder} is a symbolic link: remove it, nothing is written through links")
 
     def keep_pictures(self, path: PurePosixPath, files: Mapping[str, bytes]) -> None:
         """Write PNG files into the folder for one check's pictures, in place of those that are there."""
         self.prepare()
-        folder = LocalFolder(self.pictures)
-        try:
-            for file in (self.pictures / path).glob("*.png"):
-                if file.name not in files:
-                    folder.delete(str(path / file.name))
-            for name, data in files.items():
-                folder.write(str(path / name), data)
-        except OSError as error:
-            raise self._unwritable(self.pictures / path, error) from error
+        with self._writing(self.pictures / path):
+            PictureFiles(self.pictures).keep(path, files)
 
     def location(self, check: CheckResult) -> Location:
         """The location of a check's files below `candidates` and below the baselines, by its result.
 
         The test's id and the check's name alone say it; the candidate's file name, for which variant it is.
         """
-        return Store(self.candidates, kind="candidate").location(check, check.candidate)
+        return self.stored_candidates.location(check, check.candidate)
 
     def pictures_of(self, check: CheckResult) -> list[Path]:
         """The pictures that were kept of a check; files with parts of one are not among them."""
         is_pictured = check.candidate or check.compared_with
-        return composites(self._pictures_at(self.location(check))) if is_pictured else []
+        return composites(PictureFiles(self.pictures).at(self.location(check).path)) if is_pictured else []
 
-    def _pictures_at(self, location: Location) -> list[Path]:
-        if self.pictures.is_symlink():
-            return []
-        try:
-            return sorted((self.pictures / location.path).glob("*.png"))
-        except OSError:  # untrusted results may name a test whose files no system can hold
-            return []
+    def picture_bytes(self, path: Path, limit: int) -> bytes:
+        """One of these pictures; raises OSError, and UnreadableBaselineError where it is larger, or no plain file."""
+        return PictureFiles(self.pictures).read(path, limit)
 
     def forget_others(self, current: Iterable[Location], run_id: str) -> None:
         """Forget what earlier runs wrote out, and all candidates with their pictures but those that are `current`.
@@ -173,58 +155,32 @@ class ResultsFolder:
         self.refuse_links()
         current_paths = {location.path for location in current}
         note = f"superseded {run_id}" if set(self.marks.names()) - {safe(run_id)} else ""
-        notes = LocalFolder(self.discarded)
-        for name in notes.find(".txt"):
-            if PurePosixPath(name.removesuffix(".txt")) not in current_paths:
-                with contextlib.suppress(OSError):
-                    notes.delete(name)
+        self.discarded.forget_others(current_paths)
         for written in (self.results, self.report, *self._run_files()):
             with contextlib.suppress(OSError):
                 written.unlink(missing_ok=True)
-        for location, _ in self.stored_candidates():
+        for location, _ in list(self.stored_candidates.documents()):
             if location.path not in current_paths:
                 with contextlib.suppress(OSError, ModelvizError):
-                    self._discard_pictures(location)
+                    PictureFiles(self.pictures).discard(location.path)
                     self.discard_candidate(location, note)
-
-    def stored_candidates(self) -> list[tuple[Location, dict[str, Any]]]:
-        """All candidates, each with the document in its JSON file."""
-        return list(Store(self.candidates, kind="candidate").documents())
-
-    def _discard_pictures(self, location: Location) -> None:
-        folder = LocalFolder(self.pictures)
-        for path in self._pictures_at(location):
-            with contextlib.suppress(OSError):
-                folder.delete(path.relative_to(self.pictures).as_posix())
 
     def discard_candidate(self, location: Location, note: str = "", *, captured: str | None = None) -> None:
         """Remove a candidate, and note why: `rejected`, or `superseded` and the run. Raises ModelvizError.
 
         `captured` is the digest of the candidate that is meant, where another may have taken its place.
         """
-        candidates = Store(self.candidates, kind="candidate", option="--from")
+        candidates = self.stored_candidates
         digest = candidates.digest(location)
         if digest is not None:
             candidates.remove(location, expected_digest=digest)
         if note:
-            with contextlib.suppress(OSError):
-                LocalFolder(self.discarded).write(f"{location.path}.txt", f"{captured or digest} {note}\n".encode())
-
-    def discard_note(self, location: Location, digest: str | None) -> str:
-        """The note why the candidate with this digest is gone; empty where there is none."""
-        try:
-            text = LocalFolder(self.discarded).read(f"{location.path}.txt", _MOST_NOTE_BYTES)
-        except (FileNotFoundError, UnreadableBaselineError):
-            return ""
-        note = _NOTE.fullmatch(text)
-        return note["note"].decode() if note and digest in (None, note["digest"].decode()) else ""
+            self.discarded.write(location.path, captured or digest, note)
 
     def has_compared(self) -> bool:
         """Whether the results are of a run that has compared anything."""
-        try:
-            return any(check.status is not Status.NOT_COMPARED for check in self.read().checks)
-        except ModelvizError:
-            return False
+        last = self._last()
+        return last is not None and any(check.status is not Status.NOT_COMPARED for check in last.checks)
 
     def _run_files(self) -> list[Path]:
         return [] if self.runs.is_symlink() else sorted(filter(_is_of_a_run, self.runs.glob("*.json")))
@@ -241,7 +197,7 @@ class ResultsFolder:
             runs[last.run.id] = last
             paths = [path for path in paths if path.stem != safe(last.run.id)]
         for path in paths:
-            result = self._read(path)
+            result = self.read(path)
             runs.setdefault(result.run.id, result)
         return list(runs.values())
 
@@ -250,11 +206,15 @@ class ResultsFolder:
         paths = [path for path in (self.results, *self._run_files()) if path.is_file()]
         return min((path.stat().st_mtime for path in paths), default=0.0)
 
-    def read(self) -> RunResult:
-        """The results of the last run. Raises ModelvizError with the reason."""
-        return self._read(self.results)
+    def _last(self) -> RunResult | None:
+        try:
+            return self.read()
+        except ModelvizError:
+            return None
 
-    def _read(self, path: Path) -> RunResult:
+    def read(self, of_run: Path | None = None) -> RunResult:
+        """The results of the last run, or of another one, by its file. Raises ModelvizError with the reason."""
+        path = of_run or self.results
         name = path.relative_to(self.root).as_posix()
         try:
             document = parse_json(LocalFolder(self.root).read(name, _MOST_BYTES), most_values=_MOST_VALUES)
@@ -278,8 +238,7 @@ class ResultsFolder:
 
     def write(self, result: RunResult) -> None:
         """Write results.json, whole or not at all, and the same under the run's own name."""
-        text = json.dumps(result.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
-        data = (printable_json(text) + "\n").encode()
+        data = document_bytes(result.to_json())
         self.put(self.results, data)
         # folders of several runs that are copied over each other keep the results of all
         self.put(self.runs / f"{safe(result.run.id)}.json", data)
@@ -295,16 +254,19 @@ class ResultsFolder:
     def put(self, path: Path, data: bytes) -> None:
         """Write a file of the run, whole or not at all."""
         self.prepare()
-        try:
+        with self._writing(path):
             LocalFolder(self.root).write(path.relative_to(self.root).as_posix(), data)
-        except OSError as error:
-            raise self._unwritable(path, error) from error
 
-    def _unwritable(self, path: Path, error: OSError) -> ModelvizError:
-        return ModelvizError(
-            f"cannot write into the results folder ({path}: {error.strerror or error}); "
-            f"make it writable or choose another with --modelviz-results-dir"
-        )
+    @contextlib.contextmanager
+    def _writing(self, path: Path) -> Iterator[None]:
+        """What the system raises becomes a ModelvizError."""
+        try:
+            yield
+        except OSError as error:
+            raise ModelvizError(
+                f"cannot write into the results folder ({path}: {error.strerror or error}); "
+                f"make it writable or choose another with --modelviz-results-dir"
+            ) from error
 
 
 def _is_of_a_run(path: Path) -> bool:

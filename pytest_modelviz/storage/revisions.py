@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.storage.git_calls import git_command, repository_of
+from pytest_modelviz.storage.git_calls import git_command, git_environment, git_output, repository_of
 from pytest_modelviz.storage.git_tree import Blob, GitObjects, GitTree
 
 _MAIN = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
@@ -91,7 +91,7 @@ class Repository:
 
     def objects(self) -> GitObjects:
         """Its objects, to be used in a `with` block."""
-        return GitObjects(self.command, _environment())
+        return GitObjects(self.command, git_environment(may_fetch=True))
 
     def tree(self, objects: GitObjects, revision: Revision, folder: Path) -> GitTree:
         """The files that a folder of this repository held at a revision: none where it was not there."""
@@ -129,17 +129,9 @@ class Repository:
 
     def _run(self, *arguments: str) -> bytes:
         try:
-            done = subprocess.run(  # noqa: S603  # git, with names as single words
-                [*self.command, *arguments], capture_output=True, check=True, timeout=_SECONDS, env=_environment()
-            )
+            return git_output([*self.command, *arguments], may_fetch=True, seconds=_SECONDS)
         except subprocess.CalledProcessError as error:
             reason = os.fsdecode(error.stderr).strip().partition("\n")[0] or f"git {arguments[0]} failed"
             raise ModelvizError(f"git cannot read the repository in {self.root}: {reason}") from error
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             raise ModelvizError(f"git cannot read the repository in {self.root}: {error}") from error
-        return done.stdout
-
-
-def _environment() -> dict[str, str]:
-    """git's messages in English, and no questions asked."""
-    return {**os.environ, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}

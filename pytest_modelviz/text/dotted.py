@@ -1,9 +1,10 @@
-"""Dotted names of modules and attributes, and how the name of the model itself, which is empty, is written."""
+"""Dotted names of modules and attributes, and how the model itself, whose name is empty, is called among them."""
 
 import re
 from collections.abc import Collection, Iterator
 
 MODEL_LABEL = "(model)"
+INPUT_LABEL, OUTPUT_LABEL = "(input)", "(output)"  # of the model, beside its layers, none of which can be called so
 
 
 def holders(name: str, among: Collection[str], lengths: Collection[int]) -> Iterator[str]:

@@ -7,8 +7,6 @@ from pytest_modelviz.records.facts import items
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.text.side_by_side import apart
 
-INPUT_LABEL = "(input)"  # no layer can be called that
-
 
 def error_caption(error: float, tolerance: float) -> str:
     """The error that follows a picture's headline: two numbers that never read the same where they differ."""
@@ -21,9 +19,20 @@ def verdict_caption(verdict: Verdict | None) -> str:
     return "" if verdict is None else error_caption(verdict.error, verdict.tolerance)
 
 
-def target_caption(capture: Capture) -> str:
-    """The classes that an explanation is of."""
-    return ", ".join(map(str, items({"targets": [], **capture.facts}, "targets"))) or "function"
+def map_titles(count: int, actual: Capture, baseline: Capture | None = None) -> list[str]:
+    """What each of so many maps explains: its sample, where there are several, and its class, before and now.
+
+    Example:
+        >>> map_titles(2, actual, baseline)
+        ['sample 0, target 285', 'sample 1, target 450 -> 560']
+
+    """
+    sides = [items({"targets": [], **side.facts}, "targets") for side in (baseline or actual, actual)]
+    classes = [[str(side[at]) if at < len(side) else "function" for side in sides] for at in range(count)]
+    titles = [f"target {' -> '.join(dict.fromkeys(pair))}" for pair in classes]
+    if count == 1 or len(items({"predicted": [], **actual.facts}, "predicted")) == 1:  # several classes of a sample
+        return titles
+    return [f"sample {at}, {title}" for at, title in enumerate(titles)]
 
 
 def rounded(number: float, digits: int = 4) -> float | str:

@@ -9,11 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeAlias, TypeVar
 
+from pytest_modelviz.errors import ModelvizError
+
 if TYPE_CHECKING:
     from pytest_modelviz.views.base import View
 
 ResultT = TypeVar("ResultT")
 ToleranceArgument: TypeAlias = float | Mapping[str, float] | None  # for all layers, or by their names and globs
+
+
+def require_name(name: object) -> None:
+    """Raises ModelvizError for what cannot name a check, or begin the names of several."""
+    __tracebackhide__ = True
+    if not isinstance(name, str) or not name or not name.isprintable():
+        raise ModelvizError(f"name= takes a non-empty printable string, not {name!r}")
 
 
 class CheckRunner(Protocol):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
+import os
 import pkgutil
 import re
 import sys
@@ -118,6 +120,42 @@ def test_net(model_summary, feature_maps, cam_map):
 """
 
 
+# A view of numbers that a test gives. Without a model a comparison needs no torch, which each worker takes seconds to
+# import.
+NUMBERS = """
+import numpy as np
+import pytest
+
+
+class Numbers:
+    view = "numbers"
+
+    def __init__(self, *values):
+        self.values = values
+
+    def capture(self):
+        from pytest_modelviz.records.capture import Capture
+
+        return Capture(self.view, {}, {"numbers": np.float32(self.values)}, {}, result=self.values)
+
+    def compare(self, baseline, actual, tolerances):
+        from pytest_modelviz.compare.arrays import compare_arrays
+
+        return compare_arrays(baseline, actual, tolerances)
+
+    def picture(self, actual, baseline=None, verdict=None):
+        return []
+
+    def describe(self, actual):
+        return str(self.values)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_modelviz_views():
+    return [Numbers]
+"""
+
+
 _PLUGINS = ("cacheprovider", "randomly", "hypothesispytest", "anyio", "pytest_jsonreport", "html", "metadata")
 _RUNS: dict[tuple[object, ...], tuple[pytest.RunResult, dict[str, bytes]]] = {}  # runs and what they left
 
@@ -133,6 +171,10 @@ class Project:
 
     def test(self, source: str = TEST, name: str = "test_net") -> None:
         self.pytester.makepyfile(**{name: source})
+
+    def with_numbers(self) -> None:
+        """Give its tests the fixture `numbers`, for what is no matter of models."""
+        self.pytester.makeconftest(NUMBERS)
 
     def fault(self, kind: str) -> None:
         (self.path / "fault.txt").write_text(kind)
@@ -166,7 +208,17 @@ class Project:
         assert not any(path.is_symlink() for path in paths)
         return {str(path.relative_to(self.path)): path.read_bytes() for path in paths}
 
+    def run_forked(self, *arguments: str) -> int:
+        """The same as `run`, in a process that may die; how it ended, negative where a signal has ended it."""
+        pid = os.fork()
+        if pid == 0:
+            with contextlib.suppress(BaseException):
+                os._exit(int(self.run(*arguments).ret))
+            os._exit(-1)
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
     def run_apart(self, *arguments: str) -> pytest.RunResult:
+        """The same as `run`, in a new process, whose imports take seconds: for workers, and for what is imported."""
         return self.pytester.runpytest_subprocess(*self._without(arguments), *arguments)
 
     def _without(self, arguments: tuple[str, ...]) -> list[str]:
@@ -213,4 +265,5 @@ class Project:
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
     # a file changed within a second and by no byte in length would come out of Python's cache
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # no test survives a loss of power
     return Project(pytester)

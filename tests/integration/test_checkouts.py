@@ -113,10 +113,11 @@ class TestGit:
         assert json.loads(done.stdout)["decisions"][0]["done"] == "accepted"
 
     def test_once_for_all_workers(self, ignoring):
-        ignoring.test(FEATURES + FEATURES.replace("test_net(", "test_two("))
+        ignoring.with_numbers()
+        ignoring.test("".join(f"def {name}(numbers): numbers(1)\n" for name in ("test_net", "test_two")))
         result = ignoring.run_apart("--modelviz-update", "-n2")
         (told,) = [line for line in result.outlines if "git ignores" in line]
-        assert "feature_maps.safetensors and 1 more (by" in told
+        assert "numbers.safetensors and 1 more (by" in told
         assert (ignoring.path / "baselines/.gitattributes").exists()
 
     def test_rules_are_written_by_what_records_and_nothing_else(self, ignoring):

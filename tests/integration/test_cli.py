@@ -120,7 +120,7 @@ def test_started_above_the_project(project, monkeypatch):
 class TestReports:
     def test_report_html_holds_reports_and_pictures(self, drifted):
         page = (drifted.path / ".modelviz/report.html").read_text()
-        assert "feature_maps drifted, first at conv2 (Conv2d)" in page
+        assert 'at <span class="layer">conv2</span> <span class="class">Conv2d</span>' in page
         files = drifted.files(".modelviz/pictures")
         in_parts = sum(name.endswith(".baseline.png") for name in files)  # the page shows those in place of the whole
         assert page.count("data:image/png;base64,") == len(files) - in_parts > 0

@@ -29,7 +29,7 @@ def recorded(project):
     project.test(NET)
 
     def record(folder):
-        project.run("--modelviz-update", *FOLDERS[folder][1]).assert_outcomes(passed=1)
+        project.run_once("--modelviz-update", *FOLDERS[folder][1]).assert_outcomes(passed=1)
         return FOLDERS[folder]
 
     project.record = record

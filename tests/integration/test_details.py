@@ -6,6 +6,8 @@ import subprocess
 
 import pytest
 
+from pytest_modelviz.storage.picture_files import PARTS
+
 TEST = """
 from net import load, photo
 
@@ -46,7 +48,7 @@ def test_details_hold_all_that_was_found_out(project):
     assert errors["conv2"] == pytest.approx(0.05, rel=0.5)
     assert details["pictures"]
     for picture in details["pictures"]:
-        files = [path for role, path in picture.items() if role != "label"]
+        files = [path for role, path in picture.items() if role in ("composite", *PARTS)]
         assert picture["composite"] in files
         assert all((project.path / path).is_file() for path in files)
     assert "conv2" in details["description"]

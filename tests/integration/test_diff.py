@@ -50,7 +50,7 @@ def rows(done):
 
 class TestReview:
     def test_it_says_what_the_run_said(self, accepted):
-        done = accepted.modelviz("diff")
+        done = accepted.modelviz("diff", "-v")
         assert done.exit_code == 1
         assert set(accepted.found) == {"feature_maps", "cam_map"}
         for check in accepted.found.values():
@@ -58,15 +58,22 @@ class TestReview:
             text = "\n".join(said).replace(": all x 1.05", "")  # what only the model at hand shows
             assert text in done.output
         assert "accept" not in done.output
-        assert done.output.count(NODEID) == 1
         base = accepted.git("rev-parse", "main")[:10]
         assert done.output.splitlines()[-2:] == [
             f"{base} (where HEAD has left main) -> the working tree: 2 baselines changed: 2 drift; 0 added; 0 removed",
             "report: .modelviz/diff/report.html",
         ]
 
+    def test_one_change_is_reported_once(self, accepted):
+        lines = accepted.modelviz("diff").output.splitlines()
+        assert lines[0] == "weights at conv2 (Conv2d): 2 checks of 1 test"
+        assert lines[2:5] == [f"  tests     {NODEID}", "", NODEID]
+        assert sum(" drifted, first at conv2" in line for line in lines) == 1
+        (other,) = [line for line in lines if line.startswith("  also ")]
+        assert other.startswith(f"  also      {NODEID}  feature_maps  weights at conv2, ")
+
     def test_the_pictures_are_those_of_the_run(self, accepted):
-        done = accepted.modelviz("diff")
+        done = accepted.modelviz("diff", "-v")
         pictures = [line.split()[1] for line in done.output.splitlines() if line.startswith("  picture ")]
         assert pictures
         for path in pictures:
@@ -101,7 +108,7 @@ class TestReview:
         shutil.rmtree(accepted.path / ".git")
         done = accepted.modelviz("diff", str(tmp_path / "main/baselines"), "./baselines")
         assert done.exit_code == 1
-        assert "feature_maps drifted, first at conv2 (Conv2d)" in done.output
+        assert "weights at conv2 (Conv2d): 2 checks of 1 test" in done.output
 
     def test_nothing_changed(self, recorded):
         done = recorded.modelviz("diff")
@@ -176,10 +183,12 @@ class TestKinds:
         recorded.git.commit()
         recorded.fault("eps")
         recorded.run_once("--modelviz-update", "test_many.py")
-        for options, count in (((), 20), (("-v",), 25)):
+        for options, reports, others in (((), 1, 19), (("-v",), 25, 0)):
             done = recorded.modelviz("diff", "HEAD", *options)
-            assert done.output.count("model_summary drifted, first at bn1") == count
-            assert ("and 5 more: they are in the report, and -v prints them" in done.output) == (count == 20)
+            assert "architecture at bn1 (BatchNorm2d): 25 checks of 25 tests\n" in done.output
+            assert done.output.count("model_summary drifted, first at bn1") == reports
+            assert done.output.count("  also      test_many.py::test_many[") == others
+            assert ("\nand 5 more: -v lists them\n" in done.output) == bool(others)
             assert "25 baselines changed: 25 drift" in done.output
         assert (recorded.path / ".modelviz/diff/report.html").read_text().count("<article ") == 25
 
@@ -224,7 +233,7 @@ class TestResults:
         accepted.modelviz("diff")
         report = accepted.path / ".modelviz/diff/report.html"
         for text in (report.read_text(), self.again(accepted, report)):
-            assert "feature_maps drifted, first at conv2 (Conv2d)" in text
+            assert 'at <span class="layer">conv2</span> <span class="class">Conv2d</span>' in text
             assert "data:image/png;base64," in text
             unquoted = text.replace("&#39;", "")  # with --from what the results say of themselves is in quotes
             assert "(where HEAD has left main) and of the working tree, compared as a run would" in unquoted
@@ -259,6 +268,36 @@ class TestResults:
         results = json.loads((accepted.path / ".modelviz/diff/results.json").read_text())
         assert row in results["checks"]
         assert results["run"]["revisions"] == document["revisions"]
+
+
+@pytest.mark.parametrize("setting", ["auto", "off"])
+def test_the_summary_of_a_step_on_github(accepted, monkeypatch, tmp_path, setting):
+    (accepted.path / "pytest.ini").write_text(f"[pytest]\nmodelviz_github = {setting}\n")
+    page = tmp_path / "summary.md"
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(page))
+    assert accepted.modelviz("diff", "HEAD", "HEAD").exit_code == 0
+    assert not page.exists()
+    for path in accepted.baseline("").glob("model_summary.*"):
+        path.unlink()
+    assert accepted.modelviz("diff").exit_code == 1
+    if setting == "off":
+        assert not page.exists()
+        return
+    text = page.read_text()
+    base = accepted.git("rev-parse", "main")[:10]
+    assert text.startswith(
+        "### modelviz: 2 baselines changed: 2 drift; 0 added; 1 removed\n\n"
+        f"Baselines of `{base} (where HEAD has left main)` and of `the working tree`\n\n"
+        "#### weights at `conv2` (`Conv2d`): 2 checks of 1 test\n"
+    )
+    assert f"```text\nremoved    {NODEID}  model_summary\n```\n" in text
+    assert "upload `.modelviz/diff` as one" in text
+    run = json.loads((accepted.path / ".modelviz/diff/results.json").read_text())["run"]["id"]
+    assert f"\ngh run download --dir ../from-ci\nmodelviz show --run {run} --from ../from-ci\n```" in text
+    assert "accept" not in text
+    text = accepted.modelviz("show", "--format", "markdown", "--from", ".modelviz/diff").output
+    assert f"\n\nBaselines of `{base} (where HEAD has left main)` and of `the working tree`\n\n" in text
 
 
 class TestErrors:

@@ -182,7 +182,7 @@ def test_names_cannot_command_the_terminal(project):
 
 def test_it_does_without_other_plugins(project):
     project.test()
-    assert project.run_apart("--modelviz-update", "-p", "no:terminal").ret == 0  # and always without cacheprovider
+    assert project.run("--modelviz-update", "-p", "no:terminal").ret == 0  # and always without cacheprovider
     assert set(project.statuses().values()) == {"recorded"}
 
 

@@ -60,9 +60,29 @@ def test_a_drift_is_summed_up_and_annotated(drifted, summary):
     assert "gh run download 123 --repo owner/name --dir ../from-ci\n" in text
     assert "`.modelviz/report.html`" in text
     assert "data:" not in text
+    download = "gh run download 123 --repo owner/name --dir ../from-ci"
+    result.stdout.fnmatch_lines(
+        [f"review: modelviz list --run {run} --from ../from-ci; *", f"the commands*: {download}"]
+    )
     (line,) = commands(result)
     assert line.startswith("::error file=test_net.py,line=6,title=modelviz%3A weights at conv2%2C ")
     assert line.endswith(f"%0Amodelviz accept --run {run} --from ../from-ci test_net.py::test_net")
+
+
+@pytest.mark.parametrize("setting", ["auto", "off"])
+def test_what_is_downloaded_has_commands_for_there(drifted, summary, setting):
+    drifted.run("--modelviz", f"--modelviz-github={setting}")
+    run, where = drifted.results["run"], " --from ../from-ci" if setting == "auto" else ""
+    page = (drifted.path / ".modelviz/report.html").read_text("utf-8")
+    events = b"".join(path.read_bytes() for path in (drifted.path / ".modelviz/tensorboard").rglob("events*"))
+    for text in (
+        page,
+        events.decode("utf-8", "replace"),
+        drifted.check_of("test_net.py::test_net", "feature_maps")["message"],
+    ):
+        assert f"modelviz accept --run {run['id']}{where} test_net.py::test_net" in text
+    for text in (page, events.decode("utf-8", "replace")):
+        assert f"modelviz accept --run {run['id']}{where} --group weights@conv2" in text
 
 
 def test_the_commands_work_where_the_artifacts_were_downloaded(drifted, summary):
@@ -115,7 +135,7 @@ def test_a_summary_that_cannot_be_written_fails_nothing_else(drifted, summary, m
 
 
 def test_of_workers_the_controller_alone_speaks(drifted, summary):
-    result = drifted.run_apart("--modelviz", "-n2")
+    result = drifted.run_apart("--modelviz", "-n1")
     assert len(commands(result)) == 1
     assert summary.read_text().count("### modelviz: ") == 1
 

@@ -7,13 +7,17 @@ import re
 from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
 from report_by_hand import FACTS, drift, keep_details, picture_files, write_results
 
+from pytest_modelviz.pictures.colour import NOT_FINITE
 from pytest_modelviz.pictures.files import quick_png_bytes
-from pytest_modelviz.records.check_result import Status
+from pytest_modelviz.records.check_result import LayerCounts, Status
+from pytest_modelviz.records.verdict import Divergence
+from pytest_modelviz.reports import html
 from pytest_modelviz.reports.html import write_report
 from pytest_modelviz.reports.report_page import Wording
 from pytest_modelviz.storage.names import Location
@@ -22,6 +26,11 @@ from pytest_modelviz.text.printable import printable
 
 def page_of(folder) -> str:
     return write_report(folder).read_text("utf-8")
+
+
+def text_of(page: str) -> str:
+    """What a page says, without its tags."""
+    return " ".join(unescape(re.sub(r"<(style|script)>.*?</\1>|<[^>]+>", " ", page, flags=re.DOTALL)).split())
 
 
 def keep_pictures(folder, check, files) -> None:
@@ -33,7 +42,8 @@ def test_groups_come_first_the_most_severe_before_others(tmp_path):
     page = page_of(write_results(tmp_path, *light, drift("test_c")))
     changed = page[page.index("What changed") : page.index("Checks that did not match")]
     assert re.findall(r'<span class="cause">(.*?)</span>', changed) == ["weights", "input"]
-    assert "<div>off by up to 0.3, top class changed in 1 of 2 samples</div>\n<div>sample 0: 5 -&gt; 7</div>" in changed
+    assert '<p class="effect">output off by up to 0.3, top class changed in 1 of 2 samples</p>' in changed
+    assert "<div>sample 0: 5 -&gt; 7</div>" in changed
     assert "2 checks of 2 tests" in changed
     assert f"<code>modelviz accept --run {FACTS.id} --group &#39;input@(model)&#39;</code>" in changed
 
@@ -49,15 +59,15 @@ def test_commands_have_the_options_of_whoever_makes_the_page(tmp_path):
 def test_the_eleventh_change_and_those_after_it_are_folded(tmp_path):
     page = page_of(write_results(tmp_path, *(drift(f"test_{at}", layer=f"l{at}") for at in range(12))))
     changed = page[page.index("What changed") : page.index("Checks that did not match")]
-    assert changed.count('<div class="group">') == 12
+    assert changed.count('<div class="group"') == 12
     folded = changed[changed.index("<summary>and 2 more changes</summary>") :]
-    assert folded.count('<div class="group">') == 2
+    assert folded.count('<div class="group"') == 2
 
 
 def test_what_was_expected_to_fail_is_no_change_and_says_so(tmp_path):
     page = page_of(write_results(tmp_path, drift("test_a", expected_failure=True)))
     assert "expected to fail" in page
-    assert '<div class="group">' not in page
+    assert '<div class="group"' not in page
 
 
 def test_each_check_has_an_id_that_stays(tmp_path):
@@ -82,18 +92,86 @@ def test_details_bring_the_whole_message_the_chart_and_the_tree(tmp_path):
     keep_details(folder, replace(check, message=check.message + evidence))
     page = page_of(folder)
     assert "line 19 of it" in page
-    assert "<summary>and 12 more</summary>" in page
+    assert "<summary>and 8 more lines</summary>" in page  # beyond the group's four and eight of its own
     assert page.count("<rect") == 4
     assert '<rect class="first"' in page
     tree = page[page.index('<ul class="tree">') :]
-    assert "<small>2 of 4 drifted</small>" in tree
-    assert '<li class="first"><span class="module">conv2</span> <b>0.05, 500 x allowed</b> <em>first</em></li>' in tree
+    assert re.findall(r'<details( open)?><summary class="(\w+)">', tree) == [
+        (" open", "holds"),
+        (" open", "holds"),
+        ("", "agrees"),
+    ]
+    tree = text_of(tree)
+    assert "(model) 2 of 4 drifted net 2 of 3 drifted conv1 conv2 0.05, 500 x allowed first relu 0.03, 300" in tree
 
 
 def test_changes_of_the_environment_are_said_once(tmp_path):
     checks = [drift(f"test_{at}", environment_changes={"torch": ("2.13", "2.14")}) for at in range(3)]
     page = page_of(write_results(tmp_path, *checks))
     assert page.count("Changed since baselines were recorded: torch: 2.13 -&gt; 2.14</p>") == 1
+    many = drift("test_a", environment_changes={f"key{at}": ("1", "2") for at in range(10)})
+    page = page_of(write_results(tmp_path / "many", many))
+    assert "key6: 1 -&gt; 2, and 3 more</p>" in page
+    assert [f"key{at}: 1 -&gt; 2" in page[page.index("<main>") :] for at in (6, 7)] == [False, True]
+
+
+def test_a_heading_that_says_more_than_the_titles_stands(tmp_path):
+    first = Divergence("conv", "Conv2d", 3, 0.05, 1e-4)
+    text = text_of(page_of(write_results(tmp_path / "1", drift("test_a", first_divergence=first))))
+    assert text.count("weights at conv Conv2d, call 3") == 2
+    partly = drift("test_a", message="feature_maps could be compared only up to step 4\n  cause     weights: a")
+    assert text_of(page_of(write_results(tmp_path / "2", partly))).count("only up to step 4") == 1
+
+
+def test_each_fact_is_said_once(tmp_path):
+    first, second = drift("test_a"), drift("test_b", error=0.01)
+    evidence = "\n  evidence  net.conv2.weight differs by 0.05: all x 1.05"
+    folder = write_results(tmp_path, *(replace(check, message=check.message + evidence) for check in (first, second)))
+    text = text_of(page_of(folder))
+    for fact in ("all x 1.05", "the weights are different", "sample 0: 5 -> 7", "error 0.05", "error 0.01"):
+        assert text.count(fact) == 1, fact
+    assert text.count("off by 0.3, allowed 0.0001, top class changed in 1 of 2 samples") == 2  # once a check
+    assert "drifted, first at" not in text
+
+
+def test_a_group_without_evidence_says_what_there_is(tmp_path):
+    text = text_of(page_of(write_results(tmp_path, drift("test_a"), drift("test_b"))))
+    assert [text.count(fact) for fact in ("the weights are different", "2 of 4 layers")] == [1, 1]
+
+
+def test_what_a_check_says_otherwise_than_its_group_stands_with_it(tmp_path):
+    checks = [drift(test) for test in ("test_a", "test_b")]
+    own = "\n  evidence  both\n            own of "
+    folder = write_results(tmp_path, *(replace(c, message=f"{c.message}{own}{c.nodeid[-1]}") for c in checks))
+    text = text_of(page_of(folder))
+    assert [text.count(line) for line in ("both", "own of a", "own of b")] == [1, 1, 1]
+    assert text.index("own of a") < text.index("Checks that did not match") < text.index("own of b")
+
+
+@pytest.mark.parametrize(
+    "finding",
+    [
+        {"kind": "class", "layer": "net.conv2", "before": "Conv2d", "after": "Conv<3>d"},
+        {"kind": "field", "field": "class", "layer": "net.conv2", "before": "Conv2d", "after": "Conv<3>d"},
+    ],
+)
+def test_the_class_of_the_layer_before_and_now(tmp_path, finding):
+    check = drift("test_a")
+    folder = write_results(tmp_path, check)
+    keep_details(folder, check, findings=[{**finding, "layer": "other", "after": "X"}, finding])
+    page = page_of(folder)
+    assert page.count('<span class="class">Conv2d -&gt; Conv&lt;3&gt;d</span>') == 2
+
+
+def test_another_input_and_the_output_have_names_of_their_own_in_the_chart_and_the_tree(tmp_path):
+    check = drift("test_a", cause="input", layer="")
+    folder = write_results(tmp_path, check)
+    rows = [{"layer": "conv", "error": 0.1, "tolerance": 1e-4}, {"layer": "", "error": 0.3, "tolerance": 1e-4}]
+    keep_details(folder, check, layers=rows)
+    text = text_of(page_of(folder))
+    assert "(input): 0.05, allowed 0.0001 conv: 0.1, allowed 0.0001 (output): 0.3, allowed 0.0001" in text
+    assert "first: (input)" in text
+    assert "(model) 2 of 2 drifted (input) 0.05, 500 x allowed first conv 0.1, 1,000 x allowed (output) 0.3" in text
 
 
 class _Attributes(HTMLParser):
@@ -182,6 +260,60 @@ def test_pictures_are_there_as_their_parts_or_else_as_they_are(tmp_path):
     assert page.count("data:image/png;base64,") == 1
 
 
+def test_what_stands_around_a_picture_is_text_beside_its_parts(tmp_path):
+    check = drift("test_a")
+    folder = write_results(tmp_path, check)
+    keep_pictures(folder, check, picture_files())
+    row = {"label": "conv2", "composite": "p/000-conv2.png", "captions": ["error <1>"], "not_finite": ["-inf", "NaN"]}
+    keep_details(folder, check, pictures=[row])
+    page = page_of(folder)
+    assert "conv2 <small>error &lt;1&gt;</small></figcaption>" in page
+    assert re.findall(r'data-kind="([^"]+)"></span> (\S+)', page) == [("NaN", "NaN"), ("-inf", "-inf")]
+    files = picture_files()
+    del files["000-conv2.actual.png"]
+    keep_pictures(folder, check, files)
+    assert "error &lt;1&gt;" not in page_of(folder)  # it is in the composite
+
+
+def test_the_legend_has_the_colours_of_the_pictures():
+    style = Path(html.__file__).with_name("report.css").read_text()
+    found = dict(re.findall(r'data-kind="([^"]+)"\] \{ background: #(\w+);', style))
+    short = {kind: "".join(2 * digit for digit in text) if len(text) == 3 else text for kind, text in found.items()}
+    assert {kind: tuple(bytes.fromhex(text)) for kind, text in short.items()} == NOT_FINITE
+
+
+class TestQuietChecks:
+    PICTURE = "baselines/test_net/test_m/feature_maps.png"
+
+    def page(self, tmp_path, **members) -> str:
+        match = drift("test_m", status=Status.MATCH, error=2e-7, tolerance=1e-6, layers=LayerCounts(9, 0), message="")
+        match = replace(match, **{"baseline": self.PICTURE.replace("png", "json"), **members})
+        return page_of(write_results(tmp_path / ".modelviz", match))
+
+    def test_what_was_compared(self, tmp_path):
+        text = text_of(self.page(tmp_path, message="feature_maps: match\n  note      rounding is large"))
+        assert "1 check without trouble test_net.py::test_m \u00b7 feature_maps match" in text
+        assert "compared 9 layers, largest error 2e-07, allowed 1e-06 (20 % of it) baseline baselines/" in text
+        assert "feature_maps: match note rounding is large There is no picture of it beside this report." in text
+        assert "compared 9 layers, all equal" in text_of(self.page(tmp_path, error=0.0, tolerance=0.0))
+        assert "compared" not in text_of(self.page(tmp_path, status=Status.RECORDED))
+
+    def test_the_baseline_s_picture_is_linked_to_and_not_held(self, tmp_path):
+        assert "<img" not in self.page(tmp_path)
+        (tmp_path / self.PICTURE).parent.mkdir(parents=True)
+        (tmp_path / self.PICTURE).write_bytes(picture_files()["000-conv2.png"])
+        page = self.page(tmp_path)
+        assert f'<img class="linked" src="../{self.PICTURE}"' in page
+        assert "data:image" not in page
+
+    @pytest.mark.parametrize("path", ["{}/out/a.json", "../out/a.json", "//host/a.json", "s3://b/a.json", "out/a.png"])
+    def test_nothing_else_is_linked_to(self, tmp_path, path):
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out/a.png").write_bytes(picture_files()["000-conv2.png"])
+        assert "<img" not in self.page(tmp_path, baseline=path.format(tmp_path))
+        assert "<img" in self.page(tmp_path, baseline="out/a.json")
+
+
 def test_a_layer_that_is_called_like_a_part(tmp_path):
     check = drift("test_a")
     folder = write_results(tmp_path, check)
@@ -210,7 +342,7 @@ def test_each_check_has_one_picture_before_one_has_two(tmp_path, monkeypatch):
     size = sum(len(data) for name, data in picture_files().items() if name.count(".") == 2)
     monkeypatch.setattr("pytest_modelviz.reports.figures._MOST_PICTURE_BYTES", 2 * size)
     page = page_of(folder)
-    assert re.findall(r"<figcaption[^>]*>(\w+) ", page) == ["one", "one"]
+    assert re.findall(r"<figcaption[^>]*>(\w+)<", page) == ["one", "one"]
     assert page.count("1 more pictures are in the results folder") == 2
 
 
@@ -222,7 +354,7 @@ def test_the_policy_allows_our_own_style_and_script_and_pictures_alone(tmp_path)
     for rule, (text,) in texts.items():
         assert rules[rule] == f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
     assert rules["default-src"] == "'none'"
-    assert rules["img-src"] == "data:"
+    assert rules["img-src"] == "data: 'self' file:"  # of passing checks, beside the page
     assert not re.search(r' (?:style|on\w+)="', page)
     assert "http" not in re.sub(r"http-equiv", "", page)
 

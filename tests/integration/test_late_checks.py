@@ -80,7 +80,7 @@ def test_a_check_after_its_test_fails_the_run_and_records_nothing(project, when,
 
 def test_so_does_one_in_a_worker(project):
     project.test(f"from net import *\n{LATE['another test, swallowed']}")
-    result = project.run_apart("--modelviz", "-n2", "--dist=loadfile")
+    result = project.run_apart("--modelviz", "-n1")
     assert result.ret == 1
     result.stdout.fnmatch_lines(["*test_net was made after that test had ended*"])
 

@@ -22,8 +22,8 @@ from pytest_modelviz.storage.store import Store
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
-KILLS_OF_A_STORE = 150
-KILLS_OF_A_RUN = 20
+KILLS_OF_A_STORE = 100
+KILLS_OF_A_RUN = 12
 CHECKS = [(f"t.py::test_{number}", Location.of(f"t.py::test_{number}", "n")) for number in range(4)]
 
 

@@ -89,7 +89,7 @@ def test_other(model_summary):
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")
 @pytest.mark.parametrize(
     "options",
-    [["--modelviz"], ["--modelviz-update"], ["--modelviz-update-all"], ["--modelviz-update-all", "-n", "2"]],
+    [["--modelviz"], ["--modelviz-update"], ["--modelviz-update-all"], ["--modelviz-update-all", "-n", "1"]],
     ids=" ".join,
 )
 def test_a_check_in_a_forked_process_fails_the_run_and_records_nothing(project, options):

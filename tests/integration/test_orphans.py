@@ -262,7 +262,7 @@ class TestPruning:
     @pytest.fixture
     def orphaned(self, recorded):
         recorded.test(without("test_a"))
-        recorded.run("--modelviz")
+        recorded.run_once("--modelviz")
         return recorded
 
     def test_removes_orphans_and_keeps_a_copy(self, orphaned):

@@ -21,8 +21,9 @@ AXE = NODE_MODULES / "axe-core/axe.min.js"
 TSC = shutil.which("tsc", path=f"{NODE_MODULES / '.bin'}{os.pathsep}{os.environ.get('PATH', '')}")
 ENTER = "\ue007"
 ESCAPE = "\ue00c"
+EVIDENCE = "\n  evidence  net.conv2.weight differs by 0.05: all x 1.05"
 CHECKS = (
-    drift("test_a"),
+    drift("test_a", message=drift("test_a").message + EVIDENCE),
     drift("test_b", "cam_map", cause="gradient", layer="head"),
     drift("tests/test_z.py::test_c", "model_summary", cause="architecture", layer="net.relu", output=None),
     drift("test_d", status=Status.MISSING, cause=None, first_divergence=None, output=None, message="no baseline at x"),
@@ -32,9 +33,12 @@ CHECKS = (
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
-    match = drift("test_f", status=Status.MATCH, message="")
+    match = drift("test_f", status=Status.MATCH, message="", baseline="baselines/x.json")
     gone = OrphanRecord("test_gone.py::test", "cam_map", "cam_map", None, "baselines/gone", None, None)
-    folder = write_results(tmp_path_factory.mktemp("results"), *CHECKS, match, orphans=[gone])
+    project = tmp_path_factory.mktemp("project")
+    (project / "baselines").mkdir()
+    (project / "baselines/x.png").write_bytes(picture_files()["000-conv2.png"])
+    folder = write_results(project / ".modelviz", *CHECKS, match, orphans=[gone])
     for check in CHECKS[:2]:
         keep_details(folder, check)
         folder.keep_pictures(Location.of(check.nodeid, check.name).path, picture_files())
@@ -106,6 +110,7 @@ class TestChecks:
             ("net.relu", ["test_c"]),
             ("NO BASELINE", ["test_d"]),
             ("head gradient", ["test_b"]),
+            ("all x 1.05", ["test_a"]),  # which its group says
             ("nowhere", []),
             ("", ["test_a", "test_b", "test_e", "test_c", "test_d"]),
         ],
@@ -142,6 +147,8 @@ class TestChecks:
 
     def test_sorted_by_name_and_by_severity(self, browser):
         enter(browser, "#sort", "name")
+        contents = browser.run("return [...document.querySelectorAll('nav li')].map(l => l.textContent)")
+        assert (contents[0], contents[-2:]) == ("What changed", ["Orphans", "Checks without trouble"])
         assert names(browser) == ["test_a", "test_b", "test_d", "test_e", "test_c"]
         enter(browser, "#sort", "severity")
         assert names(browser) == ["test_a", "test_b", "test_e", "test_c", "test_d"]
@@ -174,8 +181,9 @@ class TestChecks:
         assert copied == browser.run("return document.querySelector('.group code').textContent")
 
     def test_all_is_printed(self, browser):
+        browser.run("document.querySelector('#changes').after(document.querySelector('.more'))")  # of no check
         browser.run("dispatchEvent(new Event('beforeprint'))")
-        assert browser.run("return [...document.querySelectorAll('.check')].every(d => d.open)")
+        assert browser.run("return [...document.querySelectorAll('.check, .more')].every(d => d.open)")
         browser.run("dispatchEvent(new Event('afterprint'))")
         assert not browser.run("return [...document.querySelectorAll('.check')].every(d => d.open)")
 
@@ -276,6 +284,8 @@ class TestModes:
 
     def test_blink(self, browser):
         self.mode(browser, "blink")
+        name = "return getComputedStyle(document.querySelector('.picture .shown'), '::after').content"
+        assert browser.run(name) == ('"actual"' if shown(browser, ".actual img") else '"baseline"')
         states = {shown(browser, ".actual img")}
         browser.run_until_called("setTimeout(arguments[0], 900)")
         states.add(shown(browser, ".actual img"))
@@ -299,6 +309,22 @@ class TestModes:
         assert [shown(browser, f".{part} img") for part in ("baseline", "actual", "difference")] == [False, False, True]
         self.mode(browser, "side")
         assert shown(browser, ".baseline img")
+
+
+def test_the_baseline_of_a_passing_check_is_loaded_when_it_is_opened(browser, report, tmp_path):
+    picture = "document.querySelector('img.linked')"
+    opened = f"for (let e = {picture}; e; e = e.parentElement) if (e.matches('details')) e.open = true;"
+    browser.run_until_called("setTimeout(arguments[0], 200)")
+    assert browser.run(f"return {picture}.naturalWidth") == 0
+    browser.run(f"{opened} {picture}.scrollIntoView()")
+    browser.run_until_called("setTimeout(arguments[0], 300)")
+    assert browser.run(f"return [{picture}.naturalWidth, {picture}.nextElementSibling.hidden]") == [60, True]
+    (tmp_path / "alone.html").write_bytes(report.read_bytes())
+    browser.open(tmp_path / "alone.html")
+    browser.run(f"{opened} {picture}.scrollIntoView()")
+    browser.run_until_called("setTimeout(arguments[0], 300)")
+    assert browser.run(f"return [{picture}.hidden, {picture}.nextElementSibling.hidden]") == [True, False]
+    assert "ERR_FILE_NOT_FOUND" in "".join(browser.messages())
 
 
 @pytest.mark.parametrize("width", [1280, 360])

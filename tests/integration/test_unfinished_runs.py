@@ -29,7 +29,7 @@ def marks(project) -> list[str]:
 def compared(project):
     project.test(NET)
     project.run_once("--modelviz-update").assert_outcomes(passed=1)
-    project.run("--modelviz").assert_outcomes(passed=1)
+    project.run_once("--modelviz").assert_outcomes(passed=1)
     return project
 
 
@@ -37,8 +37,8 @@ def compared(project):
 def test_every_command_says_so_until_a_run_ends(compared, death):
     before = compared.results["run"]["id"]
     compared.test(dying(DEATHS[death]), name="test_z")
-    result = compared.run_apart("--modelviz")
-    assert result.ret == {"exit 0": 0, "killed": -signal.SIGKILL, "crashed": -signal.SIGSEGV}[death]
+    ended = compared.run_forked("--modelviz")
+    assert ended == {"exit 0": 0, "killed": -signal.SIGKILL, "crashed": -signal.SIGSEGV}[death]
     assert compared.results["run"]["id"] == before
     (died,) = marks(compared)
     for command in COMMANDS:
@@ -61,7 +61,7 @@ def test_every_command_says_so_until_a_run_ends(compared, death):
 def test_also_where_it_dies_before_the_first_check(project, where):
     """There are no results at all, neither of this run nor of another."""
     project.test("import os\n" + ("os._exit(0)\n" if where == "collection" else "def test_a(): os._exit(0)\n"))
-    assert project.run_apart("--modelviz").ret == 0
+    assert project.run_forked("--modelviz") == 0
     done = project.modelviz("list")
     assert done.exit_code == 1
     assert "there are no results in " in done.output
@@ -109,23 +109,30 @@ def test_runs_that_end_leave_no_mark_of_their_own(compared, arguments, says):
     assert ("did not end" in compared.modelviz("list").output) == says
 
 
-def test_a_worker_that_dies_is_no_run_that_did(compared):
+def run_in_a_worker(project, death: str) -> None:
+    project.with_numbers()
+    test = "def test_net(numbers):\n    numbers(1)\n"
+    project.test(test)
+    project.run_once("--modelviz-update").assert_outcomes(passed=1)
+    project.test(f"import os\n{test}def test_z(): {death}\n")
+    project.run_apart("--modelviz", "-n", "1", "-p", "xdist")
+
+
+def test_a_worker_that_dies_is_no_run_that_did(project):
     """The controlling process goes on, and tells of the worker itself."""
-    compared.test(dying("os._exit(0)"), name="test_z")
-    compared.run_apart("--modelviz", "-n", "1", "-p", "xdist")
-    assert marks(compared) == []
-    assert compared.results["run"]["lost_workers"]
-    done = compared.modelviz("show")
+    run_in_a_worker(project, "os._exit(0)")
+    assert marks(project) == []
+    assert project.results["run"]["lost_workers"]
+    done = project.modelviz("show")
     assert "did not end" not in done.output
     assert "warning: a worker of the last run died: checks that it did not finish are not among these" in done.stderr
     assert "all checks of the last run matched" not in done.output
 
 
-def test_the_controlling_process_of_workers_that_dies_is_one(compared):
-    compared.test(dying("os.kill(os.getppid(), 9)"), name="test_z")
-    compared.run_apart("--modelviz", "-n", "1", "-p", "xdist")
-    assert len(marks(compared)) == 1
-    assert "did not end" in compared.modelviz("list").output
+def test_the_controlling_process_of_workers_that_dies_is_one(project):
+    run_in_a_worker(project, "os.kill(os.getppid(), 9)")
+    assert len(marks(project)) == 1
+    assert "did not end" in project.modelviz("list").output
 
 
 def test_a_folder_that_cannot_be_written_stops_no_run(compared):
@@ -152,10 +159,10 @@ class TestTwoRunsAtOnce:
     def overtaken(self, project):
         project.test(self.SLOW, name="test_slow")
         project.test(self.OTHER, name="test_quick")
-        project.run("--modelviz-update").assert_outcomes(passed=2)
+        project.run_once("--modelviz-update").assert_outcomes(passed=2)
         project.fault("weight")
         project.test(self.SLOW + self.BESIDE, name="test_slow")
-        project.run("--modelviz", "test_slow.py").assert_outcomes(failed=1, passed=1)
+        project.run_once("--modelviz", "test_slow.py").assert_outcomes(failed=1, passed=1)
         return project
 
     @staticmethod

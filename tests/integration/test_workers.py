@@ -15,9 +15,18 @@ class TestNet:
     def test_summary(self, model_summary):
         model_summary(load())
     @pytest.mark.xdist_group("one")
-    def test_map(self, cam_map, feature_maps):
-        cam_map(load(), photo(), target=1)
+    def test_map(self, saliency_map, feature_maps):
+        saliency_map(load(), photo(), target=1)
         feature_maps(load(), photo())
+"""
+NUMBERS = """
+import pytest
+@pytest.mark.parametrize("n", range(4))
+def test_each(numbers, n):
+    numbers(n)
+def test_both(numbers):
+    numbers(1)
+    numbers(2, name="other")
 """
 
 
@@ -85,34 +94,37 @@ def test_workers_and_order_make_no_difference(project, options, monkeypatch):
 
 
 def test_a_worker_that_dies_is_told_and_no_orphans_are_judged(project):
-    project.test(TESTS)
+    project.with_numbers()
+    project.test(NUMBERS)
     project.run_once("--modelviz-update")
-    project.test(TESTS.replace("range(4)", "range(3)") + "import os\ndef test_dies(): os._exit(7)\n")
+    project.test(NUMBERS.replace("range(4)", "range(3)") + "import os\ndef test_dies(): os._exit(7)\n")
     result = project.run_apart("--modelviz", "--modelviz-orphans=fail", "-n2")
     assert result.ret == 1
     result.stdout.re_match_lines([r"worker gw\d died: checks that were not finished are not among the results, and no"])
     assert len(project.results["run"]["lost_workers"]) == 1
     assert "orphans" not in project.results
     assert {check["status"] for check in project.results["checks"]} == {"match"}
-    assert len(project.results["checks"]) == 6
+    assert len(project.results["checks"]) == 5
     assert "died" in (project.path / ".modelviz/report.html").read_text()
 
 
 def test_every_test_in_every_worker(project):
-    project.test(TESTS)
+    project.with_numbers()
+    project.test(NUMBERS)
     project.run_apart("--modelviz-update", "-n2", "--dist=each")
     recorded = project.files()
     assert not [name for name in recorded if name.rpartition("/")[2].startswith(".")]
-    assert project.results["totals"]["recorded"] + project.results["totals"]["match"] == 7
+    assert project.results["totals"]["recorded"] + project.results["totals"]["match"] == 6
     project.run("--modelviz-update-all")
     assert project.files() == recorded
 
 
 def test_a_run_of_workers_that_stops_early(project):
-    project.test(TESTS)
+    project.with_numbers()
+    project.test(NUMBERS)
     project.run_once("--modelviz-update")
-    project.fault("weight")
-    project.run_apart("--modelviz", "-n2", "-x")
+    project.test(NUMBERS.replace("numbers(n)", "numbers(n + 1)"))
+    project.run_apart("--modelviz", "-n1", "-x")
     assert project.results["totals"]["drift"] >= 1
 
 

@@ -45,19 +45,6 @@ _UNEXPLAINED = 0.1  # the same, relative to the difference of the maps
 _ANSWER = ("method", "layer", "call", "dtype", "targets", "predicted", "explained")
 
 
-def compare_in_float32(
-    baseline: Capture, actual: Capture, tolerances: Tolerances, *, is_target_chosen: bool = False
-) -> Verdict:
-    """`compare`, by the float32 shadows of explanations that are of lower precision."""
-    return compare_explanations(
-        baseline,
-        actual,
-        tolerances,
-        compare=functools.partial(compare, is_target_chosen=is_target_chosen),
-        distances=map_distances,
-    )
-
-
 def compare(baseline: Capture, actual: Capture, tolerances: Tolerances, *, is_target_chosen: bool = False) -> Verdict:
     """Compare two class activation maps.
 
@@ -196,3 +183,7 @@ def _comparable(
         return None
     before, after = np.nan_to_num(before, posinf=0, neginf=0), np.nan_to_num(after, posinf=0, neginf=0)
     return before, aligned(before, after) if signless else after
+
+
+# `compare`, by the float32 shadows of explanations that are of lower precision.
+compare_in_float32 = functools.partial(compare_explanations, compare=compare, distances=map_distances)

@@ -12,7 +12,7 @@ from pytest_modelviz.text.dotted import MODEL_LABEL
 from pytest_modelviz.views.cam_map.compare import aligned
 from pytest_modelviz.views.cam_map.methods import SIGNLESS
 from pytest_modelviz.views.cam_map.records import Map, stored_map
-from pytest_modelviz.views.captions import target_caption, verdict_caption
+from pytest_modelviz.views.captions import map_titles, verdict_caption
 from pytest_modelviz.views.stored_pictures import MOST_INPUTS, stored_input
 
 _STRIP_LENGTH, _STRIP_RATIO = 448, 8  # of the picture of a sequence's map
@@ -22,16 +22,16 @@ def picture(actual: Capture, baseline: Capture | None = None, verdict: Verdict |
     """The heatmaps of a capture; with a baseline, of both and their difference."""
     label = str(actual.facts["layer"]) or MODEL_LABEL
     after = stored_map(actual)
-    headline = f"{actual.facts['method']}, target {target_caption(actual)}"
+    method, titles = str(actual.facts["method"]), map_titles(min(len(after), MOST_INPUTS), actual, baseline)
     if baseline is None:
-        return [heat_picture(label, headline, _heats(after, actual))]
+        return [heat_picture(label, method, _heats(after, actual), titles)]
     before = stored_map(baseline)
     if actual.facts["method"] in SIGNLESS and before.shape == after.shape:
         after = aligned(before, after)
     shown = f"of {len(after)} maps the first {MOST_INPUTS}" if len(after) > MOST_INPUTS else ""
     shown = "a slice of the volume" if after.ndim == 4 else "averages of the sequence" if after.ndim == 2 else shown
-    captions = [f"{headline}{verdict_caption(verdict)}"]
-    return [heat_composite(label, captions, _heats(before, baseline), _heats(after, actual), shown)]
+    captions = [f"{method}{verdict_caption(verdict)}"]
+    return [heat_composite(label, captions, _heats(before, baseline), _heats(after, actual), titles, shown)]
 
 
 def describe(actual: Capture) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from pytest_modelviz.views.fixture import CheckFixture, ToleranceArgument
+from pytest_modelviz.views.fixture import CheckFixture, ToleranceArgument, require_name
 
 if TYPE_CHECKING:
     from torch import nn
@@ -63,6 +63,8 @@ class ModelvizFixture(CheckFixture):
         __tracebackhide__ = True
         from pytest_modelviz.views.combined.capture import CombinedCapture, Views
 
+        if name is not None:
+            require_name(name)  # else the names of the checks, which begin with it, would pass
         views = CombinedCapture(model, input_data, summary=summary, feature_maps=feature_maps, cam=cam, target=target)
 
         def check(view: View[_ResultT] | None) -> _ResultT | None:

@@ -32,19 +32,6 @@ _SKETCHED = 2.0  # so much a root mean square taken from a sketch may be off
 _ANSWER = ("method", "dtype", "targets", "predicted", "explained")
 
 
-def compare_in_float32(
-    baseline: Capture, actual: Capture, tolerances: Tolerances, *, is_target_chosen: bool = False
-) -> Verdict:
-    """`compare`, by the float32 shadows of explanations that are of lower precision."""
-    return compare_explanations(
-        baseline,
-        actual,
-        tolerances,
-        compare=functools.partial(compare, is_target_chosen=is_target_chosen),
-        distances=gradient_distances,
-    )
-
-
 def compare(baseline: Capture, actual: Capture, tolerances: Tolerances, *, is_target_chosen: bool = False) -> Verdict:
     """Compare two saliency maps.
 
@@ -114,3 +101,7 @@ def _gradient_of(trace: ForwardTrace) -> TensorRecord:
     if GRADIENT not in trace.gradients:
         raise UnreadableBaselineError("it holds no gradient")
     return trace.gradients[GRADIENT]
+
+
+# `compare`, by the float32 shadows of explanations that are of lower precision.
+compare_in_float32 = functools.partial(compare_explanations, compare=compare, distances=gradient_distances)

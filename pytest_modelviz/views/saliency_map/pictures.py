@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -19,13 +20,13 @@ from pytest_modelviz.pictures.colour import (
     paint_rgb,
 )
 from pytest_modelviz.pictures.composite import PANEL, Panel, Picture, Row, composite, plain_picture
-from pytest_modelviz.pictures.difference import HALF_PRECISION, difference_of, difference_panel, nothing_differs
+from pytest_modelviz.pictures.difference import HALF_PRECISION, difference_of, difference_panel
 from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.pictures.heat import laid_over
 from pytest_modelviz.pictures.layout import enlarge
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.verdict import Verdict
-from pytest_modelviz.views.captions import target_caption, verdict_caption
+from pytest_modelviz.views.captions import map_titles, verdict_caption
 from pytest_modelviz.views.saliency_map.records import SIDE
 from pytest_modelviz.views.stored_pictures import MOST_INPUTS, stored_input, unpacked_values
 
@@ -35,11 +36,10 @@ def picture(actual: Capture, baseline: Capture | None = None, verdict: Verdict |
     after = _samples(actual)
     if not after:
         return []
-    method = str(actual.facts["method"])
-    headline = f"target {target_caption(actual)}"
+    method, titles = str(actual.facts["method"]), map_titles(len(after), actual, baseline)
     if baseline is None:
-        return [saliency_picture(method, headline, after)]
-    return [saliency_composite(method, f"{headline}{verdict_caption(verdict)}", _samples(baseline), after)]
+        return [saliency_picture(method, "; ".join(titles), after)]
+    return [saliency_composite(method, verdict_caption(verdict).strip(), _samples(baseline), after, titles)]
 
 
 def describe(actual: Capture) -> str:
@@ -102,11 +102,13 @@ def saliency_picture(label: str, caption: str, samples: Sequence[Sample]) -> Pic
     return plain_picture(label, [caption], panels, columns=2)
 
 
-def saliency_composite(label: str, headline: str, baseline: Sequence[Sample], actual: Sequence[Sample]) -> Picture:
+def saliency_composite(
+    label: str, headline: str, baseline: Sequence[Sample], actual: Sequence[Sample], titles: Sequence[str]
+) -> Picture:
     """Baseline | actual | difference on one scale; a row for the magnitudes, the gradients and the overlays each."""
     rows: list[Row] = []
-    for number, after in enumerate(actual):
-        rows += _rows(baseline[number] if number < len(baseline) else None, after)
+    for title, before, after in itertools.zip_longest(titles, baseline[: len(actual)], actual):
+        rows += [replace(row, title=": ".join(filter(None, [title, row.title]))) for row in _rows(before, after)]
     return composite(label, [headline], rows)
 
 
@@ -122,10 +124,9 @@ def _rows(before: Sample | None, after: Sample) -> list[Row]:
     sizes = difference_of(before.largest, after.largest, precision=HALF_PRECISION)
     signed = difference_of(before.colours, after.colours, precision=HALF_PRECISION)
     shown = f"{sizes.shape[0]} x {sizes.shape[1]}, in half precision"
-    panel = difference_panel(_without_peaks(sizes), scales.largest, _enlarged)
-    largest = replace(largest, difference=panel, comment=nothing_differs(sizes, shown))
-    panel = difference_panel(_without_peaks(signed), scales.colours, _enlarged_colours, GREYS)
-    return [largest, replace(colours, difference=panel, comment=nothing_differs(signed, shown)), *others]
+    panel = difference_panel(_without_peaks(sizes), scales.largest, _enlarged, shown=shown)
+    signs = difference_panel(_without_peaks(signed), scales.colours, _enlarged_colours, GREYS, shown)
+    return [replace(largest, difference=panel), replace(colours, difference=signs), *others]
 
 
 def _sides(before: Sample | None, after: Sample, old: _Scales, new: _Scales) -> list[Row]:

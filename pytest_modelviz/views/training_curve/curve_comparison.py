@@ -227,6 +227,7 @@ def _tables(
         # what the user allows the gradient of one layer excuses the updates of no other
         is_own = np.array([tolerance.rtol is not None for tolerance in at_layer])
         followed = _AS_GRADIENT * _largest_finite(np.where(is_own, 0.0, gradients), 1)
+        of_each = np.minimum(followed, _MOST_FOLLOWED)
         of_own = _AS_GRADIENT * _norm(np.where(is_own, gradients * _ratio(meant_after, whole_after), 0.0))
         whole_allowed = np.maximum(whole_allowed, np.minimum(np.fmax(followed, of_own), _MOST_FOLLOWED))
         causes = np.concatenate([scalars, np.where(counts & ~is_own, gradients, 0.0)], axis=1)
@@ -234,7 +235,7 @@ def _tables(
         uncaused = _MOST_UNCAUSED * step_tolerance(own, dtype, 0.0, 0.0)
         if actual.gradients.any():  # else they were never accumulated, and nothing is known of causes
             whole_allowed = np.minimum(whole_allowed, np.fmax(np.fmax(cause, of_own), uncaused))
-        allowed = np.maximum(allowed, followed) + _ratio(_LAST_DIGIT.get(dtype, 0.0) * actual.sizes, scale)
+        allowed = np.maximum(allowed, of_each) + _ratio(_LAST_DIGIT.get(dtype, 0.0) * actual.sizes, scale)
     single_allowed = np.maximum(gradient_allowed, _MOVED.get(dtype, 1.0))
     judged_each = at_each_step(is_lost, *at_layer) == 0
     decay_before, decay_after = (_decay(training, counts) for training in (baseline, actual))

@@ -168,6 +168,15 @@ class TestOtherPrecision:
                 made.compare(damaged, baseline, Tolerances())
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("view", [CamMapView, SaliencyMapView])
+def test_another_target_that_the_caller_chose_is_another_question(view, dtype):
+    made, other = (view(Net().to(dtype), image().to(dtype), target=target) for target in (1, 2))
+    verdict = other.compare(made.capture(), other.capture(), Tolerances())
+    assert (verdict.matched, verdict.cause, verdict.first) == (False, None, None)
+    assert verdict.findings[0].fact == "targets"
+
+
 def test_the_cam_of_several_views_has_the_same_shadow():
     model, given = Net().bfloat16(), image().bfloat16()
     combined = CombinedCapture(model, given, feature_maps=False, summary=False, cam="second", target=1).cam
@@ -189,7 +198,7 @@ class TestDistanceFromTheShadow:
         return with_explanation_shadow(own, Capture("numbers", {"dtype": "float32", "value": 1.0}, arrays), ())
 
     def compared(self, baseline, actual):
-        def compare(before, after, tolerances):
+        def compare(before, after, tolerances, *, is_target_chosen):
             error = abs(before.facts["value"] - after.facts["value"])
             return Verdict.match(compared=1, error=error, tolerance=0.1) if error <= 0.1 else Verdict.drift(error=error)
 

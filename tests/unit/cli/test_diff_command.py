@@ -70,3 +70,17 @@ def test_what_could_not_be_compared_needs_a_review(tmp_path, monkeypatch):
     done = CliRunner().invoke(main, ["diff", "./old", "./new"])
     assert done.exit_code == 1
     assert "n: not compared, its view 'plain' is another plugin's" in done.output
+    for options in ((), ("--short",), ("--format", "markdown")):
+        shown = CliRunner().invoke(main, ["show", "--from", ".modelviz/diff", *options]).output
+        assert ("could not be compared" if options else "not compared, its view") in shown
+        assert "matched" not in shown
+
+
+def test_what_is_on_one_side_only_is_shown_as_that(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder, name in (("old", "n"), ("new", "n"), ("new", "m")):
+        ids = {"nodeid": "t.py::test", "name": name}
+        Store(folder).save(Location.of(**ids), Capture("plain", {}, {"x": np.array([1.0])}), **ids)
+    assert CliRunner().invoke(main, ["diff", "./old", "./new"]).exit_code == 0
+    shown = CliRunner().invoke(main, ["show", "--from", ".modelviz/diff", "--short"]).output
+    assert shown == "t.py::test  m  on one side only\n"

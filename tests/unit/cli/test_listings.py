@@ -1,5 +1,6 @@
 """The lines of `modelviz list` and `modelviz orphans`, as they are printed."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -130,8 +131,11 @@ class TestCandidatesThatNoResultsTellOf:
     def test_are_nothing_to_who_names_a_test(self, candidates):
         assert self.accepted("t.py::test_a") == (0, False)
 
-    def test_are_no_part_of_what_programs_read(self, candidates):
-        assert self.accepted("--json") == (0, False)
+    def test_are_told_to_programs_too(self, candidates):
+        assert self.accepted("--json") == (1, True)
+        for command in ("list", "show"):
+            (left,) = json.loads("\n".join(modelviz(command, "--json")))["left"]
+            assert (left["nodeid"], left["name"]) == ("t.py::test_a", "unnamed")
 
     def test_are_listed(self, candidates):
         assert modelviz("list")[2] == "left       t.py::test_a  unnamed  no results here tell of this candidate"

@@ -2,43 +2,27 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
+import check_results
 import pytest
 from click.testing import CliRunner, Result
 
 from pytest_modelviz.cli import main
 from pytest_modelviz.records.check_result import CheckResult, Status
-from pytest_modelviz.records.effect import OutputEffect
 from pytest_modelviz.records.run_result import RunFacts, RunResult
-from pytest_modelviz.records.verdict import Cause, Divergence
 from pytest_modelviz.storage.results import ResultsFolder
 
-DRIFT = CheckResult(
+DRIFT = replace(
+    check_results.DRIFT,
     nodeid="test_net.py::test_a",
-    view="feature_maps",
-    name="feature_maps",
-    status=Status.DRIFT,
     message="feature_maps drifted\n  error     0.05\n  accept    modelviz accept evil",
-    baseline="baselines/x.json",
-    candidate=".modelviz/candidates/x.json",
-    error=0.05,
-    tolerance=0.0001,
-    cause=Cause.WEIGHTS,
-    first_divergence=Divergence("conv", "Conv2d", 0, 0.05, 0.0001),
-    output=OutputEffect(0.025, 0.0001),
+    output=check_results.EFFECT,
     location=("test_net.py", 14),
     accept_command="modelviz accept evil",
 )
-MISSING = CheckResult(
-    nodeid="test_net.py::test_b",
-    view="v",
-    name="n",
-    status=Status.MISSING,
-    message="n: no baseline",
-    baseline="baselines/y.json",
-    expected_failure=True,
-)
+MISSING = replace(check_results.MISSING, nodeid="test_net.py::test_b", name="n", expected_failure=True)
 MATCH = CheckResult(nodeid="test_net.py::test_c", view="v", name="n", status=Status.MATCH, baseline="baselines/z.json")
 
 
@@ -71,6 +55,18 @@ def test_text_and_json_are_what_they_were():
     assert [check["name"] for check in json.loads(show("--json"))["checks"]] == ["feature_maps"]
 
 
+def test_json_has_the_report_of_here_and_not_the_run_s_own():
+    """Its command would accept another run's capture, or none."""
+    write(DRIFT)
+    for options, command in ((), "--run R"), (("--from", ".modelviz"), "--run R --from .modelviz"):
+        (check,) = json.loads(show("--json", *options))["checks"]
+        accept = f"modelviz accept {command} test_net.py::test_a"
+        assert check["commands"] == {"accept": accept}
+        assert check["message"].split("\n")[-1].split(None, 1) == ["accept", accept]
+        assert "evil" not in check["message"]
+        assert f"\n{check['message']}\n" in show(*options)
+
+
 def test_short_is_a_line_for_each_check():
     write(DRIFT, MISSING, MATCH)
     assert show("--short") == (
@@ -88,7 +84,9 @@ def test_markdown_has_groups_then_reports_with_commands_of_our_own():
     assert "  accept    modelviz accept --run R test_net.py::test_a\n```" in text
     assert "evil" not in text
     assert text.count("<summary>") == 2
-    assert show("--format", "markdown", "--short").endswith("--group weights@conv\n```\n")
+    note = "Where the results folder was downloaded, add `--from` and its path to the commands.\n"
+    assert show("--format", "markdown", "--short").endswith(f"--group weights@conv\n```\n\n{note}")
+    assert note not in show("--format", "markdown", "--from", ".modelviz")
 
 
 def test_a_group_of_which_nothing_was_kept_has_no_command():
@@ -113,7 +111,7 @@ def test_of_several_runs_a_group_s_command_names_its_run_where_it_has_one():
     write(replace_name(DRIFT, "other"), folder="ci/b", run="B")
     text = show("--format", "markdown", "--from", "ci")
     assert "Run `A`\n\nRun `B`\n\n" in text
-    assert "modelviz accept --from ci --group weights@conv\n" in text
+    assert "modelviz accept --run A --run B --from ci/a --from ci/b --group weights@conv\n" in text
     assert "  | feature_maps drifted\n" in text  # a stranger's words
     text = show("--format", "markdown", "--from", "ci", "--check", "other")
     assert "modelviz accept --run B --from ci/b --check other --group weights@conv\n" in text

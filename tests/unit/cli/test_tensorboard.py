@@ -49,6 +49,21 @@ def test_several(started, tmp_path):
     assert started[0][3:5] == ["--logdir_spec", f"a:{tmp_path}/ci/a/tensorboard,b:{tmp_path}/ci/b/tensorboard"]
 
 
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (["a/.modelviz", "b/.modelviz"], ["a", "b"]),
+        (["1/a", "2/a"], ["1-a", "2-a"]),
+        (["1/a/.modelviz", "2/a"], ["1-a", "2-a"]),
+    ],
+)
+def test_each_of_several_has_a_name_of_its_own(started, tmp_path, paths, names):
+    unpack(tmp_path, *paths)
+    sources = [word for path in paths for word in ("--from", f"ci/{path}")]
+    assert CliRunner().invoke(main, ["tensorboard", *sources]).exit_code == 0
+    assert [each.partition(":")[0] for each in started[0][4].split(",")] == names
+
+
 def test_all_images_are_asked_for_and_options_passed_on(started, tmp_path):
     unpack(tmp_path, "a")
     assert (
@@ -87,6 +102,11 @@ class TestHints:
         chosen = started[0][6].removeprefix("--port=")
         assert chosen != str(taken)
         assert lines[0].endswith(f"http://localhost:{chosen}/#text")
+
+    def test_a_port_that_is_not_known_yet_is_not_named(self, started, tmp_path):
+        unpack(tmp_path, "a")
+        assert self.hints("--port=0") == []
+        assert started[0][-1] == "--port=0"
 
     def test_the_last_run(self, started, tmp_path):
         unpack(tmp_path, "a")

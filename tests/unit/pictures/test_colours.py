@@ -87,10 +87,10 @@ def test_the_bars_of_photographs_are_grey():
 def test_heatmaps_have_the_map_that_is_asked_for():
     heat = Heat(np.linspace(0, 1, 49).reshape(7, 7))
     assert heat_colours() == "inferno"
-    plain = heat_picture("a", "", [heat]).image
+    plain = heat_picture("a", "", [heat], [""]).image
     with heatmaps_in(Colormap.JET):
         assert heat_colours() == "jet"
-        jet = heat_picture("a", "", [heat]).image
+        jet = heat_picture("a", "", [heat], [""]).image
     assert heat_colours() == "inferno"
     assert (plain == (0, 0, 4)).all(-1).any()  # where inferno begins
     assert (jet == (0, 0, 128)).all(-1).any()

@@ -2,35 +2,23 @@
 
 from dataclasses import replace
 
+import check_results
 import pytest
 
 from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.records.effect import OutputEffect
-from pytest_modelviz.records.verdict import Cause, Divergence
+from pytest_modelviz.records.verdict import Cause
 from pytest_modelviz.reports.call_sites import call_site_in_repository
 from pytest_modelviz.reports.github import annotation_lines
 from pytest_modelviz.reports.gitlab import code_quality
 
-DRIFT = CheckResult(
-    nodeid="tests/test_a.py::test_a",
-    view="feature_maps",
-    name="feature_maps",
-    status=Status.DRIFT,
-    baseline="b",
-    error=0.05,
-    tolerance=0.0001,
-    cause=Cause.WEIGHTS,
-    first_divergence=Divergence("conv", "Conv2d", 0, 0.05, 0.0001),
-    output=OutputEffect(0.025, 0.0001),
-    location=("tests/test_a.py", 14),
-)
-MISSING = replace(
-    DRIFT, name="new", status=Status.MISSING, cause=None, first_divergence=None, output=None, location=None
-)
+OF_A = {"nodeid": "tests/test_a.py::test_a"}
+DRIFT = replace(check_results.DRIFT, **OF_A, output=check_results.EFFECT, location=("tests/test_a.py", 14))
+MISSING = replace(check_results.MISSING, **OF_A)
 
 
 def annotated(*checks: CheckResult, project: str | None = None, accept: str = "modelviz accept a") -> list[str]:
-    return annotation_lines(checks, project, lambda check: accept)
+    return annotation_lines([replace(check, accept_command=accept or None) for check in checks], project)
 
 
 @pytest.mark.parametrize(
@@ -55,6 +43,13 @@ class TestAnnotations:
             "::tests/test_a.py::test_a%0Afeature_maps: weights at conv, 500 x; output 2.5 %25%0Anew: no baseline"
             "%0Amodelviz accept a"
         ]
+
+    def test_the_command_is_that_of_any_check_that_has_one(self):
+        unstable = replace(DRIFT, name="noise", status=Status.UNSTABLE)
+        (line,) = annotation_lines([unstable, replace(DRIFT, accept_command="modelviz accept a")], None)
+        assert line.endswith("%0Amodelviz accept a")
+        (line,) = annotation_lines([unstable], None)
+        assert "accept" not in line
 
     def test_a_file_outside_of_the_repository_is_not_named(self):
         (line,) = annotated(replace(DRIFT, location=("../x.py", 3)), project=".", accept="")

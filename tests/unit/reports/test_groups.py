@@ -6,30 +6,16 @@ import typing
 from dataclasses import replace
 
 import pytest
+from check_results import DRIFT, FIRST
 
 from pytest_modelviz.records.changes import ValueChange
-from pytest_modelviz.records.check_result import CheckResult, Status
+from pytest_modelviz.records.check_result import Status
 from pytest_modelviz.records.effect import OutputEffect
 from pytest_modelviz.records.group import drift_groups, group_name
-from pytest_modelviz.records.verdict import Cause, Divergence
+from pytest_modelviz.records.verdict import Cause
 from pytest_modelviz.reports.changes import change_text
 from pytest_modelviz.reports.groups import group_lines, groups_worth_telling, repeated
 from pytest_modelviz.reports.short import short_line
-
-FIRST = Divergence("conv", "Conv2d", 0, 0.05, 0.0001)
-DRIFT = CheckResult(
-    nodeid="test_a.py::test_a",
-    view="feature_maps",
-    name="feature_maps",
-    status=Status.DRIFT,
-    baseline="b",
-    candidate="c",
-    error=0.05,
-    tolerance=0.0001,
-    cause=Cause.WEIGHTS,
-    first_divergence=FIRST,
-    output=OutputEffect(0.025, 0.0001, samples=8, top1_changed=1),
-)
 
 KEPT = OutputEffect(0.025, 0.1, samples=8, top1_changed=0)
 

@@ -3,33 +3,14 @@
 from dataclasses import replace
 
 import pytest
+from check_results import DRIFT, MISSING
 from markdown_it import MarkdownIt
 
-from pytest_modelviz.records.check_result import CheckResult, Status
-from pytest_modelviz.records.effect import OutputEffect
+from pytest_modelviz.records.check_result import CheckResult
 from pytest_modelviz.records.run_result import RunFacts
-from pytest_modelviz.records.verdict import Cause, Divergence
-from pytest_modelviz.reports.groups import accept_group_command
 from pytest_modelviz.reports.markdown import COMMENT_BYTES, MarkdownSummary
 
 RUN = RunFacts("R", "2", "3", "linux", "cpu", 1, commit="0123456789abcdef", branch="topic", dirty=True)
-DRIFT = CheckResult(
-    nodeid="test_a.py::test_a",
-    view="feature_maps",
-    name="feature_maps",
-    status=Status.DRIFT,
-    message="feature_maps drifted, first at conv (Conv2d)\n  error     0.05",
-    baseline="b",
-    candidate="c",
-    error=0.05,
-    tolerance=0.0001,
-    cause=Cause.WEIGHTS,
-    first_divergence=Divergence("conv", "Conv2d", 0, 0.05, 0.0001),
-    output=OutputEffect(0.025, 0.0001, samples=8, top1_changed=1),
-)
-MISSING = replace(
-    DRIFT, name="new", status=Status.MISSING, message="new: no baseline", cause=None, first_divergence=None, output=None
-)
 HOSTILE = [
     "a\n# heading",
     "`a` b",
@@ -46,8 +27,7 @@ HOSTILE = [
 def summary(*checks: CheckResult, **fields) -> MarkdownSummary:
     given = {
         "runs": [RUN],
-        "accept": lambda group: accept_group_command(group, "--run R"),
-        "report": lambda check: check.message,
+        "options": lambda group: "--run R",
         "show_command": "modelviz show --run R",
     }
     return MarkdownSummary(checks=checks, **{**given, **fields})
@@ -90,8 +70,8 @@ def test_short_is_the_groups_alone():
 
 
 def test_a_group_without_a_layer_or_captures():
-    bare = replace(DRIFT, cause=None, first_divergence=None, output=None, expected_failure=True)
-    text = summary(bare, accept=lambda group: "").text()
+    bare = replace(DRIFT, cause=None, first_divergence=None, output=None, expected_failure=True, candidate=None)
+    text = summary(bare).text()
     assert "#### another result: 1 check of 1 test\n\n- tests: `test_a.py::test_a`\n\n<details open>" in text
     assert "</code> (xfail): <code>" in text
     whole = replace(DRIFT, first_divergence=replace(DRIFT.first_divergence, layer=""))

@@ -3,13 +3,15 @@
 import math
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from pytest_modelviz.records.check_result import CheckResult, LayerCounts, Status
 from pytest_modelviz.records.effect import OutputEffect
 from pytest_modelviz.records.run_result import RunFacts, RunResult
 from pytest_modelviz.records.verdict import Cause, Divergence
-from pytest_modelviz.reports.run_events import has_events, trend_scalars
+from pytest_modelviz.reports.run_events import has_events, trend_scalars, write_run_events
 from pytest_modelviz.reports.run_markdown import run_markdown
+from pytest_modelviz.storage.results import ResultsFolder
 
 FACTS = RunFacts("id", "2.14", "3.11", "linux", "cpu", 1, commit="a1b2c3d4e5", branch="main", dirty=True)
 
@@ -30,35 +32,43 @@ class TestTrend:
         output = OutputEffect(error=0.2, tolerance=1e-5)
         results = [
             drift(layers=LayerCounts(9, 4), output=output),
-            check(Status.MATCH, name="m", error=0.0, tolerance=0.1),
+            check(Status.MATCH, name="m", error=0.05, tolerance=0.1),
         ]
-        assert trend_scalars(results) == (
-            {
-                "!checks/drifted": 1.0,
-                "errors/t.py::test_a/feature_maps": 0.5,
-                "layers drifted/t.py::test_a/feature_maps": 4.0,
-                "output errors/t.py::test_a/feature_maps": 0.2,
-                "errors/t.py::test_a/m": 0.0,
-                "layers drifted/t.py::test_a/m": 0.0,
-            },
-            {
-                "errors/t.py::test_a/feature_maps": 1e-4,
-                "output errors/t.py::test_a/feature_maps": 1e-5,
-                "errors/t.py::test_a/m": 0.1,
-            },
-        )
+        assert trend_scalars(results) == {
+            "!checks/drifted": 1.0,
+            "error (1 = allowed)/t.py::test_a/feature_maps": 5000.0,
+            "layers drifted/t.py::test_a/feature_maps": 4.0,
+            "output error (1 = allowed)/t.py::test_a/feature_maps": pytest.approx(20_000.0),
+            "error (1 = allowed)/t.py::test_a/m": 0.5,
+            "layers drifted/t.py::test_a/m": 0.0,
+        }
 
-    def test_what_is_no_number_is_drawn_as_such(self):
-        actual, _ = trend_scalars([check(output=OutputEffect(error=math.inf, tolerance=1e-5))])
-        assert math.isnan(actual["errors/t.py::test_a/feature_maps"])
-        assert math.isnan(actual["output errors/t.py::test_a/feature_maps"])
+    @pytest.mark.parametrize(
+        ("error", "tolerance", "multiple"),
+        [(0.0, 0.0, 0.0), (0.0, None, 0.0), (0.1, 0.0, None), (None, 0.1, None), (math.inf, 0.1, None)],
+    )
+    def test_what_is_no_multiple_is_drawn_as_such(self, error, tolerance, multiple):
+        found = trend_scalars([check(error=error, tolerance=tolerance)])[
+            "error (1 = allowed)/t.py::test_a/feature_maps"
+        ]
+        assert math.isnan(found) if multiple is None else found == multiple
+
+    def test_the_limit_is_drawn_beside_what_has_one(self, tmp_path):
+        folder = ResultsFolder(tmp_path)
+        output = OutputEffect(error=0.2, tolerance=1e-5)
+        write_run_events(folder, RunResult(FACTS, (drift(output=output),)), "")
+        limits = EventAccumulator(str(folder.tensorboard / "0_trend/allowed"))
+        limits.Reload()
+        tags = limits.Tags()["scalars"]
+        assert {tag.partition("/")[0] for tag in tags} == {"error (1 = allowed)", "output error (1 = allowed)"}
+        assert [event.value for tag in tags for event in limits.Scalars(tag)] == [1.0, 1.0]
 
     def test_variants_have_series_of_their_own(self):
-        actual, _ = trend_scalars([check(Status.MATCH, variant="cuda", error=0.0)])
-        assert "errors/t.py::test_a/feature_maps@cuda" in actual
+        found = trend_scalars([check(Status.MATCH, variant="cuda", error=0.0)])
+        assert "error (1 = allowed)/t.py::test_a/feature_maps@cuda" in found
 
     def test_what_was_not_compared_has_no_error(self):
-        assert trend_scalars([check(Status.MISSING), check(Status.RECORDED)])[0] == {"!checks/drifted": 0.0}
+        assert trend_scalars([check(Status.MISSING), check(Status.RECORDED)]) == {"!checks/drifted": 0.0}
 
 
 @pytest.mark.parametrize("status", Status)
@@ -74,7 +84,7 @@ class TestMarkdown:
         text = self.markdown(drift(), check(Status.MATCH))
         assert text.startswith("## 1 match, 1 drift\n\nRun `id`, step 12 of the trend; commit `a1b2c3d*` (with ")
         assert "branch `main`" in text
-        assert "### 1. `weights at conv1, 5,000 x`" in text
+        assert "### 1. `weights at conv1, 5,000 x`\n\n1 check of 1 test\n\n- `t.py::test_a`\n\nTo accept" in text
         assert "modelviz accept --run id --from 'a b' --group weights@conv1\n" in text
         assert "all x 1.05" in text
 
@@ -82,6 +92,7 @@ class TestMarkdown:
         known = drift(name="second", message="the output", output=OutputEffect(error=0.2, tolerance=1e-5))
         text = self.markdown(drift(message="nothing"), known)
         assert "the output" in text
+        assert "\n\n2 checks of 1 test; output off by up to 0.2\n\n" in text
         assert "nothing" not in text
 
     def test_failures_of_other_kinds(self):

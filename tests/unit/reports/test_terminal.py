@@ -3,9 +3,10 @@
 import dataclasses
 import math
 
+import check_results
 import pytest
 
-from pytest_modelviz.records.check_result import CheckResult, LayerCounts, Status
+from pytest_modelviz.records.check_result import LayerCounts, Status
 from pytest_modelviz.records.findings import (
     AUTOCAST,
     AttributeFinding,
@@ -35,19 +36,7 @@ from pytest_modelviz.text.printable import printable
 from pytest_modelviz.views.cam_map.findings import NonFiniteMapFinding, ScaledMapFinding
 from pytest_modelviz.views.model_summary.findings import FieldFinding
 
-DRIFT = CheckResult(
-    nodeid="t.py::test",
-    view="feature_maps",
-    name="feature_maps",
-    status=Status.DRIFT,
-    baseline="baselines/x.json",
-    layers=LayerCounts(6, 3),
-    error=0.05,
-    tolerance=1e-4,
-    first_divergence=Divergence("conv", "Conv2d", 0, 0.05, 1e-4),
-    cause=Cause.WEIGHTS,
-    candidate="candidates/x.json",
-)
+DRIFT = dataclasses.replace(check_results.DRIFT, nodeid="t.py::test", layers=LayerCounts(6, 3), output=None)
 
 
 def drift(**changed):

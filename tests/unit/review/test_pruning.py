@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.records.orphan import OrphanRecord
 from pytest_modelviz.records.run_result import RunFacts, RunResult
+from pytest_modelviz.review.orphaned import without_file
 from pytest_modelviz.review.pruning import _newer_file, prune_all
 from pytest_modelviz.review.review import Decision, Review
 from pytest_modelviz.storage.names import Location
@@ -99,6 +101,20 @@ def test_a_test_that_may_be_back_stays_unless_it_is_named(tmp_path, nodeid, sour
     decision = project.prune([nodeid] if named else [], **judged)
     assert decision.done == ("refused" if reason and not named else "removed")
     assert decision.reason.startswith("" if named else reason)
+
+
+@pytest.mark.parametrize("where", ["own", "elsewhere", "elsewhere, of another test"])
+def test_a_test_without_a_file_that_a_run_from_elsewhere_has_checked_stays(tmp_path, where):
+    """That run is of other files than these; the project's own last run may be older than the removal of the file."""
+    project = Orphaned(tmp_path, "gone.py::test_a")
+    nodeid = "gone.py::test_b" if "another" in where else project.nodeid
+    check = CheckResult(nodeid=nodeid, view="v", name="n", status=Status.MATCH, baseline="b")
+    results = project.results if where == "own" else ResultsFolder(tmp_path / "ci")
+    results.write(RunResult(RunFacts("R", "2", "3", "linux", "cpu", 1), (check,)))
+    review = Review([results], project.results, tmp_path, tmp_path / "baselines")
+    (decision,) = prune_all(review, without_file(review), named=[project.nodeid])
+    assert decision.done == ("refused" if where == "elsewhere" else "removed")
+    assert decision.reason.startswith("run R has checked this test, whose file is not in" if decision.refused else "")
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,8 @@ def drift(**changes):
             [Picture("x", PICTURE, difference=PICTURE / 2)],
             "[0].difference must be None or a NumPy array (height, width, 3) of uint8, not",
         ),
+        ("picture", [Picture("x", PICTURE, captions=("a", 1))], "[0].captions must be a tuple of str, not"),
+        ("picture", [Picture("x", PICTURE, not_finite={"NaN"})], "[0].not_finite must be a frozenset of NaN, +inf"),
         ("picture", [Curve("x", [1.0])], "in what its picture returned, [0].series must be a dict of sequences"),
         (
             "picture",

@@ -100,7 +100,7 @@ def test_a_sequence_s_map_is_drawn_as_a_strip():
     assert (strip == strip[:1]).all()
     (picture,), (composite,) = view.picture(capture), view.picture(capture, capture)
     assert picture.image.shape[1] > picture.image.shape[0]
-    assert composite.actual.shape[:2] == (2 * (72 + 2 + BAR_HEIGHT) + 12, 3 * PANEL)  # of two samples
+    assert composite.actual.shape[:2] == (2 * (16 + 72 + 2 + BAR_HEIGHT) + 12, 3 * PANEL)  # of two samples
     assert composite.image.shape[1] == 3 * PANEL
     short = flat(np.float32([0.0, np.nan, 1.0]))
     assert short.shape == (1, 3)

@@ -56,3 +56,11 @@ def test_nothing_requested_is_an_error(checks):
     with pytest.raises(ModelvizError):
         ModelvizFixture(checks)(SmallNet(), images(), summary=False, feature_maps=False)
     assert not checks.made
+
+
+@pytest.mark.parametrize("name", ["", "a\nb", 3, b"v"])
+def test_a_name_that_cannot_begin_others_is_refused(checks, name):
+    with pytest.raises(ModelvizError, match="name= takes a non-empty printable string, not ") as caught:
+        ModelvizFixture(checks)(SmallNet(), images(), name=name)
+    assert [entry.path.name for entry in caught.traceback if not entry.ishidden(caught)] == ["test_combined_fixture.py"]
+    assert not checks.made

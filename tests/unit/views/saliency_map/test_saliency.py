@@ -243,8 +243,8 @@ def test_a_few_large_pixels_do_not_make_a_difference_pale():
     after[0, 0, :] = 2.0
     after[0, 5, 5] = 1000.0
     samples = [Sample(values, np.abs(values).max(0), None) for values in (base, after)]
-    picture = saliency_composite("gradient", "", samples[:1], samples[1:])
-    corner, middle = picture.difference[0, 0], picture.difference[96, 20]
+    picture = saliency_composite("gradient", "", samples[:1], samples[1:], [""])
+    corner, middle = picture.difference[16, 0], picture.difference[112, 20]  # below a title
     assert corner.tolist() == [244, 152, 122]  # 1 of 2, which the magnitudes are painted up to
     assert middle.tolist() == [221, 220, 220]
 

@@ -196,3 +196,32 @@ def test_a_forged_gradient_of_a_layer_that_is_allowed_more_excuses_no_other_rate
     tolerances = Tolerances(layers=(LayerTolerance("2", 0.3),))
     assert view(0.05).compare(forged, view(0.05).capture(), tolerances).matched
     assert not view(0.07).compare(forged, actual, tolerances).matched
+
+
+@pytest.mark.parametrize("factor", [0.3, 0.41, 0.45, 11.0])
+def test_a_forged_last_gradient_excuses_no_update_of_one_parameter_beyond_the_table(factor):
+    def view(factor=1.0, steps=4):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(4, 64), nn.Tanh(), nn.Linear(64, 1))
+        bias, *others = model[0].bias, model[0].weight, *model[2].parameters()
+        bias.data.zero_()
+        optimizer = torch.optim.SGD([{"params": others}, {"params": [bias]}], lr=0.01)
+        data = torch.randn(steps, 64, 4, generator=torch.Generator().manual_seed(1))
+
+        def step(number):
+            if number == steps - 1:
+                optimizer.param_groups[1]["lr"] *= factor
+            optimizer.zero_grad()
+            loss = (model(data[number]) - data[number].sum(1, keepdim=True)).square().mean()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        return TrainingCurveView(step, steps=steps, model=model)
+
+    honest, actual = view().capture(), view(factor).capture()
+    for early, late in ((1e-4, 0.05), (1e-3, 0.7), (1e-3, 0.99)):
+        gradients = honest.arrays["parameters.gradients"].copy()
+        gradients[0] *= 1 + early
+        gradients[-1] *= 1 + late
+        assert not matches(view(factor), mended(view(), honest, parameters__gradients=gradients), actual)
