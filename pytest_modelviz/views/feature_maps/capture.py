@@ -152,13 +152,12 @@ class FeatureMapsView:
 
 def _with_means(trace: ForwardTrace, again: ForwardTrace) -> ForwardTrace:
     """A pass with the means of its large tensors, which only people look at, as the same pass made again has them."""
-    tensors = {
-        key: record
-        if record.mean is not None or key not in again.tensors
-        else replace(record, mean=again.tensors[key].mean)
+    means = {
+        key: replace(record, mean=again.tensors[key].mean)
         for key, record in trace.tensors.items()
+        if record.sketch.size < record.numbers and key in again.tensors
     }
-    return replace(trace, tensors=tensors)
+    return replace(trace, tensors={**trace.tensors, **means})
 
 
 def _stored(trace: ForwardTrace) -> ForwardTrace:
