@@ -109,5 +109,5 @@ class TestHeatmaps:
         for part in ("baseline", "actual", "difference"):
             assert getattr(titled, part).shape[0] == getattr(plain, part).shape[0] + 2 * 16
         assert plain.captions == ("error 1", "baseline is positive nowhere. actual is positive nowhere.")
-        assert titled.captions[1] == f"a: {same}"
+        assert titled.captions[1].startswith("b: baseline is positive nowhere.")
         assert titled.not_finite == {"NaN"}
