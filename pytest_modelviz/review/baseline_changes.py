@@ -18,6 +18,7 @@ from pytest_modelviz.pictures.files import quick_png_bytes
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.records.findings import FormerSketchFinding, UnrecordedPartsFinding, UnstatedFinding
+from pytest_modelviz.records.trace_arrays import are_sketched_alike
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.reports.terminal import amount, explain
 from pytest_modelviz.review.baseline_diff import Change, Entry, Pair
@@ -30,7 +31,10 @@ from pytest_modelviz.views.stored import StoredView, stored_view
 
 _LONGEST_REASON = 200  # letters of an error
 _EARLIER = (UnstatedFinding, FormerSketchFinding, UnrecordedPartsFinding)  # what they match with
-_OF_EARLIER = "is of an earlier version, which did not record all that is compared now: run the test with that baseline"
+_OF_TWO_VERSIONS = (
+    "not compared, the two were recorded by different versions of pytest-modelviz, which do not record the same: run "
+    "the test with the baseline in"
+)
 _EXCHANGED = (
     "the newer baseline allows what the older does not: the two were compared the other way round, and in the evidence "
     "the older one stands after the newer"
@@ -55,8 +59,8 @@ class BaselineChange:
     pictures: Mapping[str, bytes] = field(default_factory=dict)
 
 
-class _OneWayError(Exception):
-    """Two baselines agree only one way, and the older is of an earlier version, which did not record everything."""
+class _OtherVersionError(Exception):
+    """Two baselines cannot be compared, or agree only one way, since an earlier version has recorded one of them."""
 
 
 class _DamagedSideError(Exception):
@@ -121,10 +125,8 @@ class ChangeEvaluator:
         before, after = old.capture, new.capture
         try:
             verdict, notes = self._verdict(view, before, after)
-        except _OneWayError:
-            return self._plain(
-                pair, Change.NOT_COMPARED, f"not compared, the baseline in {self.before.label} {_OF_EARLIER}", after
-            )
+        except _OtherVersionError:
+            return self._plain(pair, Change.NOT_COMPARED, f"{_OF_TWO_VERSIONS} {self.before.label}", after)
         change = Change.WITHIN_TOLERANCE if verdict.matched else Change.DRIFT
         result = replace(self._result(pair, change, after), baseline_sha256=old.digest).with_verdict(verdict)
         pictures: dict[str, bytes] = {}
@@ -154,15 +156,17 @@ class ChangeEvaluator:
         """The stricter of the verdicts of both directions, of two drifts that on the newer one.
 
         What is allowed follows from the actual side, which may be forged here, and only of the other one is the text
-        compared with the arrays. Raises _DamagedSideError and _OneWayError.
+        compared with the arrays. Raises _DamagedSideError and _OtherVersionError.
         """
+        if not _are_sketched_alike(before, after):
+            raise _OtherVersionError
         tolerances = self._strictest(before, after)
         forward = self._one_way(view, before, after, tolerances, self.before)
         backward = self._one_way(view, after, before, tolerances, self.after)
         if not forward.matched or backward.matched:
             return forward, []
         if any(isinstance(finding, _EARLIER) for finding in forward.findings):
-            raise _OneWayError
+            raise _OtherVersionError
         backward = replace(backward, environment_changes=forward.environment_changes)
         return with_output_effect(backward, before, after, tolerances), [_EXCHANGED]
 
@@ -203,6 +207,13 @@ class ChangeEvaluator:
             baseline=self.before.display_path((pair.before or current).stem),
             compared_with=self.after.display_path((pair.after or current).stem),
         )
+
+
+def _are_sketched_alike(before: Capture, after: Capture) -> bool:
+    try:
+        return are_sketched_alike(before.arrays, after.arrays)
+    except UnreadableBaselineError:  # which is found again when they are compared, and of which side it is
+        return True
 
 
 def _loaded(entry: Entry) -> Stored:

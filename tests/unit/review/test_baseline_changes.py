@@ -15,6 +15,7 @@ from pytest_modelviz.cli.stored_report import own_report
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.check_result import Status
+from pytest_modelviz.records.sketch_version import SKETCH_VERSION, sketched_as
 from pytest_modelviz.records.trace_arrays import pack_trace, unpack_trace
 from pytest_modelviz.review.baseline_changes import ChangeEvaluator
 from pytest_modelviz.review.baseline_diff import Change, changed_pairs
@@ -287,9 +288,18 @@ class TestForgedNewer:
         change = sides.change()
         assert change.change is Change.NOT_COMPARED
         assert change.result.message == (
-            f"n: not compared, the baseline in the folder {sides.old} is of an earlier version, which did not record "
-            f"all that is compared now: run the test with that baseline"
+            f"n: not compared, the two were recorded by different versions of pytest-modelviz, which do not record the "
+            f"same: run the test with the baseline in the folder {sides.old}"
         )
+
+    def test_sketches_of_two_versions_are_not_compared(self, sides):
+        view = FeatureMapsView(nn.Linear(4, 4).eval(), torch.ones(20_000, 4))
+        with sketched_as(SKETCH_VERSION - 1):
+            old = view.capture()
+        sides.both(old, view.capture())
+        change = sides.change()
+        assert change.change is Change.NOT_COMPARED
+        assert "recorded by different versions" in change.result.message
 
     def test_a_match_with_notes_says_so(self, sides, maps):
         old = maps[0]
