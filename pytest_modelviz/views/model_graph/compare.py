@@ -99,19 +99,17 @@ def _refuse_aliases(baseline: OperatorGraph, actual: OperatorGraph) -> None:
     Raises UnreadableBaselineError.
     """
     names = {operator.name for operator in actual.operators}
-    references = [name for operator in actual.operators for name in operator.inputs]
     held: set[str] = set()
-    for reference in (*references, *actual.outputs, *actual.inputs):
+    for reference in (*actual.references, *actual.inputs):
         held |= {reference.rpartition("=")[2], producer_of(reference)} - names
-    for name in (operator.name for operator in baseline.operators):
-        if name in held:
-            raise UnreadableBaselineError(f"its graph has an operator with an impossible name: {name[:80]!r}")
+    for operator in baseline.operators:
+        if operator.name in held:
+            raise UnreadableBaselineError(f"its graph has an operator with an impossible name: {operator.name[:80]!r}")
 
 
 def _read_modules(graph: OperatorGraph) -> set[str]:
     """The modules whose parameters and buffers are read or returned, by whichever module's code."""
-    references = (*(name for operator in graph.operators for name in operator.inputs), *graph.outputs)
-    return {holder[0] for holder in (holder_of(reference, graph) for reference in references) if holder is not None}
+    return {holder[0] for reference in graph.references if (holder := holder_of(reference, graph)) is not None}
 
 
 def renamed_back(baseline: OperatorGraph, actual: OperatorGraph) -> tuple[OperatorGraph, list[RenameFinding]]:
@@ -130,10 +128,7 @@ def renamed_back(baseline: OperatorGraph, actual: OperatorGraph) -> tuple[Operat
         owner, slash, rest = given.partition("/")
         return f"{prefix}{equals}{escaped(module(unescaped(owner)))}{slash}{rest}"
 
-    operators = tuple(
-        replace(operator, name=reference(operator.name), inputs=tuple(map(reference, operator.inputs)))
-        for operator in actual.operators
-    )
+    operators = tuple(operator.renamed(reference) for operator in actual.operators)
     modules = {module(name): row for name, row in actual.modules.items()}
     names = {inputs.get(name, name): text for name, text in actual.inputs.items()}
     outputs = tuple(map(reference, actual.outputs))

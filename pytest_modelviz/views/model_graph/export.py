@@ -8,11 +8,11 @@ tensors: a cache that the code fills then keeps those, so one real pass (`probe.
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import logging
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import torch
 
@@ -33,7 +33,7 @@ from pytest_modelviz.views.model_graph.naming import (
     returned_items,
     returned_text,
 )
-from pytest_modelviz.views.model_graph.records import EXPORTED, Operator, OperatorGraph, producer_of
+from pytest_modelviz.views.model_graph.records import EXPORTED, Operator, OperatorGraph, producer_of, with_names
 
 _TENSORS = ("float", "bfloat", "int", "uint", "bool", "complex", "(")  # begin the output's text where it holds any
 _SYMBOLS = (torch.SymInt, torch.SymFloat, torch.SymBool)  # numbers that export knows by name, not by value
@@ -135,12 +135,5 @@ def _needed(reader: Reader, outputs: tuple[str, ...]) -> tuple[tuple[Operator, .
     counts = Counts()
     names = {operator.name: counts.name(operator.module, operator.kind) for operator in needed}
 
-    def renamed(reference: str) -> str:
-        producer = producer_of(reference)
-        at = reference.rfind("=") + 1
-        return f"{reference[:at]}{names.get(producer, producer)}{reference[at + len(producer) :]}"
-
-    called = (
-        replace(operator, name=names[operator.name], inputs=tuple(map(renamed, operator.inputs))) for operator in needed
-    )
-    return tuple(called), tuple(map(renamed, outputs))
+    rename = functools.partial(with_names, names=names)
+    return tuple(operator.renamed(rename) for operator in needed), tuple(map(rename, outputs))

@@ -33,7 +33,8 @@ from pytest_modelviz.records.findings import (
 )
 from pytest_modelviz.records.structure import ATTRIBUTE_SUFFIX, ModelStructure, class_name_of
 from pytest_modelviz.records.verdict import Divergence, Verdict
-from pytest_modelviz.views.training_curve.curve_comparison import CurveComparison, CurveDifference, CurveKind
+from pytest_modelviz.views.training_curve.curve_comparison import CurveComparison
+from pytest_modelviz.views.training_curve.curve_tables import DECAY, GRADIENT, SCALAR, UPDATE, CurveDifference
 from pytest_modelviz.views.training_curve.findings import (
     CurveFinding,
     CurveRemark,
@@ -104,7 +105,7 @@ class TrainingDiagnosis:
         everything = (*self._built, *self._config, *self._weights, *self._optimizers, *self._attributes)
         findings += _also([finding for finding in everything if id(finding) not in named])
         # an optimiser is no module: what it moves otherwise is the model itself, not the layer that shows it most
-        layer = None if known else (_owner(lead.name) if lead.kind == CurveKind.GRADIENT else "")
+        layer = None if known else (_owner(lead.name) if lead.kind == GRADIENT else "")
         drifted = _layers(comparison.drifted) if self._baseline.parameters else self._compared
         return self._verdict(layer, lead.error, lead.allowed, cause, findings, drifted)
 
@@ -137,7 +138,7 @@ class TrainingDiagnosis:
 
     def _cause(self, lead: CurveDifference) -> tuple[str | None, Sequence[AnyFinding]]:
         """The cause and its evidence. An attribute is weak evidence, and none where all agrees up to the update."""
-        moved = lead.kind in (CurveKind.UPDATE, CurveKind.DECAY)
+        moved = lead.kind.stage == UPDATE
         if moved and self._optimizers:
             return "computation", self._optimizers
         if self._built or self._config:
@@ -148,9 +149,9 @@ class TrainingDiagnosis:
             return "computation", self._optimizers
         if self._attributes and not moved:
             return "architecture", self._attributes
-        if moved or (lead.kind == CurveKind.SCALAR and lead.step == 0 and self._before.modules):
+        if moved or (lead.kind == SCALAR and lead.step == 0 and self._before.modules):
             return "computation", []
-        return ("gradient" if lead.kind == CurveKind.GRADIENT and lead.step == 0 else None), []
+        return ("gradient" if lead.kind == GRADIENT and lead.step == 0 else None), []
 
     def _verdict(
         self,
@@ -198,9 +199,9 @@ def _lead(
     the difference.
     """
     differences, worst = list(comparison.differences), comparison.worst
-    if worst.kind == CurveKind.SCALAR:
+    if worst.kind == SCALAR:
         return worst, differences
-    if worst.kind == CurveKind.GRADIENT:
+    if worst.kind == GRADIENT:
         lead = max(differences, key=lambda difference: baseline.parameters.index(difference.name))
         return lead, [lead, *(difference for difference in differences if difference is not lead)]
     named = [difference for difference in differences if difference.name] or _most_moved(worst, baseline, actual)
@@ -213,7 +214,7 @@ def _most_moved(worst: CurveDifference, baseline: Training, actual: Training) ->
     before, after = baseline.updates[worst.step], actual.updates[worst.step]
     with np.errstate(all="ignore"):
         share = np.sqrt(np.abs(before - after)) * np.sqrt(before + after)
-        if worst.kind == CurveKind.DECAY:
+        if worst.kind == DECAY:
             before, after = baseline.along[worst.step], actual.along[worst.step]
             share = np.abs(after - before) * baseline.sizes[worst.step]
     share = np.nan_to_num(share)
@@ -233,7 +234,7 @@ def _owner(parameter: str) -> str:
 
 def _difference_finding(difference: CurveDifference) -> CurveFinding:
     _, kind, name, before, after, _, _ = difference
-    return CurveFinding("" if kind == CurveKind.SCALAR else _owner(name), kind, name, before, after)
+    return CurveFinding("" if kind == SCALAR else _owner(name), kind, name, before, after)
 
 
 def _also(findings: Sequence[AnyFinding]) -> list[AnyFinding]:

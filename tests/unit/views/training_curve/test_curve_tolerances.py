@@ -14,7 +14,8 @@ from trainings import Scale, compared, trained
 from pytest_modelviz.compare.tolerance import LayerTolerance, Tolerances
 from pytest_modelviz.records.findings import IncomparableStepsFinding
 from pytest_modelviz.views.training_curve.capture import TrainingCurveView
-from pytest_modelviz.views.training_curve.curve_comparison import CurveKind, compare_curves
+from pytest_modelviz.views.training_curve.curve_comparison import compare_curves
+from pytest_modelviz.views.training_curve.curve_tables import CurveKind
 from pytest_modelviz.views.training_curve.findings import Onset, PartingFinding
 from pytest_modelviz.views.training_curve.records import Training
 from pytest_modelviz.views.training_curve.tolerance import step_tolerance
