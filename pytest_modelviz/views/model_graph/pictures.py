@@ -30,14 +30,12 @@ _ROWS = 48  # of the picture of one graph
 def picture(actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None) -> Sequence[Exhibit]:
     """One text; with a baseline, its difference, and the actual graph."""
     after = OperatorGraph.from_facts(actual.facts)
+    summary = f"{counted(len(after.operators), 'operator')}, {after.source}"
     if baseline is None:
-        headline = f"{counted(len(after.operators), 'operator')}, {after.source}"
-        return [text_picture(_LABEL, headline, _overview(after))]
+        return [text_picture(_LABEL, summary, _overview(after))]
     before = OperatorGraph.from_facts(baseline.facts)
     if before.source != after.source:
-        headline = (
-            f"actual: {counted(len(after.operators), 'operator')}, {after.source}; the baseline was {before.source}"
-        )
+        headline = f"actual: {summary}; the baseline was {before.source}"
         return [text_picture(_LABEL, headline, _overview(after)), Graph("graph", tuple(_nodes(after)))]
     renamed = renamed_back(before, after)[0]
     differing = difference(before, renamed)

@@ -7,9 +7,9 @@ import numpy as np
 
 from pytest_modelviz.pictures.exhibits import Curve, Exhibit, Histogram
 from pytest_modelviz.records.capture import Capture
-from pytest_modelviz.records.facts import rows
 from pytest_modelviz.records.norms import row_norms
 from pytest_modelviz.records.verdict import Verdict
+from pytest_modelviz.views.captions import rows_in_words
 from pytest_modelviz.views.training_curve.chart import chart
 from pytest_modelviz.views.training_curve.records import Training, Values
 
@@ -52,10 +52,7 @@ def picture(actual: Capture, baseline: Capture | None = None, verdict: Verdict |
 
 def describe(actual: Capture) -> str:
     """The curves in numbers, a line for each step."""
-    return "\n".join(
-        f"step {step}: " + ", ".join(f"{name} {value}" for name, value in row.items())
-        for step, row in rows(actual.facts, "steps").items()
-    )
+    return rows_in_words(actual, "steps", "step ")
 
 
 def _pairs(before: Mapping[str, Values], after: Mapping[str, Values]) -> dict[str, dict[str, Values]]:

@@ -270,3 +270,23 @@ def test_a_model_that_holds_a_nested_tensor_can_be_compared():
     recorded = capture(model)
     assert recorded.result.modules[""].tensors == {"pieces": "nested float32[2, *, 3]"}
     assert compared(recorded, recorded)[0].matched
+
+
+class Handing(nn.Module):
+    """Which of two inputs a child is given, and whose weight, is its parent's code."""
+
+    def __init__(self, which: int, *, lend: bool) -> None:
+        super().__init__()
+        self.child, self._which, self._lend = nn.Linear(3, 3), which, lend
+        self.register_buffer("other", torch.ones(3, 3))
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        given = {"weight": self.other} if self._lend else {}
+        return torch.func.functional_call(self.child, given, ((x, y)[self._which],)) + x + y + self.other[0]
+
+
+@pytest.mark.parametrize("changed", [Handing(1, lend=False), Handing(0, lend=True)], ids=["input", "weight"])
+def test_what_a_module_is_handed_is_a_matter_of_the_one_that_calls_it(changed):
+    inputs = torch.ones(2, 3), torch.zeros(2, 3)
+    verdict, _ = compared(capture(Handing(0, lend=False), inputs), capture(changed, inputs))
+    assert (verdict.first.layer, verdict.first.class_name) == ("", "Handing")
