@@ -3,19 +3,12 @@
 A step computes scalars, then gradients, then moves the parameters; what parts first in that order is where to look.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from pytest_modelviz.compare.tolerance import Tolerances
-from pytest_modelviz.views.training_curve.curve_tables import (
-    GRADIENT,
-    SCALAR,
-    UPDATE,
-    CurveDifference,
-    Curves,
-    curve_tables,
-)
+from pytest_modelviz.views.training_curve.curve_tables import GRADIENT, UPDATE, CurveDifference, Curves, tabulate
 from pytest_modelviz.views.training_curve.records import Training
 
 
@@ -30,9 +23,9 @@ class CurveComparison:
     updates differ and were not compared, since their gradients may be rounding.
     """
 
-    differences: tuple[CurveDifference, ...] = ()
-    drifted: frozenset[str] = frozenset()
-    worst: CurveDifference = field(default=CurveDifference(0, SCALAR, "", 0.0, 0.0, 0.0, 0.0))
+    differences: tuple[CurveDifference, ...]
+    drifted: frozenset[str]
+    worst: CurveDifference
     judged_steps: int | None = None
     unsure: tuple[str, ...] = ()
 
@@ -40,22 +33,18 @@ class CurveComparison:
 def compare_curves(baseline: Training, actual: Training, dtype: str, tolerances: Tolerances) -> CurveComparison:
     """Compare two trainings of as many steps, the same scalars and the same parameters, step by step."""
     with np.errstate(all="ignore"):
-        tables, unsure = curve_tables(baseline, actual, dtype, tolerances)
-    for step in range(baseline.steps):
-        for stage in (SCALAR, GRADIENT, UPDATE):
-            differences = [
-                (float(table.excess[step, at]), table.difference(step, int(at)))
-                for table in tables
-                if table.kind.stage == stage
-                for at in np.flatnonzero(table.beyond[step])
-            ]
-            if differences:
-                differences.sort(key=lambda pair: -pair[0])
-                # where a whole update differs, how far of it is along the parameter says no more
-                worst_of: dict[str, CurveDifference] = {}
-                for _, difference in differences:
-                    worst_of.setdefault(difference.name, difference)
-                return CurveComparison(tuple(worst_of.values()), _drifted(tables, step), differences[0][1])
+        tables, unsure = tabulate(baseline, actual, dtype, tolerances)
+    parted = [int(step) for table in tables for step in table.beyond_steps[:1]]
+    if parted:
+        step = min(parted)
+        found = [pair for table in tables for pair in table.differences(step)]  # in the order of what a step does
+        differences = [pair for pair in found if pair[1].kind.stage == found[0][1].kind.stage]
+        differences.sort(key=lambda pair: -pair[0])
+        # where a whole update differs, how far of it is along the parameter says no more
+        worst_of: dict[str, CurveDifference] = {}
+        for _, difference in differences:
+            worst_of.setdefault(difference.name, difference)
+        return CurveComparison(tuple(worst_of.values()), _drifted(tables, step), differences[0][1])
     table = max(tables, key=lambda candidate: float(candidate.excess.max()))
     nearest = divmod(int(table.excess.argmax()), len(table.names))
     unjudged = np.flatnonzero(~np.logical_and.reduce([table.judged.all(axis=1) for table in tables]))

@@ -109,7 +109,17 @@ class Curves(NamedTuple):
         return np.asarray(np.where(self._counts, excess, 0.0), np.float64)
 
     @property
-    def beyond(self) -> Flags:
+    def beyond_steps(self) -> npt.NDArray[np.intp]:
+        """The steps at which anything is beyond what is allowed."""
+        return np.flatnonzero(self._beyond.any(axis=1))
+
+    def differences(self, step: int) -> list[tuple[float, CurveDifference]]:
+        """(how many times what is allowed, what differs) of all that is beyond it at a step."""
+        excess = self.excess[step]
+        return [(float(excess[at]), self.difference(step, int(at))) for at in np.flatnonzero(self._beyond[step])]
+
+    @property
+    def _beyond(self) -> Flags:
         return ~(self.error <= self.allowed) & self._counts
 
     @property
@@ -122,7 +132,7 @@ class Curves(NamedTuple):
         return CurveDifference(step, self.kind, self.names[at], *(float(table[step, at]) for table in tables))
 
 
-def curve_tables(
+def tabulate(
     baseline: Training, actual: Training, dtype: str, tolerances: Tolerances
 ) -> tuple[list[Curves], tuple[str, ...]]:
     """All that is compared, and the names of the parameters whose updates differ and are not, as `unsure` has them."""

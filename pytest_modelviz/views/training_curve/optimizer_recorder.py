@@ -207,10 +207,8 @@ class _NotPlainError(Exception):
 
 
 def _plain(value: object, depth: int = 0) -> Option:
-    if isinstance(value, torch.Tensor):
-        if value.numel() != 1 or value.is_complex() or value.is_meta:
-            raise _NotPlainError
-        value = value.detach().item()
+    if isinstance(value, torch.Tensor) and value.numel() == 1 and not value.is_meta:
+        value = value.item()
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float):

@@ -1,6 +1,7 @@
 """How far curves may part: strict at the first step, and no further than rounding grows."""
 
 import math
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -301,3 +302,10 @@ def test_trainings_of_numbers_of_any_size_are_compared(size, rate):
         return TrainingCurveView(step, steps=3, model=model)
 
     assert compared(training(1.0), training(rate)).matched is (rate == 1.0)
+
+
+def test_the_time_to_compare_grows_with_the_steps_and_no_faster():
+    training = pulled(np.linspace(1.0, 0.5, 180_000).reshape(60_000, 3))
+    started = time.perf_counter()
+    assert first(training, training) is None
+    assert time.perf_counter() - started < 10  # not all steps anew at each step
