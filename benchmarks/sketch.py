@@ -3,8 +3,8 @@
     python benchmarks/sketch.py [threads]
 
 Price: reading every activation and every large parameter of a ResNet-50 in a hook, as a ratio to the bare pass in the
-same process, without any of the bookkeeping of `feature_maps`. "one sum" is the least that anything which reads all
-numbers can cost here.
+same process, in processor time, without any of the bookkeeping of `feature_maps`. "one sum" is the least that anything
+which reads all numbers can cost here.
 
 Precision: estimated / true relative error over changes of many kinds in tensors of usual shapes; the share of cases
 within 25 % of the truth, and the worst cases.
@@ -12,6 +12,7 @@ within 25 % of the truth, and the worst cases.
 
 from __future__ import annotations
 
+import math
 import statistics
 import sys
 import time
@@ -22,6 +23,7 @@ import torchvision
 
 from pytest_modelviz.probe import count_sketch
 from pytest_modelviz.probe.count_sketch import sketch_rows
+from pytest_modelviz.records.sketch_version import EARLIER_VERSION, sketched_as
 
 ROUNDS = 9
 Layout = Callable[[torch.Tensor], torch.Tensor]
@@ -31,8 +33,19 @@ def _signs(count: int) -> torch.Tensor:
     return count_sketch._sign_table(2**23, torch.float32, torch.device("cpu"))[:count]
 
 
-def buckets(width: int) -> Layout:
+def bags(width: int) -> Layout:
+    """Strided buckets, the sums of 64 rows with a sign each: what is recorded."""
     return lambda flat: sketch_rows(flat, width)
+
+
+def buckets(width: int) -> Layout:
+    """Strided buckets, a sign for each number: what earlier versions recorded."""
+
+    def layout(flat: torch.Tensor) -> torch.Tensor:
+        with sketched_as(EARLIER_VERSION):
+            return sketch_rows(flat, width)
+
+    return layout
 
 
 def places(width: int) -> Layout:
@@ -66,11 +79,12 @@ def runs(width: int) -> Layout:
 
 LAYOUTS: dict[str, Layout] = {
     "one sum": lambda flat: flat.sum(),
-    "strided, a sign each (activations), 251": buckets(251),
-    "strided, a sign each (weights), 61": buckets(61),
-    "strided, a sign each, 127": buckets(127),
-    "strided, a sign each, 509": buckets(509),
-    "strided, a sign each, 1021": buckets(1021),
+    "sums of 64 rows (activations), 251": bags(251),
+    "sums of 64 rows (weights), 61": bags(61),
+    "sums of 64 rows, 127": bags(127),
+    "sums of 64 rows, 509": bags(509),
+    "sums of 64 rows, 1021": bags(1021),
+    "strided, a sign each, 251": buckets(251),
     "runs of 64 with shared signs, then strided, 61": runs(61),
     "contiguous, shared signs, 251": places(251),
     "strided, a sign a row, 251": rows(251),
@@ -93,9 +107,9 @@ def price() -> dict[str, tuple[float, float]]:
         hooks = [module.register_forward_hook(hook) for module in model.modules() if look is not None]
         with torch.no_grad():
             model(image)
-            start = time.perf_counter()
+            start = time.process_time()
             model(image)
-            taken = time.perf_counter() - start
+            taken = time.process_time() - start
         for one in hooks:
             one.remove()
         return taken
@@ -139,6 +153,10 @@ def changes(shape: tuple[int, ...]) -> Iterator[tuple[str, torch.Tensor, torch.T
     pattern = torch.nn.functional.interpolate(torch.randn(1, 1, 6, 6), shape[-2:], mode="bicubic").view(shape[-2:])
     gain = torch.randn([*shape[:-2], 1, 1])
     yield "one smooth pattern, a gain a channel", base, base + 0.05 * gain * pattern
+    index = torch.arange(base.numel()).view(shape)
+    for period in (40, 5000, 200_000):
+        yield f"a wave of {period}", base, base + 0.1 * torch.sin(2 * math.pi / period * index)
+    yield "a ramp", base, base + 0.1 * index / base.numel()
     yield "permuted", base, base.flip(1)
     yield "scaled", base, base * 1.05
     yield "rolled", base, base.roll(1, -1)

@@ -14,6 +14,7 @@ from torch import nn
 from pytest_modelviz.extend import Picture, Tolerances
 from pytest_modelviz.pictures.files import png_bytes
 from pytest_modelviz.views.activation_maximization.capture import ActivationMaximizationView
+from pytest_modelviz.views.base import measured
 from pytest_modelviz.views.cam_map.capture import CamMapView
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
 from pytest_modelviz.views.kernel_maps.capture import KernelMapsView
@@ -72,14 +73,14 @@ def training(rate):
 def views():
     """View name -> (before, after); what has no `after` is shown as it is recorded."""
     model, photo = load_classifier(), load_photo("chelsea")
-    fault = turned(model, "_blocks.15._project_conv")
+    turned_layer = "_blocks.15._project_conv"
+    fault = turned(model, turned_layer)
     smoother = copy.deepcopy(model)
     smoother._blocks[3]._bn1.eps = 2e-3
     block = torch.rand(1, 8, 16, 16)
-    layers = ["_blocks.2", "_blocks.15"]
     return {
         "model_summary": [ModelSummaryView(one, input_data=photo) for one in (model, smoother)],
-        "feature_maps": [FeatureMapsView(one, photo, layers=layers) for one in (model, fault)],
+        "feature_maps": [FeatureMapsView(one, photo, layers=turned_layer) for one in (model, fault)],
         "cam_map": [CamMapView(one, photo, target=CAT) for one in (model, fault)],
         "kernel_maps": [KernelMapsView(model, layers=["_conv_stem"])],
         "saliency_map": [SaliencyMapView(model, photo, target=CAT, method="guided")],
@@ -91,11 +92,11 @@ def views():
 
 def picture_of(view, other=None) -> Picture:
     """The first picture of a view, or of what became of it."""
-    before = view.capture()
+    before = measured(view, view.capture())
     if other is None:
         shown = view.picture(before)
     else:
-        after = other.capture()
+        after = measured(other, other.capture())
         shown = other.picture(after, before, other.compare(before, after, Tolerances()))
     return next(one for one in shown if isinstance(one, Picture))
 

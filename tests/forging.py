@@ -70,9 +70,7 @@ def retold(view: str, facts: dict, arrays: dict) -> dict:
     facts = dict(facts)
     try:
         if view == "feature_maps":
-            trace = unpack_trace(arrays)
-            trace.tensors = {key: with_statistics(record) for key, record in trace.tensors.items()}
-            facts["layers"] = layer_rows(trace)
+            facts["layers"] = layer_rows(unpack_trace(arrays))
         elif view == "cam_map":
             facts |= told_of_map(arrays["map"])
             if SHADOW + "map" in arrays:
@@ -85,15 +83,6 @@ def retold(view: str, facts: dict, arrays: dict) -> dict:
     except Exception:
         return facts
     return facts
-
-
-def with_statistics(record: TensorRecord) -> TensorRecord:
-    """A record with the mean and root mean square that are told of its sketch."""
-    sketch = record.sketch.astype(np.float64)
-    if not sketch.size or not record.numel:
-        return record
-    mean = float(sketch.mean()) if sketch.size == record.numbers else 0.0
-    return dataclasses.replace(record, statistics=(mean, float(np.linalg.norm(sketch)) / record.numbers**0.5))
 
 
 def forged_value(value, draw: random.Random):

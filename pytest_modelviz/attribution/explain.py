@@ -67,7 +67,7 @@ def explain(
 
 def record_narrow(tensor: torch.Tensor) -> TensorRecord:
     """Record a tensor in the pass of an explanation, with a narrow sketch and no statistics."""
-    return record_tensor(tensor, TRACE_WIDTH, statistics=False)
+    return record_tensor(tensor, TRACE_WIDTH)
 
 
 def spatial_layers(model: torch.nn.Module, input_data: ModelInput) -> dict[str, SpatialLayout]:

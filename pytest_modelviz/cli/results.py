@@ -14,7 +14,7 @@ from pytest_modelviz.cli.pull_request import Format, gitlab, markdown, short_res
 from pytest_modelviz.cli.stored_report import stored_report, with_own_commands, without_command
 from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.records.run_result import RunResult, published_json
-from pytest_modelviz.reports.terminal import amount
+from pytest_modelviz.reports.short import short_text
 from pytest_modelviz.review.review import Review, ReviewedCheck, ReviewedRun, State
 from pytest_modelviz.review.selection import Choice, matching
 from pytest_modelviz.storage.results import ResultsFolder
@@ -84,10 +84,7 @@ def _line(item: ReviewedCheck, options: ReviewOptions) -> str:
     expected = "  (xfail)" if check.expected_failure else ""
     line = f"{status:10} {options.field(check.nodeid)}  {options.field(check.name)}{variant}{expected}"
     if check.status is Status.DRIFT:
-        first = check.first_divergence
-        layer = f" at {options.field(first.layer) if first.layer else 'the model itself'}" if first else ""
-        error = f", {amount(check.error, check.tolerance)}" if check.tolerance else ""
-        line += f"  {check.cause or 'different result'}{layer}{error}"
+        line += f"  {short_text(check, options.field)}"
     return f"{line}  ({item.fate})" if item.superseded_by else line
 
 

@@ -19,8 +19,8 @@ _TEXT_ERROR = 1e-2  # relative error of a number that is written with three digi
 _UNSCALED = 1e150  # earlier versions wrote "inf" for what is larger, and 0 for what is smaller than its reciprocal
 _NUMBER = r"-?(?:\d[\d.e+-]*|nan|inf)"
 _NUMERAL = r"-?\d+(?:\.\d*)?(?:e[+-]\d+)?(?![\w.])"
-_IN_TEXT = re.compile(rf"(?<= mean )({_NUMERAL}) rms ({_NUMERAL})")
-_STATISTICS = re.compile(rf" mean ({_NUMBER}) rms ({_NUMBER})")
+_IN_TEXT = re.compile(rf"(?: mean ({_NUMERAL}))? rms ({_NUMERAL})")
+_STATISTICS = re.compile(rf"(?: mean ({_NUMBER}))? rms ({_NUMBER})")
 
 
 def require_rows(stored: Any, expected: Mapping[str, Any], subject: str) -> None:
@@ -67,7 +67,10 @@ def is_rms_of(record: TensorRecord, text: Any) -> bool:
 
 
 def is_mean_of(record: TensorRecord, text: Any) -> bool:
-    """Whether `text` can be the mean of a sketched tensor, which is known only if the sketch holds all values."""
+    """Whether `text` can be the mean of a sketched tensor, which is known only if the sketch holds all values.
+
+    That of others need not be stated (None): a comparison does not take it.
+    """
     sketch = record.sketch.astype(np.float64)
     if not sketch.size or sketch.size != _value_count(record):
         return True
@@ -143,6 +146,8 @@ def _has_moments(row: Mapping[str, Any]) -> bool:
 
 def _same_moments(before: Sequence[Any], after: Sequence[Any]) -> bool:
     """Whether mean and root mean square agree: a mean of values that cancel is only as exact as these are."""
+    if "" in (before[0], after[0]):  # not stated
+        return bool(before[0] == after[0]) and _close(float(before[1]), float(after[1]))
     (old_mean, old_rms), (mean, rms) = map(float, before), map(float, after)
     return _close(old_rms, rms) and abs(old_mean - mean) <= _TEXT_ERROR * abs(rms) < math.inf
 

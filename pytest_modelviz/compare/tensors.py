@@ -26,7 +26,7 @@ def rms(record: TensorRecord) -> float:
 
 def sketched_alike(baseline: TensorRecord, actual: TensorRecord) -> tuple[TensorRecord, TensorRecord]:
     """The two records, the actual one as earlier versions sketched it where the baseline is of one of these."""
-    return baseline, (actual.former or actual) if baseline.former is None else actual
+    return baseline, (actual.former or actual) if baseline.is_of_earlier_version else actual
 
 
 def rms_difference(baseline: TensorRecord, actual: TensorRecord) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 
 from pytest_modelviz.pictures.colour import Image, Scale, Values, not_finite, paint
 from pytest_modelviz.pictures.composite import PANEL, Panel, Picture, Row, composite, plain_picture
-from pytest_modelviz.pictures.difference import difference_of, difference_panel, far_apart, nothing_differs, sentences
+from pytest_modelviz.pictures.difference import difference_of, difference_panel, far_apart
 from pytest_modelviz.pictures.layout import enlarge, grid, labelled
 
 TILE = 96
@@ -35,6 +35,7 @@ def channels_composite(
     numbers: Sequence[int] = (),
     precision: float = 0.0,
     shown: str = "",
+    more: Sequence[Row] = (),
 ) -> Picture:
     """Baseline | actual | difference of a layer's channels (c, h, w).
 
@@ -49,6 +50,7 @@ def channels_composite(
         numbers: which channels they are.
         precision: of the numbers, where they were rounded when stored: no smaller relative difference is drawn.
         shown: what these channels are of all that was compared, for a difference that lies elsewhere.
+        more: rows that stand below.
 
     """
     captions = [headline.removeprefix(label).strip()]
@@ -56,7 +58,8 @@ def channels_composite(
         before = None if baseline is None else _panel(baseline, Scale.of(baseline), numbers)
         comment = "The shapes differ: these cannot be subtracted."
         comment = "The baseline has no picture of this." if baseline is None else comment
-        return composite(label, captions, [Row(_panel(actual, Scale.of(actual), numbers), before, comment=comment)])
+        row = Row(_panel(actual, Scale.of(actual), numbers), before, comment=comment)
+        return composite(label, captions, [row, *more])
     scale, difference = Scale.of(baseline, actual), difference_of(baseline, actual, precision=precision)
     order = most_different_first(difference, baseline, actual)
 
@@ -64,8 +67,8 @@ def channels_composite(
         return _tiles(values, scale, order, numbers, _columns(len(values)))
 
     before, after = (Panel(draw(values, scale), scale, kinds=not_finite(values)) for values in (baseline, actual))
-    comment = sentences([nothing_differs(difference, shown), far_apart(baseline, actual)])
-    return composite(label, captions, [Row(after, before, difference_panel(difference, scale, draw), comment=comment)])
+    panel = difference_panel(difference, scale, draw, shown=shown)
+    return composite(label, captions, [Row(after, before, panel, comment=far_apart(baseline, actual)), *more])
 
 
 def most_different_first(difference: Values, *sides: Values) -> list[int]:

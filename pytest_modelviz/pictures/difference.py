@@ -6,6 +6,7 @@ import numpy as np
 
 from pytest_modelviz.pictures.colour import DIVERGING, Image, Scale, Values, not_finite
 from pytest_modelviz.pictures.composite import Panel
+from pytest_modelviz.pictures.layout import text_box
 
 HALF_PRECISION = 2.0**-10  # relative to the larger of two numbers of which each was rounded to half precision
 _SMALLEST = 2.0**-23  # relative to the largest number of an array: smaller ones vanish when it is stored
@@ -30,21 +31,26 @@ def difference_of(baseline: Values, actual: Values, *, precision: float = 0.0) -
 
 
 def difference_panel(
-    difference: Values, scale: Scale, draw: Callable[[Values, Scale], Image], colours: str = DIVERGING
+    difference: Values, scale: Scale, draw: Callable[[Values, Scale], Image], colours: str = DIVERGING, shown: str = ""
 ) -> Panel:
-    """A difference of values that are painted on `scale`: on the same one where it can be seen there, else enlarged."""
+    """A difference of values that are painted on `scale`: on the same one where it can be seen there, else enlarged.
+
+    Where there is none a sentence stands in its place, with what is `shown` of all that was compared.
+    """
+    own, note = difference_scale(difference, scale, colours)
+    image = draw(difference, own)
+    if not difference.any():
+        text = f"What is stored for this picture does not differ{f': {shown}' if shown else ''}."
+        return Panel(text_box(text, *image.shape[:2]))
+    return Panel(image, own, note=note, kinds=not_finite(difference))
+
+
+def difference_scale(difference: Values, scale: Scale, colours: str = DIVERGING) -> tuple[Scale, str]:
+    """The scale about zero for a difference of values that are painted on `scale`, and what to say of it."""
     greatest, factor = _greatest(difference), magnification(difference, scale.reach)
     is_wider = greatest > scale.reach
-    own = Scale.about_zero(greatest if is_wider else scale.reach / factor, colours)
     note = "on a wider scale" if is_wider else "" if factor == 1.0 else f"enlarged {factor:g} x"
-    return Panel(draw(difference, own), own, note=note, kinds=not_finite(difference))
-
-
-def nothing_differs(difference: Values, shown: str = "") -> str:
-    """What to say below a difference that is blank, nothing below one that is not."""
-    if difference.any():
-        return ""
-    return f"What is stored for this picture does not differ{f': {shown}' if shown else ''}."
+    return Scale.about_zero(greatest if is_wider else scale.reach / factor, colours), note
 
 
 def far_apart(baseline: Values, actual: Values) -> str:

@@ -17,7 +17,7 @@ from pytest_modelviz.pictures.colour import (
     paint,
 )
 from pytest_modelviz.pictures.composite import PANEL, Panel, Picture, Row, composite, plain_picture
-from pytest_modelviz.pictures.difference import difference_of, difference_panel, nothing_differs, sentences
+from pytest_modelviz.pictures.difference import difference_of, difference_panel, sentences
 from pytest_modelviz.pictures.layout import beside, enlarge, enlarge_values
 
 _LONG, _STRIP = 4, 3 * PANEL  # times as long as high is a strip, and its length
@@ -74,11 +74,10 @@ def _row(baseline: Heat, actual: Heat, shown: str) -> Row:
     if baseline.values.shape != actual.values.shape:
         return Row(after, before, comment="The shapes differ: these maps cannot be subtracted.")
     difference = difference_of(baseline.values, actual.values)
-    comments = [nothing_differs(difference, shown)]
-    comments += [f"{name} is positive nowhere." for name, heat in sides.items() if not _has_positive(heat)]
+    comments = [f"{name} is positive nowhere." for name, heat in sides.items() if not _has_positive(heat)]
     if is_far_apart:
         comments.append(f"Each on a scale of its own: their peaks differ by {peaks[1] / peaks[0]:.3g} times.")
-    return Row(after, before, difference_panel(difference, scale, _smooth), comment=sentences(comments))
+    return Row(after, before, difference_panel(difference, scale, _smooth, shown=shown), comment=sentences(comments))
 
 
 def _scale(*heats: Heat) -> Scale:

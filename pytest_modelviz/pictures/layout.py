@@ -16,7 +16,7 @@ from pytest_modelviz.text.side_by_side import cut_short
 
 MOST_WIDTH = 700  # pixels, that fit into a report without being shrunk
 SMALL, HEADING = 13, 30  # pixels of letters
-_BACKGROUND, _INK = 255, (40, 40, 40)
+_BACKGROUND, _PAPER, _INK = 255, 236, (40, 40, 40)
 _GAP = 4
 _LINE = 16
 _MOST_LINES = 3  # of a heading
@@ -90,6 +90,17 @@ def headed(image: Image, heading: str, *, width: int = MOST_WIDTH) -> Image:
 def commented(image: Image, text: str, *, width: int = MOST_WIDTH) -> Image:
     """Write a sentence below an image, in lines of up to `width` or the image's own width, if that is more."""
     return below([image, text_lines(_broken(text, SMALL, max(width, image.shape[1])))], gap=2) if text else image
+
+
+def text_box(text: str, height: int, width: int) -> Image:
+    """A text on grey, in the place of an image of this size: larger only if the text needs it."""
+    box = np.full((height, width, 3), _PAPER, np.uint8)
+    lines = text_lines(_broken(text, SMALL, max(width - 2 * _GAP, 60)))
+    written = np.minimum(lines, _PAPER)
+    box = below([box, np.full((max(0, len(written) - height), width, 3), _PAPER, np.uint8)], gap=0)
+    top = (len(box) - len(written)) // 2
+    box[top : top + len(written), _GAP : _GAP + written.shape[1]] = written[:, : width - _GAP]
+    return box
 
 
 def text_lines(lines: Sequence[str], size: int = SMALL, line: int = _LINE) -> Image:

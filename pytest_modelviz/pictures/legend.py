@@ -1,6 +1,6 @@
 """What the colours of a picture mean: bars with numbers, and the colours of what is not finite."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from PIL import Image as Pillow
@@ -11,7 +11,7 @@ from pytest_modelviz.pictures.fonts import drawable, width_of
 from pytest_modelviz.pictures.layout import SMALL, below, beside, blank, text_lines
 
 BAR_HEIGHT = 28  # with its numbers
-_STRIP, _NUMBERS, _MARGIN = 10, 16, 6
+_STRIP, _LINE, _MARGIN = 10, 16, 6
 _INK = (40, 40, 40)
 
 
@@ -23,10 +23,15 @@ def colour_bar(scale: Scale, width: int, *, over_photo: bool = False) -> Image:
     ramp = paint(np.linspace(scale.low, scale.high, width)[None].repeat(_STRIP, axis=0), scale)
     if over_photo:
         ramp = overlay(np.full_like(ramp, 128), ramp)
-    middle = scale.low / 2 + scale.high / 2
-    texts = [drawable(f"{number:.3g}", SMALL) for number in (scale.low, middle, scale.high)]
+    numbers = [f"{number:.3g}" for number in (scale.low, scale.low / 2 + scale.high / 2, scale.high)]
+    return below([ramp, spread_texts(numbers, width)], gap=BAR_HEIGHT - _STRIP - _LINE)
+
+
+def spread_texts(three: Sequence[str], width: int) -> Image:
+    """Small texts at both ends of a line, (16, width, 3), and in its middle if there is room for that."""
+    texts = [drawable(text, SMALL) for text in three]
     widths = [width_of(*each) for each in texts]
-    canvas = Pillow.fromarray(blank(_NUMBERS, width))
+    canvas = Pillow.fromarray(blank(_LINE, width))
     draw = ImageDraw.Draw(canvas)
     fits = sum(widths) + 2 * _MARGIN <= width and max(widths[0], widths[2]) + _MARGIN <= (width - widths[1]) / 2
     for at, (text, font), is_drawn in zip(
@@ -34,7 +39,7 @@ def colour_bar(scale: Scale, width: int, *, over_photo: bool = False) -> Image:
     ):
         if is_drawn:
             draw.text((at, 0), text, font=font, fill=_INK)
-    return below([ramp, np.asarray(canvas)], gap=BAR_HEIGHT - _STRIP - _NUMBERS)
+    return np.asarray(canvas)
 
 
 def not_finite_legend(kinds: Iterable[str]) -> Image | None:

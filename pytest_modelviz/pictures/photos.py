@@ -9,7 +9,7 @@ import numpy as np
 
 from pytest_modelviz.pictures.colour import GREYS, Image, Scale, Values, paint_rgb
 from pytest_modelviz.pictures.composite import PANEL, Panel, Row
-from pytest_modelviz.pictures.difference import difference_panel, nothing_differs, sentences
+from pytest_modelviz.pictures.difference import difference_panel, sentences
 from pytest_modelviz.pictures.layout import enlarge
 
 _LEVELS = 255
@@ -71,8 +71,7 @@ def _row(baseline: Photo, actual: Photo, first: Scale, second: Scale, shown: str
     difference = values[1] - values[0]
     rounding = (first.high - first.low + second.high - second.low) / 2 / _LEVELS
     difference[np.abs(difference) <= rounding * (1 + 1e-6)] = 0.0
-    panel = difference_panel(difference, first, _smooth, GREYS)
-    return Row(after, before, panel, comment=nothing_differs(difference, shown))
+    return Row(after, before, difference_panel(difference, first, _smooth, GREYS, shown))
 
 
 def _smooth(values: Values, scale: Scale) -> Image:

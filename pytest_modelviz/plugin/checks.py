@@ -123,7 +123,8 @@ class ItemChecks:
         try:
             settings = self._settings.called(rtol=rtol, atol=atol)
             check = self._check(name, view(), settings)
-            capture, result = self._run.session().check(check)
+            with self._run.progress.of(name):
+                capture, result = self._run.session().check(check)
         except (ModelvizError, InvalidSettingError) as error:
             raise ModelvizError(printable(str(error))) from None  # the way here says nothing that the message does not
         except Exception as error:  # the model's own

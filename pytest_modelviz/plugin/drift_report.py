@@ -32,25 +32,60 @@ class DriftRepr(TerminalRepr):
 class ReportedDrifts:
     """The drifts of a run that have been reported, by what they have in common."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
         self._first: dict[str, CheckResult] = {}
+        self._sections: dict[str, list[tuple[str, str]]] = {}  # what the first test of a group has printed
+        self._folded = 0
 
-    def rewrite(self, report: pytest.TestReport, results: Sequence[CheckResult], *, whole: bool, columns: int) -> None:
-        """Say a drift whose group has been reported already in one line, unless the `whole` is wanted.
+    @property
+    def _terminal(self) -> pytest.TerminalReporter | None:
+        """None after `-p no:terminal`."""
+        return self._config.pluginmanager.get_plugin("terminalreporter")
 
-        pytest cuts the lines of its summary at so many `columns`, unless it runs on a CI server.
+    def rewrite(self, report: pytest.TestReport, results: Sequence[CheckResult]) -> None:
+        """Say a drift whose group has been reported already in one line, unless pytest is verbose.
+
         A report that says anything else, as of a test with an error of its own, is left alone.
         """
         failed = [result for result in results if result.status.fails]
         texts = [result.message for result in failed]
         if not failed or not report.failed or str(report.longrepr).strip() != "\n\n".join(texts).strip():
             return
-        if not whole:
+        if self._config.get_verbosity() <= 0:
+            self._fold(report, failed)
             texts = [self._text(result) for result in failed]
         file, line = next((result.location for result in failed if result.location), (report.location[0], 0))
-        room = columns - len(f"FAILED {report.nodeid} - ")
-        short = short_line(failed, WIDTH if _is_on_ci() else min(room, WIDTH))
-        report.longrepr = DriftRepr(_joined(texts), short, (file, line))
+        report.longrepr = DriftRepr(_joined(texts), short_line(failed, self._room(report)), (file, line))
+
+    def _room(self, report: pytest.TestReport) -> int:
+        """The columns for a short line. pytest cuts the lines of its summary, unless it runs on a CI server."""
+        terminal = self._terminal
+        if terminal is None or is_on_ci():
+            return WIDTH
+        return min(WIDTH, terminal._tw.fullwidth - len(f"FAILED {report.nodeid} - "))
+
+    def _fold(self, report: pytest.TestReport, failed: Sequence[CheckResult]) -> None:
+        """Leave a test out of pytest's FAILURES that has nothing of its own to say there: its summary names it.
+
+        All its drifts were reported with other tests, and nothing else was printed than with the first of these.
+        """
+        names = [group_name(result) for result in failed]
+        known = [self._sections.get(name or "") for name in names]
+        for name in filter(None, names):
+            self._sections.setdefault(name, report.sections)
+        terminal = self._terminal
+        is_listed = terminal is not None and terminal.hasopt("f") and self._config.option.tbstyle != "line"
+        if is_listed and report.when == "call" and all(sections == report.sections for sections in known):
+            report._pdbshown = True  # type: ignore[attr-defined]  # pytest's mark of a failure that was shown already
+            self._folded += 1
+
+    def folded_lines(self) -> list[str]:
+        """For the end of the run: how many tests have failed without a report of their own."""
+        if not self._folded:
+            return []
+        tests = "1 failed test is" if self._folded == 1 else f"{self._folded} failed tests are"
+        return [f"{tests} not reported above: another test's report names the same change (-v reports each)"]
 
     def _text(self, result: CheckResult) -> str:
         name = group_name(result)
@@ -62,7 +97,7 @@ class ReportedDrifts:
         return repeated(result, reported)
 
 
-def _is_on_ci() -> bool:
+def is_on_ci() -> bool:
     """As pytest knows it."""
     return bool(os.environ.get("CI") or os.environ.get("BUILD_NUMBER"))
 

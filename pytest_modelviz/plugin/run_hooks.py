@@ -18,6 +18,7 @@ from pytest_modelviz.plugin.data_folders import data_folders, is_same, named_pat
 from pytest_modelviz.plugin.drift_report import ReportedDrifts
 from pytest_modelviz.plugin.identity import NODEID, CollectedTests, identity, relative_file
 from pytest_modelviz.plugin.other_reports import add_pictures, add_properties
+from pytest_modelviz.plugin.progress import Progress, progress
 from pytest_modelviz.records.check_result import CheckResult
 from pytest_modelviz.run.facts import new_run_id
 from pytest_modelviz.run.settings import Mode, Settings
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 # Attributes that a report carries to the controlling process: the test's id, which of several runs of the test it is
 # of, and the results of its checks.
 _TEST, _ATTEMPT, _RESULTS = "modelviz_test", "modelviz_attempt", "modelviz_checks"
-_COLUMNS = 80
 _ENDED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
 _PASSED = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
 _FAILURE = pytest.StashKey[str]()  # what a test has failed with, in case that something else takes its place
@@ -48,7 +48,7 @@ class ModelvizPlugin:
         self._session: Session | None = None
         self._open: ItemChecks | None = None
         self._summary = RunSummary(self.run_id, settings)
-        self._reported = ReportedDrifts()
+        self._reported = ReportedDrifts(config)
         self._collected = CollectionRecorder()
         self._items: list[pytest.Item] = []
         self._tests: CollectedTests | None = None
@@ -56,6 +56,7 @@ class ModelvizPlugin:
         self._annotations: list[str] = []
         self._data_folders: list[Path] | None = None
         self.forks = ForkedChecks()
+        self.progress = Progress(None, int)
 
     def session(self) -> Session:
         """Made when the first check runs: this is where torch, numpy and pillow come in.
@@ -105,6 +106,7 @@ class ModelvizPlugin:
         return not self._worker and not self._config.getoption("collectonly")
 
     def pytest_sessionstart(self) -> None:
+        self.progress = progress(self._config)
         if self.settings.mode is not Mode.OFF:
             self._config.pluginmanager.register(self._collected, "modelviz-collected")
             if self._reports():
@@ -193,15 +195,9 @@ class ModelvizPlugin:
             results = [CheckResult.from_json(result) for result in getattr(report, _RESULTS, ())]
             self._summary.add_results(test, attempt, results)
             if results and self._reports():
-                whole = self._config.get_verbosity() > 0
-                self._reported.rewrite(report, results, whole=whole, columns=self._columns())
+                self._reported.rewrite(report, results)
         except (ValueError, TypeError, AttributeError) as error:  # raised here, it would be an INTERNALERROR
             self._summary.abandon(f"the outcome of the checks of {test} cannot be read ({error})")
-
-    def _columns(self) -> int:
-        """How wide the terminal is; there may be none (`-p no:terminal`)."""
-        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
-        return _COLUMNS if reporter is None else int(reporter._tw.fullwidth)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -221,6 +217,7 @@ class ModelvizPlugin:
             self._summary.add_collection(*output["modelviz_collected"])
 
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int | pytest.ExitCode) -> None:
+        self.progress.close()
         forked = self.forks.nodeid()
         if forked:
             self._summary.fail(f"a check of {forked} was made in a forked process, and its result is lost")
@@ -265,6 +262,7 @@ class ModelvizPlugin:
         if lines:
             terminalreporter.ensure_newline()  # else an empty line follows the title
             terminalreporter.section("modelviz")
+        lines = [*((line, True) for line in self._reported.folded_lines()), *lines]
         for line, is_error in lines:
             terminalreporter.write_line(printable(line), red=is_error)
         for line in self._annotations:

@@ -5,7 +5,7 @@ import platform
 
 import torch
 
-from pytest_modelviz.probe.modules import all_tensors, parameters_and_buffers
+from pytest_modelviz.probe.modules import all_tensors, tensors_without_names
 from pytest_modelviz.probe.nested_values import tensors
 from pytest_modelviz.probe.plain_numbers import dtype_name
 from pytest_modelviz.probe.quantised import needs_engine
@@ -21,7 +21,7 @@ def environment(model: torch.nn.Module, input_data: object = None) -> dict[str, 
         'cpu'
 
     """
-    parameters = parameters_and_buffers(model)[0].values()
+    parameters = tensors_without_names(model)[0]
     devices = {str(tensor.device) for tensor in (*parameters, *tensors(input_data))}
     kinds = {p.dtype for p in parameters if p.is_floating_point()}
     device = ",".join(sorted(devices)) or "cpu"

@@ -9,7 +9,7 @@ import torch
 from pytest_modelviz.probe.plain_numbers import dense
 from pytest_modelviz.records.tensors import COMPONENTS, INTEGERS, LARGE_INTEGERS, splitmix64
 
-_WIDE_INTEGERS = {getattr(torch, name, torch.int64) for name in ("int64", "uint64", "int32", "uint32")}
+WIDE_INTEGERS = {getattr(torch, name, torch.int64) for name in ("int64", "uint64", "int32", "uint32")}
 _EXACT_BELOW = 2.0**53  # integers from here on, and sums of integers, have more digits than float64 holds
 _GIANT_RATIO = 100.0  # how many times larger than all others a giant is
 
@@ -42,8 +42,8 @@ def without_giants(values: torch.Tensor) -> tuple[dict[str, tuple[int, int]], to
 
 
 def digit_fingerprints(tensor: torch.Tensor) -> dict[str, tuple[int, int]]:
-    """Fingerprints of integers whose sums may have more digits than float64 holds, empty for anything else."""
-    if tensor.dtype not in _WIDE_INTEGERS or torch.iinfo(tensor.dtype).max * tensor.numel() < _EXACT_BELOW:
+    """Fingerprints of integers (`WIDE_INTEGERS`) whose sums may have more digits than float64 holds, else empty."""
+    if torch.iinfo(tensor.dtype).max * tensor.numel() < _EXACT_BELOW:
         return {}
     integers = dense(tensor).reshape(-1).cpu().numpy()
     sizes = np.abs(integers.astype(np.float64))
@@ -56,9 +56,7 @@ def digit_fingerprints(tensor: torch.Tensor) -> dict[str, tuple[int, int]]:
 
 
 def component_fingerprints(tensor: torch.Tensor) -> dict[str, tuple[int, int]]:
-    """A fingerprint of the shapes of a nested tensor's components, empty for anything else."""
-    if not tensor.is_nested:
-        return {}
+    """A fingerprint of the shapes of a nested tensor's components."""
     sizes = [size for part in tensor.unbind() for size in (part.dim(), *part.shape)]
     positions, lengths = np.arange(len(sizes), dtype=np.uint64), np.array(sizes, dtype=np.uint64)
     return {COMPONENTS: _hash(splitmix64(positions, 99) ^ splitmix64(lengths, 7))}

@@ -11,7 +11,7 @@ import torch
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.containers import modules_in, with_items
 from pytest_modelviz.probe.module_state import NestedState
-from pytest_modelviz.probe.modules import all_tensors, parameters_and_buffers
+from pytest_modelviz.probe.modules import all_tensors, parameters_and_buffers, tensors_without_names
 from pytest_modelviz.probe.nested_values import tensors
 from pytest_modelviz.probe.process import modes_untouched
 from pytest_modelviz.probe.purity import untouched
@@ -135,14 +135,14 @@ def prepared(model: torch.nn.Module, input_data: ModelInput, *, grad: bool = Fal
     """
     require_model(model)
     require_same_device(model, input_data)
-    if grad and any(tensor.is_meta for tensor in parameters_and_buffers(model)[0].values()):
+    if grad and any(tensor.is_meta for tensor in tensors_without_names(model)[0]):
         raise ModelvizError(
             "the model is on the meta device, where tensors hold no numbers: give it some with "
             "model.to_empty(device='cpu') and load its weights (model_summary and model_graph can do without)"
         )
     with untouched(model, input_data), torch.inference_mode(False), torch.set_grad_enabled(grad), _eager():
         model = _materialise(model, input_data)
-        if grad and any(tensor.is_inference() for tensor in parameters_and_buffers(model)[0].values()):
+        if grad and any(tensor.is_inference() for tensor in tensors_without_names(model)[0]):
             model = copy_model(model)  # tensors made in inference mode cannot take part in a backward pass
         with contextlib.suppress(NotImplementedError):  # a module from torch.export has the mode it was exported in
             if any(module.training for module in model.modules()):

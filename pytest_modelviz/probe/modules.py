@@ -166,10 +166,30 @@ def parameters_and_buffers(model: torch.nn.Module) -> tuple[dict[str, torch.Tens
     return parameters, buffers
 
 
+def tensors_without_names(model: torch.nn.Module) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """The same in lists, for those who need no names, which take longer than all the rest of the walk."""
+    found: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
+    visited: set[int] = set()
+    waiting = [model]
+    while waiting:
+        module = unwrap(waiting.pop())
+        if id(module) in visited:
+            continue
+        visited.add(id(module))
+        for tensors, table in ((found[0], parameter_table(module)), (found[1], buffer_table(module))):
+            for tensor in table.values():
+                if tensor is not None and id(tensor) not in visited:
+                    visited.add(id(tensor))
+                    tensors.append(tensor)
+        children = [child for child in child_table(module).values() if child is not None]
+        waiting += reversed(children)
+    return found
+
+
 def all_tensors(model: torch.nn.Module) -> Iterator[torch.Tensor]:
     """Yield the parameters and then the buffers of a model, shared ones once."""
-    for table in parameters_and_buffers(model):
-        yield from table.values()
+    for found in tensors_without_names(model):
+        yield from found
 
 
 def tie_groups(model: torch.nn.Module) -> tuple[tuple[str, ...], ...]:

@@ -37,7 +37,6 @@ from pytest_modelviz.probe.plain_numbers import is_plain_type
 from pytest_modelviz.probe.purity import untouched
 from pytest_modelviz.probe.refusals import without_noise
 from pytest_modelviz.probe.shadow import in_single_precision
-from pytest_modelviz.probe.sketch import record_sketch
 from pytest_modelviz.probe.torch_internals import parameter_table, without_dispatch_modes
 from pytest_modelviz.records.tensors import TensorRecord, random_signs
 from pytest_modelviz.records.trace import Call, ForwardTrace
@@ -134,7 +133,7 @@ def _moved_passes(
         Rounding().move_weights(ready)
         for moves_rows in by_row:
             rounding = Rounding(by_row=moves_rows)
-            recorder = PassRecorder(ready, [rounding], record=record_sketch, weight_width=None)
+            recorder = PassRecorder(ready, [rounding], weight_width=None)
             with untouched(ready, data), recorder.recording():
                 call(ready, rounding.moved(data))
             traces.append(recorder.trace)

@@ -16,7 +16,7 @@ import torch
 from pytest_modelviz.probe import torch_internals as internals
 from pytest_modelviz.probe.context_stacks import DISPATCH_MODES
 from pytest_modelviz.probe.module_state import ModuleState, NestedState
-from pytest_modelviz.probe.modules import parameters_and_buffers
+from pytest_modelviz.probe.modules import tensors_without_names
 from pytest_modelviz.probe.nested_values import tensors
 from pytest_modelviz.probe.process import process_untouched
 from pytest_modelviz.probe.restoring import Step
@@ -42,7 +42,7 @@ def untouched(model: torch.nn.Module, input_data: object = None) -> Iterator[Non
     """
     inner = NestedState(list(model.modules()))
     modules = [(module, ModuleState(module)) for module in inner.modules]
-    parameters, buffers = (list(table.values()) for table in parameters_and_buffers(model))
+    parameters, buffers = tensors_without_names(model)
     for module in inner.hidden:
         buffers += [tensor for tensor in internals.buffer_table(module).values() if tensor is not None]
         parameters += [tensor for tensor in internals.parameter_table(module).values() if tensor is not None]

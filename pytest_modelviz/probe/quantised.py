@@ -49,7 +49,7 @@ def quantised_values(tensor: torch.Tensor) -> Iterator[tuple[str, TensorRecord]]
             yield suffix, _with_fingerprint(record_shape(values), values)
         elif suffix != QUANTISED_INTEGERS:
             # added up in double precision, so that equal ones have equal sketches on every processor
-            yield suffix, record_tensor(values.detach().to(torch.float64), _SCALE_WIDTH, statistics=False)
+            yield suffix, record_tensor(values.detach().to(torch.float64), _SCALE_WIDTH)
 
 
 def _of_torch(tensor: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -24,7 +24,6 @@ from pytest_modelviz.probe.nested_values import tensors
 from pytest_modelviz.probe.pass_recorder import PassRecorder
 from pytest_modelviz.probe.purity import written_tensors
 from pytest_modelviz.probe.refusals import refusal
-from pytest_modelviz.probe.sketch import record_sketch
 from pytest_modelviz.probe.torch_internals import Args, Kwargs, Operator, TorchDispatchMode, tree_map
 from pytest_modelviz.records.shadow import Shadow
 from pytest_modelviz.records.trace import ForwardTrace
@@ -59,7 +58,7 @@ def with_shadow(
         return trace, reason
     try:
         with prepared(model, input_data) as ready, in_single_precision(ready, input_data) as converted:
-            recorder = PassRecorder(ready, record=record_sketch, weight_width=None)
+            recorder = PassRecorder(ready, weight_width=None)
             with recorder.recording():
                 call(ready, converted)
     except Exception as error:  # of the model's own

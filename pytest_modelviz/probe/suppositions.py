@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from pytest_modelviz.compare.tensors import sketched_alike
-from pytest_modelviz.probe.count_sketch import sketch_rows
+from pytest_modelviz.probe.count_sketch import signs_of, sketch_rows
 from pytest_modelviz.probe.sketch import record_tensor
 from pytest_modelviz.records.changes import (
     Affine,
@@ -27,7 +27,7 @@ from pytest_modelviz.records.changes import (
     ZeroValues,
 )
 from pytest_modelviz.records.norms import norm
-from pytest_modelviz.records.tensors import TensorRecord, random_signs
+from pytest_modelviz.records.tensors import TensorRecord
 
 _UNEXPLAINED = 0.01  # the largest part of a difference that an explanation may leave
 _ROUNDING = {"float64": 4e-6, "float32": 4e-6, "float16": 1e-3, "bfloat16": 8e-3}  # of a sketch, relative
@@ -46,7 +46,7 @@ class Suppositions:
     """What may have been done to a tensor, each supposition with the sketch that the baseline must have then."""
 
     def __init__(self, baseline: TensorRecord, actual: torch.Tensor, values: torch.Tensor, slices: str) -> None:
-        record = record_tensor(actual.detach(), baseline.sketch.size, statistics=False)
+        record = record_tensor(actual.detach(), baseline.sketch.size)
         self._before = sketched_alike(baseline, record)[0].sketch.astype(np.float64)
         self._values, self._dtype, self._width, self._name = values, baseline.dtype, baseline.sketch.size, slices
         self._after = self._sketch(values)
@@ -197,7 +197,7 @@ def _placed(slices: Vector, width: int) -> Vector:
         for at in range(count):
             placed[at, :, at * size : (at + 1) * size] = slices
         return placed
-    signs = random_signs(np.arange(1, count * size + 1, dtype=np.uint64), 0)
+    signs = signs_of(count * size, width)
     placed = np.empty((count, count, width))
     for at in range(count):
         start = at * size

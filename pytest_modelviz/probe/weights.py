@@ -90,7 +90,7 @@ class Weights:
             self._records.setdefault(f"{key}{suffix}", record)
 
     def _record(self, tensor: torch.Tensor) -> TensorRecord:
-        return with_exact_integers(record_tensor(tensor, self._width or 0, statistics=False), tensor)
+        return with_exact_integers(record_tensor(tensor, self._width or 0), tensor)
 
 
 def _holders(modules: list[tuple[str, torch.nn.Module]]) -> set[tuple[str, int]]:

@@ -20,8 +20,11 @@ def norm(values: _Numbers) -> float:
 
     """
     flat = values.astype(np.float64).ravel()
-    with np.errstate(all="ignore"):
+    if values.dtype == np.float32:  # whose squares are numbers of double precision
         square = float(np.dot(flat, flat))
+    else:
+        with np.errstate(all="ignore"):
+            square = float(np.dot(flat, flat))
     return math.sqrt(square) if _LEAST < square < 1 / _LEAST else float(row_norms(flat[None])[0])
 
 

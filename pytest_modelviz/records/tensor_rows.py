@@ -123,7 +123,7 @@ def _sketched_tensor(row: Mapping[str, Any], readers: Mapping[int, SketchReader]
     shape = tuple(int(side) for side in row["s"])
     count = int(row["c"]) if "c" in row else None
     step = float(row["q"]) if "q" in row else None
-    record = TensorRecord(str(row["d"]), shape, sketch, fingerprints, (), without_giants, count, step=step)
+    record = TensorRecord(str(row["d"]), shape, sketch, fingerprints, None, without_giants, count, step=step)
     if not _DTYPE.fullmatch(record.dtype):
         raise UnreadableBaselineError(f"it holds a tensor of a dtype that does not exist: {record.dtype[:40]!r}")
     if step is not None and not 0.0 <= step < math.inf:

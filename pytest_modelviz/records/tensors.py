@@ -37,15 +37,16 @@ class TensorRecord:
         value_fingerprints: for each kind of exceptional value ("nan", "+inf", "-inf", or "-1e9" for giants, which are
             far larger than all other values) how many there are and a fingerprint of their positions; for `INTEGERS`
             and `LARGE_INTEGERS` one of their values as well; for `COMPONENTS` one of shapes.
-        statistics: mean and root mean square, for people; not stored.
+        mean: of a tensor larger than its sketch, where it was taken; for people, not stored.
         sketch_without_giants: a second sketch with zeros for the giants, which would hide all other values in the
             first; None where there are none.
         value_count: how many real numbers it holds, where its shape does not say (see `numbers`).
         step: how far apart two neighbouring values of a quantised tensor are, where all have the same scale.
         noise: how far rounding alone takes it, as a relative L2 difference; None where that was not measured.
         shadow_distance: how far it is from the same tensor of the pass's float32 shadow, likewise; not stored.
-        former: the same tensor as earlier versions sketched it, for comparisons with baselines of theirs; None where
-            they did so alike.
+        former: in version 2 the same tensor as still earlier versions sketched it, for comparisons with baselines of
+            theirs; None where they did so alike.
+        is_of_earlier_version: whether a version before that has sketched it, which did so otherwise.
 
     """
 
@@ -53,13 +54,14 @@ class TensorRecord:
     shape: tuple[int, ...]
     sketch: Sketch
     value_fingerprints: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    statistics: tuple[float, ...] = ()
+    mean: float | None = None
     sketch_without_giants: Sketch | None = None
     value_count: int | None = None
     step: float | None = None
     noise: float | None = None
     shadow_distance: float | None = None
     former: TensorRecord | None = None
+    is_of_earlier_version: bool = False
 
     @property
     def numel(self) -> int:
@@ -87,9 +89,16 @@ class TensorRecord:
         return (self.sketch,) if self.sketch_without_giants is None else (self.sketch, self.sketch_without_giants)
 
     @property
-    def is_of_earlier_version(self) -> bool:
-        """Whether an earlier version has sketched it, which did so otherwise."""
-        return self.former is None and self.numbers > LARGEST_PIECE and self.sketch.size > 0
+    def statistics(self) -> tuple[float | None, float] | None:
+        """Mean, if known, and root mean square; the latter of a large tensor is an estimate, by a few per cent off."""
+        if not self.numbers or not self.sketch.size:
+            return None
+        return self._known_mean, norm(self.sketch) / math.sqrt(self.numbers)
+
+    @property
+    def _known_mean(self) -> float | None:
+        is_whole = self.mean is None and self.sketch.size == self.numbers
+        return float(self.sketch.astype(np.float64).mean()) if is_whole else self.mean
 
     @property
     def dtype_and_shape(self) -> str:
@@ -109,11 +118,10 @@ class TensorRecord:
         if max(sketch.size for sketch in self.sketches) <= width:
             return self
         giants, sketch = self.sketch_without_giants, _narrowed(self.sketch, width)
-        size = norm(sketch) / math.sqrt(max(1, self.numbers))
         return replace(
             self,
             sketch=sketch,
-            statistics=(self.statistics[0], size) if self.statistics else (),
+            mean=self._known_mean,
             sketch_without_giants=None if giants is None else _narrowed(giants, width),
             former=None if self.former is None else self.former.narrowed(width),
         )

@@ -17,13 +17,15 @@ from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Array
 from pytest_modelviz.records.limits import FIXED
 from pytest_modelviz.records.noise import packed_noise, unpacked_noise
+from pytest_modelviz.records.sketch_version import EARLIER_VERSION, LARGEST_ALIKE, SKETCH_VERSION, sketch_version
 from pytest_modelviz.records.structure import ModelStructure, ModuleRecord, require_recordable
 from pytest_modelviz.records.tensor_rows import RowWriter, SketchReader, sketch_readers, unpacked_record
-from pytest_modelviz.records.tensors import TensorRecord
+from pytest_modelviz.records.tensors import LARGEST_PIECE, TensorRecord
 from pytest_modelviz.records.trace import Call, ForwardTrace, Leaf, Leaves
 from pytest_modelviz.text.strict_json import parse_json
 
-SKETCH_VERSION = 2  # of the signs and sums in `probe.count_sketch`: baselines of other versions cannot be compared
+_VERSIONS = (EARLIER_VERSION, SKETCH_VERSION)
+_STATED_VERSION = re.compile(rb'\{"sketch":(\d+),')  # how the structure begins
 # What reading a trace that somebody else has written may raise.
 DAMAGE = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, zlib.error)
 _GRADIENT = re.compile(r"\(gradient(?: \d+)?\)")  # keys of observed tensors contain "<" or ">"
@@ -40,7 +42,7 @@ def pack_trace(trace: ForwardTrace) -> dict[str, Array]:
     """
     writer = RowWriter()
     structure = {
-        "sketch": SKETCH_VERSION,
+        "sketch": sketch_version() if _needs_version(trace) else EARLIER_VERSION,
         "modules": {n: [m.class_name, dict(m.config), dict(m.weights)] for n, m in trace.modules.items()},
         "calls": [_pack_call(call) for call in trace.calls],
         "tensors": {key: writer.row(record) for key, record in (*trace.tensors.items(), *trace.gradients.items())},
@@ -57,6 +59,36 @@ def pack_trace(trace: ForwardTrace) -> dict[str, Array]:
         }
         arrays |= {**writer.arrays("shadow", structure), **_pack_noise(trace.shadow, "shadow")}
     return arrays
+
+
+def stated_version(arrays: Mapping[str, Array]) -> int | None:
+    """The version of a trace's sketches, as its first bytes say; None where there is no trace, or a damaged one.
+
+    What has no tensor of more than `LARGEST_ALIKE` numbers is of the earlier version: its sketches are the same.
+    """
+    packed = arrays.get("trace.structure")
+    try:
+        match = None if packed is None else _STATED_VERSION.match(zlib.decompressobj().decompress(packed.tobytes(), 32))
+    except zlib.error:
+        return None
+    return None if match is None else int(match[1])
+
+
+def are_sketched_alike(first: Mapping[str, Array], second: Mapping[str, Array]) -> bool:
+    """Whether the sketches of two captures can be compared: of one version, or of small tensors in one of the two.
+
+    Raises UnreadableBaselineError for damaged arrays.
+    """
+    if None in (versions := {stated_version(arrays) for arrays in (first, second)}) or len(versions) == 1:
+        return True
+    return not all(_needs_version(unpack_trace(arrays)) for arrays in (first, second))
+
+
+def _needs_version(trace: ForwardTrace) -> bool:
+    """Whether a trace holds a tensor whose sketch is another one in each version."""
+    shadow = {} if trace.shadow is None else trace.shadow.tensors
+    tables = (trace.tensors, trace.gradients, trace.weights, shadow)
+    return any(record.numbers > LARGEST_ALIKE and record.sketch.size for table in tables for record in table.values())
 
 
 def is_of_pass(arrays: Mapping[str, Array]) -> bool:
@@ -101,13 +133,14 @@ def damaged_trace(error: Exception) -> UnreadableBaselineError:
 def _unpacked(arrays: Mapping[str, Array]) -> ForwardTrace:
     structure = _parsed(arrays["trace.structure"])
     readers = sketch_readers(arrays, "trace")
-    if structure["sketch"] != SKETCH_VERSION:
+    version = structure["sketch"]
+    if version not in _VERSIONS:
         raise UnreadableBaselineError(
             "its sketches were made by another version of pytest-modelviz and cannot be compared: record it anew"
         )
-    tensors = _unpacked_tensors(structure["tensors"], readers, arrays.get("trace.noise"))
+    tensors = _unpacked_tensors(structure["tensors"], version, readers, arrays.get("trace.noise"))
     gradients = {key: tensors.pop(key) for key in list(tensors) if _GRADIENT.fullmatch(key)}
-    weights = {str(key): unpacked_record(row, readers) for key, row in structure["weights"].items()}
+    weights = _unpacked_tensors(structure["weights"], version, readers)
     modules = {
         str(name): ModuleRecord(str(class_name), _strings(config), _strings(names))
         for name, (class_name, config, names) in structure["modules"].items()
@@ -122,13 +155,13 @@ def _unpacked(arrays: Mapping[str, Array]) -> ForwardTrace:
     ties = tuple(tuple(str(name) for name in group) for group in structure["ties"])
     trace = ForwardTrace(ModelStructure(modules, weights, ties), calls, _of_calls(calls, tensors), gradients)
     if SHADOW in arrays:
-        trace.shadow = _unpacked_shadow(arrays, trace, structure["calls"])
+        trace.shadow = _unpacked_shadow(arrays, trace, structure["calls"], version)
     return trace
 
 
-def _unpacked_shadow(arrays: Mapping[str, Array], trace: ForwardTrace, calls: Any) -> ForwardTrace:
+def _unpacked_shadow(arrays: Mapping[str, Array], trace: ForwardTrace, calls: Any, version: int) -> ForwardTrace:
     structure, readers = _parsed(arrays[SHADOW]), sketch_readers(arrays, "shadow")
-    tensors = _unpacked_tensors(structure["tensors"], readers, arrays.get("shadow.noise"))
+    tensors = _unpacked_tensors(structure["tensors"], version, readers, arrays.get("shadow.noise"))
     own = structure["calls"]
     unpacked = _unpacked_calls(calls if own is None else own, trace.modules, tensors)
     for reader in readers.values():
@@ -136,12 +169,22 @@ def _unpacked_shadow(arrays: Mapping[str, Array], trace: ForwardTrace, calls: An
     return ForwardTrace(trace.structure, unpacked, _of_calls(unpacked, tensors))
 
 
-def _unpacked_tensors(rows: Any, readers: Mapping[int, SketchReader], noise: Array | None) -> dict[str, TensorRecord]:
+def _unpacked_tensors(
+    rows: Any, version: int, readers: Mapping[int, SketchReader], noise: Array | None = None
+) -> dict[str, TensorRecord]:
     tensors = {str(key): unpacked_record(row, readers) for key, row in rows.items()}
+    if version == EARLIER_VERSION:
+        tensors = {key: _of_earlier_version(record) for key, record in tensors.items()}
     if noise is None:
         return tensors
     noises = unpacked_noise(noise, len(tensors))
     return {key: replace(tensors[key], noise=own) for key, own in zip(tensors, noises, strict=True)}
+
+
+def _of_earlier_version(record: TensorRecord) -> TensorRecord:
+    """A record of a baseline of version 2: that of a large tensor without a second sketch is older still."""
+    is_older = record.former is None and record.numbers > LARGEST_PIECE and record.sketch.size > 0
+    return replace(record, is_of_earlier_version=True) if is_older else record
 
 
 def _unpacked_calls(rows: Any, layers: Collection[str], tensors: Mapping[str, TensorRecord]) -> list[Call]:

@@ -5,24 +5,23 @@ from __future__ import annotations
 import math
 
 from pytest_modelviz.records.effect import OutputEffect, Reappearance, ScoredClass, TopClassChange
-from pytest_modelviz.text.counts import counted
+from pytest_modelviz.text.counts import counted, cut
 from pytest_modelviz.text.side_by_side import apart
 
-_MOST_CHANGES = 3  # samples whose classes are named
-_MOST_MERGERS = 3
+_MOST_LINES = 4  # of samples whose classes are named, of layers that were merged
 
 
-def effect_lines(effect: OutputEffect | None) -> list[str]:
-    """The lines of a report on what a drift does to the output; none where nothing is known of that."""
+def effect_lines(effect: OutputEffect | None, whose: str = "") -> list[str]:
+    """The lines of a report on what a drift does to the output; none where nothing is known of that.
+
+    `whose` stands before the first sentence: which output it is about, where that is not clear.
+    """
     if effect is None:
         return []
-    lines = [f"  output    {output_sentence(effect)}"]
-    changes = [_change(change) for change in effect.changes[:_MOST_CHANGES]]
-    more = len(effect.changes) - _MOST_CHANGES
-    lines += [f"            {text}" for text in [*changes, *([f"and {more} more"] if more > 0 else [])]]
+    texts = [f"{whose}{output_sentence(effect)}", *cut([_change(change) for change in effect.changes], _MOST_LINES)]
     if effect.reappearance is not None:
-        lines += [f"            {text}" for text in _reappearance(effect.reappearance)]
-    return lines
+        texts += _reappearance(effect.reappearance)
+    return [f"  {'' if at else 'output':9} {text}" for at, text in enumerate(texts)]
 
 
 def output_sentence(effect: OutputEffect) -> str:
@@ -33,7 +32,7 @@ def output_sentence(effect: OutputEffect) -> str:
         'off by 0.025, allowed 0.0001, top class kept in all 4 samples'
 
     """
-    return ", ".join([_error(effect), *_top_classes(effect)])
+    return ", ".join(filter(None, [_error(effect), top_classes(effect)]))
 
 
 def _error(effect: OutputEffect) -> str:
@@ -46,26 +45,25 @@ def _error(effect: OutputEffect) -> str:
     return f"off by {size}{where}, allowed {allowed}"
 
 
-def _top_classes(effect: OutputEffect) -> list[str]:
+def top_classes(effect: OutputEffect) -> str:
+    """What has become of the top classes; empty where nothing is known of them."""
     if effect.samples is None:
-        return []
+        return ""
     if not effect.top1_changed:
-        return [f"top class kept in {'the sample' if effect.samples == 1 else f'all {effect.samples} samples'}"]
-    return [f"top class changed in {effect.top1_changed} of {counted(effect.samples, 'sample')}"]
+        return f"top class kept in {'the sample' if effect.samples == 1 else f'all {effect.samples} samples'}"
+    return f"top class changed in {effect.top1_changed} of {counted(effect.samples, 'sample')}"
 
 
 def _change(change: TopClassChange) -> str:
-    before, after = change.before, change.after
-    shares = f" ({_share(before)} -> {_share(after)})" if before.share is not None and after.share is not None else ""
-    return f"sample {change.sample}: {before.label} -> {after.label}{shares}"
+    return f"sample {change.sample}: class {_scored(change.before)} -> class {_scored(change.after)}"
 
 
-def _share(scored: ScoredClass) -> str:
-    return f"{100 * (scored.share or 0.0):.0f} %"
+def _scored(scored: ScoredClass) -> str:
+    return f"{scored.label}" if scored.share is None else f"{scored.label} ({100 * scored.share:.0f} %)"
 
 
 def _reappearance(found: Reappearance) -> list[str]:
-    lines = [f"{found.found} of {counted(found.total, 'layer')} return what they did, under whatever name"]
-    mergers = [f"{' + '.join(merger.layers)} became {merger.became}" for merger in found.mergers[:_MOST_MERGERS]]
-    more = len(found.mergers) - _MOST_MERGERS
-    return [*lines, *mergers, *([f"and {more} more"] if more > 0 else [])]
+    layers = counted(found.total, "innermost layer")
+    some = f"all {layers}" if found.found == found.total > 1 else f"{found.found} of {layers}"
+    mergers = [f"{' + '.join(merger.layers)} became {merger.became}" for merger in found.mergers]
+    return [f"{some} return the same as before, whatever they are called now", *cut(mergers, _MOST_LINES)]

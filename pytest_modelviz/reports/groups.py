@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 from pytest_modelviz.records.check_result import CheckResult
+from pytest_modelviz.records.effect import OutputEffect
 from pytest_modelviz.records.group import DriftGroup
 from pytest_modelviz.reports.effect import effect_lines
+from pytest_modelviz.reports.sentences import listed
+from pytest_modelviz.reports.terminal import error_of
 from pytest_modelviz.text.counts import counted
 from pytest_modelviz.text.printable import printable, quoted
-
-_MOST_NAMED = 3  # tests
 
 
 def group_heading(group: DriftGroup) -> str:
@@ -24,13 +26,9 @@ def group_heading(group: DriftGroup) -> str:
 
 def group_lines(group: DriftGroup, options: str) -> list[str]:
     """The lines of a summary on a group; `options` are those that the command `modelviz` needs to find the run."""
-    lines = [group_heading(group)]
     effect = group_effect(group)
-    if effect:
-        lines.append(f"  output    {effect}")
-    named = ", ".join(group.nodeids[:_MOST_NAMED])
-    more = len(group.nodeids) - _MOST_NAMED
-    lines.append(printable(f"  tests     {named}{f' and {more} more' if more > 0 else ''}"))
+    lines = [group_heading(group), *([f"  output    {effect}"] if effect else [])]
+    lines.append(printable(f"  tests     {listed(group.nodeids)}"))
     if any(check.candidate for check in group.checks):
         lines.append(printable(f"  accept    {accept_group_command(group, options)}"))
     return lines
@@ -41,13 +39,13 @@ def group_effect(group: DriftGroup) -> str:
     output, changed = group.worst_output, group.top1_changed
     parts = []
     if output is not None:
-        parts.append(f"off by up to {output.error:.2g}" if math.isfinite(output.error) else "another kind or shape")
-        if not output.drifted:
-            parts = ["agrees"]
-    if changed is not None:
-        parts.append(
-            f"top class changed in {changed[0]} of {counted(changed[1], 'sample')}" if changed[0] else "top class kept"
-        )
+        up_to = "up to " if len({f"{check.output.error:.2g}" for check in group.checks if check.output}) > 1 else ""
+        off = f"off by {up_to}{output.error:.2g}" if math.isfinite(output.error) else "another kind or shape"
+        parts.append(off if output.drifted else "agrees")
+    if changed is not None and changed[0]:
+        parts.append(f"top class changed in {changed[0]} of {counted(changed[1], 'sample')}")
+    elif changed is not None:
+        parts.append("top class kept")
     return ", ".join(parts)
 
 
@@ -59,17 +57,27 @@ def accept_group_command(group: DriftGroup, options: str) -> str:
 def repeated(result: CheckResult, reported: CheckResult) -> str:
     """A drift in one line, whose group has been reported already with another check.
 
-    What it does to the output has lines of its own if that report said nothing of it.
+    What it does to the output has lines of its own unless that report has said the same.
     """
-    own = ""
-    if result.output is not None and reported.output is not None:
-        own = f"; output off by {result.output.error:.2g}" if result.output.drifted else "; output agrees"
     where = reported.name if reported.nodeid == result.nodeid else f"{reported.nodeid} ({reported.name})"
-    error = "" if result.error is None else f", error {result.error:.2g}"
-    line = printable(f"{result.name} drifted with the same cause at the same layer as {where}{error}{own}")
-    return "\n".join([line, *(effect_lines(printable(result.output)) if reported.output is None else ())])
+    error = "" if result.error is None else f", error {result.error:.2g}{error_of(result)}"
+    line = printable(f"{result.name} drifted with the same cause at the same layer as {where}{error}")
+    if _is_same_effect(result.output, reported.output):
+        return line
+    whose = "" if reported.output is None else "with its own input: "
+    return "\n".join([line, *effect_lines(printable(result.output), whose)])
+
+
+def _is_same_effect(first: OutputEffect | None, second: OutputEffect | None) -> bool:
+    """Whether two checks of one change say the same of the output, as they do if their input is the same."""
+    if first is None or second is None:
+        return first is second
+    known = None not in (first.samples, second.samples)
+    alike = not known or (first.samples, first.top1_changed) == (second.samples, second.top1_changed)
+    return alike and f"{first.error:.2g}" == f"{second.error:.2g}"
 
 
 def groups_worth_telling(groups: Sequence[DriftGroup]) -> list[DriftGroup]:
-    """Those that say more than the report of each check has said: of several checks."""
-    return [group for group in groups if len(group.checks) > 1]
+    """Those that say more than the report of each check: of several tests, or of some of the drifts of a test."""
+    tests = Counter(nodeid for group in groups for nodeid in group.nodeids)
+    return [each for each in groups if len(each.nodeids) > 1 or len(each.checks) > 1 < tests[each.nodeids[0]]]

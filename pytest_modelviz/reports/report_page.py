@@ -18,9 +18,9 @@ from pytest_modelviz.reports.figures import CheckFigures, figures_of
 from pytest_modelviz.reports.groups import accept_group_command, group_effect
 from pytest_modelviz.reports.message_rows import MessageRow, MessageRows, message_rows
 from pytest_modelviz.reports.quiet_checks import QuietCheck, picture_link
-from pytest_modelviz.reports.sentences import cut
 from pytest_modelviz.reports.shown_details import ShownDetails, read_details
 from pytest_modelviz.storage.results import ResultsFolder
+from pytest_modelviz.text.counts import cut
 from pytest_modelviz.text.printable import printable, printable_lines, quoted
 
 _OPEN = 3  # checks that are unfolded from the beginning: the first of so many groups
@@ -224,6 +224,7 @@ class ReportPage:
         for article in articles:
             article.group = found
             article.said |= {(row.label, line) for row in found.rows for line in row.lines}
+            article.said.add(("cause", str(article.check.cause)))  # which its heading says
         return found
 
     def _quiet(self, result: RunResult, check: CheckResult) -> QuietCheck:
@@ -247,8 +248,9 @@ def _evidence(articles: Sequence[Article]) -> list[MessageRow]:
     """What the first report with evidence, else the first one, says of the cause, and how far the change spread."""
     reports = [article.rows for article in articles if article.rows is not None]
     reports.sort(key=lambda rows: not rows.of("evidence"))
-    labels = ("cause", "evidence", "spread")
-    return [MessageRow(label, rows.of(label)[:_MOST_EVIDENCE]) for rows in reports[:1] for label in labels]
+    found = {label: rows.of(label) for rows in reports[:1] for label in ("cause", "evidence", "spread")}
+    found["cause"] = [line for line in found.get("cause", ()) if ": " in line]  # else the heading says it
+    return [MessageRow(label, lines[:_MOST_EVIDENCE]) for label, lines in found.items()]
 
 
 def by_test(articles: Sequence[Article]) -> list[tuple[str, list[Article]]]:

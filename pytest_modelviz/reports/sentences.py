@@ -12,7 +12,7 @@ from pytest_modelviz.records import findings as kinds
 from pytest_modelviz.records.changes import ValueChange
 from pytest_modelviz.records.findings import AUTOCAST, COMPUTED_IN
 from pytest_modelviz.reports.changes import change_text
-from pytest_modelviz.text.counts import counted
+from pytest_modelviz.text.counts import counted, cut
 from pytest_modelviz.text.dotted import MODEL_LABEL
 from pytest_modelviz.text.side_by_side import cut_apart, split_items, without_digests
 
@@ -83,9 +83,8 @@ def _(finding: kinds.EventFinding) -> str:
 
 @sentence.register
 def _(finding: kinds.WeightFinding) -> str:
-    is_local = finding.layer and not finding.name.startswith(f"{finding.layer}.")
-    owner = f"{finding.layer}." if is_local else ""
-    return f"{owner}{finding.name} {differs(finding.error)}{_how(finding.change)}"
+    owner = f"{finding.layer}." if finding.layer else ""
+    return f"{owner}{finding.name.removeprefix(owner)} {differs(finding.error)}{_how(finding.change)}"
 
 
 @sentence.register
@@ -146,15 +145,15 @@ def _(finding: kinds.OrderFinding) -> str:
 
 @sentence.register
 def _(finding: kinds.CodeFinding) -> str:
-    where, last, following = "", finding.last_callee, finding.next_callee
-    if last and last == following:
-        where = f" between two calls of {last}"
-    elif last and following:
-        where = f" between {last} and {following}"
-    elif following:
-        where = f" before {following}, which it calls first"
-    elif last:
-        where = f" after {last}, which it calls last"
+    match finding.last_callee, finding.next_callee:
+        case "", "":
+            where = ""
+        case "", following:
+            where = f" before {following}, which it calls first"
+        case last, "":
+            where = f" after {last}, which it calls last"
+        case last, following:
+            where = f" between {f'two calls of {last}' if last == following else f'{last} and {following}'}"
     return f"its weights and configuration match; its own code changed{where}"
 
 
@@ -197,9 +196,8 @@ def _(finding: kinds.QuantisedAnewFinding) -> str:
 
 @sentence.register
 def _(finding: kinds.UncomparedFinding) -> str:
-    layer = finding.layer or "the model"
-    reason = "the baseline says that each pass recreates it, or lacks it"
-    return f"{layer} {finding.name} differs and was not compared: {reason}"
+    what = f"{finding.layer or 'the model'} {finding.name}"
+    return f"{what} differs and was not compared: the baseline says that each pass recreates it, or lacks it"
 
 
 @sentence.register
@@ -207,6 +205,12 @@ def _(finding: kinds.NoiseFinding) -> str:
     return f"{finding.layer or MODEL_LABEL} differs by {finding.noise:.2g} by rounding alone"
 
 
+_REMARKS = {
+    kinds.FormerSketchFinding: "the baseline holds the sketches of an earlier version, which may miss a change that is "
+    "alike everywhere in a tensor of more than a million numbers: record it anew (--modelviz-update-all)",
+    kinds.KinksFinding: "the gradient differs by more than rounding, as it may if the forward passes agree and a "
+    "rectifier close to zero opens: add feature_maps if the baseline may be forged",
+}
 _SHADOWS = {
     "differs": "compared in float32: what differs is not the rounding of a lower precision",
     "agrees": "in float32 both passes agree: what differs is what the lower precision does",
@@ -222,20 +226,10 @@ def _(finding: kinds.ShadowFinding) -> str:
     return _SHADOWS[finding.state]
 
 
-@sentence.register
-def _(finding: kinds.FormerSketchFinding) -> str:
-    return (
-        "the baseline holds the sketches of an earlier version, which may miss a change that is alike everywhere in a "
-        "tensor of more than a million numbers: record it anew (--modelviz-update-all)"
-    )
-
-
-@sentence.register
-def _(finding: kinds.KinksFinding) -> str:
-    return (
-        "the gradient differs by more than rounding, as it may if the forward passes agree and a rectifier close to "
-        "zero opens: add feature_maps if the baseline may be forged"
-    )
+@sentence.register(kinds.FormerSketchFinding)
+@sentence.register(kinds.KinksFinding)
+def _(finding: kinds.AnyFinding) -> str:
+    return _REMARKS[type(finding)]
 
 
 @sentence.register
@@ -267,19 +261,11 @@ def layers_of(findings: Sequence[kinds.LayerFinding]) -> list[str]:
     return list(dict.fromkeys(finding.layer for finding in findings))
 
 
-def cut(texts: list[str], most: int | None) -> list[str]:
-    """The first texts, and a count of the others, so that there are no more than `most`."""
-    if most is None or len(texts) <= most:
-        return texts
-    return [*texts[: most - 1], f"and {len(texts) - most + 1} more"]
-
-
 def listed(layers: Sequence[str]) -> str:
     """Names of layers, the first of them and a count where there are many."""
     names = [layer or MODEL_LABEL for layer in layers]
-    return (
-        ", ".join(names) if len(names) <= _ALIKE + 1 else f"{', '.join(names[:_ALIKE])} and {len(names) - _ALIKE} more"
-    )
+    more = f" and {len(names) - _ALIKE} more" if len(names) > _ALIKE + 1 else ""
+    return f"{', '.join(names[:_ALIKE] if more else names)}{more}"
 
 
 def shortened(before: str, after: str) -> str:
@@ -289,8 +275,7 @@ def shortened(before: str, after: str) -> str:
         return f"{before or 'none'} -> {after or 'none'}"
     old, new = split_items(before), split_items(after)
     if len(old) == len(new):
-        differing = [pair for pair in zip(old, new, strict=True) if pair[0] != pair[1]]
-        old, new = [pair[0] for pair in differing], [pair[1] for pair in differing]
+        old, new = ([pair[side] for pair in zip(old, new, strict=True) if pair[0] != pair[1]] for side in (0, 1))
     while len(old) > 1 and len(new) > 1 and old[0] == new[0]:
         old, new = old[1:], new[1:]
     while len(old) > 1 and len(new) > 1 and old[-1] == new[-1]:

@@ -6,20 +6,20 @@ from pytest_modelviz.records import findings as kinds
 from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.records.verdict import Cause
 from pytest_modelviz.reports.effect import effect_lines
-from pytest_modelviz.reports.sentences import MOST_LISTED, cut, sentence, sentences
+from pytest_modelviz.reports.sentences import MOST_LISTED, sentence, sentences
+from pytest_modelviz.text.counts import cut
 from pytest_modelviz.text.printable import printable, printable_lines
 from pytest_modelviz.text.side_by_side import apart
 
 _MOST_NOTES, _LONGEST = 20, 1000  # notes on what a comparison found, and letters of a sentence
 _MOST_SHORT = 999.5  # from here on a ratio has no three digits
-_WHOLE = 9.95  # from here on a multiple of the noise has no decimals
-_CAUSES = {
+_CAUSES = {  # those that do not speak for themselves
     Cause.ARCHITECTURE: "the model is built differently",
-    Cause.WEIGHTS: "the weights are different",
-    Cause.INPUT: "the input is different",
     Cause.COMPUTATION: "modules, weights and inputs are the same, the code computes something else",
     Cause.GRADIENT: "the forward pass is the same, the gradient is different",
 }
+_ERRORS = {"cam_map": " in the map", "saliency_map": " in the gradient", "activation_maximization": " in the climb"}
+_REPEATABLE = "  nothing was recorded or compared: make it repeatable, or leave the random part out of the check"
 _LIMITS = (
     kinds.KinksFinding,
     kinds.UncomparedFinding,
@@ -27,6 +27,7 @@ _LIMITS = (
     kinds.UnrecordedPartsFinding,
     kinds.QuantisedAnewFinding,
 )  # of what was compared: they stand under the notes
+_NO_EVIDENCE = (*_LIMITS, kinds.OutputsFinding, kinds.NoiseFinding)
 
 
 def explain(
@@ -46,76 +47,74 @@ def explain(
     something else than in others. Names and texts of models and files become printable.
     """
     result, findings, reason = printable(result), printable(findings), printable(reason)
-    most = None if whole else MOST_LISTED
-    message = _message(result, findings, reason, commands, printable(cause_text), most)
-    is_match = result.status is Status.MATCH
-    limits = [finding for finding in findings if is_match or isinstance(finding, _LIMITS)]
-    if not whole and len(limits) > _MOST_NOTES:
+    most, most_notes = (None, None) if whole else (MOST_LISTED, _MOST_NOTES)
+    accept = accept_command(commands[1]) if result.candidate is not None else ""
+    lines: list[str] = []
+    match result.status:
+        case Status.DRIFT:
+            lines = _drift(result, findings, accept, printable(cause_text), most)
+        case Status.MISSING:
+            lines = [f"{result.name}: no baseline at {result.baseline}", ways_to_record(accept, commands[0])]
+        case Status.UNREADABLE:
+            heading = f"{result.name}: the baseline {result.baseline} cannot be read: {reason}"
+            lines = [heading, *ways_to_replace(commands[0])]
+        case Status.UNSTABLE:
+            heading = f"{result.name}: two captures of the same model differ{_where(result)}"
+            lines = [heading, *_differences(result, findings, most), f"  reason    {reason}", _REPEATABLE]
+    limits = [each for each in findings if result.status is Status.MATCH or isinstance(each, _LIMITS)]
+    if most_notes is not None and len(limits) > most_notes:
         limits = _of_all_kinds(limits)
-    texts = cut([sentence(finding) for finding in limits], None if whole else _MOST_NOTES)
-    note_lines = [f"  note      {printable(note)}" for note in (*notes, *(texts if whole else map(_bounded, texts)))]
-    lines = [message or f"{result.name}: {result.status}", *note_lines] if note_lines else [message]
-    return printable_lines("\n".join(lines))
+    texts = [*map(printable, notes), *cut([_bounded(sentence(each), most) for each in limits], most_notes)]
+    if texts and not lines:
+        lines = [f"{result.name}: {result.status}"]
+    return printable_lines("\n".join([*lines, *(f"  note      {text}" for text in texts)]))
 
 
 def _of_all_kinds(findings: Sequence[kinds.AnyFinding]) -> list[kinds.AnyFinding]:
     """The same, the first of each kind before the others: whatever a baseline makes many of, it hides no other kind."""
     first = {type(finding): finding for finding in reversed(findings)}
-    ids = set(map(id, first.values()))
-    return sorted(findings, key=lambda finding: id(finding) not in ids)
+    return sorted(findings, key=lambda finding: first[type(finding)] is not finding)
 
 
-def _bounded(text: str) -> str:
+def _bounded(text: str, most: int | None = MOST_LISTED) -> str:
     """A sentence without its middle, if it is longer than any of ours: names in a baseline may be of any length."""
-    if len(text) <= _LONGEST:
+    if most is None or len(text) <= _LONGEST:
         return text
     half = _LONGEST // 2
     return f"{text[:half]} ... {text[-half:]} ({len(text)} letters)"
 
 
-def _message(
-    result: CheckResult,
-    findings: Sequence[kinds.AnyFinding],
-    reason: str,
-    commands: tuple[str, str],
-    cause_text: str,
-    most: int | None,
-) -> str:
-    status, command = result.status, commands[0]
-    accept = accept_command(commands[1]) if result.candidate is not None else ""
-    if status is Status.DRIFT:
-        return _drift(result, findings, accept, cause_text, most)
-    if status is Status.MISSING:
-        heading = f"{result.name}: no baseline at {result.baseline}"
-        return f"{heading}\n{ways_to_record(accept, command)}"
-    if status is Status.UNSTABLE:
-        return _unstable(result, findings, reason, most)
-    if status is Status.UNREADABLE:
-        heading = f"{result.name}: the baseline {result.baseline} cannot be read: {reason}"
-        return "\n".join([heading, *ways_to_replace(command)])
-    return ""
-
-
 def _drift(
     result: CheckResult, findings: Sequence[kinds.AnyFinding], accept: str, cause_text: str, most: int | None
-) -> str:
+) -> list[str]:
     steps = [finding.step for finding in findings if isinstance(finding, kinds.IncomparableStepsFinding)]
     happened = f"could be compared only up to step {steps[0] - 1}" if steps else "drifted"
     lines = [f"{result.name} {happened}{_where(result)}", *effect_lines(result.output)]
     if result.cause:
-        lines.append(f"  cause     {result.cause}: {cause_text or _CAUSES[result.cause]}")
-    if result.tolerance != 0.0:
-        lines.append(f"  error     {amount(result.error, result.tolerance)}{_beside_noise(result.error, findings)}")
-    lines += _evidence(findings, most)
+        meaning = cause_text or _CAUSES.get(result.cause)
+        lines.append(f"  cause     {result.cause}{f': {meaning}' if meaning else ''}")
+    lines += _differences(result, findings, most)
     if result.layers.compared > 1:
         drifted = result.layers.drifted or "none"
         outputs = [_bounded(sentence(finding)) for finding in findings if isinstance(finding, kinds.OutputsFinding)]
-        lines.append(f"  spread    {drifted} of {result.layers.compared} layers{''.join(outputs[:1])}")
+        shadows = [finding.state for finding in findings if isinstance(finding, kinds.ShadowFinding)]
+        where = ", in float32" if "differs" in shadows else ""  # the output itself may agree in its lower precision
+        lines.append(f"  spread    {drifted} of {result.layers.compared} layers{''.join(outputs[:1])}{where}")
     for key, (before, after) in result.environment_changes.items():
         lines.append(f"  changed   {key}: {before} -> {after}, since the baseline was recorded")
-    if accept:
-        lines.append(f"  accept    {accept}")
-    return "\n".join(lines)
+    return [*lines, f"  accept    {accept}"] if accept else lines
+
+
+def _differences(result: CheckResult, findings: Sequence[kinds.AnyFinding], most: int | None) -> list[str]:
+    """The error, where one was allowed; then a line a finding: the evidence, then what else differs, `most` of each."""
+    lines = []
+    if result.tolerance != 0.0:
+        lines.append(f"  error     {amount(result.error, result.tolerance, error_of(result))}")
+    for role in kinds.Role:
+        own = [each for each in findings if each.role is role and not isinstance(each, _NO_EVIDENCE)]
+        texts = [_bounded(text, most) for text in cut(sentences(own), most)]
+        lines += [f"  {'' if at else role.value:9} {text}" for at, text in enumerate(texts)]
+    return lines
 
 
 def accept_command(options: str) -> str:
@@ -125,8 +124,7 @@ def accept_command(options: str) -> str:
 
 def ways_to_record(accept: str, selection: str) -> str:
     """How to record a check without a baseline: by this command, if any, or by pytest."""
-    ways = [*([accept] if accept else []), f"pytest --modelviz-update-missing {selection}"]
-    return f"  record it: {', or '.join(ways)}"
+    return f"  record it: {f'{accept}, or ' if accept else ''}pytest --modelviz-update-missing {selection}"
 
 
 def ways_to_replace(selection: str) -> list[str]:
@@ -135,15 +133,6 @@ def ways_to_replace(selection: str) -> list[str]:
         f"  to replace it with the current capture: pytest --modelviz-update-all {selection}",
         "  this records all checks of the test, not only this one",
     ]
-
-
-def _unstable(result: CheckResult, findings: Sequence[kinds.AnyFinding], reason: str, most: int | None) -> str:
-    lines = [f"{result.name}: two captures of the same model differ{_where(result)}"]
-    lines.append(f"  error     {amount(result.error, result.tolerance)}")
-    lines += _evidence(findings, most)
-    lines.append(f"  reason    {reason}")
-    lines.append("  nothing was recorded or compared: make it repeatable, or leave the random part out of the check")
-    return "\n".join(lines)
 
 
 def _where(result: CheckResult) -> str:
@@ -155,33 +144,19 @@ def _where(result: CheckResult) -> str:
     return _bounded(f", first at {name} ({first.class_name}{call})")
 
 
-def amount(error: float | None, tolerance: float | None) -> str:
+def error_of(result: CheckResult) -> str:
+    """What the error of a result is an error of, as words that follow the number."""
+    first = result.first_divergence
+    at_first = " at the first difference" if first is not None and first.error == result.error else ""
+    return _ERRORS.get(result.view, at_first)
+
+
+def amount(error: float | None, tolerance: float | None, of: str = "") -> str:
     """An error as a multiple of what is allowed, so that nobody mistakes a ratio for per cent."""
     if error is None:
         return "no single number: the evidence says what differs"
     if not tolerance:
-        return f"{error:.2g}, no difference is allowed"
+        return f"{error:.2g}{of}, no difference is allowed"
     ratio, (size, allowed) = error / tolerance, apart(error, tolerance, 2)
     times = apart(ratio, 1.0)[0] if ratio < _MOST_SHORT else f"{ratio:,.0f}"
-    return f"{size}, {times} times what is allowed ({allowed})"
-
-
-def _beside_noise(error: float | None, findings: Sequence[kinds.AnyFinding]) -> str:
-    """The error as a multiple of what rounding alone does there, if that was measured."""
-    noise = next((finding.noise for finding in findings if isinstance(finding, kinds.NoiseFinding)), None)
-    if noise is None or error is None:
-        return ""
-    times = error / noise
-    return f", {f'{times:,.0f}' if times >= _WHOLE else f'{times:.2g}'} times the noise measured there"
-
-
-def _evidence(findings: Sequence[kinds.AnyFinding], most: int | None) -> list[str]:
-    """A line a finding, the evidence first, then what else differs; no more than `most` of each."""
-    lines: list[str] = []
-    listed = [f for f in findings if not isinstance(f, (kinds.OutputsFinding, kinds.NoiseFinding))]
-    for role in kinds.Role:
-        own = [finding for finding in listed if finding.role is role]
-        texts = cut(sentences(own), most)
-        texts = texts if most is None else [_bounded(text) for text in texts]
-        lines += [f"  {'' if at else role.value:9} {text}" for at, text in enumerate(texts)]
-    return lines
+    return f"{size}{of}, {times} times what is allowed ({allowed})"

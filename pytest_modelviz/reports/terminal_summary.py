@@ -9,7 +9,7 @@ from pytest_modelviz.records.orphan import OrphanRecord
 from pytest_modelviz.reports.groups import group_lines, groups_worth_telling
 from pytest_modelviz.storage.definitions import function_of
 from pytest_modelviz.storage.renaming import move_command
-from pytest_modelviz.text.counts import counted
+from pytest_modelviz.text.counts import counted, cut
 from pytest_modelviz.text.printable import as_one_word, printable, quoted
 
 _MOST_ORPHANS = 10
@@ -98,10 +98,9 @@ def _not_made_lines(not_made: Sequence[tuple[str, str]]) -> list[str]:
     if not not_made:
         return []
     baselines = "1 baseline was" if len(not_made) == 1 else f"{len(not_made)} baselines were"
-    lines = [f"{baselines} not compared: the test passed without that check"]
-    lines += [f"  {printable(nodeid)}: {printable(as_one_word(name))}" for nodeid, name in not_made[:_MOST_ORPHANS]]
-    more = len(not_made) - _MOST_ORPHANS
-    return [*lines, f"  and {more} more"] if more > 0 else lines
+    names = [f"{printable(nodeid)}: {printable(as_one_word(name))}" for nodeid, name in not_made]
+    heading = f"{baselines} not compared: the test passed without that check"
+    return [heading, *(f"  {text}" for text in cut(names, _MOST_ORPHANS + 1))]
 
 
 def rename_hint(orphan: OrphanRecord, review: str, *, whole_file: bool = False, is_own: bool = True) -> str:

@@ -1,5 +1,7 @@
 """One capture beside its baseline or a second capture: verdicts by its view, under the settings of its check."""
 
+from __future__ import annotations
+
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +13,8 @@ from pytest_modelviz.pictures.colour import Image, heatmaps_in
 from pytest_modelviz.pictures.composite import sheet
 from pytest_modelviz.pictures.exhibits import Exhibit, pictures_of
 from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.records.sketch_version import SKETCH_VERSION, sketched_as
+from pytest_modelviz.records.trace_arrays import are_sketched_alike, stated_version
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.run.settings import Settings
 from pytest_modelviz.run.stored_comparison import blaming, compared, pictured
@@ -31,6 +35,15 @@ class Comparison:
     view: View
     capture: Capture
     settings: Settings
+    version: int = SKETCH_VERSION
+
+    def sketched_as(self, baseline: Capture) -> Comparison:
+        """The same comparison if the sketches can be compared, else with another capture, sketched as the baseline."""
+        version = stated_version(baseline.arrays)
+        if version is None or not self.capture.repeatable or are_sketched_alike(baseline.arrays, self.capture.arrays):
+            return self
+        with sketched_as(version):
+            return replace(self, capture=self.view.capture(), version=version)
 
     @property
     def _tolerances(self) -> Tolerances:
@@ -55,27 +68,29 @@ class Comparison:
         """How the model differs from itself, and why; None where it does not."""
         if not self.capture.repeatable:
             return None
-        verdict = self.view.compare(
-            self.capture, capture_with_other_randomness(self.view, self.capture), self._tolerances
-        )
-        if verdict.matched:
-            return None
-        drawn = self.view.compare(self.capture, self.view.capture(), self._tolerances).matched
+        with sketched_as(self.version):
+            again = capture_with_other_randomness(self.view, self.capture)
+            verdict = self.view.compare(self.capture, again, self._tolerances)
+            if verdict.matched:
+                return None
+            drawn = self.view.compare(self.capture, self.view.capture(), self._tolerances).matched
         # two captures of the same model differ in nothing that could be a cause
         return replace(verdict, cause=None), _RANDOM if drawn else _RESTLESS
 
     @functools.cached_property
     def recordable(self) -> Capture:
         """The capture as a baseline holds it."""
-        return measured(self.view, self.capture)
+        with sketched_as(self.version):
+            return measured(self.view, self.capture)
 
     def is_noise(self, baseline: Capture, verdict: Verdict) -> bool:
         """Whether recording would change nothing but the last digits."""
         before, after = baseline.environment, self.capture.environment
         stated = {*before, *after} - _OF_A_MACHINE
         same = verdict.matched and not verdict.findings and all(before.get(key) == after.get(key) for key in stated)
+        same = same and stated_version(baseline.arrays) == stated_version(self.capture.arrays)
         same = same and has_same_noise(baseline, self.recordable)
-        same = same and differs_in_last_digits(baseline, self.capture, replace(self._tolerances, scale=_NOISE_SCALE))
+        same = same and differs_in_last_digits(baseline, self.recordable, replace(self._tolerances, scale=_NOISE_SCALE))
         return same and self.with_baseline(baseline, scale=_NOISE_SCALE).matched
 
     def precision_note(self, baseline: Capture) -> str:
@@ -93,13 +108,13 @@ class Comparison:
 
     def explained(self, baseline: Capture, verdict: Verdict) -> Verdict:
         """The verdict on a drift, with what has become of the values. Raises UnreadableBaselineError as above."""
-        with blaming(baseline, lambda: explained(self.view, verdict, self.capture)):
+        with sketched_as(self.version), blaming(baseline, lambda: explained(self.view, verdict, self.capture)):
             return explained(self.view, verdict, baseline)
 
     def pictures(self, baseline: Capture, verdict: Verdict) -> Sequence[Exhibit]:
         """Pictures of baseline, actual and difference. Raises UnreadableBaselineError as `with_baseline` does."""
         with heatmaps_in(self.settings.colormap):
-            return pictured(self.view, baseline, self.capture, verdict)
+            return pictured(self.view, baseline, self.recordable, verdict)
 
     def picture(self) -> Image | None:
         """The sheet of the capture's own pictures, None where it has none."""

@@ -1,4 +1,4 @@
-"""Baselines of a test under another root folder or another id: which they are, and how they can be used."""
+"""Baselines under another root folder, of another id or version: which they are, and how they can be used."""
 
 from __future__ import annotations
 
@@ -51,4 +51,12 @@ def former_note(former: str, check: Check) -> str:
     return (
         f"a baseline has the id that an earlier version gave to this test, {former}, and perhaps to another one; "
         f"if it is this test's: {command}"
+    )
+
+
+def earlier_version_note(check: Check) -> str:
+    """What to say of a check whose baseline has the sketches of an earlier version."""
+    return (
+        f"its baseline was recorded by an earlier version of pytest-modelviz, and the model was captured twice; to "
+        f"bring it up to date: pytest --modelviz-update-all {check.arguments}"
     )

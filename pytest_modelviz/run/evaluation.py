@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_modelviz.errors import ForeignBaselineError, ModelvizError, OversizedBaselineError, UnreadableBaselineError
-from pytest_modelviz.pictures.exhibits import pictures_of
+from pytest_modelviz.pictures.exhibits import Exhibit, pictures_of
 from pytest_modelviz.pictures.files import is_png_as_large, png_bytes
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.check_result import CheckResult, Status
@@ -23,7 +23,7 @@ from pytest_modelviz.reports.terminal import accept_command, explain
 from pytest_modelviz.run.check import Check
 from pytest_modelviz.run.comparison import Comparison
 from pytest_modelviz.run.details import Details
-from pytest_modelviz.run.elsewhere import baseline_elsewhere, former_note
+from pytest_modelviz.run.elsewhere import baseline_elsewhere, earlier_version_note, former_note
 from pytest_modelviz.run.kept_pictures import KeptPicture, named_files
 from pytest_modelviz.run.policy import BaselineState, intended_status
 from pytest_modelviz.run.settings import Mode
@@ -149,13 +149,16 @@ class CheckEvaluator:
 
     def _compared(self, stored: Stored) -> CheckResult:
         baseline, mode = stored.capture, self._settings.mode
-        verdict = self._comparison.with_baseline(baseline)
+        comparison = self._comparison.sketched_as(baseline)
+        verdict = comparison.with_baseline(baseline)
         is_decided = self._location in self._session.decided
         state = BaselineState.DECIDED_NOW if is_decided else BaselineState.RECORDED_BEFORE
         status = intended_status(mode, state, matched=verdict.matched)
         if status is Status.RECORDED and mode is Mode.UPDATE_ALL:
             return self._unstable() or self._record(keeps_files=self._comparison.is_noise(baseline, verdict))
+        earlier = [] if comparison is self._comparison else [earlier_version_note(self._check)]
         if status is Status.MATCH:
+            self._notes += earlier
             self._session.decided.add(self._location)
             if mode.records:
                 self._baselines.complete_interrupted_write(self._compared_with)
@@ -170,11 +173,11 @@ class CheckEvaluator:
             return unstable
         if status is Status.RECORDED:
             return self._record()
-        self._notes += filter(None, [self._comparison.precision_note(baseline)])
+        self._notes += filter(None, [*earlier, comparison.precision_note(baseline)])
         if is_decided and mode.records:
             self._notes.append("nothing was recorded: earlier in this run the test recorded or matched its baseline")
-        verdict = self._comparison.explained(baseline, verdict)
-        tags = self._show(baseline, verdict)
+        verdict = comparison.explained(baseline, verdict)
+        tags = self._show(comparison.pictures(baseline, verdict), verdict)
         candidate = self._keep_candidate()
         return self._result(Status.DRIFT, verdict, digest=stored.digest, candidate=candidate, tags=tags)
 
@@ -224,9 +227,8 @@ class CheckEvaluator:
             return None
         return stored if stored is not None and is_png_as_large(stored, image) else png_bytes(image)
 
-    def _show(self, baseline: Capture, verdict: Verdict) -> list[str]:
+    def _show(self, exhibits: Sequence[Exhibit], verdict: Verdict) -> list[str]:
         """Put the pictures of a drift into TensorBoard and into files; returns their tags."""
-        exhibits = self._comparison.pictures(baseline, verdict)
         text = (
             f"{self._result(Status.DRIFT, verdict, whole=True).message}\n\n{self._check.view.describe(self._capture)}"
         )

@@ -11,6 +11,7 @@ from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.findings import FactFinding
+from pytest_modelviz.records.trace_arrays import are_sketched_alike
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.text.side_by_side import cut_apart
 
@@ -37,6 +38,10 @@ def compared(view: Comparer, baseline: Capture, actual: Capture, tolerances: Tol
     """
     if baseline.view != actual.view:
         raise UnreadableBaselineError(f"it was recorded by the view {baseline.view!r}, not {actual.view!r}")
+    if not are_sketched_alike(baseline.arrays, actual.arrays):
+        raise UnreadableBaselineError(
+            "its sketches are of another version of pytest-modelviz: record it anew (pytest --modelviz-update-all)"
+        )
     with blaming(baseline, lambda: view.compare(actual, actual, tolerances)):
         verdict = view.compare(baseline, actual, tolerances)
         verdict = with_output_effect(verdict, baseline, actual, tolerances)

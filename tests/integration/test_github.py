@@ -53,7 +53,7 @@ def test_a_drift_is_summed_up_and_annotated(drifted, summary):
     run = drifted.results["run"]["id"]
     text = summary.read_text("utf-8")
     assert text.startswith("## Other\n\n### modelviz: 1 check did not match (1 drift)\n\nRun `")
-    assert "#### weights at `conv2` (`Conv2d`): 1 check of 1 test\n\n- output: off by up to 0." in text
+    assert "#### weights at `conv2` (`Conv2d`): 1 check of 1 test\n\n- output: off by 0." in text
     assert f"modelviz accept --run {run} --from ../from-ci --group weights@conv2\n" in text
     assert f"  accept    modelviz accept --run {run} --from ../from-ci test_net.py::test_net\n" in text
     assert "[artifacts of this run](https://github.com/owner/name/actions/runs/123#artifacts)" in text
@@ -65,7 +65,7 @@ def test_a_drift_is_summed_up_and_annotated(drifted, summary):
         [f"review: modelviz list --run {run} --from ../from-ci; *", f"the commands*: {download}"]
     )
     (line,) = commands(result)
-    assert line.startswith("::error file=test_net.py,line=6,title=modelviz%3A weights at conv2%2C ")
+    assert line.startswith("::error file=test_net.py,line=6,title=modelviz%3A output off by ")
     assert line.endswith(f"%0Amodelviz accept --run {run} --from ../from-ci test_net.py::test_net")
 
 

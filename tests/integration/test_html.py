@@ -42,8 +42,8 @@ def test_groups_come_first_the_most_severe_before_others(tmp_path):
     page = page_of(write_results(tmp_path, *light, drift("test_c")))
     changed = page[page.index("What changed") : page.index("Checks that did not match")]
     assert re.findall(r'<span class="cause">(.*?)</span>', changed) == ["weights", "input"]
-    assert '<p class="effect">output off by up to 0.3, top class changed in 1 of 2 samples</p>' in changed
-    assert "<div>sample 0: 5 -&gt; 7</div>" in changed
+    assert '<p class="effect">output off by 0.3, top class changed in 1 of 2 samples</p>' in changed
+    assert "<div>sample 0: class 5 -&gt; class 7</div>" in changed
     assert "2 checks of 2 tests" in changed
     assert f"<code>modelviz accept --run {FACTS.id} --group &#39;input@(model)&#39;</code>" in changed
 
@@ -128,7 +128,7 @@ def test_each_fact_is_said_once(tmp_path):
     evidence = "\n  evidence  net.conv2.weight differs by 0.05: all x 1.05"
     folder = write_results(tmp_path, *(replace(check, message=check.message + evidence) for check in (first, second)))
     text = text_of(page_of(folder))
-    for fact in ("all x 1.05", "the weights are different", "sample 0: 5 -> 7", "error 0.05", "error 0.01"):
+    for fact in ("all x 1.05", "sample 0: class 5 -> class 7", "error 0.05", "error 0.01"):
         assert text.count(fact) == 1, fact
     assert text.count("off by 0.3, allowed 0.0001, top class changed in 1 of 2 samples") == 2  # once a check
     assert "drifted, first at" not in text
@@ -136,7 +136,10 @@ def test_each_fact_is_said_once(tmp_path):
 
 def test_a_group_without_evidence_says_what_there_is(tmp_path):
     text = text_of(page_of(write_results(tmp_path, drift("test_a"), drift("test_b"))))
-    assert [text.count(fact) for fact in ("the weights are different", "2 of 4 layers")] == [1, 1]
+    assert [text.count(fact) for fact in ("cause weights", "2 of 4 layers")] == [0, 1]
+    built = [drift(test, cause="architecture") for test in ("test_a", "test_b")]
+    text = text_of(page_of(write_results(tmp_path / "built", *built)))
+    assert text.count("cause the model is built differently") == 1
 
 
 def test_what_a_check_says_otherwise_than_its_group_stands_with_it(tmp_path):

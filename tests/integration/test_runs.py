@@ -312,7 +312,7 @@ def test_a_drift_says_why_where_nothing_can_be_kept(drifted, way):
     result.stdout.fnmatch_lines(
         [
             "feature_maps drifted, first at conv2 (Conv2d)",
-            "  cause     weights: the weights are different",
+            "  cause     weights",
             "  note      its pictures could not be kept: cannot write *",
             "  note      the capture could not be kept and cannot be accepted: cannot write *",
             "feature_maps: no baseline at baselines/test_c/test_new/feature_maps.json",

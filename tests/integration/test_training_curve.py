@@ -46,7 +46,7 @@ def test_the_report_names_step_and_parameter(learning):
         [
             "training_curve drifted, first at the model itself (*)",
             "  cause     computation: the model starts the same; *",
-            "  error     0.01, 1,000 times what is allowed (1e-05)",
+            "  error     0.01 at the first difference, 1,000 times what is allowed (1e-05)",
             "  evidence  step 0: scalars and gradients agree, the parameters move differently: the optimiser",
             "            all parameters together move by 0.* -> 0.*, +1 %",
             "            head.bias moves by 0.* -> 0.*, +1 %",

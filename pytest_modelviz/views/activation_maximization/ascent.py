@@ -201,7 +201,7 @@ def _last_call(model: torch.nn.Module, layer: str, images: torch.Tensor) -> tupl
     What the model raises after a call of the layer is ignored: a size may not fit there.
     """
     last = _LastCall(layer)
-    record = functools.partial(record_tensor, width=TRACE_WIDTH, statistics=False)
+    record = functools.partial(record_tensor, width=TRACE_WIDTH)
     recorder = last.recorder = PassRecorder(model, [last], record=record, weight_width=TRACE_WEIGHT_WIDTH)
     try:
         with torch.no_grad(), recorder.recording(), modes_untouched():

@@ -12,7 +12,7 @@ from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.forward import prepared, require_model
 from pytest_modelviz.probe.layer_names import find_layer
 from pytest_modelviz.probe.modules import class_name
-from pytest_modelviz.probe.sketch import record_sketch
+from pytest_modelviz.probe.sketch import record_tensor
 from pytest_modelviz.records.capture import Array, Capture
 from pytest_modelviz.records.trace_arrays import pack_trace
 from pytest_modelviz.text.strict_json import JsonObject
@@ -105,7 +105,7 @@ class ActivationMaximizationView:
 
 
 def _climb(ascent: Ascent) -> Climb:
-    gradients = tuple(map(record_sketch, ascent.gradients))
+    gradients = tuple(map(record_tensor, ascent.gradients))
     return Climb(ascent.curves, gradients, ascent.trace)
 
 

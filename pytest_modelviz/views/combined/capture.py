@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Generic, cast
@@ -25,6 +26,7 @@ from pytest_modelviz.probe.pass_recorder import PassRecorder
 from pytest_modelviz.probe.shadow import with_shadow
 from pytest_modelviz.records.capture import Capture, Result_co
 from pytest_modelviz.records.shadow import Shadow
+from pytest_modelviz.records.sketch_version import sketch_version
 from pytest_modelviz.views.base import View, measured
 from pytest_modelviz.views.cam_map.capture import CamMapView
 from pytest_modelviz.views.cam_map.records import CamMap
@@ -76,7 +78,7 @@ class CombinedCapture:
         self._summary = ModelSummaryView(model, input_data=input_data) if summary else None
         self._maps = FeatureMapsView(model, input_data) if feature_maps else None
         self._cam = CamMapView(model, input_data, target_layer=cam, target=target) if cam is not None else None
-        self._captures: list[Mapping[str, Capture]] = []
+        self._captures: defaultdict[int, list[Mapping[str, Capture]]] = defaultdict(list)  # by version of sketches
         self.summary = None if self._summary is None else CombinedView(self._summary, self)
         self.feature_maps = None if self._maps is None else CombinedView(self._maps, self)
         self.cam = None if self._cam is None else CombinedView(self._cam, self)
@@ -98,9 +100,10 @@ class CombinedCapture:
 
     def capture(self, number: int, view: str) -> Capture:
         """A view's first capture (0), or a later one. All views' are made when the first of them is asked for."""
-        while len(self._captures) <= number:
-            self._captures.append(self._capture())
-        return self._captures[number][view]
+        captures = self._captures[sketch_version()]
+        while len(captures) <= number:
+            captures.append(self._capture())
+        return captures[number][view]
 
     def _capture(self) -> dict[str, Capture]:
         if self._summary is not None and self._maps is None and self._cam is None and self._summary.is_on_meta:
@@ -157,13 +160,13 @@ class CombinedView(Generic[Result_co]):
         self.compare, self.picture, self.describe = view.compare, view.picture, view.describe
         if hasattr(view, "with_noise"):
             self.with_noise = functools.partial(combined.with_noise, view)
-        self._combined, self._number = combined, 0
+        self._combined, self._counts = combined, Counter[int]()  # of captures, by version of sketches
 
     def set_shadow(self, shadow: Shadow) -> None:
         """Say it for all views, since the first of them makes the pass."""
         self._combined.set_shadow(shadow)
 
     def capture(self) -> Capture[Result_co]:
-        self._number += 1
-        capture = self._combined.capture(self._number - 1, self.view)
+        self._counts[sketch_version()] += 1
+        capture = self._combined.capture(self._counts[sketch_version()] - 1, self.view)
         return cast("Capture[Result_co]", capture)  # captures are kept by the views' names

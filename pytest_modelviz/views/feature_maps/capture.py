@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -15,10 +16,12 @@ from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.fake import only_shapes
 from pytest_modelviz.probe.forward import ModelInput, ModelOutput, call, prepared, require_model
 from pytest_modelviz.probe.layer_names import layer_patterns
+from pytest_modelviz.probe.leaf_recorder import RecordTensor
 from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.noise import with_noise
-from pytest_modelviz.probe.pass_recorder import PassRecorder
+from pytest_modelviz.probe.pass_recorder import CallObserver, PassRecorder
 from pytest_modelviz.probe.shadow import with_shadow
+from pytest_modelviz.probe.sketch import record_tensor
 from pytest_modelviz.probe.top_classes import top_class_facts
 from pytest_modelviz.probe.value_changes import with_value_changes
 from pytest_modelviz.records.capture import Array, Capture
@@ -31,10 +34,13 @@ from pytest_modelviz.text.strict_json import JsonObject
 from pytest_modelviz.views.coverage_notes import coverage_notes
 from pytest_modelviz.views.feature_maps import compare as comparison
 from pytest_modelviz.views.feature_maps import pictures
+from pytest_modelviz.views.feature_maps.profiles import ProfileCollector
 from pytest_modelviz.views.feature_maps.records import PICTURE, FeatureMaps, layer_rows
 from pytest_modelviz.views.feature_maps.thumbnails import ThumbnailCollector
 from pytest_modelviz.views.input_pictures import input_pictures
 from pytest_modelviz.views.stored_pictures import packed
+
+_WITH_MEAN = functools.partial(record_tensor, mean=True)
 
 
 class FeatureMapsView:
@@ -49,6 +55,7 @@ class FeatureMapsView:
         require_model(model)
         self.model, self._input = model, input_data
         self._layers = layer_patterns(layers)
+        self._again: tuple[ForwardTrace, ProfileCollector] | None = None  # of the pass that was made once more
         self.shadow = Shadow.AUTO
 
     def set_shadow(self, shadow: Shadow) -> None:
@@ -56,19 +63,24 @@ class FeatureMapsView:
         self.shadow = shadow
 
     def capture(self) -> Capture[FeatureMaps]:
+        return self._capture()
+
+    def _capture(self, *observers: CallObserver, record: RecordTensor = record_tensor) -> Capture[FeatureMaps]:
         started = time.perf_counter()
         kind = recorder_for(self.model, self._input)
-        trace, collector, output = self._pass(kind)
+        trace, collector, output = self._pass(kind, *observers, record=record)
         seconds = time.perf_counter() - started
         if is_low(trace) and kind is not DtypeRecorder:  # the model itself has a region of lower precision
             trace, collector, output = self._pass(DtypeRecorder)
         trace, note = with_shadow(trace, self.model, self._input, self.shadow, seconds)
         return self.captured(trace, collector, input_pictures(self._input), output, note)
 
-    def _pass(self, kind: type[PassRecorder]) -> tuple[ForwardTrace, ThumbnailCollector, ModelOutput]:
+    def _pass(
+        self, kind: type[PassRecorder], *observers: CallObserver, record: RecordTensor = record_tensor
+    ) -> tuple[ForwardTrace, ThumbnailCollector, ModelOutput]:
         with prepared(self.model, self._input) as model:
             collector = ThumbnailCollector(model, self._layers)
-            recorder = kind(model, [collector])
+            recorder = kind(model, [collector, *observers], record=record)
             with only_shapes(model), recorder.recording():
                 output = call(model, self._input)
         return recorder.trace, collector, output
@@ -77,7 +89,10 @@ class FeatureMapsView:
         """The pass made once more; of one in lower precision its shadow alone, which shows far smaller differences."""
         trace = first.result.trace
         if trace.shadow is None:
-            return self.capture()
+            profiles = ProfileCollector(self.model, self._input)
+            capture = self._capture(profiles, record=_WITH_MEAN)
+            self._again = capture.result.trace, profiles
+            return capture
         again, _ = with_shadow(replace(trace, shadow=None), self.model, self._input, self.shadow)
         return (
             self.capture()
@@ -90,11 +105,22 @@ class FeatureMapsView:
         return with_value_changes(verdict, stored_trace(baseline.arrays), self.model, self._input)
 
     def with_noise(self, capture: Capture[FeatureMaps]) -> Capture[FeatureMaps]:
-        """The same capture with the noise of each tensor in it, or a note on why there is none."""
+        """The same capture with the noise of each tensor, or a note on why there is none, and what people look at."""
         before = capture.result.trace
         trace = with_noise(before, self.model, self._input)
         notes = (*capture.notes, *trace.notes[len(before.notes) :])
-        return replace(capture, arrays={**capture.arrays, **pack_noise(trace)}, notes=notes)
+        again, profiles = self._again or self._pass_for_people()
+        facts = {**capture.facts, "layers": layer_rows(_stored(_with_means(before, again)))}
+        arrays = {**capture.arrays, **pack_noise(trace), **profiles.arrays(before)}
+        return replace(capture, facts=facts, arrays=arrays, notes=notes)
+
+    def _pass_for_people(self) -> tuple[ForwardTrace, ProfileCollector]:
+        profiles = ProfileCollector(self.model, self._input)
+        with prepared(self.model, self._input) as model, only_shapes(model):
+            recorder = PassRecorder(model, [profiles], record=_WITH_MEAN, weight_width=None)
+            with recorder.recording():
+                call(model, self._input)
+        return recorder.trace, profiles
 
     def captured(
         self,
@@ -122,6 +148,16 @@ class FeatureMapsView:
         notes = (*coverage_notes(self.model, trace), *([shadow_note] if shadow_note else []))
         around = environment(self.model, self._input)
         return Capture(self.view, facts, arrays, around, result, notes, tuple(trace.modules))
+
+
+def _with_means(trace: ForwardTrace, again: ForwardTrace) -> ForwardTrace:
+    """A pass with the means of its large tensors, which only people look at, as the same pass made again has them."""
+    means = {
+        key: replace(record, mean=again.tensors[key].mean)
+        for key, record in trace.tensors.items()
+        if record.sketch.size < record.numbers and key in again.tensors
+    }
+    return replace(trace, tensors={**trace.tensors, **means})
 
 
 def _stored(trace: ForwardTrace) -> ForwardTrace:

@@ -57,11 +57,9 @@ def layer_rows(trace: ForwardTrace) -> dict[str, JsonObject]:
 def _texts(leaves: Leaves, trace: ForwardTrace, origin: str) -> str:
     texts = []
     for (text, *_), record in described(leaves, trace, origin):
-        if record is not None and record.statistics:
-            mean, rms = record.statistics
-            texts.append(f"{text} mean {mean:.3g} rms {rms:.3g}")
-        else:
-            texts.append(text)
+        mean, rms = (None, None) if record is None or record.statistics is None else record.statistics
+        moments = [f"{name} {value:.3g}" for name, value in (("mean", mean), ("rms", rms)) if value is not None]
+        texts.append(" ".join([text, *moments]))
     return "; ".join(texts)
 
 

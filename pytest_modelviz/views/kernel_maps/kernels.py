@@ -31,7 +31,7 @@ def kernel_structure(model: torch.nn.Module, convolutions: Sequence[Convolution]
                 continue
             key = f"{convolution.name}.{local}" if convolution.name else local
             if known.setdefault(id(tensor), key) == key:
-                weights[key] = record_tensor(tensor.detach(), WEIGHT_WIDTH, statistics=False)
+                weights[key] = record_tensor(tensor.detach(), WEIGHT_WIDTH)
             names[local] = known[id(tensor)]
             for suffix, record in quantised_values(tensor):
                 names[f"{local}{suffix}"] = f"{known[id(tensor)]}{suffix}"

@@ -9,14 +9,7 @@ from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.pictures.channels import most_different_first
 from pytest_modelviz.pictures.colour import DIVERGING, GREYS, Image, Scale, Values, not_finite, paint, paint_rgb
 from pytest_modelviz.pictures.composite import Panel, Picture, Row, composite, plain_picture
-from pytest_modelviz.pictures.difference import (
-    HALF_PRECISION,
-    difference_of,
-    difference_panel,
-    far_apart,
-    nothing_differs,
-    sentences,
-)
+from pytest_modelviz.pictures.difference import HALF_PRECISION, difference_of, difference_panel, far_apart
 from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.pictures.layout import MOST_WIDTH, enlarge, grid, labelled
 from pytest_modelviz.records.capture import Array, Capture
@@ -108,10 +101,9 @@ def kernels_composite(
         return _tiles(filters, scale, order, numbers, 4)  # with which three panels fit beside each other
 
     before, after = (Panel(draw(filters, scale), scale, kinds=not_finite(filters)) for filters in (baseline, actual))
-    panel = difference_panel(difference, scale, draw, scale.colours)
     facts = ", ".join(filter(None, [*captions[1:], _zero(actual)]))
-    comment = sentences([nothing_differs(difference, facts), far_apart(baseline, actual)])
-    return composite(label, [captions[0], facts], [Row(after, before, panel, comment=comment)])
+    panel = difference_panel(difference, scale, draw, scale.colours, facts)
+    return composite(label, [captions[0], facts], [Row(after, before, panel, comment=far_apart(baseline, actual))])
 
 
 def kernel_scale(*filters: Values) -> Scale:

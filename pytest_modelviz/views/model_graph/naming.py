@@ -13,6 +13,7 @@ from pytest_modelviz.probe.nested_values import NO_ITEMS, Placeholder, leaves, l
 from pytest_modelviz.probe.side_effects import WatchedArguments, is_item_of
 from pytest_modelviz.probe.sketch import record_tensor
 from pytest_modelviz.probe.torch_internals import keystr, tree_flatten_with_path
+from pytest_modelviz.records.sketch_version import EARLIER_VERSION, sketched_as
 from pytest_modelviz.records.structure import UNCOMPARED, WRITTEN
 from pytest_modelviz.views.model_graph.constants import SKETCH_WIDTH, sketch_text
 from pytest_modelviz.views.model_graph.records import IN_PART, INPUT, ModuleRow, escaped
@@ -203,7 +204,8 @@ def constant(value: object) -> str:
 def _summary(value: torch.Tensor) -> str:
     """The values of a large constant in a short text, empty if they cannot be read as numbers."""
     if value.is_floating_point() or value.is_complex() or value.is_quantized:
-        record = record_tensor(value, SKETCH_WIDTH, statistics=False)
+        with sketched_as(EARLIER_VERSION):  # a text has no version, and few constants are large
+            record = record_tensor(value, SKETCH_WIDTH)
         fingerprints = [f"{kind}:{count}:{mark}" for kind, (count, mark) in sorted(record.value_fingerprints.items())]
         numbers = [float(number) for sketch in record.sketches for number in sketch]
         return sketch_text(numbers, fingerprints) if numbers else ""

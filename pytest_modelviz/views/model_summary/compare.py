@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-from pytest_modelviz.compare.bracketed import in_one_order
 from pytest_modelviz.compare.naming import baseline_namer, renames, tie_findings
 from pytest_modelviz.compare.ownership import calling_layer, first_changed_layer
 from pytest_modelviz.compare.tolerance import Tolerances
@@ -21,9 +20,10 @@ from pytest_modelviz.records.verdict import Divergence, Verdict
 from pytest_modelviz.text.natural import natural
 from pytest_modelviz.text.strict_json import JsonObject
 from pytest_modelviz.views.model_summary import rows
-from pytest_modelviz.views.model_summary.findings import FieldFinding
+from pytest_modelviz.views.model_summary.findings import FieldFinding, WrapFinding
 from pytest_modelviz.views.model_summary.passes import attributes_of, first_event, passes
 from pytest_modelviz.views.model_summary.rows import Rows
+from pytest_modelviz.views.model_summary.wrapping import unwrapped
 
 # The order of findings, of which the first names the layer. Modules come first, with the fields not listed in `_RANK`;
 # ties are among the holdings.
@@ -39,10 +39,46 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdi
 def compare_trees(baseline: JsonObject, actual: JsonObject, ignored: Sequence[str] = ()) -> Verdict:
     """Compare the facts of two summaries field by field; `ignored` are globs of attributes."""
     before, new = rows.layers_of(baseline, ignored), rows.layers_of(actual, ignored)
-    renamed = renames(_built(before), _built(new))
+    renamed = renames(rows.built(before), rows.built(new))
     baseline_name = baseline_namer(renamed)
     names = {name: baseline_name(name) for name in new}
     after = {names[name]: row for name, row in new.items()}
+    findings, uncompared = _differences(before, after)
+    ties = _groups(baseline), _groups(actual)
+    if not findings and not renamed and ties[0] == _tied(ties[1], names):
+        return Verdict.match(compared=len(before), findings=uncompared)
+    findings += [*renamed, *tie_findings(ties[0], _tied(ties[1], names))]
+    findings.sort(key=_rank)  # stable: layers stay as people count
+    attributes = attributes_of(baseline, before, ignored), attributes_of(actual, after, ignored)
+    calls = passes(before, new, names)
+    structures = _modules(before, calls[0]), _modules(after, calls[1])
+    # where no event differs, or there was no pass, what explains most comes first
+    layer, cause, evidence = first_event(before, after, calls, attributes, findings) or _first(
+        findings, *structures, passes_agree=all(calls)
+    )
+    tree = unwrapped(before, new, names)
+    if tree is not None:  # what is wrapped has other names, and need not differ otherwise
+        findings = [*tree.findings, *_differences(tree.before, tree.after)[0], *renamed]
+        findings += tie_findings(ties[0], _tied(ties[1], tree.names))
+        findings.sort(key=_rank)
+    findings.sort(key=lambda finding: finding.layer != layer)
+    count = len({*before, *(after if tree is None else tree.after)})
+    drifted = len({finding.layer for finding in findings})
+    before_renaming = {finding.layer: finding.before for finding in renamed}
+    row = before.get(layer) or after.get(before_renaming.get(layer, layer), {})
+    return Verdict.drift(
+        compared=count,
+        drifted=drifted,
+        error=drifted / max(count, 1),
+        tolerance=0.0,
+        first=Divergence(layer, str(row.get("class", "")), 0, 1.0, 0.0),
+        cause=cause,
+        findings=(*evidence, *findings, *uncompared),
+    )
+
+
+def _differences(before: Rows, after: Rows) -> tuple[list[LayerFinding], list[UncomparedFinding]]:
+    """What differs between the rows of the same names, and what of it is not compared."""
     is_run = any(row.get("calls") for row in (*before.values(), *after.values()))
     findings: list[LayerFinding] = []
     uncompared: list[UncomparedFinding] = []
@@ -55,41 +91,7 @@ def compare_trees(baseline: JsonObject, actual: JsonObject, ignored: Sequence[st
             *compared, buffers = rows.without_state(before[name], after[name], is_run=is_run)
             findings += rows.field_findings(name, *compared)
             uncompared += [UncomparedFinding(name, f"buffer {local}") for local in buffers]
-    ties = _groups(baseline), _tied(_groups(actual), names)
-    if not findings and not renamed and ties[0] == ties[1]:
-        return Verdict.match(compared=len(before), findings=uncompared)
-    findings += [*renamed, *tie_findings(*ties)]
-    findings.sort(key=_rank)  # stable: layers stay as people count
-    attributes = attributes_of(baseline, before, ignored), attributes_of(actual, after, ignored)
-    calls = passes(before, new, names)
-    structures = _modules(before, calls[0]), _modules(after, calls[1])
-    # where no event differs, or there was no pass, what explains most comes first
-    layer, cause, evidence = first_event(before, after, calls, attributes, findings) or _first(
-        findings, *structures, passes_agree=all(calls)
-    )
-    findings.sort(key=lambda finding: finding.layer != layer)
-    count, drifted = len({*before, *after}), len({finding.layer for finding in findings})
-    before_renaming = {finding.layer: finding.before for finding in renamed}
-    row = before.get(layer) or after.get(before_renaming.get(layer, layer), {})
-    return Verdict.drift(
-        compared=count,
-        drifted=drifted,
-        error=drifted / max(count, 1),
-        tolerance=0.0,
-        first=Divergence(layer, str(row.get("class", "")), 0, 1.0, 0.0),
-        cause=cause,
-        findings=(*evidence, *findings),
-    )
-
-
-def _built(layers: Rows) -> Rows:
-    """What modules are made of: by that one is known again under another name."""
-    built: dict[str, JsonObject] = {}
-    for name, row in layers.items():
-        config = row.get("config")
-        ordered = {"config": in_one_order(config)} if isinstance(config, str) else {}
-        built[name] = {**{key: row[key] for key in rows.STRUCTURE if key in row}, **ordered}
-    return built
+    return findings, uncompared
 
 
 def _tied(groups: Sequence[Sequence[str]], names: Mapping[str, str]) -> list[list[str]]:
@@ -97,7 +99,7 @@ def _tied(groups: Sequence[Sequence[str]], names: Mapping[str, str]) -> list[lis
 
     def old(name: str) -> str:
         owner, _, local = name.rpartition(".")
-        return names.get(name) or (f"{names[owner]}.{local}" if names.get(owner) else name)
+        return names.get(name, f"{names.get(owner, owner)}.{local}".removeprefix("."))
 
     return [sorted(old(name) for name in group) for group in groups]
 
@@ -129,7 +131,7 @@ def _rank(finding: LayerFinding) -> int:
         return _RANK.get(finding.field, _BUILT_AS)
     if isinstance(finding, RenameFinding):
         return _NAMES
-    return _BUILT_AS if isinstance(finding, ModuleFinding) else _HOLDINGS
+    return _BUILT_AS if isinstance(finding, (ModuleFinding, WrapFinding)) else _HOLDINGS
 
 
 def _modules(layers: Rows, calls: list[Call]) -> ModelStructure:

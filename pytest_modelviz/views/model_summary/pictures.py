@@ -14,6 +14,7 @@ from pytest_modelviz.text.natural import natural
 from pytest_modelviz.text.strict_json import JsonObject
 from pytest_modelviz.views.model_summary.findings import FieldFinding
 from pytest_modelviz.views.model_summary.rows import COMPARED, Rows, layers_of
+from pytest_modelviz.views.model_summary.wrapping import unwrapped
 
 _BESIDE = ("runs",)  # pictured where both have it, and no drift by itself
 
@@ -39,13 +40,20 @@ def diff_lines(before: Rows, after: Rows, verdict: Verdict | None = None) -> lis
         if isinstance(finding, AttributeFinding):
             attributes.setdefault(finding.layer, []).append(finding)
     baseline_name = baseline_namer(renamed)
-    new = {baseline_name(name): name for name in after}
+    former = {name: baseline_name(name) for name in after}
+    tree = unwrapped(before, after, former)
     lines: list[Line] = []
+    if tree is not None:
+        for wrap in tree.findings:
+            sign, rows = ("+", after) if wrap.change == "added" else ("-", before)
+            lines.append((sign, _whole_row(wrap.layer, rows[wrap.layer])))
+        before, former = tree.before, dict(tree.names)
+    new = {old: name for name, old in former.items()}
     for name in sorted({*before, *new}, key=natural):
         old_row, new_row = before.get(name), after[new[name]] if name in new else None
         if old_row is None or new_row is None:
             sign, title, row = ("-", name, old_row or {}) if new_row is None else ("+", new[name], new_row)
-            lines.append((sign, f"{_title(title, row)}({row.get('config', '')})"))
+            lines.append((sign, _whole_row(title, row)))
             continue
         both = (("-", _title(name, old_row), old_row), ("+", _title(new[name], new_row), new_row))
         beside = [key for key in _BESIDE if key in old_row and key in new_row]
@@ -61,6 +69,10 @@ def diff_lines(before: Rows, after: Rows, verdict: Verdict | None = None) -> lis
             texts = zip(both, (changed.before, changed.after), strict=True)
             lines += [(sign, f"{title}  {changed.name}: {text}") for (sign, title, _), text in texts]
     return lines
+
+
+def _whole_row(name: str, row: JsonObject) -> str:
+    return f"{_title(name, row)}({row.get('config', '')})"
 
 
 def _title(name: str, row: JsonObject) -> str:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from pytest_modelviz.compare.arguments import matched_arguments
+from pytest_modelviz.compare.bracketed import in_one_order
 from pytest_modelviz.compare.devices import same_but_for_devices
 from pytest_modelviz.compare.ignored import lasting_text
 from pytest_modelviz.compare.precision import is_quantised
@@ -38,6 +39,16 @@ def layers_of(facts: JsonObject, ignored: Sequence[str] = ()) -> Rows:
         if isinstance(text, str):
             layers[name] = {**row, "config": lasting_text(text, ignored, name)}
     return {name: _with_packed_bias(row) for name, row in layers.items()}
+
+
+def built(layers: Rows) -> dict[str, JsonObject]:
+    """What modules are made of: by that one is known again under another name."""
+    made: dict[str, JsonObject] = {}
+    for name, row in layers.items():
+        config = row.get("config")
+        ordered = {"config": in_one_order(config)} if isinstance(config, str) else {}
+        made[name] = {**{key: row[key] for key in STRUCTURE if key in row}, **ordered}
+    return made
 
 
 def _with_packed_bias(row: JsonObject) -> JsonObject:

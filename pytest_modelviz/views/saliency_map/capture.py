@@ -20,7 +20,7 @@ from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.forward import ModelInput, prepared, require_model
 from pytest_modelviz.probe.modules import class_name
-from pytest_modelviz.probe.sketch import record_sketch
+from pytest_modelviz.probe.sketch import record_tensor
 from pytest_modelviz.probe.thumbnails import shrink
 from pytest_modelviz.probe.value_changes import with_value_changes
 from pytest_modelviz.records.capture import Array, Capture
@@ -78,7 +78,7 @@ class SaliencyMapView:
     def _explained(self, model: torch.nn.Module, input_data: ModelInput) -> Capture[SaliencyMap]:
         explanation = saliency(model, input_data, self._target, self._method)
         trace, scores, gradient = explanation.trace, explanation.scores, explanation.gradient.numpy()
-        trace.gradients[GRADIENT] = record_sketch(explanation.gradient)
+        trace.gradients[GRADIENT] = record_tensor(explanation.gradient)
         result = SaliencyMap(gradient, magnitude(gradient), scores.targets, scores.predicted, scores.total)
         facts: dict[str, JsonValue] = {
             "model": class_name(self.model),
@@ -119,7 +119,7 @@ class SaliencyMapView:
             return saliency(model, input_data, target, self._method).gradient
 
         def differences(gradient: torch.Tensor) -> list[float]:
-            return [whole_difference(stored_gradient(own), record_sketch(gradient))]
+            return [whole_difference(stored_gradient(own), record_tensor(gradient))]
 
         runs_often = self._method in RUNNING
         return with_measured_noise(capture, self.model, self._input, explained, differences, runs_often=runs_often)

@@ -20,7 +20,7 @@ from pytest_modelviz.pictures.colour import (
     paint_rgb,
 )
 from pytest_modelviz.pictures.composite import PANEL, Panel, Picture, Row, composite, plain_picture
-from pytest_modelviz.pictures.difference import HALF_PRECISION, difference_of, difference_panel, nothing_differs
+from pytest_modelviz.pictures.difference import HALF_PRECISION, difference_of, difference_panel
 from pytest_modelviz.pictures.exhibits import Exhibit
 from pytest_modelviz.pictures.heat import laid_over
 from pytest_modelviz.pictures.layout import enlarge
@@ -124,10 +124,9 @@ def _rows(before: Sample | None, after: Sample) -> list[Row]:
     sizes = difference_of(before.largest, after.largest, precision=HALF_PRECISION)
     signed = difference_of(before.colours, after.colours, precision=HALF_PRECISION)
     shown = f"{sizes.shape[0]} x {sizes.shape[1]}, in half precision"
-    panel = difference_panel(_without_peaks(sizes), scales.largest, _enlarged)
-    largest = replace(largest, difference=panel, comment=nothing_differs(sizes, shown))
-    panel = difference_panel(_without_peaks(signed), scales.colours, _enlarged_colours, GREYS)
-    return [largest, replace(colours, difference=panel, comment=nothing_differs(signed, shown)), *others]
+    panel = difference_panel(_without_peaks(sizes), scales.largest, _enlarged, shown=shown)
+    signs = difference_panel(_without_peaks(signed), scales.colours, _enlarged_colours, GREYS, shown)
+    return [replace(largest, difference=panel), replace(colours, difference=signs), *others]
 
 
 def _sides(before: Sample | None, after: Sample, old: _Scales, new: _Scales) -> list[Row]:

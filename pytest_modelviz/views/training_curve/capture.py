@@ -17,6 +17,7 @@ from pytest_modelviz.probe.modules import class_name, observed_modules, qualifie
 from pytest_modelviz.probe.sketch import record_tensor
 from pytest_modelviz.probe.weights import Weights
 from pytest_modelviz.records.capture import Array, Capture
+from pytest_modelviz.records.sketch_version import EARLIER_VERSION, sketched_as
 from pytest_modelviz.records.structure import REWRITTEN, ModelStructure
 from pytest_modelviz.records.tensors import WEIGHT_WIDTH
 from pytest_modelviz.records.trace import ForwardTrace
@@ -66,6 +67,11 @@ class TrainingCurveView:
         self._seed = _require_whole("seed", seed, 0, 2**32 - 1)
 
     def capture(self) -> Capture[TrainingCurve]:
+        # a training cannot be repeated for a baseline of another version, so it has the sketches of the earlier one
+        with sketched_as(EARLIER_VERSION):
+            return self._capture()
+
+    def _capture(self) -> Capture[TrainingCurve]:
         # the training may change modules and flags: what it starts from is recorded before
         model = self.model
         structure = None if model is None else _model_before(model)
@@ -129,7 +135,7 @@ def _record_caches(structure: ModelStructure, model: torch.nn.Module) -> None:
             if record is None or torch.nn.parameter.is_lazy(buffer):
                 continue
             key = record.weights.get(local, qualified_name(name, local))
-            after = record_tensor(buffer, WEIGHT_WIDTH, statistics=False)
+            after = record_tensor(buffer, WEIGHT_WIDTH)
             if key not in before or weight_difference(before[key], after):
                 structure.weights[key] = after
                 config = {**record.config, REWRITTEN: "\n".join(sorted({*record.rewritten, local}))}

@@ -96,7 +96,9 @@ def test_a_gradient_that_jumped_is_forgiven_where_the_forward_pass_agrees(view):
 
 @pytest.mark.parametrize("view", VIEWS)
 def test_what_a_match_needs_of_earlier_versions_is_reported_with_it(view, monkeypatch):
-    monkeypatch.setattr("pytest_modelviz.records.tensors.LARGEST_PIECE", 100)  # what has one sketch is of those then
+    monkeypatch.setattr(
+        "pytest_modelviz.records.trace_arrays.LARGEST_PIECE", 100
+    )  # what has one sketch is of those then
     verdict = compared(VIEWS[view], (), (turned(0.03),))
     assert (verdict.matched, verdict.findings) == (True, (KinksFinding(), FormerSketchFinding()))
     strict = compared(VIEWS[view], (), ()).findings

@@ -113,7 +113,7 @@ def test_a_group_is_shown_before_its_checks(project):
     text = review("q").output
     assert text.startswith(
         "weights at conv (Conv2d): 3 checks of 3 tests\n"
-        "  output    off by up to 0.025\n"
+        "  output    off by 0.025\n"
         "  tests     test_net.py::test_a, test_net.py::test_b, test_net.py::test_c\n\n"
         "1 of 5  test_net.py::test_a\n"
         "n drifted for weights\n"

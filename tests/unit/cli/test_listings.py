@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from pytest_modelviz.cli import main
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.check_result import CheckResult, Status
+from pytest_modelviz.records.effect import OutputEffect
 from pytest_modelviz.records.orphan import OrphanRecord
 from pytest_modelviz.records.run_result import RunFacts, RunResult
 from pytest_modelviz.records.verdict import Cause, Divergence
@@ -48,7 +49,7 @@ def check(name: str, status: Status, **facts: object) -> CheckResult:
     ("status", "facts", "text"),
     [
         (Status.MISSING, {}, ""),
-        (Status.DRIFT, {}, "  different result"),
+        (Status.DRIFT, {}, "  another result"),
         (Status.DRIFT, {"cause": Cause.WEIGHTS}, "  weights"),
         (
             Status.DRIFT,
@@ -57,8 +58,13 @@ def check(name: str, status: Status, **facts: object) -> CheckResult:
         ),
         (
             Status.DRIFT,
+            {"output": OutputEffect(0.5, 0.1, samples=2, top1_changed=1)},
+            "  output off by 50 %, top-1 changed in 1 of 2: another result",
+        ),
+        (
+            Status.DRIFT,
             {"first_divergence": Divergence("", "Net", 0, 0.05, 1e-4), "error": 0.05, "tolerance": 1e-4},
-            "  different result at the model itself, 0.05, 500 times what is allowed (0.0001)",
+            "  another result at the model, 500 x allowed",
         ),
     ],
 )

@@ -70,7 +70,7 @@ def test_json_has_the_report_of_here_and_not_the_run_s_own():
 def test_short_is_a_line_for_each_check():
     write(DRIFT, MISSING, MATCH)
     assert show("--short") == (
-        "test_net.py::test_a  feature_maps  weights at conv, 500 x; output 2.5 %\n"
+        "test_net.py::test_a  feature_maps  output off by 2.5 %: weights at conv\n"
         "test_net.py::test_b  n  no baseline  (xfail)\n"
     )
     assert show("--short", "test_net.py::test_b").count("\n") == 1

@@ -52,14 +52,14 @@ def test_error_and_classes_by_hand():
     assert effect.changes == (TopClassChange(1, ScoredClass(0, 0.8), ScoredClass(1, 0.7)),)
     assert effect.reappearance is None
     assert effect_lines(effect)[0].endswith("top class changed in 1 of 2 samples")
-    assert effect_lines(effect)[1] == "            sample 1: 0 -> 1 (80 % -> 70 %)"
+    assert effect_lines(effect)[1] == "            sample 1: class 0 (80 %) -> class 1 (70 %)"
 
 
 def test_of_explanations_the_predicted_classes_count():
     before, after = linear([[1.0, 0.0], [0.0, 1.0]]), linear([[0.0, 1.0], [1.0, 0.0]])
     effect = effect_of(before, after, view=SaliencyMapView)
     assert effect.changes[0] == TopClassChange(0, ScoredClass(0), ScoredClass(1))
-    assert effect_lines(effect)[1] == "            sample 0: 0 -> 1"
+    assert effect_lines(effect)[1] == "            sample 0: class 0 -> class 1"
 
 
 def test_a_wrapper_that_only_delegates_computes_the_same():
@@ -69,7 +69,7 @@ def test_a_wrapper_that_only_delegates_computes_the_same():
     assert effect.reappearance == Reappearance(3, 3)
     lines = effect_lines(effect)
     assert lines[0].startswith("  output    agrees: ")
-    assert lines[1] == "            3 of 3 layers return what they did, under whatever name"
+    assert lines[1] == "            all 3 innermost layers return the same as before, whatever they are called now"
 
 
 def test_a_norm_that_was_folded_into_a_convolution():
@@ -160,7 +160,7 @@ def test_many_changes_are_counted():
     changes = tuple(replace(change, sample=at) for at in range(5))
     effect = OutputEffect(0.5, 0.1, samples=8, top1_changed=5, changes=changes)
     assert effect_lines(effect)[1:] == [
-        *(f"            sample {at}: 1 -> 2 (50 % -> 25 %)" for at in range(3)),
+        *(f"            sample {at}: class 1 (50 %) -> class 2 (25 %)" for at in range(3)),
         "            and 2 more",
     ]
     assert OutputEffect.from_json(effect.to_json()) == effect

@@ -9,6 +9,7 @@ import pytest
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.plugin.checks import ForkedChecks, ItemChecks
 from pytest_modelviz.plugin.identity import CollectedTests
+from pytest_modelviz.plugin.progress import Progress
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.run.settings import Mode, Settings
@@ -23,6 +24,7 @@ class FakeRun:
         self.status, self.forks, self.troubles, self.made = status, ForkedChecks(), [], []
         self.fail = self.troubles.append
         self._tests = CollectedTests([item], whole=True)
+        self.progress = Progress(None, int)
 
     def opened(self, _):
         self.forks.prepare()

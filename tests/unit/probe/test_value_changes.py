@@ -91,7 +91,7 @@ PREPARATIONS = {
     "smoothed": (
         (PICTURE + PICTURE.roll(1, -1)) / 2,
         PreparedOtherwise(),
-        "a similar picture, as after another resizing, crop or compression",
+        "a similar picture, perhaps resized, cropped or compressed in another way",
     ),
     "sample": (
         torch.stack([PICTURE[0], PICTURE[1] * 2]),

@@ -1,5 +1,6 @@
 """Traces as arrays: they come back as they were, and what is damaged is unreadable."""
 
+import zlib
 from dataclasses import replace
 
 import numpy as np
@@ -8,8 +9,9 @@ from traces_by_hand import trace
 
 from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.errors import UnreadableBaselineError
+from pytest_modelviz.records.sketch_version import sketched_as
 from pytest_modelviz.records.trace import Leaf
-from pytest_modelviz.records.trace_arrays import pack_trace
+from pytest_modelviz.records.trace_arrays import are_sketched_alike, pack_trace, stated_version
 
 
 class TestTraceAsArrays:
@@ -51,8 +53,10 @@ class TestTraceAsArrays:
                 stored_trace(damaged)
 
     def test_other_sketches_are_not_compared(self, monkeypatch):
+        monkeypatch.setattr("pytest_modelviz.records.trace_arrays.EARLIER_VERSION", 1)
         arrays = pack_trace(trace())
-        monkeypatch.setattr("pytest_modelviz.records.trace_arrays.SKETCH_VERSION", 0)
+        monkeypatch.undo()
+        assert stated_version(arrays) == 1
         with pytest.raises(UnreadableBaselineError, match="made by another version"):
             stored_trace(arrays)
 
@@ -61,3 +65,45 @@ class TestTraceAsArrays:
         broken.calls[0].inputs = {"x": Leaf(tensor="nothing")}
         with pytest.raises(UnreadableBaselineError, match="names a tensor it does not hold: 'nothing'"):
             stored_trace(pack_trace(broken))
+
+
+class TestVersions:
+    """A trace has the earlier version as long as it holds nothing whose sketch would differ."""
+
+    @pytest.fixture
+    def packed(self):
+        def packed(version, size=2**16 + 1, kind="tensors"):
+            made = trace()
+            table = getattr(made, kind)
+            key = next(iter(table))
+            table[key] = replace(table[key], shape=(size,), sketch=np.full(251, float(version), np.float32))
+            with sketched_as(version):
+                return pack_trace(made)
+
+        return packed
+
+    @pytest.mark.parametrize("kind", ["tensors", "weights"])
+    def test_only_large_tensors_have_one(self, packed, kind):
+        assert [stated_version(packed(3, size, kind)) for size in (2**16, 2**16 + 1)] == [2, 3]
+        assert [stated_version(packed(2, size, kind)) for size in (2**16, 2**16 + 1)] == [2, 2]
+        assert stated_version({}) is None
+        assert stated_version({"trace.structure": np.frombuffer(b"nothing", np.uint8)}) is None
+
+    def test_small_ones_can_always_be_compared(self, packed):
+        assert not are_sketched_alike(packed(2), packed(3))
+        assert not are_sketched_alike(packed(3), packed(2))
+        for pair in (
+            (packed(2), packed(2)),
+            (packed(3), packed(3)),
+            (packed(2, 1), packed(3)),
+            (packed(3), packed(2, 1)),
+        ):
+            assert are_sketched_alike(*pair)
+        assert are_sketched_alike({}, packed(3))
+
+    def test_a_version_that_was_never_made_is_refused(self, packed):
+        forged = packed(3)
+        text = zlib.decompress(forged["trace.structure"].tobytes()).replace(b'"sketch":3', b'"sketch":4')
+        forged["trace.structure"] = np.frombuffer(zlib.compress(text), np.uint8)
+        with pytest.raises(UnreadableBaselineError, match="another version"):
+            are_sketched_alike(forged, packed(3))

@@ -39,8 +39,8 @@ def test_files_are_named_as_the_repository_does(location, project, site):
 class TestAnnotations:
     def test_one_of_a_test_says_all_its_checks(self):
         assert annotated(DRIFT, MISSING) == [
-            "::error file=tests/test_a.py,line=14,title=modelviz%3A weights at conv%2C 500 x; output 2.5 %25"
-            "::tests/test_a.py::test_a%0Afeature_maps: weights at conv, 500 x; output 2.5 %25%0Anew: no baseline"
+            "::error file=tests/test_a.py,line=14,title=modelviz%3A output off by 2.5 %25%3A weights at conv"
+            "::tests/test_a.py::test_a%0Afeature_maps: output off by 2.5 %25: weights at conv%0Anew: no baseline"
             "%0Amodelviz accept a"
         ]
 
@@ -53,8 +53,8 @@ class TestAnnotations:
 
     def test_a_file_outside_of_the_repository_is_not_named(self):
         (line,) = annotated(replace(DRIFT, location=("../x.py", 3)), project=".", accept="")
-        assert line.startswith("::error title=modelviz%3A weights")
-        assert line.endswith("output 2.5 %25")
+        assert line.startswith("::error title=modelviz%3A output off")
+        assert line.endswith("output off by 2.5 %25: weights at conv")
 
     def test_ten_and_a_count(self):
         tests = [replace(DRIFT, nodeid=f"test_a.py::test_{number}") for number in range(12)]
@@ -94,7 +94,7 @@ class TestCodeQuality:
         (issue,) = code_quality([(DRIFT, "sub")])
         assert len(issue.pop("fingerprint")) == 64
         assert issue == {
-            "description": "tests/test_a.py::test_a: feature_maps: weights at conv, 500 x; output 2.5 %",
+            "description": "tests/test_a.py::test_a: feature_maps: output off by 2.5 %: weights at conv",
             "check_name": "modelviz.drift",
             "severity": "critical",
             "location": {"path": "sub/tests/test_a.py", "lines": {"begin": 14}},

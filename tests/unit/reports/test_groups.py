@@ -40,6 +40,13 @@ def test_groups_are_sorted_by_what_they_do():
     assert [group.name for group in groups_worth_telling(groups)] == ["weights@conv"]
 
 
+def test_a_group_is_summed_up_that_is_not_all_of_a_single_test():
+    own = [DRIFT, drift(name="maps")]
+    other = drift(name="cam_map", cause=Cause.GRADIENT)
+    told = [[group.name for group in groups_worth_telling(drift_groups(r))] for r in (own, [*own, other])]
+    assert told == [[], ["weights@conv"]]
+
+
 def test_a_group_in_a_summary():
     checks = [drift(test, name=name) for test in "abcde" for name in ("feature_maps", "cam_map")]
     (group,) = drift_groups([*checks[:-1], replace(checks[-1], output=OutputEffect(0.5, 0.1))])
@@ -90,31 +97,52 @@ def test_names_are_quoted_in_commands_and_escaped_in_lines():
 
 def test_a_repeated_drift_is_one_line():
     assert repeated(drift("b"), DRIFT) == (
-        "feature_maps drifted with the same cause at the same layer as test_a.py::test_a (feature_maps), error 0.05; "
-        "output off by 0.025"
+        "feature_maps drifted with the same cause at the same layer as test_a.py::test_a (feature_maps), error 0.05 at "
+        "the first difference"
     )
     assert repeated(drift(name="cam_map", error=None, output=None), DRIFT) == (
         "cam_map drifted with the same cause at the same layer as feature_maps"
     )
-    assert repeated(drift(name="cam_map", error=None, output=KEPT), DRIFT).endswith(" as feature_maps; output agrees")
 
 
 def test_a_repeated_drift_says_what_it_does_if_nothing_has():
     assert repeated(drift(name="maps"), drift(name="summary", output=None)).splitlines() == [
-        "maps drifted with the same cause at the same layer as summary, error 0.05",
+        "maps drifted with the same cause at the same layer as summary, error 0.05 at the first difference",
         "  output    off by 0.025, allowed 0.0001, top class changed in 1 of 8 samples",
     ]
+
+
+def test_the_output_of_another_input_is_said_to_be_that():
+    one = OutputEffect(0.031, 0.0001, samples=1, top1_changed=0)
+    assert repeated(drift(name="cam_map", view="cam_map", output=one), DRIFT).splitlines() == [
+        "cam_map drifted with the same cause at the same layer as feature_maps, error 0.05 in the map",
+        "  output    with its own input: off by 0.031, allowed 0.0001, top class kept in the sample",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("output", "is_said"),
+    [
+        (OutputEffect(0.0251, 0.001), False),  # the same to two digits, and no classes to tell it apart by
+        (OutputEffect(0.025, 0.0001, samples=8, top1_changed=1), False),
+        (OutputEffect(0.025, 0.0001, samples=8, top1_changed=2), True),
+        (OutputEffect(0.025, 0.0001, samples=1, top1_changed=1), True),
+        (OutputEffect(0.026, 0.0001), True),
+    ],
+)
+def test_an_output_that_was_reported_is_not_reported_again(output, is_said):
+    assert ("output" in repeated(drift(name="cam_map", output=output), DRIFT)) is is_said
 
 
 @pytest.mark.parametrize(
     ("result", "line"),
     [
-        (DRIFT, "weights at conv, 500 x; output 2.5 %, top-1 changed in 1 of 8"),
-        (drift(output=KEPT), "weights at conv, 500 x; output agrees, top-1 kept"),
-        (drift(output=OutputEffect(12.0, 0.1)), "weights at conv, 500 x; output 1,200 %"),
-        (drift(output=OutputEffect(math.inf, 0.1)), "weights at conv, 500 x; output of another kind"),
-        (drift(output=None, error=0.00025), "weights at conv, 2.5 x"),
-        (drift(output=None, error=None, cause=None, first_divergence=None), "feature_maps drifted"),
+        (DRIFT, "output off by 2.5 %, top-1 changed in 1 of 8: weights at conv"),
+        (drift(output=KEPT), "output agrees: weights at conv"),
+        (drift(output=OutputEffect(12.0, 0.1)), "output off by 1,200 %: weights at conv"),
+        (drift(output=OutputEffect(math.inf, 0.1)), "output of another kind: weights at conv"),
+        (drift(output=None, error=0.00025), "weights at conv, 2.5 x allowed"),
+        (drift(output=None, error=None, cause=None, first_divergence=None), "another result"),
         (drift(output=None, tolerance=0.0, first_divergence=replace(FIRST, layer="")), "weights at the model"),
         (drift(status=Status.MISSING), "feature_maps: no baseline"),
         (drift(status=Status.UNREADABLE), "feature_maps: the baseline cannot be read"),
@@ -129,10 +157,15 @@ def test_a_short_line_has_80_columns_and_counts_other_changes():
     long = drift(first_divergence=replace(FIRST, layer="encoder." * 30))
     line = short_line([long, drift(cause=Cause.INPUT)])
     assert len(line) == 80
-    assert line.endswith("; output 2.5 %, top-1 changed in 1 of 8; 1 more change")
-    assert short_line([DRIFT], 60) == "weights at ..., 500 x; output 2.5 %, top-1 changed in 1 of 8"
+    assert line.startswith("output off by 2.5 %, top-1 changed in 1 of 8: weights at enco")
+    assert line.endswith("...; 1 more change")
+    assert short_line([DRIFT], 59) == "output off by 2.5 %, top-1 changed in 1 of 8: weights at..."
+    assert short_line([DRIFT], 58) == "top-1 changed in 1 of 8: weights at conv"
+    assert short_line([DRIFT], 20) == "top-1 changed in 1 of 8: weights a..."  # which pytest cuts
+    kept = drift(output=replace(KEPT, tolerance=0.001))
+    assert short_line([kept], 44) == "output off by 2.5 %: weights at conv"
     missing = drift(status=Status.MISSING)
-    assert short_line([missing, DRIFT]).startswith("weights at conv")
+    assert short_line([missing, DRIFT]).endswith(": weights at conv")
 
 
 def test_every_change_of_values_has_words():

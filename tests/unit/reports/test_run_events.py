@@ -84,7 +84,9 @@ class TestMarkdown:
         text = self.markdown(drift(), check(Status.MATCH))
         assert text.startswith("## 1 match, 1 drift\n\nRun `id`, step 12 of the trend; commit `a1b2c3d*` (with ")
         assert "branch `main`" in text
-        assert "### 1. `weights at conv1, 5,000 x`\n\n1 check of 1 test\n\n- `t.py::test_a`\n\nTo accept" in text
+        assert (
+            "### 1. `weights at conv1, 5,000 x allowed`\n\n1 check of 1 test\n\n- `t.py::test_a`\n\nTo accept" in text
+        )
         assert "modelviz accept --run id --from 'a b' --group weights@conv1\n" in text
         assert "all x 1.05" in text
 
@@ -92,7 +94,7 @@ class TestMarkdown:
         known = drift(name="second", message="the output", output=OutputEffect(error=0.2, tolerance=1e-5))
         text = self.markdown(drift(message="nothing"), known)
         assert "the output" in text
-        assert "\n\n2 checks of 1 test; output off by up to 0.2\n\n" in text
+        assert "\n\n2 checks of 1 test; output off by 0.2\n\n" in text
         assert "nothing" not in text
 
     def test_failures_of_other_kinds(self):

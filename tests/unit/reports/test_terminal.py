@@ -24,6 +24,7 @@ from pytest_modelviz.records.findings import (
     OutputsFinding,
     RenameFinding,
     Role,
+    ShadowFinding,
     TiesFinding,
     UncomparedFinding,
     WeightFinding,
@@ -141,8 +142,8 @@ def test_a_whole_report():
     )
     assert text.splitlines() == [
         "feature_maps drifted, first at the model itself (Net, call 2)",
-        "  cause     weights: the weights are different",
-        "  error     0.05, 500 times what is allowed (0.0001)",
+        "  cause     weights",
+        "  error     0.05 at the first difference, 500 times what is allowed (0.0001)",
         "  spread    none of 6 layers",
         "  changed   torch: 2.6 -> 2.15, since the baseline was recorded",
         "  accept    modelviz accept 'a test.py::test'",
@@ -215,8 +216,8 @@ class TestTheLastLines:
         known = "1 baseline was" if count == 1 else f"{count} baselines were"
         assert lines == [
             (f"{known} not compared: the test passed without that check", False),
-            *((f"  t::{at}: x\\x1b", False) for at in range(min(count, 10))),
-            *([(f"  and {count - 10} more", False)] if count > 10 else []),
+            *((f"  t::{at}: x\\x1b", False) for at in range(count if count < 12 else 10)),
+            *([(f"  and {count - 10} more", False)] if count > 11 else []),
         ]
 
     def test_orphans(self):
@@ -249,6 +250,12 @@ class TestTheLastLines:
 def test_it_says_which_outputs_drifted(count, drifted, told):
     lines = explain(DRIFT, [OutputsFinding(count, drifted)]).splitlines()
     assert f"  spread    {told}" in lines
+
+
+@pytest.mark.parametrize(("state", "where"), [("differs", ", in float32"), ("agrees", "")])
+def test_it_says_where_layers_drifted_only_in_float32(state, where):
+    lines = explain(DRIFT, [OutputsFinding(1, ("output",)), ShadowFinding(state)]).splitlines()
+    assert f"  spread    3 of 6 layers and the model's output{where}" in lines
 
 
 def test_findings_that_are_alike_are_told_in_one_line():
@@ -287,10 +294,25 @@ def test_what_reads_alike_is_reported_once_whatever_is_cut_from_it():
         assert line == "  evidence  4 layers: config: p=1 -> p=2: l0, l1, l2, l3"
 
 
-@pytest.mark.parametrize(("noise", "times"), [(0.01, "5"), (0.00503, "9.9"), (0.005, "10"), (5e-5, "1,000")])
-def test_an_error_beside_the_noise(noise, times):
-    text = explain(DRIFT, [NoiseFinding("conv", noise)])
-    assert f"what is allowed (0.0001), {times} times the noise measured there\n" in text
+def test_the_noise_that_was_allowed_for_is_no_evidence():
+    text = explain(DRIFT, [NoiseFinding("conv", 0.01)])
+    assert "what is allowed (0.0001)\n" in text
+    assert "rounding" not in text
+
+
+@pytest.mark.parametrize(
+    ("view", "of"),
+    [("cam_map", " in the map"), ("saliency_map", " in the gradient"), ("activation_maximization", " in the climb")],
+)
+def test_an_error_says_what_it_is_of(view, of):
+    assert f"  error     0.05{of}, 500 times" in explain(drift(view=view))
+    assert f"  error     0.05{of}, 500 times" in explain(drift(view=view, status=Status.UNSTABLE))
+    assert "  error     0.07, 700 times" in explain(drift(error=0.07))  # not that of the layer
+
+
+def test_only_causes_that_do_not_speak_for_themselves_are_explained():
+    lines = [explain(drift(cause=cause)).splitlines()[1] for cause in Cause]
+    assert [line for line in lines if ":" not in line] == ["  cause     weights", "  cause     input"]
 
 
 def test_steps_that_cannot_be_compared_are_not_said_to_have_drifted():

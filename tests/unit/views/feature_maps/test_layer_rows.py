@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -16,7 +17,9 @@ from pytest_modelviz.views.feature_maps.records import layer_rows
 
 def test_a_tensor_is_described_where_it_came_into_being_and_named_elsewhere():
     made = trace()
-    made.tensors["head"] = dataclasses.replace(made.tensors["head"], statistics=(0.12345, 6.78912e-5))
+    sketch = np.full(251, 2.0, np.float32)  # of norm 31.7: the mean of one tensor is known, of another it is not
+    made.tensors["head"] = dataclasses.replace(made.tensors["head"], shape=(1000,), sketch=sketch, mean=0.12345)
+    made.tensors["block"] = dataclasses.replace(made.tensors["block"], shape=(10, 10), sketch=sketch)
     made.tensors["block.b<x"] = made.tensors["b<"]
     made.calls[3] = Call("block.b", 0, 2, {"x": Leaf(tensor="block.b<x"), "flag": Leaf(literal="True")}, {})
     made.calls.append(Call("head", 1, 1, {}, {"[0]": Leaf(tensor="head"), "[1]": Leaf(literal="None")}))
@@ -24,10 +27,10 @@ def test_a_tensor_is_described_where_it_came_into_being_and_named_elsewhere():
     made.modules["block.never"] = ModuleRecord("Dropout", {}, {})
     assert layer_rows(made) == {
         "": {"class": "Net", "in": "x: = in", "out": "= head"},
-        "block": {"class": "Block", "in": "x: = in", "out": "float32[1]"},
+        "block": {"class": "Block", "in": "x: = in", "out": "float32[10, 10] rms 3.17"},
         "block.a": {"class": "Linear", "in": "x: = in", "out": "= a"},
-        "block.b": {"class": "Linear", "in": "x: float32[1]; flag: True", "out": ""},
-        "head": {"class": "Linear", "in": "x: = block", "out": "float32[1] mean 0.123 rms 6.79e-05"},
+        "block.b": {"class": "Linear", "in": "x: float32[1] mean 2 rms 2; flag: True", "out": ""},
+        "head": {"class": "Linear", "in": "x: = block", "out": "float32[1000] mean 0.123 rms 1"},
         "head#1": {"class": "Linear", "in": "", "out": "[0]: = head; [1]: None"},
         "block.never": {"class": "Dropout", "never_called": True},
     }

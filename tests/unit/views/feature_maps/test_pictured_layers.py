@@ -10,7 +10,7 @@ from torch import nn
 
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import UnreadableBaselineError
-from pytest_modelviz.pictures import channels, composite
+from pytest_modelviz.pictures import channels, composite, difference, profiles
 from pytest_modelviz.records.verdict import LayerError, Verdict
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
 from pytest_modelviz.views.input_pictures import input_pictures
@@ -40,6 +40,11 @@ def texts(monkeypatch):
         kept = module.labelled
         monkeypatch.setattr(
             module, "labelled", lambda image, *lines, kept=kept: found.extend(lines) or kept(image, *lines)
+        )
+    for module in (difference, profiles):
+        kept_box = module.text_box
+        monkeypatch.setattr(
+            module, "text_box", lambda text, *size, kept=kept_box: found.append(text) or kept(text, *size)
         )
     kept = composite.commented
     monkeypatch.setattr(
@@ -88,17 +93,6 @@ def test_a_drift_that_no_stored_channel_shows_is_said_in_words(net, texts):
 def test_a_drift_smaller_than_half_precision_is_no_noise_in_the_picture(net, texts):
     pictured(*(FeatureMapsView(model, image(), layers=["conv"]) for model in (net, changed(net, 10, 1.0004))))
     assert any(text.startswith("What is stored for this picture does not differ") for text in texts)
-
-
-def test_a_layer_that_is_named_and_has_no_picture_is_told_with_the_first_after_it(net, texts):
-    named = "the first picture after conv, of which none is stored"
-    models = net, changed(net, 10)
-    pictures = pictured(*(FeatureMapsView(model, image(), layers=["relu", "pool"]) for model in models))
-    assert [picture.label for picture in pictures] == ["relu", "pool"]
-    assert sum(named in text for text in texts) == 1
-    texts.clear()
-    pictured(*(FeatureMapsView(model, image(), layers=["conv", "pool"]) for model in models))
-    assert not any(named in text for text in texts)
 
 
 def test_of_other_widths_the_channels_that_both_have_are_compared(texts):

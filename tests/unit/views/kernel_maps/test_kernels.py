@@ -350,7 +350,7 @@ class TestPictures:
     def test_what_half_precision_cannot_hold_is_no_difference(self):
         base = np.ones((2, 2, 2), np.float32)
         picture = kernels_composite("conv", ["head", "2 filters"], base, base * np.float32(1 + 2.0**-11))
-        assert (picture.difference[:40, :40] == [221, 220, 220]).all()
+        assert (picture.difference[0] == 236).all()  # words stand there, on grey
 
     def test_other_shapes_are_shown_side_by_side(self):
         one, two = np.zeros((2, 3, 3), np.float32), np.zeros((20, 5, 5), np.float32)

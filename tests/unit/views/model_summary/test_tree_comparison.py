@@ -5,7 +5,8 @@ from typing import ClassVar
 import pytest
 
 from pytest_modelviz.errors import UnreadableBaselineError
-from pytest_modelviz.records.findings import ModuleFinding, RenameFinding, TiesFinding
+from pytest_modelviz.records.findings import ModuleFinding, RenameFinding, TiesFinding, UncomparedFinding
+from pytest_modelviz.records.structure import NOT_SAVED
 from pytest_modelviz.text.natural import natural
 from pytest_modelviz.views.model_summary.compare import compare_trees
 
@@ -68,6 +69,15 @@ class TestTree:
         after = {**before, "block.drop": {"class": "Dropout", "calls": 1, "out": "f[2]"}}
         verdict = compare_trees({"layers": before}, {"layers": after})
         assert (verdict.first.layer, verdict.first.class_name, verdict.cause) == ("block", "Block", "computation")
+
+    @pytest.mark.parametrize("name", ["Net", "Other"])
+    def test_what_was_not_compared_is_said_of_a_drift_too(self, name):
+        buffer = {"class": "A", "calls": 1}
+        before = {"": {"class": "Net"}, "a": {**buffer, "buffers": {"c": f"f[1]{NOT_SAVED}"}, "state": ["c"]}}
+        after = {"": {"class": name}, "a": {**buffer, "buffers": {"c": f"f[2]{NOT_SAVED}"}}}
+        verdict = compare_trees({"layers": before}, {"layers": after})
+        assert verdict.matched is (name == "Net")
+        assert verdict.findings[-1] == UncomparedFinding("a", "buffer c")
 
     def test_added_and_removed(self):
         verdict = self.verdict(relu={"class": "ReLU"})
