@@ -60,8 +60,7 @@ class KernelMapsView:
             samples = {}
             for convolution in layers:
                 most = MOST_FILTERS if convolution.name in pictured else _UNPICTURED_FILTERS
-                filters = sample(convolution, most)
-                if filters is not None:
+                if (filters := sample(convolution, most)) is not None:
                     samples[convolution.name] = filters
         arrays: dict[str, Array] = dict(pack_trace(ForwardTrace(structure)))
         pages: dict[str, JsonObject] = {}

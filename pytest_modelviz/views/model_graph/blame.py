@@ -46,7 +46,7 @@ def blame(
     construction = ConstructionComparison(before, after)
     evidence = construction.findings(layer)
     if isinstance(first, ReceivesFinding) and not evidence:
-        layer = _giver(first, baseline, actual, before, after)
+        layer = _giver(first, baseline, before, after)
         evidence = construction.findings(layer)
     if isinstance(first, OperatorFinding):
         changed = module_findings(before.structure, after.structure)
@@ -97,9 +97,7 @@ def _path(module: str, graph: OperatorGraph) -> list[str]:
     return [name for name in outer if name == module or name not in mere]
 
 
-def _giver(
-    first: ReceivesFinding, baseline: OperatorGraph, actual: OperatorGraph, before: ForwardTrace, after: ForwardTrace
-) -> str:
+def _giver(first: ReceivesFinding, baseline: OperatorGraph, before: ForwardTrace, after: ForwardTrace) -> str:
     """The module whose code hands an operator something else: its own, unless it was handed both things itself."""
     layer = first.layer
     inside = [operator for operator in baseline.operators if is_within(operator.module, layer)]

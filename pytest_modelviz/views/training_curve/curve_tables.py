@@ -15,15 +15,8 @@ import numpy.typing as npt
 
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.norms import row_norms
+from pytest_modelviz.views.training_curve import tolerance as rules
 from pytest_modelviz.views.training_curve.records import Training, Values
-from pytest_modelviz.views.training_curve.tolerance import (
-    ROUNDED,
-    gradient_tolerance,
-    is_lost,
-    scalar_tolerance,
-    step_tolerance,
-    update_tolerance,
-)
 
 Flags: TypeAlias = npt.NDArray[np.bool_]
 
@@ -161,21 +154,21 @@ def tabulate(
     )
     # how far apart scalars and updates were before each step, and how far gradients
     earlier = _largest_before(np.concatenate([scalars, whole], axis=1))
-    turned = np.minimum(_largest_before(np.concatenate([moved, decayed], axis=1)), ROUNDED)
+    turned = np.minimum(_largest_before(np.concatenate([moved, decayed], axis=1)), rules.ROUNDED)
     pulled = np.maximum(_largest_before(gradients), turned)
 
     def at_each_step(rule: Callable[[Tolerances, str, float, float], float], *each: Tolerances) -> Values:
         pairs = zip(earlier.tolist(), pulled.tolist(), strict=True)
         return np.array([[rule(tolerance, dtype, *pair) for tolerance in each] for pair in pairs], np.float64)
 
-    judged = at_each_step(is_lost, own) == 0
-    scalar_allowed = at_each_step(step_tolerance if parameters else scalar_tolerance, own)
+    judged = at_each_step(rules.is_lost, own) == 0
+    scalar_allowed = at_each_step(rules.step_tolerance if parameters else rules.scalar_tolerance, own)
     tables = [Curves(SCALAR, names, before, after, scalars, scalar_allowed, judged)]
     if not parameters:
         return tables, ()
     at_layer = [tolerances.of(name.rpartition(".")[0]) for name in parameters]
-    gradient_allowed = at_each_step(gradient_tolerance, *at_layer)
-    whole_allowed, allowed = scalar_allowed, at_each_step(update_tolerance, *at_layer)
+    gradient_allowed = at_each_step(rules.gradient_tolerance, *at_layer)
+    whole_allowed, allowed = scalar_allowed, at_each_step(rules.update_tolerance, *at_layer)
     if own.rtol is None:
         # what the user allows the gradient of one layer excuses the updates of no other
         is_own = np.array([tolerance.rtol is not None for tolerance in at_layer])
@@ -185,12 +178,12 @@ def tabulate(
         whole_allowed = np.maximum(whole_allowed, np.minimum(np.fmax(followed, of_own), _MOST_FOLLOWED))
         causes = np.concatenate([scalars, np.where(counts & ~is_own, gradients, 0.0)], axis=1)
         cause = _AS_CAUSE * np.maximum.accumulate(_largest_finite(causes, 1))
-        uncaused = _MOST_UNCAUSED * step_tolerance(own, dtype, 0.0, 0.0)
+        uncaused = _MOST_UNCAUSED * rules.step_tolerance(own, dtype, 0.0, 0.0)
         if actual.gradients.any():  # else they were never accumulated, and nothing is known of causes
             whole_allowed = np.minimum(whole_allowed, np.fmax(np.fmax(cause, of_own), uncaused))
         allowed = np.maximum(allowed, of_each) + _ratio(_LAST_DIGIT.get(dtype, 0.0) * actual.sizes, scale)
     single_allowed = np.maximum(gradient_allowed, _MOVED.get(dtype, 1.0))
-    judged_each = at_each_step(is_lost, *at_layer) == 0
+    judged_each = at_each_step(rules.is_lost, *at_layer) == 0
     decay_before, decay_after = (_decay(training, counts) for training in (baseline, actual))
     decay = differences(decay_before, decay_after, whole_after)
     tables += [

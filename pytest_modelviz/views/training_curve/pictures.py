@@ -40,12 +40,11 @@ def picture(actual: Capture, baseline: Capture | None = None, verdict: Verdict |
     exhibits += [
         Curve(label, {series: values.tolist() for series, values in pair.items()}) for label, pair in curves.items()
     ]
+    trainings = {"baseline": before, "actual": after}
     for which, label in enumerate(("parameters", "gradients")):
         for name in most_changed:
-            trainings = {"baseline": before, "actual": after}
-            distributions = {key: _distribution(training, which, name) for key, training in trainings.items()}
-            series = {key: distribution for key, distribution in distributions.items() if distribution is not None}
-            if series:
+            found = {key: _distribution(training, which, name) for key, training in trainings.items()}
+            if series := {key: distribution for key, distribution in found.items() if distribution is not None}:
                 exhibits.append(Histogram(f"{label}/{name}", series, after.steps - 1))
     return exhibits
 
