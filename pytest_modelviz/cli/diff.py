@@ -23,7 +23,7 @@ from pytest_modelviz.run.project import Project, baselines_location
 from pytest_modelviz.storage.git import path_in_repository
 from pytest_modelviz.storage.results import ResultsFolder
 from pytest_modelviz.text.markdown import code_block
-from pytest_modelviz.text.printable import printable
+from pytest_modelviz.text.printable import as_one_word, printable
 from pytest_modelviz.text.side_by_side import cut_short
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def _print_changes(changes: Sequence["BaselineChange"], folder: ResultsFolder, *
         for at, result in enumerate(whole):
             click.echo("\n" * bool(at), nl=False)
             _print_report(result, folder)
-        also = [f"  also      {short_result(result, str)}" for result in group.checks[len(whole) :]]
+        also = [f"  also      {short_result(result, as_one_word)}" for result in group.checks[len(whole) :]]
         for line in (*_cut(also, verbose=verbose), ""):
             print_line(line)
     if len(reported) > most:
@@ -151,21 +151,26 @@ def _print_changes(changes: Sequence["BaselineChange"], folder: ResultsFolder, *
 
 def _print_report(result: CheckResult, folder: ResultsFolder) -> None:
     """A report with its test and the files of its pictures."""
-    print_line(result.nodeid)
+    print_line(as_one_word(result.nodeid))
     click.echo(own_report(result, []))
     for path in folder.pictures_of(result):
         print_line(f"  picture   {from_here(path)}")
 
 
 def listed_lines(changes: Iterable["BaselineChange"], *, verbose: bool = False) -> list[str]:
-    """A line for each check that is new, gone or renamed."""
+    """A line for each check that is new, gone or renamed, or about which a note says what was not compared."""
     lists: dict[str, list[str]] = collections.defaultdict(list)
     for change in changes:
         if change.change.is_listed:
-            result = change.result
-            former = f"  (was {result.former_nodeid})" if result.former_nodeid else ""
-            lists[change.change].append(f"{change.change:10} {result.nodeid}  {result.name}{former}")
+            former = f"  (was {as_one_word(change.result.former_nodeid)})" if change.result.former_nodeid else ""
+            lists[change.change].append(f"{change.change:10} {_check_name(change.result)}{former}")
+        elif change.result.has_notes and not verbose:
+            lists["with notes"].append(f"with notes {_check_name(change.result)}")
     return [line for lines in lists.values() for line in _cut(lines, verbose=verbose)]
+
+
+def _check_name(result: CheckResult) -> str:
+    return f"{as_one_word(result.nodeid)}  {as_one_word(result.name)}"
 
 
 def _cut(lines: Sequence[str], *, verbose: bool) -> list[str]:
@@ -176,10 +181,13 @@ def _cut(lines: Sequence[str], *, verbose: bool) -> list[str]:
 
 def summary_line(changes: Iterable["BaselineChange"]) -> str:
     """How many baselines changed, and how."""
-    counts = _counts(changes)
+    counts = _counts(changes := list(changes))
     kinds = ("drift", "within tolerance", "unreadable", "not compared")
     changed = sum(counts[kind] for kind in kinds)
-    details = ", ".join(f"{counts[kind]} {kind}" for kind in kinds if counts[kind] or kind == "drift")
+    noted = sum(change.result.has_notes for change in changes)
+    notes = {"within tolerance": f" ({noted} with notes, see -v)"} if noted else {}
+    counted = [(kind, counts[kind], notes.get(kind, "")) for kind in kinds]
+    details = ", ".join(f"{count} {kind}{note}" for kind, count, note in counted if count or kind == "drift")
     noun = "baseline" if changed == 1 else "baselines"
     others = [f"{counts[kind]} {kind}" for kind in ("added", "removed", "renamed") if counts[kind] or kind != "renamed"]
     return "; ".join([f"{changed} {noun} changed{f': {details}' if changed else ''}", *others])

@@ -12,6 +12,8 @@ from pytest_modelviz.cli.output import from_here, warn
 from pytest_modelviz.review.review import Review, ReviewedRun
 from pytest_modelviz.review.selection import Choice
 from pytest_modelviz.run.project import (
+    MOST_BELOW,
+    FoundFolders,
     Project,
     baselines_location,
     find_project,
@@ -50,9 +52,13 @@ class ReviewOptions:
         """The results folders that are meant, at least one."""
         if not self.sources:
             return [self.home()]
-        root = self.project.root
-        paths = [folder for source in self.sources for folder in results_folders(source, root)]
-        return [ResultsFolder(folder) for folder in dict.fromkeys(paths)]
+        return [
+            ResultsFolder(folder) for folder in dict.fromkeys(path for found in self._found for path in found.results)
+        ]
+
+    @functools.cached_property
+    def _found(self) -> list[FoundFolders]:
+        return [results_folders(source, self.project.root) for source in self.sources]
 
     def _sources(self) -> list[Path]:
         """What came with the results that were named, but for folders in which the project itself lies."""
@@ -76,6 +82,13 @@ class ReviewOptions:
             wanted=self.runs,
             sources=self._sources(),
         )
+        skipped = [path for found in self._found for path in found.skipped]
+        if skipped:
+            more = f" and {len(skipped) - 1} more folders" if len(skipped) > 1 else ""
+            warn(
+                f"{from_here(skipped[0])}{more} not looked into for results, as links and what lies deeper than "
+                f"{MOST_BELOW} levels are not: name what is meant with --from"
+            )
         warn(unfinished_line(review.unfinished))
         if review.has_lost_workers:
             warn("a worker of the last run died: checks that it did not finish are not among these results")

@@ -9,7 +9,7 @@ from pytest_modelviz.cli.stored_report import stored_report
 from pytest_modelviz.records.check_result import CheckResult
 from pytest_modelviz.records.group import DriftGroup
 from pytest_modelviz.reports.gitlab import code_quality
-from pytest_modelviz.reports.markdown import MarkdownSummary
+from pytest_modelviz.reports.markdown import MarkdownSummary, noted_line
 from pytest_modelviz.reports.short import short_text
 from pytest_modelviz.review.review import Review, ReviewedRun
 from pytest_modelviz.review.selection import Choice
@@ -45,7 +45,10 @@ def markdown(options: ReviewOptions, review: Review, choice: Choice, checks: Che
         options=of_group,
         report=lambda check: stored_report(review, check, runs[id(check)], options),
         show_command=" ".join(word for word in ("modelviz show", found, groups, chosen) if word),
-        notes=[] if options.sources or not checks else [_ELSEWHERE],
+        notes=[
+            *noted_line([check for _, check in review.checks], options.field),
+            *([] if options.sources or not checks else [_ELSEWHERE]),
+        ],
         field=options.field,
     ).text(short=short)
 

@@ -22,6 +22,8 @@ from pytest_modelviz.storage.results import ResultsFolder
 if TYPE_CHECKING:
     from pytest_modelviz.reports.report_page import Fates
 
+_MOST_NOTED = 20  # checks that matched with notes
+
 
 @click.command("list")
 @click.option("--all", "every", is_flag=True, help="Include what has since been accepted or rejected.")
@@ -130,12 +132,23 @@ def show(
             print_line(short_result(check, options.field))
             continue
         noise_lines = noise_report(review, run, check) if verbose else []
-        if check.status.fails or noise_lines:
+        if check.status.fails or noise_lines or (verbose and check.has_notes):
             _show_check(options, review, run, check, fates.get((run.id, check.nodeid, check.name)), noise_lines)
     if not failed:
         of_run = _run_names(review) if review.unfinished else "the last run"
         print_line(f"all checks of {of_run} {'that were finished ' if review.has_lost_workers else ''}matched")
+    if not verbose:
+        _list_noted([check for _, check in review.checks if check.has_notes], options)
     print_unnamed(review.unnamed(), options.field)
+
+
+def _list_noted(noted: Sequence[CheckResult], options: ReviewOptions) -> None:
+    """Which checks matched with notes: a line each, up to a few."""
+    for check in noted[:_MOST_NOTED]:
+        print_line(f"matched with notes  {options.field(check.nodeid)}  {options.field(check.name)}")
+    more = f"and {len(noted) - _MOST_NOTED} more: " if len(noted) > _MOST_NOTED else ""
+    if noted:
+        print_line(f"{more}modelviz show -v {options.given()}".rstrip() + " prints the notes, on what was not compared")
 
 
 def _format(given: str | None, *, as_json: bool, short: bool, verbose: bool) -> Format:
@@ -161,7 +174,7 @@ def _show_check(
     """Print a check's report, where it did not match, and what is to be said of its baseline's noise."""
     expected = "  (xfail)" if check.expected_failure else ""
     print_line(f"{options.field(check.nodeid)}{_foreign_mark(review, run)}{expected}{f'  ({fate})' if fate else ''}")
-    if check.status.fails:
+    if check.status.fails or check.has_notes:
         click.echo(stored_report(review, check, run, options))
     else:
         print_line(f"{options.field(check.name)}: {check.status}")

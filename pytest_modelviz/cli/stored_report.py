@@ -16,16 +16,17 @@ from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.reports.terminal import accept_command, ways_to_record, ways_to_replace
 from pytest_modelviz.review.project_files import require_test_file
 from pytest_modelviz.review.review import Review, ReviewedRun
-from pytest_modelviz.text.printable import command_line, printable, printable_lines, quoted
+from pytest_modelviz.text.printable import as_one_word, command_line, printable, printable_lines, quoted
 
 # Lines that our reports end in a command, and lines that hold one: none of them is repeated.
 _OWN_COMMAND = re.compile(
     r"\s{0,4}(?:accept\b|record\b|to (?:record|replace|accept)\b|this records all checks)", re.IGNORECASE
 )
-_ANY_COMMAND = re.compile(r"(?:modelviz|py\.?test)[\w.]*['\"]?\s|--modelviz", re.IGNORECASE)
+# A word is looked at once, from its beginning: a line may be of megabytes.
+_ANY_COMMAND = re.compile(r"(?<![\w.])(?=[\w.]*?(?:modelviz|py\.?test))[\w.]+['\"]?\s|--modelviz", re.IGNORECASE)
 # Exempt are commands in the sentences of our own reports: to move baselines, and to run pytest elsewhere or again.
 _COMMAND = re.compile(
-    r"(?<!--)modelviz[\w.]*['\"]?\s+(?!mv\s)|--modelviz-update"
+    r"(?<![\w.])(?=[\w.]*?(?<!--)modelviz)[\w.]+['\"]?\s+(?!mv\s)|--modelviz-update"
     r"|py\.?test['\"]?\s+(?!with '?--rootdir=|--modelviz again\b)",
     re.IGNORECASE,
 )
@@ -58,7 +59,8 @@ def stored_report(review: Review, check: CheckResult, run: ReviewedRun, options:
 
 def own_report(check: CheckResult, commands: Sequence[str]) -> str:
     """A check's report as ours look, with these commands and without any that is in the message."""
-    name, lines = printable(check.name), printable_lines(check.message).split("\n")
+    own_name = check.name if check.compared_with is None else as_one_word(check.name)  # as a diff writes it
+    name, lines = printable(own_name), printable_lines(check.message).split("\n")
     first, *others = lines
     is_command = bool(_COMMAND.search(first))
     first = f"{name}: {check.status}" if is_command else first if first.startswith(name) else f"{name}: {first}"

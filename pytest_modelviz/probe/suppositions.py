@@ -32,6 +32,7 @@ from pytest_modelviz.records.tensors import TensorRecord
 _UNEXPLAINED = 0.01  # the largest part of a difference that an explanation may leave
 _ROUNDING = {"float64": 4e-6, "float32": 4e-6, "float16": 1e-3, "bfloat16": 8e-3}  # of a sketch, relative
 _COARSER = {"bfloat16": (torch.bfloat16, 2.0**-8), "float16": (torch.float16, 2.0**-11)}
+_DEVIATIONS = 3.0  # standard ones, of a norm as a sketch of this width gives it
 _BYTE, _BYTE_ERROR = 255.0, 1e-3  # the largest number of 8 bits, and how far from a whole one float32 takes one
 _MOST_SLICES, _MOST_WORK = 256, 5e7  # of a tensor of which slices are tried one by one, and numbers that are summed
 _MOST_SCALED = 3
@@ -76,10 +77,13 @@ class Suppositions:
         return norm(self._before - sketch) <= self._allowed
 
     def _rounded(self) -> Iterator[ValueChange]:
+        is_long = self._dtype in ("float32", "float64")
         for name, (dtype, unit) in _COARSER.items():
-            is_coarse = self._dtype in ("float32", "float64") and self._difference <= unit * norm(self._before)
-            if is_coarse and torch.equal(self._values.to(dtype).double(), self._values):
-                yield Rounded(name)
+            if is_long and torch.equal(self._values.to(dtype).double(), self._values):
+                # what is lost lies anywhere within half a step
+                lost = _steps(self._values, dtype, unit) / math.sqrt(12)
+                if self._difference <= lost * (1 + _DEVIATIONS / math.sqrt(2 * self._width)):
+                    yield Rounded(name)
         eighth = self._values * _BYTE
         is_byte = bool(((eighth - eighth.round()).abs() <= _BYTE_ERROR).all()) and self._values.min() >= 0
         if is_byte and self._values.max() <= 1 and self._difference <= math.sqrt(self._values.numel()) / _BYTE:
@@ -207,6 +211,13 @@ def _placed(slices: Vector, width: int) -> Vector:
         padded[:, first : first + size] = slices * signs[start : start + size]
         placed[at] = padded.reshape(count, rows, width).sum(1)
     return placed
+
+
+def _steps(values: torch.Tensor, dtype: torch.dtype, unit: float) -> float:
+    """The norm of what lies between each value and the next one that a dtype holds."""
+    of_subnormals = torch.finfo(dtype).smallest_normal * torch.finfo(dtype).eps
+    steps = torch.ldexp(torch.full_like(values, unit), torch.frexp(values).exponent)
+    return float(torch.linalg.vector_norm(steps.clamp(min=of_subnormals)))
 
 
 def _is_picture(values: torch.Tensor) -> bool:

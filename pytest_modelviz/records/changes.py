@@ -58,7 +58,7 @@ class ExchangedSlices(ValueChange):
 
 @dataclass(frozen=True)
 class ZeroSlices(ValueChange):
-    """Some of the `total` slices along the first dimension hold nothing but zeros now."""
+    """Some of the `total` slices along the first dimension hold nothing but zeros; they may have before."""
 
     indices: tuple[int, ...]
     total: int
@@ -67,7 +67,7 @@ class ZeroSlices(ValueChange):
 
 @dataclass(frozen=True)
 class ZeroValues(ValueChange):
-    """So many of the `total` values are zero now."""
+    """So many of the `total` values are zero; some may have been before, which no sketch says."""
 
     count: int
     total: int

@@ -98,6 +98,11 @@ class CheckResult:
     expected_failure: bool = False
     compared_with: str | None = None
 
+    @property
+    def has_notes(self) -> bool:
+        """Whether it matched, and its message has notes: on what was not compared, or differs all the same."""
+        return self.status is Status.MATCH and "\n  note      " in self.message
+
     def with_verdict(self, verdict: Verdict) -> CheckResult:
         """The result with the outcome of a comparison."""
         return replace(

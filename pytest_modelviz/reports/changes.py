@@ -22,9 +22,9 @@ def change_text(change: changes.ValueChange) -> str:
         case changes.ExchangedSlices():
             return f"{change.slices}s {change.first} and {change.second} of {change.total} exchanged"
         case changes.ZeroSlices():
-            return f"{_some(change)} zero now"
+            return f"{_some(change)} {'is' if len(change.indices) == 1 else 'are'} zero"
         case changes.ZeroValues():
-            return f"{change.count:,} of {change.total:,} values zero now"
+            return f"{change.count:,} of {change.total:,} values {'is' if change.count == 1 else 'are'} zero"
         case changes.FewValues():
             return f"{'' if change.is_exact else 'about '}{change.count} of {change.total:,} values"
         case changes.Mirrored():

@@ -17,6 +17,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 8, 26, 22  # around the bars
 _LEAST = 2.0  # pixels of a bar's height, so that a layer without any error is there too
 _WIDEST = 28.0
 _MOST_DECADES = 12
+_MOST = 1e308  # of an error, so that the power of ten above it is a number, too
 _LONGEST = 70  # characters of the name above the first bar that differs
 _KINDS = ("first", "drifted", "agrees")
 
@@ -82,7 +83,7 @@ class LogScale:
     @classmethod
     def of(cls, bars: Sequence[Bar]) -> LogScale:
         numbers = [number for bar in bars for number in (bar.worst.error, bar.worst.tolerance)]
-        logs = [math.log10(number) for number in numbers if 0.0 < number < math.inf]
+        logs = [math.log10(min(number, _MOST)) for number in numbers if 0.0 < number < math.inf]
         low, high = (math.floor(min(logs)), math.ceil(max(logs))) if logs else (-1, 0)
         return cls(max(min(low, high - 1), high - _MOST_DECADES), high)
 

@@ -6,9 +6,10 @@ import math
 
 from pytest_modelviz.records.effect import OutputEffect, Reappearance, ScoredClass, TopClassChange
 from pytest_modelviz.text.counts import counted, cut
-from pytest_modelviz.text.side_by_side import apart
+from pytest_modelviz.text.side_by_side import apart, cut_short, without_middle
 
 _MOST_LINES = 4  # of samples whose classes are named, of layers that were merged
+_LONGEST, _LONGEST_PATH = 1000, 200  # letters of a line, and of what it says of the output: a baseline may hold any
 
 
 def effect_lines(effect: OutputEffect | None, whose: str = "") -> list[str]:
@@ -21,7 +22,7 @@ def effect_lines(effect: OutputEffect | None, whose: str = "") -> list[str]:
     texts = [f"{whose}{output_sentence(effect)}", *cut([_change(change) for change in effect.changes], _MOST_LINES)]
     if effect.reappearance is not None:
         texts += _reappearance(effect.reappearance)
-    return [f"  {'' if at else 'output':9} {text}" for at, text in enumerate(texts)]
+    return [f"  {'' if at else 'output':9} {without_middle(text, _LONGEST)}" for at, text in enumerate(texts)]
 
 
 def output_sentence(effect: OutputEffect) -> str:
@@ -36,7 +37,7 @@ def output_sentence(effect: OutputEffect) -> str:
 
 
 def _error(effect: OutputEffect) -> str:
-    where = f" ({effect.path})" if effect.path else ""
+    where = f" ({cut_short(effect.path, _LONGEST_PATH)})" if effect.path else ""
     if not math.isfinite(effect.error):
         return f"another kind or shape{where}"
     size, allowed = apart(effect.error, effect.tolerance, 2)

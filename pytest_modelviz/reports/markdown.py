@@ -20,6 +20,7 @@ from pytest_modelviz.text.side_by_side import cut_short
 COMMENT_BYTES = 65_536  # that GitHub allows a comment, in characters
 STEP_SUMMARY_BYTES = 2**20  # and the summary of a step
 
+_MOST_RUNS = 5
 _MOST_NAMED = 5  # tests of a group
 _MOST_UNFOLDED = 3  # groups of which a report is unfolded
 _LONGEST_NAME = 200
@@ -56,7 +57,8 @@ class MarkdownSummary:
         """The summary, of at most so many bytes; what had to be left out is said at its end. `short`: groups alone."""
         groups = drift_groups(self.checks)
         page = _Page(most_bytes - _ROOM_FOR_THE_END)
-        page.add("\n\n".join([self._heading(), *map(_run_line, self.runs)]))
+        more = [f"And {counted(len(self.runs) - _MOST_RUNS, 'more run')}"] if len(self.runs) > _MOST_RUNS else []
+        page.add("\n\n".join([self._heading(), *map(_run_line, self.runs[:_MOST_RUNS]), *more]))
         unfolded = [] if short else [group.first for group in groups[:_MOST_UNFOLDED]]
         omitted_groups = omitted_checks = 0
         for at, group in enumerate(groups):
@@ -108,6 +110,14 @@ class MarkdownSummary:
         summary = f"{nodeid} {name}{expected}: {html_code(short_text(check, self.field))}"
         opening = "<details open>" if unfolded else "<details>"
         return f"{opening}<summary>{summary}</summary>\n\n{code_block(self.report(check))}\n\n</details>"
+
+
+def noted_line(checks: Sequence[CheckResult], field: Callable[[str], str] = str) -> list[str]:
+    """Which checks matched with notes on what was not compared, if any did."""
+    noted = [f"{code(cut_short(f'{field(c.nodeid)} {field(c.name)}', _LONGEST_NAME))}" for c in checks if c.has_notes]
+    more = len(noted) - _MOST_NAMED
+    names = f"{', '.join(noted[:_MOST_NAMED])}{f' and {more} more' if more > 0 else ''}"
+    return [f"{counted(len(noted), 'check')} matched with notes on what was not compared: {names}"] if noted else []
 
 
 class _Page:

@@ -151,6 +151,11 @@ class ReportPage:
         quiet = ((result, check) for result in runs for check in result.checks if not check.status.fails)
         self.quiet = [self._quiet(*pair) for pair in quiet]
 
+    @property
+    def noted(self) -> list[CheckResult]:
+        """The checks that matched with notes on what was not compared."""
+        return [printable(self._named(check)) for check in self.checks if check.has_notes]
+
     @functools.cached_property
     def environment_changes(self) -> list[str]:
         """What has changed around the model since its baselines were recorded, each once."""
@@ -201,8 +206,15 @@ class ReportPage:
 
     def _named(self, check: CheckResult) -> CheckResult:
         """A check whose texts may stand in headings and lists."""
-        name = self._wording.name
-        return replace(check, nodeid=name(check.nodeid), name=name(check.name), view=name(check.view))
+        name, output, location = self._wording.name, check.output, check.location
+        return replace(
+            check,
+            nodeid=name(check.nodeid),
+            name=name(check.name),
+            view=name(check.view),
+            output=replace(output, path=name(output.path)) if output is not None and output.path else output,
+            location=None if location is None else (name(location[0]), location[1]),
+        )
 
     def _id(self, result: RunResult, check: CheckResult) -> str:
         """The same in each report, so that a link to a check stays one; numbered where several runs have the check."""

@@ -45,7 +45,8 @@ def write_run_events(folder: ResultsFolder, result: RunResult, review: str) -> N
             folder.put(events.trend_file(step, _ALLOWED), event_file(step, scalars=limits))
     except OSError as error:
         raise ModelvizError(f"the trend of errors over runs could not be written: {error.strerror or error}") from error
-    events.prune()
+    if result.run.tensorboard is not None:
+        events.prune(result.run.tensorboard)
 
 
 def trend_scalars(results: Sequence[CheckResult]) -> dict[str, float]:

@@ -14,11 +14,13 @@ from pytest_modelviz.reports.figures import Figure, described_figures
 from pytest_modelviz.reports.module_tree import ModuleNode, module_tree
 from pytest_modelviz.storage.results import ResultsFolder
 from pytest_modelviz.text.dotted import INPUT_LABEL, OUTPUT_LABEL
+from pytest_modelviz.text.side_by_side import cut_short
 from pytest_modelviz.text.strict_json import JsonObject
 
 _FEW = 50  # checks up to which charts and trees are as large as they may be
 _BARS, _TREE_LINES = (400, 60), (600, 80)  # at most of a check, and at least where there are many
 _MOST_BYTES = 256 * 2**20  # of all files
+_MOST_ROWS, _LONGEST_NAME, _LONGEST_MESSAGE = 20_000, 500, 200_000  # calls of layers, and letters of texts
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def _layer_errors(document: JsonObject, check: CheckResult, printed: Callable[[s
     [] where they cannot be read.
     """
     try:
-        layers = [_layer_error(row, printed) for row in objects(document, "layers")]
+        layers = [_layer_error(row, printed) for row in objects(document, "layers")[:_MOST_ROWS]]
     except ValueError:
         return []
     first = check.first_divergence
@@ -100,7 +102,7 @@ def _layer_error(row: JsonObject, printed: Callable[[str], str]) -> LayerError:
     error, tolerance = optional_number(row, "error"), optional_number(row, "tolerance")
     layer = required(row, "layer", str)
     return LayerError(
-        printed(layer) if layer else OUTPUT_LABEL,
+        printed(cut_short(layer, _LONGEST_NAME)) if layer else OUTPUT_LABEL,
         optional(row, "call", int) or 0,
         math.inf if error is None else abs(error),
         abs(tolerance or 0.0),
@@ -132,4 +134,6 @@ def _whole_message(document: JsonObject, check: CheckResult) -> str | None:
     own = document.get("check")
     message = own.get("message") if isinstance(own, Mapping) else None
     begins = check.message.partition("\n")[0]
-    return message if isinstance(message, str) and message.partition("\n")[0] == begins else None
+    if not isinstance(message, str) or len(message) > _LONGEST_MESSAGE:
+        return None
+    return message if message.partition("\n")[0] == begins else None

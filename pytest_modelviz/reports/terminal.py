@@ -9,7 +9,7 @@ from pytest_modelviz.reports.effect import effect_lines
 from pytest_modelviz.reports.sentences import MOST_LISTED, sentence, sentences
 from pytest_modelviz.text.counts import cut
 from pytest_modelviz.text.printable import printable, printable_lines
-from pytest_modelviz.text.side_by_side import apart
+from pytest_modelviz.text.side_by_side import apart, without_middle
 
 _MOST_NOTES, _LONGEST = 20, 1000  # notes on what a comparison found, and letters of a sentence
 _MOST_SHORT = 999.5  # from here on a ratio has no three digits
@@ -78,10 +78,7 @@ def _of_all_kinds(findings: Sequence[kinds.AnyFinding]) -> list[kinds.AnyFinding
 
 def _bounded(text: str, most: int | None = MOST_LISTED) -> str:
     """A sentence without its middle, if it is longer than any of ours: names in a baseline may be of any length."""
-    if most is None or len(text) <= _LONGEST:
-        return text
-    half = _LONGEST // 2
-    return f"{text[:half]} ... {text[-half:]} ({len(text)} letters)"
+    return text if most is None else without_middle(text, _LONGEST)
 
 
 def _drift(

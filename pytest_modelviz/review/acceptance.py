@@ -19,6 +19,7 @@ from pytest_modelviz.storage.names import Location, display_path
 from pytest_modelviz.storage.store import ChangedMeanwhileError, Store
 from pytest_modelviz.text.printable import as_one_word
 
+_REPLACED = "its candidate was replaced since these results were read: look at it again"
 _CHANGED = "its baseline has changed since it was compared: run pytest --modelviz again"
 _MOST_PICTURE_BYTES = 64 * 2**20
 
@@ -120,6 +121,8 @@ def _accept(review: Review, item: ReviewedCheck) -> tuple[str, str]:
             raise ModelvizError(f"it was {item.fate}, and nothing of it is kept: run pytest --modelviz again")
         _require_project(review, item.run, check, location)
         files = candidate_files(item.run.candidates, location, nodeid=check.nodeid, name=check.name)
+        if text_sha256(files.text) != item.digest:
+            raise ModelvizError(_REPLACED)
         if _is_accepted(review, item):
             baselines.load(location, nodeid=check.nodeid, name=check.name)
             if baselines.is_complete(location, files):
@@ -189,7 +192,11 @@ def reject(review: Review, item: ReviewedCheck) -> Decision:
     if item.state is State.FOREIGN:
         return _left_alone(review, item)
     try:
+        if item.run.candidates.digest(item.location) not in (None, item.digest):
+            raise ModelvizError(_REPLACED)
         item.run.folder.discard_candidate(item.location, "rejected", captured=item.check.candidate_sha256)
+    except ChangedMeanwhileError:
+        return decided("refused", _REPLACED)
     except ModelvizError as error:
         return decided("refused", str(error))
     return decided("rejected")

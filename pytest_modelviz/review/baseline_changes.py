@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from pytest_modelviz.compare.output_effect import with_output_effect
 from pytest_modelviz.compare.precision import finest_precision
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
@@ -16,6 +17,8 @@ from pytest_modelviz.pictures.exhibits import Exhibit, pictures_of
 from pytest_modelviz.pictures.files import quick_png_bytes
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.check_result import CheckResult, Status
+from pytest_modelviz.records.findings import FormerSketchFinding, UnrecordedPartsFinding, UnstatedFinding
+from pytest_modelviz.records.trace_arrays import are_sketched_alike
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.reports.terminal import amount, explain
 from pytest_modelviz.review.baseline_diff import Change, Entry, Pair
@@ -23,10 +26,19 @@ from pytest_modelviz.review.sides import Side, is_same_file
 from pytest_modelviz.run.stored_comparison import compared, pictured
 from pytest_modelviz.storage.baseline_files import Stored
 from pytest_modelviz.storage.names import safe
-from pytest_modelviz.text.printable import printable, printable_lines
+from pytest_modelviz.text.printable import as_one_word, printable, printable_lines
 from pytest_modelviz.views.stored import StoredView, stored_view
 
 _LONGEST_REASON = 200  # letters of an error
+_EARLIER = (UnstatedFinding, FormerSketchFinding, UnrecordedPartsFinding)  # what they match with
+_OF_TWO_VERSIONS = (
+    "not compared, the two were recorded by different versions of pytest-modelviz, which do not record the same: run "
+    "the test with the baseline in"
+)
+_EXCHANGED = (
+    "the newer baseline allows what the older does not: the two were compared the other way round, and in the evidence "
+    "the older one stands after the newer"
+)
 _STATUSES = {
     Change.DRIFT: Status.DRIFT,
     Change.WITHIN_TOLERANCE: Status.MATCH,
@@ -45,6 +57,10 @@ class BaselineChange:
     change: Change
     result: CheckResult
     pictures: Mapping[str, bytes] = field(default_factory=dict)
+
+
+class _OtherVersionError(Exception):
+    """Two baselines cannot be compared, or agree only one way, since an earlier version has recorded one of them."""
 
 
 class _DamagedSideError(Exception):
@@ -88,7 +104,8 @@ class ChangeEvaluator:
         old = _loaded(pair.before)
         if pair.is_renamed:
             former = pair.before.nodeid
-            change = self._plain(pair, Change.RENAMED, f"renamed, it was {former} {_label(pair.before)}", new.capture)
+            was = f"{as_one_word(former)} {as_one_word(_label(pair.before))}"
+            change = self._plain(pair, Change.RENAMED, f"renamed, it was {was}", new.capture)
             return replace(change, result=replace(change.result, former_nodeid=former))
         if old.digest == new.digest:
             name = f"{pair.current.stem}.png"
@@ -106,10 +123,12 @@ class ChangeEvaluator:
     def _compared(self, pair: Pair, view: StoredView, old: Stored, new: Stored) -> BaselineChange:
         """A pair whose content differs: the verdict, and the message of a run that had found it."""
         before, after = old.capture, new.capture
-        verdict = self._verdict(view, before, after)
+        try:
+            verdict, notes = self._verdict(view, before, after)
+        except _OtherVersionError:
+            return self._plain(pair, Change.NOT_COMPARED, f"{_OF_TWO_VERSIONS} {self.before.label}", after)
         change = Change.WITHIN_TOLERANCE if verdict.matched else Change.DRIFT
         result = replace(self._result(pair, change, after), baseline_sha256=old.digest).with_verdict(verdict)
-        notes: list[str] = []
         pictures: dict[str, bytes] = {}
         if not verdict.matched:
             try:
@@ -117,7 +136,7 @@ class ChangeEvaluator:
             except Exception as error:  # whatever a view raises about captures that it could compare
                 notes.append(f"its pictures could not be made ({_reason(error)})")
         message = explain(
-            result,
+            replace(result, name=as_one_word(result.name)),
             verdict.findings,
             notes=notes,
             cause_text="" if result.cause is None else view.cause_texts.get(result.cause, ""),
@@ -125,22 +144,44 @@ class ChangeEvaluator:
         )
         if verdict.matched:
             within = f"changed within tolerance, error {amount(result.error, result.tolerance)}"
-            lines = [f"{result.name}: {within if result.error else 'changed, but not in what is compared'}"]
+            lines = [
+                f"{as_one_word(result.name)}: {within if result.error else 'changed, but not in what is compared'}"
+            ]
             changes = result.environment_changes.items()
             lines += [f"  changed   {key}: {was} -> {now}" for key, (was, now) in changes]
             message = "\n".join([*map(printable, lines), *message.split("\n")[1:]])
         return BaselineChange(change, replace(result, message=message), pictures)
 
-    def _verdict(self, view: StoredView, before: Capture, after: Capture) -> Verdict:
+    def _verdict(self, view: StoredView, before: Capture, after: Capture) -> tuple[Verdict, list[str]]:
+        """The stricter of the verdicts of both directions, of two drifts that on the newer one.
+
+        What is allowed follows from the actual side, which may be forged here, and only of the other one is the text
+        compared with the arrays. Raises _DamagedSideError and _OtherVersionError.
+        """
+        if not _are_sketched_alike(before, after):
+            raise _OtherVersionError
         tolerances = self._strictest(before, after)
+        forward = self._one_way(view, before, after, tolerances, self.before)
+        backward = self._one_way(view, after, before, tolerances, self.after)
+        if not forward.matched or backward.matched:
+            return forward, []
+        if any(isinstance(finding, _EARLIER) for finding in forward.findings):
+            raise _OtherVersionError
+        backward = replace(backward, environment_changes=forward.environment_changes)
+        return with_output_effect(backward, before, after, tolerances), [_EXCHANGED]
+
+    def _one_way(
+        self, view: StoredView, baseline: Capture, actual: Capture, tolerances: Tolerances, side: Side
+    ) -> Verdict:
+        """The verdict on `actual` with the capture of a side as its baseline."""
         try:
-            return compared(view, before, after, tolerances)
+            return compared(view, baseline, actual, tolerances)
         except Exception as error:  # a view may raise anything about what it has never recorded
-            side, cause = self.before, error
+            cause = error
             try:
-                view.compare(after, after, tolerances)
+                view.compare(actual, actual, tolerances)
             except Exception as own:
-                side, cause = self.after, own
+                cause, side = own, self.before if side is self.after else self.after
             raise _DamagedSideError(side, _reason(cause)) from cause
 
     def _strictest(self, before: Capture, after: Capture) -> Tolerances:
@@ -152,7 +193,7 @@ class ChangeEvaluator:
 
     def _plain(self, pair: Pair, change: Change, text: str, capture: Capture | None = None) -> BaselineChange:
         """A change of which there is one sentence to say."""
-        message = printable_lines(printable(f"{_label(pair.current)}: {text}"))
+        message = printable_lines(printable(f"{as_one_word(_label(pair.current))}: {text}"))
         return BaselineChange(change, replace(self._result(pair, change, capture), message=message))
 
     def _result(self, pair: Pair, change: Change, capture: Capture | None) -> CheckResult:
@@ -166,6 +207,13 @@ class ChangeEvaluator:
             baseline=self.before.display_path((pair.before or current).stem),
             compared_with=self.after.display_path((pair.after or current).stem),
         )
+
+
+def _are_sketched_alike(before: Capture, after: Capture) -> bool:
+    try:
+        return are_sketched_alike(before.arrays, after.arrays)
+    except UnreadableBaselineError:  # which is found again when they are compared, and of which side it is
+        return True
 
 
 def _loaded(entry: Entry) -> Stored:

@@ -93,7 +93,9 @@ class Pair:
     @property
     def is_renamed(self) -> bool:
         """Whether it is the same content in two places."""
-        return self.before is not None and self.after is not None and self.before.key != self.after.key
+        before, after = self.before, self.after
+        is_elsewhere = before is not None and after is not None and before.key != after.key
+        return is_elsewhere and _content(before) == _content(after)  # type: ignore[arg-type]  # both are there
 
 
 def changed_pairs(before: Side, after: Side) -> list[Pair]:
@@ -140,7 +142,24 @@ def _completed(pair: Pair, before: Side, after: Side) -> Pair:
         if there is not None and missing.content_ids(f"{there.stem}.safetensors"):
             remains = Entry(missing, there.stem, there.nodeid, there.name, there.variant)
             return Pair(pair.before or remains, pair.after or remains)
+        if there is not None:
+            hidden = _read_instead(there, missing)
+            return Pair(pair.before or hidden, pair.after or hidden)
     return pair
+
+
+def _read_instead(entry: Entry, side: Side) -> Entry | None:
+    """What a run reads on a side that lacks a baseline: the former path's or, of a variant, the common one.
+
+    None where that holds the same, or there is none, and for a baseline that no run reads itself.
+    """
+    owner = Location.of(entry.nodeid, entry.name, entry.variant)
+    if entry.stem == entry.side.store.where(owner).path:
+        for location in dict.fromkeys((owner, owner.common)):
+            found = _entries(side, side.store.where(location).path, (side,))
+            if found:
+                return found[0] if _content(found[0]) != _content(entry) else None
+    return None
 
 
 def _renamed(pairs: Sequence[Pair]) -> list[Pair]:

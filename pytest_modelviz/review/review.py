@@ -79,6 +79,7 @@ class ReviewedRun:
 class ReviewedCheck:
     """A check that has kept what it captured, and the run that made it.
 
+    `digest` is that of the candidate that is there, None where there is none: another run may replace it meanwhile.
     `state` is the check's status where that cannot be accepted; `superseded_by` is the run whose capture is left in
     place of this one, where that is known.
     """
@@ -86,6 +87,7 @@ class ReviewedCheck:
     run: ReviewedRun
     check: CheckResult
     location: Location
+    digest: str | None
     state: State | Status
     superseded_by: str = ""
 
@@ -211,7 +213,7 @@ class Review:
             superseded_by = note.removeprefix("superseded ") if state is State.GONE else ""
             if state is State.REPLACED:
                 superseded_by = holders.get((location.path, digest), "")
-            captured.append(ReviewedCheck(run, check, location, state, superseded_by))
+            captured.append(ReviewedCheck(run, check, location, digest, state, superseded_by))
         return captured
 
     def fates(self) -> dict[tuple[str, str, str], str]:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from iniconfig import IniConfig, ParseError
 
@@ -25,7 +25,7 @@ else:
     import tomli as tomllib
 
 _DEDICATED = ("pytest.toml", ".pytest.toml", "pytest.ini", ".pytest.ini")  # count even if they say nothing
-_MOST_BELOW = 3  # levels of folders in which results folders are looked for
+MOST_BELOW = 6  # levels of folders in which results folders are looked for
 _SECTIONS = {"tox.ini": "pytest", "setup.cfg": "tool:pytest"}
 
 
@@ -111,7 +111,14 @@ def results_location(project: Project) -> Path:
     return project.root / (project.setting("--modelviz-results-dir") or ".modelviz")
 
 
-def results_folders(named: str, root: Path) -> list[Path]:
+class FoundFolders(NamedTuple):
+    """Results folders, and the folders that were not looked into: links, and what lies too deep."""
+
+    results: list[Path]
+    skipped: list[Path]
+
+
+def results_folders(named: str, root: Path) -> FoundFolders:
     """The results folders that are meant by a folder: itself, as an archive unpacks, or all that lie in it.
 
     A relative one is looked for here, and in the project's root, as --modelviz-results-dir is meant.
@@ -119,19 +126,23 @@ def results_folders(named: str, root: Path) -> list[Path]:
     here = Path(named).absolute()
     for folder in (here, here / ".modelviz", root / named):
         if _holds_results(folder):
-            return [folder]
-    inside = [inner for folder in dict.fromkeys((here, root / named)) for inner in _below(folder, _MOST_BELOW)]
-    return inside or [here]
+            return FoundFolders([folder], [])
+    found = FoundFolders([], [])
+    for folder in dict.fromkeys((here, root / named)):
+        _search(folder, MOST_BELOW, found)
+    return found if found.results else FoundFolders([here], found.skipped)
 
 
-def _below(folder: Path, depth: int) -> list[Path]:
-    """Results folders in a folder of such, in the order of their names; links are not followed."""
-    folders: list[Path] = []
-    entries = sorted(folder.iterdir()) if folder.is_dir() and depth else []
-    for path in entries:
-        if not path.is_symlink() and path.is_dir():
-            folders += [path] if _holds_results(path) else _below(path, depth - 1)
-    return folders
+def _search(folder: Path, depth: int, found: FoundFolders) -> None:
+    """Add the results folders in a folder of such, in the order of their names."""
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if path.is_dir():
+            if path.is_symlink() or not depth:
+                found.skipped.append(path)
+            elif _holds_results(path):
+                found.results.append(path)
+            else:
+                _search(path, depth - 1, found)
 
 
 def _holds_results(folder: Path) -> bool:

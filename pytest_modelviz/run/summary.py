@@ -27,6 +27,8 @@ from pytest_modelviz.storage.git_revision import Revision, revision_of
 from pytest_modelviz.storage.names import Location, display_path
 from pytest_modelviz.text.printable import quoted
 
+_LONGEST_REASON = 200  # letters of an error
+
 
 class RunSummary:
     """The results of a run, and what is to be said about the run as a whole.
@@ -159,23 +161,28 @@ class RunSummary:
             self._folder.write(result)
             self._written = True
             self._folder.marks.clear()
-            self._write_events(result, review())
+            if facts.tensorboard is not None:
+                self._report("the event files", lambda: write_run_events(self._folder, result, review()))
         if self._settings.html:
             from pytest_modelviz.reports.html import write_report
             from pytest_modelviz.reports.report_page import Wording
 
             given = review()
             wording = Wording(options=lambda result: f"--run {quoted(result.run.id)} {given}".strip())
-            write_report(self._folder, wording=wording)
+            self._report("report.html", lambda: write_report(self._folder, wording=wording))
 
-    def _write_events(self, result: RunResult, review: str) -> None:
-        """The results stand where this cannot be written."""
-        if result.run.tensorboard is None:
-            return
+    def _report(self, name: str, make: Callable[[], object]) -> None:
+        """Make one of the reports: results and the other reports stand where it cannot be made.
+
+        What is reported may come from a baseline that anybody has written.
+        """
         try:
-            write_run_events(self._folder, result, review)
+            make()
         except ModelvizError as error:
             self.add_error(str(error))
+        except Exception as error:
+            reason = " ".join(str(error).split())[:_LONGEST_REASON]
+            self.add_error(f"{name} could not be made ({type(error).__name__}: {reason})")
 
     def _facts(self, results: Sequence[CheckResult]) -> RunFacts:
         return dataclasses.replace(
@@ -215,7 +222,7 @@ class RunSummary:
         The arguments are those of `lines`.
         """
         from pytest_modelviz.reports.github import annotation_lines
-        from pytest_modelviz.reports.markdown import MarkdownSummary
+        from pytest_modelviz.reports.markdown import MarkdownSummary, noted_line
         from pytest_modelviz.run.github import GitHubJob
 
         job = GitHubJob.from_environment(os.environ, self._settings.github)
@@ -225,18 +232,17 @@ class RunSummary:
             return []
         self._download = job.download
         facts, options = self._facts(results), f"--run {quoted(self._run_id)} {review}"
-        self.add_error(
-            job.write_summary(
-                MarkdownSummary(
-                    runs=[facts],
-                    checks=failed,
-                    show_command=f"modelviz show {options}",
-                    options=lambda group: options,
-                    notes=[job.note(display_path(self._settings.results_dir, here))],
-                )
-            )
+        summary = MarkdownSummary(
+            runs=[facts],
+            checks=failed,
+            show_command=f"modelviz show {options}",
+            options=lambda group: options,
+            notes=[*noted_line(results), job.note(display_path(self._settings.results_dir, here))],
         )
-        return annotation_lines(failed, facts.project)
+        self._report("the summary of the step", lambda: self.add_error(job.write_summary(summary)))
+        annotations: list[str] = []
+        self._report("annotations", lambda: annotations.extend(annotation_lines(failed, facts.project)))
+        return annotations
 
     def lines(self, here: Path, review: str) -> list[tuple[str, bool]]:
         """What the terminal says at the end, as (line, whether it is an error); paths as seen from `here`.

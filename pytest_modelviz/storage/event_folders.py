@@ -8,8 +8,10 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
+from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.storage.files import files_below
 from pytest_modelviz.storage.git_revision import Revision
 from pytest_modelviz.storage.local_folder import LocalFolder
@@ -23,6 +25,7 @@ _MARKED = re.compile(rb"run [\w.-]{1,200}\n", re.ASCII)
 _UNMARKED = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d\.\d{6}_\d+", re.ASCII)  # of versions that named them by run ids
 _EVENTS = "events.out.tfevents."
 _STEP = re.compile(rf"{re.escape(_EVENTS)}(\d{{10,15}})\.modelviz", re.ASCII)
+_LARGEST_GAP = 10**6  # between two steps: beyond it, no run has counted so far
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _LONGEST_BRANCH, _SHORT_COMMIT = 40, 7
 _MOST_OF_A_SECOND = 100  # runs
@@ -86,21 +89,25 @@ class EventFolders:
         return self.root / name / f"{_EVENTS}{10**10 - 1}.modelviz"
 
     def _steps(self) -> dict[int, list[Path]]:
-        """The files of the trend, by step."""
+        """The files of the trend, by step, without steps that no run can have reached."""
         found: dict[int, list[Path]] = {}
         if not (self.root / TREND).is_symlink():
             for path in files_below(self.root / TREND, lambda _: True):
                 match = _STEP.fullmatch(path.name)
                 if match:
                     found.setdefault(int(match[1]), []).append(path)
-        return found
+        steps = sorted(found)
+        jump = next((at for at, (low, high) in enumerate(pairwise([0, *steps])) if high - low > _LARGEST_GAP), None)
+        return {step: found[step] for step in steps[:jump]}
 
-    def prune(self) -> None:
+    def prune(self, own: str) -> None:
         """Remove the event files of all but the last runs, and the steps of the trend before the last ones.
 
-        Nothing is removed that no run has written, and nothing through links.
+        Nothing is removed that no run has written, nothing of the run that asks for it, whose folder is `own`, and
+        nothing through links. Folders of later runs than that are somebody else's, and do not count.
         """
         steps, runs = self._steps(), sorted(filter(self._is_of_a_run, self._folders()))
+        runs = [name for name in runs if name <= own]
         old = [path for step in sorted(steps)[:-KEPT_STEPS] for path in steps[step]]
         for name in runs[:-KEPT_RUNS]:
             old += [path for path in files_below(self.root / name, lambda _: True) if path.name.startswith(_EVENTS)]
@@ -119,7 +126,6 @@ class EventFolders:
         if _UNMARKED.fullmatch(name):
             return True
         try:
-            with (self.root / name / _MARK).open("rb") as file:
-                return _MARKED.fullmatch(file.read(256)) is not None
-        except OSError:
+            return _MARKED.fullmatch(LocalFolder(self.root).read(f"{name}/{_MARK}", 256)) is not None
+        except (OSError, UnreadableBaselineError):
             return False

@@ -20,6 +20,7 @@ _SECONDS = 5.0  # that git may take to answer
 _SAFE = {
     "safe.bareRepository": "explicit",  # else a folder of files may pass for a repository
     "core.fsmonitor": "false",  # a command, to be asked what has changed
+    "core.warnAmbiguousRefs": "true",
     "protocol.allow": "never",
 }
 # The list of protocols counts before what a repository's configuration says of each of them.
@@ -40,31 +41,28 @@ def repository_of(folder: Path, data: Sequence[Path] = ()) -> Path | None:
     return next((top for top in tops if not lies_in(top, data)), None)
 
 
-def git_command(repository: Path, *, may_fetch: bool = False) -> list[str] | None:
+def git_command(repository: Path) -> list[str] | None:
     """The beginning of a command that git is given at the top of a repository; None where git is not installed.
 
-    It is run with `git_environment`, unless it `may_fetch` what a partial clone of the user's own lacks.
+    It is run with `git_environment`.
     """
     git = shutil.which("git")
-    settings = {name: value for name, value in _SAFE.items() if not (may_fetch and name == "protocol.allow")}
-    options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+    options = [word for name, value in _SAFE.items() for word in ("-c", f"{name}={value}")]
     return None if git is None else [git, "-C", str(repository), *options]
 
 
-def git_environment(*, may_fetch: bool = False) -> dict[str, str]:
+def git_environment() -> dict[str, str]:
     """The environment in which git is run: its messages are in English, it asks nothing, and reaches no remote."""
-    return {**os.environ, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", **({} if may_fetch else _ENVIRONMENT)}
+    return {**os.environ, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", **_ENVIRONMENT}
 
 
-def git_output(
-    command: Sequence[str], request: bytes = b"", *, may_fetch: bool = False, seconds: float = _SECONDS
-) -> bytes:
-    """What a command of git prints; raises OSError, ValueError and SubprocessError."""
-    environment = git_environment(may_fetch=may_fetch)
-    done = subprocess.run(  # noqa: S603  # git, with names as single words
-        command, input=request, capture_output=True, check=True, timeout=seconds, env=environment
+def git_run(
+    command: Sequence[str], request: bytes = b"", *, seconds: float = _SECONDS
+) -> subprocess.CompletedProcess[bytes]:
+    """A command of git that has succeeded; raises OSError, ValueError and SubprocessError."""
+    return subprocess.run(  # noqa: S603  # git, with names as single words
+        command, input=request, capture_output=True, check=True, timeout=seconds, env=git_environment()
     )
-    return done.stdout
 
 
 def git_answer(repository: Path, arguments: Sequence[str], request: bytes = b"") -> bytes | None:
@@ -72,5 +70,5 @@ def git_answer(repository: Path, arguments: Sequence[str], request: bytes = b"")
     command = git_command(repository)
     if command is not None:
         with contextlib.suppress(OSError, subprocess.SubprocessError):
-            return git_output([*command, *arguments], request)
+            return git_run([*command, *arguments], request).stdout
     return None

@@ -21,7 +21,9 @@ def revision_of(root: Path) -> Revision | None:
     repository = repository_of(root)
     if repository is None:
         return None
-    answer = git_answer(repository, ["status", "--porcelain=v2", "--branch", "--untracked-files=no", "-z"])
+    # Of what was renamed there would be a second path, without a mark; in submodules git runs their own filters.
+    options = ["--porcelain=v2", "--branch", "--untracked-files=no", "--no-renames", "--ignore-submodules=all", "-z"]
+    answer = git_answer(repository, ["status", *options])
     return None if answer is None else _revision(answer.decode("utf-8", "replace"))
 
 

@@ -5,20 +5,28 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
+import os
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, NoReturn
+from typing import IO, NamedTuple, NoReturn
 
-from pytest_modelviz.errors import OversizedBaselineError, UnreadableBaselineError
+from pytest_modelviz.errors import ModelvizError, OversizedBaselineError, UnreadableBaselineError
 from pytest_modelviz.storage.files import regular_file
 from pytest_modelviz.storage.formats import sha256
 
 _POINTER = re.compile(rb"version https://git-lfs[^\n]*\n(?:ext-[^\n]*\n)*oid sha256:(?P<id>[0-9a-f]{64})\n")
 _MOST_POINTER_BYTES = 1024
-_HEADER = re.compile(rb"[0-9a-f]+ blob (?P<size>\d+)\n")
+_HEADER = re.compile(rb"[0-9a-f]+ (?P<kind>blob|tree) (?P<size>\d+)\n")
+_MOST_TREE_BYTES = 16 * 2**20  # of one folder
+_MOST_LISTED_BYTES, _ENTRY_BYTES = 16 * 2**20, 100  # of all paths in a folder, and what an entry takes beside its path
+_LINK = "120000"
+PARTIAL = (
+    "this clone is a partial one and lacks what the baselines were, and nothing is fetched here: run 'git fetch "
+    "--refetch --no-filter origin', or clone without --filter (in actions/checkout: without 'filter')"
+)
 
 
 @dataclass(frozen=True)
@@ -29,11 +37,32 @@ class Blob:
     is_link: bool = False
 
 
-class GitObjects(contextlib.AbstractContextManager["GitObjects"]):
-    """The objects of a repository, read by two processes of git, each of which is started when it is first needed."""
+class TreeEntry(NamedTuple):
+    """A line of a folder; `mode` is git's."""
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
-        self._command, self._environment = command, environment
+    mode: str
+    id: str
+
+    @property
+    def is_tree(self) -> bool:
+        return self.mode.lstrip("0") == "40000"
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a file or a link, not a submodule."""
+        return self.mode.startswith(("100", "120"))
+
+
+class GitObjects(contextlib.AbstractContextManager["GitObjects"]):
+    """The objects of a repository, read by two processes of git, each of which is started when it is first needed.
+
+    One that a partial clone lacks is a ModelvizError.
+    """
+
+    def __init__(
+        self, command: Sequence[str], environment: Mapping[str, str] | None = None, *, is_partial: bool = False
+    ) -> None:
+        self._command, self._environment, self.is_partial = command, environment, is_partial
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def __exit__(self, *error: object) -> None:
@@ -47,18 +76,64 @@ class GitObjects(contextlib.AbstractContextManager["GitObjects"]):
 
     def size(self, blob: Blob) -> int:
         """The number of bytes; raises OSError where that cannot be had."""
-        return self._ask("--batch-check", blob)[0]
+        return self._ask("--batch-check", blob.id)[0]
 
     def read(self, blob: Blob) -> bytes:
         """The whole content; raises OSError where it cannot be had."""
-        size, answers = self._ask("--batch", blob)
+        return self._content(*self._ask("--batch", blob.id))
+
+    def entries(self, tree: str) -> dict[str, TreeEntry]:
+        """What is directly in a folder, by its name.
+
+        Raises OSError where it cannot be read, and ModelvizError for what git itself does not check out.
+        """
+        size, answers = self._ask("--batch", tree, kind=b"tree")
+        if size > _MOST_TREE_BYTES:
+            self._end("--batch")
+            raise ModelvizError(f"the folder {tree} is absurdly large ({size} bytes)")
+        data, digest_bytes = self._content(size, answers), len(tree) // 2
+        found: dict[str, TreeEntry] = {}
+        at = 0
+        while at < size:
+            space, zero = data.find(b" ", at), data.find(b"\0", at)
+            if not at < space < zero:
+                raise OSError("a folder in it is damaged")
+            mode, text = data[at:space].decode("ascii", "replace"), os.fsdecode(data[space + 1 : zero])
+            at = zero + 1 + digest_bytes
+            if text in found or text in ("", ".", "..") or "/" in text:
+                raise ModelvizError(
+                    f"the folder {tree} in git has two entries with the name {text!r}, or one that is no name: it was "
+                    f"not made by git, see 'git fsck'"
+                )
+            found[text] = TreeEntry(mode, data[zero + 1 : at].hex())
+        return found
+
+    def files(self, tree: str) -> dict[str, Blob]:
+        """All files in a folder and the folders in it, by their paths; raises as `entries`."""
+        found: dict[str, Blob] = {}
+        left, folders = _MOST_LISTED_BYTES, [("", tree)]
+        while folders:
+            folder, tree = folders.pop()
+            for name, entry in self.entries(tree).items():
+                path = f"{folder}{name}"
+                left -= len(path) + _ENTRY_BYTES
+                if left < 0:
+                    raise ModelvizError(f"there are too many files in the folder to be listed, {len(found)} and more")
+                if entry.is_tree:
+                    folders.append((f"{path}/", entry.id))
+                elif entry.is_file:
+                    found[path] = Blob(entry.id, entry.mode == _LINK)
+        return found
+
+    @staticmethod
+    def _content(size: int, answers: IO[bytes]) -> bytes:
         data = answers.read(size)
         if len(data) < size or answers.read(1) != b"\n":
             raise OSError("git ended before it was read")
         return data
 
-    def _ask(self, option: str, blob: Blob) -> tuple[int, IO[bytes]]:
-        """The size of the content, and from where to read what follows."""
+    def _ask(self, option: str, name: str, kind: bytes = b"blob") -> tuple[int, IO[bytes]]:
+        """The size of an object's content, and from where to read what follows."""
         if option not in self._processes:
             self._processes[option] = subprocess.Popen(  # noqa: S603  # git
                 [*self._command, "cat-file", option],
@@ -72,12 +147,14 @@ class GitObjects(contextlib.AbstractContextManager["GitObjects"]):
             raise OSError("git was started without pipes")
         found = None
         with contextlib.suppress(BrokenPipeError):
-            requests.write(f"{blob.id}\n".encode())
+            requests.write(f"{name}\n".encode())
             requests.flush()
             found = _HEADER.fullmatch(answers.readline())
-        if found is None:
+        if found is None or found["kind"] != kind:
             self._end(option)  # it may have ended by itself, where it could not fetch the object
-            raise OSError("its content is not in this clone: fetch it, as by 'git fetch --refetch'")
+            if self.is_partial:
+                raise ModelvizError(PARTIAL)
+            raise OSError("its content is not in this clone, which is damaged: clone it again")
         return int(found["size"]), answers
 
 
@@ -131,7 +208,7 @@ class GitTree:
             return frozenset()
         pointer = None
         with contextlib.suppress(OSError):
-            if not blob.is_link and self._objects.size(blob) <= _MOST_POINTER_BYTES:
+            if not (blob.is_link or self._objects.is_partial) and self._objects.size(blob) <= _MOST_POINTER_BYTES:
                 pointer = _POINTER.match(self._objects.read(blob))
         return frozenset({blob.id} if pointer is None else {blob.id, pointer["id"].decode()})
 

@@ -47,6 +47,12 @@ def cut_short(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
+def without_middle(text: str, most: int) -> str:
+    """A text without its middle, if it is longer than `most` letters, and how long it is."""
+    half = most // 2
+    return text if len(text) <= most else f"{text[:half]} ... {text[-half:]} ({len(text)} letters)"
+
+
 def cut_apart(first: str, second: str, most: int) -> tuple[str, str]:
     """Two texts cut to `most` letters each, around the first letter in which they differ."""
     if max(len(first), len(second)) <= most:

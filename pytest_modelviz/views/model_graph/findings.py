@@ -66,20 +66,6 @@ class SourceFinding(AnyFinding):
     reason: str
 
 
-@dataclass(frozen=True)
-class EarlierVersionFinding(AnyFinding):
-    """A part of the graph, which an earlier version did not record, was not compared: reported with a match."""
-
-
-@sentence.register
-def _(finding: EarlierVersionFinding) -> str:
-    return (
-        "the baseline says nothing about the values of larger constants, about what stands beside tensors in an "
-        "argument, or about the keys and numbers that the model returns and what it writes into its arguments, as "
-        "those of earlier versions: these were not compared, record it anew"
-    )
-
-
 @sentence.register
 def _(finding: OperatorFinding) -> str:
     verb, preposition, change = _operator_change(finding)

@@ -330,3 +330,27 @@ def test_without_a_terminal_it_says_what_to_use(project, monkeypatch):
     done = CliRunner().invoke(main, ["review"], input="a")
     assert done.exit_code == 1
     assert "needs a terminal: elsewhere, use modelviz show and modelviz accept" in done.output
+
+
+@pytest.mark.parametrize("key", "arAR")
+def test_what_another_run_has_captured_meanwhile_is_neither_accepted_nor_rejected(project, monkeypatch, key):
+    """It was never shown."""
+
+    def pressed() -> str:
+        for test in "abc":
+            project.check(test, value=3.0)
+        return key
+
+    monkeypatch.setattr(click, "getchar", pressed)
+    project.checks = project.checks[:3]
+    project.write()
+    done = CliRunner().invoke(main, ["review"], catch_exceptions=False)
+    assert done.exit_code == 1
+    refused = [line for line in done.output.splitlines() if "replaced since these results were read" in line]
+    assert len(refused) == 3
+    assert project.accepted() == ""
+    candidates = project.results.stored_candidates
+    loaded = [
+        candidates.load(Location.of(check.nodeid, "n"), nodeid=check.nodeid, name="n") for check in project.checks
+    ]
+    assert [stored.capture.facts["peak"] for stored in loaded] == [3.0] * 3

@@ -166,3 +166,45 @@ def test_names_neither_end_a_line_nor_command_a_terminal(name):
     for options in (("--short",), ("--format", "markdown"), ("--format", "gitlab")):
         lines = show(*options).splitlines()
         assert all(line.isprintable() and not line.startswith("::") and "##[" not in line for line in lines)
+
+
+class TestMatchesWithNotes:
+    """What was not compared is not hidden by the match."""
+
+    NOTED = replace(MATCH, message="n: match\n  note      the baseline does not say where its integers are")
+
+    def test_text(self):
+        write(self.NOTED, MATCH)
+        assert show() == (
+            "all checks of the last run matched\n"
+            "matched with notes  test_net.py::test_c  n\n"
+            "modelviz show -v prints the notes, on what was not compared\n"
+        )
+        assert "  note      the baseline does not say where its integers are\n" in show("-v")
+
+    def test_markdown_and_the_page(self):
+        write(self.NOTED, DRIFT)
+        line = "1 check matched with notes on what was not compared: `test_net.py::test_c n`"
+        assert line in show("--format", "markdown").splitlines()
+        CliRunner().invoke(main, ["report"], catch_exceptions=False)
+        page = (Path.cwd() / ".modelviz/report.html").read_text()
+        assert "1 check matched with notes</strong> on what was not compared: test_net.py::test_c" in page
+
+
+def test_names_and_paths_from_elsewhere_are_quoted():
+    sentence = "all verified; run make release"
+    output = replace(check_results.EFFECT, path=sentence)
+    write(replace(DRIFT, name=sentence, output=output, location=(sentence, 1), cause=None, first_divergence=None))
+    (line,) = show("--from", ".modelviz", "--short").splitlines()
+    assert line.count(sentence) == line.count(f"'{sentence}'") == 1
+    CliRunner().invoke(main, ["report", "--from", ".modelviz"], catch_exceptions=False)
+    page = (Path.cwd() / ".modelviz/report.html").read_text().partition("<body>")[2]
+    assert page.count(sentence) == page.count(f"&#39;{sentence}&#39;") > 3
+
+
+def test_folders_that_are_not_looked_into_are_named():
+    write(MATCH, folder="ci/a/.modelviz")
+    write(DRIFT, folder="other/.modelviz")
+    (Path.cwd() / "ci/b").symlink_to("../other")
+    assert "warning: ci/b not looked into for results" in invoke("--from", "ci").stderr
+    assert invoke("--from", "ci/a").stderr == ""

@@ -1,12 +1,14 @@
 """A stored report of our own is printed as it was made, with the commands that are needed here."""
 
 import dataclasses
+import time
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from pytest_modelviz.cli import main
+from pytest_modelviz.cli.stored_report import own_report, without_command
 from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.records.run_result import RunFacts, RunResult
 from pytest_modelviz.reports.terminal import explain
@@ -65,3 +67,16 @@ def test_each_status_says_what_can_be_done(project, status, candidate, commands)
     of_ours = [line.replace("--run R", "--run R --from .modelviz") for line in commands]
     assert [line for line in elsewhere if line in of_ours] == of_ours
     assert ("left out" in "\n".join(elsewhere)) == bool(commands)
+
+
+@pytest.mark.parametrize("word", ["modelviz", "pytest", "modelviz.", "py.test'"])
+def test_the_search_for_commands_takes_linear_time(word):
+    """That of each `modelviz` to the end of its word would take minutes."""
+    line = word * 100_000
+    message = f"n drifted\n  cause     {line}"
+    check = CheckResult(nodeid="t.py::t", view="v", name="n", status=Status.DRIFT, message=message, baseline="b")
+    start = time.process_time()
+    assert line in own_report(check, [])
+    assert without_command(line) == line
+    assert without_command(f"{line} x") == "(a line that holds a command is left out)"
+    assert time.process_time() - start < 5.0

@@ -44,6 +44,22 @@ def test_no_forgery_makes_a_drift_match(subject):
     assert FORGERIES < 100 or changed > FORGERIES / 10
 
 
+def test_no_forged_newer_baseline_agrees_both_ways(subject):
+    """What a pull request brings, and its drifted model matches: as `modelviz diff` compares it with the older one."""
+    name, recorded, drifted = subject
+    draw, newest = random.Random(f"{name}, newer"), [measured(view, actual) for view, actual in drifted]
+    with np.errstate(all="ignore"):
+        for number in range(FORGERIES // 5):
+            state = draw.getstate()
+            view, actual = drifted[number % len(drifted)]
+            newer = forged(newest[number % len(drifted)], draw)
+            try:
+                agrees = matches(view, recorded, newer) and matches(view, newer, recorded)
+            except Exception:  # as `modelviz diff` has it, the newer one is damaged
+                agrees = False
+            assert not (agrees and matches(view, newer, actual)), (name, number, state[1][-1])
+
+
 def test_what_is_recorded_matches_still(subject):
     _, _, drifted = subject
     view, actual = drifted[0]

@@ -168,3 +168,12 @@ def test_many_changes_are_counted():
     built = replace(effect, reappearance=Reappearance(1, 9, (merger,) * 5))
     assert effect_lines(built)[-4:] == [*(["            a + b became c"] * 3), "            and 2 more"]
     assert OutputEffect.from_json(built.to_json()) == built
+
+
+def test_no_line_is_longer_than_people_read():
+    """Names in a baseline may be of any length."""
+    mergers = (Merger(("a" * 10**6,) * 3, "b"),)
+    for path in ("", "p" * 10**6):
+        lines = effect_lines(OutputEffect(0.5, 1e-4, path, reappearance=Reappearance(1, 2, mergers)))
+        assert "allowed 0.0001" in lines[0]
+        assert max(map(len, lines)) < 1100

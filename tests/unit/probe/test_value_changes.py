@@ -56,11 +56,11 @@ CHANGES = {
         "2 of 64 filters (3, 60) x 1.5, 0.5",
     ),
     "exchanged": (exchanged(3, 10), ExchangedSlices(3, 10, 64, "filter"), "filters 3 and 10 of 64 exchanged"),
-    "pruned": (edited(lambda w: w[5].zero_()), ZeroSlices((5,), 64, "filter"), "1 of 64 filters (5) zero now"),
+    "pruned": (edited(lambda w: w[5].zero_()), ZeroSlices((5,), 64, "filter"), "1 of 64 filters (5) is zero"),
     "sparse": (
         edited(lambda w: w.masked_fill_(w.abs() < 0.5, 0.0)),
         ZeroValues(int((WEIGHT.abs() < 0.5).sum()), WEIGHT.numel()),
-        f"{int((WEIGHT.abs() < 0.5).sum()):,} of 9,216 values zero now",
+        f"{int((WEIGHT.abs() < 0.5).sum()):,} of 9,216 values are zero",
     ),
     "one value": (
         edited(lambda w: w.__setitem__((5, 3, 1, 1), 2.0)),
@@ -152,3 +152,16 @@ def test_a_forged_sketch_does_no_harm(sketch):
 def test_bfloat16_weights_times_a_factor_are_rounded_anew():
     weight = torch.randn(100, 100).bfloat16()
     assert value_change(record_tensor(weight, WEIGHT_WIDTH), weight * 1.5) == Affine(1.5)
+
+
+@pytest.mark.parametrize("change", [lambda w: w[3, :4].mul_(1.05), lambda w: w[3].mul_(1.02)])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_rounded_is_only_what_rounding_explains(change, dtype):
+    torch.manual_seed(0)
+    before = torch.randn(64, 32)
+    rounded = before.to(dtype).float()
+    record = record_tensor(before, 61)
+    assert isinstance(value_change(record, rounded), Rounded)
+    changed = rounded.clone()
+    change(changed)
+    assert not isinstance(value_change(record, changed.to(dtype).float()), Rounded)

@@ -105,3 +105,8 @@ def test_names_are_only_text():
     svg = drawn([LayerError("<script>&\"'", 0, 1.0, 0.1)], ("<script>&\"'", 0))
     assert "<script>" not in svg
     assert bars(svg)[0].find("title").text == "<script>&\"': 1, allowed 0.1"
+
+
+def test_an_error_that_is_hardly_a_number_has_a_bar():
+    """A forged baseline may lead to any."""
+    assert "1.7e+308, allowed" in drawn([LayerError("a", 0, 1.7e308, 1e-320), LayerError("b", 0, 1e-5, 0.0)])

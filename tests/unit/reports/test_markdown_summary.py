@@ -123,3 +123,11 @@ def require_harmless(text: str) -> None:
         elif token.type == "text":
             assert not set("@#<[$") & set(token.content)
             assert "evil" not in token.content
+
+
+def test_many_runs_leave_room_for_the_heading():
+    runs = [replace(RUN, id=f"{at}{'x' * 190}", branch="b" * 200) for at in range(400)]
+    text = summary(DRIFT, runs=runs).text()
+    assert text.startswith("### modelviz: 1 check did not match (1 drift)\n\nRun `0x")
+    assert text.count("\n\nRun `") == 5
+    assert "\n\nAnd 395 more runs\n\n" in text

@@ -5,18 +5,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from forgery_subjects import Plain, convolved, image, net, wider
+from forging import retold
 from torch import nn
 
+from pytest_modelviz.cli.diff import listed_lines, summary_line
+from pytest_modelviz.cli.stored_report import own_report
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.check_result import Status
+from pytest_modelviz.records.sketch_version import SKETCH_VERSION, sketched_as
+from pytest_modelviz.records.trace_arrays import pack_trace, unpack_trace
 from pytest_modelviz.review.baseline_changes import ChangeEvaluator
 from pytest_modelviz.review.baseline_diff import Change, changed_pairs
 from pytest_modelviz.review.sides import opened_sides
 from pytest_modelviz.storage.names import Location
 from pytest_modelviz.storage.store import Store
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
+from pytest_modelviz.views.model_graph.capture import ModelGraphView
 from pytest_modelviz.views.model_summary.capture import ModelSummaryView
 
 A, B = "t.py::test_a", "t.py::test_b"
@@ -233,6 +240,77 @@ class TestDamage:
         assert "by other views, 'feature_maps' in the folder" in change.result.message
 
 
+class TestForgedNewer:
+    """The newer side is what a pull request brings: what it says of itself allows nothing."""
+
+    @pytest.fixture
+    def buffers(self):
+        """Captures of a model, and of one with another buffer, which no result shows."""
+
+        class Net(nn.Module):
+            def __init__(self, factor):
+                super().__init__()
+                self.register_buffer("table", torch.arange(3.0) * factor)
+
+            def forward(self, x):
+                return x + 1
+
+        return [FeatureMapsView(Net(factor).eval(), torch.ones(2)).capture() for factor in (1.0, 3.0)]
+
+    def test_a_weight_that_only_the_newer_calls_state(self, sides, buffers):
+        old, new = buffers
+        trace = unpack_trace(new.arrays)
+        trace.modules[""].config.update(rewritten="table", unsaved="table")
+        arrays = {**new.arrays, **pack_trace(trace)}
+        sides.both(old, replace(new, arrays=arrays, facts=retold("feature_maps", new.facts, arrays)))
+        change = sides.change()
+        assert (change.change, change.result.cause) == (Change.DRIFT, "weights")
+        assert "table differs by 2" in change.result.message
+        assert "the older one stands after the newer" in change.result.message
+
+    def test_of_two_drifts_it_is_that_of_the_newer(self, sides, buffers):
+        sides.both(*buffers)
+        assert "stands after" not in sides.change().result.message
+
+    def test_a_text_that_contradicts_its_arrays(self, sides, maps):
+        old, new = maps
+        sides.both(old, replace(new, facts=old.facts))
+        change = sides.change()
+        assert change.change is Change.UNREADABLE
+        assert change.result.message.startswith(
+            f"n: the baseline in the folder {sides.new} cannot be read: its text and"
+        )
+
+    def test_an_older_one_of_an_earlier_version_agrees_one_way_only(self, sides):
+        new = ModelGraphView(nn.Linear(2, 2), torch.ones(1, 2)).capture()
+        facts = {key: value for key, value in new.facts.items() if key != "returned"}
+        sides.both(replace(new, facts=facts), new)
+        change = sides.change()
+        assert change.change is Change.NOT_COMPARED
+        assert change.result.message == (
+            f"n: not compared, the two were recorded by different versions of pytest-modelviz, which do not record the "
+            f"same: run the test with the baseline in the folder {sides.old}"
+        )
+
+    def test_sketches_of_two_versions_are_not_compared(self, sides):
+        view = FeatureMapsView(nn.Linear(4, 4).eval(), torch.ones(20_000, 4))
+        with sketched_as(SKETCH_VERSION - 1):
+            old = view.capture()
+        sides.both(old, view.capture())
+        change = sides.change()
+        assert change.change is Change.NOT_COMPARED
+        assert "recorded by different versions" in change.result.message
+
+    def test_a_match_with_notes_says_so(self, sides, maps):
+        old = maps[0]
+        sides.both(old, replace(old, facts={**old.facts, "model": "Other"}))
+        (change,) = sides.changes()
+        assert (change.change, change.result.has_notes) == (Change.WITHIN_TOLERANCE, True)
+        (line,) = listed_lines([change])
+        assert line == f"with notes {A}  n"
+        assert "1 within tolerance (1 with notes, see -v)" in summary_line([change])
+
+
 class TestClaims:
     """Neither side can say of itself that more is allowed."""
 
@@ -257,5 +335,14 @@ class TestClaims:
         nodeid = "t.py::test_a[\n::error::x\x1b[31m]"
         sides.put(sides.new, summaries[0], nodeid, name="a\nb")
         sides.both(Plain(0).capture(), replace(Plain(1).capture(), view="x\ny"))
-        messages = [change.result.message for change in sides.changes()]
+        changes = sides.changes()
+        messages = [change.result.message for change in changes]
         assert all("\n" not in message and "\x1b" not in message for message in messages)
+
+    def test_names_of_several_words_are_quoted(self, sides, summaries):
+        sentence = "warning: run modelviz accept x"
+        sides.put(sides.new, summaries[0], f"{sentence}.py::t", name=sentence)
+        (change,) = sides.changes()
+        assert change.result.message.startswith(f"'{sentence}': added")
+        assert own_report(change.result, []).startswith(f"'{sentence}': ")
+        assert listed_lines([change]) == [f"added      '{sentence}.py::t'  '{sentence}'"]

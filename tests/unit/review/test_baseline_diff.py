@@ -61,6 +61,27 @@ class TestPairs:
         put(sides.new, B, "new", value=4.0)
         assert sides.pairs() == [(A, A, "n"), (B, None, "gone"), (None, B, "new")]
 
+    @pytest.mark.parametrize("is_new", [True, False])
+    def test_a_baseline_in_front_of_another_is_compared_with_that(self, sides, is_new):
+        """What a run would have read: the baseline at its former path, and of a variant the common one."""
+        upper, front = "t.py::test_a[S]", (sides.old, sides.new)[is_new]
+        at = Location.of(upper, "n")
+        for folder in (sides.old, sides.new):
+            shutil.move(put(folder, upper).parent, folder / at.earlier.folder)
+            put(folder, B)
+        assert sides.pairs() == []
+        other = put(front.with_name("other"), upper, value=2.0)
+        shutil.copytree(other.parent, front / at.folder)
+        put(front, B, value=2.0, variant="cuda")
+        put(front, B, "same", variant="cuda")
+        put(front, B, "alone", variant="cuda")
+        put(front, B, "same")
+        alone = (None, B, "alone") if is_new else (B, None, "alone")
+        (first, *others) = sides.pairs()
+        assert first == (upper, upper, "n")
+        assert (B, B, "n") in others
+        assert alone in others
+
     @pytest.mark.parametrize("ending", [".json", ".safetensors", ".png"])
     def test_each_file_counts(self, sides, ending):
         _, path = sides.both(A)

@@ -100,15 +100,16 @@ def test_the_root_that_pytest_takes_for_a_file(tmp_path):
 
 
 def test_results_folders_are_found_in_a_folder_of_artifacts(tmp_path):
-    """Three levels down, and no deeper; links are not followed."""
-    for name in ("x", "a/.modelviz", "b/c/.modelviz", "b/c/d/.modelviz"):
+    """Six levels down; links are not followed, and what was not looked into is known."""
+    for name in ("x", "a/.modelviz", "b/c/d/e/f/.modelviz", "b/c/d/e/f/g/.modelviz"):
         (tmp_path / "ci" / name).mkdir(parents=True)
         (tmp_path / "ci" / name / "results.json").touch()
-    (tmp_path / "ci/e").symlink_to("a")
-    found = [tmp_path / "ci" / name for name in ("a/.modelviz", "b/c/.modelviz", "x")]
-    assert results_folders(str(tmp_path / "ci"), tmp_path) == found
-    assert results_folders("ci", tmp_path) == found  # relative to the project's root
-    assert results_folders(str(tmp_path / "ci/a"), tmp_path) == found[:1]
-    assert results_folders(str(found[2]), tmp_path) == found[2:]
+    (tmp_path / "ci/y").symlink_to("a")
+    found = [tmp_path / "ci" / name for name in ("a/.modelviz", "b/c/d/e/f/.modelviz", "x")]
+    skipped = [tmp_path / "ci" / name for name in ("b/c/d/e/f/g/.modelviz", "y")]
+    assert results_folders(str(tmp_path / "ci"), tmp_path) == (found, skipped)
+    assert results_folders("ci", tmp_path) == (found, skipped)  # relative to the project's root
+    assert results_folders(str(tmp_path / "ci/a"), tmp_path) == (found[:1], [])
+    assert results_folders(str(found[2]), tmp_path) == (found[2:], [])
     nothing = tmp_path / "nothing"
-    assert results_folders(str(nothing), tmp_path) == [nothing]
+    assert results_folders(str(nothing), tmp_path) == ([nothing], [])

@@ -117,3 +117,30 @@ def test_of_candidates_only_those_of_the_last_run_that_compared_are_left(tmp_pat
     result = recorded(None, name="own", status=status, candidate="c.json")
     summary(tmp_path, Mode.COMPARE, [("main", result)]).write(ended=True)
     assert sorted(stem.name for stem in candidates.stems()) == left
+
+
+def test_a_report_that_cannot_be_made_takes_nothing_with_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for key, value in {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md")}.items():
+        monkeypatch.setenv(key, value)
+
+    def broken(*_, **__):
+        raise OverflowError("Numerical result\nout of range")
+
+    drift = recorded("a", status=Status.DRIFT, message="n drifted", tensorboard_tags=("t",))
+    for module, name in (
+        ("run.summary", "write_run_events"),
+        ("reports.html", "write_report"),
+        ("reports.markdown", "MarkdownSummary.text"),
+        ("reports.github", "annotation_lines"),
+    ):
+        monkeypatch.setattr(f"pytest_modelviz.{module}.{name}", broken)
+    settings = Settings(Mode.COMPARE, tmp_path, tmp_path / "baselines", tmp_path / ".modelviz", orphans="ignore")
+    run = RunSummary("run", settings)
+    run.add_results(drift.nodeid, "gw0", [drift])
+    run.write(ended=True, review=str)
+    assert run.report_to_github(tmp_path, "") == []
+    assert ResultsFolder(tmp_path / ".modelviz").read().checks[0].status is Status.DRIFT
+    lines = [line for line, is_error in run.lines(tmp_path, "") if is_error]
+    made = ("the event files", "report.html", "the summary of the step", "annotations")
+    assert lines[:4] == [f"{name} could not be made (OverflowError: Numerical result out of range)" for name in made]

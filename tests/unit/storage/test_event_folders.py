@@ -1,5 +1,7 @@
 """How the folders of runs are called, and which of them are removed."""
 
+import os
+
 import pytest
 
 from pytest_modelviz.storage.event_folders import KEPT_RUNS, KEPT_STEPS, EventFolders, run_name
@@ -7,6 +9,7 @@ from pytest_modelviz.storage.git_revision import Revision
 
 RUN = "2026-11-27_12-36-19.123456_4242"
 EVENTS = "events.out.tfevents.1.host"
+OWN = "2026-11-27_12-36-30"  # the folder of a run later than all others here
 
 
 class TestName:
@@ -57,13 +60,22 @@ class TestTrend:
         with folders.next_step() as step:
             assert step == 4
 
+    @pytest.mark.parametrize("forged", [10**14, 10**15 - 1, 10**7])
+    def test_a_step_that_no_run_can_have_reached_does_not_count(self, tmp_path, forged):
+        folders = EventFolders(tmp_path)
+        folders.trend_file(3).parent.mkdir()
+        for step in (3, forged):
+            folders.trend_file(step).touch()
+        with folders.next_step() as step:
+            assert step == 4
+
     def test_the_last_steps_are_kept(self, tmp_path):
         folders = EventFolders(tmp_path)
         folders.trend_file(1, "allowed").parent.mkdir(parents=True)
         for step in range(1, KEPT_STEPS + 3):
             folders.trend_file(step).touch()
             folders.trend_file(step, "allowed").touch()
-        folders.prune()
+        folders.prune(OWN)
         for series in ("", "allowed"):
             assert not folders.trend_file(2, series).exists()
             assert folders.trend_file(3, series).exists()
@@ -85,7 +97,7 @@ class TestPrune:
 
     def test_the_last_runs_are_kept(self, folders):
         before = self.names(folders)
-        folders.prune()
+        folders.prune(OWN)
         assert self.names(folders) == before[2:]
         assert len(before[2:]) == KEPT_RUNS
 
@@ -93,20 +105,20 @@ class TestPrune:
         old = folders.root / "2025-01-01_00-00-00.123456_77"
         (old / "gw1").mkdir(parents=True)
         (old / "gw1" / EVENTS).touch()
-        folders.prune()
+        folders.prune(OWN)
         assert not old.exists()
 
     @pytest.mark.parametrize("name", ["2025-01-01_mine", "notes", "2025-01-01_00-00-00_main_a1b2c3d"])
     def test_a_folder_that_no_run_has_made_stays(self, folders, name):
         (folders.root / name).mkdir()
         (folders.root / name / EVENTS).touch()
-        folders.prune()
+        folders.prune(OWN)
         assert (folders.root / name / EVENTS).exists()
 
     def test_other_files_in_a_run_s_folder_stay(self, folders):
         mine = folders.root / self.names(folders)[0] / "notes.txt"
         mine.touch()
-        folders.prune()
+        folders.prune(OWN)
         assert [path.name for path in mine.parent.rglob("*")] == ["notes.txt"]
 
     def test_no_link_is_followed(self, folders, tmp_path):
@@ -118,7 +130,24 @@ class TestPrune:
         (oldest / "linked").symlink_to(outside)
         (folders.root / "2025-01-01_00-00-00.123456_77").symlink_to(outside)
         (folders.root / "0_trend").symlink_to(outside)
-        folders.prune()
+        folders.prune(OWN)
         assert (outside / EVENTS).exists()
         assert (outside / "run.txt").exists()
         assert not (oldest / "gw0").exists()
+
+    def test_folders_of_runs_to_come_do_not_take_the_place_of_the_own(self, folders):
+        own = folders.claim(f"{OWN}.000000_1", None)
+        (folders.root / own / EVENTS).touch()
+        for number in range(KEPT_RUNS + 5):
+            folders.claim(f"9999-01-01_00-00-{number}.000000_1", None)
+        before = [name for name in self.names(folders) if name < "9"]
+        folders.prune(own)
+        assert [name for name in self.names(folders) if name < "9"] == before[-KEPT_RUNS:]
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
+    def test_a_mark_that_is_no_file_is_not_read(self, folders):
+        """Reading it would never end."""
+        (folders.root / "2025").mkdir()
+        os.mkfifo(folders.root / "2025/run.txt")
+        folders.prune(OWN)
+        assert "2025" in self.names(folders)

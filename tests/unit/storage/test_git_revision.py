@@ -1,5 +1,6 @@
 """Which commit is checked out, as git itself says."""
 
+import os
 import shutil
 import subprocess
 
@@ -45,6 +46,32 @@ def test_a_renamed_file_is_one_change(repository):
     revision = revision_of(repository)
     assert revision is not None
     assert revision.dirty
+
+
+def test_no_path_passes_for_a_fact(repository):
+    """Of a file that was renamed, git names the old path without a mark."""
+    path = "# branch.oid 00c0ffee"
+    (repository / path).write_text("some text that is found again")
+    git(repository, "add", ".")
+    git(repository, "commit", "-m", "second")
+    git(repository, "mv", path, "b.py")
+    assert revision_of(repository) == Revision(git(repository, "rev-parse", "HEAD"), "main", True)
+
+
+def test_no_filter_of_a_submodule_is_run(repository):
+    inner = repository / "baselines/data"
+    inner.mkdir(parents=True)
+    git(inner, "init")
+    (inner / ".gitattributes").write_text("* filter=x")
+    (inner / "a.json").write_text("{}")
+    git(inner, "add", ".")
+    git(inner, "commit", "-m", "inside")
+    git(inner, "config", "filter.x.clean", f"touch {repository / 'ran'}; cat")
+    os.utime(inner / "a.json", (0, 0))
+    git(repository, "update-index", "--add", "--cacheinfo", f"160000,{git(inner, 'rev-parse', 'HEAD')},baselines/data")
+    git(repository, "commit", "-m", "second")
+    assert not revision_of(repository).dirty
+    assert not (repository / "ran").exists()
 
 
 def test_there_may_be_nothing_to_say(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import subprocess
 
 import pytest
 from repositories import made_repository
@@ -56,6 +57,15 @@ class TestNames:
         committed(repository)
         assert Repository.around(repository.path).revision(name) is None
 
+    def test_what_means_several(self, repository):
+        committed(repository)
+        repository("update-ref", "refs/tags/main", "HEAD")
+        repository("config", "core.warnAmbiguousRefs", "false")
+        found = Repository.around(repository.path)
+        with pytest.raises(ModelvizError, match=r"'main' is ambiguous .* name it in full, as refs/heads/"):
+            found.revision("main")
+        assert found.revision("refs/heads/main").label.startswith("refs/heads/main (")
+
     def test_no_repository(self, tmp_path):
         with pytest.raises(ModelvizError, match="is in no git repository: name two folders"):
             Repository.around(tmp_path)
@@ -95,6 +105,15 @@ class TestMergeBase:
         if name != "main":
             repository("branch", "--delete", "--force", "main")
         assert self.of(repository).label.endswith(f"(where HEAD has left {name})")
+
+    @pytest.mark.parametrize("false", ["refs/heads/origin/HEAD", "refs/heads/origin/main", "refs/tags/origin/HEAD"])
+    def test_with_no_branch_or_tag_that_is_called_as_the_main_branch(self, repository, false):
+        committed(repository)
+        began = repository("rev-parse", "HEAD").strip()
+        repository("update-ref", "refs/remotes/origin/main", "HEAD")
+        committed(repository, data=b"of the branch")
+        repository("update-ref", false, "HEAD")
+        assert self.of(repository).commit == began
 
     def test_no_main_branch(self, repository):
         committed(repository)
@@ -226,21 +245,34 @@ class TestFiles:
             opened().read("t/a.json", 99)
         assert opened().content_ids("t/a.json") == {blob}
 
-    def test_a_partial_clone_fetches_what_is_read(self, repository):
-        for name in ("a", "b"):
-            put(repository, f"t/{name}.json", name.encode())
-        repository.commit()
+    def test_a_partial_clone_fetches_nothing(self, repository, tmp_path):
+        committed(repository, data=b"1")
+        committed(repository, data=b"2")
         repository("config", "uploadpack.allowFilter", "true")
-        clone = made_clone(repository, "--filter=blob:none", "--no-checkout", f"file://{repository.path}")
+        clone = made_clone(repository, "--filter=blob:none", f"file://{repository.path}")
+        clone("config", "remote.origin.uploadpack", f"touch {tmp_path}/ran; git-upload-pack")
         found = Repository.around(clone.path)
         with found.objects() as objects:
-            tree = found.tree(objects, found.revision("HEAD"), clone.baselines)
-            assert tree.read("t/a.json", 9) == b"a"
-            repository.path.rename(repository.path.with_name("gone"))
+            newer, older = (found.tree(objects, found.revision(name), clone.baselines) for name in ("HEAD", "HEAD~1"))
+            assert newer.read("t/a.json", 9) == b"2"
+            assert older.content_ids("t/a.json")
             for _ in range(2):
-                with pytest.raises(UnreadableBaselineError, match="its content is not in this clone"):
-                    tree.read("t/b.json", 9)
-            assert tree.read("t/a.json", 9) == b"a"
+                with pytest.raises(ModelvizError, match=r"partial one .* run 'git fetch --refetch --no-filter origin'"):
+                    older.read("t/a.json", 9)
+        assert not (tmp_path / "ran").exists()
+        clone("config", "--unset", "remote.origin.uploadpack")
+        clone("fetch", "--quiet", "--refetch", "--no-filter", "origin")
+        with found.objects() as objects:
+            assert found.tree(objects, found.revision("HEAD~1"), clone.baselines).read("t/a.json", 9) == b"1"
+
+    def test_folders_that_a_partial_clone_lacks_are_not_empty(self, repository):
+        committed(repository, data=b"1")
+        committed(repository, data=b"2")
+        repository("config", "uploadpack.allowFilter", "true")
+        clone = made_clone(repository, "--filter=tree:0", "--no-checkout", f"file://{repository.path}")
+        found = Repository.around(clone.path)
+        with found.objects() as objects, pytest.raises(ModelvizError, match="this clone is a partial one"):
+            found.tree(objects, found.revision("HEAD~1"), clone.baselines)
 
     def test_nothing_replaces_an_object(self, repository, opened):
         committed(repository, data=b"1")
@@ -260,6 +292,36 @@ class TestFiles:
         ):
             with pytest.raises(OSError, match="is part of a revision"):
                 change(opened())
+
+
+def commit_of(repository, rows):
+    """A commit whose folder has these rows, as git would not make it: (mode, name, id)."""
+    data = b"".join(f"{mode} {name}\0".encode() + bytes.fromhex(digest) for mode, name, digest in rows)
+    command = ["git", "hash-object", "-w", "-t", "tree", "--stdin", "--literally"]
+    made = subprocess.run(command, cwd=repository.path, input=data, capture_output=True, check=True)
+    return repository("commit-tree", made.stdout.decode().strip(), "-m", "x").strip()
+
+
+class TestForgedFolders:
+    @pytest.mark.parametrize(
+        "names", [("baselines", "baselines"), ("a", "a"), ("baselines", ".."), ("baselines", "a/b")]
+    )
+    def test_names_that_git_does_not_check_out(self, repository, opened, names):
+        committed(repository)
+        tree = repository("rev-parse", "HEAD:baselines").strip()
+        commit = commit_of(repository, [("40000", name, tree) for name in names])
+        with pytest.raises(ModelvizError, match="was not made by git"):
+            opened(commit)
+
+    def test_folders_that_hold_one_another_s_copies(self, repository, opened):
+        """A few objects, and a billion paths."""
+        committed(repository)
+        tree = repository("rev-parse", "HEAD:baselines/t").strip()
+        for _ in range(9):
+            commit = commit_of(repository, [("40000", name, tree) for name in ("a", "b", "baselines", *"cdefghi")])
+            tree = repository("rev-parse", f"{commit}^{{tree}}").strip()
+        with pytest.raises(ModelvizError, match="too many files"):
+            opened(commit)
 
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize {}\n"

@@ -115,7 +115,7 @@ def test_baselines_of_earlier_versions_match_and_that_is_reported(kind):
 
     verdict, _ = compared(reread(view, actual, earlier), actual)
     assert verdict.matched
-    assert [type(finding).__name__ for finding in verdict.findings] == ["EarlierVersionFinding"]
+    assert [type(finding).__name__ for finding in verdict.findings] == ["UnstatedFinding"]
 
 
 @pytest.mark.parametrize("model", [Writes, Followed])

@@ -7,8 +7,8 @@ from graph_models import capture, compared, lines
 from torch import nn
 
 from pytest_modelviz.views.model_graph.capture import ModelGraphView
+from pytest_modelviz.views.model_graph.compare import NOT_RECORDED
 from pytest_modelviz.views.model_graph.constants import same_constant
-from pytest_modelviz.views.model_graph.findings import EarlierVersionFinding
 from pytest_modelviz.views.model_graph.naming import constant
 
 
@@ -195,7 +195,7 @@ def test_what_an_earlier_version_did_not_record_is_reported_with_the_match(funct
     made = view.capture()
     verdict, _ = compared(reread(view, made, earlier), made)
     assert verdict.matched
-    assert [type(finding).__name__ for finding in verdict.findings] == ["EarlierVersionFinding"]
+    assert [type(finding).__name__ for finding in verdict.findings] == ["UnstatedFinding"]
     whole, _ = compared(reread(view, made, lambda facts: None), made)
     assert (whole.matched, whole.findings) == (True, ())
 
@@ -204,4 +204,4 @@ def test_a_match_with_a_baseline_of_an_earlier_version_says_so_whatever_the_mode
     view = ModelGraphView(Applied(torch.relu), X)
     made = view.capture()
     verdict, _ = compared(reread(view, made, earlier), made)
-    assert (verdict.matched, verdict.findings) == (True, (EarlierVersionFinding(),))
+    assert (verdict.matched, verdict.findings) == (True, (NOT_RECORDED,))
