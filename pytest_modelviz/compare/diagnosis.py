@@ -8,6 +8,7 @@ from dataclasses import replace
 from pytest_modelviz.compare.blame import assign_blame
 from pytest_modelviz.compare.evidence import (
     WeightChanges,
+    beside,
     changed_state,
     changed_weights,
     construction_changes,
@@ -75,9 +76,7 @@ def compare_traces(baseline: ForwardTrace, actual: ForwardTrace, tolerances: Tol
         return verdict
     if verdict.matched:
         return _renamed_only(verdict, actual, renamed)
-    known = set(verdict.findings)
-    others = [replace(finding, role=Role.ALSO) for finding in renamed if finding not in known]
-    return replace(verdict, findings=(*verdict.findings, *others))
+    return replace(verdict, findings=(*verdict.findings, *beside(verdict.findings, renamed)))
 
 
 def _with_baseline_names(baseline: ForwardTrace, actual: ForwardTrace) -> tuple[ForwardTrace, list[RenameFinding]]:
@@ -265,5 +264,4 @@ def _other_findings(
     others = construction_changes(baseline, actual)
     others += [WeightFinding(*key, error) for key, error in weights.items()]
     others += tie_findings(baseline.ties, actual.ties)
-    known = set(evidence)
-    return [replace(finding, role=Role.ALSO) for finding in others if finding not in known]
+    return beside(evidence, others)

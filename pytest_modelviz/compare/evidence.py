@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TypeVar
 
 from pytest_modelviz.compare.naming import tie_findings
 from pytest_modelviz.compare.shared_objects import SharedObjects, object_class
@@ -16,6 +18,7 @@ from pytest_modelviz.records.findings import (
     ConstructionFinding,
     LayerFinding,
     ModuleFinding,
+    Role,
     ShapeFinding,
 )
 from pytest_modelviz.records.structure import (
@@ -29,6 +32,7 @@ from pytest_modelviz.records.structure import (
     class_name_of,
 )
 
+FindingT = TypeVar("FindingT", bound=AnyFinding)
 WeightChanges = Mapping[tuple[str, str], float]  # relative change, by module and local name
 Objects = tuple[SharedObjects, SharedObjects]  # of the baseline, and of the actual model
 
@@ -108,6 +112,12 @@ def _findings_in_module(
 def construction_changes(baseline: ModelStructure, actual: ModelStructure) -> list[LayerFinding]:
     """Modules that only one of the two models has, and how the others are built and configured."""
     return [*module_findings(baseline, actual), *configuration_findings(baseline.modules, baseline, actual)]
+
+
+def beside(evidence: Iterable[AnyFinding], others: Iterable[FindingT]) -> list[FindingT]:
+    """What differs too: the others that are not among the evidence."""
+    known = set(evidence)
+    return [replace(finding, role=Role.ALSO) for finding in others if finding not in known]
 
 
 def structural_findings(baseline: ModelStructure, actual: ModelStructure) -> list[LayerFinding]:

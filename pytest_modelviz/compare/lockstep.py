@@ -251,9 +251,9 @@ class LockstepComparison:
         Called one by one, the modules in it stand for it, whichever of the passes calls it. The error of each, the
         error with nothing forgiven, and the tolerance.
         """
-        if baseline.parent is None or not is_sequential(self.actual.modules[baseline.call.layer]):
+        if baseline.parent is None or not any(leaves):
             return {}
-        if self._is_allowed_less(baseline.call):
+        if not is_sequential(self.actual.modules[baseline.call.layer]) or self._is_allowed_less(baseline.call):
             return {}
         pairs = _pairs(leaves)
         return {path: self._handed_over[pair] for path, pair in pairs.items() if pair in self._handed_over}

@@ -3,9 +3,19 @@
 import math
 
 from pytest_modelviz.records.capture import Capture
-from pytest_modelviz.records.facts import items
+from pytest_modelviz.records.facts import items, rows
 from pytest_modelviz.records.verdict import Verdict
+from pytest_modelviz.text.dotted import MODEL_LABEL
 from pytest_modelviz.text.side_by_side import apart
+
+
+def rows_in_words(capture: Capture, key: str, prefix: str = "") -> str:
+    """A table of facts, a line for each row: `filter 3: start 0.1, end 0.9`."""
+    lines = (
+        f"{prefix}{name or MODEL_LABEL}: {', '.join(f'{fact} {value}' for fact, value in row.items())}"
+        for name, row in rows(capture.facts, key).items()
+    )
+    return "\n".join(lines)
 
 
 def error_caption(error: float, tolerance: float) -> str:

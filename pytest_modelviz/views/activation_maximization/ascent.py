@@ -12,8 +12,9 @@ import contextlib
 import copy
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +37,7 @@ from pytest_modelviz.records.trace import Call, ForwardTrace
 
 BLUR_EVERY, BLUR_WIDTH = 4, 0.5  # steps, and pixels of standard deviation
 _START = 0.1  # the largest magnitude of the noise, where images have a standard deviation of about one
+_Measure: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -83,23 +85,22 @@ def ascend(
     images = start.detach().expand(len(filters), *start.shape).contiguous()
     with _enough_memory():
         call, trace = _last_call(model, layer, images)
-        climber, leaf, objective = _start_climb(model, layer, call, filters, images)
+        measure, leaf, objective = _start_climb(model, layer, call, filters, images)
         smooth = is_smooth([objective])
         curves = np.zeros((steps + 1, len(filters)))
         first = gradient = _gradient(objective, leaf, layer)
         for step in range(steps):
             if step:
                 leaf = images.detach().requires_grad_()
-                objective = climber.measure(leaf)
+                objective = measure(leaf)
                 gradient = _gradient(objective, leaf, layer)
             curves[step] = objective.detach().cpu().double().numpy()
             images = leaf.detach() + rate * _unit(gradient)
             if (step + 1) % BLUR_EVERY == 0 and step + 1 < steps:
                 images = _blurred(images)
         with torch.no_grad():
-            curves[steps] = climber.measure(images).cpu().double().numpy()
-    precision = dtype_name(climber.dtype)
-    return Ascent(images.float().cpu(), first.float().cpu(), curves, call, precision, trace, smooth)
+            curves[steps] = measure(images).cpu().double().numpy()
+    return Ascent(images.float().cpu(), first.float().cpu(), curves, call, dtype_name(leaf.dtype), trace, smooth)
 
 
 @contextlib.contextmanager
@@ -115,13 +116,13 @@ def _enough_memory() -> Iterator[None]:
 
 def _start_climb(
     model: torch.nn.Module, layer: str, call: int, filters: Sequence[int], images: torch.Tensor
-) -> tuple[_Climber, torch.Tensor, torch.Tensor]:
-    """A climber, the images it begins with and each filter's activation there; in double precision where possible."""
+) -> tuple[_Measure, torch.Tensor, torch.Tensor]:
+    """`_measure` on a model, the images it begins with and the result; in double precision where possible."""
 
-    def start(running: torch.nn.Module) -> tuple[_Climber, torch.Tensor, torch.Tensor]:
-        climber = _Climber(running, layer, call, filters)
-        leaf = images.to(climber.dtype).detach().requires_grad_()
-        return climber, leaf, climber.measure(leaf)
+    def start(running: torch.nn.Module) -> tuple[_Measure, torch.Tensor, torch.Tensor]:
+        measure = functools.partial(_measure, running, layer, call, filters)
+        leaf = images.to(_dtype_of(running)).detach().requires_grad_()
+        return measure, leaf, measure(leaf)
 
     try:
         return start(copy.deepcopy(model).double())
@@ -131,22 +132,17 @@ def _start_climb(
         return start(model)
 
 
-class _Climber:
-    """Runs the model up to a call of a layer, again and again."""
-
-    def __init__(self, model: torch.nn.Module, layer: str, call: int, filters: Sequence[int]) -> None:
-        self._model, self._layer, self._call, self._filters = model, layer, call, filters
-        self.dtype = _dtype_of(model)
-
-    def measure(self, images: torch.Tensor) -> torch.Tensor:
-        """Each filter's mean activation (filters,), differentiable by the images where those ask for it."""
-        objective = _Objective(self._layer, self._call, self._filters)
-        recorder = PassRecorder(self._model, [objective], record=record_shape, weight_width=None)
-        with contextlib.suppress(_Reached), recorder.recording(), modes_untouched():
-            self._model(images.to(self.dtype))
-        if objective.value is None:
-            raise ModelvizError(f"layer {self._layer!r} is called in one pass and not in the next: name another layer")
-        return objective.value
+def _measure(
+    model: torch.nn.Module, layer: str, call: int, filters: Sequence[int], images: torch.Tensor
+) -> torch.Tensor:
+    """Each filter's mean activation (filters,), differentiable by the images where those ask for it."""
+    objective = _Objective(layer, call, filters)
+    recorder = PassRecorder(model, [objective], record=record_shape, weight_width=None)
+    with contextlib.suppress(_Reached), recorder.recording(), modes_untouched():
+        model(images)  # up to that call
+    if objective.value is None:
+        raise ModelvizError(f"layer {layer!r} is called in one pass and not in the next: name another layer")
+    return objective.value
 
 
 class _Objective(CallObserver):

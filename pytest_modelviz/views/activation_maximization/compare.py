@@ -159,14 +159,8 @@ def _curves_differ(before: Curves, after: Curves, actual: Curves) -> float:
     """As a fraction of each filter's highest point in the actual climb: the start itself may be nearly nothing."""
     if not has_same_nonfinite(before, after):
         return math.inf
-    old, new = np.nan_to_num(before, posinf=0, neginf=0), np.nan_to_num(after, posinf=0, neginf=0)
-    size = np.abs(np.nan_to_num(actual, posinf=0, neginf=0)).max(0)
+    old, new, own = (np.nan_to_num(curves, posinf=0, neginf=0) for curves in (before, after, actual))
     with np.errstate(all="ignore"):
         apart = np.abs(new - old).max(0)
-    return max((_ratio(float(a), float(s)) for a, s in zip(apart, size, strict=True)), default=0.0)
-
-
-def _ratio(apart: float, size: float) -> float:
-    if apart == 0.0:
-        return 0.0
-    return apart / size if size > 0.0 and math.isfinite(apart / size) else math.inf
+        ratios = apart / np.abs(own).max(0)
+    return float(np.where(apart == 0.0, 0.0, np.where(np.isfinite(ratios), ratios, math.inf)).max(initial=0.0))

@@ -14,7 +14,7 @@ from pytest_modelviz.records.facts import items, rows
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.text.dotted import MODEL_LABEL
 from pytest_modelviz.views.activation_maximization.records import stored_climb
-from pytest_modelviz.views.captions import verdict_caption
+from pytest_modelviz.views.captions import rows_in_words, verdict_caption
 from pytest_modelviz.views.stored_pictures import stored_range
 
 
@@ -43,8 +43,7 @@ def picture(actual: Capture, baseline: Capture | None = None, verdict: Verdict |
 
 def describe(actual: Capture) -> str:
     """How far each filter's climb went, a line for each."""
-    climbs = rows(actual.facts, "climbs").items()
-    return "\n".join(f"filter {name}: {', '.join(f'{k} {v}' for k, v in row.items())}" for name, row in climbs)
+    return rows_in_words(actual, "climbs", "filter ")
 
 
 def _photos(capture: Capture) -> list[Photo]:

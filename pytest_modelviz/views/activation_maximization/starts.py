@@ -16,15 +16,20 @@ _SIDE = 224
 def require_filters(filters: Sequence[int] | int) -> tuple[int, ...]:
     """One filter or several different ones, counted from 0."""
     given = [filters] if isinstance(filters, int) else filters
-    try:
-        wanted = tuple(map(operator.index, given))
-    except TypeError:
-        wanted = ()
+    wanted = _whole_numbers(given)
     if not wanted or any(number < 0 for number in wanted) or isinstance(filters, (bool, str)):
         raise ModelvizError(f"filters takes the numbers of filters, counted from 0, not {filters!r}")
     if len(set(wanted)) < len(wanted):
         raise ModelvizError(f"filters={filters!r} names a filter twice")
     return wanted
+
+
+def _whole_numbers(given: Sequence[int]) -> tuple[int, ...]:
+    """Nothing for what are none."""
+    try:
+        return tuple(map(operator.index, given))
+    except TypeError:
+        return ()
 
 
 def require_number(name: str, value: float, *, least: float, whole: bool = False) -> float:
@@ -63,10 +68,7 @@ def _size(model: torch.nn.Module, input_size: Sequence[int] | None) -> tuple[int
         if rank != 2 or not channels:
             raise ModelvizError("the input's size is not known: pass input_size=, such as (3, 224, 224), or image=")
         return (channels, _SIDE, _SIDE)
-    try:
-        size = tuple(operator.index(side) for side in input_size)
-    except TypeError:
-        size = ()
+    size = _whole_numbers(input_size)
     if not size or any(side < 1 for side in size):
         raise ModelvizError(f"input_size takes positive whole numbers such as (3, 224, 224), not {input_size!r}")
     # with its batch dimension, as model_summary takes it

@@ -18,7 +18,7 @@ from pytest_modelviz.records.capture import Array, Capture
 from pytest_modelviz.records.trace import ForwardTrace
 from pytest_modelviz.records.trace_arrays import pack_trace
 from pytest_modelviz.records.verdict import Verdict
-from pytest_modelviz.text.dotted import MODEL_LABEL
+from pytest_modelviz.text.dotted import MODEL_LABEL, enclosing
 from pytest_modelviz.text.strict_json import JsonObject
 from pytest_modelviz.views.kernel_maps import compare as comparison
 from pytest_modelviz.views.kernel_maps import pictures
@@ -60,8 +60,7 @@ class KernelMapsView:
             samples = {}
             for convolution in layers:
                 most = MOST_FILTERS if convolution.name in pictured else _UNPICTURED_FILTERS
-                filters = sample(convolution, most)
-                if filters is not None:
+                if (filters := sample(convolution, most)) is not None:
                     samples[convolution.name] = filters
         arrays: dict[str, Array] = dict(pack_trace(ForwardTrace(structure)))
         pages: dict[str, JsonObject] = {}
@@ -83,7 +82,7 @@ class KernelMapsView:
 
 def _containers(model: torch.nn.Module, names: Sequence[str]) -> dict[str, str]:
     """The class of every module that holds one of these, in the order of registration."""
-    outer = {".".join(steps[:count]) for name in names for steps in [name.split(".")] for count in range(len(steps))}
+    outer = {module for name in names for module in enclosing(name)}
     return {name: class_name(module) for name, module in observed_modules(model) if name in outer - set(names)}
 
 

@@ -5,28 +5,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pytest_modelviz.compare.diagnosis import former_sketches, uncompared_parts
-from pytest_modelviz.compare.evidence import changed_weights, construction_changes
+from pytest_modelviz.compare.evidence import beside, changed_weights, construction_changes
 from pytest_modelviz.compare.leaves import worst
 from pytest_modelviz.compare.naming import baseline_namer, is_within, tie_findings, with_baseline_names
 from pytest_modelviz.compare.ownership import first_changed_layer
-from pytest_modelviz.compare.precision import is_exact, is_quantised
+from pytest_modelviz.compare.precision import is_quantised
 from pytest_modelviz.compare.readable import contradiction, require_rows
 from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tensors import difference
 from pytest_modelviz.compare.tolerance import Tolerances, significant_weight_change
 from pytest_modelviz.errors import UnreadableBaselineError
+from pytest_modelviz.records import findings as kinds
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.facts import number, rows
-from pytest_modelviz.records.findings import (
-    AttributeFinding,
-    ChangeFinding,
-    LayerFinding,
-    RenameFinding,
-    RequestFinding,
-    Role,
-    TiesFinding,
-    WeightFinding,
-)
 from pytest_modelviz.records.structure import (
     QUANTISED_INTEGERS,
     ModelStructure,
@@ -36,7 +27,7 @@ from pytest_modelviz.records.structure import (
 )
 from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.verdict import Divergence, LayerError, Verdict
-from pytest_modelviz.text.dotted import MODEL_LABEL
+from pytest_modelviz.text.dotted import MODEL_LABEL, enclosing
 from pytest_modelviz.text.strict_json import JsonValue
 
 Containers = Mapping[str, str]  # class names of the modules that hold convolutions
@@ -48,7 +39,7 @@ _ROUNDED = 2e-2  # what two numbers may differ by that a text writes with three 
 _SKETCHED = 2.0  # so much more than its sketch says a difference may be
 
 
-class BrokenKernelsFinding(ChangeFinding):
+class BrokenKernelsFinding(kinds.ChangeFinding):
     """Another number of a layer's kernels has values that are not finite."""
 
 
@@ -60,7 +51,8 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdi
     old, new = (stored_trace(capture.arrays, tolerances.ignored).structure for capture in (baseline, actual))
     requested = [_requested(capture.facts.get("asked")) for capture in (baseline, actual)]
     if requested[0] != requested[1]:
-        return Verdict.drift(compared=len(new.modules), drifted=0, findings=[RequestFinding("", "layers", *requested)])
+        finding = kinds.RequestFinding("", "layers", *requested)
+        return Verdict.drift(compared=len(new.modules), drifted=0, findings=[finding])
     _require_rows(baseline, old)
     # trees are convolutions with the modules that hold them, as far as both captures say which those are
     old_containers, new_containers = _containers(baseline, old), _containers(actual, new) or {}
@@ -78,8 +70,8 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdi
         old_tree, new_tree = _tree(old, outer), _tree(new, new_containers)
     built = construction_changes(old, new)
     # an attribute that `extra_repr` does not show may be mere state: reported beside a drift, and none by itself
-    attributes = [finding for finding in built if isinstance(finding, AttributeFinding)]
-    structural = [finding for finding in built if not isinstance(finding, AttributeFinding)]
+    attributes = [finding for finding in built if isinstance(finding, kinds.AttributeFinding)]
+    structural = [finding for finding in built if not isinstance(finding, kinds.AttributeFinding)]
     structural += [*renamed, *tie_findings(old.ties, new.ties)]
     layers, weights = _weights(old, new, tolerances)
     drifted = {layer.layer: layer for layer in layers if layer.drifted}
@@ -92,11 +84,11 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdi
                 _require_numbers(name, baseline, actual, weight, tolerances.of(name))
         findings = [*uncompared_parts(old, new), *former_sketches(old.weights.values())]
         return Verdict.match(compared=len(layers), error=error, tolerance=allowed, findings=findings, layers=layers)
-    evidence: list[LayerFinding] = [
+    evidence: list[kinds.LayerFinding] = [
         *weights,
         *(finding for finding in _broken(baseline, actual) if finding.layer in drifted),
     ]
-    others: list[LayerFinding] = [*attributes]
+    others: list[kinds.LayerFinding] = [*attributes]
     if structural:
         first, cause = _first(structural, old_tree, new_tree), "architecture"
         evidence, others = structural, [*evidence, *attributes]
@@ -104,7 +96,7 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdi
         drift = next(iter(drifted.values()))
         class_name = old.modules[drift.layer].class_name
         first, cause = Divergence(drift.layer, class_name, 0, drift.error, drift.tolerance), "weights"
-    touched = {finding.layer for finding in structural if finding.layer and not isinstance(finding, RenameFinding)}
+    touched = {found.layer for found in structural if found.layer and not isinstance(found, kinds.RenameFinding)}
     return Verdict.drift(
         compared=len({*old.modules, *new.modules}),
         drifted=len(touched | set(drifted)),
@@ -112,20 +104,20 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdi
         tolerance=first.tolerance,
         first=first,
         cause=cause,
-        findings=(*evidence, *(replace(finding, role=Role.ALSO) for finding in others)),
+        findings=(*evidence, *beside(evidence, others)),
         layers=layers,
     )
 
 
 def _weights(
     baseline: ModelStructure, actual: ModelStructure, tolerances: Tolerances
-) -> tuple[list[LayerError], list[WeightFinding]]:
+) -> tuple[list[LayerError], list[kinds.WeightFinding]]:
     """The error of every convolution that both have, by its worst weight, and a finding for each weight that drifted.
 
     Weights of another shape or dtype are no other weights but another architecture: they are left to that.
     """
     layers: list[LayerError] = []
-    findings: list[WeightFinding] = []
+    findings: list[kinds.WeightFinding] = []
     changed = changed_weights(baseline, actual)
     for name, module in baseline.modules.items():
         if name not in actual.modules:
@@ -142,23 +134,22 @@ def _weights(
             atol = tolerances.of(name).absolute
             errors[local] = difference(before, after, atol=atol, allowed=allowed), allowed
             if not errors[local][0] <= allowed:
-                findings.append(WeightFinding(name, local, errors[local][0]))
+                findings.append(kinds.WeightFinding(name, local, errors[local][0]))
         error, allowed, _ = worst(errors)
         layers.append(LayerError(name, 0, error, allowed))
     return layers, findings
 
 
 def _allowed(dtype: str, tolerances: Tolerances) -> float:
-    allowed = significant_weight_change(dtype, tolerances)
-    own = max(_MOST_ALLOWED, tolerances.rtol or 0.0) * tolerances.scale
-    return allowed if is_exact(dtype) else min(allowed, own)
+    most = max(_MOST_ALLOWED, tolerances.rtol or 0.0) * tolerances.scale
+    return min(significant_weight_change(dtype, tolerances), most)
 
 
-def _first(structural: Sequence[LayerFinding], baseline: ModelStructure, actual: ModelStructure) -> Divergence:
+def _first(structural: Sequence[kinds.LayerFinding], baseline: ModelStructure, actual: ModelStructure) -> Divergence:
     """The first layer that is built differently; ties and new names only for want of others."""
-    own = [finding for finding in structural if not isinstance(finding, (RenameFinding, TiesFinding))]
+    own = [finding for finding in structural if not isinstance(finding, (kinds.RenameFinding, kinds.TiesFinding))]
     layer = first_changed_layer(own, baseline, actual) if own else structural[0].layer
-    renamed = structural[0] if not own and isinstance(structural[0], RenameFinding) else None
+    renamed = structural[0] if not own and isinstance(structural[0], kinds.RenameFinding) else None
     if renamed is not None:
         class_name = class_name_of(renamed.before, baseline) or class_name_of(layer, actual)
         return Divergence(layer, class_name, 0, 0.0, 0.0)
@@ -169,8 +160,7 @@ def _tree(structure: ModelStructure, containers: Containers) -> ModelStructure:
     """The convolutions with the modules that hold them, parents first."""
     modules: dict[str, ModuleRecord] = {}
     for name, convolution in structure.modules.items():
-        steps = name.split(".")
-        for outer in ("", *(".".join(steps[:count]) for count in range(1, len(steps)))):
+        for outer in enclosing(name):
             if outer in containers and outer not in structure.modules:
                 modules.setdefault(outer, ModuleRecord(containers[outer], {}, {}))
         modules[name] = convolution

@@ -107,13 +107,10 @@ def first_of_stages(among: Sequence[Convolution]) -> list[Convolution]:
     before them.
     """
     groups = [list(among)]
-    depth = 0
-    while True:
-        deepest = max(convolution.name.count(".") + 1 for convolution in among)
+    for depth in range(1, max(convolution.name.count(".") for convolution in among) + 2):
         wide = next((at for at, group in enumerate(groups) if len(group) > max(1, _MOST_OF * len(among))), None)
-        if wide is None or depth >= deepest:
+        if wide is None:
             break
-        depth += 1
         inner: dict[str, list[Convolution]] = {}
         for convolution in groups[wide]:
             inner.setdefault(".".join(convolution.name.split(".")[:depth]), []).append(convolution)

@@ -17,7 +17,7 @@ from pytest_modelviz.records.facts import items, rows
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.text.dotted import MODEL_LABEL
 from pytest_modelviz.text.strict_json import JsonObject
-from pytest_modelviz.views.captions import error_caption
+from pytest_modelviz.views.captions import error_caption, rows_in_words
 from pytest_modelviz.views.kernel_maps.records import (
     INPUTS,
     MOST_FILTERS,
@@ -74,8 +74,7 @@ def picture(actual: Capture, baseline: Capture | None = None, verdict: Verdict |
 
 def describe(actual: Capture) -> str:
     """A line for each convolution: its facts."""
-    layers = rows(actual.facts, "layers").items()
-    return "\n".join(f"{name or MODEL_LABEL}: {', '.join(f'{k} {v}' for k, v in row.items())}" for name, row in layers)
+    return rows_in_words(actual, "layers")
 
 
 def kernels_picture(label: str, captions: Sequence[str], filters: Values) -> Picture:

@@ -30,8 +30,7 @@ class Block(NamedTuple):
 
 def align(before: Items, after: Items) -> list[Block]:
     """Blocks that cover both lists in order; equal and unequal ones alternate."""
-    search = _Search(before, after)
-    pairs = list(search.pairs(range(len(before)), range(len(after))))
+    pairs = list(_Search().pairs(before, after))
     blocks: list[Block] = []
     i = j = 0
     for next_i, next_j in [*pairs, (len(before), len(after))]:
@@ -48,42 +47,36 @@ def align(before: Items, after: Items) -> list[Block]:
 
 
 class _Search:
-    """A search for matches in two lists, and how much more work it may be."""
+    """A search for matches in stretches of two lists, and how much more work it may be."""
 
-    def __init__(self, before: Items, after: Items) -> None:
-        self._before, self._after = before, after
+    def __init__(self) -> None:
         self._steps, self._equal_pairs = _MOST_STEPS, _MOST_PAIRS
 
-    def pairs(self, rows: range, columns: range, level: int = 0) -> Iterator[Match]:
+    def pairs(self, first: Items, second: Items, level: int = 0) -> Iterator[Match]:
         """Matching positions, ascending in both lists."""
-        before, after = self._before, self._after
-        i, j, i_end, j_end = rows.start, columns.start, rows.stop, columns.stop
-        while i < i_end and j < j_end and before[i] == after[j]:
-            yield i, j
-            i, j = i + 1, j + 1
-        tail = 0
-        while i < i_end - tail and j < j_end - tail and before[i_end - tail - 1] == after[j_end - tail - 1]:
-            tail += 1
-        i_end, j_end = i_end - tail, j_end - tail
-        if i < i_end and j < j_end:
-            is_deep = level == _MOST_LEVELS
-            anchors = [] if is_deep else _anchors(before, after, range(i, i_end), range(j, j_end))
-            if anchors:
-                for anchor_i, anchor_j in [*anchors, (i_end, j_end)]:
-                    yield from self.pairs(range(i, anchor_i), range(j, anchor_j), level + 1)
-                    if anchor_i < i_end:
-                        yield anchor_i, anchor_j
-                    i, j = anchor_i + 1, anchor_j + 1
-            else:
-                yield from self._searched(range(i, i_end), range(j, j_end))
-        yield from zip(range(i_end, i_end + tail), range(j_end, j_end + tail), strict=True)
+        head = count_equal(first, second)
+        yield from zip(range(head), range(head), strict=True)
+        tail = count_equal(first[head:][::-1], second[head:][::-1])
+        first_end, second_end = len(first) - tail, len(second) - tail
+        for i, j in self._between(first[head:first_end], second[head:second_end], level):
+            yield head + i, head + j
+        yield from zip(range(first_end, len(first)), range(second_end, len(second)), strict=True)
 
-    def _searched(self, rows: range, columns: range) -> list[Match]:
-        first, second = self._before[rows.start : rows.stop], self._after[columns.start : columns.stop]
-        pairs = self._shortest(first, second)
-        if pairs is None:
-            pairs = self._longest_chain(first, second)
-        return [(rows.start + i, columns.start + j) for i, j in pairs]
+    def _between(self, first: Items, second: Items, level: int) -> Iterator[Match]:
+        if not (first and second):
+            return
+        anchors = [] if level == _MOST_LEVELS else _anchors(first, second)
+        if not anchors:
+            shortest = self._shortest(first, second)
+            yield from self._longest_chain(first, second) if shortest is None else shortest
+            return
+        start_i = start_j = 0
+        for anchor in [*anchors, (len(first), len(second))]:
+            for i, j in self.pairs(first[start_i : anchor[0]], second[start_j : anchor[1]], level + 1):
+                yield start_i + i, start_j + j
+            start_i, start_j = anchor[0] + 1, anchor[1] + 1
+            if anchor[0] < len(first):
+                yield anchor
 
     def _shortest(self, first: Items, second: Items) -> list[Match] | None:
         """What the fewest removals and additions leave; None where they are too many, or take too long to find.
@@ -130,12 +123,18 @@ class _Search:
         )
 
 
-def _anchors(before: Items, after: Items, rows: range, columns: range) -> list[Match]:
+def count_equal(first: Items, second: Items) -> int:
+    """How many items at the beginning of two lists are equal."""
+    differing = (at for at, pair in enumerate(zip(first, second, strict=False)) if pair[0] != pair[1])
+    return next(differing, min(len(first), len(second)))
+
+
+def _anchors(first: Items, second: Items) -> list[Match]:
     """The longest ascending chain of items that occur once in either stretch."""
-    counts = collections.Counter(before[i] for i in rows), collections.Counter(after[j] for j in columns)
-    positions = {after[j]: j for j in columns if counts[1][after[j]] == 1}
+    counts = collections.Counter(first), collections.Counter(second)
+    positions = {item: j for j, item in enumerate(second) if counts[1][item] == 1}
     return _longest_ascending(
-        (i, positions[before[i]]) for i in rows if counts[0][before[i]] == 1 and before[i] in positions
+        (i, positions[item]) for i, item in enumerate(first) if counts[0][item] == 1 and item in positions
     )
 
 

@@ -5,7 +5,6 @@ something else, the change was made by the module that calls it.
 """
 
 import collections
-import itertools
 from collections.abc import Mapping, Sequence
 
 from pytest_modelviz.compare.blame import assign_blame
@@ -16,6 +15,8 @@ from pytest_modelviz.compare.ownership import MODULE_CONTAINERS, ConstructionCom
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.findings import LayerFinding
 from pytest_modelviz.records.trace import Call, ForwardTrace
+from pytest_modelviz.text.dotted import enclosing
+from pytest_modelviz.views.model_graph.align import count_equal
 from pytest_modelviz.views.model_graph.findings import InputFinding, OperatorFinding, ReceivesFinding
 from pytest_modelviz.views.model_graph.records import INPUT, OperatorGraph, module_of, producer_of, unescaped
 
@@ -45,7 +46,7 @@ def blame(
     construction = ConstructionComparison(before, after)
     evidence = construction.findings(layer)
     if isinstance(first, ReceivesFinding) and not evidence:
-        layer = _giver(first, baseline, actual, before, after)
+        layer = _giver(first, baseline, before, after)
         evidence = construction.findings(layer)
     if isinstance(first, OperatorFinding):
         changed = module_findings(before.structure, after.structure)
@@ -79,8 +80,7 @@ def _implied_calls(graph: OperatorGraph, called: Mapping[str, int]) -> list[Call
         module = operator.module
         path = _path(module, graph)
         again = stack == path and operator.kind == kind and module not in holding and called.get(module, 0) > 1
-        alike = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(stack, path, strict=False))
-        shared = len(path) - 1 if again else len(list(alike))
+        shared = len(path) - 1 if again else count_equal(stack, path)
         if path[shared:]:
             kind = operator.kind
         for depth, layer in enumerate(path[shared:], shared):
@@ -92,15 +92,12 @@ def _implied_calls(graph: OperatorGraph, called: Mapping[str, int]) -> list[Call
 
 def _path(module: str, graph: OperatorGraph) -> list[str]:
     """The modules around an operator, as far as their names say, from the model itself on."""
-    steps = module.split(".") if module else []
-    outer = ["", *(".".join(steps[: count + 1]) for count in range(len(steps)))]
+    outer = [*enclosing(module), module]
     mere = {name for name in outer if name in graph.modules and graph.modules[name].class_name in MODULE_CONTAINERS}
     return [name for name in outer if name == module or name not in mere]
 
 
-def _giver(
-    first: ReceivesFinding, baseline: OperatorGraph, actual: OperatorGraph, before: ForwardTrace, after: ForwardTrace
-) -> str:
+def _giver(first: ReceivesFinding, baseline: OperatorGraph, before: ForwardTrace, after: ForwardTrace) -> str:
     """The module whose code hands an operator something else: its own, unless it was handed both things itself."""
     layer = first.layer
     inside = [operator for operator in baseline.operators if is_within(operator.module, layer)]

@@ -4,20 +4,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from pytest_modelviz.compare.evidence import construction_changes
+from pytest_modelviz.compare.evidence import beside, construction_changes
 from pytest_modelviz.compare.naming import baseline_namer, is_within, tie_findings, with_baseline_names
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import UnreadableBaselineError
+from pytest_modelviz.records import findings as kinds
 from pytest_modelviz.records.capture import Capture
-from pytest_modelviz.records.findings import (
-    AnyFinding,
-    AttributeFinding,
-    LayerFinding,
-    ModuleFinding,
-    RenameFinding,
-    Role,
-    UnstatedFinding,
-)
 from pytest_modelviz.records.structure import ModelStructure, class_name_of
 from pytest_modelviz.records.verdict import Divergence, Verdict
 from pytest_modelviz.views.model_graph.blame import blame, holder_of
@@ -53,7 +45,7 @@ def compare_graphs(baseline: OperatorGraph, actual: OperatorGraph) -> Verdict:
     if baseline.source != actual.source:
         finding = SourceFinding(baseline.source, actual.source, actual.reason or baseline.reason)
         return Verdict.drift(error=1.0, first=_divergence("", actual.structure()), findings=[finding])
-    uncompared: list[AnyFinding] = []
+    uncompared: list[kinds.AnyFinding] = []
     if baseline.returned is None and actual.returned is not None:
         actual = as_earlier_versions(actual)
         uncompared = [NOT_RECORDED]
@@ -65,27 +57,25 @@ def compare_graphs(baseline: OperatorGraph, actual: OperatorGraph) -> Verdict:
     renamed = [finding for finding in renamed if any(is_within(name, finding.before) for name in (*owners, *read))]
     before, after = baseline.structure(), actual.structure()
     built = construction_changes(before, after)
-    lacking = [finding for finding in built if isinstance(finding, ModuleFinding) and finding.layer in read]
+    lacking = [finding for finding in built if isinstance(finding, kinds.ModuleFinding) and finding.layer in read]
     if not differing.findings and not renamed and not lacking:
         ties = tie_findings(before.ties, after.ties) if None not in (baseline.ties, actual.ties) else []
         if baseline.ties is None and actual.ties is not None:
-            uncompared.append(UnstatedFinding("which weights are shared"))
-        reported = [finding for finding in built if not isinstance(finding, AttributeFinding)]
+            uncompared.append(kinds.UnstatedFinding("which weights are shared"))
+        reported = [finding for finding in built if not isinstance(finding, kinds.AttributeFinding)]
         return Verdict.match(compared=len(owners), findings=[*reported, *ties, *uncompared])
-    evidence: Sequence[LayerFinding] = [*renamed, *lacking]
+    evidence: Sequence[kinds.LayerFinding] = [*renamed, *lacking]
     if differing.findings:
         layer, cause, evidence = blame(baseline, actual, differing.findings[0])
         first = _divergence(layer, before, after)
     else:
         layer, cause = evidence[0].layer, "architecture"
         first = replace(_divergence(renamed[0].before if renamed else layer, before, after), layer=layer)
-    known = set(evidence)
-    also = [finding for finding in (*built, *renamed) if finding not in known]
     touched = {finding.layer for finding in differing.findings} | {module_of(name) for name in differing.follows}
-    findings: list[AnyFinding] = [*differing.findings[:1], *evidence, *differing.findings[1:]]
+    findings: list[kinds.AnyFinding] = [*differing.findings[:1], *evidence, *differing.findings[1:]]
     if differing.follows:
         findings.append(FollowingFinding(module_of(differing.follows[0]), len(differing.follows)))
-    findings += [replace(finding, role=Role.ALSO) for finding in also]
+    findings += beside(evidence, [*built, *renamed])
     count = max(len(baseline.operators), len(actual.operators), 1)
     changed = len(differing.findings) + len(differing.follows)
     return Verdict.drift(
@@ -105,22 +95,20 @@ def _refuse_aliases(baseline: OperatorGraph, actual: OperatorGraph) -> None:
     Raises UnreadableBaselineError.
     """
     names = {operator.name for operator in actual.operators}
-    references = [name for operator in actual.operators for name in operator.inputs]
     held: set[str] = set()
-    for reference in (*references, *actual.outputs, *actual.inputs):
+    for reference in (*actual.references, *actual.inputs):
         held |= {reference.rpartition("=")[2], producer_of(reference)} - names
-    for name in (operator.name for operator in baseline.operators):
-        if name in held:
-            raise UnreadableBaselineError(f"its graph has an operator with an impossible name: {name[:80]!r}")
+    for operator in baseline.operators:
+        if operator.name in held:
+            raise UnreadableBaselineError(f"its graph has an operator with an impossible name: {operator.name[:80]!r}")
 
 
 def _read_modules(graph: OperatorGraph) -> set[str]:
     """The modules whose parameters and buffers are read or returned, by whichever module's code."""
-    references = (*(name for operator in graph.operators for name in operator.inputs), *graph.outputs)
-    return {holder[0] for holder in (holder_of(reference, graph) for reference in references) if holder is not None}
+    return {holder[0] for reference in graph.references if (holder := holder_of(reference, graph)) is not None}
 
 
-def renamed_back(baseline: OperatorGraph, actual: OperatorGraph) -> tuple[OperatorGraph, list[RenameFinding]]:
+def renamed_back(baseline: OperatorGraph, actual: OperatorGraph) -> tuple[OperatorGraph, list[kinds.RenameFinding]]:
     """The actual graph with renamed modules, and inputs of another name, called as in the baseline."""
     old, renamed = with_baseline_names(baseline.structure(), actual.structure())
     inputs = {} if actual.by_name else _renamed_inputs(baseline.inputs, actual.inputs)
@@ -136,10 +124,7 @@ def renamed_back(baseline: OperatorGraph, actual: OperatorGraph) -> tuple[Operat
         owner, slash, rest = given.partition("/")
         return f"{prefix}{equals}{escaped(module(unescaped(owner)))}{slash}{rest}"
 
-    operators = tuple(
-        replace(operator, name=reference(operator.name), inputs=tuple(map(reference, operator.inputs)))
-        for operator in actual.operators
-    )
+    operators = tuple(operator.renamed(reference) for operator in actual.operators)
     modules = {module(name): row for name, row in actual.modules.items()}
     names = {inputs.get(name, name): text for name, text in actual.inputs.items()}
     outputs = tuple(map(reference, actual.outputs))

@@ -1,8 +1,9 @@
 """Two lists of operators side by side: what was replaced, removed, added and changed, as a diff lists it."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 from pytest_modelviz.compare.texts import same_text
 from pytest_modelviz.records.findings import LayerFinding
@@ -17,9 +18,11 @@ from pytest_modelviz.views.model_graph.records import (
     Operator,
     OperatorGraph,
     argument_names,
-    split_result,
+    producer_of,
+    with_names,
 )
 
+Operators: TypeAlias = Sequence[Operator]
 # Arguments whose values follow from the shapes of the inputs.
 _SHAPES = frozenset({"shape", "size", "sizes", "split_sizes", "normalized_shape", "output_size", "end"})
 
@@ -50,15 +53,18 @@ def difference(baseline: OperatorGraph, actual: OperatorGraph) -> Difference:
         orders = [", ".join(name.removeprefix(INPUT) for name in names) for names in arguments]
         result.findings.append(findings.InputFinding("", "order", *orders))
     result.pairs.update((name, name) for name in actual.inputs)
-    before, after = baseline.operators, actual.operators
     unpaired: set[str] = set()  # what has no counterpart, by names of the baseline and (marked) of the actual graph
-    for block in align([_key(operator) for operator in before], [_key(operator) for operator in after]):
-        old, new = [before[at] for at in block.before], [after[at] for at in block.after]
-        if block.equal:
-            for pair in zip(old, new, strict=True):
-                _pair(*pair, result, unpaired)
+    stretches = list(_stretches(baseline.operators, actual.operators))
+    for paired, old, new in stretches:  # all at once: what is in a branch comes before the operator that hands it on
+        if paired:
+            result.pairs.update((after.name, before.name) for before, after in zip(old, new, strict=True))
         else:
-            _gap(old, new, result, unpaired)
+            unpaired.update([*(op.name for op in old), *(f"+{op.name}" for op in new)])
+    for paired, old, new in stretches:
+        if not paired:
+            _unmatched(old, new, result)
+        for pair in zip(old, new, strict=True) if paired else ():
+            _pair(*pair, result, unpaired)
     returned = _references(baseline.outputs, actual.outputs, result.pairs)
     items = _differing_items(baseline.returned or (), actual.returned or ())
     if returned != baseline.outputs and not _touches(unpaired, baseline.outputs, actual.outputs):
@@ -96,22 +102,27 @@ def _by_position(arguments: Sequence[str]) -> list[str]:
     return [indices[argument.partition("[")[0]].pop() for argument in arguments]
 
 
-def _key(operator: Operator) -> tuple[str, ...]:
-    return (operator.module, operator.kind, *(f"{name}={text}" for name, text in operator.arguments.items()))
+def _stretches(before: Operators, after: Operators) -> Iterator[tuple[bool, Operators, Operators]]:
+    """Both lists in stretches, and of each whether its operators stand for one another, one by one.
+
+    Where no two operators are equal, those that only have other arguments are paired.
+    """
+    for equal, old, new in _aligned(before, after, lambda op: (op.module, op.kind, *op.argument_texts)):
+        if equal:
+            yield True, old, new
+            continue
+        for alike, removed, added in _aligned(old, new, lambda op: (op.module, op.kind)):
+            yield alike or [op.module for op in removed] == [op.module for op in added], removed, added
 
 
-def _gap(old: list[Operator], new: list[Operator], result: Difference, unpaired: set[str]) -> None:
-    """A stretch in which no two operators are equal: first those that only have other arguments are paired."""
-    for block in align([(op.module, op.kind) for op in old], [(op.module, op.kind) for op in new]):
-        removed, added = [old[at] for at in block.before], [new[at] for at in block.after]
-        if block.equal or [op.module for op in removed] == [op.module for op in added]:
-            for pair in zip(removed, added, strict=True):
-                _pair(*pair, result, unpaired)
-        else:
-            _unmatched(removed, added, result, unpaired)
+def _aligned(
+    before: Operators, after: Operators, key: Callable[[Operator], tuple[str, ...]]
+) -> Iterator[tuple[bool, Operators, Operators]]:
+    for equal, old, new in align(list(map(key, before)), list(map(key, after))):
+        yield equal, before[old.start : old.stop], after[new.start : new.stop]
 
 
-def _unmatched(removed: list[Operator], added: list[Operator], result: Difference, unpaired: set[str]) -> None:
+def _unmatched(removed: Operators, added: Operators, result: Difference) -> None:
     if removed and added and len({op.module for op in (*removed, *added)}) == 1:
         before, after = (", ".join(op.call for op in stretch) for stretch in (removed, added))
         result.findings.append(findings.OperatorFinding(removed[0].module, before, after, _predecessor(removed[0])))
@@ -121,20 +132,17 @@ def _unmatched(removed: list[Operator], added: list[Operator], result: Differenc
         for op in added:
             result.findings.append(findings.OperatorFinding(op.module, "", op.call, _predecessor(op, result.pairs)))
     result.lines += [("-", op) for op in removed] + [("+", op) for op in added]
-    unpaired.update(op.name for op in removed)
-    unpaired.update(f"+{op.name}" for op in added)
 
 
 def _predecessor(operator: Operator, pairs: Mapping[str, str] | None = None) -> str:
     """What an operator comes after: its first input."""
     producers = [name for name in operator.inputs if "/" in name or name.startswith(INPUT)]
     name = producers[0].rpartition("=")[2] if producers else ""
-    return _reference(name, pairs or {})
+    return with_names(name, pairs or {})
 
 
 def _pair(before: Operator, after: Operator, result: Difference, unpaired: set[str]) -> None:
     """Two operators that stand for one another: what is different about them."""
-    result.pairs[after.name] = before.name
     inputs = _references(before.inputs, after.inputs, result.pairs)
     arguments = {
         key: (before.arguments.get(key, ""), after.arguments.get(key, ""))
@@ -171,16 +179,9 @@ def _call(operator: Operator, changed: Collection[str]) -> str:
     return replace(operator, arguments={key: text for key, text in operator.arguments.items() if key in changed}).call
 
 
-def _reference(name: str, pairs: Mapping[str, str]) -> str:
-    """A reference of the actual graph in the names of the baseline."""
-    prefix, equals, given = name.rpartition("=")
-    stem, result = split_result(given)
-    return f"{prefix}{equals}{pairs.get(stem, stem)}{result}"
-
-
 def _references(before: tuple[str, ...], after: tuple[str, ...], pairs: Mapping[str, str]) -> tuple[str, ...]:
     """References of the actual graph in the names of the baseline; equal constants as they are written there."""
-    names = [_reference(name, pairs) for name in after]
+    names = [with_names(name, pairs) for name in after]
     if len(before) != len(names):
         return tuple(names)
     return tuple(old if same_constant(old, new) else new for old, new in zip(before, names, strict=True))
@@ -189,4 +190,4 @@ def _references(before: tuple[str, ...], after: tuple[str, ...], pairs: Mapping[
 def _touches(unpaired: set[str], before: tuple[str, ...], after: tuple[str, ...]) -> bool:
     """Whether any of these comes from an operator that the other graph does not have."""
     names = [*((name, "") for name in before), *((name, "+") for name in after)]
-    return any(f"{mark}{split_result(name.rpartition('=')[2])[0]}" in unpaired for name, mark in names)
+    return any(f"{mark}{producer_of(name)}" in unpaired for name, mark in names)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
-from pytest_modelviz.views.model_graph.records import Operator, OperatorGraph
+from pytest_modelviz.views.model_graph.records import Operator, OperatorGraph, dtype_and_sides
 
 # Other names under which torch has an operator, with the same arguments.
 _ALIASES = {
@@ -22,7 +22,6 @@ _ALIASES = {
 _DIMENSIONS = frozenset({"dim", "dims", "dim0", "dim1", "dim2", "start_dim", "end_dim"})  # names of arguments
 _OF_RESULT = frozenset({"cat", "diag_embed", "stack", "unsqueeze"})  # operators whose dimensions are their results'
 _INTEGERS = re.compile(r"[(\[]?-?\d+(, -?\d+)*,?[)\]]?")
-_SHAPE = re.compile(r"\w+\[([^\[\]]*)\]")
 
 
 def canonical(graph: OperatorGraph) -> OperatorGraph:
@@ -46,8 +45,8 @@ def _canonical(operator: Operator, outputs: Mapping[str, str]) -> Operator:
 
 
 def _rank(text: str) -> int | None:
-    found = _SHAPE.fullmatch(text)
-    return None if found is None else found[1].count(",") + bool(found[1])
+    found = dtype_and_sides(text)
+    return found and len(found[1])
 
 
 def _from_start(text: str, rank: int) -> str:

@@ -8,11 +8,11 @@ tensors: a cache that the code fills then keeps those, so one real pass (`probe.
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import logging
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import torch
 
@@ -23,17 +23,9 @@ from pytest_modelviz.probe.sketch import record_shape
 from pytest_modelviz.probe.streams import consume
 from pytest_modelviz.probe.torch_internals import child_table, compiled_from
 from pytest_modelviz.records.trace import Call
+from pytest_modelviz.views.model_graph import naming
 from pytest_modelviz.views.model_graph.export_reader import Reader
-from pytest_modelviz.views.model_graph.naming import (
-    Counts,
-    Results,
-    in_order,
-    module_rows,
-    named_inputs,
-    returned_items,
-    returned_text,
-)
-from pytest_modelviz.views.model_graph.records import EXPORTED, Operator, OperatorGraph, producer_of
+from pytest_modelviz.views.model_graph.records import EXPORTED, Operator, OperatorGraph, producer_of, with_names
 
 _TENSORS = ("float", "bfloat", "int", "uint", "bool", "complex", "(")  # begin the output's text where it holds any
 _SYMBOLS = (torch.SymInt, torch.SymFloat, torch.SymBool)  # numbers that export knows by name, not by value
@@ -45,8 +37,8 @@ def exported(model: torch.nn.Module, input_data: ModelInput) -> OperatorGraph:
     What `torch.export` raises for a model that it cannot follow is passed on.
     """
     args, kwargs = arguments_of(input_data)
-    kwargs = in_order(model, kwargs)  # export tells inputs apart by their position
-    rows = module_rows(model)
+    kwargs = naming.in_order(model, kwargs)  # export tells inputs apart by their position
+    rows = naming.module_rows(model)
     for module in list(model.modules()):  # a compiled child runs what it wraps without a call that export sees
         for name, child in child_table(module).items():
             if child is not None:
@@ -59,7 +51,7 @@ def exported(model: torch.nn.Module, input_data: ModelInput) -> OperatorGraph:
         with _silence():
             program = _export()(held, args, kwargs, strict=False)
         reader = Reader(model, held)
-        inputs, outputs = reader.read(program, dict(named_inputs(model, args, kwargs)))
+        inputs, outputs = reader.read(program, dict(naming.named_inputs(model, args, kwargs)))
     finally:
         child_table(held).clear()  # a reference to the exported program keeps no model alive
     operators, outputs = _needed(reader, outputs)
@@ -88,14 +80,14 @@ class _Held(torch.nn.Module):
         self._notify = notify  # export undoes what is assigned to a module
 
     def forward(self, *args: object, **kwargs: object) -> list[torch.Tensor]:
-        results = Results(self.held, args, kwargs)
+        results = naming.Results(self.held, args, kwargs)
         items = results.items(consume(self.held(*args, **kwargs))[0])
-        self._notify(returned_items(items, _returned_text))
+        self._notify(naming.returned_items(items, _returned_text))
         return [item for _, item in items if isinstance(item, torch.Tensor)]
 
 
 def _returned_text(item: object) -> str:
-    return "<number>" if isinstance(item, _SYMBOLS) else returned_text(item)
+    return "<number>" if isinstance(item, _SYMBOLS) else naming.returned_text(item)
 
 
 def _export() -> Callable[..., torch.export.ExportedProgram]:
@@ -132,15 +124,8 @@ def _needed(reader: Reader, outputs: tuple[str, ...]) -> tuple[tuple[Operator, .
             needed.append(operator)
             wanted |= {producer_of(name) for name in operator.inputs}
     needed.reverse()
-    counts = Counts()
+    counts = naming.Counts()
     names = {operator.name: counts.name(operator.module, operator.kind) for operator in needed}
 
-    def renamed(reference: str) -> str:
-        producer = producer_of(reference)
-        at = reference.rfind("=") + 1
-        return f"{reference[:at]}{names.get(producer, producer)}{reference[at + len(producer) :]}"
-
-    called = (
-        replace(operator, name=names[operator.name], inputs=tuple(map(renamed, operator.inputs))) for operator in needed
-    )
-    return tuple(called), tuple(map(renamed, outputs))
+    rename = functools.partial(with_names, names=names)
+    return tuple(operator.renamed(rename) for operator in needed), tuple(map(rename, outputs))

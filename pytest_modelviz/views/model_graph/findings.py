@@ -68,13 +68,9 @@ class SourceFinding(AnyFinding):
 
 @sentence.register
 def _(finding: OperatorFinding) -> str:
-    layer = finding.layer or MODEL_LABEL
+    verb, preposition, change = _operator_change(finding)
     after = f" (after {finding.predecessor})" if finding.predecessor else ""
-    if finding.before and finding.after:
-        return f"replaced in {layer}: {shortened(finding.before, finding.after)}{after}"
-    if finding.before:
-        return f"removed from {layer}: {finding.before}{after}"
-    return f"added in {layer}: {finding.after}{after}"
+    return f"{verb} {preposition} {finding.layer or MODEL_LABEL}: {change}{after}"
 
 
 @likeness.register
@@ -84,9 +80,7 @@ def _(finding: OperatorFinding) -> Hashable:
 
 @sentence_for_many.register
 def _(first: OperatorFinding, group: Sequence[OperatorFinding]) -> str:
-    change, verb = first.before or first.after, "removed" if first.before else "added"
-    if first.before and first.after:
-        change, verb = shortened(first.before, first.after), "replaced"
+    verb, _, change = _operator_change(first)
     return f"{verb} {len(group)} times: {change}: {listed(layers_of(group))}"
 
 
@@ -144,6 +138,12 @@ def _(finding: SourceFinding) -> str:
         f"the graph was {finding.after}, the baseline's {finding.before}{why}: the two cannot be compared. "
         f"Where only torch's version changed, review the new one and accept it"
     )
+
+
+def _operator_change(finding: OperatorFinding) -> tuple[str, str, str]:
+    if finding.before and finding.after:
+        return "replaced", "in", shortened(finding.before, finding.after)
+    return ("removed", "from", finding.before) if finding.before else ("added", "in", finding.after)
 
 
 def _kind(finding: ArgumentFinding) -> str:

@@ -14,7 +14,14 @@ from pytest_modelviz.text.counts import counted
 from pytest_modelviz.text.dotted import MODEL_LABEL
 from pytest_modelviz.views.model_graph.compare import renamed_back
 from pytest_modelviz.views.model_graph.difference import Difference, difference
-from pytest_modelviz.views.model_graph.records import INPUT, Operator, OperatorGraph, split_result, unescaped
+from pytest_modelviz.views.model_graph.records import (
+    INPUT,
+    Operator,
+    OperatorGraph,
+    dtype_and_sides,
+    producer_of,
+    unescaped,
+)
 
 _LABEL = "operators"
 _ROWS = 48  # of the picture of one graph
@@ -23,14 +30,12 @@ _ROWS = 48  # of the picture of one graph
 def picture(actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None) -> Sequence[Exhibit]:
     """One text; with a baseline, its difference, and the actual graph."""
     after = OperatorGraph.from_facts(actual.facts)
+    summary = f"{counted(len(after.operators), 'operator')}, {after.source}"
     if baseline is None:
-        headline = f"{counted(len(after.operators), 'operator')}, {after.source}"
-        return [text_picture(_LABEL, headline, _overview(after))]
+        return [text_picture(_LABEL, summary, _overview(after))]
     before = OperatorGraph.from_facts(baseline.facts)
     if before.source != after.source:
-        headline = (
-            f"actual: {counted(len(after.operators), 'operator')}, {after.source}; the baseline was {before.source}"
-        )
+        headline = f"actual: {summary}; the baseline was {before.source}"
         return [text_picture(_LABEL, headline, _overview(after)), Graph("graph", tuple(_nodes(after)))]
     renamed = renamed_back(before, after)[0]
     differing = difference(before, renamed)
@@ -103,7 +108,7 @@ def _nodes(graph: OperatorGraph, changes: Mapping[int, str] | None = None) -> li
     known.update((operator.name, _node_name(operator.name)) for operator in graph.operators)
     nodes = [Node(known[name], "input", shape=_sides(text)) for name, text in graph.inputs.items()]
     for at, operator in enumerate(graph.operators):
-        producers = [split_result(name.rpartition("=")[2])[0] for name in operator.inputs]
+        producers = list(map(producer_of, operator.inputs))
         held = [name for name in producers if name not in known]
         attributes = {**operator.arguments, "output": operator.output, **({"holds": ", ".join(held)} if held else {})}
         attributes |= {"change": changes[at]} if at in changes else {}
@@ -120,5 +125,5 @@ def _node_name(name: str) -> str:
 
 
 def _sides(text: str) -> tuple[int, ...] | None:
-    match = re.fullmatch(r"\w+\[([\d, ]*)\]", text)
-    return tuple(int(side) for side in match[1].split(",") if side.strip()) if match else None
+    found = dtype_and_sides(text)
+    return found[1] if found and -1 not in found[1] else None

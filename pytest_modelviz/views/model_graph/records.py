@@ -7,8 +7,8 @@ An operator's name is given by the module whose code runs it and by the operator
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -28,6 +28,8 @@ TENSOR = "<tensor>"  # stands for each tensor in an argument that also holds som
 IN_PART = "<in part>"  # stands for what of an item that a model returns is not compared
 DATA_WRITE = "set_data"  # the operator that `x.data = y` is
 _ARGUMENT = re.compile(rf"{re.escape(INPUT)}[^.\[]*(\[\d+\])?")  # what comes after is within an argument
+_BRACKETS = {"]": "[", ">": "<"}  # around the number of a result, and of what an operator hands to a branch
+_TENSOR = re.compile(r"((?:nested )?\w+)\[((?:(?:\d{1,18}|\*)(?:, |(?=\])))*)\]")
 _ESCAPED = {"%": "%25", "=": "%3D"}  # of names in references: an argument's name and "=" may stand before them
 
 
@@ -60,20 +62,32 @@ def argument_names(inputs: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(map(argument_name, inputs)))
 
 
-def split_result(reference: str, brackets: tuple[str, ...] = ("[]",)) -> tuple[str, str]:
-    """`layer1.0/chunk[0]` as `layer1.0/chunk` and `[0]`: what a reference is to, and which of its results."""
-    end, closing = len(reference), {pair[1]: pair[0] for pair in brackets}
-    while end and reference[end - 1] in closing:
-        start = reference.rfind(closing[reference[end - 1]], 0, end - 1)
-        if start < 0 or not reference[start + 1 : end - 1].isdecimal():
+def split_reference(reference: str) -> tuple[str, str, str]:
+    """`x=layer1.0/chunk[0]` as `x=`, `layer1.0/chunk` and `[0]`: an argument, what is referred to, and which result."""
+    start, end = reference.rfind("=") + 1, len(reference)
+    while end > start and reference[end - 1] in _BRACKETS:
+        bracket = reference.rfind(_BRACKETS[reference[end - 1]], start, end - 1)
+        if bracket < 0 or not reference[bracket + 1 : end - 1].isdecimal():
             break
-        end = start
-    return reference[:end], reference[end:]
+        end = bracket
+    return reference[:start], reference[start:end], reference[end:]
 
 
 def producer_of(reference: str) -> str:
     """The operator, tensor or input that a reference is to, without an argument's name and the number of a result."""
-    return split_result(reference.rpartition("=")[2], ("[]", "<>"))[0]
+    return split_reference(reference)[1]
+
+
+def with_names(reference: str, names: Mapping[str, str]) -> str:
+    """A reference to what may have another name now."""
+    argument, producer, result = split_reference(reference)
+    return f"{argument}{names.get(producer, producer)}{result}"
+
+
+def dtype_and_sides(text: str) -> tuple[str, tuple[int, ...]] | None:
+    """dtype and shape out of a text such as `float32[64, 3]`, with -1 for a star; None for what is no tensor's."""
+    found = _TENSOR.fullmatch(text)
+    return found and (found[1], tuple(-1 if side == "*" else int(side) for side in found[2].split(", ") if side))
 
 
 @dataclass(frozen=True)
@@ -97,10 +111,18 @@ class Operator:
         return module_of(self.name)
 
     @property
+    def argument_texts(self) -> tuple[str, ...]:
+        """Its arguments that are no tensors, such as `stride=2`."""
+        return tuple(f"{key}={text}" for key, text in self.arguments.items())
+
+    @property
     def call(self) -> str:
         """The operator with those of its arguments that are no tensors."""
-        arguments = ", ".join(f"{key}={text}" for key, text in self.arguments.items())
-        return f"{self.kind}({arguments})" if arguments else self.kind
+        return f"{self.kind}({', '.join(self.argument_texts)})" if self.arguments else self.kind
+
+    def renamed(self, rename: Callable[[str], str]) -> Operator:
+        """The operator under another name, and so what it is given."""
+        return replace(self, name=rename(self.name), inputs=tuple(map(rename, self.inputs)))
 
     def to_row(self) -> dict[str, JsonValue]:
         """As facts hold it, below its name: what is empty is left out."""
@@ -114,8 +136,7 @@ class Operator:
         return cls(name, _text(row, "operator"), inputs, arguments, _text(row, "out"))
 
     def __str__(self) -> str:
-        arguments = (*self.inputs, *(f"{key}={text}" for key, text in self.arguments.items()))
-        return f"{self.name}: {self.output} = {self.kind}({', '.join(arguments)})"
+        return f"{self.name}: {self.output} = {self.kind}({', '.join((*self.inputs, *self.argument_texts))})"
 
 
 @dataclass(frozen=True)
@@ -211,10 +232,14 @@ class OperatorGraph:
         returned = _texts(facts["returned"]) if "returned" in facts else None
         return cls(source, reason, inputs, operators, outputs, modules, recorded, ties, by_name, returned)
 
+    @property
+    def references(self) -> tuple[str, ...]:
+        """What operators are given, and what the model returns."""
+        return (*(name for operator in self.operators for name in operator.inputs), *self.outputs)
+
     def uncompared(self) -> list[str]:
         """The constants, and the items of what the model returns, of whose values the graph says nothing."""
-        references = (*(name for operator in self.operators for name in operator.inputs), *self.outputs)
-        constants = dict.fromkeys(name.rpartition("=")[2] for name in references if is_without_values(name))
+        constants = dict.fromkeys(name.rpartition("=")[2] for name in self.references if is_without_values(name))
         items = (text for text in self.returned or () if text.partition(": ")[2].startswith("<"))
         return [*constants, *(text.removesuffix(f": {IN_PART}") for text in items)]
 
@@ -249,8 +274,7 @@ def _require_names(operators: Sequence[Operator], inputs: Mapping[str, str], mod
     }
     for name in names:
         _, slash, kind = name.rpartition("/")
-        is_result = bool(split_result(name, ("[]", "<>"))[1])
-        if not slash or not kind or is_result or "=" in name or name in tensors:
+        if not slash or not kind or split_reference(name)[2] or "=" in name or name in tensors:
             raise UnreadableBaselineError(f"its graph has an operator with an impossible name: {name[:80]!r}")
     for name in inputs:
         if not name.startswith(INPUT) or name in names or name in tensors:
@@ -281,9 +305,7 @@ def _table(value: JsonValue) -> dict[str, str]:
 
 
 def _shape(text: str) -> tuple[str, tuple[int, ...]]:
-    """dtype and shape out of a text such as `float32[64, 3]`."""
-    dtype, bracket, sides = text.rstrip("]").partition("[")
-    try:
-        return dtype if bracket else text, tuple(int(side) for side in sides.split(",") if side.strip())
-    except ValueError as error:
-        raise UnreadableBaselineError(f"its graph holds a tensor with an unreadable shape: {text[:80]!r}") from error
+    found = dtype_and_sides(text)
+    if found is None and "[" in text:
+        raise UnreadableBaselineError(f"its graph holds a tensor with an unreadable shape: {text[:80]!r}")
+    return found or (text, ())

@@ -5,35 +5,26 @@ Data and random numbers of a step cannot be seen from outside: where they may be
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from pytest_modelviz.compare.diagnosis import former_sketches, uncompared_parts
 from pytest_modelviz.compare.evidence import (
+    beside,
     changed_weights,
     configuration_findings,
     module_findings,
+    significant_change,
     structural_findings,
 )
 from pytest_modelviz.compare.naming import tie_findings, with_baseline_names
 from pytest_modelviz.compare.ownership import first_changed_layer
-from pytest_modelviz.compare.precision import is_exact
-from pytest_modelviz.compare.tolerance import Tolerances, significant_weight_change
-from pytest_modelviz.records.findings import (
-    AnyFinding,
-    AttributeFinding,
-    ConstructionFinding,
-    IncomparableStepsFinding,
-    LayerFinding,
-    ModuleFinding,
-    Role,
-    TiesFinding,
-    WeightFinding,
-)
+from pytest_modelviz.compare.tolerance import Tolerances
+from pytest_modelviz.records import findings as kinds
 from pytest_modelviz.records.structure import ATTRIBUTE_SUFFIX, ModelStructure, class_name_of
 from pytest_modelviz.records.verdict import Divergence, Verdict
-from pytest_modelviz.views.training_curve.curve_comparison import CurveComparison, CurveDifference, CurveKind
+from pytest_modelviz.views.training_curve.curve_comparison import CurveComparison
+from pytest_modelviz.views.training_curve.curve_tables import DECAY, GRADIENT, SCALAR, UPDATE, CurveDifference
 from pytest_modelviz.views.training_curve.findings import (
     CurveFinding,
     CurveRemark,
@@ -46,7 +37,6 @@ from pytest_modelviz.views.training_curve.findings import (
 from pytest_modelviz.views.training_curve.records import Training
 
 _MOST_MOVED = 3  # parameters named where only all updates together have parted
-_COUNTERS = {"num_batches_tracked"}  # buffers that only count the steps of earlier trainings
 _AGREEING, _RENAMED, _ONCE = CurveRemark(Remark.AGREEING), CurveRemark(Remark.RENAMED), CurveRemark(Remark.ONCE)
 
 
@@ -70,20 +60,20 @@ class TrainingDiagnosis:
         self._after, self._renamed = with_baseline_names(before, after)
         changed = changed_weights(before, self._after)
         self._weights = [
-            WeightFinding(*key, error) for key, error in changed.items() if not key[1].endswith(ATTRIBUTE_SUFFIX)
+            kinds.WeightFinding(*key, error) for key, error in changed.items() if not key[1].endswith(ATTRIBUTE_SUFFIX)
         ]
-        self._built: list[LayerFinding] = [
+        self._built: list[kinds.LayerFinding] = [
             *self._renamed,
             *module_findings(before, self._after),
             *tie_findings(before.ties, self._after.ties),
         ]
         configured = configuration_findings(before.modules, before, self._after)
-        self._config = [finding for finding in configured if not isinstance(finding, AttributeFinding)]
-        self._attributes = [finding for finding in configured if isinstance(finding, AttributeFinding)]
+        self._config = [finding for finding in configured if not isinstance(finding, kinds.AttributeFinding)]
+        self._attributes = [finding for finding in configured if isinstance(finding, kinds.AttributeFinding)]
 
     def of_renamed_parameters(self) -> Verdict:
         """The verdict on a model whose parameters have other names: their curves are not compared."""
-        findings: list[AnyFinding] = [*self._built, *self._config] or [_RENAMED]
+        findings: list[kinds.AnyFinding] = [*self._built, *self._config] or [_RENAMED]
         return self._verdict(None, math.inf, 0.0, "architecture", findings, self._compared)
 
     def of_curves(self, comparison: CurveComparison, actual: Training) -> Verdict:
@@ -100,11 +90,10 @@ class TrainingDiagnosis:
         findings = [PartingFinding(lead.kind, onset, lead.step), *ordered]
         if cause is None:
             findings.append(_ONCE)
-        named = {id(finding) for finding in evidence}
         everything = (*self._built, *self._config, *self._weights, *self._optimizers, *self._attributes)
-        findings += _also([finding for finding in everything if id(finding) not in named])
+        findings += beside(evidence, everything)
         # an optimiser is no module: what it moves otherwise is the model itself, not the layer that shows it most
-        layer = None if known else (_owner(lead.name) if lead.kind == CurveKind.GRADIENT else "")
+        layer = None if known else (_owner(lead.name) if lead.kind == GRADIENT else "")
         drifted = _layers(comparison.drifted) if self._baseline.parameters else self._compared
         return self._verdict(layer, lead.error, lead.allowed, cause, findings, drifted)
 
@@ -113,15 +102,16 @@ class TrainingDiagnosis:
 
         From where two trainings are too far apart, by what rounding may do, nothing is known: that is no match.
         """
-        heavy = [finding for finding in self._weights if self._is_heavy(finding)]
-        evidence: dict[str, Sequence[AnyFinding]] = {
+        heavy = [finding for finding in self._weights if not finding.error <= self._significant(finding)]
+        evidence: dict[str, Sequence[kinds.AnyFinding]] = {
             "weights": heavy,
             "architecture": [*self._renamed, *structural_findings(self._before, self._after)],
             "computation": self._optimizers,
         }
         cause = next((cause for cause, findings in evidence.items() if findings), None)
         if cause is not None:
-            findings = [_AGREEING, *evidence.pop(cause), *_also([f for others in evidence.values() for f in others])]
+            others = [finding for found in evidence.values() for finding in found]
+            findings = [_AGREEING, *evidence[cause], *beside(evidence[cause], others)]
             heaviest = max(heavy, key=lambda finding: finding.error, default=None)
             error, allowed = (0.0, 0.0) if heaviest is None else (heaviest.error, self._significant(heaviest))
             layer = "" if cause == "computation" else None
@@ -132,12 +122,12 @@ class TrainingDiagnosis:
             notes = [*uncompared_parts(self._before, self._after), *former_sketches(self._before.weights.values())]
             notes += [UnsureUpdatesFinding(comparison.unsure)] if comparison.unsure else []
             return Verdict.match(compared=count, error=error, tolerance=allowed, findings=notes)
-        incomparable = [IncomparableStepsFinding(steps)]
+        incomparable = [kinds.IncomparableStepsFinding(steps)]
         return Verdict.drift(compared=count, drifted=0, error=error, tolerance=allowed, findings=incomparable)
 
-    def _cause(self, lead: CurveDifference) -> tuple[str | None, Sequence[AnyFinding]]:
+    def _cause(self, lead: CurveDifference) -> tuple[str | None, Sequence[kinds.AnyFinding]]:
         """The cause and its evidence. An attribute is weak evidence, and none where all agrees up to the update."""
-        moved = lead.kind in (CurveKind.UPDATE, CurveKind.DECAY)
+        moved = lead.kind.stage == UPDATE
         if moved and self._optimizers:
             return "computation", self._optimizers
         if self._built or self._config:
@@ -148,9 +138,9 @@ class TrainingDiagnosis:
             return "computation", self._optimizers
         if self._attributes and not moved:
             return "architecture", self._attributes
-        if moved or (lead.kind == CurveKind.SCALAR and lead.step == 0 and self._before.modules):
+        if moved or (lead.kind == SCALAR and lead.step == 0 and self._before.modules):
             return "computation", []
-        return ("gradient" if lead.kind == CurveKind.GRADIENT and lead.step == 0 else None), []
+        return ("gradient" if lead.kind == GRADIENT and lead.step == 0 else None), []
 
     def _verdict(
         self,
@@ -158,15 +148,15 @@ class TrainingDiagnosis:
         error: float,
         allowed: float,
         cause: str | None,
-        findings: Sequence[AnyFinding],
+        findings: Sequence[kinds.AnyFinding],
         drifted: set[str],
     ) -> Verdict:
         """A drift, first at `layer` or, without one, where the model itself is another."""
         if layer is None:
-            evidence = [f for f in findings if isinstance(f, LayerFinding) and f.role is Role.EVIDENCE]
-            built = [f for f in evidence if isinstance(f, (ModuleFinding, ConstructionFinding))]
-            built = [f for f in built if not isinstance(f, AttributeFinding)]
-            layer = next((f.layer for f in evidence if not isinstance(f, (CurveFinding, TiesFinding))), "")
+            evidence = [f for f in findings if isinstance(f, kinds.LayerFinding) and f.role is kinds.Role.EVIDENCE]
+            built = [f for f in evidence if isinstance(f, (kinds.ModuleFinding, kinds.ConstructionFinding))]
+            built = [f for f in built if not isinstance(f, kinds.AttributeFinding)]
+            layer = next((f.layer for f in evidence if not isinstance(f, (CurveFinding, kinds.TiesFinding))), "")
             layer = first_changed_layer(built, self._before, self._after) if built else layer
         old = next((rename.before for rename in self._renamed if rename.layer == layer), layer)
         class_name = class_name_of(old, self._before) or class_name_of(layer, self._after)
@@ -180,13 +170,9 @@ class TrainingDiagnosis:
             findings=findings,
         )
 
-    def _is_heavy(self, finding: WeightFinding) -> bool:
-        return finding.name not in _COUNTERS and not finding.error <= self._significant(finding)
-
-    def _significant(self, finding: WeightFinding) -> float:
+    def _significant(self, finding: kinds.WeightFinding) -> float:
         record = self._before.weights[self._before.modules[finding.layer].weights[finding.name]]
-        exact = is_exact(record.dtype)
-        return 0.0 if exact else significant_weight_change(record.dtype, self._tolerances.of(finding.layer))
+        return significant_change(finding.name, record.dtype, self._tolerances.of(finding.layer))
 
 
 def _lead(
@@ -198,9 +184,9 @@ def _lead(
     the difference.
     """
     differences, worst = list(comparison.differences), comparison.worst
-    if worst.kind == CurveKind.SCALAR:
+    if worst.kind == SCALAR:
         return worst, differences
-    if worst.kind == CurveKind.GRADIENT:
+    if worst.kind == GRADIENT:
         lead = max(differences, key=lambda difference: baseline.parameters.index(difference.name))
         return lead, [lead, *(difference for difference in differences if difference is not lead)]
     named = [difference for difference in differences if difference.name] or _most_moved(worst, baseline, actual)
@@ -213,7 +199,7 @@ def _most_moved(worst: CurveDifference, baseline: Training, actual: Training) ->
     before, after = baseline.updates[worst.step], actual.updates[worst.step]
     with np.errstate(all="ignore"):
         share = np.sqrt(np.abs(before - after)) * np.sqrt(before + after)
-        if worst.kind == CurveKind.DECAY:
+        if worst.kind == DECAY:
             before, after = baseline.along[worst.step], actual.along[worst.step]
             share = np.abs(after - before) * baseline.sizes[worst.step]
     share = np.nan_to_num(share)
@@ -233,9 +219,4 @@ def _owner(parameter: str) -> str:
 
 def _difference_finding(difference: CurveDifference) -> CurveFinding:
     _, kind, name, before, after, _, _ = difference
-    return CurveFinding("" if kind == CurveKind.SCALAR else _owner(name), kind, name, before, after)
-
-
-def _also(findings: Sequence[AnyFinding]) -> list[AnyFinding]:
-    """Findings that differ too, but are not the evidence."""
-    return [replace(finding, role=Role.ALSO) for finding in findings]
+    return CurveFinding("" if kind == SCALAR else _owner(name), kind, name, before, after)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pytest_modelviz.records.findings import AnyFinding, LayerFinding
 from pytest_modelviz.reports.sentences import listed, sentence, shortened
-from pytest_modelviz.views.training_curve.curve_comparison import DECAY, GRADIENT, SCALAR, UPDATE, CurveKind
+from pytest_modelviz.views.training_curve.curve_tables import DECAY, GRADIENT, SCALAR, UPDATE, CurveKind
 
 
 class Onset(enum.Enum):
@@ -29,9 +29,9 @@ class PartingFinding(AnyFinding):
 class Remark(enum.Enum):
     """What is to be said about all curves."""
 
-    AGREEING = "all curves agree"
-    RENAMED = "parameters have other names"
-    ONCE = "a training runs once"
+    AGREEING = "all curves agree within what is allowed"
+    RENAMED = "the parameters have other names"
+    ONCE = "a training runs only once: randomness beyond its seed, such as the data order, would look the same"
 
 
 @dataclass(frozen=True)
@@ -72,30 +72,21 @@ class UnsureUpdatesFinding(AnyFinding):
     names: tuple[str, ...]
 
 
-_PARTINGS = {
-    (SCALAR, Onset.START): "step {step}: the scalars differ before anything is learned: the forward pass, loss or data",
-    (
-        SCALAR,
-        Onset.LATER,
-    ): "everything agrees up to step {step}, where scalars differ: its data, random numbers or buffers",
-    (SCALAR, Onset.KNOWN): "the scalars diverge at step {step}",
-    (GRADIENT, Onset.START): "step {step}: the scalars agree, the gradients do not",
-    (
-        GRADIENT,
-        Onset.LATER,
-    ): "everything agrees up to step {step}, where the scalars still agree and the gradients do not",
-    (GRADIENT, Onset.KNOWN): "the gradients diverge at step {step}",
-    (
-        UPDATE,
-        Onset.START,
-    ): "step {step}: scalars and gradients agree, the parameters move differently: the optimiser",
-    (UPDATE, Onset.LATER): "everything agrees up to step {step}, where the parameters move differently: the optimiser",
-    (UPDATE, Onset.KNOWN): "the updates diverge at step {step}",
+_ONSETS = {
+    Onset.START: "step {step}: {parting}",
+    Onset.LATER: "everything agrees up to step {step}, where {parting}",
+    Onset.KNOWN: "the {parting} diverge at step {step}",
 }
-_REMARKS = {
-    Remark.AGREEING: "all curves agree within what is allowed",
-    Remark.RENAMED: "the parameters have other names",
-    Remark.ONCE: "a training runs only once: randomness beyond its seed, such as the data order, would look the same",
+_PARTINGS = {
+    (SCALAR, Onset.START): "the scalars differ before anything is learned: the forward pass, loss or data",
+    (SCALAR, Onset.LATER): "scalars differ: its data, random numbers or buffers",
+    (SCALAR, Onset.KNOWN): "scalars",
+    (GRADIENT, Onset.START): "the scalars agree, the gradients do not",
+    (GRADIENT, Onset.LATER): "the scalars still agree and the gradients do not",
+    (GRADIENT, Onset.KNOWN): "gradients",
+    (UPDATE, Onset.START): "scalars and gradients agree, the parameters move differently: the optimiser",
+    (UPDATE, Onset.LATER): "the parameters move differently: the optimiser",
+    (UPDATE, Onset.KNOWN): "updates",
 }
 _CLAUSES = {
     SCALAR: "{name}:",
@@ -111,13 +102,13 @@ _CLAUSES_TOGETHER = {
 
 @sentence.register
 def _(finding: PartingFinding) -> str:
-    kind = UPDATE if finding.kind is DECAY else finding.kind
-    return _PARTINGS[kind, finding.onset].format(step=finding.step)
+    parting = _PARTINGS[finding.kind.stage, finding.onset]
+    return _ONSETS[finding.onset].format(step=finding.step, parting=parting)
 
 
 @sentence.register
 def _(finding: CurveRemark) -> str:
-    return _REMARKS[finding.remark]
+    return finding.remark.value
 
 
 @sentence.register

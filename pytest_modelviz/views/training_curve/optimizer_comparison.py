@@ -60,7 +60,7 @@ def _compare(before: OptimizerRecord, after: OptimizerRecord, ignored: Sequence[
     defaults = after.defaults if before.class_name == after.class_name else None
     differing = _differences(before.options, after.options, defaults)
     findings += [_option(key, label, old, new) for key, old, new in differing]
-    options = _group_options(before, after, label)
+    options = _group_options(before, after, label, defaults)
     findings += [*options, *_parameters(before, after, label), *_schedulers(before, after, label)]
     return findings if options else [*findings, *_schedules(before, after, label)]
 
@@ -92,10 +92,11 @@ def _option(key: str, label: str, before: Option, after: Option) -> OptimizerFin
     return OptimizerFinding(f"{key} ({label})", _text(before), _text(after))
 
 
-def _group_options(before: OptimizerRecord, after: OptimizerRecord, label: str) -> list[OptimizerFinding]:
+def _group_options(
+    before: OptimizerRecord, after: OptimizerRecord, label: str, defaults: Options | None
+) -> list[OptimizerFinding]:
     if len(before.groups) != len(after.groups):
         return [_option("parameter groups", label, len(before.groups), len(after.groups))]
-    defaults = after.defaults if before.class_name == after.class_name else None
     also = () if _stated(before) == _stated(after) else (_ATTACHED,)  # a finding of its own says so
     rows: dict[tuple[str, str, str], list[int]] = {}
     for at, pair in enumerate(zip(before.groups, after.groups, strict=True)):
@@ -160,22 +161,16 @@ def _scheduler_text(record: OptimizerRecord) -> str:
 def _schedules(before: OptimizerRecord, after: OptimizerRecord, label: str) -> list[OptimizerFinding]:
     """Of each option that moved while training the first step at which it was another one."""
     changes: dict[tuple[str, int, str, str], None] = {}
+    starts = {f"{at}.{name}": value for at, group in enumerate(before.groups) for name, value in group.options.items()}
     for key in {**before.schedules, **after.schedules}:
-        group, _, name = key.partition(".")
-        start = _start(before, group, name)
-        earlier, later = (record.schedules.get(key, {0: start}) for record in (before, after))
+        earlier, later = (record.schedules.get(key, {0: starts.get(key)}) for record in (before, after))
         old = new = None
         for step in sorted({*earlier, *later}):
             old, new = earlier.get(step, old), later.get(step, new)
             if not _same(old, new):
-                changes[name, step, _text(old), _text(new)] = None
+                changes[key.partition(".")[2], step, _text(old), _text(new)] = None
                 break
     return [_option(f"{name} of step {step}", label, old, new) for name, step, old, new in changes]
-
-
-def _start(record: OptimizerRecord, group: str, name: str) -> Option:
-    at = {str(number): number for number in range(len(record.groups))}.get(group)
-    return None if at is None else record.groups[at].options.get(name)
 
 
 def _differences(before: Options, after: Options, defaults: Options | None) -> Iterator[tuple[str, Option, Option]]:

@@ -4,11 +4,11 @@ An option that changes nothing but how the same numbers are computed is left out
 of torch and between devices.
 """
 
+import contextlib
 import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from types import CellType
 from typing import Any, Protocol, TypeAlias, TypeGuard
 
 import numpy as np
@@ -45,12 +45,6 @@ class HasParameterGroups(Protocol):
     """An optimiser of `torch.optim`, or one that is built like those."""
 
     param_groups: list[dict[str, Any]]  # torch's own type
-
-
-class Scheduler(Protocol):
-    """A scheduler of `torch.optim.lr_scheduler`, or one that is built like those."""
-
-    optimizer: HasParameterGroups
 
 
 Optimizers: TypeAlias = "HasParameterGroups | LRScheduler | Sequence[Optimizers] | Mapping[str, Optimizers]"
@@ -113,12 +107,9 @@ class OptimizerRecorder:
 def _named(given: object, name: str) -> Iterator[tuple[str, object]]:
     if _is_optimizer(given) or _is_scheduler(given):
         yield name, given
-    elif isinstance(given, Mapping) and given:
-        for key, value in given.items():
+    elif isinstance(given, (Mapping, list, tuple)) and given:
+        for key, value in given.items() if isinstance(given, Mapping) else enumerate(given):
             yield from _named(value, f"{name}.{key}" if name else str(key))
-    elif isinstance(given, (list, tuple)) and given:
-        for at, value in enumerate(given):
-            yield from _named(value, f"{name}.{at}" if name else str(at))
     else:
         raise ModelvizError(
             f"optimizer takes an optimiser of torch.optim (or one with param_groups), a scheduler, or a list or dict "
@@ -133,17 +124,18 @@ def _is_optimizer(value: object) -> TypeGuard[HasParameterGroups]:
     )
 
 
-def _is_scheduler(value: object) -> TypeGuard[Scheduler]:
-    return isinstance(value, (LRScheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)) and _is_optimizer(
-        getattr(value, "optimizer", None)
-    )
+def _is_scheduler(value: object) -> TypeGuard[LRScheduler]:
+    return isinstance(value, LRScheduler) and _is_optimizer(getattr(value, "optimizer", None))
 
 
-def _schedulers_of(step: Callable[..., object]) -> list[Scheduler]:
+def _schedulers_of(step: Callable[..., object]) -> list[LRScheduler]:
     """The schedulers that a step function can name: in its closure, its globals, the object whose method it is."""
     function = getattr(step, "__func__", step)
     code = getattr(function, "__code__", None)
-    held: list[object] = [value for cell in getattr(function, "__closure__", None) or () for value in _contents(cell)]
+    held: list[object] = []
+    for cell in getattr(function, "__closure__", None) or ():
+        with contextlib.suppress(ValueError):  # of a variable that has no value yet
+            held.append(cell.cell_contents)
     if code is not None:
         module_names = getattr(function, "__globals__", {})
         held += [module_names[name] for name in code.co_names if name in module_names]
@@ -156,16 +148,8 @@ def _schedulers_of(step: Callable[..., object]) -> list[Scheduler]:
     return list({id(value): value for value in held if _is_scheduler(value)}.values())
 
 
-def _contents(cell: CellType) -> list[object]:
-    """What a variable of a closure holds; nothing where it has no value yet."""
-    try:
-        return [cell.cell_contents]
-    except ValueError:
-        return []
-
-
 def _record(
-    name: str, optimizer: HasParameterGroups, names: Mapping[int, str], schedulers: Sequence[Scheduler]
+    name: str, optimizer: HasParameterGroups, names: Mapping[int, str], schedulers: Sequence[LRScheduler]
 ) -> OptimizerRecord:
     groups = []
     for group in optimizer.param_groups:
@@ -223,10 +207,8 @@ class _NotPlainError(Exception):
 
 
 def _plain(value: object, depth: int = 0) -> Option:
-    if isinstance(value, torch.Tensor):
-        if value.numel() != 1 or value.is_complex() or value.is_meta:
-            raise _NotPlainError
-        value = value.detach().item()
+    if isinstance(value, torch.Tensor) and value.numel() == 1 and not value.is_meta:
+        value = value.item()
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float):

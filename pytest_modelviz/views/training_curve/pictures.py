@@ -7,9 +7,9 @@ import numpy as np
 
 from pytest_modelviz.pictures.exhibits import Curve, Exhibit, Histogram
 from pytest_modelviz.records.capture import Capture
-from pytest_modelviz.records.facts import rows
 from pytest_modelviz.records.norms import row_norms
 from pytest_modelviz.records.verdict import Verdict
+from pytest_modelviz.views.captions import rows_in_words
 from pytest_modelviz.views.training_curve.chart import chart
 from pytest_modelviz.views.training_curve.records import Training, Values
 
@@ -40,22 +40,18 @@ def picture(actual: Capture, baseline: Capture | None = None, verdict: Verdict |
     exhibits += [
         Curve(label, {series: values.tolist() for series, values in pair.items()}) for label, pair in curves.items()
     ]
+    trainings = {"baseline": before, "actual": after}
     for which, label in enumerate(("parameters", "gradients")):
         for name in most_changed:
-            trainings = {"baseline": before, "actual": after}
-            distributions = {key: _distribution(training, which, name) for key, training in trainings.items()}
-            series = {key: distribution for key, distribution in distributions.items() if distribution is not None}
-            if series:
+            found = {key: _distribution(training, which, name) for key, training in trainings.items()}
+            if series := {key: distribution for key, distribution in found.items() if distribution is not None}:
                 exhibits.append(Histogram(f"{label}/{name}", series, after.steps - 1))
     return exhibits
 
 
 def describe(actual: Capture) -> str:
     """The curves in numbers, a line for each step."""
-    return "\n".join(
-        f"step {step}: " + ", ".join(f"{name} {value}" for name, value in row.items())
-        for step, row in rows(actual.facts, "steps").items()
-    )
+    return rows_in_words(actual, "steps", "step ")
 
 
 def _pairs(before: Mapping[str, Values], after: Mapping[str, Values]) -> dict[str, dict[str, Values]]:

@@ -20,7 +20,7 @@ from pytest_modelviz.records.findings import (
 from pytest_modelviz.records.verdict import Divergence, LayerError, Verdict
 from pytest_modelviz.reports.sentences import likeness, sentence, sentence_for_many, sentences
 from pytest_modelviz.views.model_graph.findings import ArgumentFinding, OperatorFinding
-from pytest_modelviz.views.training_curve.curve_comparison import CurveKind
+from pytest_modelviz.views.training_curve.curve_tables import CurveKind
 from pytest_modelviz.views.training_curve.findings import CurveFinding
 
 each_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.__name__)

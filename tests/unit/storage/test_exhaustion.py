@@ -48,7 +48,7 @@ from pytest_modelviz.storage.results import ResultsFolder
 from pytest_modelviz.storage.store import Store
 from pytest_modelviz.text.side_by_side import split_items
 from pytest_modelviz.views.feature_maps.records import layer_rows
-from pytest_modelviz.views.model_graph.records import split_result
+from pytest_modelviz.views.model_graph.records import split_reference
 from pytest_modelviz.views.model_summary.compare import compare_trees
 from pytest_modelviz.views.training_curve.optimizer_comparison import optimizer_findings
 from pytest_modelviz.views.training_curve.optimizer_records import OptimizerRecord
@@ -359,7 +359,7 @@ def trace(*, modules=(), sketch=8, sharing=0, sides=1, calls=0, dtype="float32")
 LINEAR = {
     "items in a list": lambda n: split_items(", " * n),
     "nested items": lambda n: split_items("[, " * n),
-    "results of an operator": lambda n: split_result("[0" * n + "]"),
+    "results of an operator": lambda n: split_reference("[0" * n + "]"),
     "a text that does not end": lambda n: normalised("'" + "/a" * n),
     "escaped quotation marks": lambda n: in_one_order("\\'" * n),
     "brackets": lambda n: in_one_order("'" + "['a'," * n),

@@ -98,3 +98,9 @@ def test_many_edits_leave_as_much_as_possible():
     before, after = ["a", "b"] * 200, ["a", "x", "y", "b", "z"] * 200
     blocks = align(before, after)
     assert sum(len(block.before) for block in blocks if block.equal) == 400
+
+
+def test_graphs_that_do_not_list_the_modules_of_their_operators_are_compared():
+    before, after = (graph_of([kind, "mul"], ["a.b", "a"]) for kind in ("add", "sub"))
+    assert compare_graphs(before, before).matched
+    assert not compare_graphs(before, after).matched

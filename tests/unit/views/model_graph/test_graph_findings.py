@@ -239,3 +239,54 @@ def test_a_lost_tie_is_another_producer():
     loose.out.weight = nn.Parameter(loose.embedding.weight.detach().clone())
     _, text = compared(*(capture(model, ZOO["tied"].input()) for model in (tied, loose)))
     assert lines(text)[0] == "out/linear now receives out.weight instead of embedding.weight"
+
+
+class Branching(nn.Module):
+    """One or two conditions, whose branches are operators of the model."""
+
+    def __init__(self, *, twice: bool) -> None:
+        super().__init__()
+        self._twice = twice
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self._twice:
+            x = torch.cond(x.sum() > 0, torch.sin, torch.cos, (x,))
+        return torch.cond(x.relu().sum() > 1, torch.exp, torch.tanh, (x,))
+
+
+@pytest.mark.parametrize("twice", [True, False])
+def test_what_is_in_a_branch_receives_the_same_where_a_condition_before_it_came_or_went(twice):
+    before, after = (capture(Branching(twice=which), torch.ones(2, 3)) for which in (twice, not twice))
+    verdict, text = compared(before, after)
+    assert not verdict.matched
+    assert "cond" in text
+    assert "/exp now receives" not in text
+    assert "/tanh now receives" not in text
+
+
+def test_a_model_that_holds_a_nested_tensor_can_be_compared():
+    model = nn.Sequential(nn.ReLU())
+    model.register_buffer("pieces", torch.nested.nested_tensor([torch.ones(2, 3), torch.ones(4, 3)]))
+    recorded = capture(model)
+    assert recorded.result.modules[""].tensors == {"pieces": "nested float32[2, *, 3]"}
+    assert compared(recorded, recorded)[0].matched
+
+
+class Handing(nn.Module):
+    """Which of two inputs a child is given, and whose weight, is its parent's code."""
+
+    def __init__(self, which: int, *, lend: bool) -> None:
+        super().__init__()
+        self.child, self._which, self._lend = nn.Linear(3, 3), which, lend
+        self.register_buffer("other", torch.ones(3, 3))
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        given = {"weight": self.other} if self._lend else {}
+        return torch.func.functional_call(self.child, given, ((x, y)[self._which],)) + x + y + self.other[0]
+
+
+@pytest.mark.parametrize("changed", [Handing(1, lend=False), Handing(0, lend=True)], ids=["input", "weight"])
+def test_what_a_module_is_handed_is_a_matter_of_the_one_that_calls_it(changed):
+    inputs = torch.ones(2, 3), torch.zeros(2, 3)
+    verdict, _ = compared(capture(Handing(0, lend=False), inputs), capture(changed, inputs))
+    assert (verdict.first.layer, verdict.first.class_name) == ("", "Handing")

@@ -1,6 +1,7 @@
 """How far curves may part: strict at the first step, and no further than rounding grows."""
 
 import math
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +15,8 @@ from trainings import Scale, compared, trained
 from pytest_modelviz.compare.tolerance import LayerTolerance, Tolerances
 from pytest_modelviz.records.findings import IncomparableStepsFinding
 from pytest_modelviz.views.training_curve.capture import TrainingCurveView
-from pytest_modelviz.views.training_curve.curve_comparison import CurveKind, compare_curves
+from pytest_modelviz.views.training_curve.curve_comparison import compare_curves
+from pytest_modelviz.views.training_curve.curve_tables import CurveKind
 from pytest_modelviz.views.training_curve.findings import Onset, PartingFinding
 from pytest_modelviz.views.training_curve.records import Training
 from pytest_modelviz.views.training_curve.tolerance import step_tolerance
@@ -300,3 +302,10 @@ def test_trainings_of_numbers_of_any_size_are_compared(size, rate):
         return TrainingCurveView(step, steps=3, model=model)
 
     assert compared(training(1.0), training(rate)).matched is (rate == 1.0)
+
+
+def test_the_time_to_compare_grows_with_the_steps_and_no_faster():
+    training = pulled(np.linspace(1.0, 0.5, 180_000).reshape(60_000, 3))
+    started = time.perf_counter()
+    assert first(training, training) is None
+    assert time.perf_counter() - started < 10  # not all steps anew at each step

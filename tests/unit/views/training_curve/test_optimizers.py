@@ -15,7 +15,7 @@ from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.records.findings import AttributeFinding, Role
 from pytest_modelviz.reports.sentences import sentences
 from pytest_modelviz.views.training_curve.capture import TrainingCurveView
-from pytest_modelviz.views.training_curve.curve_comparison import CurveKind
+from pytest_modelviz.views.training_curve.curve_tables import CurveKind
 from pytest_modelviz.views.training_curve.findings import CurveFinding, CurveRemark, OptimizerFinding
 
 

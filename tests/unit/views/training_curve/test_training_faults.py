@@ -10,7 +10,7 @@ from trainings import Net, adam, compared, trained
 from pytest_modelviz.compare.tolerance import LayerTolerance
 from pytest_modelviz.records.findings import FactFinding, ModuleFinding, WeightFinding
 from pytest_modelviz.views.training_curve.capture import TrainingCurveView
-from pytest_modelviz.views.training_curve.curve_comparison import CurveKind
+from pytest_modelviz.views.training_curve.curve_tables import CurveKind
 from pytest_modelviz.views.training_curve.findings import CurveFinding, CurveRemark, Onset, PartingFinding, Remark
 
 
