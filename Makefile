@@ -25,4 +25,4 @@ $(TOX):
 	@touch $(TOX)
 
 clean:
-	rm -rf .venv .tox .modelviz .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
+	rm -rf .venv .tox .modelviz .modelviz-demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*

@@ -1,6 +1,6 @@
 """The demo: the examples pass against their committed baselines, then a seeded fault is caught and shown.
 
-Exits 0 only if both runs went as they should. Writes into .modelviz only.
+Exits 0 only if both runs went as they should. Writes into .modelviz-demo only.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from PIL import Image
 from pytest_modelviz.pictures.layout import below
 
 ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / ".modelviz" / "demo"
+RESULTS = ROOT / ".modelviz-demo"  # not the folder of runs, which may hold nothing else
 
 
 def run(title: str, *options: str) -> tuple[int, dict]:
