@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from pytest_modelviz.compare.output_effect import with_output_effect
 from pytest_modelviz.compare.precision import finest_precision
+from pytest_modelviz.compare.sketched_changes import with_sketched_changes
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import ModelvizError, UnreadableBaselineError
 from pytest_modelviz.pictures.composite import sheet
@@ -18,7 +19,7 @@ from pytest_modelviz.pictures.files import quick_png_bytes
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.records.findings import FormerSketchFinding, UnrecordedPartsFinding, UnstatedFinding
-from pytest_modelviz.records.trace_arrays import are_sketched_alike
+from pytest_modelviz.records.trace_arrays import are_sketched_alike, stated_version, unpack_trace
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.reports.terminal import amount, explain
 from pytest_modelviz.review.baseline_diff import Change, Entry, Pair
@@ -163,7 +164,9 @@ class ChangeEvaluator:
         tolerances = self._strictest(before, after)
         forward = self._one_way(view, before, after, tolerances, self.before)
         backward = self._one_way(view, after, before, tolerances, self.after)
-        if not forward.matched or backward.matched:
+        if not forward.matched:
+            return _with_value_changes(forward, before, after), []
+        if backward.matched:
             return forward, []
         if any(isinstance(finding, _EARLIER) for finding in forward.findings):
             raise _OtherVersionError
@@ -207,6 +210,12 @@ class ChangeEvaluator:
             baseline=self.before.display_path((pair.before or current).stem),
             compared_with=self.after.display_path((pair.after or current).stem),
         )
+
+
+def _with_value_changes(verdict: Verdict, before: Capture, after: Capture) -> Verdict:
+    if None in (stated_version(before.arrays), stated_version(after.arrays)):
+        return verdict  # of a view without a trace
+    return with_sketched_changes(verdict, *(unpack_trace(each.arrays).structure for each in (before, after)))
 
 
 def _are_sketched_alike(before: Capture, after: Capture) -> bool:

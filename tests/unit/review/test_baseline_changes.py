@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from forgery_subjects import Plain, convolved, image, net, wider
+from forgery_subjects import Plain, convolved, image, net, scaled, wider
 from forging import retold
 from torch import nn
 
@@ -92,6 +92,10 @@ class TestVerdicts:
         assert (result.candidate, result.accept_command) == (None, None)
         assert [name[:4] for name in change.pictures] == [f"{at:03}-" for at in range(len(change.pictures))] != []
         assert all(data.startswith(PNG) for data in change.pictures.values())
+
+    def test_what_was_done_to_weights_that_both_sides_hold_as_sketches(self, sides, maps):
+        sides.both(maps[0], FeatureMapsView(net(scaled), image()).capture())
+        assert "head.weight differs by 0.01: all x 1.01" in sides.change().result.message
 
     def test_within_tolerance(self, sides, maps):
         sides.both(maps[0], stating(maps[0], torch="9.9"))
