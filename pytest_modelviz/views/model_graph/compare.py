@@ -28,7 +28,7 @@ from pytest_modelviz.views.model_graph.records import (
 )
 
 # By versions that did not say what a graph returns.
-NOT_RECORDED = UnstatedFinding(
+NOT_RECORDED = kinds.UnstatedFinding(
     "which values larger constants have, what stands beside tensors in an argument, which keys and numbers the model "
     "returns, and what it writes into its arguments"
 )
