@@ -11,7 +11,7 @@ from pytest_modelviz.records.effect import OutputEffect
 from pytest_modelviz.records.group import DriftGroup
 from pytest_modelviz.reports.effect import effect_lines
 from pytest_modelviz.reports.sentences import listed
-from pytest_modelviz.reports.terminal import error_of
+from pytest_modelviz.reports.terminal import MODEL_INPUT, error_of, place_name
 from pytest_modelviz.text.counts import counted
 from pytest_modelviz.text.printable import printable, quoted
 
@@ -19,7 +19,8 @@ from pytest_modelviz.text.printable import printable, quoted
 def group_heading(group: DriftGroup) -> str:
     """`weights at layer4.0.conv1 (Conv2d): 60 checks of 30 tests`."""
     first = group.first.first_divergence
-    layer = "" if first is None else f" at {first.layer or 'the model itself'} ({first.class_name})"
+    place = place_name(group.first)
+    layer = "" if first is None else " of the model" if place == MODEL_INPUT else f" at {place}"
     checks, tests = counted(len(group.checks), "check"), counted(len(group.nodeids), "test")
     return printable(f"{group.first.cause or 'another result'}{layer}: {checks} of {tests}")
 

@@ -13,6 +13,7 @@ from pytest_modelviz.records.group import DriftGroup, drift_groups
 from pytest_modelviz.records.run_result import RunFacts
 from pytest_modelviz.reports.groups import accept_group_command, group_effect
 from pytest_modelviz.reports.short import short_text
+from pytest_modelviz.reports.terminal import MODEL_INPUT, place_name
 from pytest_modelviz.text.counts import counted
 from pytest_modelviz.text.markdown import code, code_block, html_code
 from pytest_modelviz.text.side_by_side import cut_short
@@ -93,6 +94,7 @@ class MarkdownSummary:
         if first is not None:
             where = f" at {self._name(first.layer) if first.layer else 'the model itself'}"
             where += f" ({self._name(first.class_name)})" if first.class_name else ""
+            where = " of the model" if place_name(group.first) == MODEL_INPUT else where
         counts = f"{counted(len(group.checks), 'check')} of {counted(len(group.nodeids), 'test')}"
         lines = [f"#### {group.first.cause or 'another result'}{where}: {counts}", ""]
         effect = group_effect(group)

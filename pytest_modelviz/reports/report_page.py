@@ -13,12 +13,14 @@ from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.records.effect import OutputEffect
 from pytest_modelviz.records.group import DriftGroup, drift_groups
 from pytest_modelviz.records.run_result import RunResult
+from pytest_modelviz.records.verdict import Cause
 from pytest_modelviz.reports.effect import output_sentence
 from pytest_modelviz.reports.figures import CheckFigures, figures_of
 from pytest_modelviz.reports.groups import accept_group_command, group_effect
 from pytest_modelviz.reports.message_rows import MessageRow, MessageRows, message_rows
 from pytest_modelviz.reports.quiet_checks import QuietCheck, picture_link
 from pytest_modelviz.reports.shown_details import ShownDetails, read_details
+from pytest_modelviz.reports.terminal import MODEL_INPUT
 from pytest_modelviz.storage.results import ResultsFolder
 from pytest_modelviz.text.counts import cut
 from pytest_modelviz.text.printable import printable, printable_lines, quoted
@@ -74,7 +76,9 @@ class Article:
     def where(self) -> str:
         """The layer where the drift begins, for people; empty where there is none."""
         first = self.check.first_divergence
-        return "" if first is None else first.layer or "the model itself"
+        if first is None:
+            return ""
+        return first.layer or (MODEL_INPUT if self.check.cause is Cause.INPUT else "the model itself")
 
     @property
     def class_name(self) -> str:

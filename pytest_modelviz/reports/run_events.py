@@ -18,7 +18,6 @@ from pytest_modelviz.storage.results import ResultsFolder
 SUMMARY = "!summary"  # sorts before the names of tests
 _DRIFTED = "!checks/drifted"
 _MULTIPLE = "error (1 = allowed)"  # errors of all sizes in one table, whose numbers are rounded
-_ALLOWED = "allowed"  # the series of the limit
 _WITHOUT_EVENTS = (Status.NOT_COMPARED, Status.RECORDED)
 
 
@@ -35,14 +34,12 @@ def write_run_events(folder: ResultsFolder, result: RunResult, review: str) -> N
     folder.prepare()
     events = folder.event_folders
     numbers = trend_scalars(result.checks)
-    limits = {tag: 1.0 for tag in numbers if _MULTIPLE in tag.partition("/")[0]}
     try:
         with events.next_step() as step:
             text = {SUMMARY: run_markdown(result, review, step)}
             if result.run.tensorboard is not None:
                 folder.put(events.run_file(result.run.tensorboard), event_file(step, texts=text))
             folder.put(events.trend_file(step), event_file(step, scalars=numbers, texts=text))
-            folder.put(events.trend_file(step, _ALLOWED), event_file(step, scalars=limits))
     except OSError as error:
         raise ModelvizError(f"the trend of errors over runs could not be written: {error.strerror or error}") from error
     if result.run.tensorboard is not None:
@@ -50,8 +47,8 @@ def write_run_events(folder: ResultsFolder, result: RunResult, review: str) -> N
 
 
 def trend_scalars(results: Sequence[CheckResult]) -> dict[str, float]:
-    """What is drawn over runs, by tag; an error is NaN where it is no finite multiple of what is allowed."""
-    numbers = {_DRIFTED: float(sum(result.status is Status.DRIFT for result in results))}
+    """What is drawn over runs, by tag: an error only where it is a finite multiple of what is allowed."""
+    numbers: dict[str, float | None] = {_DRIFTED: float(sum(result.status is Status.DRIFT for result in results))}
     for result in results:
         if result.status not in (Status.MATCH, Status.DRIFT):
             continue
@@ -61,11 +58,11 @@ def trend_scalars(results: Sequence[CheckResult]) -> dict[str, float]:
         numbers[f"layers drifted/{check}"] = float(result.layers.drifted)
         if result.output is not None:
             numbers[f"output {_MULTIPLE}/{check}"] = _multiple(result.output.error, result.output.tolerance)
-    return numbers
+    return {tag: number for tag, number in numbers.items() if number is not None}
 
 
-def _multiple(error: float | None, allowed: float | None) -> float:
+def _multiple(error: float | None, allowed: float | None) -> float | None:
     if error == 0.0:
         return 0.0
     multiple = error / allowed if error is not None and allowed else math.nan
-    return multiple if math.isfinite(multiple) else math.nan
+    return multiple if math.isfinite(multiple) else None

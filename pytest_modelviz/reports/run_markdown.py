@@ -49,7 +49,7 @@ def run_markdown(result: RunResult, review: str, step: int) -> str:
         graphs = " operator graphs under *Graphs* (choose the color *Device*: what changed has one of its own),"
         blocks.append(
             f"Pictures are under *Images*,{graphs if has_graphs else ''} the whole report of each check below, and "
-            f"errors over runs under *Scalars*."
+            f"errors over runs under *Scalars* (untick *Ignore outliers*, which hides drifts)."
         )
     return "\n\n".join(blocks) + "\n"
 

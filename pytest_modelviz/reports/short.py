@@ -9,6 +9,7 @@ from dataclasses import replace
 from pytest_modelviz.records.check_result import CheckResult, Status
 from pytest_modelviz.records.effect import OutputEffect
 from pytest_modelviz.records.group import drift_groups
+from pytest_modelviz.records.verdict import Cause
 from pytest_modelviz.text.counts import counted
 from pytest_modelviz.text.printable import printable
 from pytest_modelviz.text.side_by_side import cut_short
@@ -40,6 +41,8 @@ def short_line(failed: Sequence[CheckResult], width: int = WIDTH) -> str:
     result = next((each for each in groups[0].checks if each.output is not None), groups[0].first)
     first = result.first_divergence
     where = "" if first is None else f" at {first.layer or 'the model'}"
+    if result.cause is Cause.INPUT and first is not None and not first.layer:
+        where = " of the model"
     change = printable(f"{result.cause or 'another result'}{where}")
     more = _times(result) if result.output is None else ""
     more += f"; {counted(len(groups) - 1, 'more change')}" if len(groups) > 1 else ""

@@ -11,6 +11,7 @@ from pytest_modelviz.text.counts import cut
 from pytest_modelviz.text.printable import printable, printable_lines
 from pytest_modelviz.text.side_by_side import apart, without_middle
 
+MODEL_INPUT = "the model's input"  # where a drift begins that no module has made
 _MOST_NOTES, _LONGEST = 20, 1000  # notes on what a comparison found, and letters of a sentence
 _MOST_SHORT = 999.5  # from here on a ratio has no three digits
 _CAUSES = {  # those that do not speak for themselves
@@ -136,9 +137,16 @@ def _where(result: CheckResult) -> str:
     first = result.first_divergence
     if first is None:
         return ""
-    name = first.layer or "the model itself"
     call = f", call {first.call}" if first.call else ""
-    return _bounded(f", first at {name} ({first.class_name}{call})")
+    return _bounded(f", first at {place_name(result, call)}")
+
+
+def place_name(result: CheckResult, call: str = "") -> str:
+    """Where a drift begins: `conv1 (Conv2d)`, and what is neither in a layer nor in the model's own code."""
+    first = result.first_divergence
+    if first is None or (not first.layer and result.cause is Cause.INPUT):
+        return MODEL_INPUT
+    return f"{first.layer or 'the model itself'} ({first.class_name}{call})"
 
 
 def error_of(result: CheckResult) -> str:

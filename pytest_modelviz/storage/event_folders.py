@@ -80,9 +80,9 @@ class EventFolders:
         with LocalFolder(self.root).locked(TREND):
             yield max(self._steps(), default=0) + 1
 
-    def trend_file(self, step: int, series: str = "") -> Path:
-        """The file for one step of the trend, of a series that is drawn beside the trend."""
-        return self.root / TREND / series / f"{_EVENTS}{step:010}.modelviz"
+    def trend_file(self, step: int) -> Path:
+        """The file for one step of the trend."""
+        return self.root / TREND / f"{_EVENTS}{step:010}.modelviz"
 
     def run_file(self, name: str) -> Path:
         """The file for what is said of a run at its end; it sorts behind those that were written during the run."""

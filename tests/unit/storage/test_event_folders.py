@@ -71,14 +71,12 @@ class TestTrend:
 
     def test_the_last_steps_are_kept(self, tmp_path):
         folders = EventFolders(tmp_path)
-        folders.trend_file(1, "allowed").parent.mkdir(parents=True)
+        folders.trend_file(1).parent.mkdir(parents=True)
         for step in range(1, KEPT_STEPS + 3):
             folders.trend_file(step).touch()
-            folders.trend_file(step, "allowed").touch()
         folders.prune(OWN)
-        for series in ("", "allowed"):
-            assert not folders.trend_file(2, series).exists()
-            assert folders.trend_file(3, series).exists()
+        assert not folders.trend_file(2).exists()
+        assert folders.trend_file(3).exists()
 
 
 class TestPrune:
