@@ -10,3 +10,6 @@ class Colormap(enum.Enum):
     VIRIDIS = "viridis"
     CIVIDIS = "cividis"
     JET = "jet"
+
+
+NOT_FINITE = ("NaN", "+inf", "-inf")  # values with a colour of their own, that no map contains

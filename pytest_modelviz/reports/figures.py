@@ -10,8 +10,8 @@ from dataclasses import field as default
 from pathlib import Path
 
 from pytest_modelviz.errors import UnreadableBaselineError
-from pytest_modelviz.pictures.colour import NOT_FINITE
 from pytest_modelviz.records.check_result import CheckResult
+from pytest_modelviz.records.colormap import NOT_FINITE
 from pytest_modelviz.records.json_values import objects, optional, required, texts
 from pytest_modelviz.storage.local_folder import LocalFolder
 from pytest_modelviz.storage.picture_files import PARTS, label_of, part_name

@@ -269,7 +269,9 @@ class TestExpectedFailures:
     def test_are_told_apart(self, known):
         assert known.check_of(self.KNOWN, "feature_maps")["expected_failure"] is True
         first, second, counts = known.modelviz("list").output.splitlines()
-        assert first.startswith(f"drift      {self.KNOWN}  feature_maps  (xfail)  weights at conv2")
+        assert first.startswith(
+            f"drift      {self.KNOWN}  feature_maps  (xfail)  output off by 0.3 %, top-1 kept: weights at conv2"
+        )
         assert "xfail" not in second
         assert counts.startswith("2 waiting, 1 of them xfail; run ")
         assert f"{self.KNOWN}  (xfail)" in known.modelviz("show").output.splitlines()

@@ -172,7 +172,9 @@ class TestTwoRunsAtOnce:
     def test_its_drifts_are_superseded_and_not_rejected(self, overtaken):
         assert self.states(overtaken) == ["gone"]
         listed = overtaken.modelviz("list").stdout
-        assert listed.startswith(f"gone       {self.LATE}  feature_maps  weights at conv2")
+        assert listed.startswith(
+            f"gone       {self.LATE}  feature_maps  output off by 0.3 %, top-1 kept: weights at conv2"
+        )
         (run,) = re.findall(r"\(superseded by run (\S+)\)$", listed, re.M)
         assert run != overtaken.results["run"]["id"]
         assert f"{self.LATE}  (superseded by run {run})\n" in overtaken.modelviz("show").stdout
