@@ -57,6 +57,6 @@ def former_note(former: str, check: Check) -> str:
 def earlier_version_note(check: Check) -> str:
     """What to say of a check whose baseline has the sketches of an earlier version."""
     return (
-        f"its baseline was recorded by an earlier version of pytest-modelviz, and the model was captured twice; to "
+        f"its baseline was recorded by an earlier version of pytest-modelviz, and the model was captured again; to "
         f"bring it up to date: pytest --modelviz-update-all {check.arguments}"
     )

@@ -158,7 +158,11 @@ class CheckEvaluator:
             return self._unstable() or self._record(keeps_files=self._comparison.is_noise(baseline, verdict))
         earlier = [] if comparison is self._comparison else [earlier_version_note(self._check)]
         if status is Status.MATCH:
-            self._notes += earlier
+            unstable = self._unstable() if earlier else None  # what was compared is not what the test has captured
+            if unstable is not None:
+                return unstable
+            others = [note for note in comparison.capture.notes if note not in self._capture.notes]
+            self._notes += [*earlier, *others]
             self._session.decided.add(self._location)
             if mode.records:
                 self._baselines.complete_interrupted_write(self._compared_with)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import zlib
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from pytest_modelviz.views.kernel_maps.capture import KernelMapsView
 from pytest_modelviz.views.saliency_map.capture import SaliencyMapView
 
 NODEID, LOCATION = "test_net.py::test", Location.of("test_net.py::test", "n")
-NOTE = "recorded by an earlier version of pytest-modelviz, and the model was captured twice"
+NOTE = "recorded by an earlier version of pytest-modelviz, and the model was captured again"
 COMMAND = "pytest --modelviz-update-all test_net.py::test"
 
 
@@ -100,6 +101,22 @@ def test_they_match_with_a_note_and_a_drift_is_one(view, tmp_path):
     assert (drift.status, drift.first_divergence.layer) == (Status.DRIFT, "1" if view == "kernel_maps" else "conv")
     assert NOTE in drift.message
     assert "all x 1.05" in drift.message or view not in ("feature_maps", "kernel_maps")
+
+
+class Steady(Net):
+    """Scaled by a table of the module that it is defined in, which no check puts back."""
+
+    table: ClassVar[list[float]] = []
+
+    def forward(self, x):
+        return super().forward(x) * (self.table.pop() if self.table else 1.0)
+
+
+@pytest.mark.parametrize(("table", "status"), [([], Status.MATCH), ([7.0], Status.UNSTABLE)])
+def test_a_second_capture_does_not_stand_for_another_first_one(tmp_path, monkeypatch, table, status):
+    project = Project(tmp_path, recorded(FeatureMapsView(net(Steady), image()), EARLIER_VERSION))
+    monkeypatch.setattr(Steady, "table", table)
+    assert project.check(FeatureMapsView(net(Steady), image())).status is status
 
 
 def test_what_is_recorded_has_the_sketches_of_this_version(tmp_path):
