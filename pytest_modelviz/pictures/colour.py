@@ -18,7 +18,7 @@ import matplotlib
 import numpy as np
 import numpy.typing as npt
 
-from pytest_modelviz.records.colormap import Colormap
+from pytest_modelviz.records.colormap import NOT_FINITE_NAMES, Colormap
 
 Image = npt.NDArray[np.uint8]
 Values = npt.NDArray[np.floating]
@@ -26,7 +26,7 @@ Values = npt.NDArray[np.floating]
 SEQUENTIAL, DIVERGING = "viridis", "coolwarm"
 GREYS = "gray"  # of photographs and of colours about zero, on their bars alone
 NOT_A_NUMBER, POSITIVE_INFINITY, NEGATIVE_INFINITY = (255, 0, 255), (0, 255, 0), (0, 96, 0)
-NOT_FINITE = {"NaN": NOT_A_NUMBER, "+inf": POSITIVE_INFINITY, "-inf": NEGATIVE_INFINITY}
+NOT_FINITE = dict(zip(NOT_FINITE_NAMES, (NOT_A_NUMBER, POSITIVE_INFINITY, NEGATIVE_INFINITY), strict=True))
 
 _HEAT = contextvars.ContextVar("heat", default=Colormap.INFERNO)
 

@@ -12,4 +12,4 @@ class Colormap(enum.Enum):
     JET = "jet"
 
 
-NOT_FINITE = ("NaN", "+inf", "-inf")  # values with a colour of their own, that no map contains
+NOT_FINITE_NAMES = ("NaN", "+inf", "-inf")  # values with a colour of their own, that no map contains

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.check_result import CheckResult
-from pytest_modelviz.records.colormap import NOT_FINITE
+from pytest_modelviz.records.colormap import NOT_FINITE_NAMES
 from pytest_modelviz.records.json_values import objects, optional, required, texts
 from pytest_modelviz.storage.local_folder import LocalFolder
 from pytest_modelviz.storage.picture_files import PARTS, label_of, part_name
@@ -122,7 +122,7 @@ def _described(row: Mapping[str, JsonValue], field: Callable[[str], str]) -> Fig
         field(required(row, "label", str)),
         lines=[*shown, *([("omitted", f"and {more} more lines")] if more > 0 else [])],
         captions=[field(text) for text in texts(row, "captions")[:_MOST_LINES]],
-        not_finite=[kind for kind in NOT_FINITE if kind in texts(row, "not_finite")],
+        not_finite=[kind for kind in NOT_FINITE_NAMES if kind in texts(row, "not_finite")],
     )
 
 
