@@ -31,9 +31,11 @@ class LeafRecorder:
         """Record a nested value's leaves; `anew` also those tensors in which no write since was noticed."""
         leaf_by_path: dict[str, Leaf] = {}
         for name, value in values:
-            # nearly all values are tensors, whose leaf is found faster without a walk
-            is_tensor = isinstance(value, torch.Tensor)
-            for written, item in [(name, value)] if is_tensor else leaves(value, name, with_empty=with_empty):
+            if isinstance(value, torch.Tensor):  # as nearly all values are: its leaf is found faster without a walk
+                path = _unused(name, leaf_by_path)
+                leaf_by_path[path] = Leaf(self.key(value, prefix + path, anew=anew))
+                continue
+            for written, item in leaves(value, name, with_empty=with_empty):
                 path = _unused(written, leaf_by_path)  # a key such as "a.b" is written like the "b" within "a"
                 if isinstance(item, torch.Tensor):
                     leaf_by_path[path] = Leaf(tensor=self.key(item, prefix + path, anew=anew))
@@ -88,6 +90,8 @@ class LeafRecorder:
 
 
 def _unused(name: str, names: Container[str]) -> str:
+    if name not in names:
+        return name
     unused, repetition = name, 1
     while unused in names:
         repetition += 1

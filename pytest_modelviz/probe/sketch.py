@@ -30,6 +30,8 @@ from pytest_modelviz.records.tensors import INTEGERS, WIDEST_SKETCH, Sketch, Ten
 
 ACTIVATION_WIDTH = WIDEST_SKETCH
 _LARGE_RMS = 30.0  # root mean square above which a tensor is searched for a few giants that dominate it
+_ORDINARY_SQUARE = 0.99 * _LARGE_RMS**2  # the mean of squares up to which rounding cannot make it as large
+_FLOATS = {torch.float64, torch.float32, torch.float16, torch.bfloat16}
 _LARGEST_GROUPED = 2**14  # weights up to this size are sketched many at a time
 
 
@@ -53,41 +55,61 @@ def record_tensor(tensor: torch.Tensor, width: int = ACTIVATION_WIDTH, *, mean: 
     """
     if tensor.is_meta or is_inside_transform(tensor):
         return record_shape(tensor)  # inside vmap or grad no values can be read
+    plain = is_plain_type(tensor)
     try:
-        return _record(tensor.detach(), width, mean)
+        # Modes that observe the model must not see this arithmetic.
+        with without_dispatch_modes() if plain else contextlib.nullcontext():
+            if plain and tensor.dtype in _FLOATS and tensor.layout == torch.strided and not tensor.is_nested:
+                ordinary = _record_ordinary(tensor.detach(), width, mean)
+                if ordinary is not None:
+                    return ordinary
+            return _record(tensor.detach(), width, mean, plain)
     except (RuntimeError, NotImplementedError, TypeError):
         if is_plain_type(tensor) and tensor.dtype in ARITHMETIC:
             raise
         return record_shape(tensor)  # a subclass or dtype that cannot be read as numbers
 
 
-def _record(tensor: torch.Tensor, width: int, mean: bool) -> TensorRecord:
-    # Modes that observe the model must not see this arithmetic.
-    plain = is_plain_type(tensor)
-    with without_dispatch_modes() if plain else contextlib.nullcontext():
-        values = flat_numbers(tensor if plain else readable(tensor))
-        count = values.numel()
-        if count > width and not is_plain_type(values):  # a subclass may wrap the results of its operators, too
-            values = torch.empty(count, dtype=values.dtype, device=values.device).copy_(values)
-        sketches: Sketch = sketch_rows(values, width).cpu().numpy()
-        if count <= width:
-            sketches = sketches.copy()  # it is the tensor itself, which may be written into later
-        fingerprints: dict[str, tuple[int, int]] = {}
-        sizes = [norm(sketch) for sketch in sketches]  # masks of the lowest number overflow float32
-        if not all(map(math.isfinite, sizes)):
-            fingerprints, values = without_exceptional(values)
-            sketches = sketch_rows(values, width).cpu().numpy()
-            sizes = [norm(sketch) for sketch in sketches]
-        giants: dict[str, tuple[int, int]] = {}
-        is_large = [size > _LARGE_RMS * math.sqrt(count) for size in sizes]
-        if any(is_large):
-            giants, rest = without_giants(values)
-            bulk: Sketch = sketch_rows(rest, width).cpu().numpy()
-        if tensor.dtype in WIDE_INTEGERS:
-            fingerprints |= digit_fingerprints(tensor)
-        if tensor.is_nested:
-            fingerprints |= component_fingerprints(tensor)
-        average = float(values.sum()) / count if mean and count else None
+def _record_ordinary(tensor: torch.Tensor, width: int, mean: bool) -> TensorRecord | None:
+    """What `_record` makes of most tensors, in a third of its time; None where that has to look more closely."""
+    values = flat_numbers(tensor)
+    count = values.numel()
+    sketches = sketch_rows(values, width).cpu()
+    if len(sketches) > 1:
+        return None
+    sums = sketches[0]
+    # NaN where one is in it, infinite where the sum of squares is no number of its precision
+    if not float(sums.dot(sums)) < _ORDINARY_SQUARE * count:
+        return None
+    sketch: Sketch = sums.numpy() if count > width else sums.numpy().copy()  # the tensor may be written into later
+    average = float(values.sum()) / count if mean else None
+    return TensorRecord(dtype_name(tensor.dtype), tuple(tensor.shape), sketch, mean=average)
+
+
+def _record(tensor: torch.Tensor, width: int, mean: bool, plain: bool) -> TensorRecord:
+    values = flat_numbers(tensor if plain else readable(tensor))
+    count = values.numel()
+    if count > width and not is_plain_type(values):  # a subclass may wrap the results of its operators, too
+        values = torch.empty(count, dtype=values.dtype, device=values.device).copy_(values)
+    sketches: Sketch = sketch_rows(values, width).cpu().numpy()
+    if count <= width:
+        sketches = sketches.copy()  # it is the tensor itself, which may be written into later
+    fingerprints: dict[str, tuple[int, int]] = {}
+    sizes = [norm(sketch) for sketch in sketches]  # masks of the lowest number overflow float32
+    if not all(map(math.isfinite, sizes)):
+        fingerprints, values = without_exceptional(values)
+        sketches = sketch_rows(values, width).cpu().numpy()
+        sizes = [norm(sketch) for sketch in sketches]
+    giants: dict[str, tuple[int, int]] = {}
+    is_large = [size > _LARGE_RMS * math.sqrt(count) for size in sizes]
+    if any(is_large):
+        giants, rest = without_giants(values)
+        bulk: Sketch = sketch_rows(rest, width).cpu().numpy()
+    if tensor.dtype in WIDE_INTEGERS:
+        fingerprints |= digit_fingerprints(tensor)
+    if tensor.is_nested:
+        fingerprints |= component_fingerprints(tensor)
+    average = float(values.sum()) / count if mean and count else None
     shape = _shape(tensor)
     record = TensorRecord(dtype_name(tensor.dtype), shape, sketches[0], fingerprints, average, step=_step(tensor))
     if record.numbers != count:

@@ -15,9 +15,16 @@ import numpy as np
 
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Array
+from pytest_modelviz.records.captured_arrays import CapturedArrays
 from pytest_modelviz.records.limits import FIXED
 from pytest_modelviz.records.noise import packed_noise, unpacked_noise
-from pytest_modelviz.records.sketch_version import EARLIER_VERSION, LARGEST_ALIKE, SKETCH_VERSION, sketch_version
+from pytest_modelviz.records.sketch_version import (
+    EARLIER_VERSION,
+    LARGEST_ALIKE,
+    SKETCH_VERSION,
+    sketch_version,
+    sketched_as,
+)
 from pytest_modelviz.records.structure import ModelStructure, ModuleRecord, require_recordable
 from pytest_modelviz.records.tensor_rows import RowWriter, SketchReader, sketch_readers, unpacked_record
 from pytest_modelviz.records.tensors import LARGEST_PIECE, TensorRecord
@@ -61,11 +68,41 @@ def pack_trace(trace: ForwardTrace) -> dict[str, Array]:
     return arrays
 
 
+def captured_arrays(trace: ForwardTrace, others: Mapping[str, Array] | None = None) -> CapturedArrays:
+    """The arrays of a capture: a trace, which nobody may change any more, and others by name."""
+    version, others = sketch_version(), dict(others or {})
+
+    def pack() -> dict[str, Array]:
+        with sketched_as(version):
+            return {**pack_trace(trace), **others}
+
+    return CapturedArrays(_as_read(trace), version, pack)
+
+
+def _as_read(trace: ForwardTrace) -> ForwardTrace:
+    """A trace as it is after packing and unpacking: without notes and means, and without what nothing refers to."""
+    keys = {key for module in trace.modules.values() for key in module.weights.values()}
+    weights = _without_means(_only(trace.weights, keys))
+    tensors, shadow = _without_means(_of_calls(trace.calls, trace.tensors)), trace.shadow
+    structure = replace(trace.structure, weights=weights)
+    if shadow is not None:
+        own = _without_means(_of_calls(shadow.calls, shadow.tensors))
+        shadow = ForwardTrace(structure, shadow.calls, own)
+    return ForwardTrace(structure, trace.calls, tensors, _without_means(trace.gradients), shadow=shadow)
+
+
+def _without_means(records: Mapping[str, TensorRecord]) -> dict[str, TensorRecord]:
+    unstored = {k: r for k, r in records.items() if r.mean is not None or r.shadow_distance is not None}
+    return {**records, **{k: replace(r, mean=None, shadow_distance=None) for k, r in unstored.items()}}
+
+
 def stated_version(arrays: Mapping[str, Array]) -> int | None:
     """The version of a trace's sketches, as its first bytes say; None where there is no trace, or a damaged one.
 
     What has no tensor of more than `LARGEST_ALIKE` numbers is of the earlier version: its sketches are the same.
     """
+    if isinstance(arrays, CapturedArrays):
+        return arrays.version if _needs_version(arrays.trace) else EARLIER_VERSION
     packed = arrays.get("trace.structure")
     try:
         match = None if packed is None else _STATED_VERSION.match(zlib.decompressobj().decompress(packed.tobytes(), 32))
@@ -117,6 +154,8 @@ def unpack_trace(arrays: Mapping[str, Array]) -> ForwardTrace:
         UnreadableBaselineError: the arrays are anything else.
 
     """
+    if isinstance(arrays, CapturedArrays):
+        return arrays.trace
     try:
         return _unpacked(arrays)
     except UnreadableBaselineError:

@@ -28,7 +28,7 @@ from pytest_modelviz.records.capture import Array, Capture
 from pytest_modelviz.records.shadow import Shadow
 from pytest_modelviz.records.tensors import NATIVE_WIDTH, WEIGHT_WIDTH
 from pytest_modelviz.records.trace import ForwardTrace
-from pytest_modelviz.records.trace_arrays import pack_noise, pack_trace
+from pytest_modelviz.records.trace_arrays import captured_arrays, pack_noise, pack_trace
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.text.strict_json import JsonObject
 from pytest_modelviz.views.coverage_notes import coverage_notes
@@ -132,7 +132,7 @@ class FeatureMapsView:
     ) -> Capture[FeatureMaps]:
         """The capture of a pass that was made already, with the pictures of its input."""
         stored, thumbnails = _stored(trace), collector.thumbnails()
-        arrays: dict[str, Array] = dict(pack_trace(stored))
+        arrays: dict[str, Array] = {}
         pages: dict[str, JsonObject] = {}
         for layer, thumbnail in thumbnails.items():
             arrays[PICTURE + layer], exponent = packed(thumbnail.maps)
@@ -147,7 +147,8 @@ class FeatureMapsView:
         result = FeatureMaps(trace, output, {layer: thumbnail.maps for layer, thumbnail in thumbnails.items()})
         notes = (*coverage_notes(self.model, trace), *([shadow_note] if shadow_note else []))
         around = environment(self.model, self._input)
-        return Capture(self.view, facts, arrays, around, result, notes, tuple(trace.modules))
+        arrays_of_all = captured_arrays(stored, arrays)
+        return Capture(self.view, facts, arrays_of_all, around, result, notes, tuple(trace.modules))
 
 
 def _with_means(trace: ForwardTrace, again: ForwardTrace) -> ForwardTrace:

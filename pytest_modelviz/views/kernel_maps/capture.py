@@ -16,7 +16,7 @@ from pytest_modelviz.probe.modules import class_name, observed_modules
 from pytest_modelviz.probe.value_changes import with_value_changes
 from pytest_modelviz.records.capture import Array, Capture
 from pytest_modelviz.records.trace import ForwardTrace
-from pytest_modelviz.records.trace_arrays import pack_trace
+from pytest_modelviz.records.trace_arrays import captured_arrays
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.text.dotted import MODEL_LABEL, enclosing
 from pytest_modelviz.text.strict_json import JsonObject
@@ -62,7 +62,7 @@ class KernelMapsView:
                 most = MOST_FILTERS if convolution.name in pictured else _UNPICTURED_FILTERS
                 if (filters := sample(convolution, most)) is not None:
                     samples[convolution.name] = filters
-        arrays: dict[str, Array] = dict(pack_trace(ForwardTrace(structure)))
+        arrays: dict[str, Array] = {}
         pages: dict[str, JsonObject] = {}
         for name, filters in samples.items():
             arrays[PICTURE + name], exponent = packed(filters.values)
@@ -77,7 +77,8 @@ class KernelMapsView:
         }
         result = KernelMaps(numbers, {name: filters.values for name, filters in samples.items() if name in pictured})
         notes = _quality_notes(numbers)
-        return Capture(self.view, facts, arrays, environment(self.model), result, notes, tuple(numbers))
+        captured = captured_arrays(ForwardTrace(structure), arrays)
+        return Capture(self.view, facts, captured, environment(self.model), result, notes, tuple(numbers))
 
 
 def _containers(model: torch.nn.Module, names: Sequence[str]) -> dict[str, str]:
