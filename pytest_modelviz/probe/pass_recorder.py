@@ -23,6 +23,7 @@ from pytest_modelviz.probe.modules import class_name, observed_modules, tie_grou
 from pytest_modelviz.probe.nested_values import uncompared_items
 from pytest_modelviz.probe.side_effects import Arguments, WatchedArguments
 from pytest_modelviz.probe.sketch import record_tensor
+from pytest_modelviz.probe.sketch_queue import SketchQueue
 from pytest_modelviz.probe.state_marker import ModuleStateMarker, marked
 from pytest_modelviz.probe.streams import consume, run_stepwise, runs_on_demand
 from pytest_modelviz.probe.torch_internals import Args, Kwargs, Operator, is_any_autocast_enabled
@@ -62,6 +63,7 @@ class PassRecorder:
         observers: follow the calls as well; each gets the output that the observer before it returned.
         record: turns a tensor into its record.
         weight_width: the width of the sketches of parameters and buffers; None leaves them out.
+        queue: where sketches wait on a device; None copies each to the host at once. It must record as `record` does.
 
     Example:
         >>> recorder = PassRecorder(model)
@@ -78,6 +80,7 @@ class PassRecorder:
         *,
         record: RecordTensor = record_tensor,
         weight_width: int | None = WEIGHT_WIDTH,
+        queue: SketchQueue | None = None,
     ) -> None:
         named = list(observed_modules(model))
         self._names = {id(module): name for name, module in named}
@@ -93,9 +96,9 @@ class PassRecorder:
         self._parameters: dict[type[torch.nn.Module], Parameters] = {}
         self._notes: tuple[str, ...] = ()
         self.calls: list[Call] = []
-        self._leaves = LeafRecorder(record)
+        self._leaves, self._queue = LeafRecorder(record, queue), queue
         self.tensors = self._leaves.tensors
-        self._weights = Weights(named, weight_width)
+        self._weights = Weights(named, weight_width, queue)
         describer = Describer()
         self._modules = {name: describer.describe(module, self._weights.names(module)) for name, module in named}
         for name, module in named:
@@ -165,7 +168,7 @@ class PassRecorder:
         self._counts[name] = index + 1
         call = Call(name, index, self._depth, {})
         prefix, arguments = call.key, _name_arguments(self._parameters_of(module), args, kwargs)
-        call.inputs = inputs = self._leaves.record(arguments, f"{prefix}<")
+        call.inputs = inputs = self._leaves.record(arguments, f"{prefix}<", are_given=True)
         watched = WatchedArguments(arguments) if not self._depth and self._leaves.records_numbers else None
         autocast = _autocast()
         if self._depth == 0:
@@ -190,6 +193,8 @@ class PassRecorder:
         finally:
             self._depth -= 1
             self._lent.leave(call)
+        if not self._depth and self._queue is not None:
+            self._queue.settle()
         if watched is None:
             call.outputs = self._leaves.record([("", output)], prefix, anew=not self._depth)
         else:

@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -32,6 +32,7 @@ ACTIVATION_WIDTH = WIDEST_SKETCH
 _LARGE_RMS = 30.0  # root mean square above which a tensor is searched for a few giants that dominate it
 _ORDINARY_SQUARE = 0.99 * _LARGE_RMS**2  # the mean of squares up to which rounding cannot make it as large
 _FLOATS = {torch.float64, torch.float32, torch.float16, torch.bfloat16}
+_AT_HAND = {"cpu"}  # devices whose memory is the host's
 _LARGEST_GROUPED = 2**14  # weights up to this size are sketched many at a time
 
 
@@ -77,13 +78,61 @@ def _record_ordinary(tensor: torch.Tensor, width: int, mean: bool) -> TensorReco
     sketches = sketch_rows(values, width).cpu()
     if len(sketches) > 1:
         return None
-    sums = sketches[0]
-    # NaN where one is in it, infinite where the sum of squares is no number of its precision
-    if not float(sums.dot(sums)) < _ORDINARY_SQUARE * count:
-        return None
-    sketch: Sketch = sums.numpy() if count > width else sums.numpy().copy()  # the tensor may be written into later
+    record = ordinary_record(sketches[0], dtype_name(tensor.dtype), tuple(tensor.shape), count)
+    if record is None or not (mean or count <= width):
+        return record
     average = float(values.sum()) / count if mean else None
-    return TensorRecord(dtype_name(tensor.dtype), tuple(tensor.shape), sketch, mean=average)
+    # a small sketch is the tensor itself, which may be written into later
+    return replace(record, sketch=record.sketch.copy(), mean=average)
+
+
+def ordinary_record(sums: torch.Tensor, dtype: str, shape: tuple[int, ...], count: int) -> TensorRecord | None:
+    """The record of a tensor of floats that its sketch alone can stand for; None for any other.
+
+    Args:
+        sums: the sketch, (n,), on the CPU; the record shares its memory.
+        dtype: the tensor's, by name.
+        shape: its shape.
+        count: how many numbers it holds.
+
+    """
+    # NaN where one is in it, infinite where the sum of squares is no number of its precision
+    is_ordinary = float(sums.dot(sums)) < _ORDINARY_SQUARE * count
+    return TensorRecord(dtype, shape, sums.numpy()) if is_ordinary else None
+
+
+def sums_on_device(tensor: torch.Tensor, width: int) -> torch.Tensor | None:
+    """The sketch of a tensor of floats off the CPU, (n,), on its device; None for what is to be recorded at once."""
+    if tensor.device.type in _AT_HAND or not is_plain_type(tensor) or tensor.layout != torch.strided:
+        return None
+    if tensor.dtype not in _FLOATS or tensor.is_nested or not tensor.numel():
+        return None
+    with without_dispatch_modes():
+        values = flat_numbers(tensor.detach())
+        sketches = sketch_rows(values, width)
+        if len(sketches) > 1:
+            return None
+        return sketches[0] if values.numel() > width else sketches[0].clone()
+
+
+def on_host(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """The same one-dimensional tensors on the CPU, copied together: each copy waits for the device."""
+    groups: dict[tuple[torch.dtype, torch.device], list[int]] = {}
+    for at, tensor in enumerate(tensors):
+        groups.setdefault((tensor.dtype, tensor.device), []).append(at)
+    copies = list(tensors)
+    with torch.no_grad(), without_dispatch_modes():
+        for (_, device), places in groups.items():
+            if device.type not in _AT_HAND:
+                joined = copied_to_host(torch.cat([tensors[at] for at in places]))
+                for at, copied in zip(places, joined.split([tensors[at].numel() for at in places]), strict=True):
+                    copies[at] = copied
+    return copies
+
+
+def copied_to_host(tensor: torch.Tensor) -> torch.Tensor:
+    """A copy on the CPU, for which the host waits."""
+    return tensor.cpu()
 
 
 def _record(tensor: torch.Tensor, width: int, mean: bool, plain: bool) -> TensorRecord:
@@ -153,19 +202,32 @@ def record_together(tensors: Iterable[torch.Tensor], width: int) -> dict[int, Te
             groups.setdefault((tensor.numel(), tensor.dtype, tensor.device), []).append(tensor)
     records = {}
     with torch.no_grad(), without_dispatch_modes():
-        for (count, dtype, _), group in groups.items():
-            rows = torch.stack([tensor.reshape(-1) for tensor in group]).to(arithmetic_dtype(dtype))
-            if count > width:
-                rows = row_adder(len(group), count, width, rows.dtype, rows.device)(rows)
-            sketches = rows.cpu().numpy()
+        stacks = [torch.stack([tensor.reshape(-1) for tensor in group]) for group in groups.values()]
+        # integers are fingerprinted on the host
+        stacks = _copied(stacks, [dtype in WIDE_INTEGERS for _, dtype, _ in groups])
+        sketched = []
+        for (count, dtype, _), stack in zip(groups, stacks, strict=True):
+            rows = stack.to(arithmetic_dtype(dtype))
+            is_wide = count > width
+            sketched.append(row_adder(len(rows), count, width, rows.dtype, rows.device)(rows) if is_wide else rows)
+        for group, stack, rows in zip(groups.values(), stacks, _copied(sketched), strict=True):
+            sketches = rows.numpy()
             finite = np.isfinite(sketches).all(axis=1)
-            for tensor, sketch, is_finite in zip(group, sketches, finite, strict=True):
+            for at, (tensor, sketch, is_finite) in enumerate(zip(group, sketches, finite, strict=True)):
                 if is_finite:
-                    digits = {}
-                    if dtype in WIDE_INTEGERS:
-                        digits = {kind: own for kind, own in digit_fingerprints(tensor).items() if kind == INTEGERS}
-                    records[id(tensor)] = TensorRecord(dtype_name(dtype), _shape(tensor), sketch, digits)
+                    digits = digit_fingerprints(stack[at]) if tensor.dtype in WIDE_INTEGERS else {}
+                    digits = {kind: own for kind, own in digits.items() if kind == INTEGERS}
+                    records[id(tensor)] = TensorRecord(dtype_name(tensor.dtype), _shape(tensor), sketch, digits)
     return records
+
+
+def _copied(tables: Sequence[torch.Tensor], wanted: Sequence[bool] | None = None) -> list[torch.Tensor]:
+    """Tables with those that are wanted, or all of them, on the CPU."""
+    places = [at for at in range(len(tables)) if wanted is None or wanted[at]]
+    copies = list(tables)
+    for at, flat in zip(places, on_host([tables[at].reshape(-1) for at in places]), strict=True):
+        copies[at] = flat.view(tables[at].shape)
+    return copies
 
 
 def record_number(value: float | complex) -> TensorRecord:

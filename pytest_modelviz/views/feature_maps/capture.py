@@ -22,6 +22,7 @@ from pytest_modelviz.probe.noise import with_noise
 from pytest_modelviz.probe.pass_recorder import CallObserver, PassRecorder
 from pytest_modelviz.probe.shadow import with_shadow
 from pytest_modelviz.probe.sketch import record_tensor
+from pytest_modelviz.probe.sketch_queue import SketchQueue
 from pytest_modelviz.probe.top_classes import top_class_facts
 from pytest_modelviz.probe.value_changes import with_value_changes
 from pytest_modelviz.records.capture import Array, Capture
@@ -76,14 +77,22 @@ class FeatureMapsView:
         return self.captured(trace, collector, input_pictures(self._input), output, note)
 
     def _pass(
-        self, kind: type[PassRecorder], *observers: CallObserver, record: RecordTensor = record_tensor
+        self,
+        kind: type[PassRecorder],
+        *observers: CallObserver,
+        record: RecordTensor = record_tensor,
+        may_wait: bool = True,
     ) -> tuple[ForwardTrace, ThumbnailCollector, ModelOutput]:
+        queue = SketchQueue() if may_wait and record is record_tensor else None
         with prepared(self.model, self._input) as model:
             collector = ThumbnailCollector(model, self._layers)
-            recorder = kind(model, [collector, *observers], record=record)
+            recorder = kind(model, [collector, *observers], record=record, queue=queue)
             with only_shapes(model), recorder.recording():
                 output = call(model, self._input)
-        return recorder.trace, collector, output
+            trace = recorder.trace
+        if queue is None or queue.is_complete:
+            return trace, collector, output
+        return self._pass(kind, *observers, record=record, may_wait=False)
 
     def capture_again(self, first: Capture[FeatureMaps]) -> Capture[FeatureMaps]:
         """The pass made once more; of one in lower precision its shadow alone, which shows far smaller differences."""
