@@ -76,14 +76,11 @@ def _record_ordinary(tensor: torch.Tensor, width: int, mean: bool) -> TensorReco
     values = flat_numbers(tensor)
     count = values.numel()
     sketches = sketch_rows(values, width).cpu()
-    if len(sketches) > 1:
+    if sketches.shape[0] > 1:
         return None
-    record = ordinary_record(sketches[0], dtype_name(tensor.dtype), tuple(tensor.shape), count)
-    if record is None or not (mean or count <= width):
-        return record
-    average = float(values.sum()) / count if mean else None
-    # a small sketch is the tensor itself, which may be written into later
-    return replace(record, sketch=record.sketch.copy(), mean=average)
+    sums = sketches[0] if count > width else sketches[0].clone()  # it is the tensor, which may be written into later
+    record = ordinary_record(sums, dtype_name(tensor.dtype), tuple(tensor.shape), count)
+    return replace(record, mean=float(values.sum()) / count) if mean and record is not None else record
 
 
 def ordinary_record(sums: torch.Tensor, dtype: str, shape: tuple[int, ...], count: int) -> TensorRecord | None:
@@ -110,7 +107,7 @@ def sums_on_device(tensor: torch.Tensor, width: int) -> torch.Tensor | None:
     with without_dispatch_modes():
         values = flat_numbers(tensor.detach())
         sketches = sketch_rows(values, width)
-        if len(sketches) > 1:
+        if sketches.shape[0] > 1:
             return None
         return sketches[0] if values.numel() > width else sketches[0].clone()
 
