@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from pytest_modelviz.storage.git_calls import git_answer, repository_of
 
-
 _DETACHED = "(detached)"  # what git calls the branch where there is none, and what a branch may be called
 
 

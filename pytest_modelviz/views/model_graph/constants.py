@@ -68,13 +68,13 @@ def same_constant(before: str, after: str) -> bool:
     if fingerprints[0] != fingerprints[1] or len(numbers[0]) != len(numbers[1]):
         return False
     width = SKETCH_WIDTHS[0]
-    pairs = [tuple(items[at : at + width] for items in numbers) for at in range(0, len(numbers[1]), width)]
+    pairs = [(numbers[0][at : at + width], numbers[1][at : at + width]) for at in range(0, len(numbers[1]), width)]
     if is_wider:
         rows = [[row.split(", ") for row in text.split(_NEXT)] for text in (wide, new_wide)]
         if len(rows[0]) != len(rows[1]):
             return False
-        pairs += list(zip(*rows, strict=True))
-    return all(_is_near(*pair, weight_tolerance(dtype)) for pair in pairs)
+        pairs += zip(rows[0], rows[1], strict=True)
+    return all(_is_near(earlier, later, weight_tolerance(dtype)) for earlier, later in pairs)
 
 
 def _is_near(before: Sequence[str], after: Sequence[str], tolerance: float) -> bool:

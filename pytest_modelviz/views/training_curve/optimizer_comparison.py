@@ -48,14 +48,16 @@ def unstated_options(
     labels: dict[str, dict[str, None]] = {}
     for pair in zip(before or (), after or (), strict=False):
         old, new = (_without(record, ignored) for record in pair)
+        groups = zip(old.groups, new.groups, strict=False)
+        schedulers = zip(old.schedulers, new.schedulers, strict=False)
         holders = [
             (_label(new), old.options, new.options),
-            *((_label(new), *(group.options for group in own)) for own in zip(old.groups, new.groups, strict=False)),
-            *((o.class_name, o.options, n.options) for o, n in zip(old.schedulers, new.schedulers, strict=False)),
+            *((_label(new), earlier.options, later.options) for earlier, later in groups),
+            *((later.class_name, earlier.options, later.options) for earlier, later in schedulers),
         ]
-        for label, earlier, later in holders:
-            stated = _lasting(earlier)
-            labels.setdefault(label, {}).update(dict.fromkeys(key for key in _lasting(later) if key not in stated))
+        for label, stated, options in holders:
+            known = _lasting(stated)
+            labels.setdefault(label, {}).update(dict.fromkeys(key for key in _lasting(options) if key not in known))
     return [
         UnstatedFinding(f"how {_listed(list(names))} of {label} {'is' if len(names) == 1 else 'are'} set")
         for label, names in labels.items()

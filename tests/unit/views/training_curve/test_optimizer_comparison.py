@@ -121,7 +121,9 @@ def test_another_rate_that_a_scheduler_starts_from_is_a_drift():
 def lacking(record, *, group=(), scheduler=()):
     """A record without some options of its only group and its only scheduler, as another version of torch has them."""
     groups, schedulers = (
-        tuple(replace(each, options={key: each.options[key] for key in each.options if key not in names}) for each in own)
+        tuple(
+            replace(each, options={key: each.options[key] for key in each.options if key not in names}) for each in own
+        )
         for own, names in ((record.groups, group), (record.schedulers, scheduler))
     )
     return replace(record, groups=groups, schedulers=schedulers)
