@@ -164,6 +164,16 @@ def unpack_trace(arrays: Mapping[str, Array]) -> ForwardTrace:
         raise damaged_trace(error) from error
 
 
+def holds_nothing_else(trace: ForwardTrace, arrays: Mapping[str, Array]) -> bool:
+    """Whether the structures in arrays that a trace was unpacked from are what it is packed into, key by key."""
+    packed = {key: array for key, array in pack_trace(trace).items() if key in ("trace.structure", SHADOW)}
+    return all(_text(array) == _text(arrays[key]) for key, array in packed.items())
+
+
+def _text(structure: Array) -> bytes:
+    return zlib.decompress(structure.tobytes())
+
+
 def damaged_trace(error: Exception) -> UnreadableBaselineError:
     """The error to raise where reading a stored trace has led to `error`."""
     return UnreadableBaselineError(f"its trace is damaged ({type(error).__name__}: {error})")
