@@ -100,7 +100,7 @@ def ordinary_record(sums: torch.Tensor, dtype: str, shape: tuple[int, ...], coun
 
 def sums_on_device(tensor: torch.Tensor, width: int) -> torch.Tensor | None:
     """The sketch of a tensor of floats off the CPU, (n,), on its device; None for what is to be recorded at once."""
-    if tensor.device.type in _AT_HAND or not is_plain_type(tensor) or tensor.layout != torch.strided:
+    if tensor.device.type in _AT_HAND or tensor.is_meta or not is_plain_type(tensor) or tensor.layout != torch.strided:
         return None
     if tensor.dtype not in _FLOATS or tensor.is_nested or not tensor.numel():
         return None

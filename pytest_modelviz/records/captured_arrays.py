@@ -1,18 +1,18 @@
 """The arrays of a capture just made, whose trace is at hand: it is packed only where somebody stores it.
 
-Most captures match their baselines, and a trace that is only compared need be neither compressed nor read back.
+A trace that is only compared need be neither compressed nor read back.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 from pytest_modelviz.records.capture import Array
+from pytest_modelviz.records.deferred import DeferredTable
 from pytest_modelviz.records.trace import ForwardTrace
 
 
-class CapturedArrays(Mapping[str, Array]):
+class CapturedArrays(DeferredTable[Array]):
     """A trace that is packed when one of the arrays is asked for.
 
     Attributes:
@@ -22,7 +22,7 @@ class CapturedArrays(Mapping[str, Array]):
     Args:
         trace: the same.
         version: the same.
-        pack: returns the arrays; it is called once, if at all.
+        pack: returns the arrays.
 
     Example:
         >>> arrays = CapturedArrays(trace, 3, lambda: pack_trace(trace))
@@ -34,17 +34,5 @@ class CapturedArrays(Mapping[str, Array]):
     """
 
     def __init__(self, trace: ForwardTrace, version: int, pack: Callable[[], Mapping[str, Array]]) -> None:
-        self.trace, self.version, self._pack = trace, version, pack
-
-    @functools.cached_property
-    def _arrays(self) -> Mapping[str, Array]:
-        return self._pack()
-
-    def __getitem__(self, name: str) -> Array:
-        return self._arrays[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._arrays)
-
-    def __len__(self) -> int:
-        return len(self._arrays)
+        super().__init__(pack)
+        self.trace, self.version = trace, version
