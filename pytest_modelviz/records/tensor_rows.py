@@ -12,6 +12,7 @@ import numpy as np
 
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Array
+from pytest_modelviz.records.packed_traces import Position
 from pytest_modelviz.records.tensors import WIDEST_SKETCH, Sketch, TensorRecord
 
 _LARGEST_NUMEL, _MOST_SIDES = 2**62, 64  # torch makes no tensors of more
@@ -24,19 +25,24 @@ _LEAST_SHARED = 8  # numbers: a reference to fewer takes as much room as the num
 
 
 class RowWriter:
-    """The records of a pass as rows of JSON, with their sketches laid end to end."""
+    """The records of a pass as rows of JSON, with their sketches laid end to end.
+
+    Attributes:
+        positions: where the sketches of each record lie, in the order in which they were written.
+
+    """
 
     def __init__(self) -> None:
         self._narrow, self._wide = _SketchWriter(np.float32), _SketchWriter(np.float64)
+        self.positions: list[Position] = []
 
     def row(self, record: TensorRecord) -> dict[str, Any]:
         is_wide = record.sketch.dtype == np.float64
-        sketch = np.concatenate(record.sketches)
-        packed: dict[str, Any] = {
-            "d": record.dtype,
-            "s": list(record.shape),
-            **(self._wide if is_wide else self._narrow).add(sketch),
-        }
+        writer, sketch = self._wide if is_wide else self._narrow, np.concatenate(record.sketches)
+        share = writer.add(sketch)
+        start = share["same"][0] if "same" in share else writer.size - sketch.size
+        self.positions.append(Position(is_wide, start, sketch.size))
+        packed: dict[str, Any] = {"d": record.dtype, "s": list(record.shape), **share}
         if is_wide:
             packed["w"] = 1
         if record.value_count is not None:
@@ -65,16 +71,16 @@ class _SketchWriter:
         self._dtype = dtype
         self._sketches: list[Array] = []
         self._positions: dict[bytes, int] = {}
-        self._size = 0
+        self.size = 0
 
     def add(self, sketch: Array) -> dict[str, Any]:
         """Add a sketch; returns how many numbers were laid down for it and, if none, which ones it shares."""
         content = sketch.tobytes()
         if sketch.size >= _LEAST_SHARED and content in self._positions:
             return {"n": 0, "same": [self._positions[content], int(sketch.size)]}
-        self._positions.setdefault(content, self._size)
+        self._positions.setdefault(content, self.size)
         self._sketches.append(sketch)
-        self._size += sketch.size
+        self.size += sketch.size
         return {"n": int(sketch.size)}
 
     def joined(self) -> Array:

@@ -17,6 +17,7 @@ from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Array
 from pytest_modelviz.records.limits import FIXED
 from pytest_modelviz.records.noise import packed_noise, unpacked_noise
+from pytest_modelviz.records.packed_traces import remember
 from pytest_modelviz.records.sketch_version import EARLIER_VERSION, LARGEST_ALIKE, SKETCH_VERSION, sketch_version
 from pytest_modelviz.records.structure import ModelStructure, ModuleRecord, require_recordable
 from pytest_modelviz.records.tensor_rows import RowWriter, SketchReader, sketch_readers, unpacked_record
@@ -50,6 +51,8 @@ def pack_trace(trace: ForwardTrace) -> dict[str, Array]:
         "ties": [list(group) for group in trace.structure.ties],
     }
     arrays = {**writer.arrays("trace", structure), **_pack_noise(trace, "trace")}
+    if trace.shadow is None and "trace.noise" not in arrays and sketch_version() == SKETCH_VERSION:
+        remember(arrays, trace, writer.positions)
     if trace.shadow is not None:
         writer = RowWriter()
         same = trace.shadow.calls == trace.calls
