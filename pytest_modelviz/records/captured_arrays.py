@@ -5,11 +5,18 @@ A trace that is only compared need be neither compressed nor read back.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Mapping
+
+import numpy as np
 
 from pytest_modelviz.records.capture import Array
 from pytest_modelviz.records.deferred import DeferredTable
+from pytest_modelviz.records.tensor_rows import PackedRows
 from pytest_modelviz.records.trace import ForwardTrace
+
+SHADOW = "shadow.structure"  # the array that says that a trace has a shadow
+_PACKED = {"trace.structure", "trace.sketches", "trace.wide"}
 
 
 class CapturedArrays(DeferredTable[Array]):
@@ -22,10 +29,11 @@ class CapturedArrays(DeferredTable[Array]):
     Args:
         trace: the same.
         version: the same.
+        rows: returns the trace without noise and shadow as text and sketches, which are not compressed yet.
         pack: returns the arrays.
 
     Example:
-        >>> arrays = CapturedArrays(trace, 3, lambda: pack_trace(trace))
+        >>> arrays = captured_arrays(trace)
         >>> arrays.trace.calls[0].layer
         ''
         >>> sorted(arrays)
@@ -33,6 +41,27 @@ class CapturedArrays(DeferredTable[Array]):
 
     """
 
-    def __init__(self, trace: ForwardTrace, version: int, pack: Callable[[], Mapping[str, Array]]) -> None:
+    def __init__(
+        self,
+        trace: ForwardTrace,
+        version: int,
+        rows: Callable[[], PackedRows],
+        pack: Callable[[], Mapping[str, Array]],
+    ) -> None:
         super().__init__(pack)
-        self.trace, self.version = trace, version
+        self.trace, self.version, self.rows = trace, version, rows
+
+    def are_sketches_of(self, stored: Mapping[str, Array]) -> bool:
+        """Whether stored arrays hold the same structure, text by text, and sketches of the same length."""
+        if self.trace.shadow is not None or not stored.keys() >= _PACKED or SHADOW in stored:
+            return False
+        rows, structure = self.rows(), stored["trace.structure"]
+        sizes = [(stored[name].dtype, stored[name].shape) for name in ("trace.sketches", "trace.wide")]
+        if sizes != [(own.dtype, own.shape) for own in (rows.narrow, rows.wide)] or structure.dtype != np.uint8:
+            return False
+        inflater = zlib.decompressobj()
+        try:
+            text = inflater.decompress(structure.tobytes(), len(rows.text) + 1)
+        except zlib.error:
+            return False
+        return text == rows.text and inflater.eof and not inflater.unused_data

@@ -4,9 +4,9 @@ import json
 import math
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,20 +23,47 @@ _DTYPE = re.compile(  # every dtype of torch, and those it may well have next
 _LEAST_SHARED = 8  # numbers: a reference to fewer takes as much room as the numbers
 
 
+class Position(NamedTuple):
+    """Where the sketches of a record lie: in which of the two arrays, from where on, and how many numbers."""
+
+    is_wide: bool
+    start: int
+    size: int
+
+
+class PackedRows(NamedTuple):
+    """Records as a text, JSON, and two arrays of one dimension: `narrow` (float32) and `wide` (float64).
+
+    `positions` are those of the records, in the order in which they were written.
+    """
+
+    text: bytes
+    narrow: Array
+    wide: Array
+    positions: Sequence[Position]
+
+    def arrays(self, prefix: str) -> dict[str, Array]:
+        return {
+            f"{prefix}.structure": np.frombuffer(zlib.compress(self.text, 9), dtype=np.uint8),
+            f"{prefix}.sketches": self.narrow,
+            f"{prefix}.wide": self.wide,
+        }
+
+
 class RowWriter:
     """The records of a pass as rows of JSON, with their sketches laid end to end."""
 
     def __init__(self) -> None:
         self._narrow, self._wide = _SketchWriter(np.float32), _SketchWriter(np.float64)
+        self._positions: list[Position] = []
 
     def row(self, record: TensorRecord) -> dict[str, Any]:
         is_wide = record.sketch.dtype == np.float64
-        sketch = np.concatenate(record.sketches)
-        packed: dict[str, Any] = {
-            "d": record.dtype,
-            "s": list(record.shape),
-            **(self._wide if is_wide else self._narrow).add(sketch),
-        }
+        writer, sketch = self._wide if is_wide else self._narrow, np.concatenate(record.sketches)
+        share = writer.add(sketch)
+        start = share["same"][0] if "same" in share else writer.size - sketch.size
+        self._positions.append(Position(is_wide, start, sketch.size))
+        packed: dict[str, Any] = {"d": record.dtype, "s": list(record.shape), **share}
         if is_wide:
             packed["w"] = 1
         if record.value_count is not None:
@@ -49,13 +76,10 @@ class RowWriter:
             packed["former"] = self.row(record.former)
         return packed
 
-    def arrays(self, prefix: str, structure: Mapping[str, Any]) -> dict[str, Array]:
+    def packed(self, structure: Mapping[str, Any]) -> PackedRows:
+        """All that was written, with a structure that holds the rows."""
         text = json.dumps(structure, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-        return {
-            f"{prefix}.structure": np.frombuffer(zlib.compress(text.encode(), 9), dtype=np.uint8),
-            f"{prefix}.sketches": self._narrow.joined(),
-            f"{prefix}.wide": self._wide.joined(),
-        }
+        return PackedRows(text.encode(), self._narrow.joined(), self._wide.joined(), tuple(self._positions))
 
 
 class _SketchWriter:
@@ -65,16 +89,16 @@ class _SketchWriter:
         self._dtype = dtype
         self._sketches: list[Array] = []
         self._positions: dict[bytes, int] = {}
-        self._size = 0
+        self.size = 0
 
     def add(self, sketch: Array) -> dict[str, Any]:
         """Add a sketch; returns how many numbers were laid down for it and, if none, which ones it shares."""
         content = sketch.tobytes()
         if sketch.size >= _LEAST_SHARED and content in self._positions:
             return {"n": 0, "same": [self._positions[content], int(sketch.size)]}
-        self._positions.setdefault(content, self._size)
+        self._positions.setdefault(content, self.size)
         self._sketches.append(sketch)
-        self._size += sketch.size
+        self.size += sketch.size
         return {"n": int(sketch.size)}
 
     def joined(self) -> Array:

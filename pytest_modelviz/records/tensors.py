@@ -91,9 +91,11 @@ class TensorRecord:
     @property
     def statistics(self) -> tuple[float | None, float] | None:
         """Mean, if known, and root mean square; the latter of a large tensor is an estimate, by a few per cent off."""
-        if not self.numbers or not self.sketch.size:
+        numbers = self.numbers
+        if not numbers or not self.sketch.size:
             return None
-        return self._known_mean, norm(self.sketch) / math.sqrt(self.numbers)
+        mean = self._known_mean if self.sketch.size == numbers else self.mean
+        return mean, norm(self.sketch) / math.sqrt(numbers)
 
     @property
     def _known_mean(self) -> float | None:

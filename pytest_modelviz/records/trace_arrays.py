@@ -5,6 +5,7 @@ The structure is compressed JSON in an array of bytes, so that the trace of a wh
 
 from __future__ import annotations
 
+import functools
 import re
 import zlib
 from collections.abc import Collection, Iterable, Mapping
@@ -15,7 +16,7 @@ import numpy as np
 
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Array
-from pytest_modelviz.records.captured_arrays import CapturedArrays
+from pytest_modelviz.records.captured_arrays import SHADOW, CapturedArrays
 from pytest_modelviz.records.limits import FIXED
 from pytest_modelviz.records.noise import packed_noise, unpacked_noise
 from pytest_modelviz.records.sketch_version import (
@@ -26,7 +27,7 @@ from pytest_modelviz.records.sketch_version import (
     sketched_as,
 )
 from pytest_modelviz.records.structure import ModelStructure, ModuleRecord, require_recordable
-from pytest_modelviz.records.tensor_rows import RowWriter, SketchReader, sketch_readers, unpacked_record
+from pytest_modelviz.records.tensor_rows import PackedRows, RowWriter, SketchReader, sketch_readers, unpacked_record
 from pytest_modelviz.records.tensors import LARGEST_PIECE, TensorRecord
 from pytest_modelviz.records.trace import Call, ForwardTrace, Leaf, Leaves
 from pytest_modelviz.text.strict_json import parse_json
@@ -36,7 +37,6 @@ _STATED_VERSION = re.compile(rb'\{"sketch":(\d+),')  # how the structure begins
 # What reading a trace that somebody else has written may raise.
 DAMAGE = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, zlib.error)
 _GRADIENT = re.compile(r"\(gradient(?: \d+)?\)")  # keys of observed tensors contain "<" or ">"
-SHADOW = "shadow.structure"  # the array that says that a trace has a shadow
 
 
 def pack_trace(trace: ForwardTrace) -> dict[str, Array]:
@@ -47,6 +47,11 @@ def pack_trace(trace: ForwardTrace) -> dict[str, Array]:
         measured, "trace.noise" (uint16), each of one dimension; the same of its shadow.
 
     """
+    return _arrays_of(trace, _packed_rows(trace))
+
+
+def _packed_rows(trace: ForwardTrace) -> PackedRows:
+    """A pass but for its noise and its shadow."""
     writer = RowWriter()
     structure = {
         "sketch": sketch_version() if _needs_version(trace) else EARLIER_VERSION,
@@ -56,7 +61,11 @@ def pack_trace(trace: ForwardTrace) -> dict[str, Array]:
         "weights": {key: writer.row(record) for key, record in trace.weights.items()},
         "ties": [list(group) for group in trace.structure.ties],
     }
-    arrays = {**writer.arrays("trace", structure), **_pack_noise(trace, "trace")}
+    return writer.packed(structure)
+
+
+def _arrays_of(trace: ForwardTrace, rows: PackedRows) -> dict[str, Array]:
+    arrays = {**rows.arrays("trace"), **_pack_noise(trace, "trace")}
     if trace.shadow is not None:
         writer = RowWriter()
         same = trace.shadow.calls == trace.calls
@@ -64,7 +73,7 @@ def pack_trace(trace: ForwardTrace) -> dict[str, Array]:
             "calls": None if same else [_pack_call(call) for call in trace.shadow.calls],
             "tensors": {key: writer.row(record) for key, record in trace.shadow.tensors.items()},
         }
-        arrays |= {**writer.arrays("shadow", structure), **_pack_noise(trace.shadow, "shadow")}
+        arrays |= {**writer.packed(structure).arrays("shadow"), **_pack_noise(trace.shadow, "shadow")}
     return arrays
 
 
@@ -72,11 +81,12 @@ def captured_arrays(trace: ForwardTrace, others: Mapping[str, Array] | None = No
     """The arrays of a capture: a trace, which nobody may change any more, and others by name."""
     version, others = sketch_version(), dict(others or {})
 
-    def pack() -> dict[str, Array]:
+    @functools.cache
+    def rows() -> PackedRows:
         with sketched_as(version):
-            return {**pack_trace(trace), **others}
+            return _packed_rows(trace)
 
-    return CapturedArrays(_as_read(trace), version, pack)
+    return CapturedArrays(_as_read(trace), version, rows, lambda: {**_arrays_of(trace, rows()), **others})
 
 
 def _as_read(trace: ForwardTrace) -> ForwardTrace:

@@ -15,6 +15,7 @@ from pytest_modelviz.records.tensors import WEIGHT_WIDTH, TensorRecord
 from pytest_modelviz.views.kernel_maps.convolutions import Convolution
 from pytest_modelviz.views.kernel_maps.records import MOST_LENGTH, MOST_SIDE, FilterSample, KernelStatistics
 
+_LEAST = 1e-15  # the squares of numbers between this and its reciprocal add up in single precision
 _MOST_INPUTS = 64  # columns of a picture that shows a filter as a row of its inputs
 
 
@@ -61,7 +62,7 @@ def filters_first(weight: torch.Tensor, *, transposed: bool = False, groups: int
 
 
 def statistics(convolution: Convolution) -> KernelStatistics:
-    """Numbers for people, in double precision so that they do not depend on the order of adding up."""
+    """Numbers for people: of each filter in its own precision, of all filters together in double precision."""
     name, bias = class_name(convolution.module), "" if convolution.bias is None else _text(convolution.bias)
     if convolution.weight is None:
         return KernelStatistics(name, "not initialised", bias, 0)
@@ -69,6 +70,9 @@ def statistics(convolution: Convolution) -> KernelStatistics:
     weight = filters_first(convolution.weight, transposed=convolution.transposed, groups=convolution.groups)
     if weight.is_meta or not weight.numel():
         return KernelStatistics(name, text, bias, len(weight))
+    moments = None if weight.is_complex() else _moments(weight)
+    if moments is not None:
+        return KernelStatistics(name, text, bias, len(weight), *moments)
     numbers = torch.view_as_real(weight.resolve_conj()) if weight.is_complex() else weight
     finite = torch.isfinite(numbers)
     broken = int((~finite.flatten(1).all(1)).sum())
@@ -77,6 +81,17 @@ def statistics(convolution: Convolution) -> KernelStatistics:
         return KernelStatistics(name, text, bias, len(weight), not_finite=broken)
     rms, mean = norm(values.numpy()) / math.sqrt(values.numel()), float(values.mean())
     return KernelStatistics(name, text, bias, len(weight), mean, rms, float(values.min()), float(values.max()), broken)
+
+
+def _moments(weight: torch.Tensor) -> tuple[float, float, float, float] | None:
+    """(mean, rms, low, high) of real numbers, all finite; None where a filter's sums may not hold them."""
+    low, high = (float(end) for end in weight.aminmax())
+    peak = max(-low, high)  # NaN where there is any
+    if not (peak == 0.0 or _LEAST < peak < 1 / _LEAST):
+        return None
+    filters = weight.flatten(1)
+    sums = torch.stack([filters.sum(1), torch.linalg.vector_norm(filters, dim=1)]).cpu().double().numpy()
+    return float(sums[0].sum()) / weight.numel(), norm(sums[1]) / math.sqrt(weight.numel()), low, high
 
 
 def sample(convolution: Convolution, most: int) -> FilterSample | None:

@@ -65,7 +65,7 @@ def test_a_match_packs_nothing_and_describes_nothing():
     stored = dataclasses.replace(baseline, arrays=dict(baseline.arrays))
     assert len(stored.facts["layers"]) == 8
     with (
-        unittest.mock.patch.object(trace_arrays, "pack_trace") as packing,
+        unittest.mock.patch.object(trace_arrays, "_arrays_of") as packing,
         unittest.mock.patch.object(capture, "layer_rows") as describing,
     ):
         assert view.compare(stored, view.capture(), Tolerances()).matched

@@ -1,0 +1,211 @@
+"""The short way to a match comes to the verdict of the long one, and leaves to it all that is not plainly a match."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from forgery_subjects import image, net, scaled
+from torch import nn
+from zoo import images, sequences
+
+from pytest_modelviz.compare import agreement
+from pytest_modelviz.compare.tolerance import LayerTolerance, Tolerances
+from pytest_modelviz.errors import UnreadableBaselineError
+from pytest_modelviz.records.trace_arrays import unpack_trace
+from pytest_modelviz.views.base import measured
+from pytest_modelviz.views.feature_maps import compare as comparison
+from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
+
+
+class Branches(nn.Module):
+    """Hands the same tensor to two modules, returns several, one of them small, one of integers."""
+
+    def __init__(self):
+        super().__init__()
+        self.left = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(inplace=True))
+        self.right = nn.Sequential(nn.Sequential(nn.Conv2d(3, 8, 3)), nn.Tanh())
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x, *, mode="mean"):
+        both = self.left(x) + self.right(x)
+        scores = self.head(both.mean((2, 3)))
+        return {"scores": scores, "class": scores.argmax(1), "map": both}
+
+
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.rnn, self.head = nn.LSTM(8, 16, batch_first=True), nn.Linear(16, 3)
+
+    def forward(self, x):
+        return self.head(self.rnn(x)[0][:, -1])
+
+
+MODELS = {"net": (net, image), "branches": (Branches, images), "recurrent": (Recurrent, sequences)}
+
+
+@pytest.fixture(params=MODELS)
+def recorded(request):
+    """(the view, what was recorded with noise and means, what is captured now)"""
+    model, data = MODELS[request.param]
+    torch.manual_seed(0)
+    view = FeatureMapsView(model().eval(), data())
+    return view, measured(view, view.capture()), view.capture()
+
+
+def moved(capture, by, seed=0):
+    """A capture as another processor might have made it: each number of each sketch is off by this, relatively."""
+    draw, arrays = np.random.default_rng(seed), dict(capture.arrays)
+    for name in ("trace.sketches", "trace.wide"):
+        noise = 1 + by * draw.standard_normal(arrays[name].shape)
+        whole = arrays[name] == np.round(arrays[name])  # such as integers, which are exact
+        arrays[name] = np.where(whole, arrays[name], arrays[name] * noise).astype(arrays[name].dtype)
+    return dataclasses.replace(capture, arrays=arrays)
+
+
+def both_ways(monkeypatch, baseline, actual, tolerances):
+    """The verdict of the short way, None where it was not taken, and that of the long one."""
+    found = []
+    with monkeypatch.context() as patch:
+        patch.setattr(comparison, "compare_passes", lambda *_, **__: found.append("long"))
+        short = comparison.compare(baseline, actual, tolerances)
+    with monkeypatch.context() as patch:
+        patch.setattr(comparison, "quick_match", lambda *_: None)
+        return None if found else short, comparison.compare(baseline, actual, tolerances)
+
+
+SETTINGS = {
+    "default": Tolerances(),
+    "rtol": Tolerances(rtol=1e-3),
+    "atol": Tolerances(atol=1e-7),
+    "a part of it": Tolerances(scale=0.5),
+    "on a GPU": Tolerances(device="cuda"),
+}
+
+
+@pytest.mark.parametrize("tolerances", SETTINGS.values(), ids=SETTINGS)
+@pytest.mark.parametrize("by", [0.0, 1e-9, 3e-8, 1e-7])
+def test_both_ways_come_to_one_verdict(recorded, by, tolerances, monkeypatch):
+    _, baseline, actual = recorded
+    short, long = both_ways(monkeypatch, moved(baseline, by), actual, tolerances)
+    assert long.matched
+    assert short is not None
+    assert (short.compared, short.drifted, short.findings, short.first) == (long.compared, 0, long.findings, None)
+    assert (short.error, short.tolerance) == pytest.approx((long.error, long.tolerance))
+    assert [(layer.layer, layer.call) for layer in short.layers] == [(layer.layer, layer.call) for layer in long.layers]
+    for own, other in zip(short.layers, long.layers, strict=True):
+        assert (own.error, own.tolerance) == pytest.approx((other.error, other.tolerance), rel=1e-9, abs=0)
+
+
+def test_each_sketch_lies_where_its_position_says(recorded):
+    _, _, actual = recorded
+    trace, rows = unpack_trace(actual.arrays), actual.arrays.rows()
+    records = (*trace.tensors.values(), *trace.weights.values())
+    assert len(rows.positions) == len(records)
+    for record, (is_wide, start, size) in zip(records, rows.positions, strict=True):
+        numbers = rows.wide if is_wide else rows.narrow
+        assert numbers[start : start + size].tobytes() == record.sketch.tobytes()
+
+
+DECLINED = {
+    "more than half of what is allowed": lambda b, a: (moved(b, 2e-5), a, Tolerances()),
+    "NaN": lambda b, a: (changed(b, "trace.sketches", np.nan), a, Tolerances()),
+    "infinite": lambda b, a: (changed(b, "trace.sketches", np.inf), a, Tolerances()),
+    "other tolerances of a layer": lambda b, a: (b, a, Tolerances(layers=(LayerTolerance("head", 1e-5),))),
+    "TF32 now": lambda b, a: (b, a, Tolerances(precision="tf32")),
+    "TF32 then": lambda b, a: (in_tf32(b), a, Tolerances()),
+    "read from a file": lambda b, a: (b, read(a), Tolerances()),
+}
+
+
+def changed(capture, name, value):
+    numbers = capture.arrays[name].copy()
+    numbers[numbers.size // 2] = value
+    return dataclasses.replace(capture, arrays={**capture.arrays, name: numbers})
+
+
+def in_tf32(capture):
+    return dataclasses.replace(capture, environment={**capture.environment, "float32_precision": "tf32"})
+
+
+def read(capture):
+    """What was not packed lately: some number is another."""
+    return moved(capture, 1e-7, seed=7)
+
+
+@pytest.mark.parametrize("change", DECLINED.values(), ids=DECLINED)
+def test_what_is_not_plain_is_left_to_the_long_way(change, monkeypatch):
+    view = FeatureMapsView(net(), image())
+    baseline, actual, tolerances = change(measured(view, view.capture()), view.capture())
+    short, _ = both_ways(monkeypatch, baseline, actual, tolerances)
+    assert short is None
+
+
+def test_a_drift_is_none_here(monkeypatch):
+    view, other = FeatureMapsView(net(), image()), FeatureMapsView(net(scaled), image())
+    short, long = both_ways(monkeypatch, measured(view, view.capture()), other.capture(), Tolerances())
+    assert short is None
+    assert not long.matched
+
+
+def test_a_weight_that_nothing_reads_counts(monkeypatch):
+    def unused(model):
+        model.spare.weight.mul_(1.01)
+
+    view, other = FeatureMapsView(net(), image()), FeatureMapsView(net(unused), image())
+    short, long = both_ways(monkeypatch, measured(view, view.capture()), other.capture(), Tolerances())
+    assert short is None
+    assert not long.matched
+
+
+def test_noise_of_another_length_is_damage():
+    view = FeatureMapsView(net(), image())
+    baseline = measured(view, view.capture())
+    arrays = {**baseline.arrays, "trace.noise": baseline.arrays["trace.noise"][1:]}
+    with pytest.raises(UnreadableBaselineError):
+        view.compare(dataclasses.replace(baseline, arrays=arrays), view.capture(), Tolerances())
+
+
+TEXTS = {
+    "another class": ("stem.0", "class", "Conv3d"),
+    "another size": ("stem.0", "out", "float32[1, 4, 8, 8] mean 0.1 rms 123"),
+    "another shape": ("stem.0", "out", "float32[1, 4, 8, 9] rms 0.3"),
+    "no number as a mean": ("stem.0", "out", "float32[1, 4, 8, 8] mean much rms 0.3"),
+    "another reference": ("stem.1", "in", "input: = block"),
+    "no text": ("stem.0", "out", 1),
+}
+
+
+@pytest.mark.parametrize(("layer", "key", "text"), TEXTS.values(), ids=TEXTS)
+def test_a_text_that_contradicts_is_found(layer, key, text):
+    view = FeatureMapsView(net(), image())
+    baseline, actual = measured(view, view.capture()), view.capture()
+    layers = {**baseline.facts["layers"], layer: {**baseline.facts["layers"][layer], key: text}}
+    with pytest.raises(UnreadableBaselineError):
+        view.compare(dataclasses.replace(baseline, facts={**baseline.facts, "layers": layers}), actual, Tolerances())
+
+
+def test_words_that_look_like_a_mean_are_read_closely():
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.act = nn.ReLU()
+
+        def forward(self, x):
+            return {"a rms 1": self.act(x), "b": 1}
+
+    view = FeatureMapsView(Named(), torch.rand(2, 300))
+    baseline, actual = measured(view, view.capture()), view.capture()
+    assert view.compare(baseline, actual, Tolerances()).matched
+    layers = dict(baseline.facts["layers"])
+    layers[""] = {**layers[""], "out": layers[""]["out"].replace("a rms 1", "a mean 5 rms 1")}
+    with pytest.raises(UnreadableBaselineError):
+        view.compare(dataclasses.replace(baseline, facts={**baseline.facts, "layers": layers}), actual, Tolerances())
+
+
+def test_a_pass_of_a_single_call_is_left_to_the_long_way():
+    view = FeatureMapsView(nn.Linear(2, 2), torch.ones(1, 2))
+    actual = view.capture()
+    assert agreement.quick_match(actual.arrays, actual.arrays, Tolerances()) is None
+    assert view.compare(actual, actual, Tolerances()).matched
