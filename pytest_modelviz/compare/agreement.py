@@ -36,10 +36,8 @@ _WEIGHTS = ("float32", "float64")
 _Numbers = npt.NDArray[np.float64]
 
 
-def quick_match(
-    baseline: Mapping[str, Array], actual: Mapping[str, Array], tolerances: Tolerances
-) -> tuple[Verdict, ForwardTrace] | None:
-    """The verdict on two passes in single precision that agree, and the actual pass; None where that takes more to see.
+def quick_match(baseline: Mapping[str, Array], actual: Mapping[str, Array], tolerances: Tolerances) -> Verdict | None:
+    """The verdict on two passes in single precision that agree; None where that takes more to see.
 
     Args:
         baseline: the arrays of a stored capture, which may hold anything.
@@ -69,7 +67,7 @@ def quick_match(
     layers = list(_layer_errors(trace, table, tolerances))
     first = max(layers, key=lambda layer: layer.error, default=LayerError("", 0, 0.0, 0.0))
     compared = len({call.layer for call in trace.calls})
-    return Verdict.match(compared=compared, error=first.error, tolerance=first.tolerance, layers=layers), trace
+    return Verdict.match(compared=compared, error=first.error, tolerance=first.tolerance, layers=layers)
 
 
 def _is_plain(trace: ForwardTrace, tolerances: Tolerances) -> bool:
@@ -90,7 +88,7 @@ def _is_plain(trace: ForwardTrace, tolerances: Tolerances) -> bool:
 
 def _is_plain_record(record: TensorRecord) -> bool:
     odd = (record.sketch_without_giants, record.step, record.former)
-    return odd == (None, None, None) and not record.is_of_earlier_version
+    return all(value is None for value in odd) and not record.is_of_earlier_version
 
 
 @dataclass(frozen=True)

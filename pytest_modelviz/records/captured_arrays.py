@@ -5,13 +5,13 @@ A trace that is only compared need be neither compressed nor read back.
 
 from __future__ import annotations
 
+import functools
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
 from pytest_modelviz.records.capture import Array
-from pytest_modelviz.records.deferred import DeferredTable
 from pytest_modelviz.records.tensor_rows import PackedRows
 from pytest_modelviz.records.trace import ForwardTrace
 
@@ -19,7 +19,7 @@ SHADOW = "shadow.structure"  # the array that says that a trace has a shadow
 _PACKED = {"trace.structure", "trace.sketches", "trace.wide"}
 
 
-class CapturedArrays(DeferredTable[Array]):
+class CapturedArrays(Mapping[str, Array]):
     """A trace that is packed when one of the arrays is asked for.
 
     Attributes:
@@ -48,8 +48,20 @@ class CapturedArrays(DeferredTable[Array]):
         rows: Callable[[], PackedRows],
         pack: Callable[[], Mapping[str, Array]],
     ) -> None:
-        super().__init__(pack)
-        self.trace, self.version, self.rows = trace, version, rows
+        self.trace, self.version, self.rows, self._pack = trace, version, rows, pack
+
+    @functools.cached_property
+    def _arrays(self) -> Mapping[str, Array]:
+        return self._pack()
+
+    def __getitem__(self, name: str) -> Array:
+        return self._arrays[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
 
     def are_sketches_of(self, stored: Mapping[str, Array]) -> bool:
         """Whether stored arrays hold the same structure, text by text, and sketches of the same length."""

@@ -140,14 +140,7 @@ def _render(value: Any, depth: int) -> str:
             f"{indent}{json.dumps(str(key), ensure_ascii=False)}: {_render(v, depth + 1)}" for key, v in value.items()
         ]
         return "{\n" + ",\n".join(rows) + "\n" + "  " * depth + "}"
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, default=_as_object)
-
-
-def _as_object(value: object) -> dict[str, Any]:
-    """A mapping as the dict that `json` asks for."""
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
 def _is_table(value: Mapping[str, Any]) -> bool:

@@ -26,7 +26,6 @@ from pytest_modelviz.probe.sketch_queue import SketchQueue
 from pytest_modelviz.probe.top_classes import top_class_facts
 from pytest_modelviz.probe.value_changes import with_value_changes
 from pytest_modelviz.records.capture import Array, Capture
-from pytest_modelviz.records.deferred import DeferredTable
 from pytest_modelviz.records.shadow import Shadow
 from pytest_modelviz.records.tensors import NATIVE_WIDTH, WEIGHT_WIDTH
 from pytest_modelviz.records.trace import ForwardTrace
@@ -152,7 +151,7 @@ class FeatureMapsView:
             "model": class_name(self.model),
             **top_class_facts(output),
             "pictures": pages,
-            "layers": DeferredTable(lambda: layer_rows(stored)),
+            "layers": layer_rows(stored),
         }
         result = FeatureMaps(trace, output, {layer: thumbnail.maps for layer, thumbnail in thumbnails.items()})
         notes = (*coverage_notes(self.model, trace), *([shadow_note] if shadow_note else []))

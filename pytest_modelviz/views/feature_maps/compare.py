@@ -13,9 +13,10 @@ from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.facts import rows
 from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import ForwardTrace
+from pytest_modelviz.records.trace_arrays import unpack_trace
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.text.dotted import MODEL_LABEL
-from pytest_modelviz.views.feature_maps.records import described, layer_rows, says_the_same
+from pytest_modelviz.views.feature_maps.records import described, layer_rows, say_the_same
 
 
 def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdict:
@@ -25,8 +26,9 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdi
     """
     if precision_of(baseline.environment) == "ieee":
         agreement = quick_match(baseline.arrays, actual.arrays, tolerances)
-        if agreement is not None and says_the_same(rows(baseline.facts, "layers"), agreement[1]):
-            return agreement[0]
+        stored, own = (rows(capture.facts, "layers") for capture in (baseline, actual))
+        if agreement is not None and say_the_same(stored, own, unpack_trace(actual.arrays)):
+            return agreement
     before, after = trace_pair(baseline.arrays, actual.arrays, tolerances.ignored)
     _require_rows(baseline, replace(before, tensors=_with_counts(before, after)))
     around = changes_around(baseline.environment, actual.environment)

@@ -57,8 +57,8 @@ def layer_rows(trace: ForwardTrace) -> dict[str, JsonObject]:
     return rows
 
 
-def says_the_same(stored: Mapping[str, JsonObject], trace: ForwardTrace) -> bool:
-    """Whether rows say of a pass, letter by letter, what `layer_rows` does, whether or not with means of large tensors.
+def say_the_same(stored: Mapping[str, JsonObject], own: Mapping[str, JsonObject], trace: ForwardTrace) -> bool:
+    """Whether rows are, letter by letter, a pass's `own`, whether or not with means of large tensors.
 
     No pass whose numbers agree within a thousandth says anything else, but for a last digit that was rounded the other
     way: what is not the same letter by letter has to be looked at more closely.
@@ -66,7 +66,6 @@ def says_the_same(stored: Mapping[str, JsonObject], trace: ForwardTrace) -> bool
     leaves = (items for call in trace.calls for items in (call.inputs, call.outputs or {}))
     if any(_RMS in path or _RMS in (leaf.literal or "") for items in leaves for path, leaf in items.items()):
         return False  # what looks like a mean there is none
-    own = layer_rows(trace)
     return stored.keys() == own.keys() and all(_is_same_row(stored[name], row) for name, row in own.items())
 
 

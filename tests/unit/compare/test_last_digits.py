@@ -71,7 +71,7 @@ CHANGES = {
 @pytest.mark.parametrize("change", CHANGES)
 def test_nothing_that_a_trace_says_otherwise_is_noise(name, change):
     capture = captured(name)
-    trace = unpack_trace(capture.arrays)
+    trace = unpack_trace(dict(capture.arrays))
     if change == "results" and not trace.tensors:
         pytest.skip("it holds none")
     CHANGES[change](trace)
