@@ -17,7 +17,7 @@ from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Array
 from pytest_modelviz.records.limits import FIXED
 from pytest_modelviz.records.noise import packed_noise, unpacked_noise
-from pytest_modelviz.records.packed_traces import remember
+from pytest_modelviz.records.packed_traces import recent, remember
 from pytest_modelviz.records.sketch_version import EARLIER_VERSION, LARGEST_ALIKE, SKETCH_VERSION, sketch_version
 from pytest_modelviz.records.structure import ModelStructure, ModuleRecord, require_recordable
 from pytest_modelviz.records.tensor_rows import RowWriter, SketchReader, sketch_readers, unpacked_record
@@ -126,6 +126,12 @@ def unpack_trace(arrays: Mapping[str, Array]) -> ForwardTrace:
         raise
     except DAMAGE as error:
         raise damaged_trace(error) from error
+
+
+def captured_trace(arrays: Mapping[str, Array]) -> ForwardTrace:
+    """The same of a capture of this process, for reading alone: what has just been packed is not read again."""
+    known = None if SHADOW in arrays or "trace.noise" in arrays else recent(arrays)
+    return unpack_trace(arrays) if known is None else known.trace
 
 
 def damaged_trace(error: Exception) -> UnreadableBaselineError:
