@@ -18,7 +18,7 @@ from pytest_modelviz.probe.shadow import in_single_precision, left_out, reason_a
 from pytest_modelviz.records.capture import Capture, Result_co
 from pytest_modelviz.records.explanation_shadow import with_explanation_shadow
 from pytest_modelviz.records.shadow import Shadow
-from pytest_modelviz.records.trace_arrays import captured_trace, pack_trace, unpack_trace
+from pytest_modelviz.records.trace_arrays import pack_trace, unpack_trace
 
 InputT = TypeVar("InputT", bound=ModelInput)
 
@@ -48,7 +48,7 @@ def explain_in_float32(
         The capture with its shadow, or with a note on why it has none where it should.
 
     """
-    trace = captured_trace(capture.arrays)
+    trace = unpack_trace(capture.arrays)
     reason = reason_against(trace, model, input_data, shadow, seconds)
     if reason is None:
         try:

@@ -21,11 +21,11 @@ from pytest_modelviz.compare.leaves import forgiven_rounding, worst
 from pytest_modelviz.compare.precision import is_exact
 from pytest_modelviz.compare.tolerance import WORST_BUCKET, Tolerances, weight_tolerance
 from pytest_modelviz.records.capture import Array
+from pytest_modelviz.records.captured_arrays import CapturedArrays
 from pytest_modelviz.records.noise import unpacked_noise
-from pytest_modelviz.records.packed_traces import PackedTrace, Position, recent
 from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import Event, ForwardTrace
-from pytest_modelviz.records.trace_arrays import SHADOW
+from pytest_modelviz.records.trace_structure import TraceLayout, matching_layout
 from pytest_modelviz.records.verdict import LayerError, Verdict
 
 _SHARE = 0.5  # of what is allowed: closer to it, the last digit might decide
@@ -47,16 +47,14 @@ def quick_match(
         tolerances: what is allowed.
 
     """
-    known = recent(actual)
-    if known is None or SHADOW in baseline or SHADOW in actual or not _is_plain(known, tolerances):
+    if not isinstance(actual, CapturedArrays) or not _is_plain(actual.trace, tolerances):
         return None
-    if not _have_same_layout(baseline, actual):
-        return None
-    trace, noise, count = known.trace, baseline.get("trace.noise"), len(known.trace.tensors)
-    noises = [None] * count if noise is None else unpacked_noise(noise, count)
-    differences = _differences(baseline, actual, known.positions)
+    layout = matching_layout(baseline, actual)
+    differences = None if layout is None else _differences(baseline, layout)
     if differences is None:
         return None
+    trace, noise, count = actual.trace, baseline.get("trace.noise"), len(actual.trace.tensors)
+    noises = [None] * count if noise is None else unpacked_noise(noise, count)
     allowed = [_allowed(record, own, tolerances) for record, own in zip(trace.tensors.values(), noises, strict=True)]
     errors = [found.error(most) for found, most in zip(differences, allowed, strict=False)]
     if any(error > min(_SHARE * most, _MOST) for error, most in zip(errors, allowed, strict=True)):
@@ -72,15 +70,13 @@ def quick_match(
     return Verdict.match(compared=compared, error=first.error, tolerance=first.tolerance, layers=layers), trace
 
 
-def _is_plain(packed: PackedTrace, tolerances: Tolerances) -> bool:
+def _is_plain(trace: ForwardTrace, tolerances: Tolerances) -> bool:
     """Whether a pass is of the kind that is compared here: in float32 throughout, with nothing rounded to integers."""
-    trace = packed.trace
     if tolerances.layers or tolerances.precision != "ieee" or tolerances.shadow_of:
         return False
-    if len(trace.calls) < 2 or trace.gradients:
+    if len(trace.calls) < 2 or trace.gradients or trace.shadow is not None:
         return False
-    records = (*trace.tensors.values(), *trace.weights.values())
-    if len(records) != len(packed.positions) or not all(map(_is_plain_record, records)):
+    if not all(map(_is_plain_record, (*trace.tensors.values(), *trace.weights.values()))):
         return False
     if not all(record.dtype == _FLOAT or is_exact(record.dtype) for record in trace.tensors.values()):
         return False
@@ -90,17 +86,8 @@ def _is_plain(packed: PackedTrace, tolerances: Tolerances) -> bool:
 
 
 def _is_plain_record(record: TensorRecord) -> bool:
-    odd = (record.sketch_without_giants, record.step, record.former)
-    return odd == (None, None, None) and not record.is_of_earlier_version
-
-
-def _have_same_layout(baseline: Mapping[str, Array], actual: Mapping[str, Array]) -> bool:
-    """Whether two structures are equal byte for byte, and their sketches of equal length and dtype."""
-    for name in ("trace.structure", "trace.sketches", "trace.wide"):
-        old, new = baseline.get(name), actual[name]
-        if old is None or (old.dtype, old.shape) != (new.dtype, new.shape):
-            return False
-    return bool(np.array_equal(baseline["trace.structure"], actual["trace.structure"]))
+    is_alone = record.sketch_without_giants is None and record.former is None
+    return is_alone and record.step is None and not record.is_of_earlier_version
 
 
 @dataclass(frozen=True)
@@ -124,24 +111,25 @@ class _Difference:
 _SAME = _Difference()
 
 
-def _differences(
-    baseline: Mapping[str, Array], actual: Mapping[str, Array], positions: Sequence[Position]
-) -> Sequence[_Difference] | None:
+def _differences(baseline: Mapping[str, Array], actual: TraceLayout) -> Sequence[_Difference] | None:
     """The difference of each record's sketches; None where they are no numbers to subtract."""
     pairs = [
-        (np.asarray(baseline[name], np.float64), np.asarray(actual[name], np.float64))
-        for name in ("trace.sketches", "trace.wide")
+        (np.asarray(old, np.float64), np.asarray(new, np.float64))
+        for old, new in (
+            (baseline["trace.sketches"], actual.sketches),
+            (baseline["trace.wide"], actual.wide),
+        )
     ]
     if not all(np.isfinite(numbers).all() for pair in pairs for numbers in pair):
         return None
     differing = [np.concatenate([[0], np.cumsum(old != new)]) for old, new in pairs]
-    found = [_SAME] * len(positions)
+    found = [_SAME] * len(actual.positions)
     groups: dict[tuple[bool, int], list[int]] = {}
-    for at, (is_wide, start, size) in enumerate(positions):
+    for at, (is_wide, start, size) in enumerate(actual.positions):
         if differing[is_wide][start + size] != differing[is_wide][start]:
             groups.setdefault((is_wide, size), []).append(at)
     for (is_wide, size), group in groups.items():
-        places = np.array([positions[at].start for at in group])[:, None] + np.arange(size)
+        places = np.array([actual.positions[at].start for at in group])[:, None] + np.arange(size)
         old, new = pairs[is_wide]
         for at, difference in zip(group, _differences_of_rows(old[places], new[places]), strict=True):
             if difference.distance == 0.0:  # beyond what squares hold

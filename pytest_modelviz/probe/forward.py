@@ -181,14 +181,13 @@ def require_model(model: object) -> None:
 
 def require_same_device(model: torch.nn.Module, input_data: ModelInput) -> None:
     """Raise ModelvizError where the input is on another device than the model, before torch fails deep inside."""
-    names: dict[str, str] = {}  # of the first parameter on each device
-    for name, parameter in parameters_and_buffers(model)[0].items():
-        names.setdefault(str(parameter.device), name)
-    if len(names) != 1:
+    devices = {parameter.device for parameter in tensors_without_names(model)[0]}
+    if len(devices) != 1:
         return  # no parameters, or a model spread over devices on purpose
-    ((device, name),) = names.items()
+    (device,) = map(str, devices)
     for tensor in tensors(input_data):
         if str(tensor.device) != device:
+            name = next(iter(parameters_and_buffers(model)[0]))
             raise ModelvizError(
                 f"the input is on {tensor.device} but the model is on {device} (its parameter {name!r}): "
                 f"move one of them, for example input_data.to({device!r})"

@@ -6,13 +6,12 @@ import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Array
-from pytest_modelviz.records.packed_traces import Position
 from pytest_modelviz.records.tensors import WIDEST_SKETCH, Sketch, TensorRecord
 
 _LARGEST_NUMEL, _MOST_SIDES = 2**62, 64  # torch makes no tensors of more
@@ -22,6 +21,14 @@ _DTYPE = re.compile(  # every dtype of torch, and those it may well have next
     re.ASCII,
 )
 _LEAST_SHARED = 8  # numbers: a reference to fewer takes as much room as the numbers
+
+
+class Position(NamedTuple):
+    """Where the sketches of a record lie: in which of the two arrays, from where on, and how many numbers."""
+
+    is_wide: bool
+    start: int
+    size: int
 
 
 class RowWriter:
@@ -38,7 +45,8 @@ class RowWriter:
 
     def row(self, record: TensorRecord) -> dict[str, Any]:
         is_wide = record.sketch.dtype == np.float64
-        writer, sketch = self._wide if is_wide else self._narrow, np.concatenate(record.sketches)
+        writer = self._wide if is_wide else self._narrow
+        sketch = record.sketch if record.sketch_without_giants is None else np.concatenate(record.sketches)
         share = writer.add(sketch)
         start = share["same"][0] if "same" in share else writer.size - sketch.size
         self.positions.append(Position(is_wide, start, sketch.size))
@@ -56,12 +64,21 @@ class RowWriter:
         return packed
 
     def arrays(self, prefix: str, structure: Mapping[str, Any]) -> dict[str, Array]:
-        text = json.dumps(structure, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+        narrow, wide = self.sketches()
         return {
-            f"{prefix}.structure": np.frombuffer(zlib.compress(text.encode(), 9), dtype=np.uint8),
-            f"{prefix}.sketches": self._narrow.joined(),
-            f"{prefix}.wide": self._wide.joined(),
+            f"{prefix}.structure": np.frombuffer(zlib.compress(structure_text(structure), 9), dtype=np.uint8),
+            f"{prefix}.sketches": narrow,
+            f"{prefix}.wide": wide,
         }
+
+    def sketches(self) -> tuple[Array, Array]:
+        """The sketches of all records, those in single and those in double precision."""
+        return self._narrow.joined(), self._wide.joined()
+
+
+def structure_text(structure: Mapping[str, Any]) -> bytes:
+    """The structure of a trace as it is compressed."""
+    return json.dumps(structure, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
 
 
 class _SketchWriter:

@@ -82,6 +82,12 @@ def unknown_keys(data: bytes) -> list[str]:
     return sorted(decode_json(data).keys() - _KEYS)
 
 
+def has_metadata(arrays: bytes) -> bool:
+    """Whether safetensors bytes that can be read hold texts beside their arrays, which this version does not write."""
+    length = int.from_bytes(arrays[:_LENGTH_BYTES], "little")
+    return "__metadata__" in parse_json(arrays[_LENGTH_BYTES : _LENGTH_BYTES + length])
+
+
 def content_digest(document: Mapping[str, Any]) -> str:
     """The digest of what is compared, however it is laid out in the file.
 
@@ -134,7 +140,14 @@ def _render(value: Any, depth: int) -> str:
             f"{indent}{json.dumps(str(key), ensure_ascii=False)}: {_render(v, depth + 1)}" for key, v in value.items()
         ]
         return "{\n" + ",\n".join(rows) + "\n" + "  " * depth + "}"
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, default=_as_object)
+
+
+def _as_object(value: object) -> dict[str, Any]:
+    """A mapping as the dict that `json` asks for."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
 
 
 def _is_table(value: Mapping[str, Any]) -> bool:

@@ -31,7 +31,7 @@ _ARRAY_HEADER = 200  # bytes in a safetensors file, beside the array's name
 def limits_for(capture: Capture) -> Limits:
     """What may be read to be compared with a capture: four times what it takes itself, and small baselines always."""
     try:
-        text = json.dumps(capture.facts, default=str, skipkeys=True).encode()
+        text = json.dumps(capture.facts, default=_as_json, skipkeys=True).encode()
     except (TypeError, ValueError, RecursionError):  # of a third party's view: it cannot be recorded
         text = b""
     names = sum(len(key.encode("utf-8", "replace")) + _ARRAY_HEADER for key in capture.arrays)
@@ -40,6 +40,10 @@ def limits_for(capture: Capture) -> Limits:
     needed = (len(text), count_values(text), arrays + names, names, *structure)
     both = zip(needed, SMALL, FIXED, strict=True)
     return Limits(*(min(max(TIMES * need, least), most) for need, least, most in both))
+
+
+def _as_json(value: object) -> object:
+    return dict(value) if isinstance(value, Mapping) else str(value)
 
 
 def require_structure(arrays: Mapping[str, Array], limits: Limits) -> None:

@@ -7,7 +7,7 @@ from pytest_modelviz.compare.dtype_findings import changes_around
 from pytest_modelviz.compare.precision import precision_of
 from pytest_modelviz.compare.readable import agrees, contradiction, require_rows
 from pytest_modelviz.compare.shadow import compare_passes
-from pytest_modelviz.compare.stored import trace_pair
+from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.facts import rows
@@ -27,7 +27,7 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdi
         agreement = quick_match(baseline.arrays, actual.arrays, tolerances)
         if agreement is not None and says_the_same(rows(baseline.facts, "layers"), agreement[1]):
             return agreement[0]
-    before, after = trace_pair(baseline.arrays, actual.arrays, tolerances.ignored)
+    before, after = (stored_trace(capture.arrays, tolerances.ignored) for capture in (baseline, actual))
     _require_rows(baseline, replace(before, tensors=_with_counts(before, after)))
     around = changes_around(baseline.environment, actual.environment)
     return compare_passes(before, after, tolerances, precision=precision_of(baseline.environment), around=around)

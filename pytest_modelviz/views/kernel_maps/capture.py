@@ -18,7 +18,7 @@ from pytest_modelviz.probe.torch_internals import without_dispatch_modes
 from pytest_modelviz.probe.value_changes import with_value_changes
 from pytest_modelviz.records.capture import Array, Capture
 from pytest_modelviz.records.trace import ForwardTrace
-from pytest_modelviz.records.trace_arrays import pack_trace
+from pytest_modelviz.records.trace_arrays import captured_arrays
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.text.dotted import MODEL_LABEL, enclosing
 from pytest_modelviz.text.strict_json import JsonObject
@@ -69,16 +69,12 @@ class KernelMapsView:
             if self._layers is not None:
                 layers = selected(model, layers, self._layers)
             pictured = {layer.name for layer in (layers if self._layers is not None else first_of_stages(layers))}
-            with (
-                torch.inference_mode(False),
-                torch.no_grad(),
-                without_dispatch_modes(),
-            ):  # from here on kernels are only read
+            with torch.inference_mode(False), torch.no_grad(), without_dispatch_modes():  # only read from here on
                 structure = kernel_structure(model, layers)
                 numbers = {convolution.name: statistics(convolution) for convolution in layers}
                 samples = _samples(layers, pictured)
             containers = _containers(model, list(numbers))
-        arrays: dict[str, Array] = dict(pack_trace(ForwardTrace(structure)))
+        arrays: dict[str, Array] = {}
         pages: dict[str, JsonObject] = {}
         for name, filters in samples.items():
             arrays[PICTURE + name], exponent = packed(filters.values)
@@ -93,7 +89,8 @@ class KernelMapsView:
         }
         result = KernelMaps(numbers, {name: filters.values for name, filters in samples.items() if name in pictured})
         notes = _quality_notes(numbers)
-        return Capture(self.view, facts, arrays, environment(self.model), result, notes, tuple(numbers))
+        captured = captured_arrays(ForwardTrace(structure), arrays)
+        return Capture(self.view, facts, captured, environment(self.model), result, notes, tuple(numbers))
 
 
 def _ready_to_read(model: torch.nn.Module) -> contextlib.AbstractContextManager[torch.nn.Module]:
