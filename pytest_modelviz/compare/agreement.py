@@ -23,9 +23,9 @@ from pytest_modelviz.compare.tolerance import WORST_BUCKET, Tolerances, weight_t
 from pytest_modelviz.records.capture import Array
 from pytest_modelviz.records.captured_arrays import CapturedArrays
 from pytest_modelviz.records.noise import unpacked_noise
-from pytest_modelviz.records.tensor_rows import PackedRows
 from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import Event, ForwardTrace
+from pytest_modelviz.records.trace_structure import TraceLayout, matching_layout
 from pytest_modelviz.records.verdict import LayerError, Verdict
 
 _SHARE = 0.5  # of what is allowed: closer to it, the last digit might decide
@@ -47,14 +47,12 @@ def quick_match(baseline: Mapping[str, Array], actual: Mapping[str, Array], tole
     """
     if not isinstance(actual, CapturedArrays) or not _is_plain(actual.trace, tolerances):
         return None
-    rows = actual.rows()
-    trace, noise, count = actual.trace, baseline.get("trace.noise"), len(actual.trace.tensors)
-    if len(rows.positions) != count + len(trace.weights) or not actual.are_sketches_of(baseline):
-        return None
-    noises = [None] * count if noise is None else unpacked_noise(noise, count)
-    differences = _differences(baseline, rows)
+    layout = matching_layout(baseline, actual)
+    differences = None if layout is None else _differences(baseline, layout)
     if differences is None:
         return None
+    trace, noise, count = actual.trace, baseline.get("trace.noise"), len(actual.trace.tensors)
+    noises = [None] * count if noise is None else unpacked_noise(noise, count)
     allowed = [_allowed(record, own, tolerances) for record, own in zip(trace.tensors.values(), noises, strict=True)]
     errors = [found.error(most) for found, most in zip(differences, allowed, strict=False)]
     if any(error > min(_SHARE * most, _MOST) for error, most in zip(errors, allowed, strict=True)):
@@ -74,10 +72,9 @@ def _is_plain(trace: ForwardTrace, tolerances: Tolerances) -> bool:
     """Whether a pass is of the kind that is compared here: in float32 throughout, with nothing rounded to integers."""
     if tolerances.layers or tolerances.precision != "ieee" or tolerances.shadow_of:
         return False
-    if len(trace.calls) < 2 or trace.gradients:
+    if len(trace.calls) < 2 or trace.gradients or trace.shadow is not None:
         return False
-    records = (*trace.tensors.values(), *trace.weights.values())
-    if not all(map(_is_plain_record, records)):
+    if not all(map(_is_plain_record, (*trace.tensors.values(), *trace.weights.values()))):
         return False
     if not all(record.dtype == _FLOAT or is_exact(record.dtype) for record in trace.tensors.values()):
         return False
@@ -87,8 +84,8 @@ def _is_plain(trace: ForwardTrace, tolerances: Tolerances) -> bool:
 
 
 def _is_plain_record(record: TensorRecord) -> bool:
-    odd = (record.sketch_without_giants, record.step, record.former)
-    return all(value is None for value in odd) and not record.is_of_earlier_version
+    is_alone = record.sketch_without_giants is None and record.former is None
+    return is_alone and record.step is None and not record.is_of_earlier_version
 
 
 @dataclass(frozen=True)
@@ -112,23 +109,26 @@ class _Difference:
 _SAME = _Difference()
 
 
-def _differences(baseline: Mapping[str, Array], actual: PackedRows) -> Sequence[_Difference] | None:
+def _differences(baseline: Mapping[str, Array], actual: TraceLayout) -> Sequence[_Difference] | None:
     """The difference of each record's sketches; None where they are no numbers to subtract."""
     positions, stored = actual.positions, (baseline["trace.sketches"], baseline["trace.wide"])
     pairs = [
         (np.asarray(old, np.float64), np.asarray(new, np.float64))
-        for old, new in zip(stored, (actual.narrow, actual.wide), strict=True)
+        for old, new in (
+            (baseline["trace.sketches"], actual.sketches),
+            (baseline["trace.wide"], actual.wide),
+        )
     ]
     if not all(np.isfinite(numbers).all() for pair in pairs for numbers in pair):
         return None
     differing = [np.concatenate([[0], np.cumsum(old != new)]) for old, new in pairs]
-    found = [_SAME] * len(positions)
+    found = [_SAME] * len(actual.positions)
     groups: dict[tuple[bool, int], list[int]] = {}
-    for at, (is_wide, start, size) in enumerate(positions):
+    for at, (is_wide, start, size) in enumerate(actual.positions):
         if differing[is_wide][start + size] != differing[is_wide][start]:
             groups.setdefault((is_wide, size), []).append(at)
     for (is_wide, size), group in groups.items():
-        places = np.array([positions[at].start for at in group])[:, None] + np.arange(size)
+        places = np.array([actual.positions[at].start for at in group])[:, None] + np.arange(size)
         old, new = pairs[is_wide]
         for at, difference in zip(group, _differences_of_rows(old[places], new[places]), strict=True):
             if difference.distance == 0.0:  # beyond what squares hold

@@ -9,6 +9,7 @@ from pytest_modelviz.records.captured_arrays import CapturedArrays
 from pytest_modelviz.records.structure import ATTRIBUTE_SUFFIX, ModuleRecord
 from pytest_modelviz.records.trace import ForwardTrace
 from pytest_modelviz.records.trace_arrays import DAMAGE, damaged_trace, unpack_trace
+from pytest_modelviz.records.trace_structure import matching_layout
 
 
 def stored_trace(arrays: Mapping[str, Array], ignored: Sequence[str] = ()) -> ForwardTrace:
@@ -38,7 +39,7 @@ def trace_pair(
 ) -> tuple[ForwardTrace, ForwardTrace]:
     """The traces of a baseline and of what is compared with it, as `stored_trace` reads them, for reading alone.
 
-    A baseline whose trace is the same, number by number, as that of a capture just made is not read.
+    A baseline that holds the same as a capture just made, number by number, is not read.
 
     Raises:
         UnreadableBaselineError: the arrays of one of them hold no trace.
@@ -49,10 +50,13 @@ def trace_pair(
 
 
 def _is_same(baseline: Mapping[str, Array], actual: Mapping[str, Array]) -> bool:
-    if not isinstance(actual, CapturedArrays) or "trace.noise" in baseline or not actual.are_sketches_of(baseline):
+    if not isinstance(actual, CapturedArrays) or "trace.noise" in baseline:
         return False
-    own, stored = actual.rows(), (baseline["trace.sketches"], baseline["trace.wide"])
-    return all(old.tobytes() == new.tobytes() for old, new in zip(stored, (own.narrow, own.wide), strict=True))
+    layout = matching_layout(baseline, actual)
+    if layout is None:
+        return False
+    pairs = (layout.sketches, baseline["trace.sketches"]), (layout.wide, baseline["trace.wide"])
+    return all(own.tobytes() == other.tobytes() for own, other in pairs)
 
 
 def lasting_trace(trace: ForwardTrace, ignored: Sequence[str] = ()) -> ForwardTrace:

@@ -31,6 +31,14 @@ class Position(NamedTuple):
     size: int
 
 
+class RowWriter:
+    """The records of a pass as rows of JSON, with their sketches laid end to end.
+
+    is_wide: bool
+    start: int
+    size: int
+
+
 class PackedRows(NamedTuple):
     """Records as a text, JSON, and two arrays of one dimension: `narrow` (float32) and `wide` (float64).
 
@@ -59,7 +67,8 @@ class RowWriter:
 
     def row(self, record: TensorRecord) -> dict[str, Any]:
         is_wide = record.sketch.dtype == np.float64
-        writer, sketch = self._wide if is_wide else self._narrow, np.concatenate(record.sketches)
+        writer = self._wide if is_wide else self._narrow
+        sketch = record.sketch if record.sketch_without_giants is None else np.concatenate(record.sketches)
         share = writer.add(sketch)
         start = share["same"][0] if "same" in share else writer.size - sketch.size
         self._positions.append(Position(is_wide, start, sketch.size))
@@ -76,10 +85,22 @@ class RowWriter:
             packed["former"] = self.row(record.former)
         return packed
 
-    def packed(self, structure: Mapping[str, Any]) -> PackedRows:
-        """All that was written, with a structure that holds the rows."""
-        text = json.dumps(structure, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-        return PackedRows(text.encode(), self._narrow.joined(), self._wide.joined(), tuple(self._positions))
+    def arrays(self, prefix: str, structure: Mapping[str, Any]) -> dict[str, Array]:
+        narrow, wide = self.sketches()
+        return {
+            f"{prefix}.structure": np.frombuffer(zlib.compress(structure_text(structure), 9), dtype=np.uint8),
+            f"{prefix}.sketches": narrow,
+            f"{prefix}.wide": wide,
+        }
+
+    def sketches(self) -> tuple[Array, Array]:
+        """The sketches of all records, those in single and those in double precision."""
+        return self._narrow.joined(), self._wide.joined()
+
+
+def structure_text(structure: Mapping[str, Any]) -> bytes:
+    """The structure of a trace as it is compressed."""
+    return json.dumps(structure, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
 
 
 class _SketchWriter:

@@ -5,6 +5,7 @@ The probe makes these records from tensors of torch; everything after it compare
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -150,10 +151,15 @@ def random_signs(index: npt.NDArray[np.uint64], salt: int) -> npt.NDArray[np.flo
     return signs
 
 
+@functools.lru_cache(maxsize=64)  # there are a few widths
+def _narrowing_signs(size: int) -> npt.NDArray[np.float64]:
+    return random_signs(np.arange(size, dtype=np.uint64), 2)
+
+
 def _narrowed(sketch: Sketch, width: int) -> Sketch:
     if sketch.size <= width:
         return sketch
-    signs = random_signs(np.arange(sketch.size, dtype=np.uint64), 2)
+    signs = _narrowing_signs(sketch.size)
     padded = np.zeros(-(-sketch.size // width) * width, np.float64)
     padded[: sketch.size] = sketch * signs
     sums = padded.reshape(-1, width).sum(0)

@@ -21,7 +21,6 @@ from pytest_modelviz.records.limits import FIXED
 from pytest_modelviz.records.noise import packed_noise, unpacked_noise
 from pytest_modelviz.records.sketch_version import (
     EARLIER_VERSION,
-    LARGEST_ALIKE,
     SKETCH_VERSION,
     sketch_version,
     sketched_as,
@@ -30,6 +29,7 @@ from pytest_modelviz.records.structure import ModelStructure, ModuleRecord, requ
 from pytest_modelviz.records.tensor_rows import PackedRows, RowWriter, SketchReader, sketch_readers, unpacked_record
 from pytest_modelviz.records.tensors import LARGEST_PIECE, TensorRecord
 from pytest_modelviz.records.trace import Call, ForwardTrace, Leaf, Leaves
+from pytest_modelviz.records.trace_structure import SHADOW, needs_version, packed_call, structure_of
 from pytest_modelviz.text.strict_json import parse_json
 
 _VERSIONS = (EARLIER_VERSION, SKETCH_VERSION)
@@ -53,24 +53,13 @@ def pack_trace(trace: ForwardTrace) -> dict[str, Array]:
 def _packed_rows(trace: ForwardTrace) -> PackedRows:
     """A pass but for its noise and its shadow."""
     writer = RowWriter()
-    structure = {
-        "sketch": sketch_version() if _needs_version(trace) else EARLIER_VERSION,
-        "modules": {n: [m.class_name, dict(m.config), dict(m.weights)] for n, m in trace.modules.items()},
-        "calls": [_pack_call(call) for call in trace.calls],
-        "tensors": {key: writer.row(record) for key, record in (*trace.tensors.items(), *trace.gradients.items())},
-        "weights": {key: writer.row(record) for key, record in trace.weights.items()},
-        "ties": [list(group) for group in trace.structure.ties],
-    }
-    return writer.packed(structure)
-
-
-def _arrays_of(trace: ForwardTrace, rows: PackedRows) -> dict[str, Array]:
-    arrays = {**rows.arrays("trace"), **_pack_noise(trace, "trace")}
+    structure = structure_of(trace, writer)
+    arrays = {**writer.arrays("trace", structure), **_pack_noise(trace, "trace")}
     if trace.shadow is not None:
         writer = RowWriter()
         same = trace.shadow.calls == trace.calls
         structure = {
-            "calls": None if same else [_pack_call(call) for call in trace.shadow.calls],
+            "calls": None if same else list(map(packed_call, trace.shadow.calls)),
             "tensors": {key: writer.row(record) for key, record in trace.shadow.tensors.items()},
         }
         arrays |= {**writer.packed(structure).arrays("shadow"), **_pack_noise(trace.shadow, "shadow")}
@@ -112,7 +101,7 @@ def stated_version(arrays: Mapping[str, Array]) -> int | None:
     What has no tensor of more than `LARGEST_ALIKE` numbers is of the earlier version: its sketches are the same.
     """
     if isinstance(arrays, CapturedArrays):
-        return arrays.version if _needs_version(arrays.trace) else EARLIER_VERSION
+        return arrays.version if needs_version(arrays.trace) else EARLIER_VERSION
     packed = arrays.get("trace.structure")
     try:
         match = None if packed is None else _STATED_VERSION.match(zlib.decompressobj().decompress(packed.tobytes(), 32))
@@ -128,14 +117,7 @@ def are_sketched_alike(first: Mapping[str, Array], second: Mapping[str, Array]) 
     """
     if None in (versions := {stated_version(arrays) for arrays in (first, second)}) or len(versions) == 1:
         return True
-    return not all(_needs_version(unpack_trace(arrays)) for arrays in (first, second))
-
-
-def _needs_version(trace: ForwardTrace) -> bool:
-    """Whether a trace holds a tensor whose sketch is another one in each version."""
-    shadow = {} if trace.shadow is None else trace.shadow.tensors
-    tables = (trace.tensors, trace.gradients, trace.weights, shadow)
-    return any(record.numbers > LARGEST_ALIKE and record.sketch.size for table in tables for record in table.values())
+    return not all(needs_version(unpack_trace(arrays)) for arrays in (first, second))
 
 
 def is_of_pass(arrays: Mapping[str, Array]) -> bool:
@@ -268,15 +250,6 @@ def _parsed(packed: Array) -> Any:
         return parse_json(text, most_values=FIXED.structure_values)
     except RecursionError as error:
         raise UnreadableBaselineError("its trace is nested absurdly deeply") from error
-
-
-def _pack_call(call: Call) -> list[Any]:
-    outputs = None if call.outputs is None else _pack_leaves(call.outputs)
-    return [call.layer, call.index, call.depth, _pack_leaves(call.inputs), outputs]
-
-
-def _pack_leaves(leaves: Leaves) -> dict[str, Any]:
-    return {path: leaf.tensor if leaf.tensor is not None else [leaf.literal] for path, leaf in leaves.items()}
 
 
 def _unpacked_leaves(packed: Mapping[str, Any], tensors: Mapping[str, TensorRecord]) -> Leaves:

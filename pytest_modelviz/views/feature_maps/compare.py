@@ -7,7 +7,7 @@ from pytest_modelviz.compare.dtype_findings import changes_around
 from pytest_modelviz.compare.precision import precision_of
 from pytest_modelviz.compare.readable import agrees, contradiction, require_rows
 from pytest_modelviz.compare.shadow import compare_passes
-from pytest_modelviz.compare.stored import trace_pair
+from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.facts import rows
@@ -26,10 +26,9 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdi
     """
     if precision_of(baseline.environment) == "ieee":
         agreement = quick_match(baseline.arrays, actual.arrays, tolerances)
-        stored, own = (rows(capture.facts, "layers") for capture in (baseline, actual))
-        if agreement is not None and say_the_same(stored, own, unpack_trace(actual.arrays)):
-            return agreement
-    before, after = trace_pair(baseline.arrays, actual.arrays, tolerances.ignored)
+        if agreement is not None and says_the_same(rows(baseline.facts, "layers"), agreement[1]):
+            return agreement[0]
+    before, after = (stored_trace(capture.arrays, tolerances.ignored) for capture in (baseline, actual))
     _require_rows(baseline, replace(before, tensors=_with_counts(before, after)))
     around = changes_around(baseline.environment, actual.environment)
     return compare_passes(before, after, tolerances, precision=precision_of(baseline.environment), around=around)

@@ -69,11 +69,7 @@ class KernelMapsView:
             if self._layers is not None:
                 layers = selected(model, layers, self._layers)
             pictured = {layer.name for layer in (layers if self._layers is not None else first_of_stages(layers))}
-            with (
-                torch.inference_mode(False),
-                torch.no_grad(),
-                without_dispatch_modes(),
-            ):  # from here on kernels are only read
+            with torch.inference_mode(False), torch.no_grad(), without_dispatch_modes():  # only read from here on
                 structure = kernel_structure(model, layers)
                 numbers = {convolution.name: statistics(convolution) for convolution in layers}
                 samples = _samples(layers, pictured)

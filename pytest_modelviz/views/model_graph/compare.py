@@ -50,7 +50,8 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdi
 def _match_with_itself(graph: OperatorGraph) -> Verdict:
     """What `compare_graphs` says of a graph beside the same. Raises UnreadableBaselineError as that does."""
     graph.structure()
-    return Verdict.match(compared=len({operator.module for operator in graph.operators}))
+    uncompared = [NARROW_SKETCHES] if any(map(is_sketched_narrowly, graph.references)) else []
+    return Verdict.match(compared=len({operator.module for operator in graph.operators}), findings=uncompared)
 
 
 def compare_graphs(baseline: OperatorGraph, actual: OperatorGraph) -> Verdict:
