@@ -36,8 +36,10 @@ _WEIGHTS = ("float32", "float64")
 _Numbers = npt.NDArray[np.float64]
 
 
-def quick_match(baseline: Mapping[str, Array], actual: Mapping[str, Array], tolerances: Tolerances) -> Verdict | None:
-    """The verdict on two passes in single precision that agree; None where that takes more to see.
+def quick_match(
+    baseline: Mapping[str, Array], actual: Mapping[str, Array], tolerances: Tolerances
+) -> tuple[Verdict, ForwardTrace] | None:
+    """The verdict on two passes in single precision that agree, and the actual pass; None where that takes more to see.
 
     Args:
         baseline: the arrays of a stored capture, which may hold anything.
@@ -65,7 +67,7 @@ def quick_match(baseline: Mapping[str, Array], actual: Mapping[str, Array], tole
     layers = list(_layer_errors(trace, table, tolerances))
     first = max(layers, key=lambda layer: layer.error, default=LayerError("", 0, 0.0, 0.0))
     compared = len({call.layer for call in trace.calls})
-    return Verdict.match(compared=compared, error=first.error, tolerance=first.tolerance, layers=layers)
+    return Verdict.match(compared=compared, error=first.error, tolerance=first.tolerance, layers=layers), trace
 
 
 def _is_plain(trace: ForwardTrace, tolerances: Tolerances) -> bool:
@@ -111,7 +113,6 @@ _SAME = _Difference()
 
 def _differences(baseline: Mapping[str, Array], actual: TraceLayout) -> Sequence[_Difference] | None:
     """The difference of each record's sketches; None where they are no numbers to subtract."""
-    positions, stored = actual.positions, (baseline["trace.sketches"], baseline["trace.wide"])
     pairs = [
         (np.asarray(old, np.float64), np.asarray(new, np.float64))
         for old, new in (

@@ -4,7 +4,7 @@ import json
 import math
 import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -34,36 +34,14 @@ class Position(NamedTuple):
 class RowWriter:
     """The records of a pass as rows of JSON, with their sketches laid end to end.
 
-    is_wide: bool
-    start: int
-    size: int
+    Attributes:
+        positions: where the sketches of each record lie, in the order in which they were written.
 
-
-class PackedRows(NamedTuple):
-    """Records as a text, JSON, and two arrays of one dimension: `narrow` (float32) and `wide` (float64).
-
-    `positions` are those of the records, in the order in which they were written.
     """
-
-    text: bytes
-    narrow: Array
-    wide: Array
-    positions: Sequence[Position]
-
-    def arrays(self, prefix: str) -> dict[str, Array]:
-        return {
-            f"{prefix}.structure": np.frombuffer(zlib.compress(self.text, 9), dtype=np.uint8),
-            f"{prefix}.sketches": self.narrow,
-            f"{prefix}.wide": self.wide,
-        }
-
-
-class RowWriter:
-    """The records of a pass as rows of JSON, with their sketches laid end to end."""
 
     def __init__(self) -> None:
         self._narrow, self._wide = _SketchWriter(np.float32), _SketchWriter(np.float64)
-        self._positions: list[Position] = []
+        self.positions: list[Position] = []
 
     def row(self, record: TensorRecord) -> dict[str, Any]:
         is_wide = record.sketch.dtype == np.float64
@@ -71,7 +49,7 @@ class RowWriter:
         sketch = record.sketch if record.sketch_without_giants is None else np.concatenate(record.sketches)
         share = writer.add(sketch)
         start = share["same"][0] if "same" in share else writer.size - sketch.size
-        self._positions.append(Position(is_wide, start, sketch.size))
+        self.positions.append(Position(is_wide, start, sketch.size))
         packed: dict[str, Any] = {"d": record.dtype, "s": list(record.shape), **share}
         if is_wide:
             packed["w"] = 1

@@ -5,7 +5,6 @@ The structure is compressed JSON in an array of bytes, so that the trace of a wh
 
 from __future__ import annotations
 
-import functools
 import re
 import zlib
 from collections.abc import Collection, Iterable, Mapping
@@ -16,7 +15,7 @@ import numpy as np
 
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Array
-from pytest_modelviz.records.captured_arrays import SHADOW, CapturedArrays
+from pytest_modelviz.records.captured_arrays import CapturedArrays
 from pytest_modelviz.records.limits import FIXED
 from pytest_modelviz.records.noise import packed_noise, unpacked_noise
 from pytest_modelviz.records.sketch_version import (
@@ -26,7 +25,7 @@ from pytest_modelviz.records.sketch_version import (
     sketched_as,
 )
 from pytest_modelviz.records.structure import ModelStructure, ModuleRecord, require_recordable
-from pytest_modelviz.records.tensor_rows import PackedRows, RowWriter, SketchReader, sketch_readers, unpacked_record
+from pytest_modelviz.records.tensor_rows import RowWriter, SketchReader, sketch_readers, unpacked_record
 from pytest_modelviz.records.tensors import LARGEST_PIECE, TensorRecord
 from pytest_modelviz.records.trace import Call, ForwardTrace, Leaf, Leaves
 from pytest_modelviz.records.trace_structure import SHADOW, needs_version, packed_call, structure_of
@@ -47,11 +46,6 @@ def pack_trace(trace: ForwardTrace) -> dict[str, Array]:
         measured, "trace.noise" (uint16), each of one dimension; the same of its shadow.
 
     """
-    return _arrays_of(trace, _packed_rows(trace))
-
-
-def _packed_rows(trace: ForwardTrace) -> PackedRows:
-    """A pass but for its noise and its shadow."""
     writer = RowWriter()
     structure = structure_of(trace, writer)
     arrays = {**writer.arrays("trace", structure), **_pack_noise(trace, "trace")}
@@ -62,7 +56,7 @@ def _packed_rows(trace: ForwardTrace) -> PackedRows:
             "calls": None if same else list(map(packed_call, trace.shadow.calls)),
             "tensors": {key: writer.row(record) for key, record in trace.shadow.tensors.items()},
         }
-        arrays |= {**writer.packed(structure).arrays("shadow"), **_pack_noise(trace.shadow, "shadow")}
+        arrays |= {**writer.arrays("shadow", structure), **_pack_noise(trace.shadow, "shadow")}
     return arrays
 
 
@@ -70,12 +64,11 @@ def captured_arrays(trace: ForwardTrace, others: Mapping[str, Array] | None = No
     """The arrays of a capture: a trace, which nobody may change any more, and others by name."""
     version, others = sketch_version(), dict(others or {})
 
-    @functools.cache
-    def rows() -> PackedRows:
+    def pack() -> dict[str, Array]:
         with sketched_as(version):
-            return _packed_rows(trace)
+            return {**pack_trace(trace), **others}
 
-    return CapturedArrays(_as_read(trace), version, rows, lambda: {**_arrays_of(trace, rows()), **others})
+    return CapturedArrays(_as_read(trace), version, pack)
 
 
 def _as_read(trace: ForwardTrace) -> ForwardTrace:

@@ -13,7 +13,6 @@ from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.facts import rows
 from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import ForwardTrace
-from pytest_modelviz.records.trace_arrays import unpack_trace
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.text.dotted import MODEL_LABEL
 from pytest_modelviz.views.feature_maps.records import described, layer_rows, say_the_same
@@ -26,7 +25,8 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdi
     """
     if precision_of(baseline.environment) == "ieee":
         agreement = quick_match(baseline.arrays, actual.arrays, tolerances)
-        if agreement is not None and says_the_same(rows(baseline.facts, "layers"), agreement[1]):
+        stored, own = (rows(capture.facts, "layers") for capture in (baseline, actual))
+        if agreement is not None and say_the_same(stored, own, agreement[1]):
             return agreement[0]
     before, after = (stored_trace(capture.arrays, tolerances.ignored) for capture in (baseline, actual))
     _require_rows(baseline, replace(before, tensors=_with_counts(before, after)))

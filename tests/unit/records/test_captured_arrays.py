@@ -1,6 +1,7 @@
 """A trace that is compared as it was captured is the one that its baseline would be read as."""
 
 import dataclasses
+import json
 import unittest.mock
 from collections.abc import Mapping
 
@@ -62,6 +63,11 @@ def test_a_match_packs_nothing():
     view = FeatureMapsView(SmallNet(), images())
     baseline = view.capture()
     stored = dataclasses.replace(baseline, arrays=dict(baseline.arrays))
-    with unittest.mock.patch.object(trace_arrays, "_arrays_of") as packing:
+    with unittest.mock.patch.object(trace_arrays, "pack_trace") as packing:
         assert view.compare(stored, view.capture(), Tolerances()).matched
     assert not packing.called
+
+
+def test_facts_are_plain_json():
+    facts = FeatureMapsView(SmallNet(), images()).capture().facts
+    assert json.loads(json.dumps(facts))["layers"] == facts["layers"]
