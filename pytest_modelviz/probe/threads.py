@@ -58,7 +58,7 @@ def available_cores() -> int:
 def _quota() -> float:
     """The cores' worth of time that Linux gives this process's control group, infinite where it is not limited.
 
-    The files are described in the kernel's documentation: cgroup-v2, "CPU Interface Files", and sched-bwc for version 1.
+    Its files are described in the kernel's documentation: cgroup-v2 ("CPU Interface Files"); of version 1, sched-bwc.
     """
     for names in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
         with contextlib.suppress(OSError, ValueError):  # the other version, none, or not Linux; "max"

@@ -20,7 +20,8 @@ from pytest_modelviz.storage.store import Store
 class Session:
     """The checks of one process. `run_id` names the run, `worker` the process within it, `folder` its event files.
 
-    `workers` processes of the run check models at the same time, and share the cores of the machine. `decided` are the baselines that this process has recorded or found to match.
+    `workers` is how many processes of the run check models at the same time, and share the cores of the machine.
+    `decided` are the baselines that this process has recorded or found to match.
     """
 
     run_id: str
