@@ -19,6 +19,7 @@ _DEJAVU = str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.t
 _LIKELY = ("cjk", "noto", "gothic", "hei", "song", "ming", "wenquanyi", "droid", "unicode", "unifont", "pingfang")
 
 
+@functools.lru_cache(maxsize=1024)
 def drawable(text: str, size: int) -> tuple[str, Font]:
     """A text as it can be drawn on one line, and the font of that size (pixels) to draw it with."""
     text, path = with_font(text)
@@ -36,6 +37,7 @@ def with_font(text: str) -> tuple[str, str]:
     return "".join(escaped), _DEJAVU
 
 
+@functools.lru_cache(maxsize=4096)
 def width_of(text: str, font: Font) -> int:
     """How many pixels a line takes."""
     return math.ceil(font.getlength(text))
