@@ -17,6 +17,7 @@ Font = ImageFont.FreeTypeFont
 _LIKELY = ("cjk", "noto", "gothic", "hei", "song", "ming", "wenquanyi", "droid", "unicode", "unifont", "pingfang")
 
 
+@functools.lru_cache(maxsize=1024)
 def drawable(text: str, size: int) -> tuple[str, Font]:
     """A text as it can be drawn on one line, and the font of that size (pixels) to draw it with."""
     text, path = with_font(text)
@@ -34,6 +35,7 @@ def with_font(text: str) -> tuple[str, str]:
     return "".join(escaped), _dejavu()
 
 
+@functools.lru_cache(maxsize=4096)
 def width_of(text: str, font: Font) -> int:
     """How many pixels a line takes."""
     return math.ceil(font.getlength(text))

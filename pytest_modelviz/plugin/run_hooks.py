@@ -73,7 +73,8 @@ class ModelvizPlugin:
             from pytest_modelviz.run.session import Session
 
             folder = self._worker["modelviz_event_folder"] if self._worker else self._summary.event_folder
-            self._session = Session(self.run_id, self._process, folder)
+            workers = int(self._worker["workercount"]) if self._worker else 1
+            self._session = Session(self.run_id, self._process, folder, workers)
         return self._session
 
     def tests(self) -> CollectedTests:
