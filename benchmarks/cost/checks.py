@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks.cost.models import Subject
 from pytest_modelviz.pictures.composite import sheet
@@ -22,6 +23,13 @@ from pytest_modelviz.views.base import View
 _NODEID = "test_cost.py::test_model"
 
 
+class Captured(NamedTuple):
+    """A view and its capture."""
+
+    view: View
+    capture: Capture
+
+
 class Project:
     """A folder with baselines."""
 
@@ -34,11 +42,12 @@ class Project:
         if result.status not in (Status.RECORDED, Status.MATCH):
             raise RuntimeError(f"{view.view} could not be recorded: {result.message}")
 
-    def compare(self, view: View, capture: Capture) -> CheckResult:
+    def compare(self, captured: Captured) -> CheckResult:
         """All that follows a capture under `--modelviz`, from reading the files of its baseline on.
 
         Raises RuntimeError unless they match: nothing else is to be timed.
         """
+        view, capture = captured
         result = CheckEvaluator(Session("compare"), self._check(view, Mode.COMPARE), capture).result()
         if result.status is not Status.MATCH:
             raise RuntimeError(f"{view.view} was to match: {result.message}")
@@ -46,8 +55,7 @@ class Project:
 
     def check(self, make: Callable[[Subject], View], subject: Subject) -> CheckResult:
         """A whole check: a view made anew, its capture, and the comparison."""
-        view = make(subject)
-        return self.compare(view, view.capture())
+        return self.compare(captured(make, subject))
 
     def size(self, view: View) -> int:
         """Bytes of a view's baseline: the text, what is compared, and the picture."""
@@ -58,7 +66,14 @@ class Project:
         return Check(_NODEID, "test_model", _NODEID, view.view, CheckedView(view), settings)
 
 
-def picture(view: View, capture: Capture) -> bytes | None:
+def captured(make: Callable[[Subject], View], subject: Subject) -> Captured:
+    """A view made anew and its capture, of which nothing has been computed later than the capture itself."""
+    view = make(subject)
+    return Captured(view, view.capture())
+
+
+def picture(captured: Captured) -> bytes | None:
     """The picture of a capture as a PNG, as it is made when recording; None where it has none."""
+    view, capture = captured
     image = sheet(pictures_of(view.picture(capture)))
     return None if image is None else png_bytes(image)

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from benchmarks.cost import by_hand, views
-from benchmarks.cost.checks import Project
+from benchmarks.cost.checks import Project, captured
 from benchmarks.cost.clock import Action, interleaved
 from benchmarks.cost.counts import makes_pictures, operators, python_calls
 from benchmarks.cost.goals import LAYERS, allowed
@@ -30,7 +30,7 @@ from benchmarks.cost.models import Subject, build
 
 ATTEMPTS = 3
 REFERENCE_CALL = 24e-6  # seconds of a module call of MobileNetV3-small at 64 x 64 on the machine of the tables
-_SECONDS, _ROUNDS = 1.5, 11  # of a measurement
+_SECONDS, _ROUNDS = 0.7, 11  # of a measurement
 
 Figures = Iterator[tuple[str, float]]
 
@@ -53,8 +53,8 @@ def counted() -> Figures:
             capture()  # what is kept for the next capture of the model is made
             for kind, count in (("operators", operators), ("functions", python_calls)):
                 yield f"{kind} {name}", (count(capture) - count(lambda: by_hand.forward(subject))) / calls
-        view = views.feature_maps(subject)
-        yield "functions compare", python_calls(functools.partial(project.compare, view, view.capture())) / calls
+        compare = functools.partial(project.compare, captured(views.feature_maps, subject))
+        yield "functions compare", python_calls(compare) / calls
         check = functools.partial(project.check, views.feature_maps, subject)
         yield "pictures", python_calls(check, is_counted=makes_pictures)
 
@@ -98,14 +98,13 @@ def best_of(measure: Callable[[], Figures]) -> dict[str, float]:
 def _of_small_passes(subject: Subject) -> Figures:
     calls = _module_calls(subject)
     with tempfile.TemporaryDirectory() as folder:
-        project, view = Project(Path(folder)), views.feature_maps(subject)
-        project.record(view)
-        capture = view.capture()
+        project = Project(Path(folder))
+        project.record(views.feature_maps(subject))
         times = _times(
-            bare=lambda: by_hand.forward(subject),
-            feature_maps=lambda: views.feature_maps(subject).capture(),
-            model_summary=lambda: views.model_summary(subject).capture(),
-            compare=lambda: project.compare(view, capture),
+            bare=Action(lambda: by_hand.forward(subject)),
+            feature_maps=Action(lambda: views.feature_maps(subject).capture()),
+            model_summary=Action(lambda: views.model_summary(subject).capture()),
+            compare=Action(project.compare, functools.partial(captured, views.feature_maps, subject)),
         )
     slowness = max(1.0, times["bare"] / calls / REFERENCE_CALL)
     for name in ("feature_maps", "model_summary"):
@@ -115,20 +114,19 @@ def _of_small_passes(subject: Subject) -> Figures:
 
 def _of_a_long_pass(subject: Subject) -> Figures:
     times = _times(
-        bare=lambda: by_hand.forward(subject),
-        both=lambda: by_hand.forward_and_backward(subject),
-        feature_maps=lambda: views.feature_maps(subject).capture(),
-        three=lambda: views.capture_one_by_one(subject),
-        modelviz=lambda: views.capture_combined(subject),
+        bare=Action(lambda: by_hand.forward(subject)),
+        both=Action(lambda: by_hand.forward_and_backward(subject)),
+        feature_maps=Action(lambda: views.feature_maps(subject).capture()),
+        three=Action(lambda: views.capture_one_by_one(subject)),
+        modelviz=Action(lambda: views.capture_combined(subject)),
     )
     yield "feature_maps", times["feature_maps"] / times["bare"]
     yield "three", times["three"] / times["both"]
     yield "modelviz", times["modelviz"] / times["both"]
 
 
-def _times(**actions: Callable[[], object]) -> dict[str, float]:
-    own = {name: Action(run) for name, run in actions.items()}
-    return interleaved(own, seconds=_SECONDS, most=_ROUNDS, clock=time.thread_time)
+def _times(**actions: Action) -> dict[str, float]:
+    return interleaved(actions, seconds=_SECONDS, most=_ROUNDS, clock=time.thread_time)
 
 
 def _module_calls(subject: Subject) -> int:

@@ -11,12 +11,11 @@ from pathlib import Path
 import torch
 
 from benchmarks.cost import by_hand, memory, views
-from benchmarks.cost.checks import Project, picture
+from benchmarks.cost.checks import Project, captured, picture
 from benchmarks.cost.clock import Action, clock_for, interleaved
 from benchmarks.cost.counts import makes_pictures, python_calls
 from benchmarks.cost.goals import A_KERNEL, LAYERS
 from benchmarks.cost.models import Subject, build
-from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.views.base import View
 
 _VIEWS: tuple[Callable[[Subject], View], ...] = (views.feature_maps, views.model_summary, views.cam_map)
@@ -94,20 +93,16 @@ class Measurement:
         yield "model_graph", times["view"] / times["export"]
 
     def _comparisons(self, project: Project) -> Figures:
-        made: dict[str, tuple[View, Capture]] = {}
+        actions: dict[str, Action] = {}
         for make in _VIEWS:
-            view = make(self._subject)
-            project.record(view)
-            made[view.view] = view, view.capture()
-        yield "baseline", project.size(made["feature_maps"][0]) / 1e3
-        actions: dict[str, Callable[[], object]] = {
-            name: functools.partial(project.compare, view, capture) for name, (view, capture) in made.items()
-        }
+            project.record(make(self._subject))
+            actions[make.__name__] = Action(project.compare, functools.partial(captured, make, self._subject))
+        yield "baseline", project.size(views.feature_maps(self._subject)) / 1e3
         checks = [functools.partial(project.check, make, self._subject) for make in _VIEWS]
         pictures = sum(python_calls(check, is_counted=makes_pictures) for check in checks)
-        actions["picture"] = functools.partial(picture, *made["feature_maps"])
-        times = self._time({name: Action(run) for name, run in actions.items()})
-        for name in made:
+        prepare = functools.partial(captured, views.feature_maps, self._subject)
+        times = self._time({**actions, "picture": Action(picture, prepare)})
+        for name in actions:
             yield f"compare {name}", 1e3 * times[name] * LAYERS / self._module_calls
         yield "pictures", pictures
         yield "picture", 1e3 * times["picture"]
@@ -115,7 +110,6 @@ class Measurement:
     def _other_tools(self, project: Project, folder: Path) -> Figures:
         """A whole check, capture and comparison, beside the same by other tools, as far as they are installed."""
         subject = self._subject
-
         check = functools.partial(project.check, views.feature_maps, subject)
         if by_hand.is_installed("pytest_regressions"):
             arrays = by_hand.FullArrays(subject, folder)
