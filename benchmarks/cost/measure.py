@@ -26,9 +26,9 @@ Figures = Iterator[tuple[str, float]]
 class Measurement:
     """The figures of one model with so many threads, of rounds as `interleaved` makes them."""
 
-    def __init__(self, name: str, threads: int, *, seconds: float, least: int) -> None:
+    def __init__(self, name: str, size: int | None, threads: int, *, seconds: float, least: int) -> None:
         torch.set_num_threads(threads)
-        self._name, self._subject = name, build(name)
+        self._built, self._subject = (name, size), build(name, size)
         self._time = functools.partial(interleaved, seconds=seconds, least=least, clock=clock_for(threads))
         self._module_calls = len(views.feature_maps(self._subject).capture().result.trace.calls)
 
@@ -44,7 +44,7 @@ class Measurement:
             if whole:
                 yield from self._other_tools(project, Path(folder))
         if whole:
-            yield from self._memory()
+            yield from self._memory(*self._built)
 
     def _captures(self) -> Figures:
         subject = self._subject
@@ -122,11 +122,11 @@ class Measurement:
             times = self._time({"check": Action(check), "localize": localize})
             yield "localize", times["localize"] / times["check"]
 
-    def _memory(self) -> Figures:
+    def _memory(self, name: str, size: int | None) -> Figures:
         def ratio(kind: str, action: str, beside: str) -> float:
             return peaks(action)[kind] / peaks(beside)[kind]
 
-        peaks = functools.cache(functools.partial(memory.measure, self._name))
+        peaks = functools.cache(functools.partial(memory.measure, name, size))
         yield "allocated", ratio("allocated", "feature_maps", "forward")
         yield "allocated summary", ratio("allocated", "model_summary", "forward")
         yield "resident", ratio("resident", "feature_maps", "forward")

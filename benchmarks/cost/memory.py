@@ -1,6 +1,6 @@
 """Memory at its peak, of one action in a process of its own.
 
-    python -m benchmarks.cost.memory MODEL ACTION
+    python -m benchmarks.cost.memory [--size N] MODEL ACTION
 
 Two numbers, in bytes. `allocated` is what torch's allocator held at most while the action ran, as `torch.profiler` saw
 it, with the model's weights: the same in every run. NumPy's arrays are not in it. `resident` is the most physical
@@ -22,7 +22,7 @@ from pathlib import Path
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.cost import by_hand, views
-from benchmarks.cost.models import BUILDERS, Subject, build
+from benchmarks.cost.models import Subject, build
 
 ACTIONS: Mapping[str, Callable[[Subject], object]] = {
     "forward": by_hand.forward,
@@ -33,9 +33,10 @@ ACTIONS: Mapping[str, Callable[[Subject], object]] = {
 }
 
 
-def measure(model: str, action: str) -> dict[str, int]:
+def measure(model: str, size: int | None, action: str) -> dict[str, int]:
     """Peaks of an action in a process of its own, with one thread."""
     command = [sys.executable, "-m", "benchmarks.cost.memory", model, action]
+    command += [] if size is None else ["--size", str(size)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
     peaks: dict[str, int] = json.loads(done.stdout.strip().splitlines()[-1])
@@ -77,11 +78,12 @@ def highest(changes: Iterable[int]) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cost.memory", description=__doc__)
-    parser.add_argument("model", choices=BUILDERS)
+    parser.add_argument("model")
     parser.add_argument("action", choices=ACTIONS)
+    parser.add_argument("--size", type=int)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    print(json.dumps(peaks_of(build(options.model), ACTIONS[options.action])))
+    print(json.dumps(peaks_of(build(options.model, options.size), ACTIONS[options.action])))
 
 
 if __name__ == "__main__":

@@ -1,18 +1,19 @@
 """The models that are measured, with their inputs, weights by `seed_weights`, and where a class activation map is made.
 
-One image at 224 x 224, or 128 tokens: the sizes that tests use.
+One image at 224 x 224, or 128 tokens, are the sizes that tests use.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import nn
 
 from pytest_modelviz import seed_weights
+from pytest_modelviz.views.cam_map.capture import CamMapView
 
 TARGET = 1  # the class that is explained
 
@@ -40,11 +41,12 @@ class Subject:
         return getattr(output, "logits", output)
 
 
-def _vision(name: str, layer: str, reshape: Reshape | None = None) -> Callable[[int], Subject]:
+def _vision(name: str, layer: str = "", reshape: Reshape | None = None) -> Callable[[int], Subject]:
     def make(side: int) -> Subject:
         import torchvision
 
-        return Subject(name, torchvision.models.get_model(name, weights=None), _image(side), layer, reshape)
+        options = {"image_size": side} if name.startswith("vit_") else {}  # whose position embedding has a fixed size
+        return Subject(name, torchvision.models.get_model(name, weights=None, **options), _image(side), layer, reshape)
 
     return make
 
@@ -84,8 +86,22 @@ BUILDERS: dict[str, Callable[[int], Subject]] = {
 
 
 def build(name: str, size: int | None = None) -> Subject:
-    """A subject by its name; `size` is the side of its image or the number of its tokens."""
-    subject = BUILDERS[name](size or (128 if name == "bert" else 224))
+    """A subject by its name, or any other convolutional network of torchvision, explained where `cam_map` does.
+
+    `size` is the side of its image, 224 by default, or the number of its tokens, 128.
+    """
+    make = BUILDERS.get(name) or _vision(name)
+    subject = make(size or (128 if name == "bert" else 224))
     seed_weights(subject.model)
     subject.model.eval()
+    if not subject.cam_layer:
+        view = CamMapView(subject.model, subject.data, target=TARGET)
+        subject = replace(subject, cam_layer=view.capture().result.layer)
     return subject
+
+
+def is_known(name: str) -> bool:
+    """Whether there is a model of this name."""
+    import torchvision
+
+    return name in BUILDERS or name in torchvision.models.list_models(module=torchvision.models)

@@ -245,6 +245,12 @@ def test_a_subject_has_its_own_weights_and_size():
         assert torch.equal(subject.run(), again.run())
 
 
+def test_another_network_is_explained_where_cam_map_does():
+    assert models.is_known("alexnet")
+    assert not models.is_known("alexnett")
+    assert models.build("alexnet", 64).cam_layer == "avgpool"  # the last with spatial extent: 6 x 6
+
+
 def test_tokens_are_laid_out_in_rows_without_the_class_token():
     tokens = torch.tensor([[[9.0], [1.0], [2.0], [3.0], [4.0]]])
     assert models._patches(tokens).tolist() == [[[[1, 2], [3, 4]]]]
@@ -270,7 +276,7 @@ def test_a_check_is_recorded_compared_and_refused(tmp_path):
 
 def test_every_figure_of_a_model_has_a_row(monkeypatch):
     monkeypatch.setitem(models.BUILDERS, "net", net)
-    figures = dict(Measurement("net", 1, seconds=0, least=1).figures(whole=False))
+    figures = dict(Measurement("net", 8, 1, seconds=0, least=1).figures(whole=False))
     assert figures.keys() <= GOALS.keys()
     assert figures["module calls"] == 5
     shown = {"bare", "feature_maps", "model_summary", "kernel_maps", "model_graph", "three", "modelviz", "baseline"}
