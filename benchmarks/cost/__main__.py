@@ -7,10 +7,10 @@ The tables in docs/performance.md are made by `python -m benchmarks.cost --markd
 half an hour. Each figure is printed as soon as it is known; goals stand in `benchmarks/cost/goals.py`.
 
 A ratio is that of two medians. What is compared runs in turn in one process, some five to twenty rounds, so that a busy
-machine slows both sides down. pytest-benchmark times one function after the other, each in rounds of its own, and asv
-runs each benchmark in a process of its own: both compare a function with its own past, not with another at the same
-moment, and on a machine that others use their ratios move by half. Hence the small loop in `clock`. With one thread
-the processor's time is taken, which other processes hardly change, with more threads the time of day.
+machine slows both sides down. pytest-benchmark times one function a test, all rounds of it before the next test's, and
+asv runs each benchmark in a process of its own. Both are made for comparing a function with its own past; in a ratio of
+two of their figures is whatever else the machine did between them. Hence the small loop in `clock`. With one thread the
+processor's time is taken, which other processes hardly change, with more threads the time of day.
 """
 
 from __future__ import annotations
