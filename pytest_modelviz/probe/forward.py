@@ -12,7 +12,7 @@ from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.containers import modules_in, with_items
 from pytest_modelviz.probe.eager import eager
 from pytest_modelviz.probe.module_state import NestedState
-from pytest_modelviz.probe.modules import all_tensors, parameters_and_buffers, tensors_without_names
+from pytest_modelviz.probe.modules import all_modules, all_tensors, parameters_and_buffers, tensors_without_names
 from pytest_modelviz.probe.nested_values import tensors
 from pytest_modelviz.probe.process import modes_untouched
 from pytest_modelviz.probe.purity import untouched
@@ -146,7 +146,7 @@ def prepared(model: torch.nn.Module, input_data: ModelInput, *, grad: bool = Fal
         if grad and any(tensor.is_inference() for tensor in tensors_without_names(model)[0]):
             model = copy_model(model)  # tensors made in inference mode cannot take part in a backward pass
         with contextlib.suppress(NotImplementedError):  # a module from torch.export has the mode it was exported in
-            if any(module.training for module in model.modules()):
+            if any(module.training for module in all_modules(model)):
                 model.eval()
         yield compiled_from(model)
 

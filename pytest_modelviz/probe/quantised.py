@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from pytest_modelviz.probe import torch_internals as internals
-from pytest_modelviz.probe.modules import OWN_OF_MODULE
+from pytest_modelviz.probe.modules import OWN_OF_MODULE, all_modules
 from pytest_modelviz.probe.nested_values import DEEPEST
 from pytest_modelviz.probe.plain_numbers import is_plain_type, is_quantised_subclass
 from pytest_modelviz.probe.sketch import record_shape, record_tensor
@@ -95,9 +95,9 @@ def needs_engine(model: torch.nn.Module) -> bool:
     """Whether a model holds anything that torch packs for an engine of quantised layers."""
     return any(
         True
-        for module in model.modules()
+        for module in all_modules(model)
         for name, value in vars(module).items()
-        if name not in OWN_OF_MODULE and isinstance(value, _MAY_BE_PACKED)
+        if isinstance(value, _MAY_BE_PACKED) and name not in OWN_OF_MODULE
         for _ in _packed_in(value, name)
     )
 
