@@ -120,11 +120,11 @@ class _Finder(MetaPathFinder):
         self.is_completing = False
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        if name == _PACKAGE:
+        if name == _PACKAGE:  # its modules are ours until it is whole: another thread may be importing some meanwhile
             is_ours = getattr(self.asked, "here", False)
         else:
             is_ours = name.startswith(f"{_PACKAGE}.") and isinstance(sys.modules.get(_PACKAGE), _WaitingPackage)
-        if not is_ours or self.is_completing:
+        if not is_ours:
             return None
         spec = PathFinder.find_spec(name, path, target)
         if spec is None or type(spec.loader) is not SourceFileLoader:
@@ -178,11 +178,9 @@ def _import(
 
 def _member(name: str) -> Any:
     module = _FINDER.exports.get(name)
-    return (
-        importlib.import_module(f"{_PACKAGE}.{name}")
-        if module is None
-        else getattr(importlib.import_module(module), name)
-    )
+    if module is None:
+        return importlib.import_module(f"{_PACKAGE}.{name}")
+    return getattr(importlib.import_module(module), name)
 
 
 class _PutOff:
@@ -205,6 +203,9 @@ class _PutOff:
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         return self.resolve()(*arguments, **keywords)
+
+    def __instancecheck__(self, instance: object) -> bool:
+        return isinstance(instance, self.resolve())
 
     def __mro_entries__(self, bases: tuple[object, ...]) -> tuple[Any, ...]:
         return (self.resolve(),)

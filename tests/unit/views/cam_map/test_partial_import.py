@@ -3,6 +3,7 @@
 import importlib
 import sys
 import threading
+import time
 import types
 
 import pytest
@@ -34,7 +35,7 @@ FILES = {
     "plain.py": "from toy_cams.base import Base\nclass Plain(Base): pass\n",
     "relative.py": "from .base import Base\nclass Relative(Base): pass\n",
     "composed.py": "from toy_cams import Plain, tools\nclass Composed(Plain): TOOLS = tools\n",
-    "derived.py": "from toy_heavy import Tool\nclass Derived(Tool): pass\n",
+    "derived.py": "from toy_heavy import Tool\nclass Derived(Tool): pass\ndef is_tool(x): return isinstance(x, Tool)\n",
     "broken.py": "from toy_cams.base import Base\nraise ValueError('broken')\n",
     "metrics.py": "FACTOR = 7\n",
 }
@@ -90,6 +91,8 @@ def test_a_class_may_derive_from_what_is_put_off(toy):
     derived = partial_import.submodule("derived").Derived
     assert derived.__mro__[1] is sys.modules["toy_heavy"].Tool
     assert derived(2).size == 2
+    assert sys.modules["toy_cams.derived"].is_tool(derived(2))
+    assert not sys.modules["toy_cams.derived"].is_tool(2)
 
 
 @pytest.mark.parametrize("statement", ["from toy_cams import Plain", "import toy_cams; Plain = toy_cams.Plain"])
@@ -193,6 +196,23 @@ def test_threads_that_ask_at_the_same_time_find_it_whole(toy):
         thread.join()
     assert len(found) == 8
     assert len(set(found)) == 1
+
+
+def test_a_module_that_is_imported_while_the_package_is_completed_does_not_wait_for_it(toy):
+    """It holds the lock of a module that `__init__` is to import, and takes a name from the package itself."""
+    plain = toy / "plain.py"
+    plain.write_text(f"import time\ntime.sleep(0.5)\n{plain.read_text()}")  # while the other thread begins
+    partial_import.submodule("tools")
+    found = []
+    importing = threading.Thread(target=lambda: found.append(partial_import.exported("Composed")), daemon=True)
+    completing = threading.Thread(target=lambda: found.append(partial_import.whole().Composed), daemon=True)
+    for thread in (completing, importing):
+        thread.start()
+        time.sleep(0.1)
+    for thread in (importing, completing):
+        thread.join(timeout=20)
+    assert len(found) == 2
+    assert found[0] is found[1]
 
 
 def test_a_package_whose_files_another_importer_reads_is_imported_as_usual(toy, monkeypatch):
