@@ -46,7 +46,7 @@ def observed_modules(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Mod
     """
     for name, module, is_first in _all_names(model):
         if is_first:
-            if not is_recordable(name):
+            if len(name) > MOST_NESTED and not is_recordable(name):  # shorter ones need not be looked through
                 raise ModelvizError(
                     f"the module {name[:80]!r} and so on lies too deep: a baseline holds at most {MOST_NESTED} levels "
                     f"and names of {LONGEST_NAME} characters. Check a part of the model"
@@ -61,14 +61,30 @@ def _all_names(model: torch.nn.Module) -> list[tuple[str, torch.nn.Module, bool]
     waiting = [("", model)]
     while waiting:
         name, module = waiting.pop()
-        module = unwrap(module)
+        if type(module).__name__ in _WRAPPERS:
+            module = unwrap(module)
         is_first = id(module) not in visited
         named.append((name, module, is_first))
         if is_first:
             visited.add(id(module))
-            children = [(local, child) for local, child in child_table(module).items() if child is not None]
-            waiting += [(qualified_name(name, local), child) for local, child in reversed(children)]
+            prefix = f"{name}." if name else ""
+            children = [(prefix + local, child) for local, child in child_table(module).items() if child is not None]
+            waiting += reversed(children)
     return named
+
+
+def all_modules(model: torch.nn.Module) -> list[torch.nn.Module]:
+    """What `model.modules()` yields, in that order, without its generators, which go through all levels each time."""
+    found: list[torch.nn.Module] = []
+    visited: set[int] = set()
+    waiting = [model]
+    while waiting:
+        module = waiting.pop()
+        if id(module) not in visited:
+            visited.add(id(module))
+            found.append(module)
+            waiting += reversed([child for child in child_table(module).values() if child is not None])
+    return found
 
 
 def class_name(module: torch.nn.Module) -> str:
