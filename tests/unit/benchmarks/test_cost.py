@@ -209,7 +209,8 @@ def test_only_what_makes_pictures_is_counted():
 
 def test_operators_are_counted():
     tensor = torch.ones(3)
-    assert operators(lambda: torch.add(tensor, tensor)) == 1
+    assert operators(lambda: torch.add(torch.add(tensor, tensor), tensor)) == 2
+    assert operators(lambda: torch.nn.functional.linear(tensor, torch.ones(2, 3), torch.ones(2))) == 3  # its own within
     assert operators(lambda: None) == 0
 
 
