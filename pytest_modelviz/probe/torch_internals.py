@@ -22,6 +22,7 @@ without them. The private switches of a process are listed in `switch_names`; on
 from __future__ import annotations
 
 import contextlib
+import functools
 import operator
 import sys
 from collections.abc import Callable, Iterable, MutableMapping
@@ -37,7 +38,6 @@ from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
 from torch.nn.modules.batchnorm import _NormBase as StatisticsNorm
 from torch.nn.modules.conv import _ConvNd as ConvNd
 from torch.utils import _python_dispatch as python_dispatch
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import keystr, tree_flatten_with_path, tree_leaves, tree_map, tree_map_only
 
 # Of torch's own names; without these lists a type checker takes them for private imports.
@@ -47,6 +47,7 @@ __all__ += ["tree_map", "tree_map_only"]
 
 TENSOR_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 ORIGINAL_OF_COMPILED = "_orig_mod"
+COMPILER = "torch._dynamo"
 _PACKED_CLASSES = ("__torch__.torch.classes.quantized.", "__torch__.torch.classes.rnn.")
 native = torch._C
 Args = tuple[object, ...]
@@ -122,7 +123,29 @@ def set_compiler_stance(stance: object) -> None:
 
 def is_compiler_imported() -> bool:
     """Whether anything may have been compiled; importing the compiler to ask would take a second."""
-    return "torch._dynamo" in sys.modules
+    return COMPILER in sys.modules
+
+
+class TorchDispatchMode(python_dispatch.TorchDispatchMode):
+    """torch's dispatch mode, which does not import `torch.compile` at its first operator: that takes over a second.
+
+    torch keeps its compiler from tracing `__torch_dispatch__` with a wrapper that imports the compiler when it is first
+    called. A compiler that nobody has imported traces nothing, so the wrapper is used from its import on.
+    """
+
+    def __init_subclass__(cls, **keywords: object) -> None:
+        plain = cls.__dict__.get("__torch_dispatch__")
+        super().__init_subclass__(**keywords)  # type: ignore[no-untyped-call]  # torch leaves its modes untyped
+        wrapped = cls.__torch_dispatch__
+        if plain is None or plain is wrapped:  # inherited, or a torch that wraps nothing
+            return
+
+        @functools.wraps(plain)
+        def __torch_dispatch__(self: Any, *args: object, **kwargs: object) -> object:  # noqa: N807  # its name in tracebacks
+            compiler = sys.modules.get(COMPILER)  # while it is being imported it neither traces nor can be used
+            return (wrapped if hasattr(compiler, "disable") else plain)(self, *args, **kwargs)
+
+        cls.__torch_dispatch__ = __torch_dispatch__  # type: ignore[method-assign]
 
 
 def schema_of(overload: object) -> torch.FunctionSchema | None:

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Generic, cast
 
@@ -24,6 +24,7 @@ from pytest_modelviz.probe.fake import only_shapes
 from pytest_modelviz.probe.forward import ModelInput, call, prepared, require_model
 from pytest_modelviz.probe.pass_recorder import PassRecorder
 from pytest_modelviz.probe.shadow import with_shadow
+from pytest_modelviz.probe.sketch_queue import SketchQueue
 from pytest_modelviz.records.capture import Capture, Result_co
 from pytest_modelviz.records.shadow import Shadow
 from pytest_modelviz.records.sketch_version import sketch_version
@@ -124,7 +125,12 @@ class CombinedCapture:
         return captures
 
     def _captures_of_pass(self, kind: type[PassRecorder]) -> dict[str, Capture]:
-        run = functools.partial(self._pass, kind)
+        queue = SketchQueue()
+        captures = self._captures_with(queue, kind)
+        return captures if queue.is_complete else self._captures_with(None, kind)
+
+    def _captures_with(self, queue: SketchQueue | None, kind: type[PassRecorder]) -> dict[str, Capture]:
+        run = functools.partial(self._pass, functools.partial(kind, queue=queue))
         if self._summary is not None:
             return counted_pass(self._model, self._prepared, run)
         with self._prepared() as model:
@@ -135,11 +141,13 @@ class CombinedCapture:
         with prepared(self._model, self._input, grad=self._cam is not None) as model, only_shapes(model):
             yield model
 
-    def _pass(self, kind: type[PassRecorder], model: torch.nn.Module, counter: MultAdds | None) -> dict[str, Capture]:
+    def _pass(
+        self, recorder_of: Callable[..., PassRecorder], model: torch.nn.Module, counter: MultAdds | None
+    ) -> dict[str, Capture]:
         collector = ThumbnailCollector(model, None) if self._maps is not None else None
         recorder = ActivationRecorder([self._layer], self._input) if self._layer is not None else None
         observers = [observer for observer in (counter, collector, recorder) if observer is not None]
-        pass_recorder = kind(model, observers)
+        pass_recorder = recorder_of(model, observers)
         contents = None if self._summary is None else contents_of(model)
         with contextlib.nullcontext() if counter is None else counter.counting(), pass_recorder.recording():
             output = call(model, self._input)

@@ -15,7 +15,9 @@ from pytest_modelviz.records.tensors import WEIGHT_WIDTH, TensorRecord
 from pytest_modelviz.views.kernel_maps.convolutions import Convolution
 from pytest_modelviz.views.kernel_maps.records import MOST_LENGTH, MOST_SIDE, FilterSample, KernelStatistics
 
+_LEAST = 1e-15  # the squares of numbers between this and its reciprocal add up in single precision
 _PIECE = 2**20  # numbers of a weight that are in memory at once, unless a single filter has more
+_AS_STORED = (torch.float32, torch.float64)  # dtypes that a filter is summed in as it is
 _MOST_INPUTS = 64  # columns of a picture that shows a filter as a row of its inputs
 
 
@@ -92,7 +94,7 @@ class _Totals:
 
 
 def statistics(convolution: Convolution) -> KernelStatistics:
-    """Numbers for people, in double precision so that they do not depend on the order of adding up."""
+    """Numbers for people: of each filter in its own precision, of all filters together in double precision."""
     name, bias = class_name(convolution.module), "" if convolution.bias is None else _text(convolution.bias)
     if convolution.weight is None:
         return KernelStatistics(name, "not initialised", bias, 0)
@@ -100,6 +102,9 @@ def statistics(convolution: Convolution) -> KernelStatistics:
     weight = _arranged(convolution.weight, transposed=convolution.transposed, groups=convolution.groups)
     if weight.is_meta or not weight.numel():
         return KernelStatistics(name, text, bias, len(weight))
+    moments = _moments(weight) if weight.dtype in _AS_STORED else None
+    if moments is not None:
+        return KernelStatistics(name, text, bias, len(weight), *moments)
     totals = _Totals()
     for filters in weight.split(max(1, _PIECE // weight[0].numel())):
         totals.add(_widened(filters))
@@ -107,6 +112,17 @@ def statistics(convolution: Convolution) -> KernelStatistics:
         return KernelStatistics(name, text, bias, len(weight), not_finite=totals.broken)
     rms, mean = totals.norm / math.sqrt(totals.count), totals.sum / totals.count
     return KernelStatistics(name, text, bias, len(weight), mean, rms, totals.low, totals.high, totals.broken)
+
+
+def _moments(weight: torch.Tensor) -> tuple[float, float, float, float] | None:
+    """(mean, rms, low, high) of numbers that are all finite; None where a filter's sums may not hold them."""
+    low, high = (float(end) for end in weight.aminmax())
+    peak = max(-low, high)  # NaN where there is any
+    if not (peak == 0.0 or _LEAST < peak < 1 / _LEAST):
+        return None
+    filters = weight.flatten(1)
+    sums = torch.stack([filters.sum(1), torch.linalg.vector_norm(filters, dim=1)]).cpu().double().numpy()
+    return float(sums[0].sum()) / weight.numel(), norm(sums[1]) / math.sqrt(weight.numel()), low, high
 
 
 def sample(convolution: Convolution, most: int) -> FilterSample | None:

@@ -5,11 +5,12 @@ import torch
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
+from pytest_modelviz.probe.eager import eager
 from pytest_modelviz.views.model_summary.operator_counter import OperatorCounter
 
 
 def counted(run):
-    with torch.no_grad(), OperatorCounter() as counter:
+    with torch.no_grad(), eager(), OperatorCounter() as counter:  # as in a pass, where nothing is compiled
         run()
     return counter.total
 
