@@ -184,22 +184,25 @@ def parameters_and_buffers(model: torch.nn.Module) -> tuple[dict[str, torch.Tens
 
 def tensors_without_names(model: torch.nn.Module) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """The same in lists, for those who need no names, which take longer than all the rest of the walk."""
-    found: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
+    parameters: dict[int, torch.Tensor] = {}
+    buffers: dict[int, torch.Tensor] = {}
     visited: set[int] = set()
     waiting = [model]
     while waiting:
-        module = unwrap(waiting.pop())
+        module = waiting.pop()
+        if type(module).__name__ in _WRAPPERS:
+            module = unwrap(module)
         if id(module) in visited:
             continue
         visited.add(id(module))
-        for tensors, table in ((found[0], parameter_table(module)), (found[1], buffer_table(module))):
-            for tensor in table.values():
-                if tensor is not None and id(tensor) not in visited:
-                    visited.add(id(tensor))
-                    tensors.append(tensor)
-        children = [child for child in child_table(module).values() if child is not None]
-        waiting += reversed(children)
-    return found
+        for parameter in parameter_table(module).values():
+            if parameter is not None and id(parameter) not in buffers:
+                parameters.setdefault(id(parameter), parameter)
+        for buffer in buffer_table(module).values():
+            if buffer is not None and id(buffer) not in parameters:
+                buffers.setdefault(id(buffer), buffer)
+        waiting += reversed([child for child in child_table(module).values() if child is not None])
+    return list(parameters.values()), list(buffers.values())
 
 
 def all_tensors(model: torch.nn.Module) -> Iterator[torch.Tensor]:

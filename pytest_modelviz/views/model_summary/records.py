@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pytest_modelviz.records.call_order import Runs
 from pytest_modelviz.text.natural import natural
 from pytest_modelviz.text.strict_json import JsonObject
+from pytest_modelviz.views.model_summary.ranges import with_ranges
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,11 @@ class LayerSummary:
     forward: str = ""
 
     def to_row(self, common: Collection[str] = ()) -> JsonObject:
-        """As facts hold it: what is empty is left out, and so are the attributes in `common`."""
+        """As facts hold it: what is empty is left out, and so are the attributes in `common`; see `ranges`."""
         row: JsonObject = {
             "class": self.class_name,
             "config": self.config,
-            "in": self.inputs,
+            "in": with_ranges(self.inputs),
             "forward": self.forward,
             "out": self.outputs,
             "parameters": dict(self.parameters),
