@@ -1,0 +1,73 @@
+"""The two steps of each model: a recording, and in another process a comparison, a fault, and a comparison again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from benchmarks.detection.judges import Judgement, Views
+from benchmarks.zoo.faults import put_in_fault
+from benchmarks.zoo.models import BUILDERS, build
+from benchmarks.zoo.varieties import run
+from pytest_modelviz.compare.stored import stored_trace
+from pytest_modelviz.storage.names import Location
+from pytest_modelviz.storage.store import Store
+
+Found = dict[str, Any]  # as JSON
+
+
+def record(name: str, folder: Path) -> Found:
+    """Record a model's baselines.
+
+    Returns:
+        The seconds of building it, of a pass without observers and of the recording; bytes on disk; parameters.
+
+    """
+    started = time.perf_counter()
+    model, data = build(name)
+    built = time.perf_counter()
+    run(model, data)
+    warm = time.perf_counter()
+    run(model, data)
+    ran = time.perf_counter()
+    Views().record(folder, model, data)
+    recorded = time.perf_counter()
+    return {
+        "build": built - started,
+        "pass": ran - warm,
+        "seconds": recorded - ran,
+        "bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "modules": len(list(model.modules())),
+    }
+
+
+def compare(name: str, folder: Path) -> Found:
+    """Compare a model with its baselines, as it is and with a fault."""
+    model, data = build(name)
+    started = time.perf_counter()
+    same = Views().judge(folder, model, data)
+    seconds = time.perf_counter() - started
+    found: Found = {"seconds": seconds, "same": same._asdict(), "fault": None}
+    fault = put_in_fault(list(BUILDERS).index(name), model, data, _called(folder))
+    if fault is not None:
+        faulty = Views().judge(folder, model, fault.data)
+        found["fault"] = {"kind": fault.kind, "what": fault.what, "layers": list(fault.layers), "cause": fault.cause}
+        found["faulty"] = faulty._asdict()
+        found["named"] = is_right(faulty, fault.layers, fault.cause)
+    return found
+
+
+def is_right(judgement: Judgement, layers: Collection[str], cause: str) -> bool:
+    """Whether a fault was caught, a layer of those to blame was named, and the cause given."""
+    return judgement.caught and judgement.layer in layers and judgement.cause == cause
+
+
+def _called(folder: Path) -> list[str]:
+    """The modules that the recorded pass called, in the order of execution."""
+    at = Location.of("t.py::test", "feature_maps")
+    stored = Store(folder).load(at, nodeid="t.py::test", name="feature_maps")
+    assert stored is not None
+    return list(dict.fromkeys(call.layer for call in stored_trace(stored.capture.arrays).calls))
