@@ -51,7 +51,7 @@ def put_in_fault(index: int, model: nn.Module, data: Any, called: Sequence[str])
         index: the model's place in the zoo.
         model: the model, which is changed in place.
         data: its input, which is not changed.
-        called: the names of the modules that a pass calls, in the order of execution.
+        called: the name of each module that a pass calls, in the order of execution.
 
     Returns:
         The fault; of another kind than the place stands for where none of that kind has an effect on this model.
@@ -59,7 +59,7 @@ def put_in_fault(index: int, model: nn.Module, data: Any, called: Sequence[str])
     """
     turn, kind = divmod(index, len(KINDS))
     modules = dict(model.named_modules(remove_duplicate=False))
-    layers = {name: modules[name] for name in called if name in modules}
+    layers = {name: modules[name] for name in dict.fromkeys(called) if name in modules}
     for other in _from(KINDS, kind):
         if other == "input":
             return _of_input(turn, data)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 Found = dict[str, Any]
+MOST_ALLOWED, TIMES_NOISE = 1e-4, 2.5  # of float32: see docs/guide.md#tolerances
 
 
 def verdict(found: Found) -> str:
@@ -18,7 +19,7 @@ def verdict(found: Found) -> str:
     if "reason" in compared:
         return f"not compared: {compared['reason']}"
     if compared["same"]["caught"]:
-        return f"does not match: {_said(compared['same'])}"
+        return f"does not match: {_said(compared['same'])}{_amplified(compared['noise'])}"
     fault = compared["fault"]
     if fault is None:
         return "no fault changes a result of it"
@@ -30,6 +31,11 @@ def verdict(found: Found) -> str:
 
 def _said(judgement: Found) -> str:
     return f"{judgement['cause']} of {_layer(judgement['layer'])}, error {judgement['detail']}"
+
+
+def _amplified(noise: float) -> str:
+    """That a layer amplifies rounding beyond what any is allowed, if it does."""
+    return f"; rounding alone takes it {noise:.1g} far" if noise * TIMES_NOISE > MOST_ALLOWED else ""
 
 
 def _layer(name: str | None) -> str:
@@ -63,7 +69,8 @@ def _row(name: str, results: list[Found]) -> str:
     caught = sum(found["faulty"]["caught"] for found in faulty)
     named = sum(found["named"] for found in faulty)
     sizes = [found["record"]["bytes"] for found in recorded]
-    minutes = sum(found["seconds"] for found in results) / 60
+    steps = [found[step] for found in results for step in ("record", "compare")]
+    minutes = sum(step.get("processor_seconds", 0.0) for step in steps) / 60
     return (
         f"| {name} | {len(results)} | {len(recorded)} | {len(matched)} | {caught} of {len(faulty)} "
         f"| {named} of {len(faulty)} | {minutes:.0f} | {sum(sizes) / 1e6:.1f} MB "

@@ -12,6 +12,7 @@ from benchmarks.zoo.faults import put_in_fault
 from benchmarks.zoo.models import BUILDERS, build
 from benchmarks.zoo.varieties import run
 from pytest_modelviz.compare.stored import stored_trace
+from pytest_modelviz.records.trace import ForwardTrace
 from pytest_modelviz.storage.names import Location
 from pytest_modelviz.storage.store import Store
 
@@ -51,7 +52,10 @@ def compare(name: str, folder: Path) -> Found:
     same = Views().judge(folder, model, data)
     seconds = time.perf_counter() - started
     found: Found = {"seconds": seconds, "same": same._asdict(), "fault": None}
-    fault = put_in_fault(list(BUILDERS).index(name), model, data, _called(folder))
+    trace = _recorded_pass(folder)
+    if same.caught:
+        found["noise"] = _noise(trace, same.layer)
+    fault = put_in_fault(list(BUILDERS).index(name), model, data, [call.layer for call in trace.calls])
     if fault is not None:
         faulty = Views().judge(folder, model, fault.data)
         found["fault"] = {"kind": fault.kind, "what": fault.what, "layers": list(fault.layers), "cause": fault.cause}
@@ -65,9 +69,15 @@ def is_right(judgement: Judgement, layers: Collection[str], cause: str) -> bool:
     return judgement.caught and judgement.layer in layers and judgement.cause == cause
 
 
-def _called(folder: Path) -> list[str]:
-    """The modules that the recorded pass called, in the order of execution."""
+def _recorded_pass(folder: Path) -> ForwardTrace:
     at = Location.of("t.py::test", "feature_maps")
     stored = Store(folder).load(at, nodeid="t.py::test", name="feature_maps")
     assert stored is not None
-    return list(dict.fromkeys(call.layer for call in stored_trace(stored.capture.arrays).calls))
+    return stored_trace(stored.capture.arrays)
+
+
+def _noise(trace: ForwardTrace, layer: str | None) -> float:
+    """How far rounding alone takes a layer's results, as it was measured when the model was recorded."""
+    leaves = [leaf for call in trace.calls if call.layer == layer for leaf in (call.outputs or {}).values()]
+    noises = [trace.tensors[leaf.tensor].noise for leaf in leaves if leaf.tensor is not None]
+    return max((noise for noise in noises if noise is not None), default=0.0)

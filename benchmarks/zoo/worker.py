@@ -13,6 +13,7 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 import traceback
 import warnings
 from collections.abc import Mapping
@@ -92,11 +93,13 @@ def serve() -> None:
 def _answer(step: str, name: str, folder: Path) -> dict[str, Any]:
     from benchmarks.zoo.steps import compare, record
 
+    started = time.process_time()
     try:
-        return (record if step == "record" else compare)(name, folder)
+        found = (record if step == "record" else compare)(name, folder)
     except Exception as error:  # of a model, its library or the plugin: what the zoo is there to find
         traceback.print_exc()
         return {"reason": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
+    return {**found, "processor_seconds": time.process_time() - started}
 
 
 if __name__ == "__main__":
