@@ -36,6 +36,13 @@ _VISION: dict[str, tuple[int, dict[str, Any]]] = {
     "raft": (128, {}),
     "s3d": (224, {}),  # it pools 7 x 7 places at the end
 }
+# sides of timm's inputs that are neither 64 nor, in models of one size, 112; None: as it is by default
+_TIMM_SIDES = {
+    **dict.fromkeys(("inception_resnet_v2", "inception_v4"), 96),
+    **dict.fromkeys(("coat_tiny", "efficientformerv2_s0", "gcvit_xxtiny", "halonet_h1", "hiera_tiny_224"), 128),
+    **dict.fromkeys(("mvitv2_tiny", "test_coatnet", "twins_svt_small", "vit_tiny_r_s16_p8_224"), 128),
+    **dict.fromkeys(("crossvit_tiny_240", "efficientformer_l1")),
+}
 _FRAMES, _FLOW_UPDATES = {"s3d": 16}, 4
 
 # what makes a configuration tiny, by the name of the setting; each model takes those that it has
@@ -104,11 +111,13 @@ def _vision(name: str) -> Built:
 def _timm(name: str) -> Built:
     import timm
 
-    model = timm.create_model(name, pretrained=False, num_classes=10).eval()
+    size = timm.get_pretrained_cfg(name)
+    assert size is not None
+    side = _TIMM_SIDES.get(name, 112 if size.fixed_input_size else 64)
+    options = {"img_size": side} if size.fixed_input_size and side else {}
+    model = timm.create_model(name, pretrained=False, num_classes=10, **options).eval()
     _seed(model)
-    size = model.default_cfg["input_size"]
-    is_fixed = model.default_cfg.get("fixed_input_size") or name == "halonet_h1"
-    return model, torch.rand(1, *(size if is_fixed else (3, 128, 128)))
+    return model, torch.rand(1, 3, side, side) if side else torch.rand(1, *size.input_size)
 
 
 def _transformers(name: str) -> Built:
