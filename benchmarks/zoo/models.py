@@ -65,6 +65,8 @@ _TINY = {
     "num_experts": 4,
 }
 _OWN: dict[str, dict[str, Any]] = {  # None: as it is by default
+    "big_bird": {"block_size": 2, "num_random_blocks": 1},  # blocks that are shorter than the text
+    "bigbird_pegasus": {"block_size": 2, "num_random_blocks": 1},
     "codegen": {"rotary_dim": 8},
     "cvt": {"num_heads": None},
     "esm": {"pad_token_id": 1, "mask_token_id": 2},

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 
 from pytest_modelviz.compare.bracketed import in_one_order
+from pytest_modelviz.compare.interchangeable_calls import interchangeable_calls
 from pytest_modelviz.probe.configuration import Describer, Parameters, configuration, digest, parameters_of
 from pytest_modelviz.probe.modules import (
     class_name,
@@ -29,6 +30,7 @@ from pytest_modelviz.views.model_summary.records import LayerSummary, ModelSumma
 
 _NO_ATTRIBUTES = ("extra_repr", "repr", "forward", "defaults", *MARKS)
 _LONGEST = 200  # letters of an attribute that are written out
+_MOST_INTERCHANGEABLE = 16  # calls whose inputs are listed
 
 
 class SummaryPass(NamedTuple):
@@ -112,11 +114,14 @@ def summarise(model: torch.nn.Module, observed: SummaryPass, table: str) -> Mode
     for call in trace.calls if trace else ():
         calls.setdefault(call.layer, []).append(call)
     modules = dict(observed_modules(model))
+    starts = _interchangeable_first_calls(trace.calls if trace else ())
     runs = runs_of(trace.calls if trace else (), modules)
     describer = Describer()
     records = trace.modules if trace else {name: describer.describe(module, {}) for name, module in modules.items()}
     layers = {
-        name: _layer(name, module, observed, records[name].config, calls.get(name, []), runs.get(name))
+        name: _layer(
+            name, module, observed, records[name].config, calls.get(name, []), starts.get(name), runs.get(name)
+        )
         for name, module in modules.items()
     }
     sizes = [(_numel(p), p.requires_grad, p.dtype.itemsize) for p in model.parameters()]
@@ -138,12 +143,14 @@ def _layer(
     observed: SummaryPass,
     config: Mapping[str, str],
     calls: list[Call],
+    starts: list[Call] | None,
     runs: Runs | None,
 ) -> LayerSummary:
     own = dict([*own_tensors(module), *packed_tensors(module)])
     parameters = {n: t for n, t in own.items() if isinstance(t, torch.nn.Parameter)}
     unsaved = unsaved_buffer_names(module)
     tensors = observed.trace.tensors if observed.trace else {}
+    first = sorted(starts or calls[:1], key=lambda call: _shapes(call.inputs, tensors))  # in one order in all processes
     return LayerSummary(
         name=name,
         class_name=class_name(module),
@@ -151,15 +158,22 @@ def _layer(
         parameters={n: _text(t) for n, t in parameters.items()},
         buffers={n: _text(t) + (NOT_SAVED if n in unsaved else "") for n, t in own.items() if n not in parameters},
         frozen=tuple(n for n, p in parameters.items() if not p.requires_grad),
-        inputs=_shapes(calls[0].inputs, tensors) if calls else "",
-        outputs=_shapes(calls[0].outputs or {}, tensors) if calls else "",
+        inputs=_shapes(first[0].inputs, tensors) if first else "",
+        outputs=_shapes(first[0].outputs or {}, tensors) if first else "",
         calls=len(calls),
         mult_adds=observed.mult_adds.get(name, 0),
         attributes=_attributes(module, config),
         state=tuple(dict.fromkeys([*config.get(REWRITTEN, "").splitlines(), *observed.caches.get(name, ())])),
         runs=runs,
         forward=_forward(parameters_of(module), calls),
+        other_inputs=tuple(_shapes(call.inputs, tensors) for call in first[1:]),
     )
+
+
+def _interchangeable_first_calls(calls: Sequence[Call]) -> dict[str, list[Call]]:
+    """By layer, the calls that may as well be its first: few, as a set has few members that stand for something."""
+    groups = [[calls[at] for at in group] for group in interchangeable_calls(calls)]
+    return {group[0].layer: group for group in groups if group[0].index == 0 and len(group) <= _MOST_INTERCHANGEABLE}
 
 
 def _forward(parameters: Parameters, calls: list[Call]) -> str:
