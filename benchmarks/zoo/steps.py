@@ -7,6 +7,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from benchmarks.detection.judges import Judgement, Views
 from benchmarks.zoo.faults import put_in_fault
 from benchmarks.zoo.models import BUILDERS, build
@@ -29,6 +31,7 @@ def record(name: str, folder: Path) -> Found:
     started = time.perf_counter()
     model, data = build(name)
     built = time.perf_counter()
+    torch.manual_seed(0)  # as a test of a model that draws random numbers does before each check
     Views().record(folder, model, data)
     recorded = time.perf_counter()
     run(model, data)  # after the recording: a first pass may change a model for good, and the comparison has a new one
@@ -49,6 +52,7 @@ def compare(name: str, folder: Path) -> Found:
     """Compare a model with its baselines, as it is and with a fault."""
     model, data = build(name)
     started = time.perf_counter()
+    torch.manual_seed(0)
     same = Views().judge(folder, model, data)
     seconds = time.perf_counter() - started
     found: Found = {"seconds": seconds, "same": same._asdict(), "fault": None}
@@ -57,6 +61,7 @@ def compare(name: str, folder: Path) -> Found:
         found["noise"] = _noise(trace, same.layer)
     fault = put_in_fault(list(BUILDERS).index(name), model, data, [call.layer for call in trace.calls])
     if fault is not None:
+        torch.manual_seed(0)
         faulty = Views().judge(folder, model, fault.data)
         found["fault"] = {"kind": fault.kind, "what": fault.what, "layers": list(fault.layers), "cause": fault.cause}
         found["faulty"] = faulty._asdict()
