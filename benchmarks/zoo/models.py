@@ -39,9 +39,9 @@ _VISION: dict[str, tuple[int, dict[str, Any]]] = {
 # sides of timm's inputs that are neither 64 nor, in models of one size, 112; None: as it is by default
 _TIMM_SIDES = {
     **dict.fromkeys(("inception_resnet_v2", "inception_v4"), 96),
-    **dict.fromkeys(("coat_tiny", "efficientformerv2_s0", "gcvit_xxtiny", "halonet_h1", "hiera_tiny_224"), 128),
+    **dict.fromkeys(("coat_tiny", "efficientformerv2_s0", "gcvit_xxtiny", "hiera_tiny_224"), 128),
     **dict.fromkeys(("mvitv2_tiny", "test_coatnet", "twins_svt_small", "vit_tiny_r_s16_p8_224"), 128),
-    **dict.fromkeys(("crossvit_tiny_240", "efficientformer_l1")),
+    **dict.fromkeys(("crossvit_tiny_240", "efficientformer_l1", "halonet_h1")),
 }
 _FRAMES, _FLOW_UPDATES = {"s3d": 16}, 4
 

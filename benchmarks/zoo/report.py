@@ -34,8 +34,8 @@ def _said(judgement: Found) -> str:
 
 
 def _amplified(noise: float) -> str:
-    """That a layer amplifies rounding beyond what any is allowed, if it does."""
-    return f"; rounding alone takes it {noise:.1g} far" if noise * TIMES_NOISE > MOST_ALLOWED else ""
+    """That rounding is amplified beyond what any layer is allowed, if it is."""
+    return f" (rounding alone takes it {noise:.1g} far)" if noise * TIMES_NOISE > MOST_ALLOWED else ""
 
 
 def _layer(name: str | None) -> str:

@@ -13,6 +13,7 @@ from benchmarks.detection.judges import Judgement, Views
 from benchmarks.zoo.faults import put_in_fault
 from benchmarks.zoo.models import BUILDERS, build
 from benchmarks.zoo.varieties import run
+from pytest_modelviz.compare.lockstep import executing_call
 from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.records.trace import ForwardTrace
 from pytest_modelviz.storage.names import Location
@@ -82,7 +83,7 @@ def _recorded_pass(folder: Path) -> ForwardTrace:
 
 
 def _noise(trace: ForwardTrace, layer: str | None) -> float:
-    """How far rounding alone takes a layer's results, as it was measured when the model was recorded."""
-    leaves = [leaf for call in trace.calls if call.layer == layer for leaf in (call.outputs or {}).values()]
-    noises = [trace.tensors[leaf.tensor].noise for leaf in leaves if leaf.tensor is not None]
-    return max((noise for noise in noises if noise is not None), default=0.0)
+    """How far rounding alone takes what a layer returns or gives to others, as measured when the model was recorded."""
+    events = [event for event in trace.events() if executing_call(event).layer == layer]
+    keys = {leaf.tensor for event in events for leaf in event.leaves.values() if leaf.tensor is not None}
+    return max((trace.tensors[key].noise or 0.0 for key in keys), default=0.0)
