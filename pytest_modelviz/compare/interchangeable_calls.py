@@ -5,7 +5,7 @@ of transformers do) calls in an order that follows from Python's hashes, which d
 no change of the model; what each of the calls returns is compared all the same.
 """
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from pytest_modelviz.records.trace import Call, ForwardTrace
@@ -27,7 +27,7 @@ def interchangeable_calls(calls: Sequence[Call]) -> list[list[int]]:
         while open_groups and calls[open_groups[-1][0]].depth > call.depth:
             open_groups.pop()
         latest = open_groups[-1] if open_groups and calls[open_groups[-1][0]].depth == call.depth else None
-        if latest is not None and _given(calls[latest[0]]) == _given(call):
+        if latest is not None and _are_given_the_same(calls[latest[0]], call):
             latest.append(at)
             continue
         if latest is not None:
@@ -65,8 +65,12 @@ def in_order_of(baseline: ForwardTrace, actual: ForwardTrace) -> ForwardTrace:
     return replace(actual, calls=list(_numbered(calls)))
 
 
-def _given(call: Call) -> tuple[Hashable, ...]:
-    return (call.layer, tuple((path, leaf.tensor) for path, leaf in call.inputs.items()))
+def _are_given_the_same(one: Call, other: Call) -> bool:
+    return one.layer == other.layer and _tensors(one) == _tensors(other)
+
+
+def _tensors(call: Call) -> list[tuple[str, str | None]]:
+    return [(path, leaf.tensor) for path, leaf in call.inputs.items()]
 
 
 def _literals(call: Call) -> tuple[str | None, ...]:
