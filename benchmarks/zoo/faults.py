@@ -6,6 +6,7 @@ hundred models: a fault is put in by what a module has, and taken back where tha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -19,6 +20,8 @@ from pytest_modelviz.probe.nested_values import tensors
 CAUSES = {"weights": "weights", "configuration": "architecture", "computation": "computation", "input": "input"}
 KINDS = tuple(CAUSES)
 _VARIETIES = {"weights": WEIGHTS, "configuration": CONFIGURATION, "computation": COMPUTATION}
+# how much of a result of the layer, or of the model, must change; code that changes less changes what rounding may, too
+_LEAST = {"weights": 0.0, "configuration": 0.0, "computation": 1e-4}
 _TRIES = 6  # layers for each variety, until one has an effect
 _GOLDEN = 0.6180339887  # the fractions of its multiples are spread evenly
 
@@ -67,7 +70,7 @@ def put_in_fault(index: int, model: nn.Module, data: Any, called: Sequence[str])
             candidates = variety(model, data, layers)
             for candidate in _from(candidates, int(index * _GOLDEN % 1 * len(candidates)))[:_TRIES]:
                 holders = _holders(model, candidate.layer) if other == "weights" else [candidate.layer]
-                if _takes_effect(model, data, candidate):
+                if _takes_effect(model, data, candidate, _LEAST[other]):
                     return Fault(other, candidate.what, holders, data)
     return None
 
@@ -92,13 +95,13 @@ def _holders(model: nn.Module, layer: str) -> list[str]:
     return list(dict.fromkeys([layer, *sharing]))
 
 
-def _takes_effect(model: nn.Module, data: Any, candidate: Candidate) -> bool:
+def _takes_effect(model: nn.Module, data: Any, candidate: Candidate, least: float) -> bool:
     """Put a fault in; it stays if the layer, or the model, returns something else with it."""
     before = _results(model, data, candidate.layer)
     undo: Callable[[], object] | None = None
     try:
         undo = candidate.put_in()
-        if _results(model, data, candidate.layer) != before:
+        if _change(before, _results(model, data, candidate.layer)) > least:
             return True
     except Exception:  # the code around the layer cannot do with the change: nobody would get to test such a model
         pass
@@ -107,17 +110,25 @@ def _takes_effect(model: nn.Module, data: Any, candidate: Candidate) -> bool:
     return False
 
 
-def _results(model: nn.Module, data: Any, layer: str) -> list[bytes]:
+def _results(model: nn.Module, data: Any, layer: str) -> list[torch.Tensor]:
     """All that a layer and the model return in a pass."""
-    found: list[bytes] = []
-    hook = lambda _module, _args, output: found.extend(_bytes(output))  # noqa: E731  # it needs `found`
+    found: list[torch.Tensor] = []
+    hook = lambda _module, _args, output: found.extend(_copies(output))  # noqa: E731  # it needs `found`
     handle = model.get_submodule(layer).register_forward_hook(hook)
     try:
-        return [*_bytes(run(model, data)), *found]
+        return [*_copies(run(model, data)), *found]
     finally:
         handle.remove()
 
 
-def _bytes(value: Any) -> list[bytes]:
+def _copies(value: Any) -> list[torch.Tensor]:
     plain = [tensor.dequantize() if tensor.is_quantized else tensor for tensor in tensors(value)]
-    return [tensor.detach().contiguous().flatten().view(torch.uint8).numpy().tobytes() for tensor in plain]
+    return [tensor.detach().double().nan_to_num().clone() for tensor in plain if not tensor.is_complex()]
+
+
+def _change(before: Sequence[torch.Tensor], after: Sequence[torch.Tensor]) -> float:
+    """The largest relative L2 difference of a result, infinite where there are others."""
+    if [tensor.shape for tensor in before] != [tensor.shape for tensor in after]:
+        return math.inf
+    pairs = zip(before, after, strict=True)
+    return max((float((old - new).norm() / old.norm().clamp(min=1e-30)) for old, new in pairs), default=0.0)
