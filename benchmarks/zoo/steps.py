@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ import torch
 from benchmarks.detection.judges import Judgement, Views
 from benchmarks.zoo.faults import put_in_fault
 from benchmarks.zoo.models import BUILDERS, build
-from benchmarks.zoo.varieties import run
 from pytest_modelviz.compare.lockstep import executing_call
 from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.records.trace import ForwardTrace
@@ -26,23 +24,13 @@ def record(name: str, folder: Path) -> Found:
     """Record a model's baselines.
 
     Returns:
-        The seconds of building it, of a pass without observers and of the recording; bytes on disk; parameters.
+        The bytes of them on disk, and the number of parameters and of modules.
 
     """
-    started = time.perf_counter()
     model, data = build(name)
-    built = time.perf_counter()
     torch.manual_seed(0)  # as a test of a model that draws random numbers does before each check
     Views().record(folder, model, data)
-    recorded = time.perf_counter()
-    run(model, data)  # after the recording: a first pass may change a model for good, and the comparison has a new one
-    warm = time.perf_counter()
-    run(model, data)
-    ran = time.perf_counter()
     return {
-        "build": built - started,
-        "pass": ran - warm,
-        "seconds": recorded - built,
         "bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "modules": len(list(model.modules())),
@@ -52,11 +40,9 @@ def record(name: str, folder: Path) -> Found:
 def compare(name: str, folder: Path) -> Found:
     """Compare a model with its baselines, as it is and with a fault."""
     model, data = build(name)
-    started = time.perf_counter()
     torch.manual_seed(0)
     same = Views().judge(folder, model, data)
-    seconds = time.perf_counter() - started
-    found: Found = {"seconds": seconds, "same": same._asdict(), "fault": None}
+    found: Found = {"same": same._asdict(), "fault": None}
     trace = _recorded_pass(folder)
     if same.caught:
         found["noise"] = _noise(trace, same.layer)
