@@ -10,7 +10,7 @@ import importlib
 import unittest.mock
 from collections import namedtuple
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import nn
@@ -251,6 +251,32 @@ class Attention(nn.Module):
         return self.norm(x + self.attention(x, x, x, attn_mask=mask, need_weights=False)[0])
 
 
+class LoopsOverSet(nn.Module):
+    """Calls a module once for each member of a set of strings, whose order differs from process to process."""
+
+    KINDS = frozenset({"sliding", "full", "chunked"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = Scaled()
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        tables = {kind: self.table(x, kind) for kind in self.KINDS}
+        return self.head(tables["full"] - tables["sliding"] * tables["chunked"])
+
+
+class Scaled(nn.Module):
+    FACTORS: ClassVar = {"sliding": 1.0, "full": 2.0, "chunked": 3.0}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.act = nn.Tanh()
+
+    def forward(self, x: torch.Tensor, kind: str) -> torch.Tensor:
+        return self.act(x * self.FACTORS[kind])
+
+
 class NoParameters(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x.flatten(1).cumsum(1)
@@ -324,6 +350,7 @@ ZOO: dict[str, Specimen] = {
     "attention": Specimen(Attention, sequences),
     "encoder": Specimen(encoder, sequences),
     "lazy": Specimen(lazy, images),
+    "loops_over_set": Specimen(LoopsOverSet, vectors),
     "no_parameters": Specimen(NoParameters, images),
     "empty": Specimen(Empty, vectors),
     "complex": Specimen(Complex, images),

@@ -129,7 +129,7 @@ def recoded(module: nn.Module, forward: Callable[..., Any]) -> None:
     module.__class__ = type(type(module).__name__, (type(module),), {"forward": forward})
 
 
-class _Instead(TorchFunctionMode):
+class Substitution(TorchFunctionMode):
     """Replaces functions that the code of one module calls itself, not those that its children call."""
 
     def __init__(self, module: nn.Module, replacements: dict[str, Callable[..., Any]]) -> None:
@@ -167,7 +167,7 @@ def _stronger(func: Any, *args: Any, **options: Any) -> Any:
     return func(*args, **options) * 1.02
 
 
-_FUNCTIONS: dict[str, tuple[str, Callable[..., Any]]] = {
+FUNCTIONS: dict[str, tuple[str, Callable[..., Any]]] = {
     "add": ("residual dropped", lambda f, a, b, **k: f(a, b, **k) if not isinstance(b, torch.Tensor) else a * 1.0),
     "__add__": ("residual dropped", lambda f, a, b: f(a, b) if not isinstance(b, torch.Tensor) else a * 1.0),
     "__iadd__": ("residual dropped", lambda f, a, b: f(a, b) if not isinstance(b, torch.Tensor) else a),
@@ -202,13 +202,13 @@ def _functional(model: nn.Module, data: Any) -> Iterator[Fault]:
     offered: dict[str, list[str]] = {}
     for name, module in model.named_modules():
         if any(True for _ in module.children()):
-            probe = _Instead(module, {key: (lambda f, *a, **k: f(*a, **k)) for key in _FUNCTIONS})
+            probe = Substitution(module, {key: (lambda f, *a, **k: f(*a, **k)) for key in FUNCTIONS})
             with probe:
                 _run(model, data)
             for key in dict.fromkeys(probe.met):
                 offered.setdefault(key, []).append(name)
     for key, names in offered.items():
-        what, replacement = _FUNCTIONS[key]
+        what, replacement = FUNCTIONS[key]
         for name in dict.fromkeys((_pick(names, 0.3), _pick(names, 0.9))):
 
             def swap(other: nn.Module, data: Any, name: str = name, key: str = key, new: Any = replacement) -> None:
@@ -216,7 +216,7 @@ def _functional(model: nn.Module, data: Any) -> Iterator[Fault]:
                 base = type(module).forward
 
                 def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
-                    with _Instead(self, {key: new}):
+                    with Substitution(self, {key: new}):
                         return base(self, *args, **kwargs)
 
                 forward.__signature__ = __import__("inspect").signature(base)

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable
+import random
+import unittest.mock
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
+from benchmarks.zoo.names import PICTURES, TEXT, TIMM
 from pytest_modelviz import seed_weights
 
 Built = tuple[nn.Module, Any]
 
+_RESIZED = {"min_size": 96, "max_size": 96}
+_PROPOSALS = {"rpn_post_nms_top_n_test": 50}
 # arguments of torchvision's builders and input sizes, where 64 x 64 will not do, by the beginning of a model's name
 _VISION: dict[str, tuple[int, dict[str, Any]]] = {
     "googlenet": (64, {"init_weights": False, "aux_logits": False}),
@@ -20,98 +27,24 @@ _VISION: dict[str, tuple[int, dict[str, Any]]] = {
     "maxvit": (224, {}),
     "vit_": (64, {"image_size": 64}),
     "vit_h_14": (56, {"image_size": 56}),
+    # detectors resize what they are given, and take the best of so many places; of SSD both are fixed
+    "fasterrcnn": (96, {**_RESIZED, **_PROPOSALS}),
+    "maskrcnn": (96, {**_RESIZED, **_PROPOSALS}),
+    "keypointrcnn": (96, {**_RESIZED, **_PROPOSALS}),
+    "retinanet": (96, _RESIZED),
+    "fcos": (96, _RESIZED),
+    "ssd": (96, {}),
+    "raft": (128, {}),
+    "s3d": (224, {}),  # it pools 7 x 7 places at the end
 }
-_VIDEO_FRAMES = {"s3d": 16, "mvit": 16}
-_DETECTION_SIDE = 96
-
-TIMM = [
-    "beit_base_patch16_224",
-    "halonet_h1",
-    "test_byobnet",
-    "cait_xxs24_224",
-    "coat_tiny",
-    "convit_tiny",
-    "convmixer_768_32",
-    "test_convnext",
-    "cpubone_nano",
-    "crossvit_tiny_240",
-    "darknet17",
-    "cspnext_tiny",
-    "davit_tiny",
-    "deit_tiny_patch16_224",
-    "densenet121",
-    "dla34",
-    "dpn48b",
-    "edgenext_xx_small",
-    "efficientformer_l1",
-    "efficientformerv2_s0",
-    "test_efficientnet",
-    "efficientvim_m1",
-    "efficientvit_b0",
-    "efficientvit_m0",
-    "vit_tiny_patch16_dinov3_qkvb",
-    "fasternet_t0",
-    "fastvit_t8",
-    "focalnet_tiny_srf",
-    "gcvit_xxtiny",
-    "ghostnet_050",
-    "hardcorenas_b",
-    "hgnetv2_b0",
-    "hiera_tiny_224",
-    "hrnet_w18_small",
-    "iformer_s",
-    "inception_next_atto",
-    "inception_resnet_v2",
-    "inception_v4",
-    "lcnetv2_small",
-    "levit_128",
-    "lowformer_b0",
-    "test_mambaout",
-    "test_coatnet",
-    "caformer_s18",
-    "gmixer_12_224",
-    "mobilenetv3_small_050",
-    "mobilevit_xxs",
-    "mvitv2_tiny",
-    "nest_tiny",
-    "nextvit_small",
-    "test_nfnet",
-    "pit_xs_224",
-    "pvt_v2_b0",
-    "rdnet_tiny",
-    "regnetx_002",
-    "repghostnet_050",
-    "repvit_m1",
-    "res2net50_26w_4s",
-    "resnest14d",
-    "test_resnet",
-    "resnetv2_18",
-    "rexnet_100",
-    "selecsls42",
-    "legacy_seresnet18",
-    "sequencer2d_s",
-    "shvit_s1",
-    "skresnet18",
-    "starnet_s050",
-    "swiftformer_xs",
-    "swin_tiny_patch4_window7_224",
-    "swinv2_tiny_window8_256",
-    "swinv2_cr_tiny_224",
-    "tiny_vit_5m_224",
-    "tnt_s_legacy_patch16_224",
-    "tresnet_m",
-    "twins_svt_small",
-    "visformer_tiny",
-    "test_vit",
-    "vit_tiny_r_s16_p8_224",
-    "test_vit_relpos",
-    "vitamin_small_224",
-    "volo_d1_224",
-    "vovnet39a",
-    "legacy_xception",
-    "xception41p",
-    "xcit_nano_12_p8_224",
-]
+# sides of timm's inputs that are neither 64 nor, in models of one size, 112; None: as it is by default
+_TIMM_SIDES = {
+    **dict.fromkeys(("inception_resnet_v2", "inception_v4"), 96),
+    **dict.fromkeys(("coat_tiny", "efficientformerv2_s0", "gcvit_xxtiny", "hiera_tiny_224"), 128),
+    **dict.fromkeys(("mvitv2_tiny", "test_coatnet", "twins_svt_small", "vit_tiny_r_s16_p8_224"), 128),
+    **dict.fromkeys(("crossvit_tiny_240", "efficientformer_l1", "halonet_h1")),
+}
+_FRAMES, _FLOW_UPDATES = {"s3d": 16}, 4
 
 # what makes a configuration tiny, by the name of the setting; each model takes those that it has
 _TINY = {
@@ -133,6 +66,8 @@ _TINY = {
     "num_experts": 4,
 }
 _OWN: dict[str, dict[str, Any]] = {  # None: as it is by default
+    "big_bird": {"block_size": 2, "num_random_blocks": 1},  # blocks that are shorter than the text
+    "bigbird_pegasus": {"block_size": 2, "num_random_blocks": 1},
     "codegen": {"rotary_dim": 8},
     "cvt": {"num_heads": None},
     "esm": {"pad_token_id": 1, "mask_token_id": 2},
@@ -142,102 +77,17 @@ _OWN: dict[str, dict[str, Any]] = {  # None: as it is by default
     "levit": {"num_attention_heads": None},
     "xlnet": {"max_position_embeddings": None},
 }
+_RANDOM = ("uniform_", "normal_", "trunc_normal_", "xavier_uniform_", "kaiming_uniform_", "kaiming_normal_")
 _PADDING = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
-_TEXT = [
-    "albert",
-    "bart",
-    "bert",
-    "big_bird",
-    "bigbird_pegasus",
-    "biogpt",
-    "bloom",
-    "camembert",
-    "canine",
-    "codegen",
-    "cohere",
-    "convbert",
-    "ctrl",
-    "deberta",
-    "deberta-v2",
-    "distilbert",
-    "electra",
-    "ernie",
-    "esm",
-    "falcon",
-    "fnet",
-    "gemma",
-    "gemma2",
-    "glm",
-    "gpt2",
-    "gpt_bigcode",
-    "gpt_neo",
-    "gpt_neox",
-    "gptj",
-    "granite",
-    "ibert",
-    "led",
-    "llama",
-    "longformer",
-    "mamba",
-    "marian",
-    "mbart",
-    "mistral",
-    "mixtral",
-    "mobilebert",
-    "modernbert",
-    "mpnet",
-    "mpt",
-    "mvp",
-    "nystromformer",
-    "olmo",
-    "olmo2",
-    "opt",
-    "pegasus",
-    "persimmon",
-    "phi",
-    "phi3",
-    "plbart",
-    "qwen2",
-    "qwen2_moe",
-    "qwen3",
-    "rembert",
-    "roberta",
-    "roformer",
-    "rwkv",
-    "squeezebert",
-    "stablelm",
-    "starcoder2",
-    "t5",
-    "xglm",
-    "xlm-roberta",
-    "xlnet",
-    "yoso",
-]
-_PICTURES = [
-    "beit",
-    "bit",
-    "convnext",
-    "convnextv2",
-    "cvt",
-    "deit",
-    "dinov2",
-    "focalnet",
-    "levit",
-    "mobilenet_v1",
-    "mobilenet_v2",
-    "mobilevit",
-    "poolformer",
-    "pvt",
-    "regnet",
-    "resnet",
-    "segformer",
-    "swiftformer",
-    "swin",
-    "swinv2",
-    "vit",
-    "vit_mae",
-    "vit_msn",
-]
+
+
+@contextlib.contextmanager
+def _without_random_weights() -> Iterator[None]:
+    """Leave parameters as they are allocated, which halves the time of building a model that is seeded afterwards."""
+    with contextlib.ExitStack() as stack:
+        for name in _RANDOM:
+            stack.enter_context(unittest.mock.patch.object(nn.init, name, lambda tensor, *_, **__: tensor))
+        yield
 
 
 def _seed(model: nn.Module) -> None:
@@ -249,35 +99,39 @@ def _seed(model: nn.Module) -> None:
 def _vision(name: str) -> Built:
     import torchvision
     from torchvision.models.quantization.utils import quantize_model
+    from torchvision.models.video import mvit
 
     kind = torchvision.models.get_model_builder(name).__module__.split(".")[2]
     begins = max((start for start in _VISION if name.removeprefix("quantized_").startswith(start)), key=len, default="")
     side, options = _VISION.get(begins, (64, {}))
     if kind in ("segmentation", "detection"):
-        options = {"weights_backbone": None}
-    model = torchvision.models.get_model(name, weights=None, **options).eval()
+        options = {**options, "weights_backbone": None}
+    small = functools.partial(mvit._mvit, spatial_size=(side, side), temporal_size=8)
+    resized = unittest.mock.patch.object(mvit, "_mvit", lambda **given: small(**{**given, **small.keywords}))
+    with resized, _without_random_weights():
+        model = torchvision.models.get_model(name, weights=None, **options).eval()
     _seed(model)
     if kind == "quantization":
         quantize_model(model, "fbgemm")
     if kind == "detection":
-        return model, ([torch.rand(3, _DETECTION_SIDE, _DETECTION_SIDE)],)
+        return model, ([torch.rand(3, side, side)],)
     if kind == "optical_flow":
-        return model, (torch.rand(1, 3, 128, 128), torch.rand(1, 3, 128, 128))
+        return model, (torch.rand(1, 3, side, side), torch.rand(1, 3, side, side), _FLOW_UPDATES)
     if kind == "video":
-        side = 224 if name.startswith(("mvit", "s3d")) else side
-        frames = next((count for start, count in _VIDEO_FRAMES.items() if name.startswith(start)), 8)
-        return model, torch.rand(1, 3, frames, side, side)
+        return model, torch.rand(1, 3, _FRAMES.get(name, 8), side, side)
     return model, torch.rand(1, 3, side, side)
 
 
 def _timm(name: str) -> Built:
     import timm
 
-    model = timm.create_model(name, pretrained=False, num_classes=10).eval()
+    size = timm.get_pretrained_cfg(name)
+    assert size is not None
+    side = _TIMM_SIDES.get(name, 112 if size.fixed_input_size else 64)
+    options = {"img_size": side} if size.fixed_input_size and side else {}
+    model = timm.create_model(name, pretrained=False, num_classes=10, **options).eval()
     _seed(model)
-    size = model.default_cfg["input_size"]
-    is_fixed = model.default_cfg.get("fixed_input_size") or name == "halonet_h1"
-    return model, torch.rand(1, *(size if is_fixed else (3, 128, 128)))
+    return model, torch.rand(1, 3, side, side) if side else torch.rand(1, *size.input_size)
 
 
 def _transformers(name: str) -> Built:
@@ -292,7 +146,7 @@ def _transformers(name: str) -> Built:
             setattr(config, key, value)
     model = AutoModel.from_config(config).eval()
     _seed(model)
-    if name in _PICTURES:
+    if name in PICTURES:
         side = getattr(config, "image_size", None) or 64
         return model, {"pixel_values": torch.rand(1, 3, side, side)}
     tokens = torch.randint(3, 128, (2, 16))
@@ -308,7 +162,7 @@ def _builders() -> dict[str, Callable[[], Built]]:
     kinds = {
         "torchvision": (_vision, torchvision.models.list_models()),
         "timm": (_timm, TIMM),
-        "transformers": (_transformers, [*_TEXT, *_PICTURES]),
+        "transformers": (_transformers, [*TEXT, *PICTURES]),
     }
     return {
         f"{kind}/{name}": functools.partial(builder, name) for kind, (builder, names) in kinds.items() for name in names
@@ -320,4 +174,7 @@ BUILDERS = _builders()
 
 def build(name: str) -> Built:
     """A model in eval mode, seeded by the names of its parameters, and its input: the same in every process."""
+    random.seed(0)  # some buffers are drawn, too
+    np.random.seed(0)
+    torch.manual_seed(0)
     return BUILDERS[name]()

@@ -16,6 +16,7 @@ from pytest_modelviz.compare.evidence import (
     significant_change,
     structural_findings,
 )
+from pytest_modelviz.compare.interchangeable_calls import in_order_of
 from pytest_modelviz.compare.leaves import mismatch
 from pytest_modelviz.compare.lockstep import ComparedEvent, LockstepComparison, event_key, executing_call
 from pytest_modelviz.compare.naming import baseline_namer, tie_findings, with_baseline_names
@@ -65,6 +66,7 @@ def compare_traces(baseline: ForwardTrace, actual: ForwardTrace, tolerances: Tol
 
     """
     actual, renamed = _with_baseline_names(baseline, actual)
+    actual = in_order_of(baseline, actual)
     comparison = LockstepComparison(baseline, actual, tolerances, renamed)
     comparison.run()
     changed = changed_weights(*comparison.structures)

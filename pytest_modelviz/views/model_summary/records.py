@@ -34,6 +34,7 @@ class LayerSummary:
     state: tuple[str, ...] = ()
     runs: Runs | None = None
     forward: str = ""
+    other_inputs: tuple[str, ...] = ()
 
     def to_row(self, common: Collection[str] = ()) -> JsonObject:
         """As facts hold it: what is empty is left out, and so are the attributes in `common`; see `ranges`."""
@@ -41,6 +42,7 @@ class LayerSummary:
             "class": self.class_name,
             "config": self.config,
             "in": with_ranges(self.inputs),
+            "other_in": [with_ranges(text) for text in self.other_inputs],
             "forward": self.forward,
             "out": self.outputs,
             "parameters": dict(self.parameters),

@@ -5,6 +5,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from pytest_modelviz.compare.bracketed import in_one_order
+from pytest_modelviz.compare.interchangeable_calls import interchangeable_calls
 from pytest_modelviz.probe.configuration import digest
 from pytest_modelviz.records.call_order import Runs, runs_of
 from pytest_modelviz.records.structure import LENT, MARKS, REWRITTEN
@@ -16,6 +17,7 @@ from pytest_modelviz.views.model_summary.records import LayerSummary, ModelSumma
 
 _NO_ATTRIBUTES = ("extra_repr", "repr", "forward", "defaults", *MARKS)
 _LONGEST = 200  # letters of an attribute that are written out
+_MOST_INTERCHANGEABLE = 16  # calls whose inputs are listed
 
 
 class SummaryPass(NamedTuple):
@@ -43,10 +45,11 @@ def summarise(contents: Contents, observed: SummaryPass, make_table: Callable[[]
     calls: dict[str, list[Call]] = {}
     for call in trace.calls if trace else ():
         calls.setdefault(call.layer, []).append(call)
+    starts = _interchangeable_first_calls(trace.calls if trace else ())
     runs = runs_of(trace.calls if trace else (), contents.layers)
     records = trace.modules if trace else contents.structure.modules
     layers = {
-        name: _layer(name, layer, observed, records[name].config, calls.get(name, []), runs.get(name))
+        name: _layer(name, layer, observed, records[name].config, calls.get(name, []), starts.get(name), runs.get(name))
         for name, layer in contents.layers.items()
     }
     return ModelSummary(
@@ -67,9 +70,11 @@ def _layer(
     observed: SummaryPass,
     config: Mapping[str, str],
     calls: list[Call],
+    starts: list[Call] | None,
     runs: Runs | None,
 ) -> LayerSummary:
     tensors = observed.trace.tensors if observed.trace else {}
+    first = sorted(starts or calls[:1], key=lambda call: _shapes(call.inputs, tensors))  # in one order in all processes
     return LayerSummary(
         name=name,
         class_name=contents.class_name,
@@ -77,15 +82,22 @@ def _layer(
         parameters=contents.parameters,
         buffers=contents.buffers,
         frozen=contents.frozen,
-        inputs=_shapes(calls[0].inputs, tensors) if calls else "",
-        outputs=_shapes(calls[0].outputs or {}, tensors) if calls else "",
+        inputs=_shapes(first[0].inputs, tensors) if first else "",
+        outputs=_shapes(first[0].outputs or {}, tensors) if first else "",
         calls=len(calls),
         mult_adds=observed.mult_adds.get(name, 0),
         attributes=_attributes(config, is_of_torch=contents.is_of_torch),
         state=tuple(dict.fromkeys([*config.get(REWRITTEN, "").splitlines(), *observed.caches.get(name, ())])),
         runs=runs,
         forward=_forward(contents.signature, calls),
+        other_inputs=tuple(_shapes(call.inputs, tensors) for call in first[1:]),
     )
+
+
+def _interchangeable_first_calls(calls: Sequence[Call]) -> dict[str, list[Call]]:
+    """By layer, the calls that may as well be its first: few, as a set has few members that stand for something."""
+    groups = [[calls[at] for at in group] for group in interchangeable_calls(calls)]
+    return {group[0].layer: group for group in groups if group[0].index == 0 and len(group) <= _MOST_INTERCHANGEABLE}
 
 
 def _forward(signature: str, calls: list[Call]) -> str:
