@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from pytest_modelviz.probe.configuration import Describer
@@ -116,13 +117,17 @@ def statistics(convolution: Convolution) -> KernelStatistics:
 
 def _moments(weight: torch.Tensor) -> tuple[float, float, float, float] | None:
     """(mean, rms, low, high) of numbers that are all finite; None where a filter's sums may not hold them."""
-    low, high = (float(end) for end in weight.aminmax())
-    peak = max(-low, high)  # NaN where there is any
-    if not (peak == 0.0 or _LEAST < peak < 1 / _LEAST):
-        return None
-    filters = weight.flatten(1)
-    sums = torch.stack([filters.sum(1), torch.linalg.vector_norm(filters, dim=1)]).cpu().double().numpy()
-    return float(sums[0].sum()) / weight.numel(), norm(sums[1]) / math.sqrt(weight.numel()), low, high
+    low, high, sums = math.inf, -math.inf, []
+    for filters in weight.split(max(1, _PIECE // weight[0].numel())):
+        ends = [float(end) for end in filters.aminmax()]
+        peak = max(-ends[0], ends[1])  # NaN where there is any
+        if not (peak == 0.0 or _LEAST < peak < 1 / _LEAST):
+            return None
+        low, high = min(low, ends[0]), max(high, ends[1])
+        rows = filters.flatten(1)
+        sums.append(torch.stack([rows.sum(1), torch.linalg.vector_norm(rows, dim=1)]).cpu().double().numpy())
+    totals, norms = np.concatenate(sums, axis=1)
+    return float(totals.sum()) / weight.numel(), norm(norms) / math.sqrt(weight.numel()), low, high
 
 
 def sample(convolution: Convolution, most: int) -> FilterSample | None:
