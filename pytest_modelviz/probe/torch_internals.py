@@ -46,6 +46,9 @@ __all__ += ["autograd", "functorch", "keystr", "python_dispatch", "tree_flatten_
 __all__ += ["tree_map", "tree_map_only"]
 
 TENSOR_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
+_SIZES = {"size", "sym_size", "stride", "sym_stride", "storage_offset", "sym_storage_offset", "numel", "sym_numel"}
+_SIZES |= {"dim", "layout", "is_contiguous", "sym_is_contiguous", "is_strides_like_format"}
+_SIZES |= {"is_non_overlapping_and_dense"}
 ORIGINAL_OF_COMPILED = "_orig_mod"
 COMPILER = "torch._dynamo"
 _PACKED_CLASSES = ("__torch__.torch.classes.quantized.", "__torch__.torch.classes.rnn.")
@@ -153,9 +156,14 @@ def schema_of(overload: object) -> torch.FunctionSchema | None:
     return cast("torch.FunctionSchema | None", getattr(overload, "_schema", None))
 
 
+def is_size(overload: OpOverload) -> bool:
+    """Whether an operator asks for a size or the like, which subclasses of tensors, such as jagged ones, work out."""
+    return overload.namespace in ("aten", "prim") and overload.overloadpacket.__name__ in _SIZES
+
+
 def is_made_of_others(overload: OpOverload) -> bool:
     """Whether an operator is nothing but calls of others, for any kind of tensor."""
-    is_registered = overload.namespace != "prim"  # those are attributes, which some subclasses of tensors work out
+    is_registered = overload.namespace != "prim"  # those are attributes
     return is_registered and overload.has_kernel_for_dispatch_key(native.DispatchKey.CompositeImplicitAutograd)
 
 

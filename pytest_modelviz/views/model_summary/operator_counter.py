@@ -21,6 +21,7 @@ from pytest_modelviz.probe.torch_internals import (
     OpOverload,
     TorchDispatchMode,
     is_made_of_others,
+    is_size,
 )
 
 _Formula = Callable[..., int]
@@ -50,6 +51,8 @@ class OperatorCounter(TorchDispatchMode):
         if func not in self._formulas:
             if not isinstance(func, OpOverload):
                 return self._run_with_functions(func, args, kwargs)
+            if is_size(func):
+                return func(*args, **kwargs)
             if is_made_of_others(func):
                 with self:
                     return func.decompose(*args, **kwargs)

@@ -55,6 +55,18 @@ def test_an_operator_that_takes_functions_counts_as_torch_has_it():
     assert counted(run) == reference.get_total_flops() == 2 * (5 * 8 * 4 + 5 * 4 * 8)
 
 
+def test_sizes_of_jagged_tensors_are_no_operators_made_of_others():
+    jagged = torch.nested.nested_tensor([torch.rand(2, 8), torch.rand(3, 8)], layout=torch.jagged)
+
+    def run():
+        assert torch.relu(jagged).size(0) == 2
+        assert jagged.numel() == 40
+        assert jagged.is_contiguous()
+        assert len(jagged.chunk(2, -1)) == 2
+
+    assert counted(run) == 0
+
+
 class TestFormulas:
     @pytest.fixture
     def shapes(self, monkeypatch):
